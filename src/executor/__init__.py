@@ -1,0 +1,1 @@
+"""Executor carries out trade signals on Binance Spot, from signal to close."""

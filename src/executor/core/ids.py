@@ -1,0 +1,65 @@
+"""Client order ids: whose order it is and what it is for, from the id alone (rule 1).
+
+An id reads `EX_<trade>_<role>_<rev>`. `<trade>` is the trade's start in epoch milliseconds, so it stays unique across
+restarts and lost state files; `<rev>` counts within the trade, so that no id ever names two orders.
+"""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+PREFIX: Final = "EX_"
+MAX_LENGTH: Final = 36  # Binance fix-api.md: ^[a-zA-Z0-9-_]{1,36}$
+
+
+class Role(StrEnum):
+    """What an order is for. OCO1 and OCO2 name the order lists of legs 1 and 2; BUYBACK undoes an oversell (4.3, 6.3)."""
+
+    ENTRY = "ENTRY"
+    PLANB = "PLANB"
+    TP1 = "TP1"
+    TP2 = "TP2"
+    SL = "SL"
+    SL1 = "SL1"
+    SL2 = "SL2"
+    TRAIL = "TRAIL"
+    FLATTEN = "FLATTEN"
+    BUYBACK = "BUYBACK"
+    OCO1 = "OCO1"
+    OCO2 = "OCO2"
+
+
+ENTRIES: Final = frozenset({Role.ENTRY, Role.PLANB})
+TARGETS: Final = frozenset({Role.TP1, Role.TP2})
+STOPS: Final = frozenset({Role.SL, Role.SL1, Role.SL2, Role.TRAIL})
+MARKET_EXITS: Final = frozenset({Role.FLATTEN})
+
+_FORM: Final = re.compile(r"EX_(?P<trade>[0-9]{1,16})_(?P<role>[A-Z0-9]+)_(?P<rev>[0-9]{1,6})")
+
+
+class ClientId(msgspec.Struct, frozen=True):
+    trade: str
+    role: Role
+    rev: int
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.trade}_{self.role}_{self.rev}"
+
+
+def client_id(trade: str, role: Role, rev: int) -> str:
+    return f"{PREFIX}{trade}_{role}_{rev}"
+
+
+def parse(text: str) -> ClientId | None:
+    """The parts of one of our ids; None for anybody else's order."""
+    match = _FORM.fullmatch(text)
+    if match is None or match["role"] not in Role.__members__:
+        return None
+    return ClientId(match["trade"], Role[match["role"]], int(match["rev"]))
+
+
+def is_ours(text: str) -> bool:
+    """Whether `text` is in Executor's name space, even if it can't be read."""
+    return text.startswith(PREFIX)

@@ -1,0 +1,48 @@
+"""What Executor needs of an exchange for one symbol. Implemented by the Binance adapter and by the simulation."""
+
+from typing import Protocol
+
+from executor.core.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome
+from executor.core.intents import NewOrder
+from executor.core.rules import SymbolRules
+
+
+class ReadError(Exception):
+    """A read got no usable answer, after retries. Nothing has changed; the text says what was asked and what came."""
+
+
+class StartError(Exception):
+    """The exchange can't be used as configured (keys refused, symbol unknown, not reachable). The text is for people."""
+
+
+class Exchange(Protocol):
+    """Requests that change something never raise for what the exchange or the network does: they return an outcome.
+    Reads raise `ReadError`. All times are ms of the exchange's clock."""
+
+    def now(self) -> int:
+        """The exchange's clock, from the local one and the measured offset."""
+
+    async def place(self, order: NewOrder) -> Outcome: ...
+
+    async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder) -> Outcome: ...
+
+    async def cancel(self, id: str) -> Outcome: ...
+
+    async def cancel_list(self, list_id: str) -> Outcome: ...
+
+    async def replace(self, cancel_id: str, order: NewOrder) -> ReplaceOutcome: ...
+
+    async def order(self, id: str) -> OrderReport | None:
+        """The order with this client order id; None when the exchange says that there is none."""
+
+    async def trades(self, exchange_id: int) -> tuple[Fill, ...]: ...
+
+    async def open_orders(self) -> tuple[OrderReport, ...]: ...
+
+    async def balances(self) -> dict[str, Balance]: ...
+
+    async def quote(self) -> Quote: ...
+
+    async def klines(self, count: int) -> tuple[Kline, ...]: ...
+
+    async def rules(self) -> SymbolRules: ...
