@@ -1,0 +1,79 @@
+# make run   trade the bundled recording on the embedded paper exchange, and print the report
+# make test  every check: format, lint, types, tests, full coverage of the core
+# Both set up what they need in .venv on first use; nothing is installed outside this folder.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Wheels only, by hash, from the lock: what was tested is what is installed, and no build script runs.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+LOCKED := $(PIP_INSTALL) --require-hashes --only-binary :all: -r
+UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The first interpreter that really runs and is new enough; `make PYTHON=...` chooses another.
+$(BIN)/python:
+	@python=; for name in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python; do \
+		if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "Executor needs Python 3.11 or newer, and none was found. Install it, or name it: make PYTHON=/path/to/python" >&2; \
+		exit 1; fi; \
+	echo "Setting up $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "$$python cannot create a virtual environment; on Debian and Ubuntu install the package python3-venv." >&2; \
+		exit 1; }
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing locked dependencies"
+	@$(LOCKED) requirements.lock
+	@$(PIP_INSTALL) --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.test: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "Installing locked dependencies and development tools"
+	@$(LOCKED) requirements-dev.lock
+	@$(PIP_INSTALL) --no-build-isolation --no-deps -e .
+	@touch $(VENV)/.run $@
+
+.PHONY: run
+run: $(VENV)/.run ## trade the bundled recording on the embedded paper exchange
+	@BINANCE_ENV=paper $(BIN)/executor --env-file config/paper.env run
+
+.PHONY: test
+test: lint types ## every check
+	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
+
+.PHONY: lint
+lint: $(VENV)/.test ## format and lint checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: $(VENV)/.test ## strict type check
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.test ## format, and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/.test ## resolve the newest versions within pyproject.toml's ranges into the lock files
+	$(UV_COMPILE) --upgrade --group build -o requirements.lock
+	$(UV_COMPILE) --upgrade --group build --group dev -c requirements.lock -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## remove what was built or installed here; state and signals in data/ stay
+	rm -rf $(VENV) build dist src/*.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
