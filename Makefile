@@ -68,6 +68,16 @@ format: $(VENV)/.test ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The tables between the README's markers, and .env.example, from the program's own list of settings.
+.PHONY: docs
+docs: $(VENV)/.run ## write the settings' tables in README.md and .env.example
+	@$(BIN)/executor config --env-example > $(VENV)/docs && cp $(VENV)/docs .env.example
+	@$(BIN)/executor config --markdown > $(VENV)/docs
+	@awk -v tables=$(VENV)/docs \
+		'/<!-- settings:end/ {skip = 0} !skip {print} \
+		/<!-- settings:begin/ {skip = 1; while ((getline line < tables) > 0) print line}' \
+		README.md > $(VENV)/README.md && cp $(VENV)/README.md README.md
+
 .PHONY: lock
 lock: $(VENV)/.test ## resolve the newest versions within pyproject.toml's ranges into the lock files
 	$(UV_COMPILE) --upgrade --group build -o requirements.lock

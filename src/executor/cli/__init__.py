@@ -1,0 +1,1 @@
+"""The command line: `app` lists the commands, each lives in a module of its own. No trading here."""

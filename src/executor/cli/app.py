@@ -1,0 +1,83 @@
+"""The `executor` command. A new command is a module here with a function, and a line in `COMMANDS`.
+
+A command's module is imported when the command is called, so that `executor --help` answers at once.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from executor.cli import exits
+
+
+class Command(NamedTuple):
+    """Where a command lives, `module:function`, and the sentence that `executor --help` shows for it."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "config": Command("executor.cli.config:config", "Show every setting, its value and where it came from."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name and summary; imports the one that is called."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        for name, command in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=command.summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, stub if name is None else load_command(name), rest
+
+
+def load_command(name: str) -> Any:
+    """The parser of one command, from its function."""
+    module, _, function = COMMANDS[name].target.partition(":")
+    single = typer.Typer(add_completion=False)
+    single.command(name, epilog=exits.EPILOG)(getattr(import_module(module), function))
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    epilog=exits.EPILOG,
+    pretty_exceptions_enable=False,  # a plain traceback shows no values, so no secrets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"executor {metadata.version('executor')}")
+        raise typer.Exit(exits.OK)
+
+
+@app.callback()
+def executor(
+    context: typer.Context,
+    env_file: Annotated[
+        Path,
+        typer.Option("--env-file", metavar="FILE", help="Read settings from FILE beside the environment."),
+    ] = Path(".env"),
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Carry out trade signals on Binance Spot, from signal to close."""
+    if env_file != Path(".env") and not env_file.is_file():
+        raise typer.BadParameter(f"{env_file} is not a file", param_hint="--env-file")
+    context.obj = env_file
+
+
+def run() -> None:
+    app()

@@ -1,0 +1,47 @@
+"""Settings: what there is to set, where it is read from, and what it must be.
+
+`load_settings` is the way in; everything that a person reads about a setting is made from `settings`. This
+room knows nothing of the others.
+"""
+
+from executor.config.choices import (
+    BinanceEnv,
+    EntryMode,
+    ExitLayout,
+    LogFormat,
+    LogLevel,
+    PaperAtEnd,
+    PlanBOrder,
+    SignalStart,
+    SlAfterTp1,
+    StopMode,
+    TradeMode,
+    TrailMode,
+)
+from executor.config.endpoints import Endpoints
+from executor.config.faults import Fault, SettingsError
+from executor.config.kinds import to_ms
+from executor.config.loading import load_settings
+from executor.config.settings import Origin, Settings
+
+__all__ = [
+    "BinanceEnv",
+    "Endpoints",
+    "EntryMode",
+    "ExitLayout",
+    "Fault",
+    "LogFormat",
+    "LogLevel",
+    "Origin",
+    "PaperAtEnd",
+    "PlanBOrder",
+    "Settings",
+    "SettingsError",
+    "SignalStart",
+    "SlAfterTp1",
+    "StopMode",
+    "TradeMode",
+    "TrailMode",
+    "load_settings",
+    "to_ms",
+]

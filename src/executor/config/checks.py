@@ -1,0 +1,176 @@
+"""Checks over several settings, or over what they point to. Each names the settings that it reads: it is run
+when those are sound by themselves, so that one run reports every fault and no fault twice.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from executor.config.choices import BinanceEnv, Confirmation, TradeMode, TrailMode
+from executor.config.faults import Fault
+from executor.config.kinds import as_text
+from executor.config.settings import Settings
+
+
+class OneOf(NamedTuple):
+    """Settings of which exactly one counts, and the one that holds when none is set."""
+
+    names: tuple[str, ...]
+    default_name: str
+    default: Decimal
+
+
+ONE_OF: Final = (
+    OneOf(("QTY", "QTY_USD", "RISK_USD"), "QTY_USD", Decimal(100)),
+    OneOf(
+        ("TRAIL_DISTANCE_USD", "TRAIL_DISTANCE_PCT", "TRAIL_DISTANCE_R_MULT"),
+        "TRAIL_DISTANCE_R_MULT",
+        Decimal(1),
+    ),
+)
+ONE_OF_DEFAULTS: Final[Mapping[str, Decimal]] = {group.default_name: group.default for group in ONE_OF}
+URLS: Final = ("BINANCE_REST_URL", "BINANCE_WS_API_URL", "BINANCE_STREAM_URL")
+NOT_SET: Final = "not set"
+
+Find = Callable[[Settings], Iterator[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    reads: frozenset[str]
+    find: Find
+
+
+CHECKS: Final[list[Check]] = []
+
+
+def _check(*reads: str) -> Callable[[Find], Find]:
+    def register(find: Find) -> Find:
+        CHECKS.append(Check(frozenset(reads), find))
+        return find
+
+    return register
+
+
+def _value(settings: Settings, name: str) -> object:
+    return getattr(settings, name.lower())
+
+
+def _exactly_one(group: OneOf) -> Find:
+    def find(settings: Settings) -> Iterator[Fault]:
+        given = [name for name in group.names if _value(settings, name) is not None]
+        if len(given) > 1:
+            was = ", ".join(
+                f"{name}={as_text(_value(settings, name))} ({settings.origin(name)})" for name in given
+            )
+            yield Fault(" and ".join(given), was, "only one of them")
+
+    return find
+
+
+for _group in ONE_OF:
+    _check(*_group.names)(_exactly_one(_group))
+
+
+@_check("TRADE_MODE")
+def _no_margin(settings: Settings) -> Iterator[Fault]:
+    if settings.trade_mode is TradeMode.MARGIN:
+        yield Fault("TRADE_MODE", "'margin'", "spot: this version does not trade on margin")
+
+
+@_check("BINANCE_ENV", "SYMBOL")
+def _symbol(settings: Settings) -> Iterator[Fault]:
+    if settings.symbol is None and settings.binance_env is not BinanceEnv.PAPER:
+        yield Fault("SYMBOL", NOT_SET, f"set: BINANCE_ENV={settings.binance_env} has no symbol of its own")
+
+
+@_check("BINANCE_ENV", *URLS)
+def _urls(settings: Settings) -> Iterator[Fault]:
+    for name in URLS:
+        url = _value(settings, name)
+        if settings.binance_env is BinanceEnv.CUSTOM and url is None:
+            yield Fault(name, NOT_SET, "set: BINANCE_ENV=custom has no URLs of its own")
+        if settings.binance_env is BinanceEnv.PAPER and url is not None:
+            must = "unset on the embedded paper exchange; BINANCE_ENV=custom trades on an exchange elsewhere"
+            yield Fault(name, repr(url), must)
+
+
+@_check("BINANCE_ENV", "BINANCE_API_KEY")
+def _api_key(settings: Settings) -> Iterator[Fault]:
+    if settings.binance_env is not BinanceEnv.PAPER and settings.binance_api_key is None:
+        yield Fault("BINANCE_API_KEY", NOT_SET, f"set for BINANCE_ENV={settings.binance_env}")
+
+
+@_check("BINANCE_ENV", "BINANCE_API_SECRET", "BINANCE_PRIVATE_KEY_FILE")
+def _one_key(settings: Settings) -> Iterator[Fault]:
+    both = "BINANCE_API_SECRET and BINANCE_PRIVATE_KEY_FILE"
+    match settings.binance_api_secret, settings.binance_private_key_file:
+        case None, None if settings.binance_env is not BinanceEnv.PAPER:
+            yield Fault(both, NOT_SET, f"one of them set for BINANCE_ENV={settings.binance_env}")
+        case secret, path if secret is not None and path is not None:
+            yield Fault(both, "both set", "only one of them")
+        case _, path if path is not None and not path.is_file():
+            yield Fault("BINANCE_PRIVATE_KEY_FILE", repr(str(path)), "a file that exists")
+        case _:
+            pass
+
+
+@_check("BINANCE_PRIVATE_KEY_FILE", "BINANCE_PRIVATE_KEY_PASSPHRASE")
+def _passphrase(settings: Settings) -> Iterator[Fault]:
+    if settings.binance_private_key_passphrase is not None and settings.binance_private_key_file is None:
+        yield Fault(
+            "BINANCE_PRIVATE_KEY_PASSPHRASE", "set", "unset, as long as BINANCE_PRIVATE_KEY_FILE is not set"
+        )
+
+
+@_check("BINANCE_ENV", "LIVE_CONFIRM")
+def _live(settings: Settings) -> Iterator[Fault]:
+    if settings.binance_env is BinanceEnv.LIVE and settings.live_confirm is not Confirmation.YES:
+        yield Fault(
+            "LIVE_CONFIRM", repr(str(settings.live_confirm)), "yes: BINANCE_ENV=live trades with real money"
+        )
+
+
+@_check("STATE_FN", "JOURNAL_FN")
+def _own_files(settings: Settings) -> Iterator[Fault]:
+    if settings.journal_fn == settings.state_fn:
+        yield Fault("JOURNAL_FN", repr(settings.journal_fn), "another file than STATE_FN")
+
+
+@_check("TRAIL_MODE", "TRAIL_SWING_LOOKBACK", "TRAIL_SWING_LR")
+def _swing(settings: Settings) -> Iterator[Fault]:
+    least = 2 * settings.trail_swing_lr + 1
+    if settings.trail_mode is TrailMode.SWING and settings.trail_swing_lookback < least:
+        must = (
+            f"at least {least}, the bars that one swing takes with TRAIL_SWING_LR={settings.trail_swing_lr}"
+        )
+        yield Fault("TRAIL_SWING_LOOKBACK", repr(str(settings.trail_swing_lookback)), must)
+
+
+@_check("QTY_USD", "MAX_POSITION_USD")
+def _within_limit(settings: Settings) -> Iterator[Fault]:
+    size, limit = settings.qty_usd, settings.max_position_usd
+    if size is not None and 0 < limit < size:
+        must = f"at most MAX_POSITION_USD={as_text(limit)}, or every signal would be refused"
+        yield Fault("QTY_USD", repr(as_text(size)), must)
+
+
+@_check("BINANCE_ENV", "PAPER_RECORDING")
+def _recording(settings: Settings) -> Iterator[Fault]:
+    path = settings.paper_recording
+    if settings.binance_env is BinanceEnv.PAPER and path is not None and not path.is_file():
+        yield Fault("PAPER_RECORDING", repr(str(path)), "a file that exists")
+
+
+@_check("BINANCE_ENV", "PAPER_PORT", "HTTP_PORT")
+def _ports(settings: Settings) -> Iterator[Fault]:
+    if settings.binance_env is BinanceEnv.PAPER and settings.paper_port == settings.http_port != 0:
+        yield Fault("PAPER_PORT", repr(str(settings.paper_port)), "another port than HTTP_PORT")
+
+
+@_check("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID")
+def _telegram(settings: Settings) -> Iterator[Fault]:
+    if (settings.telegram_bot_token is None) != (settings.telegram_chat_id is None):
+        missing = "TELEGRAM_BOT_TOKEN" if settings.telegram_bot_token is None else "TELEGRAM_CHAT_ID"
+        yield Fault(missing, NOT_SET, "set, since the other of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID is")

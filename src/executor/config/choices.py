@@ -1,0 +1,97 @@
+"""Settings that are one of a few words. They are spelled as in the environment; letter case is free."""
+
+from enum import StrEnum
+from typing import Self
+
+
+class Choice(StrEnum):
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        wanted = str(value).casefold()
+        return next((choice for choice in cls if choice.value.casefold() == wanted), None)
+
+
+class BinanceEnv(Choice):
+    PAPER = "paper"
+    TESTNET = "testnet"
+    DEMO = "demo"
+    LIVE = "live"
+    CUSTOM = "custom"
+
+
+class TradeMode(Choice):
+    SPOT = "spot"
+    MARGIN = "margin"
+
+
+class SignalStart(Choice):
+    END = "end"
+    BEGIN = "begin"
+
+
+class EntryMode(Choice):
+    """Rule 3.1."""
+
+    LIMIT_THEN_MARKET = "LIMIT_THEN_MARKET"
+    LIMIT_ONLY = "LIMIT_ONLY"
+    MARKET_ONLY = "MARKET_ONLY"
+
+
+class PlanBOrder(Choice):
+    """Rule 3.3."""
+
+    MARKET = "MARKET"
+    LIMIT_IOC = "LIMIT_IOC"
+
+
+class StopMode(Choice):
+    """Rule 2.2."""
+
+    PCT = "PCT"
+    SWING = "SWING"
+
+
+class ExitLayout(Choice):
+    """Rules 4.2 and 4.3."""
+
+    OCO = "OCO"
+    PLAIN = "PLAIN"
+
+
+class SlAfterTp1(Choice):
+    """Rule 5.2."""
+
+    BREAKEVEN = "BREAKEVEN"
+    KEEP = "KEEP"
+
+
+class TrailMode(Choice):
+    """Rule 5.4."""
+
+    DISTANCE = "DISTANCE"
+    SWING = "SWING"
+    NATIVE = "NATIVE"
+
+
+class PaperAtEnd(Choice):
+    EXIT = "exit"
+    LOOP = "loop"
+    HOLD = "hold"
+
+
+class LogFormat(Choice):
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(Choice):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class Confirmation(Choice):
+    NO = "no"
+    YES = "yes"

@@ -1,0 +1,139 @@
+"""What people read about the settings: the table of `executor config`, `.env.example`, the README's table."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from executor.config.checks import ONE_OF_DEFAULTS
+from executor.config.kinds import as_text, is_secret, must_be, unset_means
+from executor.config.settings import GROUPS, Origin, Settings
+from executor.config.sources import FILE_SUFFIX
+
+WIDTH: Final = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What there is to say about one setting."""
+
+    group: str
+    name: str
+    default: str  # as it would be written in the environment; empty for none
+    default_note: str  # in place of a default that is worked out at start
+    must: str
+    meaning: str
+    secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting as it is now."""
+
+    group: str
+    name: str
+    value: str
+    default: str
+    origin: Origin
+    meaning: str
+
+
+def descriptions() -> Iterator[Description]:
+    """Every setting, in the order in which people read them."""
+    for group in GROUPS:
+        for field_name, field in group.model_fields.items():
+            name = field_name.upper()
+            yield Description(
+                group=(group.__doc__ or "").strip(),
+                name=name,
+                default=_default(name, field),
+                default_note=unset_means(field),
+                must=must_be(field),
+                meaning=" ".join((field.description or "").split()),
+                secret=is_secret(field),
+            )
+
+
+def rows(settings: Settings) -> list[Row]:
+    return [
+        Row(
+            group=setting.group,
+            name=setting.name,
+            value=as_text(getattr(settings, setting.name.lower())),
+            default=setting.default or setting.default_note,
+            origin=settings.origin(setting.name),
+            meaning=setting.meaning,
+        )
+        for setting in descriptions()
+    ]
+
+
+def table(settings: Settings) -> str:
+    """For a terminal: one line a setting, under its heading; `-` where there is no value."""
+    cells = [(row.name, row.value or "-", row.default or "-", str(row.origin)) for row in rows(settings)]
+    header = ("NAME", "VALUE", "DEFAULT", "FROM")
+    widths = [max(len(line[column]) for line in [header, *cells]) for column in range(3)]
+
+    def line(cell: tuple[str, str, str, str]) -> str:
+        padded = [text.ljust(width) for text, width in zip(cell[:3], widths, strict=True)]
+        return "  ".join([*padded, cell[3]]).rstrip()
+
+    lines = [line(header)]
+    for group, members in groupby(zip(rows(settings), cells, strict=True), key=lambda pair: pair[0].group):
+        lines += ["", group, *(line(cell) for _, cell in members)]
+    return "\n".join(lines)
+
+
+def as_json(settings: Settings) -> str:
+    """For programs: a list of objects; values as they would be written in the environment."""
+    return json.dumps([asdict(row) for row in rows(settings)], indent=2)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every setting at its default, commented out."""
+    lines = [
+        *_comment("Settings of Executor. Copy this file to .env and remove the # before what you change."),
+        *_comment(
+            "Made by `make docs` from the program's own list; `executor config` shows what is in effect."
+        ),
+    ]
+    for group, members in _grouped():
+        lines += ["", f"##### {group}"]
+        for setting in members:
+            note = f" Default: {setting.default_note}." if setting.default_note else ""
+            file = f" Or name a file that holds it: {setting.name}{FILE_SUFFIX}." if setting.secret else ""
+            lines += ["", *_comment(f"{setting.meaning} It must be {setting.must}.{note}{file}")]
+            lines.append(f"#{setting.name}={setting.default}")
+    return "\n".join(lines) + "\n"
+
+
+def markdown() -> str:
+    """The README's tables, one under each heading."""
+    lines: list[str] = []
+    for group, members in _grouped():
+        lines += ["", f"### {group}", "", "| name | default | must be | meaning |", "|---|---|---|---|"]
+        for setting in members:
+            default = f"`{setting.default}`" if setting.default else setting.default_note
+            name = f"`{setting.name}`" + (f" `{setting.name}{FILE_SUFFIX}`" if setting.secret else "")
+            lines.append(f"| {name} | {default} | {setting.must} | {setting.meaning} |")
+    return "\n".join([*lines, "", ""])
+
+
+def _grouped() -> Iterator[tuple[str, Iterator[Description]]]:
+    yield from groupby(descriptions(), key=attrgetter("group"))
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    default = ONE_OF_DEFAULTS.get(name, field.get_default(call_default_factory=True))
+    # A secret's default is no secret: it is what a paper account accepts until told otherwise.
+    return default.get_secret_value() if isinstance(default, SecretStr) else as_text(default)
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, WIDTH - 2)]

@@ -1,0 +1,431 @@
+"""Every setting: its name, type, default and meaning. The checks, the README table, `.env.example` and
+`executor config` are all made from here.
+
+A field `qty_usd` is the setting `QTY_USD`; the sentence below it is what people read. `None` means "not set".
+Amounts are exact decimals. Times are seconds, as decimals, save where the sentence says otherwise
+(`kinds.to_ms` gives the core's milliseconds).
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final
+
+from annotated_types import Ge, Le
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from executor.config import choices, kinds
+from executor.config.endpoints import ENDPOINTS, Endpoints
+from executor.config.kinds import Unset
+
+OF_THE_EXCHANGE: Final = Unset("the exchange's")
+
+
+class Origin(StrEnum):
+    """Where a setting's value came from; the first that has it wins."""
+
+    ENVIRONMENT = "environment"
+    ENV_FILE = "env file"
+    SECRETS_FILE = "secrets file"
+    DEFAULT = "default"
+
+
+class _Group(BaseSettings):
+    """A heading's settings. Values come through the constructor alone: `load_settings` does the reading."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=str.upper,
+        case_sensitive=True,
+        enable_decoding=False,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the library hands over all five
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+class ExchangeSettings(_Group):
+    """Exchange"""
+
+    binance_env: choices.BinanceEnv = choices.BinanceEnv.PAPER
+    """The exchange: the embedded paper exchange, Binance's testnet, demo mode or live, or the three URLs."""
+
+    binance_rest_url: kinds.HttpUrl | None = None
+    """Base URL of the REST API, without /api; overrides that of BINANCE_ENV."""
+
+    binance_ws_api_url: kinds.WebSocketUrl | None = None
+    """URL of the WebSocket API, such as ws://127.0.0.1:9100/ws-api/v3; overrides that of BINANCE_ENV."""
+
+    binance_stream_url: kinds.WebSocketUrl | None = None
+    """Base URL of the market streams, without /ws; overrides that of BINANCE_ENV."""
+
+    binance_api_key: SecretStr | None = None
+    """The API key; needed everywhere but on paper."""
+
+    binance_api_secret: SecretStr | None = None
+    """The secret of an HMAC key pair."""
+
+    binance_private_key_file: Path | None = None
+    """The PEM file of an Ed25519 or RSA private key, in place of BINANCE_API_SECRET."""
+
+    binance_private_key_passphrase: SecretStr | None = None
+    """The passphrase of BINANCE_PRIVATE_KEY_FILE, where it has one."""
+
+    live_confirm: choices.Confirmation = choices.Confirmation.NO
+    """Live trading starts only when this says yes."""
+
+    recv_window: Annotated[int, Ge(1), Le(60_000)] = 5000
+    """Milliseconds within which the exchange must receive a request, else it refuses it."""
+
+    symbol: Annotated[kinds.Symbol | None, Unset("paper: the recording's; else required")] = None
+    """The symbol that is traded."""
+
+    trade_mode: choices.TradeMode = choices.TradeMode.SPOT
+    """The account that is traded with; margin is not in this version."""
+
+
+class FileSettings(_Group):
+    """Files"""
+
+    state_fn: kinds.FileTemplate = "data/state/executor_state.json"
+    """The state file; {symbol} in it stands for the symbol."""
+
+    journal_fn: Annotated[kinds.FileTemplate | None, Unset("beside the state")] = None
+    """The journal, to which every event is appended; {symbol} in it stands for the symbol."""
+
+    secrets_dir: Annotated[Path | None, Unset("/run/secrets where there is one")] = None
+    """A folder with one file per secret, each named like its setting."""
+
+
+class SignalSettings(_Group):
+    """Signals"""
+
+    signal_file: Annotated[Path, Field(validation_alias=AliasChoices("SIGNAL_FILE", "DELTASCOUT_LOG"))] = (
+        Path("data/signals.jsonl")
+    )
+    """The JSONL file that signals are read from as it grows; DELTASCOUT_LOG is its older name."""
+
+    signal_start: choices.SignalStart = choices.SignalStart.END
+    """Where a file that was not followed before is picked up; later starts go on where the last ended."""
+
+    max_signal_age_sec: kinds.Lifetime = Decimal(600)
+    """Seconds after which a signal is too old to act on."""
+
+
+class EntrySettings(_Group):
+    """Entry"""
+
+    entry_mode: choices.EntryMode = choices.EntryMode.LIMIT_THEN_MARKET
+    """A limit order and Plan B for what it leaves, the limit order alone, or a market order."""
+
+    entry_offset_usd: Annotated[Decimal, Ge(-kinds.LARGEST), Le(kinds.LARGEST)] = Decimal(0)
+    """Quote units added to the reference price of a long and taken from that of a short."""
+
+    live_entry_timeout_sec: kinds.Interval = Decimal(90)
+    """Seconds after which an entry that is not filled is cancelled."""
+
+    planb_max_dev_usd: kinds.Amount = Decimal(0)
+    """Plan B: quote units that the price may be away from the entry; 0 = no bound."""
+
+    planb_max_dev_r_mult: kinds.Amount = Decimal("0.25")
+    """Plan B: multiples of R that the price may be away from the entry; 0 = no bound."""
+
+    planb_require_price: bool = True
+    """Plan B: only with a fresh price at hand."""
+
+    planb_abort_if_past_tp1: bool = True
+    """Plan B: not when the price is past the first target."""
+
+    planb_order: choices.PlanBOrder = choices.PlanBOrder.MARKET
+    """Plan B: a market order, or a limit order at the guard's price that fills at once or not at all."""
+
+
+class SizeSettings(_Group):
+    """Size"""
+
+    qty: kinds.Positive | None = None
+    """Size of a trade in base units; exactly one of QTY, QTY_USD and RISK_USD may be set."""
+
+    qty_usd: kinds.Positive | None = None
+    """Size of a trade in quote units; exactly one of QTY, QTY_USD and RISK_USD may be set."""
+
+    risk_usd: kinds.Positive | None = None
+    """Quote units lost if the stop fills at its price; exactly one of the three may be set."""
+
+    qty_step: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
+    """Step of quantities in base units; a multiple of the exchange's own."""
+
+    tick_size: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
+    """Step of prices in quote units; a multiple of the exchange's own."""
+
+    min_qty: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
+    """Smallest quantity of an order in base units; at least the exchange's own."""
+
+    min_notional: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
+    """Smallest value of an order in quote units; at least the exchange's own."""
+
+    qty_split: kinds.Split = (Decimal(1), Decimal(1), Decimal(1))
+    """Weights of the three legs: out at the first target, out at the second, trailed."""
+
+
+class StopSettings(_Group):
+    """Stop and targets"""
+
+    tp_r_list: kinds.Targets = (Decimal(1), Decimal(2))
+    """Distance of the targets from the entry in multiples of R."""
+
+    stop_mode: choices.StopMode = choices.StopMode.PCT
+    """The stop of a signal that brings none: SL_PCT away, or beyond the last swing where that is farther."""
+
+    sl_pct: kinds.PositiveFraction = Decimal("0.002")
+    """Distance of the stop from the entry as a fraction of its price (0.002 = 0.2 %)."""
+
+    swing_mins: Annotated[int, Ge(1), Le(1000)] = 180
+    """Minutes that STOP_MODE=SWING looks back."""
+
+    sl_limit_gap_ticks: kinds.Count = 2
+    """Ticks between a stop's trigger and its limit price; the larger of this and SL_LIMIT_GAP_PCT counts."""
+
+    sl_limit_gap_pct: kinds.Fraction = Decimal("0.001")
+    """The same gap as a fraction of the trigger price."""
+
+    exit_layout: choices.ExitLayout = choices.ExitLayout.OCO
+    """Exits as order lists that lock the base once, or as plain orders that need spare inventory on Spot."""
+
+    sl_after_tp1: choices.SlAfterTp1 = choices.SlAfterTp1.BREAKEVEN
+    """What the stops do after the first target: move to the entry and its costs, or stay."""
+
+    be_offset_ticks: kinds.Count = 0
+    """Ticks that a breakeven stop stands better than the entry and its costs."""
+
+
+class TrailSettings(_Group):
+    """Trailing"""
+
+    trail_activate_after_tp2: bool = True
+    """The third leg's stop starts to trail when the second target is filled."""
+
+    trail_mode: choices.TrailMode = choices.TrailMode.DISTANCE
+    """Trail behind the best price, behind the last swing, or by the exchange's own trailing order."""
+
+    trail_distance_usd: kinds.Positive | None = None
+    """Trailing distance in quote units; exactly one of the three TRAIL_DISTANCE settings may be set."""
+
+    trail_distance_pct: kinds.PositiveFraction | None = None
+    """Trailing distance as a fraction of the best price; exactly one of the three may be set."""
+
+    trail_distance_r_mult: kinds.Positive | None = None
+    """Trailing distance in multiples of R; exactly one of the three may be set."""
+
+    trail_step_usd: kinds.Amount = Decimal(0)
+    """Least move of a trailing stop in quote units; 0 = one tick."""
+
+    trail_update_every_sec: kinds.Seconds = Decimal(1)
+    """Least seconds between two moves of a trailing stop."""
+
+    trail_swing_lookback: Annotated[int, Ge(3), Le(1000)] = 240
+    """One-minute bars that TRAIL_MODE=SWING looks back."""
+
+    trail_swing_lr: Annotated[int, Ge(1), Le(100)] = 2
+    """Bars on each side that confirm a swing."""
+
+    trail_swing_buffer_usd: kinds.Amount = Decimal(0)
+    """Quote units that the stop stays beyond the swing."""
+
+
+class WatchSettings(_Group):
+    """Watching"""
+
+    poll_sec: kinds.Interval = Decimal("1.0")
+    """Seconds between two looks at the orders while any is live."""
+
+    poll_idle_sec: kinds.Interval = Decimal(10)
+    """The same while none is live."""
+
+    user_stream: bool = True
+    """Listen to the exchange's pushed updates beside the looks; without it the looks alone must do."""
+
+
+class FailsafeSettings(_Group):
+    """When things fail"""
+
+    exits_retry_every_sec: kinds.Interval = Decimal(1)
+    """Seconds between two tries to place exits that were refused."""
+
+    failsafe_exits_max_tries: Annotated[int, Ge(1), Le(1000)] = 5
+    """Refused tries after which the failsafe acts."""
+
+    failsafe_exits_grace_sec: kinds.Seconds = Decimal(10)
+    """Seconds without a stop after which the failsafe acts."""
+
+    failsafe_flatten: bool = True
+    """The failsafe closes the position at market; false halts with an alert instead."""
+
+    sl_watchdog_grace_sec: kinds.Seconds = Decimal(3)
+    """Seconds beyond the stop price before an unfilled or missing stop is replaced by a market order."""
+
+    absence_grace_sec: kinds.Seconds = Decimal(2)
+    """Least seconds between the two looks that must both miss an order before it counts as gone."""
+
+    doubt_settle_sec: kinds.Seconds = Decimal(10)
+    """Seconds past a request's window before an order that was never found counts as never placed."""
+
+    max_hold_sec: kinds.Seconds = Decimal(0)
+    """Seconds after which a trade is closed at market; 0 = never."""
+
+
+class LimitSettings(_Group):
+    """Limits"""
+
+    cooldown_sec: kinds.Seconds = Decimal(180)
+    """Seconds without a new entry after a trade has closed."""
+
+    cooldown_abort_sec: kinds.Seconds = Decimal(30)
+    """Seconds without a new entry after an entry was refused or given up."""
+
+    lock_sec: kinds.Seconds = Decimal(15)
+    """Seconds after a signal was taken in which no other is."""
+
+    max_position_usd: kinds.Amount = Decimal(0)
+    """Largest position in quote units; 0 = no bound."""
+
+    max_trades_per_day: kinds.Count = 0
+    """Most trades in a day (UTC); 0 = no bound."""
+
+    max_daily_loss_usd: kinds.Amount = Decimal(0)
+    """Loss in quote units after which no trade is opened until the next day (UTC); 0 = no bound."""
+
+    allow_short: bool = False
+    """Take short signals too; on Spot a short sells inventory first."""
+
+
+class PaperSettings(_Group):
+    """Paper exchange"""
+
+    paper_recording: Annotated[Path | None, Unset("bundled")] = None
+    """The recorded trades that the paper exchange replays."""
+
+    paper_speed: Annotated[Decimal, Ge(Decimal("0.01")), Le(Decimal(1_000_000))] = Decimal(150)
+    """How many times faster than recorded they are replayed."""
+
+    paper_at_end: choices.PaperAtEnd = choices.PaperAtEnd.EXIT
+    """What happens at the recording's end: stop, start it again, or stay at the last price."""
+
+    paper_balances: kinds.Balances = Field(
+        default_factory=lambda: MappingProxyType({"USDT": Decimal(10_000)})
+    )
+    """What the paper account holds at first."""
+
+    paper_port: kinds.Port = 0
+    """TCP port on loopback where the paper exchange listens; 0 = any free one."""
+
+    paper_api_key: SecretStr = SecretStr("paper")
+    """The API key that the paper exchange accepts."""
+
+    paper_api_secret: SecretStr = SecretStr("paper")
+    """The secret that goes with it."""
+
+
+class OperationSettings(_Group):
+    """Operation"""
+
+    http_host: kinds.Host = "127.0.0.1"
+    """Address that health, metrics and status are served on."""
+
+    http_port: kinds.Port = 8080
+    """TCP port of the same; 0 = off."""
+
+    log_format: choices.LogFormat = choices.LogFormat.AUTO
+    """Log lines for people, for machines, or as the terminal tells (console on one, json otherwise)."""
+
+    log_level: choices.LogLevel = choices.LogLevel.INFO
+    """The least severe messages that are logged."""
+
+    telegram_bot_token: SecretStr | None = None
+    """Token of the Telegram bot that sends alerts."""
+
+    telegram_chat_id: kinds.ChatId | None = None
+    """The chat that alerts are sent to."""
+
+
+# In the order in which people read them.
+GROUPS: Final[tuple[type[_Group], ...]] = (
+    ExchangeSettings,
+    FileSettings,
+    SignalSettings,
+    EntrySettings,
+    SizeSettings,
+    StopSettings,
+    TrailSettings,
+    WatchSettings,
+    FailsafeSettings,
+    LimitSettings,
+    PaperSettings,
+    OperationSettings,
+)
+
+
+class Settings(
+    ExchangeSettings,
+    FileSettings,
+    SignalSettings,
+    EntrySettings,
+    SizeSettings,
+    StopSettings,
+    TrailSettings,
+    WatchSettings,
+    FailsafeSettings,
+    LimitSettings,
+    PaperSettings,
+    OperationSettings,
+):
+    """All settings, frozen. `load_settings` makes checked ones."""
+
+    _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    def origin(self, name: str) -> Origin:
+        """Where the setting `name` (as in the environment) came from. Raises KeyError for an unknown one."""
+        if name.lower() not in type(self).model_fields:
+            raise KeyError(name)
+        return self._origins.get(name, Origin.DEFAULT)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd but does not stop a start, such as names that are not known; one sentence each."""
+        return self._warnings
+
+    @property
+    def endpoints(self) -> Endpoints | None:
+        """The exchange's URLs, or None on paper: the embedded exchange knows its own once it listens."""
+        if self.binance_env is choices.BinanceEnv.PAPER:
+            return None
+        own = ENDPOINTS.get(self.binance_env, Endpoints("", "", ""))
+        return Endpoints(
+            self.binance_rest_url or own.rest,
+            self.binance_ws_api_url or own.ws_api,
+            self.binance_stream_url or own.stream,
+        )
+
+    def state_path(self, symbol: str) -> Path:
+        return Path(self.state_fn.replace("{symbol}", symbol))
+
+    def journal_path(self, symbol: str) -> Path:
+        """Beside the state, named after it, where JOURNAL_FN does not say otherwise."""
+        if self.journal_fn is not None:
+            return Path(self.journal_fn.replace("{symbol}", symbol))
+        return self.state_path(symbol).with_suffix(".journal.jsonl")

@@ -1,0 +1,178 @@
+"""Where settings are read from: the environment, `.env`, and files that hold one secret each.
+
+Nothing is judged here but whether a source can be read; `loading` puts the values together and checks them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from dotenv.parser import parse_stream
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource
+
+from executor.config.faults import Fault
+from executor.config.kinds import is_secret
+from executor.config.settings import GROUPS, Origin, Settings
+
+STANDARD_SECRETS_DIR: Final = Path("/run/secrets")
+FILE_SUFFIX: Final = "_FILE"
+
+# A name in the environment that begins like this and nearly is one of ours was meant to be ours. Other
+# programs share the environment, so shorter prefixes would cry wolf.
+OUR_PREFIXES: Final = (
+    "ABSENCE_", "BINANCE_", "COOLDOWN_", "DELTASCOUT_", "DOUBT_", "ENTRY_", "EXITS_", "EXIT_LAYOUT",
+    "FAILSAFE_", "LIVE_ENTRY", "MAX_DAILY_", "MAX_POSITION_", "MAX_SIGNAL_", "MAX_TRADES_", "PAPER_",
+    "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "SWING_", "TP_R_", "TRADE_MODE", "TRAIL_",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Found:
+    """What the sources hold: each setting's text and origin by current name, and what was wrong or odd."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, name: str, text: str, origin: Origin) -> None:
+        """Keep a value, unless a source that goes before this one has already given it."""
+        if name not in self.texts:
+            self.texts[name] = text
+            self.origins[name] = origin
+
+
+def setting_names(name: str, info: FieldInfo) -> tuple[str, ...]:
+    """The names by which a field's setting is given, the current one first."""
+    alias = info.validation_alias
+    if alias is None or isinstance(alias, str):
+        return (name.upper(),)
+    return tuple(str(choice) for choice in getattr(alias, "choices", ()))
+
+
+FIELDS: Final[Mapping[str, FieldInfo]] = {
+    name.upper(): info for group in GROUPS for name, info in group.model_fields.items()
+}
+SECRETS: Final = tuple(name for name, info in FIELDS.items() if is_secret(info))
+OLDER_NAMES: Final[Mapping[str, str]] = {
+    older: names[0]
+    for names in (setting_names(name, info) for name, info in Settings.model_fields.items())
+    for older in names[1:]
+}
+KNOWN_NAMES: Final = frozenset([*FIELDS, *OLDER_NAMES, *(name + FILE_SUFFIX for name in SECRETS)])
+
+
+def gather(environ: Mapping[str, str], env_file: Path | None) -> Found:
+    """Everything that is set, each setting from the first of: environment, `env_file`, secrets folder."""
+    found = Found()
+    in_file = _read_env_file(env_file, found) if env_file is not None else {}
+    found.warnings.extend(_unknown_in_file(in_file, env_file))
+    found.warnings.extend(_near_misses(environ))
+    for given, origin in ((environ, Origin.ENVIRONMENT), (in_file, Origin.ENV_FILE)):
+        _take_named(given, origin, found)
+    _take_folder(found)
+    return found
+
+
+class _Given(EnvSettingsSource):
+    """The library's reading of an environment, from a mapping that is handed in."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = {name: text.strip() for name, text in given.items() if text.strip()}
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._given
+
+
+def _take_named(given: Mapping[str, str], origin: Origin, found: Found) -> None:
+    for key, text in _Given(given)().items():
+        found.add(OLDER_NAMES.get(key, key), text, origin)
+    for older, current in OLDER_NAMES.items():
+        if given.get(older, "").strip() and given.get(current, "").strip():
+            found.warnings.append(f"{older} is ignored: {current}, its newer name, is set too")
+    for secret in SECRETS:
+        path = given.get(secret + FILE_SUFFIX, "").strip()
+        if not path:
+            continue
+        if given.get(secret, "").strip():
+            both = f"{secret} and {secret}{FILE_SUFFIX}"
+            found.faults.append(Fault(both, f"both set in the {origin}", "only one of them"))
+        elif secret not in found.texts:
+            _take_secret(secret, Path(path), secret + FILE_SUFFIX, found)
+
+
+def _take_folder(found: Found) -> None:
+    folder = STANDARD_SECRETS_DIR
+    if (chosen := found.texts.get("SECRETS_DIR")) is not None:
+        folder = Path(chosen)
+        if not folder.is_dir():
+            found.faults.append(Fault("SECRETS_DIR", repr(chosen), "a folder that exists"))
+            return
+    if not folder.is_dir():
+        return
+    files = {path.name.upper(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    for secret in SECRETS:
+        if secret in files and secret not in found.texts:
+            _take_secret(secret, files[secret], secret, found)
+
+
+def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        found.faults.append(Fault(named_by, f"the file {str(path)!r}", f"readable ({error.strerror})"))
+    except UnicodeDecodeError:
+        found.faults.append(Fault(named_by, f"the file {str(path)!r}", "a text file in UTF-8"))
+    else:
+        if text:
+            found.add(secret, text, Origin.SECRETS_FILE)
+        else:
+            found.faults.append(
+                Fault(named_by, f"the empty file {str(path)!r}", "a file that holds the secret")
+            )
+
+
+def _read_env_file(path: Path, found: Found) -> dict[str, str]:
+    """The file's names and texts, taken literally: `$` in a secret is not an invitation to expand it."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        found.faults.append(Fault(str(path), "not readable", f"readable ({error.strerror})"))
+        return {}
+    except UnicodeDecodeError:
+        found.faults.append(Fault(str(path), "not text", "a text file in UTF-8"))
+        return {}
+    given: dict[str, str] = {}
+    for binding in bindings:
+        if binding.error or (binding.key is not None and binding.value is None):
+            # The line itself is not shown: it may hold half a secret.
+            where = f"{path} line {binding.original.line}"
+            found.faults.append(Fault(where, "not understood", "NAME=value, a comment or blank"))
+        elif binding.key is not None and binding.value is not None:
+            if binding.key in given:
+                found.warnings.append(f"{binding.key} is set twice in {path}: the last one counts")
+            given[binding.key] = binding.value
+    return given
+
+
+def _unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:
+    for name in names:
+        if name not in KNOWN_NAMES:
+            near = get_close_matches(name.upper(), KNOWN_NAMES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"{name} in {path} is not a setting{hint}"
+
+
+def _near_misses(names: Iterable[str]) -> Iterator[str]:
+    for name in sorted(names):
+        if name not in KNOWN_NAMES and name.upper().startswith(OUR_PREFIXES):
+            near = get_close_matches(name.upper(), KNOWN_NAMES, n=1, cutoff=0.8)
+            if near:
+                yield f"{name} in the environment is not a setting; did you mean {near[0]}?"
