@@ -1,0 +1,25 @@
+"""The paper exchange's wire: Binance Spot's REST, WebSocket API, market and user streams on loopback.
+
+`PaperServer` is the door; the engine, the clock and the recording live next door in `executor.paper`. A
+request goes transport (`rest`, `ws_api`) → `exchange` → a handler found in `routes` → engine → `render`. No
+handler knows which transport it serves.
+"""
+
+from executor.paper.server.faults import Answer, FaultPlan, PushFault, RequestFault
+from executor.paper.server.limits import Limits
+from executor.paper.server.server import PaperServer, PortInUse, Urls
+from executor.paper.server.signing import Credential, HmacSecret, PublicKey
+
+__all__ = [
+    "Answer",
+    "Credential",
+    "FaultPlan",
+    "HmacSecret",
+    "Limits",
+    "PaperServer",
+    "PortInUse",
+    "PublicKey",
+    "PushFault",
+    "RequestFault",
+    "Urls",
+]

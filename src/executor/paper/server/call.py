@@ -1,0 +1,62 @@
+"""What a handler is given, and the row of the routing table that leads to it."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+
+from executor.paper.engine import Engine
+from executor.paper.server.limits import Limits
+from executor.paper.server.params import Params
+
+
+class Security(Enum):
+    """What a request must prove (rest-api.md, "Request Security")."""
+
+    NONE = auto()
+    KEY = auto()
+    """An API key without a signature."""
+    USER_DATA = auto()
+    TRADE = auto()
+
+    @property
+    def signed(self) -> bool:
+        return self in (Security.USER_DATA, Security.TRADE)
+
+
+class Call(msgspec.Struct):
+    """One request: the exchange as it is, whose account it concerns (empty for public data), and its time."""
+
+    engine: Engine
+    limits: Limits
+    account: str
+    now_ms: int
+
+
+Handler = Callable[[Call, Params], Any]
+"""Reads its parameters, calls `Params.finish`, acts, and returns what becomes JSON. Raises `ApiError` or
+`Reject`.
+"""
+
+Weigher = Callable[[Params], int]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One endpoint, for both transports.
+
+    `ws` is None where the WebSocket API has no such method.
+    `charges_orders` routes show the unfilled order count; `free` ones cost no weight when they succeed.
+    """
+
+    verb: str
+    path: str
+    ws: str | None
+    weight: int | Weigher
+    security: Security
+    handler: Handler
+    charges_orders: bool = False
+    free: bool = False
+
+    def weigh(self, params: Params) -> int:
+        return self.weight if isinstance(self.weight, int) else self.weight(params)

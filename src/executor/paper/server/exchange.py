@@ -1,0 +1,193 @@
+"""The exchange behind both transports: who may do what, at what cost, and what goes wrong on the way.
+
+A transport reads a request and writes an answer; everything between is `Exchange.serve`: the weight is
+charged, the key and the signature are checked, the fault plan is asked, the handler runs, and what it made
+happen goes out to the user streams before the answer does.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from executor.paper.clock import Clock
+from executor.paper.engine import Engine
+from executor.paper.model import Reject
+from executor.paper.server import errors
+from executor.paper.server.call import Call, Route, Security
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
+from executor.paper.server.limits import MINUTE_MS, Limits, RequestMeter
+from executor.paper.server.params import Params
+from executor.paper.server.signing import Credential, Keyring, Window, read_window
+from executor.paper.server.user_streams import UserStreams
+
+SIGNING_NAMES = ("timestamp", "recvWindow", "signature", "apiKey")
+TOO_MANY_ORDERS = -1015
+
+Payload = Callable[[], tuple[bytes, str]]
+"""Makes what was signed, and the signature, out of a request."""
+
+
+class LostError(Exception):
+    """The fault plan cuts the connection: there is no answer."""
+
+
+class MisledError(Exception):
+    """The fault plan answers in the exchange's stead."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer.status))
+        self.answer = answer
+
+
+class Request(msgspec.Struct):
+    """One request as a transport has read it. `api_key` is None when none was sent."""
+
+    method: str
+    path: str
+    route: Route
+    values: Mapping[str, str]
+    api_key: str | None
+    payload: Payload | None
+    """None when a session vouches for the request: `account` then says whose."""
+    account: str = ""
+
+
+class Served(msgspec.Struct):
+    """A request carried out: what to answer, and the call, whose counts the answer shows."""
+
+    result: Any
+    call: Call
+
+
+class Exchange:
+    """The engine with everything around it that is not a socket."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        keys: Mapping[str, Credential],
+        limits: Limits,
+        faults: FaultPlan | None,
+    ) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.keys = Keyring(keys)
+        self.limits = limits
+        self.meter = RequestMeter(limits)
+        self.faults = faults
+        self.user_streams = UserStreams(
+            engine, clock, sorted({credential.account for credential in keys.values()}), faults
+        )
+        self.in_hand = 0
+        """Requests being worked on; those that a fault makes wait in market time are not among them."""
+
+    async def serve(self, request: Request) -> Served:
+        """Carry out a request. Raises `ApiError` for a refusal, `LostError` and `MisledError` for a fault."""
+        self.in_hand += 1
+        try:
+            return await self._serve(request)
+        finally:
+            self.in_hand -= 1
+
+    async def wait(self, ms: int) -> None:
+        """Let market time pass. The request is not in hand meanwhile, else time would never pass."""
+        if ms <= 0:
+            return
+        self.in_hand -= 1
+        try:
+            await self.clock.sleep(ms / 1000)
+        finally:
+            self.in_hand += 1
+
+    def authenticate(
+        self, security: Security, api_key: str | None, values: Mapping[str, str], payload: Payload
+    ) -> tuple[Credential, Window | None]:
+        """Whose key this is, and until when a signed request holds."""
+        credential = self.keys.find(api_key)
+        if security is Security.TRADE and not credential.can_trade:
+            raise errors.unknown_key()
+        if not security.signed:
+            return credential, None
+        window = read_window(values)
+        text, signature = payload()
+        if not credential.verifier.verify(text, signature):
+            raise errors.bad_signature()
+        window.check(self.clock.now_ms())
+        return credential, window
+
+    async def _serve(self, request: Request) -> Served:
+        route, params = request.route, Params(request.values)
+        weight = route.weigh(params)
+        self.meter.charge(self.clock.now_ms(), weight)
+        account, window = self._admit(request, params)
+        fault = self._fault(request)
+        if fault is not None:
+            await self._before(fault)
+        now_ms = self.clock.now_ms()
+        if window is not None:
+            window.check_age(now_ms)
+        call = Call(self.engine, self.limits, account, now_ms)
+        refusal: errors.ApiError | None = None
+        result: Any = None
+        try:
+            result = route.handler(call, params)
+        except Reject as reject:
+            refusal = self._refusal(reject, call)
+        except errors.ApiError as error:
+            refusal = error
+        self.user_streams.flush()
+        if fault is not None:
+            await self._after(fault)
+        if refusal is not None:
+            raise refusal
+        if route.free:
+            self.meter.refund(self.clock.now_ms(), weight)
+        return Served(result, call)
+
+    def _admit(self, request: Request, params: Params) -> tuple[str, Window | None]:
+        security = request.route.security
+        if security is Security.NONE:
+            return "", None
+        if security.signed:
+            params.known(*SIGNING_NAMES)
+        if request.payload is None:
+            window = read_window(request.values)
+            window.check(self.clock.now_ms())
+            return request.account, window
+        credential, signed = self.authenticate(security, request.api_key, request.values, request.payload)
+        return credential.account, signed
+
+    def _refusal(self, reject: Reject, call: Call) -> errors.ApiError:
+        """The engine's refusal; too many orders is a 429 that says when the exceeded window ends."""
+        if reject.code != TOO_MANY_ORDERS:
+            return errors.ApiError(reject.code, reject.message)
+        lengths = {"SECOND": 1_000, "MINUTE": MINUTE_MS, "HOUR": 60 * MINUTE_MS, "DAY": 24 * 60 * MINUTE_MS}
+        ends = [
+            (call.now_ms // length + 1) * length
+            for row in self.engine.order_counts(call.account, call.now_ms)
+            if f"{row.limit} orders per {row.interval_num} {row.interval}" in reject.message
+            for length in (row.interval_num * lengths[row.interval],)
+        ]
+        return errors.ApiError(
+            reject.code, reject.message, status=429, retry_after_ms=max(ends, default=call.now_ms + 10_000)
+        )
+
+    def _fault(self, request: Request) -> RequestFault | None:
+        if self.faults is None:
+            return None
+        return self.faults.on_request(request.method, request.path, request.values)
+
+    async def _before(self, fault: RequestFault) -> None:
+        await self.wait(fault.delay_before_ms)
+        if not fault.execute:
+            await self._after(fault)
+            raise LostError
+
+    async def _after(self, fault: RequestFault) -> None:
+        await self.wait(fault.delay_after_ms)
+        if fault.disconnect:
+            raise LostError
+        if fault.answer is not None:
+            raise MisledError(fault.answer)

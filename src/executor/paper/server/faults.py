@@ -1,0 +1,51 @@
+"""The seam through which a test makes the wire misbehave.
+
+A `FaultPlan` is asked about each request and each push. It decides; the server carries out. Every fault here
+is one that the real exchange's clients meet: an answer that never comes although the order was made, a 5XX
+with or without execution, a request that waits until its recvWindow has passed, pushes that come twice, late,
+or not at all.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What to answer instead of the truth."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+class RequestFault(msgspec.Struct, frozen=True):
+    """What happens to one request. Delays are market time, in milliseconds.
+
+    `execute=False` drops the request before the handler has seen it. `answer` replaces the reply,
+    `disconnect` cuts the connection instead of replying.
+    """
+
+    delay_before_ms: int = 0
+    execute: bool = True
+    delay_after_ms: int = 0
+    answer: Answer | None = None
+    disconnect: bool = False
+
+
+class PushFault(msgspec.Struct, frozen=True):
+    """What happens to one push: sent `copies` times (0 loses it), `delay_ms` of market time later."""
+
+    copies: int = 1
+    delay_ms: int = 0
+
+
+class FaultPlan(Protocol):
+    """Decides which requests and pushes go wrong. None means that all is well."""
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        """`method` is an HTTP verb with a REST path, or `WS` with a WebSocket API method name."""
+
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
+        """`kind` is `user` for account events, `market` for market streams."""

@@ -1,0 +1,358 @@
+"""Public market streams: what the tape does, pushed to whoever asked for it (web-socket-streams.md).
+
+Trades and best prices are pushed as they come. Klines, tickers, averages and books follow the trades at most
+once per second of market time; a kline that ends is always pushed closed before its successor.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from executor.paper.clock import Clock
+from executor.paper.engine import Engine
+from executor.paper.model import BookTicker, MarketKline, MarketTrade
+from executor.paper.server.call import Call
+from executor.paper.server.connection import Connection
+from executor.paper.server.faults import FaultPlan
+from executor.paper.server.limits import SECOND_MS, Limits
+from executor.paper.server.market_data import (
+    AVG_PRICE_MINS,
+    KLINE_INTERVALS,
+    aggregate_row,
+    depth_levels,
+    percent_change,
+)
+from executor.paper.server.render import Json, amount
+
+MAX_STREAMS: Final = 1_024
+MESSAGES_PER_SECOND: Final = 5
+_DEPTHS: Final = {f"depth{n}{speed}": n for n in (5, 10, 20) for speed in ("", "@100ms", "@1000ms")}
+
+
+class _Topic(msgspec.Struct):
+    """One stream and who listens: per connection, whether it wants the stream's name around each message."""
+
+    name: str
+    symbol: str
+    kind: str
+    listeners: dict[Connection, bool]
+    pushed_ms: int = -SECOND_MS
+    kline_open_ms: int = -1
+    book: BookTicker | None = None
+
+
+class MarketStreams:
+    """Subscriptions by stream name, and the pushes to them."""
+
+    def __init__(self, engine: Engine, clock: Clock, limits: Limits, faults: FaultPlan | None) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._limits = limits
+        self._faults = faults
+        self._topics: dict[str, _Topic] = {}
+        self._makers: dict[str, Callable[[_Topic, MarketTrade], list[Json]]] = {
+            "trade": self._trade,
+            "aggTrade": self._aggregate,
+            "bookTicker": self._book_ticker,
+            "ticker": self._ticker,
+            "miniTicker": self._mini_ticker,
+            "avgPrice": self._avg_price,
+        }
+
+    @property
+    def anyone_listens(self) -> bool:
+        return bool(self._topics)
+
+    def knows(self, name: str) -> bool:
+        """Whether a stream of this name can exist."""
+        symbol, _, kind = name.partition("@")
+        return symbol == symbol.lower() and self._has_symbol(symbol.upper()) and self._has_kind(kind)
+
+    def subscribe(self, name: str, connection: Connection, *, combined: bool) -> None:
+        topic = self._topics.get(name)
+        if topic is None:
+            symbol, _, kind = name.partition("@")
+            topic = self._topics[name] = _Topic(name, symbol.upper(), kind, {})
+        topic.listeners[connection] = combined
+
+    def unsubscribe(self, name: str, connection: Connection) -> None:
+        topic = self._topics.get(name)
+        if topic is not None:
+            topic.listeners.pop(connection, None)
+            if not topic.listeners:
+                del self._topics[name]
+
+    def on_trade(self, symbol: str, trade: MarketTrade) -> None:
+        """A trade has gone through the engine: tell the listeners."""
+        for topic in self._topics.values():
+            if topic.symbol == symbol:
+                for message in self._messages(topic, trade):
+                    self._push(topic, message)
+
+    def on_quote(self, symbol: str) -> None:
+        """The best prices may have changed without a trade."""
+        for topic in self._topics.values():
+            if topic.symbol == symbol and topic.kind == "bookTicker":
+                for message in self._book_ticker(topic):
+                    self._push(topic, message)
+
+    def _messages(self, topic: _Topic, trade: MarketTrade) -> list[Json]:
+        maker = self._makers.get(topic.kind)
+        if maker is not None:
+            return maker(topic, trade)
+        if topic.kind in _DEPTHS:
+            return self._depth(topic)
+        return self._kline(topic)
+
+    def _push(self, topic: _Topic, message: Json) -> None:
+        body = orjson.dumps(message)
+        named = b'{"stream":"%b","data":%b}' % (topic.name.encode(), body)
+        fault = None if self._faults is None else self._faults.on_push("market", message)
+        for connection, combined in topic.listeners.items():
+            connection.push(named if combined else body, fault)
+
+    def _trade(self, topic: _Topic, trade: MarketTrade) -> list[Json]:
+        row = {
+            "e": "trade",
+            "E": self._clock.now_ms(),
+            "s": topic.symbol,
+            "t": trade.trade_id,
+            "p": amount(trade.price),
+            "q": amount(trade.qty),
+            "T": trade.time,
+            "m": trade.buyer_is_maker,
+            "M": True,
+        }
+        return [row]
+
+    def _aggregate(self, topic: _Topic, trade: MarketTrade) -> list[Json]:
+        head = {"e": "aggTrade", "E": self._clock.now_ms(), "s": topic.symbol}
+        return [{**head, **aggregate_row(trade)}]
+
+    def _book_ticker(self, topic: _Topic, _: MarketTrade | None = None) -> list[Json]:
+        book = self._engine.book_ticker(topic.symbol)
+        if book == topic.book:
+            return []
+        topic.book = book
+        return [
+            {
+                "u": self._engine.depth(topic.symbol, 1).last_update_id,
+                "s": topic.symbol,
+                "b": amount(book.bid),
+                "B": amount(book.bid_qty),
+                "a": amount(book.ask),
+                "A": amount(book.ask_qty),
+            }
+        ]
+
+    def _depth(self, topic: _Topic) -> list[Json]:
+        if not self._due(topic):
+            return []
+        call = Call(self._engine, self._limits, "", self._clock.now_ms())
+        return [depth_levels(call, topic.symbol, _DEPTHS[topic.kind])]
+
+    def _kline(self, topic: _Topic) -> list[Json]:
+        interval = topic.kind.removeprefix("kline_")
+        rows = self._engine.klines(topic.symbol, KLINE_INTERVALS[interval], limit=2)
+        messages = []
+        if rows and rows[-1].open_time != topic.kline_open_ms:
+            if len(rows) == 2 and rows[0].open_time == topic.kline_open_ms:
+                messages.append(self._kline_message(topic, rows[0], interval, closed=True))
+            topic.kline_open_ms = rows[-1].open_time
+            topic.pushed_ms = -SECOND_MS
+        if rows and self._due(topic):
+            messages.append(self._kline_message(topic, rows[-1], interval, closed=False))
+        return messages
+
+    def _kline_message(self, topic: _Topic, row: MarketKline, interval: str, *, closed: bool) -> Json:
+        trades = self._engine.recent_trades(
+            topic.symbol, start_time=row.open_time, end_time=row.close_time, limit=1
+        )
+        first = trades[0].trade_id if trades else -1
+        return {
+            "e": "kline",
+            "E": self._clock.now_ms(),
+            "s": topic.symbol,
+            "k": {
+                "t": row.open_time,
+                "T": row.close_time,
+                "s": topic.symbol,
+                "i": interval,
+                "f": first,
+                "L": first + row.trades - 1 if trades else -1,
+                "o": amount(row.open),
+                "c": amount(row.close),
+                "h": amount(row.high),
+                "l": amount(row.low),
+                "v": amount(row.volume),
+                "n": row.trades,
+                "x": closed,
+                "q": amount(row.quote_volume),
+                "V": amount(row.taker_buy_volume),
+                "Q": amount(row.taker_buy_quote_volume),
+                "B": "0",
+            },
+        }
+
+    def _ticker(self, topic: _Topic, _: MarketTrade) -> list[Json]:
+        if not self._due(topic):
+            return []
+        t = self._engine.ticker(topic.symbol, self._clock.now_ms())
+        row = {
+            "e": "24hrTicker",
+            "E": self._clock.now_ms(),
+            "s": topic.symbol,
+            "p": amount(t.last - t.open),
+            "P": percent_change(t.open, t.last),
+            "w": amount(t.weighted_avg),
+            "x": amount(t.prev_close),
+            "c": amount(t.last),
+            "Q": amount(t.last_qty),
+            "b": amount(t.bid),
+            "B": amount(t.bid_qty),
+            "a": amount(t.ask),
+            "A": amount(t.ask_qty),
+            "o": amount(t.open),
+            "h": amount(t.high),
+            "l": amount(t.low),
+            "v": amount(t.volume),
+            "q": amount(t.quote_volume),
+            "O": t.open_time,
+            "C": t.close_time,
+            "F": t.first_id,
+            "L": t.last_id,
+            "n": t.count,
+        }
+        return [row]
+
+    def _mini_ticker(self, topic: _Topic, _: MarketTrade) -> list[Json]:
+        if not self._due(topic):
+            return []
+        t = self._engine.ticker(topic.symbol, self._clock.now_ms())
+        row = {
+            "e": "24hrMiniTicker",
+            "E": self._clock.now_ms(),
+            "s": topic.symbol,
+            "c": amount(t.last),
+            "o": amount(t.open),
+            "h": amount(t.high),
+            "l": amount(t.low),
+            "v": amount(t.volume),
+            "q": amount(t.quote_volume),
+        }
+        return [row]
+
+    def _avg_price(self, topic: _Topic, trade: MarketTrade) -> list[Json]:
+        average = self._engine.avg_price(topic.symbol, self._clock.now_ms(), AVG_PRICE_MINS)
+        if average is None or not self._due(topic):
+            return []
+        row = {
+            "e": "avgPrice",
+            "E": self._clock.now_ms(),
+            "s": topic.symbol,
+            "i": f"{AVG_PRICE_MINS}m",
+            "w": amount(average),
+            "T": trade.time,
+        }
+        return [row]
+
+    def _due(self, topic: _Topic) -> bool:
+        now_ms = self._clock.now_ms()
+        if now_ms - topic.pushed_ms < SECOND_MS:
+            return False
+        topic.pushed_ms = now_ms
+        return True
+
+    def _has_symbol(self, symbol: str) -> bool:
+        return any(known.name == symbol for known in self._engine.symbols())
+
+    def _has_kind(self, kind: str) -> bool:
+        return kind in self._makers or kind in _DEPTHS or kind.removeprefix("kline_") in KLINE_INTERVALS
+
+
+class StreamSession:
+    """What one connection to `/ws` or `/stream` listens to."""
+
+    def __init__(
+        self, streams: MarketStreams, connection: Connection, clock: Clock, *, combined: bool
+    ) -> None:
+        self._streams = streams
+        self._connection = connection
+        self._clock = clock
+        self._combined = combined
+        self._names: dict[str, None] = {}
+        self._second = -1
+        self._messages = 0
+
+    def subscribe(self, names: list[str]) -> str | None:
+        """Add streams; what is wrong with them, or None."""
+        unknown = next((name for name in names if not self._streams.knows(name)), None)
+        if unknown is not None:
+            return f"Invalid request: unknown stream {unknown}"
+        if len(self._names.keys() | set(names)) > MAX_STREAMS:
+            return f"Invalid request: more than {MAX_STREAMS} streams"
+        for name in names:
+            self._names[name] = None
+            self._streams.subscribe(name, self._connection, combined=self._combined)
+        return None
+
+    async def receive(self, text: str) -> None:
+        """Carry out SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, SET_PROPERTY, GET_PROPERTY."""
+        second = self._clock.now_ms() // SECOND_MS
+        if second != self._second:
+            self._second, self._messages = second, 0
+        self._messages += 1
+        if self._messages > MESSAGES_PER_SECOND:
+            self._connection.end_soon(1008)
+            return
+        try:
+            message = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            self._refuse(None, 3, f"Invalid JSON: {error}")
+            return
+        if not isinstance(message, dict):
+            self._refuse(None, 3, "Invalid JSON: an object is needed")
+            return
+        self._carry_out(message)
+
+    def end(self) -> None:
+        for name in self._names:
+            self._streams.unsubscribe(name, self._connection)
+        self._names.clear()
+
+    def _carry_out(self, message: dict[str, Any]) -> None:
+        request_id, names = message.get("id"), message.get("params", [])
+        if not isinstance(names, list):
+            self._refuse(request_id, 2, "Invalid request: params must be an array")
+            return
+        match message.get("method"):
+            case "SUBSCRIBE":
+                fault = self.subscribe([str(name) for name in names])
+                if fault is None:
+                    self._reply(request_id, None)
+                else:
+                    self._refuse(request_id, 2, fault)
+            case "UNSUBSCRIBE":
+                for name in names:
+                    self._names.pop(name, None)
+                    self._streams.unsubscribe(name, self._connection)
+                self._reply(request_id, None)
+            case "LIST_SUBSCRIPTIONS":
+                self._reply(request_id, list(self._names))
+            case "SET_PROPERTY" if len(names) == 2 and names[0] == "combined" and isinstance(names[1], bool):
+                self._combined = names[1]
+                for name in self._names:
+                    self._streams.subscribe(name, self._connection, combined=self._combined)
+                self._reply(request_id, None)
+            case "GET_PROPERTY" if names == ["combined"]:
+                self._reply(request_id, self._combined)
+            case other:
+                self._refuse(request_id, 2, f"Invalid request: unknown or malformed method {other}")
+
+    def _reply(self, request_id: Any, result: Any) -> None:
+        self._connection.send(orjson.dumps({"result": result, "id": request_id}))
+
+    def _refuse(self, request_id: Any, code: int, message: str) -> None:
+        self._connection.send(orjson.dumps({"error": {"code": code, "msg": message}, "id": request_id}))

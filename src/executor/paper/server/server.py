@@ -1,0 +1,209 @@
+"""The paper exchange on a port: one HTTP server for REST, the WebSocket API and the streams."""
+
+import errno
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+import orjson
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from executor.paper.clock import Clock
+from executor.paper.engine import Engine
+from executor.paper.model import MarketTrade
+from executor.paper.server import errors
+from executor.paper.server.connection import PING_EVERY_S, Connection
+from executor.paper.server.exchange import Exchange
+from executor.paper.server.faults import FaultPlan
+from executor.paper.server.limits import DAY_MS, Limits
+from executor.paper.server.market_streams import MarketStreams, StreamSession
+from executor.paper.server.rest import Rest
+from executor.paper.server.signing import Credential
+from executor.paper.server.ws_api import SESSION_WEIGHT, Session
+
+CONNECTION_LIFETIME_MS: Final = DAY_MS
+MAX_MESSAGE_BYTES: Final = 1 << 20
+
+
+class PortInUse(Exception):  # noqa: N818 - named for the condition
+    """Another program listens where the exchange was to listen."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"port {port} of {host} is in use; choose another, or 0 for any free one")
+        self.host = host
+        self.port = port
+
+
+class Urls(msgspec.Struct, frozen=True):
+    """Where clients find the exchange. Each is what the real one's base URL is replaced with."""
+
+    rest_url: str
+    """Instead of the REST base with `/api`: `http://host:port/api`."""
+    ws_api_url: str
+    """Instead of the WebSocket API: `ws://host:port/ws-api/v3`."""
+    stream_url: str
+    """Instead of the market streams, before `/ws/…` and `/stream?…`: `ws://host:port`."""
+
+    @property
+    def base_url(self) -> str:
+        """Without a path: `http://host:port`."""
+        return self.rest_url.removesuffix("/api")
+
+
+class PaperServer:
+    """Binance Spot on loopback. The engine decides, the clock tells the time, this puts both on the wire."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        keys: Mapping[str, Credential],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+        faults: FaultPlan | None = None,
+        ping_every_s: float = PING_EVERY_S,
+        allow_remote: bool = False,
+    ) -> None:
+        """`engine` should count orders by the same limits: `Engine(rate_limits=limits.announce())`.
+
+        Raises ValueError when `host` is not a loopback address, unless `allow_remote`: whoever reaches the
+        port and knows a key can trade, over plain HTTP.
+        """
+        if not allow_remote and not _is_loopback(host):
+            raise ValueError(f"the paper exchange listens on loopback only, not on {host!r}")
+        self._host = host
+        self._port = port
+        self._ping_every_s = ping_every_s
+        self._exchange = Exchange(engine, clock, keys, limits or Limits(), faults)
+        self._markets = MarketStreams(engine, clock, self._exchange.limits, faults)
+        self._rest = Rest(self._exchange)
+        self._connections: dict[Connection, bool] = {}
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self) -> Urls:
+        """Listen. Raises `PortInUse`."""
+        runner = web.ServerRunner(web.Server(self._handle, access_log=None), handle_signals=False)
+        await runner.setup()
+        site = web.TCPSite(runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(self._host, self._port) from error
+            raise
+        self._runner = runner
+        port = runner.addresses[0][1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return Urls(
+            rest_url=f"http://{host}:{port}/api",
+            ws_api_url=f"ws://{host}:{port}/ws-api/v3",
+            stream_url=f"ws://{host}:{port}",
+        )
+
+    async def stop(self) -> None:
+        """Announce the end on every WebSocket, close them, and free the port."""
+        if self._runner is None:
+            return
+        event = {"e": "serverShutdown", "E": self._exchange.clock.now_ms()}
+        for connection, is_api in list(self._connections.items()):
+            connection.send(orjson.dumps({"event": event} if is_api else event))
+            await connection.close()
+        await self._runner.cleanup()
+        self._runner = None
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests being worked on, those excepted that wait for market time to pass."""
+        return self._exchange.in_hand
+
+    @property
+    def market_is_watched(self) -> bool:
+        """Whether a connection listens to a market stream: each trade must reach it before the next."""
+        return self._markets.anyone_listens
+
+    def quiet(self) -> bool:
+        """Whether no request is in hand and every push has been handed to its socket."""
+        return self._exchange.in_hand == 0 and all(connection.idle for connection in self._connections)
+
+    def on_trade(self, symbol: str, trade: MarketTrade) -> bool:
+        """Push what a trade, already fed to the engine, has changed; whether an account was touched."""
+        if self._markets.anyone_listens:
+            self._markets.on_trade(symbol, trade)
+        return self._exchange.user_streams.flush()
+
+    def on_quote(self, symbol: str) -> bool:
+        """The same for new best prices."""
+        if self._markets.anyone_listens:
+            self._markets.on_quote(symbol)
+        return self._exchange.user_streams.flush()
+
+    def drop_connections(self) -> None:
+        """Cut every WebSocket, as a network that fails does."""
+        for connection in list(self._connections):
+            connection.drop()
+
+    async def _handle(self, request: BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path == "/ws-api/v3":
+            return await self._serve_api(request)
+        if path in ("/stream", "/ws") or path.startswith("/ws/"):
+            return await self._serve_streams(request, path)
+        return await self._rest.handle(request)
+
+    async def _serve_api(self, request: BaseRequest) -> web.StreamResponse:
+        try:
+            self._exchange.meter.charge(self._exchange.clock.now_ms(), SESSION_WEIGHT)
+        except errors.ApiError as error:
+            return web.Response(status=error.status, body=orjson.dumps(error.body()))
+        socket, connection = await self._accept(request)
+        show = request.query.get("returnRateLimits", "true") != "false"
+        session = Session(self._exchange, connection, show_rate_limits=show)
+        self._connections[connection] = True
+        try:
+            await connection.run(
+                session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS
+            )
+        finally:
+            del self._connections[connection]
+            await session.end()
+        return socket
+
+    async def _serve_streams(self, request: BaseRequest, path: str) -> web.StreamResponse:
+        combined = path == "/stream"
+        if combined:
+            wanted = parse_qs(request.query_string).get("streams", [""])[0]
+        else:
+            wanted = path.removeprefix("/ws").removeprefix("/")
+        socket, connection = await self._accept(request)
+        session = StreamSession(self._markets, connection, self._exchange.clock, combined=combined)
+        # An address with an unknown stream connects and stays silent, as on the real exchange.
+        session.subscribe([name for name in wanted.split("/") if name and self._markets.knows(name)])
+        self._connections[connection] = False
+        try:
+            await connection.run(
+                session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS
+            )
+        finally:
+            del self._connections[connection]
+            session.end()
+        return socket
+
+    async def _accept(self, request: BaseRequest) -> tuple[web.WebSocketResponse, Connection]:
+        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
+        await socket.prepare(request)
+        return socket, Connection(socket, request.transport, self._exchange.clock)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
