@@ -1,0 +1,295 @@
+"""The directions and prohibitions that keep the rooms apart, checked on the source itself, so that a new module
+is under them from its first line.
+"""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "executor"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Which of our rooms a room may import besides itself.
+INWARD = {
+    "core": set[str](),
+    "config": set[str](),
+    "files": set[str](),
+    "exchange": {"core"},
+    "paper": {"core"},
+    "signals": {"core", "files"},
+    "service": {"core", "config", "exchange", "files", "ops", "paper", "policy", "signals"},
+    "ops": {"core", "config", "exchange", "files", "policy", "service", "signals"},
+    "policy": {"core", "config"},
+}
+WIRING = {"cli", "__main__", "__init__"}
+
+# What a pure module may not have: a clock, randomness, the outside, or another's turn to run.
+IMPURE_IMPORTS = {
+    "asyncio", "concurrent", "datetime", "http", "logging", "multiprocessing", "os", "pathlib", "random",
+    "secrets", "select", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading",
+    "time", "urllib", "uuid", "zoneinfo",
+}  # fmt: skip
+IMPURE_CALLS = {"breakpoint", "eval", "exec", "input", "open", "print", "__import__"}
+
+LONGEST_MODULE = 600  # lines; beyond it a module is seldom one thing
+
+
+def module_name(path: Path) -> str:
+    parts = ("executor", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(name: str) -> str:
+    """The room of a module: `executor.core.plan` lives in `core`."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every module that is imported, wherever the statement stands, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            if base == "executor":
+                yield from ((node.lineno, f"executor.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, base
+
+
+def outward_imports(name: str, tree: ast.AST) -> list[str]:
+    here = room(name)
+    faults = []
+    for line, imported in imports(tree):
+        if imported.startswith("."):
+            faults.append(f"{name}:{line} imports relatively")
+        elif imported.split(".")[0] == "executor" and here not in WIRING:
+            there = room(imported)
+            if there != here and there not in INWARD.get(here, set()):
+                faults.append(f"{name}:{line} imports {imported}, which lies outside of {here}")
+    return faults
+
+
+def impurities(name: str, tree: ast.AST, allowed_libraries: frozenset[str]) -> list[str]:
+    faults = []
+    for line, imported in imports(tree):
+        top = imported.split(".")[0]
+        known = top in sys.stdlib_module_names or top == "executor" or top in allowed_libraries
+        if top in IMPURE_IMPORTS or not known:
+            faults.append(f"{name}:{line} imports {imported}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
+            faults.append(f"{name}:{node.lineno} calls {node.func.id}")
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            faults.append(f"{name}:{node.lineno} is asynchronous")
+    return faults
+
+
+def floats(name: str, tree: ast.AST) -> list[str]:
+    """Binary floats: the type's name anywhere, as a call or an annotation, and literals."""
+    faults = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "float":
+            faults.append(f"{name}:{node.lineno} names float")
+        if isinstance(node, ast.Constant) and isinstance(node.value, float | complex):
+            faults.append(f"{name}:{node.lineno} has the literal {node.value}")
+        if (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Div)
+            and _is_int(node.left)
+            and _is_int(node.right)
+        ):
+            faults.append(f"{name}:{node.lineno} divides whole numbers into a float")
+    return faults
+
+
+def _is_int(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
+
+
+def swallowed_errors(name: str, tree: ast.AST) -> list[str]:
+    """Handlers that take any error and say nothing of it."""
+    faults = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            if node.type is None:
+                faults.append(f"{name}:{node.lineno} has a bare except")
+            elif _takes_all(node.type) and all(_does_nothing(statement) for statement in node.body):
+                faults.append(f"{name}:{node.lineno} swallows every error")
+        if isinstance(node, ast.Call) and any(_takes_all(argument) for argument in node.args):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called == "suppress":
+                faults.append(f"{name}:{node.lineno} suppresses every error")
+    return faults
+
+
+def _takes_all(kind: ast.expr) -> bool:
+    if isinstance(kind, ast.Tuple):
+        return any(_takes_all(part) for part in kind.elts)
+    called = kind.attr if isinstance(kind, ast.Attribute) else getattr(kind, "id", "")
+    return called in {"Exception", "BaseException"}
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Pass | ast.Continue | ast.Break)
+
+
+def _engine_closure() -> set[str]:
+    """The paper exchange's matching engine and every module of its room that it stands on."""
+    known = {module_name(path): path for path in MODULES}
+    closure: set[str] = set()
+    waiting = ["executor.paper.engine", "executor.paper.matching"]
+    while waiting:
+        name = waiting.pop()
+        if name in closure or name not in known:
+            continue
+        closure.add(name)
+        tree = ast.parse(known[name].read_text(encoding="utf-8"))
+        waiting += [imported for _, imported in imports(tree) if imported.startswith("executor.paper.")]
+    return closure
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.AST]:
+    return {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+
+
+def test_the_source_is_found(trees: dict[str, ast.AST]) -> None:
+    assert {"executor", "executor.core", "executor.config.settings", "executor.__main__"} <= trees.keys()
+
+
+def test_every_room_is_known(trees: dict[str, ast.AST]) -> None:
+    assert {room(name) for name in trees} <= INWARD.keys() | WIRING
+
+
+def test_imports_point_inwards(trees: dict[str, ast.AST]) -> None:
+    assert [fault for name, tree in trees.items() for fault in outward_imports(name, tree)] == []
+
+
+def test_the_core_is_pure(trees: dict[str, ast.AST]) -> None:
+    core = {name: tree for name, tree in trees.items() if room(name) == "core"}
+    assert [
+        fault for name, tree in core.items() for fault in impurities(name, tree, frozenset({"msgspec"}))
+    ] == []
+
+
+def test_the_core_has_no_floats(trees: dict[str, ast.AST]) -> None:
+    core = {name: tree for name, tree in trees.items() if room(name) == "core"}
+    assert [fault for name, tree in core.items() for fault in floats(name, tree)] == []
+
+
+def test_the_matching_engine_is_pure_and_exact(trees: dict[str, ast.AST]) -> None:
+    engine = {name: trees[name] for name in _engine_closure()}
+    assert "executor.paper.matching" in engine
+    faults = [
+        fault for name, tree in engine.items() for fault in impurities(name, tree, frozenset({"msgspec"}))
+    ]
+    assert faults + [fault for name, tree in engine.items() for fault in floats(name, tree)] == []
+
+
+def test_no_error_is_swallowed(trees: dict[str, ast.AST]) -> None:
+    assert [fault for name, tree in trees.items() for fault in swallowed_errors(name, tree)] == []
+
+
+def test_libraries_that_are_imported_are_declared(trees: dict[str, ast.AST]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {_distribution(requirement) for requirement in project["dependencies"]}
+    providers = metadata.packages_distributions()
+    undeclared = {
+        f"{name} imports {imported}"
+        for name, tree in trees.items()
+        for _, imported in imports(tree)
+        if (top := imported.split(".")[0]) != "executor"
+        and top not in sys.stdlib_module_names
+        and declared.isdisjoint(_distribution(provider) for provider in providers.get(top, []))
+    }
+    assert undeclared == set()
+
+
+def _distribution(requirement: str) -> str:
+    name = requirement
+    for sign in "<>=!~;[ ":
+        name = name.partition(sign)[0]
+    return name.lower().replace("_", "-")
+
+
+def test_no_module_is_several_things() -> None:
+    lengths = {module_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("executor.core.x", "from executor.exchange.port import Exchange"),
+        ("executor.core.x", "def f():\n    import executor.config"),
+        ("executor.core.x", "from executor import paper"),
+        ("executor.config.x", "from executor.core.values import ZERO"),
+        ("executor.paper.x", "from executor.exchange import port"),
+        ("executor.exchange.x", "from executor.service import loop"),
+        ("executor.service.x", "from executor.cli import app"),
+        ("executor.core.x", "from . import values"),
+        ("executor.newroom.x", "from executor.core import values"),
+    ],
+)
+def test_a_wrong_import_is_noticed(name: str, source: str) -> None:
+    assert len(outward_imports(name, ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "from datetime import datetime",
+        "def f():\n    import random",
+        "from os import path",
+        "import asyncio",
+        "import aiohttp",
+        "open('x')",
+        "print('x')",
+        "async def f(): pass",
+    ],
+)
+def test_an_impurity_is_noticed(source: str) -> None:
+    assert len(impurities("x", ast.parse(source), frozenset({"msgspec"}))) == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["float('1')", "x: float", "x = 0.1", "x = 1 / 3", "def f() -> float: ..."]
+)
+def test_a_float_is_noticed(source: str) -> None:
+    assert len(floats("x", ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try: f()\nexcept: raise",
+        "try: f()\nexcept Exception: pass",
+        "try: f()\nexcept (ValueError, BaseException): ...",
+        "while f():\n    try: f()\n    except Exception:\n        'fine'\n        continue",
+        "with suppress(Exception): f()",
+        "with contextlib.suppress(KeyError, BaseException): f()",
+    ],
+)
+def test_a_swallowed_error_is_noticed(source: str) -> None:
+    assert len(swallowed_errors("x", ast.parse(source))) == 1
+
+
+def test_sound_source_passes() -> None:
+    source = (
+        "import msgspec\nfrom decimal import Decimal\ntry: f()\nexcept ValueError: pass\nx = Decimal('0.1')"
+    )
+    tree = ast.parse(source)
+    assert (
+        impurities("x", tree, frozenset({"msgspec"})) + floats("x", tree) + swallowed_errors("x", tree) == []
+    )
