@@ -1,0 +1,221 @@
+"""Binance Spot as the port wants it: one symbol, three-way outcomes, exact decimals."""
+
+from functools import partial
+from typing import Final
+
+from executor.core.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome, Why
+from executor.core.intents import NewOrder
+from executor.core.rules import SymbolRules
+from executor.core.values import ZERO, OrderSide, OrderStatus, OrderType
+from executor.exchange import calls, params, wire
+from executor.exchange import rules as rule_book
+from executor.exchange.auth import Credentials, Endpoints
+from executor.exchange.budget import Budget
+from executor.exchange.client import BinanceClient
+from executor.exchange.clock import ExchangeClock, WallClock
+from executor.exchange.connection import Connection, ReadRefused
+from executor.exchange.outcomes import verdict
+from executor.exchange.port import ReadError, StartError
+
+NO_SUCH_ORDER: Final = -2013
+ARCHIVED: Final = -2026
+INVALID_SYMBOL: Final = -1121
+MAX_TRADES: Final = 1000
+MAX_KLINES: Final = 1000
+
+
+async def connect(
+    endpoints: Endpoints,
+    credentials: Credentials,
+    symbol: str,
+    clock: WallClock,
+    recv_window: int = 5000,
+) -> "BinanceExchange":
+    """Reach the exchange, set the clock, and prove that key and symbol can be used. `recv_window` in ms.
+
+    Raises `StartError`, in words for people, when any of it fails. The result must be closed.
+    """
+    if not 0 < recv_window <= 60_000:
+        raise StartError(f"recv_window is {recv_window} ms; it must be above 0 and at most 60000")
+    exchange_clock = ExchangeClock(clock)
+    client = BinanceClient(endpoints, credentials)
+    connection = Connection(client, exchange_clock, Budget(exchange_clock), recv_window)
+    try:
+        await connection.warm()
+        await connection.sync_clock()
+        exchange = BinanceExchange(connection, symbol)
+        await exchange.rules()
+        await exchange.prove_account()
+    except ReadRefused as error:
+        await connection.close()
+        if verdict(error.status, error.fault) is Why.AUTH:
+            raise StartError(
+                f"{endpoints.rest_url} refuses the API key ({credentials.kind}): {error}. Check that key and "
+                "secret belong together and to this environment, and that the key allows Spot trading from "
+                "this address"
+            ) from error
+        raise StartError(f"{endpoints.rest_url} can't be used: {error}") from error
+    except ReadError as error:
+        await connection.close()
+        raise StartError(f"{endpoints.rest_url} can't be reached: {error}") from error
+    except BaseException:
+        await connection.close()
+        raise
+    return exchange
+
+
+class BinanceExchange:
+    """`executor.exchange.port.Exchange` over REST."""
+
+    def __init__(self, connection: Connection, symbol: str) -> None:
+        self.connection = connection
+        self.symbol = symbol
+
+    def now(self) -> int:
+        return self.connection.clock.now_ms()
+
+    async def sync_clock(self) -> None:
+        """Measure the exchange's clock anew; to be called every few minutes. Raises `ReadError`."""
+        await self.connection.sync_clock()
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    async def place(self, order: NewOrder) -> Outcome:
+        return await self.connection.command(
+            calls.PLACE, params.place(self.symbol, order), partial(wire.placed, own_id=order.id)
+        )
+
+    async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder) -> Outcome:
+        return await self.connection.command(
+            calls.PLACE_OCO,
+            params.oco(self.symbol, list_id, target, stop),
+            partial(wire.oco_placed, list_id=list_id, leg_ids={target.id, stop.id}),
+        )
+
+    async def cancel(self, id: str) -> Outcome:  # noqa: A002  # the port's word
+        return await self.connection.command(
+            calls.CANCEL, {"symbol": self.symbol, "origClientOrderId": id}, partial(wire.cancelled, own_id=id)
+        )
+
+    async def cancel_list(self, list_id: str) -> Outcome:
+        return await self.connection.command(
+            calls.CANCEL_LIST,
+            {"symbol": self.symbol, "listClientOrderId": list_id},
+            partial(wire.list_cancelled, list_id=list_id),
+        )
+
+    async def replace(self, cancel_id: str, order: NewOrder) -> ReplaceOutcome:
+        return await self.connection.replace(
+            params.replace(self.symbol, cancel_id, order), cancel_id=cancel_id, new_id=order.id
+        )
+
+    async def order(self, id: str) -> OrderReport | None:  # noqa: A002  # the port's word
+        """The order with this client order id; None when the exchange says that there is none.
+
+        Of an order that ended without a fill more than 90 days ago the exchange tells nothing else: its
+        report is CANCELED with nothing filled, and its other fields mean nothing.
+        """
+        try:
+            return await self.connection.read(
+                calls.ORDER,
+                {"symbol": self.symbol, "origClientOrderId": id},
+                lambda reply: wire.order(reply.body),
+            )
+        except ReadRefused as error:
+            if error.fault.code == NO_SUCH_ORDER:
+                return None
+            if error.fault.code == ARCHIVED:
+                return _archived(id)
+            raise
+
+    async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
+        found: tuple[Fill, ...] = ()
+        query = {"symbol": self.symbol, "orderId": str(exchange_id), "limit": str(MAX_TRADES)}
+        while True:
+            page = await self.connection.read(calls.TRADES, query, lambda reply: wire.trades(reply.body))
+            found += page
+            if len(page) < MAX_TRADES:
+                return found
+            query["fromId"] = str(page[-1].trade_id + 1)
+
+    async def open_orders(self) -> tuple[OrderReport, ...]:
+        return await self.connection.read(
+            calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: wire.open_orders(reply.body)
+        )
+
+    async def balances(self) -> dict[str, Balance]:
+        return await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: wire.balances(reply.body))
+
+    async def quote(self) -> Quote:
+        """Bid, ask and last price of one and the same answer; `at` is when it was asked for."""
+        return await self.connection.read(
+            calls.TICKER, {"symbol": self.symbol}, lambda reply: wire.quote(reply.body, reply.asked_at)
+        )
+
+    async def klines(self, count: int) -> tuple[Kline, ...]:
+        """The last `count` one-minute bars, or as many as there are; oldest first, the running one last."""
+        found: tuple[Kline, ...] = ()
+        query = {"symbol": self.symbol, "interval": "1m"}
+        while (missing := count - len(found)) > 0:
+            query["limit"] = str(min(missing, MAX_KLINES))
+            page = await self.connection.read(calls.KLINES, query, lambda reply: wire.klines(reply.body))
+            found = page + found
+            if len(page) < min(missing, MAX_KLINES):
+                break
+            query["endTime"] = str(page[0].open_time - 1)
+        return found
+
+    async def rules(self) -> SymbolRules:
+        """Filters and fees as they are now. Raises `StartError` when the symbol is not listed."""
+        try:
+            info = await self.connection.read(
+                calls.EXCHANGE_INFO,
+                {"symbol": self.symbol},
+                lambda reply: rule_book.exchange_info(reply.body),
+            )
+        except ReadRefused as error:
+            if error.fault.code == INVALID_SYMBOL:
+                raise StartError(_not_listed(self.symbol)) from error
+            raise
+        if info.weight_per_minute is not None:
+            self.connection.budget.limit = info.weight_per_minute
+        found = rule_book.symbol_rules(info, self.symbol, await self._commission())
+        if found is None:
+            raise StartError(_not_listed(self.symbol))
+        return found
+
+    async def prove_account(self) -> None:
+        """Raises `StartError` when the account may not trade, `ReadError` when the key is refused."""
+        if not await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: wire.may_trade(reply.body)):
+            raise StartError("this account may not trade on Spot: enable trading for it and for the API key")
+
+    async def _commission(self) -> rule_book.Commission:
+        try:
+            return await self.connection.read(
+                calls.COMMISSION, {"symbol": self.symbol}, lambda reply: rule_book.commission(reply.body)
+            )
+        except ReadRefused as error:
+            if verdict(error.status, error.fault) is Why.AUTH:
+                raise
+            return await self.connection.read(
+                calls.ACCOUNT, _NO_ZEROS, lambda reply: rule_book.account_commission(reply.body)
+            )
+
+
+_NO_ZEROS: Final = {"omitZeroBalances": "true"}
+
+
+def _not_listed(symbol: str) -> str:
+    return f"the exchange does not list the symbol {symbol!r}: check SYMBOL (as BTCUSDT, without a separator)"
+
+
+def _archived(own_id: str) -> OrderReport:
+    return OrderReport(
+        id=own_id,
+        exchange_id=0,
+        side=OrderSide.BUY,
+        type=OrderType.LIMIT,
+        status=OrderStatus.CANCELED,
+        qty=ZERO,
+    )

@@ -1,0 +1,123 @@
+"""The request weight of this address: how much of the minute is used, who must wait, and when nobody may ask.
+
+Weight is counted in fixed minutes of the exchange's clock (web-socket-api.md, "How to interpret rate
+limits"). The exchange's own count arrives with every answer and includes other programs of this address; what
+is in flight is added.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from executor.core.facts import Refused, Why
+from executor.exchange.calls import Call, Urgency
+from executor.exchange.client import Answer
+from executor.exchange.clock import ExchangeClock
+from executor.exchange.outcomes import Fault
+from executor.exchange.port import ReadError
+
+MINUTE_MS: Final = 60_000
+CEILING: Final[dict[Urgency, int]] = {Urgency.ROUTINE: 80, Urgency.LOOKUP: 95}
+"""Per cent of the limit up to which a read is sent; the rest is kept for commands."""
+PATIENCE_MS: Final = MINUTE_MS + 1_000
+"""A read waits for the next minute, but not for the end of a long ban."""
+FIRST_BAN_MS: Final = 2 * MINUTE_MS
+DEFAULT_LIMIT: Final = 6_000
+"""REQUEST_WEIGHT per minute until exchangeInfo tells."""
+
+_USED: Final = "X-MBX-USED-WEIGHT-1M"
+_ORDERS_10S: Final = "X-MBX-ORDER-COUNT-10S"
+_ORDERS_1D: Final = "X-MBX-ORDER-COUNT-1D"
+
+
+class Budget:
+    """`limit` and `used` are of the running minute; the `closed_until`s are ms, exchange clock."""
+
+    def __init__(self, clock: ExchangeClock) -> None:
+        self._clock = clock
+        self.limit = DEFAULT_LIMIT
+        self.closed_until = 0
+        self.orders_closed_until = 0
+        self.orders_10s = 0
+        self.orders_1d = 0
+        self._minute = -1
+        self._counted = 0
+        self._in_flight = 0
+
+    @property
+    def used(self) -> int:
+        self._roll()
+        return self._counted + self._in_flight
+
+    def refusal(self, call: Call) -> Refused | None:
+        """Why a command must not be sent now: only an order by the exchange to stop holds one back."""
+        now = self._clock.now_ms()
+        until = max(self.closed_until, self.orders_closed_until if call.orders else 0)
+        if now >= until:
+            return None
+        return Refused(Why.RATE_LIMIT, 0, f"not sent: the exchange's rate limit holds until {until}", until)
+
+    async def admit(self, call: Call) -> None:
+        """Return when a read may be sent. Raises `ReadError` when that is too far off."""
+        while wait := self._wait_ms(call):
+            if wait > PATIENCE_MS:
+                raise ReadError(
+                    f"{call}: the exchange's rate limit holds until {self._clock.now_ms() + wait}"
+                )
+            await self._clock.sleep(wait / 1000)
+
+    def begin(self, call: Call) -> int:
+        """Count a request as it leaves; the returned mark goes to `end`."""
+        self._roll()
+        self._in_flight += call.weight
+        return self._minute
+
+    def end(self, call: Call, mark: int, headers: Mapping[str, str] | None) -> None:
+        """Count it as answered, with the answer's headers, or as lost (None)."""
+        self._roll()
+        self._in_flight -= call.weight
+        told = _number(headers, _USED)
+        # a count of the minute in which it was asked says nothing about the next one
+        if told is None or mark != self._minute:
+            self._counted += call.weight
+        else:
+            self._counted = max(self._counted, told)
+        self.orders_10s = _number(headers, _ORDERS_10S) or self.orders_10s
+        self.orders_1d = _number(headers, _ORDERS_1D) or self.orders_1d
+
+    def heed(self, answer: Answer, fault: Fault) -> int:
+        """Obey an answer that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
+        now = self._clock.now_ms()
+        told = _number(answer.headers, "Retry-After")
+        until = now + told * 1000 if told is not None else 0
+        if fault.code == -1015 or (fault.code == -2021 and answer.status == 429):
+            until = until or now + 10_000 - now % 10_000
+            self.orders_closed_until = max(self.orders_closed_until, until)
+        elif answer.status in {403, 418}:
+            until = until or now + FIRST_BAN_MS
+            self.closed_until = max(self.closed_until, until)
+        elif answer.status == 429 or fault.code == -1003:
+            until = until or now + MINUTE_MS - now % MINUTE_MS
+            self.closed_until = max(self.closed_until, until)
+        elif fault.code in {-1008, -1034}:
+            until = until or now + MINUTE_MS
+        return until
+
+    def _wait_ms(self, call: Call) -> int:
+        now = self._clock.now_ms()
+        if now < self.closed_until:
+            return self.closed_until - now
+        room = self.limit * CEILING.get(call.urgency, 100) // 100
+        if call.urgency is Urgency.COMMAND or self.used + call.weight <= room or not self.used:
+            return 0
+        return MINUTE_MS - now % MINUTE_MS
+
+    def _roll(self) -> None:
+        minute = self._clock.now_ms() // MINUTE_MS
+        if minute != self._minute:
+            self._minute = minute
+            self._counted = 0
+
+
+def _number(headers: Mapping[str, str] | None, name: str) -> int | None:
+    text = headers.get(name) if headers is not None else None
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None

@@ -1,0 +1,47 @@
+"""The requests that Executor makes of Binance: where each goes, what it weighs, and how long it can wait."""
+
+from enum import IntEnum
+from typing import Final, Literal
+
+import msgspec
+
+
+class Urgency(IntEnum):
+    """Who goes first when the request weight of a minute runs short."""
+
+    ROUTINE = 0  # watching; may wait for the next minute
+    LOOKUP = 1  # resolves a doubt
+    COMMAND = 2  # changes an order; never waits
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """`path` below `/api/v3/`; `weight` as rest-api.md charges it for one symbol."""
+
+    method: Literal["get", "post", "delete"]
+    path: str
+    weight: int
+    signed: bool = True
+    urgency: Urgency = Urgency.ROUTINE
+    orders: int = 0
+    """How much it adds to the unfilled order count."""
+
+    def __str__(self) -> str:
+        return f"{self.method.upper()} {self.path}"
+
+
+PING: Final = Call(method="get", path="ping", weight=1, signed=False)
+TIME: Final = Call(method="get", path="time", weight=1, signed=False, urgency=Urgency.LOOKUP)
+EXCHANGE_INFO: Final = Call(method="get", path="exchangeInfo", weight=20, signed=False)
+TICKER: Final = Call(method="get", path="ticker/24hr", weight=2, signed=False)
+KLINES: Final = Call(method="get", path="klines", weight=2, signed=False)
+ACCOUNT: Final = Call(method="get", path="account", weight=20)
+COMMISSION: Final = Call(method="get", path="account/commission", weight=20)
+OPEN_ORDERS: Final = Call(method="get", path="openOrders", weight=6)
+ORDER: Final = Call(method="get", path="order", weight=4, urgency=Urgency.LOOKUP)
+TRADES: Final = Call(method="get", path="myTrades", weight=5, urgency=Urgency.LOOKUP)
+
+PLACE: Final = Call(method="post", path="order", weight=1, urgency=Urgency.COMMAND, orders=1)
+PLACE_OCO: Final = Call(method="post", path="orderList/oco", weight=1, urgency=Urgency.COMMAND, orders=2)
+REPLACE: Final = Call(method="post", path="order/cancelReplace", weight=1, urgency=Urgency.COMMAND, orders=1)
+CANCEL: Final = Call(method="delete", path="order", weight=1, urgency=Urgency.COMMAND)
+CANCEL_LIST: Final = Call(method="delete", path="orderList", weight=1, urgency=Urgency.COMMAND)

@@ -1,0 +1,136 @@
+"""python-binance's `AsyncClient`, with its oddities turned off.
+
+The library stamps a request with the machine's clock, follows redirects, re-sends what the network lost, and
+answers in a dozen shapes of exceptions. Here a request carries the timestamp and recvWindow it is given, is
+sent once, and is answered by an `Answer`: status, headers and body as they came. What could not be sent, or
+got no answer, raises what aiohttp raised; `Attempt.sent` says whether a byte of it may have left.
+"""
+
+import re
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from binance.async_client import AsyncClient
+
+from executor.exchange.auth import Credentials, Endpoints
+from executor.exchange.calls import Call
+
+ORDER_TIMEOUT_SEC: Final = 12.0
+"""Longer than the 10 s after which the exchange itself gives up and says so (-1007, rest-api.md)."""
+CONNECT_TIMEOUT_SEC: Final = 4.0
+KEEP_ALIVE_SEC: Final = 50.0
+"""Below the 60 s after which common load balancers hang up: an order must not meet a dying connection."""
+CONNECTIONS: Final = 16
+
+_SAFE: Final = re.compile(r"[A-Za-z0-9._-]*")
+
+
+class Attempt:
+    """One request on its way: stamped `timestamp` (ms, exchange clock); `sent` once it is being written."""
+
+    __slots__ = ("recv_window", "sent", "timestamp")
+
+    def __init__(self, timestamp: int, recv_window: int) -> None:
+        self.timestamp = timestamp
+        self.recv_window = recv_window
+        self.sent = False
+
+    @property
+    def fence(self) -> int:
+        """After it (ms, exchange clock) a request that has not reached the engine never will (rule 8.3)."""
+        return self.timestamp + self.recv_window
+
+
+class Answer(msgspec.Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not typed
+    """To be built inside the running event loop. Closed by `close_connection`."""
+
+    def __init__(self, endpoints: Endpoints, credentials: Credentials) -> None:
+        # The base class formats these in its constructor; its testnet and demo flags would choose others,
+        # and send margin requests to the live exchange.
+        rest = endpoints.rest_url.rstrip("/").removesuffix("/api")
+        self.API_URL = f"{rest}/api"
+        self.MARGIN_API_URL = f"{rest}/sapi"
+        self.WS_API_URL = endpoints.ws_api_url
+        self._credentials = credentials
+        super().__init__(
+            api_key=credentials.api_key,
+            requests_params={
+                "timeout": aiohttp.ClientTimeout(total=ORDER_TIMEOUT_SEC, connect=CONNECT_TIMEOUT_SEC),
+                "allow_redirects": False,
+            },
+        )
+        # makes the library percent-encode the signature in a form body, as base64 needs
+        self.PRIVATE_KEY = credentials.kind != "HMAC"
+
+    async def call(self, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
+        """Send once and return what came back.
+
+        Raises `ValueError` for a value that the signature could not carry (before sending), else what aiohttp
+        raises.
+        """
+        for name, value in params.items():
+            if name != "symbol" and not _SAFE.fullmatch(value):
+                raise ValueError(f"{name} may hold only letters, digits and . _ -, but is {value!r}")
+        data = dict(params)
+        if call.signed:
+            data["timestamp"] = str(attempt.timestamp)
+            data["recvWindow"] = str(attempt.recv_window)
+            data["signature"] = self._signature(data)
+        kwargs: dict[str, Any] = {"trace_request_ctx": attempt}
+        if data:
+            kwargs["data"] = data
+        answer: Answer = await self._request_api(call.method, call.path, call.signed, **kwargs)
+        return answer
+
+    def _init_session(self) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_mark_sent)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SEC, ttl_dns_cache=300
+            ),
+            headers=self._get_headers(),
+            trace_configs=[trace],
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        # aiohttp would silently repeat a DELETE whose connection broke: a cancel that worked would read -2011
+        session._retry_connection = False  # noqa: SLF001  # there is no public switch
+        return session
+
+    def _get_request_kwargs(self, method: str, _signed: object, *rest: Any, **kwargs: Any) -> dict[str, Any]:
+        """Only lays out the parameters: `call` has stamped and signed them already."""
+        layout: dict[str, Any] = super()._get_request_kwargs(method, False, *rest, **kwargs)
+        return layout
+
+    def _signature(self, data: Mapping[str, str]) -> str:
+        """Of the payload exactly as the library will write it: sorted, only the symbol percent-encoded."""
+        payload = "&".join(
+            f"{name}={quote(value) if name == 'symbol' else value}" for name, value in sorted(data.items())
+        )
+        return quote(self._credentials.sign(payload), safe="")
+
+    async def _handle_response(self, response: aiohttp.ClientResponse) -> Answer:
+        return Answer(response.status, response.headers, await response.read())
+
+
+async def _mark_sent(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _params: aiohttp.TraceRequestHeadersSentParams,
+) -> None:
+    # aiohttp calls this just before the first byte is handed to the socket
+    context.trace_request_ctx.sent = True
