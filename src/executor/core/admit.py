@@ -1,0 +1,157 @@
+"""Admission: whether a signal becomes a trade now (rule 2.5). A refused signal changes nothing but its count."""
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from executor.core.events import SignalSeen
+from executor.core.facts import Balance
+from executor.core.levels import beyond, past, stop_limit
+from executor.core.plan import PlanFault, make_plan, split
+from executor.core.policy import EntryMode, Layout, Policy
+from executor.core.rules import SymbolRules
+from executor.core.state import Day, Entering, Plan, Position, State
+from executor.core.values import ONE, ZERO, Direction, plain
+
+DAY_MS: Final = 86_400_000
+
+
+class NotAdmitted(msgspec.Struct, frozen=True):
+    """`kind` is counted, `text` is for people: what was wrong, what it was, what it must be."""
+
+    kind: str
+    text: str
+
+
+def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Position | NotAdmitted:
+    refusal = _about_signal(state, event, policy) or _about_moment(state, policy) or _about_limits(state, event, policy)
+    if refusal is not None:
+        return refusal
+    if not rules.tradable:
+        return NotAdmitted("market_closed", f"{rules.symbol} is not open for trading")
+    try:
+        plan = make_plan(event.signal, policy, rules, event.klines)
+    except PlanFault as fault:
+        return NotAdmitted("plan", str(fault))
+    refusal = _about_price(event, plan, policy) or _about_money(event, plan, policy, rules)
+    if refusal is not None:
+        return refusal
+    now = state.market.now
+    return Position(
+        trade=trade_id(state, now),
+        signal=event.signal.key,
+        opened=now,
+        plan=plan,
+        phase=Entering(give_up_at=now + policy.entry_timeout_ms),
+    )
+
+
+def trade_id(state: State, now: int) -> str:
+    """The trade's start in ms; later than the last one's, so that no id is ever given twice (rule 1)."""
+    last = int(state.last_closed.trade) if state.last_closed is not None else 0
+    return str(max(now, last + 1))
+
+
+def day_at(state: State, now: int) -> Day:
+    """Today's counts; fresh ones when a new UTC day has begun."""
+    number = now // DAY_MS
+    return state.day if state.day.number == number else Day(number=number)
+
+
+def _about_signal(state: State, event: SignalSeen, policy: Policy) -> NotAdmitted | None:
+    signal, now = event.signal, state.market.now
+    if signal.symbol and signal.symbol != state.symbol:
+        return NotAdmitted("symbol", f"signal is for {signal.symbol}, this trades {state.symbol}")
+    if any(s.key == signal.key for s in state.seen):
+        return NotAdmitted("duplicate", "this signal was seen before")
+    age = now - signal.at
+    if age > policy.max_signal_age_ms:
+        return NotAdmitted("too_old", f"{age / 1000:.1f} s old, at most {policy.max_signal_age_ms / 1000:.0f} s")
+    if -age > policy.clock_tolerance_ms:
+        tolerance = policy.clock_tolerance_ms / 1000
+        return NotAdmitted("future", f"{-age / 1000:.1f} s in the future, at most {tolerance:.0f} s is tolerated")
+    return None
+
+
+def _about_moment(state: State, policy: Policy) -> NotAdmitted | None:
+    now = state.market.now
+    if state.position is not None:
+        return NotAdmitted("trade_open", f"trade {state.position.trade} is open")
+    if state.halted:
+        return NotAdmitted("halted", f"halted: {state.halted}")
+    if state.paused:
+        return NotAdmitted("paused", "entries are paused")
+    if now < state.cooldown_until:
+        return NotAdmitted("cooldown", f"cooldown for another {(state.cooldown_until - now) / 1000:.1f} s")
+    if now < state.locked_until:
+        return NotAdmitted("lock", f"locked for another {(state.locked_until - now) / 1000:.1f} s")
+    return None
+
+
+def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitted | None:
+    if event.signal.direction is Direction.SHORT and not policy.allow_short:
+        return NotAdmitted("short", "shorts are off (ALLOW_SHORT)")
+    day = day_at(state, state.market.now)
+    if policy.max_trades_per_day and day.trades >= policy.max_trades_per_day:
+        return NotAdmitted(
+            "daily_trades", f"{day.trades} trades today, MAX_TRADES_PER_DAY is {policy.max_trades_per_day}"
+        )
+    if policy.max_daily_loss and -day.pnl >= policy.max_daily_loss:
+        limit = plain(policy.max_daily_loss)
+        return NotAdmitted("daily_loss", f"{plain(-day.pnl)} lost today, MAX_DAILY_LOSS_USD is {limit}")
+    return None
+
+
+def _about_price(event: SignalSeen, plan: Plan, policy: Policy) -> NotAdmitted | None:
+    quote = event.quote
+    if quote is None:
+        return NotAdmitted("no_price", "no fresh price at hand")
+    if beyond(quote.last, plan.stop, plan.direction):
+        return NotAdmitted("past_stop", f"price {plain(quote.last)} is past the stop {plain(plan.stop)}")
+    if policy.entry_mode is EntryMode.MARKET_ONLY and past(quote.last, plan.targets[0], plan.direction):
+        return NotAdmitted("past_target", f"price {plain(quote.last)} is past TP1 {plain(plan.targets[0])}")
+    return None
+
+
+def _about_money(event: SignalSeen, plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
+    notional = plan.qty * plan.entry
+    if policy.max_position and notional > policy.max_position:
+        limit = plain(policy.max_position)
+        return NotAdmitted("max_position", f"{plain(notional)} {rules.quote}, MAX_POSITION_USD is {limit}")
+    if event.balances is None:
+        return NotAdmitted("no_balance", "the balances could not be read")
+    for asset, needed, purpose in _needs(event, plan, policy, rules):
+        free = event.balances.get(asset, Balance(ZERO)).free
+        if free < needed:
+            missing = plain(needed - free)
+            text = f"{purpose} needs {plain(needed)} {asset}, free are {plain(free)}: {missing} {asset} missing"
+            return NotAdmitted("balance", text)
+    return None
+
+
+def _needs(event: SignalSeen, plan: Plan, policy: Policy, rules: SymbolRules) -> list[tuple[str, Decimal, str]]:
+    """What entry and exits lock, beyond what the entry itself brings (rules 2.5, 4.3)."""
+    assert event.quote is not None
+    price = plan.entry
+    if policy.entry_mode is EntryMode.MARKET_ONLY:
+        price = event.quote.ask if plan.direction is Direction.LONG else event.quote.bid
+    legs = split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules)
+    assert legs is not None
+    targets = list(zip(legs, plan.targets, strict=False))
+    plain_layout = policy.layout is Layout.PLAIN
+    if plan.direction is Direction.LONG:
+        needs = [(rules.quote, plan.qty * price, "the entry")]
+        if plain_layout:
+            spare = sum((qty for qty, _ in targets), ZERO)
+            needs.append((rules.base, spare, "EXIT_LAYOUT=PLAIN (targets beside the stop)"))
+        return needs
+    limit = stop_limit(plan.stop, plan.direction, policy, rules)
+    locked = limit * plan.qty
+    if plain_layout:
+        locked += sum((qty * target for qty, target in targets), ZERO)
+    proceeds = plan.qty * plan.entry * (ONE - rules.taker_fee)
+    return [
+        (rules.base, plan.qty, "the short entry"),
+        (rules.quote, max(locked - proceeds, ZERO), "the short's exits"),
+    ]

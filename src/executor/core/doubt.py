@@ -1,0 +1,29 @@
+"""Decide in doubt (rule 8): look up every order whose fate is not known, at the pace that rule 8.3 sets."""
+
+from executor.core.draft import Draft
+from executor.core.ids import Role
+from executor.core.state import Order, OrderPhase
+
+
+def decide(draft: Draft) -> None:
+    for order in draft.position.orders:
+        wanted = order.phase is OrderPhase.UNRESOLVED or (order.check and order.live)
+        if wanted and draft.now >= order.ask_at and not draft.commanded(order):
+            draft.query(order)
+        elif order.recheck and not order.live and draft.now >= order.ask_at and _replaced_at_market(draft, order):
+            draft.query(order)
+
+
+def _replaced_at_market(draft: Draft, order: Order) -> bool:
+    """Whether what `order` was cancelled for has been sold at market by now (rule 6.3)."""
+    return any(
+        o.role is Role.FLATTEN and not o.live and o.leg in (0, order.leg) and o.sent_at >= order.closed_at
+        for o in draft.position.orders
+    )
+
+
+def looking_up(draft: Draft) -> bool:
+    """After a restart: whether some order has not been looked up yet, so that nothing may be placed (rule 9.1)."""
+    return any(
+        o.live and (o.check or (o.phase is OrderPhase.UNRESOLVED and not o.misses)) for o in draft.position.orders
+    )

@@ -1,0 +1,217 @@
+"""A decision being drawn up: the position as it will be, the requests it owes, what people should read.
+
+Mutable, but only inside one call of `decide`; it keeps the bookkeeping (ids, sequence numbers, what is asked already) in one
+place, so that the deciding modules read like the rules they carry out.
+"""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from executor.core.ids import Role, client_id
+from executor.core.intents import (
+    CancelList,
+    CancelOrder,
+    Command,
+    Level,
+    Notify,
+    PlaceOco,
+    PlaceOrder,
+    QueryBalances,
+    QueryKlines,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryQuote,
+    QueryTrades,
+    ReplaceOrder,
+    Request,
+)
+from executor.core.orders import request_of
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.state import Leg, Market, Order, Owed, Phase, Position, State
+from executor.core.values import OrderSide, OrderType, TimeInForce
+
+
+class Draft:
+    def __init__(self, state: State, position: Position, policy: Policy, rules: SymbolRules) -> None:
+        self.state = state
+        self.position = position
+        self.policy = policy
+        self.rules = rules
+        self.now: int = state.market.now
+        self.market: Market = state.market
+        self.requests: list[Request] = []
+        self.notes: list[Notify] = []
+        self.halted = state.halted
+        self._next_seq = state.next_seq
+
+    # --- what is asked already ---------------------------------------------------------------------------------
+
+    def pending(self) -> list[Request]:
+        return [*(o.request for o in self.state.outbox), *self.requests]
+
+    def asked(self, kind: type[Request], id: str | None = None) -> bool:
+        """Whether such a request waits for its answer (about order `id`, where it is about one)."""
+        return any(isinstance(r, kind) and (id is None or getattr(r, "id", None) == id) for r in self.pending())
+
+    def commanded(self, order: Order) -> bool:
+        """Whether a request that changes `order` waits for its answer."""
+        for request in self.pending():
+            match request:
+                case PlaceOrder() if request.order.id == order.id:
+                    return True
+                case PlaceOco() if order.id in (request.target.id, request.stop.id):
+                    return True
+                case CancelOrder() if request.id == order.id:
+                    return True
+                case CancelList() if order.id in request.ids:
+                    return True
+                case ReplaceOrder() if order.id in (request.cancel_id, request.order.id):
+                    return True
+        return False
+
+    def changing(self) -> bool:
+        """Whether any request that changes something waits for its answer."""
+        return any(isinstance(r, Command) for r in self.pending())
+
+    # --- the position ------------------------------------------------------------------------------------------
+
+    def update(self, **changes: object) -> None:
+        self.position = replace(self.position, **changes)
+
+    def enter(self, phase: Phase) -> None:
+        self.position = replace(self.position, phase=phase)
+
+    def put(self, order: Order) -> None:
+        orders = self.position.orders
+        for i, known in enumerate(orders):
+            if known.id == order.id:
+                self.update(orders=(*orders[:i], order, *orders[i + 1 :]))
+                return
+        self.update(orders=(*orders, order))
+
+    def put_leg(self, leg: Leg) -> None:
+        self.update(legs=tuple(leg if known.n == leg.n else known for known in self.position.legs))
+
+    def live(self, leg: int | None = None) -> list[Order]:
+        """Live exit orders, of one leg or of all."""
+        return [o for o in self.position.orders if o.live and not o.is_entry and (leg is None or o.leg == leg)]
+
+    def note(self, level: Level, event: str, text: str) -> None:
+        self.notes.append(Notify(level, event, text))
+
+    # --- orders ------------------------------------------------------------------------------------------------
+
+    def order(
+        self,
+        role: Role,
+        side: OrderSide,
+        type: OrderType,
+        qty: Decimal,
+        *,
+        leg: int = 0,
+        price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        trailing_delta: int | None = None,
+        ioc: bool = False,
+        list_id: str = "",
+    ) -> Order:
+        """A new order under an id that was never used, on record as submitted."""
+        rests = type in (OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+        order = Order(
+            id=self._new_id(role),
+            role=role,
+            leg=leg,
+            side=side,
+            type=type,
+            qty=qty,
+            price=price,
+            stop_price=stop_price,
+            trailing_delta=trailing_delta,
+            time_in_force=(TimeInForce.IOC if ioc else TimeInForce.GTC) if rests else None,
+            list_id=list_id,
+            sent_at=self.now,
+        )
+        self.update(orders=(*self.position.orders, order))
+        return order
+
+    def _new_id(self, role: Role) -> str:
+        rev = self.position.revs
+        self.update(revs=rev + 1)
+        return client_id(self.position.trade, role, rev)
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    def place(self, order: Order) -> None:
+        self._send(PlaceOrder(seq=self._next_seq, order=request_of(order)))
+
+    def list_id(self, role: Role) -> str:
+        return self._new_id(role)
+
+    def place_oco(self, target: Order, stop: Order) -> None:
+        pair = request_of(target), request_of(stop)
+        self._send(PlaceOco(seq=self._next_seq, list_id=target.list_id, target=pair[0], stop=pair[1]))
+
+    def swap(self, old: Order, new: Order) -> None:
+        self.put(replace(old, cancelling=True))
+        self._send(ReplaceOrder(seq=self._next_seq, cancel_id=old.id, order=request_of(new)))
+
+    def cancel(self, orders: list[Order], *, recheck: bool = False) -> None:
+        """Cancel these working orders, lists as lists; one that is being changed already, or whose fate wants a look
+        first, is left for the next decision."""
+        lists: dict[str, list[str]] = {}
+        for order in orders:
+            if order.check or self.commanded(order) or self.asked(QueryOrder, order.id):
+                continue
+            self.put(replace(order, cancelling=True, recheck=order.recheck or recheck))
+            if order.list_id:
+                lists.setdefault(order.list_id, []).append(order.id)
+            else:
+                self._send(CancelOrder(seq=self._next_seq, id=order.id))
+        for list_id, ids in lists.items():
+            self._send(CancelList(seq=self._next_seq, list_id=list_id, ids=tuple(ids)))
+
+    def query(self, order: Order) -> None:
+        if not self.asked(QueryOrder, order.id):
+            self._send(QueryOrder(seq=self._next_seq, id=order.id))
+
+    def query_trades(self, order: Order) -> None:
+        if not self.asked(QueryTrades, order.id):
+            self._send(QueryTrades(seq=self._next_seq, id=order.id, exchange_id=order.exchange_id))
+
+    def query_quote(self) -> None:
+        if not self.asked(QueryQuote):
+            self._send(QueryQuote(seq=self._next_seq))
+
+    def query_balances(self) -> None:
+        if not self.asked(QueryBalances):
+            self._send(QueryBalances(seq=self._next_seq))
+
+    def query_open_orders(self) -> None:
+        if not self.asked(QueryOpenOrders):
+            self._send(QueryOpenOrders(seq=self._next_seq))
+
+    def query_klines(self, count: int) -> None:
+        if not self.asked(QueryKlines):
+            self._send(QueryKlines(seq=self._next_seq, count=count))
+
+    def _send(self, request: Request) -> None:
+        self.requests.append(request)
+        self._next_seq += 1
+
+    # --- the result --------------------------------------------------------------------------------------------
+
+    def finish(self) -> State:
+        """The state with the decision in it; the same object when nothing was decided."""
+        state = self.state
+        if not self.requests and self.position is state.position and self.halted == state.halted:
+            return state
+        owed = tuple(Owed(self.now, request) for request in self.requests)
+        return replace(
+            state,
+            position=self.position,
+            outbox=(*state.outbox, *owed),
+            next_seq=self._next_seq,
+            halted=self.halted,
+        )

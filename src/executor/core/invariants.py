@@ -1,0 +1,176 @@
+"""What must always hold (rule 10), as code. Run after each transition, by `executor check`, and by the simulation.
+
+Each check returns the sentence of what is wrong; an empty list is a sound state. A violation is a defect of ours, never of the
+market: the service halts new entries and alerts, and goes on looking after the position.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+
+from executor.core.ids import parse
+from executor.core.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
+from executor.core.ledger import committed, covered, holding, leg_left, sellable
+from executor.core.levels import is_safer
+from executor.core.policy import Layout, Policy
+from executor.core.rules import SymbolRules
+from executor.core.state import (
+    Closing,
+    End,
+    Entering,
+    Leg,
+    Order,
+    OrderPhase,
+    Position,
+    Protected,
+    State,
+    Unprotected,
+)
+from executor.core.values import ZERO, on_grid, plain
+
+
+def violations(before: State, after: State, policy: Policy, rules: SymbolRules) -> list[str]:
+    """What `after` breaks, seen alone and as the successor of `before`."""
+    found: list[str] = []
+    position = after.position
+    if position is None:
+        found.extend(_flat(after))
+        return found
+    for number, check in _ALONE:
+        found.extend(f"{number}: {text}" for text in check(after, position, policy, rules))
+    old = before.position
+    if old is not None and old.trade == position.trade:
+        for number, compare in _IN_TIME:
+            found.extend(f"{number}: {text}" for text in compare(old, position))
+    return found
+
+
+def _flat(state: State) -> Iterator[str]:
+    """10.3: no trade, no orders: nothing is owed to the exchange either."""
+    for owed in state.outbox:
+        if isinstance(owed.request, Command):
+            yield f"10.3: no trade is open, but {owed.request!r} is owed"
+
+
+def _sold_once(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+    """10.1: what live exits and exits in doubt could still sell never exceeds what is held.
+
+    While a request to cancel is unanswered its order still counts. Orders that rule 8.3b keeps apart count once, and what
+    a fill after a cancel has sold too much is being bought back (6.3).
+    """
+    held = holding(position, rules).held
+    apart = sum((o.leaves for o in position.orders if o.live and o.apart), ZERO)
+    selling = committed(position, layout=policy.layout) - apart
+    oversold = any(_overdone(position, leg) for leg in position.legs if leg.n)
+    if selling > max(held, ZERO) and not oversold and policy.layout is Layout.OCO:
+        yield f"{plain(selling)} could be sold, {plain(held)} are held"
+    if (
+        policy.layout is Layout.PLAIN
+        and selling > max(held, ZERO)
+        and not any(o.is_stop and o.cum_qty for o in position.orders)
+    ):
+        yield f"{plain(selling)} could be sold beside the stop, {plain(held)} are held"
+
+
+def _overdone(position: Position, leg: Leg) -> bool:
+    return sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO) > leg.qty
+
+
+def _covered_or_watched(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+    """10.2: open and quiet means covered, or counted as exposed and watched."""
+    held, safe = sellable(position, rules), covered(position)
+    if held > safe and not position.exposure.since:
+        yield f"{plain(held - safe)} are bare and nobody counts the time"
+    match position.phase:
+        case Protected() if held > safe:
+            yield f"called protected, but {plain(held - safe)} are bare"
+        case Unprotected() if held <= safe:
+            yield "called unprotected, but everything is covered"
+    if isinstance(position.phase, Unprotected):
+        idle = not any(isinstance(o.request, Command) for o in state.outbox)
+        unwatched = [
+            leg
+            for leg in position.legs
+            if leg.stop is None and leg.target is None or (leg.n and leg_left(position, leg, rules) < 0)
+        ]
+        if idle and unwatched:
+            yield f"legs {[leg.n for leg in unwatched]} have neither stop nor target nor watch"
+
+
+def _well_formed(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+    """Every order is ours, on the grid, named once; what was sent and not answered is owed."""
+    seen: set[str] = set()
+    owed: set[str] = set()
+    for entry in state.outbox:
+        request = entry.request
+        if isinstance(request, PlaceOrder | ReplaceOrder):
+            owed.add(request.order.id)
+        elif isinstance(request, PlaceOco):
+            owed |= {request.target.id, request.stop.id}
+    for order in position.orders:
+        name = parse(order.id)
+        if name is None or name.trade != position.trade or order.id in seen:
+            yield f"{order.id} is not a fresh id of trade {position.trade}"
+        seen.add(order.id)
+        yield from _on_grid(order, rules)
+        if order.cum_qty > order.qty or order.cum_qty < 0:
+            yield f"{order.id}: {plain(order.cum_qty)} filled of {plain(order.qty)}"
+        if order.phase is OrderPhase.SUBMITTED and order.id not in owed:
+            yield f"{order.id} is called submitted, but nothing is owed for it"
+        if (order.phase is OrderPhase.CLOSED) != (order.end is not None):
+            yield f"{order.id}: {order.phase} with end {order.end}"
+        if order.end is End.FILLED and order.cum_qty < order.qty:
+            yield f"{order.id} is called filled with {plain(order.leaves)} left"
+
+
+def _on_grid(order: Order, rules: SymbolRules) -> Iterator[str]:
+    if not on_grid(order.qty, rules.step) or order.qty <= 0:
+        yield f"{order.id}: quantity {plain(order.qty)} is not in steps of {plain(rules.step)}"
+    for price in (order.price, order.stop_price):
+        if price is not None and (fault := rules.price_fault(price)) is not None:
+            yield f"{order.id}: {fault}"
+
+
+def _entry_bounded(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+    """2.3: never more is bought, or could still be bought, than was planned."""
+    could = sum((o.qty if o.live else o.cum_qty for o in position.orders if o.is_entry), ZERO)
+    if could > position.plan.qty:
+        yield f"{plain(could)} could be entered, {plain(position.plan.qty)} were planned"
+    live = sum(1 for o in position.orders if o.is_entry and o.live)
+    if live > 1:
+        yield f"{live} entry orders are live"
+    if live and not isinstance(position.phase, Entering | Closing):
+        yield "the entry is called complete, but an entry order is live"
+
+
+def _stop_holds(old: Position, new: Position) -> Iterator[str]:
+    """10.4: the stop never moves against the position."""
+    stops = {leg.n: leg.stop for leg in old.legs}
+    for leg in new.legs:
+        before = stops.get(leg.n)
+        if before is not None and leg.stop is not None and is_safer(before, leg.stop, new.plan.direction):
+            yield f"leg {leg.n}: stop moved from {plain(before)} to {plain(leg.stop)}"
+
+
+def _only_grows(old: Position, new: Position) -> Iterator[str]:
+    """5.1: cumulative quantities never fall, ended orders stay ended, no order is forgotten."""
+    known = {o.id: o for o in new.orders}
+    for order in old.orders:
+        now = known.get(order.id)
+        if now is None:
+            yield f"{order.id} was forgotten"
+        elif now.cum_qty < order.cum_qty:
+            yield f"{order.id}: filled {plain(now.cum_qty)} after {plain(order.cum_qty)}"
+        elif not order.live and now.live and order.end not in (End.NEVER, End.GONE):
+            yield f"{order.id} came back to life"
+
+
+_Alone = Callable[[State, Position, Policy, SymbolRules], Iterator[str]]
+_InTime = Callable[[Position, Position], Iterator[str]]
+_ALONE: Final[tuple[tuple[str, _Alone], ...]] = (
+    ("10.1", _sold_once),
+    ("10.2", _covered_or_watched),
+    ("8.1", _well_formed),
+    ("2.3", _entry_bounded),
+)
+_IN_TIME: Final[tuple[tuple[str, _InTime], ...]] = (("10.4", _stop_holds), ("5.1", _only_grows))

@@ -1,0 +1,130 @@
+"""What a trade holds, what covers it, what it earned: sums over its orders and fills, nothing remembered twice."""
+
+from decimal import Decimal
+
+import msgspec
+
+from executor.core.ids import Role
+from executor.core.policy import Layout
+from executor.core.rules import SymbolRules
+from executor.core.state import Leg, Order, OrderPhase, Position
+from executor.core.values import ONE, ZERO, Direction
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """`entered` and `left`: base quantity traded on the entry side and the exit side. `held`: what may be sold, after the
+    commission that the entry paid in base (rule 3.4); negative = oversold. A short mirrors it: what must be bought back.
+
+    Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
+    the close's dust, not here.
+    """
+
+    entered: Decimal
+    left: Decimal
+    held: Decimal
+    certain: bool
+
+
+def holding(position: Position, rules: SymbolRules) -> Holding:
+    """Unknown commissions of the entry are taken at the highest rate, so that `held` is never too much; `certain` says
+    whether every commission is known."""
+    entry_side = position.plan.direction.entry_side
+    long = position.plan.direction is Direction.LONG
+    entered = left = fee = ZERO
+    certain = True
+    for order in position.orders:
+        if not order.cum_qty:
+            continue
+        if order.side is not entry_side:
+            left += order.cum_qty
+            continue
+        entered += order.cum_qty
+        if long:
+            known = ZERO
+            for fill in order.fills:
+                known += fill.qty
+                if fill.fee_asset == rules.base:
+                    fee += fill.fee
+            if known < order.cum_qty:
+                certain = False
+                fee += (order.cum_qty - known) * (ONE - rules.worst_keep())
+    return Holding(entered, left, entered - fee - left, certain)
+
+
+def sellable(position: Position, rules: SymbolRules) -> Decimal:
+    """Held quantity in whole steps; 0 when nothing or less than a step is held."""
+    return rules.whole(holding(position, rules).held)
+
+
+def leg_left(position: Position, leg: Leg, rules: SymbolRules) -> Decimal:
+    """What a leg still has to sell, in whole steps. Leg 0 follows everything held."""
+    held = sellable(position, rules)
+    if leg.n == 0:
+        return held
+    sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)
+    return min(leg.qty - sold, held)
+
+
+def covers(order: Order, position: Position) -> bool:
+    """Whether a live stop order stands behind its quantity: accepted, untriggered, and its OCO's target untouched.
+
+    The exchange removes the stop side when the target starts to fill (rule 5.6).
+    """
+    if order.phase is not OrderPhase.WORKING or not order.is_stop:
+        return False
+    return not order.list_id or not any(
+        o.is_target and (o.cum_qty or not o.live) for o in position.orders if o.list_id == order.list_id
+    )
+
+
+def covered(position: Position) -> Decimal:
+    """Base quantity that a live stop would sell (rule 1)."""
+    return sum((o.leaves for o in position.orders if covers(o, position)), ZERO)
+
+
+def committed(position: Position, *, layout: Layout) -> Decimal:
+    """Quantity that live exit orders, and exits in doubt, could still sell; an OCO counts once (rule 10.1).
+
+    PLAIN's stop is left out: it overlaps its targets by design (rule 4.3).
+    """
+    exit_side = position.plan.direction.exit_side
+    total = ZERO
+    lists = set()
+    for order in position.orders:
+        if not order.live or order.side is not exit_side:
+            continue
+        if layout is Layout.PLAIN and order.is_stop and order.leg == 0:
+            continue
+        if order.list_id:
+            lists.add(order.list_id)
+        else:
+            total += order.leaves
+    for list_id in lists:
+        # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
+        sides = [o for o in position.orders if o.list_id == list_id]
+        total += sides[0].qty - sum((o.cum_qty for o in sides), ZERO)
+    return total
+
+
+def entry_average(position: Position) -> Decimal | None:
+    """Average price of the entry's fills; None before the first."""
+    return average([o for o in position.orders if o.is_entry])
+
+
+def average(orders: list[Order]) -> Decimal | None:
+    qty = sum((o.cum_qty for o in orders), ZERO)
+    return sum((o.cum_quote for o in orders), ZERO) / qty if qty else None
+
+
+def commissions(position: Position) -> dict[str, Decimal]:
+    """What the trade's fills paid, by asset."""
+    paid: dict[str, Decimal] = {}
+    for order in position.orders:
+        for fill in order.fills:
+            if fill.fee:
+                paid[fill.fee_asset] = paid.get(fill.fee_asset, ZERO) + fill.fee
+    return dict(sorted(paid.items()))
+
+
+def exit_orders(position: Position) -> list[Order]:
+    return [o for o in position.orders if not o.is_entry and o.role is not Role.BUYBACK]

@@ -1,0 +1,199 @@
+"""Where a leg's stop belongs, how it gets there, and when software must stand in for it (rules 5.2-5.6, 6.4, 6.5)."""
+
+from decimal import ROUND_CEILING, Decimal
+
+from msgspec.structs import replace
+
+from executor.core import levels
+from executor.core.draft import Draft
+from executor.core.ids import Role
+from executor.core.ledger import covers, entry_average, leg_left
+from executor.core.policy import AfterTp1, TrailMode
+from executor.core.state import Entering, Leave, Leg, Order, OrderPhase, Reason, Trail
+from executor.core.values import Direction, OrderType
+
+_RESIZE_EVERY_MS = 1_000  # rule 3.5
+_KLINES_EVERY_MS = 60_000
+_BIPS = 10_000
+
+
+# --- levels -------------------------------------------------------------------------------------------------------
+
+
+def wanted(draft: Draft, leg: Leg) -> Decimal:
+    """The level the leg's stop belongs at now; never behind the level in force, never past the market (rule 10.4)."""
+    assert leg.stop is not None
+    level = leg.stop
+    if draft.now - leg.moved_at < draft.policy.trail_every_ms and leg.moved_at:
+        return level
+    direction = draft.position.plan.direction
+    step = max(draft.policy.trail_step, draft.rules.tick)
+    for candidate in (_breakeven(draft), draft.position.manual_stop):
+        if candidate is not None and _has_room(draft, candidate):
+            level = levels.safer(level, candidate, direction)
+    trail = _trail_level(draft, leg)
+    if trail is not None and _has_room(draft, trail) and direction.sign * (trail - level) >= step:
+        level = trail
+    return level
+
+
+def _has_room(draft: Draft, level: Decimal) -> bool:
+    """Whether the price is on the right side of `level`, so that a stop there would be accepted."""
+    quote = draft.market.quote
+    return quote is not None and not levels.beyond(quote.last, level, draft.position.plan.direction)
+
+
+def _breakeven(draft: Draft) -> Decimal | None:
+    position = draft.position
+    average = entry_average(position)
+    if not position.target_hit or draft.policy.after_tp1 is AfterTp1.KEEP or average is None:
+        return None
+    return levels.breakeven(average, position.plan.direction, draft.policy, draft.rules)
+
+
+def stop_reason(draft: Draft, level: Decimal | None, *, trailing: bool) -> Reason:
+    """What a stop at `level` means (rule 7.2)."""
+    position = draft.position
+    if trailing and position.trail is not None and level is not None:
+        floor = _breakeven(draft) or position.plan.stop
+        if levels.is_safer(level, floor, position.plan.direction) or draft.policy.trail_mode is TrailMode.NATIVE:
+            return Reason.TRAIL
+    if level is None:
+        return Reason.TRAIL if position.trail is not None else Reason.SL
+    average = entry_average(position)
+    if average is not None and position.target_hit and not levels.is_safer(average, level, position.plan.direction):
+        return Reason.BREAKEVEN
+    return Reason.SL
+
+
+# --- trailing -----------------------------------------------------------------------------------------------------
+
+
+def activate_trail(draft: Draft) -> None:
+    """The last leg trails once the targets are done (rule 5.3), or from the start where so set."""
+    position = draft.position
+    if position.trail is not None or not position.split[2]:
+        return
+    targets = [leg for leg in position.legs if leg.target is not None]
+    done = all(leg_left(position, leg, draft.rules) <= 0 for leg in targets)
+    if not (done or not draft.policy.trail_after_tp2):
+        return
+    quote = draft.market.quote
+    if quote is None:
+        draft.query_quote()
+        return
+    draft.update(trail=Trail(since=draft.now, best=quote.last))
+
+
+def _trails(draft: Draft, leg: Leg) -> bool:
+    return draft.position.trail is not None and leg.n in (0, 3) and leg.target is None
+
+
+def _trail_level(draft: Draft, leg: Leg) -> Decimal | None:
+    position, policy = draft.position, draft.policy
+    trail = position.trail
+    if trail is None or not _trails(draft, leg):
+        return None
+    plan = position.plan
+    match policy.trail_mode:
+        case TrailMode.DISTANCE:
+            level = trail.best - plan.direction.sign * levels.trail_distance(trail.best, plan.r, policy)
+        case TrailMode.SWING:
+            if not trail.klines_at or draft.now - trail.klines_at >= _KLINES_EVERY_MS:
+                draft.query_klines(policy.trail_swing_lookback + 1)
+            if trail.swing is None:
+                return None
+            level = trail.swing - plan.direction.sign * policy.trail_swing_buffer
+        case _:
+            return None  # NATIVE: the exchange trails
+    return levels.away_from_profit(level, draft.rules.tick, plan.direction)
+
+
+def _native_delta(draft: Draft, leg: Leg) -> int | None:
+    """The trailing delta in basis points, where the exchange's trailing would not start behind the stop in force."""
+    position, rules, quote = draft.position, draft.rules, draft.market.quote
+    if draft.policy.trail_mode is not TrailMode.NATIVE or not _trails(draft, leg):
+        return None
+    if quote is None or not rules.trailing_allowed or leg.stop is None or leg.tries:
+        return None
+    distance = levels.trail_distance(quote.last, position.plan.r, draft.policy)
+    bips = int((distance / quote.last * _BIPS).to_integral_value(ROUND_CEILING))
+    # filters.md TRAILING_DELTA: a SELL stop is bounded below the price, a BUY stop above it.
+    low, high = rules.trailing_below if position.plan.direction is Direction.LONG else rules.trailing_above
+    bips = min(max(bips, low, 1), high) if high else max(bips, low, 1)
+    start = quote.last - position.plan.direction.sign * quote.last * bips / _BIPS
+    return None if levels.is_safer(leg.stop, start, position.plan.direction) else bips
+
+
+# --- orders -------------------------------------------------------------------------------------------------------
+
+
+def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
+    """A new stop order for the leg at `level`: STOP_LOSS_LIMIT with its gap (rule 4.4), or the exchange's own trailing."""
+    direction = draft.position.plan.direction
+    roles = {1: Role.SL1, 2: Role.SL2}
+    delta = _native_delta(draft, leg)
+    trailing = delta is not None or (_trails(draft, leg) and level == _trail_level(draft, leg))
+    role = Role.TRAIL if trailing else roles.get(leg.n, Role.SL)
+    side = direction.exit_side
+    limit = levels.stop_limit(level, direction, draft.policy, draft.rules)
+    if delta is None:
+        return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, stop_price=level)
+    if OrderType.STOP_LOSS in draft.rules.order_types:
+        return draft.order(role, side, OrderType.STOP_LOSS, qty, leg=leg.n, trailing_delta=delta)
+    return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, trailing_delta=delta)
+
+
+def move_single(draft: Draft, leg: Leg, live: Order, left: Decimal) -> None:
+    """Move a lone stop, or fit its size, by cancel-replace (rule 5.5)."""
+    if live.phase is not OrderPhase.WORKING or live.triggered_at or not live.is_stop or leg.stop is None:
+        return
+    entering = isinstance(draft.position.phase, Entering)
+    level = leg.stop if entering else wanted(draft, leg)
+    qty = left + live.cum_qty if live.cum_qty else left
+    if live.trailing_delta is not None:
+        if qty == live.qty:
+            return
+    else:
+        resized = qty != live.qty and draft.now - live.sent_at >= _RESIZE_EVERY_MS
+        raised = live.stop_price is not None and levels.is_safer(level, live.stop_price, draft.position.plan.direction)
+        if not (resized or raised or _native_delta(draft, leg) is not None):
+            return
+    limit = levels.stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
+    if not draft.rules.carries(left, min(level, limit)):
+        return
+    draft.put_leg(replace(leg, moved_at=draft.now))
+    draft.swap(live, stop_order(draft, leg, left, level))
+
+
+def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
+    """Move an OCO's stop: cancel the list, place it anew; one leg at a time (rule 5.5)."""
+    stop = next((o for o in live if o.is_stop), None)
+    if stop is None or stop.stop_price is None or stop.triggered_at or leg.stop is None:
+        return
+    if any(o.cum_qty or o.phase is not OrderPhase.WORKING for o in live):
+        return
+    direction = draft.position.plan.direction
+    if not levels.is_safer(wanted(draft, leg), stop.stop_price, direction):
+        return
+    for other in draft.position.legs:
+        if other.n != leg.n and leg_left(draft.position, other, draft.rules) > 0:
+            orders = draft.live(other.n)
+            if not any(covers(o, draft.position) for o in orders) or any(draft.commanded(o) for o in orders):
+                return
+    draft.cancel(live)
+
+
+# --- software stop ------------------------------------------------------------------------------------------------
+
+
+def watch(draft: Draft, leg: Leg, live: list[Order]) -> Leave | None:
+    """Whether the leg must be sold because its stop is not doing it (rules 6.4, 6.5)."""
+    grace = draft.policy.watchdog_grace_ms
+    if leg.stop is None:
+        return None
+    if leg.breach_since and draft.now - leg.breach_since >= grace:
+        return Leave.STOP
+    if any(o.is_stop and o.triggered_at and draft.now - o.triggered_at >= grace for o in live):
+        return Leave.STOP
+    return None

@@ -1,0 +1,142 @@
+"""The one function: absorb the event, then decide what to do about the facts.
+
+    transition(state, event, policy, rules) -> Step(state', requests, notes, verdict)
+
+No clock, no I/O, no randomness: the same state and event always give the same step, so that a journal of events reproduces
+every state bit for bit.
+"""
+
+from decimal import Decimal
+
+import msgspec
+from msgspec.structs import replace
+
+from executor.core import closing, doubt, entry, exits
+from executor.core.absorb import absorb
+from executor.core.admit import day_at
+from executor.core.draft import Draft
+from executor.core.events import AnyEvent
+from executor.core.intents import Level, Notify, Request
+from executor.core.ledger import covered, sellable
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.state import Closing, Entering, Exposure, Phase, Protected, State, Unprotected
+from executor.core.summary import settle_exposure, summarize
+from executor.core.values import ZERO, plain
+from executor.core.verdict import Verdict
+
+_ROUNDS_MAX = 8  # a decision walks Entering -> open -> Closing at the most; more rounds would be a loop
+
+
+Decision = tuple[State, tuple[Request, ...], tuple[Notify, ...]]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """`requests` are owed to the exchange once `state` is on disk (rule 8.1); `notes` are for people."""
+
+    state: State
+    requests: tuple[Request, ...]
+    notes: tuple[Notify, ...]
+    verdict: Verdict
+
+
+def transition(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Step:
+    absorbed = absorb(state, event, policy, rules)
+    decided, requests, notes = decide(absorbed.state, policy, rules)
+    return Step(decided, requests, (*absorbed.notes, *notes), absorbed.verdict)
+
+
+def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
+    """From the facts alone: the requests that are owed now."""
+    position = state.position
+    if position is None:
+        return (replace(state, started=0) if state.started else state), (), ()
+    draft = Draft(state, position, policy, rules)
+    doubt.decide(draft)
+    if state.started:
+        if doubt.looking_up(draft):
+            _expose(draft)
+            return draft.finish(), tuple(draft.requests), tuple(draft.notes)
+        draft.state = replace(state, started=0)
+    for _ in range(_ROUNDS_MAX):
+        before = draft.position.phase
+        if _decide_phase(draft, before):
+            return _close(draft, rules, policy)
+        if type(draft.position.phase) is type(before):
+            break
+    else:
+        raise AssertionError(f"the decision does not settle: {draft.position.phase!r}")
+    doubt.decide(draft)
+    _expose(draft)
+    return draft.finish(), tuple(draft.requests), tuple(draft.notes)
+
+
+def _decide_phase(draft: Draft, phase: Phase) -> bool:
+    match phase:
+        case Entering():
+            entry.decide(draft)
+        case Unprotected() | Protected():
+            exits.decide(draft)
+        case Closing():
+            return closing.decide(draft)
+    return False
+
+
+def _expose(draft: Draft) -> None:
+    """Keep the account of unprotected time, and name the phase by it (rule 1, architecture: a named state)."""
+    position, rules = draft.position, draft.rules
+    held = sellable(position, rules)
+    bare = held > 0 and covered(position) < held
+    exposure = position.exposure
+    if bare and not exposure.since:
+        exposure = Exposure(draft.now, exposure.total, exposure.longest)
+    elif not bare and exposure.since:
+        exposure = settle_exposure(exposure, draft.now)
+    phase: Phase = position.phase
+    if isinstance(phase, Unprotected | Protected):
+        if not bare:
+            phase = Protected()
+        elif isinstance(phase, Protected):
+            phase = Unprotected(since=draft.now, deadline=draft.now + draft.policy.failsafe_grace_ms)
+    if exposure is not position.exposure or phase != position.phase:
+        draft.update(exposure=exposure, phase=phase)
+    _speak_up(draft, held)
+
+
+def _speak_up(draft: Draft, held: Decimal) -> None:
+    """A position that stays bare is never silent (rule 10.2): one alert when the grace is over, and one a grace after."""
+    position, grace = draft.position, draft.policy.failsafe_grace_ms
+    if not position.exposure.since or draft.now - max(position.exposure.since, position.alerted_at) < grace:
+        return
+    bare = held - covered(position)
+    waited = (draft.now - position.exposure.since) / 1000
+    draft.note(
+        Level.ALERT,
+        "unprotected",
+        f"{plain(bare)} {draft.rules.base} without a stop on the exchange for {waited:.1f} s; the price is watched",
+    )
+    draft.update(alerted_at=draft.now)
+
+
+def _close(draft: Draft, rules: SymbolRules, policy: Policy) -> Decision:
+    """The trade is over: sum it up and free the slot (rules 7.1-7.3)."""
+    closed = summarize(draft.position, rules, draft.now)
+    state = draft.finish()
+    aborted = not closed.qty
+    pause = policy.cooldown_abort_ms if aborted else policy.cooldown_ms
+    day = day_at(state, draft.now)
+    text = f"{closed.reason}: {plain(closed.pnl)} {rules.quote}, {plain(closed.r)} R"
+    state = replace(
+        state,
+        position=None,
+        outbox=(),
+        last_closed=closed,
+        cooldown_until=draft.now + pause,
+        day=replace(day, pnl=day.pnl + closed.pnl) if closed.pnl != ZERO else day,
+    )
+    return state, (), (*draft.notes, Notify(Level.INFO, "trade_closed", text))
+
+
+def empty(symbol: str) -> State:
+    """A symbol that has never traded."""
+    return State(symbol=symbol)
