@@ -7,7 +7,6 @@ percent-encoded.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -74,7 +73,7 @@ class PublicKey:
                 self._key.verify(raw, payload, PKCS1v15(), SHA256())
             else:
                 self._key.verify(raw, payload)
-        except (InvalidSignature, binascii.Error):
+        except (InvalidSignature, ValueError):
             return False
         return True
 
