@@ -1,0 +1,122 @@
+"""File operations whose order and durability matter, behind an interface that a simulated disk can stand in
+for.
+
+What survives a power cut: bytes that were fsynced, under a name that the folder was fsynced with. Everything
+else may be there, be missing, or be there in part. So a file is replaced by writing and syncing another one,
+renaming it over the first, and syncing the folder.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final, Protocol
+
+PRIVATE: Final = 0o600
+NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""How file systems say that they know no hard links (link(2): FAT says EPERM, network mounts the others)."""
+
+
+class TooBigError(OSError):
+    """A file is larger than its reader is ready to hold in memory."""
+
+
+class FileSystem(Protocol):
+    """The operations that replacing a file takes. Each raises `OSError` as the operating system does."""
+
+    def read(self, path: Path, limit: int) -> bytes:
+        """The content of a regular file of at most `limit` bytes; raises `TooBigError` when it is larger."""
+
+    def exists(self, path: Path) -> bool: ...
+
+    def write_synced(self, path: Path, data: bytes) -> None:
+        """Create or truncate the file (mode 0600), write all of `data`, fsync the content (not its name)."""
+
+    def link(self, source: Path, target: Path) -> None:
+        """A second name for the file; `target` must not exist."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Atomic: an existing `target` is replaced."""
+
+    def remove(self, path: Path) -> None: ...
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in `folder` durable."""
+
+
+class RealFileSystem:
+    """The machine's own file system."""
+
+    def read(self, path: Path, limit: int) -> bytes:
+        # O_NONBLOCK: a named pipe in the place of a file must not block the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise TooBigError(errno.EFBIG, f"larger than {limit} bytes", str(path))
+        return data
+
+    def exists(self, path: Path) -> bool:
+        return os.path.lexists(path)
+
+    def write_synced(self, path: Path, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, PRIVATE)
+        try:
+            os.fchmod(descriptor, PRIVATE)
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def link(self, source: Path, target: Path) -> None:
+        os.link(source, target)
+
+    def rename(self, source: Path, target: Path) -> None:
+        os.rename(source, target)  # noqa: PTH104  (Path.replace costs a few µs more on the hot path)
+
+    def remove(self, path: Path) -> None:
+        os.unlink(path)  # noqa: PTH108
+
+    def sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`: one system call, more only where the operating system takes less than asked."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def replace_file(fs: FileSystem, path: Path, data: bytes) -> None:
+    """Give `path` new content: after a crash at any point it holds the old or the new, whole. Raises
+    `OSError`.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        fs.write_synced(temporary, data)
+        fs.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            fs.remove(temporary)
+        raise
+    fs.sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` and its parents for this user alone, durably, where they do not exist. Raises
+    `OSError`.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    RealFileSystem().sync_folder(folder.parent)

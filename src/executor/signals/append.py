@@ -1,0 +1,93 @@
+"""Appends one signal to the signal file, as `executor signal` does."""
+
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from executor.core.values import plain
+from executor.files import PRIVATE, make_folder
+from executor.signals.parse import Malformed, parse_signal
+from executor.signals.position import SignalFileError
+
+_NAMES: Final = ("ts", "symbol", "side", "price", "id", "entry", "stop", "targets", "qty", "notional", "risk")
+
+
+class NotASignalError(ValueError):
+    """The fields make no signal; nothing was written. The text names the field."""
+
+
+def append_signal(path: Path, fields: Mapping[str, str | Decimal | Sequence[Decimal] | None]) -> str:
+    """Write one signal of the general shape (rule 2.1) at the end of the file, durably; the line as it was
+    written.
+
+    `fields` are named as in the shape; None stands for a field that is not given. A last line that lacks its
+    end gets one first, and writers that use this function wait for each other.
+
+    Raises:
+        NotASignalError: the fields make no signal.
+        SignalFileError: the file can't be written; it is as it was before.
+    """
+    line = _line(fields)
+    judged = parse_signal(line)
+    if isinstance(judged, Malformed):
+        raise NotASignalError(judged.fault)
+    try:
+        make_folder(path.parent)
+        descriptor = _open_locked(path)
+        try:
+            _append(descriptor, line + b"\n")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SignalFileError(path, error) from error
+    return line.decode()
+
+
+def _line(fields: Mapping[str, str | Decimal | Sequence[Decimal] | None]) -> bytes:
+    unknown = sorted(set(fields) - set(_NAMES))
+    if unknown:
+        raise NotASignalError(f"{unknown[0]} is not a field of a signal")
+    given = {name: fields[name] for name in _NAMES if fields.get(name) is not None}
+    return msgspec.json.encode({name: _as_json(value) for name, value in given.items()})
+
+
+def _as_json(value: object) -> object:
+    match value:
+        case Decimal() if value.is_finite():
+            return msgspec.Raw(plain(value).encode())
+        case Decimal():
+            return str(value)  # for the parser to refuse
+        case list() | tuple():
+            return [_as_json(item) for item in value]
+        case _:
+            return value
+
+
+def _open_locked(path: Path) -> int:
+    """The file itself, not one that was rotated away while the lock was waited for."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    written = os.write(descriptor, line)
+    if written < len(line):
+        os.ftruncate(descriptor, size)
+        raise OSError(f"only {written} of {len(line)} bytes were taken (disk full?)")
+    os.fsync(descriptor)

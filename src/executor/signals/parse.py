@@ -1,0 +1,345 @@
+"""One line of the signal source to a `Signal`, or to the reason why it is none (rules 2.1, 2.5). Pure.
+
+Read are:
+
+- the general shape: `ts`, `symbol`, `side` (long or buy, short or sell), `price`, optional `id`, `entry`,
+  `stop`, `targets` (one or two), and at most one of `qty` (base), `notional` (quote), `risk` (quote);
+- the same as DeltaScout exports it, with `ts_utc` for `ts` and `kind` for `side`;
+- the PEAK shape: `ts`, `action: "PEAK"`, `kind`, `price`. Its other keys are ignored, save a `symbol`: a
+  signal that names another symbol must not be traded on this one.
+
+Numbers are exact: a JSON number, or a string that holds one, becomes the Decimal of its digits.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from executor.core.signal import Signal
+from executor.core.values import ZERO, Direction, plain
+from executor.signals.instant import parse_instant, readable_minute
+
+LINE_MAX: Final = 64 * 1024
+"""Bytes. A signal is some hundred; what is longer than this is no signal."""
+
+ID_LENGTH_MAX: Final = 100
+SYMBOL_LENGTH_MAX: Final = 40
+DIGITS_MAX: Final = 28
+"""Significant digits: the precision of decimal arithmetic, beyond which a number would silently be rounded.
+"""
+MAGNITUDE_MAX: Final = 18
+"""Numbers lie between 1E-18 and 1E+18: beyond is no price or quantity of anything."""
+
+_FAULT_LENGTH_MAX: Final = 300
+_QUOTED_LENGTH_MAX: Final = 40
+_EXCERPT_LENGTH_MAX: Final = 200
+
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_NUMBER_LENGTH_MAX: Final = 60
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_DIRECTIONS: Final = {
+    "long": Direction.LONG,
+    "buy": Direction.LONG,
+    "short": Direction.SHORT,
+    "sell": Direction.SHORT,
+}
+_SIZES: Final = ("qty", "notional", "risk")
+_KNOWN: Final = ("ts", "symbol", "side", "price", "id", "entry", "stop", "targets", *_SIZES)
+_MISNAMED: Final = {
+    "sl": "stop",
+    "stoploss": "stop",
+    "stopprice": "stop",
+    "tp": "targets",
+    "tp1": "targets",
+    "tp2": "targets",
+    "takeprofit": "targets",
+    "entryprice": "entry",
+    "limitprice": "entry",
+    "quantity": "qty",
+    "size": "qty",
+    "amount": "qty",
+    "qtyusd": "notional",
+    "riskusd": "risk",
+}
+"""What others call the keys that decide about money. Ignored, they would trade something else than was meant.
+"""
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """Why a line is no signal. Both are one line of printable text: `fault` names the field, what it was and
+    what it must be; `text` is the beginning of the line.
+    """
+
+    fault: str
+    text: str
+
+
+class _Fault(Exception):  # noqa: N818
+    pass
+
+
+class _Number(str):
+    """The text of a JSON number, not yet a value: so that no digit is lost and no exponent believed."""
+
+    __slots__ = ()
+
+
+def parse_signal(line: str | bytes) -> Signal | Malformed:
+    """The signal that `line` describes. Any input gets an answer; nothing raises."""
+    data = line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
+    try:
+        return _signal(_object(data))
+    except _Fault as fault:
+        return Malformed(_one_line(str(fault), _FAULT_LENGTH_MAX), excerpt(data))
+
+
+def excerpt(data: bytes) -> str:
+    """The beginning of a line as printable text, for logs and the journal."""
+    return _one_line(data[: 4 * _EXCERPT_LENGTH_MAX].decode("utf-8", "backslashreplace"), _EXCERPT_LENGTH_MAX)
+
+
+def _object(data: bytes) -> Mapping[str, Any]:
+    if len(data) > LINE_MAX:
+        raise _Fault(f"the line has more than {LINE_MAX} bytes, a signal has some hundred")
+    if b"\0" in data:
+        raise _Fault(f"the line has a NUL byte at {data.index(0)}: the file must be UTF-8 text (not UTF-16)")
+    try:
+        text = data.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _Fault(f"the line is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
+    if not text.strip():
+        raise _Fault("the line is empty")
+    try:
+        value = json.loads(
+            text,
+            parse_float=_Number,
+            parse_int=_Number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_without_duplicates,
+        )
+    except json.JSONDecodeError as error:
+        raise _Fault(f"the line is not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise _Fault("the line is nested too deeply to be a signal") from None
+    if not isinstance(value, dict):
+        raise _Fault(f"the line must be a JSON object, was {_kind(value)}")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _Fault(f"{name} is not a number that a signal may hold")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Fault(f"{_quoted(twice)} is given twice")
+    return found
+
+
+def _signal(fields: Mapping[str, Any]) -> Signal:
+    if fields.get("action") is not None:
+        return _peak(fields)
+    return _general(fields)
+
+
+def _peak(fields: Mapping[str, Any]) -> Signal:
+    action = fields["action"]
+    if action != "PEAK" or isinstance(action, _Number):
+        raise _Fault(f'action must be "PEAK", was {_shown(action)}')
+    at, direction, price = _instant(fields, "ts"), _direction(fields, "kind"), _number(fields, "price")
+    return Signal(
+        key=_key(at, direction, price),
+        at=at,
+        direction=direction,
+        price=price,
+        symbol=_symbol(fields, required=False),
+    )
+
+
+def _general(fields: Mapping[str, Any]) -> Signal:
+    side = _side_name(fields)
+    if side == "side":
+        _refuse_misnamed(fields)
+    at = _instant(fields, "ts_utc" if "ts_utc" in fields else "ts")
+    if "ts" in fields and _instant(fields, "ts") != at:
+        raise _Fault(f"ts {_shown(fields['ts'])} and ts_utc {_shown(fields['ts_utc'])} name different times")
+    symbol = _symbol(fields, required=True)
+    direction, price = _direction(fields, side), _number(fields, "price")
+    given = [name for name in _SIZES if fields.get(name) is not None]
+    if len(given) > 1:
+        raise _Fault(f"only one of qty, notional and risk may be given, there were {' and '.join(given)}")
+    sizes = {name: _number(fields, name) for name in given}
+    name = _id(fields)
+    return Signal(
+        key=_key(at, direction, price) if name is None else name,
+        at=at,
+        direction=direction,
+        price=price,
+        symbol=symbol,
+        entry=_optional_number(fields, "entry"),
+        stop=_optional_number(fields, "stop"),
+        targets=_targets(fields),
+        qty=sizes.get("qty"),
+        notional=sizes.get("notional"),
+        risk=sizes.get("risk"),
+    )
+
+
+def _side_name(fields: Mapping[str, Any]) -> str:
+    """Which key holds the direction: `kind` alone counts only beside `ts_utc`, for DeltaScout's diagnostic
+    records have `kind` too, and are no signals.
+    """
+    if "side" in fields:
+        if fields.get("kind") is not None and _direction(fields, "kind") is not _direction(fields, "side"):
+            kind = _shown(fields["kind"])
+            raise _Fault(f"side {_shown(fields['side'])} and kind {kind} contradict each other")
+        return "side"
+    if "event" in fields:
+        event = _shown(fields["event"])
+        raise _Fault(f'a record of the event {event} is no signal: a signal has action "PEAK" or a side')
+    if "kind" in fields and "ts_utc" in fields:
+        return "kind"
+    also = ' (kind is read only beside action "PEAK" or ts_utc)' if "kind" in fields else ""
+    raise _Fault(f"side is missing: it must be long, short, buy or sell{also}")
+
+
+def _refuse_misnamed(fields: Mapping[str, Any]) -> None:
+    for name in fields:
+        if name in _KNOWN or name in ("ts_utc", "kind"):
+            continue
+        folded = re.sub(r"[^a-z0-9]", "", name.lower())
+        near = difflib.get_close_matches(name.lower()[:_QUOTED_LENGTH_MAX], _KNOWN, n=1, cutoff=0.8)
+        meant = _MISNAMED.get(folded) or (near[0] if near else None)
+        if meant is not None:
+            raise _Fault(f"{_quoted(name)} is not a key of a signal: did you mean {meant}?")
+
+
+def _instant(fields: Mapping[str, Any], name: str) -> int:
+    value = _required(fields, name)
+    at = parse_instant(value) if isinstance(value, str) else None
+    if at is None:
+        raise _Fault(
+            f"{name} must be a time from 2000 to 2099: ISO 8601 (UTC where it names no zone), or seconds or"
+            f" milliseconds since 1970, was {_shown(value)}"
+        )
+    return at
+
+
+def _direction(fields: Mapping[str, Any], name: str) -> Direction:
+    value = _required(fields, name)
+    direction = _DIRECTIONS.get(value.strip().lower()) if isinstance(value, str) else None
+    if direction is None:
+        raise _Fault(f"{name} must be long, short, buy or sell, was {_shown(value)}")
+    return direction
+
+
+def _symbol(fields: Mapping[str, Any], *, required: bool) -> str:
+    value = fields.get("symbol")
+    if value is None:
+        if required:
+            raise _Fault("symbol is missing: it must name the symbol, e.g. BTCUSDT")
+        return ""
+    text = "" if isinstance(value, _Number) or not isinstance(value, str) else value.strip().upper()
+    if not 0 < len(text) <= SYMBOL_LENGTH_MAX or not text.isalnum():
+        raise _Fault(f"symbol must be the exchange's name for it, e.g. BTCUSDT, was {_shown(value)}")
+    return text
+
+
+def _id(fields: Mapping[str, Any]) -> str | None:
+    value = fields.get("id")
+    if value is None:
+        return None
+    text = value.strip() if isinstance(value, str) else ""
+    if not 0 < len(text) <= ID_LENGTH_MAX or not text.isprintable():
+        raise _Fault(f"id must be a number or 1 to {ID_LENGTH_MAX} printable characters, was {_shown(value)}")
+    return str(text)
+
+
+def _targets(fields: Mapping[str, Any]) -> tuple[Decimal, ...]:
+    value = fields.get("targets")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not 1 <= len(value) <= 2:
+        raise _Fault(f"targets must be a list of one or two prices, was {_shown(value)}")
+    return tuple(_decimal(f"targets[{index}]", item) for index, item in enumerate(value))
+
+
+def _optional_number(fields: Mapping[str, Any], name: str) -> Decimal | None:
+    return None if fields.get(name) is None else _number(fields, name)
+
+
+def _number(fields: Mapping[str, Any], name: str) -> Decimal:
+    return _decimal(name, _required(fields, name))
+
+
+def _decimal(name: str, value: object) -> Decimal:
+    if not isinstance(value, str) or len(value) > _NUMBER_LENGTH_MAX or not _NUMBER.fullmatch(value):
+        raise _Fault(f"{name} must be a number above 0, was {_shown(value)}")
+    _, _, exponent = value.lower().partition("e")
+    # The exponent is judged before the number is built: no memory could write out all that a Decimal takes.
+    far = abs(int(exponent or 0)) > _NUMBER_LENGTH_MAX
+    number = ZERO if far else Decimal(value)
+    if not far and number <= 0:
+        raise _Fault(f"{name} must be a number above 0, was {_shown(value)}")
+    if far or abs(number.adjusted()) > MAGNITUDE_MAX:
+        bounds = f"1E-{MAGNITUDE_MAX} and 1E+{MAGNITUDE_MAX}"
+        raise _Fault(f"{name} must lie between {bounds}, was {_shown(value)}")
+    if len(number.as_tuple().digits) > DIGITS_MAX:
+        raise _Fault(f"{name} must have at most {DIGITS_MAX} digits, was {_shown(value)}")
+    return Decimal(plain(number))
+
+
+def _required(fields: Mapping[str, Any], name: str) -> Any:
+    value = fields.get(name)
+    if value is None:
+        raise _Fault(f"{name} is missing")
+    return value
+
+
+def _key(at: int, direction: Direction, price: Decimal) -> str:
+    """Side + minute + price (rule 2.5), e.g. `long 2026-03-01T10:15Z 81258.08` (81258.080 is the same)."""
+    digits = plain(price)
+    if "." in digits:
+        digits = digits.rstrip("0").rstrip(".")
+    return f"{direction} {readable_minute(at)} {digits}"
+
+
+def _shown(value: object) -> str:
+    """A value as its writer knows it, short."""
+    if isinstance(value, _Number):
+        return value if len(value) <= _QUOTED_LENGTH_MAX else f"{value[:_QUOTED_LENGTH_MAX]}…"
+    return _quoted(value) if isinstance(value, str) else _kind(value)
+
+
+def _quoted(text: str) -> str:
+    short = text if len(text) <= _QUOTED_LENGTH_MAX else f"{text[:_QUOTED_LENGTH_MAX]}…"
+    return f'"{_one_line(short, 2 * _QUOTED_LENGTH_MAX)}"'
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case _Number():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return f"a list of {len(value)}"
+        case _:
+            return "an object"
+
+
+def _one_line(text: str, length_max: int) -> str:
+    printable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:length_max])
+    return printable if len(printable) <= length_max else printable[: length_max - 1] + "…"

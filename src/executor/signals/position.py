@@ -1,0 +1,99 @@
+"""How far the signal file has been taken, remembered across restarts in a small file beside the state."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from executor.files import FileSystem, RealFileSystem, make_folder, replace_file
+
+TAIL: Final = 1024
+"""How many bytes before the position its fingerprint covers: several signals, each with its own time."""
+
+_FILE_SIZE_MAX: Final = 64 * 1024
+
+
+class SignalFileError(Exception):
+    """The signal file, or the file that remembers the position in it, can't be used. The text names it."""
+
+    def __init__(self, path: Path, reason: OSError) -> None:
+        super().__init__(f"{path} can't be used: {reason.strerror or reason}")
+        self.path = path
+        self.reason = reason
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place between two lines. `inode` 0: before the first byte of a file that was not there yet.
+
+    `fingerprint` tells whether a file still holds, before `offset`, what it held when the position was taken.
+    """
+
+    inode: int
+    offset: int
+    fingerprint: str
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    path: str
+    position: Position
+
+
+def fingerprint(tail: bytes) -> str:
+    """Of the (at most `TAIL`) bytes before a position."""
+    return hashlib.sha256(tail).hexdigest()[:32]
+
+
+BEGINNING: Final = Position(inode=0, offset=0, fingerprint=fingerprint(b""))
+
+
+class PositionFile:
+    """Where the position of one signal file is kept, e.g. `executor_state.json.signals`."""
+
+    def __init__(self, path: Path, *, fs: FileSystem | None = None) -> None:
+        self.path = path
+        self._fs = RealFileSystem() if fs is None else fs
+        self._saved: _Remembered | None = None
+
+    def load(self, source: Path) -> Position | None:
+        """The position in `source`; None when none was ever saved for that file.
+
+        A damaged file counts as `BEGINNING`: a line read again is refused as a duplicate, a line skipped is
+        lost.
+
+        Raises:
+            SignalFileError: the operating system refused to read.
+        """
+        try:
+            data = self._fs.read(self.path, _FILE_SIZE_MAX)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SignalFileError(self.path, error) from error
+        try:
+            remembered = msgspec.json.decode(data, type=_Remembered)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return BEGINNING
+        return remembered.position if remembered.path == _name(source) else None
+
+    def save(self, source: Path, position: Position) -> None:
+        """Remember, atomically and durably; a position that is saved already costs nothing.
+
+        Raises:
+            SignalFileError: the disk is full, the folder is read-only, …; the earlier position stays.
+        """
+        remembered = _Remembered(_name(source), position)
+        if remembered == self._saved:
+            return
+        self._saved = None
+        try:
+            make_folder(self.path.parent)
+            replace_file(self._fs, self.path, msgspec.json.encode(remembered) + b"\n")
+        except OSError as error:
+            raise SignalFileError(self.path, error) from error
+        self._saved = remembered
+
+
+def _name(source: Path) -> str:
+    return os.path.abspath(source)  # noqa: PTH100  (links stay: the name is what the operator set)
