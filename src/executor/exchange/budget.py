@@ -84,6 +84,15 @@ class Budget:
         self.orders_10s = _number(headers, _ORDERS_10S) or self.orders_10s
         self.orders_1d = _number(headers, _ORDERS_1D) or self.orders_1d
 
+    def charge(self, weight: int) -> None:
+        """Count what no answer will tell of: a WebSocket connection."""
+        self._roll()
+        self._counted += weight
+
+    def close_until(self, at: int) -> None:
+        """Nobody asks before `at` (ms, exchange clock)."""
+        self.closed_until = max(self.closed_until, at)
+
     def heed(self, answer: Answer, fault: Fault) -> int:
         """Obey an answer that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
         now = self._clock.now_ms()
@@ -94,10 +103,10 @@ class Budget:
             self.orders_closed_until = max(self.orders_closed_until, until)
         elif answer.status in {403, 418}:
             until = until or now + FIRST_BAN_MS
-            self.closed_until = max(self.closed_until, until)
+            self.close_until(until)
         elif answer.status == 429 or fault.code == -1003:
             until = until or now + MINUTE_MS - now % MINUTE_MS
-            self.closed_until = max(self.closed_until, until)
+            self.close_until(until)
         elif fault.code in {-1008, -1034}:
             until = until or now + MINUTE_MS
         return until

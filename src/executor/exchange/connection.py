@@ -57,7 +57,7 @@ class Connection:
         self._client = client
         self.clock = clock
         self.budget = budget
-        self._recv_window = recv_window
+        self.recv_window = recv_window
 
     async def close(self) -> None:
         await self._client.close_connection()
@@ -122,7 +122,7 @@ class Connection:
     ) -> tuple[Answer, Attempt] | Refused | Unknown:
         if refusal := self.budget.refusal(call):
             return refusal
-        attempt = Attempt(self.clock.now_ms(), self._recv_window)
+        attempt = Attempt(self.clock.now_ms(), self.recv_window)
         try:
             return await self._tell(call, params, attempt), attempt
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
@@ -130,7 +130,7 @@ class Connection:
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
         await self.budget.admit(call)
-        attempt = Attempt(self.clock.now_ms(), self._recv_window)
+        attempt = Attempt(self.clock.now_ms(), self.recv_window)
         asked = self.clock.wall_ms()
         try:
             answer = await self._tell(call, params, attempt)

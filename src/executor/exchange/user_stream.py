@@ -1,0 +1,131 @@
+"""The account's events, pushed: `userDataStream.subscribe.signature` on the WebSocket API, for any key."""
+
+import itertools
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+
+from executor.core.facts import OrderReport
+from executor.exchange import push
+from executor.exchange.auth import Credentials
+from executor.exchange.connection import CLOCK_CODE, Connection
+from executor.exchange.port import ReadError
+from executor.exchange.push import BalanceMoved, BalancesSet
+from executor.exchange.stream import (
+    DEFAULT_TIMING,
+    Connected,
+    Ending,
+    Lost,
+    Stream,
+    StreamFault,
+    Timing,
+)
+
+METHOD: Final = "userDataStream.subscribe.signature"
+OPENING_WEIGHT: Final = 4
+"""2 to connect and 2 to subscribe (web-socket-api.md)."""
+
+UserEvent = OrderReport | BalancesSet | BalanceMoved
+
+
+class _Ban(msgspec.Struct, frozen=True, rename="camel"):
+    retry_after: int = 0  # ms since the epoch, unlike REST's header
+
+
+class _Fault(msgspec.Struct, frozen=True):
+    code: int = 0
+    msg: str = ""
+    data: _Ban | None = None
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    id: str | None = None
+    status: int = 0
+    error: _Fault | None = None
+
+
+class UserStream(Stream[UserEvent]):
+    """Reports of `symbol`'s orders, and all changes of balances."""
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        connection: Connection,
+        symbol: str,
+        on_event: Callable[[UserEvent | Connected | Lost], None],
+        *,
+        timing: Timing = DEFAULT_TIMING,
+    ) -> None:
+        super().__init__(url, on_event, timing=timing)
+        self._credentials = credentials
+        self._rest = connection
+        self._symbol = symbol
+        self._numbers = itertools.count(1)
+
+    def _admit(self) -> None:
+        budget = self._rest.budget
+        if budget.closed_until > self._rest.clock.now_ms():
+            raise StreamFault(f"the exchange's rate limit holds until {budget.closed_until}")
+        budget.charge(OPENING_WEIGHT)
+
+    async def _subscribe(self, connection: ClientConnection) -> list[bytes]:
+        number = f"subscribe-{next(self._numbers)}"
+        await connection.send(msgspec.json.encode(self._request(number)), text=True)
+        early: list[bytes] = []
+        while True:
+            message = await connection.recv(decode=False)
+            try:
+                reply = msgspec.json.decode(message, type=_Reply)
+            except msgspec.DecodeError as error:
+                raise StreamFault(f"unreadable answer to the subscription: {error}") from error
+            if reply.id is None and reply.error is None:
+                early.append(message)
+            elif reply.error is None and reply.status == 200:
+                return early
+            else:
+                await self._refused(reply)
+
+    async def _refused(self, reply: _Reply) -> None:
+        fault = reply.error or _Fault()
+        if fault.code == CLOCK_CODE:
+            try:
+                await self._rest.sync_clock()
+            except ReadError as error:
+                raise StreamFault(f"the clock is off, and can't be set: {error}") from error
+        if fault.data is not None:
+            self._rest.budget.close_until(fault.data.retry_after)
+        raise StreamFault(f"subscription refused: {reply.status} {fault.code} {fault.msg}")
+
+    def _request(self, number: str) -> dict[str, object]:
+        params: dict[str, str | int] = {
+            "apiKey": self._credentials.api_key,
+            "recvWindow": self._rest.recv_window,
+            "timestamp": self._rest.clock.now_ms(),
+        }
+        # raw values sorted by name; percent-encoding is REST's way alone (web-socket-api.md, "Request security")
+        payload = "&".join(f"{name}={value}" for name, value in sorted(params.items()))
+        return {
+            "id": number,
+            "method": METHOD,
+            "params": params | {"signature": self._credentials.sign(payload)},
+        }
+
+    def _events(self, message: bytes) -> list[UserEvent | Ending]:
+        event = push.event(message)
+        match push.kind(event):
+            case "executionReport":
+                report = push.order_report(event, self._symbol)
+                return [report] if report is not None else []
+            case "outboundAccountPosition":
+                return [push.balances_set(event)]
+            case "balanceUpdate" | "externalLockUpdate":
+                return [push.balance_moved(event)]
+            case "serverShutdown":
+                return [Ending()]
+            case "eventStreamTerminated":
+                raise StreamFault("the exchange ended the subscription")
+            case _:  # listStatus tells no more than its orders' own reports; new kinds are not ours to read
+                return []
