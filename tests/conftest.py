@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 
 from executor.config.sources import KNOWN_NAMES
 
-# Machines that run tests are slow by turns, so no example has a deadline; CI tries the same examples each time.
+# Machines that run tests are slow by turns, so examples have no deadline; CI tries the same ones each time.
 hypothesis_settings.register_profile("local", deadline=None, print_blob=True)
 hypothesis_settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")

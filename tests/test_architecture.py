@@ -1,5 +1,5 @@
-"""The directions and prohibitions that keep the rooms apart, checked on the source itself, so that a new module
-is under them from its first line.
+"""The directions and prohibitions that keep the rooms apart, checked on the source itself, so that a new
+module is under them from its first line.
 """
 
 import ast
@@ -100,12 +100,7 @@ def floats(name: str, tree: ast.AST) -> list[str]:
             faults.append(f"{name}:{node.lineno} names float")
         if isinstance(node, ast.Constant) and isinstance(node.value, float | complex):
             faults.append(f"{name}:{node.lineno} has the literal {node.value}")
-        if (
-            isinstance(node, ast.BinOp)
-            and isinstance(node.op, ast.Div)
-            and _is_int(node.left)
-            and _is_int(node.right)
-        ):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _is_int(node.left) and _is_int(node.right):
             faults.append(f"{name}:{node.lineno} divides whole numbers into a float")
     return faults
 
@@ -177,9 +172,7 @@ def test_imports_point_inwards(trees: dict[str, ast.AST]) -> None:
 
 def test_the_core_is_pure(trees: dict[str, ast.AST]) -> None:
     core = {name: tree for name, tree in trees.items() if room(name) == "core"}
-    assert [
-        fault for name, tree in core.items() for fault in impurities(name, tree, frozenset({"msgspec"}))
-    ] == []
+    assert [fault for name, tree in core.items() for fault in impurities(name, tree, frozenset({"msgspec"}))] == []
 
 
 def test_the_core_has_no_floats(trees: dict[str, ast.AST]) -> None:
@@ -190,9 +183,7 @@ def test_the_core_has_no_floats(trees: dict[str, ast.AST]) -> None:
 def test_the_matching_engine_is_pure_and_exact(trees: dict[str, ast.AST]) -> None:
     engine = {name: trees[name] for name in _engine_closure()}
     assert "executor.paper.matching" in engine
-    faults = [
-        fault for name, tree in engine.items() for fault in impurities(name, tree, frozenset({"msgspec"}))
-    ]
+    faults = [fault for name, tree in engine.items() for fault in impurities(name, tree, frozenset({"msgspec"}))]
     assert faults + [fault for name, tree in engine.items() for fault in floats(name, tree)] == []
 
 
@@ -263,9 +254,7 @@ def test_an_impurity_is_noticed(source: str) -> None:
     assert len(impurities("x", ast.parse(source), frozenset({"msgspec"}))) == 1
 
 
-@pytest.mark.parametrize(
-    "source", ["float('1')", "x: float", "x = 0.1", "x = 1 / 3", "def f() -> float: ..."]
-)
+@pytest.mark.parametrize("source", ["float('1')", "x: float", "x = 0.1", "x = 1 / 3", "def f() -> float: ..."])
 def test_a_float_is_noticed(source: str) -> None:
     assert len(floats("x", ast.parse(source))) == 1
 
@@ -286,10 +275,6 @@ def test_a_swallowed_error_is_noticed(source: str) -> None:
 
 
 def test_sound_source_passes() -> None:
-    source = (
-        "import msgspec\nfrom decimal import Decimal\ntry: f()\nexcept ValueError: pass\nx = Decimal('0.1')"
-    )
+    source = "import msgspec\nfrom decimal import Decimal\ntry: f()\nexcept ValueError: pass\nx = Decimal('0.1')"
     tree = ast.parse(source)
-    assert (
-        impurities("x", tree, frozenset({"msgspec"})) + floats("x", tree) + swallowed_errors("x", tree) == []
-    )
+    assert impurities("x", tree, frozenset({"msgspec"})) + floats("x", tree) + swallowed_errors("x", tree) == []

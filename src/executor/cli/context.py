@@ -1,7 +1,6 @@
 """What every command needs first: the settings, or a clear end."""
 
 from pathlib import Path
-from typing import NoReturn
 
 import typer
 
@@ -24,9 +23,3 @@ def read_settings(context: typer.Context) -> Settings:
     for warning in settings.warnings:
         typer.echo(f"warning: {warning}", err=True)
     return settings
-
-
-def fail(message: str) -> NoReturn:
-    """End the command with `exits.FAILED` and the reason on stderr."""
-    typer.echo(message, err=True)
-    raise typer.Exit(exits.FAILED)

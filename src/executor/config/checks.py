@@ -5,6 +5,8 @@ when those are sound by themselves, so that one run reports every fault and no f
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from os.path import isfile  # unlike Path.is_file, False for a path that no file can have
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from executor.config.choices import BinanceEnv, Confirmation, TradeMode, TrailMode
@@ -61,9 +63,7 @@ def _exactly_one(group: OneOf) -> Find:
     def find(settings: Settings) -> Iterator[Fault]:
         given = [name for name in group.names if _value(settings, name) is not None]
         if len(given) > 1:
-            was = ", ".join(
-                f"{name}={as_text(_value(settings, name))} ({settings.origin(name)})" for name in given
-            )
+            was = ", ".join(f"{name}={as_text(_value(settings, name))} ({settings.origin(name)})" for name in given)
             yield Fault(" and ".join(given), was, "only one of them")
 
     return find
@@ -110,7 +110,7 @@ def _one_key(settings: Settings) -> Iterator[Fault]:
             yield Fault(both, NOT_SET, f"one of them set for BINANCE_ENV={settings.binance_env}")
         case secret, path if secret is not None and path is not None:
             yield Fault(both, "both set", "only one of them")
-        case _, path if path is not None and not path.is_file():
+        case _, path if path is not None and not isfile(path):  # noqa: PTH113
             yield Fault("BINANCE_PRIVATE_KEY_FILE", repr(str(path)), "a file that exists")
         case _:
             pass
@@ -119,22 +119,18 @@ def _one_key(settings: Settings) -> Iterator[Fault]:
 @_check("BINANCE_PRIVATE_KEY_FILE", "BINANCE_PRIVATE_KEY_PASSPHRASE")
 def _passphrase(settings: Settings) -> Iterator[Fault]:
     if settings.binance_private_key_passphrase is not None and settings.binance_private_key_file is None:
-        yield Fault(
-            "BINANCE_PRIVATE_KEY_PASSPHRASE", "set", "unset, as long as BINANCE_PRIVATE_KEY_FILE is not set"
-        )
+        yield Fault("BINANCE_PRIVATE_KEY_PASSPHRASE", "set", "unset, as long as BINANCE_PRIVATE_KEY_FILE is not set")
 
 
 @_check("BINANCE_ENV", "LIVE_CONFIRM")
 def _live(settings: Settings) -> Iterator[Fault]:
     if settings.binance_env is BinanceEnv.LIVE and settings.live_confirm is not Confirmation.YES:
-        yield Fault(
-            "LIVE_CONFIRM", repr(str(settings.live_confirm)), "yes: BINANCE_ENV=live trades with real money"
-        )
+        yield Fault("LIVE_CONFIRM", repr(str(settings.live_confirm)), "yes: BINANCE_ENV=live trades with real money")
 
 
 @_check("STATE_FN", "JOURNAL_FN")
 def _own_files(settings: Settings) -> Iterator[Fault]:
-    if settings.journal_fn == settings.state_fn:
+    if settings.journal_fn is not None and Path(settings.journal_fn) == Path(settings.state_fn):
         yield Fault("JOURNAL_FN", repr(settings.journal_fn), "another file than STATE_FN")
 
 
@@ -142,9 +138,7 @@ def _own_files(settings: Settings) -> Iterator[Fault]:
 def _swing(settings: Settings) -> Iterator[Fault]:
     least = 2 * settings.trail_swing_lr + 1
     if settings.trail_mode is TrailMode.SWING and settings.trail_swing_lookback < least:
-        must = (
-            f"at least {least}, the bars that one swing takes with TRAIL_SWING_LR={settings.trail_swing_lr}"
-        )
+        must = f"at least {least}, the bars that one swing takes with TRAIL_SWING_LR={settings.trail_swing_lr}"
         yield Fault("TRAIL_SWING_LOOKBACK", repr(str(settings.trail_swing_lookback)), must)
 
 
@@ -159,7 +153,7 @@ def _within_limit(settings: Settings) -> Iterator[Fault]:
 @_check("BINANCE_ENV", "PAPER_RECORDING")
 def _recording(settings: Settings) -> Iterator[Fault]:
     path = settings.paper_recording
-    if settings.binance_env is BinanceEnv.PAPER and path is not None and not path.is_file():
+    if settings.binance_env is BinanceEnv.PAPER and path is not None and not isfile(path):  # noqa: PTH113
         yield Fault("PAPER_RECORDING", repr(str(path)), "a file that exists")
 
 

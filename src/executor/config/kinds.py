@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 from pydantic.fields import FieldInfo
 
 HIDDEN: Final = "***"
@@ -75,7 +75,8 @@ def _url(*schemes: str) -> AfterValidator:
 
 def _file_template(text: str) -> str:
     rest = text.replace("{symbol}", "")
-    if "{" in rest or "}" in rest or "\0" in rest or not Path(text).name:
+    folder = text.endswith("/") or Path(text).name in {"", ".."}
+    if folder or "{" in rest or "}" in rest or "\0" in rest:
         raise ValueError("not a file name")
     return text
 
@@ -85,9 +86,7 @@ def _decimals(text: str) -> tuple[Decimal, ...]:
         numbers = tuple(Decimal(part.strip()) for part in text.split(","))
     except InvalidOperation as error:
         raise ValueError("not numbers") from error
-    if not all(
-        number.is_finite() and 0 <= number <= LARGEST and _exact(number) == number for number in numbers
-    ):
+    if not all(number.is_finite() and 0 <= number <= LARGEST and _exact(number) == number for number in numbers):
         raise ValueError("out of range")
     return numbers
 
@@ -160,6 +159,7 @@ Balances = Annotated[
     Mapping[str, Decimal],
     _from_text(_balances),
     AfterValidator(MappingProxyType),
+    PlainSerializer(dict, return_type=dict[str, Decimal]),
     Must("ASSET=amount with commas between, such as USDT=10000,BTC=0.5"),
 ]
 

@@ -99,9 +99,7 @@ def env_example() -> str:
     """The text of `.env.example`: every setting at its default, commented out."""
     lines = [
         *_comment("Settings of Executor. Copy this file to .env and remove the # before what you change."),
-        *_comment(
-            "Made by `make docs` from the program's own list; `executor config` shows what is in effect."
-        ),
+        *_comment("Made by `make docs` from the program's own list; `executor config` shows what is in effect."),
     ]
     for group, members in _grouped():
         lines += ["", f"##### {group}"]

@@ -114,8 +114,8 @@ class FileSettings(_Group):
 class SignalSettings(_Group):
     """Signals"""
 
-    signal_file: Annotated[Path, Field(validation_alias=AliasChoices("SIGNAL_FILE", "DELTASCOUT_LOG"))] = (
-        Path("data/signals.jsonl")
+    signal_file: Annotated[Path, Field(validation_alias=AliasChoices("SIGNAL_FILE", "DELTASCOUT_LOG"))] = Path(
+        "data/signals.jsonl"
     )
     """The JSONL file that signals are read from as it grows; DELTASCOUT_LOG is its older name."""
 
@@ -325,9 +325,7 @@ class PaperSettings(_Group):
     paper_at_end: choices.PaperAtEnd = choices.PaperAtEnd.EXIT
     """What happens at the recording's end: stop, start it again, or stay at the last price."""
 
-    paper_balances: kinds.Balances = Field(
-        default_factory=lambda: MappingProxyType({"USDT": Decimal(10_000)})
-    )
+    paper_balances: kinds.Balances = Field(default_factory=lambda: MappingProxyType({"USDT": Decimal(10_000)}))
     """What the paper account holds at first."""
 
     paper_port: kinds.Port = 0

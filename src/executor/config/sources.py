@@ -6,6 +6,7 @@ Nothing is judged here but whether a source can be read; `loading` puts the valu
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from os.path import isdir  # unlike Path.is_dir, False for a path that no folder can have
 from pathlib import Path
 from typing import Final
 
@@ -109,12 +110,16 @@ def _take_folder(found: Found) -> None:
     folder = STANDARD_SECRETS_DIR
     if (chosen := found.texts.get("SECRETS_DIR")) is not None:
         folder = Path(chosen)
-        if not folder.is_dir():
+        if not isdir(folder):  # noqa: PTH112
             found.faults.append(Fault("SECRETS_DIR", repr(chosen), "a folder that exists"))
             return
-    if not folder.is_dir():
+    if not isdir(folder):  # noqa: PTH112
         return
-    files = {path.name.upper(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    try:
+        files = {path.name.upper(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    except OSError as error:
+        found.faults.append(Fault("SECRETS_DIR", repr(str(folder)), f"readable ({error.strerror})"))
+        return
     for secret in SECRETS:
         if secret in files and secret not in found.texts:
             _take_secret(secret, files[secret], secret, found)
@@ -125,15 +130,13 @@ def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         found.faults.append(Fault(named_by, f"the file {str(path)!r}", f"readable ({error.strerror})"))
-    except UnicodeDecodeError:
+    except ValueError:  # not UTF-8, or a path that no file can have
         found.faults.append(Fault(named_by, f"the file {str(path)!r}", "a text file in UTF-8"))
     else:
         if text:
             found.add(secret, text, Origin.SECRETS_FILE)
         else:
-            found.faults.append(
-                Fault(named_by, f"the empty file {str(path)!r}", "a file that holds the secret")
-            )
+            found.faults.append(Fault(named_by, f"the empty file {str(path)!r}", "a file that holds the secret"))
 
 
 def _read_env_file(path: Path, found: Found) -> dict[str, str]:
