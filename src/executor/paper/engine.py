@@ -1,51 +1,45 @@
 """A Binance Spot exchange as a value: deterministic, in memory, without clock, sockets or randomness.
 
-The interface is complete here; see the methods for what each may refuse.
+`Engine` is the whole of it: feed it the market, send it requests, drain its events, ask it. The server puts
+HTTP and WebSocket around it, the simulation calls it directly; both get the same answers for the same
+calls.
+
+Where it differs from the exchange it stands for: own orders do not move the market (see `matching`), pegged
+orders and the price range rule do not exist, iceberg orders fill like plain ones, and requests are not
+signed or weighed (the server's business).
 """
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from executor.core.values import ZERO
+from executor.paper.account import Account, OrderCounter
+from executor.paper.admission import ExchangeLimits
+from executor.paper.book import Book
+from executor.paper.ledger import Ledger
 from executor.paper.liquidity import LiquidityModel
+from executor.paper.matching import Matcher
 from executor.paper.model import (
-    AccountPosition,
-    Amended,
-    Amendment,
-    Balance,
-    BookTicker,
-    Cancelled,
-    CancelReplace,
-    CancelReplaced,
-    CancelRestriction,
+    BalanceUpdate,
     CommissionRates,
-    Depth,
     Event,
-    Fill,
+    ExternalLockUpdate,
     KlinePath,
-    ListCancelled,
-    ListPlaced,
-    MarketKline,
-    MarketTrade,
-    NewOco,
-    NewOrder,
-    NewOto,
-    NewOtoco,
-    Order,
-    OrderCount,
-    OrderListView,
-    Placed,
-    PreventedMatch,
+    Reject,
     SymbolStatus,
-    Ticker,
 )
+from executor.paper.order_lists import OrderLists
 from executor.paper.symbol import Symbol
+from executor.paper.tape import kline_trades
 
 
-class Engine:
-    """The paper exchange. Every method that can be refused raises `Reject(code, message)` and then changed nothing.
+class Engine(OrderLists):
+    """The paper exchange: requests in `Orders` and `OrderLists`, queries in `Queries`, set-up, market and events here.
 
-    `now` is the exchange's time in ms and must not run backwards. `account` is any id given to `open_account`.
+    A request that is refused raises `Reject(code, message)` and has changed nothing. `now` is the
+    exchange's time in ms and must not run backwards. `account` is any name given to `open_account`; an
+    unknown one is a KeyError.
     """
 
     def __init__(
@@ -56,56 +50,123 @@ class Engine:
         rate_limits: Iterable[Mapping[str, Any]] = (),
         exchange_filters: Iterable[Mapping[str, Any]] = (),
     ) -> None:
-        """`rate_limits` and `exchange_filters` are rows of exchangeInfo; without an ORDERS row orders are not counted."""
-        raise NotImplementedError
+        """The last two are rows of exchangeInfo; without an ORDERS row new orders are not counted."""
+        self._books = {symbol.name: Book(symbol) for symbol in symbols}
+        self._accounts: dict[str, Account] = {}
+        self._rate_limits = tuple(rate_limits)
+        self._limits = ExchangeLimits.from_exchange_info(exchange_filters)
+        self._liquidity = liquidity or LiquidityModel()
+        self._ledger = Ledger(self._books)
+        self._dirty: dict[str, Account] = {}
+        self._matcher = Matcher(self._books, self._ledger, self._liquidity, self._dirty)
+        self._last_order_id = 0
+        self._last_list_id = 0
+        self._generated_ids = 0
 
     # --- set-up ---
 
     def open_account(self, account: str, balances: Mapping[str, Decimal], *, bnb_burn: bool = False) -> None:
-        raise NotImplementedError
+        """A new account with free balances by asset; ValueError if it exists or a balance is negative."""
+        if account in self._accounts:
+            raise ValueError(f"account {account!r} is open already")
+        for asset, amount in balances.items():
+            if amount < 0:
+                raise ValueError(f"account {account!r}: balance of {asset} is {amount}, must be 0 or more")
+        opened = Account(account, balances, OrderCounter(self._rate_limits), self._dirty)
+        opened.bnb_burn = bnb_burn
+        self._accounts[account] = opened
 
     def set_commission(self, account: str, symbol: str, rates: CommissionRates) -> None:
-        raise NotImplementedError
+        self._account(account).rates[self._book(symbol).rules.name] = rates
 
-    def set_bnb_burn(self, account: str, enabled: bool) -> None:
-        raise NotImplementedError
+    def set_bnb_burn(self, account: str, *, enabled: bool) -> None:
+        """Pay commission in BNB, at a discount, as long as there is enough."""
+        self._account(account).bnb_burn = enabled
 
     def set_bnb_price(self, asset: str, price: Decimal) -> None:
-        """Price of one BNB in `asset` (a quote asset), for commission; else the last price of BNB<asset> is used."""
-        raise NotImplementedError
+        """Price of one BNB in a quote asset, for commission; by default the last price of BNB<asset>."""
+        self._ledger.set_bnb_price(asset, price)
 
     def set_symbol_status(self, symbol: str, status: SymbolStatus) -> None:
-        raise NotImplementedError
+        rules = self._book(symbol).rules
+        rules.status = status
+        rules.row = {**rules.row, "status": status.value}
 
     def replace_symbol(self, symbol: Symbol) -> None:
-        """New filters for a symbol that exists; live orders stay as they are."""
-        raise NotImplementedError
+        """New filters and permissions for a symbol that exists; live orders stay as they are."""
+        book = self._book(symbol.name)
+        book.rules = symbol
+        book.tape.tick, book.tape.step = symbol.price.grid, symbol.lot.grid
+        for account in self._accounts.values():
+            for order in account.open.get(symbol.name, {}).values():
+                order.rules = symbol
 
     def adjust_balance(self, account: str, asset: str, delta: Decimal, now: int) -> None:
-        """Deposit (delta > 0) or withdrawal: balanceUpdate and outboundAccountPosition. -2010 if not enough is free."""
-        raise NotImplementedError
+        """A deposit (`delta` > 0) or withdrawal: balanceUpdate, then outboundAccountPosition.
+
+        Raises:
+            Reject: -2010 if less than the withdrawal is free.
+        """
+        owner = self._account(account)
+        if owner.free.get(asset, ZERO) + delta < 0:
+            raise Reject(-2010, "Account has insufficient balance for requested action.")
+        owner.change(asset, delta)
+        owner.events.append(BalanceUpdate(asset=asset, delta=delta, time=now))
+        self._matcher.close_operation(now)
 
     def lock_externally(self, account: str, asset: str, delta: Decimal, now: int) -> None:
-        """Another service locks (delta > 0) or frees part of the balance: externalLockUpdate."""
-        raise NotImplementedError
+        """Another service locks (`delta` > 0) or frees part of the balance: externalLockUpdate and position.
+
+        Raises:
+            Reject: -2010 if less than `delta` is free, or less than -`delta` is locked so.
+        """
+        owner = self._account(account)
+        held = owner.external.get(asset, ZERO) + delta
+        if owner.free.get(asset, ZERO) < delta or held < 0:
+            raise Reject(-2010, "Account has insufficient balance for requested action.")
+        owner.external[asset] = held
+        owner.change(asset, -delta, delta)
+        owner.events.append(ExternalLockUpdate(asset=asset, delta=delta, time=now))
+        self._matcher.close_operation(now)
 
     # --- the market ---
 
-    def on_trade(
-        self, symbol: str, trade_id: int, price: Decimal, qty: Decimal, buyer_is_maker: bool, now: int
+    def on_trade(  # noqa: PLR0917 - the hot call of a replay: positional arguments are its cheapest form
+        self,
+        symbol: str,
+        trade_id: int,
+        price: Decimal,
+        qty: Decimal,
+        buyer_is_maker: bool,  # noqa: FBT001
+        now: int,
     ) -> None:
-        raise NotImplementedError
+        """A recorded trade: resting orders fill, stops trigger (see `matching`)."""
+        book = self._books[symbol]
+        book.tape.add_trade((trade_id, price, qty, buyer_is_maker, now))
+        if book.taken:
+            book.taken.clear()
+        if price <= book.low or price >= book.high or book.trailing:
+            self._matcher.on_trade(book, price, qty, now)
+            self._matcher.close_operation(now)
 
-    def on_quote(
+    def on_quote(  # noqa: PLR0917 - as on_trade
         self, symbol: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal, now: int
     ) -> None:
-        raise NotImplementedError
+        """Recorded best prices; from the first one on, trades no longer move the quotes of the symbol.
 
-    def on_kline(
+        A quote fills and triggers nothing: only trades do. ValueError if it is crossed or older than the
+        one before.
+        """
+        book = self._books[symbol]
+        book.tape.set_quote(bid, bid_qty, ask, ask_qty, now)
+        if book.taken:
+            book.taken.clear()
+
+    def on_kline(  # noqa: PLR0917 - a kline has these values in this order everywhere
         self,
         symbol: str,
         open_time: int,
-        open: Decimal,  # noqa: A002 - the field's word
+        open: Decimal,  # noqa: A002 - the field's own word
         high: Decimal,
         low: Decimal,
         close: Decimal,
@@ -114,215 +175,36 @@ class Engine:
         path: KlinePath = KlinePath.LOW_FIRST,
         interval_ms: int = 60_000,
     ) -> None:
-        raise NotImplementedError
+        """Play a kline as four trades of a quarter of its volume: open, low, high, close, or open, high,
+        low, close.
 
-    # --- orders ---
-
-    def place_order(self, account: str, order: NewOrder, now: int) -> Placed:
-        raise NotImplementedError
-
-    def test_order(self, account: str, order: NewOrder, now: int) -> None:
-        raise NotImplementedError
-
-    def cancel_order(
-        self,
-        account: str,
-        symbol: str,
-        now: int,
-        *,
-        order_id: int | None = None,
-        orig_client_order_id: str | None = None,
-        new_client_order_id: str | None = None,
-        restrictions: CancelRestriction | None = None,
-    ) -> Cancelled:
-        raise NotImplementedError
-
-    def cancel_open_orders(self, account: str, symbol: str, now: int) -> list[Cancelled | ListCancelled]:
-        """`DELETE /api/v3/openOrders`; -2011 when nothing is open."""
-        raise NotImplementedError
-
-    def cancel_replace(self, account: str, request: CancelReplace, now: int) -> CancelReplaced:
-        """Raises Reject only when nothing was tried (filters -1013, order count -1015, parameters)."""
-        raise NotImplementedError
-
-    def amend_order(
-        self,
-        account: str,
-        symbol: str,
-        new_qty: Decimal,
-        now: int,
-        *,
-        order_id: int | None = None,
-        orig_client_order_id: str | None = None,
-        new_client_order_id: str | None = None,
-    ) -> Amended:
-        raise NotImplementedError
-
-    # --- order lists ---
-
-    def place_oco(self, account: str, request: NewOco, now: int) -> ListPlaced:
-        raise NotImplementedError
-
-    def place_oto(self, account: str, request: NewOto, now: int) -> ListPlaced:
-        raise NotImplementedError
-
-    def place_otoco(self, account: str, request: NewOtoco, now: int) -> ListPlaced:
-        raise NotImplementedError
-
-    def cancel_order_list(
-        self,
-        account: str,
-        symbol: str,
-        now: int,
-        *,
-        order_list_id: int | None = None,
-        list_client_order_id: str | None = None,
-        new_client_order_id: str | None = None,
-    ) -> ListCancelled:
-        raise NotImplementedError
+        Prices jump from one to the next, as in a gap: a stop between two of them triggers at the later one.
+        ValueError if open or close lie outside low to high.
+        """
+        if not (low <= open <= high and low <= close <= high):
+            raise ValueError(
+                f"{symbol} kline at {open_time}: open {open} and close {close} must lie in {low} to {high}"
+            )
+        middle = (low, high) if path is KlinePath.LOW_FIRST else (high, low)
+        tape = self._book(symbol).tape
+        trades = kline_trades(
+            (open, *middle, close),
+            volume,
+            open_time,
+            interval_ms,
+            first_id=tape.next_trade_id,
+            step=tape.step,
+        )
+        for trade in trades:
+            self.on_trade(symbol, *trade)
 
     # --- events ---
 
     def drain_events(self, account: str) -> list[Event]:
-        """What happened to the account since the last call, in order."""
-        raise NotImplementedError
-
-    # --- queries of an account ---
-
-    def order(
-        self,
-        account: str,
-        symbol: str,
-        *,
-        order_id: int | None = None,
-        orig_client_order_id: str | None = None,
-    ) -> Order:
-        """-2013 unknown, -2039 the ids belong to two orders, -1102 no id. A re-used client id finds the newest."""
-        raise NotImplementedError
-
-    def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
-        raise NotImplementedError
-
-    def all_orders(
-        self,
-        account: str,
-        symbol: str,
-        *,
-        order_id: int | None = None,
-        start_time: int | None = None,
-        end_time: int | None = None,
-        limit: int = 500,
-    ) -> list[Order]:
-        raise NotImplementedError
-
-    def my_trades(
-        self,
-        account: str,
-        symbol: str,
-        *,
-        order_id: int | None = None,
-        from_id: int | None = None,
-        start_time: int | None = None,
-        end_time: int | None = None,
-        limit: int = 500,
-    ) -> list[Fill]:
-        raise NotImplementedError
-
-    def order_list(
-        self, account: str, *, order_list_id: int | None = None, list_client_order_id: str | None = None
-    ) -> OrderListView:
-        raise NotImplementedError
-
-    def open_order_lists(self, account: str) -> list[OrderListView]:
-        raise NotImplementedError
-
-    def all_order_lists(
-        self,
-        account: str,
-        *,
-        from_id: int | None = None,
-        start_time: int | None = None,
-        end_time: int | None = None,
-        limit: int = 500,
-    ) -> list[OrderListView]:
-        raise NotImplementedError
-
-    def amendments(
-        self,
-        account: str,
-        symbol: str,
-        order_id: int,
-        *,
-        from_execution_id: int | None = None,
-        limit: int = 500,
-    ) -> list[Amendment]:
-        raise NotImplementedError
-
-    def prevented_matches(
-        self, account: str, symbol: str, *, order_id: int | None = None, prevented_match_id: int | None = None
-    ) -> list[PreventedMatch]:
-        raise NotImplementedError
-
-    def balances(self, account: str) -> list[Balance]:
-        raise NotImplementedError
-
-    def account_position(self, account: str, now: int) -> AccountPosition:
-        raise NotImplementedError
-
-    def account_update_time(self, account: str) -> int:
-        raise NotImplementedError
-
-    def commission(self, account: str, symbol: str) -> CommissionRates:
-        raise NotImplementedError
-
-    def bnb_burn(self, account: str) -> bool:
-        raise NotImplementedError
-
-    def order_counts(self, account: str, now: int) -> list[OrderCount]:
-        raise NotImplementedError
-
-    # --- queries of the market ---
-
-    def symbol(self, name: str) -> Symbol:
-        """-1121 if there is none."""
-        raise NotImplementedError
-
-    def symbols(self) -> list[Symbol]:
-        raise NotImplementedError
-
-    def last_price(self, symbol: str) -> Decimal | None:
-        raise NotImplementedError
-
-    def avg_price(self, symbol: str, now: int, mins: int = 5) -> Decimal | None:
-        raise NotImplementedError
-
-    def book_ticker(self, symbol: str) -> BookTicker:
-        raise NotImplementedError
-
-    def depth(self, symbol: str, limit: int = 100) -> Depth:
-        raise NotImplementedError
-
-    def ticker(self, symbol: str, now: int) -> Ticker:
-        raise NotImplementedError
-
-    def recent_trades(
-        self,
-        symbol: str,
-        *,
-        from_id: int | None = None,
-        start_time: int | None = None,
-        end_time: int | None = None,
-        limit: int = 500,
-    ) -> list[MarketTrade]:
-        raise NotImplementedError
-
-    def klines(
-        self,
-        symbol: str,
-        interval_ms: int = 60_000,
-        *,
-        start_time: int | None = None,
-        end_time: int | None = None,
-        limit: int = 500,
-    ) -> list[MarketKline]:
-        raise NotImplementedError
+        """What happened to the account since the last call, in order; the list is the caller's."""
+        owner = self._account(account)
+        if not owner.events:
+            return []
+        events = owner.events
+        owner.events = []
+        return events

@@ -1,8 +1,8 @@
 """Values of the paper exchange: what goes into the engine, what comes out, and nothing that acts.
 
 Prices, quantities and amounts are exact `Decimal`; times are integer milliseconds since 1970 (UTC) as Binance
-reports them. Names are Binance's own words in Python's spelling (`origClientOrderId` is `orig_client_order_id`).
-Every `Order` handed out is a snapshot: it does not change when the order does.
+reports them. Names are Binance's own words in Python's spelling (`origClientOrderId` is
+`orig_client_order_id`). Every `Order` handed out is a snapshot: it does not change when the order does.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ NO_TRADE: Final = -1
 NOT_WORKING: Final = -1
 
 
-class Reject(Exception):
-    """A refusal with Binance's code and message (errors.md). Nothing was changed, unless the caller says so."""
+class Reject(Exception):  # noqa: N818 - a refusal is an answer of the exchange, not an error of this program
+    """A refusal with Binance's code and message (errors.md)."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(code, message)
@@ -60,7 +60,7 @@ class ExpiryReason(StrEnum):
 
 
 class StpMode(StrEnum):
-    """Self-trade prevention: what becomes of two orders of one account that would trade (the taker's mode decides)."""
+    """What becomes of two orders of one account that would trade; the taker's mode decides."""
 
     NONE = "NONE"
     EXPIRE_TAKER = "EXPIRE_TAKER"
@@ -112,18 +112,18 @@ class Outcome(StrEnum):
 
 
 class KlinePath(StrEnum):
-    """In which order the four prices of a kline are played: the low first is the worst case for a sell stop."""
+    """Which comes first when a kline is played: low first is the worst case for a sell stop."""
 
     LOW_FIRST = "LOW_FIRST"
     HIGH_FIRST = "HIGH_FIRST"
 
 
-# --- requests ---------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, kw_only=True)
 class NewOrder:
-    """`POST /api/v3/order`. None means "not sent"; the engine checks which fields the type needs (-1102, -1106)."""
+    """`POST /api/v3/order`; None means "not sent". The engine checks which fields the type needs."""
 
     symbol: str
     side: OrderSide
@@ -171,7 +171,7 @@ class NewOco:
 
 @dataclass(slots=True, kw_only=True)
 class NewOto:
-    """`POST /api/v3/orderList/oto`; with `pays_out` also `/opo`: the pending order then has no quantity of its own."""
+    """`POST /api/v3/orderList/oto`; with `pays_out` `/opo`: the pending order then has no quantity."""
 
     working: NewOrder
     pending: NewOrder
@@ -204,16 +204,16 @@ class CancelReplace:
     rate_limit_exceeded_mode: RateLimitExceededMode = RateLimitExceededMode.DO_NOTHING
 
 
-# --- what the exchange knows ------------------------------------------------------------------------------------
+# --- what the exchange knows --------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Order:
     """An order as queries show it.
 
-    `price`, `stop_price`, `iceberg_qty` are 0 when not given; `working_time` is -1 before the order is on the book;
-    `order_list_id` is -1 outside lists; `trailing_time` is -1 until a trailing order tracks the price.
-    The open quantity is `orig_qty - executed_qty - prevented_qty`.
+    `price`, `stop_price`, `iceberg_qty` are 0 when not given; `working_time` is -1 before the order is on
+    the book; `order_list_id` is -1 outside lists; `trailing_time` is -1 until a trailing order tracks the
+    price. The open quantity is `orig_qty - executed_qty - prevented_qty`.
     """
 
     symbol: str
@@ -279,7 +279,7 @@ class Fill:
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class OrderListView:
-    """An order list as queries and listStatus events show it; `orders` is (order id, client order id) per leg."""
+    """An order list as queries and listStatus show it; `orders` is (order id, client order id) per leg."""
 
     order_list_id: int
     contingency_type: ContingencyType
@@ -300,7 +300,7 @@ class Balance:
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class CommissionRates:
-    """Standard commission of an account on a symbol; `discount` is the factor applied when BNB pays (0.75 = 25 % off)."""
+    """Standard commission on a symbol; `discount` is the factor when BNB pays (0.75 is 25 % off)."""
 
     maker: Decimal = Decimal("0.001")
     taker: Decimal = Decimal("0.001")
@@ -348,7 +348,7 @@ class OrderCount:
     count: int
 
 
-# --- answers ----------------------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, kw_only=True, frozen=True)
@@ -361,7 +361,7 @@ class Placed:
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class ListPlaced:
-    """Answer to an accepted list. A pending order shows PENDING_NEW even if the working one filled at once."""
+    """Answer to an accepted list; a pending order shows PENDING_NEW even if the working one has filled."""
 
     order_list: OrderListView
     orders: tuple[Order, ...]
@@ -369,7 +369,7 @@ class ListPlaced:
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class ListCancelled:
-    """Answer to a cancelled list; `cancel_client_order_id` names the cancel, the orders keep their own ids."""
+    """Answer to a cancelled list; `cancel_client_order_id` names the cancel, orders keep their own ids."""
 
     order_list: OrderListView
     orders: tuple[Order, ...]
@@ -379,7 +379,9 @@ class ListCancelled:
 @dataclass(slots=True, kw_only=True, frozen=True)
 class Cancelled:
     """Answer to a cancelled order: `order.client_order_id` is rendered as `origClientOrderId`, and
-    `cancel_client_order_id` as `clientOrderId`. `order_list` is set when the order was a leg: the whole list went."""
+    `cancel_client_order_id` as `clientOrderId`. `order_list` is set when the order was a leg: the whole
+    list went.
+    """
 
     order: Order
     cancel_client_order_id: str
@@ -389,7 +391,8 @@ class Cancelled:
 @dataclass(slots=True, kw_only=True, frozen=True)
 class CancelReplaced:
     """Answer to a cancel-replace. `http_status` and `code` follow the table of the REST documentation:
-    200 (code None), 400 (-2022), 409 (-2021), 429 (-2021 or -2022 with the order count exceeded)."""
+    200 (code None), 400 (-2022), 409 (-2021), 429 (-2021 or -2022 with the order count exceeded).
+    """
 
     cancel_result: Outcome
     new_order_result: Outcome
@@ -413,12 +416,13 @@ class Amended:
     list_orders: tuple[Order, ...]
 
 
-# --- events -----------------------------------------------------------------------------------------------------
+# --- events -------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class ExecutionReport:
-    """`executionReport`. Letters of Binance's event not named below are fields of `order` (the order just after).
+    """`executionReport`. Letters of Binance's event not named below are fields of `order` (the order just
+    after).
 
     `client_order_id` is `c`, `orig_client_order_id` is `C` ("" unless this is a cancel or an amend).
     """
@@ -481,7 +485,7 @@ class ExternalLockUpdate:
 Event = ExecutionReport | ListStatus | AccountPosition | BalanceUpdate | ExternalLockUpdate
 
 
-# --- market data ------------------------------------------------------------------------------------------------
+# --- market data --------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, kw_only=True, frozen=True)
