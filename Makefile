@@ -9,9 +9,9 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Wheels only, by hash, from the lock: what was tested is what is installed, and no build script runs.
+# Wheels only, by hash, exactly what the lock lists: what was tested is what is installed, and no build script runs.
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-LOCKED := $(PIP_INSTALL) --require-hashes --only-binary :all: -r
+LOCKED := $(PIP_INSTALL) --require-hashes --no-deps --only-binary :all: -r
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 

@@ -42,6 +42,4 @@ async def test_loopback_is_open() -> None:
 
 def test_settings_of_this_machine_are_out_of_sight() -> None:
     settings = load_settings(env_file=None)
-    assert {settings.origin(name) for name in KNOWN_NAMES & {"SYMBOL", "BINANCE_ENV", "QTY_USD"}} == {
-        Origin.DEFAULT
-    }
+    assert {settings.origin(name) for name in KNOWN_NAMES & {"SYMBOL", "BINANCE_ENV", "QTY_USD"}} == {Origin.DEFAULT}
