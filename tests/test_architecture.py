@@ -23,7 +23,7 @@ INWARD = {
     "exchange": {"core"},
     "paper": {"core"},
     "signals": {"core", "files"},
-    "simulate": {"core", "paper"},
+    "simulate": {"core", "exchange", "paper"},
     "service": {"core", "config", "exchange", "files", "ops", "paper", "policy", "signals"},
     "ops": {"core", "config", "exchange", "files", "policy", "service", "signals"},
     "policy": {"core", "config"},
