@@ -31,7 +31,10 @@ class FileSystem(Protocol):
     def exists(self, path: Path) -> bool: ...
 
     def write_synced(self, path: Path, data: bytes) -> None:
-        """Create or truncate the file (mode 0600), write all of `data`, fsync the content (not its name)."""
+        """A new file (mode 0600) with `data`, its content synced, its name not yet.
+
+        A file of that name loses the name, not its content: it may have another name that matters.
+        """
 
     def link(self, source: Path, target: Path) -> None:
         """A second name for the file; `target` must not exist."""
@@ -63,10 +66,10 @@ class RealFileSystem:
         return os.path.lexists(path)
 
     def write_synced(self, path: Path, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, PRIVATE)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
         try:
-            os.fchmod(descriptor, PRIVATE)
             write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
