@@ -433,7 +433,7 @@ def _open_orders(state: State, event: OpenOrdersSeen, now: int) -> Absorbed:
             # Absence from a list proves nothing by itself: ask directly (rule 8.6).
             position = _with(position, replace(order, check=True))
     phase = position.phase
-    if isinstance(phase, Closing) and not listed:
+    if isinstance(phase, Closing) and event.seq and not listed:
         position = replace(position, phase=replace(phase, looked_at=event.asked_at))
     return Absorbed(replace(folded.state, position=position), MOVED, (*notes, *folded.notes))
 

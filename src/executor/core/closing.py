@@ -30,7 +30,7 @@ def decide(draft: Draft) -> bool:
     phase = draft.position.phase
     assert isinstance(phase, Closing)
     last = max([phase.since, *(o.closed_at for o in draft.position.orders)])
-    if phase.looked_at <= last:
+    if phase.looked_at < last:
         draft.query_open_orders()
         return False
     return True

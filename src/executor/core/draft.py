@@ -155,6 +155,7 @@ class Draft:
 
     def swap(self, old: Order, new: Order) -> None:
         self.put(replace(old, cancelling=True))
+        self.put(replace(new, replaces=old.id))
         self._send(ReplaceOrder(seq=self._next_seq, cancel_id=old.id, order=request_of(new)))
 
     def cancel(self, orders: list[Order], *, recheck: bool = False) -> None:

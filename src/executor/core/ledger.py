@@ -97,6 +97,8 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
             continue
         if order.list_id:
             lists.add(order.list_id)
+        elif (old := _replaced(order, position)) is not None:
+            total += max(order.leaves - old.leaves, ZERO)
         else:
             total += order.leaves
     for list_id in lists:
@@ -104,6 +106,11 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
         sides = [o for o in position.orders if o.list_id == list_id]
         total += sides[0].qty - sum((o.cum_qty for o in sides), ZERO)
     return total
+
+
+def _replaced(order: Order, position: Position) -> Order | None:
+    """The order, still live, that `order` replaces: the two can't both stand (rule 5.5)."""
+    return next((o for o in position.orders if o.live and o.id == order.replaces), None) if order.replaces else None
 
 
 def entry_average(position: Position) -> Decimal | None:

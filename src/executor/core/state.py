@@ -43,6 +43,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One client order id and all that is known of it. Quantities only grow (rule 5.1).
 
     `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg. `list_id`: its OCO, else empty.
+    `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone.
     `fence`: a request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it,
     the first sent at `first_miss_at`; `ask_at`: when to ask (again). `cancelling`: a cancel of ours is or was under way.
     `check`: a direct query is wanted before it is acted on. `recheck`: cancelled to be sold at market instead, so it is
@@ -61,6 +62,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     trailing_delta: int | None = None
     time_in_force: TimeInForce | None = None
     list_id: str = ""
+    replaces: str = ""
     phase: OrderPhase = OrderPhase.SUBMITTED
     end: End | None = None
     status: OrderStatus | None = None
