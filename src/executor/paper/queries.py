@@ -252,7 +252,7 @@ class Queries:
         )
 
     def ticker(self, symbol: str, now: int) -> Ticker:
-        return self._book(symbol).tape.ticker(now)
+        return self._book(symbol).tape.ticker(now, self.book_ticker(symbol))
 
     def recent_trades(
         self,

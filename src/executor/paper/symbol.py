@@ -193,7 +193,13 @@ def _read_row(row: Mapping[str, Any]) -> Symbol:
 def _range(rule: Mapping[str, Any] | None, low: str, high: str, grid: str) -> Range:
     if rule is None:
         return Range()
-    return Range(Decimal(rule[low]), Decimal(rule[high]), Decimal(rule[grid]))
+    return Range(_tidy(rule[low]), _tidy(rule[high]), _tidy(rule[grid]))
+
+
+def _tidy(text: str) -> Decimal:
+    """Without the trailing zeros that exchangeInfo pads with, which every product would carry on."""
+    value = Decimal(text)
+    return value.to_integral_value() if value == value.to_integral_value() else value.normalize()
 
 
 def _percent_prices(filters: Mapping[str, Mapping[str, Any]]) -> tuple[PercentPrice, ...]:

@@ -20,6 +20,7 @@ from executor.paper.model import BookTicker, MarketKline, MarketTrade, Reject, T
 
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
+EIGHT_PLACES: Final = Decimal("1E-8")
 TRADES_KEPT: Final = 200_000  # about 30 MB; enough for a day and more of a busy recording's queries
 BARS_KEPT: Final = 20_160  # two weeks of minutes, the longest look-back a client is likely to ask for
 
@@ -66,7 +67,7 @@ class _Average:
 
     def price(self, now: int) -> Decimal | None:
         self._drop(now)
-        return self._quote / self._base if self._base else None
+        return (self._quote / self._base).quantize(EIGHT_PLACES) if self._base else None
 
     def _drop(self, now: int) -> None:
         window, oldest = self._window, now - self._span
@@ -156,10 +157,7 @@ class Tape:
         price = average.price(now)
         return self.last if price is None else price
 
-    def book_ticker(self) -> BookTicker:
-        return BookTicker(symbol=self.symbol, bid=self.bid, bid_qty=self.bid_qty, ask=self.ask, ask_qty=self.ask_qty)
-
-    def ticker(self, now: int) -> Ticker:
+    def ticker(self, now: int, book: BookTicker) -> Ticker:
         self._fold()
         start = now - DAY_MS
         first = bisect_left(self._bars, start - start % MINUTE_MS, key=lambda bar: bar.start)
@@ -178,13 +176,13 @@ class Tape:
             last=last,
             last_qty=self.trades[-1][2] if self.trades else ZERO,
             prev_close=self._bars[first - 1].close if 0 < first <= len(self._bars) else ZERO,
-            weighted_avg=quote / volume if volume else ZERO,
+            weighted_avg=(quote / volume).quantize(EIGHT_PLACES) if volume else ZERO,
             volume=volume,
             quote_volume=quote,
-            bid=self.bid,
-            bid_qty=self.bid_qty,
-            ask=self.ask,
-            ask_qty=self.ask_qty,
+            bid=book.bid,
+            bid_qty=book.bid_qty,
+            ask=book.ask,
+            ask_qty=book.ask_qty,
             first_id=traded[0].first_id if traded else -1,
             last_id=traded[-1].last_id if traded else -1,
             count=sum(bar.trades for bar in bars),
