@@ -2,8 +2,6 @@
 # make test  every check: format, lint, types, tests, full coverage of the core
 # Both set up what they need in .venv on first use; nothing is installed outside this folder.
 
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 

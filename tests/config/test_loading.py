@@ -99,7 +99,7 @@ BREAKAGES: dict[str, dict[str, str]] = {
     "ABSENCE_GRACE_SEC": {"ABSENCE_GRACE_SEC": "0.0001"},
     "FAILSAFE_EXITS_MAX_TRIES": {"FAILSAFE_EXITS_MAX_TRIES": "0"},
     "PAPER_BALANCES": {"PAPER_BALANCES": "USDT=1,USDT=2"},
-    "PAPER_SPEED": {"PAPER_SPEED": "0"},
+    "PAPER_SPEED": {"PAPER_SPEED": "-1"},
     "HTTP_PORT": {"HTTP_PORT": "65536"},
     "HTTP_HOST": {"HTTP_HOST": "every where"},
     "LOG_LEVEL": {"LOG_LEVEL": "LOUD"},

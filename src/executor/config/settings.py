@@ -319,8 +319,8 @@ class PaperSettings(_Group):
     paper_recording: Annotated[Path | None, Unset("bundled")] = None
     """The recorded trades that the paper exchange replays."""
 
-    paper_speed: Annotated[Decimal, Ge(Decimal("0.01")), Le(Decimal(1_000_000))] = Decimal(150)
-    """How many times faster than recorded they are replayed."""
+    paper_speed: Annotated[Decimal, Ge(Decimal(0)), Le(Decimal(1_000_000))] = Decimal(150)
+    """How many times faster than recorded they are replayed; 0 = as fast as the work allows."""
 
     paper_at_end: choices.PaperAtEnd = choices.PaperAtEnd.EXIT
     """What happens at the recording's end: stop, start it again, or stay at the last price."""
