@@ -60,9 +60,7 @@ class Budget:
         """Return when a read may be sent. Raises `ReadError` when that is too far off."""
         while wait := self._wait_ms(call):
             if wait > PATIENCE_MS:
-                raise ReadError(
-                    f"{call}: the exchange's rate limit holds until {self._clock.now_ms() + wait}"
-                )
+                raise ReadError(f"{call}: the exchange's rate limit holds until {self._clock.now_ms() + wait}")
             await self._clock.sleep(wait / 1000)
 
     def begin(self, call: Call) -> int:
@@ -81,8 +79,10 @@ class Budget:
             self._counted += call.weight
         else:
             self._counted = max(self._counted, told)
-        self.orders_10s = _number(headers, _ORDERS_10S) or self.orders_10s
-        self.orders_1d = _number(headers, _ORDERS_1D) or self.orders_1d
+        if (orders := _number(headers, _ORDERS_10S)) is not None:
+            self.orders_10s = orders
+        if (orders := _number(headers, _ORDERS_1D)) is not None:
+            self.orders_1d = orders
 
     def charge(self, weight: int) -> None:
         """Count what no answer will tell of: a WebSocket connection."""

@@ -62,9 +62,9 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
         # The base class formats these in its constructor; its testnet and demo flags would choose others,
         # and send margin requests to the live exchange.
         rest = endpoints.rest_url.rstrip("/").removesuffix("/api")
-        self.API_URL = f"{rest}/api"
-        self.MARGIN_API_URL = f"{rest}/sapi"
-        self.WS_API_URL = endpoints.ws_api_url
+        self.API_URL = _literal(f"{rest}/api")
+        self.MARGIN_API_URL = _literal(f"{rest}/sapi")
+        self.WS_API_URL = _literal(endpoints.ws_api_url)
         self._credentials = credentials
         super().__init__(
             api_key=credentials.api_key,
@@ -100,9 +100,7 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_mark_sent)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SEC, ttl_dns_cache=300
-            ),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SEC, ttl_dns_cache=300),
             headers=self._get_headers(),
             trace_configs=[trace],
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -125,6 +123,10 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
 
     async def _handle_response(self, response: aiohttp.ClientResponse) -> Answer:
         return Answer(response.status, response.headers, await response.read())
+
+
+def _literal(url: str) -> str:
+    return url.replace("{", "{{").replace("}", "}}")
 
 
 async def _mark_sent(

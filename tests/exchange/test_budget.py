@@ -1,0 +1,112 @@
+"""Request weight: who waits, for how long, and whose count is believed."""
+
+import pytest
+from tests.exchange.stub import START_MS, ManualClock, Say, Stub, error
+
+from executor.exchange import calls
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.budget import Budget
+from executor.exchange.clock import ExchangeClock
+from executor.exchange.port import ReadError
+
+MINUTE = 60_000
+TO_NEXT_MINUTE = (MINUTE - START_MS % MINUTE) / 1000
+
+
+@pytest.fixture
+def budget(clock: ManualClock) -> Budget:
+    budget = Budget(ExchangeClock(clock))
+    budget.limit = 100
+    return budget
+
+
+def spend(budget: Budget, used: int) -> None:
+    """An answer that tells how much of the minute is used."""
+    budget.end(calls.TIME, budget.begin(calls.TIME), {"X-MBX-USED-WEIGHT-1M": str(used)})
+
+
+@pytest.mark.parametrize(
+    ("used", "routine", "lookup"), [(0, 0, 0), (74, 0, 0), (75, 1, 0), (91, 1, 0), (92, 1, 1), (100, 1, 1)]
+)
+async def test_reads_leave_room_for_commands(
+    budget: Budget, clock: ManualClock, used: int, routine: int, lookup: int
+) -> None:
+    for call, waits in ((calls.OPEN_ORDERS, routine), (calls.ORDER, lookup)):
+        clock.at, clock.slept = START_MS, []
+        spend(budget, used)
+        await budget.admit(call)
+        assert clock.slept == [TO_NEXT_MINUTE] * waits
+
+
+async def test_a_command_waits_for_no_weight(budget: Budget) -> None:
+    spend(budget, 5000)
+    assert budget.refusal(calls.PLACE) is None
+    assert budget.refusal(calls.CANCEL) is None
+
+
+async def test_a_new_minute_is_a_new_budget(budget: Budget, clock: ManualClock) -> None:
+    spend(budget, 90)
+    assert budget.used == 90
+    clock.at += round(TO_NEXT_MINUTE * 1000)
+    assert budget.used == 0
+
+
+async def test_what_is_in_flight_counts(budget: Budget) -> None:
+    mark = budget.begin(calls.ACCOUNT)
+    assert budget.used == 20
+    budget.end(calls.ACCOUNT, mark, {"X-MBX-USED-WEIGHT-1M": "33"})
+    assert budget.used == 33
+
+
+async def test_what_got_lost_counts(budget: Budget) -> None:
+    budget.end(calls.ACCOUNT, budget.begin(calls.ACCOUNT), None)
+    assert budget.used == 20
+
+
+async def test_answers_that_overtake_each_other_never_lower_the_count(budget: Budget) -> None:
+    spend(budget, 50)
+    spend(budget, 40)
+    assert budget.used == 50
+
+
+async def test_a_count_of_the_last_minute_says_nothing_about_this_one(budget: Budget, clock: ManualClock) -> None:
+    mark = budget.begin(calls.TIME)
+    clock.at += MINUTE
+    budget.end(calls.TIME, mark, {"X-MBX-USED-WEIGHT-1M": "99"})
+    assert budget.used == 1
+
+
+@pytest.mark.parametrize("told", ["", "many", "-1", "１"])
+async def test_a_header_that_is_no_number_is_no_count(budget: Budget, told: str) -> None:
+    budget.end(calls.TIME, budget.begin(calls.TIME), {"X-MBX-USED-WEIGHT-1M": told})
+    assert budget.used == 1
+
+
+async def test_counts_of_orders_are_kept(stub: Stub, exchange: BinanceExchange) -> None:
+    counts = {"X-MBX-ORDER-COUNT-10S": "3", "X-MBX-ORDER-COUNT-1D": "17", "X-MBX-USED-WEIGHT-1M": "444"}
+    zero = {"X-MBX-ORDER-COUNT-10S": "0"}
+    stub.script("GET openOrders", Say(json=[], headers=counts), Say(json=[], headers=zero))
+    await exchange.open_orders()
+    assert exchange.connection.budget.orders_10s == 3
+    await exchange.open_orders()
+    budget = exchange.connection.budget
+    assert (budget.orders_10s, budget.orders_1d, budget.used) == (0, 17, 450)
+
+
+async def test_a_read_waits_as_long_as_it_is_told(stub: Stub, exchange: BinanceExchange, clock: ManualClock) -> None:
+    slow = error(429, -1003, "Too much request weight used.", headers={"Retry-After": "9"})
+    stub.script("GET openOrders", slow, Say(json=[]))
+    assert await exchange.open_orders() == ()
+    assert clock.at >= START_MS + 9_000
+    assert stub.count("GET openOrders") == 2
+
+
+async def test_a_read_does_not_sit_out_a_ban(stub: Stub, exchange: BinanceExchange, clock: ManualClock) -> None:
+    stub.script("GET openOrders", Say(status=418, text="", headers={"Retry-After": "7200"}))
+    with pytest.raises(ReadError, match=str(START_MS)[:5]):
+        await exchange.open_orders()
+    assert clock.at < START_MS + 10_000
+    assert stub.count("GET openOrders") == 1
+    with pytest.raises(ReadError):
+        await exchange.quote()
+    assert stub.count("GET ticker/24hr") == 0

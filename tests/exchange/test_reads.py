@@ -1,0 +1,166 @@
+"""Reads: asked again when the answer got lost, and then given up in words."""
+
+from decimal import Decimal
+
+import pytest
+from tests.exchange.stub import START_MS, ManualClock, Say, Seen, Stub, error, signed_well
+from tests.exchange.test_wire import golden
+
+from executor.core.facts import Balance, Fill, Kline, Quote
+from executor.core.values import OrderStatus
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.connection import READ_ATTEMPTS
+from executor.exchange.port import ReadError
+
+HICCUPS = [
+    pytest.param(Say(cut=True), id="cut"),
+    pytest.param(Say(status=500, text="", content_type="text/html"), id="500"),
+    pytest.param(Say(status=502, text="<html>", content_type="text/html"), id="502"),
+    pytest.param(Say(text="", content_type="text/html"), id="empty"),
+    pytest.param(Say(text="<html>", content_type="text/html"), id="a page"),
+    pytest.param(error(400, -1001, "Internal error."), id="-1001"),
+    pytest.param(error(400, -1007, "Timeout."), id="-1007"),
+    pytest.param(error(429, -1003, "Too much request weight used.", headers={"Retry-After": "1"}), id="429"),
+    pytest.param(error(400, -1021, "Timestamp."), id="-1021"),
+]
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS)
+async def test_a_hiccup_is_asked_again(stub: Stub, exchange: BinanceExchange, hiccup: Say) -> None:
+    stub.script("GET openOrders", hiccup, hiccup, Say(json=[]))
+    assert await exchange.open_orders() == ()
+    assert stub.count("GET openOrders") == 3
+
+
+async def test_each_attempt_is_stamped_and_signed_anew(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    stub.script("GET openOrders", Say(status=503, text=""), Say(status=503, text=""), Say(json=[]))
+    await exchange.open_orders()
+    attempts = [seen for seen in stub.seen if seen.path == "openOrders"]
+    assert all(signed_well(seen) for seen in attempts)
+    stamps = [int(seen.params["timestamp"]) for seen in attempts]
+    assert stamps == sorted(stamps)
+    assert stamps[-1] == clock.at
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS)
+async def test_and_given_up_in_the_end(stub: Stub, exchange: BinanceExchange, clock: ManualClock, hiccup: Say) -> None:
+    stub.script("GET openOrders", *[hiccup] * 9)
+    with pytest.raises(ReadError, match=r"GET openOrders.*4 attempts"):
+        await exchange.open_orders()
+    assert stub.count("GET openOrders") == READ_ATTEMPTS
+    assert clock.at < START_MS + 15_000
+
+
+async def test_a_refusal_is_not_asked_again(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET openOrders", error(400, -1121, "Invalid symbol."))
+    with pytest.raises(ReadError, match="Invalid symbol"):
+        await exchange.open_orders()
+    assert stub.count("GET openOrders") == 1
+
+
+async def test_a_clock_that_is_off_is_set_between_two_attempts(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.time = START_MS + 5_000
+    stub.script("GET openOrders", error(400, -1021, "Timestamp."), Say(json=[]))
+    await exchange.open_orders()
+    assert int(stub.last("GET openOrders").params["timestamp"]) >= START_MS + 5_000
+
+
+async def test_an_order(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET order", Say(text=golden("query_stop_resting").decode()))
+    report = await exchange.order("EX_1760000000000_SL_4")
+    assert report is not None
+    assert report.exchange_id == 31
+    asked = stub.last("GET order").params
+    assert (asked["symbol"], asked["origClientOrderId"]) == ("BTCUSDT", "EX_1760000000000_SL_4")
+
+
+async def test_no_such_order(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET order", error(400, -2013, "Order does not exist."))
+    assert await exchange.order("EX_1_SL_4") is None
+    assert stub.count("GET order") == 1
+
+
+async def test_an_archived_order_ended_with_nothing(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET order", error(400, -2026, "Order was canceled or expired with no executed qty."))
+    report = await exchange.order("EX_1_SL_4")
+    assert report is not None
+    assert (report.id, report.status, report.cum_qty) == (
+        "EX_1_SL_4",
+        OrderStatus.CANCELED,
+        Decimal(0),
+    )
+
+
+async def test_an_order_that_can_not_be_looked_up_is_not_absent(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET order", error(400, -2039, "Client order ID is not correct for this order ID."))
+    with pytest.raises(ReadError, match="-2039"):
+        await exchange.order("EX_1_SL_4")
+
+
+def trade(number: int) -> dict[str, object]:
+    return {
+        "symbol": "BTCUSDT",
+        "id": number,
+        "orderId": 28,
+        "price": "60000.00000000",
+        "qty": "0.00010000",
+        "quoteQty": "6.00000000",
+        "commission": "0.00600000",
+        "commissionAsset": "USDT",
+        "time": START_MS + number,
+        "isBuyer": False,
+        "isMaker": True,
+        "isBestMatch": True,
+    }
+
+
+async def test_trades_of_one_order(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET myTrades", Say(json=[trade(7)]))
+    assert await exchange.trades(28) == (
+        Fill(7, Decimal(60000), Decimal("0.0001"), Decimal("0.006"), "USDT", START_MS + 7),
+    )
+    assert stub.last("GET myTrades").params["orderId"] == "28"
+
+
+async def test_trades_beyond_a_page(stub: Stub, exchange: BinanceExchange) -> None:
+    def page(seen: Seen) -> Say:
+        first = int(seen.params.get("fromId", 1))
+        return Say(json=[trade(n) for n in range(first, min(first + 1000, 2500))])
+
+    stub.script("GET myTrades", page, page, page)
+    fills = await exchange.trades(28)
+    assert [fill.trade_id for fill in fills] == list(range(1, 2500))
+
+
+async def test_balances(stub: Stub, exchange: BinanceExchange) -> None:
+    assert await exchange.balances() == {"USDT": Balance(Decimal("100.5"), Decimal(1))}
+    assert stub.last("GET account").params["omitZeroBalances"] == "true"
+
+
+async def test_a_quote_is_one_request(stub: Stub, exchange: BinanceExchange) -> None:
+    before = len(stub.seen)
+    stub.script("GET ticker/24hr", Say(json={"bidPrice": "1.1", "askPrice": "1.2", "lastPrice": "1.15"}))
+    assert await exchange.quote() == Quote(START_MS, Decimal("1.1"), Decimal("1.2"), Decimal("1.15"))
+    assert len(stub.seen) == before + 1
+
+
+MINUTE = 60_000
+
+
+@pytest.mark.parametrize(("asked", "there", "requests"), [(1, 5000, 1), (180, 5000, 1), (2500, 5000, 3), (180, 9, 1)])
+async def test_klines(stub: Stub, exchange: BinanceExchange, asked: int, there: int, requests: int) -> None:
+    newest = START_MS - START_MS % MINUTE
+
+    def page(seen: Seen) -> Say:
+        last = min(newest, int(seen.params.get("endTime", newest)) // MINUTE * MINUTE)
+        oldest = newest - (there - 1) * MINUTE
+        first = max(oldest, last - (int(seen.params["limit"]) - 1) * MINUTE)
+        return Say(json=[[at, "1", "3", "0.5", "2", "9"] for at in range(first, last + 1, MINUTE)])
+
+    stub.script("GET klines", *[page] * requests)
+    found = await exchange.klines(asked)
+    count = min(asked, there)
+    assert [bar.open_time for bar in found] == [newest - n * MINUTE for n in reversed(range(count))]
+    assert found[0] == Kline(found[0].open_time, Decimal(3), Decimal("0.5"), Decimal(2))
