@@ -59,7 +59,7 @@ def _market_cost(book: Book, order: LiveOrder, liquidity: LiquidityModel, quote_
     """What a MARKET order would spend now: quote of a BUY, base of a SELL, also what it could not sell."""
     plan = plan_taker(liquidity, book, order, limit=None, quote_budget=quote_budget)
     if quote_budget is not None:
-        _check_quote_order(order.rules, plan.qty)
+        _check_quote_order(order.rules, plan.wanted if plan.steps else ZERO)
     if order.side is OrderSide.SELL:
         return max(plan.qty, order.orig_qty)
     return max(plan.quote, quote_budget or ZERO)

@@ -73,15 +73,16 @@ class Step:
 
 @dataclass(slots=True, frozen=True)
 class TakerPlan:
-    """What a taker would do now. `qty` and `quote` count the trades alone.
+    """What a taker would do now: `qty` and `quote` count the trades alone.
 
-    `unspent_qty` is what a quote budget could still buy at the last price when the book was empty.
+    `wanted` is the quantity that a quote budget stands for: what it trades, what prevention takes from it, and what
+    it could still trade at the last price when the book was empty.
     """
 
     steps: tuple[Step, ...]
     qty: Decimal
     quote: Decimal
-    unspent_qty: Decimal = ZERO
+    wanted: Decimal
 
 
 def plan_taker(
@@ -94,38 +95,38 @@ def plan_taker(
 ) -> TakerPlan:
     """Walk the other side of the book from the best price, changing nothing.
 
-    `limit` is the worst price allowed, None for none. With `quote_budget` the quantity is what that much
-    quote buys or is sold for, in whole steps.
+    `limit` is the worst price allowed, None for none. With `quote_budget` the quantity is what that much quote buys
+    or is sold for, in whole steps.
     """
-    side, rules = order.side, order.rules
-    buys = side is OrderSide.BUY
-    left = ENDLESS if quote_budget is not None else order.open_qty
+    buys = order.side is OrderSide.BUY
+    mode = order.stp_mode
+    left = order.open_qty
     budget = quote_budget
     steps: list[Step] = []
-    total, spent = ZERO, ZERO
-    unspent = ZERO
-    for price, offered, maker in _merged(model, book, side):
+    total = spent = wanted = ZERO
+    for price, offered, maker in _merged(model, book, order.side):
+        if budget is not None:
+            left = floor_to(budget / price, book.tape.step)
         if left <= 0 or (limit is not None and (price > limit if buys else price < limit)):
             break
         qty = min(left, offered)
-        if budget is not None:
-            qty = min(qty, floor_to((budget - spent) / price, book.tape.step))
-            if qty <= 0:
-                break
-        if maker is not None and maker.account is order.account and order.stp_mode is not StpMode.NONE:
-            steps.append(Step(price, qty, maker, prevented=True))
-            if order.stp_mode in {StpMode.EXPIRE_TAKER, StpMode.EXPIRE_BOTH}:
-                break
-            if order.stp_mode is not StpMode.EXPIRE_MAKER:
-                left -= qty
+        own = maker is not None and maker.account is order.account and mode is not StpMode.NONE
+        steps.append(Step(price, qty, maker, prevented=own))
+        if own and mode is StpMode.EXPIRE_MAKER:
             continue
-        steps.append(Step(price, qty, maker))
+        if own and mode in {StpMode.EXPIRE_TAKER, StpMode.EXPIRE_BOTH}:
+            wanted += left
+            left = ZERO
+            break
+        amount = quote_amount(order.rules, price, qty)
         left -= qty
-        total += qty
-        spent += quote_amount(rules, price, qty)
+        wanted += qty
         if budget is not None:
-            unspent = floor_to((budget - spent) / price, book.tape.step)
-    return TakerPlan(tuple(steps), total, spent, unspent)
+            budget -= amount
+        if not own:
+            total += qty
+            spent += amount
+    return TakerPlan(tuple(steps), total, spent, wanted + max(left, ZERO))
 
 
 def _merged(model: LiquidityModel, book: Book, side: OrderSide) -> Iterator[tuple[Decimal, Decimal, LiveOrder | None]]:

@@ -138,7 +138,7 @@ class Matcher:
         limit = None if market else order.price
         plan = plan_taker(self.liquidity, book, order, limit=limit, quote_budget=quote_budget)
         if quote_budget is not None:
-            order.orig_qty = plan.qty + plan.unspent_qty
+            order.orig_qty = plan.wanted
         if market and order.side is OrderSide.BUY:
             funds = order.reserved + order.account.free.get(order.rules.quote, ZERO)
             if plan.quote > funds:
