@@ -109,9 +109,7 @@ def prevented_matches(call: Call, params: Params) -> list[Json]:
     params.finish()
     if match_id is None and order_id is None:
         raise errors.missing_both("preventedMatchId", "orderId")
-    matches = call.engine.prevented_matches(
-        call.account, symbol, order_id=order_id, prevented_match_id=match_id
-    )
+    matches = call.engine.prevented_matches(call.account, symbol, order_id=order_id, prevented_match_id=match_id)
     if from_id is not None:
         matches = [m for m in matches if m.prevented_match_id >= from_id]
     return [_prevented(m) for m in matches[:limit]]

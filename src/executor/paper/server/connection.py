@@ -24,9 +24,7 @@ class Connection:
     connection writes the queue out in order.
     """
 
-    def __init__(
-        self, socket: web.WebSocketResponse, transport: asyncio.BaseTransport | None, clock: Clock
-    ) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.BaseTransport | None, clock: Clock) -> None:
         self._socket = socket
         self._transport = transport
         self._clock = clock

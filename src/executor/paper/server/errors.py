@@ -120,9 +120,7 @@ def too_great(name: str, limit: int) -> ApiError:
 
 
 def unread(read: int, sent: int) -> ApiError:
-    return ApiError(
-        -1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'."
-    )
+    return ApiError(-1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'.")
 
 
 def empty(name: str) -> ApiError:

@@ -150,8 +150,7 @@ class Exchange:
         security = request.route.security
         if security is Security.NONE:
             return "", None
-        if security.signed:
-            params.known(*SIGNING_NAMES)
+        params.known(*SIGNING_NAMES)
         if request.payload is None:
             window = read_window(request.values)
             window.check(self.clock.now_ms())

@@ -86,9 +86,7 @@ class RequestMeter:
             raise errors.banned(self._ban_ends_ms)
         if self._raw.add(now_ms, 1) > self._limits.raw_requests_per_5_minutes:
             self._refuse(now_ms)
-            raise errors.too_many_raw_requests(
-                self._limits.raw_requests_per_5_minutes, self._raw.ends_ms(now_ms)
-            )
+            raise errors.too_many_raw_requests(self._limits.raw_requests_per_5_minutes, self._raw.ends_ms(now_ms))
         if self._weight.add(now_ms, weight) > self._limits.request_weight_per_minute:
             self._refuse(now_ms)
             raise errors.too_much_weight(self._limits.request_weight_per_minute, self._weight.ends_ms(now_ms))

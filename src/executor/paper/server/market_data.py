@@ -36,9 +36,7 @@ KLINE_INTERVALS: Final = {
 
 AVG_PRICE_MINS: Final = 5
 _WINDOW: Final = re.compile(r"^([1-9]|[1-5][0-9])m$|^([1-9]|1[0-9]|2[0-3])h$|^([1-7])d$")
-_QUERYABLE_STATUSES: Final = {
-    s.value: s for s in (SymbolStatus.TRADING, SymbolStatus.HALT, SymbolStatus.BREAK)
-}
+_QUERYABLE_STATUSES: Final = {s.value: s for s in (SymbolStatus.TRADING, SymbolStatus.HALT, SymbolStatus.BREAK)}
 _TICKER_TYPES: Final = {"FULL": "FULL", "MINI": "MINI"}
 _ALL_KLINES: Final = 10**9
 
@@ -302,9 +300,7 @@ def _merge(row: MarketKline | None, day: MarketKline, opened: int, closes: int) 
 
 def ticker_24h(call: Call, params: Params) -> Json | list[Json]:
     mini = _wants_mini(params)
-    return _for_symbols(
-        call, params, lambda s: ticker_row(call.engine.ticker(s.name, call.now_ms), mini=mini)
-    )
+    return _for_symbols(call, params, lambda s: ticker_row(call.engine.ticker(s.name, call.now_ms), mini=mini))
 
 
 def ticker_row(t: Ticker, *, mini: bool = False) -> Json:
@@ -436,9 +432,7 @@ def _wants_mini(params: Params) -> bool:
 
 
 def _status(params: Params) -> SymbolStatus | None:
-    return params.optional_choice(
-        "symbolStatus", _QUERYABLE_STATUSES, errors.ApiError(-1122, "Invalid symbolStatus.")
-    )
+    return params.optional_choice("symbolStatus", _QUERYABLE_STATUSES, errors.ApiError(-1122, "Invalid symbolStatus."))
 
 
 def _one_with_status(call: Call, name: str, params: Params) -> Symbol:

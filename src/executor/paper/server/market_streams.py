@@ -167,9 +167,7 @@ class MarketStreams:
         return messages
 
     def _kline_message(self, topic: _Topic, row: MarketKline, interval: str, *, closed: bool) -> Json:
-        trades = self._engine.recent_trades(
-            topic.symbol, start_time=row.open_time, end_time=row.close_time, limit=1
-        )
+        trades = self._engine.recent_trades(topic.symbol, start_time=row.open_time, end_time=row.close_time, limit=1)
         first = trades[0].trade_id if trades else -1
         return {
             "e": "kline",
@@ -275,9 +273,7 @@ class MarketStreams:
 class StreamSession:
     """What one connection to `/ws` or `/stream` listens to."""
 
-    def __init__(
-        self, streams: MarketStreams, connection: Connection, clock: Clock, *, combined: bool
-    ) -> None:
+    def __init__(self, streams: MarketStreams, connection: Connection, clock: Clock, *, combined: bool) -> None:
         self._streams = streams
         self._connection = connection
         self._clock = clock
@@ -316,6 +312,9 @@ class StreamSession:
             self._refuse(None, 3, "Invalid JSON: an object is needed")
             return
         self._carry_out(message)
+
+    def wrap_shutdown(self, event: Json) -> Json:
+        return {"stream": "!serverShutdown", "data": event} if self._combined else event
 
     def end(self) -> None:
         for name in self._names:

@@ -132,9 +132,7 @@ def all_lists(call: Call, params: Params) -> list[Json]:
     if from_id is not None and (start is not None or end is not None):
         raise errors.bad_combination()
     return _rows(
-        call.engine.all_order_lists(
-            call.account, from_id=from_id, start_time=start, end_time=end, limit=limit
-        )
+        call.engine.all_order_lists(call.account, from_id=from_id, start_time=start, end_time=end, limit=limit)
     )
 
 

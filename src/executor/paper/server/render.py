@@ -318,7 +318,7 @@ def _execution_report(report: ExecutionReport, now_ms: int) -> Json:
         "T": report.time,
         "t": report.trade_id,
         "I": report.execution_id,
-        "w": order.is_working,
+        "w": order.is_working and not order.status.is_final,
         "m": report.is_maker,
         "M": False,
         "O": order.time,

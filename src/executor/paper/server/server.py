@@ -82,7 +82,7 @@ class PaperServer:
         self._exchange = Exchange(engine, clock, keys, limits or Limits(), faults)
         self._markets = MarketStreams(engine, clock, self._exchange.limits, faults)
         self._rest = Rest(self._exchange)
-        self._connections: dict[Connection, bool] = {}
+        self._connections: dict[Connection, Session | StreamSession] = {}
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> Urls:
@@ -111,8 +111,8 @@ class PaperServer:
         if self._runner is None:
             return
         event = {"e": "serverShutdown", "E": self._exchange.clock.now_ms()}
-        for connection, is_api in list(self._connections.items()):
-            connection.send(orjson.dumps({"event": event} if is_api else event))
+        for connection, session in list(self._connections.items()):
+            connection.send(orjson.dumps(session.wrap_shutdown(event)))
             await connection.close()
         await self._runner.cleanup()
         self._runner = None
@@ -164,11 +164,9 @@ class PaperServer:
         socket, connection = await self._accept(request)
         show = request.query.get("returnRateLimits", "true") != "false"
         session = Session(self._exchange, connection, show_rate_limits=show)
-        self._connections[connection] = True
+        self._connections[connection] = session
         try:
-            await connection.run(
-                session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS
-            )
+            await connection.run(session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS)
         finally:
             del self._connections[connection]
             await session.end()
@@ -184,11 +182,9 @@ class PaperServer:
         session = StreamSession(self._markets, connection, self._exchange.clock, combined=combined)
         # An address with an unknown stream connects and stays silent, as on the real exchange.
         session.subscribe([name for name in wanted.split("/") if name and self._markets.knows(name)])
-        self._connections[connection] = False
+        self._connections[connection] = session
         try:
-            await connection.run(
-                session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS
-            )
+            await connection.run(session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS)
         finally:
             del self._connections[connection]
             session.end()

@@ -69,6 +69,10 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @staticmethod
+    def wrap_shutdown(event: Json) -> Json:
+        return {"event": event}
+
     async def end(self) -> None:
         """Forget the subscriptions of a connection that is gone."""
         for subscription_id in list(self._subscriptions):
@@ -122,9 +126,7 @@ class Session:
         )
         return served.result, served.call.account if route.charges_orders else None
 
-    def _reply(
-        self, request_id: int | str | None, outcome: Any, *, show: bool, orders_of: str | None = None
-    ) -> None:
+    def _reply(self, request_id: int | str | None, outcome: Any, *, show: bool, orders_of: str | None = None) -> None:
         now_ms = self._exchange.clock.now_ms()
         body: Json = {"id": request_id}
         if isinstance(outcome, errors.ApiError):

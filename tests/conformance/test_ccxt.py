@@ -1,0 +1,115 @@
+"""ccxt, with only its addresses changed, trades on the paper exchange."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import ccxt.async_support as ccxt
+import pytest
+from tests.paper.server.exchange_kit import API_KEY, SECRET, SYMBOL, Kit, running
+
+from executor.paper.clock import WallClock
+
+PAIR = "BTC/USDT"
+HOSTS = ("https://api.binance.com", "https://fapi.binance.com", "https://dapi.binance.com")
+
+
+@asynccontextmanager
+async def client() -> AsyncIterator[tuple[Kit, Any]]:
+    async with running(clock=WallClock()) as kit:
+        exchange = ccxt.binance({"apiKey": API_KEY, "secret": SECRET})
+        for name, url in exchange.urls["api"].items():
+            for host in HOSTS:
+                if isinstance(url, str) and url.startswith(host):
+                    exchange.urls["api"][name] = kit.urls.base_url + url.removeprefix(host)
+        try:
+            await exchange.load_markets()
+            yield kit, exchange
+        finally:
+            await exchange.close()
+
+
+async def test_it_loads_markets_currencies_and_fees_with_its_own_defaults() -> None:
+    async with client() as (_, exchange):
+        assert set(exchange.markets) == {"BTC/USDT", "ETH/USDT"}
+        market = exchange.market(PAIR)
+        assert (market["active"], market["precision"]["price"], market["limits"]["cost"]["min"]) == (True, 0.01, 5)
+        assert {"BTC", "ETH", "USDT"} <= set(exchange.currencies)
+        assert (await exchange.fetch_trading_fee(PAIR))["taker"] == 0.001
+        assert await exchange.fetch_time() > 0
+        assert (await exchange.fetch_status())["status"] == "ok"
+
+
+async def test_a_limit_order_lives_and_dies() -> None:
+    async with client() as (_, exchange):
+        placed = await exchange.create_order(PAIR, "limit", "buy", 0.001, 90000, {"clientOrderId": "mine"})
+        assert (placed["status"], placed["clientOrderId"]) == ("open", "mine")
+        assert (await exchange.fetch_order(placed["id"], PAIR))["price"] == 90000
+        assert [o["id"] for o in await exchange.fetch_open_orders(PAIR)] == [placed["id"]]
+        edited = await exchange.edit_order(placed["id"], PAIR, "limit", "buy", 0.001, 91000)
+        assert (edited["price"], edited["status"]) == (91000, "open")
+        assert (await exchange.cancel_order(edited["id"], PAIR))["status"] == "canceled"
+        assert [o["status"] for o in await exchange.fetch_orders(PAIR)] == ["canceled", "canceled"]
+        with pytest.raises(ccxt.OrderNotFound):
+            await exchange.cancel_order(edited["id"], PAIR)
+        with pytest.raises(ccxt.OrderNotFound):
+            await exchange.fetch_order("999", PAIR)
+
+
+async def test_a_market_order_fills_and_shows_in_balances_and_trades() -> None:
+    async with client() as (_, exchange):
+        filled = await exchange.create_order(PAIR, "market", "buy", 0.01)
+        assert (filled["status"], filled["filled"]) == ("closed", 0.01)
+        (trade,) = await exchange.fetch_my_trades(PAIR)
+        assert (trade["order"], trade["fee"]["currency"]) == (filled["id"], "BTC")
+        balance = await exchange.fetch_balance()
+        assert balance["BTC"]["free"] == 1.00999
+        with pytest.raises(ccxt.InsufficientFunds):
+            await exchange.create_order(PAIR, "market", "buy", 2)
+
+
+async def test_a_stop_limit_order_rests_until_it_is_cancelled() -> None:
+    async with client() as (_, exchange):
+        stop = await exchange.create_order(PAIR, "limit", "sell", 0.01, 94900, {"stopLossPrice": 95000})
+        shown = await exchange.fetch_order(stop["id"], PAIR)
+        assert (shown["status"], shown["stopPrice"], shown["info"]["type"]) == ("open", 95000, "STOP_LOSS_LIMIT")
+        assert (await exchange.cancel_order(stop["id"], PAIR))["status"] == "canceled"
+        with pytest.raises(ccxt.OrderImmediatelyFillable):
+            await exchange.create_order(PAIR, "limit", "sell", 0.01, 100900, {"stopLossPrice": 101000})
+
+
+async def test_an_oco_is_placed_listed_and_cancelled() -> None:
+    async with client() as (_, exchange):
+        oco = await exchange.private_post_orderlist_oco(
+            {
+                "symbol": SYMBOL,
+                "side": "SELL",
+                "quantity": "0.01",
+                "aboveType": "LIMIT_MAKER",
+                "abovePrice": "110000",
+                "belowType": "STOP_LOSS_LIMIT",
+                "belowStopPrice": "95000",
+                "belowPrice": "94900",
+                "belowTimeInForce": "GTC",
+            }
+        )
+        assert [o["type"] for o in await exchange.fetch_open_orders(PAIR)] == ["limit", "limit"]
+        (shown,) = await exchange.private_get_openorderlist()
+        assert shown["orderListId"] == oco["orderListId"]
+        shown = await exchange.private_get_orderlist({"orderListId": oco["orderListId"]})
+        assert shown["listOrderStatus"] == "EXECUTING"
+        gone = await exchange.private_delete_orderlist({"symbol": SYMBOL, "orderListId": oco["orderListId"]})
+        assert gone["listOrderStatus"] == "ALL_DONE"
+        assert await exchange.fetch_open_orders(PAIR) == []
+
+
+async def test_market_data() -> None:
+    async with client() as (kit, exchange):
+        kit.trade("100001", "0.5")
+        assert (await exchange.fetch_ticker(PAIR))["last"] == 100001
+        assert (await exchange.fetch_tickers())[PAIR]["last"] == 100001
+        assert [t["price"] for t in await exchange.fetch_trades(PAIR)] == [100000, 100001]
+        assert (await exchange.fetch_ohlcv(PAIR, "1m"))[-1][4] == 100001
+        assert (await exchange.fetch_order_book(PAIR))["bids"][0][0] > 0
+        assert (await exchange.fetch_bids_asks([PAIR]))[PAIR]["ask"] > 0
+        assert (await exchange.fetch_last_prices([PAIR]))[PAIR]["price"] == 100001
