@@ -141,15 +141,16 @@ class StateStore:
         self._fs = RealFileSystem() if fs is None else fs
         self._clock = clock
 
-    def save(self, document: object) -> None:
+    def save(self, document: object) -> str:
         """Replace the state by `document`, a struct or mapping; when this returns, it survives a power cut.
+        Returns the document's checksum.
 
         Raises:
             StateUnwritable: the disk is full, the folder is read-only, …; the old or the new state is on
                 disk, whole.
             CodecError: `document` can't be written as JSON; nothing was touched.
         """
-        data = seal(document, self.schema_version)
+        data, checksum = _seal(document, self.schema_version)
         try:
             self._fs.write_synced(self._temporary, data)
             self._keep_previous()
@@ -159,6 +160,7 @@ class StateStore:
             with contextlib.suppress(OSError):  # the first error is the one to tell; a leftover means nothing
                 self._fs.remove(self._temporary)
             raise StateUnwritable(self.path, error) from error
+        return checksum
 
     def load(self, type: type[T], *, foreign: Callable[[T], str | None] = lambda _: None) -> Loaded[T] | None:  # noqa: A002
         """The state on disk, None when there is no file at all.
@@ -239,12 +241,16 @@ def seal(document: object, schema_version: int) -> bytes:
     The checksum is the SHA-256 of the compact JSON of everything else, `schema_version` included; so white
     space may change, nothing else. These two members stay as they are in every schema version.
     """
+    return _seal(document, schema_version)[0]
+
+
+def _seal(document: object, schema_version: int) -> tuple[bytes, str]:
     encoded = codec.encode(document)
     if not encoded.startswith(b'{"') or encoded.startswith(b'{"schema_version"'):
         raise codec.CodecError("the state must be an object with members and without a schema_version")
     rest = encoded[1:-1]
     checksum = _checksum(b"%d" % schema_version, rest)
-    return codec.pretty(b'{"schema_version":%d,"checksum":"%s",%s}' % (schema_version, checksum, rest))
+    return codec.pretty(b'{"schema_version":%d,"checksum":"%s",%s}' % (schema_version, checksum, rest)), checksum.decode()
 
 
 def _unseal(data: bytes, path: Path, known: int, type: type[T]) -> T:  # noqa: A002

@@ -1,0 +1,88 @@
+"""One symbol's desk: takes events one at a time, and has the new state on disk before anything leaves (rule 8.1)."""
+
+from collections.abc import Callable
+from importlib import metadata
+
+import structlog
+
+from executor.core.events import AnyEvent
+from executor.core.guard import advance
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.state import Closed, State
+from executor.core.transition import Step
+from executor.core.wake import next_wake
+from executor.service.document import differs, document_of
+from executor.service.journal import Journal, JournalError
+from executor.service.records import Began, Record, Took
+from executor.service.store import StateStore
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """`take` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be taken again.
+
+    `on_closed` hears of each finished trade, after it is on disk.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        policy: Policy,
+        rules: SymbolRules,
+        store: StateStore,
+        journal: Journal,
+        on_closed: Callable[[Closed], None],
+    ) -> None:
+        self.state = state
+        self.policy = policy
+        self.rules = rules
+        self._store = store
+        self._journal = journal
+        self._journal_whole = False
+        self._on_closed = on_closed
+        self._note("start")
+
+    def take(self, event: AnyEvent) -> Step:
+        before = self.state
+        step = advance(before, event, self.policy, self.rules)
+        checksum = ""
+        if differs(before, step.state):
+            checksum = self._store.save(document_of(step.state))
+        self.state = step.state
+        self._record(Took(event=event, sum=checksum))
+        closed = step.state.last_closed
+        if closed is not None and closed is not before.last_closed:
+            self._on_closed(closed)
+        return step
+
+    def change_rules(self, rules: SymbolRules) -> None:
+        """The exchange changed the symbol's filters or fees."""
+        self.rules = rules
+        self._note("rules changed")
+
+    def next_wake(self) -> int | None:
+        return next_wake(self.state, self.policy)
+
+    def _note(self, why: str) -> None:
+        began = Began(
+            version=metadata.version("executor"), why=why, policy=self.policy, rules=self.rules, state=self.state
+        )
+        self._journal_whole = True
+        self._write(began)
+
+    def _record(self, record: Record) -> None:
+        if not self._journal_whole:
+            self._note("the journal was interrupted")
+            return  # the new base holds what this event did
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
+        try:
+            self._journal.append(record)
+        except JournalError as error:
+            # The journal explains, the state file protects: trading goes on, and the gap is marked when it can be.
+            if self._journal_whole:
+                log.error("journal_interrupted", error=str(error))
+            self._journal_whole = False

@@ -1,0 +1,98 @@
+"""Signals on their way in: a line of the file becomes a signal, with what is needed to judge it (rules 2.1, 2.5)."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from executor.core.events import AnyEvent, SignalMalformed, SignalSeen
+from executor.core.facts import Balance, Kline, Quote
+from executor.core.policy import Policy, StopMode
+from executor.core.signal import Signal
+from executor.core.transition import Step
+from executor.core.verdict import Refusal
+from executor.exchange.port import Exchange, ReadError
+from executor.service.loop import Clock, Loop
+from executor.signals.follower import SignalFollower
+from executor.signals.parse import Malformed, parse_signal
+from executor.signals.position import SignalFileError
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 0.25
+
+
+class Intake:
+    """Takes signals from the followed file, one after the other, and remembers how far it has come."""
+
+    def __init__(self, loop: Loop, follower: SignalFollower, clock: Clock) -> None:
+        self._loop = loop
+        self._follower = follower
+        self._clock = clock
+
+    async def run(self) -> None:
+        told = ""
+        while True:
+            with self._loop.at_work():
+                try:
+                    for line in self._follower.read():
+                        await self._take(line.data)
+                        self._follower.commit(line.position)
+                    told = ""
+                except SignalFileError as error:
+                    if str(error) != told:
+                        log.error("signal_file", alert=True, error=str(error))
+                    told = str(error)
+            await self._clock.sleep(LOOK_EVERY_S)
+
+    async def _take(self, data: bytes) -> None:
+        if data.strip():
+            await self.submit(parse_signal(data), data.decode("utf-8", "replace"))
+
+    async def submit(self, parsed: Signal | Malformed, text: str) -> Step:
+        """Put a signal before the core; the answer says what became of it."""
+        event: AnyEvent
+        if isinstance(parsed, Malformed):
+            event = SignalMalformed(at=self._loop.now(), text=text[:200], fault=parsed.fault)
+        else:
+            event = await self._evidence(parsed)
+        step = await self._loop.ask(event)
+        if isinstance(step.verdict, Refusal):
+            log.warning("signal_refused", text=step.verdict.why)
+        return step
+
+    async def _evidence(self, signal: Signal) -> SignalSeen:
+        """Price, balances and bars, where a decision can depend on them at all."""
+        exchange, policy = self._loop.exchange, self._loop.desk.policy
+        if self._loop.state.position is not None:
+            return SignalSeen(at=self._loop.now(), signal=signal, quote=None, balances=None, klines=None)
+        quote, balances, klines = await asyncio.gather(
+            _quote(exchange), _balances(exchange), _klines(exchange, policy, signal)
+        )
+        return SignalSeen(at=self._loop.now(), signal=signal, quote=quote, balances=balances, klines=klines)
+
+
+async def _quote(exchange: Exchange) -> Quote | None:
+    try:
+        return await exchange.quote()
+    except ReadError as error:
+        log.warning("look_failed", what="price", error=str(error))
+        return None
+
+
+async def _balances(exchange: Exchange) -> dict[str, Balance] | None:
+    try:
+        return await exchange.balances()
+    except ReadError as error:
+        log.warning("look_failed", what="balances", error=str(error))
+        return None
+
+
+async def _klines(exchange: Exchange, policy: Policy, signal: Signal) -> tuple[Kline, ...] | None:
+    if policy.stop_mode is not StopMode.SWING or signal.stop is not None:
+        return None
+    try:
+        return await exchange.klines(policy.swing_mins)
+    except ReadError as error:
+        log.warning("look_failed", what="klines", error=str(error))
+        return None

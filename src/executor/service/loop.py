@@ -1,0 +1,345 @@
+"""The loop: one consumer takes events one at a time; requests run beside it and come back as events.
+
+    signals, pushes, polls, time, operator -> inbox -> desk (transition, state on disk, journal) -> dispatch -> inbox
+
+Every task lives in one TaskGroup: one that dies takes the service down loudly, and the supervisor restarts it into rule 9.1.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from executor.core.events import (
+    AnyEvent,
+    OpenOrdersSeen,
+    QuoteSeen,
+    Started,
+    Tick,
+)
+from executor.core.facts import Refused, ReplaceOutcome, Unknown
+from executor.core.intents import Command, Level, Notify, Request
+from executor.core.rules import SymbolRules
+from executor.core.state import State
+from executor.core.transition import Step
+from executor.exchange.port import Exchange, ReadError
+from executor.service.desk import Desk
+from executor.service.performer import perform
+from executor.service.store import StateUnwritable
+
+log = structlog.get_logger(__name__)
+
+DISK_RETRY_S: Final = 1.0
+DRAIN_S: Final = 5.0
+"""How long a stop waits for answers (rule 9.5); what has not come by then is in doubt, and looked up at the next start."""
+
+
+class Clock(Protocol):
+    """Local time, in which everything here sleeps; the embedded paper exchange makes it market time."""
+
+    def now_ms(self) -> int: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds between looks. `quiet_poll`: between two looks at the orders while the user stream is sound."""
+
+    poll: float = 1.0
+    idle_poll: float = 10.0
+    sync_clock: float = 300.0
+    reload_rules: float = 3600.0
+    recv_window_ms: int = 5000
+
+
+class Loop:
+    """Runs one desk on one exchange until `stop`. `on_step` hears of every step, after it is on disk and dispatched."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        exchange: Exchange,
+        clock: Clock,
+        timing: Timing,
+        reload: Callable[[], Coroutine[Any, Any, SymbolRules]],
+        sync_clock: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
+        self.desk = desk
+        self.exchange = exchange
+        self.clock = clock
+        self.timing = timing
+        self.ready = asyncio.Event()
+        self._reload = reload
+        self._sync_clock = sync_clock
+        self._inbox: asyncio.Queue[tuple[AnyEvent, asyncio.Future[Step] | None]] = asyncio.Queue()
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._look = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at: int | None = None
+        self._requests = 0
+        self._busy = 0
+        self._side: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
+
+    # --- for the rooms around -------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self.desk.state
+
+    def now(self) -> int:
+        return self.exchange.now()
+
+    def beside(self, name: str, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `task` beside the loop once it is ready; it is cancelled first when the loop stops."""
+        self._side.append((name, task))
+
+    def tell(self, event: AnyEvent) -> None:
+        """Put an event in the inbox."""
+        self._inbox.put_nowait((event, None))
+
+    async def ask(self, event: AnyEvent) -> Step:
+        """Put an event in the inbox and wait for what became of it."""
+        answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait((event, answer))
+        return await answer
+
+    def look(self) -> None:
+        """Look at the orders now, not at the next turn."""
+        self._look.set()
+
+    async def until(self, condition: Callable[[State], bool]) -> None:
+        """Return when the state meets `condition`."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: condition(self.desk.state))
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def quiet(self) -> bool:
+        """Whether nothing is on its way: no event waits, no request or read of ours is unanswered."""
+        return self._inbox.empty() and not self._requests and not self._busy
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Something is being done that time must wait for, where time can wait."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+
+    # --- the run --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until `stop`; raises what killed a task."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            consumer = tasks.create_task(self._consume(), name="consumer")
+            stop = tasks.create_task(self._stop.wait(), name="stop")
+            recovery = tasks.create_task(self._recover(), name="recovery")
+            await asyncio.wait({stop, recovery}, return_when=asyncio.FIRST_COMPLETED)
+            beside = [recovery]
+            if not self._stop.is_set():
+                self.ready.set()
+                log.info("ready", symbol=self.state.symbol, position=self.state.position is not None)
+                own = [("poller", self._poll), ("clock", self._keep_clock), ("rules", self._keep_rules)]
+                beside += [tasks.create_task(task(), name=name) for name, task in (*own, *self._side)]
+            await stop
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await self._drain()
+            self._disarm()
+            consumer.cancel()
+        self._tasks = None
+
+    async def _drain(self) -> None:
+        """Wait a moment for the answers under way (rule 9.5)."""
+        deadline = asyncio.get_running_loop().time() + DRAIN_S
+        while not self.quiet() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        if not self.quiet():
+            log.warning("stopped_with_answers_open", requests=self._requests)
+
+    async def _recover(self) -> None:
+        """Look up everything that was under way (rule 9.1); nothing else happens before that is done."""
+        now = self.now()
+        await self.ask(Started(at=now, fence=now + self.timing.recv_window_ms))
+        await self.until(lambda state: not state.started)
+        while not await self._look_at_orders():
+            await self.clock.sleep(self.timing.poll)
+
+    async def _consume(self) -> None:
+        while True:
+            event, answer = await self._inbox.get()
+            with self.at_work():
+                step = await self._take(event)
+                for note in step.notes:
+                    self._say(note)
+                for request in step.requests:
+                    self._dispatch(request)
+                if answer is not None and not answer.done():
+                    answer.set_result(step)
+                self._arm()
+                async with self._changed:
+                    self._changed.notify_all()
+
+    async def _take(self, event: AnyEvent) -> Step:
+        """The desk's step, once its state is on disk: nothing is sent before (rule 8.1), however long the disk is full."""
+        told = False
+        while True:
+            try:
+                step = self.desk.take(event)
+            except StateUnwritable as error:
+                if not told:
+                    log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
+                told = True
+                await asyncio.sleep(DISK_RETRY_S)
+            else:
+                if told:
+                    log.info("state_writable_again")
+                return step
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, request: Request) -> None:
+        assert self._tasks is not None
+        self._requests += 1
+        self._tasks.create_task(self._perform(request), name=f"request {request.seq}")
+
+    async def _perform(self, request: Request) -> None:
+        try:
+            event = await perform(self.exchange, request)
+            if isinstance(request, Command):
+                self._log_outcome(request, getattr(event, "outcome", None))
+            self.tell(event)
+        finally:
+            self._requests -= 1
+
+    def _log_outcome(self, request: Command, outcome: object) -> None:
+        ids = {name: getattr(request, name) for name in ("id", "list_id", "cancel_id") if hasattr(request, name)}
+        order = getattr(request, "order", None)
+        if order is not None:
+            ids["order_id"] = order.id
+        kind = type(request).__name__
+        match outcome:
+            case Refused():
+                log.warning("refused", request=kind, **ids, code=outcome.code, why=str(outcome.why), text=outcome.text)
+            case Unknown():
+                log.warning("unknown", request=kind, **ids, text=outcome.text)
+            case ReplaceOutcome():
+                log.info("replaced", request=kind, **ids, cancel=_word(outcome.cancel), place=_word(outcome.place))
+            case _:
+                log.info("accepted", request=kind, **ids)
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        wake = self.desk.next_wake()
+        if wake == self._alarm_at:
+            return
+        self._disarm()
+        if wake is not None:
+            assert self._tasks is not None
+            self._alarm_at = wake
+            self._alarm = self._tasks.create_task(self._ring(wake), name="alarm")
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, None
+
+    async def _ring(self, at: int) -> None:
+        await self.clock.sleep(max(0, at - self.now()) / 1000)
+        self._alarm, self._alarm_at = None, None
+        self.tell(Tick(at=self.now()))
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        while True:
+            self._look.clear()
+            with self.at_work():
+                await self._look_around()
+            await self._nap(self.timing.poll if self.state.position is not None else self.timing.idle_poll)
+
+    async def _nap(self, seconds: float) -> None:
+        """Sleep, but not past a trade's beginning or a call to look."""
+        idle = self.state.position is None
+        sleep = asyncio.ensure_future(self.clock.sleep(seconds))
+        look = asyncio.ensure_future(self._look.wait())
+        begun = asyncio.ensure_future(self.until(lambda state: idle and state.position is not None))
+        try:
+            await asyncio.wait({sleep, look, begun}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (sleep, look, begun):
+                each.cancel()
+
+    async def _look_around(self) -> None:
+        if self.state.position is None:
+            await self._look_at_orders()
+            return
+        await asyncio.gather(self._look_at_orders(), self._look_at_price())
+
+    async def _look_at_orders(self) -> bool:
+        asked_at = self.now()
+        try:
+            reports = await self.exchange.open_orders()
+        except ReadError as error:
+            log.warning("look_failed", what="open orders", error=str(error))
+            return False
+        await self.ask(OpenOrdersSeen(at=self.now(), reports=reports, asked_at=asked_at))
+        return True
+
+    async def _look_at_price(self) -> None:
+        try:
+            quote = await self.exchange.quote()
+        except ReadError as error:
+            log.warning("look_failed", what="price", error=str(error))
+            return
+        await self.ask(QuoteSeen(at=self.now(), quote=quote))
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await self.clock.sleep(self.timing.sync_clock)
+            with self.at_work():
+                try:
+                    await self._sync_clock()
+                except ReadError as error:
+                    log.warning("clock_not_synced", error=str(error))
+
+    async def _keep_rules(self) -> None:
+        """Filters can change while orders rest: read them again now and then (filters.md)."""
+        while True:
+            await self.clock.sleep(self.timing.reload_rules)
+            with self.at_work():
+                try:
+                    rules = await self._reload()
+                except ReadError as error:
+                    log.warning("rules_not_reloaded", error=str(error))
+                    continue
+                if rules != self.desk.rules:
+                    log.info("rules_changed", symbol=rules.symbol)
+                    self.desk.change_rules(rules)
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    def _say(self, note: Notify) -> None:
+        position = self.state.position
+        trade = position.trade if position is not None else getattr(self.state.last_closed, "trade", None)
+        match note.level:
+            case Level.INFO:
+                log.info(note.event, trade=trade, text=note.text)
+            case Level.WARNING:
+                log.warning(note.event, trade=trade, text=note.text)
+            case Level.ALERT:
+                log.error(note.event, alert=True, trade=trade, text=note.text)
+
+
+def _word(outcome: object) -> str:
+    return type(outcome).__name__.lower()

@@ -1,0 +1,97 @@
+"""Settings in the core's words, and the operator's own filters laid over the exchange's."""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from executor.config import Fault, Settings, SettingsError, to_ms
+from executor.core import policy as core
+from executor.core.rules import SymbolRules
+from executor.core.values import on_grid, plain
+
+
+def policy_of(settings: Settings) -> core.Policy:
+    return core.Policy(
+        entry_mode=core.EntryMode(settings.entry_mode),
+        entry_offset=settings.entry_offset_usd,
+        entry_timeout_ms=to_ms(settings.live_entry_timeout_sec),
+        planb_max_dev=settings.planb_max_dev_usd,
+        planb_max_dev_r=settings.planb_max_dev_r_mult,
+        planb_require_price=settings.planb_require_price,
+        planb_abort_past_tp1=settings.planb_abort_if_past_tp1,
+        planb_order=core.PlanBOrder(settings.planb_order),
+        qty=settings.qty,
+        notional=settings.qty_usd,
+        risk=settings.risk_usd,
+        split=settings.qty_split,
+        target_r=settings.tp_r_list,
+        stop_mode=core.StopMode(settings.stop_mode),
+        stop_pct=settings.sl_pct,
+        swing_mins=settings.swing_mins,
+        gap_ticks=settings.sl_limit_gap_ticks,
+        gap_pct=settings.sl_limit_gap_pct,
+        layout=core.Layout(settings.exit_layout),
+        after_tp1=core.AfterTp1(settings.sl_after_tp1),
+        breakeven_ticks=settings.be_offset_ticks,
+        trail_after_tp2=settings.trail_activate_after_tp2,
+        trail_mode=core.TrailMode(settings.trail_mode),
+        trail_distance=settings.trail_distance_usd,
+        trail_pct=settings.trail_distance_pct,
+        trail_r=settings.trail_distance_r_mult,
+        trail_step=settings.trail_step_usd,
+        trail_every_ms=to_ms(settings.trail_update_every_sec),
+        trail_swing_lookback=settings.trail_swing_lookback,
+        trail_swing_bars=settings.trail_swing_lr,
+        trail_swing_buffer=settings.trail_swing_buffer_usd,
+        exits_retry_ms=to_ms(settings.exits_retry_every_sec),
+        failsafe_tries=settings.failsafe_exits_max_tries,
+        failsafe_grace_ms=to_ms(settings.failsafe_exits_grace_sec),
+        failsafe_flatten=settings.failsafe_flatten,
+        watchdog_grace_ms=to_ms(settings.sl_watchdog_grace_sec),
+        absence_grace_ms=to_ms(settings.absence_grace_sec),
+        doubt_settle_ms=to_ms(settings.doubt_settle_sec),
+        quote_max_age_ms=max(3 * to_ms(settings.poll_sec), 3_000),
+        max_hold_ms=to_ms(settings.max_hold_sec),
+        cooldown_ms=to_ms(settings.cooldown_sec),
+        cooldown_abort_ms=to_ms(settings.cooldown_abort_sec),
+        lock_ms=to_ms(settings.lock_sec),
+        max_position=settings.max_position_usd,
+        max_trades_per_day=settings.max_trades_per_day,
+        max_daily_loss=settings.max_daily_loss_usd,
+        allow_short=settings.allow_short,
+        max_signal_age_ms=to_ms(settings.max_signal_age_sec),
+    )
+
+
+def own_filters(rules: SymbolRules, settings: Settings) -> SymbolRules:
+    """The exchange's rules with QTY_STEP, TICK_SIZE, MIN_QTY, MIN_NOTIONAL where they are set.
+
+    Raises SettingsError when one is looser than the exchange's own: its orders would be refused.
+    """
+    faults = [
+        *_coarser("QTY_STEP", settings.qty_step, rules.step),
+        *_coarser("TICK_SIZE", settings.tick_size, rules.tick),
+        *_at_least("MIN_QTY", settings.min_qty, rules.min_qty),
+        *_at_least("MIN_NOTIONAL", settings.min_notional, rules.min_notional),
+    ]
+    if faults:
+        raise SettingsError(faults)
+    return replace(
+        rules,
+        step=settings.qty_step or rules.step,
+        tick=settings.tick_size or rules.tick,
+        min_qty=settings.min_qty or rules.min_qty,
+        min_notional=settings.min_notional or rules.min_notional,
+    )
+
+
+def _coarser(name: str, wished: Decimal | None, own: Decimal) -> list[Fault]:
+    if wished is None or on_grid(wished, own):
+        return []
+    return [Fault(name, plain(wished), f"a multiple of the exchange's {plain(own)}")]
+
+
+def _at_least(name: str, wished: Decimal | None, own: Decimal) -> list[Fault]:
+    if wished is None or wished >= own:
+        return []
+    return [Fault(name, plain(wished), f"at least the exchange's {plain(own)}")]
