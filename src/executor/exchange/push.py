@@ -105,7 +105,7 @@ class _Trade(msgspec.Struct, frozen=True):
 
 
 class _Combined(msgspec.Struct, frozen=True):
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 def event(message: bytes) -> msgspec.Raw:
@@ -163,7 +163,7 @@ def balance_moved(event: msgspec.Raw) -> BalanceMoved:
 def market_data(message: bytes) -> msgspec.Raw:
     """The event in a message of a combined market stream; what concerns no stream comes without an envelope."""
     data = msgspec.json.decode(message, type=_Combined).data
-    return msgspec.Raw(message) if data is None else data
+    return data if bytes(data) else msgspec.Raw(message)
 
 
 def best_prices(event: msgspec.Raw) -> tuple[Decimal, Decimal]:

@@ -7,13 +7,13 @@ events come twice.
 """
 
 import asyncio
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Generic, NoReturn, TypeVar
 
 import msgspec
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -48,6 +48,8 @@ DEFAULT_TIMING: Final = Timing()
 LARGEST_MESSAGE: Final = 2**22
 """Bytes; far above any event, so that only garbage ends a connection for its size."""
 
+MOST_DOUBLINGS: Final = 16
+
 
 class StreamFault(Exception):  # noqa: N818  # becomes the reason of a `Lost`
     """The subscription can't be made, or has ended."""
@@ -74,10 +76,22 @@ class Stream(ABC, Generic[T]):
         self._timing = timing
 
     async def run(self) -> NoReturn:
+        loop = asyncio.get_running_loop()
+        failures = 0
         while True:
-            session = await self._open_at_last()
-            self._on_event(Connected())
-            self._on_event(Lost(await self._follow(session)))
+            started = loop.time()
+            try:
+                session = await self._open()
+            except _FAULTS as error:
+                _log.warning("stream_not_up", error=describe(error))
+            else:
+                self._on_event(Connected())
+                self._on_event(Lost(await self._follow(session)))
+            if loop.time() - started > self._timing.longest_wait:
+                failures = 0  # it had been sound
+            longest = min(self._timing.first_wait * 2**failures, self._timing.longest_wait)
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311  # spreads clients, hides nothing
+            failures = min(failures + 1, MOST_DOUBLINGS)
 
     def _admit(self) -> None:
         """Raises `StreamFault` when no connection may be opened now."""
@@ -92,14 +106,6 @@ class Stream(ABC, Generic[T]):
 
         Raises `StreamFault` when it ends the subscription, `msgspec.DecodeError` when it can't be read.
         """
-
-    async def _open_at_last(self) -> "_Session":
-        retrying = AsyncRetrying(
-            wait=wait_random_exponential(multiplier=self._timing.first_wait, max=self._timing.longest_wait),
-            retry=retry_if_exception_type(_FAULTS),
-            before_sleep=_log_retry,
-        )
-        return await retrying(self._open)
 
     async def _open(self) -> "_Session":
         self._admit()
@@ -124,6 +130,8 @@ class Stream(ABC, Generic[T]):
         due = self._timing.renew
         try:
             while not await session.ended(within=due):
+                if (due := self._timing.longest_wait - session.age) > 0:
+                    continue  # a warning this early must not make us reconnect for ever
                 try:
                     successor = await self._open()
                 except _FAULTS as error:
@@ -163,7 +171,13 @@ class _Session:
         self._connection = connection
         self._deliver = deliver
         self._ending = asyncio.Event()
+        self._opened = asyncio.get_running_loop().time()
         self.pump = asyncio.create_task(self._read(early))
+
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return asyncio.get_running_loop().time() - self._opened
 
     async def ended(self, within: float) -> bool:
         """Wait until the subscription has ended (true), or a new connection is due (false)."""
@@ -197,9 +211,3 @@ class _Session:
     def _take(self, message: bytes) -> None:
         if self._deliver(message):
             self._ending.set()
-
-
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome is not None else None
-    if isinstance(error, Exception):
-        _log.warning("stream_not_up", attempt=state.attempt_number, error=describe(error))
