@@ -58,8 +58,9 @@ def step_on(disk: SimDisk) -> int:
 class TestOnDisk:
     def test_a_person_can_read_it_and_the_envelope_comes_first(self, tmp_path: Path) -> None:
         store = StateStore(tmp_path / "s.json", schema_version=3)
-        store.save(doc(7))
+        checksum = store.save(doc(7))
         text = store.path.read_text()
+        assert json.loads(text)["checksum"] == checksum
         assert list(json.loads(text)) == ["schema_version", "checksum", "symbol", "step", "price", "note"]
         assert text.startswith('{\n  "schema_version": 3,\n  "checksum": "')
         assert '\n  "price": "0.00000001",\n  "note": "1E5"\n}\n' in text
@@ -108,7 +109,7 @@ class TestOnDisk:
         assert store.load(Doc) == Loaded(doc(1), "current")
 
 
-def crashes(run: Callable[[SimDisk], None], disk: Callable[[], SimDisk]) -> Iterator[tuple[SimDisk, bool]]:
+def crashes(run: Callable[[SimDisk], object], disk: Callable[[], SimDisk]) -> Iterator[tuple[SimDisk, bool]]:
     """Every disk that a crash during `run` may leave, and the disks after it (with True)."""
     for point in range(1000):
         attempt = disk()
@@ -126,6 +127,10 @@ def crashes(run: Callable[[SimDisk], None], disk: Callable[[], SimDisk]) -> Iter
     raise AssertionError("the run does not end")
 
 
+def saver(step: int) -> Callable[[SimDisk], object]:
+    return lambda disk: store_on(disk).save(doc(step))
+
+
 @pytest.mark.parametrize("hard_links", [True, False])
 class TestCrash:
     def test_during_a_save_leaves_the_old_or_the_new_and_after_it_the_new(self, hard_links: bool) -> None:
@@ -137,9 +142,7 @@ class TestCrash:
                     store_on(disk).save(doc(step))
                 return disk
 
-            found: set[tuple[int, bool]] = set()
-            for disk, done in crashes(lambda d, new=saves + 1: store_on(d).save(doc(new)), saved):  # type: ignore[misc]
-                found.add((step_on(disk), done))
+            found = {(step_on(disk), done) for disk, done in crashes(saver(saves + 1), saved)}
             assert found == {(saves, False), (saves + 1, False), (saves + 1, True)}
 
     def test_twice_in_a_row_with_a_restart_between(self, hard_links: bool) -> None:
@@ -150,7 +153,7 @@ class TestCrash:
             return disk
 
         count = 0
-        for first, _ in crashes(lambda d: store_on(d).save(doc(3)), two_saved):
+        for first, _ in crashes(saver(3), two_saved):
 
             def restarted(first: SimDisk = first) -> SimDisk:
                 return copy.deepcopy(first)
@@ -215,11 +218,11 @@ class WritesInPlace(SimDisk):
 class TestTheSimulatedDiskBites:
     def test_writing_into_a_leftover_tears_the_state_that_shares_its_content(self) -> None:
         """A rename that left its source name behind makes the temporary name one of the state itself."""
-        leftovers = [left for left, _ in crashes(lambda d: store_on(d).save(doc(1)), WritesInPlace)]
+        leftovers = [left for left, _ in crashes(saver(1), WritesInPlace)]
         shared = [left for left in leftovers if len(left.names) == 2]
         assert shared
         found = set()
-        for disk, _ in crashes(lambda d: store_on(d).save(doc(2)), lambda: in_place(shared[0])):
+        for disk, _ in crashes(saver(2), lambda: in_place(shared[0])):
             try:
                 found.add(str(step_on(disk)))
             except StateDamaged:
@@ -228,7 +231,7 @@ class TestTheSimulatedDiskBites:
 
     def test_without_syncing_the_content_a_state_is_torn(self) -> None:
         found: set[str] = set()
-        for disk, _ in crashes(lambda d: store_on(d).save(doc(1)), NoContentSync):
+        for disk, _ in crashes(saver(1), NoContentSync):
             try:
                 found.add(str(step_on(disk)))
             except StateDamaged:
@@ -236,7 +239,7 @@ class TestTheSimulatedDiskBites:
         assert "torn" in found
 
     def test_without_syncing_the_folder_a_finished_save_is_lost(self) -> None:
-        found = {step_on(disk) for disk, done in crashes(lambda d: store_on(d).save(doc(1)), NoFolderSync) if done}
+        found = {step_on(disk) for disk, done in crashes(saver(1), NoFolderSync) if done}
         assert found == {0, 1}
 
 

@@ -250,7 +250,9 @@ def _seal(document: object, schema_version: int) -> tuple[bytes, str]:
         raise codec.CodecError("the state must be an object with members and without a schema_version")
     rest = encoded[1:-1]
     checksum = _checksum(b"%d" % schema_version, rest)
-    return codec.pretty(b'{"schema_version":%d,"checksum":"%s",%s}' % (schema_version, checksum, rest)), checksum.decode()
+    return codec.pretty(
+        b'{"schema_version":%d,"checksum":"%s",%s}' % (schema_version, checksum, rest)
+    ), checksum.decode()
 
 
 def _unseal(data: bytes, path: Path, known: int, type: type[T]) -> T:  # noqa: A002

@@ -1,5 +1,6 @@
 """Appends one signal to the signal file, as `executor signal` does."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Mapping, Sequence
@@ -89,5 +90,5 @@ def _append(descriptor: int, line: bytes) -> None:
     written = os.write(descriptor, line)
     if written < len(line):
         os.ftruncate(descriptor, size)
-        raise OSError(f"only {written} of {len(line)} bytes were taken (disk full?)")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.fsync(descriptor)

@@ -9,8 +9,10 @@ import msgspec
 
 from executor.files import FileSystem, RealFileSystem, make_folder, replace_file
 
-TAIL: Final = 1024
-"""How many bytes before the position its fingerprint covers: several signals, each with its own time."""
+COVERED: Final = 1024
+"""Bytes at the beginning of the file, and before the position, that tell one file from another: several
+signals each.
+"""
 
 _FILE_SIZE_MAX: Final = 64 * 1024
 
@@ -27,7 +29,7 @@ class SignalFileError(Exception):
 class Position(msgspec.Struct, frozen=True):
     """A place between two lines. `inode` 0: before the first byte of a file that was not there yet.
 
-    `fingerprint` tells whether a file still holds, before `offset`, what it held when the position was taken.
+    `fingerprint`, of `Before`, tells whether a file still holds, before `offset`, what it held then.
     """
 
     inode: int
@@ -40,12 +42,21 @@ class _Remembered(msgspec.Struct, frozen=True):
     position: Position
 
 
-def fingerprint(tail: bytes) -> str:
-    """Of the (at most `TAIL`) bytes before a position."""
-    return hashlib.sha256(tail).hexdigest()[:32]
+class Before(msgspec.Struct, frozen=True):
+    """What stands before a place in a file: its first and its last bytes, at most `COVERED` each."""
+
+    head: bytes = b""
+    tail: bytes = b""
+
+    def followed_by(self, data: bytes) -> "Before":
+        return Before((self.head + data[:COVERED])[:COVERED], (self.tail + data[-COVERED:])[-COVERED:])
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.head + self.tail).hexdigest()[:32]
 
 
-BEGINNING: Final = Position(inode=0, offset=0, fingerprint=fingerprint(b""))
+BEGINNING: Final = Position(inode=0, offset=0, fingerprint=Before().fingerprint)
 
 
 class PositionFile:

@@ -1,0 +1,114 @@
+"""One open file that grows line by line, and a place in it."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from executor.signals.parse import LINE_MAX
+from executor.signals.position import COVERED, Before, Position
+
+_CHUNK: Final = 1024 * 1024
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line without its end, and the position after it.
+
+    Of a line longer than `LINE_MAX` only the first `LINE_MAX` + 1 bytes are delivered: it is seen, and
+    refused.
+    """
+
+    data: bytes
+    position: Position
+
+
+class LogFile:
+    """The place always stands at the beginning of a line, or inside one too long to be a signal, which is
+    skipped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open at the beginning. Raises `OSError`; a pipe or folder is refused rather than waited on."""
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(self._descriptor)
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        self.inode = found.st_ino
+        self.offset = 0
+        self._before = Before()
+        self._skipping = False  # inside a line that is too long, already delivered
+
+    @property
+    def position(self) -> Position:
+        return Position(self.inode, self.offset, self._before.fingerprint)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def holds(self, position: Position) -> bool:
+        """Whether before that offset this file holds what the other, or this one earlier, held."""
+        return self.size() >= position.offset and self._read_before(position.offset).fingerprint == position.fingerprint
+
+    def was_cut(self) -> bool:
+        """Whether the file no longer holds, before the place, what was read there."""
+        return self.size() < self.offset or self._read_before(self.offset) != self._before
+
+    def place(self, offset: int) -> None:
+        self.offset, self._before, self._skipping = offset, self._read_before(offset), False
+
+    def place_at_last_line_end(self) -> None:
+        """To the end, but before a line that is still being written."""
+        end = self.size()
+        while end:
+            start = max(end - _CHUNK, 0)
+            found = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        self.place(end)
+
+    def has_line(self) -> bool:
+        """Whether a line end follows within the next chunk."""
+        return b"\n" in self._rest()
+
+    def lines(self, limit: int) -> list[Line]:
+        """At most `limit` further complete lines that are not blank, from at most one chunk."""
+        chunk = self._rest()
+        found: list[Line] = []
+        start = 0
+        while len(found) < limit and (end := chunk.find(b"\n", start)) >= 0:
+            self._take(chunk[start : end + 1], found)
+            self._skipping = False
+            start = end + 1
+        if start == 0 and len(chunk) > LINE_MAX:  # no line end in sight
+            self._take(chunk, found)
+            self._skipping = True
+        return found
+
+    def last_words(self) -> list[Line]:
+        """What stands after the last line end, taken as a line; empty when nothing does."""
+        found: list[Line] = []
+        self._take(self._rest(), found)
+        return found
+
+    def _take(self, data: bytes, found: list[Line]) -> None:
+        """Move on past `data`, which begins a line unless one is being skipped."""
+        self.offset += len(data)
+        self._before = self._before.followed_by(data)
+        if not self._skipping and data.strip():
+            found.append(Line(data.removesuffix(b"\n")[: LINE_MAX + 1], self.position))
+
+    def _rest(self) -> bytes:
+        return os.pread(self._descriptor, _CHUNK, self.offset)
+
+    def _read_before(self, offset: int) -> Before:
+        length = min(offset, COVERED)
+        return Before(os.pread(self._descriptor, length, 0), os.pread(self._descriptor, length, offset - length))

@@ -1,0 +1,94 @@
+"""`executor signal` appends one whole line, whatever stood there and whoever else writes."""
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executor.core.signal import Signal
+from executor.signals.append import NotASignalError, append_signal
+from executor.signals.parse import parse_signal
+from executor.signals.position import SignalFileError
+
+FIELDS: dict[str, Any] = {
+    "ts": "2026-03-01T10:15:30Z",
+    "symbol": "BTCUSDT",
+    "side": "long",
+    "price": Decimal("64000.10"),
+}
+
+
+def test_what_is_written_reads_back_to_the_last_digit(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "signals.jsonl"
+    fields = FIELDS | {
+        "id": "a",
+        "stop": Decimal("1E-8"),
+        "targets": [Decimal("6.5E+4"), Decimal("66000.00")],
+        "risk": Decimal(5),
+        "qty": None,
+    }
+    line = append_signal(path, fields)
+    assert path.read_text() == line + "\n"
+    assert line == (
+        '{"ts":"2026-03-01T10:15:30Z","symbol":"BTCUSDT","side":"long","price":64000.10,"id":"a",'
+        '"stop":0.00000001,"targets":[65000,66000.00],"risk":5}'
+    )
+    signal = parse_signal(line)
+    assert isinstance(signal, Signal)
+    assert str(signal.price) == "64000.10"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("before", [b"", b"x\n", b"half", b"\n"])
+def test_a_last_line_without_its_end_gets_one(tmp_path: Path, before: bytes) -> None:
+    path = tmp_path / "signals.jsonl"
+    path.write_bytes(before)
+    line = append_signal(path, FIELDS).encode()
+    end = b"\n" if before == b"half" else b""
+    assert path.read_bytes() == before + end + line + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"side": "up"}, "side must be long, short, buy or sell"),
+        ({"price": Decimal("NaN")}, "price must be a number above 0"),
+        ({"price": Decimal(-1)}, "price must be a number above 0"),
+        ({"symbol": None}, "symbol is missing"),
+        ({"qty": Decimal(1), "risk": Decimal(1)}, "only one of qty, notional and risk"),
+        ({"colour": "red"}, "colour is not a field of a signal"),
+    ],
+)
+def test_what_is_no_signal_is_not_written(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
+    path = tmp_path / "signals.jsonl"
+    with pytest.raises(NotASignalError, match=fault):
+        append_signal(path, FIELDS | change)
+    assert not path.exists()
+
+
+def test_writers_at_once_never_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "signals.jsonl"
+    path.write_bytes(b"half")
+    with ThreadPoolExecutor(8) as pool:
+        lines = list(pool.map(lambda n: append_signal(path, FIELDS | {"id": f"id-{n}"}), range(40)))
+    assert sorted(path.read_text().splitlines()) == sorted([*lines, "half"])
+
+
+def test_a_file_that_can_not_be_written_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SignalFileError, match="Is a directory"):
+        append_signal(tmp_path, FIELDS)
+
+
+def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "signals.jsonl"
+    path.write_bytes(b"x\n")
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, data[: len(data) // 2]))
+    with pytest.raises(SignalFileError, match="No space left on device") as caught:
+        append_signal(path, FIELDS)
+    assert caught.value.reason.errno == errno.ENOSPC
+    assert path.read_bytes() == b"x\n"
