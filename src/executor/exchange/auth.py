@@ -84,9 +84,7 @@ class Credentials:
                 return cls(
                     api_key,
                     "RSA",
-                    lambda payload: b64encode(
-                        key.sign(payload, padding.PKCS1v15(), hashes.SHA256())
-                    ).decode(),
+                    lambda payload: b64encode(key.sign(payload, padding.PKCS1v15(), hashes.SHA256())).decode(),
                 )
             case _:
                 raise StartError("the private key must be an Ed25519 or RSA key")

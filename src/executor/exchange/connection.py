@@ -98,15 +98,11 @@ class Connection:
         try:
             return await retrying(self._ask, call, params, parse)
         except _Hiccup as error:
-            raise ReadError(
-                f"{call}: no usable answer in {READ_ATTEMPTS} attempts; the last: {error}"
-            ) from error
+            raise ReadError(f"{call}: no usable answer in {READ_ATTEMPTS} attempts; the last: {error}") from error
 
     async def sync_clock(self) -> None:
         """Measure the exchange's clock. Raises `ReadError`."""
-        reply, server_time = await self.read(
-            calls.TIME, {}, lambda reply: (reply, wire.server_time(reply.body))
-        )
+        reply, server_time = await self.read(calls.TIME, {}, lambda reply: (reply, wire.server_time(reply.body)))
         self.clock.adopt(reply.asked, reply.answered, server_time)
 
     async def warm(self) -> None:
@@ -117,9 +113,7 @@ class Connection:
         count = min(WARM_CONNECTIONS, CONNECTIONS)
         await asyncio.gather(*(self.read(calls.PING, {}, lambda _: None) for _ in range(count)))
 
-    async def _send(
-        self, call: Call, params: Mapping[str, str]
-    ) -> tuple[Answer, Attempt] | Refused | Unknown:
+    async def _send(self, call: Call, params: Mapping[str, str]) -> tuple[Answer, Attempt] | Refused | Unknown:
         if refusal := self.budget.refusal(call):
             return refusal
         attempt = Attempt(self.clock.now_ms(), self.recv_window)

@@ -19,9 +19,7 @@ class _Carrier(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
-def replaced(
-    answer: Answer, attempt: Attempt, *, cancel_id: str, new_id: str, retry_at: int
-) -> ReplaceOutcome:
+def replaced(answer: Answer, attempt: Attempt, *, cancel_id: str, new_id: str, retry_at: int) -> ReplaceOutcome:
     fault = fault_of(answer) if not answer.ok else Fault()
     if not answer.ok and (fault.code not in HALF_DONE or answer.status >= 500):
         # refused as a whole before either half, or in doubt as a whole

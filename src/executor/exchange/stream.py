@@ -116,6 +116,7 @@ class Stream(ABC, Generic[T]):
             ping_timeout=self._timing.ping,
             close_timeout=1,
             max_size=LARGEST_MESSAGE,
+            proxy=None,  # as REST: settings of the environment must not redirect orders and prices
         )
         try:
             async with asyncio.timeout(self._timing.open):
@@ -138,11 +139,11 @@ class Stream(ABC, Generic[T]):
                     _log.warning("stream_not_renewed", error=describe(error))
                     due = self._timing.longest_wait  # meanwhile the old one delivers
                     continue
-                gap = session.pump.done()
-                await session.close()
-                session, due = successor, self._timing.renew
-                if gap:
-                    self._announce_gap("the old connection ended before the new one was up")
+                previous, session, due = session, successor, self._timing.renew
+                gap = previous.reason() if previous.pump.done() else None
+                await previous.close()
+                if gap is not None:
+                    self._announce_gap(gap)  # it ended before the new one was up
             return session.reason()
         finally:
             await session.close()
@@ -199,7 +200,7 @@ class _Session:
 
     async def close(self) -> None:
         self.pump.cancel()
-        await asyncio.wait({self.pump})
+        await asyncio.gather(self.pump, return_exceptions=True)
         await self._connection.close()
 
     async def _read(self, early: list[bytes]) -> NoReturn:

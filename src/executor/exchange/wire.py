@@ -214,9 +214,7 @@ class _Owner(msgspec.Struct, frozen=True, rename="camel"):
 def _list(body: bytes, list_id: str) -> tuple[_Order, ...]:
     found = msgspec.json.decode(body, type=_OrderList)
     if found.list_client_order_id != list_id:
-        raise msgspec.ValidationError(
-            f"the answer is about list {found.list_client_order_id!r}, not {list_id!r}"
-        )
+        raise msgspec.ValidationError(f"the answer is about list {found.list_client_order_id!r}, not {list_id!r}")
     return found.order_reports
 
 
