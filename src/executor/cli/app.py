@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
+    "run": Command("executor.cli.run:run", "Trade: follow the signals and carry them out, until SIGTERM or SIGINT."),
     "config": Command("executor.cli.config:config", "Show every setting, its value and where it came from."),
 }
 

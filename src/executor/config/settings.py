@@ -319,6 +319,9 @@ class PaperSettings(_Group):
     paper_recording: Annotated[Path | None, Unset("bundled")] = None
     """The recorded trades that the paper exchange replays."""
 
+    paper_signals: Annotated[Path | None, Unset("those of the bundled recording")] = None
+    """Signals that come with the recording: each is appended to SIGNAL_FILE when market time reaches it."""
+
     paper_speed: Annotated[Decimal, Ge(Decimal(0)), Le(Decimal(1_000_000))] = Decimal(150)
     """How many times faster than recorded they are replayed; 0 = as fast as the work allows."""
 

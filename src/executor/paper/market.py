@@ -131,7 +131,7 @@ class Replay:
                 trade = self._play_until(trade, wake_ms)
         await self._settle()
         if self._at_end is AtEnd.HOLD:
-            await self._hold()
+            await self.hold()
         self.ended.set()
 
     def _play_until(self, trade: MarketTrade | None, wake_ms: int | None) -> MarketTrade | None:
@@ -154,7 +154,8 @@ class Replay:
         self.trades_played += 1
         return self._audience.on_trade(self._symbol, trade)
 
-    async def _hold(self) -> None:
+    async def hold(self) -> None:
+        """Let time go on at the last price, from sleeper to sleeper, until cancelled."""
         while True:
             await self._clock.until_someone_sleeps()
             await self._settle()

@@ -141,6 +141,11 @@ def demo_trades() -> TradeFile:
     return TradeFile(_data_path(_DEMO_TRADES))
 
 
+def demo_signals() -> Path:
+    """Signals for the recording that ships with the package, in the shape of rule 2.1; made up, to show each ending."""
+    return _data_path("demo-signals.jsonl")
+
+
 def bundled_exchange_info() -> dict[str, Any]:
     """The exchangeInfo that ships with the package: rate limits, and rows of LTCUSDT, BTCUSDT, ETHUSDT, BNBUSDT."""
     info: dict[str, Any] = json.loads(_data_path(_EXCHANGE_INFO).read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 import structlog
+from msgspec.structs import replace
 
 from executor.core.events import AnyEvent
 from executor.core.guard import advance
@@ -46,12 +47,16 @@ class Desk:
 
     def take(self, event: AnyEvent) -> Step:
         before = self.state
+        if event.at < before.market.now:
+            # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
+            event = replace(event, at=before.market.now)
         step = advance(before, event, self.policy, self.rules)
         checksum = ""
         if differs(before, step.state):
             checksum = self._store.save(document_of(step.state))
         self.state = step.state
-        self._record(Took(event=event, sum=checksum))
+        if checksum or step.requests or step.notes or _market_moved(before, step.state):
+            self._record(Took(event=event, sum=checksum))
         closed = step.state.last_closed
         if closed is not None and closed is not before.last_closed:
             self._on_closed(closed)
@@ -86,3 +91,8 @@ class Desk:
             if self._journal_whole:
                 log.error("journal_interrupted", error=str(error))
             self._journal_whole = False
+
+
+def _market_moved(before: State, after: State) -> bool:
+    """Whether a fact of the moment, time itself aside, is another one now: later decisions may rest on it."""
+    return replace(before.market, now=0) != replace(after.market, now=0)

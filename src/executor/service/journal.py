@@ -98,9 +98,6 @@ class Journal:
         except OSError as error:
             os.close(self._descriptor)
             raise JournalUnwritable(path, error) from error
-        except BaseException:
-            os.close(self._descriptor)
-            raise
 
     def append(self, record: object) -> int:
         """Write one record as one line; its number.
@@ -237,7 +234,6 @@ class JournalReader(Generic[T]):
         # once.
         seen: set[int] = set()
         opened: list[tuple[Path, BinaryIO]] = []
-        number = 0
         for path in reversed(_files(self.path)):
             try:
                 file = stack.enter_context(path.open("rb"))

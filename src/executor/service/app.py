@@ -1,0 +1,242 @@
+"""Start-up and shutdown: from settings to a running loop, and back to a quiet exit."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import structlog
+
+from executor.config import BinanceEnv, Settings, SignalStart
+from executor.core.events import Commanded, Reported, Verb
+from executor.core.facts import OrderReport
+from executor.core.rules import SymbolRules
+from executor.core.state import SCHEMA_VERSION, State
+from executor.core.transition import empty
+from executor.exchange.auth import Credentials, Endpoints
+from executor.exchange.binance import BinanceExchange, connect
+from executor.exchange.clock import SystemClock
+from executor.exchange.port import StartError
+from executor.exchange.stream import Connected, Lost
+from executor.exchange.user_stream import UserEvent, UserStream
+from executor.paper.recording import RecordingError
+from executor.paper.server.server import PortInUse
+from executor.service.desk import Desk
+from executor.service.document import Document, Inconsistent, state_of
+from executor.service.embedded import Embedded, EmbeddedError, recorded_signals, speak
+from executor.service.intake import Intake
+from executor.service.journal import Journal, JournalError
+from executor.service.lock import LockError, StateLock
+from executor.service.loop import Clock, Loop, Timing
+from executor.service.policy import own_filters, policy_of
+from executor.service.store import StateError, StateStore
+from executor.service.trades import TradeList, trades_path
+from executor.signals.follower import SignalFollower
+from executor.signals.position import PositionFile, SignalFileError
+
+log = structlog.get_logger(__name__)
+
+START_ERRORS: Final = (
+    StartError,
+    EmbeddedError,
+    RecordingError,
+    PortInUse,
+    StateError,
+    LockError,
+    JournalError,
+    SignalFileError,
+)
+"""Why a run could not begin or go on, each with a text for people."""
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Market(msgspec.Struct, frozen=True):
+    """Where this run trades: the exchange's addresses, the keys, the symbol, and the clock that everything sleeps by.
+
+    `patient` is for waiting that must not hold an embedded market up.
+    """
+
+    endpoints: Endpoints
+    credentials: Credentials
+    symbol: str
+    clock: Clock
+    patient: Clock
+    embedded: Embedded | None = None
+
+
+async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: None) -> None:
+    """Trade until SIGTERM or SIGINT, or until an embedded recording has ended.
+
+    Raises StartError, EmbeddedError, RecordingError, PortInUse, SettingsError, the errors of the state, the lock and the
+    journal: each with a text for people.
+    """
+    async with market(settings) as place:
+        state_path = settings.state_path(place.symbol)
+        with StateLock(state_path):
+            exchange = await connect(
+                place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
+            )
+            try:
+                await _trade(settings, place, exchange, state_path, on_start)
+            finally:
+                await exchange.close()
+
+
+@contextlib.asynccontextmanager
+async def market(settings: Settings) -> AsyncIterator[Market]:
+    """The embedded paper exchange, running, or the one that the settings name."""
+    if settings.binance_env is BinanceEnv.PAPER:
+        async with Embedded(settings) as paper:
+            yield Market(
+                paper.endpoints, paper.credentials, paper.symbol, paper.clock, paper.patient_clock, embedded=paper
+            )
+        return
+    urls, clock = settings.endpoints, SystemClock()
+    assert urls is not None
+    assert settings.symbol is not None
+    where = Endpoints(urls.rest, urls.ws_api, urls.stream)
+    yield Market(where, credentials(settings), settings.symbol, clock, clock)
+
+
+def credentials(settings: Settings) -> Credentials:
+    """Raises StartError when the key file can't be read or is no key."""
+    assert settings.binance_api_key is not None
+    key = settings.binance_api_key.get_secret_value()
+    if settings.binance_private_key_file is None:
+        assert settings.binance_api_secret is not None
+        return Credentials.hmac(key, settings.binance_api_secret.get_secret_value())
+    passphrase = settings.binance_private_key_passphrase
+    try:
+        pem = settings.binance_private_key_file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        name = settings.binance_private_key_file
+        raise StartError(f"BINANCE_PRIVATE_KEY_FILE {name} can't be read: {type(error).__name__}") from error
+    return Credentials.private_key(key, pem, passphrase.get_secret_value() if passphrase is not None else None)
+
+
+def load_state(store: StateStore, symbol: str) -> State | None:
+    """The state on disk; None when there is none yet. Raises the store's errors."""
+
+    def foreign(document: Document) -> str | None:
+        if document.symbol != symbol:
+            return f"it is of {document.symbol}, not of {symbol}: check SYMBOL and STATE_FN"
+        return None
+
+    loaded = store.load(Document, foreign=foreign)
+    if loaded is None:
+        return None
+    if loaded.source == "previous":
+        aside = str(loaded.set_aside) if loaded.set_aside is not None else ""
+        log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used="the state before it")
+    return state_of(loaded.value)
+
+
+async def _trade(
+    settings: Settings, place: Market, exchange: BinanceExchange, state_path: Path, on_start: Callable[[Loop], None]
+) -> None:
+    store = StateStore(state_path, schema_version=SCHEMA_VERSION)
+    try:
+        state = load_state(store, place.symbol)
+    except Inconsistent as error:
+        raise StartError(f"state file {state_path}: {error}; restore it from a copy, or move it away") from error
+    rules = own_filters(await exchange.rules(), settings)
+    trades = TradeList(trades_path(state_path))
+    journal = Journal(settings.journal_path(place.symbol))
+    with contextlib.closing(journal), contextlib.closing(trades):
+        if state is not None and state.last_closed is not None:
+            trades.add(state.last_closed)
+        desk = Desk(state or empty(place.symbol), policy_of(settings), rules, store, journal, trades.add)
+        loop = Loop(desk, exchange, place.clock, _timing(settings), _reload(exchange, settings), exchange.sync_clock)
+        _beside(settings, place, exchange, loop, state_path)
+        on_start(loop)
+        with _stop_on_signals(loop):
+            await loop.run()
+
+
+def _timing(settings: Settings) -> Timing:
+    return Timing(
+        poll=float(settings.poll_sec), idle_poll=float(settings.poll_idle_sec), recv_window_ms=settings.recv_window
+    )
+
+
+def _reload(exchange: BinanceExchange, settings: Settings):  # type: ignore[no-untyped-def]
+    async def reload() -> SymbolRules:
+        return own_filters(await exchange.rules(), settings)
+
+    return reload
+
+
+def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: Loop, state_path: Path) -> None:
+    """What runs beside the loop: signals, pushes, and on paper the market itself."""
+    memory = PositionFile(state_path.with_name(state_path.name + ".signals"))
+    start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
+    follower = SignalFollower(settings.signal_file, start=start, memory=memory)
+    loop.beside("signals", Intake(loop, follower, place.clock).run)
+    if settings.user_stream:
+        stream = UserStream(
+            place.endpoints.ws_api_url, place.credentials, exchange.connection, place.symbol, _hear(loop)
+        )
+        loop.beside("user stream", stream.run)
+    if place.embedded is not None:
+        _beside_paper(settings, place.embedded, loop)
+
+
+def _beside_paper(settings: Settings, paper: Embedded, loop: Loop) -> None:
+    paper.replay.wait_for(lambda: loop.quiet() or paper.patient_clock.waiting > 0)
+    loop.beside("market", lambda: _play(paper, loop))
+    signals = recorded_signals(settings)
+    if signals is not None:
+        loop.beside("recorded signals", lambda: speak(signals, settings.signal_file, paper.clock))
+
+
+async def _play(paper: Embedded, loop: Loop) -> None:
+    """Play the recording; at its end close what is open, so that the account can be read, and stop."""
+    await paper.replay.run()
+    log.info("recording_ended", trades=paper.replay.trades_played)
+    loop.tell(Commanded(at=loop.now(), verb=Verb.PAUSE))
+    after = asyncio.create_task(paper.replay.hold())
+    try:
+        if loop.state.position is not None:
+            await loop.ask(Commanded(at=loop.now(), verb=Verb.FLATTEN))
+            await loop.until(lambda state: state.position is None)
+    finally:
+        after.cancel()
+    loop.stop()
+
+
+def _hear(loop: Loop) -> Callable[[UserEvent | Connected | Lost], None]:
+    def hear(event: UserEvent | Connected | Lost) -> None:
+        match event:
+            case OrderReport():
+                loop.tell(Reported(at=loop.now(), report=event))
+            case Connected():
+                log.info("stream_connected")
+                loop.look()  # nothing is believed of the time without it: look at everything now
+            case Lost():
+                log.warning("stream_lost", reason=event.reason)
+                loop.look()
+            case _:
+                pass  # balances are asked for when they matter
+
+    return hear
+
+
+@contextlib.contextmanager
+def _stop_on_signals(loop: Loop):  # type: ignore[no-untyped-def]
+    running = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        log.info("stopping", signal=number.name)
+        loop.stop()
+
+    for number in _SIGNALS:
+        running.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            running.remove_signal_handler(number)

@@ -1,0 +1,142 @@
+"""The paper exchange inside the service: the recording's market, on loopback, in market time.
+
+The service's clock is the market's: it moves on only while neither side has anything to do, so that a run is repeatable and
+as fast as its work allows.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from executor.config import Settings
+from executor.exchange.auth import Credentials, Endpoints
+from executor.paper.clock import MarketClock
+from executor.paper.engine import Engine
+from executor.paper.market import AtEnd, Replay, Tape
+from executor.paper.model import MarketTrade
+from executor.paper.recording import TradeFile, bundled_exchange_info, demo_signals, demo_trades
+from executor.paper.server import PaperServer
+from executor.paper.server.limits import Limits
+from executor.paper.server.signing import Credential, HmacSecret
+from executor.paper.symbol import Symbol
+from executor.signals.parse import Malformed, parse_signal
+
+log = structlog.get_logger(__name__)
+
+ACCOUNT: Final = "paper"
+_FILE_SYMBOL: Final = re.compile(r"([A-Z0-9]{5,20})[-_.]")
+
+
+class EmbeddedError(Exception):
+    """The embedded exchange can't be set up; the text names the setting."""
+
+
+class WaitingClock:
+    """The market's clock for those whose waiting must not hold the market up: a retry, a rate limit's end."""
+
+    def __init__(self, clock: MarketClock) -> None:
+        self._clock = clock
+        self.waiting = 0
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    async def sleep(self, seconds: float) -> None:
+        self.waiting += 1
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self.waiting -= 1
+
+
+class Embedded:
+    """Server, engine, replay and clock of one paper market. Use as an async context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises EmbeddedError for a recording or symbol that can't be used, RecordingError when it is read."""
+        trades = demo_trades() if settings.paper_recording is None else TradeFile(settings.paper_recording)
+        self.symbol = settings.symbol or symbol_of(trades.path)
+        first = next(iter(trades), None)
+        if first is None:
+            raise EmbeddedError(f"PAPER_RECORDING: {trades.path.name} has no trade in it")
+        self.clock = MarketClock(first.time)
+        self.patient_clock = WaitingClock(self.clock)
+        limits = Limits()
+        info = bundled_exchange_info()
+        rows = {row["symbol"]: row for row in info["symbols"]}
+        if self.symbol not in rows:
+            raise EmbeddedError(f"SYMBOL: the paper exchange knows {', '.join(rows)}, not {self.symbol!r}")
+        self.engine = Engine([Symbol.from_exchange_info(row) for row in rows.values()], rate_limits=limits.announce())
+        self.engine.open_account(ACCOUNT, settings.paper_balances)
+        # The first trade makes the price that a client finds when it comes.
+        self.engine.on_trade(
+            self.symbol, first.trade_id, first.price, first.qty, first.buyer_is_maker, self.clock.now_ms()
+        )
+        key = settings.paper_api_key.get_secret_value()
+        secret = settings.paper_api_secret.get_secret_value()
+        self.credentials = Credentials.hmac(key, secret)
+        self.server = PaperServer(
+            self.engine,
+            self.clock,
+            {key: Credential(ACCOUNT, HmacSecret(secret))},
+            port=settings.paper_port,
+            limits=limits,
+        )
+        self.replay = Replay(
+            Tape(self.symbol, _WithoutFirst(trades)),
+            self.engine,
+            self.clock,
+            self.server,
+            speed=float(settings.paper_speed),
+            at_end=AtEnd(settings.paper_at_end.value),
+        )
+        self.endpoints = Endpoints("", "", "")
+
+    async def __aenter__(self) -> Self:
+        urls = await self.server.start()
+        self.endpoints = Endpoints(urls.base_url, urls.ws_api_url, urls.stream_url)
+        log.info("paper_exchange", url=urls.base_url, symbol=self.symbol, market_time=self.clock.now_ms())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.server.stop()
+
+
+class _WithoutFirst:
+    """The recording without the trade that was played beforehand; can be read any number of times."""
+
+    def __init__(self, trades: TradeFile) -> None:
+        self._trades = trades
+
+    def __iter__(self) -> Iterator[MarketTrade]:
+        return islice(self._trades, 1, None)
+
+
+def symbol_of(path: Path) -> str:
+    """The symbol that a recording's name begins with. Raises EmbeddedError."""
+    match = _FILE_SYMBOL.match(path.name)
+    if match is None:
+        raise EmbeddedError(f"SYMBOL: not set, and the recording's name {path.name!r} does not begin with one")
+    return match[1]
+
+
+def recorded_signals(settings: Settings) -> Path | None:
+    """PAPER_SIGNALS, or those that come with the bundled recording."""
+    if settings.paper_signals is not None or settings.paper_recording is not None:
+        return settings.paper_signals
+    return demo_signals()
+
+
+async def speak(signals: Path, into: Path, clock: MarketClock) -> None:
+    """Append each recorded signal to the followed file when market time reaches it: what a signal source does."""
+    for line in signals.read_text("utf-8").splitlines():
+        parsed = parse_signal(line)
+        if isinstance(parsed, Malformed):
+            raise EmbeddedError(f"PAPER_SIGNALS: {signals.name}: {parsed.fault}")
+        await clock.sleep_until(parsed.at)
+        with into.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
