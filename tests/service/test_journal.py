@@ -152,6 +152,14 @@ class TestDamage:
         with pytest.raises(JournalCorrupt, match="line 2: record 3 where 2 should follow"):
             notes(path)
 
+    def test_only_the_newest_file_may_end_in_a_cut_line(self, path: Path) -> None:
+        written(path, *"abcdefgh", file_size=200)
+        older = Path(f"{path}.1")
+        older.write_bytes(older.read_bytes()[:-1])
+        with pytest.raises(JournalCorrupt, match="the line does not end") as caught:
+            notes(path)
+        assert caught.value.path == older
+
     def test_a_missing_file_is_noticed(self, path: Path) -> None:
         written(path, *"abcdefghijklmnop", file_size=200, files_kept=50)
         Path(f"{path}.2").unlink()
@@ -251,6 +259,40 @@ class TestUnwritable:
             Journal(path)
         with pytest.raises(JournalError, match="can't be read"):
             notes(path)
+
+    def test_a_rotation_that_could_not_make_the_new_file_goes_on_later(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with Journal(path, file_size=100) as journal:
+            journal.append(Note("a"))
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "open", fail)
+                with pytest.raises(JournalUnwritable, match="No space left"):
+                    journal.append(Note("b"))
+            assert not path.exists()
+            journal.append(Note("c"))
+        assert notes(path) == ["a", "c"]
+
+    def test_an_end_that_can_not_be_mended(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(descriptor: int, size: int) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        path.write_bytes(b"cut")
+        monkeypatch.setattr(os, "ftruncate", fail)
+        with pytest.raises(JournalUnwritable, match="Read-only file system"):
+            Journal(path)
+
+    def test_what_could_not_be_synced_is_told_at_the_close(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(descriptor: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        journal = Journal(path)
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(JournalUnwritable, match="Input/output error"):
+            journal.close()
 
     def test_at_least_one_old_file_is_kept(self, path: Path) -> None:
         with pytest.raises(ValueError, match="files_kept is 0, must be at least 1"):

@@ -1,6 +1,7 @@
 """`executor signal` appends one whole line, whatever stood there and whoever else writes."""
 
 import errno
+import fcntl
 import os
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -76,6 +77,34 @@ def test_writers_at_once_never_mix_their_lines(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         lines = list(pool.map(lambda n: append_signal(path, FIELDS | {"id": f"id-{n}"}), range(40)))
     assert sorted(path.read_text().splitlines()) == sorted([*lines, "half"])
+
+
+def test_a_file_rotated_while_the_lock_was_waited_for_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "signals.jsonl"
+    path.write_bytes(b"x\n")
+    lock = fcntl.flock
+
+    def rotate_first(descriptor: int, operation: int) -> None:
+        if path.exists():
+            path.rename(tmp_path / "signals.jsonl.1")
+        lock(descriptor, operation)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(fcntl, "flock", rotate_first)
+    line = append_signal(path, FIELDS)
+    assert path.read_text() == line + "\n"
+    assert (tmp_path / "signals.jsonl.1").read_bytes() == b"x\n"
+
+
+def test_a_file_system_without_locks_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(SignalFileError, match="No locks available"):
+        append_signal(tmp_path / "signals.jsonl", FIELDS)
 
 
 def test_a_file_that_can_not_be_written_says_so(tmp_path: Path) -> None:

@@ -124,6 +124,12 @@ class TestGrowth:
         assert len(found[1].data) == LINE_MAX + 1
         assert isinstance(parse_signal(found[1].data), Malformed)
 
+    def test_a_huge_line_half_written_at_the_start(self, bench: Bench) -> None:
+        bench.write(b"old\n" + b"x" * (2 * 1024 * 1024))
+        follower = bench.follow()
+        bench.write(b"\nb\n")
+        assert [line.data[:1] for line in follower.read()] == [b"x", b"b"]
+
     def test_the_longest_line_allowed_is_whole(self, bench: Bench) -> None:
         bench.write(b"x" * LINE_MAX + b"\n")
         assert texts(bench.follow("begin").read()) == [b"x" * LINE_MAX]
@@ -292,6 +298,35 @@ class TestRestart:
         bench.rotate()
         bench.write(b"b\n")
         assert texts(bench.follow().read()) == [b"a", b"b"]
+
+    def test_the_folder_gone_while_down_is_waited_for(self, bench: Bench) -> None:
+        bench.path = bench.path.parent / "folder" / "signals.jsonl"
+        bench.path.parent.mkdir()
+        bench.write(b"old\n")
+        bench.follow().close()
+        bench.path.unlink()
+        bench.path.parent.rmdir()
+        follower = bench.follow()
+        assert follower.read() == []
+        bench.path.parent.mkdir()
+        bench.write(b"a\n")
+        assert texts(follower.read()) == [b"a"]
+
+    def test_a_folder_and_a_pipe_beside_the_file_are_not_taken_for_it(self, bench: Bench) -> None:
+        bench.follow().close()
+        bench.path.with_name("signals.jsonl.1").mkdir()
+        os.mkfifo(bench.path.with_name("signals.jsonl.2"))
+        bench.write(b"a\n")
+        assert texts(bench.follow().read()) == [b"a"]
+
+    def test_a_position_committed_twice_is_written_once(self, bench: Bench) -> None:
+        follower = bench.follow()
+        bench.write(b"a\n")
+        position = follower.read()[0].position
+        follower.commit(position)
+        written = bench.memory.stat().st_ino
+        follower.commit(position)
+        assert bench.memory.stat().st_ino == written
 
     def test_the_position_file_is_private(self, bench: Bench) -> None:
         bench.follow()

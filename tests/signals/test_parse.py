@@ -133,6 +133,7 @@ FAULTS: list[tuple[bytes, str]] = [
     (b"", "the line is empty"),
     (b" \t\r\n", "the line is empty"),
     (b"[]", "the line must be a JSON object, was a list of 0"),
+    (b'"x"', "the line must be a JSON object, was a text"),
     (b"7", "the line must be a JSON object, was a number"),
     (b"null", "the line must be a JSON object, was null"),
     (b'{"ts":', "the line is not JSON: Expecting value at character 6"),

@@ -21,8 +21,7 @@ signals refuses it then (rule 2.5). A line is not lost, save one written and tru
 import os
 import re
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from executor.signals.logfile import Line, LogFile
 from executor.signals.position import BEGINNING, Position, PositionFile, SignalFileError
@@ -82,14 +81,6 @@ class SignalFollower:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _begin(self, start: Literal["end", "begin"]) -> None:
         try:
