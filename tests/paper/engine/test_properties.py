@@ -115,9 +115,7 @@ def otocos(draw: st.DrawFn) -> NewOtoco:
     )
 
 
-def cancel(
-    engine: Engine, account: str, order_id: int, restriction: CancelRestriction | None, now: int
-) -> None:
+def cancel(engine: Engine, account: str, order_id: int, restriction: CancelRestriction | None, now: int) -> None:
     engine.cancel_order(account, LTC, now, order_id=order_id, restrictions=restriction)
 
 
@@ -137,9 +135,7 @@ def cancel_list(engine: Engine, account: str, list_id: int, now: int) -> None:
     engine.cancel_order_list(account, LTC, now, order_list_id=list_id)
 
 
-def trade(
-    engine: Engine, price: Decimal, quantity: Decimal, buyer_is_maker: bool, now: int
-) -> None:
+def trade(engine: Engine, price: Decimal, quantity: Decimal, buyer_is_maker: bool, now: int) -> None:
     engine.on_trade(LTC, now - T0, price, quantity, buyer_is_maker, now)
 
 
