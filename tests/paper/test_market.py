@@ -4,11 +4,11 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import pytest
+from tests.paper.server.exchange_kit import START_MS, SYMBOL, Kit, market_stream, rest, running, ws_api
 
 from executor.paper.clock import MarketClock, WallClock
 from executor.paper.market import LAP_GAP_MS, AtEnd, LivePlay, Replay, Tape
 from executor.paper.model import MarketTrade
-from tests.paper.server.exchange_kit import START_MS, SYMBOL, Kit, market_stream, rest, running, ws_api
 
 
 def trades(*prices: str, every_ms: int = 1_000) -> list[MarketTrade]:

@@ -135,10 +135,6 @@ def overflowed(name: str) -> ApiError:
     return ApiError(-1108, f"Parameter '{name}' overflowed.")
 
 
-def too_precise(name: str) -> ApiError:
-    return ApiError(-1111, f"Parameter '{name}' has too much precision.")
-
-
 def invalid_time_in_force() -> ApiError:
     return ApiError(-1115, "Invalid timeInForce.")
 
@@ -153,10 +149,6 @@ def invalid_side() -> ApiError:
 
 def invalid_interval() -> ApiError:
     return ApiError(-1120, "Invalid interval.")
-
-
-def invalid_symbol() -> ApiError:
-    return ApiError(-1121, "Invalid symbol.")
 
 
 def lookup_too_wide(hours: int) -> ApiError:
@@ -179,10 +171,6 @@ def invalid_json() -> ApiError:
     return ApiError(-1135, "Invalid JSON Request")
 
 
-def invalid_json_in(name: str) -> ApiError:
-    return ApiError(-1135, f"JSON sent for parameter '{name}' is not valid")
-
-
 def invalid_ticker_type() -> ApiError:
     return ApiError(-1139, "Invalid ticker type.")
 
@@ -200,18 +188,6 @@ def status_mismatch() -> ApiError:
 
 
 # -2xxx: orders and subscriptions
-
-
-def no_such_order() -> ApiError:
-    return ApiError(-2013, "Order does not exist.")
-
-
-def no_such_list() -> ApiError:
-    return ApiError(-2018, "Order list does not exist.")
-
-
-def wrong_client_order_id() -> ApiError:
-    return ApiError(-2039, "Client order ID is not correct for this order ID.")
 
 
 def already_subscribed() -> ApiError:

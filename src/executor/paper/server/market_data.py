@@ -1,13 +1,12 @@
 """Handlers of public market data: general information, books, trades, klines, tickers."""
 
 import re
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from executor.core.values import ZERO
-from executor.paper.model import BookTicker, MarketKline, MarketTrade, SymbolStatus, Ticker
+from executor.paper.model import BookTicker, MarketTrade, SymbolStatus, Ticker
 from executor.paper.server import errors
 from executor.paper.server.call import Call
 from executor.paper.server.limits import DAY_MS, MINUTE_MS
@@ -15,30 +14,12 @@ from executor.paper.server.params import Params
 from executor.paper.server.render import Json, amount
 from executor.paper.symbol import Symbol
 
-KLINE_INTERVALS: Final = {
-    "1s": 1_000,
-    "1m": MINUTE_MS,
-    "3m": 3 * MINUTE_MS,
-    "5m": 5 * MINUTE_MS,
-    "15m": 15 * MINUTE_MS,
-    "30m": 30 * MINUTE_MS,
-    "1h": 60 * MINUTE_MS,
-    "2h": 120 * MINUTE_MS,
-    "4h": 240 * MINUTE_MS,
-    "6h": 360 * MINUTE_MS,
-    "8h": 480 * MINUTE_MS,
-    "12h": 720 * MINUTE_MS,
-    "1d": DAY_MS,
-    "3d": 3 * DAY_MS,
-}
-"""Intervals that are whole multiples since the epoch, in ms; a week starts on Monday, a month on its first.
-"""
-
 AVG_PRICE_MINS: Final = 5
 _WINDOW: Final = re.compile(r"^([1-9]|[1-5][0-9])m$|^([1-9]|1[0-9]|2[0-3])h$|^([1-7])d$")
 _QUERYABLE_STATUSES: Final = {s.value: s for s in (SymbolStatus.TRADING, SymbolStatus.HALT, SymbolStatus.BREAK)}
 _TICKER_TYPES: Final = {"FULL": "FULL", "MINI": "MINI"}
-_ALL_KLINES: Final = 10**9
+ALL: Final = 10**9
+"""As many rows as there are."""
 
 
 # general
@@ -203,29 +184,6 @@ def _trade_row(trade: MarketTrade) -> Json:
     }
 
 
-# klines and averages
-
-
-def klines(call: Call, params: Params) -> list[list[Any]]:
-    symbol, interval, limit = params.symbol(), params.text("interval"), params.limit(500, 1000)
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
-    zone = params.optional_text("timeZone")
-    params.finish()
-    call.engine.symbol(symbol)
-    if zone is not None and zone not in ("0", "00:00", "0:00", "+0", "-0"):
-        raise errors.invalid_data("timeZone")  # the recordings are cut in UTC
-    interval_ms = KLINE_INTERVALS.get(interval)
-    if interval_ms is not None:
-        rows = call.engine.klines(symbol, interval_ms, start_time=start, end_time=end, limit=limit)
-    elif interval in ("1w", "1M"):
-        days = call.engine.klines(symbol, DAY_MS, start_time=start, end_time=end, limit=_ALL_KLINES)
-        rows = _calendar_klines(days, interval)
-        rows = rows[:limit] if start is not None else rows[-limit:]
-    else:
-        raise errors.invalid_interval()
-    return [_kline_row(row) for row in rows]
-
-
 def avg_price(call: Call, params: Params) -> Json:
     symbol = params.symbol()
     params.finish()
@@ -236,63 +194,6 @@ def avg_price(call: Call, params: Params) -> Json:
         "price": amount(call.engine.avg_price(symbol, call.now_ms, AVG_PRICE_MINS) or ZERO),
         "closeTime": trades[-1].time if trades else call.now_ms,
     }
-
-
-def _kline_row(row: MarketKline) -> list[Any]:
-    return [
-        row.open_time,
-        amount(row.open),
-        amount(row.high),
-        amount(row.low),
-        amount(row.close),
-        amount(row.volume),
-        row.close_time,
-        amount(row.quote_volume),
-        row.trades,
-        amount(row.taker_buy_volume),
-        amount(row.taker_buy_quote_volume),
-        "0",
-    ]
-
-
-def _calendar_klines(days: Iterable[MarketKline], interval: str) -> list[MarketKline]:
-    """Weeks and months out of days."""
-    rows: list[MarketKline] = []
-    for day in days:
-        opened, closes = _calendar_bounds(day.open_time, interval)
-        if rows and rows[-1].open_time == opened:
-            rows[-1] = _merge(rows[-1], day, opened, closes)
-        else:
-            rows.append(_merge(None, day, opened, closes))
-    return rows
-
-
-def _calendar_bounds(at_ms: int, interval: str) -> tuple[int, int]:
-    """First and last ms of the week (from Monday) or month around `at_ms`."""
-    day = datetime.fromtimestamp(at_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if interval == "1w":
-        first = day - timedelta(days=day.weekday())
-        after = first + timedelta(days=7)
-    else:
-        first = day.replace(day=1)
-        after = (first + timedelta(days=32)).replace(day=1)
-    return int(first.timestamp()) * 1000, int(after.timestamp()) * 1000 - 1
-
-
-def _merge(row: MarketKline | None, day: MarketKline, opened: int, closes: int) -> MarketKline:
-    return MarketKline(
-        open_time=opened,
-        close_time=closes,
-        open=row.open if row else day.open,
-        high=max(row.high, day.high) if row else day.high,
-        low=min(row.low, day.low) if row else day.low,
-        close=day.close,
-        volume=day.volume + (row.volume if row else ZERO),
-        quote_volume=day.quote_volume + (row.quote_volume if row else ZERO),
-        trades=day.trades + (row.trades if row else 0),
-        taker_buy_volume=day.taker_buy_volume + (row.taker_buy_volume if row else ZERO),
-        taker_buy_quote_volume=day.taker_buy_quote_volume + (row.taker_buy_quote_volume if row else ZERO),
-    )
 
 
 # statistics
@@ -390,7 +291,7 @@ def trading_day(call: Call, params: Params) -> Json | list[Json]:
 
 
 def _window_row(call: Call, symbol: str, opens: int, closes: int, *, mini: bool) -> Json:
-    rows = call.engine.klines(symbol, MINUTE_MS, start_time=opens, end_time=closes, limit=_ALL_KLINES)
+    rows = call.engine.klines(symbol, MINUTE_MS, start_time=opens, end_time=closes, limit=ALL)
     first = call.engine.recent_trades(symbol, start_time=opens, limit=1)
     last = call.engine.recent_trades(symbol, limit=1)
     volume = sum((row.volume for row in rows), ZERO)

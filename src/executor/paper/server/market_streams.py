@@ -16,10 +16,10 @@ from executor.paper.model import BookTicker, MarketKline, MarketTrade
 from executor.paper.server.call import Call
 from executor.paper.server.connection import Connection
 from executor.paper.server.faults import FaultPlan
+from executor.paper.server.klines import KLINE_INTERVALS
 from executor.paper.server.limits import SECOND_MS, Limits
 from executor.paper.server.market_data import (
     AVG_PRICE_MINS,
-    KLINE_INTERVALS,
     aggregate_row,
     depth_levels,
     percent_change,

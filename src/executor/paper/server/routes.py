@@ -6,7 +6,7 @@ Columns: verb, path, WebSocket method, weight, security, handler. Weights follow
 from collections.abc import Iterable
 from typing import Final
 
-from executor.paper.server import account, market_data, order_lists, orders, wallet
+from executor.paper.server import account, klines, market_data, order_lists, orders, wallet
 from executor.paper.server.call import Route, Security, Weigher
 from executor.paper.server.params import Params
 
@@ -39,8 +39,8 @@ ROUTES: Final = (
     Route("GET", "/api/v3/trades", "trades.recent", 25, _NONE, _md.recent_trades),
     Route("GET", "/api/v3/historicalTrades", "trades.historical", 25, _NONE, _md.historical_trades),
     Route("GET", "/api/v3/aggTrades", "trades.aggregate", 4, _NONE, _md.aggregate_trades),
-    Route("GET", "/api/v3/klines", "klines", 2, _NONE, _md.klines),
-    Route("GET", "/api/v3/uiKlines", "uiKlines", 2, _NONE, _md.klines),
+    Route("GET", "/api/v3/klines", "klines", 2, _NONE, klines.klines),
+    Route("GET", "/api/v3/uiKlines", "uiKlines", 2, _NONE, klines.klines),
     Route("GET", "/api/v3/avgPrice", "avgPrice", 2, _NONE, _md.avg_price),
     Route("GET", "/api/v3/ticker/24hr", "ticker.24hr", _md.ticker_weight, _NONE, _md.ticker_24h),
     Route("GET", "/api/v3/ticker/tradingDay", "ticker.tradingDay", _md.window_weight, _NONE, _md.trading_day),

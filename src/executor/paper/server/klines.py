@@ -1,0 +1,152 @@
+"""Handlers of klines: minutes from the engine, seconds, weeks and months made here."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from executor.core.values import ZERO
+from executor.paper.model import MarketKline, MarketTrade
+from executor.paper.server import errors
+from executor.paper.server.call import Call
+from executor.paper.server.limits import DAY_MS, MINUTE_MS, SECOND_MS
+from executor.paper.server.params import Params
+from executor.paper.server.render import amount
+
+_ALL: Final = 10**9
+
+KLINE_INTERVALS: Final = {
+    "1m": MINUTE_MS,
+    "3m": 3 * MINUTE_MS,
+    "5m": 5 * MINUTE_MS,
+    "15m": 15 * MINUTE_MS,
+    "30m": 30 * MINUTE_MS,
+    "1h": 60 * MINUTE_MS,
+    "2h": 120 * MINUTE_MS,
+    "4h": 240 * MINUTE_MS,
+    "6h": 360 * MINUTE_MS,
+    "8h": 480 * MINUTE_MS,
+    "12h": 720 * MINUTE_MS,
+    "1d": DAY_MS,
+    "3d": 3 * DAY_MS,
+}
+"""Intervals that are whole multiples since the epoch, in ms; a week starts on Monday, a month on its first.
+"""
+
+
+def klines(call: Call, params: Params) -> list[list[Any]]:
+    symbol, interval, limit = params.symbol(), params.text("interval"), params.limit(500, 1000)
+    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    zone = params.optional_text("timeZone")
+    params.finish()
+    call.engine.symbol(symbol)
+    if zone is not None and zone not in ("0", "00:00", "0:00", "+0", "-0"):
+        raise errors.invalid_data("timeZone")  # the recordings are cut in UTC
+    interval_ms = KLINE_INTERVALS.get(interval)
+    if interval_ms is not None:
+        rows = call.engine.klines(symbol, interval_ms, start_time=start, end_time=end, limit=limit)
+    elif interval == "1s":
+        rows = _second_klines(call, symbol, start, end, limit)
+    elif interval in ("1w", "1M"):
+        days = call.engine.klines(symbol, DAY_MS, start_time=start, end_time=end, limit=_ALL)
+        rows = _calendar_klines(days, interval)
+        rows = rows[:limit] if start is not None else rows[-limit:]
+    else:
+        raise errors.invalid_interval()
+    return [_kline_row(row) for row in rows]
+
+
+def _kline_row(row: MarketKline) -> list[Any]:
+    return [
+        row.open_time,
+        amount(row.open),
+        amount(row.high),
+        amount(row.low),
+        amount(row.close),
+        amount(row.volume),
+        row.close_time,
+        amount(row.quote_volume),
+        row.trades,
+        amount(row.taker_buy_volume),
+        amount(row.taker_buy_quote_volume),
+        "0",
+    ]
+
+
+def _second_klines(call: Call, symbol: str, start: int | None, end: int | None, limit: int) -> list[MarketKline]:
+    """Seconds out of trades; a second without trades repeats the close before it."""
+    last_ms = call.now_ms if end is None else min(end, call.now_ms)
+    first_ms = (last_ms // SECOND_MS - limit + 1) * SECOND_MS if start is None else -(-start // SECOND_MS) * SECOND_MS
+    trades = call.engine.recent_trades(symbol, start_time=first_ms, end_time=last_ms, limit=_ALL)
+    by_second: dict[int, list[MarketTrade]] = {}
+    for trade in trades:
+        by_second.setdefault(trade.time // SECOND_MS * SECOND_MS, []).append(trade)
+    before = call.engine.recent_trades(symbol, end_time=first_ms - 1, limit=1)
+    close = before[-1].price if before else None
+    rows: list[MarketKline] = []
+    for opened in range(first_ms, last_ms + 1, SECOND_MS):
+        within = by_second.get(opened, [])
+        if within or close is not None:
+            rows.append(_kline_of(within, opened, close))
+            close = rows[-1].close
+        if len(rows) == limit:
+            break
+    return rows
+
+
+def _kline_of(trades: list[MarketTrade], opened: int, close_before: Decimal | None) -> MarketKline:
+    prices = [trade.price for trade in trades] or [close_before or ZERO]
+    bought = [trade for trade in trades if not trade.buyer_is_maker]
+    return MarketKline(
+        open_time=opened,
+        close_time=opened + SECOND_MS - 1,
+        open=prices[0],
+        high=max(prices),
+        low=min(prices),
+        close=prices[-1],
+        volume=sum((t.qty for t in trades), ZERO),
+        quote_volume=sum((t.qty * t.price for t in trades), ZERO),
+        trades=len(trades),
+        taker_buy_volume=sum((t.qty for t in bought), ZERO),
+        taker_buy_quote_volume=sum((t.qty * t.price for t in bought), ZERO),
+    )
+
+
+def _calendar_klines(days: Iterable[MarketKline], interval: str) -> list[MarketKline]:
+    """Weeks and months out of days."""
+    rows: list[MarketKline] = []
+    for day in days:
+        opened, closes = _calendar_bounds(day.open_time, interval)
+        if rows and rows[-1].open_time == opened:
+            rows[-1] = _merge(rows[-1], day, opened, closes)
+        else:
+            rows.append(_merge(None, day, opened, closes))
+    return rows
+
+
+def _calendar_bounds(at_ms: int, interval: str) -> tuple[int, int]:
+    """First and last ms of the week (from Monday) or month around `at_ms`."""
+    day = datetime.fromtimestamp(at_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if interval == "1w":
+        first = day - timedelta(days=day.weekday())
+        after = first + timedelta(days=7)
+    else:
+        first = day.replace(day=1)
+        after = (first + timedelta(days=32)).replace(day=1)
+    return int(first.timestamp()) * 1000, int(after.timestamp()) * 1000 - 1
+
+
+def _merge(row: MarketKline | None, day: MarketKline, opened: int, closes: int) -> MarketKline:
+    return MarketKline(
+        open_time=opened,
+        close_time=closes,
+        open=row.open if row else day.open,
+        high=max(row.high, day.high) if row else day.high,
+        low=min(row.low, day.low) if row else day.low,
+        close=day.close,
+        volume=day.volume + (row.volume if row else ZERO),
+        quote_volume=day.quote_volume + (row.quote_volume if row else ZERO),
+        trades=day.trades + (row.trades if row else 0),
+        taker_buy_volume=day.taker_buy_volume + (row.taker_buy_volume if row else ZERO),
+        taker_buy_quote_volume=day.taker_buy_quote_volume + (row.taker_buy_quote_volume if row else ZERO),
+    )
