@@ -38,6 +38,11 @@ def test_the_private_parts_that_are_used_or_replaced(name: str, parameters: list
     assert list(inspect.signature(getattr(AsyncClient, name)).parameters) == parameters
 
 
+def test_a_request_is_written_by_send() -> None:
+    """By it the adapter knows that nothing had left when a connection failed."""
+    assert list(inspect.signature(aiohttp.ClientRequest.send).parameters) == ["self", "conn"]
+
+
 async def test_urls_are_taken_as_given() -> None:
     client = BinanceClient(Endpoints("http://h:1/{}", "ws://h:1/{x}", ""), Credentials.hmac(KEY, SECRET))
     assert client.API_URL == "http://h:1/{}/api"

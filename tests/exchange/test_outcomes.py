@@ -20,6 +20,7 @@ from tests.exchange.stub import (
     error,
     order_answer,
     placed,
+    signed_well,
 )
 
 from executor.core.facts import Done, Outcome, Refused, Unknown, Why
@@ -292,12 +293,18 @@ async def test_a_closed_adapter_sends_nothing(stub: Stub, exchange: BinanceExcha
     assert outcome.why is Why.NOT_SENT
 
 
-async def test_an_id_that_a_signature_can_not_carry_is_not_sent(stub: Stub, exchange: BinanceExchange) -> None:
-    outcome = await exchange.cancel("web:1/2 ü")
+async def test_anybodys_id_can_be_cancelled(stub: Stub, exchange: BinanceExchange) -> None:
+    """Other programs write ids with characters that must be encoded before they are signed."""
+    own_id = "web:1/2 ü+&="
+    stub.script("DELETE order", error(400, -2011, "Unknown order sent."))
+    stub.script("GET order", error(400, -2013, "Order does not exist."))
+    outcome = await exchange.cancel(own_id)
     assert isinstance(outcome, Refused)
-    assert outcome.why is Why.NOT_SENT
-    assert "origClientOrderId" in outcome.text
-    assert stub.count("DELETE order") == 0
+    assert outcome.why is Why.UNKNOWN_ORDER
+    assert await exchange.order(own_id) is None
+    for request in ("DELETE order", "GET order"):
+        assert stub.last(request).params["origClientOrderId"] == own_id
+        assert signed_well(stub.last(request))
 
 
 async def test_a_surprise_after_sending_is_unknown(

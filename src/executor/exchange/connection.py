@@ -130,8 +130,6 @@ class Connection:
             answer = await self._tell(call, params, attempt)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _Hiccup(describe(error)) from error
-        except ValueError as error:
-            raise ReadError(f"{call}: {error}") from error
         if answer.ok:
             try:
                 return parse(Reply(answer.body, attempt.timestamp, asked, self.clock.wall_ms()))
