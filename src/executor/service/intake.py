@@ -10,12 +10,12 @@ from executor.core.facts import Balance, Kline, Quote
 from executor.core.policy import Policy, StopMode
 from executor.core.signal import Signal
 from executor.core.transition import Step
-from executor.core.verdict import Refusal
 from executor.exchange.port import Exchange, ReadError
 from executor.service.loop import Clock, Loop
 from executor.signals.follower import SignalFollower
+from executor.signals.logfile import Line
 from executor.signals.parse import Malformed, parse_signal
-from executor.signals.position import SignalFileError
+from executor.signals.position import Position, SignalFileError
 
 log = structlog.get_logger(__name__)
 
@@ -29,37 +29,49 @@ class Intake:
         self._loop = loop
         self._follower = follower
         self._clock = clock
+        self._complained = ""
 
     async def run(self) -> None:
-        told = ""
         while True:
             with self._loop.at_work():
-                try:
-                    for line in self._follower.read():
-                        await self._take(line.data)
-                        self._follower.commit(line.position)
-                    told = ""
-                except SignalFileError as error:
-                    if str(error) != told:
-                        log.error("signal_file", alert=True, error=str(error))
-                    told = str(error)
+                for line in self._read():
+                    await self._take(line.data)
+                    self._commit(line.position)
             await self._clock.sleep(LOOK_EVERY_S)
+
+    def _read(self) -> list[Line]:
+        try:
+            lines = self._follower.read()
+        except SignalFileError as error:
+            self._complain(error)
+            return []
+        self._complained = ""
+        return lines
+
+    def _commit(self, position: Position) -> None:
+        """A place that can't be remembered costs nothing but a second reading: signals are known by their keys."""
+        try:
+            self._follower.commit(position)
+        except SignalFileError as error:
+            self._complain(error)
+
+    def _complain(self, error: SignalFileError) -> None:
+        if str(error) != self._complained:
+            log.error("signal_file", alert=True, error=str(error))
+        self._complained = str(error)
 
     async def _take(self, data: bytes) -> None:
         if data.strip():
-            await self.submit(parse_signal(data), data.decode("utf-8", "replace"))
+            await self.submit(parse_signal(data))
 
-    async def submit(self, parsed: Signal | Malformed, text: str) -> Step:
+    async def submit(self, parsed: Signal | Malformed) -> Step:
         """Put a signal before the core; the answer says what became of it."""
         event: AnyEvent
         if isinstance(parsed, Malformed):
-            event = SignalMalformed(at=self._loop.now(), text=text[:200], fault=parsed.fault)
+            event = SignalMalformed(at=self._loop.now(), text=parsed.text, fault=parsed.fault)
         else:
             event = await self._evidence(parsed)
-        step = await self._loop.ask(event)
-        if isinstance(step.verdict, Refusal):
-            log.warning("signal_refused", text=step.verdict.why)
-        return step
+        return await self._loop.ask(event)
 
     async def _evidence(self, signal: Signal) -> SignalSeen:
         """Price, balances and bars, where a decision can depend on them at all."""
