@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
 
-from executor.config import BinanceEnv, Settings, SignalStart
+from executor.config import BinanceEnv, Settings, SettingsError, SignalStart
 from executor.core.events import Commanded, Reported, Verb
 from executor.core.facts import OrderReport
 from executor.core.rules import SymbolRules
@@ -44,6 +44,7 @@ START_ERRORS: Final = (
     EmbeddedError,
     RecordingError,
     PortInUse,
+    SettingsError,
     StateError,
     LockError,
     JournalError,
@@ -71,8 +72,7 @@ class Market(msgspec.Struct, frozen=True):
 async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: None) -> None:
     """Trade until SIGTERM or SIGINT, or until an embedded recording has ended.
 
-    Raises StartError, EmbeddedError, RecordingError, PortInUse, SettingsError, the errors of the state, the lock and the
-    journal: each with a text for people.
+    Raises one of START_ERRORS.
     """
     async with market(settings) as place:
         state_path = settings.state_path(place.symbol)
@@ -163,7 +163,7 @@ def _timing(settings: Settings) -> Timing:
     )
 
 
-def _reload(exchange: BinanceExchange, settings: Settings):  # type: ignore[no-untyped-def]
+def _reload(exchange: BinanceExchange, settings: Settings) -> Callable[[], Coroutine[Any, Any, SymbolRules]]:
     async def reload() -> SymbolRules:
         return own_filters(await exchange.rules(), settings)
 
@@ -226,7 +226,7 @@ def _hear(loop: Loop) -> Callable[[UserEvent | Connected | Lost], None]:
 
 
 @contextlib.contextmanager
-def _stop_on_signals(loop: Loop):  # type: ignore[no-untyped-def]
+def _stop_on_signals(loop: Loop) -> Iterator[None]:
     running = asyncio.get_running_loop()
 
     def stop(number: signal.Signals) -> None:

@@ -1,7 +1,7 @@
 """The paper exchange inside the service: the recording's market, on loopback, in market time.
 
-The service's clock is the market's: it moves on only while neither side has anything to do, so that a run is repeatable and
-as fast as its work allows.
+The service's clock is the market's: it moves on only while neither side has anything to do, so that a run is
+repeatable and as fast as its work allows.
 """
 
 import re
@@ -133,10 +133,19 @@ def recorded_signals(settings: Settings) -> Path | None:
 
 async def speak(signals: Path, into: Path, clock: MarketClock) -> None:
     """Append each recorded signal to the followed file when market time reaches it: what a signal source does."""
-    for line in signals.read_text("utf-8").splitlines():
+    for line in _lines(signals):
         parsed = parse_signal(line)
         if isinstance(parsed, Malformed):
             raise EmbeddedError(f"PAPER_SIGNALS: {signals.name}: {parsed.fault}")
         await clock.sleep_until(parsed.at)
-        with into.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        _append(into, line)
+
+
+def _lines(signals: Path) -> list[str]:
+    return [line for line in signals.read_text("utf-8").splitlines() if line.strip()]
+
+
+def _append(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")

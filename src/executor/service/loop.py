@@ -2,7 +2,8 @@
 
     signals, pushes, polls, time, operator -> inbox -> desk (transition, state on disk, journal) -> dispatch -> inbox
 
-Every task lives in one TaskGroup: one that dies takes the service down loudly, and the supervisor restarts it into rule 9.1.
+Every task lives in one TaskGroup: one that dies takes the service down loudly, and the supervisor restarts it into
+rule 9.1.
 """
 
 import asyncio
@@ -34,7 +35,8 @@ log = structlog.get_logger(__name__)
 
 DISK_RETRY_S: Final = 1.0
 DRAIN_S: Final = 5.0
-"""How long a stop waits for answers (rule 9.5); what has not come by then is in doubt, and looked up at the next start."""
+DRAIN_LOOK_S: Final = 0.01
+"""How long a stop waits for answers (rule 9.5); what has not come by then is looked up at the next start."""
 
 
 class Clock(Protocol):
@@ -162,7 +164,7 @@ class Loop:
         """Wait a moment for the answers under way (rule 9.5)."""
         deadline = asyncio.get_running_loop().time() + DRAIN_S
         while not self.quiet() and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(DRAIN_LOOK_S)  # quiet is asked of counters, nobody announces it
         if not self.quiet():
             log.warning("stopped_with_answers_open", requests=self._requests)
 
@@ -190,7 +192,7 @@ class Loop:
                     self._changed.notify_all()
 
     async def _take(self, event: AnyEvent) -> Step:
-        """The desk's step, once its state is on disk: nothing is sent before (rule 8.1), however long the disk is full."""
+        """The desk's step, once its state is on disk: until then nothing is sent (rule 8.1), however full the disk."""
         told = False
         while True:
             try:
