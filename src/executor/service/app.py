@@ -81,7 +81,7 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
                 place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
             )
             try:
-                await _trade(settings, place, exchange, state_path, on_start)
+                await trade(settings, place, exchange, state_path, on_start)
             finally:
                 await exchange.close()
 
@@ -135,7 +135,7 @@ def load_state(store: StateStore, symbol: str) -> State | None:
     return state_of(loaded.value)
 
 
-async def _trade(
+async def trade(
     settings: Settings, place: Market, exchange: BinanceExchange, state_path: Path, on_start: Callable[[Loop], None]
 ) -> None:
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
