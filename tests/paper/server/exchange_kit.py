@@ -1,5 +1,6 @@
 """A paper exchange for one test: engine, clock, keys, server, and a client that speaks the bare wire."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -159,6 +160,14 @@ class Kit:
     def advance(self, ms: int) -> None:
         self.market_clock.advance_to(self.clock.now_ms() + ms)
 
+    async def until_asleep_for(self, ms: int) -> None:
+        """Return when somebody waits for market time `ms` from now."""
+        for _ in range(1_000):
+            if self.clock.now_ms() + ms in self.market_clock.wake_times:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"nobody waits for {ms} ms, but {self.market_clock.wake_times}")
+
     def trade(self, price: str, qty: str = "1", *, symbol: str = SYMBOL, buyer_is_maker: bool = True) -> None:
         """One trade of the market, a millisecond after the last on a market clock."""
         if isinstance(self.clock, MarketClock):
@@ -302,8 +311,10 @@ async def running(
     rows = symbols or [symbol_row(), symbol_row("ETHUSDT", "ETH")]
     engine = Engine([Symbol.from_exchange_info(row) for row in rows], rate_limits=limits.announce())
     funds = {"BTC": "1", "USDT": "100000"} if balances is None else balances
-    engine.open_account(ACCOUNT, {asset: Decimal(amount) for asset, amount in funds.items()})
     known = keys or {API_KEY: Credential(ACCOUNT, HmacSecret(SECRET))}
+    engine.open_account(ACCOUNT, {asset: Decimal(amount) for asset, amount in funds.items()})
+    for other in sorted({credential.account for credential in known.values()} - {ACCOUNT}):
+        engine.open_account(other, {})
     server = PaperServer(engine, clock, known, limits=limits, faults=faults, **server_options)
     kit = Kit(engine, clock, server, limits)
     kit.urls = await server.start()

@@ -77,9 +77,10 @@ class Exchange:
         self.limits = limits
         self.meter = RequestMeter(limits)
         self.faults = faults
-        self.user_streams = UserStreams(
-            engine, clock, sorted({credential.account for credential in keys.values()}), faults
-        )
+        accounts = sorted({credential.account for credential in keys.values()})
+        for account in accounts:
+            engine.balances(account)  # a key of an account that is not open is a mistake: KeyError, here and now
+        self.user_streams = UserStreams(engine, clock, accounts, faults)
         self.in_hand = 0
         """Requests being worked on; those that a fault makes wait in market time are not among them."""
 
