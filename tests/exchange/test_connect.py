@@ -110,6 +110,13 @@ async def test_the_clock_is_set_before_anything_is_signed(stub: Stub, clock: Man
             assert signed_well(seen)
 
 
+async def test_the_clock_is_set_anew_on_demand(stub: Stub, clock: ManualClock) -> None:
+    async with connected(stub, clock) as exchange:
+        stub.time = START_MS - 250
+        await exchange.sync_clock()
+        assert exchange.now() == START_MS - 250
+
+
 def test_the_servers_time_belongs_to_the_middle_of_the_question() -> None:
     clock = ExchangeClock(ManualClock(1_000))
     clock.adopt(asked=1_000, answered=1_200, server_time=5_100)

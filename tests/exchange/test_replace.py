@@ -159,6 +159,16 @@ async def test_a_new_order_under_another_name_is_unknown(stub: Stub, exchange: B
     assert isinstance(outcome.place, Unknown)
 
 
+async def test_under_a_ban_neither_half_is_sent(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("DELETE order", Say(status=418, text="", headers={"Retry-After": "60"}))
+    await exchange.cancel("EX_1_SL_1")
+    outcome = await exchange.replace(OLD, NEW)
+    assert outcome.cancel == outcome.place
+    assert isinstance(outcome.cancel, Refused)
+    assert (outcome.cancel.why, outcome.cancel.retry_at) == (Why.RATE_LIMIT, START_MS + 60_000)
+    assert stub.count(REQUEST) == 0
+
+
 async def test_a_cancel_that_was_not_attempted_is_refused(stub: Stub, exchange: BinanceExchange) -> None:
     data = halves("NOT_ATTEMPTED", None, "NOT_ATTEMPTED", None)
     stub.script(REQUEST, error(400, -2022, "Failed.", data=data))

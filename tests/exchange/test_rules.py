@@ -104,6 +104,12 @@ async def test_a_key_refused_for_commission_is_not_hidden_by_the_fallback(
     assert stub.count("GET account") == asked
 
 
+async def test_filters_that_can_not_be_read_are_no_unlisted_symbol(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET exchangeInfo", error(400, -1100, "Illegal characters found in parameter 'symbol'."))
+    with pytest.raises(ReadError, match="-1100"):
+        await exchange.rules()
+
+
 async def test_the_weight_limit_is_the_exchanges(exchange: BinanceExchange) -> None:
     await exchange.rules()
     assert exchange.connection.budget.limit == 1000

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from structlog.testing import capture_logs
-from tests.exchange.stub import KEY, SECRET, START_MS, ManualClock, Stub
+from tests.exchange.stub import KEY, SECRET, START_MS, ManualClock, Say, Stub
 from tests.exchange.test_wire import golden
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -236,6 +236,22 @@ async def test_a_refused_subscription_is_tried_again(exchange: BinanceExchange, 
     assert peer.requests[1]["params"]["timestamp"] == START_MS + 9_000
 
 
+async def test_a_clock_that_can_not_be_set_is_tried_again(exchange: BinanceExchange, stub: Stub) -> None:
+    async def refuse(connection: ServerConnection) -> None:
+        await peer.refuse(connection, -1021)
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(refuse, script)
+    stub.script("GET time", *[Say(status=503, text="")] * 4)
+    with capture_logs() as logs:
+        async with user_stream(peer, exchange) as heard:
+            await heard.kinds(Connected)
+    assert "the clock is off" in logs[0]["error"]
+
+
 @pytest.mark.parametrize("message", ["nonsense", '{"id": null, "status": 400, "error": {"code": -1135}}'])
 async def test_an_answer_that_is_none_is_tried_again(exchange: BinanceExchange, message: str) -> None:
     async def babble(connection: ServerConnection) -> None:
@@ -295,6 +311,31 @@ async def test_a_new_connection_is_up_before_the_old_one_goes(exchange: BinanceE
         events = await heard.until(lambda events: any(isinstance(event, OrderReport) for event in events))
         assert both.is_set()
         assert [type(event) for event in events][:2] == [Connected, OrderReport], "nothing was lost"
+        await eventually(lambda: peer.open < 2 or len(peer.paths) > 2)
+        assert Lost not in {type(event) for event in heard.events}
+
+
+async def test_a_gap_between_the_old_and_the_new_connection_is_told(exchange: BinanceExchange) -> None:
+    successor_is_here, old_is_gone = asyncio.Event(), asyncio.Event()
+
+    async def old(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
+        await successor_is_here.wait()
+        await connection.close()
+        old_is_gone.set()
+
+    async def new(connection: ServerConnection) -> None:
+        successor_is_here.set()
+        await old_is_gone.wait()
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(old, new)
+    async with user_stream(peer, exchange) as heard:
+        events = await heard.kinds(Connected, Lost, Connected)
+    assert "1000" in events[1].reason
+    assert len(peer.paths) == 2
 
 
 async def test_while_no_new_connection_can_be_had_the_old_one_goes_on(exchange: BinanceExchange) -> None:
@@ -313,6 +354,8 @@ async def test_while_no_new_connection_can_be_had_the_old_one_goes_on(exchange: 
 
     peer = Peer(old, refused)
     async with user_stream(peer, exchange) as heard:
+        await heard.kinds(Connected, OrderReport)
+        await eventually(lambda: len(peer.paths) >= 3)
         await heard.kinds(Connected, OrderReport)
 
 

@@ -50,11 +50,24 @@ def test_a_triggered_stop_is_working() -> None:
     assert wire.order(json.dumps(told).encode()).working
 
 
+@pytest.mark.parametrize("working", [True, False])
+def test_an_older_answer_says_is_working_alone(working: bool) -> None:
+    told = json.loads(golden("query_stop_resting")) | {"isWorking": working}
+    del told["workingTime"]
+    assert wire.order(json.dumps(told).encode()).working is working
+
+
 @pytest.mark.parametrize(("type_", "working"), [("STOP_LOSS_LIMIT", False), ("LIMIT", True)])
 def test_an_answer_that_is_silent_about_the_book_is_judged_by_type(type_: str, working: bool) -> None:
     told = json.loads(golden("query_stop_resting")) | {"type": type_}
     del told["isWorking"], told["workingTime"]
     assert wire.order(json.dumps(told).encode()).working is working
+
+
+@pytest.mark.parametrize("status", ["PENDING_NEW", "FILLED", "CANCELED", "EXPIRED", "REJECTED", "EXPIRED_IN_MATCH"])
+def test_what_is_not_on_the_book_is_not_working(status: str) -> None:
+    told = json.loads(golden("query_stop_resting")) | {"status": status, "isWorking": True, "workingTime": 1}
+    assert not wire.order(json.dumps(told).encode()).working
 
 
 def test_a_quote_total_that_is_not_known_any_more_is_no_debt() -> None:
