@@ -173,8 +173,12 @@ class Loop:
         now = self.now()
         await self.ask(Started(at=now, fence=now + self.timing.recv_window_ms))
         await self.until(lambda state: not state.started)
-        while not await self._look_at_orders():
+        while not await self._first_look():
             await self.clock.sleep(self.timing.poll)
+
+    async def _first_look(self) -> bool:
+        with self.at_work():
+            return await self._look_at_orders()
 
     async def _consume(self) -> None:
         while True:
