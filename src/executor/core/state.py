@@ -1,8 +1,8 @@
 """The state of one symbol's trading: everything that a restart needs, and the few facts of the moment.
 
-A trade walks through `Flat -> Entering -> Unprotected -> Protected -> Closing -> Flat`; the phase is a tagged union, so that
-data exists only in the phase where it is true. `Flat` is a state without a position. `halted` stands beside the phase:
-a position is looked after whether or not new entries are allowed.
+A trade walks through `Flat -> Entering -> Unprotected -> Protected -> Closing -> Flat`; the phase is a tagged union,
+so that data exists only in the phase where it is true. `Flat` is a state without a position. `halted` stands beside
+the phase: a position is looked after whether or not new entries are allowed.
 """
 
 from decimal import Decimal
@@ -43,12 +43,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One client order id and all that is known of it. Quantities only grow (rule 5.1).
 
     `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg. `list_id`: its OCO, else empty.
-    `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone.
-    `fence`: a request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it,
-    the first sent at `first_miss_at`; `ask_at`: when to ask (again). `cancelling`: a cancel of ours is or was under way.
-    `check`: a direct query is wanted before it is acted on. `recheck`: cancelled to be sold at market instead, so it is
-    looked at once more after that (rule 6.3). `apart`: in doubt, and kept apart from its successor by the exchange's own lock
-    (rule 8.3b). `triggered_at`: when a stop was first known to be on the book.
+    `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone. `fence`: a
+    request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it, the
+    first sent at `first_miss_at`; `ask_at`: when to ask (again). `cancelling`: a cancel of ours is or was under way.
+    `check`: a direct query is wanted before it is acted on. `recheck`: cancelled to be sold at market instead, so it
+    is looked at once more after that (rule 6.3). `apart`: in doubt, and kept apart from its successor by the
+    exchange's own lock (rule 8.3b). `triggered_at`: when a stop was first known to be on the book.
     """
 
     id: str
@@ -183,8 +183,9 @@ class Reason(StrEnum):
 
 
 class Entering(msgspec.Struct, frozen=True, tag="entering", kw_only=True):
-    """The entry is under way. `give_up_at`: when the limit is cancelled. `end`: why no more will be bought. `no_price`: a
-    price was asked for Plan B and could not be had."""
+    """The entry is under way. `give_up_at`: when the limit is cancelled. `end`: why no more will be bought.
+    `no_price`: a price was asked for Plan B and could not be had.
+    """
 
     give_up_at: int
     end: Reason | None = None
@@ -224,9 +225,10 @@ class Exposure(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`: client
-    order ids given out; `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be read, so the
-    highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit)."""
+    """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`:
+    client order ids given out; `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
+    read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit).
+    """
 
     trade: str
     signal: str
@@ -249,7 +251,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
     """A finished trade (rule 7.2). Times ms; prices quote per base; `pnl` quote, net of commissions that can be priced;
-    `slippage` in quote per base, positive = worse than planned; `dust` base still held, or missing when negative."""
+    `slippage` in quote per base, positive = worse than planned; `dust` base still held, or missing when negative.
+    """
 
     trade: str
     signal: str
@@ -311,9 +314,14 @@ class Owed(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """`started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look up."""
+    """`venue`: which exchange the orders are on, so that a state is never used against another one.
+
+    `started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look
+    up.
+    """
 
     symbol: str
+    venue: str = ""
     position: Position | None = None
     last_closed: Closed | None = None
     cooldown_until: int = 0

@@ -2,11 +2,12 @@
 
     transition(state, event, policy, rules) -> Step(state', requests, notes, verdict)
 
-No clock, no I/O, no randomness: the same state and event always give the same step, so that a journal of events reproduces
-every state bit for bit.
+No clock, no I/O, no randomness: the same state and event always give the same step, so that a journal of events
+reproduces every state bit for bit.
 """
 
 from decimal import Decimal
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from executor.core.intents import Level, Notify, Request
 from executor.core.ledger import covered, sellable
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
-from executor.core.state import Closing, Entering, Exposure, Phase, Protected, State, Unprotected
+from executor.core.state import Closing, Entering, Exposure, Phase, Protected, Reason, State, Unprotected
 from executor.core.summary import settle_exposure, summarize
 from executor.core.values import ZERO, plain
 from executor.core.verdict import Verdict
@@ -60,8 +61,9 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
         draft.state = replace(state, started=0)
     for _ in range(_ROUNDS_MAX):
         before = draft.position.phase
-        if _decide_phase(draft, before):
-            return _close(draft, rules, policy)
+        reason = _decide_phase(draft, before)
+        if reason is not None:
+            return _close(draft, reason)
         if type(draft.position.phase) is type(before):
             break
     else:
@@ -71,15 +73,18 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
     return draft.finish(), tuple(draft.requests), tuple(draft.notes)
 
 
-def _decide_phase(draft: Draft, phase: Phase) -> bool:
+def _decide_phase(draft: Draft, phase: Phase) -> Reason | None:
+    """The reason of the trade's end, when it has come to it."""
     match phase:
         case Entering():
-            entry.decide(draft)
+            entry.decide(draft, phase)
         case Unprotected() | Protected():
             exits.decide(draft)
         case Closing():
-            return closing.decide(draft)
-    return False
+            return closing.decide(draft, phase)
+        case _ as unreachable:
+            assert_never(unreachable)
+    return None
 
 
 def _expose(draft: Draft) -> None:
@@ -104,7 +109,9 @@ def _expose(draft: Draft) -> None:
 
 
 def _speak_up(draft: Draft, held: Decimal) -> None:
-    """A position that stays bare is never silent (rule 10.2): one alert when the grace is over, and one a grace after."""
+    """A position that stays bare is never silent (rule 10.2): one alert when the grace is over, and one a grace
+    after.
+    """
     position, grace = draft.position, draft.policy.failsafe_grace_ms
     if not position.exposure.since or draft.now - max(position.exposure.since, position.alerted_at) < grace:
         return
@@ -118,9 +125,10 @@ def _speak_up(draft: Draft, held: Decimal) -> None:
     draft.update(alerted_at=draft.now)
 
 
-def _close(draft: Draft, rules: SymbolRules, policy: Policy) -> Decision:
+def _close(draft: Draft, reason: Reason) -> Decision:
     """The trade is over: sum it up and free the slot (rules 7.1-7.3)."""
-    closed = summarize(draft.position, rules, draft.now)
+    policy, rules = draft.policy, draft.rules
+    closed = summarize(draft.position, reason, rules, draft.now)
     state = draft.finish()
     aborted = not closed.qty
     pause = policy.cooldown_abort_ms if aborted else policy.cooldown_ms
@@ -137,6 +145,6 @@ def _close(draft: Draft, rules: SymbolRules, policy: Policy) -> Decision:
     return state, (), (*draft.notes, Notify(Level.INFO, "trade_closed", text))
 
 
-def empty(symbol: str) -> State:
+def empty(symbol: str, venue: str = "") -> State:
     """A symbol that has never traded."""
-    return State(symbol=symbol)
+    return State(symbol=symbol, venue=venue)

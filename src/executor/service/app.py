@@ -52,15 +52,17 @@ START_ERRORS: Final = (
 )
 """Why a run could not begin or go on, each with a text for people."""
 
+PAPER: Final = "paper"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Market(msgspec.Struct, frozen=True):
     """Where this run trades: the exchange's addresses, the keys, the symbol, and the clock that everything sleeps by.
 
-    `patient` is for waiting that must not hold an embedded market up.
+    `venue` names the exchange in the state file. `patient` is for waiting that must not hold an embedded market up.
     """
 
+    venue: str
     endpoints: Endpoints
     credentials: Credentials
     symbol: str
@@ -77,6 +79,8 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
     async with market(settings) as place:
         state_path = settings.state_path(place.symbol)
         with StateLock(state_path):
+            if place.embedded is not None:
+                begin_anew(settings, place.symbol)
             exchange = await connect(
                 place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
             )
@@ -92,14 +96,22 @@ async def market(settings: Settings) -> AsyncIterator[Market]:
     if settings.binance_env is BinanceEnv.PAPER:
         async with Embedded(settings) as paper:
             yield Market(
-                paper.endpoints, paper.credentials, paper.symbol, paper.clock, paper.patient_clock, embedded=paper
+                PAPER,
+                paper.endpoints,
+                paper.credentials,
+                paper.symbol,
+                paper.clock,
+                paper.patient_clock,
+                embedded=paper,
             )
         return
     urls, clock = settings.endpoints, SystemClock()
     assert urls is not None
     assert settings.symbol is not None
     where = Endpoints(urls.rest, urls.ws_api, urls.stream)
-    yield Market(where, credentials(settings), settings.symbol, clock, clock)
+    env = settings.binance_env
+    venue = where.rest_url if env is BinanceEnv.CUSTOM else env.value
+    yield Market(venue, where, credentials(settings), settings.symbol, clock, clock)
 
 
 def credentials(settings: Settings) -> Credentials:
@@ -118,12 +130,37 @@ def credentials(settings: Settings) -> Credentials:
     return Credentials.private_key(key, pem, passphrase.get_secret_value() if passphrase is not None else None)
 
 
-def load_state(store: StateStore, symbol: str) -> State | None:
+def begin_anew(settings: Settings, symbol: str) -> None:
+    """Each embedded run has a new account and begins at the recording's first trade: what the last one left behind is
+    renamed to `*.last`. A state that is not of a paper exchange is left alone, and refused later.
+    """
+    state_path = settings.state_path(symbol)
+    store = StateStore(state_path, schema_version=SCHEMA_VERSION)
+    try:
+        found = store.peek(Document)
+    except StateError:
+        return
+    if found is not None and found.value.venue != PAPER:
+        return
+    for path in (
+        store.path,
+        store.previous,
+        settings.journal_path(symbol),
+        trades_path(state_path),
+        _memory(state_path),
+    ):
+        if path.exists():
+            path.rename(path.with_name(path.name + ".last"))
+
+
+def load_state(store: StateStore, symbol: str, venue: str) -> State | None:
     """The state on disk; None when there is none yet. Raises the store's errors."""
 
     def foreign(document: Document) -> str | None:
         if document.symbol != symbol:
             return f"it is of {document.symbol}, not of {symbol}: check SYMBOL and STATE_FN"
+        if document.venue != venue:
+            return f"its orders are on {document.venue!r}, not on {venue!r}: check BINANCE_ENV and STATE_FN"
         return None
 
     loaded = store.load(Document, foreign=foreign)
@@ -140,7 +177,7 @@ async def trade(
 ) -> None:
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
     try:
-        state = load_state(store, place.symbol)
+        state = load_state(store, place.symbol, place.venue)
     except Inconsistent as error:
         raise StartError(f"state file {state_path}: {error}; restore it from a copy, or move it away") from error
     rules = own_filters(await exchange.rules(), settings)
@@ -149,7 +186,7 @@ async def trade(
     with contextlib.closing(journal), contextlib.closing(trades):
         if state is not None and state.last_closed is not None:
             trades.add(state.last_closed)
-        desk = Desk(state or empty(place.symbol), policy_of(settings), rules, store, journal, trades.add)
+        desk = Desk(state or empty(place.symbol, place.venue), policy_of(settings), rules, store, journal, trades.add)
         loop = Loop(desk, exchange, place.clock, _timing(settings), _reload(exchange, settings), exchange.sync_clock)
         _beside(settings, place, exchange, loop, state_path)
         on_start(loop)
@@ -172,7 +209,7 @@ def _reload(exchange: BinanceExchange, settings: Settings) -> Callable[[], Corou
 
 def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: Loop, state_path: Path) -> None:
     """What runs beside the loop: signals, pushes, and on paper the market itself."""
-    memory = PositionFile(state_path.with_name(state_path.name + ".signals"))
+    memory = PositionFile(_memory(state_path))
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
     follower = SignalFollower(settings.signal_file, start=start, memory=memory)
     loop.beside("signals", Intake(loop, follower, place.clock).run)
@@ -183,6 +220,11 @@ def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: 
         loop.beside("user stream", stream.run)
     if place.embedded is not None:
         _beside_paper(settings, place.embedded, loop)
+
+
+def _memory(state_path: Path) -> Path:
+    """Where the signal file's reader remembers its place."""
+    return state_path.with_name(state_path.name + ".signals")
 
 
 def _beside_paper(settings: Settings, paper: Embedded, loop: Loop) -> None:

@@ -47,6 +47,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What `executor_state.json` holds beside its version and checksum."""
 
     symbol: str
+    venue: str
     position: Position | None
     orders: Orders | None
     last_closed: Closed | None
@@ -72,6 +73,7 @@ class Inconsistent(ValueError):  # noqa: N818  (it says what the document is)
 def document_of(state: State) -> Document:
     return Document(
         symbol=state.symbol,
+        venue=state.venue,
         position=state.position,
         orders=_orders(state.position) if state.position is not None else None,
         last_closed=state.last_closed,
