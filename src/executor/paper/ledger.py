@@ -61,8 +61,11 @@ class Ledger:
         if commission:
             account.change(asset, -commission)
             self.commissions[asset] = self.commissions.get(asset, ZERO) + commission
-        if order.order_list is not None and order.order_list.pays_out and order is order.order_list.working:
-            self._lock_proceeds(order, qty, commission, asset)
+        paying = order.order_list
+        if paying is not None and paying.pays_out and order is paying.working:
+            kept = qty - commission if self._reduces_proceeds(order, qty, asset) else qty
+            paying.proceeds += kept
+            account.change(rules.base, -kept, kept)
         return Settlement(quote, commission, asset)
 
     def rates(self, account: Account, symbol: str) -> CommissionRates:
@@ -103,20 +106,13 @@ class Ledger:
         book = self._books.get(BNB + rules.quote)
         return None if book is None else book.tape.last
 
-    def _lock_proceeds(self, order: LiveOrder, qty: Decimal, commission: Decimal, asset: str) -> None:
-        """Lock what an OPO's working order bought (faqs/opo.md).
+    def _reduces_proceeds(self, order: LiveOrder, qty: Decimal, commission_asset: str) -> bool:
+        """Whether commission comes out of what an OPO's working order bought, which is locked for its pending orders.
 
-        Commission in base comes out of free funds where there are enough (never where base is BNB).
+        It is taken from free funds where there are enough, never where base is BNB (faqs/opo.md).
         """
-        account, base = order.account, order.rules.base
-        pair = order.order_list
-        if pair is None:
-            raise AssertionError("only an order of a list pays for another")
-        kept = qty
-        if asset == base and (base == BNB or account.free[base] < qty):
-            kept = qty - commission
-        pair.proceeds += kept
-        account.change(base, -kept, kept)
+        base = order.rules.base
+        return commission_asset == base and (base == BNB or order.account.free[base] < qty)
 
     def _pay_market(self, rules: Symbol, base: Decimal, quote: Decimal) -> None:
         self.market[rules.base] = self.market.get(rules.base, ZERO) + base

@@ -113,6 +113,8 @@ def test_iceberg_parts_and_iceberg_rules() -> None:
     desk.limit(BUY, "10", "79.00", iceberg_qty="0.1")
     with refused(-1013, "Filter failure: ICEBERG_PARTS"):
         desk.limit(BUY, "10", "79.00", iceberg_qty="0.099")
+    with refused(-1013, "Filter failure: LOT_SIZE"):
+        desk.limit(BUY, "10", "79.00", iceberg_qty="0.1001")
     with refused(-2010, "IcebergQty exceeds QTY."):
         desk.limit(BUY, "1", "79.00", iceberg_qty="1.1")
     with refused(-1014, "Unsupported order combination."):
@@ -194,6 +196,11 @@ def test_trailing_delta_has_bounds_above_and_below(side: OrderSide, kind: OrderT
     for delta in (low - 1, high + 1):
         with refused(-1013, "Filter failure: TRAILING_DELTA"):
             desk.place(side, kind, "1", price="80.00", trailing_delta=delta, time_in_force=GTC)
+
+
+def test_without_the_filter_any_trailing_delta_will_do() -> None:
+    desk = Desk(rows=[row(without=["TRAILING_DELTA"])])
+    assert desk.place(SELL, OrderType.STOP_LOSS, "1", trailing_delta=1).order.trailing_delta == 1
 
 
 def test_exchange_wide_counts_span_symbols() -> None:

@@ -66,6 +66,7 @@ def test_a_market_order_has_a_quantity_or_a_quote_quantity_not_both() -> None:
         ({"client_order_id": "a b"}, -1100),
         ({"client_order_id": "a\n"}, -1100),
         ({"strategy_type": 999_999}, -1134),
+        ({"iceberg_qty": "-1"}, -1013),
     ],
 )
 def test_values_that_no_order_may_have(fields: dict[str, Any], code: int) -> None:
@@ -277,12 +278,7 @@ class TestStops:
 class TestTrailing:
     """The scenarios of faqs/trailing-stop-faq.md."""
 
-    def follow(self, desk: Desk, *prices: str) -> None:
-        for price in prices:
-            desk.wait(1000)
-            desk.trade(price)
-
-    def wide(self, opening: str) -> Desk:
+    def wide(self) -> Desk:
         return Desk(rows=[row("BTCUSDT")], balances={"USDT": d(500_000), "BTC": d(10)}, opening=None)
 
     def place(self, desk: Desk, side: Any, kind: OrderType, **fields: Any) -> int:
@@ -332,7 +328,7 @@ class TestTrailing:
     def test_scenarios_a_to_e(
         self, side: Any, kind: OrderType, fields: dict[str, Any], quiet: list[str], fires: str
     ) -> None:
-        desk = self.wide("40000")
+        desk = self.wide()
         desk.trade("40000", symbol="BTCUSDT")
         order_id = self.place(desk, side, kind, **fields)
         for price in quiet:
@@ -427,6 +423,19 @@ class TestImmediateOrders:
         order = self.tight().market(BUY, quote_order_qty="2000").order
         assert (order.status, order.executed_qty) == (OrderStatus.EXPIRED, d("19.999"))
         assert order.orig_qty > order.executed_qty
+
+    def test_a_quote_quantity_has_the_precision_of_its_asset(self) -> None:
+        with refused(-1111, "Parameter 'quoteOrderQty' has too much precision."):
+            Desk().market(BUY, quote_order_qty="100.000000001")
+
+    def test_a_quote_quantity_too_small_for_a_market_lot(self) -> None:
+        rows = [row(filters=[{"filterType": "MARKET_LOT_SIZE", "minQty": "1", "maxQty": "900", "stepSize": "0"}])]
+        with refused(-2010, "Order book liquidity is less than MARKET_LOT_SIZE filter minimum quantity."):
+            Desk(rows=rows).market(BUY, quote_order_qty="50")
+
+    def test_only_limit_orders_can_be_icebergs(self) -> None:
+        with refused(-1106, "Parameter 'icebergQty' sent when not required."):
+            Desk().market(BUY, "1", iceberg_qty="0.1")
 
     def test_a_quote_quantity_too_small_for_a_lot(self) -> None:
         rows = [row(filters=[{"filterType": "LOT_SIZE", "minQty": "1", "maxQty": "900", "stepSize": "0.001"}])]

@@ -119,15 +119,11 @@ def cancel(engine: Engine, account: str, order_id: int, restriction: CancelRestr
     engine.cancel_order(account, LTC, now, order_id=order_id, restrictions=restriction)
 
 
-def amend(  # noqa: PLR0917 - in the order in which operations are drawn
-    engine: Engine, account: str, order_id: int, quantity: Decimal, client_id: str | None, now: int
-) -> None:
+def amend(engine: Engine, account: str, order_id: int, quantity: Decimal, client_id: str | None, now: int) -> None:
     engine.amend_order(account, LTC, quantity, now, order_id=order_id, new_client_order_id=client_id)
 
 
-def replace(  # noqa: PLR0917 - in the order in which operations are drawn
-    engine: Engine, account: str, order_id: int, mode: CancelReplaceMode, order: NewOrder, now: int
-) -> None:
+def replace(engine: Engine, account: str, order_id: int, mode: CancelReplaceMode, order: NewOrder, now: int) -> None:
     engine.cancel_replace(account, CancelReplace(mode=mode, new_order=order, cancel_order_id=order_id), now)
 
 
