@@ -11,7 +11,7 @@ from tests.exchange.stub import KEY, SECRET, Say, Stub
 
 from executor.exchange.auth import Credentials, Endpoints
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.client import KEEP_ALIVE_SEC, BinanceClient
+from executor.exchange.client import KEEP_ALIVE_SEC, ORDER_TIMEOUT_SEC, BinanceClient
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_the_session_neither_repeats_nor_follows_nor_keeps_cookies(client:
     assert session._retry_connection is False
     assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
     assert client._requests_params["allow_redirects"] is False
-    assert client._requests_params["timeout"].total > 10
+    assert client._timeouts[False].total == ORDER_TIMEOUT_SEC > 10, "the exchange gives up after 10 s and says so"
     connector = session.connector
     assert isinstance(connector, aiohttp.TCPConnector)
     assert connector._keepalive_timeout == KEEP_ALIVE_SEC

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from tests.exchange.stub import (
     KEY,
     SECRET,
@@ -371,9 +371,8 @@ def test_the_tables_agree_with_the_documents() -> None:
 
 def hurry(exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up after a tenth of a second instead of twelve."""
-    client = exchange.connection._client
-    timeout = {"timeout": 0.1, "allow_redirects": False}
-    monkeypatch.setattr(client, "_requests_params", timeout)
+    short = ClientTimeout(total=0.1)
+    monkeypatch.setattr(exchange.connection._client, "_timeouts", {True: short, False: short})
 
 
 @contextlib.asynccontextmanager

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from tests.exchange.stub import START_MS, ManualClock, Say, Seen, Stub, error, signed_well
+from tests.exchange.test_outcomes import hurry
 from tests.exchange.test_wire import golden
 
 from executor.core.facts import Balance, Fill, Kline, Quote
@@ -51,6 +52,15 @@ async def test_and_given_up_in_the_end(stub: Stub, exchange: BinanceExchange, cl
         await exchange.open_orders()
     assert stub.count("GET openOrders") == READ_ATTEMPTS
     assert clock.at < START_MS + 15_000
+
+
+async def test_an_answer_that_takes_too_long_is_asked_for_again(
+    stub: Stub, exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(exchange, monkeypatch)
+    stub.script("GET openOrders", Say(hang=0.5), Say(json=[]))
+    assert await exchange.open_orders() == ()
+    assert stub.count("GET openOrders") == 2
 
 
 async def test_a_refusal_is_not_asked_again(stub: Stub, exchange: BinanceExchange) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ORDER_TIMEOUT_SEC: Final = 12.0
 """Longer than the 10 s after which the exchange itself gives up and says so (-1007, rest-api.md)."""
+READ_TIMEOUT_SEC: Final = 5.0
+"""A read is asked again instead: four long waits would blind the service for most of a minute."""
 CONNECT_TIMEOUT_SEC: Final = 4.0
 KEEP_ALIVE_SEC: Final = 50.0
 """Below the 60 s after which common load balancers hang up: an order must not meet a dying connection."""
@@ -85,11 +87,12 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
         self._credentials = credentials
         super().__init__(
             api_key=credentials.api_key,
-            requests_params={
-                "timeout": aiohttp.ClientTimeout(total=ORDER_TIMEOUT_SEC, connect=CONNECT_TIMEOUT_SEC),
-                "allow_redirects": False,
-            },
+            requests_params={"allow_redirects": False},
         )
+        self._timeouts = {
+            is_read: aiohttp.ClientTimeout(total=total, connect=CONNECT_TIMEOUT_SEC)
+            for is_read, total in ((True, READ_TIMEOUT_SEC), (False, ORDER_TIMEOUT_SEC))
+        }
 
     async def call(self, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
         """Send once and return what came back. Raises what aiohttp raises."""
@@ -99,7 +102,9 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
             payload += f"&signature={quote(self._credentials.sign(payload), safe='')}"
         token = _attempt.set(attempt)
         try:
-            answer: Answer = await self._request_api(call.method, call.path, call.signed, payload=payload)
+            answer: Answer = await self._request_api(
+                call.method, call.path, call.signed, payload=payload, timeout=self._timeouts[call.method == "get"]
+            )
         finally:
             _attempt.reset(token)
         return answer

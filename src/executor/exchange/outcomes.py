@@ -93,7 +93,10 @@ def verdict(status: int, fault: Fault) -> Why | Doubt:
 
 
 def failed(status: int, fault: Fault, attempt: Attempt, retry_at: int) -> Refused | Unknown:
-    """`retry_at` (ms, exchange clock) is given on to a refusal by rate limit."""
+    """`retry_at` (ms, exchange clock) is given on to a refusal by rate limit.
+
+    A refusal without a code of Binance's has the negative HTTP status as its code.
+    """
     why = verdict(status, fault)
     if isinstance(why, Doubt):
         return Unknown(_words(status, fault), attempt.fence)

@@ -195,7 +195,7 @@ class _Session:
         error = self.pump.exception()
         if isinstance(error, _FAULTS):
             return describe(error)
-        assert error is not None, "the pump ends only by an exception"  # noqa: S101  # mypy can't see it
+        assert error is not None, "the pump ends only by an exception"
         raise error
 
     async def close(self) -> None:
