@@ -1,20 +1,66 @@
 """Admission: whether a signal becomes a trade now (rule 2.5). A refused signal changes nothing but its count."""
 
 from decimal import Decimal
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
-from executor.core.events import SignalSeen
-from executor.core.facts import Balance
+from executor.core import market
+from executor.core.events import SignalMalformed, SignalSeen
+from executor.core.facts import Balance, Quote
+from executor.core.intents import Level, Notify
 from executor.core.levels import beyond, past, stop_limit
-from executor.core.plan import PlanFault, make_plan, split
+from executor.core.plan import PlanError, make_plan, split
 from executor.core.policy import EntryMode, Layout, Policy
 from executor.core.rules import SymbolRules
-from executor.core.state import Day, Entering, Plan, Position, State
+from executor.core.state import Day, Entering, Plan, Position, Seen, State
 from executor.core.values import ONE, ZERO, Direction, plain
+from executor.core.verdict import MOVED, Absorbed, Refusal
 
 DAY_MS: Final = 86_400_000
+_SEEN_MAX: Final = 2_000
+
+
+def absorb(state: State, event: SignalSeen | SignalMalformed, policy: Policy, rules: SymbolRules) -> Absorbed:
+    match event:
+        case SignalSeen():
+            return _take(state, event, policy, rules)
+        case SignalMalformed():
+            text = f"{event.fault}: {event.text}"
+            return _refuse(state, "malformed", text, text)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Absorbed:
+    signal, now = event.signal, state.market.now
+    if event.quote is not None:
+        state = market.quote(state, event.quote).state
+    judged = judge(state, event, policy, rules)
+    horizon = now - policy.max_signal_age_ms - policy.clock_tolerance_ms
+    seen = tuple(s for s in state.seen if s.at >= horizon and s.key != signal.key)[-_SEEN_MAX:]
+    state = replace(state, seen=(*seen, Seen(signal.key, max(signal.at, now))))
+    if isinstance(judged, NotAdmitted):
+        return _refuse(state, judged.kind, judged.text, f"{signal.key}: {judged.text}")
+    day = day_at(state, now)
+    state = replace(
+        state,
+        position=judged,
+        locked_until=now + policy.lock_ms,
+        day=replace(day, trades=day.trades + 1),
+    )
+    plan = judged.plan
+    text = (
+        f"{plan.direction} {plain(plan.qty)} {rules.base}: entry {plain(plan.entry)}, stop {plain(plan.stop)}, "
+        f"targets {', '.join(map(plain, plan.targets))}"
+    )
+    return Absorbed(state, MOVED, (Notify(Level.INFO, "trade_opened", text),))
+
+
+def _refuse(state: State, kind: str, why: str, text: str) -> Absorbed:
+    counted = replace(state, refused={**state.refused, kind: state.refused.get(kind, 0) + 1})
+    return Absorbed(counted, Refusal(why), (Notify(Level.WARNING, "signal_refused", text),))
 
 
 class NotAdmitted(msgspec.Struct, frozen=True):
@@ -25,16 +71,18 @@ class NotAdmitted(msgspec.Struct, frozen=True):
 
 
 def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Position | NotAdmitted:
-    refusal = _about_signal(state, event, policy) or _about_moment(state, policy) or _about_limits(state, event, policy)
+    refusal = _about_signal(state, event, policy) or _about_moment(state) or _about_limits(state, event, policy)
     if refusal is not None:
         return refusal
     if not rules.tradable:
         return NotAdmitted("market_closed", f"{rules.symbol} is not open for trading")
     try:
         plan = make_plan(event.signal, policy, rules, event.klines)
-    except PlanFault as fault:
+    except PlanError as fault:
         return NotAdmitted("plan", str(fault))
-    refusal = _about_price(event, plan, policy) or _about_money(event, plan, policy, rules)
+    if event.quote is None:
+        return NotAdmitted("no_price", "no fresh price at hand")
+    refusal = _about_price(event.quote, plan, policy) or _about_money(event, event.quote, plan, policy, rules)
     if refusal is not None:
         return refusal
     now = state.market.now
@@ -74,7 +122,7 @@ def _about_signal(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
     return None
 
 
-def _about_moment(state: State, policy: Policy) -> NotAdmitted | None:
+def _about_moment(state: State) -> NotAdmitted | None:
     now = state.market.now
     if state.position is not None:
         return NotAdmitted("trade_open", f"trade {state.position.trade} is open")
@@ -103,10 +151,7 @@ def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
     return None
 
 
-def _about_price(event: SignalSeen, plan: Plan, policy: Policy) -> NotAdmitted | None:
-    quote = event.quote
-    if quote is None:
-        return NotAdmitted("no_price", "no fresh price at hand")
+def _about_price(quote: Quote, plan: Plan, policy: Policy) -> NotAdmitted | None:
     if beyond(quote.last, plan.stop, plan.direction):
         return NotAdmitted("past_stop", f"price {plain(quote.last)} is past the stop {plain(plan.stop)}")
     if policy.entry_mode is EntryMode.MARKET_ONLY and past(quote.last, plan.targets[0], plan.direction):
@@ -114,14 +159,14 @@ def _about_price(event: SignalSeen, plan: Plan, policy: Policy) -> NotAdmitted |
     return None
 
 
-def _about_money(event: SignalSeen, plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
+def _about_money(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
     notional = plan.qty * plan.entry
     if policy.max_position and notional > policy.max_position:
         limit = plain(policy.max_position)
         return NotAdmitted("max_position", f"{plain(notional)} {rules.quote}, MAX_POSITION_USD is {limit}")
     if event.balances is None:
         return NotAdmitted("no_balance", "the balances could not be read")
-    for asset, needed, purpose in _needs(event, plan, policy, rules):
+    for asset, needed, purpose in _needs(quote, plan, policy, rules):
         free = event.balances.get(asset, Balance(ZERO)).free
         if free < needed:
             missing = plain(needed - free)
@@ -130,14 +175,12 @@ def _about_money(event: SignalSeen, plan: Plan, policy: Policy, rules: SymbolRul
     return None
 
 
-def _needs(event: SignalSeen, plan: Plan, policy: Policy, rules: SymbolRules) -> list[tuple[str, Decimal, str]]:
+def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list[tuple[str, Decimal, str]]:
     """What entry and exits lock, beyond what the entry itself brings (rules 2.5, 4.3)."""
-    assert event.quote is not None
     price = plan.entry
     if policy.entry_mode is EntryMode.MARKET_ONLY:
-        price = event.quote.ask if plan.direction is Direction.LONG else event.quote.bid
-    legs = split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules)
-    assert legs is not None
+        price = quote.ask if plan.direction is Direction.LONG else quote.bid
+    legs = split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules) or (ZERO, ZERO, ZERO)
     targets = list(zip(legs, plan.targets, strict=False))
     plain_layout = policy.layout is Layout.PLAIN
     if plan.direction is Direction.LONG:

@@ -1,4 +1,4 @@
-"""Decide while closing (rule 7): cancel everything, sell what is held, look once more, and only then be done."""
+"""Decide while closing (rule 7): cancel everything, trade what is held back, look once more, and only then be done."""
 
 from decimal import Decimal
 
@@ -8,36 +8,34 @@ from executor.core.draft import Draft
 from executor.core.facts import Balance, Why
 from executor.core.ids import Role
 from executor.core.intents import Level, QueryOrder
-from executor.core.ledger import holding
+from executor.core.ledger import holding, sellable
 from executor.core.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
 
 
-def decide(draft: Draft) -> bool:
-    """One step towards the end; True when the trade is over and may be summed up."""
-    phase = draft.position.phase
-    assert isinstance(phase, Closing)
+def decide(draft: Draft, phase: Closing) -> Reason | None:
+    """One step towards the end; the reason to write down once the trade is over, None before."""
     live = [o for o in draft.position.orders if o.live]
     if live:
         _cancel(draft, live)
-        return False
+        return None
     if draft.changing() or any(o.recheck and draft.asked(QueryOrder, o.id) for o in draft.position.orders):
-        return False
-    if not phase.abandon and _trade_rest(draft, phase):
-        return False
+        return None
+    phase = _abandon(draft, phase)
+    if not phase.abandon and _trade_rest(draft):
+        return None
     if _price_fills(draft):
-        return False
-    phase = draft.position.phase
-    assert isinstance(phase, Closing)
-    last = max([phase.since, *(o.closed_at for o in draft.position.orders)])
-    if phase.looked_at < last:
+        return None
+    if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):
         draft.query_open_orders()
-        return False
-    return True
+        return None
+    return phase.reason
 
 
 def _cancel(draft: Draft, live: list[Order]) -> None:
-    """Cancel what works. Market orders end by themselves; an OCO's other side has ended with the first: a look is enough."""
+    """Cancel what works. Market orders end by themselves; an OCO's other side has ended with the first: a look is
+    enough.
+    """
     ended = {o.list_id for o in draft.position.orders if o.list_id and not o.live and not o.cancelling}
     working = [o for o in live if o.phase is OrderPhase.WORKING and o.type is not OrderType.MARKET]
     for order in working:
@@ -46,65 +44,61 @@ def _cancel(draft: Draft, live: list[Order]) -> None:
     draft.cancel([o for o in working if o.list_id not in ended], recheck=True)
 
 
-def _trade_rest(draft: Draft, phase: Closing) -> bool:
+def _trade_rest(draft: Draft) -> bool:
     """Sell what is still held, or buy back what was sold too much; whether something is under way."""
     position, rules = draft.position, draft.rules
     held = holding(position, rules)
     if not held.certain and not position.guess_fees:
         return _price_fills(draft)
-    price = draft.market.quote.last if draft.market.quote is not None else position.plan.stop
-    if held.held > 0:
-        role, side, qty = Role.FLATTEN, position.plan.direction.exit_side, rules.whole(held.held)
-    else:
-        role, side, qty = Role.BUYBACK, position.plan.direction.entry_side, rules.whole(-held.held)
+    qty = rules.whole(abs(held.held))
     if rules.market_max_qty:
         qty = min(qty, rules.whole(rules.market_max_qty))
-    if not rules.carries_market(qty, price):
+    if not rules.carries_market(qty, draft.price):
         return False
-    return _send(draft, phase, role, qty, side is position.plan.direction.exit_side)
-
-
-def _send(draft: Draft, phase: Closing, role: Role, qty: Decimal, selling: bool) -> bool:
-    position, policy = draft.position, draft.policy
-    past = [o for o in position.orders if o.role is role and o.leg == 0]
-    refused = [o for o in past if o.end is End.REFUSED]
-    if refused:
-        if draft.now < refused[-1].closed_at + policy.exits_retry_ms:
-            return True
-        if refused[-1].refusal is Why.INSUFFICIENT_BALANCE and selling and not _still_ours(draft, refused[-1], qty):
-            return not _abandoned(draft)
-        if len(refused) >= policy.failsafe_tries and len(refused) % policy.failsafe_tries == 0:
-            draft.note(
-                Level.ALERT, "close_refused", f"{len(refused)} market orders to close were refused; still trying"
-            )
+    role = Role.FLATTEN if held.held > 0 else Role.BUYBACK
+    refused = _refused(draft, role)
+    if refused and not _again(draft, role, refused):
+        return True
     if role is Role.BUYBACK:
-        draft.note(Level.ALERT, "oversold", f"{plain(qty)} {draft.rules.base} sold too much: bought back at market")
+        draft.note(Level.ALERT, "oversold", f"{plain(qty)} {rules.base} sold too much: bought back at market")
     direction = position.plan.direction
-    side = direction.exit_side if selling else direction.entry_side
+    side = direction.exit_side if role is Role.FLATTEN else direction.entry_side
     draft.place(draft.order(role, side, OrderType.MARKET, qty))
     return True
 
 
-def _still_ours(draft: Draft, refused: Order, qty: Decimal) -> bool:
-    """Whether the account still owns what is to be sold; if not, somebody else closed the trade (rule 6.6)."""
-    if draft.position.plan.direction is Direction.SHORT:
-        return True
-    if draft.market.balances_at <= refused.closed_at:
+def _refused(draft: Draft, role: Role) -> list[Order]:
+    return [o for o in draft.position.orders if o.role is role and o.leg == 0 and o.end is End.REFUSED]
+
+
+def _again(draft: Draft, role: Role, refused: list[Order]) -> bool:
+    """Whether to try once more after the orders `refused`."""
+    policy, last = draft.policy, refused[-1]
+    if draft.now < last.closed_at + policy.exits_retry_ms:
+        return False
+    if role is Role.FLATTEN and last.refusal is Why.INSUFFICIENT_BALANCE and draft.market.balances_at <= last.closed_at:
         draft.query_balances()
         return False
-    owned = draft.market.balances.get(draft.rules.base, Balance(ZERO)).total
-    if owned >= qty:
-        return True
-    phase = draft.position.phase
-    assert isinstance(phase, Closing)
+    if len(refused) % policy.failsafe_tries == 0:
+        draft.note(Level.ALERT, "close_refused", f"{len(refused)} market orders to close were refused; still trying")
+    return True
+
+
+def _abandon(draft: Draft, phase: Closing) -> Closing:
+    """A long's sale was refused and the account owns less than is held: somebody else closed the trade (rule 6.6)."""
+    refused = _refused(draft, Role.FLATTEN)
+    if draft.position.plan.direction is Direction.SHORT or not refused:
+        return phase
+    last, market = refused[-1], draft.market
+    if last.refusal is not Why.INSUFFICIENT_BALANCE or market.balances_at <= last.closed_at or phase.abandon:
+        return phase
+    owned: Decimal = market.balances.get(draft.rules.base, Balance(ZERO)).total
+    if owned >= sellable(draft.position, draft.rules):
+        return phase
     draft.note(Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else")
-    draft.enter(replace(phase, reason=Reason.EXTERNAL, abandon=True))
-    return False
-
-
-def _abandoned(draft: Draft) -> bool:
-    phase = draft.position.phase
-    return isinstance(phase, Closing) and phase.abandon
+    abandoned = replace(phase, reason=Reason.EXTERNAL, abandon=True)
+    draft.enter(abandoned)
+    return abandoned
 
 
 def _price_fills(draft: Draft) -> bool:

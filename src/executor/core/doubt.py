@@ -8,9 +8,9 @@ from executor.core.state import Order, OrderPhase
 def decide(draft: Draft) -> None:
     for order in draft.position.orders:
         wanted = order.phase is OrderPhase.UNRESOLVED or (order.check and order.live)
-        if wanted and draft.now >= order.ask_at and not draft.commanded(order):
-            draft.query(order)
-        elif order.recheck and not order.live and draft.now >= order.ask_at and _replaced_at_market(draft, order):
+        if (wanted and draft.now >= order.ask_at and not draft.commanded(order)) or (
+            order.recheck and not order.live and draft.now >= order.ask_at and _replaced_at_market(draft, order)
+        ):
             draft.query(order)
 
 

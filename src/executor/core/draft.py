@@ -1,13 +1,14 @@
 """A decision being drawn up: the position as it will be, the requests it owes, what people should read.
 
-Mutable, but only inside one call of `decide`; it keeps the bookkeeping (ids, sequence numbers, what is asked already) in one
-place, so that the deciding modules read like the rules they carry out.
+Mutable, but only inside one call of `decide`; it keeps the bookkeeping (ids, sequence numbers, what is asked already)
+in one place, so that the deciding modules read like the rules they carry out.
 """
 
 from decimal import Decimal
 
 from msgspec.structs import replace
 
+from executor.core.edit import with_leg, with_order
 from executor.core.ids import Role, client_id
 from executor.core.intents import (
     CancelList,
@@ -29,7 +30,7 @@ from executor.core.intents import (
 from executor.core.orders import request_of
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
-from executor.core.state import Leg, Market, Order, Owed, Phase, Position, State
+from executor.core.state import Closing, Leg, Market, Order, Owed, Phase, Position, Reason, State
 from executor.core.values import OrderSide, OrderType, TimeInForce
 
 
@@ -46,14 +47,20 @@ class Draft:
         self.halted = state.halted
         self._next_seq = state.next_seq
 
+    @property
+    def price(self) -> Decimal:
+        """The last price; the planned stop's before any is known."""
+        quote = self.market.quote
+        return quote.last if quote is not None else self.position.plan.stop
+
     # --- what is asked already ---------------------------------------------------------------------------------
 
     def pending(self) -> list[Request]:
         return [*(o.request for o in self.state.outbox), *self.requests]
 
-    def asked(self, kind: type[Request], id: str | None = None) -> bool:
-        """Whether such a request waits for its answer (about order `id`, where it is about one)."""
-        return any(isinstance(r, kind) and (id is None or getattr(r, "id", None) == id) for r in self.pending())
+    def asked(self, kind: type[Request], about: str | None = None) -> bool:
+        """Whether such a request waits for its answer (about the order of that id, where it is about one)."""
+        return any(isinstance(r, kind) and (about is None or getattr(r, "id", None) == about) for r in self.pending())
 
     def commanded(self, order: Order) -> bool:
         """Whether a request that changes `order` waits for its answer."""
@@ -83,16 +90,14 @@ class Draft:
     def enter(self, phase: Phase) -> None:
         self.position = replace(self.position, phase=phase)
 
+    def close(self, reason: Reason, *, abandon: bool = False) -> None:
+        self.enter(Closing(reason=reason, since=self.now, abandon=abandon))
+
     def put(self, order: Order) -> None:
-        orders = self.position.orders
-        for i, known in enumerate(orders):
-            if known.id == order.id:
-                self.update(orders=(*orders[:i], order, *orders[i + 1 :]))
-                return
-        self.update(orders=(*orders, order))
+        self.position = with_order(self.position, order)
 
     def put_leg(self, leg: Leg) -> None:
-        self.update(legs=tuple(leg if known.n == leg.n else known for known in self.position.legs))
+        self.position = with_leg(self.position, leg)
 
     def live(self, leg: int | None = None) -> list[Order]:
         """Live exit orders, of one leg or of all."""
@@ -107,7 +112,7 @@ class Draft:
         self,
         role: Role,
         side: OrderSide,
-        type: OrderType,
+        kind: OrderType,
         qty: Decimal,
         *,
         leg: int = 0,
@@ -118,13 +123,13 @@ class Draft:
         list_id: str = "",
     ) -> Order:
         """A new order under an id that was never used, on record as submitted."""
-        rests = type in (OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+        rests = kind in (OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
         order = Order(
-            id=self._new_id(role),
+            id=self.new_id(role),
             role=role,
             leg=leg,
             side=side,
-            type=type,
+            type=kind,
             qty=qty,
             price=price,
             stop_price=stop_price,
@@ -136,7 +141,7 @@ class Draft:
         self.update(orders=(*self.position.orders, order))
         return order
 
-    def _new_id(self, role: Role) -> str:
+    def new_id(self, role: Role) -> str:
         rev = self.position.revs
         self.update(revs=rev + 1)
         return client_id(self.position.trade, role, rev)
@@ -145,9 +150,6 @@ class Draft:
 
     def place(self, order: Order) -> None:
         self._send(PlaceOrder(seq=self._next_seq, order=request_of(order)))
-
-    def list_id(self, role: Role) -> str:
-        return self._new_id(role)
 
     def place_oco(self, target: Order, stop: Order) -> None:
         pair = request_of(target), request_of(stop)
@@ -160,7 +162,8 @@ class Draft:
 
     def cancel(self, orders: list[Order], *, recheck: bool = False) -> None:
         """Cancel these working orders, lists as lists; one that is being changed already, or whose fate wants a look
-        first, is left for the next decision."""
+        first, is left for the next decision.
+        """
         lists: dict[str, list[str]] = {}
         for order in orders:
             if order.check or self.commanded(order) or self.asked(QueryOrder, order.id):

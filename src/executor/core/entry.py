@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from executor.core import exits
+from executor.core import lone_stops
 from executor.core.draft import Draft
 from executor.core.facts import Quote, Why
 from executor.core.ids import Role
@@ -12,25 +12,19 @@ from executor.core.ledger import holding, sellable
 from executor.core.levels import beyond, is_safer, past
 from executor.core.plan import split, target_of
 from executor.core.policy import EntryMode, Layout, PlanBOrder
-from executor.core.state import Closing, End, Entering, Leg, Order, OrderPhase, Reason, Unprotected
+from executor.core.state import End, Entering, Leg, Order, OrderPhase, Reason, Unprotected
 from executor.core.values import ZERO, Direction, OrderType, ceil_to, floor_to
 
 _PASSING = frozenset({Why.NOT_SENT, Why.RATE_LIMIT, Why.CLOCK})
 _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the first never left, then no more
 
 
-def decide(draft: Draft) -> None:
+def decide(draft: Draft, phase: Entering) -> None:
+    phase = _watch(draft, phase)
     position = draft.position
-    assert isinstance(position.phase, Entering)
     entries = [o for o in position.orders if o.is_entry]
-    _watch(draft)
-    phase = draft.position.phase
-    assert isinstance(phase, Entering)
-    if not entries:
-        if phase.end is None:
-            _place_entry(draft)
-        else:
-            _complete(draft, phase)
+    if not entries and phase.end is None:
+        _place_entry(draft)
         return
     live = [o for o in entries if o.live]
     if live:
@@ -38,12 +32,9 @@ def decide(draft: Draft) -> None:
             draft.cancel([o for o in live if o.phase is OrderPhase.WORKING])
         _interim(draft)
         return
-    bought = sum((o.cum_qty for o in entries), ZERO)
-    rest = draft.rules.whole(position.plan.qty - bought)
-    if phase.end is None and rest > 0:
-        _go_on(draft, entries[-1], rest)
-        phase = draft.position.phase
-        assert isinstance(phase, Entering)
+    rest = draft.rules.whole(position.plan.qty - sum((o.cum_qty for o in entries), ZERO))
+    if entries and phase.end is None and rest > 0:
+        phase = _go_on(draft, phase, entries[-1], rest)
         if phase.end is None:
             _interim(draft)
             return
@@ -61,64 +52,58 @@ def _place_entry(draft: Draft) -> None:
     draft.place(order)
 
 
-def _go_on(draft: Draft, last: Order, rest: Decimal) -> None:
+def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     """No entry order is live and something is still to be bought: again, Plan B, or no more."""
-    phase = draft.position.phase
-    assert isinstance(phase, Entering)
     in_time = draft.now < phase.give_up_at
     if last.role is Role.PLANB:
-        _after_planb(draft, phase, last, rest)
-    elif last.end is End.REFUSED and last.refusal not in _PASSING:
-        _end(draft, phase, Reason.REJECTED)
-    elif last.end in (End.REFUSED, End.NEVER) and in_time:
+        return _after_planb(draft, phase, last, rest)
+    if last.end is End.REFUSED and last.refusal not in _PASSING:
+        return _end(draft, phase, Reason.REJECTED)
+    unborn = last.end in (End.REFUSED, End.NEVER)
+    if unborn and in_time:
         if draft.now >= phase.retry_at:
             _place_entry(draft)
-    elif last.type is OrderType.MARKET:
-        _end(draft, phase, Reason.REJECTED)
-    elif last.end in (End.REFUSED, End.NEVER) or last.cancelling:
-        if draft.policy.entry_mode is EntryMode.LIMIT_THEN_MARKET:
-            _plan_b(draft, phase, last, rest)
-        else:
-            _end(draft, phase, Reason.ENTRY_TIMEOUT)
-    else:
-        _end(draft, phase, Reason.ENTRY_CANCELLED)  # taken away by somebody else: not ours to overrule
+        return phase
+    if last.type is OrderType.MARKET:
+        return _end(draft, phase, Reason.REJECTED)
+    if not unborn and not last.cancelling:
+        return _end(draft, phase, Reason.ENTRY_CANCELLED)  # taken away by somebody else: not ours to overrule
+    if draft.policy.entry_mode is EntryMode.LIMIT_THEN_MARKET:
+        return _plan_b(draft, phase, last, rest)
+    return _end(draft, phase, Reason.ENTRY_TIMEOUT)
 
 
-def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> None:
+def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     tries = sum(1 for o in draft.position.orders if o.role is Role.PLANB)
     if last.end is End.REFUSED and last.refusal in _PASSING and tries < _PLANB_MAX:
-        if draft.now >= phase.retry_at:
-            _plan_b(draft, phase, last, rest)
-    elif last.end is End.EXPIRED and last.type is OrderType.LIMIT:
-        _end(draft, phase, Reason.PLANB_DEVIATION)
-    else:
-        _end(draft, phase, Reason.PLANB_REFUSED)
+        return _plan_b(draft, phase, last, rest) if draft.now >= phase.retry_at else phase
+    if last.end is End.EXPIRED and last.type is OrderType.LIMIT:
+        return _end(draft, phase, Reason.PLANB_DEVIATION)
+    return _end(draft, phase, Reason.PLANB_REFUSED)
 
 
-def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> None:
+def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     """Buy the rest at market if the price is still near enough (rule 3.3)."""
     plan, policy, rules = draft.position.plan, draft.policy, draft.rules
     quote = draft.market.quote
     if quote is None or quote.at < last.closed_at:
         if not phase.no_price:
             draft.query_quote()
-            return
+            return phase
         if policy.planb_require_price:
-            _end(draft, phase, Reason.PLANB_NO_PRICE)
-            return
+            return _end(draft, phase, Reason.PLANB_NO_PRICE)
         quote = None
     if quote is not None and (reason := planb_refusal(draft, quote)) is not None:
-        _end(draft, phase, reason)
-        return
+        return _end(draft, phase, reason)
     if not rules.carries_market(rest, plan.entry):
-        _end(draft, phase, Reason.ENTRY_TIMEOUT)
-        return
+        return _end(draft, phase, Reason.ENTRY_TIMEOUT)
     side = plan.direction.entry_side
     if policy.planb_order is PlanBOrder.LIMIT_IOC:
         order = draft.order(Role.PLANB, side, OrderType.LIMIT, rest, price=_planb_limit(draft), ioc=True)
     else:
         order = draft.order(Role.PLANB, side, OrderType.MARKET, rest)
     draft.place(order)
+    return phase
 
 
 def planb_refusal(draft: Draft, quote: Quote) -> Reason | None:
@@ -155,22 +140,23 @@ def _planb_limit(draft: Draft) -> Decimal:
     return ceil_to(max(worst), tick)
 
 
-def _end(draft: Draft, phase: Entering, reason: Reason) -> None:
-    draft.enter(replace(phase, end=reason))
+def _end(draft: Draft, phase: Entering, reason: Reason) -> Entering:
+    ended = replace(phase, end=reason)
+    draft.enter(ended)
+    return ended
 
 
-def _watch(draft: Draft) -> None:
+def _watch(draft: Draft, phase: Entering) -> Entering:
     """A stop under the partly filled entry was reached: nothing more is bought (rules 3.5, 6.4)."""
-    position = draft.position
-    phase = position.phase
-    assert isinstance(phase, Entering)
     if phase.end is not None:
-        return
+        return phase
+    position = draft.position
     stopped = any(o.cum_qty for o in position.orders if o.is_stop)
     grace = draft.policy.watchdog_grace_ms
     breached = any(leg.leave or (leg.breach_since and draft.now - leg.breach_since >= grace) for leg in position.legs)
     if stopped or (breached and any(o.cum_qty for o in position.orders if o.is_entry)):
-        _end(draft, phase, Reason.SL)
+        return _end(draft, phase, Reason.SL)
+    return phase
 
 
 def _interim(draft: Draft) -> None:
@@ -180,7 +166,8 @@ def _interim(draft: Draft) -> None:
         return
     if not position.legs:
         draft.update(legs=(Leg(n=0, qty=ZERO, stop=position.plan.stop),))
-    exits.tend_stop(draft, draft.position.legs[0])
+    leg = draft.position.legs[0]
+    lone_stops.tend(draft, leg, leg.stop or position.plan.stop)
 
 
 def _complete(draft: Draft, phase: Entering) -> None:
@@ -189,7 +176,7 @@ def _complete(draft: Draft, phase: Entering) -> None:
     held = holding(position, rules)
     reason = phase.end or Reason.ENTRY_TIMEOUT
     if not held.entered:
-        draft.enter(Closing(reason=reason, since=draft.now))
+        draft.close(reason)
         return
     if not held.certain and not position.guess_fees:
         for order in position.orders:
@@ -199,12 +186,12 @@ def _complete(draft: Draft, phase: Entering) -> None:
         return
     draft.update(entered=draft.now)
     if phase.end is Reason.SL:
-        draft.enter(Closing(reason=Reason.SL, since=draft.now))
+        draft.close(Reason.SL)
         return
     qty = sellable(position, rules)
     sizes = split(qty, position.plan, draft.policy, rules)
     if sizes is None:
-        draft.enter(Closing(reason=reason if phase.end else Reason.REJECTED, since=draft.now))
+        draft.close(reason if phase.end else Reason.REJECTED)
         return
     draft.update(split=sizes, legs=_legs(draft, qty, sizes))
     draft.enter(Unprotected(since=draft.now, deadline=draft.now + draft.policy.failsafe_grace_ms))

@@ -71,7 +71,9 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Why(StrEnum):
-    """Why the exchange (or the adapter, before sending) refused a request. A refusal is certain: nothing was executed."""
+    """Why the exchange (or the adapter, before sending) refused a request. A refusal is certain: nothing was
+    executed.
+    """
 
     WOULD_TRIGGER = "would_trigger"  # stop on the wrong side of the last price
     WOULD_MATCH = "would_match"  # LIMIT_MAKER would take
@@ -104,7 +106,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
     """May or may not have been executed (rule 8.2). `fence`: `timestamp + recvWindow` of the request, in ms of the
-    exchange's clock: after it, a request that has not reached the engine never will (rule 8.3)."""
+    exchange's clock: after it, a request that has not reached the engine never will (rule 8.3).
+    """
 
     text: str
     fence: int

@@ -15,7 +15,9 @@ MAX_LENGTH: Final = 36  # Binance fix-api.md: ^[a-zA-Z0-9-_]{1,36}$
 
 
 class Role(StrEnum):
-    """What an order is for. OCO1 and OCO2 name the order lists of legs 1 and 2; BUYBACK undoes an oversell (4.3, 6.3)."""
+    """What an order is for. OCO1 and OCO2 name the order lists of legs 1 and 2; BUYBACK undoes an oversell (4.3,
+    6.3).
+    """
 
     ENTRY = "ENTRY"
     PLANB = "PLANB"

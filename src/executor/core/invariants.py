@@ -1,12 +1,11 @@
 """What must always hold (rule 10), as code. Run after each transition, by `executor check`, and by the simulation.
 
-Each check returns the sentence of what is wrong; an empty list is a sound state. A violation is a defect of ours, never of the
-market: the service halts new entries and alerts, and goes on looking after the position.
+Each check returns the sentence of what is wrong; an empty list is a sound state. A violation is a defect of ours,
+never of the market: the service halts new entries and alerts, and goes on looking after the position.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final
-
+from typing import Final, NamedTuple
 
 from executor.core.ids import parse
 from executor.core.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
@@ -29,15 +28,24 @@ from executor.core.state import (
 from executor.core.values import ZERO, on_grid, plain
 
 
+class View(NamedTuple):
+    """What a check may look at."""
+
+    state: State
+    position: Position
+    policy: Policy
+    rules: SymbolRules
+
+
 def violations(before: State, after: State, policy: Policy, rules: SymbolRules) -> list[str]:
     """What `after` breaks, seen alone and as the successor of `before`."""
-    found: list[str] = []
     position = after.position
     if position is None:
-        found.extend(_flat(after))
-        return found
+        return list(_flat(after))
+    found: list[str] = []
+    view = View(after, position, policy, rules)
     for number, check in _ALONE:
-        found.extend(f"{number}: {text}" for text in check(after, position, policy, rules))
+        found.extend(f"{number}: {text}" for text in check(view))
     old = before.position
     if old is not None and old.trade == position.trade:
         for number, compare in _IN_TIME:
@@ -52,20 +60,21 @@ def _flat(state: State) -> Iterator[str]:
             yield f"10.3: no trade is open, but {owed.request!r} is owed"
 
 
-def _sold_once(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+def _sold_once(view: View) -> Iterator[str]:
     """10.1: what live exits and exits in doubt could still sell never exceeds what is held.
 
-    While a request to cancel is unanswered its order still counts. Orders that rule 8.3b keeps apart count once, and what
-    a fill after a cancel has sold too much is being bought back (6.3).
+    While a request to cancel is unanswered its order still counts. Orders that rule 8.3b keeps apart count once, and
+    what a fill after a cancel has sold too much is being bought back (6.3).
     """
-    held = holding(position, rules).held
+    position, layout = view.position, view.policy.layout
+    held = holding(position, view.rules).held
     apart = sum((o.leaves for o in position.orders if o.live and o.apart), ZERO)
-    selling = committed(position, layout=policy.layout) - apart
+    selling = committed(position, layout=layout) - apart
     oversold = any(_overdone(position, leg) for leg in position.legs if leg.n)
-    if selling > max(held, ZERO) and not oversold and policy.layout is Layout.OCO:
+    if selling > max(held, ZERO) and not oversold and layout is Layout.OCO:
         yield f"{plain(selling)} could be sold, {plain(held)} are held"
     if (
-        policy.layout is Layout.PLAIN
+        layout is Layout.PLAIN
         and selling > max(held, ZERO)
         and not any(o.is_stop and o.cum_qty for o in position.orders)
     ):
@@ -76,8 +85,9 @@ def _overdone(position: Position, leg: Leg) -> bool:
     return sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO) > leg.qty
 
 
-def _covered_or_watched(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+def _covered_or_watched(view: View) -> Iterator[str]:
     """10.2: open and quiet means covered, or counted as exposed and watched."""
+    position, rules = view.position, view.rules
     held, safe = sellable(position, rules), covered(position)
     if held > safe and not position.exposure.since:
         yield f"{plain(held - safe)} are bare and nobody counts the time"
@@ -87,21 +97,22 @@ def _covered_or_watched(state: State, position: Position, policy: Policy, rules:
         case Unprotected() if held <= safe:
             yield "called unprotected, but everything is covered"
     if isinstance(position.phase, Unprotected):
-        idle = not any(isinstance(o.request, Command) for o in state.outbox)
+        idle = not any(isinstance(o.request, Command) for o in view.state.outbox)
         unwatched = [
             leg
             for leg in position.legs
-            if leg.stop is None and leg.target is None or (leg.n and leg_left(position, leg, rules) < 0)
+            if (leg.stop is None and leg.target is None) or (leg.n and leg_left(position, leg, rules) < 0)
         ]
         if idle and unwatched:
             yield f"legs {[leg.n for leg in unwatched]} have neither stop nor target nor watch"
 
 
-def _well_formed(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+def _well_formed(view: View) -> Iterator[str]:
     """Every order is ours, on the grid, named once; what was sent and not answered is owed."""
     seen: set[str] = set()
     owed: set[str] = set()
-    for entry in state.outbox:
+    position = view.position
+    for entry in view.state.outbox:
         request = entry.request
         if isinstance(request, PlaceOrder | ReplaceOrder):
             owed.add(request.order.id)
@@ -112,7 +123,7 @@ def _well_formed(state: State, position: Position, policy: Policy, rules: Symbol
         if name is None or name.trade != position.trade or order.id in seen:
             yield f"{order.id} is not a fresh id of trade {position.trade}"
         seen.add(order.id)
-        yield from _on_grid(order, rules)
+        yield from _on_grid(order, view.rules)
         if order.cum_qty > order.qty or order.cum_qty < 0:
             yield f"{order.id}: {plain(order.cum_qty)} filled of {plain(order.qty)}"
         if order.phase is OrderPhase.SUBMITTED and order.id not in owed:
@@ -131,8 +142,9 @@ def _on_grid(order: Order, rules: SymbolRules) -> Iterator[str]:
             yield f"{order.id}: {fault}"
 
 
-def _entry_bounded(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Iterator[str]:
+def _entry_bounded(view: View) -> Iterator[str]:
     """2.3: never more is bought, or could still be bought, than was planned."""
+    position = view.position
     could = sum((o.qty if o.live else o.cum_qty for o in position.orders if o.is_entry), ZERO)
     if could > position.plan.qty:
         yield f"{plain(could)} could be entered, {plain(position.plan.qty)} were planned"
@@ -165,7 +177,7 @@ def _only_grows(old: Position, new: Position) -> Iterator[str]:
             yield f"{order.id} came back to life"
 
 
-_Alone = Callable[[State, Position, Policy, SymbolRules], Iterator[str]]
+_Alone = Callable[[View], Iterator[str]]
 _InTime = Callable[[Position, Position], Iterator[str]]
 _ALONE: Final[tuple[tuple[str, _Alone], ...]] = (
     ("10.1", _sold_once),

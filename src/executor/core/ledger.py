@@ -12,8 +12,9 @@ from executor.core.values import ONE, ZERO, Direction
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """`entered` and `left`: base quantity traded on the entry side and the exit side. `held`: what may be sold, after the
-    commission that the entry paid in base (rule 3.4); negative = oversold. A short mirrors it: what must be bought back.
+    """`entered` and `left`: base quantity traded on the entry side and the exit side. `held`: what may be sold, after
+    the commission that the entry paid in base (rule 3.4); negative = oversold. A short mirrors it: what must be
+    bought back.
 
     Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
     the close's dust, not here.
@@ -27,7 +28,8 @@ class Holding(msgspec.Struct, frozen=True):
 
 def holding(position: Position, rules: SymbolRules) -> Holding:
     """Unknown commissions of the entry are taken at the highest rate, so that `held` is never too much; `certain` says
-    whether every commission is known."""
+    whether every commission is known.
+    """
     entry_side = position.plan.direction.entry_side
     long = position.plan.direction is Direction.LONG
     entered = left = fee = ZERO

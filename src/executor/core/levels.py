@@ -38,7 +38,9 @@ def away_from_profit(level: Decimal, tick: Decimal, direction: Direction) -> Dec
 
 
 def stop_limit(stop: Decimal, direction: Direction, policy: Policy, rules: SymbolRules) -> Decimal:
-    """The limit price of a STOP_LOSS_LIMIT at `stop` (rule 4.4): a gap of at least one tick, inside the price filters."""
+    """The limit price of a STOP_LOSS_LIMIT at `stop` (rule 4.4): a gap of at least one tick, inside the price
+    filters.
+    """
     gap = max(rules.tick * policy.gap_ticks, ceil_to(stop * policy.gap_pct, rules.tick), rules.tick)
     wished = away_from_profit(stop - direction.sign * gap, rules.tick, direction)
     return rules.clamp_limit(wished, direction.exit_side, stop)
@@ -46,11 +48,8 @@ def stop_limit(stop: Decimal, direction: Direction, policy: Policy, rules: Symbo
 
 def breakeven(average: Decimal, direction: Direction, policy: Policy, rules: SymbolRules) -> Decimal:
     """Where leaving at market gives back the entry and both commissions (rule 5.2)."""
-    fee = rules.taker_fee
-    if direction is Direction.LONG:
-        level = average * (ONE + fee) / (ONE - fee)
-    else:
-        level = average * (ONE - fee) / (ONE + fee)
+    paid, kept = ONE + rules.taker_fee, ONE - rules.taker_fee
+    level = average * paid / kept if direction is Direction.LONG else average * kept / paid
     return toward_profit(level, rules.tick, direction) + direction.sign * policy.breakeven_ticks * rules.tick
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_FLOOR, Decimal
+from itertools import pairwise
 
 from executor.core.facts import Kline
 from executor.core.levels import safer, stop_limit, swing_extreme
@@ -14,7 +15,7 @@ from executor.core.values import ZERO, Direction, ceil_to, floor_to, plain, unit
 Split = tuple[Decimal, Decimal, Decimal]
 
 
-class PlanFault(Exception):
+class PlanError(Exception):
     """The signal can't become a trade; the text names the value and the rule it breaks."""
 
 
@@ -24,13 +25,13 @@ def make_plan(
     rules: SymbolRules,
     klines: Sequence[Kline] | None,
 ) -> Plan:
-    """Raises PlanFault."""
+    """Raises PlanError."""
     direction = signal.direction
     entry = _entry(signal, policy, rules)
     stop = _stop(signal, entry, policy, rules, klines)
     r = abs(entry - stop)
     targets = _targets(signal, entry, r, policy, rules)
-    _check_order(direction, entry, stop, targets, rules)
+    _check_order(direction, entry, stop, targets)
     qty = rules.whole(_size(signal, entry, r, policy))
     plan = Plan(direction=direction, entry=entry, stop=stop, targets=targets, qty=qty, r=r)
     _check_size(plan, policy, rules)
@@ -57,7 +58,7 @@ def split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split
 
 
 def split_units(n: int, weights: tuple[Decimal, Decimal, Decimal]) -> tuple[int, int, int]:
-    """`n` whole steps by weight: the floor of its share for each but the last leg that has a weight, which gets the rest."""
+    """`n` whole steps by weight: each leg gets the floor of its share, the last that has a weight gets the rest."""
     total = sum(weights, ZERO)
     shares = [int((n * w / total).to_integral_value(ROUND_FLOOR)) for w in weights]
     last = max(i for i, w in enumerate(weights) if w > 0)
@@ -79,14 +80,12 @@ def _leg_fits(qty: Decimal, leg: int, plan: Plan, policy: Policy, rules: SymbolR
 
 
 def _entry(signal: Signal, policy: Policy, rules: SymbolRules) -> Decimal:
-    if signal.entry is not None:
-        wished = signal.entry
-    else:
-        wished = signal.price + signal.direction.sign * policy.entry_offset
+    offset = signal.direction.sign * policy.entry_offset
+    wished = signal.entry if signal.entry is not None else signal.price + offset
     # Away from being harder to fill: a buyer's limit up, a seller's down.
     price = ceil_to(wished, rules.tick) if signal.direction is Direction.LONG else floor_to(wished, rules.tick)
     if (fault := rules.price_fault(price)) is not None:
-        raise PlanFault(f"entry: {fault}")
+        raise PlanError(f"entry: {fault}")
     return price
 
 
@@ -100,13 +99,13 @@ def _stop(
         wished = entry - direction.sign * entry * policy.stop_pct
         if policy.stop_mode is StopMode.SWING:
             if not klines:
-                raise PlanFault("STOP_MODE=SWING needs one-minute klines, and none could be read")
+                raise PlanError("STOP_MODE=SWING needs one-minute klines, and none could be read")
             extreme = swing_extreme(klines[-policy.swing_mins :], direction)
             if extreme is not None and safer(extreme, wished, direction) == wished:
                 wished = extreme
     price = floor_to(wished, rules.tick) if direction is Direction.LONG else ceil_to(wished, rules.tick)
     if (fault := rules.price_fault(price)) is not None:
-        raise PlanFault(f"stop: {fault}")
+        raise PlanError(f"stop: {fault}")
     return price
 
 
@@ -118,20 +117,18 @@ def _targets(signal: Signal, entry: Decimal, r: Decimal, policy: Policy, rules: 
     )
     for i, price in enumerate(rounded, 1):
         if (fault := rules.price_fault(price)) is not None:
-            raise PlanFault(f"TP{i}: {fault}")
+            raise PlanError(f"TP{i}: {fault}")
     return rounded
 
 
-def _check_order(
-    direction: Direction, entry: Decimal, stop: Decimal, targets: tuple[Decimal, ...], rules: SymbolRules
-) -> None:
+def _check_order(direction: Direction, entry: Decimal, stop: Decimal, targets: tuple[Decimal, ...]) -> None:
     ladder = [stop, entry, *targets]
     climbing = ladder if direction is Direction.LONG else ladder[::-1]
-    if any(a >= b for a, b in zip(climbing, climbing[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(climbing)):
         names = ("stop", "entry", *(f"TP{i}" for i in range(1, len(targets) + 1)))
         got = ", ".join(f"{n} {plain(v)}" for n, v in zip(names, ladder, strict=True))
         wanted = " < ".join(names) if direction is Direction.LONG else " > ".join(names)
-        raise PlanFault(f"prices out of order for a {direction}: {got}; must be {wanted}")
+        raise PlanError(f"prices out of order for a {direction}: {got}; must be {wanted}")
 
 
 def _size(signal: Signal, entry: Decimal, r: Decimal, policy: Policy) -> Decimal:
@@ -144,18 +141,18 @@ def _size(signal: Signal, entry: Decimal, r: Decimal, policy: Policy) -> Decimal
         return notional / entry
     if risk is not None:
         return risk / r
-    raise PlanFault("no size: one of QTY, QTY_USD, RISK_USD must be set")
+    raise PlanError("no size: one of QTY, QTY_USD, RISK_USD must be set")
 
 
 def _check_size(plan: Plan, policy: Policy, rules: SymbolRules) -> None:
     said = f"{plain(plan.qty)} {rules.base}"
     if not rules.carries(plan.qty, plan.entry):
-        raise PlanFault(
+        raise PlanError(
             f"size {said} at {plain(plan.entry)} breaks the filters: quantity {plain(rules.min_qty)} to "
             f"{plain(rules.max_qty)}, notional at least {plain(rules.min_notional)} {rules.quote}"
         )
     if policy.entry_mode is EntryMode.MARKET_ONLY and not rules.carries_market(plan.qty, plan.entry):
-        raise PlanFault(f"size {said} breaks MARKET_LOT_SIZE: at most {plain(rules.market_max_qty)}")
+        raise PlanError(f"size {said} breaks MARKET_LOT_SIZE: at most {plain(rules.market_max_qty)}")
     kept = rules.whole(plan.qty * rules.worst_keep())
     if split(kept, plan, policy, rules) is None:
-        raise PlanFault(f"size {said} less commission is too small for one exit at the stop's limit price")
+        raise PlanError(f"size {said} less commission is too small for one exit at the stop's limit price")

@@ -67,7 +67,9 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
         return floor_to(qty, self.step) if qty > 0 else ZERO
 
     def clamp_limit(self, price: Decimal, side: OrderSide, reference: Decimal) -> Decimal:
-        """`price` moved as little as needed into PRICE_FILTER and PERCENT_PRICE_BY_SIDE around `reference` (rule 4.4)."""
+        """`price` moved as little as needed into PRICE_FILTER and PERCENT_PRICE_BY_SIDE around `reference` (rule
+        4.4).
+        """
         up, down = (self.bid_up, self.bid_down) if side is OrderSide.BUY else (self.ask_up, self.ask_down)
         low = max(self.min_price, ceil_to(reference * down, self.tick), self.tick)
         highs = [h for h in (self.max_price, floor_to(reference * up, self.tick)) if h > 0]

@@ -9,7 +9,7 @@ from executor.core.draft import Draft
 from executor.core.ids import Role
 from executor.core.ledger import covers, entry_average, leg_left
 from executor.core.policy import AfterTp1, TrailMode
-from executor.core.state import Entering, Leave, Leg, Order, OrderPhase, Reason, Trail
+from executor.core.state import Entering, Leave, Leg, Order, OrderPhase, Trail
 from executor.core.values import Direction, OrderType
 
 _RESIZE_EVERY_MS = 1_000  # rule 3.5
@@ -20,15 +20,16 @@ _BIPS = 10_000
 # --- levels -------------------------------------------------------------------------------------------------------
 
 
-def wanted(draft: Draft, leg: Leg) -> Decimal:
-    """The level the leg's stop belongs at now; never behind the level in force, never past the market (rule 10.4)."""
-    assert leg.stop is not None
-    level = leg.stop
+def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
+    """The level the leg's stop belongs at now; never behind `stop`, the level in force, never past the market (rule
+    10.4).
+    """
+    level = stop
     if draft.now - leg.moved_at < draft.policy.trail_every_ms and leg.moved_at:
         return level
     direction = draft.position.plan.direction
     step = max(draft.policy.trail_step, draft.rules.tick)
-    for candidate in (_breakeven(draft), draft.position.manual_stop):
+    for candidate in (breakeven(draft), draft.position.manual_stop):
         if candidate is not None and _has_room(draft, candidate):
             level = levels.safer(level, candidate, direction)
     trail = _trail_level(draft, leg)
@@ -43,27 +44,12 @@ def _has_room(draft: Draft, level: Decimal) -> bool:
     return quote is not None and not levels.beyond(quote.last, level, draft.position.plan.direction)
 
 
-def _breakeven(draft: Draft) -> Decimal | None:
+def breakeven(draft: Draft) -> Decimal | None:
     position = draft.position
     average = entry_average(position)
     if not position.target_hit or draft.policy.after_tp1 is AfterTp1.KEEP or average is None:
         return None
     return levels.breakeven(average, position.plan.direction, draft.policy, draft.rules)
-
-
-def stop_reason(draft: Draft, level: Decimal | None, *, trailing: bool) -> Reason:
-    """What a stop at `level` means (rule 7.2)."""
-    position = draft.position
-    if trailing and position.trail is not None and level is not None:
-        floor = _breakeven(draft) or position.plan.stop
-        if levels.is_safer(level, floor, position.plan.direction) or draft.policy.trail_mode is TrailMode.NATIVE:
-            return Reason.TRAIL
-    if level is None:
-        return Reason.TRAIL if position.trail is not None else Reason.SL
-    average = entry_average(position)
-    if average is not None and position.target_hit and not levels.is_safer(average, level, position.plan.direction):
-        return Reason.BREAKEVEN
-    return Reason.SL
 
 
 # --- trailing -----------------------------------------------------------------------------------------------------
@@ -129,7 +115,9 @@ def _native_delta(draft: Draft, leg: Leg) -> int | None:
 
 
 def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
-    """A new stop order for the leg at `level`: STOP_LOSS_LIMIT with its gap (rule 4.4), or the exchange's own trailing."""
+    """A new stop order for the leg at `level`: STOP_LOSS_LIMIT with its gap (rule 4.4), or the exchange's own
+    trailing.
+    """
     direction = draft.position.plan.direction
     roles = {1: Role.SL1, 2: Role.SL2}
     delta = _native_delta(draft, leg)
@@ -149,7 +137,7 @@ def move_single(draft: Draft, leg: Leg, live: Order, left: Decimal) -> None:
     if live.phase is not OrderPhase.WORKING or live.triggered_at or not live.is_stop or leg.stop is None:
         return
     entering = isinstance(draft.position.phase, Entering)
-    level = leg.stop if entering else wanted(draft, leg)
+    level = leg.stop if entering else wanted(draft, leg, leg.stop)
     qty = left + live.cum_qty if live.cum_qty else left
     if live.trailing_delta is not None:
         if qty == live.qty:
@@ -174,7 +162,7 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
     if any(o.cum_qty or o.phase is not OrderPhase.WORKING for o in live):
         return
     direction = draft.position.plan.direction
-    if not levels.is_safer(wanted(draft, leg), stop.stop_price, direction):
+    if not levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction):
         return
     for other in draft.position.legs:
         if other.n != leg.n and leg_left(draft.position, other, draft.rules) > 0:

@@ -6,14 +6,13 @@ from typing import Final
 from executor.core.ids import Role
 from executor.core.ledger import average, commissions, entry_average, exit_orders
 from executor.core.rules import SymbolRules
-from executor.core.state import Closed, Closing, Exposure, Leave, Order, Position
+from executor.core.state import Closed, Exposure, Leave, Order, Position, Reason
 from executor.core.values import ZERO
 
 _FIGURE: Final = Decimal("1E-8")
 
 
-def summarize(position: Position, rules: SymbolRules, now: int) -> Closed:
-    assert isinstance(position.phase, Closing)
+def summarize(position: Position, reason: Reason, rules: SymbolRules, now: int) -> Closed:
     plan = position.plan
     sign = plan.direction.sign
     entry_avg = entry_average(position)
@@ -29,7 +28,7 @@ def summarize(position: Position, rules: SymbolRules, now: int) -> Closed:
         signal=position.signal,
         symbol=rules.symbol,
         direction=plan.direction,
-        reason=position.phase.reason,
+        reason=reason,
         opened=position.opened,
         entered=position.entered,
         closed=now,
@@ -62,8 +61,9 @@ def settle_exposure(exposure: Exposure, now: int) -> Exposure:
 
 
 def _profit(position: Position, rules: SymbolRules) -> Decimal:
-    """Quote gained, less commissions in quote, less those in base at the price of their own fill. Commissions in a third
-    asset (BNB) are listed, not priced."""
+    """Quote gained, less commissions in quote, less those in base at the price of their own fill. Commissions in a
+    third asset (BNB) are listed, not priced.
+    """
     gained = ZERO
     last_price = ZERO
     bought = sold = ZERO

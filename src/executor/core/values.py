@@ -85,12 +85,16 @@ _FINAL: Final = frozenset(
 
 
 def floor_to(value: Decimal, grid: Decimal) -> Decimal:
-    """The largest multiple of `grid` that is not above `value`; `value` itself when `grid` is 0 (a filter that is off)."""
+    """The largest multiple of `grid` that is not above `value`; `value` itself when `grid` is 0 (a filter that is
+    off).
+    """
     return _to_grid(value, grid, ROUND_FLOOR)
 
 
 def ceil_to(value: Decimal, grid: Decimal) -> Decimal:
-    """The smallest multiple of `grid` that is not below `value`; `value` itself when `grid` is 0 (a filter that is off)."""
+    """The smallest multiple of `grid` that is not below `value`; `value` itself when `grid` is 0 (a filter that is
+    off).
+    """
     return _to_grid(value, grid, ROUND_CEILING)
 
 

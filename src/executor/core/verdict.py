@@ -4,6 +4,9 @@ from typing import Final
 
 import msgspec
 
+from executor.core.intents import Notify
+from executor.core.state import State
+
 
 class Moved(msgspec.Struct, frozen=True, tag="moved"):
     """The event's facts are part of the state now."""
@@ -23,3 +26,11 @@ class Refusal(msgspec.Struct, frozen=True, tag="refused"):
 
 Verdict = Moved | Ignored | Refusal
 MOVED: Final = Moved()
+
+
+class Absorbed(msgspec.Struct, frozen=True):
+    """The state with an event's facts in it, and what people should read about them."""
+
+    state: State
+    verdict: Verdict = MOVED
+    notes: tuple[Notify, ...] = ()

@@ -1,0 +1,54 @@
+"""When exits fail: refusals that leave the position bare (rule 4.7), and quantity that was sold twice (rule 6.3)."""
+
+from executor.core.draft import Draft
+from executor.core.ids import Role
+from executor.core.intents import Level
+from executor.core.ledger import covers, leg_left
+from executor.core.state import Reason
+from executor.core.values import ZERO, OrderType, plain
+
+
+def failsafe(draft: Draft) -> bool:
+    """Rule 4.7: exits that keep being refused while the position is bare close it, or at least are not silent."""
+    position, policy = draft.position, draft.policy
+    exposed = position.exposure.since
+    if not exposed:
+        return False
+    waited = draft.now - exposed
+    bare = [
+        leg
+        for leg in position.legs
+        if leg.tries
+        and leg_left(position, leg, draft.rules) > 0
+        and not any(covers(o, position) for o in draft.live(leg.n))
+    ]
+    if not any(leg.tries >= policy.failsafe_tries or waited >= policy.failsafe_grace_ms for leg in bare):
+        return False
+    text = f"exits refused {max(leg.tries for leg in bare)} times, {waited / 1000:.1f} s without a stop"
+    if policy.failsafe_flatten:
+        draft.note(Level.ALERT, "failsafe", f"{text}: closing at market")
+        draft.close(Reason.FAILSAFE)
+        return True
+    draft.halted = draft.halted or text
+    if any(draft.now >= leg.retry_at for leg in bare):
+        draft.note(Level.ALERT, "failsafe_off", f"{text}; FAILSAFE_FLATTEN is off")
+    return False
+
+
+def oversold(draft: Draft) -> bool:
+    """A leg that sold more than its part, by a fill after its cancel, is bought back at once (rule 6.3)."""
+    position, rules = draft.position, draft.rules
+    over = ZERO
+    for leg in position.legs:
+        if leg.n:
+            sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)
+            over += max(sold - leg.qty, ZERO)
+    back = [o for o in position.orders if o.role is Role.BUYBACK]
+    over = rules.whole(over - sum((o.cum_qty for o in back), ZERO))
+    if not rules.carries_market(over, draft.price):
+        return False
+    if any(o.live for o in back) or (back and draft.now < back[-1].closed_at + draft.policy.exits_retry_ms):
+        return True
+    draft.note(Level.ALERT, "oversold", f"{plain(over)} {rules.base} sold twice: bought back at market")
+    draft.place(draft.order(Role.BUYBACK, position.plan.direction.entry_side, OrderType.MARKET, over))
+    return True

@@ -1,0 +1,149 @@
+"""What tending any leg shares: when it may be acted on, placed anew, sold at market (rules 4.6, 6.2, 6.6, 8.3)."""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from executor.core.draft import Draft
+from executor.core.edit import the_leg
+from executor.core.facts import Balance
+from executor.core.ids import Role
+from executor.core.intents import Level
+from executor.core.ledger import leg_left, sellable
+from executor.core.levels import beyond, past
+from executor.core.state import End, Leave, Leg, Order, OrderPhase, Reason
+from executor.core.values import ZERO, Direction, OrderType, plain
+
+_BACKOFF = 30  # a target that keeps being refused while its leg is covered is no emergency
+
+
+def settled(draft: Draft, leg: Leg, live: list[Order], left: Decimal) -> bool:
+    """Whether the leg may be acted on: nothing of it in flight, nothing in doubt (rules 6.2, 8.3)."""
+    if any(o.check or draft.commanded(o) or o.phase is OrderPhase.SUBMITTED for o in live):
+        return False
+    doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]
+    if not doubtful:
+        return True
+    if len(doubtful) < len(live) or left <= 0:
+        return False
+    return _locked_apart(draft, leg, doubtful, left)
+
+
+def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) -> bool:
+    """Rule 8.3b: an exit in doubt, once not found, may be sent again when the exchange's own lock keeps the two apart:
+    the base left free after the second could not carry the first.
+    """
+    if draft.position.plan.direction is Direction.SHORT or any(o.apart for o in doubtful):
+        return False
+    if not all(o.misses for o in doubtful) or not any(o.is_stop for o in doubtful):
+        return False
+    if draft.market.balances_at <= max(o.first_miss_at for o in doubtful):
+        draft.query_balances()
+        return False
+    free = draft.market.balances.get(draft.rules.base, Balance(ZERO)).free
+    if not left <= free < left + doubtful[0].qty:
+        return False
+    draft.note(Level.WARNING, "sent_again", f"leg {leg.n}: its stop is in doubt and was not found; sent again (8.3b)")
+    for order in doubtful:
+        draft.put(replace(order, apart=True))
+    return True
+
+
+def may_place(draft: Draft, leg: Leg) -> bool:
+    if draft.now < leg.retry_at:
+        return False
+    if leg.puzzled_at and not _puzzle(draft, leg):
+        return False
+    if leg.poor and not _still_ours(draft, leg):
+        return False
+    if leg.stop is None and leg.tries >= draft.policy.failsafe_tries:
+        return draft.now >= leg.retry_at + (_BACKOFF - 1) * draft.policy.exits_retry_ms
+    return True
+
+
+def _puzzle(draft: Draft, leg: Leg) -> bool:
+    """An OCO was refused for its price relation: a fresh quote says which side was crossed (rule 4.6)."""
+    quote = draft.market.quote
+    if quote is None or quote.at < leg.puzzled_at:
+        draft.query_quote()
+        return False
+    direction = draft.position.plan.direction
+    if leg.target is not None and past(quote.last, leg.target, direction):
+        leave = Leave.TARGET
+    elif leg.stop is not None and beyond(quote.last, leg.stop, direction):
+        leave = Leave.STOP
+    else:
+        # The price has come back since: try again, and count it, so that a riddle without an answer ends in 4.7.
+        retry_at = leg.puzzled_at + draft.policy.exits_retry_ms
+        draft.put_leg(replace(leg, puzzled_at=0, tries=leg.tries + 1, retry_at=retry_at))
+        return False
+    solved = replace(leg, leave=leave, puzzled_at=0)
+    draft.put_leg(solved)
+    sell_at_market(draft, solved, leave, [], leg_left(draft.position, leg, draft.rules))
+    return False
+
+
+def _still_ours(draft: Draft, leg: Leg) -> bool:
+    """Refused for lack of balance: was the position sold by hand (rule 6.6)?"""
+    position, market = draft.position, draft.market
+    if position.plan.direction is Direction.SHORT:
+        return True
+    if market.balances_at < leg.retry_at - draft.policy.exits_retry_ms:
+        draft.query_balances()
+        return False
+    owned = market.balances.get(draft.rules.base, Balance(ZERO)).total
+    if owned < sellable(position, draft.rules):
+        draft.note(
+            Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else"
+        )
+        draft.close(Reason.EXTERNAL, abandon=True)
+        return False
+    return True
+
+
+def put_back(draft: Draft, leg: Leg) -> bool:
+    """Why the leg is bare: never placed, moved or refused is ours; else it was taken away (rule 6.6)."""
+    past_orders = [o for o in draft.position.orders if o.leg == leg.n and not o.is_entry]
+    if not past_orders:
+        return True
+    last = past_orders[-1]
+    group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
+    ours = any(o.cancelling or o.end in (End.REFUSED, End.NEVER) or o.role is Role.FLATTEN for o in group)
+    if ours:
+        return True
+    names = ", ".join(o.id for o in group)
+    if leg.vanished:
+        draft.note(Level.ALERT, "exit_vanished_again", f"{names}: left alone now, the trade is closed as external")
+        draft.close(Reason.EXTERNAL, abandon=True)
+        return False
+    draft.note(Level.ALERT, "exit_vanished", f"{names}: not by us; put back once")
+    draft.put_leg(replace(leg, vanished=leg.vanished + 1))
+    return True
+
+
+def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left: Decimal) -> None:
+    """Cancel, confirm, then sell what is still held of the leg (rule 6.2)."""
+    if leg.leave is None:
+        draft.note(Level.WARNING, "leg_at_market", f"leg {leg.n}: {leave} at {plain(draft.price)}, sold at market")
+        draft.put_leg(replace(leg, leave=leave))
+    if any(o.role is Role.FLATTEN for o in live):
+        return
+    if live:
+        draft.cancel(live, recheck=True)
+        return
+    leg = the_leg(draft.position, leg.n)
+    if draft.now < leg.retry_at or (leg.poor and not _still_ours(draft, leg)):
+        return
+    qty = min(left, draft.rules.market_max_qty) if draft.rules.market_max_qty else left
+    if not draft.rules.carries_market(draft.rules.whole(qty), draft.price):
+        return
+    side = draft.position.plan.direction.exit_side
+    draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, draft.rules.whole(qty), leg=leg.n))
+
+
+def dismiss(draft: Draft, live: list[Order]) -> None:
+    """The leg is sold: an OCO's other side is gone by the exchange's own rule, a single order is cancelled."""
+    for order in live:
+        if order.phase is OrderPhase.WORKING and order.list_id:
+            draft.put(replace(order, check=True))
+    draft.cancel([o for o in live if o.phase is OrderPhase.WORKING and not o.list_id])

@@ -1,0 +1,49 @@
+"""Tend a leg with only a stop: the trailing leg, PLAIN's stop of the whole, the interim stop (rules 3.5, 4.2, 4.3)."""
+
+from decimal import Decimal
+
+from executor.core import stops
+from executor.core.draft import Draft
+from executor.core.edit import the_leg
+from executor.core.ids import Role
+from executor.core.ledger import leg_left
+from executor.core.legs import dismiss, may_place, put_back, sell_at_market, settled
+from executor.core.levels import stop_limit
+from executor.core.reasons import stop_reason
+from executor.core.state import Leg
+
+
+def tend(draft: Draft, leg: Leg, stop: Decimal) -> None:
+    left = leg_left(draft.position, leg, draft.rules)
+    live = draft.live(leg.n)
+    if leg.n == 0:
+        live = [o for o in live if o.is_stop or o.role is Role.FLATTEN]
+    if not settled(draft, leg, live, left):
+        return
+    live = [o for o in draft.live(leg.n) if o.is_stop or o.role is Role.FLATTEN]
+    if left <= 0:
+        dismiss(draft, live)
+        return
+    leave = leg.leave or stops.watch(draft, leg, live)
+    if leave is not None:
+        if leg.n == 0:
+            _leave_whole(draft, leg)
+        else:
+            sell_at_market(draft, leg, leave, live, left)
+        return
+    if live:
+        stops.move_single(draft, leg, live[-1], left)
+        return
+    if not may_place(draft, leg) or not put_back(draft, leg):
+        return
+    leg = the_leg(draft.position, leg.n)
+    level = stops.wanted(draft, leg, stop)
+    limit = stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
+    if draft.rules.carries(left, min(level, limit)):
+        draft.place(stops.stop_order(draft, leg, left, level))
+
+
+def _leave_whole(draft: Draft, leg: Leg) -> None:
+    """PLAIN's stop, or the interim one, has failed: everything of the trade is cancelled, then what is held is sold."""
+    if draft.position.entered:
+        draft.close(stop_reason(draft, leg.stop, trailing=draft.position.trail is not None))
