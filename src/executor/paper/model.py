@@ -5,7 +5,7 @@ reports them. Names are Binance's own words in Python's spelling (`origClientOrd
 `orig_client_order_id`). Every `Order` handed out is a snapshot: it does not change when the order does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
 from operator import attrgetter
@@ -207,7 +207,7 @@ class CancelReplace:
 # --- what the exchange knows --------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Order:
     """An order as queries show it.
 
@@ -249,14 +249,10 @@ class Order:
         return self.orig_qty - self.executed_qty - self.prevented_qty
 
     def snapshot(self) -> "Order":
-        copy = Order.__new__(Order)
-        for name, value in zip(_ORDER_FIELDS, _order_values(self), strict=True):
-            setattr(copy, name, value)
-        return copy
+        return Order(*_order_values(self))
 
 
-_ORDER_FIELDS: Final = tuple(Order.__dataclass_fields__)
-_order_values: Final = attrgetter(*_ORDER_FIELDS)
+_order_values: Final = attrgetter(*(each.name for each in fields(Order)))
 
 
 @dataclass(slots=True, kw_only=True, frozen=True)
