@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "run": Command("executor.cli.run:run", "Trade: follow the signals and carry them out, until SIGTERM or SIGINT."),
+    "paper": Command("executor.cli.paper:paper", "Serve a paper exchange on loopback, for any client of Binance Spot."),
     "config": Command("executor.cli.config:config", "Show every setting, its value and where it came from."),
 }
 

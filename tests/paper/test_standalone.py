@@ -1,0 +1,102 @@
+"""`executor paper`: an exchange of its own."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from typer.testing import CliRunner
+
+from executor.cli import exits
+from executor.cli.app import app
+from executor.paper.clock import WallClock
+from executor.paper.market import AtEnd
+from executor.paper.recording import RecordingError
+from executor.paper.server import Urls
+from executor.paper.standalone import Standalone, StandaloneError, serve
+
+HEADER = "time_ms,price,qty,is_buyer_maker,trade_id\n"
+
+
+def recording(folder: Path, name: str = "BTCUSDT-trades.csv", rows: int = 3) -> Path:
+    path = folder / name
+    lines = [f"{1_700_000_000_000 + 100 * i},{100 + i},1,true,{i}\n" for i in range(rows)]
+    path.write_text(HEADER + "".join(lines), "utf-8")
+    return path
+
+
+async def test_it_serves_a_recording_on_the_wall_clock_until_told_to_stop(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    started: asyncio.Future[tuple[Urls, str]] = asyncio.get_running_loop().create_future()
+    what = Standalone(recording=recording(tmp_path), at_end=AtEnd.HOLD, speed=100)
+    serving = asyncio.create_task(serve(what, started=lambda *at: started.set_result(at), stop=stop))
+    urls, symbol = await asyncio.wait_for(started, 5)
+    assert symbol == "BTCUSDT"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{urls.rest_url}/v3/time") as response:
+            assert abs((await response.json())["serverTime"] - WallClock().now_ms()) < 5_000
+        async with session.get(f"{urls.rest_url}/v3/ticker/price?symbol=BTCUSDT") as response:
+            assert float((await response.json())["price"]) >= 100
+    stop.set()
+    await asyncio.wait_for(serving, 5)
+
+
+async def test_it_ends_with_the_recording_when_asked_to(tmp_path: Path) -> None:
+    what = Standalone(recording=recording(tmp_path), at_end=AtEnd.EXIT, speed=1000)
+    await asyncio.wait_for(serve(what, started=lambda *_: None, stop=asyncio.Event()), 5)
+
+
+async def test_a_recording_that_breaks_off_is_told(tmp_path: Path) -> None:
+    path = recording(tmp_path)
+    path.write_text(path.read_text("utf-8") + "1,2\n", "utf-8")
+    with pytest.raises(RecordingError, match="line 5"):
+        await serve(
+            Standalone(recording=path, speed=1000, at_end=AtEnd.EXIT), started=lambda *_: None, stop=asyncio.Event()
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "fault"),
+    [
+        ("mine.csv", None, "symbol is not given"),
+        ("XYZABC-trades.csv", None, "must be one of"),
+        ("a.csv", "NO", "one of"),
+    ],
+)
+async def test_a_symbol_that_cannot_be_used_is_named(tmp_path: Path, name: str, symbol: str | None, fault: str) -> None:
+    with pytest.raises(StandaloneError, match=fault):
+        await serve(
+            Standalone(recording=recording(tmp_path, name), symbol=symbol),
+            started=lambda *_: None,
+            stop=asyncio.Event(),
+        )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_command_says_where_it_is_and_stops_at_a_signal(number: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "executor", "paper", "--balances", "USDT=5,BTC=0.5",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "src", "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        lines = [(await asyncio.wait_for(process.stdout.readline(), 20)).decode() for _ in range(4)]
+        assert lines[0] == "paper exchange for LTCUSDT\n"
+        ping = lines[1].split()[-1] + "/v3/ping"
+        async with aiohttp.ClientSession() as session, session.get(ping) as response:
+            assert await response.json() == {}
+    finally:
+        process.send_signal(number)
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.parametrize("balances", ["USDT", "USDT=", "USDT=-1", "USDT=nan", "=5", "USDT=1,USDT=2"])
+def test_balances_that_cannot_be_read_are_refused(balances: str) -> None:
+    outcome = CliRunner().invoke(app, ["paper", "--balances", balances])
+    assert outcome.exit_code == exits.USAGE
+    assert "ASSET=AMOUNT" in outcome.output
