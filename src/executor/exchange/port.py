@@ -12,12 +12,14 @@ class ReadError(Exception):
 
 
 class StartError(Exception):
-    """The exchange can't be used as configured (keys refused, symbol unknown, not reachable). The text is for people."""
+    """The exchange can't be used as configured: keys refused, symbol unknown, not reachable. The text is for people."""
 
 
 class Exchange(Protocol):
     """Requests that change something never raise for what the exchange or the network does: they return an outcome.
-    Reads raise `ReadError`. All times are ms of the exchange's clock."""
+
+    Reads raise `ReadError`. All times are ms of the exchange's clock.
+    """
 
     def now(self) -> int:
         """The exchange's clock, from the local one and the measured offset."""
@@ -26,13 +28,13 @@ class Exchange(Protocol):
 
     async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder) -> Outcome: ...
 
-    async def cancel(self, id: str) -> Outcome: ...
+    async def cancel(self, id: str) -> Outcome: ...  # noqa: A002  # the field's word
 
     async def cancel_list(self, list_id: str) -> Outcome: ...
 
     async def replace(self, cancel_id: str, order: NewOrder) -> ReplaceOutcome: ...
 
-    async def order(self, id: str) -> OrderReport | None:
+    async def order(self, id: str) -> OrderReport | None:  # noqa: A002
         """The order with this client order id; None when the exchange says that there is none."""
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]: ...
