@@ -36,8 +36,14 @@ class Role(StrEnum):
 ENTRIES: Final = frozenset({Role.ENTRY, Role.PLANB})
 TARGETS: Final = frozenset({Role.TP1, Role.TP2})
 STOPS: Final = frozenset({Role.SL, Role.SL1, Role.SL2, Role.TRAIL})
-MARKET_EXITS: Final = frozenset({Role.FLATTEN})
+EXITS: Final = TARGETS | STOPS | {Role.FLATTEN}
 
+_IN_LIST: Final = {
+    Role.TP1: (Role.OCO1, 1),
+    Role.SL1: (Role.OCO1, 2),
+    Role.TP2: (Role.OCO2, 1),
+    Role.SL2: (Role.OCO2, 2),
+}
 _FORM: Final = re.compile(r"EX_(?P<trade>[0-9]{1,16})_(?P<role>[A-Z0-9]+)_(?P<rev>[0-9]{1,6})")
 
 
@@ -52,6 +58,14 @@ class ClientId(msgspec.Struct, frozen=True):
 
 def client_id(trade: str, role: Role, rev: int) -> str:
     return f"{PREFIX}{trade}_{role}_{rev}"
+
+
+def list_of(leg: ClientId) -> str:
+    """The id of the OCO that `leg` belongs to: given out just before its target's, and that just before its stop's.
+    Empty for a role that is never part of one.
+    """
+    found = _IN_LIST.get(leg.role)
+    return client_id(leg.trade, found[0], leg.rev - found[1]) if found is not None else ""
 
 
 def parse(text: str) -> ClientId | None:

@@ -7,7 +7,7 @@ import msgspec
 from executor.core.ids import Role
 from executor.core.policy import Layout
 from executor.core.rules import SymbolRules
-from executor.core.state import Leg, Order, OrderPhase, Position
+from executor.core.state import End, Leg, Order, OrderPhase, Position
 from executor.core.values import ONE, ZERO, Direction
 
 
@@ -93,14 +93,14 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     total = ZERO
     lists = set()
     for order in position.orders:
-        if not order.live or order.side is not exit_side:
+        if not order.live or order.side is not exit_side or _gave_way(order, position):
             continue
         if layout is Layout.PLAIN and order.is_stop and order.leg == 0:
             continue
         if order.list_id:
             lists.add(order.list_id)
-        elif (old := _replaced(order, position)) is not None:
-            total += max(order.leaves - old.leaves, ZERO)
+        elif (old := _stands_for(order, position)) is not None:
+            total += max(order.leaves - old.leaves, ZERO) if old.live else ZERO
         else:
             total += order.leaves
     for list_id in lists:
@@ -110,9 +110,19 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     return total
 
 
-def _replaced(order: Order, position: Position) -> Order | None:
-    """The order, still live, that `order` replaces: the two can't both stand (rule 5.5)."""
-    return next((o for o in position.orders if o.live and o.id == order.replaces), None) if order.replaces else None
+def _stands_for(order: Order, position: Position) -> Order | None:
+    """The order that `order` replaces and that is still live or was filled: the two can't both stand (rule 5.5)."""
+    if not order.replaces or order.exchange_id:
+        return None
+    return next(
+        (o for o in position.orders if o.id == order.replaces and (o.live or o.end is End.FILLED)),
+        None,
+    )
+
+
+def _gave_way(order: Order, position: Position) -> bool:
+    """Whether the order that replaces `order` is known to the exchange: then this one is gone (rule 5.5)."""
+    return any(o.replaces == order.id and o.exchange_id for o in position.orders)
 
 
 def entry_average(position: Position) -> Decimal | None:
@@ -136,4 +146,4 @@ def commissions(position: Position) -> dict[str, Decimal]:
 
 
 def exit_orders(position: Position) -> list[Order]:
-    return [o for o in position.orders if not o.is_entry and o.role is not Role.BUYBACK]
+    return [o for o in position.orders if o.is_exit]

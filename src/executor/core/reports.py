@@ -1,6 +1,6 @@
 """Absorb what is said of orders: reports, absences, trades, the list of open orders."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ from executor.core.verdict import MOVED, Absorbed, Ignored, Refusal, Verdict
 def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen, policy: Policy) -> Absorbed:
     position = state.position
     if isinstance(event, OpenOrdersSeen):
-        return _open_orders(state, event)
+        return _open_orders(state, event, policy)
     if position is None:
         return Absorbed(state, Ignored("no trade is open"))
     match event:
@@ -32,6 +32,11 @@ def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen,
             return _trades(state, position, event)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+_TRADES_AGAIN_MS: Final = 1_000
+_TRADES_TRIES: Final = 3
+_LIST_AGAIN_MS: Final = 250
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -60,7 +65,7 @@ def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Hear
             continue
         order = find_order(position, report.id)
         if order is None:
-            order = adopt(report, name.role)
+            position, order = _adopted(position, report, name)
             text = f"{report.id}: an order of this trade that was not on record"
             notes.append(Notify(Level.ALERT, "order_adopted", text))
         if (fault := orders.impossible(order, report)) is not None:
@@ -76,12 +81,12 @@ def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Hear
     return Heard(position, verdict, tuple(notes))
 
 
-def adopt(report: OrderReport, role: Role) -> Order:
+def adopt(report: OrderReport, name: ids.ClientId) -> Order:
     """An order of ours rebuilt from what the exchange says about it and from its id (rule 9.3)."""
-    leg = {Role.TP1: 1, Role.SL1: 1, Role.TP2: 2, Role.SL2: 2, Role.TRAIL: 3}.get(role, 0)
+    leg = {Role.TP1: 1, Role.SL1: 1, Role.TP2: 2, Role.SL2: 2, Role.TRAIL: 3}.get(name.role, 0)
     return Order(
         id=report.id,
-        role=role,
+        role=name.role,
         leg=leg,
         side=report.side,
         type=report.type,
@@ -89,7 +94,17 @@ def adopt(report: OrderReport, role: Role) -> Order:
         price=report.price or None,
         stop_price=report.stop_price or None,
         trailing_delta=report.trailing_delta or None,
+        list_id=ids.list_of(name) if report.list_exchange_id >= 0 else "",
     )
+
+
+def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tuple[Position, Order]:
+    """An order of the trade that is not on record: the state at hand is older than it (rule 9.2). Its id is spent."""
+    order = adopt(report, name)
+    numbers = {leg.n for leg in position.legs}
+    if order.role is Role.SL and 3 in numbers and 0 not in numbers:
+        order = replace(order, leg=3)
+    return replace(position, revs=max(position.revs, name.rev + 1)), order
 
 
 def _accepted_stop(position: Position, order: Order) -> Position:
@@ -114,10 +129,10 @@ def _fill_note(before: Order, after: Order) -> Notify:
 
 def _reported(state: State, position: Position, event: Reported) -> Absorbed:
     heard = hear(position, (event.report,), state.market.now)
-    order = find_order(heard.position, event.report.id)
-    if not event.seq or order is None or not order.recheck or order.live:
+    known, order = find_order(position, event.report.id), find_order(heard.position, event.report.id)
+    if not event.seq or known is None or known.live or order is None or not order.recheck:
         return heard.onto(state)
-    # The second look after a market order has been had (rule 6.3).
+    # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3).
     looked = with_order(heard.position, replace(order, recheck=False))
     return replace(heard, position=looked, verdict=MOVED).onto(state)
 
@@ -144,17 +159,22 @@ def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:
     if order is None:
         return Absorbed(state, Ignored(f"{event.id} is not of the open trade"))
     folded = orders.fold_fills(order, event.fills)
-    if folded is order:
+    if folded is not order:
+        return Absorbed(replace(state, position=with_order(position, folded)))
+    if not event.seq or not order.unpriced_qty:
         return Absorbed(state, Ignored("nothing new"))
-    return Absorbed(replace(state, position=with_order(position, folded)))
+    # The list lags behind the order (rule 8.6): again a little later, and in the end without it.
+    waiting = replace(order, misses=order.misses + 1, ask_at=state.market.now + _TRADES_AGAIN_MS)
+    guess = position.guess_fees or waiting.misses >= _TRADES_TRIES
+    return Absorbed(replace(state, position=replace(with_order(position, waiting), guess_fees=guess)))
 
 
-def _open_orders(state: State, event: OpenOrdersSeen) -> Absorbed:
+def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbed:
     position = state.position
     trade = position.trade if position is not None else ""
     ours = [r for r in event.reports if ids.is_ours(r.id)]
     mine = tuple(r for r in ours if (name := ids.parse(r.id)) is not None and name.trade == trade)
-    strangers = [r.id for r in ours if r not in mine]
+    strangers = [r.id for r in ours if r not in mine and not _just_closed(r.id, state, event, policy)]
     notes: tuple[Notify, ...] = ()
     if strangers:
         text = f"open orders that belong to no trade here: {', '.join(strangers)}"
@@ -164,17 +184,27 @@ def _open_orders(state: State, event: OpenOrdersSeen) -> Absorbed:
     if position is None:
         return Absorbed(state, MOVED, notes)
     heard = hear(position, mine, state.market.now)
-    position = _missed(heard.position, event, frozenset(r.id for r in mine))
+    position = _missed(heard.position, event, frozenset(r.id for r in mine), state.market.now)
     verdict = heard.verdict if heard.fault else MOVED
     return replace(heard, position=position, verdict=verdict, notes=(*notes, *heard.notes)).onto(state)
 
 
-def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str]) -> Position:
+def _just_closed(client_id: str, state: State, event: OpenOrdersSeen, policy: Policy) -> bool:
+    """Whether the order is of the last trade, in a list that may be older than its close (rule 8.6)."""
+    name, last = ids.parse(client_id), state.last_closed
+    if name is None or last is None or name.trade != last.trade:
+        return False
+    return event.asked_at < last.closed + policy.absence_grace_ms
+
+
+def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str], now: int) -> Position:
     """What the list leaves out. Absence from a list proves nothing by itself: ask directly (rule 8.6)."""
     for order in position.orders:
         if order.phase is OrderPhase.WORKING and order.id not in listed and order.sent_at < event.asked_at:
             position = with_order(position, replace(order, check=True))
     phase = position.phase
-    if isinstance(phase, Closing) and event.seq and not listed:
-        position = replace(position, phase=replace(phase, looked_at=event.asked_at))
+    if isinstance(phase, Closing) and event.seq:
+        if listed:  # known to have ended, and still on the list: it lags behind
+            return replace(position, ask_at=now + _LIST_AGAIN_MS)
+        return replace(position, phase=replace(phase, looked_at=event.asked_at))
     return position

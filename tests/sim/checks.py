@@ -1,0 +1,229 @@
+"""What must hold as seen from outside: from what the exchange really has and did, not from what the core believes."""
+
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+from executor.core.ids import ENTRIES, Role, is_ours, parse
+from executor.core.levels import is_safer
+from executor.core.policy import Layout
+from executor.core.rules import SymbolRules
+from executor.core.state import Closed, Reason, State
+from executor.core.values import ZERO, Direction, OrderSide, plain
+from executor.paper.account import LiveOrder
+from executor.paper.model import ExecutionReport, ExecutionType
+from executor.simulate.direct import Direct
+from tests.sim import setup as world_setup
+
+ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a direct query, the answer's way
+
+
+class Truth:
+    """One trade as the exchange has it. `excused`: somebody else traded in it, or its state was lost."""
+
+    def __init__(self, direction: Direction) -> None:
+        self.direction = direction
+        self.entered = ZERO
+        self.left = ZERO
+        self.entry_fee = ZERO
+        self.base = ZERO
+        self.fees: Counter[str] = Counter()
+        self.commissions: dict[str, Decimal] = {}
+        self.stops: dict[int, Decimal] = {}
+        self.excused = False
+
+    @property
+    def held(self) -> Decimal:
+        return self.entered - self.entry_fee - self.left
+
+
+class Outside:
+    def __init__(self, direct: Direct, setup: world_setup.Setup, rules: SymbolRules) -> None:
+        self.direct = direct
+        self.setup = setup
+        self.rules = rules
+        self.broken: list[str] = []
+        self.trades: dict[str, Truth] = {}
+        self.opened = 0
+        self.closed: Counter[str] = Counter()
+        self.bare_since = 0
+        self.unprotected_longest = 0
+        self._placed: set[str] = set()
+        self._delta: dict[str, Decimal] = {}
+        self._checked: Closed | None = None
+        self.saved: Callable[[], State] | None = None
+        self.excused_ids = False
+
+    # --- as it happens -----------------------------------------------------------------------------------------------
+
+    def placed(self, id: str) -> None:
+        """The exchange has taken an order under `id`."""
+        if id in self._placed:
+            self.broken.append(f"W1 (rule 1): {id} names two orders")
+        self._placed.add(id)
+        if self.saved is not None and not self.excused_ids:
+            position = self.saved().position
+            if position is None or all(order.id != id for order in position.orders):
+                self.broken.append(f"W2 (8.1): {id} is at the exchange and not on disk")
+
+    def reported(self, reports: list[ExecutionReport]) -> None:
+        touched: set[str] = set()
+        for event in reports:
+            order = event.order
+            if event.execution_type is ExecutionType.TRADE:
+                self._traded(event)
+            name = parse(order.client_order_id)
+            if name is not None:
+                touched.add(name.trade)
+        for trade in touched:
+            truth = self.trades.get(trade)
+            if truth is not None:
+                self._sold_once(trade, truth)
+
+    def _traded(self, event: ExecutionReport) -> None:
+        order = event.order
+        sign = 1 if order.side is OrderSide.BUY else -1
+        self._add(self.rules.base, sign * event.last_qty)
+        self._add(self.rules.quote, -sign * event.last_quote_qty)
+        if event.commission_asset:
+            self._add(event.commission_asset, -event.commission)
+        name = parse(order.client_order_id)
+        if name is None:
+            return
+        truth = self.trades.get(name.trade)
+        if truth is None:
+            if name.role not in ENTRIES:
+                self.broken.append(f"W3: {order.client_order_id} traded before any entry")
+                return
+            direction = Direction.LONG if order.side is OrderSide.BUY else Direction.SHORT
+            truth = self.trades[name.trade] = Truth(direction)
+            self.opened += 1
+        if order.side is truth.direction.entry_side:
+            truth.entered += event.last_qty
+            if truth.direction is Direction.LONG and event.commission_asset == self.rules.base:
+                truth.entry_fee += event.commission
+        else:
+            truth.left += event.last_qty
+        truth.base += sign * event.last_qty
+        if event.commission_asset and event.commission:
+            asset = event.commission_asset
+            truth.commissions[asset] = truth.commissions.get(asset, ZERO) + event.commission
+            if asset == self.rules.base:
+                truth.base -= event.commission
+
+    def _add(self, asset: str, amount: Decimal) -> None:
+        self._delta[asset] = self._delta.get(asset, ZERO) + amount
+
+    def _sold_once(self, trade: str, truth: Truth) -> None:
+        """10.1, from what is really open and really sold."""
+        if truth.excused or self.setup.policy.layout is Layout.PLAIN:
+            return
+        selling = ZERO
+        lists: set[int] = set()
+        for order in self._open(trade):
+            if order.side is not truth.direction.exit_side:
+                continue
+            if order.order_list_id != -1:
+                if order.order_list_id in lists:
+                    continue
+                lists.add(order.order_list_id)
+            selling += order.open_qty
+        if selling > max(truth.held, ZERO):
+            self.broken.append(
+                f"W3 (10.1): {plain(selling)} can still be sold, {plain(truth.held)} are held by trade {trade}"
+            )
+
+    def _open(self, trade: str = "") -> list[LiveOrder]:
+        live = self.direct.engine._accounts[self.direct.account].open.get(self.direct.symbol, {})
+        return [o for o in live.values() if o.client_order_id.startswith(f"EX_{trade}")]
+
+    # --- after each step ---------------------------------------------------------------------------------------------
+
+    def stepped(self, before: State, after: State) -> None:
+        old, new = before.position, after.position
+        if new is not None and (old is None or old.trade != new.trade) and before.halted:
+            self.broken.append(f"W8: trade {new.trade} was opened while halted: {before.halted}")
+        if new is not None and new is not old:
+            self._stops(after)
+        closed = after.last_closed
+        if closed is not None and closed is not before.last_closed and new is None and old is not None:
+            self._closed(closed, guessed=old.guess_fees)
+
+    def _stops(self, state: State) -> None:
+        """10.4, from the stops that the exchange took."""
+        position = state.position
+        assert position is not None
+        truth = self.trades.get(position.trade)
+        if truth is None or not position.legs:
+            return
+        for order in position.orders:
+            if not order.is_stop or order.stop_price is None or not order.exchange_id:
+                continue
+            best = truth.stops.get(order.leg)
+            if best is None or is_safer(order.stop_price, best, truth.direction):
+                truth.stops[order.leg] = order.stop_price
+            elif is_safer(best, order.stop_price, truth.direction) and order.live and order.sent_at == state.market.now:
+                self.broken.append(
+                    f"W4 (10.4): {order.id} stands at {plain(order.stop_price)}, the leg had {plain(best)}"
+                )
+
+    def _closed(self, closed: Closed, *, guessed: bool) -> None:
+        self.closed[str(closed.reason)] += 1
+        for order in self._open(closed.trade):
+            self.broken.append(f"W7 (7.1): {order.client_order_id} is open after the trade's close")
+        truth = self.trades.get(closed.trade)
+        if truth is None:
+            if closed.qty:
+                self.broken.append(f"W6: {closed.trade} closed with {plain(closed.qty)}, nothing was traded")
+            return
+        if truth.entered - _bought_back(self, closed.trade) != closed.qty:
+            self.broken.append(f"W6: {closed.trade} says {plain(closed.qty)} entered, it was {plain(truth.entered)}")
+        if guessed:
+            return
+        if closed.commissions != truth.commissions:
+            self.broken.append(f"W6: {closed.trade} says {closed.commissions} paid, it was {truth.commissions}")
+        if closed.dust != truth.base:
+            self.broken.append(f"W6: {closed.trade} says dust {plain(closed.dust)}, it is {plain(truth.base)}")
+        by_hand = truth.excused or closed.reason is Reason.EXTERNAL  # rule 6.6 leaves it to whoever took its exits away
+        if not by_hand and abs(truth.held) * closed.stop_planned > self.rules.min_notional * 2 + 1:
+            self.broken.append(f"W6 (7.1): {closed.trade} closed with {plain(truth.held)} held")
+
+    # --- now and then ------------------------------------------------------------------------------------------------
+
+    def watch(self, now: int, trade: str | None, *, sighted_since: int, alerted_at: int, grace: int) -> None:
+        """I5: bare for longer than its deadline, and nobody was told."""
+        truth = self.trades.get(trade) if trade is not None else None
+        if truth is None or self.rules.whole(truth.held) <= 0 or self.covered(trade or "") >= self.rules.whole(truth.held):
+            self.bare_since = 0
+            return
+        self.bare_since = self.bare_since or now
+        self.unprotected_longest = max(self.unprotected_longest, now - self.bare_since)
+        since = max(self.bare_since, sighted_since)
+        if now - since > grace + ALERT_SLACK_MS and alerted_at < since:
+            self.broken.append(f"W5: bare for {(now - since) / 1000:.1f} s without an alert")
+            self.bare_since = now
+
+    def covered(self, trade: str) -> Decimal:
+        total = ZERO
+        for order in self._open(trade):
+            name = parse(order.client_order_id)
+            if name is not None and name.role in {Role.SL, Role.SL1, Role.SL2, Role.TRAIL} and not order.is_working:
+                total += order.open_qty
+        return total
+
+    def balances(self) -> None:
+        """Δbalance = fills less fees, to the last digit."""
+        for asset, balance in self.direct.balances().items():
+            expected = self.setup.balances.get(asset, ZERO) + self._delta.get(asset, ZERO)
+            if balance.total != expected:
+                self.broken.append(f"W6: {asset} is {plain(balance.total)}, fills and fees make {plain(expected)}")
+
+    def ours_open(self) -> list[str]:
+        return [order.client_order_id for order in self._open() if is_ours(order.client_order_id)]
+
+
+def _bought_back(outside: Outside, trade: str) -> Decimal:
+    orders = outside.direct.engine._accounts[outside.direct.account].orders.values()
+    prefix = f"EX_{trade}_{Role.BUYBACK}"
+    return sum((o.executed_qty for o in orders if o.client_order_id.startswith(prefix)), ZERO)

@@ -1,0 +1,56 @@
+"""Everything a run leaves to chance goes through `Choices`: what was chosen is the run's plan.
+
+A plan is a list of `(label, nth, value)`: the nth choice under that label took that value. Whatever a plan does not name
+takes the value 0, and 0 is always the quiet one: no fault, no move, the product's default. So a plan can be cut anywhere
+and still is a plan, which is what makes shrinking simple; and a plan kept for years names what it needs, not how often
+other dice happened to be thrown before.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+Choice = tuple[str, int, int]
+
+
+class Choices:
+    """With a seed it draws and records; without one it replays `plan`."""
+
+    def __init__(self, seed: int | None = None, plan: Iterable[Choice] = ()) -> None:
+        self.made: list[Choice] = []
+        self._counts: dict[str, int] = {}
+        self._rng = None if seed is None else random.Random(seed)
+        self._plan = {(label, nth): value for label, nth, value in plan}
+
+    def choose(self, label: str, n: int, odds: float | None = None) -> int:
+        """A number below `n`. Drawn evenly, or with `odds` something else than 0."""
+        nth = self._counts.get(label, 0)
+        self._counts[label] = nth + 1
+        if self._rng is None:
+            value = min(self._plan.get((label, nth), 0), n - 1)
+        elif odds is None:
+            value = self._rng.randrange(n)
+        elif odds and n > 1 and self._rng.random() < odds:
+            value = self._rng.randrange(1, n)
+        else:
+            return 0
+        if value:
+            self.made.append((label, nth, value))
+        return value
+
+    def weigh(self, label: str, weights: Sequence[float]) -> int:
+        """Value i + 1 with probability `weights[i]`, else 0."""
+        nth = self._counts.get(label, 0)
+        self._counts[label] = nth + 1
+        if self._rng is None:
+            value = min(self._plan.get((label, nth), 0), len(weights))
+        else:
+            dart = self._rng.random()
+            value = next((i for i, edge in enumerate(accumulate(weights), 1) if dart < edge), 0)
+        if value:
+            self.made.append((label, nth, value))
+        return value
+
+    def mood(self, options: Sequence[float]) -> float:
+        """A weight of the run itself. It bends what is drawn and is not part of the plan: the draws are."""
+        return 0.0 if self._rng is None else self._rng.choice(options)

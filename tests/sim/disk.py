@@ -1,0 +1,109 @@
+"""Where the simulated service keeps its state: a quick model for the many runs, the real store for the enumeration.
+
+The quick model has the store's contract (tests/service/test_store.py proves it of the real one): after `save` the state is
+there; a crash in the middle leaves the old state or the new one, or a damaged file whose predecessor is the old one.
+"""
+
+from enum import IntEnum
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from executor.core.state import SCHEMA_VERSION, Market, State
+from executor.service import codec
+from executor.service.document import Document, document_of, state_of
+from executor.service.store import StateStore
+from tests.service.simdisk import SimDisk
+
+
+class Torn(IntEnum):
+    """What a crash in the middle of a save leaves behind."""
+
+    OLD = 0
+    NEW = 1
+    DAMAGED = 2
+
+
+class Disk(Protocol):
+    def save(self, state: State) -> None:
+        """OSError or StateUnwritable when the disk is full."""
+
+    def load(self) -> State | None: ...
+
+
+class QuickDisk:
+    """Holds encoded states. `full`: every save fails."""
+
+    def __init__(self) -> None:
+        self.current: bytes | None = None
+        self.previous: bytes | None = None
+        self.full = False
+        self.saves = 0
+
+    def save(self, state: State) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        data = encode(state)
+        self.previous, self.current = self.current, data
+        self.saves += 1
+
+    def tear(self, state: State, torn: Torn) -> None:
+        """A crash in the middle of saving `state`."""
+        if torn is Torn.NEW:
+            self.previous, self.current = self.current, encode(state)
+        elif torn is Torn.DAMAGED:
+            self.previous, self.current = self.current, b"{"
+
+    def spoil(self) -> bool:
+        """The current file rots; whether its predecessor is there to be used (rule 9.2)."""
+        self.current = b"{"
+        return self.previous is not None
+
+    def wipe(self) -> None:
+        self.current = self.previous = None
+
+    def load(self) -> State | None:
+        for data in (self.current, self.previous):
+            if data is not None:
+                try:
+                    return decode(data)
+                except msgspec.DecodeError:
+                    continue
+        return None
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(State)
+_NOTHING = Market()
+
+
+def encode(state: State) -> bytes:
+    return _ENCODER.encode(replace(state, market=_NOTHING))
+
+
+def decode(data: bytes) -> State:
+    return _DECODER.decode(data)
+
+
+class StoreDisk:
+    """The real state store on a disk that forgets what was not synced."""
+
+    PATH = Path("/state/executor_state.json")
+
+    def __init__(self, disk: SimDisk | None = None) -> None:
+        self.disk = disk or SimDisk()
+        self._store = StateStore(self.PATH, schema_version=SCHEMA_VERSION, fs=self.disk)
+
+    def save(self, state: State) -> None:
+        self._store.save(document_of(state))
+
+    def load(self) -> State | None:
+        loaded = self._store.load(Document)
+        return None if loaded is None else state_of(loaded.value)
+
+
+def durable(state: State) -> bytes:
+    """The state as its document, byte for byte: what must be on disk."""
+    return codec.encode(document_of(state))

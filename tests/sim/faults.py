@@ -1,0 +1,133 @@
+"""Which faults there are, and each run's own mix of them (swarm: most faults are off in most runs, some are wild)."""
+
+from collections import Counter
+from typing import Final
+
+from executor.core.state import State
+from tests.sim.choices import Choices
+
+COMMAND: Final = (
+    "request_lost",
+    "answer_lost",
+    "answer_late",
+    "executed_late",
+    "executed_at_last",
+    "5xx_executed",
+    "5xx_not_executed",
+    "5xx_executed_late",
+    "refused",
+    "not_sent",
+    "banned",
+    "fill_during_cancel",
+    "half_done",
+)
+READ: Final = ("read_lost", "read_5xx", "read_stale", "read_late", "read_banned")
+PUSH: Final = ("push_lost", "push_twice", "push_late", "stream_gap")
+OUTSIDE: Final = (
+    "cancelled_by_hand",
+    "sold_by_hand",
+    "price_jump",
+    "clock_step",
+    "clock_drift",
+    "disk_full",
+    "killed",
+    "state_lost",
+    "state_rotten",
+)
+CRASH: Final = ("crash_before", "crash_torn_old", "crash_torn_new", "crash_torn_damaged")
+OTHER: Final = ("partial_fill",)
+ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *OTHER)
+
+REFUSALS: Final[tuple[tuple[int, int, str], ...]] = (
+    # HTTP status, code, text: one of each verdict in facts.md's tables
+    (400, -1013, "Filter failure: LOT_SIZE"),
+    (400, -2010, "Account has insufficient balance for requested action."),
+    (400, -2010, "Order would trigger immediately."),
+    (400, -2010, "Order would immediately match and take."),
+    (400, -2010, "The relationship of the prices for the orders is not correct."),
+    (400, -2010, "Market is closed."),
+    (400, -2010, "This action is disabled on this account."),
+    (400, -2010, "This symbol is restricted for this account."),
+    (400, -1015, "Too many new orders."),
+    (400, -1021, "Timestamp for this request is outside of the recvWindow."),
+    (400, -1022, "Signature for this request is not valid."),
+    (400, -1111, "Precision is over the maximum defined for this asset."),
+    (400, -1008, "Server is currently overloaded with other requests."),
+    (400, -1016, "This service is no longer available."),
+    (401, -2015, "Invalid API-key, IP, or permissions for action."),
+    (429, -1003, "Too much request weight used."),
+    (403, 0, "blocked"),
+    (400, -1102, "Mandatory parameter was not sent."),
+    (400, -2010, "Duplicate order sent."),
+    (400, -1007, "Timeout waiting for response from backend server."),
+    (400, -1006, "An unexpected response was received from the message bus."),
+    (400, -1000, "An unknown error occurred while processing the request."),
+    (400, -1001, "Internal error; unable to process your request."),
+)
+_WEIGHTS: Final = (0.0, 0.0, 0.01, 0.03, 0.1)
+_OUTSIDE_WEIGHTS: Final = (0.0, 0.0, 0.002, 0.006, 0.02)
+_CRASH_WEIGHTS: Final = (0.0, 0.001, 0.003, 0.008)
+
+
+def phase_of(state: State) -> str:
+    position = state.position
+    return "Flat" if position is None else type(position.phase).__name__
+
+
+class Faults:
+    """Says what goes wrong, and counts it by kind and phase of the trade. Quiet once `calm`."""
+
+    def __init__(self, choices: Choices, *, wild: bool) -> None:
+        self._choices = choices
+        self.calm = False
+        self.tally: Counter[tuple[str, str]] = Counter()
+        self.phase = "Flat"
+        mood = choices.mood if wild else lambda _: 0.0
+        self._command = [mood(_WEIGHTS) for _ in COMMAND]
+        self._read = [mood(_WEIGHTS) for _ in READ]
+        self._push = [mood(_WEIGHTS) for _ in PUSH]
+        self._outside = [mood(_OUTSIDE_WEIGHTS) for _ in OUTSIDE]
+        self._crash = [mood(_CRASH_WEIGHTS) for _ in CRASH]
+        self._partial = mood((0.0, 0.1, 0.4))
+
+    def command(self, kind: str) -> str:
+        return self._pick(f"command:{kind}", COMMAND, self._command)
+
+    def read(self, kind: str) -> str:
+        return self._pick(f"read:{kind}", READ, self._read)
+
+    def push(self) -> str:
+        return self._pick("push", PUSH, self._push)
+
+    def outside(self) -> str:
+        return self._pick("outside", OUTSIDE, self._outside)
+
+    def crash(self, where: str) -> str:
+        """`where`: persist may tear, the other boundaries only stop."""
+        if where == "persist":
+            return self._pick("crash:persist", CRASH, self._crash)
+        return self._pick(f"crash:{where}", CRASH[:1], self._crash[:1])
+
+    def partial(self, n: int) -> int:
+        if self.calm:
+            return 0
+        value = self._choices.choose("volume", n, self._partial)
+        if value:
+            self.count("partial_fill")
+        return value
+
+    def detail(self, label: str, n: int) -> int:
+        return self._choices.choose(label, n)
+
+    def count(self, kind: str) -> None:
+        self.tally[kind, self.phase] += 1
+
+    def _pick(self, label: str, names: tuple[str, ...], weights: list[float]) -> str:
+        if self.calm:
+            return ""
+        value = self._choices.weigh(label, weights)
+        if not value:
+            return ""
+        name = names[value - 1]
+        self.count(name)
+        return name

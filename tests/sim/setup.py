@@ -1,0 +1,138 @@
+"""What a run trades: symbol, money, policy and the shape of its market, drawn from its choices."""
+
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
+from executor.core.rules import SymbolRules
+from executor.core.values import Direction
+from executor.exchange import rules as wire_rules
+from executor.paper.engine import Engine
+from executor.paper.liquidity import LiquidityModel
+from executor.paper.recording import bundled_exchange_info, demo_trades
+from executor.paper.symbol import Symbol
+from tests.sim.choices import Choices
+
+SYMBOL: Final = "LTCUSDT"
+BASE: Final = "LTC"
+QUOTE: Final = "USDT"
+ACCOUNT: Final = "a"
+PRICE: Final = Decimal(100)
+SPARE: Final = Decimal(500)
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """`unit`: the market's usual move in quote; `balances` free at the start; times in ms. `directions`: those drawn."""
+
+    policy: Policy
+    balances: dict[str, Decimal]
+    burn: bool = False
+    thin: bool = False
+    pushes: bool = True
+    quotes: bool = False
+    poll: int = 2_000
+    step: int = 1_500
+    latency: int = 40
+    recv_window: int = 5_000
+    timeout: int = 1_500
+    trades: int = 4
+    unit: Decimal = Decimal("0.1")
+    tape: int = -1
+
+
+@cache
+def _row() -> dict[str, Any]:
+    return next(row for row in bundled_exchange_info()["symbols"] if row["symbol"] == SYMBOL)
+
+
+@cache
+def rules() -> SymbolRules:
+    info = wire_rules.exchange_info(msgspec.json.encode(bundled_exchange_info()))
+    fee = Decimal("0.001")
+    fees = msgspec.convert(
+        {"standardCommission": {"maker": str(fee), "taker": str(fee)}}, type=wire_rules.Commission, strict=False
+    )
+    found = wire_rules.symbol_rules(info, SYMBOL, fees)
+    assert found is not None
+    return found
+
+
+@cache
+def _symbol() -> Symbol:
+    return Symbol.from_exchange_info(_row())
+
+
+@cache
+def tape() -> tuple[Decimal, ...]:
+    """Prices of the bundled recording, one every few seconds."""
+    prices: list[Decimal] = []
+    last = 0
+    for trade in demo_trades():
+        if trade.time - last >= 5_000:
+            prices.append(trade.price)
+            last = trade.time
+    return tuple(prices)
+
+
+def build(setup: Setup) -> Engine:
+    liquidity = LiquidityModel.tight(Decimal(300), 3) if setup.thin else LiquidityModel()
+    engine = Engine([_symbol()], liquidity=liquidity)
+    engine.open_account(ACCOUNT, setup.balances, bnb_burn=setup.burn)
+    engine.set_bnb_price(QUOTE, Decimal(600))
+    return engine
+
+
+def direction(choices: Choices) -> Direction:
+    return (Direction.LONG, Direction.SHORT)[choices.choose("direction", 2)]
+
+
+def draw(choices: Choices, *, trades: int = 4) -> Setup:
+    """The defaults are the quiet choice everywhere."""
+
+    def pick(label: str, *options: Any) -> Any:
+        return options[choices.choose(label, len(options))]
+
+    policy = Policy(
+        layout=pick("layout", Layout.OCO, Layout.PLAIN),
+        entry_mode=pick("entry_mode", *EntryMode),
+        planb_order=pick("planb_order", *PlanBOrder),
+        planb_max_dev_r=pick("planb_dev", Decimal("0.5"), Decimal(3)),
+        after_tp1=pick("after_tp1", *AfterTp1),
+        trail_mode=pick("trail_mode", *TrailMode),
+        trail_after_tp2=pick("trail_after", True, False),
+        trail_r=pick("trail_r", Decimal(1), Decimal("0.3")),
+        trail_swing_bars=1,
+        trail_swing_lookback=20,
+        swing_mins=5,
+        split=pick("split", *(tuple(map(Decimal, each)) for each in ((1, 1, 1), (1, 1, 0), (2, 1, 1)))),
+        notional=pick("notional", *map(Decimal, (900, 40, 20, 13, 7, 3000))),
+        stop_pct=Decimal("0.008"),
+        allow_short=True,
+        entry_timeout_ms=pick("entry_timeout", 8_000, 20_000),
+        cooldown_ms=1_000,
+        cooldown_abort_ms=500,
+        lock_ms=100,
+        max_hold_ms=pick("max_hold", 0, 30_000, 120_000),
+        failsafe_flatten=pick("failsafe", True, True, False),
+        failsafe_tries=pick("failsafe_tries", 5, 2),
+    )
+    base = pick("spare", 0, 1) * SPARE
+    balances = {QUOTE: Decimal(20_000), BASE: base if policy.layout is Layout.OCO else SPARE}
+    if burn := pick("burn", False, True):
+        balances["BNB"] = pick("bnb", Decimal(10), Decimal("0.0005"))
+    on_tape = pick("tape", False, False, False, True)
+    return Setup(
+        policy=policy,
+        balances=balances,
+        burn=burn,
+        thin=pick("thin", False, False, True),
+        pushes=pick("pushes", True, False),
+        quotes=pick("quotes", False, True),
+        poll=pick("poll", 2_000, 1_000, 3_000),
+        step=pick("step", 1_500, 700, 4_000),
+        trades=trades,
+        tape=choices.choose("tape_from", 2_000) if on_tape else -1,
+    )

@@ -1,0 +1,188 @@
+"""The service in small: take an event, have the new state on disk, send what it owes; ask around; start again.
+
+The real one is asyncio around the same steps (executor.service.loop and desk). Each place where a machine may stop is a
+`boundary`: before the save, inside it, after it, before each request and after it.
+"""
+
+from collections import deque
+
+from typing import Final, Protocol
+
+from executor.core.events import AnyEvent, OpenOrdersSeen, Reported, Started, Tick
+from executor.core.invariants import violations
+from executor.core.intents import Level, Notify, QueryOpenOrders, QueryQuote, Request
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.state import State
+from executor.core.transition import Step, transition
+from executor.core.wake import next_wake
+from executor.service.document import differs
+from executor.service.store import StateUnwritable
+from tests.sim.disk import Disk
+from tests.sim.timeline import ServiceClock, Timeline
+from tests.sim.wire import Deliver, Wire
+
+DISK_RETRY_MS: Final = 1_000
+
+
+class Dead(BaseException):
+    """The process has stopped: nothing of it runs on."""
+
+
+class Host(Protocol):
+    """The world around a shell."""
+
+    def boundary(self, where: str, state: State) -> None:
+        """Raises Dead if the machine stops here."""
+
+    def stepped(self, event: AnyEvent, before: State, step: Step) -> None: ...
+
+    def broken(self, faults: list[str]) -> None: ...
+
+
+class Shell:
+    """One life of the process."""
+
+    def __init__(
+        self,
+        host: Host,
+        timeline: Timeline,
+        clock: ServiceClock,
+        wire: Wire,
+        disk: Disk,
+        policy: Policy,
+        rules: SymbolRules,
+        state: State,
+        poll: int,
+    ) -> None:
+        self.host = host
+        self.timeline = timeline
+        self.clock = clock
+        self.wire = wire
+        self.disk = disk
+        self.policy = policy
+        self.rules = rules
+        self.state = state
+        self.saved = state
+        self.alive = True
+        self.ready = False
+        self.alerted_at = 0
+        self.steps = 0
+        self._poll_every = poll
+        self._inbox: deque[AnyEvent] = deque()
+        self._taking = False
+        self._wake: int | None = None
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def start(self, recv_window: int, *, history: tuple[Reported, ...] = ()) -> None:
+        """Rule 9.1; `history`: what the exchange remembers, where the state at hand may be behind."""
+        self.wire.listener = self.receive
+        for report in history:
+            self.receive(report)
+        now = self.clock.now()
+        self.receive(Started(at=now, fence=now + recv_window))
+        self._poll()
+
+    def stop(self) -> None:
+        self.alive = False
+        if self.wire.listener == self.receive:
+            self.wire.listener = None
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait for the disk."""
+        return len(self._inbox)
+
+    def receive(self, event: AnyEvent) -> None:
+        if not self.alive:
+            return
+        self._inbox.append(event)
+        if not self._taking:
+            self._consume()
+
+    # --- the way of an event -----------------------------------------------------------------------------------------
+
+    def _consume(self) -> None:
+        self._taking = True
+        try:
+            while self._inbox and self.alive:
+                if not self._take(self._inbox[0]):
+                    self.timeline.at(self.timeline.now + DISK_RETRY_MS, self._again)
+                    return
+                self._inbox.popleft()
+            self._taking = False
+            self._arm()
+        except Dead:
+            self.stop()
+
+    def _again(self) -> None:
+        if self.alive:
+            self._consume()
+
+    def _take(self, event: AnyEvent) -> bool:
+        before = self.state
+        step = transition(before, event, self.policy, self.rules)
+        self.steps += 1
+        if broken := violations(before, step.state, self.policy, self.rules):
+            self.host.broken(broken)
+        self._say(step.notes)
+        if differs(before, step.state) and not self._persist(step.state):
+            return False
+        self.state = step.state
+        self.host.stepped(event, before, step)
+        for request in step.requests:
+            self.host.boundary("send", step.state)
+            self._send(request)
+            self.host.boundary("sent", step.state)
+        return True
+
+    def _persist(self, state: State) -> bool:
+        self.host.boundary("persist", state)
+        try:
+            self.disk.save(state)
+        except (OSError, StateUnwritable):
+            self.alerted_at = self.timeline.now  # the loop logs it as an alert
+            return False
+        self.saved = state
+        self.host.boundary("persisted", state)
+        return True
+
+    def _send(self, request: Request) -> None:
+        self.wire.send(request, self.receive)
+
+    def _say(self, notes: tuple[Notify, ...]) -> None:
+        if any(note.level is Level.ALERT for note in notes):
+            self.alerted_at = self.timeline.now
+
+    # --- time and looking --------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        wake = next_wake(self.state, self.policy)
+        if wake is None or wake == self._wake:
+            return
+        self._wake = wake
+        self.timeline.at(self.clock.true_time(wake), lambda: self._ring(wake))
+
+    def _ring(self, wake: int) -> None:
+        if self.alive and wake == self._wake:
+            self._wake = None
+            self.receive(Tick(at=self.clock.now()))
+
+    def look(self, deliver: Deliver) -> None:
+        self.wire.read(QueryOpenOrders(seq=0), deliver, poll=True)
+
+    def _poll(self) -> None:
+        if not self.alive:
+            return
+        if self.state.position is not None or not self.ready:
+            self.look(self._looked)
+            self.wire.read(QueryQuote(seq=0), self.receive, poll=True)
+        self.timeline.at(self.timeline.now + self._poll_every, self._poll)
+
+    def _looked(self, event: AnyEvent) -> None:
+        if isinstance(event, OpenOrdersSeen) and not self.state.started:
+            self.ready = True
+        self.receive(event)
+
+

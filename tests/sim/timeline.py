@@ -1,0 +1,54 @@
+"""Virtual time: what is due happens in order, and the clock jumps there. And the clock that the service believes in."""
+
+import heapq
+from collections.abc import Callable
+
+START_MS = 1_750_000_000_000
+
+
+class Timeline:
+    """`now`: the exchange's own time in ms, the only true one here."""
+
+    def __init__(self) -> None:
+        self.now = START_MS
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def at(self, when: int, action: Callable[[], None]) -> None:
+        """Do it then; what is due at the same time happens in the order of asking."""
+        self._count += 1
+        heapq.heappush(self._queue, (max(when, self.now), self._count, action))
+
+    def run_until(self, end: int) -> None:
+        while self._queue and self._queue[0][0] <= end:
+            self.now, _, action = heapq.heappop(self._queue)
+            action()
+        self.now = max(self.now, end)
+
+
+class ServiceClock:
+    """The exchange's time as the service knows it: off by `skew` (ms), drifting by `drift` (ms per second)."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._latest = 0
+        self._since = timeline.now
+        self.skew = 0
+        self.drift = 0
+
+    def stamp(self) -> int:
+        """What goes out as a request's timestamp."""
+        now = self._timeline.now
+        return now + self.skew + self.drift * (now - self._since) // 1000
+
+    def now(self) -> int:
+        """What the core is told: never runs backwards."""
+        self._latest = max(self._latest, self.stamp())
+        return self._latest
+
+    def true_time(self, when: int) -> int:
+        """When `now` will read `when`, if nothing bends the clock meanwhile."""
+        return self._timeline.now + max(when - self.now(), 0)
+
+    def sync(self) -> None:
+        self.skew, self.drift, self._since = 0, 0, self._timeline.now

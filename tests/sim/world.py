@@ -1,0 +1,492 @@
+"""A run: market, exchange, network, disk and one service, in virtual time, from a plan.
+
+It trades `setup.trades` times under faults, then comes the calm: the faults stop, and the trade must end flat, covered, or
+halted with an alert; then the market walks through every stop and target, and nothing may be left.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from executor.core import recovery
+from executor.core.events import AnyEvent, Commanded, QuoteSeen, Reported, SignalSeen, Verb
+from executor.core.ids import is_ours, parse
+from executor.core.levels import is_safer
+from executor.core.signal import Signal
+from executor.core.state import State
+from executor.core.transition import Step, empty
+from executor.core.values import ZERO, Direction, OrderSide, OrderType, floor_to, plain
+from executor.paper import model
+from executor.simulate.direct import Direct
+from tests.sim import setup as world_setup
+from tests.sim.checks import Outside
+from tests.sim.choices import Choice, Choices
+from tests.sim.disk import Disk, QuickDisk, Torn, decode
+from tests.sim.faults import Faults, phase_of
+from tests.sim.setup import ACCOUNT, BASE, QUOTE, SYMBOL, Setup
+from tests.sim.shell import Dead, Shell
+from tests.sim.timeline import ServiceClock, Timeline
+from tests.sim.wire import Wire
+
+CALM_MS: Final = 120_000
+ENDING_MS: Final = 120_000
+LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more: the exchange tells all there is
+STEPS_MAX: Final = 400  # market steps per run; a run that needs more is a failure of the bench
+DOWN: Final = (2_000, 200, 20_000)
+MOVES: Final = (0, 1, -1, 2, -2, 4, -4, 14, -14)
+_REGIMES: Final = (
+    (0.2, 0.2, 0.1, 0.1, 0.0, 0.0),
+    (0.35, 0.1, 0.3, 0.0, 0.1, 0.0),
+    (0.1, 0.35, 0.0, 0.3, 0.0, 0.1),
+)
+
+
+class Result(msgspec.Struct):
+    """`broken`: what was violated, in words; `plan`: what was chosen; times ms."""
+
+    broken: list[str]
+    plan: list[Choice]
+    setup: Setup
+    trades: int = 0
+    virtual_ms: int = 0
+    crashes: int = 0
+    steps: int = 0
+    boundaries: int = 0
+    unprotected_longest: int = 0
+    tally: dict[tuple[str, str], int] = {}
+    closed: dict[str, int] = {}
+    log: list[str] = []
+
+
+class World:
+    """`crash_at`: stop the machine at these boundaries, counted from 1 (enumeration). `script`: (ms, action) instead of
+    signals drawn by chance."""
+
+    def __init__(
+        self,
+        choices: Choices,
+        setup: Setup | None = None,
+        *,
+        wild: bool = True,
+        crash_at: tuple[int, ...] = (),
+        disk: Disk | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.choices = choices
+        self.setup = setup or world_setup.draw(choices)
+        self.verbose = verbose
+        self.rules = world_setup.rules()
+        self.timeline = Timeline()
+        self.clock = ServiceClock(self.timeline)
+        self.engine = world_setup.build(self.setup)
+        self.direct = Direct(self.engine, ACCOUNT, SYMBOL)
+        self.faults = Faults(choices, wild=wild)
+        self.outside = Outside(self.direct, self.setup, self.rules)
+        self.wire = Wire(self.timeline, self.clock, self.direct, self.faults, self.setup)
+        self.wire.on_placed = self.outside.placed
+        self.wire.on_reports = self.outside.reported
+        self.wire.on_executed = self._executed
+        self.wire.print_trade = self.print_trade
+        self.disk: Disk = disk or QuickDisk()
+        self.price = world_setup.PRICE
+        self.crashes = 0
+        self.boundaries = 0
+        self.steps = 0
+        self.log: list[str] = []
+        self.scripted = False
+        self._crash_at = crash_at
+        self._trade_ids = 0
+        self._regime = 0
+        self._signals = 0
+        self._opened = 0
+        self._started_at = self.timeline.now
+        self._up_since = self.timeline.now
+        self._full_until = 0
+        self._next_life: int | None = None
+        self.shell = self._boot(empty(SYMBOL))
+
+    # --- the run -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        try:
+            self._run()
+        except AssertionError as error:
+            self.outside.broken.append(f"assertion: {error}")
+        return self.result()
+
+    def _run(self) -> None:
+        self.print_trade(self.price)
+        self.shell.start(self.setup.recv_window)
+        for _ in range(STEPS_MAX):
+            if self.outside.broken or (self._opened >= self.setup.trades and not self._busy()):
+                break
+            self._market_step()
+        self._calm_down()
+
+    def result(self) -> Result:
+        return Result(
+            broken=self.outside.broken,
+            plan=self.choices.made,
+            setup=self.setup,
+            trades=self.outside.opened,
+            virtual_ms=self.timeline.now - self._started_at,
+            crashes=self.crashes,
+            steps=self.steps + self.shell.steps,
+            boundaries=self.boundaries,
+            unprotected_longest=self.outside.unprotected_longest,
+            tally=dict(self.faults.tally),
+            closed=dict(self.outside.closed),
+            log=self.log,
+        )
+
+    def advance(self, ms: int) -> None:
+        self.timeline.run_until(self.timeline.now + ms)
+        self._watch()
+
+    def _calm_down(self) -> None:
+        if self.outside.broken:
+            return
+        self.faults.calm = True
+        self._crash_at = ()
+        self.clock.sync()
+        self._heal_disk()
+        if not self.shell.alive:
+            self._reboot()
+        end = self.timeline.now + CALM_MS
+        while self.timeline.now < end and self._busy() and not self.outside.broken:
+            self.print_trade(self.price)
+            self.advance(3_000)
+        self._must_be_safe()
+        direction = self._direction()
+        for n in range(ENDING_MS // 4_000):
+            if self.outside.broken or self.shell.state.position is None:
+                break
+            back = direction is Direction.LONG
+            self.print_trade(max(self.price + self.setup.unit * (-6 if back else 6) * (1 if n < 20 else 0), Decimal(10)))
+            self.advance(4_000)
+        self.advance(3_000)
+        self._must_be_over()
+        self.outside.balances()
+
+    def _direction(self) -> Direction:
+        position = self.shell.state.position
+        return position.plan.direction if position is not None else Direction.LONG
+
+    def _busy(self) -> bool:
+        """A trade is open, or may be about to be."""
+        return self.shell.state.position is not None or self.shell.backlog > 0
+
+    def _must_be_safe(self) -> None:
+        """Liveness: flat, covered, or halted with an alert."""
+        state = self.shell.state
+        position = state.position
+        if self.outside.broken or position is None:
+            return
+        truth = self.outside.trades.get(position.trade)
+        held = self.rules.whole(truth.held) if truth is not None else ZERO
+        if held > 0 and self.rules.carries_market(held, self.price) and self.outside.covered(position.trade) < held:
+            if not self.shell.alerted_at and not self._tiny():
+                self.outside.broken.append(f"L1: calm for {CALM_MS // 1000} s, and {plain(held)} are bare: {phase_of(state)}")
+        if any(owed.at < self.clock.now() - 30_000 for owed in state.outbox):
+            self.outside.broken.append(f"L2: {state.outbox[0].request!r} is owed for ever")
+
+    def _tiny(self) -> bool:
+        """What is bare can't carry a stop order: watched by software (rule 6.4)."""
+        return True if self.setup.policy.notional is not None and self.setup.policy.notional < 60 else self.setup.thin
+
+    def _must_be_over(self) -> None:
+        if self.outside.broken:
+            return
+        state = self.shell.state
+        if state.position is not None:
+            if not (state.halted and self.shell.alerted_at):
+                phase = state.position.phase
+                self.outside.broken.append(f"L3: every stop was passed, and the trade is not over: {phase!r}")
+            return
+        if (left := self.outside.ours_open()) and not (state.halted and self.shell.alerted_at):
+            self.outside.broken.append(f"L4 (10.3): flat, and {', '.join(left)} stand at the exchange")
+
+    # --- the market --------------------------------------------------------------------------------------------------
+
+    def _market_step(self) -> None:
+        self._move()
+        self._outside_fault()
+        self.advance(self.setup.step)
+        if self.shell.alive and self.shell.ready:
+            self._operate()
+            state = self.shell.state
+            if not self._busy() and self._opened < self.setup.trades and self.clock.now() >= state.cooldown_until:
+                self.signal()
+
+    def _move(self) -> None:
+        if self.setup.tape >= 0:
+            prices = world_setup.tape()
+            self._trade_ids += 1
+            scale = world_setup.PRICE / prices[self.setup.tape]
+            price = prices[(self.setup.tape + self._trade_ids) % len(prices)] * scale
+            self.print_trade(world_setup.PRICE + (price - world_setup.PRICE) * 4)
+            return
+        if self.choices.mood((0, 0, 0, 0, 0, 0, 0, 1)):
+            self._regime = int(self.choices.mood((0, 1, 2)))
+        move = MOVES[self.choices.weigh("move", _REGIMES[self._regime])]
+        self.print_trade(self.price + move * self.setup.unit)
+
+    def print_trade(self, price: Decimal) -> None:
+        """A trade of the market at `price`, rounded to the tick."""
+        self.price = max(floor_to(price, self.rules.tick), Decimal(1))
+        volume = (Decimal(100_000), Decimal("0.6"), Decimal("0.05"))[self.faults.partial(3)]
+        self._trade_ids += 1
+        self.engine.on_trade(SYMBOL, self._trade_ids, self.price, volume, self._trade_ids % 2 == 0, self.timeline.now)
+        self.wire.hear()
+        if self.setup.quotes and self.shell.alive:
+            self.shell.receive(QuoteSeen(at=self.clock.now(), quote=self.direct.quote(self.clock.now())))
+
+    def signal(self, *, direction: Direction | None = None, offset: int | None = None) -> None:
+        """A signal now, at the market or a little away from it."""
+        shell = self.shell
+        if direction is None:
+            direction = world_setup.direction(self.choices)
+            if direction is Direction.SHORT and not self.setup.balances.get(BASE):
+                direction = Direction.LONG
+        if offset is None:
+            offset = (1, -2, -5, 8)[self.choices.choose("offset", 4)]
+        self._signals += 1
+        now = self.clock.now()
+        entry = self.price + direction.sign * offset * self.setup.unit / 2
+        targets = self.choices.choose("targets", 3)
+        signal = Signal(
+            key=f"s{self._signals}-{self.timeline.now}",
+            at=now,
+            direction=direction,
+            price=self.price,
+            entry=entry,
+            targets=(entry + direction.sign * 6 * self.setup.unit,) if targets == 2 else (),
+        )
+        event = SignalSeen(
+            at=now,
+            signal=signal,
+            quote=self.direct.quote(now),
+            balances=self.direct.balances(),
+            klines=self.direct.klines(5, self.timeline.now),
+        )
+        shell.receive(event)
+
+    # --- what comes from outside -------------------------------------------------------------------------------------
+
+    def _operate(self) -> None:
+        if self.faults.calm or self.shell.state.position is None:
+            if self.shell.state.paused:
+                self.shell.receive(Commanded(at=self.clock.now(), verb=Verb.RESUME))
+            return
+        verb = self.choices.weigh("operator", (0.002, 0.002, 0.01, 0.002))
+        if not verb:
+            return
+        position = self.shell.state.position
+        price = None
+        if verb == 3:
+            price = floor_to((self.price + position.plan.stop) / 2, self.rules.tick)
+        what = (Verb.FLATTEN, Verb.CANCEL_ENTRY, Verb.MOVE_STOP, Verb.PAUSE)[verb - 1]
+        self.shell.receive(Commanded(at=self.clock.now(), verb=what, price=price))
+
+    def _outside_fault(self) -> None:
+        self._heal_disk(self.timeline.now)
+        self.faults.phase = phase_of(self.shell.state)
+        match self.faults.outside():
+            case "cancelled_by_hand":
+                self.cancel_by_hand()
+            case "sold_by_hand":
+                self.sell_by_hand()
+            case "price_jump":
+                self.print_trade(self.price + self.setup.unit * (25, -25, 60, -60)[self.choices.choose("jump", 4)])
+            case "clock_step":
+                self.clock.skew += (700, -700, 2_500, -4_000, -20_000)[self.choices.choose("skew", 5)]
+                self.wire.blind_at = max(self.wire.blind_at, self.timeline.now + 20_000)  # its time may stand still
+                self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
+            case "clock_drift":
+                self.clock.drift = (20, -50)[self.choices.choose("drift", 2)]
+                self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
+            case "disk_full":
+                self._full_until = self.timeline.now + 6_000
+                if isinstance(self.disk, QuickDisk):
+                    self.disk.full = True
+            case "killed":
+                self.crash()
+            case "state_lost":
+                self.lose_state()
+            case "state_rotten":
+                self._rot_state()
+            case _:
+                pass
+
+    def cancel_by_hand(self, which: int | None = None) -> None:
+        open_ids = self.outside.ours_open()
+        if open_ids:
+            n = self.choices.choose("which", len(open_ids)) if which is None else which % len(open_ids)
+            self.engine.cancel_order(ACCOUNT, SYMBOL, self.timeline.now, orig_client_order_id=open_ids[n])
+            self.wire.hear()
+
+    def sell_by_hand(self) -> None:
+        """Somebody cancels everything and closes the position on the website."""
+        position = self.shell.state.position
+        if position is None or position.trade not in self.outside.trades:
+            return
+        truth = self.outside.trades[position.trade]
+        truth.excused = True
+        for id in self.outside.ours_open():
+            if self.direct.order(id) is not None and id in self.outside.ours_open():
+                self.engine.cancel_order(ACCOUNT, SYMBOL, self.timeline.now, orig_client_order_id=id)
+        qty = self.rules.whole(truth.held)
+        if qty > 0 and self.rules.carries_market(qty, self.price):
+            side = truth.direction.exit_side
+            order = model.NewOrder(symbol=SYMBOL, side=side, type=OrderType.MARKET, quantity=qty)
+            try:
+                self.engine.place_order(ACCOUNT, order, self.timeline.now)
+            except model.Reject as reject:
+                if reject.code != -2010:
+                    raise
+        self.wire.hear()
+
+    # --- crash and restart -------------------------------------------------------------------------------------------
+
+    def boundary(self, where: str, state: State) -> None:
+        self.boundaries += 1
+        self.faults.phase = phase_of(state)
+        fault = "crash_before" if self.boundaries in self._crash_at else self.faults.crash(where)
+        if not fault:
+            return
+        if isinstance(self.disk, QuickDisk) and fault != "crash_before":
+            self.disk.tear(state, Torn[fault.removeprefix("crash_torn_").upper()])
+        self.crash()
+        raise Dead
+
+    def _executed(self) -> None:
+        """The exchange has carried something out, and the answer is not home yet."""
+        self.boundaries += 1
+        if self.shell.alive and (self.boundaries in self._crash_at or self.faults.crash("executed")):
+            self.crash()
+
+    def crash(self, down: int = 0) -> None:
+        if not self.shell.alive:
+            return
+        self.crashes += 1
+        self.shell.stop()
+        down = down or DOWN[self.choices.choose("down", len(DOWN))]
+        self.timeline.at(self.timeline.now + down, self._reboot)
+
+    def lose_state(self) -> None:
+        """The machine dies and its disk with it (rule 9.3)."""
+        if isinstance(self.disk, QuickDisk) and self.shell.alive:
+            self.disk.wipe()
+            self._excuse()
+            self.crash(LONG_DOWN)
+
+    def _rot_state(self) -> None:
+        """The state file rots; its predecessor is used (rule 9.2)."""
+        if isinstance(self.disk, QuickDisk) and self.shell.alive and self.disk.spoil():
+            self._excuse()
+            self.crash()
+
+    def _excuse(self) -> None:
+        position = self.shell.state.position
+        if position is not None and position.trade in self.outside.trades:
+            self.outside.trades[position.trade].excused = True
+
+    def _heal_disk(self, now: int | None = None) -> None:
+        if isinstance(self.disk, QuickDisk) and (now is None or now >= self._full_until):
+            self.disk.full = False
+
+    def _reboot(self) -> None:
+        if self.shell.alive:
+            return
+        state = self.disk.load()
+        self.steps += self.shell.steps
+        history: tuple[Reported, ...] = ()
+        now = self.clock.now()
+        lost = state is None
+        if state is None:
+            state = recovery.restore(
+                empty(SYMBOL),
+                open_orders=self.direct.open_orders(),
+                history=tuple(self.wire.order_history().values()),
+                fills={id: self._fills(id) for id in self.wire.order_history()},
+                policy=self.setup.policy,
+                rules=self.rules,
+                now=now,
+            ).state
+        elif isinstance(self.disk, QuickDisk) and self.disk.current == b"{":
+            history = self._behind(state)
+        self.shell = self._boot(state)
+        if lost and state.halted:
+            self.shell.alerted_at = self.timeline.now
+        self.shell.start(self.setup.recv_window, history=history)
+
+    def _fills(self, id: str) -> tuple[recovery.Fill, ...]:
+        report = self.wire.order_history()[id]
+        fills = self.engine.my_trades(ACCOUNT, SYMBOL, order_id=report.exchange_id)
+        from executor.simulate.direct import _fill
+
+        return tuple(map(_fill, fills))
+
+    def _behind(self, state: State) -> tuple[Reported, ...]:
+        """What the exchange remembers of the trade of a state that is one save behind."""
+        if state.position is None:
+            return ()
+        trade = state.position.trade
+        told = self.wire.order_history().values()
+        mine = [r for r in told if (name := parse(r.id)) is not None and name.trade == trade]
+        return tuple(Reported(at=self.clock.now(), report=report) for report in mine)
+
+    def _boot(self, state: State) -> Shell:
+        setup = self.setup
+        shell = Shell(
+            self, self.timeline, self.clock, self.wire, self.disk, setup.policy, self.rules, state, setup.poll
+        )
+        self.outside.saved = lambda: shell.saved
+        self._up_since = self.timeline.now
+        return shell
+
+    # --- what the shell tells ----------------------------------------------------------------------------------------
+
+    def stepped(self, event: AnyEvent, before: State, step: Step) -> None:
+        self.faults.phase = phase_of(step.state)
+        if before.position is None and step.state.position is not None:
+            self._opened += 1
+        self.outside.stepped(before, step.state)
+        if self.verbose:
+            self._tell(event, step)
+        if self.shell.steps % 8 == 0 and not self.outside.broken and isinstance(self.disk, QuickDisk) and self.disk.current not in (None, b"{"):
+            self._on_disk(step.state)
+
+    def _on_disk(self, state: State) -> None:
+        """10.5: the state on disk decodes and equals the one in memory."""
+        assert isinstance(self.disk, QuickDisk)
+        assert self.disk.current is not None
+        found = decode(self.disk.current)
+        if msgspec.structs.replace(found, market=state.market) != state:
+            self.outside.broken.append("W7 (10.5): the state on disk is not the one in memory")
+
+    def broken(self, faults: list[str]) -> None:
+        self.outside.broken.extend(faults)
+
+    def _watch(self) -> None:
+        shell = self.shell
+        if not shell.alive:
+            self.outside.bare_since = 0
+            return
+        position = shell.state.position
+        self.outside.watch(
+            self.timeline.now,
+            position.trade if position is not None else None,
+            sighted_since=max(self._up_since, self.wire.blind_at),
+            alerted_at=shell.alerted_at,
+            grace=self.setup.policy.failsafe_grace_ms,
+        )
+
+    def _tell(self, event: AnyEvent, step: Step) -> None:
+        at = (self.timeline.now - self._started_at) / 1000
+        self.log.append(f"{at:9.3f} {self.price} {phase_of(step.state):12} {event!r:.400}")
+        self.log.extend(f"{'':9} {note.level}: {note.text}" for note in step.notes)
+        self.log.extend(f"{'':9} -> {request!r}" for request in step.requests)
+
+
