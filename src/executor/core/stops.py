@@ -145,7 +145,8 @@ def move_single(draft: Draft, leg: Leg, live: Order, left: Decimal) -> None:
     else:
         resized = qty != live.qty and draft.now - live.sent_at >= _RESIZE_EVERY_MS
         raised = live.stop_price is not None and levels.is_safer(level, live.stop_price, draft.position.plan.direction)
-        if not (resized or raised or _native_delta(draft, leg) is not None):
+        native = _native_delta(draft, leg) is not None
+        if not (resized or ((raised or native) and _others_stand(draft, leg))):
             return
     limit = levels.stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
     if not draft.rules.carries(left, min(level, limit)):
@@ -164,12 +165,24 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
     direction = draft.position.plan.direction
     if not levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction):
         return
+    if _others_stand(draft, leg):
+        draft.cancel(live)
+
+
+def _others_stand(draft: Draft, leg: Leg) -> bool:
+    """Whether every other leg is covered and left in peace, so that at most one is uncovered at a time (rule 5.5).
+
+    A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6).
+    """
     for other in draft.position.legs:
-        if other.n != leg.n and leg_left(draft.position, other, draft.rules) > 0:
-            orders = draft.live(other.n)
-            if not any(covers(o, draft.position) for o in orders) or any(draft.commanded(o) for o in orders):
-                return
-    draft.cancel(live)
+        if other.n == leg.n or other.stop is None or leg_left(draft.position, other, draft.rules) <= 0:
+            continue
+        orders = draft.live(other.n)
+        if any(o.is_target and o.cum_qty for o in orders):
+            continue
+        if not any(covers(o, draft.position) for o in orders) or any(draft.commanded(o) for o in orders):
+            return False
+    return True
 
 
 # --- software stop ------------------------------------------------------------------------------------------------
