@@ -1,0 +1,116 @@
+"""What is measured without a network: the core, the simulation, the disk."""
+
+import os
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from executor.core.events import AnyEvent
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.signal import Signal
+from executor.core.state import SCHEMA_VERSION, State
+from executor.core.transition import Step, transition
+from executor.core.values import Direction
+from executor.exchange.rules import Commission, exchange_info, symbol_rules
+from executor.paper.engine import Engine
+from executor.paper.model import MarketTrade
+from executor.paper.recording import bundled_exchange_info, demo_trades
+from executor.paper.symbol import Symbol
+from executor.service.document import document_of
+from executor.service.store import StateStore, seal
+from executor.simulate.direct import Direct
+from executor.simulate.trader import Trader
+
+SYMBOL: Final = "LTCUSDT"
+SIGNAL_EVERY_MS: Final = 120_000
+
+
+class Day:
+    """The bundled recording, traded by the core on the engine: its events and the state at a full entry."""
+
+    def __init__(self) -> None:
+        info = bundled_exchange_info()
+        row = next(row for row in info["symbols"] if row["symbol"] == SYMBOL)
+        import msgspec  # noqa: PLC0415
+
+        self.rules = symbol_rules(
+            exchange_info(msgspec.json.encode(info)), SYMBOL, Commission(maker=Decimal("0.001"), taker=Decimal("0.001"))
+        )
+        self.engine = Engine([Symbol.from_exchange_info(row)])
+        self.engine.open_account("bench", {"USDT": Decimal(10_000), "LTC": Decimal(50)})
+        self.policy = Policy(notional=Decimal(100), cooldown_ms=0, lock_ms=0, planb_max_dev_r=Decimal(1))
+        self.trades: list[MarketTrade] = list(demo_trades())
+        self.steps: list[tuple[State, AnyEvent]] = []
+        self.entered: State | None = None
+        self.closed = 0
+
+    def play(self, *, keep: bool) -> float:
+        """Seconds that it took."""
+        trader = Trader(Direct(self.engine, "bench", SYMBOL), self.policy, self.rules, self._heard if keep else _deaf)
+        self._before = trader.state
+        next_signal = self.trades[0].time + 60_000
+        began = time.perf_counter()
+        for trade in self.trades:
+            wake = trader.next_wake()
+            while wake is not None and wake < trade.time:
+                trader.tick(wake)
+                wake = trader.next_wake()
+            self.engine.on_trade(SYMBOL, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
+            if trader.state.position is not None:
+                trader.market(trade.time)
+            elif trade.time >= next_signal:
+                next_signal = trade.time + SIGNAL_EVERY_MS
+                trader.signal(
+                    Signal(key=str(trade.time), at=trade.time, direction=Direction.LONG, price=trade.price), trade.time
+                )
+        return time.perf_counter() - began
+
+    def _heard(self, event: AnyEvent, step: Step) -> None:
+        self.steps.append((self._before, event))
+        if len(step.requests) == 3 and step.state.position is not None:
+            self.entered = step.state
+        self._before = step.state
+
+
+def _deaf(_event: AnyEvent, _step: Step) -> None:
+    pass
+
+
+def transitions_per_second(steps: list[tuple[State, AnyEvent]], policy: Policy, rules: SymbolRules) -> float:
+    for state, event in steps:
+        transition(state, event, policy, rules)
+    began = time.perf_counter()
+    for state, event in steps:
+        transition(state, event, policy, rules)
+    return len(steps) / (time.perf_counter() - began)
+
+
+def persist(state: State, folder: Path, count: int) -> dict[str, list[float]]:
+    """Samples in microseconds, of the store and of the bare operations, turn by turn."""
+    store = StateStore(folder / "state.json", schema_version=SCHEMA_VERSION)
+    document = document_of(state)
+    data = seal(document, SCHEMA_VERSION)
+    ways: dict[str, Callable[[], object]] = {
+        "persist": lambda: store.save(document_of(state)),
+        "bare write+fsync+rename": lambda: _bare(folder, data),
+    }
+    samples: dict[str, list[float]] = {name: [] for name in ways}
+    for n in range(count + 10):
+        for name, way in ways.items():
+            began = time.perf_counter_ns()
+            way()
+            if n >= 10:
+                samples[name].append((time.perf_counter_ns() - began) / 1000)
+    return samples
+
+
+def _bare(folder: Path, data: bytes) -> None:
+    path = folder / "bare.tmp"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.write(descriptor, data)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    path.rename(folder / "bare")

@@ -1,0 +1,65 @@
+"""What one measurement is made of; handed to the processes as JSON."""
+
+import time
+from typing import Final
+
+import msgspec
+
+KEY: Final = "bench"
+SECRET: Final = "bench"  # noqa: S105  # the paper exchange's own, on loopback
+BASE: Final = 100
+"""Price around which the bench trades, in quote units."""
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """`play`: which script the venue plays. Quantities of time in seconds, `delay_ms` each way.
+
+    `wait`: how long an entry rests before it fills: uniform from 0 to this. `size`: bytes that the floor persists.
+    """
+
+    name: str
+    play: str
+    symbols: tuple[str, ...] = ("LTCUSDT",)
+    entries: int = 0
+    warm_up: int = 0
+    layout: str = "OCO"
+    transport: str = "rest"
+    delay_ms: float = 0
+    wait: float = 0.01
+    seconds: float = 0
+    weight_limit: int = 1_000_000
+    settings: dict[str, str] = {}
+    floor: bool = False
+    size: int = 0
+    bare: bool = False
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where the processes of a scenario meet: a folder with the signal file and the socket of notes."""
+
+    folder: str
+    rest_url: str = ""
+    ws_api_url: str = ""
+    stream_url: str = ""
+
+    @property
+    def signals(self) -> str:
+        return f"{self.folder}/signals.jsonl"
+
+    @property
+    def notes(self) -> str:
+        """A datagram socket on which the venue hears `ready`, and `flat SYMBOL` when a trade is over."""
+        return f"{self.folder}/notes"
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """Samples in microseconds by what was measured; counts by name."""
+
+    samples: dict[str, list[float]] = {}
+    counts: dict[str, float] = {}
+    notes: list[str] = []
+
+
+def now_us() -> float:
+    """The monotonic clock, the same for every process of this machine."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) / 1000
