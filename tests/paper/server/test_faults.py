@@ -111,6 +111,17 @@ async def test_the_websocket_api_is_misled_too_and_others_overtake() -> None:
         assert len(kit.engine.my_trades("main", SYMBOL)) == 2
 
 
+async def test_a_subscription_may_be_made_and_its_answer_lost() -> None:
+    plan = Plan("userDataStream.subscribe.signature", RequestFault(delay_after_ms=10_000))
+    async with running(faults=plan) as kit, ws_api(kit) as ws, rest(kit) as client:
+        subscribing = asyncio.create_task(ws.signed("userDataStream.subscribe.signature"))
+        await kit.until_asleep_for(10_000)
+        await client.limit()
+        kit.advance(10_000)
+        assert (await subscribing)["result"] == {"subscriptionId": 0}
+        assert [e["event"]["e"] for e in ws.events] == ["executionReport", "outboundAccountPosition"]
+
+
 async def subscribe(ws: Ws) -> None:
     assert (await ws.signed("userDataStream.subscribe.signature"))["status"] == 200
 

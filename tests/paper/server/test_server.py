@@ -53,3 +53,10 @@ async def test_it_is_quiet_when_nothing_is_in_hand() -> None:
         await client.limit()
         assert kit.server.quiet()
         assert kit.server.requests_in_flight == 0
+
+
+@pytest.mark.parametrize("path", ["/ws-api/v3", "/ws", "/ws/btcusdt@trade", "/stream?streams=btcusdt@trade"])
+async def test_a_plain_request_to_a_websocket_address_is_refused(path: str) -> None:
+    async with running() as kit, rest(kit) as client:
+        await client.raw("GET", path, headers={})
+        assert client.status == 400

@@ -92,6 +92,20 @@ class Exchange:
         finally:
             self.in_hand -= 1
 
+    async def obey(self, path: str, values: Mapping[str, str], act: Callable[[], Any]) -> Any:
+        """Carry out a connection's own method, which no route leads to, under the fault plan."""
+        self.in_hand += 1
+        try:
+            fault = None if self.faults is None else self.faults.on_request("WS", path, values)
+            if fault is None:
+                return act()
+            await self._before(fault)
+            result = act()
+            await self._after(fault)
+            return result
+        finally:
+            self.in_hand -= 1
+
     async def wait(self, ms: int) -> None:
         """Let market time pass. The request is not in hand meanwhile, else time would never pass."""
         if ms <= 0:

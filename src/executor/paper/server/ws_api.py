@@ -106,7 +106,7 @@ class Session:
     async def _carry_out(self, method: str, values: Mapping[str, str]) -> tuple[Any, str | None]:
         """The result, and the account whose unfilled orders the answer shows."""
         if method in self._methods:
-            return self._own(method, values), None
+            return await self._exchange.obey(method, values, lambda: self._own(method, values)), None
         route = _ROUTES.get(method)
         if route is None:
             raise errors.unsupported()
