@@ -74,6 +74,7 @@ class Loop:
         self.clock = clock
         self.timing = timing
         self.ready = asyncio.Event()
+        self.on_step: list[Callable[[AnyEvent, Step], None]] = []
         self._reload = reload
         self._sync_clock = sync_clock
         self._inbox: asyncio.Queue[tuple[AnyEvent, asyncio.Future[Step] | None]] = asyncio.Queue()
@@ -85,6 +86,7 @@ class Loop:
         self._alarm_at: int | None = None
         self._requests = 0
         self._busy = 0
+        self._first: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._side: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
 
     # --- for the rooms around -------------------------------------------------------------------------------------
@@ -96,9 +98,9 @@ class Loop:
     def now(self) -> int:
         return self.exchange.now()
 
-    def beside(self, name: str, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `task` beside the loop once it is ready; it is cancelled first when the loop stops."""
-        self._side.append((name, task))
+    def beside(self, name: str, task: Callable[[], Coroutine[Any, Any, None]], *, at_once: bool = False) -> None:
+        """Run `task` beside the loop once it is ready, or `at_once`; it is cancelled first when the loop stops."""
+        (self._first if at_once else self._side).append((name, task))
 
     def tell(self, event: AnyEvent) -> None:
         """Put an event in the inbox."""
@@ -144,8 +146,8 @@ class Loop:
             consumer = tasks.create_task(self._consume(), name="consumer")
             stop = tasks.create_task(self._stop.wait(), name="stop")
             recovery = tasks.create_task(self._recover(), name="recovery")
+            beside = [recovery, *(tasks.create_task(task(), name=name) for name, task in self._first)]
             await asyncio.wait({stop, recovery}, return_when=asyncio.FIRST_COMPLETED)
-            beside = [recovery]
             if not self._stop.is_set():
                 self.ready.set()
                 log.info("ready", symbol=self.state.symbol, position=self.state.position is not None)
@@ -189,6 +191,8 @@ class Loop:
                     self._say(note)
                 for request in step.requests:
                     self._dispatch(request)
+                for hear in self.on_step:
+                    hear(event, step)
                 if answer is not None and not answer.done():
                     answer.set_result(step)
                 self._arm()

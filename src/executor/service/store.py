@@ -244,6 +244,11 @@ def seal(document: object, schema_version: int) -> bytes:
     return _seal(document, schema_version)[0]
 
 
+def checksum(document: object, schema_version: int) -> str:
+    """The checksum that the state file of `document` carries."""
+    return _seal(document, schema_version)[1]
+
+
 def _seal(document: object, schema_version: int) -> tuple[bytes, str]:
     encoded = codec.encode(document)
     if not encoded.startswith(b'{"') or encoded.startswith(b'{"schema_version"'):

@@ -1,0 +1,118 @@
+"""Whether an account adds up: start balances and fills against end balances, to the last unit of commission."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from executor.core.ids import is_ours
+from executor.core.values import ZERO, OrderSide, plain
+from executor.ops import text
+
+
+class Booking(msgspec.Struct, frozen=True, kw_only=True):
+    """One fill of the account: base `qty` against `quote_qty`, and what was taken for it."""
+
+    side: OrderSide
+    base: str
+    quote: str
+    qty: Decimal
+    quote_qty: Decimal
+    commission: Decimal
+    commission_asset: str
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One asset: start + traded - commission must be the end; the end is free and locked together."""
+
+    asset: str
+    start: Decimal
+    traded: Decimal
+    commission: Decimal
+    end: Decimal
+
+    @property
+    def difference(self) -> Decimal:
+        return self.end - (self.start + self.traded - self.commission)
+
+
+class Account(msgspec.Struct, frozen=True):
+    """`left`: client ids of open orders that are Executor's; `trade_open`: they belong to a trade that is not over."""
+
+    lines: tuple[Line, ...]
+    fills: int
+    left: tuple[str, ...]
+    trade_open: bool = False
+
+    @property
+    def faults(self) -> list[str]:
+        """What must not be: an asset that does not add up, an order without a trade (rules 7.1, 10.3)."""
+        found = [
+            f"{line.asset}: {plain(line.difference)} more than its fills explain"
+            for line in self.lines
+            if line.difference
+        ]
+        if self.left and not self.trade_open:
+            found.append(f"{len(self.left)} orders are open without a trade: {', '.join(self.left)}")
+        return found
+
+
+def balance(
+    start: Mapping[str, Decimal],
+    bookings: Iterable[Booking],
+    end: Mapping[str, Decimal],
+    open_orders: Iterable[str],
+    *,
+    trade_open: bool = False,
+) -> Account:
+    """`end`: total balances by asset; `open_orders`: the client ids of all open orders."""
+    traded: dict[str, Decimal] = {}
+    paid: dict[str, Decimal] = {}
+    count = 0
+    for each in bookings:
+        sign = 1 if each.side is OrderSide.BUY else -1
+        _add(traded, each.base, sign * each.qty)
+        _add(traded, each.quote, -sign * each.quote_qty)
+        _add(paid, each.commission_asset, each.commission)
+        count += 1
+    named = sorted(asset for asset in {*start, *end, *traded, *paid} if asset)
+    lines = tuple(
+        Line(
+            asset=asset,
+            start=start.get(asset, ZERO),
+            traded=traded.get(asset, ZERO),
+            commission=paid.get(asset, ZERO),
+            end=end.get(asset, ZERO),
+        )
+        for asset in named
+    )
+    return Account(lines, count, tuple(name for name in open_orders if is_ours(name)), trade_open)
+
+
+def as_text(account: Account) -> str:
+    header = ("account", "start", "traded", "commission", "end", "difference")
+    rows = [
+        (line.asset, *(_figure(v) for v in (line.start, line.traded, -line.commission, line.end, line.difference)))
+        for line in account.lines
+    ]
+    whose = " of the trade that is still open" if account.trade_open and account.left else ""
+    verdict = _verdict(account.faults)
+    return "\n".join(
+        [
+            text.columns(header, rows, right=header[1:]),
+            "",
+            text.fields([("open EX_ orders", f"{len(account.left)}{whose}"), ("balances", verdict)]),
+        ]
+    )
+
+
+def _verdict(faults: Sequence[str]) -> str:
+    return "add up over all fills" if not faults else "\n".join(faults)
+
+
+def _figure(value: Decimal) -> str:
+    return text.short(value)
+
+
+def _add(amounts: dict[str, Decimal], asset: str, amount: Decimal) -> None:
+    amounts[asset] = amounts.get(asset, ZERO) + amount

@@ -1,0 +1,130 @@
+"""The journal told again: every event through the same transition, every state compared with the one that was saved."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from executor.core.events import AnyEvent
+from executor.core.guard import advance
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.state import SCHEMA_VERSION, State
+from executor.core.transition import Step
+from executor.service.document import differs, document_of
+from executor.service.journal import Entry, JournalReader
+from executor.service.records import Began, Record, Took
+from executor.service.store import checksum
+
+
+class Segment(msgspec.Struct):
+    """What one base record carries: a start, a change of rules, the end of a gap. `break_` says why the state before
+    it is not the one it begins with, empty when it is.
+    """
+
+    n: int
+    where: str
+    why: str
+    version: str
+    break_: str = ""
+    events: int = 0
+    states: int = 0
+    mismatches: int = 0
+
+
+class Mismatch(msgspec.Struct, frozen=True):
+    """A state that did not come out as it was saved. `where`: file and line."""
+
+    n: int
+    where: str
+    event: str
+    text: str
+
+
+class Told(msgspec.Struct, frozen=True):
+    """One event of the journal, and the step it makes. `mismatch` is None when its state is the one that was saved."""
+
+    n: int
+    where: str
+    event: AnyEvent
+    step: Step
+    mismatch: Mismatch | None
+
+
+class Replay:
+    """Iterate it to replay: yields each event; `segments`, `mismatches` and `cut` are complete after that.
+
+    Iterating raises JournalCorrupt or JournalError for a journal that can't be read. `skipped` counts the events at its
+    beginning whose base went with a file that was rotated away.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.segments: list[Segment] = []
+        self.mismatches: list[Mismatch] = []
+        self.skipped = 0
+        self._reader: JournalReader[Record] = JournalReader(path, Record)  # type: ignore[arg-type]  # a union is no class
+
+    @property
+    def cut(self) -> str:
+        """What the last line lacks, empty when it is whole."""
+        return self._reader.cut
+
+    @property
+    def events(self) -> int:
+        return sum(segment.events for segment in self.segments)
+
+    @property
+    def states(self) -> int:
+        """How many saved states were made again."""
+        return sum(segment.states for segment in self.segments)
+
+    def __iter__(self) -> Iterator[Told]:
+        return self._tell(self._reader)
+
+    def _tell(self, entries: Iterable[Entry[Record]]) -> Iterator[Told]:
+        state: State | None = None
+        policy: Policy | None = None
+        rules: SymbolRules | None = None
+        for entry in entries:
+            where = f"{entry.path.name}:{entry.line}"
+            match entry.record:
+                case Began() as began:
+                    self.segments.append(
+                        Segment(entry.n, where, began.why, began.version, _broken(state, began) if state else "")
+                    )
+                    state, policy, rules = began.state, began.policy, began.rules
+                case Took() as took:
+                    if state is None or policy is None or rules is None:
+                        self.skipped += 1  # rotation has removed the base that these build on
+                        continue
+                    step = advance(state, took.event, policy, rules)
+                    segment = self.segments[-1]
+                    segment.events += 1
+                    segment.states += bool(took.sum)
+                    fault = _compare(state, step.state, took)
+                    mismatch = None
+                    if fault:
+                        mismatch = Mismatch(entry.n, where, type(took.event).__name__, fault)
+                        self.mismatches.append(mismatch)
+                        segment.mismatches += 1
+                    state = step.state
+                    yield Told(entry.n, where, took.event, step, mismatch)
+
+
+def _compare(before: State, after: State, took: Took) -> str:
+    changed = differs(before, after)
+    if not took.sum:
+        return "nothing was saved, but the state changes" if changed else ""
+    if not changed:
+        return "a state was saved, but nothing changes"
+    found = checksum(document_of(after), SCHEMA_VERSION)
+    return "" if found == took.sum else f"the saved state has checksum {took.sum[:12]}…, this one {found[:12]}…"
+
+
+def _broken(before: State, began: Began) -> str:
+    """A change of rules goes on from the very state; a start from what was on disk."""
+    if began.why == "rules changed":
+        return "" if before == began.state else "the rules changed in another state than the one before"
+    if not differs(before, began.state):
+        return ""
+    return "begins with another state than the last one in the journal (a crash, or a state file put in its place)"

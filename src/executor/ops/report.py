@@ -1,0 +1,171 @@
+"""Finished trades for people and for programs (rule 7.2)."""
+
+import csv
+import io
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from executor.core.state import Closed
+from executor.core.values import ZERO, plain
+from executor.ops import text
+from executor.ops.assets import Assets, assets_of
+
+FIGURES: Final = ("qty", "entry", "exit", "pnl", "r", "bare s")
+_HEADER: Final = ("opened (UTC)", "held", "side", "reason", *FIGURES)
+_PNL_SHOWN: Final = Decimal("0.0001")
+_R_SHOWN: Final = Decimal("0.01")
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One trade as JSON and CSV show it: decimals in plain digits, times ISO 8601 UTC, prices quote per base,
+    quantities base, `commissions` by asset; `entered` is null when nothing was bought.
+    """
+
+    trade: str
+    signal: str
+    symbol: str
+    side: str
+    reason: str
+    opened: str
+    entered: str | None
+    closed: str
+    qty: str
+    qty1: str
+    qty2: str
+    qty3: str
+    entry_planned: str
+    stop_planned: str
+    targets_planned: list[str]
+    entry_avg: str | None
+    exit_avg: str | None
+    r: str
+    pnl: str
+    commissions: dict[str, str]
+    entry_slippage: str
+    exit_slippage: str
+    dust: str
+    unprotected_sec: str
+    unprotected_longest_sec: str
+
+
+def row(trade: Closed) -> Row:
+    return Row(
+        trade=trade.trade,
+        signal=trade.signal,
+        symbol=trade.symbol,
+        side=str(trade.direction),
+        reason=str(trade.reason),
+        opened=text.instant(trade.opened),
+        entered=text.instant(trade.entered) if trade.entered else None,
+        closed=text.instant(trade.closed),
+        qty=plain(trade.qty),
+        qty1=plain(trade.qty1),
+        qty2=plain(trade.qty2),
+        qty3=plain(trade.qty3),
+        entry_planned=plain(trade.entry_planned),
+        stop_planned=plain(trade.stop_planned),
+        targets_planned=[plain(target) for target in trade.targets_planned],
+        entry_avg=None if trade.entry_avg is None else plain(trade.entry_avg),
+        exit_avg=None if trade.exit_avg is None else plain(trade.exit_avg),
+        r=plain(trade.r),
+        pnl=plain(trade.pnl),
+        commissions={asset: plain(paid) for asset, paid in sorted(trade.commissions.items())},
+        entry_slippage=plain(trade.entry_slippage),
+        exit_slippage=plain(trade.exit_slippage),
+        dust=plain(trade.dust),
+        unprotected_sec=text.seconds(trade.unprotected_ms),
+        unprotected_longest_sec=text.seconds(trade.unprotected_longest_ms),
+    )
+
+
+def as_json(trades: Sequence[Closed]) -> str:
+    return text.json([row(trade) for trade in trades])
+
+
+def as_csv(trades: Sequence[Closed]) -> str:
+    """The columns of the JSON; several targets or commissions in one cell are parted by spaces."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(Row.__struct_fields__)
+    for trade in trades:
+        writer.writerow([_cell(value) for value in msgspec.structs.astuple(row(trade))])
+    return out.getvalue().removesuffix("\n")
+
+
+def as_table(trades: Sequence[Closed]) -> str:
+    """At most 100 columns wide, with what it comes to below."""
+    if not trades:
+        return "No trade has finished."
+    lines = text.columns(_HEADER, [_line(trade) for trade in trades], right=FIGURES, gap=" ")
+    return f"{lines}\n\n{text.fields(_summary(trades))}"
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case list():
+            return " ".join(value)
+        case dict():
+            return " ".join(f"{name}={amount}" for name, amount in value.items())
+        case _:
+            return str(value)
+
+
+def _line(trade: Closed) -> tuple[str, ...]:
+    return (
+        text.moment(trade.opened),
+        text.span(trade.closed - trade.opened),
+        str(trade.direction),
+        str(trade.reason),
+        text.short(trade.qty) if trade.qty else text.NONE,
+        _price(trade.entry_avg, trade.entry_planned),
+        _price(trade.exit_avg, trade.entry_planned),
+        plain(trade.pnl.quantize(_PNL_SHOWN)) if trade.qty else text.NONE,
+        plain(trade.r.quantize(_R_SHOWN)) if trade.qty else text.NONE,
+        text.seconds(trade.unprotected_ms) if trade.unprotected_ms else "0",
+    )
+
+
+def _price(average: Decimal | None, planned: Decimal) -> str:
+    """An average to one digit more than the planned price has: a sum of fills seldom lies on the tick."""
+    if average is None:
+        return text.NONE
+    exponent = planned.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return plain(average.quantize(Decimal(1).scaleb(min(exponent, 0) - 1)))
+
+
+def _summary(trades: Sequence[Closed]) -> list[tuple[str, str]]:
+    assets = _assets(trades)
+    filled = [trade for trade in trades if trade.qty]
+    wins = sum(1 for trade in filled if trade.pnl > 0)
+    losses = sum(1 for trade in filled if trade.pnl < 0)
+    paid: dict[str, Decimal] = {}
+    for trade in trades:
+        for asset, amount in trade.commissions.items():
+            paid[asset] = paid.get(asset, ZERO) + amount
+    longest = max(trades, key=lambda trade: trade.unprotected_longest_ms)
+    pnl, r = sum((t.pnl for t in trades), ZERO), sum((t.r for t in trades), ZERO)
+    dust = sum((t.dust for t in trades), ZERO)
+    bare = f"{text.seconds(longest.unprotected_longest_ms)} s"
+    if longest.unprotected_longest_ms:
+        bare += f" (trade {longest.trade})"
+    return [
+        ("trades", f"{len(trades)}: {wins} won, {losses} lost, {len(trades) - len(filled)} without a fill"),
+        ("profit", f"{text.short(pnl)} {assets.quote or 'quote'}, {text.short(r)} R"),
+        ("commissions", text.amounts(paid)),
+        ("dust", f"{text.short(dust)} {assets.base or 'base'}"),
+        ("longest unprotected", bare),
+    ]
+
+
+def _assets(trades: Sequence[Closed]) -> Assets:
+    """Those of the trades' one symbol; several symbols have no one quote to sum up in."""
+    symbols = {trade.symbol for trade in trades}
+    if len(symbols) != 1:
+        return Assets("", "")
+    return assets_of(symbols.pop(), [asset for trade in trades for asset in trade.commissions])
