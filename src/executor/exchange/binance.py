@@ -21,6 +21,8 @@ NO_SUCH_ORDER: Final = -2013
 ARCHIVED: Final = -2026
 INVALID_SYMBOL: Final = -1121
 MAX_TRADES: Final = 1000
+MAX_ORDERS: Final = 1000
+DAY_MS: Final = 86_400_000
 MAX_KLINES: Final = 1000
 
 
@@ -142,6 +144,29 @@ class BinanceExchange:
     async def open_orders(self) -> tuple[OrderReport, ...]:
         return await self.connection.read(
             calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: wire.open_orders(reply.body)
+        )
+
+    async def history(self, since: int) -> tuple[OrderReport, ...]:
+        """Oldest first. By time the exchange tells a day at most; from the first order on, by its number (rest-api.md,
+        allOrders).
+        """
+        start, page = since, tuple[OrderReport, ...]()
+        while not page and start <= self.now():
+            page = await self._all_orders({"startTime": str(start), "endTime": str(start + DAY_MS - 1)})
+            start += DAY_MS
+        found: tuple[OrderReport, ...] = ()
+        after = min((report.exchange_id for report in page), default=0)
+        while after:
+            page = await self._all_orders({"orderId": str(after)})
+            found += page
+            after = page[-1].exchange_id + 1 if len(page) == MAX_ORDERS else 0
+        return found
+
+    async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
+        return await self.connection.read(
+            calls.ALL_ORDERS,
+            {"symbol": self.symbol, "limit": str(MAX_ORDERS), **query},
+            lambda reply: wire.open_orders(reply.body),
         )
 
     async def balances(self) -> dict[str, Balance]:

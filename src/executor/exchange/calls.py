@@ -38,6 +38,7 @@ ACCOUNT: Final = Call(method="get", path="account", weight=20)
 COMMISSION: Final = Call(method="get", path="account/commission", weight=20)
 OPEN_ORDERS: Final = Call(method="get", path="openOrders", weight=6)
 ORDER: Final = Call(method="get", path="order", weight=4, urgency=Urgency.LOOKUP)
+ALL_ORDERS: Final = Call(method="get", path="allOrders", weight=20, urgency=Urgency.LOOKUP)
 TRADES: Final = Call(method="get", path="myTrades", weight=5, urgency=Urgency.LOOKUP)
 
 PLACE: Final = Call(method="post", path="order", weight=1, urgency=Urgency.COMMAND, orders=1)

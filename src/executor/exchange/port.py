@@ -41,6 +41,9 @@ class Exchange(Protocol):
 
     async def open_orders(self) -> tuple[OrderReport, ...]: ...
 
+    async def history(self, since: int) -> tuple[OrderReport, ...]:
+        """All orders of the symbol made since `since` (ms), open and ended ones, oldest first."""
+
     async def balances(self) -> dict[str, Balance]: ...
 
     async def quote(self) -> Quote: ...

@@ -19,7 +19,7 @@ from executor.core.transition import empty
 from executor.exchange.auth import Credentials, Endpoints
 from executor.exchange.binance import BinanceExchange, connect
 from executor.exchange.clock import SystemClock
-from executor.exchange.port import StartError
+from executor.exchange.port import ReadError, StartError
 from executor.exchange.stream import Connected, Lost
 from executor.exchange.user_stream import UserEvent, UserStream
 from executor.paper.recording import RecordingError
@@ -32,6 +32,7 @@ from executor.service.journal import Journal, JournalError
 from executor.service.lock import LockError, StateLock
 from executor.service.loop import Clock, Loop, Timing
 from executor.service.policy import own_filters, policy_of
+from executor.service.rebuild import from_exchange
 from executor.service.store import StateError, StateStore
 from executor.service.trades import TradeList, trades_path
 from executor.signals.follower import SignalFollower
@@ -41,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 START_ERRORS: Final = (
     StartError,
+    ReadError,
     EmbeddedError,
     RecordingError,
     PortInUse,
@@ -186,7 +188,10 @@ async def trade(
     with contextlib.closing(journal), contextlib.closing(trades):
         if state is not None and state.last_closed is not None:
             trades.add(state.last_closed)
-        desk = Desk(state or empty(place.symbol, place.venue), policy_of(settings), rules, store, journal, trades.add)
+        policy = policy_of(settings)
+        if state is None:
+            state = await from_exchange(exchange, empty(place.symbol, place.venue), policy, rules)
+        desk = Desk(state, policy, rules, store, journal, trades.add)
         loop = Loop(desk, exchange, place.clock, _timing(settings), _reload(exchange, settings), exchange.sync_clock)
         _beside(settings, place, exchange, loop, state_path)
         on_start(loop)
