@@ -1,10 +1,13 @@
 """Starting, stopping, and where the exchange may listen."""
 
+import asyncio
+import socket
+
 import aiohttp
 import pytest
 from tests.paper.server.exchange_kit import API_KEY, rest, running
 
-from executor.paper.server import Credential, HmacSecret, PaperServer, PortInUse
+from executor.paper.server import Credential, HmacSecret, PaperServer, PortInUse, RequestFault
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.com", "::", ""])  # noqa: S104 - refused
@@ -60,3 +63,44 @@ async def test_a_plain_request_to_a_websocket_address_is_refused(path: str) -> N
     async with running() as kit, rest(kit) as client:
         await client.raw("GET", path, headers={})
         assert client.status == 400
+
+
+class Slow:
+    """Every request waits a minute of market time."""
+
+    def on_request(self, *_: object) -> RequestFault:
+        return RequestFault(delay_before_ms=60_000)
+
+    def on_push(self, *_: object) -> None:
+        return None
+
+
+async def test_a_request_that_waits_for_market_time_does_not_hold_up_a_stop() -> None:
+    async with running(faults=Slow()) as kit, rest(kit) as client:
+        waiting = asyncio.create_task(client.public("/api/v3/ping"))
+        await kit.until_asleep_for(60_000)
+        await asyncio.wait_for(kit.server.stop(), 5)
+        with pytest.raises(aiohttp.ClientError):
+            await waiting
+
+
+async def test_a_client_that_reads_nothing_does_not_hold_up_a_stop() -> None:
+    loop = asyncio.get_running_loop()
+    async with running() as kit:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, ("127.0.0.1", int(kit.urls.base_url.rsplit(":", 1)[1])))
+            await loop.sock_sendall(
+                deaf,
+                b"GET /ws/btcusdt@depth20 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
+            )
+            assert b"101" in await loop.sock_recv(deaf, 512)
+            for _ in range(10_000):
+                kit.advance(1_000)
+                kit.trade("100000")
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert not kit.server.quiet()
+            await asyncio.wait_for(kit.server.stop(), 5)

@@ -14,6 +14,9 @@ PING_EVERY_S: Final = 20.0
 PONG_WITHIN_S: Final = 60.0
 """Wall time (web-socket-api.md, "General API Information")."""
 
+CLOSE_WITHIN_S: Final = 1.0
+"""Wall time that a peer gets to take its last messages, and again to answer a close."""
+
 Receive = Callable[[str], Awaitable[None]]
 
 
@@ -80,9 +83,14 @@ class Connection:
             await asyncio.gather(*helpers, *self._late, return_exceptions=True)
 
     async def close(self, code: int = WSCloseCode.GOING_AWAY, message: bytes = b"") -> None:
-        """Write out what is queued, then say goodbye."""
+        """Write out what is queued, then say goodbye; a reader that takes nothing is cut off."""
         if self._outbox and not self._closed:
-            await self._emptied.wait()
+            try:
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await self._emptied.wait()
+            except TimeoutError:
+                self.drop()
+                return
         await self._socket.close(code=code, message=message)
 
     def end_soon(self, code: int) -> None:

@@ -1,5 +1,6 @@
 """The paper exchange on a port: one HTTP server for REST, the WebSocket API and the streams."""
 
+import asyncio
 import errno
 import ipaddress
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from executor.paper.clock import Clock
 from executor.paper.engine import Engine
 from executor.paper.model import MarketTrade
 from executor.paper.server import errors
-from executor.paper.server.connection import PING_EVERY_S, Connection
+from executor.paper.server.connection import CLOSE_WITHIN_S, PING_EVERY_S, Connection
 from executor.paper.server.exchange import Exchange
 from executor.paper.server.faults import FaultPlan
 from executor.paper.server.limits import DAY_MS, Limits
@@ -87,7 +88,9 @@ class PaperServer:
 
     async def start(self) -> Urls:
         """Listen. Raises `PortInUse`."""
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None), handle_signals=False)
+        runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None), handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S
+        )
         await runner.setup()
         site = web.TCPSite(runner, self._host, self._port)
         try:
@@ -107,13 +110,14 @@ class PaperServer:
         )
 
     async def stop(self) -> None:
-        """Announce the end on every WebSocket, close them, and free the port."""
+        """Announce the end on every WebSocket, close them, and free the port: a few seconds at most."""
         if self._runner is None:
             return
         event = {"e": "serverShutdown", "E": self._exchange.clock.now_ms()}
-        for connection, session in list(self._connections.items()):
+        open_now = list(self._connections.items())
+        for connection, session in open_now:
             connection.send(orjson.dumps(session.wrap_shutdown(event)))
-            await connection.close()
+        await asyncio.gather(*(connection.close() for connection, _ in open_now))
         await self._runner.cleanup()
         self._runner = None
 
@@ -191,7 +195,9 @@ class PaperServer:
         return socket
 
     async def _accept(self, request: BaseRequest) -> tuple[web.WebSocketResponse, Connection]:
-        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_WITHIN_S, autoping=False, compress=False, max_msg_size=MAX_MESSAGE_BYTES
+        )
         await socket.prepare(request)
         return socket, Connection(socket, request.transport, self._exchange.clock)
 
