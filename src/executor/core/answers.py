@@ -16,6 +16,9 @@ from executor.core.intents import (
     Notify,
     PlaceOco,
     PlaceOrder,
+    QueryBalances,
+    QueryKlines,
+    QueryOpenOrders,
     QueryOrder,
     QueryQuote,
     QueryTrades,
@@ -82,16 +85,25 @@ def _answered(
 def _placed(position: Position, sent: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> Heard:
     match outcome:
         case Done():
-            return reports.hear(position, outcome.reports, now)
+            heard = reports.hear(position, outcome.reports, now)
+            # An acceptance that does not tell of its order: a look does.
+            return replace(heard, position=_doubted(heard.position, sent, now, now))
         case Unknown():
-            for client_id in sent:
-                position = with_order(position, orders.doubt(the_order(position, client_id), outcome.fence, now))
             note = Notify(Level.WARNING, "outcome_unknown", f"{', '.join(sent)}: {outcome.text}")
-            return Heard(position, MOVED, (note,))
+            return Heard(_doubted(position, sent, outcome.fence, now), MOVED, (note,))
         case Refused():
             return _refused(position, tuple(the_order(position, i) for i in sent), outcome, now, policy)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _doubted(position: Position, sent: tuple[str, ...], fence: int, now: int) -> Position:
+    """Those of `sent` that nothing is known of yet are to be looked up (rule 8.3)."""
+    for client_id in sent:
+        order = the_order(position, client_id)
+        if order.phase is OrderPhase.SUBMITTED:
+            position = with_order(position, orders.doubt(order, fence, now))
+    return position
 
 
 def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now: int, policy: Policy) -> Heard:
@@ -194,5 +206,7 @@ def _unread(position: Position, request: Request, now: int) -> Position:
             return replace(position, phase=replace(position.phase, no_price=True))
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
             return with_order(position, replace(order, ask_at=now + _READ_AGAIN_MS))
+        case QueryQuote() | QueryBalances() | QueryOpenOrders() | QueryKlines():
+            return replace(position, ask_at=now + _READ_AGAIN_MS)
         case _:
             return position

@@ -4,11 +4,12 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from executor.core import doubt
 from executor.core.draft import Draft
 from executor.core.facts import Balance, Why
 from executor.core.ids import Role
-from executor.core.intents import Level, QueryOrder
-from executor.core.ledger import holding, sellable
+from executor.core.intents import Level
+from executor.core.ledger import filled_lists, holding, sellable
 from executor.core.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
 
@@ -19,7 +20,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     if live:
         _cancel(draft, live)
         return None
-    if draft.changing() or any(o.recheck and draft.asked(QueryOrder, o.id) for o in draft.position.orders):
+    if draft.changing() or any(doubt.owes_look(draft, o) for o in draft.position.orders):
         return None
     phase = _abandon(draft, phase)
     if not phase.abandon and _trade_rest(draft):
@@ -33,14 +34,14 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
 
 
 def _cancel(draft: Draft, live: list[Order]) -> None:
-    """Cancel what works. Market orders end by themselves; an OCO's other side has ended with the first: a look is
-    enough.
+    """Cancel what works. Market orders end by themselves; an OCO's other side has ended when the first filled: a look
+    is enough. (When it merely expired, the other one is at work: a stop that triggered, a target half filled.)
     """
-    ended = {o.list_id for o in draft.position.orders if o.list_id and not o.live and not o.cancelling}
+    ended = filled_lists(draft.position)
     working = [o for o in live if o.phase is OrderPhase.WORKING and o.type is not OrderType.MARKET]
     for order in working:
-        if order.list_id in ended and not order.check:
-            draft.put(replace(order, check=True))
+        if order.list_id in ended:
+            draft.look(order)
     draft.cancel([o for o in working if o.list_id not in ended], recheck=True)
 
 
@@ -50,14 +51,12 @@ def _trade_rest(draft: Draft) -> bool:
     held = holding(position, rules)
     if not held.certain and not position.guess_fees:
         return _price_fills(draft)
-    qty = rules.whole(abs(held.held))
-    if rules.market_max_qty:
-        qty = min(qty, rules.whole(rules.market_max_qty))
-    if not rules.carries_market(qty, draft.price):
+    qty = rules.market_piece(abs(held.held), draft.price)
+    if not qty:
         return False
     role = Role.FLATTEN if held.held > 0 else Role.BUYBACK
-    refused = _refused(draft, role)
-    if refused and not _again(draft, role, refused):
+    failed = _failed(draft, role)
+    if failed and not _again(draft, role, failed):
         return True
     if role is Role.BUYBACK:
         draft.note(Level.ALERT, "oversold", f"{plain(qty)} {rules.base} sold too much: bought back at market")
@@ -67,29 +66,30 @@ def _trade_rest(draft: Draft) -> bool:
     return True
 
 
-def _refused(draft: Draft, role: Role) -> list[Order]:
-    return [o for o in draft.position.orders if o.role is role and o.leg == 0 and o.end is End.REFUSED]
+def _failed(draft: Draft, role: Role) -> list[Order]:
+    """Market orders that came to nothing, or not to all they were for."""
+    return [o for o in draft.position.orders if o.role is role and o.leg == 0 and o.end is not End.FILLED]
 
 
-def _again(draft: Draft, role: Role, refused: list[Order]) -> bool:
-    """Whether to try once more after the orders `refused`."""
-    policy, last = draft.policy, refused[-1]
+def _again(draft: Draft, role: Role, failed: list[Order]) -> bool:
+    """Whether to try once more after the orders `failed`."""
+    policy, last = draft.policy, failed[-1]
     if draft.now < last.closed_at + policy.exits_retry_ms:
         return False
     if role is Role.FLATTEN and last.refusal is Why.INSUFFICIENT_BALANCE and draft.market.balances_at <= last.closed_at:
         draft.query_balances()
         return False
-    if len(refused) % policy.failsafe_tries == 0:
-        draft.note(Level.ALERT, "close_refused", f"{len(refused)} market orders to close were refused; still trying")
+    if len(failed) % policy.failsafe_tries == 0:
+        draft.note(Level.ALERT, "close_failed", f"{len(failed)} market orders to close have failed; still trying")
     return True
 
 
 def _abandon(draft: Draft, phase: Closing) -> Closing:
     """A long's sale was refused and the account owns less than is held: somebody else closed the trade (rule 6.6)."""
-    refused = _refused(draft, Role.FLATTEN)
-    if draft.position.plan.direction is Direction.SHORT or not refused:
+    failed = _failed(draft, Role.FLATTEN)
+    if draft.position.plan.direction is Direction.SHORT or not failed:
         return phase
-    last, market = refused[-1], draft.market
+    last, market = failed[-1], draft.market
     if last.refusal is not Why.INSUFFICIENT_BALANCE or market.balances_at <= last.closed_at or phase.abandon:
         return phase
     owned: Decimal = market.balances.get(draft.rules.base, Balance(ZERO)).total

@@ -8,14 +8,14 @@ from executor.core.state import Order, OrderPhase
 def decide(draft: Draft) -> None:
     for order in draft.position.orders:
         wanted = order.phase is OrderPhase.UNRESOLVED or (order.check and order.live)
-        if (wanted and draft.now >= order.ask_at and not draft.commanded(order)) or (
-            order.recheck and not order.live and draft.now >= order.ask_at and _replaced_at_market(draft, order)
-        ):
+        if ((wanted and not draft.commanded(order)) or owes_look(draft, order)) and draft.now >= order.ask_at:
             draft.query(order)
 
 
-def _replaced_at_market(draft: Draft, order: Order) -> bool:
-    """Whether what `order` was cancelled for has been sold at market by now (rule 6.3)."""
+def owes_look(draft: Draft, order: Order) -> bool:
+    """Whether what `order` was cancelled for is sold at market, and `order` has not been looked at since (rule 6.3)."""
+    if not order.recheck or order.live:
+        return False
     return any(
         o.role is Role.FLATTEN and not o.live and o.leg in (0, order.leg) and o.sent_at >= order.closed_at
         for o in draft.position.orders

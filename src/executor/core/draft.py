@@ -5,6 +5,7 @@ in one place, so that the deciding modules read like the rules they carry out.
 """
 
 from decimal import Decimal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -32,6 +33,9 @@ from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
 from executor.core.state import Closing, Leg, Market, Order, Owed, Phase, Position, Reason, State
 from executor.core.values import OrderSide, OrderType, TimeInForce
+
+CANCEL_AGAIN_MS: Final = 250
+LOOK_AFTER_MS: Final = 250
 
 
 class Draft:
@@ -78,6 +82,10 @@ class Draft:
                     return True
         return False
 
+    def may_change(self, order: Order) -> bool:
+        """Whether a cancel may go out now: none is under way, and one that did not take is not repeated at once."""
+        return not self.commanded(order) and not (order.cancelling and self.now < order.ask_at + CANCEL_AGAIN_MS)
+
     def changing(self) -> bool:
         """Whether any request that changes something waits for its answer."""
         return any(isinstance(r, Command) for r in self.pending())
@@ -96,12 +104,17 @@ class Draft:
     def put(self, order: Order) -> None:
         self.position = with_order(self.position, order)
 
+    def look(self, order: Order) -> None:
+        """Have `order` queried before it is acted on, unless a push tells its end first."""
+        if not order.check:
+            self.put(replace(order, check=True, ask_at=self.now + LOOK_AFTER_MS))
+
     def put_leg(self, leg: Leg) -> None:
         self.position = with_leg(self.position, leg)
 
     def live(self, leg: int | None = None) -> list[Order]:
         """Live exit orders, of one leg or of all."""
-        return [o for o in self.position.orders if o.live and not o.is_entry and (leg is None or o.leg == leg)]
+        return [o for o in self.position.orders if o.live and o.is_exit and (leg is None or o.leg == leg)]
 
     def note(self, level: Level, event: str, text: str) -> None:
         self.notes.append(Notify(level, event, text))
@@ -166,7 +179,7 @@ class Draft:
         """
         lists: dict[str, list[str]] = {}
         for order in orders:
-            if order.check or self.commanded(order) or self.asked(QueryOrder, order.id):
+            if order.check or not self.may_change(order) or self.asked(QueryOrder, order.id):
                 continue
             self.put(replace(order, cancelling=True, recheck=order.recheck or recheck))
             if order.list_id:
@@ -181,24 +194,24 @@ class Draft:
             self._send(QueryOrder(seq=self._next_seq, id=order.id))
 
     def query_trades(self, order: Order) -> None:
-        if not self.asked(QueryTrades, order.id):
+        if self.now >= order.ask_at and not self.asked(QueryTrades, order.id):
             self._send(QueryTrades(seq=self._next_seq, id=order.id, exchange_id=order.exchange_id))
 
     def query_quote(self) -> None:
-        if not self.asked(QueryQuote):
-            self._send(QueryQuote(seq=self._next_seq))
+        self._read(QueryQuote(seq=self._next_seq))
 
     def query_balances(self) -> None:
-        if not self.asked(QueryBalances):
-            self._send(QueryBalances(seq=self._next_seq))
+        self._read(QueryBalances(seq=self._next_seq))
 
     def query_open_orders(self) -> None:
-        if not self.asked(QueryOpenOrders):
-            self._send(QueryOpenOrders(seq=self._next_seq))
+        self._read(QueryOpenOrders(seq=self._next_seq))
 
     def query_klines(self, count: int) -> None:
-        if not self.asked(QueryKlines):
-            self._send(QueryKlines(seq=self._next_seq, count=count))
+        self._read(QueryKlines(seq=self._next_seq, count=count))
+
+    def _read(self, request: Request) -> None:
+        if self.now >= self.position.ask_at and not self.asked(type(request)):
+            self._send(request)
 
     def _send(self, request: Request) -> None:
         self.requests.append(request)

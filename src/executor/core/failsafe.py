@@ -4,7 +4,7 @@ from executor.core.draft import Draft
 from executor.core.ids import Role
 from executor.core.intents import Level
 from executor.core.ledger import covers, leg_left
-from executor.core.state import Reason
+from executor.core.state import End, Reason
 from executor.core.values import ZERO, OrderType, plain
 
 
@@ -47,7 +47,11 @@ def oversold(draft: Draft) -> bool:
     over = rules.whole(over - sum((o.cum_qty for o in back), ZERO))
     if not rules.carries_market(over, draft.price):
         return False
-    if any(o.live for o in back) or (back and draft.now < back[-1].closed_at + draft.policy.exits_retry_ms):
+    if any(o.live for o in back):
+        return True
+    if back and back[-1].end is not End.FILLED:
+        draft.note(Level.ALERT, "buyback_failed", f"{plain(over)} {rules.base} sold twice: the rest closes against it")
+        draft.close(Reason.FAILSAFE)
         return True
     draft.note(Level.ALERT, "oversold", f"{plain(over)} {rules.base} sold twice: bought back at market")
     draft.place(draft.order(Role.BUYBACK, position.plan.direction.entry_side, OrderType.MARKET, over))

@@ -68,8 +68,7 @@ def _sold_once(view: View) -> Iterator[str]:
     """
     position, layout = view.position, view.policy.layout
     held = holding(position, view.rules).held
-    apart = sum((o.leaves for o in position.orders if o.live and o.apart), ZERO)
-    selling = committed(position, layout=layout) - apart
+    selling = committed(position, layout=layout) - _apart(view)
     oversold = any(_overdone(position, leg) for leg in position.legs if leg.n)
     if selling > max(held, ZERO) and not oversold and layout is Layout.OCO:
         yield f"{plain(selling)} could be sold, {plain(held)} are held"
@@ -79,6 +78,17 @@ def _sold_once(view: View) -> Iterator[str]:
         and not any(o.is_stop and o.cum_qty for o in position.orders)
     ):
         yield f"{plain(selling)} could be sold beside the stop, {plain(held)} are held"
+
+
+def _apart(view: View) -> Decimal:
+    """What the exits of legs under rule 8.3b name beyond what is left of those legs: the exchange's lock forbids it."""
+    position, total = view.position, ZERO
+    for leg in position.legs:
+        mine = [o for o in position.orders if o.leg == leg.n and o.is_exit]
+        if any(o.apart for o in mine):
+            doubtful = sum((o.leaves for o in mine if o.live), ZERO)
+            total += max(doubtful - max(leg_left(position, leg, view.rules), ZERO), ZERO)
+    return total
 
 
 def _overdone(position: Position, leg: Leg) -> bool:

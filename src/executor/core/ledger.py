@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import msgspec
 
-from executor.core.ids import Role
 from executor.core.policy import Layout
 from executor.core.rules import SymbolRules
 from executor.core.state import End, Leg, Order, OrderPhase, Position
@@ -108,6 +107,11 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
         sides = [o for o in position.orders if o.list_id == list_id]
         total += sides[0].qty - sum((o.cum_qty for o in sides), ZERO)
     return total
+
+
+def filled_lists(position: Position) -> set[str]:
+    """The OCOs of which one side has filled: the exchange has ended the other."""
+    return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED}
 
 
 def _stands_for(order: Order, position: Position) -> Order | None:

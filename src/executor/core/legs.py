@@ -9,7 +9,7 @@ from executor.core.edit import the_leg
 from executor.core.facts import Balance
 from executor.core.ids import Role
 from executor.core.intents import Level
-from executor.core.ledger import leg_left, sellable
+from executor.core.ledger import filled_lists, leg_left, sellable
 from executor.core.levels import beyond, past
 from executor.core.state import End, Leave, Leg, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
@@ -17,27 +17,30 @@ from executor.core.values import ZERO, Direction, OrderType, plain
 _BACKOFF = 30  # a target that keeps being refused while its leg is covered is no emergency
 
 
-def settled(draft: Draft, leg: Leg, live: list[Order], left: Decimal) -> bool:
-    """Whether the leg may be acted on: nothing of it in flight, nothing in doubt (rules 6.2, 8.3)."""
+def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
+    """The leg's live orders when it may be acted on; None while something of it is in flight or in doubt (6.2, 8.3)."""
+    live = draft.live(leg.n)
     if any(o.check or draft.commanded(o) or o.phase is OrderPhase.SUBMITTED for o in live):
-        return False
+        return None
     doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]
     if not doubtful:
-        return True
+        return live
     if len(doubtful) < len(live) or left <= 0:
-        return False
-    return _locked_apart(draft, leg, doubtful, left)
+        return None
+    return [] if _locked_apart(draft, leg, doubtful, left) else None
 
 
 def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) -> bool:
     """Rule 8.3b: an exit in doubt, once not found, may be sent again when the exchange's own lock keeps the two apart:
     the base left free after the second could not carry the first.
     """
+    if all(o.apart for o in doubtful):
+        return True
     if draft.position.plan.direction is Direction.SHORT or any(o.apart for o in doubtful):
         return False
     if not all(o.misses for o in doubtful) or not any(o.is_stop for o in doubtful):
         return False
-    if draft.market.balances_at <= max(o.first_miss_at for o in doubtful):
+    if draft.market.balances_at < max(o.first_miss_at for o in doubtful):
         draft.query_balances()
         return False
     free = draft.market.balances.get(draft.rules.base, Balance(ZERO)).free
@@ -103,7 +106,7 @@ def _still_ours(draft: Draft, leg: Leg) -> bool:
 
 def put_back(draft: Draft, leg: Leg) -> bool:
     """Why the leg is bare: never placed, moved or refused is ours; else it was taken away (rule 6.6)."""
-    past_orders = [o for o in draft.position.orders if o.leg == leg.n and not o.is_entry]
+    past_orders = [o for o in draft.position.orders if o.leg == leg.n and o.is_exit]
     if not past_orders:
         return True
     last = past_orders[-1]
@@ -134,16 +137,20 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     leg = the_leg(draft.position, leg.n)
     if draft.now < leg.retry_at or (leg.poor and not _still_ours(draft, leg)):
         return
-    qty = min(left, draft.rules.market_max_qty) if draft.rules.market_max_qty else left
-    if not draft.rules.carries_market(draft.rules.whole(qty), draft.price):
+    sold = [o for o in draft.position.orders if o.role is Role.FLATTEN and o.leg == leg.n]
+    if sold and sold[-1].end is End.EXPIRED and draft.now < sold[-1].closed_at + draft.policy.exits_retry_ms:
         return
-    side = draft.position.plan.direction.exit_side
-    draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, draft.rules.whole(qty), leg=leg.n))
+    qty = draft.rules.market_piece(left, draft.price)
+    if qty:
+        side = draft.position.plan.direction.exit_side
+        draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, qty, leg=leg.n))
 
 
 def dismiss(draft: Draft, live: list[Order]) -> None:
-    """The leg is sold: an OCO's other side is gone by the exchange's own rule, a single order is cancelled."""
-    for order in live:
-        if order.phase is OrderPhase.WORKING and order.list_id:
-            draft.put(replace(order, check=True))
-    draft.cancel([o for o in live if o.phase is OrderPhase.WORKING and not o.list_id])
+    """The leg is sold: an OCO's other side is gone by the exchange's own rule, any other order is cancelled."""
+    ended = filled_lists(draft.position)
+    working = [o for o in live if o.phase is OrderPhase.WORKING]
+    for order in working:
+        if order.list_id in ended:
+            draft.look(order)
+    draft.cancel([o for o in working if o.list_id not in ended])

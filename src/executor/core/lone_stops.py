@@ -5,9 +5,8 @@ from decimal import Decimal
 from executor.core import stops
 from executor.core.draft import Draft
 from executor.core.edit import the_leg
-from executor.core.ids import Role
 from executor.core.ledger import leg_left
-from executor.core.legs import dismiss, may_place, put_back, sell_at_market, settled
+from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
 from executor.core.levels import stop_limit
 from executor.core.reasons import stop_reason
 from executor.core.state import Leg
@@ -15,12 +14,9 @@ from executor.core.state import Leg
 
 def tend(draft: Draft, leg: Leg, stop: Decimal) -> None:
     left = leg_left(draft.position, leg, draft.rules)
-    live = draft.live(leg.n)
-    if leg.n == 0:
-        live = [o for o in live if o.is_stop or o.role is Role.FLATTEN]
-    if not settled(draft, leg, live, left):
+    live = standing(draft, leg, left)
+    if live is None:
         return
-    live = [o for o in draft.live(leg.n) if o.is_stop or o.role is Role.FLATTEN]
     if left <= 0:
         dismiss(draft, live)
         return

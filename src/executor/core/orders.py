@@ -108,9 +108,7 @@ def refuse(order: Order, refused: Refused, at: int) -> Order:
 
 
 def doubt(order: Order, fence: int, at: int) -> Order:
-    """The request's outcome is unknown: to be looked up at once (rule 8.3)."""
-    if order.phase is not OrderPhase.SUBMITTED:
-        return replace(order, check=True) if order.live else order
+    """A submitted order whose request has an unknown outcome: to be looked up at once (rule 8.3)."""
     return replace(order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at)
 
 

@@ -62,6 +62,12 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
             and on_grid(qty, self.market_step)
         )
 
+    def market_piece(self, qty: Decimal, price: Decimal) -> Decimal:
+        """The most of `qty` that one market order near `price` may trade; 0 when it is dust (rule 3.6)."""
+        most = [m for m in (self.max_qty, self.market_max_qty, self.max_notional / price) if m]
+        piece = floor_to(self.whole(min([qty, *most])), self.market_step)
+        return piece if self.carries_market(piece, price) else ZERO
+
     def whole(self, qty: Decimal) -> Decimal:
         """`qty` cut down to whole steps; never negative."""
         return floor_to(qty, self.step) if qty > 0 else ZERO

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from executor.core.facts import Balance, Fill, Kline, Quote, Why
-from executor.core.ids import ENTRIES, STOPS, TARGETS, Role
+from executor.core.ids import ENTRIES, EXITS, STOPS, TARGETS, Role
 from executor.core.intents import Request
 from executor.core.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, TimeInForce
 
@@ -95,6 +95,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_entry(self) -> bool:
         return self.role in ENTRIES
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether it is meant to leave the position, or a part of it."""
+        return self.role in EXITS
 
     @property
     def is_stop(self) -> bool:
@@ -227,7 +232,8 @@ class Exposure(msgspec.Struct, frozen=True):
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`:
     client order ids given out; `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
-    read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit).
+    read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
+    `ask_at`: no price, balance or list is asked for before (ms), after one could not be had.
     """
 
     trade: str
@@ -246,6 +252,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     guess_fees: bool = False
     manual_stop: Decimal | None = None
     alerted_at: int = 0
+    ask_at: int = 0
     exposure: Exposure = Exposure()
 
 

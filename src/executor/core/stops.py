@@ -9,11 +9,11 @@ from executor.core.draft import Draft
 from executor.core.ids import Role
 from executor.core.ledger import covers, entry_average, leg_left
 from executor.core.policy import AfterTp1, TrailMode
-from executor.core.state import Entering, Leave, Leg, Order, OrderPhase, Trail
+from executor.core.state import End, Entering, Leave, Leg, Order, OrderPhase, Trail
 from executor.core.values import Direction, OrderType
 
-_RESIZE_EVERY_MS = 1_000  # rule 3.5
-_KLINES_EVERY_MS = 60_000
+RESIZE_EVERY_MS = 1_000  # rule 3.5
+KLINES_EVERY_MS = 60_000
 _BIPS = 10_000
 
 
@@ -80,19 +80,26 @@ def _trail_level(draft: Draft, leg: Leg) -> Decimal | None:
     trail = position.trail
     if trail is None or not _trails(draft, leg):
         return None
-    plan = position.plan
-    match policy.trail_mode:
-        case TrailMode.DISTANCE:
-            level = trail.best - plan.direction.sign * levels.trail_distance(trail.best, plan.r, policy)
-        case TrailMode.SWING:
-            if not trail.klines_at or draft.now - trail.klines_at >= _KLINES_EVERY_MS:
-                draft.query_klines(policy.trail_swing_lookback + 1)
-            if trail.swing is None:
-                return None
-            level = trail.swing - plan.direction.sign * policy.trail_swing_buffer
-        case _:
-            return None  # NATIVE: the exchange trails
-    return levels.away_from_profit(level, draft.rules.tick, plan.direction)
+    direction = position.plan.direction
+    if policy.trail_mode is TrailMode.SWING:
+        if not trail.klines_at or draft.now - trail.klines_at >= KLINES_EVERY_MS:
+            draft.query_klines(policy.trail_swing_lookback + 1)
+        if trail.swing is None:
+            return None
+        level = trail.swing - direction.sign * policy.trail_swing_buffer
+    elif policy.trail_mode is TrailMode.NATIVE and native_offered(draft):
+        return None
+    else:
+        level = trail.best - direction.sign * levels.trail_distance(trail.best, position.plan.r, policy)
+    return levels.away_from_profit(level, draft.rules.tick, direction)
+
+
+def native_offered(draft: Draft) -> bool:
+    """Whether the exchange trails by itself here; where it does not, or has refused to, software does at the same
+    distance (rule 5.4).
+    """
+    refused = any(o.trailing_delta is not None and o.end is End.REFUSED for o in draft.position.orders)
+    return draft.rules.trailing_allowed and not refused
 
 
 def _native_delta(draft: Draft, leg: Leg) -> int | None:
@@ -100,7 +107,7 @@ def _native_delta(draft: Draft, leg: Leg) -> int | None:
     position, rules, quote = draft.position, draft.rules, draft.market.quote
     if draft.policy.trail_mode is not TrailMode.NATIVE or not _trails(draft, leg):
         return None
-    if quote is None or not rules.trailing_allowed or leg.stop is None or leg.tries:
+    if quote is None or leg.stop is None or not native_offered(draft):
         return None
     distance = levels.trail_distance(quote.last, position.plan.r, draft.policy)
     bips = int((distance / quote.last * _BIPS).to_integral_value(ROUND_CEILING))
@@ -136,6 +143,8 @@ def move_single(draft: Draft, leg: Leg, live: Order, left: Decimal) -> None:
     """Move a lone stop, or fit its size, by cancel-replace (rule 5.5)."""
     if live.phase is not OrderPhase.WORKING or live.triggered_at or not live.is_stop or leg.stop is None:
         return
+    if not draft.may_change(live):
+        return
     entering = isinstance(draft.position.phase, Entering)
     level = leg.stop if entering else wanted(draft, leg, leg.stop)
     qty = left + live.cum_qty if live.cum_qty else left
@@ -143,7 +152,7 @@ def move_single(draft: Draft, leg: Leg, live: Order, left: Decimal) -> None:
         if qty == live.qty:
             return
     else:
-        resized = qty != live.qty and draft.now - live.sent_at >= _RESIZE_EVERY_MS
+        resized = qty != live.qty and draft.now - live.sent_at >= RESIZE_EVERY_MS
         raised = live.stop_price is not None and levels.is_safer(level, live.stop_price, draft.position.plan.direction)
         native = _native_delta(draft, leg) is not None
         if not (resized or ((raised or native) and _others_stand(draft, leg))):
@@ -175,7 +184,8 @@ def _others_stand(draft: Draft, leg: Leg) -> bool:
     A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6).
     """
     for other in draft.position.legs:
-        if other.n == leg.n or other.stop is None or leg_left(draft.position, other, draft.rules) <= 0:
+        left = leg_left(draft.position, other, draft.rules)
+        if other.n == leg.n or other.stop is None or not draft.rules.carries_market(left, draft.price):
             continue
         orders = draft.live(other.n)
         if any(o.is_target and o.cum_qty for o in orders):

@@ -8,7 +8,7 @@ from executor.core.draft import Draft
 from executor.core.edit import the_leg
 from executor.core.ids import Role
 from executor.core.ledger import leg_left
-from executor.core.legs import dismiss, may_place, put_back, sell_at_market, settled
+from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
 from executor.core.levels import past, stop_limit
 from executor.core.state import Leave, Leg, Order
 from executor.core.values import OrderType
@@ -21,10 +21,9 @@ _PAIR_TRIES: Final = 2
 
 def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
     left = leg_left(draft.position, leg, draft.rules)
-    live = draft.live(leg.n)
-    if not settled(draft, leg, live, left):
+    live = standing(draft, leg, left)
+    if live is None:
         return
-    live = draft.live(leg.n)
     if left <= 0:
         dismiss(draft, live)
         return

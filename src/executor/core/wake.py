@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from itertools import chain
 
+from executor.core.draft import CANCEL_AGAIN_MS
 from executor.core.policy import Policy
-from executor.core.state import Closing, End, Entering, Leg, Order, OrderPhase, Phase, Position, State
+from executor.core.state import End, Entering, Leg, Order, Position, State
+from executor.core.stops import KLINES_EVERY_MS, RESIZE_EVERY_MS
+from executor.core.values import OrderType
 
 
 def next_wake(state: State, policy: Policy) -> int | None:
@@ -16,33 +19,37 @@ def next_wake(state: State, policy: Policy) -> int | None:
         return None
     times = chain(
         _of_phase(position, policy),
-        *(_of_order(order, position.phase, policy) for order in position.orders),
+        *(_of_order(order, policy) for order in position.orders),
         *(_of_leg(leg, policy) for leg in position.legs),
     )
     return min((t for t in times if t > now), default=None)
 
 
 def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
+    yield position.ask_at
     if isinstance(position.phase, Entering):
         yield position.phase.give_up_at
         yield position.phase.retry_at
     if position.trail is not None and position.trail.klines_at:
-        yield position.trail.klines_at + 60_000
+        yield position.trail.klines_at + KLINES_EVERY_MS
     if position.exposure.since:
         yield max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms
     if policy.max_hold_ms:
         yield position.opened + policy.max_hold_ms
 
 
-def _of_order(order: Order, phase: Phase, policy: Policy) -> Iterator[int]:
-    if order.phase is OrderPhase.UNRESOLVED or order.check or order.recheck:
-        yield order.ask_at
-    elif order.live and order.triggered_at:
+def _of_order(order: Order, policy: Policy) -> Iterator[int]:
+    yield order.ask_at
+    if not order.live:
+        if order.end is not End.FILLED and order.type is OrderType.MARKET:
+            yield order.closed_at + policy.exits_retry_ms
+        return
+    if order.cancelling:
+        yield order.ask_at + CANCEL_AGAIN_MS
+    if order.triggered_at:
         yield order.triggered_at + policy.watchdog_grace_ms
-    elif order.end is End.REFUSED and isinstance(phase, Closing):
-        yield order.closed_at + policy.exits_retry_ms
-    if order.live and order.is_stop:
-        yield order.sent_at + 1_000
+    if order.is_stop:
+        yield order.sent_at + RESIZE_EVERY_MS
 
 
 def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
