@@ -51,7 +51,10 @@ PROMISED = {
     "PAPER_RECORDING": "", "PAPER_SPEED": "150", "PAPER_AT_END": "exit", "PAPER_BALANCES": "USDT=10000",
     "PAPER_PORT": "0", "PAPER_API_KEY": "***", "PAPER_API_SECRET": "***", "HTTP_HOST": "127.0.0.1",
     "HTTP_PORT": "8080", "LOG_FORMAT": "auto", "LOG_LEVEL": "INFO", "TELEGRAM_BOT_TOKEN": "",
-    "TELEGRAM_CHAT_ID": "",
+    "TELEGRAM_CHAT_ID": "", "TELEGRAM_API_URL": "https://api.telegram.org",
+    "WEBHOOK_PORT": "0", "WEBHOOK_HOST": "127.0.0.1", "WEBHOOK_SECRET": "", "WEBHOOK_HMAC_SECRET": "",
+    "WEBHOOK_WINDOW_SEC": "60", "WEBHOOK_ALLOW": "", "WEBHOOK_TRUSTED_PROXY": "", "WEBHOOK_MAX_BYTES": "16384",
+    "WEBHOOK_RATE_PER_MIN": "30", "WEBHOOK_TOTAL_PER_MIN": "60",
 }  # fmt: skip
 
 LIVE = {
@@ -105,6 +108,8 @@ BREAKAGES: dict[str, dict[str, str]] = {
     "LOG_LEVEL": {"LOG_LEVEL": "LOUD"},
     "TELEGRAM_CHAT_ID": {"TELEGRAM_BOT_TOKEN": "token"},
     "JOURNAL_FN": {"JOURNAL_FN": "folder/.."},
+    "WEBHOOK_SECRET and WEBHOOK_HMAC_SECRET": {"WEBHOOK_PORT": "8081"},
+    "WEBHOOK_ALLOW": {"WEBHOOK_ALLOW": "192.0.2.0/33"},
 }
 
 
@@ -112,6 +117,11 @@ def faults_of(environ: dict[str, str], env_file: Path | None = None) -> tuple[Fa
     with pytest.raises(SettingsError) as caught:
         load_settings(environ, env_file)
     return caught.value.faults
+
+
+def keep(path: Path, secret: str, mode: int = 0o600) -> None:
+    path.write_text(secret, encoding="utf-8")
+    path.chmod(mode)
 
 
 @pytest.fixture
@@ -122,7 +132,7 @@ def env_file(tmp_path: Path) -> Path:
 def test_promised_names_and_defaults() -> None:
     settings = load_settings({}, env_file=None)
     assert {name: as_text(getattr(settings, name.lower())) for name in PROMISED} == PROMISED
-    assert FIELDS.keys() - PROMISED.keys() == {"LIVE_CONFIRM", "SECRETS_DIR"}
+    assert FIELDS.keys() - PROMISED.keys() == {"LIVE_CONFIRM", "PAPER_SIGNALS", "SECRETS_DIR"}
     assert {settings.origin(name) for name in FIELDS} == {Origin.DEFAULT}
     assert settings.warnings == ()
 
@@ -225,7 +235,7 @@ class TestFaults:
 
     def test_two_kinds_of_key_at_once(self, tmp_path: Path) -> None:
         pem = tmp_path / "key.pem"
-        pem.write_text("-", encoding="utf-8")
+        keep(pem, "-")
         (fault,) = faults_of(LIVE | {"BINANCE_PRIVATE_KEY_FILE": str(pem)})
         assert fault.must == "only one of them"
         assert (
@@ -249,6 +259,10 @@ class TestFaults:
 
     def test_two_servers_on_one_port(self) -> None:
         assert [fault.name for fault in faults_of({"PAPER_PORT": "8080"})] == ["PAPER_PORT"]
+        webhook = {"WEBHOOK_PORT": "8080", "WEBHOOK_SECRET": "s" * 16}
+        assert [fault.name for fault in faults_of(webhook)] == ["WEBHOOK_PORT"]
+        webhook |= {"WEBHOOK_PORT": "9100", "PAPER_PORT": "9100"}
+        assert [fault.name for fault in faults_of(webhook)] == ["PAPER_PORT"]
         assert load_settings({"PAPER_PORT": "0", "HTTP_PORT": "0"}, None).http_port == 0
 
     def test_one_file_for_state_and_journal(self) -> None:
@@ -381,8 +395,8 @@ class TestEnvFile:
 
 class TestSecretFiles:
     def test_a_folder_with_a_file_for_each(self, tmp_path: Path) -> None:
-        (tmp_path / "BINANCE_API_KEY").write_text("the key\n", encoding="utf-8")
-        (tmp_path / "binance_api_secret").write_text("the secret\n", encoding="utf-8")
+        keep(tmp_path / "BINANCE_API_KEY", "the key\n")
+        keep(tmp_path / "binance_api_secret", "the secret\n")
         (tmp_path / "SYMBOL").write_text("not a secret, so not read", encoding="utf-8")
         live = {
             "BINANCE_ENV": "live",
@@ -444,8 +458,61 @@ class TestSecretFiles:
         assert load_settings({}, None).paper_api_key.get_secret_value() == "mounted"
 
 
+class TestWhoMayReadSecrets:
+    OPEN = (0o604, 0o640, 0o644, 0o602, 0o777)
+
+    @pytest.mark.parametrize("mode", OPEN)
+    def test_a_named_file_that_others_can_read_is_refused(self, tmp_path: Path, mode: int) -> None:
+        path = tmp_path / "secret"
+        keep(path, "the secret", mode)
+        environ = {key: text for key, text in LIVE.items() if key != "BINANCE_API_SECRET"}
+        fault = faults_of(environ | {"BINANCE_API_SECRET_FILE": str(path)})[0]
+        assert fault.name == "BINANCE_API_SECRET_FILE"
+        assert fault.must == f"readable by nobody but its owner (chmod 600 {path})"
+        path.chmod(0o400)
+        assert load_settings(environ | {"BINANCE_API_SECRET_FILE": str(path)}, None).binance_api_secret is not None
+
+    @pytest.mark.parametrize("mode", OPEN)
+    def test_so_is_one_in_the_secrets_folder(self, tmp_path: Path, mode: int) -> None:
+        keep(tmp_path / "TELEGRAM_BOT_TOKEN", "the token", mode)
+        faults = faults_of({"SECRETS_DIR": str(tmp_path), "TELEGRAM_CHAT_ID": "1"})
+        assert faults[0].name == "TELEGRAM_BOT_TOKEN"
+        assert "can read" in faults[0].was
+
+    @pytest.mark.parametrize("mode", OPEN)
+    def test_so_is_a_private_key(self, tmp_path: Path, mode: int) -> None:
+        keep(tmp_path / "key.pem", "-", mode)
+        environ = LIVE | {"BINANCE_PRIVATE_KEY_FILE": str(tmp_path / "key.pem"), "BINANCE_API_SECRET": ""}
+        assert [fault.name for fault in faults_of(environ)] == ["BINANCE_PRIVATE_KEY_FILE"]
+
+    @pytest.mark.parametrize("mode", OPEN)
+    def test_so_is_an_env_file_with_a_secret_in_it(self, env_file: Path, mode: int) -> None:
+        keep(env_file, "WEBHOOK_SECRET=sixteen letters!\n", mode)
+        (fault,) = faults_of({}, env_file)
+        assert fault.name == str(env_file)
+        assert "WEBHOOK_SECRET" in fault.was
+        keep(env_file, "POLL_SEC=2\nPAPER_API_SECRET=toy\n", mode)
+        assert load_settings({}, env_file).poll_sec == 2
+
+    def test_a_group_that_another_user_gave_the_file_to_is_the_service(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keep(tmp_path / "token", "the token", 0o640)
+        environ = {"TELEGRAM_BOT_TOKEN_FILE": str(tmp_path / "token"), "TELEGRAM_CHAT_ID": "1"}
+        assert "its group" in faults_of(environ)[0].was
+        monkeypatch.setattr("os.geteuid", lambda: os.stat(tmp_path).st_uid + 1)
+        assert load_settings(environ, None).telegram_bot_token == SecretStr("the token")
+        (tmp_path / "token").chmod(0o644)
+        assert "everybody" in faults_of(environ)[0].was
+
+    @pytest.mark.parametrize("name", ["WEBHOOK_SECRET", "WEBHOOK_HMAC_SECRET"])
+    def test_a_short_webhook_secret_is_refused_and_not_shown(self, name: str) -> None:
+        (fault,) = faults_of({name: "fifteen letters"})
+        assert (fault.name, fault.was) == (name, "***")
+
+
 class TestSecretsStayHidden:
-    MARK = "hush-7f3a"
+    MARK = "hush-7f3a-hush-7f3a"
 
     @given(st.sets(st.sampled_from(sorted(BREAKAGES))))
     def test_in_faults_and_in_everything_that_is_printed(self, broken: set[str]) -> None:

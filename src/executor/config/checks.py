@@ -9,9 +9,12 @@ from os.path import isfile  # unlike Path.is_file, False for a path that no file
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pydantic import SecretStr
+
 from executor.config.choices import BinanceEnv, Confirmation, TradeMode, TrailMode
 from executor.config.faults import Fault
-from executor.config.kinds import as_text
+from executor.config.kinds import HIDDEN, as_text
+from executor.config.private import others_that_read, private
 from executor.config.settings import Settings
 
 
@@ -34,6 +37,7 @@ ONE_OF: Final = (
 ONE_OF_DEFAULTS: Final[Mapping[str, Decimal]] = {group.default_name: group.default for group in ONE_OF}
 URLS: Final = ("BINANCE_REST_URL", "BINANCE_WS_API_URL", "BINANCE_STREAM_URL")
 NOT_SET: Final = "not set"
+SHORTEST_SECRET: Final = 16
 
 Find = Callable[[Settings], Iterator[Fault]]
 
@@ -112,6 +116,8 @@ def _one_key(settings: Settings) -> Iterator[Fault]:
             yield Fault(both, "both set", "only one of them")
         case _, path if path is not None and not isfile(path):  # noqa: PTH113
             yield Fault("BINANCE_PRIVATE_KEY_FILE", repr(str(path)), "a file that exists")
+        case _, path if path is not None and (open_to := others_that_read(path)):
+            yield Fault("BINANCE_PRIVATE_KEY_FILE", f"the file {str(path)!r}, which {open_to} can read", private(path))
         case _:
             pass
 
@@ -157,10 +163,29 @@ def _recording(settings: Settings) -> Iterator[Fault]:
         yield Fault("PAPER_RECORDING", repr(str(path)), "a file that exists")
 
 
-@_check("BINANCE_ENV", "PAPER_PORT", "HTTP_PORT")
+@_check("BINANCE_ENV", "PAPER_PORT", "HTTP_PORT", "WEBHOOK_PORT")
 def _ports(settings: Settings) -> Iterator[Fault]:
-    if settings.binance_env is BinanceEnv.PAPER and settings.paper_port == settings.http_port != 0:
-        yield Fault("PAPER_PORT", repr(str(settings.paper_port)), "another port than HTTP_PORT")
+    paper = settings.paper_port if settings.binance_env is BinanceEnv.PAPER else 0
+    taken = {settings.http_port: "HTTP_PORT"}
+    for name, port in (("WEBHOOK_PORT", settings.webhook_port), ("PAPER_PORT", paper)):
+        if port and port in taken:
+            yield Fault(name, repr(str(port)), f"another port than {taken[port]}")
+        taken.setdefault(port, name)
+
+
+@_check("WEBHOOK_PORT", "WEBHOOK_SECRET", "WEBHOOK_HMAC_SECRET")
+def _webhook(settings: Settings) -> Iterator[Fault]:
+    given = {
+        name: secret.get_secret_value()
+        for name in ("WEBHOOK_SECRET", "WEBHOOK_HMAC_SECRET")
+        if isinstance(secret := _value(settings, name), SecretStr)
+    }
+    if settings.webhook_port and not given:
+        must = "one of them set, or anybody could send signals to WEBHOOK_PORT"
+        yield Fault("WEBHOOK_SECRET and WEBHOOK_HMAC_SECRET", NOT_SET, must)
+    for name, secret in given.items():
+        if len(secret) < SHORTEST_SECRET:
+            yield Fault(name, HIDDEN, f"at least {SHORTEST_SECRET} characters, such as `openssl rand -hex 32` prints")
 
 
 @_check("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Final, get_args, get_origin
@@ -91,6 +92,10 @@ def _decimals(text: str) -> tuple[Decimal, ...]:
     return numbers
 
 
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(","))
+
+
 def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
     """Parse text, and leave a value that is none (a default) to the checks that follow."""
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
@@ -154,6 +159,11 @@ Targets = Annotated[
     _from_text(_decimals),
     AfterValidator(_targets),
     Must("one or two numbers above 0 with a comma between, the smaller first"),
+]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    _from_text(_networks),
+    Must("IP addresses or networks with commas between, such as 192.0.2.7,198.51.100.0/24"),
 ]
 Balances = Annotated[
     Mapping[str, Decimal],

@@ -126,6 +126,40 @@ class SignalSettings(_Group):
     """Seconds after which a signal is too old to act on."""
 
 
+class WebhookSettings(_Group):
+    """Webhook"""
+
+    webhook_port: kinds.Port = 0
+    """TCP port on which signals are taken over HTTP as POST /signal; 0 = off."""
+
+    webhook_host: kinds.Host = "127.0.0.1"
+    """Address that the webhook listens on."""
+
+    webhook_secret: SecretStr | None = None
+    """Secret that a signal shows, in the header X-Webhook-Secret or as "secret" in its JSON."""
+
+    webhook_hmac_secret: SecretStr | None = None
+    """Key of the signatures of signed signals; without WEBHOOK_SECRET, only signed ones are taken."""
+
+    webhook_window_sec: Annotated[int, Ge(1), Le(3600)] = 60
+    """Seconds that the time of a signed signal may differ from this machine's."""
+
+    webhook_allow: Annotated[kinds.Networks, Unset("any")] = ()
+    """Networks that signals may come from."""
+
+    webhook_trusted_proxy: Annotated[kinds.Networks, Unset("none")] = ()
+    """Networks of the proxies whose X-Forwarded-For is believed."""
+
+    webhook_max_bytes: Annotated[int, Ge(256), Le(65_536)] = 16_384
+    """Bytes that a signal may have."""
+
+    webhook_rate_per_min: Annotated[int, Ge(1), Le(10_000)] = 30
+    """Requests a minute that one source may make."""
+
+    webhook_total_per_min: Annotated[int, Ge(1), Le(10_000)] = 60
+    """Signals a minute that are taken from all sources together."""
+
+
 class EntrySettings(_Group):
     """Entry"""
 
@@ -362,12 +396,16 @@ class OperationSettings(_Group):
     telegram_chat_id: kinds.ChatId | None = None
     """The chat that alerts are sent to."""
 
+    telegram_api_url: kinds.HttpUrl = "https://api.telegram.org"
+    """Base URL of the Bot API, for those who run a server of it themselves."""
+
 
 # In the order in which people read them.
 GROUPS: Final[tuple[type[_Group], ...]] = (
     ExchangeSettings,
     FileSettings,
     SignalSettings,
+    WebhookSettings,
     EntrySettings,
     SizeSettings,
     StopSettings,
@@ -384,6 +422,7 @@ class Settings(
     ExchangeSettings,
     FileSettings,
     SignalSettings,
+    WebhookSettings,
     EntrySettings,
     SizeSettings,
     StopSettings,

@@ -16,6 +16,7 @@ from pydantic_settings import EnvSettingsSource
 
 from executor.config.faults import Fault
 from executor.config.kinds import is_secret
+from executor.config.private import others_that_read, private
 from executor.config.settings import GROUPS, Origin, Settings
 
 STANDARD_SECRETS_DIR: Final = Path("/run/secrets")
@@ -26,7 +27,7 @@ FILE_SUFFIX: Final = "_FILE"
 OUR_PREFIXES: Final = (
     "ABSENCE_", "BINANCE_", "COOLDOWN_", "DELTASCOUT_", "DOUBT_", "ENTRY_", "EXITS_", "EXIT_LAYOUT",
     "FAILSAFE_", "LIVE_ENTRY", "MAX_DAILY_", "MAX_POSITION_", "MAX_SIGNAL_", "MAX_TRADES_", "PAPER_",
-    "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "SWING_", "TP_R_", "TRADE_MODE", "TRAIL_",
+    "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "SWING_", "TP_R_", "TRADE_MODE", "TRAIL_", "WEBHOOK_",
 )  # fmt: skip
 
 
@@ -126,6 +127,9 @@ def _take_folder(found: Found) -> None:
 
 
 def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:
+    if guards_something(secret) and (open_to := others_that_read(path)):
+        found.faults.append(Fault(named_by, f"the file {str(path)!r}, which {open_to} can read", private(path)))
+        return
     try:
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -137,6 +141,17 @@ def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:
             found.add(secret, text, Origin.SECRETS_FILE)
         else:
             found.faults.append(Fault(named_by, f"the empty file {str(path)!r}", "a file that holds the secret"))
+
+
+def guards_something(secret: str) -> bool:
+    """Whether anything is lost when others read it: the paper account's keys open a toy."""
+    return not secret.startswith("PAPER_")
+
+
+def _judge_env_file(path: Path, given: Mapping[str, str], found: Found) -> None:
+    held = [name for name in SECRETS if guards_something(name) and given.get(name, "").strip()]
+    if held and (open_to := others_that_read(path)):
+        found.faults.append(Fault(str(path), f"a file with {held[0]}, which {open_to} can read", private(path)))
 
 
 def _read_env_file(path: Path, found: Found) -> dict[str, str]:
@@ -162,6 +177,7 @@ def _read_env_file(path: Path, found: Found) -> dict[str, str]:
             if binding.key in given:
                 found.warnings.append(f"{binding.key} is set twice in {path}: the last one counts")
             given[binding.key] = binding.value
+    _judge_env_file(path, given, found)
     return given
 
 

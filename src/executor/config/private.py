@@ -1,0 +1,24 @@
+"""Files with secrets in them: who may read them."""
+
+import os
+from pathlib import Path
+
+
+def others_that_read(path: Path) -> str:
+    """Who, besides those who should, has access to a file with a secret; empty for nobody, or no such file.
+
+    A group's right is the choice of whoever owns the file: of another user (root: `chown root:executor`, or systemd's
+    credentials), it is how this service is let in; of the service's own user, it lets others in.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ""  # whoever reads it will say so
+    if found.st_mode & 0o007:
+        return "everybody on this machine"
+    return "its group" if found.st_mode & 0o070 and found.st_uid == os.geteuid() else ""
+
+
+def private(path: Path) -> str:
+    """What a file with a secret must be, and how it becomes that."""
+    return f"readable by nobody but its owner (chmod 600 {path})"
