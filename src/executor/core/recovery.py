@@ -192,7 +192,6 @@ class _Rebuilding:
         direction = Direction.LONG if self.entries[0].side is Direction.LONG.entry_side else Direction.SHORT
         plan = self._plan(direction)
         legs = self._legs()
-        split = [next((leg.qty for leg in legs if leg.n == n), ZERO) for n in (1, 2, 3)]
         position = Position(
             trade=self.trade,
             signal=f"rebuilt-{self.trade}",
@@ -202,7 +201,7 @@ class _Rebuilding:
             entered=max(order.closed_at for order in self.entries),
             revs=1 + max(_name(order.id).rev for order in self.orders),
             legs=legs,
-            split=(split[0], split[1], split[2]),
+            split=self._split(legs),
             orders=tuple(self.orders),
             target_hit=any(order.is_target and order.cum_qty == order.qty for order in self.orders),
         )
@@ -256,6 +255,15 @@ class _Rebuilding:
                 )
             )
         return tuple(legs)
+
+    def _split(self, legs: tuple[Leg, ...]) -> tuple[Decimal, Decimal, Decimal]:
+        """Quantity per leg. In PLAIN what the targets leave of the whole position is the trailing part."""
+        first, second, third = (next((leg.qty for leg in legs if leg.n == n), ZERO) for n in (1, 2, 3))
+        whole = next((leg for leg in legs if leg.n == 0), None)
+        if whole is not None:
+            targets = sum((leg.qty - self._sold(leg.n) for leg in legs if leg.n), ZERO)
+            third = max(whole.qty - self._sold(0) - targets, ZERO)
+        return first, second, third
 
     def _fits_layout(self, target: Order | None) -> None:
         if target is None:

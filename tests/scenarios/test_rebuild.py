@@ -1,0 +1,82 @@
+"""The state files are lost: the trade is rebuilt from the exchange, or left alone and told of (rule 9.3)."""
+
+from pathlib import Path
+
+import pytest
+from tests.scenarios.bench import AFTER_TP1, EXITS, WORLDS, Bench, World, bench
+
+from executor.core.state import Protected, Reason
+
+worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
+
+
+def lose_state(b: Bench) -> None:
+    for path in b.folder.glob("state*"):
+        path.unlink()
+
+
+@worlds
+async def test_after_the_entry_the_trade_is_rebuilt_and_lives_on(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        before = sorted(o.client_order_id for o in b.open())
+        await b.stop()
+        lose_state(b)
+        await b.start()
+        assert b.roles() == EXITS[world.layout]
+        assert sorted(o.client_order_id for o in b.open()) == before
+        assert isinstance(b.position.phase, Protected)
+        assert b.said("trade_rebuilt") == 1
+        await b.move(1)
+        assert b.roles() == AFTER_TP1[world.layout]
+        await b.move(2)
+        assert len(b.open()) == 1
+        await b.move("0.9")
+        closed = await b.ends(Reason.TRAIL)
+        b.adds_up(closed)
+
+
+@worlds
+async def test_after_the_first_target_too(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        await b.move(1)
+        await b.stop()
+        lose_state(b)
+        await b.start()
+        assert b.roles() == AFTER_TP1[world.layout]
+        assert b.position.target_hit
+        await b.move("0.1")
+        closed = await b.ends(Reason.BREAKEVEN)
+        b.adds_up(closed)
+
+
+@worlds
+async def test_what_cannot_be_rebuilt_is_left_where_it_is_and_told(tmp_path: Path, world: World) -> None:
+    """A target cancelled by hand while the service was down: the exits no longer add up to what is held."""
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        await b.stop()
+        lose_state(b)
+        b.cancel_by_hand("SL")
+        left = sorted(o.client_order_id for o in b.open())
+        await b.start()
+        assert sorted(o.client_order_id for o in b.open()) == left
+        assert b.state.position is None
+        assert b.state.halted
+        assert b.said("not_rebuilt") == 1
+        await b.signal()
+        assert sorted(o.client_order_id for o in b.open()) == left
+
+
+@worlds
+async def test_nothing_open_and_nothing_held_is_a_fresh_start(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        await b.move(-1)
+        await b.ends(Reason.SL)
+        await b.stop()
+        lose_state(b)
+        await b.start()
+        assert b.state.position is None
+        assert not b.state.halted
