@@ -500,7 +500,7 @@ class TestWhoMayReadSecrets:
         keep(tmp_path / "token", "the token", 0o640)
         environ = {"TELEGRAM_BOT_TOKEN_FILE": str(tmp_path / "token"), "TELEGRAM_CHAT_ID": "1"}
         assert "its group" in faults_of(environ)[0].was
-        monkeypatch.setattr("os.geteuid", lambda: os.stat(tmp_path).st_uid + 1)
+        monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
         assert load_settings(environ, None).telegram_bot_token == SecretStr("the token")
         (tmp_path / "token").chmod(0o644)
         assert "everybody" in faults_of(environ)[0].was

@@ -89,7 +89,7 @@ def _placed(position: Position, sent: tuple[str, ...], outcome: Outcome, now: in
             # An acceptance that does not tell of its order: a look does.
             return replace(heard, position=_doubted(heard.position, sent, now, now))
         case Unknown():
-            note = Notify(Level.WARNING, "outcome_unknown", f"{', '.join(sent)}: {outcome.text}")
+            note = Notify(Level.WARNING, "outcome_unknown", f"{', '.join(sent)}: {outcome.text}", " ".join(sent))
             return Heard(_doubted(position, sent, outcome.fence, now), MOVED, (note,))
         case Refused():
             return _refused(position, tuple(the_order(position, i) for i in sent), outcome, now, policy)
@@ -112,7 +112,8 @@ def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now:
             return Heard(position, Ignored(f"{order.id} was refused, but is known to be working"))
         position = with_order(position, orders.refuse(order, refused, now))
     names = ", ".join(o.id for o in sent)
-    note = Notify(Level.WARNING, "order_refused", f"{names}: {refused.text} ({refused.code})")
+    text = f"{names}: {refused.text} ({refused.code})"
+    note = Notify(Level.WARNING, "order_refused", text, " ".join(o.id for o in sent))
     phase = position.phase
     leg = find_leg(position, sent[0].leg)
     if sent[0].is_entry and isinstance(phase, Entering):
@@ -194,7 +195,8 @@ def _read_failed(state: State, request: Request, text: str) -> Absorbed:
     position = state.position
     if position is not None:
         position = _unread(position, request, state.market.now)
-    return Absorbed(replace(state, position=position), MOVED, (Notify(Level.WARNING, "read_failed", text),))
+    about = request.id if isinstance(request, QueryOrder | QueryTrades) else ""
+    return Absorbed(replace(state, position=position), MOVED, (Notify(Level.WARNING, "read_failed", text, about),))
 
 
 def _unread(position: Position, request: Request, now: int) -> Position:

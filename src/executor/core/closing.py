@@ -80,7 +80,9 @@ def _again(draft: Draft, role: Role, failed: list[Order]) -> bool:
         draft.query_balances()
         return False
     if len(failed) % policy.failsafe_tries == 0:
-        draft.note(Level.ALERT, "close_failed", f"{len(failed)} market orders to close have failed; still trying")
+        draft.note(
+            Level.ALERT, "close_failed", f"{len(failed)} market orders to close have failed; still trying", failed
+        )
     return True
 
 

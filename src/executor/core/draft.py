@@ -4,6 +4,7 @@ Mutable, but only inside one call of `decide`; it keeps the bookkeeping (ids, se
 in one place, so that the deciding modules read like the rules they carry out.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -100,6 +101,7 @@ class Draft:
 
     def close(self, reason: Reason, *, abandon: bool = False) -> None:
         self.enter(Closing(reason=reason, since=self.now, abandon=abandon))
+        self.update(guess_fees=False)  # commissions that could not be read then are asked for again
 
     def put(self, order: Order) -> None:
         self.position = with_order(self.position, order)
@@ -116,8 +118,8 @@ class Draft:
         """Live exit orders, of one leg or of all."""
         return [o for o in self.position.orders if o.live and o.is_exit and (leg is None or o.leg == leg)]
 
-    def note(self, level: Level, event: str, text: str) -> None:
-        self.notes.append(Notify(level, event, text))
+    def note(self, level: Level, event: str, text: str, about: Sequence[Order] = ()) -> None:
+        self.notes.append(Notify(level, event, text, " ".join(order.id for order in about)))
 
     # --- orders ------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,9 @@ def oversold(draft: Draft) -> bool:
     if any(o.live for o in back):
         return True
     if back and back[-1].end is not End.FILLED:
-        draft.note(Level.ALERT, "buyback_failed", f"{plain(over)} {rules.base} sold twice: the rest closes against it")
+        draft.note(
+            Level.ALERT, "buyback_failed", f"{plain(over)} {rules.base} sold twice: the rest closes against it", back
+        )
         draft.close(Reason.FAILSAFE)
         return True
     draft.note(Level.ALERT, "oversold", f"{plain(over)} {rules.base} sold twice: bought back at market")

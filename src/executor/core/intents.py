@@ -89,11 +89,15 @@ class Level(StrEnum):
 
 
 class Notify(msgspec.Struct, frozen=True, tag="notify"):
-    """Something a person should read. Not owed to the exchange, so it has no `seq` and never waits in the outbox."""
+    """Something a person should read. Not owed to the exchange, so it has no `seq` and never waits in the outbox.
+
+    `order`: the client order id that it is about, several with spaces between; empty where it is about none.
+    """
 
     level: Level
     event: str
     text: str
+    order: str = ""
 
 
 Command = PlaceOrder | PlaceOco | CancelOrder | CancelList | ReplaceOrder

@@ -46,7 +46,8 @@ def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) 
     free = draft.market.balances.get(draft.rules.base, Balance(ZERO)).free
     if not left <= free < left + doubtful[0].qty:
         return False
-    draft.note(Level.WARNING, "sent_again", f"leg {leg.n}: its stop is in doubt and was not found; sent again (8.3b)")
+    text = f"leg {leg.n}: its stop is in doubt and was not found; sent again (8.3b)"
+    draft.note(Level.WARNING, "sent_again", text, doubtful)
     for order in doubtful:
         draft.put(replace(order, apart=True))
     return True
@@ -112,14 +113,16 @@ def put_back(draft: Draft, leg: Leg) -> bool:
     last = past_orders[-1]
     group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
     ours = any(o.cancelling or o.end in (End.REFUSED, End.NEVER) or o.role is Role.FLATTEN for o in group)
-    if ours:
+    if ours or any(o.live for o in group):  # live and bare: in doubt, and kept apart (rule 8.3b)
         return True
     names = ", ".join(o.id for o in group)
     if leg.vanished:
-        draft.note(Level.ALERT, "exit_vanished_again", f"{names}: left alone now, the trade is closed as external")
+        draft.note(
+            Level.ALERT, "exit_vanished_again", f"{names}: left alone now, the trade is closed as external", group
+        )
         draft.close(Reason.EXTERNAL, abandon=True)
         return False
-    draft.note(Level.ALERT, "exit_vanished", f"{names}: not by us; put back once")
+    draft.note(Level.ALERT, "exit_vanished", f"{names}: not by us; put back once", group)
     draft.put_leg(replace(leg, vanished=leg.vanished + 1))
     return True
 
@@ -127,7 +130,9 @@ def put_back(draft: Draft, leg: Leg) -> bool:
 def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left: Decimal) -> None:
     """Cancel, confirm, then sell what is still held of the leg (rule 6.2)."""
     if leg.leave is None:
-        draft.note(Level.WARNING, "leg_at_market", f"leg {leg.n}: {leave} at {plain(draft.price)}, sold at market")
+        draft.note(
+            Level.WARNING, "leg_at_market", f"leg {leg.n}: {leave} at {plain(draft.price)}, sold at market", live
+        )
         draft.put_leg(replace(leg, leave=leave))
     if any(o.role is Role.FLATTEN for o in live):
         return

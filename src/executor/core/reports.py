@@ -67,9 +67,9 @@ def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Hear
         if order is None:
             position, order = _adopted(position, report, name)
             text = f"{report.id}: an order of this trade that was not on record"
-            notes.append(Notify(Level.ALERT, "order_adopted", text))
+            notes.append(Notify(Level.ALERT, "order_adopted", text, report.id))
         if (fault := orders.impossible(order, report)) is not None:
-            notes.append(Notify(Level.ALERT, "impossible_report", fault))
+            notes.append(Notify(Level.ALERT, "impossible_report", fault, report.id))
             return Heard(position, Refusal(fault), tuple(notes), fault)
         folded = orders.fold(order, report, now)
         if folded is order:
@@ -124,7 +124,7 @@ def _fill_note(before: Order, after: Order) -> Notify:
     filled = after.cum_qty - before.cum_qty
     price = (after.cum_quote - before.cum_quote) / filled
     text = f"{after.id}: {plain(filled)} at {plain(price.normalize())}, {plain(after.cum_qty)} of {plain(after.qty)}"
-    return Notify(Level.INFO, "filled", text)
+    return Notify(Level.INFO, "filled", text, after.id)
 
 
 def _reported(state: State, position: Position, event: Reported) -> Absorbed:
@@ -148,9 +148,10 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
     missed = orders.miss(order, event.asked_at, state.market.now, policy)
     notes: tuple[Notify, ...] = ()
     if missed.end is End.GONE:
-        notes = (Notify(Level.ALERT, "order_gone", f"{order.id}: accepted once, unknown to the exchange now"),)
+        text = f"{order.id}: accepted once, unknown to the exchange now"
+        notes = (Notify(Level.ALERT, "order_gone", text, order.id),)
     elif missed.end is End.NEVER:
-        notes = (Notify(Level.INFO, "doubt_settled", f"{order.id}: never reached the exchange"),)
+        notes = (Notify(Level.INFO, "doubt_settled", f"{order.id}: never reached the exchange", order.id),)
     return Absorbed(replace(state, position=with_order(position, missed)), MOVED, notes)
 
 
@@ -179,7 +180,7 @@ def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbe
     if strangers:
         text = f"open orders that belong to no trade here: {', '.join(strangers)}"
         if state.halted != text:
-            notes = (Notify(Level.ALERT, "stray_orders", text),)
+            notes = (Notify(Level.ALERT, "stray_orders", text, " ".join(strangers)),)
         state = replace(state, halted=state.halted or text)
     if position is None:
         return Absorbed(state, MOVED, notes)

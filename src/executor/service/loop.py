@@ -9,7 +9,7 @@ rule 9.1.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
 import msgspec
 import structlog
@@ -22,7 +22,18 @@ from executor.core.events import (
     Tick,
 )
 from executor.core.facts import Refused, ReplaceOutcome, Unknown
-from executor.core.intents import Command, Level, Notify, Request
+from executor.core.ids import parse
+from executor.core.intents import (
+    CancelList,
+    CancelOrder,
+    Command,
+    Level,
+    Notify,
+    PlaceOco,
+    PlaceOrder,
+    ReplaceOrder,
+    Request,
+)
 from executor.core.rules import SymbolRules
 from executor.core.state import State
 from executor.core.transition import Step
@@ -58,7 +69,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loop:
-    """Runs one desk on one exchange until `stop`. `on_step` hears of every step, after it is on disk and dispatched."""
+    """Runs one desk on one exchange until `stop`. `on_step` hears of every step, after it is on disk and dispatched;
+    `on_note` of everything that a person should read; `on_turn` each time the consumer has come round.
+    """
 
     def __init__(
         self,
@@ -75,9 +88,12 @@ class Loop:
         self.timing = timing
         self.ready = asyncio.Event()
         self.on_step: list[Callable[[AnyEvent, Step], None]] = []
+        self.on_note: list[Callable[[Notify], None]] = []
+        self.on_turn: list[Callable[[], None]] = []
         self._reload = reload
         self._sync_clock = sync_clock
-        self._inbox: asyncio.Queue[tuple[AnyEvent, asyncio.Future[Step] | None]] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[AnyEvent | None, asyncio.Future[Step] | None]] = asyncio.Queue()
+        self._beating = False
         self._stop = asyncio.Event()
         self._changed = asyncio.Condition()
         self._look = asyncio.Event()
@@ -111,6 +127,14 @@ class Loop:
         answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
         self._inbox.put_nowait((event, answer))
         return await answer
+
+    def beat(self) -> None:
+        """Put a heartbeat in the inbox: `on_turn` hears of it when the consumer has come to it, behind every event
+        that was there before. One that has not come through yet is enough.
+        """
+        if not self._beating:
+            self._beating = True
+            self._inbox.put_nowait((None, None))
 
     def look(self) -> None:
         """Look at the orders now, not at the next turn."""
@@ -185,6 +209,10 @@ class Loop:
     async def _consume(self) -> None:
         while True:
             event, answer = await self._inbox.get()
+            if event is None:
+                self._beating = False
+                self._turned()
+                continue
             with self.at_work():
                 step = await self._take(event)
                 for note in step.notes:
@@ -198,6 +226,11 @@ class Loop:
                 self._arm()
                 async with self._changed:
                     self._changed.notify_all()
+            self._turned()
+
+    def _turned(self) -> None:
+        for hear in self.on_turn:
+            hear()
 
     async def _take(self, event: AnyEvent) -> Step:
         """The desk's step, once its state is on disk: until then nothing is sent (rule 8.1), however full the disk."""
@@ -209,6 +242,7 @@ class Loop:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
                 told = True
+                self._turned()  # waiting for space is no hanging: a restart would not help
                 await asyncio.sleep(DISK_RETRY_S)
             else:
                 if told:
@@ -232,10 +266,7 @@ class Loop:
             self._requests -= 1
 
     def _log_outcome(self, request: Command, outcome: object) -> None:
-        ids = {name: getattr(request, name) for name in ("id", "list_id", "cancel_id") if hasattr(request, name)}
-        order = getattr(request, "order", None)
-        if order is not None:
-            ids["order_id"] = order.id
+        ids = _ids_of(request)
         kind = type(request).__name__
         match outcome:
             case Refused():
@@ -340,15 +371,41 @@ class Loop:
     # --- words ----------------------------------------------------------------------------------------------------
 
     def _say(self, note: Notify) -> None:
+        for hear in self.on_note:
+            hear(note)
         position = self.state.position
         trade = position.trade if position is not None else getattr(self.state.last_closed, "trade", None)
+        order = {"order": note.order} if note.order else {}
         match note.level:
             case Level.INFO:
-                log.info(note.event, trade=trade, text=note.text)
+                log.info(note.event, trade=trade, **order, text=note.text)
             case Level.WARNING:
-                log.warning(note.event, trade=trade, text=note.text)
+                log.warning(note.event, trade=trade, **order, text=note.text)
             case Level.ALERT:
-                log.error(note.event, alert=True, trade=trade, text=note.text)
+                log.error(note.event, alert=True, trade=trade, **order, text=note.text)
+
+
+def _ids_of(request: Command) -> dict[str, str]:
+    """What a log line about a request is found by: its trade and the client ids of its orders."""
+    found = _names(request)
+    name = parse(found["order"].partition(" ")[0])
+    return {"trade": name.trade if name is not None else "", **found}
+
+
+def _names(request: Command) -> dict[str, str]:
+    match request:
+        case PlaceOrder():
+            return {"order": request.order.id}
+        case PlaceOco():
+            return {"order": f"{request.target.id} {request.stop.id}", "list": request.list_id}
+        case CancelOrder():
+            return {"order": request.id}
+        case CancelList():
+            return {"order": " ".join(request.ids), "list": request.list_id}
+        case ReplaceOrder():
+            return {"order": request.order.id, "replaces": request.cancel_id}
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _word(outcome: object) -> str:
