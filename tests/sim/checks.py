@@ -194,7 +194,8 @@ class Outside:
     def watch(self, now: int, trade: str | None, *, sighted_since: int, alerted_at: int, grace: int) -> None:
         """I5: bare for longer than its deadline, and nobody was told."""
         truth = self.trades.get(trade) if trade is not None else None
-        if truth is None or self.rules.whole(truth.held) <= 0 or self.covered(trade or "") >= self.rules.whole(truth.held):
+        bare = self.rules.whole(truth.held) - self.covered(trade or "") if truth is not None else ZERO
+        if bare <= 0 or not self.rules.carries(bare, self.direct.engine.last_price(self.direct.symbol) or ZERO):
             self.bare_since = 0
             return
         self.bare_since = self.bare_since or now

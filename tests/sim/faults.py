@@ -64,9 +64,9 @@ REFUSALS: Final[tuple[tuple[int, int, str], ...]] = (
     (400, -1000, "An unknown error occurred while processing the request."),
     (400, -1001, "Internal error; unable to process your request."),
 )
-_WEIGHTS: Final = (0.0, 0.0, 0.01, 0.03, 0.1)
-_OUTSIDE_WEIGHTS: Final = (0.0, 0.0, 0.002, 0.006, 0.02)
-_CRASH_WEIGHTS: Final = (0.0, 0.001, 0.003, 0.008)
+_WEIGHTS: Final = (0.0, 0.0, 0.01, 0.03, 0.08)
+_OUTSIDE_WEIGHTS: Final = (0.0, 0.0, 0.0, 0.003, 0.01)
+_CRASH_WEIGHTS: Final = (0.0, 0.0, 0.0003, 0.001, 0.005)
 
 
 def phase_of(state: State) -> str:

@@ -1,7 +1,29 @@
-"""Runs plans: one (replayed and told), or many (`make soak`)."""
+"""Runs plans: one, told step by step, or many against the clock.
 
+    python -m tests.sim.run --seed 7                    one run, told
+    python -m tests.sim.run --plan tests/sim/corpus/x.json
+    python -m tests.sim.run --soak 600 --seed 1         as many runs as fit into so many seconds, on all cores given
+    python -m tests.sim.run --seed 7 --keep name        shrink a failing run and keep it in the corpus
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Final, TextIO
+
+import msgspec
+
+from tests.sim import corpus
 from tests.sim.choices import Choice, Choices
+from tests.sim.faults import ALL
+from tests.sim.shrink import shrink, symptom
 from tests.sim.world import Result, World
+
+PHASES: Final = ("Flat", "Entering", "Unprotected", "Protected", "Closing")
+BATCH: Final = 50
 
 
 def by_seed(seed: int, *, verbose: bool = False) -> Result:
@@ -10,3 +32,140 @@ def by_seed(seed: int, *, verbose: bool = False) -> Result:
 
 def by_plan(plan: list[Choice], *, verbose: bool = False) -> Result:
     return World(Choices(plan=plan), verbose=verbose).run()
+
+
+def shrunk(plan: list[Choice], check: str, *, tries: int = 1_500) -> list[Choice]:
+    """The plan, as small as it still fails the same check."""
+    return shrink(plan, lambda candidate: symptom(by_plan(candidate).broken) == check, tries=tries)
+
+
+class Tally:
+    """Sums over many runs. `failed`: (seed, what was broken)."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.trades = 0
+        self.crashes = 0
+        self.steps = 0
+        self.virtual_ms = 0
+        self.unprotected_longest = 0
+        self.faults: Counter[tuple[str, str]] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.failed: list[tuple[int, str]] = []
+
+    def add(self, seed: int, result: Result) -> None:
+        self.runs += 1
+        self.trades += result.trades
+        self.crashes += result.crashes
+        self.steps += result.steps
+        self.virtual_ms += result.virtual_ms
+        self.unprotected_longest = max(self.unprotected_longest, result.unprotected_longest)
+        self.faults.update(result.tally)
+        self.closed.update(result.closed)
+        if result.broken:
+            self.failed.append((seed, result.broken[0]))
+
+    def merge(self, other: "Tally") -> None:
+        for name in ("runs", "trades", "crashes", "steps", "virtual_ms"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.unprotected_longest = max(self.unprotected_longest, other.unprotected_longest)
+        self.faults.update(other.faults)
+        self.closed.update(other.closed)
+        self.failed.extend(other.failed)
+
+
+def many(first: int, count: int) -> Tally:
+    tally = Tally()
+    for seed in range(first, first + count):
+        tally.add(seed, by_seed(seed))
+    return tally
+
+
+def soak(seconds: float, seed: int, processes: int) -> Tally:
+    """Runs from `seed` on until the time is up."""
+    total = Tally()
+    end = time.monotonic() + seconds
+    start = seed * 10_000_000
+    with ProcessPoolExecutor(processes) as pool:
+        waiting = [pool.submit(many, start + i * BATCH, BATCH) for i in range(processes * 2)]
+        following = start + len(waiting) * BATCH
+        while waiting:
+            total.merge(waiting.pop(0).result())
+            if time.monotonic() < end:
+                waiting.append(pool.submit(many, following, BATCH))
+                following += BATCH
+    return total
+
+
+def table(faults: Counter[tuple[str, str]]) -> str:
+    """Fault kind by phase of the trade."""
+    lines = [f"{'':20}" + "".join(f"{phase:>13}" for phase in PHASES)]
+    lines += [f"{kind:20}" + "".join(f"{faults[kind, phase]:13}" for phase in PHASES) for kind in ALL]
+    return "\n".join(lines)
+
+
+def report(tally: Tally, seconds: float, out: TextIO) -> None:
+    days = tally.virtual_ms / 86_400_000
+    out.write(
+        f"{tally.runs} runs, {tally.trades} trades, {days:.1f} virtual days, {sum(tally.faults.values())} faults, "
+        f"{tally.crashes} crashes, {tally.steps} steps in {seconds:.0f} s; "
+        f"longest unprotected {tally.unprotected_longest / 1000:.1f} s; {len(tally.failed)} violations\n"
+    )
+    out.write(", ".join(f"{reason} {n}" for reason, n in tally.closed.most_common()) + "\n\n")
+    out.write(table(tally.faults) + "\n")
+    for seed, what in tally.failed[:20]:
+        out.write(f"seed {seed}: {what}\n")
+
+
+def tell(result: Result, out: TextIO) -> None:
+    out.writelines(f"{line}\n" for line in result.log)
+    out.write(f"\nplan: {msgspec.json.encode(result.plan).decode()}\n")
+    out.write("\n".join(result.broken) + "\n" if result.broken else "sound\n")
+
+
+def explain(seed: int, out: TextIO) -> None:
+    """A violation's plan, shrunk, and the command that replays it."""
+    result = by_seed(seed)
+    check = symptom(result.broken)
+    if not check:
+        return
+    plan = shrunk(result.plan, check)
+    path = Path("/tmp") / f"plan-{seed}.json"  # noqa: S108 - a place to look at, not to trust
+    path.write_bytes(msgspec.json.encode(corpus.Case(symptom=result.broken[0], check=check, plan=plan)))
+    out.write(f"\n{result.broken[0]}\nplan, shrunk: {msgspec.json.encode(plan).decode()}\n")
+    out.write(f"replay: python -m tests.sim.run --plan {path}\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plan", type=Path)
+    parser.add_argument("--soak", type=float, metavar="SECONDS")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", metavar="NAME")
+    parser.add_argument("--symptom", default="")
+    options = parser.parse_args()
+    out = sys.stdout
+    if options.plan is not None:
+        result = by_plan(corpus.load(options.plan).plan, verbose=True)
+        tell(result, out)
+        return 1 if result.broken else 0
+    if options.soak is not None:
+        begun = time.monotonic()
+        tally = soak(options.soak, options.seed, options.processes)
+        report(tally, time.monotonic() - begun, out)
+        for seed, _ in tally.failed[:3]:
+            explain(seed, out)
+        return 1 if tally.failed else 0
+    result = by_seed(options.seed, verbose=options.keep is None)
+    if options.keep is not None:
+        check = symptom(result.broken)
+        plan = shrunk(result.plan, check)
+        out.write(f"{corpus.save(options.keep, corpus.Case(symptom=options.symptom, check=check, plan=plan))}\n")
+        return 0
+    tell(result, out)
+    return 1 if result.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

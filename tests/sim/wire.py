@@ -187,7 +187,7 @@ class Wire:
         else:
             return
         found = self.direct.order(ids[self.faults.detail("which", len(ids))])
-        if found is not None and not found.status.is_final:
+        if found is not None and not found.status.is_final and (found.stop_price or found.price):
             self.print_trade(found.stop_price or found.price)
 
     def _ban(self) -> None:
