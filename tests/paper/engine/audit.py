@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 
-from executor.core.values import ZERO, OrderSide, OrderStatus, on_grid
+from executor.core.values import ZERO, OrderSide, OrderStatus, OrderType, on_grid
 from executor.paper.account import Account, LiveOrder
 from executor.paper.engine import Engine
-from executor.paper.model import AccountPosition, Balance, Event, ExecutionReport, ListStatus
+from executor.paper.model import NOT_WORKING, AccountPosition, Balance, Event, ExecutionReport, ListStatus
 from executor.paper.symbol import ALGO_TYPES, MARKET_TYPES
 
 
@@ -21,6 +21,7 @@ class Audit:
         self.log: list[Event] = []
 
     def check(self) -> None:
+        told = len(self.log)
         for name in self.deposits:
             self._follow(name)
             account = self.engine._accounts[name]
@@ -29,6 +30,7 @@ class Audit:
             self._check_lists(account)
             for order in account.orders.values():
                 self._check_order(order)
+        self._check_volume(self.log[told:])
         self._check_money()
         self._check_books()
 
@@ -70,14 +72,15 @@ class Audit:
         for orders in account.open.values():
             for order in orders.values():
                 bound[order.reserve_asset] = bound.get(order.reserve_asset, ZERO) + order.reserved
-                assert order.reserved == (ZERO if order.sibling is not None else order.need())
+                assert order.reserved == (ZERO if order.sibling is not None else need(order))
+            assert len({order.client_order_id for order in orders.values()}) == len(orders)
         for each in account.open_lists.values():
             asset = each.orders[0].reserve_asset if each.working is None else each.orders[-1].reserve_asset
             bound[asset] = bound.get(asset, ZERO) + each.reserved
             base = each.orders[0].rules.base
             bound[base] = bound.get(base, ZERO) + each.proceeds
             legs = [order for order in each.orders if order.sibling is not None]
-            assert each.reserved == max((leg.need() for leg in legs), default=ZERO)
+            assert each.reserved == max((need(leg) for leg in legs), default=ZERO)
         for asset in account.free:
             assert account.free[asset] >= 0
             assert account.locked[asset] == bound.get(asset, ZERO)
@@ -111,6 +114,16 @@ class Audit:
             if each.working is not None and each.working.status is not OrderStatus.FILLED:
                 assert all(order.executed_qty == 0 for order in each.pending)
 
+    def _check_volume(self, news: list[Event]) -> None:
+        """What resting orders got from the market in one step is no more than what the market traded in it."""
+        reports = [each for each in news if isinstance(each, ExecutionReport) and each.last_qty > 0]
+        ids = [each.trade_id for each in reports]
+        from_market = [each for each in reports if each.is_maker and ids.count(each.trade_id) == 1]
+        if from_market:
+            trade_id, _, traded, _, time = self.engine._books[from_market[0].order.symbol].tape.trades[-1]
+            assert all(each.time == time for each in from_market), trade_id
+            assert sum((each.last_qty for each in from_market), ZERO) <= traded
+
     def _check_money(self) -> None:
         """No unit appears or vanishes: accounts, commissions and the market share what was deposited."""
         commissions, market = self.engine.commissions_paid(), self.engine.market_gain()
@@ -142,3 +155,16 @@ class Audit:
                 assert entries == sorted(entries, key=lambda entry: entry[:4])
             for order in live:
                 assert order.is_working or order.type in ALGO_TYPES
+                waits = not order.is_working and order.trailing_time == NOT_WORKING
+                assert not (waits and book.would_trigger(order)), "a stop slept through its price"
+
+
+def need(order: LiveOrder) -> Decimal:
+    """What an order must bind, said once more and differently from the engine."""
+    if order.status is OrderStatus.PENDING_NEW or order.type is OrderType.MARKET:
+        return ZERO
+    if order.side is OrderSide.SELL:
+        return order.open_qty
+    if order.price:
+        return order.price * order.open_qty
+    return order.lock_price * order.open_qty
