@@ -147,11 +147,14 @@ def _end(draft: Draft, phase: Entering, reason: Reason) -> Entering:
 
 
 def _watch(draft: Draft, phase: Entering) -> Entering:
-    """A stop under the partly filled entry was reached: nothing more is bought (rules 3.5, 6.4)."""
-    if phase.end is not None:
+    """A stop under the partly filled entry was reached: nothing more is bought (rules 3.5, 6.4).
+
+    It counts even where the entry has ended otherwise: at its stop, that is what the trade ends for.
+    """
+    if phase.end is Reason.SL:
         return phase
     position = draft.position
-    stopped = any(o.cum_qty for o in position.orders if o.is_stop)
+    stopped = any(o.cum_qty or o.triggered_at for o in position.orders if o.is_stop)
     grace = draft.policy.watchdog_grace_ms
     breached = any(leg.leave or (leg.breach_since and draft.now - leg.breach_since >= grace) for leg in position.legs)
     if stopped or (breached and any(o.cum_qty for o in position.orders if o.is_entry)):

@@ -99,7 +99,8 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
         if order.list_id:
             lists.add(order.list_id)
         elif (old := _stands_for(order, position)) is not None:
-            total += max(order.leaves - old.leaves, ZERO) if old.live else ZERO
+            # One that has begun to fill is not replaced any more.
+            total += max(order.leaves - old.leaves, ZERO) if old.live and not old.cum_qty else ZERO
         else:
             total += order.leaves
     for list_id in lists:

@@ -60,15 +60,28 @@ def activate_trail(draft: Draft) -> None:
     position = draft.position
     if position.trail is not None or not position.split[2]:
         return
-    targets = [leg for leg in position.legs if leg.target is not None]
-    done = all(leg_left(position, leg, draft.rules) <= 0 for leg in targets)
-    if not (done or not draft.policy.trail_after_tp2):
+    if draft.policy.trail_after_tp2 and not _last_target_hit(draft):
         return
     quote = draft.market.quote
     if quote is None:
         draft.query_quote()
         return
     draft.update(trail=Trail(since=draft.now, best=quote.last))
+
+
+def _last_target_hit(draft: Draft) -> bool:
+    """Whether all legs with a target are done, and the last of them left at its target, not at its stop.
+
+    A trade that was rebuilt after both knows no such leg any more.
+    """
+    position = draft.position
+    targets = [leg for leg in position.legs if leg.target is not None]
+    if any(leg_left(position, leg, draft.rules) > 0 for leg in targets):
+        return False
+    if not targets:
+        return True
+    last = targets[-1]
+    return last.leave is Leave.TARGET or any(o.cum_qty for o in position.orders if o.leg == last.n and o.is_target)
 
 
 def _trails(draft: Draft, leg: Leg) -> bool:

@@ -27,6 +27,8 @@ def replace(symbol: str, cancel_id: str, order: NewOrder) -> Params:
     return place(symbol, order) | {
         "cancelReplaceMode": "STOP_ON_FAILURE",
         "cancelOrigClientOrderId": cancel_id,
+        # One that has begun to fill stays: its successor was sized without that fill, and would sell it twice.
+        "cancelRestrictions": "ONLY_NEW",
     }
 
 

@@ -165,6 +165,7 @@ class Direct:
                 mode=model.CancelReplaceMode.STOP_ON_FAILURE,
                 new_order=self._order(request.order),
                 cancel_orig_client_order_id=request.cancel_id,
+                cancel_restrictions=model.CancelRestriction.ONLY_NEW,
             ),
             now,
         )
