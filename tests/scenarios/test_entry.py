@@ -63,7 +63,7 @@ async def test_plan_b_buys_at_market(tmp_path: Path, world: World) -> None:
 )
 @oco_worlds
 async def test_plan_b_keeps_its_bounds(
-    tmp_path: Path, world: World, settings: dict[str, str], price: str, reason: Reason
+    tmp_path: Path, world: World, settings: dict[str, Any], price: str, reason: Reason
 ) -> None:
     async with bench(tmp_path, world, **settings) as b:
         await too_late(b, price)
@@ -75,7 +75,7 @@ async def test_plan_b_keeps_its_bounds(
 
 @oco_worlds
 async def test_plan_b_past_tp1_where_that_is_allowed(tmp_path: Path, world: World) -> None:
-    settings = {"PLANB_MAX_DEV_R_MULT": "0", "PLANB_ABORT_IF_PAST_TP1": "false"}
+    settings: dict[str, Any] = {"PLANB_MAX_DEV_R_MULT": "0", "PLANB_ABORT_IF_PAST_TP1": "false"}
     async with bench(tmp_path, world, **settings) as b:
         await too_late(b, "1.1")
         await b.wait(5)
@@ -187,7 +187,7 @@ async def test_a_part_then_plan_b(tmp_path: Path, world: World) -> None:
 
 @worlds
 @pytest.mark.parametrize("settings", [{"ENTRY_MODE": "LIMIT_ONLY"}, {}], ids=["LIMIT_ONLY", "too far for Plan B"])
-async def test_a_part_and_no_more(tmp_path: Path, world: World, settings: dict[str, str]) -> None:
+async def test_a_part_and_no_more(tmp_path: Path, world: World, settings: dict[str, Any]) -> None:
     async with bench(tmp_path, world, **settings) as b:
         await b.signal()
         await b.move(0, qty="1")
