@@ -92,9 +92,13 @@ def attend(loop: Loop, supervisor: Supervisor, monotonic: Callable[[], float] = 
 
     async def announce() -> None:
         supervisor.ready()
-        while supervisor.watchdog_s:
-            loop.beat()
-            await asyncio.sleep(supervisor.watchdog_s / BEATS_IN_LIMIT)
+        try:
+            while supervisor.watchdog_s:
+                loop.beat()
+                await asyncio.sleep(supervisor.watchdog_s / BEATS_IN_LIMIT)
+            await asyncio.Event().wait()
+        finally:
+            supervisor.stopping()
 
     if supervisor.watchdog_s:
         loop.on_turn.append(turned)
