@@ -24,6 +24,18 @@ class Command(NamedTuple):
 COMMANDS: Final[Mapping[str, Command]] = {
     "run": Command("executor.cli.run:run", "Trade: follow the signals and carry them out, until SIGTERM or SIGINT."),
     "paper": Command("executor.cli.paper:paper", "Serve a paper exchange on loopback, for any client of Binance Spot."),
+    "status": Command("executor.cli.status:status", "Show what is held, its stops and orders, and the last trade."),
+    "check": Command("executor.cli.check:check", "Compare the exits that ought to be open with those on the exchange."),
+    "pause": Command("executor.cli.operate:pause", "Take no new entries."),
+    "resume": Command("executor.cli.operate:resume", "Take entries again."),
+    "cancel-entry": Command("executor.cli.operate:cancel_entry", "Give up the entry that is under way."),
+    "move-stop": Command("executor.cli.operate:move_stop", "Move the stop, only ever towards profit."),
+    "flatten": Command("executor.cli.flatten:flatten", "Close the open trade at market."),
+    "signal": Command("executor.cli.signal:signal", "Append one signal to the signal file."),
+    "report": Command("executor.cli.report:report", "Show the finished trades."),
+    "replay": Command("executor.cli.replay:replay", "Replay the journal, and compare every state."),
+    "simulate": Command("executor.cli.simulate:simulate", "Carry out signals on recorded trades or klines, at once."),
+    "doctor": Command("executor.cli.doctor:doctor", "Check all that a start needs, and say what to do."),
     "config": Command("executor.cli.config:config", "Show every setting, its value and where it came from."),
 }
 

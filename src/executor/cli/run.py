@@ -5,21 +5,50 @@ import asyncio
 import typer
 
 from executor.cli import exits
+from executor.cli.books import close_books
 from executor.cli.context import read_settings
-from executor.ops import logs
+from executor.cli.output import examples, fail
+from executor.config import Settings
+from executor.core.state import State
+from executor.ops import account, logs, report
 from executor.service import app
+from executor.service.embedded import ACCOUNT, Embedded
+from executor.service.journal import JournalError
+from executor.service.loop import Loop
+from executor.service.trades import read_trades, trades_path
 
 
+@examples(
+    "executor run",
+    "PAPER_SPEED=0 PAPER_RECORDING=BTCUSDT-trades.csv.gz PAPER_SIGNALS=signals.jsonl executor run",
+    "executor --env-file testnet.env run",
+)
 def run(context: typer.Context) -> None:
     """Trade: follow the signals and carry them out, until SIGTERM or SIGINT.
 
-    With BINANCE_ENV=paper (the default) the recorded market is played on an embedded exchange, and the run ends with it
-    and a report.
+    With BINANCE_ENV=paper (the default) the recorded market is played on an embedded exchange. The run ends with it
+    and prints the finished trades, the orders left on the exchange and the account; the exit code is 1 when an order
+    is left without a trade, or the account does not add up to the last unit.
     """
     settings = read_settings(context)
     logs.set_up(settings.log_format, settings.log_level)
+    watched: list[Loop] = []
     try:
-        asyncio.run(app.run(settings))
+        place = asyncio.run(app.run(settings, watched.append))
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(exits.FAILED) from error
+    if place.embedded is not None:
+        _close_the_books(settings, place.embedded, watched[0].state)
+
+
+def _close_the_books(settings: Settings, paper: Embedded, state: State) -> None:
+    """The run's trades, and whether the account adds up by the engine's own fills."""
+    try:
+        trades = list(read_trades(trades_path(settings.state_path(paper.symbol))))
+    except JournalError as error:
+        fail(error)
+    books = close_books(paper.engine, ACCOUNT, settings.paper_balances, trade_open=state.position is not None)
+    typer.echo(f"\n{report.as_table(trades)}\n\n{account.as_text(books)}")
+    if books.faults:
+        raise typer.Exit(exits.FAILED)

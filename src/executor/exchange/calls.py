@@ -24,6 +24,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     urgency: Urgency = Urgency.ROUTINE
     orders: int = 0
     """How much it adds to the unfilled order count."""
+    sapi: bool = False
+    """`path` is below `/sapi/v1/` instead, where the wallet's calls are."""
 
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
@@ -39,6 +41,7 @@ COMMISSION: Final = Call(method="get", path="account/commission", weight=20)
 OPEN_ORDERS: Final = Call(method="get", path="openOrders", weight=6)
 ORDER: Final = Call(method="get", path="order", weight=4, urgency=Urgency.LOOKUP)
 ALL_ORDERS: Final = Call(method="get", path="allOrders", weight=20, urgency=Urgency.LOOKUP)
+KEY_PERMISSIONS: Final = Call(method="get", path="account/apiRestrictions", weight=1, sapi=True)
 TRADES: Final = Call(method="get", path="myTrades", weight=5, urgency=Urgency.LOOKUP)
 
 PLACE: Final = Call(method="post", path="order", weight=1, urgency=Urgency.COMMAND, orders=1)

@@ -102,7 +102,8 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
             payload += f"&signature={quote(self._credentials.sign(payload), safe='')}"
         token = _attempt.set(attempt)
         try:
-            answer: Answer = await self._request_api(
+            request = self._request_margin_api if call.sapi else self._request_api
+            answer: Answer = await request(
                 call.method, call.path, call.signed, payload=payload, timeout=self._timeouts[call.method == "get"]
             )
         finally:

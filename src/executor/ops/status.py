@@ -117,7 +117,7 @@ def as_text(status: Status) -> str:
         ("today", f"{status.trades_today} trades, {text.short(Decimal(status.pnl_today))} profit in quote"),
     ]
     if status.last_price is not None:
-        lines.append(("last price", status.last_price))
+        lines.append(("last price", text.short(Decimal(status.last_price))))
     if status.refused:
         lines.append(("refused signals", ", ".join(f"{count} {why}" for why, count in status.refused.items())))
     if status.last_closed is not None:

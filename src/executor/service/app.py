@@ -22,8 +22,11 @@ from executor.exchange.clock import SystemClock
 from executor.exchange.port import ReadError, StartError
 from executor.exchange.stream import Connected, Lost
 from executor.exchange.user_stream import UserEvent, UserStream
+from executor.ops.http import HttpServer, HttpUnusable
+from executor.ops.metrics import Metrics, StreamWatch
 from executor.paper.recording import RecordingError
 from executor.paper.server.server import PortInUse
+from executor.service.control import Control, SocketUnusable
 from executor.service.desk import Desk
 from executor.service.document import Document, Inconsistent, state_of
 from executor.service.embedded import Embedded, EmbeddedError, recorded_signals, speak
@@ -51,6 +54,8 @@ START_ERRORS: Final = (
     LockError,
     JournalError,
     SignalFileError,
+    SocketUnusable,
+    HttpUnusable,
 )
 """Why a run could not begin or go on, each with a text for people."""
 
@@ -73,8 +78,9 @@ class Market(msgspec.Struct, frozen=True):
     embedded: Embedded | None = None
 
 
-async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: None) -> None:
-    """Trade until SIGTERM or SIGINT, or until an embedded recording has ended.
+async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: None, *, signals: bool = True) -> Market:
+    """Trade until SIGTERM or SIGINT, or until an embedded recording has ended; where it has traded. Without `signals`
+    the open trade is looked after, and none is taken.
 
     Raises one of START_ERRORS.
     """
@@ -87,9 +93,10 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
                 place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
             )
             try:
-                await trade(settings, place, exchange, state_path, on_start)
+                await trade(settings, place, exchange, state_path, on_start, signals=signals)
             finally:
                 await exchange.close()
+        return place
 
 
 @contextlib.asynccontextmanager
@@ -175,7 +182,13 @@ def load_state(store: StateStore, symbol: str, venue: str) -> State | None:
 
 
 async def trade(
-    settings: Settings, place: Market, exchange: BinanceExchange, state_path: Path, on_start: Callable[[Loop], None]
+    settings: Settings,
+    place: Market,
+    exchange: BinanceExchange,
+    state_path: Path,
+    on_start: Callable[[Loop], None],
+    *,
+    signals: bool = True,
 ) -> None:
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
     try:
@@ -193,7 +206,11 @@ async def trade(
             state = await from_exchange(exchange, empty(place.symbol, place.venue), policy, rules)
         desk = Desk(state, policy, rules, store, journal, trades.add)
         loop = Loop(desk, exchange, place.clock, _timing(settings), _reload(exchange, settings), exchange.sync_clock)
-        _beside(settings, place, exchange, loop, state_path)
+        stream = StreamWatch()
+        _doors(settings, exchange, loop, state_path, stream)
+        if signals:
+            loop.beside("signals", _intake(settings, place, loop, state_path).run)
+        _beside(settings, place, exchange, loop, stream)
         on_start(loop)
         with _stop_on_signals(loop):
             await loop.run()
@@ -212,15 +229,29 @@ def _reload(exchange: BinanceExchange, settings: Settings) -> Callable[[], Corou
     return reload
 
 
-def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: Loop, state_path: Path) -> None:
-    """What runs beside the loop: signals, pushes, and on paper the market itself."""
+def _doors(settings: Settings, exchange: BinanceExchange, loop: Loop, state_path: Path, stream: StreamWatch) -> None:
+    """The ways in for operators: the control socket; health, metrics and status over HTTP."""
+    loop.beside("control", Control(loop, state_path).run, at_once=True)
+    if not settings.http_port:
+        return
+    metrics = Metrics(lambda: loop.state, lambda: loop.desk.rules, exchange.connection.budget, stream)
+    server = HttpServer(settings.http_host, settings.http_port, loop, metrics, state_path)
+    loop.on_step += [metrics.hear, server.hear]
+    loop.beside("http", server.run, at_once=True)
+    loop.beside("lag", metrics.watch_lag, at_once=True)
+
+
+def _intake(settings: Settings, place: Market, loop: Loop, state_path: Path) -> Intake:
     memory = PositionFile(_memory(state_path))
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
-    follower = SignalFollower(settings.signal_file, start=start, memory=memory)
-    loop.beside("signals", Intake(loop, follower, place.clock).run)
+    return Intake(loop, SignalFollower(settings.signal_file, start=start, memory=memory), place.clock)
+
+
+def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: Loop, watch: StreamWatch) -> None:
+    """What runs beside the loop: pushes, and on paper the market itself."""
     if settings.user_stream:
         stream = UserStream(
-            place.endpoints.ws_api_url, place.credentials, exchange.connection, place.symbol, _hear(loop)
+            place.endpoints.ws_api_url, place.credentials, exchange.connection, place.symbol, _hear(loop, watch)
         )
         loop.beside("user stream", stream.run)
     if place.embedded is not None:
@@ -255,8 +286,9 @@ async def _play(paper: Embedded, loop: Loop) -> None:
     loop.stop()
 
 
-def _hear(loop: Loop) -> Callable[[UserEvent | Connected | Lost], None]:
+def _hear(loop: Loop, watch: StreamWatch) -> Callable[[UserEvent | Connected | Lost], None]:
     def hear(event: UserEvent | Connected | Lost) -> None:
+        watch.hear(event)
         match event:
             case OrderReport():
                 loop.tell(Reported(at=loop.now(), report=event))

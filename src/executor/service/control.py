@@ -95,19 +95,18 @@ class Control:
     """The service's end. `run` it beside the loop; it ends when cancelled, and takes its socket away."""
 
     def __init__(self, loop: Loop, state: Path) -> None:
-        """The state's lock must be held: what stands in the socket's place is replaced."""
+        """The state's lock must be held: what stands in the socket's place is replaced. Raises SocketUnusable."""
         self.path = socket_path(state)
         self._loop = loop
         self._clients = 0
+        self._listening = self._bind()
 
     async def run(self) -> None:
-        """Raises SocketUnusable."""
-        listening = self._bind()
         try:
             async with asyncio.TaskGroup() as clients:
                 server = await asyncio.start_unix_server(
                     lambda reader, writer: clients.create_task(self._serve(reader, writer), name="control"),
-                    sock=listening,
+                    sock=self._listening,
                     limit=REQUEST_MAX,
                 )
                 try:

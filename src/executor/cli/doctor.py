@@ -1,0 +1,110 @@
+"""`executor doctor`: preflight."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from executor.cli import exits
+from executor.cli.context import find_place, read_settings
+from executor.cli.output import Format, examples
+from executor.config import BinanceEnv, LogLevel, Settings, SettingsError
+from executor.exchange.binance import connect
+from executor.exchange.port import ReadError, StartError
+from executor.ops import doctor as checks
+from executor.ops import logs, text
+from executor.ops.doctor_exchange import on_the_exchange
+from executor.ops.http import HttpUnusable, listen
+from executor.paper.recording import RecordingError, TradeFile, demo_trades
+from executor.paper.server.server import PortInUse
+from executor.service import app
+from executor.service.control import ControlError, Request, ask
+from executor.service.embedded import EmbeddedError
+from executor.service.policy import own_filters, policy_of
+
+_REACH: Final = "check the network, BINANCE_ENV and the URLs, and the key; the message says what the exchange said"
+
+
+@examples(
+    "executor doctor",
+    "executor --env-file live.env doctor --format json | jq '.[] | select(.level != \"ok\")'",
+)
+def doctor(
+    context: typer.Context,
+    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+) -> None:
+    """Look at everything that a start needs, without changing or ordering anything, and say what to do about it.
+
+    State folder, disk space and how long a save takes; state file, running service, signal file; the exchange, clock,
+    key and what it may do; symbol rules against the settings; whether a long (and a short, where they are on) would get
+    its legs and has the balance for EXIT_LAYOUT. On paper also the recording.
+
+    Exit codes: 0 nothing failed (there may be warnings), 1 something failed, 78 wrong settings.
+    """
+    settings = read_settings(context)
+    logs.set_up(settings.log_format, LogLevel.WARNING)
+    place = find_place(settings)
+    findings = [checks.ok("settings", f"{settings.binance_env} with {place.symbol}, all in range")]
+    findings += checks.on_this_machine(settings, place.state, place.symbol)
+    findings += _port(settings, running=_runs(place.state))
+    if settings.binance_env is BinanceEnv.PAPER:
+        findings += _recording(settings)
+    findings += asyncio.run(_exchange(settings))
+    findings.append(checks.notifications(settings))
+    typer.echo(text.json(findings) if output is Format.JSON else checks.as_text(findings))
+    if any(each.level is checks.Level.FAIL for each in findings):
+        raise typer.Exit(exits.FAILED)
+
+
+def _runs(state: Path) -> bool:
+    try:
+        return ask(state, Request("ping"), timeout=5).ok
+    except ControlError:
+        return False
+
+
+def _port(settings: Settings, *, running: bool) -> list[checks.Finding]:
+    if not settings.http_port:
+        return [checks.ok("http", "off (HTTP_PORT=0)")]
+    where = f"{settings.http_host}:{settings.http_port}"
+    if running:
+        return [checks.ok("http", f"{where}, the service's")]
+    try:
+        listen(settings.http_host, settings.http_port).close()
+    except HttpUnusable as error:
+        return [checks.fail("http", str(error), "choose another HTTP_PORT, or end what listens there")]
+    return [checks.ok("http", f"{where} is free")]
+
+
+def _recording(settings: Settings) -> list[checks.Finding]:
+    file = TradeFile(settings.paper_recording) if settings.paper_recording is not None else demo_trades()
+    count = first = last = 0
+    try:
+        for trade in file:
+            first, last, count = first or trade.time, trade.time, count + 1
+    except RecordingError as error:
+        return [checks.fail("recording", str(error), "mend the file, or set another PAPER_RECORDING")]
+    if not count:
+        return [checks.fail("recording", f"{file.path} holds no trade", "set another PAPER_RECORDING")]
+    span = f"{text.moment(first)} to {text.moment(last)}"
+    return [checks.ok("recording", f"{file.path.name}: {count} trades, {span} (UTC)")]
+
+
+async def _exchange(settings: Settings) -> list[checks.Finding]:
+    if settings.binance_env is BinanceEnv.PAPER:
+        settings = settings.model_copy(update={"paper_port": 0})  # beside a running service, on a port of its own
+    try:
+        async with app.market(settings) as place:
+            exchange = await connect(
+                place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
+            )
+            try:
+                rules = own_filters(await exchange.rules(), settings)
+                return await on_the_exchange(settings, exchange, policy_of(settings), rules)
+            finally:
+                await exchange.close()
+    except SettingsError as error:
+        return [checks.fail("filters", str(error), "leave it unset: the exchange's own is used")]
+    except (StartError, ReadError, EmbeddedError, RecordingError, PortInUse) as error:
+        return [checks.fail("exchange", str(error), _REACH)]

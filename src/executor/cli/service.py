@@ -1,0 +1,43 @@
+"""Speaking to the running service, for the commands that do."""
+
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from executor.cli import exits
+from executor.cli.context import Place
+from executor.cli.output import fail
+from executor.ops.status import Status
+from executor.service.control import Answer, ControlError, NotRunningError, Request, ask
+
+T = TypeVar("T")
+
+
+def tell(place: Place, verb: str, price: Decimal | None = None) -> Answer:
+    """What the service answers. Ends the command when none runs."""
+    try:
+        return ask(place.state, Request(verb, price))
+    except NotRunningError as error:
+        fail(error, exits.UNAVAILABLE)
+    except ControlError as error:
+        fail(error)
+
+
+def running(place: Place) -> Status | None:
+    """The running service's status; None when no service runs."""
+    try:
+        answer = ask(place.state, Request("status"))
+    except NotRunningError:
+        return None
+    except ControlError as error:
+        fail(error)
+    return data(answer, Status)
+
+
+def data(answer: Answer, kind: type[T]) -> T:
+    """The answer's data. Ends the command when the service speaks another version's language."""
+    try:
+        return msgspec.convert(answer.data, kind)
+    except msgspec.ValidationError as error:
+        fail(f"the service answered what this version can't read ({error}): run the version that it runs")

@@ -1,0 +1,155 @@
+"""The doctor's look at the exchange: clock, key, symbol rules against the settings, balances for the layout."""
+
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.config import BinanceEnv, Settings
+from executor.core.admit import NotAdmitted, judge
+from executor.core.events import SignalSeen
+from executor.core.facts import Balance, Kline, Quote
+from executor.core.plan import split
+from executor.core.policy import Layout, Policy, TrailMode
+from executor.core.rules import SymbolRules
+from executor.core.signal import Signal
+from executor.core.state import Market, Plan
+from executor.core.transition import empty
+from executor.core.values import ZERO, Direction, OrderType, plain
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.permissions import KeyPermissions, key_permissions
+from executor.exchange.port import ReadError
+from executor.ops import text
+from executor.ops.doctor import Finding, fail, ok, warn
+
+OFFSET_WARN_MS: Final = 1_000
+LATENCY_WARN_MS: Final = 500
+WEIGHT_WARN: Final = 50  # per cent
+NEEDED: Final = (OrderType.LIMIT, OrderType.MARKET, OrderType.STOP_LOSS_LIMIT)
+HAS_WALLET: Final = (BinanceEnv.LIVE, BinanceEnv.CUSTOM)
+
+
+async def on_the_exchange(
+    settings: Settings, exchange: BinanceExchange, policy: Policy, rules: SymbolRules
+) -> list[Finding]:
+    """Reads only. Raises ReadError when the exchange stops answering meanwhile."""
+    began = time.perf_counter()
+    quote = await exchange.quote()
+    latency = (time.perf_counter() - began) * 1000
+    balances = await exchange.balances()
+    klines = await exchange.klines(policy.swing_mins)
+    now = exchange.now()
+    return [
+        *_reach(exchange, latency),
+        *await _key(settings, exchange),
+        *_symbol(policy, rules),
+        *_sizes(policy, rules, quote, balances, klines, now),
+    ]
+
+
+def _reach(exchange: BinanceExchange, latency: float) -> Iterator[Finding]:
+    said = f"answers in {latency:.0f} ms"
+    if latency > LATENCY_WARN_MS:
+        yield warn("exchange", said, "use a machine nearer to the exchange: every stop waits this long")
+    else:
+        yield ok("exchange", said)
+    offset = exchange.connection.clock.offset
+    said = f"{offset} ms off the exchange's"
+    if abs(offset) > OFFSET_WARN_MS:
+        yield warn("clock", f"{said}; corrected for", "run an NTP service: a clock that jumps makes requests fail")
+    else:
+        yield ok("clock", said)
+    budget = exchange.connection.budget
+    used = 100 * budget.used // budget.limit
+    said = f"{budget.used} of {budget.limit} request weight used in this minute"
+    if used > WEIGHT_WARN:
+        yield warn("rate limit", said, "other programs on this address use it up: give Executor its own")
+    else:
+        yield ok("rate limit", said)
+
+
+async def _key(settings: Settings, exchange: BinanceExchange) -> list[Finding]:
+    accepted = ok("key", "accepted, the account may trade")
+    if settings.binance_env not in HAS_WALLET:
+        return [accepted]
+    try:
+        return [accepted, *about_key(await key_permissions(exchange.connection))]
+    except ReadError as error:
+        advice = "look at the key's page: no withdrawals, only your address"
+        return [accepted, warn("key permissions", f"could not be read: {error}", advice)]
+
+
+def about_key(key: KeyPermissions) -> Iterator[Finding]:
+    if not key.spot:
+        yield fail("key permissions", "the key may not trade on Spot", "enable Spot trading for the key")
+    if key.withdrawals:
+        yield fail("key permissions", "the key may WITHDRAW", "take that away: Executor never needs it")
+    if not key.ip_restrict:
+        yield warn("key permissions", "the key works from any address", "restrict it to this machine's address")
+    if key.spot and not key.withdrawals and key.ip_restrict:
+        yield ok("key permissions", "trades, does not withdraw, from named addresses only")
+
+
+def _symbol(policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
+    if not rules.tradable:
+        yield fail("symbol", f"{rules.symbol} is not open for trading", "choose another SYMBOL, or wait")
+    missing = [str(kind) for kind in NEEDED if kind not in rules.order_types]
+    if missing:
+        yield fail("symbol", f"{rules.symbol} has no {', '.join(missing)} orders", "choose another SYMBOL")
+    if policy.layout is Layout.OCO and not rules.oco_allowed:
+        yield fail("symbol", f"{rules.symbol} allows no OCO lists", "EXIT_LAYOUT=PLAIN")
+    if policy.trail_mode is TrailMode.NATIVE and not rules.trailing_allowed:
+        yield fail("symbol", f"{rules.symbol} allows no trailing orders", "TRAIL_MODE=DISTANCE or SWING")
+    if not rules.cancel_replace_allowed:
+        yield warn("symbol", f"{rules.symbol} has no cancel-replace", "a moved stop leaves a moment without one")
+    fees = f"fees {text.short(rules.maker_fee * 100)} / {text.short(rules.taker_fee * 100)} %"
+    steps = f"tick {plain(rules.tick)}, step {plain(rules.step)}, least notional {text.short(rules.min_notional)}"
+    yield ok("symbol", f"{rules.symbol}: {steps}, {fees}")
+
+
+def _sizes(
+    policy: Policy,
+    rules: SymbolRules,
+    quote: Quote,
+    balances: dict[str, Balance],
+    klines: tuple[Kline, ...],
+    now: int,
+) -> Iterator[Finding]:
+    """What would become of a plain signal at the price of this moment: filters, split, money."""
+    directions = (Direction.LONG, Direction.SHORT) if policy.allow_short else (Direction.LONG,)
+    for direction in directions:
+        signal = Signal(key="doctor", at=now, direction=direction, price=quote.last)
+        event = SignalSeen(at=now, signal=signal, quote=quote, balances=balances, klines=klines)
+        state = replace(empty(rules.symbol), market=Market(now=now, quote=quote))
+        judged = judge(state, event, policy, rules)
+        if isinstance(judged, NotAdmitted):
+            yield fail(f"a {direction}", f"would be refused: {judged.text}", _ADVICE.get(judged.kind, _ADVICE[""]))
+            continue
+        yield _legs(judged.plan, policy, rules)
+
+
+def _legs(plan: Plan, policy: Policy, rules: SymbolRules) -> Finding:
+    name = f"a {plan.direction}"
+    kept = rules.whole(plan.qty * rules.worst_keep())
+    sizes = split(kept, plan, policy, rules) or (ZERO, ZERO, ZERO)
+    legs = [size for size in sizes if size]
+    wanted = sum(1 for weight in policy.split if weight)
+    said = f"{plain(plan.qty)} {rules.base} at {plain(plan.entry)} in {len(legs)} legs of {_listed(legs)}"
+    if len(legs) < wanted:
+        return warn(name, f"{said}, not {wanted}", "a larger size, or QTY_SPLIT: each leg must pass the filters")
+    return ok(name, said)
+
+
+def _listed(sizes: list[Decimal]) -> str:
+    return ", ".join(plain(size) for size in sizes)
+
+
+_ADVICE: Final = {
+    "balance": "put the missing amount into the account, or trade a smaller size",
+    "plan": "change the size or the stop: see QTY, QTY_USD, RISK_USD, SL_PCT",
+    "max_position": "raise MAX_POSITION_USD, or trade a smaller size",
+    "market_closed": "wait until the symbol is open",
+    "": "see the reason; the setting is named in it",
+}

@@ -1,0 +1,150 @@
+"""Health, metrics and status over HTTP, on loopback unless HTTP_HOST says otherwise. Reading only: nothing here trades.
+
+/healthz  200 while the event loop runs
+/readyz   200 when trading: recovered, exchange heard, inbox served, state writable; else 503; JSON says which
+/metrics  Prometheus' text format
+/status   what `executor status --format json` prints
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from executor.core.events import Answered, AnyEvent, BalancesSeen, KlinesSeen, OpenOrdersSeen, QuoteSeen, Tick
+from executor.core.transition import Step
+from executor.ops import status, text
+from executor.ops.metrics import Metrics
+from executor.service.loop import Loop
+
+SERVED_WITHIN_S: Final = 2.0
+"""An event that waits longer than this finds the loop stuck: at a disk that takes nothing, at the most."""
+HEARD_WITHIN_S: Final = 60.0
+DISK_FREE_MIN: Final = 1024 * 1024
+BODY_MAX: Final = 1024
+
+
+class HttpUnusable(Exception):  # noqa: N818  (it says what the address is)
+    """HTTP_HOST and HTTP_PORT can't be listened on; the text is for people."""
+
+
+class HttpServer:
+    """Binds at once; `run` serves until cancelled. `hear` is to be told of every step. `heard_within`: seconds without
+    a word of the exchange after which it counts as unreachable.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        loop: Loop,
+        metrics: Metrics,
+        state: Path,
+        *,
+        heard_within: float = HEARD_WITHIN_S,
+    ) -> None:
+        """Raises HttpUnusable."""
+        self._loop = loop
+        self._metrics = metrics
+        self._folder = state.parent
+        self._heard_within = heard_within
+        self._heard: float | None = None
+        self._probe: asyncio.Task[None] | None = None
+        self._socket = listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
+
+    def hear(self, event: AnyEvent, _step: Step) -> None:
+        if isinstance(event, OpenOrdersSeen | QuoteSeen | BalancesSeen | KlinesSeen | Answered):
+            self._heard = time.monotonic()
+
+    async def run(self) -> None:
+        app = web.Application(client_max_size=BODY_MAX)
+        routes: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_text,
+            "/status": self._status,
+        }
+        app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=30)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, self._socket).start()
+            await asyncio.Event().wait()
+        finally:
+            if self._probe is not None:
+                self._probe.cancel()
+            await runner.cleanup()
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return _json({"alive": True}, 200)
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        faults = await self.faults()
+        return _json({"ready": not faults, "faults": faults}, 503 if faults else 200)
+
+    async def _metrics_text(self, _request: web.Request) -> web.Response:
+        kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=self._metrics.text(), headers=kind)
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        found = status.status_of(self._loop.state, self._loop.desk.rules, running=True)
+        return _json(found, 200)
+
+    async def faults(self) -> list[str]:
+        """Why it is not ready, empty when it is."""
+        found = []
+        if not self._loop.ready.is_set():
+            found.append("the start's look at the orders is not done")
+        if self._heard is None:
+            found.append("the exchange has not been heard yet")
+        elif (silent := time.monotonic() - self._heard) > self._heard_within:
+            found.append(f"the exchange has not been heard for {silent:.0f} s")
+        if not await self._served():
+            found.append(f"an event was not taken within {SERVED_WITHIN_S:.0f} s")
+        if not os.access(self._folder, os.W_OK):
+            found.append(f"{self._folder} is not writable")
+        elif shutil.disk_usage(self._folder).free < DISK_FREE_MIN:
+            found.append(f"the disk of {self._folder} is full")
+        return found
+
+    async def _served(self) -> bool:
+        """Whether the inbox is served: a tick, which is harmless at any time, goes through it. One at a time."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._tick())
+        done, _ = await asyncio.wait({self._probe}, timeout=SERVED_WITHIN_S)
+        return bool(done)
+
+    async def _tick(self) -> None:
+        await self._loop.ask(Tick(at=self._loop.now()))
+
+
+def _json(value: object, code: int) -> web.Response:
+    return web.Response(text=text.json(value), status=code, content_type="application/json")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises HttpUnusable."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen()
+            listening.setblocking(False)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise HttpUnusable(
+            f"HTTP_HOST {host}, HTTP_PORT {port} can't be listened on: {error.strerror or error}; choose another port,"
+            " or 0 for none"
+        ) from error
+    return listening

@@ -1,0 +1,142 @@
+"""A recorded market and its signals, carried out at once: what would these settings have done?
+
+Nothing takes time but the market: a request is answered at the moment it is sent, and a signal acts at its own `ts`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from executor.core.events import AnyEvent, Commanded, SignalSeen, Verb
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.signal import Signal
+from executor.core.state import Closed
+from executor.core.transition import Step
+from executor.core.verdict import Refusal
+from executor.paper.engine import Engine
+from executor.paper.model import KlinePath, MarketTrade
+from executor.paper.recording import RecordedKline
+from executor.paper.tape import kline_trades
+from executor.simulate.direct import Direct
+from executor.simulate.trader import Trader
+
+_WAKES_MAX: Final = 100_000  # after the market's end: more is a trade that cannot be closed
+
+
+class Untaken(msgspec.Struct, frozen=True):
+    """A signal that made no trade."""
+
+    signal: str
+    at: int
+    why: str
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """`first`, `last`: the market's time span, ms; `steps`: transitions made; `trades`: recorded trades played."""
+
+    closed: list[Closed] = []
+    untaken: list[Untaken] = []
+    trades: int = 0
+    steps: int = 0
+    first: int = 0
+    last: int = 0
+
+
+class Simulation:
+    """One account of `engine` trades one symbol. `run` plays; the engine holds the account's end state after that."""
+
+    def __init__(self, engine: Engine, account: str, policy: Policy, rules: SymbolRules) -> None:
+        self.outcome = Outcome()
+        self._engine = engine
+        self._symbol = rules.symbol
+        self._trader = Trader(Direct(engine, account, rules.symbol), policy, rules, self._hear)
+
+    def run(self, trades: Iterable[MarketTrade], signals: Sequence[Signal]) -> Outcome:
+        """Play `trades`, which must be in the order of their times. What is open at the end is closed at market."""
+        waiting = sorted(signals, key=lambda signal: signal.at)[::-1]
+        for trade in trades:
+            if not self.outcome.trades:
+                self.outcome.first = trade.time
+                waiting = self._drop_early(waiting)
+            while waiting and waiting[-1].at <= trade.time:
+                signal = waiting.pop()
+                self._pass_time(signal.at)
+                self._trader.signal(signal, signal.at)
+            self._pass_time(trade.time)
+            self._play(trade)
+        for signal in reversed(waiting):
+            self._miss(signal, "after the recording's end")
+        self._close()
+        self.outcome.steps = self._trader.steps
+        return self.outcome
+
+    def _drop_early(self, waiting: list[Signal]) -> list[Signal]:
+        for signal in reversed(waiting):
+            if signal.at <= self.outcome.first:
+                self._miss(signal, "before the recording's first trade")
+        return [signal for signal in waiting if signal.at > self.outcome.first]
+
+    def _miss(self, signal: Signal, why: str) -> None:
+        self.outcome.untaken.append(Untaken(signal.key, signal.at, why))
+
+    def _pass_time(self, until: int) -> None:
+        """What time alone has made due before `until`."""
+        wake = self._trader.next_wake()
+        while wake is not None and wake < until:
+            self._trader.tick(wake)
+            wake = self._trader.next_wake()
+
+    def _play(self, trade: MarketTrade) -> None:
+        self._engine.on_trade(self._symbol, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
+        self.outcome.trades += 1
+        self.outcome.last = trade.time
+        if self._trader.state.position is not None:
+            self._trader.market(trade.time)
+
+    def _close(self) -> None:
+        now = self.outcome.last
+        if self._open():
+            self._trader.feed(Commanded(at=now, verb=Verb.FLATTEN), now)
+        for _ in range(_WAKES_MAX):
+            wake = self._trader.next_wake()
+            if not self._open() or wake is None:
+                return
+            self._trader.tick(wake)
+        raise AssertionError(f"the trade does not close: {self._trader.state.position!r}")
+
+    def _open(self) -> bool:
+        return self._trader.state.position is not None
+
+    def _hear(self, event: AnyEvent, step: Step) -> None:
+        if isinstance(event, SignalSeen) and isinstance(step.verdict, Refusal):
+            self._miss(event.signal, step.verdict.why)
+        closed = step.state.last_closed
+        if closed is not None and (not self.outcome.closed or closed is not self.outcome.closed[-1]):
+            self.outcome.closed.append(closed)
+
+
+def trades_of(klines: Iterable[RecordedKline], path: KlinePath, step: Decimal) -> Iterator[MarketTrade]:
+    """Each kline as four trades: open, low, high, close, or open, high, low, close. Its length is that to the next."""
+    before: RecordedKline | None = None
+    number = 1
+    interval = 60_000
+    for kline in klines:
+        if before is not None:
+            interval = kline.open_time - before.open_time
+            yield from (each for each in _four(before, interval, path, step, number))
+            number += 4
+        before = kline
+    if before is not None:
+        yield from _four(before, interval, path, step, number)
+
+
+def _four(kline: RecordedKline, interval: int, path: KlinePath, step: Decimal, number: int) -> Iterator[MarketTrade]:
+    middle = (kline.low, kline.high) if path is KlinePath.LOW_FIRST else (kline.high, kline.low)
+    prices = (kline.open, *middle, kline.close)
+    for trade_id, price, qty, buyer_is_maker, time in kline_trades(
+        prices, kline.volume, kline.open_time, interval, first_id=number, step=step
+    ):
+        yield MarketTrade(trade_id=trade_id, price=price, qty=qty, buyer_is_maker=buyer_is_maker, time=time)
