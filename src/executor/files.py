@@ -36,6 +36,12 @@ class FileSystem(Protocol):
         A file of that name loses the name, not its content: it may have another name that matters.
         """
 
+    def write(self, path: Path, data: bytes) -> None:
+        """As `write_synced`, with nothing synced."""
+
+    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+        """Put `data` over a part of an existing file, and sync it. A crash meanwhile leaves a mixture there."""
+
     def link(self, source: Path, target: Path) -> None:
         """A second name for the file; `target` must not exist."""
 
@@ -66,12 +72,17 @@ class RealFileSystem:
         return os.path.lexists(path)
 
     def write_synced(self, path: Path, data: bytes) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        self._write_new(path, data, sync=True)
+
+    def write(self, path: Path, data: bytes) -> None:
+        self._write_new(path, data, sync=False)
+
+    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            _sync_data(descriptor)
         finally:
             os.close(descriptor)
 
@@ -84,12 +95,27 @@ class RealFileSystem:
     def remove(self, path: Path) -> None:
         os.unlink(path)  # noqa: PTH108
 
+    def _write_new(self, path: Path, data: bytes, *, sync: bool) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        try:
+            write_all(descriptor, data)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def sync_folder(self, folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+_sync_data: Final = getattr(os, "fdatasync", os.fsync)
+"""Without the file's times, where the operating system can leave them for later."""
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -7,6 +7,7 @@ Fault model. At a crash
   full length, all of it (a torn or lost write; delayed allocation);
 - of the changes to names since the folder was last synced any subset survives, in any combination (file
   systems promise an order only to those who sync), and a rename may have left its source name behind;
+- what is overwritten in place, until it is synced, holds the old, the new, or one half of each;
 - nothing else is lost: synced content under a synced name is there.
 
 Each operation has a crash point before it, and one between the writing and the syncing of a file.
@@ -32,12 +33,15 @@ class Crashed(BaseException):
 class _Inode:
     content: bytes = b""
     synced: bytes = b""
+    mixtures: list[bytes] = field(default_factory=list)  # what an overwriting in place may leave
 
     @property
     def outcomes(self) -> list[bytes]:
         now = self.content
         if now == self.synced:
             return [now]
+        if self.mixtures:
+            return list(dict.fromkeys([self.synced, *self.mixtures, now]))
         return list(dict.fromkeys([self.synced, b"", now[: len(now) // 2], b"\0" * len(now), now]))
 
 
@@ -81,8 +85,31 @@ class SimDisk:
         self._reach("sync", path)
         self.sync_content(inode)
 
+    def write(self, path: Path, data: bytes) -> None:
+        self._reach("write_unsynced", path)
+        if path in self.names:
+            self._change([{path: None}])
+        inode = _Inode()
+        self._change([{path: inode}])
+        inode.content = data
+
+    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+        self._reach("overwrite", path)
+        if path not in self.names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        inode = self.names[path]
+        before, half = inode.content, len(data) // 2
+        inode.content = before[:offset] + data + before[offset + len(data) :]
+        inode.mixtures = [
+            before[:offset] + data[:half] + before[offset + half :],
+            before[: offset + half] + data[half:] + before[offset + len(data) :],
+        ]
+        self._reach("sync", path)
+        self.sync_content(inode)
+
     def sync_content(self, inode: _Inode) -> None:
         inode.synced = inode.content
+        inode.mixtures = []
 
     def link(self, source: Path, target: Path) -> None:
         self._reach("link", source)

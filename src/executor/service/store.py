@@ -5,6 +5,7 @@ On disk, beside each other:
 
     executor_state.json               the state: JSON for people, `schema_version` and `checksum` first
     executor_state.json.prev          the state before it
+    executor_state.json.ahead         the state once more while the service runs, durable first (`ahead`)
     executor_state.json.tmp           the next one while it is written; means nothing until it is renamed
     executor_state.json.damaged-<utc> a file that failed its checks, set aside for a person to look at
 
@@ -12,6 +13,10 @@ A save writes and syncs `.tmp`, gives the current file the second name `.prev` b
 over the current name, and syncs the folder. The current name is never without a whole file, and the
 predecessor costs two operations on the folder but no sync of its own. Where the file system has no hard links
 the current file is renamed to `.prev`; a crash right then leaves only `.prev`, which `load` takes.
+
+`commit` is the quick way, on which orders wait: one sync of the write-ahead copy makes the state durable, and the
+current file is replaced without a sync of its own. Whoever reads it sees the new state at once; after a power
+cut it may be old or torn, and the copy is taken. `save` puts all of it in order and removes the copy.
 """
 
 import contextlib
@@ -22,17 +27,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, NoReturn, TypeVar
 
 import msgspec
 
 from executor.files import NO_HARD_LINKS, FileSystem, RealFileSystem, TooBigError
 from executor.service import codec
+from executor.service.ahead import WriteAhead
 
 T = TypeVar("T")
 
 SIZE_MAX: Final = 16 * 1024 * 1024
 """A state is some kilobytes; a file a thousand times as large is no state, and must not fill the memory."""
+
+STALE: Final = "is older than its write-ahead copy"
+"""What a power cut leaves of a current file whose last replacements were not synced; nothing is wrong with it."""
 
 _ENVELOPE: Final = re.compile(
     rb'\{"schema_version":(?P<version>[0-9]{1,9}),"checksum":"(?P<checksum>[0-9a-f]{64})",(?P<rest>.*)\}',
@@ -100,12 +109,12 @@ class StateForeign(StateError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
-    """A state read from disk. `fault`: what was wrong with the current file when `source` is the previous
-    one; `set_aside`: where that file was put (None when there was no current file).
+    """A state read from disk. `fault`: what was wrong with the current file when `source` is another
+    one; `set_aside`: where that file was put (None when it was not there, or merely old).
     """
 
     value: T
-    source: Literal["current", "previous"]
+    source: Literal["current", "ahead", "previous"]
     fault: str = ""
     set_aside: Path | None = None
 
@@ -139,6 +148,7 @@ class StateStore:
         self.schema_version = schema_version
         self._temporary = self.path.with_name(self.path.name + ".tmp")
         self._fs = RealFileSystem() if fs is None else fs
+        self._ahead = WriteAhead(self.path.with_name(self.path.name + ".ahead"), self._fs)
         self._clock = clock
 
     def save(self, document: object) -> str:
@@ -152,15 +162,34 @@ class StateStore:
         """
         data, checksum = _seal(document, self.schema_version)
         try:
+            if copied := self._ahead.exists():
+                self._ahead.write(data)  # it must not be older than the state, should its removal be lost
             self._fs.write_synced(self._temporary, data)
             self._keep_previous()
             self._fs.rename(self._temporary, self.path)
             self._fs.sync_folder(self.path.parent)
+            if copied:
+                self._ahead.remove()
         except OSError as error:
-            with contextlib.suppress(OSError):  # the first error is the one to tell; a leftover means nothing
-                self._fs.remove(self._temporary)
-            raise StateUnwritable(self.path, error) from error
+            self._give_up(error)
         return checksum
+
+    def commit(self, document: object) -> str:
+        """As `save`, with the same promise, in a fraction of the time: the write-ahead copy is what survives."""
+        data, checksum = _seal(document, self.schema_version)
+        try:
+            self._ahead.write(data)
+            self._fs.write(self._temporary, data)
+            self._keep_previous()
+            self._fs.rename(self._temporary, self.path)
+        except OSError as error:
+            self._give_up(error)
+        return checksum
+
+    def _give_up(self, error: OSError) -> NoReturn:
+        with contextlib.suppress(OSError):  # the first error is the one to tell; a leftover means nothing
+            self._fs.remove(self._temporary)
+        raise StateUnwritable(self.path, error) from error
 
     def load(self, type: type[T], *, foreign: Callable[[T], str | None] = lambda _: None) -> Loaded[T] | None:  # noqa: A002
         """The state on disk, None when there is no file at all.
@@ -175,16 +204,25 @@ class StateStore:
             StateUnwritable: a damaged file could not be set aside.
         """
         found = self.peek(type, foreign=foreign)
-        if found is None or found.source == "current" or not self._fs.exists(self.path):
+        if found is None or not found.fault or found.fault == STALE or not self._fs.exists(self.path):
             return found
         return Loaded(found.value, found.source, found.fault, self._set_aside())
 
     def peek(self, type: type[T], *, foreign: Callable[[T], str | None] = lambda _: None) -> Loaded[T] | None:  # noqa: A002
         """As `load`, but changes nothing on disk: for readers beside the running service."""
+        current: T | _Damage
         try:
-            return Loaded(self._read(self.path, type, foreign), "current")
+            current = self._read(self.path, type, foreign)
         except _Damage as damage:
             current = damage
+        try:
+            ahead = self._read_ahead(type, foreign)
+        except _Damage:
+            ahead = None
+        if ahead is not None and ahead != current:
+            return Loaded(ahead, "ahead", str(current) if isinstance(current, _Damage) else STALE)
+        if not isinstance(current, _Damage):
+            return Loaded(current, "current")
         try:
             value = self._read(self.previous, type, foreign)
         except _Damage as damage:
@@ -192,6 +230,19 @@ class StateStore:
                 return None
             raise StateDamaged({self.path: str(current), self.previous: str(damage)}) from damage
         return Loaded(value, "previous", str(current))
+
+    def _read_ahead(self, type: type[T], foreign: Callable[[T], str | None]) -> T | None:  # noqa: A002
+        try:
+            data = self._ahead.read()
+        except OSError as error:
+            raise StateUnreadable(self._ahead.path, error) from error
+        if data is None:
+            return None
+        value = _unseal(data, self._ahead.path, self.schema_version, type)
+        reason = foreign(value)
+        if reason is not None:
+            raise StateForeign(self._ahead.path, reason)
+        return value
 
     def _read(self, path: Path, type: type[T], foreign: Callable[[T], str | None]) -> T:  # noqa: A002
         try:
