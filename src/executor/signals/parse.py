@@ -79,11 +79,11 @@ class Malformed(msgspec.Struct, frozen=True):
     text: str
 
 
-class _Fault(Exception):  # noqa: N818
-    pass
+class SignalFault(Exception):  # noqa: N818  (it says what is wrong with a signal)
+    """Why something is no signal: the field, what it was and what it must be."""
 
 
-class _Number(str):
+class Number(str):
     """The text of a JSON number, not yet a value: so that no digit is lost and no exponent believed."""
 
     __slots__ = ()
@@ -93,8 +93,8 @@ def parse_signal(line: str | bytes) -> Signal | Malformed:
     """The signal that `line` describes. Any input gets an answer; nothing raises."""
     data = line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
     try:
-        return _signal(_object(data))
-    except _Fault as fault:
+        return _signal(read_object(data))
+    except SignalFault as fault:
         return Malformed(_one_line(str(fault), _FAULT_LENGTH_MAX), excerpt(data))
 
 
@@ -103,36 +103,37 @@ def excerpt(data: bytes) -> str:
     return _one_line(data[: 4 * _EXCERPT_LENGTH_MAX].decode("utf-8", "backslashreplace"), _EXCERPT_LENGTH_MAX)
 
 
-def _object(data: bytes) -> Mapping[str, Any]:
+def read_object(data: bytes) -> Mapping[str, Any]:
+    """A JSON object, its numbers as the text that they were (`Number`). Raises SignalFault."""
     if len(data) > LINE_MAX:
-        raise _Fault(f"the line has more than {LINE_MAX} bytes, a signal has some hundred")
+        raise SignalFault(f"the line has more than {LINE_MAX} bytes, a signal has some hundred")
     if b"\0" in data:
-        raise _Fault(f"the line has a NUL byte at {data.index(0)}: the file must be UTF-8 text (not UTF-16)")
+        raise SignalFault(f"the line has a NUL byte at {data.index(0)}: the file must be UTF-8 text (not UTF-16)")
     try:
         text = data.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _Fault(f"the line is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
+        raise SignalFault(f"the line is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
     if not text.strip():
-        raise _Fault("the line is empty")
+        raise SignalFault("the line is empty")
     try:
         value = json.loads(
             text,
-            parse_float=_Number,
-            parse_int=_Number,
+            parse_float=Number,
+            parse_int=Number,
             parse_constant=_refuse_constant,
             object_pairs_hook=_without_duplicates,
         )
     except json.JSONDecodeError as error:
-        raise _Fault(f"the line is not JSON: {error.msg} at character {error.pos}") from None
+        raise SignalFault(f"the line is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise _Fault("the line is nested too deeply to be a signal") from None
+        raise SignalFault("the line is nested too deeply to be a signal") from None
     if not isinstance(value, dict):
-        raise _Fault(f"the line must be a JSON object, was {_kind(value)}")
+        raise SignalFault(f"the line must be a JSON object, was {_kind(value)}")
     return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _Fault(f"{name} is not a number that a signal may hold")
+    raise SignalFault(f"{name} is not a number that a signal may hold")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Fault(f"{_quoted(twice)} is given twice")
+        raise SignalFault(f"{_quoted(twice)} is given twice")
     return found
 
 
@@ -152,8 +153,8 @@ def _signal(fields: Mapping[str, Any]) -> Signal:
 
 def _peak(fields: Mapping[str, Any]) -> Signal:
     action = fields["action"]
-    if action != "PEAK" or isinstance(action, _Number):
-        raise _Fault(f'action must be "PEAK", was {_shown(action)}')
+    if action != "PEAK" or isinstance(action, Number):
+        raise SignalFault(f'action must be "PEAK", was {_shown(action)}')
     at, direction, price = _instant(fields, "ts"), _direction(fields, "kind"), _number(fields, "price")
     return Signal(
         key=_key(at, direction, price),
@@ -170,12 +171,12 @@ def _general(fields: Mapping[str, Any]) -> Signal:
         _refuse_misnamed(fields)
     at = _instant(fields, "ts_utc" if "ts_utc" in fields else "ts")
     if "ts" in fields and _instant(fields, "ts") != at:
-        raise _Fault(f"ts {_shown(fields['ts'])} and ts_utc {_shown(fields['ts_utc'])} name different times")
+        raise SignalFault(f"ts {_shown(fields['ts'])} and ts_utc {_shown(fields['ts_utc'])} name different times")
     symbol = _symbol(fields, required=True)
     direction, price = _direction(fields, side), _number(fields, "price")
     given = [name for name in _SIZES if fields.get(name) is not None]
     if len(given) > 1:
-        raise _Fault(f"only one of qty, notional and risk may be given, there were {' and '.join(given)}")
+        raise SignalFault(f"only one of qty, notional and risk may be given, there were {' and '.join(given)}")
     sizes = {name: _number(fields, name) for name in given}
     name = _id(fields)
     return Signal(
@@ -200,15 +201,15 @@ def _side_name(fields: Mapping[str, Any]) -> str:
     if "side" in fields:
         if fields.get("kind") is not None and _direction(fields, "kind") is not _direction(fields, "side"):
             kind = _shown(fields["kind"])
-            raise _Fault(f"side {_shown(fields['side'])} and kind {kind} contradict each other")
+            raise SignalFault(f"side {_shown(fields['side'])} and kind {kind} contradict each other")
         return "side"
     if "event" in fields:
         event = _shown(fields["event"])
-        raise _Fault(f'a record of the event {event} is no signal: a signal has action "PEAK" or a side')
+        raise SignalFault(f'a record of the event {event} is no signal: a signal has action "PEAK" or a side')
     if "kind" in fields and "ts_utc" in fields:
         return "kind"
     also = ' (kind is read only beside action "PEAK" or ts_utc)' if "kind" in fields else ""
-    raise _Fault(f"side is missing: it must be long, short, buy or sell{also}")
+    raise SignalFault(f"side is missing: it must be long, short, buy or sell{also}")
 
 
 def _refuse_misnamed(fields: Mapping[str, Any]) -> None:
@@ -219,14 +220,14 @@ def _refuse_misnamed(fields: Mapping[str, Any]) -> None:
         near = difflib.get_close_matches(name.lower()[:_QUOTED_LENGTH_MAX], _KNOWN, n=1, cutoff=0.8)
         meant = _MISNAMED.get(folded) or (near[0] if near else None)
         if meant is not None:
-            raise _Fault(f"{_quoted(name)} is not a key of a signal: did you mean {meant}?")
+            raise SignalFault(f"{_quoted(name)} is not a key of a signal: did you mean {meant}?")
 
 
 def _instant(fields: Mapping[str, Any], name: str) -> int:
     value = _required(fields, name)
     at = parse_instant(value) if isinstance(value, str) else None
     if at is None:
-        raise _Fault(
+        raise SignalFault(
             f"{name} must be a time from 2000 to 2099: ISO 8601 (UTC where it names no zone), or seconds or"
             f" milliseconds since 1970, was {_shown(value)}"
         )
@@ -237,7 +238,7 @@ def _direction(fields: Mapping[str, Any], name: str) -> Direction:
     value = _required(fields, name)
     direction = _DIRECTIONS.get(value.strip().lower()) if isinstance(value, str) else None
     if direction is None:
-        raise _Fault(f"{name} must be long, short, buy or sell, was {_shown(value)}")
+        raise SignalFault(f"{name} must be long, short, buy or sell, was {_shown(value)}")
     return direction
 
 
@@ -245,11 +246,11 @@ def _symbol(fields: Mapping[str, Any], *, required: bool) -> str:
     value = fields.get("symbol")
     if value is None:
         if required:
-            raise _Fault("symbol is missing: it must name the symbol, e.g. BTCUSDT")
+            raise SignalFault("symbol is missing: it must name the symbol, e.g. BTCUSDT")
         return ""
-    text = "" if isinstance(value, _Number) or not isinstance(value, str) else value.strip().upper()
+    text = "" if isinstance(value, Number) or not isinstance(value, str) else value.strip().upper()
     if not 0 < len(text) <= SYMBOL_LENGTH_MAX or not text.isalnum():
-        raise _Fault(f"symbol must be the exchange's name for it, e.g. BTCUSDT, was {_shown(value)}")
+        raise SignalFault(f"symbol must be the exchange's name for it, e.g. BTCUSDT, was {_shown(value)}")
     return text
 
 
@@ -259,7 +260,7 @@ def _id(fields: Mapping[str, Any]) -> str | None:
         return None
     text = value.strip() if isinstance(value, str) else ""
     if not 0 < len(text) <= ID_LENGTH_MAX or not text.isprintable():
-        raise _Fault(f"id must be a number or 1 to {ID_LENGTH_MAX} printable characters, was {_shown(value)}")
+        raise SignalFault(f"id must be a number or 1 to {ID_LENGTH_MAX} printable characters, was {_shown(value)}")
     return str(text)
 
 
@@ -268,7 +269,7 @@ def _targets(fields: Mapping[str, Any]) -> tuple[Decimal, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not 1 <= len(value) <= 2:
-        raise _Fault(f"targets must be a list of one or two prices, was {_shown(value)}")
+        raise SignalFault(f"targets must be a list of one or two prices, was {_shown(value)}")
     return tuple(_decimal(f"targets[{index}]", item) for index, item in enumerate(value))
 
 
@@ -282,25 +283,25 @@ def _number(fields: Mapping[str, Any], name: str) -> Decimal:
 
 def _decimal(name: str, value: object) -> Decimal:
     if not isinstance(value, str) or len(value) > _NUMBER_LENGTH_MAX or not _NUMBER.fullmatch(value):
-        raise _Fault(f"{name} must be a number above 0, was {_shown(value)}")
+        raise SignalFault(f"{name} must be a number above 0, was {_shown(value)}")
     _, _, exponent = value.lower().partition("e")
     # The exponent is judged before the number is built: no memory could write out all that a Decimal takes.
     far = abs(int(exponent or 0)) > _NUMBER_LENGTH_MAX
     number = ZERO if far else Decimal(value)
     if not far and number <= 0:
-        raise _Fault(f"{name} must be a number above 0, was {_shown(value)}")
+        raise SignalFault(f"{name} must be a number above 0, was {_shown(value)}")
     if far or abs(number.adjusted()) > MAGNITUDE_MAX:
         bounds = f"1E-{MAGNITUDE_MAX} and 1E+{MAGNITUDE_MAX}"
-        raise _Fault(f"{name} must lie between {bounds}, was {_shown(value)}")
+        raise SignalFault(f"{name} must lie between {bounds}, was {_shown(value)}")
     if len(number.as_tuple().digits) > DIGITS_MAX:
-        raise _Fault(f"{name} must have at most {DIGITS_MAX} digits, was {_shown(value)}")
+        raise SignalFault(f"{name} must have at most {DIGITS_MAX} digits, was {_shown(value)}")
     return Decimal(plain(number))
 
 
 def _required(fields: Mapping[str, Any], name: str) -> Any:
     value = fields.get(name)
     if value is None:
-        raise _Fault(f"{name} is missing")
+        raise SignalFault(f"{name} is missing")
     return value
 
 
@@ -314,7 +315,7 @@ def _key(at: int, direction: Direction, price: Decimal) -> str:
 
 def _shown(value: object) -> str:
     """A value as its writer knows it, short."""
-    if isinstance(value, _Number):
+    if isinstance(value, Number):
         return value if len(value) <= _QUOTED_LENGTH_MAX else f"{value[:_QUOTED_LENGTH_MAX]}…"
     return _quoted(value) if isinstance(value, str) else _kind(value)
 
@@ -330,7 +331,7 @@ def _kind(value: object) -> str:
             return "null"
         case bool():
             return str(value).lower()
-        case _Number():
+        case Number():
             return "a number"
         case str():
             return "a text"
