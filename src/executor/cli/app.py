@@ -34,8 +34,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "signal": Command("executor.cli.signal:signal", "Append one signal to the signal file."),
     "report": Command("executor.cli.report:report", "Show the finished trades."),
     "replay": Command("executor.cli.replay:replay", "Replay the journal, and compare every state."),
-    "simulate": Command("executor.cli.simulate:simulate", "Carry out signals on recorded trades or klines, at once."),
-    "doctor": Command("executor.cli.doctor:doctor", "Check all that a start needs, and say what to do."),
+    "simulate": Command("executor.cli.simulate:simulate", "Carry out signals on a recorded market, at full speed."),
+    "doctor": Command("executor.cli.doctor:doctor", "Look at all that a start needs, and say what to do about it."),
     "config": Command("executor.cli.config:config", "Show every setting, its value and where it came from."),
 }
 

@@ -31,7 +31,7 @@ def check(
     context: typer.Context,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
-    """Compare the exits that the trade ought to have with the orders that are open on the exchange.
+    """Compare the exits that ought to be open with those on the exchange.
 
     After the entry 3 exits (5 open orders with EXIT_LAYOUT=OCO, 3 with PLAIN), after the first target 2 (3, 2), after
     both 1 (1, 1), after the close none. Lists what is missing, what is too much, orders with Executor's ids that belong

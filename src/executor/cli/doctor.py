@@ -34,7 +34,9 @@ def doctor(
     context: typer.Context,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
-    """Look at everything that a start needs, without changing or ordering anything, and say what to do about it.
+    """Look at all that a start needs, and say what to do about it.
+
+    Nothing is changed or ordered.
 
     State folder, disk space and how long a save takes; state file, running service, signal file; the exchange, clock,
     key and what it may do; symbol rules against the settings; whether a long (and a short, where they are on) would get

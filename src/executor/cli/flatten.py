@@ -31,7 +31,9 @@ def flatten(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     timeout: Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for it.")] = 60,
 ) -> None:
-    """Close the open trade at market: cancel its orders, sell what is held, and wait until nothing of it is left.
+    """Close the open trade at market.
+
+    Cancels its orders, sells what is held, and waits until nothing of it is left.
 
     Goes through the running service, which stays up and may take the next signal after its cooldown (`executor pause`
     first, if it should not). When no service runs, this command locks the state, looks up what happened meanwhile,

@@ -15,9 +15,10 @@ from executor.cli.service import tell
     "executor pause && executor status",
 )
 def pause(context: typer.Context) -> None:
-    """Take no new entries until `executor resume`, also after a restart.
+    """Take no new entries.
 
-    It does not sell and does not cancel anything: an open trade, an entry under way included, is carried on with.
+    They stay off until `executor resume`, also after a restart. Nothing is sold or cancelled: an open trade, an entry
+    under way included, is carried on with.
     """
     _command(context, "pause", "paused: no new entries")
 
@@ -26,7 +27,10 @@ def pause(context: typer.Context) -> None:
     "executor resume",
 )
 def resume(context: typer.Context) -> None:
-    """Take entries again after `executor pause`, or after a halt whose cause is gone."""
+    """Take entries again.
+
+    Ends a pause, and a halt whose cause is gone.
+    """
     _command(context, "resume", "entries are allowed again")
 
 
@@ -34,9 +38,9 @@ def resume(context: typer.Context) -> None:
     "executor cancel-entry",
 )
 def cancel_entry(context: typer.Context) -> None:
-    """Give up the entry that is under way. What it has bought already is kept and gets its exits.
+    """Give up the entry that is under way.
 
-    Refused when no entry is under way.
+    What it has bought already is kept and gets its exits. Refused when no entry is under way.
     """
     _command(context, "cancel-entry", "the entry is being cancelled")
 
@@ -48,9 +52,10 @@ def move_stop(
     context: typer.Context,
     price: Annotated[str, typer.Argument(metavar="PRICE", help="The new stop price, in quote per base.")],
 ) -> None:
-    """Move the stop of the open trade to PRICE, only ever towards profit, and never past the market.
+    """Move the stop, only ever towards profit.
 
-    It moves as soon as the exchange takes it; `executor status` shows the live stop.
+    All stops of the open trade go to PRICE, which must not be past the market. They move as soon as the exchange takes
+    it; `executor status` shows the live stop.
     """
     try:
         wished = Decimal(price)

@@ -33,8 +33,10 @@ def examples(*lines: str) -> Callable[[F], F]:
     """Add examples to what the command's `--help` says."""
 
     def add(command: F) -> F:
+        # One line a paragraph: the terminal's width wraps them, not that of the source.
+        paragraphs = [" ".join(each.split()) for each in inspect.cleandoc(command.__doc__ or "").split("\n\n")]
         block = "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
-        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{block}"
+        command.__doc__ = "\n\n".join([*paragraphs, block])
         return command
 
     return add

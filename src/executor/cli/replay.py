@@ -27,7 +27,9 @@ def replay(
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print each event and what became of it.")] = False,
 ) -> None:
-    """Replay the journal: every event through the same transition, every state compared with the one that was saved.
+    """Replay the journal, and compare every state.
+
+    Every event goes through the same transition again, and what comes out is compared with what was saved.
 
     A state that comes out differently is named with file and line, and the exit code is 1. The journal can be read
     while the service writes it.

@@ -29,7 +29,9 @@ def report(
     output: Annotated[ListFormat, typer.Option("--format", help="How to print them.")] = ListFormat.TABLE,
     last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N.")] = None,
 ) -> None:
-    """Show the finished trades: how each ended, what it earned in quote and in R, what it paid, and what was left.
+    """Show the finished trades.
+
+    How each ended, what it earned in quote and in R, what it paid in commission, and what was left.
 
     JSON is a list of objects; times are ISO 8601 in UTC, decimals are strings of plain digits. CSV has the same
     columns.

@@ -54,10 +54,11 @@ def signal(
         Decimal | None, typer.Option(parser=_number, metavar="QUOTE", help="Size by what the stop may lose.")
     ] = None,
 ) -> None:
-    """Append one signal to SIGNAL_FILE, after checking it, and print the line.
+    """Append one signal to the signal file.
 
-    The service that follows the file takes it within a second; what it makes of it is in its log and in `executor
-    status`. Without --ts the time is now: the exchange's, where a service runs (so that it fits a replayed market).
+    It is checked first, and the line is printed. The service that follows the file takes it within a second; what it
+    makes of it is in its log and in `executor status`. Without --ts the time is now: the exchange's, where a service
+    runs (so that it fits a replayed market).
     """
     settings = read_settings(context)
     place = find_place(settings)

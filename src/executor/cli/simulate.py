@@ -63,7 +63,9 @@ def simulate(
     ] = None,
     output: Annotated[ListFormat, typer.Option("--format", help="How to print the trades.")] = ListFormat.TABLE,
 ) -> None:
-    """Carry out signals on a recorded market at full speed: the same core and matching engine, no sockets, no files.
+    """Carry out signals on a recorded market, at full speed.
+
+    What would these settings have done? The same core and matching engine as on paper, without sockets and files.
 
     Settings are taken as for `executor run` (environment and --env-file); the account starts with PAPER_BALANCES, and
     each signal acts at its own time. The symbol is SYMBOL, or what the file's name begins with. Files are CSV, plain or

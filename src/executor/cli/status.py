@@ -21,8 +21,7 @@ def status(
     context: typer.Context,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
-    """Show whether the service runs, the open trade with its legs, orders and stop, the last trade, and what holds
-    entries back.
+    """Show what is held, its stops and orders, and the last trade.
 
     Asks the running service; when none runs, it is told from the state file, which is only read. Prices and quantities
     are strings of plain digits in JSON; `running` says which of the two it was.
