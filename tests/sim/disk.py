@@ -12,7 +12,6 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.state import SCHEMA_VERSION, Market, State
-from executor.service import codec
 from executor.service.document import Document, document_of, state_of
 from executor.service.store import StateStore
 from tests.service.simdisk import SimDisk
@@ -92,9 +91,12 @@ class StoreDisk:
 
     PATH = Path("/state/executor_state.json")
 
-    def __init__(self, disk: SimDisk | None = None) -> None:
-        self.disk = disk or SimDisk()
-        self._store = StateStore(self.PATH, schema_version=SCHEMA_VERSION, fs=self.disk)
+    def __init__(self, disk: SimDisk) -> None:
+        self.mount(disk)
+
+    def mount(self, disk: SimDisk) -> None:
+        self.disk = disk
+        self._store = StateStore(self.PATH, schema_version=SCHEMA_VERSION, fs=disk)
 
     def save(self, state: State) -> None:
         self._store.save(document_of(state))
@@ -102,8 +104,3 @@ class StoreDisk:
     def load(self) -> State | None:
         loaded = self._store.load(Document)
         return None if loaded is None else state_of(loaded.value)
-
-
-def durable(state: State) -> bytes:
-    """The state as its document, byte for byte: what must be on disk."""
-    return codec.encode(document_of(state))

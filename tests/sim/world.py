@@ -5,6 +5,7 @@ halted with an alert; then the market walks through every stop and target, and n
 """
 
 import traceback
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,7 @@ from tests.sim.shell import Dead, Shell
 from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.wire import Wire
 
+ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
 CALM_MS: Final = 120_000
 ENDING_MS: Final = 120_000
 LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more: the exchange tells all there is
@@ -63,8 +65,7 @@ class Result(msgspec.Struct):
 
 
 class World:
-    """`crash_at`: stop the machine at these boundaries, counted from 1 (enumeration). `script`: (ms, action) instead of
-    signals drawn by chance."""
+    """`crash_at`: stop the machine at these boundaries, counted from 1 (enumeration). `facing`: the scripts' direction."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class World:
         self.boundaries = 0
         self.steps = 0
         self.log: list[str] = []
-        self.scripted = False
+        self.facing = Direction.LONG
         self._crash_at = crash_at
         self._trade_ids = 0
         self._regime = 0
@@ -115,12 +116,15 @@ class World:
     def run(self) -> Result:
         try:
             self._run()
-        except (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError) as error:
-            # an error of the program would end the service, and again after each restart
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(where.filename).name}:{where.lineno}"
-            self.outside.broken.append(f"E ({place}): {type(error).__name__} {str(error)[:300]}")
+        except ERRORS as error:
+            self._failed(error)
         return self.result()
+
+    def _failed(self, error: Exception) -> None:
+        """An error of the program would end the service, and again after each restart."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        self.outside.broken.append(f"E ({place}): {type(error).__name__} {str(error)[:300]}")
 
     def _run(self) -> None:
         self.print_trade(self.price)
@@ -130,6 +134,24 @@ class World:
                 break
             self._market_step()
         self._calm_down()
+
+    def play(self, acts: Sequence[Callable[["World"], None]], pause: int) -> Result:
+        """A scripted run: each act, and `pause` ms after it; an act that needs the service waits until it is up."""
+        try:
+            self.print_trade(self.price)
+            self.shell.start(self.setup.recv_window)
+            self.advance(pause)
+            for act in acts:
+                if self.outside.broken:
+                    break
+                if not self.shell.alive or not self.shell.ready:
+                    self.advance(3_000)
+                act(self)
+                self.advance(pause)
+            self._calm_down()
+        except ERRORS as error:
+            self._failed(error)
+        return self.result()
 
     def result(self) -> Result:
         return Result(
@@ -240,10 +262,11 @@ class World:
         move = MOVES[self.choices.weigh("move", _REGIMES[self._regime])]
         self.print_trade(self.price + move * self.setup.unit)
 
-    def print_trade(self, price: Decimal) -> None:
+    def print_trade(self, price: Decimal, volume: Decimal | None = None) -> None:
         """A trade of the market at `price`, rounded to the tick."""
         self.price = max(floor_to(price, self.rules.tick), Decimal(1))
-        volume = (Decimal(100_000), Decimal("0.6"), Decimal("0.05"))[self.faults.partial(3)]
+        if volume is None:
+            volume = (Decimal(100_000), Decimal("0.6"), Decimal("0.05"))[self.faults.partial(3)]
         self._trade_ids += 1
         self.engine.on_trade(SYMBOL, self._trade_ids, self.price, volume, self._trade_ids % 2 == 0, self.timeline.now)
         self.wire.hear()

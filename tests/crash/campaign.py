@@ -1,0 +1,499 @@
+"""A campaign: the real daemon trades on a paper exchange in this process, and is killed and started again, over and over.
+
+Trades are short: a script leads the price from one level to the next, some in jumps. Levels are told in multiples of R
+from the entry, towards profit. What must hold is read from the exchange's own books after every life and at the end;
+the daemon's files are only asked whether they can be started from, and whether they tell the same.
+"""
+
+import asyncio
+import json
+import random
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from executor.core.state import SCHEMA_VERSION, Closed, State
+from executor.core.values import ZERO, Direction
+from executor.paper.clock import WallClock
+from executor.paper.engine import Engine
+from executor.paper.model import MarketTrade
+from executor.paper.recording import bundled_exchange_info
+from executor.paper.server import Credential, HmacSecret, PaperServer
+from executor.paper.symbol import Symbol
+from executor.service.document import Document, state_of
+from executor.service.store import StateStore
+from executor.service.trades import read_trades, trades_path
+from tests.crash import truth
+from tests.crash.daemon import Daemon, Nursery, spawn
+from tests.crash.weather import MOMENTS, RECV_WINDOW_MS, Moment, Weather
+
+SYMBOL: Final = "LTCUSDT"
+ACCOUNT: Final = "paper"
+KEY: Final = "paper"
+ENTRY: Final = Decimal(100)
+R: Final = Decimal(1)
+TICK_S: Final = 0.02
+STRIDE: Final = Decimal("0.08")
+"""Multiples of R that the price goes with each tick of the market."""
+TRADE_MAX_S: Final = 60.0
+CALM_S: Final = 40.0
+LIFE_MAX_S: Final = 8.0
+BARE_UP_MAX_MS: Final = 6_000
+"""How long a running daemon may take for a stop, faults and all: a doubt settled (recvWindow and DOUBT_SETTLE_SEC, so
+2.5 s), a refusal or two."""
+
+SCRIPTS: Final[tuple[tuple[str, ...], ...]] = (
+    ("0", "1.1", "2.1", "2.8", "2.2"),  # both targets, then the trailing stop
+    ("0", "0.6", "-1.1"),  # stopped out
+    ("0", "1.1", "0", "-1.1"),  # the first target, then breakeven
+    ("0", "!-1.05"),  # a jump onto the stop
+    ("0", "!-3"),  # a jump through its limit
+    ("0", "!2.5", "1.2", "0"),  # a jump over both targets
+    ("0.1", "0.2", "1.1", "2.1", "1.4"),  # entry by Plan B
+    ("0", "0.9", "0.2", "2.1", "!0.5"),
+)
+"""Waypoints in R; `!` is a jump."""
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """One life of the daemon. Times in ms; `ready` 0: it died before it traded."""
+
+    moment: str
+    began: int
+    ready: int
+    ended: int
+    spawned: bool
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """`start_ms`: from the start of a process until it traded, by how it was started."""
+
+    seed: int
+    kills: int = 0
+    terms: int = 0
+    seconds: float = 0.0
+    trades: int = 0
+    filled: int = 0
+    orders: int = 0
+    deaths: dict[str, int] = {}
+    phases: dict[str, int] = {}
+    faults: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    start_ms: dict[str, list[int]] = {}
+    bare_ms: list[int] = []
+    bare_longest_ms: int = 0
+    bare_up_longest_ms: int = 0
+    alerts: dict[str, int] = {}
+    violations: list[str] = []
+
+
+class Campaign:
+    """`folder` gets the daemon's files and logs. `kills`, `terms`: how many lives end so; `storm`: how often a request
+    or push goes wrong while trades are stormy (every other one).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        kills: int,
+        terms: int = 0,
+        storm: float = 0.08,
+        trades: int = 0,
+        spawn_every: int = 10,
+        layout: str = "OCO",
+    ) -> None:
+        """Ends when so many lives and at least so many trades are done. Every `spawn_every`th life is started as a
+        supervisor would, the others are forked; 1 for all, 0 for none.
+        """
+        self.folder = folder
+        self.rng = random.Random(seed)
+        self.report = Report(seed=seed)
+        self.storm, self.layout, self.spawn_every = storm, layout, spawn_every
+        self.trades_wanted = trades
+        self.ends = [signal.SIGKILL] * kills + [signal.SIGTERM] * terms
+        self.rng.shuffle(self.ends)
+        self.weather = Weather(random.Random(seed + 1))
+        self.clock = WallClock()
+        self.engine = Engine([Symbol.from_exchange_info(row) for row in bundled_exchange_info()["symbols"]])
+        self.engine.open_account(ACCOUNT, {"USDT": Decimal(10_000), "LTC": Decimal(10)})
+        self.start_totals = self._totals()
+        keys = {KEY: Credential(ACCOUNT, HmacSecret(KEY))}
+        self.server = PaperServer(self.engine, self.clock, keys, faults=self.weather)
+        self.state_path = folder / "state.json"
+        self.signals = folder / "signals.jsonl"
+        self.lives: list[Life] = []
+        self.written: list[str] = []
+        self._environ: dict[str, str] = {}
+        self._trade_id = 0
+        self._price = ENTRY
+        self._falling = False
+        self._daemon: Daemon | None = None
+        self._up = asyncio.Event()
+        self._over = False
+
+    # --- the market -----------------------------------------------------------------------------------------------
+
+    def touch(self, price: Decimal, qty: Decimal = Decimal(1000)) -> None:
+        """One trade of the market."""
+        if price != self._price:
+            self._falling = price < self._price
+        self._price = price
+        self._trade_id += 1
+        now = self.clock.now_ms()
+        self.engine.on_trade(SYMBOL, self._trade_id, price, qty, self._falling, now)
+        self.server.on_trade(
+            SYMBOL,
+            MarketTrade(trade_id=self._trade_id, price=price, qty=qty, buyer_is_maker=self._falling, time=now),
+        )
+
+    async def lead(self, side: Direction, waypoint: str) -> None:
+        """Walk, or jump, to a level."""
+        goal = ENTRY + side.sign * R * Decimal(waypoint.removeprefix("!"))
+        if waypoint.startswith("!"):
+            self.touch(goal)
+            await asyncio.sleep(0.3)
+            return
+        while self._price != goal:
+            left = goal - self._price
+            stride = min(abs(left), STRIDE * R)
+            thin = self.rng.random() < 0.1
+            self.touch(self._price + (stride if left > 0 else -stride), Decimal("0.7" if thin else "1000"))
+            await asyncio.sleep(TICK_S)
+
+    async def trade(self) -> None:
+        """One signal, and the market until what came of it is over."""
+        side = self.rng.choice(list(Direction))
+        self.weather.storm = self.storm if len(self.written) % 2 else 0.0
+        name = f"s{len(self.written) + 1}"
+        self.touch(ENTRY + side.sign * R * Decimal("0.08"))
+        await self._up.wait()
+        self.written.append(name)
+        values = {
+            "ts": self.clock.now_ms(),
+            "id": name,
+            "symbol": SYMBOL,
+            "side": str(side),
+            "price": str(ENTRY),
+            "stop": str(ENTRY - side.sign * R),
+            "targets": [str(ENTRY + side.sign * R), str(ENTRY + side.sign * 2 * R)],
+        }
+        with self.signals.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+        await asyncio.sleep(0.35 + self.rng.random() * 0.3)
+        for waypoint in self.rng.choice(SCRIPTS):
+            if self.rng.random() < 0.8:
+                await self._up.wait()  # else the market does not wait for a daemon that is down
+            await self.lead(side, waypoint)
+            await asyncio.sleep(self.rng.random() * 0.5)
+        await self._end(side, name)
+
+    async def _end(self, side: Direction, name: str) -> None:
+        """Lead the price to and fro until the trade is over, or call it stuck."""
+        deadline = asyncio.get_running_loop().time() + TRADE_MAX_S
+        for turn in range(1_000):
+            if await self._settled(name):
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                self.fault(f"signal {name}: its trade does not end\n{self.story()}")
+                return
+            await self.lead(side, ("-1.2", "-1.5", "0", "2.2")[turn % 4])
+            await asyncio.sleep(0.3)
+
+    async def _settled(self, name: str) -> bool:
+        state = self.on_disk()
+        return state is not None and state.position is None and any(s.key == name for s in state.seen)
+
+    # --- the daemon -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> Report:
+        began = asyncio.get_running_loop().time()
+        urls = await self.server.start()
+        self._environ = {
+            "BINANCE_ENV": "custom",
+            "BINANCE_REST_URL": urls.base_url,
+            "BINANCE_WS_API_URL": urls.ws_api_url,
+            "BINANCE_STREAM_URL": urls.stream_url,
+            "BINANCE_API_KEY": KEY,
+            "BINANCE_API_SECRET": KEY,
+            "SYMBOL": SYMBOL,
+            "STATE_FN": str(self.state_path),
+            "SIGNAL_FILE": str(self.signals),
+            "SIGNAL_START": "begin",
+            "EXIT_LAYOUT": self.layout,
+            "ALLOW_SHORT": "true",
+            "QTY": "3",
+            "HTTP_PORT": "0",
+            "RECV_WINDOW": str(RECV_WINDOW_MS),
+            "POLL_SEC": "0.25",
+            "POLL_IDLE_SEC": "1",
+            "LIVE_ENTRY_TIMEOUT_SEC": "1",
+            "EXITS_RETRY_EVERY_SEC": "0.3",
+            "FAILSAFE_EXITS_GRACE_SEC": "5",
+            "SL_WATCHDOG_GRACE_SEC": "0.5",
+            "ABSENCE_GRACE_SEC": "0.3",
+            "DOUBT_SETTLE_SEC": "1.5",
+            "TRAIL_UPDATE_EVERY_SEC": "0.2",
+            "TRAIL_DISTANCE_R_MULT": "0.5",
+            "COOLDOWN_SEC": "0",
+            "COOLDOWN_ABORT_SEC": "0",
+            "LOCK_SEC": "0",
+            "LOG_FORMAT": "json",
+        }
+        self.touch(ENTRY)
+        try:
+            async with Nursery() as nursery:
+                market = asyncio.create_task(self._trades())
+                try:
+                    await self._live(nursery, market)
+                finally:
+                    market.cancel()
+                    await asyncio.gather(market, return_exceptions=True)
+                    if self._daemon is not None:
+                        self._daemon.send(signal.SIGKILL)
+        finally:
+            await self.server.stop()
+        self.report.seconds = asyncio.get_running_loop().time() - began
+        return self.report
+
+    async def _trades(self) -> None:
+        while not self._over or len(self.written) < self.trades_wanted:
+            await self.trade()
+
+    async def _live(self, nursery: Nursery, market: asyncio.Task[None]) -> None:
+        for end in self.ends:
+            await self._one_life(nursery, end)
+        self._over = True
+        daemon, began = await self._start(nursery)
+        self.weather.forget_death()
+        if await self._comes_up(daemon):
+            began = self._is_up(began)
+            self._up.set()
+            async with asyncio.timeout(TRADE_MAX_S + self.trades_wanted * TRADE_MAX_S):
+                await market
+            self.weather.storm = 0.0
+            await self._calm()
+        daemon.send(signal.SIGTERM)
+        if await daemon.end() != 0:
+            self.fault(f"SIGTERM at rest: {daemon.log.name} ended otherwise\n{daemon.traceback()}")
+        self._note(daemon, began, "end")
+        self._audit_end()
+
+    async def _start(self, nursery: Nursery) -> tuple[Daemon, Life]:
+        number = len(self.lives) + 1
+        log = self.folder / f"life-{number:04d}.log"
+        spawned = bool(self.spawn_every) and number % self.spawn_every == 0
+        began = self.clock.now_ms()
+        daemon = await (spawn(self._environ, log) if spawned else nursery.start(self._environ, log))
+        self._daemon = daemon
+        return daemon, Life(moment="", began=began, ready=0, ended=0, spawned=spawned)
+
+    async def _one_life(self, nursery: Nursery, end: signal.Signals) -> None:
+        struck: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
+        daemon, life = await self._start(nursery)
+
+        def strike(moment: Moment) -> None:
+            if not struck.done():
+                daemon.send(end)
+                struck.set_result(moment)
+
+        early = self.rng.random() < 0.15
+        if early:
+            self.weather.plan_death(strike, started=False)
+        up = False
+        if not struck.done():
+            up = await self._comes_up(daemon)
+        if up:
+            life = self._is_up(life)
+            if not struck.done():
+                self.weather.plan_death(strike, started=True)
+            self._up.set()
+            await asyncio.wait({struck}, timeout=LIFE_MAX_S)
+        self.weather.forget_death()
+        strike(Moment.ANY)
+        self._up.clear()
+        phase = self._phase()
+        code = await daemon.end()
+        self._check_end(daemon, end, code, struck.done())
+        moment = str(struck.result())
+        self._note(daemon, life, moment)
+        if end is signal.SIGKILL:
+            self.report.kills += 1
+        else:
+            self.report.terms += 1
+        _count(self.report.deaths, moment)
+        _count(self.report.phases, phase)
+        self._audit_now()
+        if self.rng.random() < 0.3:
+            await asyncio.sleep(self.rng.random() * 0.5)
+
+    async def _comes_up(self, daemon: Daemon) -> bool:
+        try:
+            return await daemon.ready()
+        except TimeoutError:
+            self.fault(f"{daemon.log.name}: neither up nor down\n{self.story()}")
+            return False
+
+    def _is_up(self, life: Life) -> Life:
+        now = self.clock.now_ms()
+        kind = "python -m executor run" if life.spawned else "forked"
+        self.report.start_ms.setdefault(kind, []).append(now - life.began)
+        return msgspec.structs.replace(life, ready=now)
+
+    def _note(self, daemon: Daemon, life: Life, moment: str) -> None:
+        self.lives.append(msgspec.structs.replace(life, moment=moment, ended=self.clock.now_ms()))
+        for line in daemon.lines():
+            if line.get("alert"):
+                _count(self.report.alerts, line["event"])
+            if line["event"] in ("invariant_broken", "not_rebuilt"):
+                self.fault(f"{daemon.log.name}: {line}")
+
+    def _check_end(self, daemon: Daemon, end: signal.Signals, code: int, struck: bool) -> None:
+        if daemon.traceback():
+            self.fault(f"{daemon.log.name}: {daemon.traceback()}")
+        expected = {-signal.SIGKILL} if end is signal.SIGKILL else {0, -signal.SIGTERM}
+        if struck and code not in expected:
+            self.fault(f"{daemon.log.name}: ended with {code} on {end.name}: {daemon.log.read_text('utf-8')[-500:]}")
+
+    # --- what must hold -------------------------------------------------------------------------------------------
+
+    def fault(self, text: str) -> None:
+        self.report.violations.append(text)
+
+    def on_disk(self) -> State | None:
+        """The state as a restart would find it; it must be there for the taking at every moment (rule 10.5)."""
+        found = StateStore(self.state_path, schema_version=SCHEMA_VERSION).peek(Document)
+        return None if found is None else state_of(found.value)
+
+    def _phase(self) -> str:
+        state = self.on_disk()
+        return "flat" if state is None or state.position is None else type(state.position.phase).__name__.lower()
+
+    def books(self) -> truth.Books:
+        return truth.read(self.engine, ACCOUNT, SYMBOL, self.clock.now_ms())
+
+    def _audit_now(self) -> None:
+        """What holds at every moment, with the daemon dead."""
+        self.on_disk()
+        books = self.books()
+        if books.twice:
+            self.fault(f"ids used twice: {books.twice}")
+        for trade in books.trades:
+            if trade.lowest < 0 and self.layout == "OCO":
+                self.fault(f"trade {trade.trade} left more than it held: {trade.lowest}\n{self.story()}")
+        if sum(1 for trade in books.trades if trade.live) > 1:
+            self.fault(f"two trades have live orders\n{self.story()}")
+
+    async def _calm(self) -> None:
+        """Without faults and deaths everything comes to rest: flat, and nothing open."""
+        deadline = asyncio.get_running_loop().time() + CALM_S
+        while asyncio.get_running_loop().time() < deadline:
+            state = self.on_disk()
+            if state is not None and state.position is None and not self.engine.open_orders(ACCOUNT, SYMBOL):
+                return
+            await asyncio.sleep(0.1)
+        self.fault(f"not at rest after {CALM_S} s\n{self.story()}")
+
+    def _audit_end(self) -> None:
+        self._audit_now()
+        books, closed = self.books(), list(read_trades(trades_path(self.state_path)))
+        by_id = {trade.trade: trade for trade in closed}
+        state = self.on_disk()
+        if len(by_id) != len(closed):
+            self.fault(f"trades listed twice: {[t for t, n in Counter(c.trade for c in closed).items() if n > 1]}")
+        if left := [o.client_order_id for o in self.engine.open_orders(ACCOUNT, SYMBOL)]:
+            self.fault(f"orders left behind: {left}")
+        if state is not None and state.halted:
+            self.fault(f"halted: {state.halted}")
+        signals = Counter(trade.signal for trade in closed)
+        for name in self.written:
+            if signals[name] != 1 and (signals[name] or not (state and state.refused)):
+                self.fault(f"signal {name} made {signals[name]} trades")
+        for trade in books.trades:
+            self._audit_trade(trade, by_id.get(trade.trade))
+        self._audit_account(closed)
+        filled = [trade for trade in books.trades if trade.fills]
+        self.report.trades, self.report.filled = len(closed), len(filled)
+        self.report.orders = sum(len(trade.orders) for trade in books.trades)
+        self.report.faults = dict(self.weather.faults.most_common())
+        self.report.reasons = dict(Counter(str(trade.reason) for trade in closed).most_common())
+        self.report.bare_ms = sorted(trade.bare_ms for trade in filled)
+        self.report.bare_longest_ms = max((trade.bare_longest_ms for trade in filled), default=0)
+
+    def _audit_trade(self, trade: truth.TradeTruth, closed: Closed | None) -> None:
+        if closed is None:
+            self.fault(f"trade {trade.trade} is not in the list of trades\n{self.story(trade.trade)}")
+            return
+        if closed.dust != trade.left * closed.direction.sign and closed.dust != trade.left:
+            self.fault(f"trade {trade.trade} left {trade.left} behind, told {closed.dust}\n{self.story(trade.trade)}")
+        for span in trade.bare:
+            up = span.ms - self._down(span)
+            self.report.bare_up_longest_ms = max(self.report.bare_up_longest_ms, up)
+            if up > BARE_UP_MAX_MS:
+                text = f"trade {trade.trade}: {span.qty} bare for {span.ms} ms, {up} ms of them with the daemon up"
+                self.fault(f"{text}\n{self.story(trade.trade)}")
+
+    def _down(self, span: truth.Span) -> int:
+        """Of a span, the time in which no daemon was up, in ms."""
+        up = sum(
+            max(0, min(span.until, life.ended) - max(span.since, life.ready)) for life in self.lives if life.ready
+        )
+        return span.ms - up
+
+    def _audit_account(self, closed: Sequence[Closed]) -> None:
+        """The account changed by what the trades tell, to the last unit."""
+        totals = self._totals()
+        gained = {asset: totals[asset] - self.start_totals.get(asset, ZERO) for asset in totals}
+        paid: Counter[str] = Counter()
+        told: Counter[str] = Counter()
+        spent = ZERO
+        for fill in self.engine.my_trades(ACCOUNT, SYMBOL, from_id=0, limit=truth.ALL):
+            paid[fill.commission_asset] += fill.commission  # type: ignore[assignment]
+            spent += -fill.quote_qty if fill.is_buyer else fill.quote_qty
+        for trade in closed:
+            for asset, amount in trade.commissions.items():
+                told[asset] += amount  # type: ignore[assignment]
+        if {a: q for a, q in paid.items() if q} != dict(told):
+            self.fault(f"commissions: paid {dict(paid)}, told {dict(told)}")
+        if sum((trade.dust for trade in closed), ZERO) != gained["LTC"]:
+            self.fault(f"LTC: gained {gained['LTC']}, told {sum((trade.dust for trade in closed), ZERO)}")
+        if gained["USDT"] != spent - Decimal(paid["USDT"]):
+            self.fault(f"USDT: gained {gained['USDT']}, by fills {spent - Decimal(paid['USDT'])}")
+        if locked := [b for b in self.engine.balances(ACCOUNT) if b.locked]:
+            self.fault(f"still locked: {locked}")
+
+    def _totals(self) -> dict[str, Decimal]:
+        return {b.asset: b.free + b.locked for b in self.engine.balances(ACCOUNT)}
+
+    def story(self, trade: str = "") -> str:
+        """The last orders, or a trade's, and where the lives were."""
+        wanted = [t for t in self.books().trades if t.trade == trade] or list(self.books().trades[-2:])
+        lines = [f"last price {self._price}; logs in {self.folder}"]
+        for each in wanted:
+            lines += [
+                f"  {o.time} {o.client_order_id} {o.side} {o.type} {o.orig_qty} at {o.price} stop {o.stop_price}:"
+                f" {o.status} {o.executed_qty} {o.update_time}"
+                for o in each.orders
+            ]
+            lines += [f"  bare {span.since}..{span.until} {span.qty}" for span in each.bare]
+            first = min((order.time for order in each.orders), default=0)
+            lines += [
+                f"  life {i + 1} {life.began} {life.ready} {life.ended} {life.moment}"
+                for i, life in enumerate(self.lives)
+                if life.ended >= first - 1000
+            ][:12]
+        return "\n".join(lines)
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+def every_moment_seen(report: Report) -> bool:
+    return all(str(moment) in report.deaths for moment in MOMENTS)

@@ -1,0 +1,131 @@
+"""The daemon as a process: started, killed, stopped, and what it has said."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Self
+
+ROOT: Final = Path(__file__).parents[2]
+LOOK_S: Final = 0.01
+END_S: Final = 20.0
+
+
+class Daemon:
+    """One life of the daemon. `log` is its own file of JSON lines."""
+
+    def __init__(self, pid: int, log: Path, ended: asyncio.Future[int]) -> None:
+        self.pid = pid
+        self.log = log
+        self._ended = ended
+
+    @property
+    def running(self) -> bool:
+        return not self._ended.done()
+
+    def send(self, number: signal.Signals) -> None:
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def end(self) -> int:
+        """Its exit code, negative for the signal that killed it. TimeoutError when it does not end."""
+        async with asyncio.timeout(END_S):
+            return await asyncio.shield(self._ended)
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Its log lines of this event."""
+        return [line for line in self.lines() if line.get("event") == event]
+
+    def lines(self) -> list[dict[str, Any]]:
+        if not self.log.exists():
+            return []
+        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines() if line.startswith("{")]
+
+    def traceback(self) -> str:
+        """Its output from the first traceback on; empty when there is none."""
+        text = self.log.read_text("utf-8") if self.log.exists() else ""
+        at = text.find("Traceback")
+        return text[at:] if at >= 0 else ""
+
+    async def ready(self, within: float = 20.0) -> bool:
+        """Whether it came to trade before it ended. TimeoutError when it did neither."""
+        async with asyncio.timeout(within):
+            while self.running:
+                if self.said("ready"):
+                    return True
+                await asyncio.sleep(LOOK_S)
+        return bool(self.said("ready"))
+
+
+async def spawn(environ: Mapping[str, str], log: Path) -> Daemon:
+    """`python -m executor run`, as a supervisor would start it."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "executor", "run"),
+            env=_environ(environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    ended = asyncio.ensure_future(process.wait())
+    return Daemon(process.pid, log, ended)
+
+
+class Nursery:
+    """Starts daemons without their imports; see `tests.crash.nursery`. Used as an async context manager."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._born: asyncio.Queue[int] = asyncio.Queue()
+        self._lives: dict[int, asyncio.Future[int]] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.crash.nursery"),
+            cwd=ROOT,
+            env=_environ({}),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        assert "ready" in json.loads(await self._process.stdout.readline())
+        self._reader = asyncio.create_task(self._listen(self._process.stdout))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._reader is not None
+        self._process.stdin.close()
+        await self._process.wait()
+        await self._reader
+
+    async def start(self, environ: Mapping[str, str], log: Path) -> Daemon:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"environ": _environ(environ), "log": str(log)}).encode() + b"\n")
+        await self._process.stdin.drain()
+        pid = await self._born.get()
+        return Daemon(pid, log, self._lives[pid])
+
+    async def _listen(self, output: asyncio.StreamReader) -> None:
+        while line := await output.readline():
+            match json.loads(line):
+                case {"pid": pid}:
+                    self._lives[pid] = asyncio.get_running_loop().create_future()
+                    self._born.put_nowait(pid)
+                case {"gone": pid, "code": code}:
+                    self._lives.pop(pid).set_result(code)
+
+
+def _environ(settings: Mapping[str, str]) -> dict[str, str]:
+    """What the daemon finds in its environment: nothing of this machine's but what Python needs to run."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))), **settings}

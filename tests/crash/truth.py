@@ -1,0 +1,154 @@
+"""What really happened, from the exchange's own books: each trade's fills and stops, and the time it stood bare.
+
+Nothing here asks the daemon. Trades are told apart by their orders' ids (rule 1).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from executor.core import ids
+from executor.core.ids import ENTRIES, STOPS
+from executor.core.values import ZERO, OrderSide, floor_to
+from executor.paper.engine import Engine
+from executor.paper.model import Fill, Order
+
+ALL: Final = 1_000_000_000
+FOREVER: Final = 1 << 62
+
+
+class Span(msgspec.Struct, frozen=True):
+    """From `since` until before `until` (ms) at most `qty` of what was held had no stop."""
+
+    since: int
+    until: int
+    qty: Decimal
+
+    @property
+    def ms(self) -> int:
+        return self.until - self.since
+
+
+class TradeTruth(msgspec.Struct, frozen=True, kw_only=True):
+    """One trade as the exchange saw it. `left`: base that it kept (positive) or sold too much (negative), commissions
+    in base included; `lowest`: the least it ever held; `bare`: the spans without a stop for all that was held.
+    """
+
+    trade: str
+    orders: tuple[Order, ...]
+    fills: tuple[Fill, ...]
+    held: Decimal
+    left: Decimal
+    lowest: Decimal
+    bare: tuple[Span, ...]
+
+    @property
+    def live(self) -> list[Order]:
+        return [order for order in self.orders if not order.status.is_final]
+
+    @property
+    def bare_ms(self) -> int:
+        return sum(span.ms for span in self.bare)
+
+    @property
+    def bare_longest_ms(self) -> int:
+        return max((span.ms for span in self.bare), default=0)
+
+
+class Books(msgspec.Struct, frozen=True):
+    trades: tuple[TradeTruth, ...]
+    twice: tuple[str, ...]
+    """Client order ids that name two orders."""
+
+
+def read(engine: Engine, account: str, symbol: str, now: int) -> Books:
+    orders = [
+        order for order in engine.all_orders(account, symbol, limit=ALL) if ids.is_ours(order.client_order_id)
+    ]
+    fills: defaultdict[int, list[Fill]] = defaultdict(list)
+    for fill in engine.my_trades(account, symbol, from_id=0, limit=ALL):
+        fills[fill.order_id].append(fill)
+    by_trade: defaultdict[str, list[Order]] = defaultdict(list)
+    for order in orders:
+        name = ids.parse(order.client_order_id)
+        assert name is not None, f"{order.client_order_id} is no id of ours"
+        by_trade[name.trade].append(order)
+    rules = engine.symbol(symbol)
+    trades = tuple(
+        _trade(trade, mine, {o.order_id: fills[o.order_id] for o in mine}, rules.base, rules.lot.grid, now)
+        for trade, mine in sorted(by_trade.items())
+    )
+    counted = Counter(order.client_order_id for order in orders)
+    return Books(trades, tuple(id for id, count in counted.items() if count > 1))
+
+
+def _trade(
+    trade: str, orders: Sequence[Order], fills: dict[int, list[Fill]], base: str, step: Decimal, now: int
+) -> TradeTruth:
+    entries = [order for order in orders if _role(order) in ENTRIES]
+    side = (entries or list(orders))[0].side
+    long = side is OrderSide.BUY
+    every = sorted((fill for each in fills.values() for fill in each), key=lambda fill: (fill.time, fill.trade_id))
+    held = lowest = left = ZERO
+    changes: list[tuple[int, Decimal]] = []
+    for fill in every:
+        enters = fill.is_buyer == long
+        fee = fill.commission if fill.commission_asset == base else ZERO
+        step_in = fill.qty - (fee if long else ZERO) if enters else -fill.qty
+        held += step_in
+        lowest = min(lowest, held)
+        changes.append((fill.time, step_in))
+        left += (fill.qty if fill.is_buyer else -fill.qty) - fee
+    return TradeTruth(
+        trade=trade,
+        orders=tuple(orders),
+        fills=tuple(every),
+        held=held,
+        left=left,
+        lowest=lowest,
+        bare=_bare(changes, [o for o in orders if _role(o) in STOPS], fills, step, now),
+    )
+
+
+def _bare(
+    held: Iterable[tuple[int, Decimal]],
+    stops: Sequence[Order],
+    fills: dict[int, list[Fill]],
+    step: Decimal,
+    now: int,
+) -> tuple[Span, ...]:
+    """Held and covered are both step functions of time; the spans where the first, in whole steps, is above."""
+    moves: defaultdict[int, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for at, change in held:
+        moves[at][0] += change
+    for stop in stops:
+        until = stop.update_time if stop.status.is_final else FOREVER
+        left = stop.orig_qty
+        moves[stop.time][1] += left
+        for fill in fills[stop.order_id]:
+            moves[fill.time][1] -= fill.qty
+            left -= fill.qty
+        moves[until][1] -= left
+    spans: list[Span] = []
+    have = cover = bare = ZERO
+    since = 0
+    for at in sorted(moves):
+        if bare > 0 and at > since:
+            if spans and spans[-1].until == since:
+                spans[-1] = Span(spans[-1].since, min(at, now), max(bare, spans[-1].qty))
+            else:
+                spans.append(Span(since, min(at, now), bare))
+        have, cover = have + moves[at][0], cover + moves[at][1]
+        bare, since = max(floor_to(have, step), ZERO) - cover, at
+    if bare > 0 and now > since:
+        spans.append(Span(since, now, bare))
+    return tuple(spans)
+
+
+def _role(order: Order) -> ids.Role:
+    name = ids.parse(order.client_order_id)
+    assert name is not None
+    return name.role

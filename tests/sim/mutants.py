@@ -1,0 +1,305 @@
+"""Does the bench bite? Deliberate bugs, one at a time, in a copy of the program; each must be found within a minute.
+
+    python -m tests.sim.mutants            all of them, as a table
+    python -m tests.sim.mutants NAME ...   some
+
+A mutant is a text put in place of another in one source file. Those of `tests/sim/shell.py` stand for bugs of the service's
+loop, which that file models.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+ROOT: Final = Path(__file__).parents[2]
+SECONDS: Final = 60
+CORE: Final = "src/executor/core"
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    name: str
+    path: str
+    old: str
+    new: str
+
+
+class Found(msgspec.Struct, frozen=True):
+    """`check`: the first violation; empty when none came. `runs`: how many runs it took."""
+
+    check: str
+    runs: int
+    seconds: float
+
+
+MUTANTS: Final = (
+    Mutant(
+        "sent before it is on disk",
+        "tests/sim/shell.py",
+        "        if differs(before, step.state) and not self._persist(step.state):\n            return False\n",
+        "        for request in step.requests:\n            self._send(request)\n"
+        "        if differs(before, step.state) and not self._persist(step.state):\n            return False\n"
+        "        step = Step(step.state, (), step.notes, step.verdict)\n",
+    ),
+    Mutant(
+        "a full disk is ignored",
+        "tests/sim/shell.py",
+        "            self.alerted_at = self.timeline.now  # the loop logs it as an alert\n            return False\n",
+        "            return True\n",
+    ),
+    Mutant(
+        "unknown taken for refused",
+        f"{CORE}/answers.py",
+        "            return Heard(_doubted(position, sent, outcome.fence, now), MOVED, (note,))",
+        "            return _refused(position, tuple(the_order(position, i) for i in sent), "
+        'Refused(Why.OTHER, 0, ""), now, policy)',
+    ),
+    Mutant(
+        "sent again without the fence",
+        f"{CORE}/orders.py",
+        "    settled = order.fence + policy.doubt_settle_ms",
+        "    settled = 0",
+    ),
+    Mutant(
+        "the fence without its margin",
+        f"{CORE}/orders.py",
+        "    settled = order.fence + policy.doubt_settle_ms",
+        "    settled = order.fence",
+    ),
+    Mutant(
+        "one look settles a doubt",
+        f"{CORE}/orders.py",
+        "    if misses >= 2 and asked_at >= settled and order.phase is OrderPhase.UNRESOLVED:",
+        "    if order.phase is OrderPhase.UNRESOLVED:",
+    ),
+    Mutant(
+        "absence believed at once",
+        f"{CORE}/orders.py",
+        "        if misses >= 2 and asked_at - first >= policy.absence_grace_ms:",
+        "        if True:",
+    ),
+    Mutant(
+        "the fee is not subtracted",
+        f"{CORE}/ledger.py",
+        "    return Holding(entered, left, entered - fee - left, certain)",
+        "    return Holding(entered, left, entered - left, certain)",
+    ),
+    Mutant(
+        "an older report is believed",
+        f"{CORE}/orders.py",
+        "    if report.cum_qty > cum_qty:\n        cum_qty, cum_quote = report.cum_qty, report.cum_quote\n",
+        "    cum_qty, cum_quote = report.cum_qty, report.cum_quote\n",
+    ),
+    Mutant(
+        "an ended order comes back",
+        f"{CORE}/orders.py",
+        "    if phase is not OrderPhase.CLOSED or end in (End.NEVER, End.GONE):",
+        "    if True:",
+    ),
+    Mutant(
+        "a fill after the end is dropped",
+        f"{CORE}/orders.py",
+        "    fills = _union(order.fills, report.fills)\n    named",
+        "    if order.phase is OrderPhase.CLOSED:\n        return order\n"
+        "    fills = _union(order.fills, report.fills)\n    named",
+    ),
+    Mutant(
+        "a fill told twice counts twice",
+        f"{CORE}/orders.py",
+        "    added = [f for f in new if f.trade_id not in have]",
+        "    added = list(new)",
+    ),
+    Mutant(
+        "a cancel is not confirmed",
+        f"{CORE}/answers.py",
+        "            position = with_order(position, replace(order, check=True, ask_at=wait))",
+        "            position = with_order(\n                position, replace(order, phase=OrderPhase.CLOSED, "
+        "end=End.CANCELED, closed_at=now)\n            )",
+    ),
+    Mutant(
+        "sold before the cancel is confirmed",
+        f"{CORE}/legs.py",
+        "        draft.cancel(live, recheck=True)\n        return\n",
+        "        draft.cancel(live, recheck=True)\n",
+    ),
+    Mutant(
+        "a leg in doubt is sold again",
+        f"{CORE}/legs.py",
+        "    doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]\n",
+        "    doubtful: list[Order] = []\n    live = [o for o in live if o.phase is OrderPhase.WORKING]\n",
+    ),
+    Mutant(
+        "8.3b without looking at the balance",
+        f"{CORE}/legs.py",
+        "    if not left <= free < left + doubtful[0].qty:\n        return False\n",
+        "",
+    ),
+    Mutant(
+        "the stop is lowered",
+        f"{CORE}/stops.py",
+        "            level = levels.safer(level, candidate, direction)",
+        "            level = candidate",
+    ),
+    Mutant(
+        "the stop is lowered after a refusal",
+        f"{CORE}/reports.py",
+        "    level = levels.safer(leg.stop, order.stop_price, position.plan.direction)",
+        "    level = order.stop_price",
+    ),
+    Mutant(
+        "what works is not looked up at a restart",
+        f"{CORE}/restart.py",
+        "            return replace(order, check=True, ask_at=0)",
+        "            return order",
+    ),
+    Mutant(
+        "what was in flight is forgotten at a restart",
+        f"{CORE}/restart.py",
+        "            return orders.doubt(order, fence, now)",
+        "            return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)",
+    ),
+    Mutant(
+        "at a restart the fence is the past",
+        f"{CORE}/restart.py",
+        "            return orders.doubt(order, fence, now)",
+        "            return orders.doubt(order, now - 60_000, now)",
+    ),
+    Mutant(
+        "orders are placed before the look-up is done",
+        f"{CORE}/doubt.py",
+        "    return any(\n        o.live and (o.check",
+        "    return False and any(\n        o.live and (o.check",
+    ),
+    Mutant(
+        "both sides of an OCO count",
+        f"{CORE}/ledger.py",
+        "    sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)\n",
+        "    sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)\n"
+        "    sold += sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_target and o.list_id), ZERO)\n",
+    ),
+    Mutant(
+        "closed without the last look",
+        f"{CORE}/closing.py",
+        "    if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):\n"
+        "        draft.query_open_orders()\n        return None\n",
+        "",
+    ),
+    Mutant(
+        "closed while orders are live",
+        f"{CORE}/closing.py",
+        "        _cancel(draft, live)\n        return None\n",
+        "        _cancel(draft, live)\n",
+    ),
+    Mutant(
+        "closed without selling the rest",
+        f"{CORE}/closing.py",
+        "    if not phase.abandon and _trade_rest(draft):\n        return None\n",
+        "",
+    ),
+    Mutant(
+        "an OCO half ended is only looked at",
+        f"{CORE}/ledger.py",
+        "    return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED}",
+        "    return {o.list_id for o in position.orders if o.list_id and not o.live and not o.cancelling}",
+    ),
+    Mutant(
+        "no software stop",
+        f"{CORE}/stops.py",
+        "    grace = draft.policy.watchdog_grace_ms\n    if leg.stop is None:",
+        "    grace = draft.policy.watchdog_grace_ms\n    if grace:",
+    ),
+    Mutant(
+        "a bare position is silent",
+        f"{CORE}/transition.py",
+        '        Level.ALERT,\n        "unprotected",\n',
+        '        Level.INFO,\n        "unprotected",\n',
+    ),
+    Mutant(
+        "an adopted order's id is given out again",
+        f"{CORE}/reports.py",
+        "    return replace(position, revs=max(position.revs, name.rev + 1)), order",
+        "    return position, order",
+    ),
+    Mutant(
+        "an exit taken away is not missed",
+        f"{CORE}/reports.py",
+        "            position = with_order(position, replace(order, check=True))\n    phase",
+        "            position = with_order(position, order)\n    phase",
+    ),
+    Mutant(
+        "dust is tried for ever",
+        f"{CORE}/rules.py",
+        "            and qty * price >= self.min_notional\n",
+        "",
+    ),
+    Mutant(
+        "the entry is bought twice after a doubt",
+        f"{CORE}/entry.py",
+        "    live = [o for o in entries if o.live]\n",
+        "    live = [o for o in entries if o.phase is OrderPhase.WORKING]\n",
+    ),
+    Mutant(
+        "signals are taken while halted",
+        f"{CORE}/admit.py",
+        "    if state.halted:\n",
+        "    if state.halted and not state.symbol:\n",
+    ),
+    Mutant(
+        "an id without its revision",
+        f"{CORE}/draft.py",
+        "        self.update(revs=rev + 1)\n",
+        "        self.update(revs=rev + (rev < 6))\n",
+    ),
+)
+
+
+def plant(mutant: Mutant, folder: Path) -> None:
+    """A copy of the program and its bench in `folder`, with the bug in it. ValueError when its place is gone."""
+    for part in ("src/executor", "tests/sim", "tests/crash"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+    (folder / "tests/service").mkdir()
+    shutil.copy(ROOT / "tests/service/simdisk.py", folder / "tests/service")
+    path = folder / mutant.path
+    text = path.read_text()
+    if text.count(mutant.old) != 1:
+        raise ValueError(f"mutant {mutant.name!r}: {mutant.path} has its place {text.count(mutant.old)} times, not once")
+    path.write_text(text.replace(mutant.old, mutant.new))
+
+
+def hunt(mutant: Mutant, seconds: float = SECONDS) -> Found:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plant(mutant, folder)
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.sim.hunt", str(seconds)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": f"{folder}:{folder / 'src'}", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return msgspec.json.decode(run.stdout, type=Found)
+
+
+def main(names: Sequence[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    missed = 0
+    with ThreadPoolExecutor(2) as pool:
+        for mutant, found in zip(chosen, pool.map(hunt, chosen), strict=True):
+            missed += not found.check
+            what = found.check or "NOT FOUND"
+            sys.stdout.write(f"{mutant.name:46} {what[:60]:60} {found.runs:6} runs {found.seconds:6.1f} s\n")
+            sys.stdout.flush()
+    sys.stdout.write(f"{len(chosen) - missed} of {len(chosen)} found\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""Scripted trades: one for each phase and turn, in both layouts and directions. No chance in them; the enumeration stops the
+machine at each of their boundaries in turn.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Final, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from executor.core.events import Commanded, Verb
+from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
+from executor.core.values import Direction
+from tests.sim.choices import Choices
+from tests.sim.disk import Disk
+from tests.sim.setup import BASE, QUOTE, SPARE, Setup
+from tests.sim.world import Result, World
+
+Act = Callable[[World], None]
+
+
+R: Final = Decimal("0.8")
+_POLICY: Final = Policy(
+    notional=Decimal(900),
+    stop_pct=Decimal("0.008"),
+    planb_max_dev_r=Decimal(3),
+    trail_r=Decimal("0.5"),
+    allow_short=True,
+    entry_timeout_ms=6_000,
+    cooldown_ms=1_000_000,
+    cooldown_abort_ms=1_000_000,
+)
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """`acts` happen `pause` ms apart; prices in them are in units of R above the entry, mirrored for a short."""
+
+    name: str
+    acts: Sequence[Act]
+    policy: Policy = _POLICY
+    direction: Direction = Direction.LONG
+    spare: bool = False
+    thin: bool = False
+    pause: int = 2_500
+    short: bool = False
+
+
+def signal(offset: int = 1) -> Act:
+    return lambda world: world.signal(direction=world.facing, offset=offset)
+
+
+def price(r: str, volume: str = "100000") -> Act:
+    def act(world: World) -> None:
+        world.print_trade(Decimal(100) + world.facing.sign * Decimal(r) * R, Decimal(volume))
+
+    return act
+
+
+def command(verb: Verb, r: str | None = None) -> Act:
+    def act(world: World) -> None:
+        level = None if r is None else Decimal(100) + world.facing.sign * Decimal(r) * R
+        world.shell.receive(Commanded(at=world.clock.now(), verb=verb, price=level))
+
+    return act
+
+
+def by_hand(which: int) -> Act:
+    return lambda world: world.cancel_by_hand(which)
+
+
+def sold_by_hand(world: World) -> None:
+    world.sell_by_hand()
+
+
+def wait(world: World) -> None:
+    """Let time pass."""
+
+
+_TO_TP1: Final = (signal(), price("0"), price("1.2"))
+_TO_TP2: Final = (*_TO_TP1, price("1.7"), price("2.3"))
+_PLAIN: Final = replace(_POLICY, layout=Layout.PLAIN)
+
+
+def _both(name: str, acts: Sequence[Act], policy: Policy = _POLICY, **more: object) -> list[Scenario]:
+    return [
+        Scenario(f"{name}, {direction}", acts, policy, direction=direction, **more)  # type: ignore[arg-type]
+        for direction in Direction
+    ]
+
+
+SCENARIOS: Final = (
+    *_both("stop at once", (signal(), price("0"), price("-1.01"), price("-1.01")), short=True),
+    *_both("targets, then the trail", (*_TO_TP2, price("2.6"), price("2.0"), price("2.0"))),
+    *_both("plain layout to its stop", (*_TO_TP1, price("-0.2"), price("-1.1"), price("-1.1")), _PLAIN, spare=True),
+    Scenario("plain layout to its targets", (*_TO_TP2, price("3"), price("2.0")), _PLAIN, spare=True),
+    Scenario(
+        "native trail",
+        (*_TO_TP2, price("3"), price("2.0")),
+        replace(_POLICY, trail_mode=TrailMode.NATIVE),
+    ),
+    Scenario("back to breakeven", (*_TO_TP1, price("0.9"), price("-0.1"), price("-0.1")), _POLICY),
+    Scenario("stops kept after the first target", (*_TO_TP1, price("-1.1")), replace(_POLICY, after_tp1=AfterTp1.KEEP)),
+    *_both("entry times out, bought at market", (signal(-8), price("0"), wait, wait, wait, price("-1.1"), wait)),
+    Scenario(
+        "entry half filled, bought with a limit",
+        (signal(-4), price("-0.3", "3"), wait, wait, wait, price("-1.1"), wait),
+        replace(_POLICY, planb_order=PlanBOrder.LIMIT_IOC),
+    ),
+    Scenario(
+        "entry half filled, stopped under it",
+        (signal(-4), price("-0.3", "3"), wait, price("-1.4"), wait, wait, wait),
+    ),
+    Scenario(
+        "entry given up",
+        (signal(-8), wait, wait, wait, wait),
+        replace(_POLICY, entry_mode=EntryMode.LIMIT_ONLY),
+        short=True,
+    ),
+    Scenario("entry at market, filled in parts", (signal(), wait, price("-1.1")), replace(_POLICY, entry_mode=EntryMode.MARKET_ONLY), thin=True),
+    Scenario("target half filled, price falls back", (signal(), price("0"), price("1.2", "1"), price("-1.1"), wait, wait)),
+    Scenario("stop jumped over", (signal(), price("0"), price("-4"), wait, wait, wait)),
+    Scenario("an exit taken away twice", (signal(), price("0"), by_hand(4), wait, wait, by_hand(4), wait, wait)),
+    Scenario("sold by hand", (signal(), price("0"), sold_by_hand, wait, wait, wait)),
+    Scenario("stop moved, then closed", (signal(), price("0.6"), command(Verb.MOVE_STOP, "-0.4"), wait, command(Verb.FLATTEN), wait)),
+    Scenario("held too long", (signal(), wait, wait, wait, wait), replace(_POLICY, max_hold_ms=6_000), spare=True),
+    Scenario("one small leg", (signal(), price("0"), price("1.2")), replace(_POLICY, notional=Decimal(7))),
+)
+
+
+class Stops(Protocol):
+    """Something that needs to stop the world's service."""
+
+    crash: Callable[[], None]
+
+
+def play(
+    scenario: Scenario,
+    *,
+    crash_at: tuple[int, ...] = (),
+    disk: Disk | None = None,
+    stops: Stops | None = None,
+    verbose: bool = False,
+) -> Result:
+    setup = Setup(
+        policy=scenario.policy,
+        balances={
+            QUOTE: Decimal(20_000),
+            BASE: SPARE if scenario.spare or scenario.direction is Direction.SHORT else Decimal(0),
+        },
+        thin=scenario.thin,
+        trades=1,
+    )
+    world = World(Choices(), setup, wild=False, crash_at=crash_at, disk=disk, verbose=verbose)
+    world.facing = scenario.direction
+    if stops is not None:
+        stops.crash = world.crash
+    return world.play(scenario.acts, scenario.pause)
