@@ -131,7 +131,7 @@ class Engine(OrderLists):
 
     # --- the market ---
 
-    def on_trade(  # noqa: PLR0917 - the hot call of a replay: positional arguments are its cheapest form
+    def on_trade(
         self,
         symbol: str,
         trade_id: int,
@@ -149,9 +149,7 @@ class Engine(OrderLists):
             self._matcher.on_trade(book, price, qty, now)
             self._matcher.close_operation(now)
 
-    def on_quote(  # noqa: PLR0917 - as on_trade
-        self, symbol: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal, now: int
-    ) -> None:
+    def on_quote(self, symbol: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal, now: int) -> None:
         """Recorded best prices; from the first one on, trades no longer move the quotes of the symbol.
 
         A quote fills and triggers nothing: only trades do. ValueError if it is crossed or older than the
@@ -162,7 +160,7 @@ class Engine(OrderLists):
         if book.taken:
             book.taken.clear()
 
-    def on_kline(  # noqa: PLR0917 - a kline has these values in this order everywhere
+    def on_kline(
         self,
         symbol: str,
         open_time: int,
