@@ -77,6 +77,8 @@ def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> E
     tries = sum(1 for o in draft.position.orders if o.role is Role.PLANB)
     if last.end is End.REFUSED and last.refusal in _PASSING and tries < _PLANB_MAX:
         return _plan_b(draft, phase, last, rest) if draft.now >= phase.retry_at else phase
+    if last.end is End.FILLED:
+        return _plan_b(draft, phase, last, rest)  # a piece: the rest is more than one market order may carry
     if last.end is End.EXPIRED and last.type is OrderType.LIMIT:
         return _end(draft, phase, Reason.PLANB_DEVIATION)
     return _end(draft, phase, Reason.PLANB_REFUSED)
@@ -86,7 +88,7 @@ def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enteri
     """Buy the rest at market if the price is still near enough (rule 3.3)."""
     plan, policy, rules = draft.position.plan, draft.policy, draft.rules
     quote = draft.market.quote
-    if quote is None or quote.at < last.closed_at:
+    if quote is None or quote.at < max(last.closed_at, draft.now - policy.quote_max_age_ms):
         if not phase.no_price:
             draft.query_quote()
             return phase
@@ -95,13 +97,14 @@ def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enteri
         quote = None
     if quote is not None and (reason := planb_refusal(draft, quote)) is not None:
         return _end(draft, phase, reason)
-    if not rules.carries_market(rest, plan.entry):
+    qty = rules.market_piece(rest, plan.entry)
+    if not qty:
         return _end(draft, phase, Reason.ENTRY_TIMEOUT)
     side = plan.direction.entry_side
     if policy.planb_order is PlanBOrder.LIMIT_IOC:
-        order = draft.order(Role.PLANB, side, OrderType.LIMIT, rest, price=_planb_limit(draft), ioc=True)
+        order = draft.order(Role.PLANB, side, OrderType.LIMIT, qty, price=_planb_limit(draft), ioc=True)
     else:
-        order = draft.order(Role.PLANB, side, OrderType.MARKET, rest)
+        order = draft.order(Role.PLANB, side, OrderType.MARKET, qty)
     draft.place(order)
     return phase
 

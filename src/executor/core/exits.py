@@ -14,7 +14,7 @@ from executor.core.state import Closing, Leave, OrderPhase, Reason
 
 def decide(draft: Draft) -> None:
     position, rules, policy = draft.position, draft.rules, draft.policy
-    sellable = any(rules.carries_market(leg_left(position, leg, rules), draft.price) for leg in position.legs)
+    sellable = any(rules.market_piece(leg_left(position, leg, rules), draft.price) for leg in position.legs)
     if not sellable and not _at_work(draft):
         draft.close(exit_reason(draft))
         return

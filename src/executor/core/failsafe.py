@@ -45,7 +45,8 @@ def oversold(draft: Draft) -> bool:
             over += max(sold - leg.qty, ZERO)
     back = [o for o in position.orders if o.role is Role.BUYBACK]
     over = rules.whole(over - sum((o.cum_qty for o in back), ZERO))
-    if not rules.carries_market(over, draft.price):
+    over = rules.market_piece(over, draft.price)
+    if not over:
         return False
     if any(o.live for o in back):
         return True

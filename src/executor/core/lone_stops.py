@@ -4,7 +4,6 @@ from decimal import Decimal
 
 from executor.core import stops
 from executor.core.draft import Draft
-from executor.core.edit import the_leg
 from executor.core.ledger import leg_left
 from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
 from executor.core.levels import stop_limit
@@ -30,12 +29,11 @@ def tend(draft: Draft, leg: Leg, stop: Decimal) -> None:
     if live:
         stops.move_single(draft, leg, live[-1], left)
         return
-    if not may_place(draft, leg) or not put_back(draft, leg):
+    if not may_place(draft, leg):
         return
-    leg = the_leg(draft.position, leg.n)
     level = stops.wanted(draft, leg, stop)
     limit = stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
-    if draft.rules.carries(left, min(level, limit)):
+    if draft.rules.carries(left, min(level, limit)) and put_back(draft, leg):
         draft.place(stops.stop_order(draft, leg, left, level))
 
 

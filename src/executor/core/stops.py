@@ -198,7 +198,7 @@ def _others_stand(draft: Draft, leg: Leg) -> bool:
     """
     for other in draft.position.legs:
         left = leg_left(draft.position, other, draft.rules)
-        if other.n == leg.n or other.stop is None or not draft.rules.carries_market(left, draft.price):
+        if other.n == leg.n or other.stop is None or not draft.rules.market_piece(left, draft.price):
             continue
         orders = draft.live(other.n)
         if any(o.is_target and o.cum_qty for o in orders):

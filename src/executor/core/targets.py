@@ -5,7 +5,6 @@ from typing import Final
 
 from executor.core import stops
 from executor.core.draft import Draft
-from executor.core.edit import the_leg
 from executor.core.ids import Role
 from executor.core.ledger import leg_left
 from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
@@ -34,21 +33,20 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
     if live:
         stops.move_list(draft, leg, live)
         return
-    if not may_place(draft, leg) or not put_back(draft, leg):
-        return
-    _place(draft, the_leg(draft.position, leg.n), target, left)
+    if may_place(draft, leg):
+        _place(draft, leg, target, left)
 
 
 def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
     if leg.stop is None:
-        if draft.rules.carries(left, target):
+        if draft.rules.carries(left, target) and put_back(draft, leg):
             side = draft.position.plan.direction.exit_side
             draft.place(draft.order(_TARGET[leg.n], side, OrderType.LIMIT, left, leg=leg.n, price=target))
         return
     level = stops.wanted(draft, leg, leg.stop)
     limit = stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
-    if not draft.rules.carries(left, min(level, limit, target)):
-        return  # too small for the pair: watched by software (rule 6.4)
+    if not draft.rules.carries(left, min(level, limit, target)) or not put_back(draft, leg):
+        return  # what is too small for the pair is watched by software (rule 6.4)
     if leg.tries >= _PAIR_TRIES:
         # The pair keeps being refused: the stop goes out alone, the target is watched by software (rule 4.1).
         draft.place(stops.stop_order(draft, leg, left, level))

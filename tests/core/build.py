@@ -1,0 +1,476 @@
+"""Trades at any point of their life, told as a script: what the market did, how the exchange answered.
+
+Prices are a long's; for a short they are mirrored around 100, so that one script tells both sides of a rule.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from executor.core.events import (
+    Absent,
+    Answered,
+    AnyEvent,
+    BalancesSeen,
+    Commanded,
+    KlinesSeen,
+    OpenOrdersSeen,
+    QuoteSeen,
+    ReadFailed,
+    Reported,
+    SignalSeen,
+    Started,
+    Tick,
+    TradesSeen,
+    Verb,
+)
+from executor.core.facts import (
+    Balance,
+    Done,
+    Fill,
+    Kline,
+    NotTried,
+    OrderReport,
+    Quote,
+    Refused,
+    ReplaceOutcome,
+    Unknown,
+    Why,
+)
+from executor.core.ids import Role
+from executor.core.intents import (
+    CancelList,
+    CancelOrder,
+    Command,
+    NewOrder,
+    Notify,
+    PlaceOco,
+    PlaceOrder,
+    QueryBalances,
+    QueryKlines,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryQuote,
+    QueryTrades,
+    Read,
+    ReplaceOrder,
+    Request,
+)
+from executor.core.invariants import violations
+from executor.core.policy import Policy
+from executor.core.rules import SymbolRules
+from executor.core.signal import Signal
+from executor.core.state import Closed, Leg, Order, Phase, Position, State
+from executor.core.transition import Step, empty, transition
+from executor.core.values import ZERO, Direction, OrderSide, OrderStatus, OrderType
+from executor.core.verdict import Verdict
+from executor.core.wake import next_wake
+
+D = Decimal
+both_sides = pytest.mark.parametrize("direction", list(Direction))
+START: Final = 1_700_000_000_000
+MIDDLE: Final = D(100)
+
+RULES: Final = SymbolRules(
+    symbol="LTCUSDT",
+    base="LTC",
+    quote="USDT",
+    tick=D("0.01"),
+    step=D("0.001"),
+    min_price=D("0.01"),
+    max_price=D(100_000),
+    min_qty=D("0.001"),
+    max_qty=D(9_000),
+    min_notional=D(5),
+    bid_up=D(5),
+    bid_down=D("0.2"),
+    ask_up=D(5),
+    ask_down=D("0.2"),
+    trailing_above=(10, 2_000),
+    trailing_below=(10, 2_000),
+    maker_fee=D("0.001"),
+    taker_fee=D("0.001"),
+)
+POLICY: Final = Policy(qty=D(3), allow_short=True)
+RICH: Final = {"LTC": Balance(D(1_000)), "USDT": Balance(D(1_000_000))}
+DONE: Final = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED)
+
+
+def mirror(price: Decimal, direction: Direction) -> Decimal:
+    """The price as far on the other side of 100."""
+    return price if direction is Direction.LONG else 2 * MIDDLE - price
+
+
+def make_signal(direction: Direction = Direction.LONG, at: int = START, key: str = "a") -> Signal:
+    """Entry 100, stop 98, targets 102 and 104."""
+    stop, tp1, tp2 = (mirror(D(p), direction) for p in (98, 102, 104))
+    return Signal(key=key, at=at, direction=direction, price=MIDDLE, stop=stop, targets=(tp1, tp2))
+
+
+def make_quote(last: Decimal | str | int, at: int = START) -> Quote:
+    price = D(last)
+    return Quote(at, price - D("0.01"), price + D("0.01"), price)
+
+
+def make_report(order: NewOrder | Order, status: OrderStatus = OrderStatus.NEW, **changes: object) -> OrderReport:
+    told = OrderReport(
+        id=order.id,
+        exchange_id=exchange_id(order.id),
+        side=order.side,
+        type=order.type,
+        status=status,
+        qty=order.qty,
+        price=order.price or ZERO,
+        stop_price=order.stop_price or ZERO,
+        trailing_delta=order.trailing_delta or 0,
+    )
+    return replace(told, **changes)
+
+
+def exchange_id(client_id: str) -> int:
+    """A number of its own for each id: its rev."""
+    return 1 + int(client_id.rpartition("_")[2])
+
+
+class Script:
+    """One symbol and its exchange. Each step is checked against the invariants.
+
+    `pending`: requests that wait for their answer, oldest first. `book`: every order the exchange knows, by id.
+    """
+
+    def __init__(
+        self, direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES
+    ) -> None:
+        self.direction = direction
+        self.policy = policy
+        self.rules = rules
+        self.now = START
+        self.state: State = empty(rules.symbol)
+        self.pending: list[Request] = []
+        self.sent: list[Request] = []
+        self.notes: list[Notify] = []
+        self.verdict: Verdict | None = None
+        self.events: list[AnyEvent] = []
+        self.book: dict[str, OrderReport] = {}
+        self.lists: dict[str, str] = {}
+        self.balances = dict(RICH)
+        self.last = MIDDLE
+        self.fee_asset: str | None = None
+        self._trade_id = 0
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> Position:
+        assert self.state.position is not None
+        return self.state.position
+
+    @property
+    def phase(self) -> Phase:
+        return self.position.phase
+
+    @property
+    def closed(self) -> Closed:
+        assert self.state.position is None
+        assert self.state.last_closed is not None
+        return self.state.last_closed
+
+    def order(self, role: Role | str) -> Order:
+        """The newest order of that role."""
+        return [o for o in self.position.orders if o.role == role][-1]
+
+    def orders(self, role: Role | str) -> list[Order]:
+        return [o for o in self.position.orders if o.role == role]
+
+    def live(self) -> list[str]:
+        """Roles of the live exits, sorted."""
+        return sorted(o.role for o in self.position.orders if o.live and not o.is_entry)
+
+    def leg(self, n: int) -> Leg:
+        return next(leg for leg in self.position.legs if leg.n == n)
+
+    def px(self, price: str | int | Decimal) -> Decimal:
+        return mirror(D(price), self.direction)
+
+    def kinds(self) -> list[str]:
+        """What is asked of the exchange now, in short: a placement by its role, else the request's name."""
+        return [_kind(r) for r in self.pending]
+
+    def told(self) -> list[str]:
+        return [n.event for n in self.notes]
+
+    def wake(self) -> int | None:
+        return next_wake(self.state, self.policy)
+
+    # --- events ----------------------------------------------------------------------------------------------------
+
+    def feed(self, event: AnyEvent) -> Step:
+        before = self.state
+        step = transition(before, event, self.policy, self.rules)
+        broken = violations(before, step.state, self.policy, self.rules)
+        assert not broken, (broken, event)
+        self.state = step.state
+        self.verdict = step.verdict
+        self.events.append(event)
+        self.notes += step.notes
+        self.sent += step.requests
+        self.pending += step.requests
+        return step
+
+    def signal(self, **changes: object) -> Step:
+        signal = replace(make_signal(self.direction, self.now, f"s{self.now}"), **changes)
+        return self.feed(
+            SignalSeen(at=self.now, signal=signal, quote=make_quote(self.last, self.now), balances=RICH, klines=())
+        )
+
+    def quote(self, last: str | int | Decimal, after: int = 0) -> Step:
+        self.now += after
+        self.last = self.px(last)
+        return self.feed(QuoteSeen(at=self.now, quote=make_quote(self.last, self.now)))
+
+    def wait(self, ms: int) -> Step:
+        self.now += ms
+        return self.feed(Tick(at=self.now))
+
+    def sleep(self) -> Step:
+        """Until time alone makes something due."""
+        wake = self.wake()
+        assert wake is not None
+        return self.wait(wake - self.now)
+
+    def command(self, verb: Verb, price: str | int | None = None) -> Step:
+        return self.feed(Commanded(at=self.now, verb=verb, price=None if price is None else self.px(price)))
+
+    def restart(self) -> Step:
+        self.pending.clear()
+        return self.feed(Started(at=self.now, fence=self.now + 5_000))
+
+    def push(self, client_id: str) -> Step:
+        return self.feed(Reported(at=self.now, report=self.book[client_id]))
+
+    # --- the exchange ----------------------------------------------------------------------------------------------
+
+    def trade(self, role: Role | str, qty: str | Decimal | None = None, price: Decimal | None = None) -> OrderReport:
+        """The exchange fills the newest order of that role, whole or in part; nobody is told yet."""
+        return self.execute(self.order(role).id, qty, price)
+
+    def execute(self, client_id: str, qty: str | Decimal | None = None, price: Decimal | None = None) -> OrderReport:
+        told = self.book[client_id]
+        amount = told.qty - told.cum_qty if qty is None else D(qty)
+        at = price or (self.last if told.type is OrderType.MARKET else told.price or told.stop_price or self.last)
+        cum = told.cum_qty + amount
+        self._trade_id += 1
+        fill = Fill(self._trade_id, at, amount, *self._fee(told.side, amount, at), self.now)
+        status = OrderStatus.FILLED if cum == told.qty else OrderStatus.PARTIALLY_FILLED
+        told = replace(
+            told,
+            status=status,
+            cum_qty=cum,
+            cum_quote=told.cum_quote + amount * at,
+            working=True,
+            fills=(*told.fills, fill),
+        )
+        self.book[client_id] = told
+        for other in self._siblings(client_id):
+            if self.book[other].status not in DONE:
+                self.book[other] = replace(self.book[other], status=OrderStatus.EXPIRED)
+        return told
+
+    def _siblings(self, client_id: str) -> list[str]:
+        """The other side of its list."""
+        mine = self.lists.get(client_id)
+        return [i for i, list_id in self.lists.items() if list_id == mine and i != client_id]
+
+    def fill(self, role: Role | str, qty: str | Decimal | None = None, price: Decimal | None = None) -> Step:
+        """An order fills, whole or in part; its push arrives, and that of its list's other side."""
+        told = self.trade(role, qty, price)
+        step = self.feed(Reported(at=self.now, report=told))
+        for other in self._siblings(told.id):
+            step = self.push(other)
+        return step
+
+    def vanish(self, role: Role | str, status: OrderStatus = OrderStatus.CANCELED) -> None:
+        """Somebody else takes an order (and its list) away; the pushes arrive."""
+        taken = [self.order(role).id, *self._siblings(self.order(role).id)]
+        for client_id in taken:
+            self.book[client_id] = replace(self.book[client_id], status=status)
+        for client_id in taken:
+            self.push(client_id)
+
+    def place(self, client_id: str, status: OrderStatus) -> Step:
+        """The exchange has the order in that status, whatever its answer says; the push arrives."""
+        order = next(o for o in self.position.orders if o.id == client_id)
+        self.book[client_id] = make_report(order, status)
+        return self.push(client_id)
+
+    def accept(self, kind: str = "") -> Step:
+        """The oldest pending request (of that kind) is carried out."""
+        request = self._take(kind)
+        if isinstance(request, Command):
+            return self.feed(Answered(at=self.now, seq=request.seq, outcome=self._perform(request)))
+        return self.feed(self._read(request))
+
+    def settle(self) -> None:
+        """Everything asked is carried out, and what follows from it, at this instant."""
+        for _ in range(60):
+            if not self.pending:
+                return
+            self.accept()
+        raise AssertionError(f"no rest: {self.kinds()}")
+
+    def refuse(self, why: Why = Why.OTHER, kind: str = "", retry_at: int = 0) -> Step:
+        refused = Refused(why, -2010, f"refused: {why}", retry_at)
+        request = self._take(kind)
+        if isinstance(request, ReplaceOrder):
+            done = self._perform(CancelOrder(seq=0, id=request.cancel_id))
+            assert isinstance(done, Done)
+            return self.feed(Answered(at=self.now, seq=request.seq, outcome=ReplaceOutcome(done, refused)))
+        return self.feed(Answered(at=self.now, seq=request.seq, outcome=refused))
+
+    def lose(self, kind: str = "", *, arrived: bool = False) -> Step:
+        """The answer is lost; the request may have `arrived` or not."""
+        request = self._take(kind)
+        if not isinstance(request, Command):
+            return self.feed(ReadFailed(at=self.now, seq=request.seq, text="timeout"))
+        if arrived:
+            self._perform(request)
+        return self.feed(Answered(at=self.now, seq=request.seq, outcome=Unknown("timeout", self.now + 5_000)))
+
+    def _take(self, kind: str) -> Request:
+        request = next(r for r in self.pending if not kind or _kind(r) == kind)
+        self.pending.remove(request)
+        return request
+
+    def _fee(self, side: OrderSide, qty: Decimal, price: Decimal) -> tuple[Decimal, str]:
+        if self.fee_asset is not None:
+            return D("0.0001"), self.fee_asset
+        if side is OrderSide.BUY:
+            return qty * self.rules.taker_fee, self.rules.base
+        return qty * price * self.rules.taker_fee, self.rules.quote
+
+    def _perform(self, request: Command) -> Done | Refused | ReplaceOutcome:
+        match request:
+            case PlaceOrder():
+                return Done((self._place(request.order),))
+            case PlaceOco():
+                self.lists |= {request.target.id: request.list_id, request.stop.id: request.list_id}
+                return Done((self._place(request.target), self._place(request.stop)))
+            case CancelOrder():
+                return self._cancel((request.id,))
+            case CancelList():
+                return self._cancel(request.ids)
+            case ReplaceOrder():
+                cancel = self._cancel((request.cancel_id,))
+                if isinstance(cancel, Refused):
+                    return ReplaceOutcome(cancel, NotTried())
+                return ReplaceOutcome(cancel, Done((self._place(request.order),)))
+
+    def _place(self, order: NewOrder) -> OrderReport:
+        list_id = 7 if order.id in self.lists else -1
+        self.book[order.id] = make_report(order, list_exchange_id=list_id)
+        if order.type is OrderType.MARKET:
+            self.book[order.id] = self.execute(order.id)
+        return self.book[order.id]
+
+    def _cancel(self, client_ids: tuple[str, ...]) -> Done | Refused:
+        told = [self.book[i] for i in client_ids if i in self.book]
+        if not told or any(t.status in DONE for t in told):
+            return Refused(Why.UNKNOWN_ORDER, -2011, "Unknown order sent.")
+        for t in told:
+            self.book[t.id] = replace(t, status=OrderStatus.CANCELED)
+        return Done(tuple(self.book[t.id] for t in told))
+
+    def _read(self, request: Read) -> AnyEvent:
+        now, seq = self.now, request.seq
+        match request:
+            case QueryOrder():
+                if request.id not in self.book:
+                    return Absent(at=now, id=request.id, asked_at=now, seq=seq)
+                return Reported(at=now, report=replace(self.book[request.id], fills=()), seq=seq)
+            case QueryTrades():
+                return TradesSeen(at=now, id=request.id, fills=self.book[request.id].fills, seq=seq)
+            case QueryOpenOrders():
+                listed = tuple(r for r in self.book.values() if r.status not in DONE)
+                return OpenOrdersSeen(at=now, reports=listed, asked_at=now, seq=seq)
+            case QueryBalances():
+                return BalancesSeen(at=now, balances=self.balances, seq=seq)
+            case QueryQuote():
+                return QuoteSeen(at=now, quote=make_quote(self.last, now), seq=seq)
+            case QueryKlines():
+                return KlinesSeen(at=now, klines=self.klines(), seq=seq)
+
+    def klines(self) -> tuple[Kline, ...]:
+        """Bars whose last confirmed swing is at 99 (a long's low)."""
+        bars = []
+        for i, (low, high) in enumerate([(101, 103), (100, 102), (99, 101), (100, 102), (101, 103), (102, 104)]):
+            a, b = sorted((self.px(low), self.px(high)))
+            bars.append(Kline(self.now - 60_000 * (6 - i), b, a, b))
+        return tuple(bars)
+
+
+def _kind(request: Request) -> str:
+    match request:
+        case PlaceOrder():
+            return _role(request.order.id)
+        case PlaceOco():
+            return _role(request.list_id)
+        case ReplaceOrder():
+            return f"replace {_role(request.order.id)}"
+        case _:
+            return type(request).__name__
+
+
+def _role(client_id: str) -> str:
+    return client_id.split("_")[2]
+
+
+# --- phases -----------------------------------------------------------------------------------------------------------
+
+
+def entering(
+    direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES, *, working: bool = True
+) -> Script:
+    """A signal was taken; its limit entry works, or is under way."""
+    script = Script(direction, policy, rules)
+    script.signal()
+    if working:
+        script.settle()
+    return script
+
+
+def unprotected(direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES) -> Script:
+    """The entry has filled; the exits are asked for."""
+    script = entering(direction, policy, rules)
+    if script.orders(Role.ENTRY)[-1].live:
+        script.fill(Role.ENTRY)
+    return script
+
+
+def protected(direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES) -> Script:
+    """The exits stand."""
+    script = unprotected(direction, policy, rules)
+    script.settle()
+    script.notes.clear()
+    script.sent.clear()
+    return script
+
+
+def trailing(direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES) -> Script:
+    """Both targets have filled, leg 3 trails."""
+    script = protected(direction, policy, rules)
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.quote("104.1", after=1_000)
+    script.fill(Role.TP2)
+    script.settle()
+    return script
+
+
+def closing(direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES) -> Script:
+    """The operator wants out; the cancels are asked for."""
+    script = protected(direction, policy, rules)
+    script.command(Verb.FLATTEN)
+    return script
