@@ -65,6 +65,11 @@ class FailingDisk(RealFileSystem):
             raise OSError(28, "No space left on device")
         super().write_synced(path, data)
 
+    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().overwrite_synced(path, offset, data)
+
 
 class Place:
     """A desk on an engine, with its files in one folder."""

@@ -36,7 +36,7 @@ from executor.service.lock import LockError, StateLock
 from executor.service.loop import Clock, Loop, Timing
 from executor.service.policy import own_filters, policy_of
 from executor.service.rebuild import from_exchange
-from executor.service.store import StateError, StateStore
+from executor.service.store import STALE, StateError, StateStore
 from executor.service.trades import TradeList, trades_path
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, SignalFileError
@@ -154,6 +154,7 @@ def begin_anew(settings: Settings, symbol: str) -> None:
     for path in (
         store.path,
         store.previous,
+        store.ahead,
         settings.journal_path(symbol),
         trades_path(state_path),
         _memory(state_path),
@@ -175,9 +176,12 @@ def load_state(store: StateStore, symbol: str, venue: str) -> State | None:
     loaded = store.load(Document, foreign=foreign)
     if loaded is None:
         return None
-    if loaded.source == "previous":
+    if loaded.fault == STALE:
+        log.warning("state_recovered", fault=loaded.fault, used="the write-ahead copy")
+    elif loaded.fault:
+        used = "the write-ahead copy" if loaded.source == "ahead" else "the state before it"
         aside = str(loaded.set_aside) if loaded.set_aside is not None else ""
-        log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used="the state before it")
+        log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used=used)
     return state_of(loaded.value)
 
 
@@ -213,7 +217,10 @@ async def trade(
         _beside(settings, place, exchange, loop, stream)
         on_start(loop)
         with _stop_on_signals(loop):
-            await loop.run()
+            try:
+                await loop.run()
+            finally:
+                desk.settle()
 
 
 def _timing(settings: Settings) -> Timing:

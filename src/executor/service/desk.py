@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Desk:
-    """`take` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be taken again.
+    """`take` and `commit` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be taken again.
 
     `on_closed` hears of each finished trade, after it is on disk.
     """
@@ -43,9 +43,20 @@ class Desk:
         self._journal = journal
         self._journal_whole = False
         self._on_closed = on_closed
+        self._unwritten: Took | None = None
+        self._unheard: Closed | None = None
+        self._committed = False
         self._note("start")
 
     def take(self, event: AnyEvent) -> Step:
+        """`commit`, and then `write_down`."""
+        step = self.commit(event)
+        self.write_down()
+        return step
+
+    def commit(self, event: AnyEvent) -> Step:
+        """The step that `event` makes, its state on disk: its requests may be sent. `write_down` is still owed."""
+        self.write_down()
         before = self.state
         if event.at < before.market.now:
             # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
@@ -53,17 +64,35 @@ class Desk:
         step = advance(before, event, self.policy, self.rules)
         checksum = ""
         if differs(before, step.state):
-            checksum = self._store.save(document_of(step.state))
+            checksum = self._store.commit(document_of(step.state))
+            self._committed = True
         self.state = step.state
         if checksum or step.requests or step.notes or _market_moved(before, step.state):
-            self._record(Took(event=event, sum=checksum))
+            self._unwritten = Took(event=event, sum=checksum)
         closed = step.state.last_closed
         if closed is not None and closed is not before.last_closed:
-            self._on_closed(closed)
+            self._unheard = closed
         return step
+
+    def write_down(self) -> None:
+        """What follows a step and need not be done before its requests leave: the journal, the list of trades."""
+        if self._unwritten is not None:
+            record, self._unwritten = self._unwritten, None
+            self._record(record)
+        if self._unheard is not None:
+            closed, self._unheard = self._unheard, None
+            self._on_closed(closed)
+
+    def settle(self) -> None:
+        """Leave the state file in order, alone and synced: for the end of a run. Raises StateUnwritable."""
+        self.write_down()
+        if self._committed:
+            self._store.save(document_of(self.state))
+            self._committed = False
 
     def change_rules(self, rules: SymbolRules) -> None:
         """The exchange changed the symbol's filters or fees."""
+        self.write_down()
         self.rules = rules
         self._note("rules changed")
 

@@ -1,6 +1,6 @@
 """The loop: one consumer takes events one at a time; requests run beside it and come back as events.
 
-    signals, pushes, polls, time, operator -> inbox -> desk (transition, state on disk, journal) -> dispatch -> inbox
+    signals, pushes, polls, time, operator -> inbox -> desk (transition, state on disk) -> dispatch -> journal, log; answers -> inbox
 
 Every task lives in one TaskGroup: one that dies takes the service down loudly, and the supervisor restarts it into
 rule 9.1.
@@ -215,10 +215,13 @@ class Loop:
                 continue
             with self.at_work():
                 step = await self._take(event)
-                for note in step.notes:
-                    self._say(note)
                 for request in step.requests:
                     self._dispatch(request)
+                if step.requests:
+                    await asyncio.sleep(0)  # they leave now; what follows can wait
+                self.desk.write_down()
+                for note in step.notes:
+                    self._say(note)
                 for hear in self.on_step:
                     hear(event, step)
                 if answer is not None and not answer.done():
@@ -237,7 +240,7 @@ class Loop:
         told = False
         while True:
             try:
-                step = self.desk.take(event)
+                step = self.desk.commit(event)
             except StateUnwritable as error:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")

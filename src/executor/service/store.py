@@ -148,7 +148,8 @@ class StateStore:
         self.schema_version = schema_version
         self._temporary = self.path.with_name(self.path.name + ".tmp")
         self._fs = RealFileSystem() if fs is None else fs
-        self._ahead = WriteAhead(self.path.with_name(self.path.name + ".ahead"), self._fs)
+        self.ahead = self.path.with_name(self.path.name + ".ahead")
+        self._ahead = WriteAhead(self.ahead, self._fs)
         self._clock = clock
 
     def save(self, document: object) -> str:
@@ -235,13 +236,13 @@ class StateStore:
         try:
             data = self._ahead.read()
         except OSError as error:
-            raise StateUnreadable(self._ahead.path, error) from error
+            raise StateUnreadable(self.ahead, error) from error
         if data is None:
             return None
-        value = _unseal(data, self._ahead.path, self.schema_version, type)
+        value = _unseal(data, self.ahead, self.schema_version, type)
         reason = foreign(value)
         if reason is not None:
-            raise StateForeign(self._ahead.path, reason)
+            raise StateForeign(self.ahead, reason)
         return value
 
     def _read(self, path: Path, type: type[T], foreign: Callable[[T], str | None]) -> T:  # noqa: A002
