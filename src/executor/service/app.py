@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from executor.exchange.stream import Connected, Lost
 from executor.exchange.user_stream import UserEvent, UserStream
 from executor.ops.http import HttpServer, HttpUnusable
 from executor.ops.metrics import Metrics, StreamWatch
+from executor.ops.telegram import Telegram, speaking
 from executor.paper.recording import RecordingError
 from executor.paper.server.server import PortInUse
 from executor.service.control import Control, SocketUnusable
@@ -34,10 +36,12 @@ from executor.service.intake import Intake
 from executor.service.journal import Journal, JournalError
 from executor.service.lock import LockError, StateLock
 from executor.service.loop import Clock, Loop, Timing
+from executor.service.notify import Supervisor, attend, describe
 from executor.service.policy import own_filters, policy_of
 from executor.service.rebuild import from_exchange
 from executor.service.store import STALE, StateError, StateStore
 from executor.service.trades import TradeList, trades_path
+from executor.service.webhook import Access, Webhook, WebhookUnusable
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, SignalFileError
 
@@ -56,6 +60,7 @@ START_ERRORS: Final = (
     SignalFileError,
     SocketUnusable,
     HttpUnusable,
+    WebhookUnusable,
 )
 """Why a run could not begin or go on, each with a text for people."""
 
@@ -84,7 +89,7 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
 
     Raises one of START_ERRORS.
     """
-    async with market(settings) as place:
+    async with market(settings) as place, _alerts(settings, place.symbol, wanted=signals) as alerts:
         state_path = settings.state_path(place.symbol)
         with StateLock(state_path):
             if place.embedded is not None:
@@ -93,7 +98,7 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
                 place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
             )
             try:
-                await trade(settings, place, exchange, state_path, on_start, signals=signals)
+                await trade(settings, place, exchange, state_path, on_start, alerts, signals=signals)
             finally:
                 await exchange.close()
         return place
@@ -191,6 +196,7 @@ async def trade(
     exchange: BinanceExchange,
     state_path: Path,
     on_start: Callable[[Loop], None],
+    alerts: Telegram | None = None,
     *,
     signals: bool = True,
 ) -> None:
@@ -213,7 +219,10 @@ async def trade(
         stream = StreamWatch()
         _doors(settings, exchange, loop, state_path, stream)
         if signals:
-            loop.beside("signals", _intake(settings, place, loop, state_path).run)
+            _listen_for_signals(settings, loop, _intake(settings, place, loop, state_path))
+        if alerts is not None:
+            _tell(alerts, loop)
+        attend(loop, Supervisor.of(os.environ))
         _beside(settings, place, exchange, loop, stream)
         on_start(loop)
         with _stop_on_signals(loop):
@@ -246,6 +255,40 @@ def _doors(settings: Settings, exchange: BinanceExchange, loop: Loop, state_path
     loop.on_step += [metrics.hear, server.hear]
     loop.beside("http", server.run, at_once=True)
     loop.beside("lag", metrics.watch_lag, at_once=True)
+
+
+def _listen_for_signals(settings: Settings, loop: Loop, intake: Intake) -> None:
+    loop.beside("signals", intake.run)
+    if settings.webhook_port:
+        access = Access.of(settings)
+        webhook = Webhook(settings.webhook_host, settings.webhook_port, access, loop, intake, settings.signal_file)
+        loop.beside("webhook", webhook.run)
+
+
+@contextlib.asynccontextmanager
+async def _alerts(settings: Settings, symbol: str, *, wanted: bool) -> AsyncIterator[Telegram | None]:
+    """Telegram, where it is set up; it hears of the end too, however the end comes."""
+    token, chat = settings.telegram_bot_token, settings.telegram_chat_id
+    if token is None or chat is None or not wanted:
+        yield None
+        return
+    name = f"Executor {symbol} ({settings.binance_env})"
+    telegram = Telegram(token.get_secret_value(), chat, api=settings.telegram_api_url, name=name)
+    async with speaking(telegram):
+        try:
+            yield telegram
+        except BaseException as error:
+            telegram.tell(f"stopped by {type(error).__name__}: see the log")
+            raise
+        telegram.tell("stopped")
+
+
+def _tell(alerts: Telegram, loop: Loop) -> None:
+    async def hello() -> None:
+        alerts.tell(f"started: {describe(loop.state, loop.desk.rules)}")
+
+    loop.on_note.append(alerts.hear)
+    loop.beside("hello", hello)
 
 
 def _intake(settings: Settings, place: Market, loop: Loop, state_path: Path) -> Intake:

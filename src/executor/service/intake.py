@@ -1,6 +1,7 @@
 """Signals on their way in: a line of the file becomes a signal, with what is needed to judge it (rules 2.1, 2.5)."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -23,13 +24,17 @@ LOOK_EVERY_S: Final = 0.25
 
 
 class Intake:
-    """Takes signals from the followed file, one after the other, and remembers how far it has come."""
+    """Takes signals from the followed file, one after the other, and remembers how far it has come.
+
+    `on_taken` hears of each line and what became of it.
+    """
 
     def __init__(self, loop: Loop, follower: SignalFollower, clock: Clock) -> None:
         self._loop = loop
         self._follower = follower
         self._clock = clock
         self._complained = ""
+        self.on_taken: list[Callable[[bytes, Step], None]] = []
 
     async def run(self) -> None:
         while True:
@@ -62,7 +67,9 @@ class Intake:
 
     async def _take(self, data: bytes) -> None:
         if data.strip():
-            await self.submit(parse_signal(data))
+            step = await self.submit(parse_signal(data))
+            for hear in self.on_taken:
+                hear(data, step)
 
     async def submit(self, parsed: Signal | Malformed) -> Step:
         """Put a signal before the core; the answer says what became of it."""

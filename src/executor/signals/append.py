@@ -1,4 +1,4 @@
-"""Appends one signal to the signal file, as `executor signal` does."""
+"""Appends one signal to the signal file, as `executor signal` and the webhook do."""
 
 import errno
 import fcntl
@@ -34,6 +34,17 @@ def append_signal(path: Path, fields: Mapping[str, str | Decimal | Sequence[Deci
         SignalFileError: the file can't be written; it is as it was before.
     """
     line = _line(fields)
+    append_line(path, line)
+    return line.decode()
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Write one line (without its end) that is a signal at the end of the file, durably.
+
+    Raises:
+        NotASignalError: the line makes no signal.
+        SignalFileError: the file can't be written; it is as it was before.
+    """
     judged = parse_signal(line)
     if isinstance(judged, Malformed):
         raise NotASignalError(judged.fault)
@@ -46,7 +57,6 @@ def append_signal(path: Path, fields: Mapping[str, str | Decimal | Sequence[Deci
             os.close(descriptor)
     except OSError as error:
         raise SignalFileError(path, error) from error
-    return line.decode()
 
 
 def _line(fields: Mapping[str, str | Decimal | Sequence[Decimal] | None]) -> bytes:

@@ -1,0 +1,77 @@
+"""The body of a webhook's request to a line for the signal file. Pure.
+
+Read are the shapes of `parse`, and alerts as TradingView's placeholders make them:
+
+    {"secret":"...","ticker":"{{ticker}}","action":"{{strategy.order.action}}","price":"{{close}}","time":"{{timenow}}"}
+
+`ticker` (with or without its exchange before a colon) is the symbol, `action` buy or sell the side, `price` or else
+`close` the price, `timenow`, `ts` or else `time` the time; `id`, `stop`, `targets`, `entry` and a size are as in the
+general shape. The secret never becomes part of the line.
+
+The time may be left out where there is an `id`: then it is that of the arrival. Without either, a request that is sent
+again could not be told from a second signal.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from executor.signals.parse import Number, SignalFault
+
+_SHOWN_AS: Final = "secret"
+
+_TRADINGVIEW: Final = frozenset({
+    "ticker", "exchange", "action", "price", "close", "open", "high", "low", "volume", "time", "timenow", "ts",
+    "interval", "order_id", "contracts", "position_size", "market_position", "prev_market_position",
+    "market_position_size", "prev_market_position_size", "order_price", "comment", "alert_message",
+})  # fmt: skip
+"""What its alerts say beside the signal; none of it is the size or a level of a trade here."""
+_SIDES: Final = frozenset({"buy", "sell", "long", "short"})
+_PERPETUAL: Final = ".P"
+
+
+def secret_in(fields: Mapping[str, Any]) -> str:
+    """The secret that the body shows; empty for none."""
+    found = fields.get(_SHOWN_AS)
+    return found if isinstance(found, str) and not isinstance(found, Number) else ""
+
+
+def line_of(fields: Mapping[str, Any], received: int) -> bytes:
+    """The signal as a line of the signal file, without the secret; `received`: ms, the time where none is given.
+
+    Whether the line is a signal is for `parse_signal` to say. Raises SignalFault.
+    """
+    signal = {name: value for name, value in fields.items() if name != _SHOWN_AS}
+    if "ticker" in signal or (_text(signal, "action").lower() in _SIDES and "side" not in signal):
+        signal = _from_tradingview(signal)
+    if not any(signal.get(name) is not None for name in ("ts", "ts_utc")):
+        if signal.get("id") is None:
+            raise SignalFault("ts is missing: give the signal's time, or an id by which a repetition is known")
+        signal["ts"] = str(received)
+    try:
+        return json.dumps(signal, separators=(",", ":")).encode()
+    except RecursionError:
+        raise SignalFault("the request is nested too deeply to be a signal") from None
+
+
+def _from_tradingview(alert: Mapping[str, Any]) -> dict[str, Any]:
+    if _text(alert, "market_position").lower() == "flat":
+        raise SignalFault("market_position is flat, an exit: a trade's exits are placed with its entry")
+    symbol = _text(alert, "ticker").rpartition(":")[2]
+    if symbol.upper().endswith(_PERPETUAL):
+        raise SignalFault(f"ticker {symbol[:40]!r} is a perpetual contract, must be a symbol of Spot")
+    signal = {name: value for name, value in alert.items() if name not in _TRADINGVIEW}
+    if symbol:
+        signal["symbol"] = symbol
+    if "side" not in signal:
+        signal["side"] = alert.get("action")
+    for name, sources in (("price", ("price", "close")), ("ts", ("timenow", "ts", "time"))):
+        found = next((alert[source] for source in sources if alert.get(source) is not None), None)
+        if found is not None:
+            signal[name] = found
+    return signal
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    found = fields.get(name)
+    return found.strip() if isinstance(found, str) else ""
