@@ -138,6 +138,7 @@ class Script:
     """One symbol and its exchange. Each step is checked against the invariants.
 
     `pending`: requests that wait for their answer, oldest first. `book`: every order the exchange knows, by id.
+    `unchecked`: the state was bent by hand, so that the invariants have nothing to say.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class Script:
         self.balances = dict(RICH)
         self.last = MIDDLE
         self.fee_asset: str | None = None
+        self.unchecked = False
         self._trade_id = 0
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ class Script:
         before = self.state
         step = transition(before, event, self.policy, self.rules)
         broken = violations(before, step.state, self.policy, self.rules)
-        assert not broken, (broken, event)
+        assert self.unchecked or not broken, (broken, event)
         self.state = step.state
         self.verdict = step.verdict
         self.events.append(event)
@@ -311,6 +313,11 @@ class Script:
         if isinstance(request, Command):
             return self.feed(Answered(at=self.now, seq=request.seq, outcome=self._perform(request)))
         return self.feed(self._read(request))
+
+    def exchange_takes(self, request: Request) -> None:
+        """The exchange carries out a command; its answer is not told yet."""
+        assert isinstance(request, Command)
+        self._perform(request)
 
     def settle(self) -> None:
         """Everything asked is carried out, and what follows from it, at this instant."""

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,11 +16,11 @@ D = Decimal
 BARE = replace(make_signal(), stop=None, targets=())
 
 
-def planned(policy: Policy = POLICY, rules: SymbolRules = RULES, **changes: object) -> Plan:
+def planned(policy: Policy = POLICY, rules: SymbolRules = RULES, **changes: Any) -> Plan:
     return make_plan(replace(BARE, **changes), policy, rules, None)
 
 
-def fault(policy: Policy = POLICY, rules: SymbolRules = RULES, **changes: object) -> str:
+def fault(policy: Policy = POLICY, rules: SymbolRules = RULES, **changes: Any) -> str:
     with pytest.raises(PlanError) as raised:
         planned(policy, rules, **changes)
     return str(raised.value)
@@ -70,7 +71,7 @@ def test_prices_out_of_order_are_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("changes", "name"), [({"entry": D(0)}, "entry"), ({"stop": D(-1)}, "stop"), ({"targets": (D(200_000),)}, "TP1")]
 )
-def test_a_price_outside_of_the_filters_is_refused_by_name(changes: dict[str, object], name: str) -> None:
+def test_a_price_outside_of_the_filters_is_refused_by_name(changes: dict[str, Any], name: str) -> None:
     assert fault(**changes).startswith(f"{name}: price ")
 
 
@@ -86,7 +87,7 @@ def test_a_price_outside_of_the_filters_is_refused_by_name(changes: dict[str, ob
     ],
 )
 def test_the_size_is_the_signals_own_or_the_settings_floored_to_the_step(
-    policy: Policy, changes: dict[str, object], qty: str
+    policy: Policy, changes: dict[str, Any], qty: str
 ) -> None:
     """Rule 2.3."""
     assert planned(policy, **changes).qty == D(qty)
