@@ -1,18 +1,20 @@
 """Every place where the machine can stop, one after the other, in every scenario (rules 8.1, 9.1, 9.2, 10.5).
 
-Three kinds: the boundaries of the service and the exchange (before and after each save, each request sent, each executed),
-pairs of them, and each operation of each save on the disk, with every way in which what was not synced may survive.
+Three kinds: the boundaries of the service and the exchange (before and after each save, each request sent, each
+executed), pairs of them, and each operation of each save on the disk, with every way in which what was not synced may
+survive.
 """
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
-from executor.core.state import State
 from tests.service.simdisk import Crashed, SimDisk
 from tests.sim.disk import StoreDisk
 from tests.sim.scenarios import SCENARIOS, Scenario, play
 from tests.sim.shell import Dead
 from tests.sim.world import Result
+
+from executor.core.state import State
 
 
 def boundaries(scenario: Scenario) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from tests.sim import setup as world_setup
+
 from executor.core.ids import ENTRIES, Role, is_ours, parse
 from executor.core.levels import is_safer
 from executor.core.policy import Layout
@@ -14,7 +16,6 @@ from executor.core.values import ZERO, Direction, OrderSide, plain
 from executor.paper.account import LiveOrder
 from executor.paper.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct
-from tests.sim import setup as world_setup
 
 ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a direct query, the answer's way
 
@@ -32,6 +33,7 @@ class Truth:
         self.commissions: dict[str, Decimal] = {}
         self.stops: dict[int, Decimal] = {}
         self.excused = False
+        self.by_hand = False
 
     @property
     def held(self) -> Decimal:
@@ -57,15 +59,15 @@ class Outside:
 
     # --- as it happens -----------------------------------------------------------------------------------------------
 
-    def placed(self, id: str) -> None:
-        """The exchange has taken an order under `id`."""
-        if id in self._placed:
-            self.broken.append(f"W1 (rule 1): {id} names two orders")
-        self._placed.add(id)
+    def placed(self, client_id: str) -> None:
+        """The exchange has taken an order under `client_id`."""
+        if client_id in self._placed:
+            self.broken.append(f"W1 (rule 1): {client_id} names two orders")
+        self._placed.add(client_id)
         if self.saved is not None and not self.excused_ids:
             position = self.saved().position
-            if position is None or all(order.id != id for order in position.orders):
-                self.broken.append(f"W2 (8.1): {id} is at the exchange and not on disk")
+            if position is None or all(order.id != client_id for order in position.orders):
+                self.broken.append(f"W2 (8.1): {client_id} is at the exchange and not on disk")
 
     def reported(self, reports: list[ExecutionReport]) -> None:
         touched: set[str] = set()
@@ -138,6 +140,12 @@ class Outside:
         live = self.direct.engine._accounts[self.direct.account].open.get(self.direct.symbol, {})
         return [o for o in live.values() if o.client_order_id.startswith(f"EX_{trade}")]
 
+    def excuse(self, client_id: str) -> None:
+        """The exchange told less than the truth of this order: its trade may sell too much, and must buy it back."""
+        name = parse(client_id)
+        if name is not None and name.trade in self.trades:
+            self.trades[name.trade].excused = True
+
     # --- after each step ---------------------------------------------------------------------------------------------
 
     def stepped(self, before: State, after: State) -> None:
@@ -185,8 +193,16 @@ class Outside:
             self.broken.append(f"W6: {closed.trade} says {closed.commissions} paid, it was {truth.commissions}")
         if closed.dust != truth.base:
             self.broken.append(f"W6: {closed.trade} says dust {plain(closed.dust)}, it is {plain(truth.base)}")
-        by_hand = truth.excused or closed.reason is Reason.EXTERNAL  # rule 6.6 leaves it to whoever took its exits away
-        if not by_hand and abs(truth.held) * closed.stop_planned > self.rules.min_notional * 2 + 1:
+        self._left_over(closed, truth)
+
+    def _left_over(self, closed: Closed, truth: Truth) -> None:
+        """7.1: nothing but dust is held, and nothing was sold twice."""
+        much = (self.rules.min_notional * 2 + 1) / closed.stop_planned
+        if closed.reason is Reason.EXTERNAL or truth.by_hand:
+            return  # rule 6.6 leaves it to whoever took its exits away
+        if truth.held < -much:
+            self.broken.append(f"W6 (6.3): {closed.trade} closed, {plain(-truth.held)} were sold twice")
+        if truth.held > much and not truth.excused:
             self.broken.append(f"W6 (7.1): {closed.trade} closed with {plain(truth.held)} held")
 
     # --- now and then ------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Everything a run leaves to chance goes through `Choices`: what was chosen is the run's plan.
 
-A plan is a list of `(label, nth, value)`: the nth choice under that label took that value. Whatever a plan does not name
-takes the value 0, and 0 is always the quiet one: no fault, no move, the product's default. So a plan can be cut anywhere
-and still is a plan, which is what makes shrinking simple; and a plan kept for years names what it needs, not how often
-other dice happened to be thrown before.
+A plan is a list of `(label, nth, value)`: the nth choice under that label took that value. Whatever a plan does not
+name takes the value 0, and 0 is always the quiet one: no fault, no move, the product's default. So a plan can be cut
+anywhere and still is a plan, which is what makes shrinking simple; and a plan kept for years names what it needs, not
+how often other dice happened to be thrown before.
 """
 
 import random

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-
 from tests.sim.choices import Choice
 
 FOLDER: Final = Path(__file__).parent / "corpus"

@@ -1,7 +1,7 @@
 """Where the simulated service keeps its state: a quick model for the many runs, the real store for the enumeration.
 
-The quick model has the store's contract (tests/service/test_store.py proves it of the real one): after `save` the state is
-there; a crash in the middle leaves the old state or the new one, or a damaged file whose predecessor is the old one.
+The quick model has the store's contract (tests/service/test_store.py proves it of the real one): after `save` the state
+is there; a crash in the middle leaves the old state or the new one, or a damaged file whose predecessor is the old one.
 """
 
 from enum import IntEnum
@@ -10,11 +10,11 @@ from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
+from tests.service.simdisk import SimDisk
 
 from executor.core.state import SCHEMA_VERSION, Market, State
 from executor.service.document import Document, document_of, state_of
 from executor.service.store import StateStore
-from tests.service.simdisk import SimDisk
 
 
 class Torn(IntEnum):

@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import Final
 
-from executor.core.state import State
 from tests.sim.choices import Choices
+
+from executor.core.state import State
 
 COMMAND: Final = (
     "request_lost",
@@ -19,6 +20,7 @@ COMMAND: Final = (
     "not_sent",
     "banned",
     "fill_during_cancel",
+    "cancel_behind",
     "half_done",
 )
 READ: Final = ("read_lost", "read_5xx", "read_stale", "read_late", "read_banned")

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 
 import msgspec
-
 from tests.crash.enumeration import crashes
 from tests.sim.mutants import Found
 from tests.sim.run import by_seed

@@ -3,8 +3,8 @@
     python -m tests.sim.mutants            all of them, as a table
     python -m tests.sim.mutants NAME ...   some
 
-A mutant is a text put in place of another in one source file. Those of `tests/sim/shell.py` stand for bugs of the service's
-loop, which that file models.
+A mutant is a text put in place of another in one source file. Those of `tests/sim/shell.py` stand for bugs of the
+service's loop, which that file models.
 """
 
 import os
@@ -25,10 +25,13 @@ CORE: Final = "src/executor/core"
 
 
 class Mutant(msgspec.Struct, frozen=True):
+    """`also`: a second (old, new) in the same file, where a guard behind the first would make up for it."""
+
     name: str
     path: str
     old: str
     new: str
+    also: tuple[str, str] | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -144,14 +147,13 @@ MUTANTS: Final = (
     Mutant(
         "the stop is lowered",
         f"{CORE}/stops.py",
-        "            level = levels.safer(level, candidate, direction)",
-        "            level = candidate",
-    ),
-    Mutant(
-        "the stop is lowered after a refusal",
-        f"{CORE}/reports.py",
-        "    level = levels.safer(leg.stop, order.stop_price, position.plan.direction)",
-        "    level = order.stop_price",
+        "        raised = live.stop_price is not None and "
+        "levels.is_safer(level, live.stop_price, draft.position.plan.direction)\n",
+        "        raised = level != live.stop_price\n",
+        (
+            "    if trail is not None and _has_room(draft, trail) and direction.sign * (trail - level) >= step:\n",
+            "    if trail is not None and _has_room(draft, trail):\n",
+        ),
     ),
     Mutant(
         "what works is not looked up at a restart",
@@ -268,9 +270,11 @@ def plant(mutant: Mutant, folder: Path) -> None:
     shutil.copy(ROOT / "tests/service/simdisk.py", folder / "tests/service")
     path = folder / mutant.path
     text = path.read_text()
-    if text.count(mutant.old) != 1:
-        raise ValueError(f"mutant {mutant.name!r}: {mutant.path} has its place {text.count(mutant.old)} times, not once")
-    path.write_text(text.replace(mutant.old, mutant.new))
+    for old, new in ((mutant.old, mutant.new), *([mutant.also] if mutant.also else [])):
+        if text.count(old) != 1:
+            raise ValueError(f"mutant {mutant.name!r}: {mutant.path} has its place {text.count(old)} times, not once")
+        text = text.replace(old, new)
+    path.write_text(text)
 
 
 def hunt(mutant: Mutant, seconds: float = SECONDS) -> Found:

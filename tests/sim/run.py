@@ -1,9 +1,9 @@
 """Runs plans: one, told step by step, or many against the clock.
 
-    python -m tests.sim.run --seed 7                    one run, told
-    python -m tests.sim.run --plan tests/sim/corpus/x.json
-    python -m tests.sim.run --soak 600 --seed 1         as many runs as fit into so many seconds, on all cores given
-    python -m tests.sim.run --seed 7 --keep name        shrink a failing run and keep it in the corpus
+python -m tests.sim.run --seed 7                    one run, told
+python -m tests.sim.run --plan tests/sim/corpus/x.json
+python -m tests.sim.run --soak 600 --seed 1         as many runs as fit into so many seconds, on all cores given
+python -m tests.sim.run --seed 7 --keep name        shrink a failing run and keep it in the corpus
 """
 
 import argparse
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final, TextIO
 
 import msgspec
-
 from tests.sim import corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.faults import ALL
@@ -113,8 +112,7 @@ def report(tally: Tally, seconds: float, out: TextIO) -> None:
     )
     out.write(", ".join(f"{reason} {n}" for reason, n in tally.closed.most_common()) + "\n\n")
     out.write(table(tally.faults) + "\n")
-    for seed, what in tally.failed[:20]:
-        out.write(f"seed {seed}: {what}\n")
+    out.writelines(f"seed {seed}: {what}\n" for seed, what in tally.failed[:20])
 
 
 def tell(result: Result, out: TextIO) -> None:

@@ -1,5 +1,5 @@
-"""Scripted trades: one for each phase and turn, in both layouts and directions. No chance in them; the enumeration stops the
-machine at each of their boundaries in turn.
+"""Scripted trades: one for each phase and turn, in both layouts and directions. No chance in them; the enumeration
+stops the machine at each of their boundaries in turn.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,14 +8,14 @@ from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
-
-from executor.core.events import Commanded, Verb
-from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
-from executor.core.values import Direction
 from tests.sim.choices import Choices
 from tests.sim.disk import Disk
 from tests.sim.setup import BASE, QUOTE, SPARE, Setup
 from tests.sim.world import Result, World
+
+from executor.core.events import Commanded, Verb
+from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
+from executor.core.values import Direction
 
 Act = Callable[[World], None]
 
@@ -117,12 +117,22 @@ SCENARIOS: Final = (
         replace(_POLICY, entry_mode=EntryMode.LIMIT_ONLY),
         short=True,
     ),
-    Scenario("entry at market, filled in parts", (signal(), wait, price("-1.1")), replace(_POLICY, entry_mode=EntryMode.MARKET_ONLY), thin=True),
-    Scenario("target half filled, price falls back", (signal(), price("0"), price("1.2", "1"), price("-1.1"), wait, wait)),
+    Scenario(
+        "entry at market, filled in parts",
+        (signal(), wait, price("-1.1")),
+        replace(_POLICY, entry_mode=EntryMode.MARKET_ONLY),
+        thin=True,
+    ),
+    Scenario(
+        "target half filled, price falls back", (signal(), price("0"), price("1.2", "1"), price("-1.1"), wait, wait)
+    ),
     Scenario("stop jumped over", (signal(), price("0"), price("-4"), wait, wait, wait)),
     Scenario("an exit taken away twice", (signal(), price("0"), by_hand(4), wait, wait, by_hand(4), wait, wait)),
     Scenario("sold by hand", (signal(), price("0"), sold_by_hand, wait, wait, wait)),
-    Scenario("stop moved, then closed", (signal(), price("0.6"), command(Verb.MOVE_STOP, "-0.4"), wait, command(Verb.FLATTEN), wait)),
+    Scenario(
+        "stop moved, then closed",
+        (signal(), price("0.6"), command(Verb.MOVE_STOP, "-0.4"), wait, command(Verb.FLATTEN), wait),
+    ),
     Scenario("held too long", (signal(), wait, wait, wait, wait), replace(_POLICY, max_hold_ms=6_000), spare=True),
     Scenario("one small leg", (signal(), price("0"), price("1.2")), replace(_POLICY, notional=Decimal(7))),
 )

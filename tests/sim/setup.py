@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
+from tests.sim.choices import Choices
 
 from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
 from executor.core.rules import SymbolRules
@@ -14,7 +15,6 @@ from executor.paper.engine import Engine
 from executor.paper.liquidity import LiquidityModel
 from executor.paper.recording import bundled_exchange_info, demo_trades
 from executor.paper.symbol import Symbol
-from tests.sim.choices import Choices
 
 SYMBOL: Final = "LTCUSDT"
 BASE: Final = "LTC"
@@ -25,7 +25,9 @@ SPARE: Final = Decimal(500)
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """`unit`: the market's usual move in quote; `balances` free at the start; times in ms. `directions`: those drawn."""
+    """`unit`: the market's usual move in quote; `balances`: free at the start; `tape`: where in the recording the
+    market starts, -1 for a drawn one. Times in ms.
+    """
 
     policy: Policy
     balances: dict[str, Decimal]

@@ -5,12 +5,24 @@ The real one is asyncio around the same steps (executor.service.loop and desk). 
 """
 
 from collections import deque
-
 from typing import Final, Protocol
 
-from executor.core.events import AnyEvent, OpenOrdersSeen, Reported, Started, Tick
+from tests.sim.disk import Disk
+from tests.sim.timeline import ServiceClock, Timeline
+from tests.sim.wire import Deliver, Wire
+
+from executor.core.events import Absent, AnyEvent, OpenOrdersSeen, ReadFailed, Reported, Started, Tick
+from executor.core.intents import (
+    Level,
+    Notify,
+    PlaceOco,
+    PlaceOrder,
+    QueryOpenOrders,
+    QueryQuote,
+    ReplaceOrder,
+    Request,
+)
 from executor.core.invariants import violations
-from executor.core.intents import Level, Notify, QueryOpenOrders, QueryQuote, Request
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
 from executor.core.state import State
@@ -18,9 +30,6 @@ from executor.core.transition import Step, transition
 from executor.core.wake import next_wake
 from executor.service.document import differs
 from executor.service.store import StateUnwritable
-from tests.sim.disk import Disk
-from tests.sim.timeline import ServiceClock, Timeline
-from tests.sim.wire import Deliver, Wire
 
 DISK_RETRY_MS: Final = 1_000
 
@@ -72,6 +81,7 @@ class Shell:
         self._inbox: deque[AnyEvent] = deque()
         self._taking = False
         self._wake: int | None = None
+        self._unseen: set[str] = set()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -80,6 +90,8 @@ class Shell:
         self.wire.listener = self.receive
         for report in history:
             self.receive(report)
+        position = self.state.position
+        self._unseen = {o.id for o in position.orders if o.live} if position is not None else set()
         now = self.clock.now()
         self.receive(Started(at=now, fence=now + recv_window))
         self._poll()
@@ -130,12 +142,27 @@ class Shell:
         if differs(before, step.state) and not self._persist(step.state):
             return False
         self.state = step.state
+        if self._unseen:
+            self._looked_up(event, step)
         self.host.stepped(event, before, step)
         for request in step.requests:
             self.host.boundary("send", step.state)
             self._send(request)
             self.host.boundary("sent", step.state)
         return True
+
+    def _looked_up(self, event: AnyEvent, step: Step) -> None:
+        """9.1: nothing is placed before every order of the state has been looked up."""
+        if isinstance(event, Reported):
+            self._unseen.discard(event.report.id)
+        elif isinstance(event, Absent):
+            self._unseen.discard(event.id)
+        elif isinstance(event, OpenOrdersSeen):
+            self._unseen -= {report.id for report in event.reports}
+        if self._unseen and (
+            early := [r for r in step.requests if isinstance(r, PlaceOrder | PlaceOco | ReplaceOrder)]
+        ):
+            self.host.broken([f"W9 (9.1): {early[0]!r} before {', '.join(sorted(self._unseen))} were looked up"])
 
     def _persist(self, state: State) -> bool:
         self.host.boundary("persist", state)
@@ -177,12 +204,12 @@ class Shell:
             return
         if self.state.position is not None or not self.ready:
             self.look(self._looked)
-            self.wire.read(QueryQuote(seq=0), self.receive, poll=True)
+            self.wire.read(QueryQuote(seq=0), self._looked, poll=True)
         self.timeline.at(self.timeline.now + self._poll_every, self._poll)
 
     def _looked(self, event: AnyEvent) -> None:
+        if isinstance(event, ReadFailed):
+            return  # logged, and looked again at the next turn
         if isinstance(event, OpenOrdersSeen) and not self.state.started:
             self.ready = True
         self.receive(event)
-
-

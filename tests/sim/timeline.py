@@ -11,10 +11,10 @@ class Timeline:
 
     def __init__(self) -> None:
         self.now = START_MS
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._queue: list[tuple[int, int, Callable[[], object]]] = []
         self._count = 0
 
-    def at(self, when: int, action: Callable[[], None]) -> None:
+    def at(self, when: int, action: Callable[[], object]) -> None:
         """Do it then; what is due at the same time happens in the order of asking."""
         self._count += 1
         heapq.heappush(self._queue, (max(when, self.now), self._count, action))

@@ -2,18 +2,24 @@
 
 Fault model. What each kind in `faults.COMMAND` and `faults.READ` does:
 
-- a lost request never reaches the exchange, a lost answer leaves it executed; the service hears of neither and gives up
-  after its timeout, as it does for what is executed only later: within recvWindow, or, held up inside the engine, at most
-  `ENGINE_LATE` after the window (rule 8.3 allows 10 s);
+- a lost request never reaches the exchange, a lost answer leaves it executed; the service hears of neither and gives
+  up after its timeout, as it does for what is executed only later: within recvWindow, or, held up inside the engine,
+  at most `ENGINE_LATE` after the window (rule 8.3 allows 10 s);
 - a 5XX comes at once, and says nothing of whether the request was, or will be, executed;
 - a refusal changes nothing; so does a ban, which refuses everything until it ends;
 - a read may be lost, or show the exchange as it was up to `STALE` ago (rule 8.6 assumes less than 2 s), or arrive late;
+- a cancel may tell of less than had filled by then: the rest shows in a later look (rule 6.3);
 - pushes may be lost, doubled, late and so out of order, or stop for a while.
 """
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
+
+from msgspec.structs import replace
+from tests.sim import setup as world_setup
+from tests.sim.faults import REFUSALS, Faults
+from tests.sim.timeline import ServiceClock, Timeline
 
 from executor.core.events import (
     Absent,
@@ -28,7 +34,7 @@ from executor.core.events import (
     TradesSeen,
 )
 from executor.core.facts import Done, OrderReport, Refused, ReplaceOutcome, Unknown, Why
-from executor.core.ids import is_ours
+from executor.core.ids import ENTRIES, is_ours, parse
 from executor.core.intents import (
     CancelList,
     CancelOrder,
@@ -49,14 +55,22 @@ from executor.core.values import OrderStatus
 from executor.exchange.outcomes import Doubt, Fault, verdict
 from executor.paper.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct, pushed
-from tests.sim import setup as world_setup
-from tests.sim.faults import REFUSALS, Faults
-from tests.sim.timeline import ServiceClock, Timeline
 
 STALE: Final = (1_800, 300, 900)
 ENGINE_LATE: Final = 5_000
 BANS: Final = (4_000, 20_000)
 LATE: Final = (2_500, 6_000)
+
+_DOUBTFUL: Final[dict[str, tuple[int | None, bool]]] = {
+    # when it is executed (ms after its arrival; None: never), and whether the service hears of its failure at once
+    "request_lost": (None, False),
+    "answer_lost": (0, False),
+    "executed_late": (3_000, False),
+    "executed_at_last": (10_000, False),
+    "5xx_executed": (0, True),
+    "5xx_not_executed": (None, True),
+    "5xx_executed_late": (3_000, True),
+}
 
 Deliver = Callable[[AnyEvent], None]
 Outcome = Done | Refused | Unknown | ReplaceOutcome
@@ -65,7 +79,9 @@ Outcome = Done | Refused | Unknown | ReplaceOutcome
 class Wire:
     """`on_reports` hears what the exchange did, as it does it; `on_sent` and `on_executed` are crash boundaries."""
 
-    def __init__(self, timeline: Timeline, clock: ServiceClock, direct: Direct, faults: Faults, setup: world_setup.Setup):
+    def __init__(
+        self, timeline: Timeline, clock: ServiceClock, direct: Direct, faults: Faults, setup: world_setup.Setup
+    ) -> None:
         self.timeline = timeline
         self.clock = clock
         self.direct = direct
@@ -75,7 +91,8 @@ class Wire:
         self.on_placed: Callable[[str], None] = lambda _: None
         self.on_reports: Callable[[list[ExecutionReport]], None] = lambda _: None
         self.on_executed: Callable[[], None] = lambda: None
-        self.print_trade: Callable[[Decimal], None] = lambda _: None
+        self.on_behind: Callable[[str], None] = lambda _: None
+        self.print_trade: Callable[[Decimal, Decimal | None], None] = lambda _, __: None
         self.blind_at = 0
         self._banned_until = 0
         self._silent_until = 0
@@ -91,60 +108,45 @@ class Wire:
 
     def _command(self, request: Command, deliver: Deliver) -> None:
         stamp, now, lag = self.clock.stamp(), self.timeline.now, self.setup.latency
-        fence = stamp + self.setup.recv_window
-        kind = type(request).__name__
-        fault = self.faults.command(kind)
-        give_up = now + self.setup.timeout
-        unknown = Unknown("timeout", fence)
+        fault = self.faults.command(type(request).__name__)
+        if fault in _DOUBTFUL:
+            self._leave_in_doubt(request, stamp, fault, deliver)
+        elif fault in {"refused", "not_sent", "banned"}:
+            self._answer(request, self._refusal(request, fault, stamp), now + 2 * lag, deliver)
+        else:
+            back = LATE[self.faults.detail("late", len(LATE))] if fault == "answer_late" else lag
 
-        def answer(outcome: Outcome, when: int) -> None:
-            self._answer(request, outcome, when, deliver)
+            def arrive() -> None:
+                outcome = self._execute(request, stamp, fault)
+                self._answer(request, outcome, self.timeline.now + back, deliver)
 
-        def execute(when: int, back: int | None, *, held_up: bool = False) -> None:
-            self.timeline.at(when, lambda: arrive(back, held_up))
+            self.timeline.at(now + lag, arrive)
 
-        def arrive(back: int | None, held_up: bool) -> None:
-            outcome = self._execute(request, stamp, fault, held_up)
-            if back is not None:
-                answer(outcome, self.timeline.now + back)
+    def _leave_in_doubt(self, request: Command, stamp: int, fault: str, deliver: Deliver) -> None:
+        now, lag = self.timeline.now, self.setup.latency
+        after, heard_at_once = _DOUBTFUL[fault]
+        if fault == "executed_late":
+            after = 3_000 + 1_900 * self.faults.detail("late", 2)
+        elif fault == "executed_at_last":
+            after = self.setup.recv_window + ENGINE_LATE
+        if after is not None:
+            self.timeline.at(now + lag + after, lambda: self._execute(request, stamp, fault))
+        unknown = Unknown("HTTP 503" if heard_at_once else "timeout", stamp + self.setup.recv_window)
+        self._answer(request, unknown, now + (2 * lag if heard_at_once else self.setup.timeout), deliver)
 
-        match fault:
-            case "request_lost":
-                answer(unknown, give_up)
-            case "answer_lost":
-                execute(now + lag, None)
-                answer(unknown, give_up)
-            case "answer_late":
-                execute(now + lag, LATE[self.faults.detail("late", len(LATE))])
-            case "executed_late":
-                execute(now + 3_000 + 1_900 * self.faults.detail("late", 2), None)
-                answer(unknown, give_up)
-            case "executed_at_last":
-                execute(now + self.setup.recv_window + ENGINE_LATE, None, held_up=True)
-                answer(unknown, give_up)
-            case "5xx_executed":
-                execute(now + lag, None)
-                answer(Unknown("HTTP 503", fence), now + 2 * lag)
-            case "5xx_not_executed":
-                answer(Unknown("HTTP 500", fence), now + 2 * lag)
-            case "5xx_executed_late":
-                execute(now + 3_000, None)
-                answer(Unknown("HTTP 502", fence), now + 2 * lag)
-            case "refused":
-                status, code, text = REFUSALS[self.faults.detail(f"refusal:{kind}", len(REFUSALS))]
-                if code == -1021:
-                    self.clock.sync()
-                why = verdict(status, Fault(code, text))
-                told: Refused | Unknown
-                told = Unknown(text, fence) if isinstance(why, Doubt) else Refused(why, code, text)
-                answer(told, now + 2 * lag)
-            case "not_sent":
-                answer(Refused(Why.NOT_SENT, 0, "connection refused"), now + 1)
-            case "banned":
-                self._ban()
-                answer(self._ban_answer(), now + 2 * lag)
-            case _:
-                execute(now + lag, lag)
+    def _refusal(self, request: Command, fault: str, stamp: int) -> Refused | Unknown:
+        if fault == "not_sent":
+            return Refused(Why.NOT_SENT, 0, "connection refused")
+        if fault == "banned":
+            self._ban()
+            return self._ban_answer()
+        status, code, text = REFUSALS[self.faults.detail(f"refusal:{type(request).__name__}", len(REFUSALS))]
+        if code == -1021:
+            self.clock.sync()
+        why = verdict(status, Fault(code, text))
+        if isinstance(why, Doubt):
+            return Unknown(text, stamp + self.setup.recv_window)
+        return Refused(why, code, text)
 
     def _answer(self, request: Command, outcome: Outcome, when: int, deliver: Deliver) -> None:
         if isinstance(request, ReplaceOrder) and isinstance(outcome, Refused | Unknown):
@@ -152,15 +154,16 @@ class Wire:
         told = outcome
         self.timeline.at(when, lambda: deliver(Answered(at=self.clock.now(), seq=request.seq, outcome=told)))
 
-    def _execute(self, request: Command, stamp: int, fault: str, held_up: bool) -> Outcome:
+    def _execute(self, request: Command, stamp: int, fault: str) -> Outcome:
         now = self.timeline.now
         if now < self._banned_until:
             return self._ban_answer()
-        if not held_up and not -1_000 < now - stamp <= self.setup.recv_window:
+        if fault != "executed_at_last" and not -1_000 < now - stamp <= self.setup.recv_window:
             self.clock.sync()
             return Refused(Why.CLOCK, -1021, "Timestamp for this request is outside of the recvWindow.")
-        if fault == "fill_during_cancel":
-            self._fill_first(request)
+        behind = self._before(request) if fault == "cancel_behind" else None
+        if fault in {"fill_during_cancel", "cancel_behind"}:
+            self._fill_first(request, partly=behind is not None)
         if fault == "half_done" and isinstance(request, ReplaceOrder):
             cancelled = self.direct.command(CancelOrder(seq=0, id=request.cancel_id), now)
             self.hear()
@@ -170,13 +173,22 @@ class Wire:
         before = self.direct.engine._last_order_id
         outcome = self.direct.command(request, now)
         if self.direct.engine._last_order_id != before and not isinstance(outcome, Refused):
-            for id in _new_ids(request, outcome):
-                self.on_placed(id)
+            for client_id in _new_ids(request, outcome):
+                self.on_placed(client_id)
         self.hear()
         self.on_executed()
+        if behind is not None and isinstance(outcome, Done) and behind.cum_qty != outcome.reports[0].cum_qty:
+            self.on_behind(behind.id)
+            told = replace(behind, status=outcome.reports[0].status)
+            return Done((told,)) if told.status is OrderStatus.CANCELED else outcome
         return outcome
 
-    def _fill_first(self, request: Command) -> None:
+    def _before(self, request: Command) -> OrderReport | None:
+        """An exit as it was before its cancel. (Of an entry the cancel's answer is believed by rule 3.2.)"""
+        name = parse(request.id) if isinstance(request, CancelOrder) else None
+        return self.direct.order(str(name)) if name is not None and name.role not in ENTRIES else None
+
+    def _fill_first(self, request: Command, *, partly: bool) -> None:
         """The market reaches the order a moment before its cancel does."""
         if isinstance(request, CancelOrder):
             ids: tuple[str, ...] = (request.id,)
@@ -188,7 +200,7 @@ class Wire:
             return
         found = self.direct.order(ids[self.faults.detail("which", len(ids))])
         if found is not None and not found.status.is_final and (found.stop_price or found.price):
-            self.print_trade(found.stop_price or found.price)
+            self.print_trade(found.stop_price or found.price, Decimal("0.5") if partly else None)
 
     def _ban(self) -> None:
         length = BANS[self.faults.detail("ban", len(BANS))]
@@ -239,18 +251,18 @@ class Wire:
         direct, seq = self.direct, request.seq
         match request:
             case QueryOrder():
-                id = request.id
-                found = self._was(id, as_of) if as_of else direct.order(id)
+                name = request.id
+                found = self._was(name, as_of) if as_of else direct.order(name)
                 if found is None:
-                    return lambda at: Absent(at=at, id=id, asked_at=asked_at, seq=seq)
+                    return lambda at: Absent(at=at, id=name, asked_at=asked_at, seq=seq)
                 report = found
                 return lambda at: Reported(at=at, report=report, seq=seq)
             case QueryTrades():
                 event = direct.read(request, self.timeline.now)
                 assert isinstance(event, TradesSeen)
                 fills = tuple(f for f in event.fills if not as_of or f.time <= as_of)
-                id = request.id
-                return lambda at: TradesSeen(at=at, id=id, fills=fills, seq=seq)
+                name = request.id
+                return lambda at: TradesSeen(at=at, id=name, fills=fills, seq=seq)
             case QueryOpenOrders():
                 reports = self._were_open(as_of) if as_of else direct.open_orders()
                 return lambda at: OpenOrdersSeen(at=at, reports=reports, asked_at=asked_at, seq=seq)
@@ -264,16 +276,16 @@ class Wire:
                 klines = direct.klines(request.count, self.timeline.now)
                 return lambda at: KlinesSeen(at=at, klines=klines, seq=seq)
 
-    def _was(self, id: str, as_of: int) -> OrderReport | None:
-        return next((report for time, report in reversed(self._history.get(id, [])) if time <= as_of), None)
+    def _was(self, name: str, as_of: int) -> OrderReport | None:
+        return next((report for time, report in reversed(self._history.get(name, [])) if time <= as_of), None)
 
     def _were_open(self, as_of: int) -> tuple[OrderReport, ...]:
-        seen = (self._was(id, as_of) for id in self._history)
+        seen = (self._was(name, as_of) for name in self._history)
         return tuple(report for report in seen if report is not None and not report.status.is_final)
 
     def order_history(self) -> Mapping[str, OrderReport]:
         """Every order of ours that the exchange ever took, by client order id (allOrders)."""
-        return {id: told[-1][1] for id, told in self._history.items() if is_ours(id)}
+        return {name: told[-1][1] for name, told in self._history.items() if is_ours(name)}
 
     # --- pushes ------------------------------------------------------------------------------------------------------
 
@@ -322,5 +334,3 @@ def _new_ids(request: Command, outcome: Outcome) -> tuple[str, ...]:
             return (request.order.id,)
         case _:
             return ()
-
-

@@ -1,7 +1,7 @@
 """A run: market, exchange, network, disk and one service, in virtual time, from a plan.
 
-It trades `setup.trades` times under faults, then comes the calm: the faults stop, and the trade must end flat, covered, or
-halted with an alert; then the market walks through every stop and target, and nothing may be left.
+It trades `setup.trades` times under faults, then comes the calm: the faults stop, and the trade must end flat, covered,
+or halted with an alert; then the market walks through every stop and target, and nothing may be left.
 """
 
 import traceback
@@ -11,32 +11,33 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-
-from executor.core import recovery
-from executor.core.events import AnyEvent, Commanded, QuoteSeen, Reported, SignalSeen, Verb
-from executor.core.ids import is_ours, parse
-from executor.core.levels import is_safer
-from executor.core.signal import Signal
-from executor.core.state import State
-from executor.core.transition import Step, empty
-from executor.core.values import ZERO, Direction, OrderSide, OrderType, floor_to, plain
-from executor.paper import model
-from executor.simulate.direct import Direct
 from tests.sim import setup as world_setup
 from tests.sim.checks import Outside
 from tests.sim.choices import Choice, Choices
 from tests.sim.disk import Disk, QuickDisk, Torn, decode
 from tests.sim.faults import Faults, phase_of
-from tests.sim.setup import ACCOUNT, BASE, QUOTE, SYMBOL, Setup
+from tests.sim.setup import ACCOUNT, BASE, SYMBOL, Setup
 from tests.sim.shell import Dead, Shell
 from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.wire import Wire
+
+from executor.core import recovery
+from executor.core.events import AnyEvent, Commanded, QuoteSeen, Reported, SignalSeen, Verb
+from executor.core.facts import Fill, OrderReport
+from executor.core.ids import parse
+from executor.core.signal import Signal
+from executor.core.state import State
+from executor.core.transition import Step, empty
+from executor.core.values import ZERO, Direction, OrderType, floor_to, plain
+from executor.paper import model
+from executor.simulate.direct import Direct
 
 ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
 CALM_MS: Final = 120_000
 ENDING_MS: Final = 120_000
 LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more: the exchange tells all there is
 PATIENCE: Final = 12  # market steps after which a trade meets a trend, so that runs come to their ends
+BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
 STEPS_MAX: Final = 400  # market steps per run; a run that needs more is a failure of the bench
 DOWN: Final = (2_000, 200, 20_000)
 MOVES: Final = (0, 1, -1, 2, -2, 4, -4, 14, -14)
@@ -65,7 +66,7 @@ class Result(msgspec.Struct):
 
 
 class World:
-    """`crash_at`: stop the machine at these boundaries, counted from 1 (enumeration). `facing`: the scripts' direction."""
+    """`crash_at`: stop the machine at these boundaries, counted from 1 (enumeration). `facing`: the scripts' side."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class World:
         self.wire.on_placed = self.outside.placed
         self.wire.on_reports = self.outside.reported
         self.wire.on_executed = self._executed
+        self.wire.on_behind = self.outside.excuse
         self.wire.print_trade = self.print_trade
         self.disk: Disk = disk or QuickDisk()
         self.price = world_setup.PRICE
@@ -109,6 +111,17 @@ class World:
         self._up_since = self.timeline.now
         self._full_until = 0
         self._next_life: int | None = None
+        self._happenings = {
+            "cancelled_by_hand": self.cancel_by_hand,
+            "sold_by_hand": self.sell_by_hand,
+            "price_jump": self._jump,
+            "clock_step": self._bend_clock,
+            "clock_drift": self._let_clock_drift,
+            "disk_full": self._fill_disk,
+            "killed": self.crash,
+            "state_lost": self.lose_state,
+            "state_rotten": self._rot_state,
+        }
         self.shell = self._boot(empty(SYMBOL))
 
     # --- the run -----------------------------------------------------------------------------------------------------
@@ -192,7 +205,9 @@ class World:
             if self.outside.broken or self.shell.state.position is None:
                 break
             back = direction is Direction.LONG
-            self.print_trade(max(self.price + self.setup.unit * (-6 if back else 6) * (1 if n < 20 else 0), Decimal(10)))
+            self.print_trade(
+                max(self.price + self.setup.unit * (-6 if back else 6) * (1 if n < 20 else 0), Decimal(10))
+            )
             self.advance(4_000)
         self.advance(3_000)
         self._must_be_over()
@@ -214,15 +229,12 @@ class World:
             return
         truth = self.outside.trades.get(position.trade)
         held = self.rules.whole(truth.held) if truth is not None else ZERO
-        if held > 0 and self.rules.carries_market(held, self.price) and self.outside.covered(position.trade) < held:
-            if not self.shell.alerted_at and not self._tiny():
-                self.outside.broken.append(f"L1: calm for {CALM_MS // 1000} s, and {plain(held)} are bare: {phase_of(state)}")
+        bare = held - self.outside.covered(position.trade)
+        if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not self.shell.alerted_at:
+            what = f"{plain(bare)} are bare: {phase_of(state)}"
+            self.outside.broken.append(f"L1: calm for {CALM_MS // 1000} s, and {what}")
         if any(owed.at < self.clock.now() - 30_000 for owed in state.outbox):
             self.outside.broken.append(f"L2: {state.outbox[0].request!r} is owed for ever")
-
-    def _tiny(self) -> bool:
-        """What is bare can't carry a stop order: watched by software (rule 6.4)."""
-        return True if self.setup.policy.notional is not None and self.setup.policy.notional < 60 else self.setup.thin
 
     def _must_be_over(self) -> None:
         if self.outside.broken:
@@ -323,32 +335,26 @@ class World:
     def _outside_fault(self) -> None:
         self._heal_disk(self.timeline.now)
         self.faults.phase = phase_of(self.shell.state)
-        match self.faults.outside():
-            case "cancelled_by_hand":
-                self.cancel_by_hand()
-            case "sold_by_hand":
-                self.sell_by_hand()
-            case "price_jump":
-                self.print_trade(self.price + self.setup.unit * (25, -25, 60, -60)[self.choices.choose("jump", 4)])
-            case "clock_step":
-                self.clock.skew += (700, -700, 2_500, -4_000, -20_000)[self.choices.choose("skew", 5)]
-                self.wire.blind_at = max(self.wire.blind_at, self.timeline.now + 20_000)  # its time may stand still
-                self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
-            case "clock_drift":
-                self.clock.drift = (20, -50)[self.choices.choose("drift", 2)]
-                self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
-            case "disk_full":
-                self._full_until = self.timeline.now + 6_000
-                if isinstance(self.disk, QuickDisk):
-                    self.disk.full = True
-            case "killed":
-                self.crash()
-            case "state_lost":
-                self.lose_state()
-            case "state_rotten":
-                self._rot_state()
-            case _:
-                pass
+        fault = self.faults.outside()
+        if fault:
+            self._happenings[fault]()
+
+    def _jump(self) -> None:
+        self.print_trade(self.price + self.setup.unit * (25, -25, 60, -60)[self.choices.choose("jump", 4)])
+
+    def _bend_clock(self) -> None:
+        self.clock.skew += (700, -700, 2_500, -4_000, -20_000)[self.choices.choose("skew", 5)]
+        self.wire.blind_at = max(self.wire.blind_at, self.timeline.now + 20_000)  # its time may stand still
+        self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
+
+    def _let_clock_drift(self) -> None:
+        self.clock.drift = (20, -50)[self.choices.choose("drift", 2)]
+        self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
+
+    def _fill_disk(self) -> None:
+        self._full_until = self.timeline.now + 6_000
+        if isinstance(self.disk, QuickDisk):
+            self.disk.full = True
 
     def cancel_by_hand(self, which: int | None = None) -> None:
         open_ids = self.outside.ours_open()
@@ -363,10 +369,9 @@ class World:
         if position is None or position.trade not in self.outside.trades:
             return
         truth = self.outside.trades[position.trade]
-        truth.excused = True
-        for id in self.outside.ours_open():
-            if self.direct.order(id) is not None and id in self.outside.ours_open():
-                self.engine.cancel_order(ACCOUNT, SYMBOL, self.timeline.now, orig_client_order_id=id)
+        truth.excused = truth.by_hand = True
+        while left := self.outside.ours_open():
+            self.engine.cancel_order(ACCOUNT, SYMBOL, self.timeline.now, orig_client_order_id=left[0])
         qty = self.rules.whole(truth.held)
         if qty > 0 and self.rules.carries_market(qty, self.price):
             side = truth.direction.exit_side
@@ -421,7 +426,8 @@ class World:
     def _excuse(self) -> None:
         position = self.shell.state.position
         if position is not None and position.trade in self.outside.trades:
-            self.outside.trades[position.trade].excused = True
+            truth = self.outside.trades[position.trade]
+            truth.excused = truth.by_hand = True
 
     def _heal_disk(self, now: int | None = None) -> None:
         if isinstance(self.disk, QuickDisk) and (now is None or now >= self._full_until):
@@ -440,7 +446,7 @@ class World:
                 empty(SYMBOL),
                 open_orders=self.direct.open_orders(),
                 history=tuple(self.wire.order_history().values()),
-                fills={id: self._fills(id) for id in self.wire.order_history()},
+                fills={name: self._fills(report) for name, report in self.wire.order_history().items()},
                 policy=self.setup.policy,
                 rules=self.rules,
                 now=now,
@@ -452,12 +458,9 @@ class World:
             self.shell.alerted_at = self.timeline.now
         self.shell.start(self.setup.recv_window, history=history)
 
-    def _fills(self, id: str) -> tuple[recovery.Fill, ...]:
-        report = self.wire.order_history()[id]
+    def _fills(self, report: OrderReport) -> tuple[Fill, ...]:
         fills = self.engine.my_trades(ACCOUNT, SYMBOL, order_id=report.exchange_id)
-        from executor.simulate.direct import _fill
-
-        return tuple(map(_fill, fills))
+        return tuple(Fill(f.trade_id, f.price, f.qty, f.commission, f.commission_asset, f.time) for f in fills)
 
     def _behind(self, state: State) -> tuple[Reported, ...]:
         """What the exchange remembers of the trade of a state that is one save behind."""
@@ -486,7 +489,12 @@ class World:
         self.outside.stepped(before, step.state)
         if self.verbose:
             self._tell(event, step)
-        if self.shell.steps % 8 == 0 and not self.outside.broken and isinstance(self.disk, QuickDisk) and self.disk.current not in (None, b"{"):
+        if (
+            self.shell.steps % 8 == 0
+            and not self.outside.broken
+            and isinstance(self.disk, QuickDisk)
+            and self.disk.current not in (None, b"{")
+        ):
             self._on_disk(step.state)
 
     def _on_disk(self, state: State) -> None:
@@ -519,5 +527,3 @@ class World:
         self.log.append(f"{at:9.3f} {self.price} {phase_of(step.state):12} {event!r:.400}")
         self.log.extend(f"{'':9} {note.level}: {note.text}" for note in step.notes)
         self.log.extend(f"{'':9} -> {request!r}" for request in step.requests)
-
-

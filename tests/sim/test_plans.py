@@ -1,0 +1,72 @@
+"""The simulation, in the measure that fits into every test run; `make soak` is the long one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.sim import corpus, run
+from tests.sim.choices import Choices
+from tests.sim.faults import ALL
+from tests.sim.shrink import shrink
+from tests.sim.world import World
+
+SEEDS = 1_200
+BATCHES = 12
+CASES = corpus.cases()
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_trades_survive_faults_and_crashes(batch: int) -> None:
+    size = SEEDS // BATCHES
+    tally = run.many(1_000_000 + batch * size, size)
+    assert not tally.failed
+    assert tally.trades > size
+    assert tally.crashes > 10
+    assert len({kind for kind, _ in tally.faults}) > len(ALL) * 3 // 4
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_failed_once_is_sound(name: str) -> None:
+    assert run.by_plan(CASES[name].plan).broken == []
+
+
+def test_a_run_is_its_plan() -> None:
+    drawn = run.by_seed(5)
+    replayed = run.by_plan(drawn.plan)
+    assert replayed.plan == drawn.plan
+    assert (replayed.trades, replayed.steps, replayed.tally) == (drawn.trades, drawn.steps, drawn.tally)
+
+
+def test_a_run_is_the_same_in_another_process() -> None:
+    code = "from zlib import crc32; from tests.sim.run import by_seed; "
+    code += "print(crc32('\\n'.join(by_seed(9, verbose=True).log).encode()))"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[2],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ".:src"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1] != ""
+
+
+def test_a_plan_that_names_nothing_is_quiet() -> None:
+    world = World(Choices())
+    result = world.run()
+    assert result.broken == []
+    assert not result.tally
+    assert result.trades == world.setup.trades
+
+
+def test_shrinking_leaves_only_what_it_takes() -> None:
+    plan = [("a", n, n % 3 + 1) for n in range(40)]
+
+    def fails(candidate: list[tuple[str, int, int]]) -> bool:
+        return {7, 23} <= {nth for _, nth, _ in candidate}
+
+    assert shrink(plan, fails) == [("a", 7, 1), ("a", 23, 1)]
