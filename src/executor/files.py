@@ -10,10 +10,12 @@ import contextlib
 import errno
 import os
 import stat
+from collections import deque
 from pathlib import Path
 from typing import Final, Protocol
 
 PRIVATE: Final = 0o600
+KEPT_OPEN: Final = 8
 NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """How file systems say that they know no hard links (link(2): FAT says EPERM, network mounts the others)."""
 
@@ -37,7 +39,10 @@ class FileSystem(Protocol):
         """
 
     def write(self, path: Path, data: bytes) -> None:
-        """As `write_synced`, with nothing synced."""
+        """As `write_synced`, with nothing synced. What it keeps open is closed by `release`."""
+
+    def release(self) -> None:
+        """Close every file that `write` has kept open."""
 
     def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
         """Put `data` over a part of an existing file, and sync it. A crash meanwhile leaves a mixture there."""
@@ -55,7 +60,14 @@ class FileSystem(Protocol):
 
 
 class RealFileSystem:
-    """The machine's own file system."""
+    """The machine's own file system.
+
+    Files that were written without a sync stay open until several more have been: else the disk would be waited for
+    when one of them loses its last name while it is still being written out (some ms where a disk is busy).
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[int] = deque()
 
     def read(self, path: Path, limit: int) -> bytes:
         # O_NONBLOCK: a named pipe in the place of a file must not block the start.
@@ -72,10 +84,20 @@ class RealFileSystem:
         return os.path.lexists(path)
 
     def write_synced(self, path: Path, data: bytes) -> None:
-        self._write_new(path, data, sync=True)
+        descriptor = self._write_new(path, data)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def write(self, path: Path, data: bytes) -> None:
-        self._write_new(path, data, sync=False)
+        self._recent.append(self._write_new(path, data))
+        if len(self._recent) > KEPT_OPEN:
+            os.close(self._recent.popleft())
+
+    def release(self) -> None:
+        while self._recent:
+            os.close(self._recent.popleft())
 
     def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -95,16 +117,17 @@ class RealFileSystem:
     def remove(self, path: Path) -> None:
         os.unlink(path)  # noqa: PTH108
 
-    def _write_new(self, path: Path, data: bytes, *, sync: bool) -> None:
+    def _write_new(self, path: Path, data: bytes) -> int:
+        """The descriptor of the new file."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
         try:
             write_all(descriptor, data)
-            if sync:
-                os.fsync(descriptor)
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        return descriptor
 
     def sync_folder(self, folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -93,6 +93,9 @@ class SimDisk:
         self._change([{path: inode}])
         inode.content = data
 
+    def release(self) -> None:
+        """Nothing is kept open here."""
+
     def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
         self._reach("overwrite", path)
         if path not in self.names:

@@ -119,4 +119,4 @@ def _figure(value: Decimal | None) -> Decimal | None:
 
 
 def _rounded(value: Decimal, to: Decimal = _FIGURE) -> Decimal:
-    return value.quantize(to, ROUND_HALF_EVEN)
+    return value.quantize(to, ROUND_HALF_EVEN) or ZERO  # a plain 0, not one of eight digits

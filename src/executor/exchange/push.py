@@ -9,7 +9,7 @@ import msgspec
 
 from executor.core import ids
 from executor.core.facts import Balance, Fill, OrderReport
-from executor.core.values import OrderSide, OrderStatus, OrderType
+from executor.core.values import ZERO, OrderSide, OrderStatus, OrderType
 
 
 class BalancesSet(msgspec.Struct, frozen=True):
@@ -138,10 +138,11 @@ def order_report(event: msgspec.Raw, symbol: str) -> OrderReport | None:
         type=told.type,
         status=told.status,
         qty=told.qty,
-        cum_qty=told.cum_qty,
-        cum_quote=told.cum_quote,
-        price=told.price,
-        stop_price=told.stop_price,
+        # "0.00000000" is written down as plain 0: no sum needs its digits
+        cum_qty=told.cum_qty or ZERO,
+        cum_quote=told.cum_quote or ZERO,
+        price=told.price or ZERO,
+        stop_price=told.stop_price or ZERO,
         trailing_delta=told.trailing_delta,
         list_exchange_id=told.list_id,
         working=told.on_book and not told.status.is_final,

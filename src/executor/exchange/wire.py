@@ -62,10 +62,11 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             type=self.type,
             status=self.status,
             qty=self.orig_qty,
-            cum_qty=self.executed_qty,
-            cum_quote=max(self.cummulative_quote_qty, ZERO),  # below zero: not known any more
-            price=self.price,
-            stop_price=self.stop_price,
+            # "0.00000000" is written down as plain 0: no sum needs its digits
+            cum_qty=self.executed_qty or ZERO,
+            cum_quote=max(ZERO, self.cummulative_quote_qty),  # below zero: not known any more
+            price=self.price or ZERO,
+            stop_price=self.stop_price or ZERO,
             trailing_delta=self.trailing_delta,
             list_exchange_id=self.order_list_id,
             working=self._on_book(),
@@ -182,7 +183,7 @@ def trades(body: bytes) -> tuple[Fill, ...]:
 def balances(body: bytes) -> dict[str, Balance]:
     """Balances by asset; an asset that is not there is not held."""
     rows = msgspec.json.decode(body, type=_Account).balances
-    return {row.asset: Balance(row.free, row.locked) for row in rows}
+    return {row.asset: Balance(row.free or ZERO, row.locked or ZERO) for row in rows}
 
 
 def may_trade(body: bytes) -> bool:

@@ -30,8 +30,9 @@ from executor.exchange.port import ReadError
 from executor.files import PRIVATE
 from executor.ops import check as ops_check
 from executor.ops import status as ops_status
-from executor.service import codec
+from executor.service import codec, takeover
 from executor.service.loop import Loop
+from executor.service.takeover import Wish
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +56,11 @@ _VERBS: Final = {
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`price`: the wished stop of move-stop, quote per base."""
+    """`price`: the wished stop of move-stop, quote per base. `wish`: that of propose and resolve."""
 
     verb: str
     price: Decimal | None = None
+    wish: Wish | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -170,6 +172,8 @@ class Control:
             return Answer(False, "move-stop, and only move-stop, has a price")
         if request.price is not None and request.price <= 0:
             return Answer(False, f"price is {request.price}, must be above 0")
+        if (request.wish is None) == (request.verb in _WISHES):
+            return Answer(False, "propose and resolve, and only they, have a wish")
         return await self._obey(request)
 
     async def _obey(self, request: Request) -> Answer:
@@ -181,6 +185,11 @@ class Control:
                 return Answer(True, "running", found)
             case "check":
                 return await self._check()
+            case "propose" | "resolve" as verb:
+                assert request.wish is not None
+                log.info("operator", verb=verb, wish=msgspec.to_builtins(request.wish, str_keys=True))
+                word = await _WISHES[verb](self._loop, request.wish)
+                return Answer(word.ok, "done" if word.ok else word.words[0], word)
             case verb:
                 log.info("operator", verb=verb, price=request.price)
                 step = await self._loop.ask(Commanded(at=self._loop.now(), verb=_VERBS[verb], price=request.price))
@@ -216,7 +225,8 @@ def _orders(loop: Loop) -> tuple[Order, ...]:
     return position.orders if position is not None else ()
 
 
-VERBS: Final = ("ping", "status", "check", *_VERBS)
+_WISHES: Final = {"propose": takeover.propose, "resolve": takeover.resolve}
+VERBS: Final = ("ping", "status", "check", *_WISHES, *_VERBS)
 
 
 def ask(state: Path, request: Request, *, timeout: float = 30.0) -> Answer:

@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 
 
 class Desk:
-    """`take` and `commit` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be taken again.
+    """`take` and `commit` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be
+    taken again.
 
     `on_closed` hears of each finished trade, after it is on disk.
     """

@@ -61,6 +61,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     started: int
     next_seq: int
     outbox: tuple[Owed, ...]
+    ignored: tuple[str, ...] = ()
 
 
 _SAME: Final = tuple(name for name in Document.__struct_fields__ if name != "orders")
@@ -87,6 +88,7 @@ def document_of(state: State) -> Document:
         started=state.started,
         next_seq=state.next_seq,
         outbox=state.outbox,
+        ignored=state.ignored,
     )
 
 

@@ -1,6 +1,8 @@
 """The loop: one consumer takes events one at a time; requests run beside it and come back as events.
 
-    signals, pushes, polls, time, operator -> inbox -> desk (transition, state on disk) -> dispatch -> journal, log; answers -> inbox
+    signals, pushes, polls, time, operator -> inbox -> desk (transition, state on disk) -> dispatch -> journal and log
+
+The answers to what was dispatched come back to the inbox.
 
 Every task lives in one TaskGroup: one that dies takes the service down loudly, and the supervisor restarts it into
 rule 9.1.

@@ -171,6 +171,7 @@ class StateStore:
             self._fs.sync_folder(self.path.parent)
             if copied:
                 self._ahead.remove()
+            self._fs.release()
         except OSError as error:
             self._give_up(error)
         return checksum
