@@ -1,5 +1,6 @@
 # make run   trade the bundled recording on the embedded paper exchange, and print the report
 # make test  every check: format, lint, types, tests, full coverage of the core
+# make soak  trade under simulated faults and crashes, SOAK_SEC=600 seconds from SEED=1 on
 # Both set up what they need in .venv on first use; nothing is installed outside this folder.
 
 .DEFAULT_GOAL := help
@@ -51,6 +52,18 @@ run: $(VENV)/.run ## trade the bundled recording on the embedded paper exchange
 test: lint types ## every check
 	$(BIN)/pytest -n 2
 	$(BIN)/pytest -n 2 tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
+
+# As many simulated trades as fit into SOAK_SEC, from SEED on; a violation prints its plan, shrunk, and how to replay it.
+SOAK_SEC ?= 600
+SEED ?= 1
+
+.PHONY: soak
+soak: $(VENV)/.test ## trade under simulated faults and crashes for SOAK_SEC seconds, from SEED on
+	$(BIN)/python -m tests.sim.run --soak $(SOAK_SEC) --seed $(SEED) --processes 2
+
+.PHONY: mutants
+mutants: $(VENV)/.test ## check that the simulation finds deliberate bugs, one after the other
+	$(BIN)/python -m tests.sim.mutants
 
 .PHONY: lint
 lint: $(VENV)/.test ## format and lint checks
