@@ -464,14 +464,22 @@ def protected(direction: Direction = Direction.LONG, policy: Policy = POLICY, ru
     return script
 
 
-def trailing(direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES) -> Script:
-    """Both targets have filled, leg 3 trails."""
+def targets_filled(
+    direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES
+) -> Script:
+    """Both targets have filled; what follows from the second is asked for."""
     script = protected(direction, policy, rules)
     script.quote("102.1", after=1_000)
     script.fill(Role.TP1)
     script.settle()
     script.quote("104.1", after=1_000)
     script.fill(Role.TP2)
+    return script
+
+
+def trailing(direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES) -> Script:
+    """Both targets have filled, leg 3 trails."""
+    script = targets_filled(direction, policy, rules)
     script.settle()
     return script
 

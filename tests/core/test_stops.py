@@ -1,0 +1,206 @@
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, both_sides, protected, targets_filled, trailing
+
+from executor.core.events import Verb
+from executor.core.facts import Why
+from executor.core.ids import Role
+from executor.core.policy import Policy, TrailMode
+from executor.core.state import Reason
+from executor.core.values import Direction, OrderType
+
+D = Decimal
+NATIVE = replace(POLICY, trail_mode=TrailMode.NATIVE, trail_r=D("0.5"))
+SWING = replace(POLICY, trail_mode=TrailMode.SWING, trail_swing_bars=1, trail_swing_buffer=D("0.5"))
+
+
+@both_sides
+def test_the_stop_follows_the_best_price_at_its_distance_and_never_goes_back(direction: Direction) -> None:
+    """Rules 5.4, 10.4: R is 2, the distance 1 R."""
+    script = trailing(direction)
+    script.settle()
+    for last, level in (("106", "104"), ("105", "104"), ("107", "105")):
+        script.quote(last, after=1_000)
+        script.settle()
+        assert script.order(Role.TRAIL).stop_price == script.px(level)
+
+
+def test_the_stop_moves_by_no_less_than_a_step_and_no_more_often_than_its_pace() -> None:
+    """Rule 5.4."""
+    script = trailing(policy=replace(POLICY, trail_step=D("0.5"), trail_every_ms=5_000))
+    script.settle()
+    script.quote("106", after=5_000)
+    script.settle()
+    assert script.order(Role.TRAIL).stop_price == 104
+    script.quote("107", after=4_999)
+    assert script.kinds() == []
+    script.wait(1)
+    assert script.kinds() == ["replace TRAIL"]
+    script.settle()
+    script.quote("107.49", after=5_000)
+    assert script.kinds() == []
+    script.quote("107.5", after=1)
+    assert script.kinds() == ["replace TRAIL"]
+
+
+@both_sides
+def test_a_swing_trail_reads_bars_and_stays_behind_the_last_swing(direction: Direction) -> None:
+    """Rule 5.4."""
+    script = trailing(direction, SWING)
+    assert script.position.trail is not None
+    script.last = script.px("104")
+    script.settle()
+    script.wait(60_000)
+    assert script.kinds() == ["QueryKlines"]
+    script.settle()
+    breakeven = script.leg(3).stop
+    assert breakeven is not None
+    assert script.position.trail.swing == script.px(99)
+    assert script.order(Role.SL).stop_price == breakeven  # 98.5 would be behind it
+
+
+def test_bars_that_can_not_be_read_move_nothing_and_are_asked_for_again() -> None:
+    script = targets_filled(policy=SWING)
+    for _ in range(3):
+        script.lose("QueryKlines")
+        assert "QueryKlines" not in script.kinds()
+        script.wait(1_000)
+        assert "QueryKlines" in script.kinds()
+    assert script.position.trail is not None
+    assert script.position.trail.swing is None
+
+
+@both_sides
+def test_a_native_trail_hands_the_leg_to_the_exchange(direction: Direction) -> None:
+    """Rule 5.4."""
+    script = trailing(direction, NATIVE)
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    stop = script.order(Role.TRAIL)
+    assert (stop.type, stop.price, stop.stop_price) == (OrderType.STOP_LOSS, None, None)
+    assert stop.trailing_delta is not None
+    assert abs(stop.trailing_delta - 95) <= 20
+    script.quote("115", after=5_000)
+    assert script.kinds() == []
+    script.fill(Role.TRAIL)
+    script.settle()
+    assert script.closed.reason is Reason.TRAIL
+
+
+def test_a_native_trail_without_stop_market_orders_has_a_limit() -> None:
+    types = tuple(t for t in OrderType if t is not OrderType.STOP_LOSS)
+    script = trailing(policy=NATIVE, rules=replace(RULES, order_types=types, trailing_below=(0, 0)))
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    stop = script.order(Role.TRAIL)
+    assert stop.type is OrderType.STOP_LOSS_LIMIT
+    assert stop.price is not None
+
+
+def test_a_native_trail_that_the_exchange_refuses_is_carried_on_by_software() -> None:
+    """Rule 5.4: no second attempt, so no stop is taken away for nothing again and again."""
+    script = targets_filled(policy=NATIVE)
+    assert script.kinds() == ["replace TRAIL"]
+    script.refuse(Why.FILTER)
+    script.wait(1_000)
+    script.settle()
+    script.quote("112", after=2_000)
+    script.settle()
+    stop = script.order(Role.TRAIL)
+    assert (stop.trailing_delta, stop.stop_price) == (None, D(111))
+    assert sum(1 for o in script.position.orders if o.trailing_delta) == 1
+
+
+def test_where_the_exchange_does_not_trail_software_does() -> None:
+    script = trailing(policy=NATIVE, rules=replace(RULES, trailing_allowed=False))
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    assert script.order(Role.TRAIL).stop_price == 109
+
+
+def test_a_native_stop_is_fitted_to_what_is_left_only() -> None:
+    policy = replace(NATIVE, layout=replace(POLICY).layout.PLAIN)
+    script = trailing(policy=policy)
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    assert script.order(Role.TRAIL).trailing_delta is not None
+    script.wait(5_000)
+    assert script.kinds() == []
+
+
+@pytest.mark.parametrize("after_tp2", [True, False])
+def test_trailing_starts_after_the_targets_or_at_once(after_tp2: bool) -> None:
+    """Rule 5.3."""
+    script = protected(policy=replace(POLICY, trail_after_tp2=after_tp2))
+    script.quote("101", after=1_000)
+    assert (script.position.trail is None) is after_tp2
+
+
+def test_trailing_waits_for_a_price() -> None:
+    script = protected()
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.state = replace(script.state, market=replace(script.state.market, quote=None))
+    script.fill(Role.TP2)
+    assert "QueryQuote" in script.kinds()
+    script.settle()
+    assert script.position.trail is not None
+
+
+def test_breakeven_waits_until_the_price_leaves_room_for_it() -> None:
+    """Rule 5.2: a stop past the market would be refused."""
+    script = protected()
+    script.quote("100.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    assert script.order(Role.SL2).stop_price == 98
+    script.quote("101", after=1_000)
+    script.settle()
+    script.wait(1_000)
+    script.settle()
+    assert script.order(Role.SL2).stop_price == D("100.21")
+
+
+def test_a_list_whose_stop_has_triggered_is_not_moved() -> None:
+    script = protected()
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1, "0.5")
+    stop = script.order(Role.SL2)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    script.command(Verb.MOVE_STOP, "99")
+    assert "CancelList" not in script.kinds()
+
+
+def test_a_target_at_work_is_not_taken_away_to_move_its_stop() -> None:
+    """Rule 5.6."""
+    script = protected()
+    script.quote("102", after=1_000)
+    script.trade(Role.TP1, "0.5")
+    script.push(script.order(Role.TP1).id)
+    script.command(Verb.MOVE_STOP, "99")
+    script.settle()
+    script.wait(1_000)
+    script.settle()
+    assert script.order(Role.TP1).live
+    assert script.order(Role.SL2).stop_price == 99
+
+
+def policies() -> list[Policy]:
+    return [replace(POLICY, trail_mode=mode) for mode in TrailMode]
+
+
+@pytest.mark.parametrize("policy", policies())
+def test_a_trade_ends_the_same_way_whatever_trails_it(policy: Policy) -> None:
+    script = trailing(policy=policy)
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
