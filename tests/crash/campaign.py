@@ -1,4 +1,4 @@
-"""A campaign: the real daemon trades on a paper exchange in this process, and is killed and started again, over and over.
+"""A campaign: the real daemon trades on a paper exchange in this process, is killed and started again, over and over.
 
 Trades are short: a script leads the price from one level to the next, some in jumps. Levels are told in multiples of R
 from the entry, towards profit. What must hold is read from the exchange's own books after every life and at the end;
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from tests.crash import truth
+from tests.crash.daemon import Daemon, Nursery, spawn
+from tests.crash.weather import MOMENTS, RECV_WINDOW_MS, Moment, Weather
 
 from executor.core.state import SCHEMA_VERSION, Closed, State
 from executor.core.values import ZERO, Direction
@@ -28,9 +31,6 @@ from executor.paper.symbol import Symbol
 from executor.service.document import Document, state_of
 from executor.service.store import StateStore
 from executor.service.trades import read_trades, trades_path
-from tests.crash import truth
-from tests.crash.daemon import Daemon, Nursery, spawn
-from tests.crash.weather import MOMENTS, RECV_WINDOW_MS, Moment, Weather
 
 SYMBOL: Final = "LTCUSDT"
 ACCOUNT: Final = "paper"
@@ -441,9 +441,7 @@ class Campaign:
 
     def _down(self, span: truth.Span) -> int:
         """Of a span, the time in which no daemon was up, in ms."""
-        up = sum(
-            max(0, min(span.until, life.ended) - max(span.since, life.ready)) for life in self.lives if life.ready
-        )
+        up = sum(max(0, min(span.until, life.ended) - max(span.since, life.ready)) for life in self.lives if life.ready)
         return span.ms - up
 
     def _audit_account(self, closed: Sequence[Closed]) -> None:

@@ -123,6 +123,8 @@ class Nursery:
                     self._born.put_nowait(pid)
                 case {"gone": pid, "code": code}:
                     self._lives.pop(pid).set_result(code)
+                case message:
+                    raise AssertionError(f"the nursery said {message}")
 
 
 def _environ(settings: Mapping[str, str]) -> dict[str, str]:

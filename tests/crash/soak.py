@@ -1,4 +1,7 @@
-"""The long campaign: `make soak-wire`, or `python -m tests.crash.soak --kills 300 --seed 1`. Exit code 1 on a violation."""
+"""The long campaign: `make soak-wire`, or `python -m tests.crash.soak --kills 300 --seed 1`.
+
+Exit code 1 when anything was violated.
+"""
 
 import argparse
 import asyncio
@@ -49,8 +52,8 @@ def as_text(report: Report) -> str:
         f"died while      {_counts(report.phases)}",
         f"faults          {_counts(report.faults)}",
         f"alerts          {_counts(report.alerts)}",
-        f"unprotected     per trade: median {median(bare):.0f} ms, most {bare[-1]} ms; all {sum(bare)} ms;"
-        f" longest at a time {report.bare_longest_ms} ms, {report.bare_up_longest_ms} ms with the daemon up",
+        f"unprotected     per trade: median {median(bare):.0f} ms, most {bare[-1]} ms; all {sum(bare)} ms",
+        f"                at a time: most {report.bare_longest_ms} ms, {report.bare_up_longest_ms} ms with it up",
         *(
             f"start           {kind}: median {median(times):.0f} ms, most {max(times)} ms of {len(times)}"
             for kind, times in sorted(report.start_ms.items())

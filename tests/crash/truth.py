@@ -65,9 +65,7 @@ class Books(msgspec.Struct, frozen=True):
 
 
 def read(engine: Engine, account: str, symbol: str, now: int) -> Books:
-    orders = [
-        order for order in engine.all_orders(account, symbol, limit=ALL) if ids.is_ours(order.client_order_id)
-    ]
+    orders = [order for order in engine.all_orders(account, symbol, limit=ALL) if ids.is_ours(order.client_order_id)]
     fills: defaultdict[int, list[Fill]] = defaultdict(list)
     for fill in engine.my_trades(account, symbol, from_id=0, limit=ALL):
         fills[fill.order_id].append(fill)
@@ -82,7 +80,7 @@ def read(engine: Engine, account: str, symbol: str, now: int) -> Books:
         for trade, mine in sorted(by_trade.items())
     )
     counted = Counter(order.client_order_id for order in orders)
-    return Books(trades, tuple(id for id, count in counted.items() if count > 1))
+    return Books(trades, tuple(name for name, count in counted.items() if count > 1))
 
 
 def _trade(

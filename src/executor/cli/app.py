@@ -31,6 +31,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cancel-entry": Command("executor.cli.operate:cancel_entry", "Give up the entry that is under way."),
     "move-stop": Command("executor.cli.operate:move_stop", "Move the stop, only ever towards profit."),
     "flatten": Command("executor.cli.flatten:flatten", "Close the open trade at market."),
+    "adopt": Command("executor.cli.recover:adopt", "Look after a trade that could not be rebuilt."),
+    "forget": Command("executor.cli.recover:forget", "Leave orders that could not be rebuilt where they are."),
     "signal": Command("executor.cli.signal:signal", "Append one signal to the signal file."),
     "report": Command("executor.cli.report:report", "Show the finished trades."),
     "replay": Command("executor.cli.replay:replay", "Replay the journal, and compare every state."),

@@ -9,15 +9,17 @@ import typer
 from executor.cli import exits
 from executor.cli.context import Place, find_place, read_settings
 from executor.cli.output import examples, fail
-from executor.cli.service import running, tell
+from executor.cli.recover import Trade, alone, confirm
+from executor.cli.service import running, tell, wish_of
 from executor.config import BinanceEnv, Settings
-from executor.core.events import Commanded, Verb
+from executor.core.events import Commanded, Resolve, Verb
 from executor.core.state import SCHEMA_VERSION, Closed
 from executor.ops import logs, report, status
 from executor.service import app
 from executor.service.document import Document
 from executor.service.loop import Loop
 from executor.service.store import StateError, StateStore
+from executor.service.takeover import Wish
 
 LOOK_EVERY_S: Final = 0.2
 
@@ -30,6 +32,7 @@ def flatten(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     timeout: Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for it.")] = 60,
+    which: Trade = "",
 ) -> None:
     """Close the open trade at market.
 
@@ -38,21 +41,26 @@ def flatten(
     Goes through the running service, which stays up and may take the next signal after its cooldown (`executor pause`
     first, if it should not). When no service runs, this command locks the state, looks up what happened meanwhile,
     closes the trade itself and ends.
+
+    A trade that could not be rebuilt is closed too: its open orders are cancelled, and what its fills say it holds is
+    sold. What will be done is shown first.
     """
     settings = read_settings(context)
     place = find_place(settings)
     service = running(place)
     if service is None:
-        _alone(settings, place, yes=yes, timeout=timeout)
+        _alone(settings, place, which, yes=yes, timeout=timeout)
         return
     if service.position is None:
-        typer.echo("no trade is open")
-        return
-    trade = service.position.trade
-    _confirm(f"Close the {service.position.side} trade {trade} at market ({service.position.held} held)?", yes=yes)
-    answer = tell(place, "flatten")
-    if not answer.ok:
-        fail(f"flatten refused: {answer.text}")
+        trade = _stray(place, which, yes=yes)
+        if not trade:
+            return
+    else:
+        trade = service.position.trade
+        _confirm(f"Close the {service.position.side} trade {trade} at market ({service.position.held} held)?", yes=yes)
+        answer = tell(place, "flatten")
+        if not answer.ok:
+            fail(f"flatten refused: {answer.text}")
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         service = running(place)
@@ -66,25 +74,47 @@ def flatten(
     fail(f"trade {trade} is still open after {timeout} s; the service goes on closing it: see `executor status`")
 
 
+def _stray(place: Place, which: str, *, yes: bool) -> str:
+    """Have the service close a trade that it could not rebuild; its id, empty when there is none."""
+    wish = Wish(Resolve.FLATTEN, which)
+    proposal = wish_of(place, "propose", wish)
+    if proposal.nothing:
+        typer.echo("no trade is open")
+        return ""
+    confirm(proposal, yes=yes)
+    done = wish_of(place, "resolve", wish)
+    service = running(place)
+    if not done.ok or service is None:
+        fail("; ".join(done.words))
+    if service.position is not None:
+        return service.position.trade
+    if service.last_closed is not None:
+        typer.echo(f"closed: {status.told(service.last_closed)}")
+    return ""
+
+
 def _confirm(question: str, *, yes: bool) -> None:
     if not yes and not typer.confirm(question, err=True):
         fail("nothing was done")
 
 
-def _alone(settings: Settings, place: Place, *, yes: bool, timeout: int) -> None:
+def _alone(settings: Settings, place: Place, which: str, *, yes: bool, timeout: int) -> None:
     try:
         loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document)
     except StateError as error:
         fail(error)
-    if loaded is not None and loaded.value.position is None:
-        typer.echo("no trade is open")
+    if loaded is None or loaded.value.position is None:
+        if alone(settings, place, Wish(Resolve.FLATTEN, which), yes=yes, timeout=timeout):
+            typer.echo("closed; `executor report` shows how")
+        else:
+            typer.echo("no trade is open")
         return
     if settings.binance_env is BinanceEnv.PAPER:
         fail(
             "no service runs, and the embedded paper exchange is there only while `executor run` is",
             exits.UNAVAILABLE,
         )
-    what = "the open trade" if loaded is None else f"trade {loaded.value.position.trade}"  # type: ignore[union-attr]
+    what = f"trade {loaded.value.position.trade}"
     _confirm(f"No service runs. Close {what} at market from here?", yes=yes)
     logs.set_up(settings.log_format, settings.log_level)
     closer = _Closer(timeout)

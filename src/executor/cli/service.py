@@ -10,6 +10,7 @@ from executor.cli.context import Place
 from executor.cli.output import fail
 from executor.ops.status import Status
 from executor.service.control import Answer, ControlError, NotRunningError, Request, ask
+from executor.service.takeover import Wish, Word
 
 T = TypeVar("T")
 
@@ -22,6 +23,19 @@ def tell(place: Place, verb: str, price: Decimal | None = None) -> Answer:
         fail(error, exits.UNAVAILABLE)
     except ControlError as error:
         fail(error)
+
+
+def wish_of(place: Place, verb: str, wish: Wish) -> Word:
+    """What the service says to a wish. Raises NotRunningError."""
+    try:
+        answer = ask(place.state, Request(verb, wish=wish))
+    except NotRunningError:
+        raise
+    except ControlError as error:
+        fail(error)
+    if answer.data is None:
+        fail(answer.text)
+    return data(answer, Word)
 
 
 def running(place: Place) -> Status | None:

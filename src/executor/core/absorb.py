@@ -4,7 +4,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from executor.core import admit, answers, market, operator, reports, restart
+from executor.core import admit, answers, market, operator, reports, restart, takeover
 from executor.core.events import (
     Absent,
     Answered,
@@ -16,6 +16,7 @@ from executor.core.events import (
     QuoteSeen,
     ReadFailed,
     Reported,
+    Resolved,
     SignalMalformed,
     SignalSeen,
     Started,
@@ -45,6 +46,8 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
             return admit.absorb(state, event, policy, rules)
         case Commanded():
             return operator.absorb(state, event)
+        case Resolved():
+            return takeover.absorb(state, event, policy, rules)
         case Started():
             return restart.absorb(state, event)
         case _ as unreachable:

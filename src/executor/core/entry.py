@@ -9,6 +9,7 @@ from executor.core.draft import Draft
 from executor.core.facts import Quote, Why
 from executor.core.ids import Role
 from executor.core.ledger import holding, sellable
+from executor.core.legs import dismiss
 from executor.core.levels import beyond, is_safer, past
 from executor.core.plan import split, target_of
 from executor.core.policy import EntryMode, Layout, PlanBOrder
@@ -20,6 +21,9 @@ _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the f
 
 
 def decide(draft: Draft, phase: Entering) -> None:
+    if draft.position.taken:
+        _take_over(draft, phase)
+        return
     phase = _watch(draft, phase)
     position = draft.position
     entries = [o for o in position.orders if o.is_entry]
@@ -38,6 +42,15 @@ def decide(draft: Draft, phase: Entering) -> None:
         if phase.end is None:
             _interim(draft)
             return
+    _complete(draft, phase)
+
+
+def _take_over(draft: Draft, phase: Entering) -> None:
+    """A trade adopted on the operator's word: the orders that it came with go first, then it gets exits (rule 9.3)."""
+    inherited = [o for o in draft.position.orders[: draft.position.taken] if o.live]
+    if inherited:
+        dismiss(draft, inherited)
+        return
     _complete(draft, phase)
 
 

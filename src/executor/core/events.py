@@ -115,6 +115,30 @@ class Commanded(Event, frozen=True, tag="commanded"):
     price: Decimal | None = None
 
 
+class Resolve(StrEnum):
+    """What is to become of orders of ours that belong to no trade here."""
+
+    ADOPT = "adopt"
+    FLATTEN = "flatten"
+    FORGET = "forget"
+
+
+class Resolved(Event, frozen=True, tag="resolved"):
+    """The operator's word on what could not be rebuilt (rule 9.3), with all that the exchange shows of our orders.
+
+    `reports`: those open, and the history as far back as it was read; `fills` by client order id. `trade`: which one is
+    meant, empty where there is only one. `stop`, `targets`: the wished prices of ADOPT, quote per base.
+    """
+
+    how: Resolve
+    reports: tuple[OrderReport, ...]
+    fills: dict[str, tuple[Fill, ...]]
+    quote: Quote | None = None
+    trade: str = ""
+    stop: Decimal | None = None
+    targets: tuple[Decimal, ...] = ()
+
+
 AnyEvent = (
     Started
     | Tick
@@ -130,4 +154,5 @@ AnyEvent = (
     | KlinesSeen
     | ReadFailed
     | Commanded
+    | Resolved
 )

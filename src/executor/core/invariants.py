@@ -5,11 +5,12 @@ never of the market: the service halts new entries and alerts, and goes on looki
 """
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from executor.core.ids import parse
 from executor.core.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
-from executor.core.ledger import committed, covered, holding, leg_left, sellable
+from executor.core.ledger import committed, covered, holding, sellable
 from executor.core.levels import is_safer
 from executor.core.policy import Layout, Policy
 from executor.core.rules import SymbolRules
@@ -67,9 +68,11 @@ def _sold_once(view: View) -> Iterator[str]:
     what a fill after a cancel has sold too much is being bought back (6.3).
     """
     position, layout = view.position, view.policy.layout
+    if any(order.live for order in position.orders[: position.taken]):
+        return  # nobody here has sent these, and they are being cancelled
     held = holding(position, view.rules).held
     selling = committed(position, layout=layout) - _apart(view)
-    oversold = any(_overdone(position, leg) for leg in position.legs if leg.n)
+    oversold = any(_overdone(position, leg) for leg in position.legs if leg.n) or _interim_sold(position)
     if selling > max(held, ZERO) and not oversold and layout is Layout.OCO:
         yield f"{plain(selling)} could be sold, {plain(held)} are held"
     if (
@@ -81,14 +84,25 @@ def _sold_once(view: View) -> Iterator[str]:
 
 
 def _apart(view: View) -> Decimal:
-    """What the exits of legs under rule 8.3b name beyond what is left of those legs: the exchange's lock forbids it."""
-    position, total = view.position, ZERO
-    for leg in position.legs:
-        mine = [o for o in position.orders if o.leg == leg.n and o.is_exit]
-        if any(o.apart for o in mine):
-            doubtful = sum((o.leaves for o in mine if o.live), ZERO)
-            total += max(doubtful - max(leg_left(position, leg, view.rules), ZERO), ZERO)
+    """What exits under rule 8.3b name beyond the largest of them: the exchange's own lock forbids it."""
+    total = ZERO
+    orders = [o for o in view.position.orders if o.is_exit]
+    for leg in {o.leg for o in orders if o.apart}:
+        kin = [o for o in orders if o.leg == leg]
+        kin = kin[next(i for i, o in enumerate(kin) if o.apart) :]
+        sold = sum((o.cum_qty for o in kin), ZERO)
+        naming = ZERO
+        for name in {o.list_id or o.id for o in kin if o.live}:
+            sides = [o for o in kin if name in (o.list_id, o.id)]
+            naming += sides[0].qty - sum((o.cum_qty for o in sides), ZERO)
+        total += max(naming - max(max(o.qty for o in kin) - sold, ZERO), ZERO)
     return total
+
+
+def _interim_sold(position: Position) -> bool:
+    """Whether the interim stop, cancelled for the final exits, had sold after all: the trade is being closed for it."""
+    interim = (o for o in position.orders if o.leg == 0 and o.is_stop and not o.live)
+    return any(o.cum_qty for o in interim) and all(leg.n for leg in position.legs)
 
 
 def _overdone(position: Position, leg: Leg) -> bool:
@@ -108,11 +122,7 @@ def _covered_or_watched(view: View) -> Iterator[str]:
             yield "called unprotected, but everything is covered"
     if isinstance(position.phase, Unprotected):
         idle = not any(isinstance(o.request, Command) for o in view.state.outbox)
-        unwatched = [
-            leg
-            for leg in position.legs
-            if (leg.stop is None and leg.target is None) or (leg.n and leg_left(position, leg, rules) < 0)
-        ]
+        unwatched = [leg for leg in position.legs if leg.stop is None and leg.target is None]
         if idle and unwatched:
             yield f"legs {[leg.n for leg in unwatched]} have neither stop nor target nor watch"
 

@@ -1,7 +1,7 @@
 """A trade rebuilt from the exchange alone (rule 9.3): from its ids, its orders and their fills, when no state is left.
 
-Nothing is guessed. Open orders of one trade, whose exits add up to what its fills say is held, are a trade again; anything
-else is told to the operator, the orders stay where they are, and no new trade begins.
+Nothing is guessed. Open orders of one trade, whose exits add up to what its fills say is held, are a trade again;
+anything else is told to the operator, the orders stay where they are, and no new trade begins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,6 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core import ids
-from executor.core.reports import adopt
 from executor.core.facts import Fill, OrderReport
 from executor.core.ids import ENTRIES, Role
 from executor.core.intents import Level, Notify
@@ -20,6 +19,7 @@ from executor.core.ledger import holding
 from executor.core.levels import is_safer
 from executor.core.orders import fold
 from executor.core.policy import Layout, Policy
+from executor.core.reports import adopt
 from executor.core.rules import SymbolRules
 from executor.core.state import Leg, Order, Plan, Position, State, Unprotected
 from executor.core.values import ZERO, Direction, plain
@@ -45,11 +45,11 @@ class Restored(msgspec.Struct, frozen=True):
     notes: tuple[Notify, ...]
 
 
-class _Refusal(Exception):
+class _Refusal(Exception):  # noqa: N818  (it says what it is)
     def __init__(self, why: str, *commands: str) -> None:
         super().__init__(why)
         self.why = why
-        self.commands = commands or (FLATTEN, FORGET)
+        self.commands = commands or (ADOPT, FLATTEN, FORGET)
 
 
 def restore(
@@ -62,7 +62,9 @@ def restore(
     rules: SymbolRules,
     now: int,
 ) -> Restored:
-    """`state` (of a symbol without a trade) with what `rebuild` makes of the exchange: the trade, or a halt that says why not."""
+    """`state` (of a symbol without a trade) with what `rebuild` makes of the exchange: the trade, or a halt that says
+    why not.
+    """
     made = rebuild(open_orders, history, fills, policy, rules, now)
     match made:
         case None:
@@ -88,20 +90,20 @@ def rebuild(
     `open_orders`: all of the symbol. `history`: orders of our name space, ended ones too, as far back as could be read.
     `fills`: theirs, by client order id.
     """
-    known = _merge(open_orders, history)
+    known = merge(open_orders, history)
     live = [report for report in known.values() if not report.status.is_final]
     try:
         trade = _trade(live, known, rules, fills)
         if trade is None:
             return None
-        mine = {id: report for id, report in known.items() if _name(id).trade == trade}
+        mine = {key: report for key, report in known.items() if _name(key).trade == trade}
         return _Rebuilding(trade, mine, fills, policy, rules, now).position()
     except _Refusal as refusal:
         found = tuple(map(_words, live)) or ("no open order of ours",)
         return NotRebuilt(refusal.why, found, refusal.commands)
 
 
-def _merge(open_orders: Iterable[OrderReport], history: Iterable[OrderReport]) -> dict[str, OrderReport]:
+def merge(open_orders: Iterable[OrderReport], history: Iterable[OrderReport]) -> dict[str, OrderReport]:
     """Per id what is known best: the report that is final, else the one that has more filled."""
     known: dict[str, OrderReport] = {}
     for report in (*history, *open_orders):
@@ -132,15 +134,13 @@ def _trade(
     return None
 
 
-def _nothing_bare(
-    known: Mapping[str, OrderReport], rules: SymbolRules, fills: Mapping[str, tuple[Fill, ...]]
-) -> None:
+def _nothing_bare(known: Mapping[str, OrderReport], rules: SymbolRules, fills: Mapping[str, tuple[Fill, ...]]) -> None:
     """No order is open: then the last trade must not hold anything either."""
     names = [name for name in map(ids.parse, known) if name is not None]
     last = max((name.trade for name in names), key=int, default=None)
     if last is None:
         return
-    mine = [report for id, report in known.items() if _in(id, last)]
+    mine = [report for key, report in known.items() if _in(key, last)]
     entries = [report for report in mine if _name(report.id).role in ENTRIES]
     if not entries:
         return
@@ -150,9 +150,7 @@ def _nothing_bare(
         held -= sum((f.fee for f in fills.get(report.id, ()) if f.fee_asset == rules.base), ZERO)
     price = max((r.cum_quote / r.cum_qty for r in entries if r.cum_qty), default=ZERO)
     if rules.carries_market(rules.whole(held), price):
-        raise _Refusal(
-            f"trade {last} holds {plain(rules.whole(held))} {rules.base} and has no order: it has NO STOP", ADOPT, FORGET
-        )
+        raise _Refusal(f"trade {last} holds {plain(rules.whole(held))} {rules.base} and has no order: it has NO STOP")
 
 
 class _Rebuilding:
@@ -186,7 +184,7 @@ class _Rebuilding:
 
     def position(self) -> Position:
         if not self.entries:
-            raise _Refusal(f"trade {self.trade}: its entry is not in the order history")
+            raise _Refusal(f"trade {self.trade}: its entry is not in the order history", FORGET)
         if any(order.live for order in self.entries):
             raise _Refusal(f"trade {self.trade}: its entry is still open, and its stop and targets are not known")
         direction = Direction.LONG if self.entries[0].side is Direction.LONG.entry_side else Direction.SHORT
@@ -212,7 +210,7 @@ class _Rebuilding:
         """From the orders' own prices: the entry's, the first stop's, each target's."""
         bought = sum((order.cum_qty for order in self.entries), ZERO)
         if not bought:
-            raise _Refusal(f"trade {self.trade} has open orders, but its entry never filled")
+            raise _Refusal(f"trade {self.trade} has open orders, but its entry never filled", FLATTEN, FORGET)
         entry = self.entries[0].price or self._on_tick(sum((o.cum_quote for o in self.entries), ZERO) / bought)
         levels = [order.stop_price for order in self.orders if order.is_stop and order.stop_price is not None]
         if not levels:
@@ -226,9 +224,7 @@ class _Rebuilding:
             if price is not None:
                 targets.append(price)
         qty = max(order.qty for order in self.entries)
-        return Plan(
-            direction=direction, entry=entry, stop=stop, targets=tuple(targets), qty=qty, r=abs(entry - stop)
-        )
+        return Plan(direction=direction, entry=entry, stop=stop, targets=tuple(targets), qty=qty, r=abs(entry - stop))
 
     def _on_tick(self, price: Decimal) -> Decimal:
         return (price / self.rules.tick).to_integral_value() * self.rules.tick
@@ -287,15 +283,15 @@ class _Rebuilding:
         return sum((order.cum_qty for order in self.orders if order.leg == leg and not order.is_entry), ZERO)
 
 
-def _name(id: str) -> ids.ClientId:
-    name = ids.parse(id)
+def _name(text: str) -> ids.ClientId:
+    name = ids.parse(text)
     if name is None:
-        raise _Refusal(f"an id that Executor never gave: {id}", FORGET)
+        raise _Refusal(f"an id that Executor never gave: {text}", FORGET)
     return name
 
 
-def _in(id: str, trade: str) -> bool:
-    name = ids.parse(id)
+def _in(text: str, trade: str) -> bool:
+    name = ids.parse(text)
     return name is not None and name.trade == trade
 
 

@@ -173,7 +173,7 @@ def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:
 def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbed:
     position = state.position
     trade = position.trade if position is not None else ""
-    ours = [r for r in event.reports if ids.is_ours(r.id)]
+    ours = [r for r in event.reports if ids.is_ours(r.id) and r.id not in state.ignored]
     mine = tuple(r for r in ours if (name := ids.parse(r.id)) is not None and name.trade == trade)
     strangers = [r.id for r in ours if r not in mine and not _just_closed(r.id, state, event, policy)]
     notes: tuple[Notify, ...] = ()

@@ -42,7 +42,8 @@ class End(StrEnum):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One client order id and all that is known of it. Quantities only grow (rule 5.1).
 
-    `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg. `list_id`: its OCO, else empty.
+    `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg, -1 taken over, of no leg.
+    `list_id`: its OCO, else empty.
     `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone. `fence`: a
     request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it, the
     first sent at `first_miss_at`; `ask_at`: when to ask (again). `cancelling`: a cancel of ours is or was under way.
@@ -233,7 +234,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`:
     client order ids given out; `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
     read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
-    `ask_at`: no price, balance or list is asked for before (ms), after one could not be had.
+    `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
+    first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3).
     """
 
     trade: str
@@ -253,6 +255,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     manual_stop: Decimal | None = None
     alerted_at: int = 0
     ask_at: int = 0
+    taken: int = 0
     exposure: Exposure = Exposure()
 
 
@@ -324,7 +327,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """`venue`: which exchange the orders are on, so that a state is never used against another one.
 
     `started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look
-    up.
+    up. `ignored`: orders in our name space that the operator wants left alone.
     """
 
     symbol: str
@@ -335,6 +338,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     locked_until: int = 0
     paused: bool = False
     halted: str = ""
+    ignored: tuple[str, ...] = ()
     seen: tuple[Seen, ...] = ()
     refused: dict[str, int] = {}
     day: Day = Day()
