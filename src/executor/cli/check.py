@@ -72,16 +72,23 @@ def _alone(settings: Settings, place: Place) -> ops_check.Check:
         )
     try:
         loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document)
-        state = empty(place.symbol) if loaded is None else state_of(loaded.value)
-        return asyncio.run(_compare(settings, state))
+        return asyncio.run(_compare(settings, None if loaded is None else state_of(loaded.value)))
     except (StateError, Inconsistent, SettingsError) as error:
         fail(error)
     except (StartError, ReadError) as error:
         fail(error, exits.UNAVAILABLE)
 
 
-async def _compare(settings: Settings, state: State) -> ops_check.Check:
+async def _compare(settings: Settings, state: State | None) -> ops_check.Check:
+    """`state` None: there is none, so that no order of Executor's ought to be open."""
     async with app.market(settings) as place:
+        if state is None:
+            state = empty(place.symbol, place.venue)
+        if (state.symbol, state.venue) != (place.symbol, place.venue):
+            raise StartError(
+                f"the state is of {state.symbol} on {state.venue!r}, not of {place.symbol} on {place.venue!r}: check"
+                " SYMBOL, BINANCE_ENV and STATE_FN"
+            )
         exchange = await connect(place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window)
         try:
             rules = own_filters(await exchange.rules(), settings)

@@ -1,0 +1,215 @@
+"""What an operator does, on the service as it runs: each command by its own parser, over the real socket."""
+
+import asyncio
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.cli.kit import command, environment, process, run_here
+from tests.scenarios.bench import EXITS, World, bench
+
+from executor.core.state import Reason
+from executor.core.values import Direction
+from executor.service.lock import StateLock
+
+WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
+
+
+async def test_a_session(tmp_path: Path) -> None:
+    async with bench(tmp_path, WORLD) as b:
+        flat = await command(b, "status")
+        assert "running, exchange time 2025-" in flat.stdout
+        assert "no trade is open" in flat.stdout
+        assert (await command(b, "flatten", "--yes")).stdout == "no trade is open\n"
+
+        given = await command(b, "signal", "--side", "long", "--price", "100", "--stop", "99", "--id", "by-hand")
+        assert given.exit_code == 0, given.output
+        assert json.loads(given.stdout)["symbol"] == "LTCUSDT"
+        await b.wait(1)
+        await b.move(0)
+        assert b.roles() == EXITS["OCO"]
+
+        shown = await command(b, "status")
+        assert "unprotected  nothing" in shown.stdout
+        assert max(len(line) for line in shown.stdout.splitlines()) <= 110
+        told = json.loads((await command(b, "status", "--format", "json")).stdout)
+        assert told["position"]["signal"] == "by-hand"
+        assert [leg["leg"] for leg in told["position"]["legs"]] == [1, 2, 3]
+        assert Decimal(told["position"]["live_stop"]) == 99
+
+        checked = await command(b, "check")
+        assert (checked.exit_code, "3 (5 open orders), ought to be 3 (5)" in checked.stdout) == (0, True)
+
+        await b.move("0.5")
+        worse = await command(b, "move-stop", "98")
+        assert (worse.exit_code, "not better" in worse.stderr) == (1, True)
+        assert (await command(b, "move-stop", "99.5")).exit_code == 0
+        await b.wait(10)
+        assert b.stops() == {Decimal("99.5")}
+
+        assert (await command(b, "pause")).stdout == "paused: no new entries\n"
+        assert (await command(b, "cancel-entry")).exit_code == 1
+        declined = await command(b, "flatten", stdin="n\n")
+        assert (declined.exit_code, "nothing was done" in declined.stderr) == (1, True)
+        assert b.state.position is not None
+        closing = asyncio.create_task(command(b, "flatten", stdin="y\n"))
+        while not closing.done():
+            await b.wait(0.5)
+        assert "closed: long FLATTEN" in closing.result().stdout
+        await b.ends(Reason.FLATTEN)
+
+        assert "entries      paused" in (await command(b, "status")).stdout
+        assert (await command(b, "resume")).exit_code == 0
+        (trade,) = json.loads((await command(b, "report", "--format", "json")).stdout)
+        assert (trade["reason"], trade["signal"]) == ("FLATTEN", "by-hand")
+        replayed = await command(b, "replay")
+        assert (replayed.exit_code, "all reproduced" in replayed.stdout) == (0, True)
+
+
+async def test_without_a_service(tmp_path: Path) -> None:
+    async with bench(tmp_path, WORLD) as b:
+        await b.enter()
+        await b.stop()
+        shown = await command(b, "status")
+        assert shown.exit_code == 0
+        assert "not running (this is the state on disk)" in shown.stdout
+        told = json.loads((await command(b, "status", "--format", "json")).stdout)
+        assert (told["running"], told["at"]) == (False, None)
+        assert Decimal(told["position"]["unprotected"]) == 0
+        for args in (["pause"], ["resume"], ["cancel-entry"], ["move-stop", "99.5"]):
+            refused = await command(b, *args)
+            assert (refused.exit_code, "no service runs on" in refused.stderr) == (69, True)
+
+
+async def test_check_by_itself(tmp_path: Path) -> None:
+    """A running event loop is a command's own here: the exchange answers meanwhile."""
+    async with bench(tmp_path, WORLD) as b:
+        await b.enter()
+        await b.stop()
+        sound = await command(b, "check", "--format", "json")
+        assert (sound.exit_code, json.loads(sound.stdout)["exits"]) == (0, 3)
+        b.cancel_by_hand("SL")
+        amiss = await command(b, "check")
+        assert (amiss.exit_code, "missing" in amiss.stdout) == (1, True)
+        unreachable = await command(b, "check", BINANCE_REST_URL="http://127.0.0.1:1")
+        assert (unreachable.exit_code, unreachable.stdout) == (69, "")
+
+
+async def test_flatten_by_itself(tmp_path: Path) -> None:
+    async with bench(tmp_path, WORLD) as b:
+        await b.enter()
+        await b.stop()
+        with process(tmp_path, environment(b), "flatten", "--yes", "--timeout", "60") as closing:
+            while closing.poll() is None:  # its clock is the wall's: the market's goes along with it
+                await asyncio.sleep(0.02)
+                await b.wait(0.02)
+            out, err = closing.communicate()
+        assert (closing.returncode, "closed: long FLATTEN" in out) == (0, True), err
+        assert b.open() == []
+        assert [trade.reason for trade in b.trades()] == [Reason.FLATTEN]
+        assert not (tmp_path / "state.json.sock").exists()
+        again = await command(b, "flatten", "--yes")
+        assert (again.exit_code, again.stdout) == (0, "no trade is open\n")
+
+
+async def test_a_state_in_use_is_not_flattened_behind_its_back(tmp_path: Path) -> None:
+    """The service's socket is gone, but its lock holds (rule 9.4)."""
+    async with bench(tmp_path, WORLD) as b:
+        await b.enter()
+        await b.stop()
+        with StateLock(tmp_path / "state.json"):
+            refused = await command(b, "flatten", "--yes")
+        assert refused.exit_code == 1
+        assert "the state is in use by process" in refused.stderr
+        assert b.roles() == EXITS["OCO"]
+
+
+@pytest.fixture
+def paper(tmp_path: Path) -> dict[str, str]:
+    return {"STATE_FN": str(tmp_path / "s.json"), "SIGNAL_FILE": str(tmp_path / "signals.jsonl"), "HTTP_PORT": "0"}
+
+
+class TestNothingThere:
+    def test_status_and_report_of_a_first_start(self, paper: dict[str, str]) -> None:
+        assert "no trade is open" in run_here(["status"], paper).stdout
+        assert run_here(["report"], paper).stdout == "No trade has finished.\n"
+        assert json.loads(run_here(["report", "--format", "json"], paper).stdout) == []
+
+    def test_there_is_no_journal(self, paper: dict[str, str]) -> None:
+        result = run_here(["replay"], paper)
+        assert (result.exit_code, "there is no journal" in result.stderr) == (1, True)
+
+    @pytest.mark.parametrize("args", [["check"], ["flatten", "--yes"]])
+    def test_the_embedded_exchange_is_gone_with_its_run(self, paper: dict[str, str], args: list[str]) -> None:
+        result = run_here(args, paper)
+        assert (result.exit_code, "only while `executor run` is" in result.stderr) == (69, True)
+
+    def test_a_damaged_state(self, paper: dict[str, str]) -> None:
+        Path(paper["STATE_FN"]).write_text("{}", encoding="utf-8")
+        result = run_here(["status"], paper)
+        assert (result.exit_code, "does not begin with schema_version" in result.stderr) == (1, True)
+
+    def test_a_recording_without_a_symbol(self, paper: dict[str, str], tmp_path: Path) -> None:
+        result = run_here(["status"], {**paper, "PAPER_RECORDING": str(tmp_path / "x.csv")})
+        assert result.exit_code in (1, 78)
+        assert result.stderr
+
+
+class TestSignal:
+    def test_every_field(self, paper: dict[str, str]) -> None:
+        args = [
+            "signal",
+            "--side",
+            "short",
+            "--price",
+            "81.4",
+            "--stop",
+            "81.75",
+            "--target",
+            "81.0",
+            "--target",
+            "80.6",
+            "--risk",
+            "25",
+            "--entry",
+            "81.5",
+        ]
+        result = run_here([*args, "--ts", "2025-06-21T19:02:00Z", "--id", "x", "--symbol", "LTCUSDT"], paper)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout) == {
+            "ts": "2025-06-21T19:02:00Z",
+            "symbol": "LTCUSDT",
+            "side": "short",
+            "price": 81.4,
+            "id": "x",
+            "entry": 81.5,
+            "stop": 81.75,
+            "targets": [81.0, 80.6],
+            "risk": 25,
+        }
+        assert Path(paper["SIGNAL_FILE"]).read_text("utf-8") == result.stdout
+
+    @pytest.mark.parametrize(
+        ("args", "said"),
+        [
+            ("--side up --price 1", "side must be long"),
+            ("--side long --price x", "is not a number"),
+            ("--side long --price -1", "price must be a number above 0"),
+            ("--side long --price 1 --qty 1 --risk 2", "only one of qty"),
+            ("--side long --price 1 --ts yesterday", "ts must be a time"),
+            ("--side long", "--price"),
+        ],
+    )
+    def test_a_bad_one_is_refused_and_not_written(self, paper: dict[str, str], args: str, said: str) -> None:
+        result = run_here(["signal", *args.split()], {**paper, "COLUMNS": "200"})
+        assert result.exit_code == 2
+        assert said in " ".join(result.stderr.split())
+        assert not Path(paper["SIGNAL_FILE"]).exists()
+
+
+@pytest.mark.parametrize("price", ["0", "-1", "x", "NaN", "Infinity"])
+def test_a_stop_price_that_is_none(paper: dict[str, str], price: str) -> None:
+    result = run_here(["move-stop", "--", price], paper)
+    assert (result.exit_code, "above 0" in result.stderr) == (2, True)
