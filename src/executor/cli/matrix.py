@@ -1,0 +1,14 @@
+"""`executor matrix`: what every event does in every phase, observed by running it."""
+
+from typing import Annotated
+
+import typer
+
+from executor.core import matrix as observed
+
+
+def matrix(
+    diagram: Annotated[bool, typer.Option("--diagram", help="Print the phases as a Mermaid diagram instead.")] = False,
+) -> None:
+    """Show what every event does in every phase of a trade: the next phase, what is asked for, and why not."""
+    typer.echo(observed.diagram() if diagram else observed.render(), nl=False)

@@ -1,0 +1,44 @@
+"""The printed matrix is the behaviour: regenerate it with
+
+executor matrix > tests/golden/transition_matrix.txt
+executor matrix --diagram > tests/golden/phases.mmd
+"""
+
+from pathlib import Path
+from typing import get_args
+
+from executor.core import matrix
+from executor.core.events import AnyEvent
+from executor.core.invariants import violations
+from executor.core.state import Phase
+from executor.core.transition import transition
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def test_the_matrix_is_the_golden_one() -> None:
+    assert matrix.render() == (GOLDEN / "transition_matrix.txt").read_text()
+
+
+def test_the_diagram_is_the_golden_one() -> None:
+    assert matrix.diagram() == (GOLDEN / "phases.mmd").read_text()
+
+
+def test_every_phase_meets_every_kind_of_event() -> None:
+    phases = {phase.__name__ for phase in get_args(Phase)} | {"Flat"}
+    kinds = {kind.__name__ for kind in get_args(AnyEvent)}
+    met = {(row.phase, row.kind) for row in matrix.rows()}
+    assert met == {(phase, kind) for phase in phases for kind in kinds}
+
+
+def test_no_cell_breaks_an_invariant() -> None:
+    for sample in matrix.samples():
+        for case in matrix.cases(sample.state):
+            step = transition(sample.state, case.event, matrix.POLICY, matrix.RULES)
+            assert violations(sample.state, step.state, matrix.POLICY, matrix.RULES) == [], (sample.label, case.label)
+
+
+def test_the_diagram_walks_a_trade_from_flat_to_flat() -> None:
+    drawn = matrix.diagram()
+    for move in ("Flat --> Entering", "Entering --> Unprotected", "Unprotected --> Protected", "Closing --> Flat"):
+        assert move in drawn
