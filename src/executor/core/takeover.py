@@ -189,15 +189,15 @@ def _fault(direction: Direction, event: Resolved, targets: tuple[Decimal, ...], 
     for name, price in (("the stop", event.stop), *((f"TP{i}", target) for i, target in enumerate(targets, 1))):
         if (fault := rules.price_fault(price)) is not None:
             return f"{name}: {fault}"
-    ladder = [event.stop, *targets]
-    if any(direction.sign * (b - a) <= 0 for a, b in pairwise(ladder)):
-        wanted = "above" if direction is Direction.LONG else "below"
-        return f"prices out of order: {', '.join(map(plain, ladder))}; each must be {wanted} the one before"
     if event.quote is not None and beyond(event.quote.last, event.stop, direction):
         return (
             f"the last price {plain(event.quote.last)} is past the stop {plain(event.stop)} already: "
             "`executor flatten` closes the trade at market"
         )
+    ladder = [event.stop, *targets]
+    if any(direction.sign * (b - a) <= 0 for a, b in pairwise(ladder)):
+        wanted = "above" if direction is Direction.LONG else "below"
+        return f"prices out of order: {', '.join(map(plain, ladder))}; each must be {wanted} the one before"
     return None
 
 
