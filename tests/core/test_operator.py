@@ -72,3 +72,12 @@ def test_an_entry_has_no_stop_to_move_nor_has_a_wish_without_a_price() -> None:
     script = protected()
     script.feed(Commanded(at=script.now, verb=Verb.MOVE_STOP))
     assert script.verdict == Refusal("there is no stop to move")
+
+
+def test_a_leg_that_is_sold_has_no_stop_to_move() -> None:
+    script = protected()
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.command(Verb.MOVE_STOP, "99")
+    assert script.verdict == Refusal("99 is not better than the stop at 100.21")

@@ -3,7 +3,7 @@
 from executor.core.draft import Draft
 from executor.core.ids import Role
 from executor.core.intents import Level
-from executor.core.ledger import covers, leg_left
+from executor.core.ledger import covers, leg_left, leg_sold
 from executor.core.state import End, Reason
 from executor.core.values import ZERO, OrderType, plain
 
@@ -41,8 +41,7 @@ def oversold(draft: Draft) -> bool:
     over = ZERO
     for leg in position.legs:
         if leg.n:
-            sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)
-            over += max(sold - leg.qty, ZERO)
+            over += max(leg_sold(position, leg) - leg.qty, ZERO)
     back = [o for o in position.orders if o.role is Role.BUYBACK]
     over = rules.whole(over - sum((o.cum_qty for o in back), ZERO))
     over = rules.market_piece(over, draft.price)

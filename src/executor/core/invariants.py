@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from executor.core.ids import parse
 from executor.core.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
-from executor.core.ledger import committed, covered, holding, sellable
+from executor.core.ledger import committed, covered, holding, leg_sold, sellable
 from executor.core.levels import is_safer
 from executor.core.policy import Layout, Policy
 from executor.core.rules import SymbolRules
@@ -106,7 +106,7 @@ def _interim_sold(position: Position) -> bool:
 
 
 def _overdone(position: Position, leg: Leg) -> bool:
-    return sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO) > leg.qty
+    return leg_sold(position, leg) > leg.qty
 
 
 def _covered_or_watched(view: View) -> Iterator[str]:

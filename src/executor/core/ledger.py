@@ -62,8 +62,12 @@ def leg_left(position: Position, leg: Leg, rules: SymbolRules) -> Decimal:
     held = sellable(position, rules)
     if leg.n == 0:
         return held
-    sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)
-    return min(leg.qty - sold, held)
+    return min(leg.qty - leg_sold(position, leg), held)
+
+
+def leg_sold(position: Position, leg: Leg) -> Decimal:
+    """What the leg's own exits have traded."""
+    return sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)
 
 
 def covers(order: Order, position: Position) -> bool:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from executor.core import levels
 from executor.core.events import Commanded, Verb
 from executor.core.intents import Level, Notify
+from executor.core.ledger import leg_sold
 from executor.core.state import Closing, Entering, Position, Reason, State
 from executor.core.values import plain
 from executor.core.verdict import MOVED, Absorbed, Ignored, Refusal
@@ -53,7 +54,9 @@ def _cancel_entry(state: State, position: Position) -> Absorbed:
 
 def _move_stop(state: State, position: Position, price: Decimal | None) -> Absorbed:
     direction = position.plan.direction
-    stops = [leg.stop for leg in position.legs if leg.stop is not None]
+    stops = [
+        leg.stop for leg in position.legs if leg.stop is not None and (not leg.n or leg_sold(position, leg) < leg.qty)
+    ]
     if price is None or not stops or isinstance(position.phase, Entering | Closing):
         return Absorbed(state, Refusal("there is no stop to move"))
     if not any(levels.is_safer(price, stop, direction) for stop in stops):
