@@ -11,7 +11,7 @@ from executor.core.ids import ENTRIES, Role, is_ours, parse
 from executor.core.levels import is_safer
 from executor.core.policy import Layout
 from executor.core.rules import SymbolRules
-from executor.core.state import Closed, Reason, State
+from executor.core.state import Closed, Position, Reason, State
 from executor.core.values import ZERO, Direction, OrderSide, plain
 from executor.paper.account import LiveOrder
 from executor.paper.model import ExecutionReport, ExecutionType
@@ -34,6 +34,7 @@ class Truth:
         self.stops: dict[int, Decimal] = {}
         self.excused = False
         self.by_hand = False
+        self.behind: list[str] = []
 
     @property
     def held(self) -> Decimal:
@@ -145,6 +146,7 @@ class Outside:
         name = parse(client_id)
         if name is not None and name.trade in self.trades:
             self.trades[name.trade].excused = True
+            self.trades[name.trade].behind.append(client_id)
 
     # --- after each step ---------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Outside:
             self._stops(after)
         closed = after.last_closed
         if closed is not None and closed is not before.last_closed and new is None and old is not None:
-            self._closed(closed, guessed=old.guess_fees)
+            self._closed(closed, old)
 
     def _stops(self, state: State) -> None:
         """10.4, from the stops that the exchange took."""
@@ -176,7 +178,7 @@ class Outside:
                     f"W4 (10.4): {order.id} stands at {plain(order.stop_price)}, the leg had {plain(best)}"
                 )
 
-    def _closed(self, closed: Closed, *, guessed: bool) -> None:
+    def _closed(self, closed: Closed, last: Position) -> None:
         self.closed[str(closed.reason)] += 1
         for order in self._open(closed.trade):
             self.broken.append(f"W7 (7.1): {order.client_order_id} is open after the trade's close")
@@ -187,7 +189,7 @@ class Outside:
             return
         if truth.entered - _bought_back(self, closed.trade) != closed.qty:
             self.broken.append(f"W6: {closed.trade} says {plain(closed.qty)} entered, it was {plain(truth.entered)}")
-        if guessed:
+        if last.guess_fees or not all(_looked_again(last, client_id) for client_id in truth.behind):
             return
         if closed.commissions != truth.commissions:
             self.broken.append(f"W6: {closed.trade} says {closed.commissions} paid, it was {truth.commissions}")
@@ -200,7 +202,7 @@ class Outside:
         much = (self.rules.min_notional * 2 + 1) / closed.stop_planned
         if closed.reason is Reason.EXTERNAL or truth.by_hand:
             return  # rule 6.6 leaves it to whoever took its exits away
-        if truth.held < -much:
+        if truth.held < -much and not truth.behind:
             self.broken.append(f"W6 (6.3): {closed.trade} closed, {plain(-truth.held)} were sold twice")
         if truth.held > much and not truth.excused:
             self.broken.append(f"W6 (7.1): {closed.trade} closed with {plain(truth.held)} held")
@@ -238,6 +240,15 @@ class Outside:
 
     def ours_open(self) -> list[str]:
         return [order.client_order_id for order in self._open() if is_ours(order.client_order_id)]
+
+
+def _looked_again(position: Position, client_id: str) -> bool:
+    """Whether rule 6.3 had the order looked at once more: a market order was sent in its place."""
+    order = next((o for o in position.orders if o.id == client_id), None)
+    return order is not None and any(
+        o.role is Role.FLATTEN and o.cum_qty and o.leg in {0, order.leg} and o.sent_at >= order.closed_at
+        for o in position.orders
+    )
 
 
 def _bought_back(outside: Outside, trade: str) -> Decimal:

@@ -85,11 +85,9 @@ class Shell:
 
     # --- life --------------------------------------------------------------------------------------------------------
 
-    def start(self, recv_window: int, *, history: tuple[Reported, ...] = ()) -> None:
-        """Rule 9.1; `history`: what the exchange remembers, where the state at hand may be behind."""
+    def start(self, recv_window: int) -> None:
+        """Rule 9.1."""
         self.wire.listener = self.receive
-        for report in history:
-            self.receive(report)
         position = self.state.position
         self._unseen = {o.id for o in position.orders if o.live} if position is not None else set()
         now = self.clock.now()

@@ -22,9 +22,8 @@ from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.wire import Wire
 
 from executor.core import recovery
-from executor.core.events import AnyEvent, Commanded, QuoteSeen, Reported, SignalSeen, Verb
+from executor.core.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
 from executor.core.facts import Fill, OrderReport
-from executor.core.ids import parse
 from executor.core.signal import Signal
 from executor.core.state import State
 from executor.core.transition import Step, empty
@@ -438,7 +437,6 @@ class World:
             return
         state = self.disk.load()
         self.steps += self.shell.steps
-        history: tuple[Reported, ...] = ()
         now = self.clock.now()
         lost = state is None
         if state is None:
@@ -452,24 +450,15 @@ class World:
                 now=now,
             ).state
         elif isinstance(self.disk, QuickDisk) and self.disk.current == b"{":
-            history = self._behind(state)
+            state = recovery.catch_up(state, tuple(self.wire.order_history().values()), now).state
         self.shell = self._boot(state)
         if lost and state.halted:
             self.shell.alerted_at = self.timeline.now
-        self.shell.start(self.setup.recv_window, history=history)
+        self.shell.start(self.setup.recv_window)
 
     def _fills(self, report: OrderReport) -> tuple[Fill, ...]:
         fills = self.engine.my_trades(ACCOUNT, SYMBOL, order_id=report.exchange_id)
         return tuple(Fill(f.trade_id, f.price, f.qty, f.commission, f.commission_asset, f.time) for f in fills)
-
-    def _behind(self, state: State) -> tuple[Reported, ...]:
-        """What the exchange remembers of the trade of a state that is one save behind."""
-        if state.position is None:
-            return ()
-        trade = state.position.trade
-        told = self.wire.order_history().values()
-        mine = [r for r in told if (name := parse(r.id)) is not None and name.trade == trade]
-        return tuple(Reported(at=self.clock.now(), report=report) for report in mine)
 
     def _boot(self, state: State) -> Shell:
         setup = self.setup
