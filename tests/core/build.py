@@ -179,6 +179,10 @@ class Script:
         assert self.state.last_closed is not None
         return self.state.last_closed
 
+    def named(self) -> str:
+        """The phase's name."""
+        return type(self.phase).__name__
+
     def order(self, role: Role | str) -> Order:
         """The newest order of that role."""
         return [o for o in self.position.orders if o.role == role][-1]

@@ -185,8 +185,7 @@ def _interim(draft: Draft) -> None:
         return
     if not position.legs:
         draft.update(legs=(Leg(n=0, qty=ZERO, stop=position.plan.stop),))
-    leg = draft.position.legs[0]
-    lone_stops.tend(draft, leg, leg.stop or position.plan.stop)
+    lone_stops.tend(draft, draft.position.legs[0])
 
 
 def _complete(draft: Draft, phase: Entering) -> None:

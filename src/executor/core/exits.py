@@ -31,8 +31,8 @@ def decide(draft: Draft) -> None:
         leg = the_leg(draft.position, n)
         if leg.target is not None:
             targets.tend(draft, leg, leg.target)
-        elif leg.stop is not None:
-            lone_stops.tend(draft, leg, leg.stop)
+        else:
+            lone_stops.tend(draft, leg)
         if isinstance(draft.position.phase, Closing):
             return
 

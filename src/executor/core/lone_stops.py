@@ -1,7 +1,5 @@
 """Tend a leg with only a stop: the trailing leg, PLAIN's stop of the whole, the interim stop (rules 3.5, 4.2, 4.3)."""
 
-from decimal import Decimal
-
 from executor.core import stops
 from executor.core.draft import Draft
 from executor.core.ledger import leg_left
@@ -11,7 +9,8 @@ from executor.core.reasons import stop_reason
 from executor.core.state import Leg
 
 
-def tend(draft: Draft, leg: Leg, stop: Decimal) -> None:
+def tend(draft: Draft, leg: Leg) -> None:
+    stop = leg.stop or draft.position.plan.stop
     left = leg_left(draft.position, leg, draft.rules)
     live = standing(draft, leg, left)
     if live is None:
@@ -27,7 +26,7 @@ def tend(draft: Draft, leg: Leg, stop: Decimal) -> None:
             sell_at_market(draft, leg, leave, live, left)
         return
     if live:
-        stops.move_single(draft, leg, live[-1], left)
+        stops.move_single(draft, leg, stop, live[-1], left)
         return
     if not may_place(draft, leg):
         return

@@ -29,5 +29,5 @@ def _wondered(order: Order, fence: int, now: int) -> Order:
             return replace(order, check=True, ask_at=0)
         case OrderPhase.UNRESOLVED:
             return replace(order, ask_at=0, misses=0, first_miss_at=0)
-        case OrderPhase.CLOSED:
+        case _:
             return order

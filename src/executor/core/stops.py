@@ -152,14 +152,12 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, trailing_delta=delta)
 
 
-def move_single(draft: Draft, leg: Leg, live: Order, left: Decimal) -> None:
+def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decimal) -> None:
     """Move a lone stop, or fit its size, by cancel-replace (rule 5.5)."""
-    if live.phase is not OrderPhase.WORKING or live.triggered_at or not live.is_stop or leg.stop is None:
-        return
-    if not draft.may_change(live):
+    if live.triggered_at or not live.is_stop or not draft.may_change(live):
         return
     entering = isinstance(draft.position.phase, Entering)
-    level = leg.stop if entering else wanted(draft, leg, leg.stop)
+    level = stop if entering else wanted(draft, leg, stop)
     qty = left + live.cum_qty if live.cum_qty else left
     if live.trailing_delta is not None:
         if qty == live.qty:

@@ -26,9 +26,6 @@ from executor.core.summary import settle_exposure, summarize
 from executor.core.values import ZERO, plain
 from executor.core.verdict import Verdict
 
-_ROUNDS_MAX = 8  # a decision walks Entering -> open -> Closing at the most; more rounds would be a loop
-
-
 Decision = tuple[State, tuple[Request, ...], tuple[Notify, ...]]
 
 
@@ -59,15 +56,12 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
             _expose(draft)
             return draft.finish(), tuple(draft.requests), tuple(draft.notes)
         draft.state = replace(state, started=0)
-    for _ in range(_ROUNDS_MAX):
-        before = draft.position.phase
-        reason = _decide_phase(draft, before)
+    decided: type[Phase] | None = None
+    while type(draft.position.phase) is not decided:  # Entering -> open -> Closing: a decision only walks forward
+        decided = type(draft.position.phase)
+        reason = _decide_phase(draft, draft.position.phase)
         if reason is not None:
             return _close(draft, reason)
-        if type(draft.position.phase) is type(before):
-            break
-    else:
-        raise AssertionError(f"the decision does not settle: {draft.position.phase!r}")
     doubt.decide(draft)
     _expose(draft)
     return draft.finish(), tuple(draft.requests), tuple(draft.notes)
