@@ -12,14 +12,15 @@ import msgspec
 import structlog
 
 from executor.config import BinanceEnv, Settings, SettingsError, SignalStart
-from executor.core.events import Commanded, Reported, Verb
-from executor.core.facts import OrderReport
+from executor.core.events import Commanded, Verb
+from executor.core.facts import OrderReport, Quote
 from executor.core.rules import SymbolRules
 from executor.core.state import SCHEMA_VERSION, State
 from executor.core.transition import empty
 from executor.exchange.auth import Credentials, Endpoints
 from executor.exchange.binance import BinanceExchange, connect
 from executor.exchange.clock import SystemClock
+from executor.exchange.market_stream import MarketStream
 from executor.exchange.port import ReadError, StartError
 from executor.exchange.stream import Connected, Lost
 from executor.exchange.user_stream import UserEvent, UserStream
@@ -35,12 +36,13 @@ from executor.service.embedded import Embedded, EmbeddedError, recorded_signals,
 from executor.service.intake import Intake
 from executor.service.journal import Journal, JournalError
 from executor.service.lock import LockError, StateLock
-from executor.service.loop import Clock, Loop, Timing
+from executor.service.loop import Loop
 from executor.service.notify import Supervisor, attend, describe
 from executor.service.policy import own_filters, policy_of
 from executor.service.rebuild import from_exchange
 from executor.service.store import STALE, StateError, StateStore
 from executor.service.trades import TradeList, trades_path
+from executor.service.watch import Clock, Timing
 from executor.service.webhook import Access, Webhook, WebhookUnusable
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, SignalFileError
@@ -217,9 +219,9 @@ async def trade(
         desk = Desk(state, policy, rules, store, journal, trades.add)
         loop = Loop(desk, exchange, place.clock, _timing(settings), _reload(exchange, settings), exchange.sync_clock)
         stream = StreamWatch()
-        _doors(settings, exchange, loop, state_path, stream)
         if signals:
             _listen_for_signals(settings, loop, _intake(settings, place, loop, state_path))
+        _doors(settings, exchange, loop, state_path, stream)
         if alerts is not None:
             _tell(alerts, loop)
         attend(loop, Supervisor.of(os.environ))
@@ -304,6 +306,11 @@ def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: 
             place.endpoints.ws_api_url, place.credentials, exchange.connection, place.symbol, _hear(loop, watch)
         )
         loop.beside("user stream", stream.run)
+        if place.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
+            prices = MarketStream(
+                place.endpoints.stream_url, place.symbol, exchange.connection.clock, _hear_prices(loop)
+            )
+            loop.beside("market stream", prices.run)
     if place.embedded is not None:
         _beside_paper(settings, place.embedded, loop)
 
@@ -315,14 +322,19 @@ def _memory(state_path: Path) -> Path:
 
 def _beside_paper(settings: Settings, paper: Embedded, loop: Loop) -> None:
     paper.replay.wait_for(lambda: loop.quiet() or paper.patient_clock.waiting > 0)
-    loop.beside("market", lambda: _play(paper, loop))
+    loop.beside("market", lambda: _play(paper, loop, pushed=settings.user_stream))
     signals = recorded_signals(settings)
     if signals is not None:
         loop.beside("recorded signals", lambda: speak(signals, settings.signal_file, paper.clock))
 
 
-async def _play(paper: Embedded, loop: Loop) -> None:
-    """Play the recording; at its end close what is open, so that the account can be read, and stop."""
+async def _play(paper: Embedded, loop: Loop, *, pushed: bool) -> None:
+    """Play the recording; at its end close what is open, so that the account can be read, and stop.
+
+    It begins when the user stream is up: how long that took is no time of the market, and must not change the run.
+    """
+    if pushed:
+        await loop.watch.connected.wait()
     await paper.replay.run()
     log.info("recording_ended", trades=paper.replay.trades_played)
     loop.tell(Commanded(at=loop.now(), verb=Verb.PAUSE))
@@ -340,18 +352,31 @@ def _hear(loop: Loop, watch: StreamWatch) -> Callable[[UserEvent | Connected | L
     def hear(event: UserEvent | Connected | Lost) -> None:
         watch.hear(event)
         match event:
-            case OrderReport():
-                loop.tell(Reported(at=loop.now(), report=event))
-            case Connected():
-                log.info("stream_connected")
-                loop.look()  # nothing is believed of the time without it: look at everything now
-            case Lost():
-                log.warning("stream_lost", reason=event.reason)
-                loop.look()
+            case OrderReport() | Connected() | Lost():
+                _say(event, "user")
+                loop.watch.hear_user(event)
             case _:
                 pass  # balances are asked for when they matter
 
     return hear
+
+
+def _hear_prices(loop: Loop) -> Callable[[Quote | Connected | Lost], None]:
+    def hear(event: Quote | Connected | Lost) -> None:
+        _say(event, "market")
+        loop.watch.hear_price(event)
+
+    return hear
+
+
+def _say(event: object, stream: str) -> None:
+    match event:
+        case Connected():
+            log.info("stream_connected", stream=stream)
+        case Lost():
+            log.warning("stream_lost", stream=stream, reason=event.reason)
+        case _:
+            pass  # it speaks for itself
 
 
 @contextlib.contextmanager

@@ -25,6 +25,10 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     life_s: float = 15.0
 
 
+LINGER_S: Final = 0.5
+LINGERING_MAX: Final = 32
+"""Seconds, and how many connections at a time, that have their refusal left to read."""
+
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n"
 _STRANGER: Final = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -42,6 +46,7 @@ class Doorman:
         self._proxies = proxies
         self._open: dict[asyncio.Protocol, _Guarded] = {}
         self._peers: Counter[Address | None] = Counter()
+        self._lingering = 0
 
     def __call__(self) -> asyncio.Protocol:
         return _Guarded(self._inner(), self)
@@ -76,6 +81,15 @@ class Doorman:
             if not self._peers[peer]:
                 del self._peers[peer]
 
+    def may_linger(self) -> bool:
+        if self._lingering >= LINGERING_MAX:
+            return False
+        self._lingering += 1
+        return True
+
+    def gone(self) -> None:
+        self._lingering -= 1
+
     @property
     def bounds(self) -> Bounds:
         return self._bounds
@@ -90,6 +104,7 @@ class _Guarded(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer: Address | None = None
         self._let_in = False
+        self._leaving = False
         self._hearing: asyncio.TimerHandle | None = None
         self._living: asyncio.TimerHandle | None = None
 
@@ -107,8 +122,7 @@ class _Guarded(asyncio.Protocol):
         self._peer = address_of(name[0]) if name else None
         refusal = self._doorman.enter(self, self._peer)
         if refusal:
-            self._transport.write(refusal)
-            self._transport.close()
+            self._turn_away(self._transport, refusal)
             return
         self._let_in = True
         loop, bounds = asyncio.get_running_loop(), self._doorman.bounds
@@ -116,10 +130,23 @@ class _Guarded(asyncio.Protocol):
         self._living = loop.call_later(bounds.life_s, self.abort)
         self.inner.connection_made(transport)
 
+    def _turn_away(self, transport: asyncio.Transport, refusal: bytes) -> None:
+        """Closing at once would reset the connection before a client that is still sending has read why."""
+        self._leaving = self._doorman.may_linger()
+        if self._leaving:
+            transport.write(refusal)
+            if transport.can_write_eof():
+                transport.write_eof()
+            self._living = asyncio.get_running_loop().call_later(LINGER_S, self.abort)
+        else:
+            transport.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
         for timer in (self._hearing, self._living):
             if timer is not None:
                 timer.cancel()
+        if self._leaving:
+            self._doorman.gone()
         if self._let_in:
             self._doorman.leave(self, self._peer)
             self.inner.connection_lost(error)

@@ -9,6 +9,9 @@ any other, and the answer tells what became of it. So there is one way in, one o
   among the last that the file holds, or judged before, is answered 409 and not written; and whatever comes in twice all
   the same meets the core's own memory, which outlasts restarts.
 
+Strangers are dealt with in a thread of its own with an event loop of its own, so that the trading loop waits for none
+of them: what crosses over to it is a signal that may come in.
+
 Putting it before the core directly would save the file's few milliseconds, and lose what arrives in the moment of a
 crash: the sender seldom asks again.
 
@@ -24,10 +27,11 @@ crash: the sender seldom asks again.
 """
 
 import asyncio
+import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +71,12 @@ TAIL_MAX: Final = 256 * 1024
 """Bytes of the signal file's end whose signals are known at the start."""
 COMPLAIN_EVERY_S: Final = 10.0
 HEAD_MAX: Final = 4096
+_TRY_AGAIN: Final = 503
+LINGER_S: Final = 1.0
+"""Seconds in which a client that is still sending may read why it was refused."""
+
+_SILENT: Final = logging.Logger("webhook", logging.CRITICAL + 1)  # noqa: LOG001  no logger that others share
+"""The library logs a traceback of each request that is no HTTP: whoever sends those would fill the log."""
 
 
 class WebhookUnusable(Exception):  # noqa: N818  (it says what the address is)
@@ -132,6 +142,7 @@ class Webhook:
         self._total = Bucket(access.total_per_minute, monotonic())
         self._known: OrderedDict[str, None] = OrderedDict()
         self._awaited: dict[bytes, asyncio.Future[Step]] = {}
+        self._trading: asyncio.AbstractEventLoop | None = None
         self._doorman: Doorman | None = None
         self._denied = 0
         self._complained_at = -COMPLAIN_EVERY_S
@@ -141,13 +152,26 @@ class Webhook:
     async def run(self) -> None:
         for key in await asyncio.to_thread(recent_keys, self._signals):
             self._know(key)
+        self._trading = asyncio.get_running_loop()
         self._intake.on_taken.append(self._taken)
+        outside, stop = asyncio.new_event_loop(), asyncio.Event()
+        serving = asyncio.ensure_future(asyncio.to_thread(_run_in, outside, self._serve(stop)))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            if not serving.done():
+                outside.call_soon_threadsafe(stop.set)
+                await asyncio.wait({serving})
+            self._intake.on_taken.remove(self._taken)
+
+    async def _serve(self, stop: asyncio.Event) -> None:
         server = web.Server(
             self._handle,
             request_factory=self._request,
             access_log=None,
+            logger=_SILENT,
             auto_decompress=False,  # a small body must stay small
-            lingering_time=0.0,
+            lingering_time=LINGER_S,
             max_line_size=HEAD_MAX,
             max_field_size=HEAD_MAX,
         )
@@ -156,14 +180,13 @@ class Webhook:
         listening = await asyncio.get_running_loop().create_server(self._doorman, sock=self._socket)
         log.info("webhook", port=self.port)
         try:
-            await asyncio.Event().wait()
+            await stop.wait()
         finally:
             listening.close()
             self._doorman.close()
             await server.shutdown(0.1)
-            self._intake.on_taken.remove(self._taken)
 
-    # --- one request ----------------------------------------------------------------------------------------------
+    # --- one request, outside -------------------------------------------------------------------------------------
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         running = asyncio.get_running_loop()
@@ -181,6 +204,9 @@ class Webhook:
             too_large = DeniedError(413, f"more than {self._access.bytes_max} bytes")
             self._complain(request.remote, too_large)
             answer = _answer(413, accepted=False, why=str(too_large))
+        except Exception:  # a fault of ours costs this request, not the trade that is open
+            log.exception("webhook_failed", alert=True)
+            answer = _answer(500, accepted=None, why="a fault of Executor: see its log; the signal may be written down")
         answer.force_close()
         return answer
 
@@ -203,13 +229,21 @@ class Webhook:
         signature = self._keys.check(request.headers, body, secret_in(fields), self._wall())
         if wait := self._total.take(self._monotonic()):
             raise _too_often(wait, "signals")
-        if fault:
-            return await self._malformed(Malformed(fault, f"a request of {len(body)} bytes"))
         try:
-            line = line_of(fields, self._loop.now())
+            line = b"" if fault else line_of(fields, self._loop.now())
         except SignalFault as error:
-            return await self._malformed(Malformed(str(error), f"a request of {len(body)} bytes"))
-        return await self._take(line, signature)
+            line, fault = b"", str(error)
+        if fault:
+            return await self._inside(self._malformed(Malformed(fault, f"a request of {len(body)} bytes")))
+        answer = await self._inside(self._take(line))
+        if answer.status != _TRY_AGAIN:
+            self._keys.spend(signature, self._wall())
+        return answer
+
+    async def _inside(self, work: Coroutine[Any, Any, web.Response]) -> web.Response:
+        """Have something done in the trading loop."""
+        assert self._trading is not None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._trading))
 
     def _admit(self, request: web.BaseRequest) -> None:
         peer = address_of(request.remote or "")
@@ -221,12 +255,22 @@ class Webhook:
         if wait := self._rates.take(source, self._monotonic()):
             raise _too_often(wait, "requests from this address")
 
+    def _complain(self, remote: str | None, denied: DeniedError) -> None:
+        """One line each while, however many are denied: a log that an attacker can fill is a burden of its own."""
+        self._denied += 1
+        now = self._monotonic()
+        if now - self._complained_at >= COMPLAIN_EVERY_S:
+            self._complained_at = now
+            log.warning("webhook_denied", source=remote, status=denied.status, why=str(denied), denied=self._denied)
+
+    # --- one signal, in the trading loop --------------------------------------------------------------------------
+
     async def _malformed(self, malformed: Malformed) -> web.Response:
         """Counted and journalled as one from the file would be (rule 2.5)."""
         await self._intake.submit(malformed)
         return _answer(400, accepted=False, why=malformed.fault)
 
-    async def _take(self, line: bytes, signature: bytes) -> web.Response:
+    async def _take(self, line: bytes) -> web.Response:
         signal = parse_signal(line)
         if isinstance(signal, Malformed):
             return await self._malformed(signal)
@@ -242,9 +286,8 @@ class Webhook:
             del self._known[key], self._awaited[line]
             log.error("webhook_not_written", alert=True, signal=key, error=str(error))
             return _answer(
-                503, accepted=False, key=key, why="the signal can't be written: send it again", retry_after=5
+                _TRY_AGAIN, accepted=False, key=key, why="the signal can't be written: send it again", retry_after=5
             )
-        self._keys.spend(signature, self._wall())
         try:
             async with asyncio.timeout(VERDICT_S):
                 step = await verdict
@@ -268,14 +311,6 @@ class Webhook:
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
-    def _complain(self, remote: str | None, denied: DeniedError) -> None:
-        """One line each while, however many are denied: a log that an attacker can fill is a burden of its own."""
-        self._denied += 1
-        now = self._monotonic()
-        if now - self._complained_at >= COMPLAIN_EVERY_S:
-            self._complained_at = now
-            log.warning("webhook_denied", source=remote, status=denied.status, why=str(denied), denied=self._denied)
-
 
 def recent_keys(path: Path) -> list[str]:
     """The keys of the signals at the file's end, oldest first; none where it can't be read: then the core's memory
@@ -292,6 +327,11 @@ def recent_keys(path: Path) -> list[str]:
         return []
     parsed = (parse_signal(line) for line in lines if line.strip())
     return [signal.key for signal in parsed if not isinstance(signal, Malformed)]
+
+
+def _run_in(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main)
 
 
 def _too_often(wait: float, what: str) -> DeniedError:
