@@ -15,6 +15,7 @@ from executor.core.state import Closed, Reason
 from executor.core.values import Direction
 from executor.exchange import rules as rule_book
 from executor.paper.engine import Engine
+from executor.paper.model import MarketTrade
 from executor.paper.recording import bundled_exchange_info, demo_signals, demo_trades
 from executor.paper.symbol import Symbol
 from executor.signals.parse import parse_signal
@@ -89,9 +90,21 @@ def rules() -> SymbolRules:
     return found
 
 
+@cache
+def _turns() -> tuple[MarketTrade, ...]:
+    """The trades of the bundled recording at which its price changed."""
+    last = Decimal(0)
+    found = []
+    for trade in demo_trades():
+        if trade.price != last:
+            found.append(trade)
+        last = trade.price
+    return tuple(found)
+
+
 class Walk:
-    """The bundled recording and its signals through the core and the matching engine; `steps` stops after each trade
-    of the market during which a position was open.
+    """The bundled recording and its signals through the core and the matching engine; `steps` stops after each change
+    of the price during which a position was open.
     """
 
     def __init__(self, policy: Policy, on_step: Any = None) -> None:
@@ -105,7 +118,7 @@ class Walk:
         signals = [parse_signal(line) for line in demo_signals().read_text("utf-8").splitlines()]
         waiting = [signal for signal in signals if isinstance(signal, Signal)][::-1]
         trader = self.trader
-        for trade in demo_trades():
+        for trade in _turns():
             while waiting and waiting[-1].at <= trade.time:
                 signal = waiting.pop()
                 trader.signal(signal, signal.at)

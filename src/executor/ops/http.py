@@ -26,6 +26,7 @@ from executor.service.loop import Loop
 SERVED_WITHIN_S: Final = 2.0
 """An event that waits longer than this finds the loop stuck: at a disk that takes nothing, at the most."""
 HEARD_WITHIN_S: Final = 60.0
+"""Without a user stream the orders are looked at more often than this, also while no trade is open."""
 DISK_FREE_MIN: Final = 1024 * 1024
 BODY_MAX: Final = 1024
 
@@ -102,10 +103,7 @@ class HttpServer:
         found = []
         if not self._loop.ready.is_set():
             found.append("the start's look at the orders is not done")
-        if self._heard is None:
-            found.append("the exchange has not been heard yet")
-        elif (silent := time.monotonic() - self._heard) > self._heard_within:
-            found.append(f"the exchange has not been heard for {silent:.0f} s")
+        found += self._silence()
         if not await self._served():
             found.append(f"an event was not taken within {SERVED_WITHIN_S:.0f} s")
         if not os.access(self._folder, os.W_OK):
@@ -113,6 +111,15 @@ class HttpServer:
         elif shutil.disk_usage(self._folder).free < DISK_FREE_MIN:
             found.append(f"the disk of {self._folder} is full")
         return found
+
+    def _silence(self) -> list[str]:
+        """Whether the exchange is there: a user stream that is up answers its pings, else an answer must be recent."""
+        if self._loop.watch.orders_pushed:
+            return []
+        if self._heard is None:
+            return ["the exchange has not been heard yet"]
+        silent = time.monotonic() - self._heard
+        return [f"the exchange has not been heard for {silent:.0f} s"] if silent > self._heard_within else []
 
     async def _served(self) -> bool:
         """Whether the inbox is served: a tick, which is harmless at any time, goes through it. One at a time."""

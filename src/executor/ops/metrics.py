@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from executor.core.events import Answered, AnyEvent, SignalMalformed, SignalSeen
 from executor.core.facts import Refused, ReplaceOutcome, Unknown
+from executor.core.intents import Command
 from executor.core.ledger import holding
 from executor.core.rules import SymbolRules
 from executor.core.state import State
@@ -109,7 +110,8 @@ class Metrics:
         elif isinstance(event, SignalSeen | SignalMalformed):
             self._signals.labels("refused" if isinstance(step.verdict, Refusal) else "taken").inc()
         for request in step.requests:
-            self._requests_open[request.seq] = type(request).__name__
+            if isinstance(request, Command):
+                self._requests_open[request.seq] = type(request).__name__
         self._follow_exposure(step.state)
         closed = step.state.last_closed
         if closed is not None and closed is not self._trade_closed:

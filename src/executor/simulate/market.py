@@ -5,6 +5,7 @@ Nothing takes time but the market: a request is answered at the moment it is sen
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from itertools import chain, pairwise
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from executor.paper.tape import kline_trades
 from executor.simulate.direct import Direct
 from executor.simulate.trader import Trader
 
+_LONGEST_MS: Final = 86_400_000  # a day: what a lone kline is taken for
 _WAKES_MAX: Final = 100_000  # after the market's end: more is a trade that cannot be closed
 
 
@@ -119,18 +121,18 @@ class Simulation:
 
 
 def trades_of(klines: Iterable[RecordedKline], path: KlinePath, step: Decimal) -> Iterator[MarketTrade]:
-    """Each kline as four trades: open, low, high, close, or open, high, low, close. Its length is that to the next."""
-    before: RecordedKline | None = None
+    """Each kline as four trades: open, low, high, close, or open, high, low, close.
+
+    A kline is as long as the time to the next one, or as the shortest before it: minutes may be missing.
+    """
     number = 1
-    interval = 60_000
-    for kline in klines:
-        if before is not None:
-            interval = kline.open_time - before.open_time
-            yield from (each for each in _four(before, interval, path, step, number))
-            number += 4
-        before = kline
-    if before is not None:
-        yield from _four(before, interval, path, step, number)
+    interval = _LONGEST_MS
+    for kline, after in pairwise(chain(klines, (None,))):
+        assert kline is not None
+        if after is not None:
+            interval = min(interval, after.open_time - kline.open_time)
+        yield from _four(kline, interval, path, step, number)
+        number += 4
 
 
 def _four(kline: RecordedKline, interval: int, path: KlinePath, step: Decimal, number: int) -> Iterator[MarketTrade]:
