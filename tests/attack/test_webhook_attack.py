@@ -238,7 +238,7 @@ async def send_good(port: int, n: int) -> str:
     body = body_of(n, id=f"good-{n}", secret=SECRET)
     friend = Attackers(port, n)
     status = "not asked"
-    for _ in range(50):
+    for _ in range(300):
         status = await friend.ask(request(body))
         if status in ("200", "202", "409"):
             return status
