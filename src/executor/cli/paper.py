@@ -33,9 +33,9 @@ def paper(
     ] = "paper",  # noqa: S107 - no money here
     at_end: Annotated[AtEnd, typer.Option(help="What follows the last recorded trade.")] = AtEnd.LOOP,
 ) -> None:
-    """Serve a paper exchange on loopback, for any client of Binance Spot, until SIGINT or SIGTERM.
+    """Serve a paper exchange on loopback, for any client of Binance Spot.
 
-    It replays recorded trades on the real clock, fills orders against them, and moves no money.
+    It replays recorded trades on the real clock until SIGINT or SIGTERM, fills orders against them, and moves no money.
     """
     what = Standalone(
         recording=recording,

@@ -48,9 +48,9 @@ def adopt(
     yes: Yes = False,
     timeout: Timeout = 60,
 ) -> None:
-    """Look after a trade that could not be rebuilt: cancel its orders, and protect what it holds by new exits.
+    """Look after a trade that could not be rebuilt.
 
-    What it holds is what its own fills say. Shows first what it would do, and asks. Goes through the running service;
+    Its orders are cancelled, and what it holds, by what its own fills say, is protected by new exits. Shows first what it would do, and asks. Goes through the running service;
     when none runs, this command does it alone and ends once the trade is protected: start the service then.
     """
     wish = Wish(Resolve.ADOPT, trade, _price(stop, "--stop"), _prices(targets))
@@ -62,9 +62,9 @@ def adopt(
     "executor forget --yes && executor status",
 )
 def forget(context: typer.Context, yes: Yes = False, timeout: Timeout = 60) -> None:
-    """Leave the orders that could not be rebuilt where they are, and take entries again.
+    """Leave orders that could not be rebuilt where they are.
 
-    Their ids are remembered, so that they halt nothing any more. Whatever these trades hold is yours to look after.
+    Entries are taken again. Their ids are remembered, so that they halt nothing any more. Whatever these trades hold is yours to look after.
     Shows first what it would do, and asks.
     """
     _carry_out(context, Wish(Resolve.FORGET), "forgotten", yes=yes, timeout=timeout)
