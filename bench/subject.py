@@ -3,7 +3,7 @@
     python -m bench.subject PLACE      (settings as always: from the environment)
 """
 
-import asyncio
+
 import socket
 import sys
 
@@ -13,7 +13,7 @@ from bench.scenario import Place
 from executor.config import load_settings
 from executor.core.state import State
 from executor.ops import logs
-from executor.service import app
+from executor.service import app, runner
 from executor.service.loop import Loop
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     place = msgspec.json.decode(sys.argv[1], type=Place)
     settings = load_settings(env_file=None)
     logs.set_up(settings.log_format, settings.log_level)
-    asyncio.run(app.run(settings, Reporter(place).attach))
+    runner.run(app.run(settings, Reporter(place).attach))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from executor.paper.recording import RecordingError
 from executor.paper.server.server import PortInUse
 from executor.service.control import Control, SocketUnusable
 from executor.service.desk import Desk
-from executor.service.document import Document, Inconsistent, state_of
+from executor.service.document import Document, contradiction, state_of
 from executor.service.embedded import Embedded, EmbeddedError, recorded_signals, speak
 from executor.service.intake import Intake
 from executor.service.journal import Journal, JournalError
@@ -180,7 +180,7 @@ def load_state(store: StateStore, symbol: str, venue: str) -> State | None:
             return f"its orders are on {document.venue!r}, not on {venue!r}: check BINANCE_ENV and STATE_FN"
         return None
 
-    loaded = store.load(Document, foreign=foreign)
+    loaded = store.load(Document, foreign=foreign, unsound=contradiction)
     if loaded is None:
         return None
     if loaded.fault == STALE:
@@ -203,10 +203,7 @@ async def trade(
     signals: bool = True,
 ) -> None:
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
-    try:
-        state = load_state(store, place.symbol, place.venue)
-    except Inconsistent as error:
-        raise StartError(f"state file {state_path}: {error}; restore it from a copy, or move it away") from error
+    state = load_state(store, place.symbol, place.venue)
     rules = own_filters(await exchange.rules(), settings)
     trades = TradeList(trades_path(state_path))
     journal = Journal(settings.journal_path(place.symbol))

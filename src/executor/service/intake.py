@@ -12,7 +12,8 @@ from executor.core.policy import Policy, StopMode
 from executor.core.signal import Signal
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
-from executor.service.loop import Clock, Loop
+from executor.service.loop import Loop
+from executor.service.watch import Clock
 from executor.signals.follower import SignalFollower
 from executor.signals.logfile import Line
 from executor.signals.parse import Malformed, parse_signal

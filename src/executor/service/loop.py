@@ -11,15 +11,12 @@ rule 9.1.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, assert_never
 
-import msgspec
 import structlog
 
 from executor.core.events import (
     AnyEvent,
-    OpenOrdersSeen,
-    QuoteSeen,
     Started,
     Tick,
 )
@@ -43,6 +40,7 @@ from executor.exchange.port import Exchange, ReadError
 from executor.service.desk import Desk
 from executor.service.performer import perform
 from executor.service.store import StateUnwritable
+from executor.service.watch import Clock, Timing, Watch
 
 log = structlog.get_logger(__name__)
 
@@ -50,24 +48,6 @@ DISK_RETRY_S: Final = 1.0
 DRAIN_S: Final = 5.0
 DRAIN_LOOK_S: Final = 0.01
 """How long a stop waits for answers (rule 9.5); what has not come by then is looked up at the next start."""
-
-
-class Clock(Protocol):
-    """Local time, in which everything here sleeps; the embedded paper exchange makes it market time."""
-
-    def now_ms(self) -> int: ...
-
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds between looks. `quiet_poll`: between two looks at the orders while the user stream is sound."""
-
-    poll: float = 1.0
-    idle_poll: float = 10.0
-    sync_clock: float = 300.0
-    reload_rules: float = 3600.0
-    recv_window_ms: int = 5000
 
 
 class Loop:
@@ -89,7 +69,8 @@ class Loop:
         self.clock = clock
         self.timing = timing
         self.ready = asyncio.Event()
-        self.on_step: list[Callable[[AnyEvent, Step], None]] = []
+        self.watch = Watch(self)
+        self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.watch.hear_step]
         self.on_note: list[Callable[[Notify], None]] = []
         self.on_turn: list[Callable[[], None]] = []
         self._reload = reload
@@ -98,7 +79,6 @@ class Loop:
         self._beating = False
         self._stop = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._look = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at: int | None = None
@@ -140,7 +120,7 @@ class Loop:
 
     def look(self) -> None:
         """Look at the orders now, not at the next turn."""
-        self._look.set()
+        self.watch.look()
 
     async def until(self, condition: Callable[[State], bool]) -> None:
         """Return when the state meets `condition`."""
@@ -177,12 +157,18 @@ class Loop:
             if not self._stop.is_set():
                 self.ready.set()
                 log.info("ready", symbol=self.state.symbol, position=self.state.position is not None)
-                own = [("poller", self._poll), ("clock", self._keep_clock), ("rules", self._keep_rules)]
+                own = [
+                    ("orders", self.watch.orders),
+                    ("prices", self.watch.prices),
+                    ("clock", self._keep_clock),
+                    ("rules", self._keep_rules),
+                ]
                 beside += [tasks.create_task(task(), name=name) for name, task in (*own, *self._side)]
             await stop
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            self.watch.end()
             await self._drain()
             self._disarm()
             consumer.cancel()
@@ -206,7 +192,7 @@ class Loop:
 
     async def _first_look(self) -> bool:
         with self.at_work():
-            return await self._look_at_orders()
+            return await self.watch.look_at_orders()
 
     async def _consume(self) -> None:
         while True:
@@ -305,50 +291,7 @@ class Loop:
         self._alarm, self._alarm_at = None, None
         self.tell(Tick(at=self.now()))
 
-    # --- looking --------------------------------------------------------------------------------------------------
-
-    async def _poll(self) -> None:
-        while True:
-            self._look.clear()
-            with self.at_work():
-                await self._look_around()
-            await self._nap(self.timing.poll if self.state.position is not None else self.timing.idle_poll)
-
-    async def _nap(self, seconds: float) -> None:
-        """Sleep, but not past a trade's beginning or a call to look."""
-        idle = self.state.position is None
-        sleep = asyncio.ensure_future(self.clock.sleep(seconds))
-        look = asyncio.ensure_future(self._look.wait())
-        begun = asyncio.ensure_future(self.until(lambda state: idle and state.position is not None))
-        try:
-            await asyncio.wait({sleep, look, begun}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in (sleep, look, begun):
-                each.cancel()
-
-    async def _look_around(self) -> None:
-        if self.state.position is None:
-            await self._look_at_orders()
-            return
-        await asyncio.gather(self._look_at_orders(), self._look_at_price())
-
-    async def _look_at_orders(self) -> bool:
-        asked_at = self.now()
-        try:
-            reports = await self.exchange.open_orders()
-        except ReadError as error:
-            log.warning("look_failed", what="open orders", error=str(error))
-            return False
-        await self.ask(OpenOrdersSeen(at=self.now(), reports=reports, asked_at=asked_at))
-        return True
-
-    async def _look_at_price(self) -> None:
-        try:
-            quote = await self.exchange.quote()
-        except ReadError as error:
-            log.warning("look_failed", what="price", error=str(error))
-            return
-        await self.ask(QuoteSeen(at=self.now(), quote=quote))
+    # --- upkeep ---------------------------------------------------------------------------------------------------
 
     async def _keep_clock(self) -> None:
         while True:

@@ -1,0 +1,22 @@
+"""The event loop that the service runs on: uvloop where it is installed, which is everywhere but on Windows."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from importlib import import_module
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` on that loop."""
+    with asyncio.Runner(loop_factory=_factory()) as runner:
+        return runner.run(main)
+
+
+def _factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        uvloop = import_module("uvloop")
+    except ImportError:  # not on this platform
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
