@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "run": Command("executor.cli.run:run", "Trade: follow the signals and carry them out, until SIGTERM or SIGINT."),
     "paper": Command("executor.cli.paper:paper", "Serve a paper exchange on loopback, for any client of Binance Spot."),
     "status": Command("executor.cli.status:status", "Show what is held, its stops and orders, and the last trade."),
+    "ping": Command("executor.cli.ping:ping", "Tell whether the service runs and its loop turns."),
     "check": Command("executor.cli.check:check", "Compare the exits that ought to be open with those on the exchange."),
     "pause": Command("executor.cli.operate:pause", "Take no new entries."),
     "resume": Command("executor.cli.operate:resume", "Take entries again."),

@@ -50,8 +50,9 @@ def adopt(
 ) -> None:
     """Look after a trade that could not be rebuilt.
 
-    Its orders are cancelled, and what it holds, by what its own fills say, is protected by new exits. Shows first what it would do, and asks. Goes through the running service;
-    when none runs, this command does it alone and ends once the trade is protected: start the service then.
+    Its orders are cancelled, and what it holds, by what its own fills say, is protected by new exits. Shows first
+    what it would do, and asks. Goes through the running service; when none runs, this command does it alone and
+    ends once the trade is protected: start the service then.
     """
     wish = Wish(Resolve.ADOPT, trade, _price(stop, "--stop"), _prices(targets))
     _carry_out(context, wish, "adopted", yes=yes, timeout=timeout)
@@ -64,8 +65,8 @@ def adopt(
 def forget(context: typer.Context, yes: Yes = False, timeout: Timeout = 60) -> None:
     """Leave orders that could not be rebuilt where they are.
 
-    Entries are taken again. Their ids are remembered, so that they halt nothing any more. Whatever these trades hold is yours to look after.
-    Shows first what it would do, and asks.
+    Entries are taken again. Their ids are remembered, so that they halt nothing any more. Whatever these trades
+    hold is yours to look after. Shows first what it would do, and asks.
     """
     _carry_out(context, Wish(Resolve.FORGET), "forgotten", yes=yes, timeout=timeout)
 
