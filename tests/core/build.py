@@ -318,6 +318,13 @@ class Script:
             return self.feed(Answered(at=self.now, seq=request.seq, outcome=self._perform(request)))
         return self.feed(self._read(request))
 
+    def answer_with(self, status: OrderStatus, kind: str) -> Step:
+        """A placement is accepted, and its order left in that status."""
+        request = self._take(kind)
+        assert isinstance(request, PlaceOrder)
+        told = self.book[request.order.id] = make_report(request.order, status)
+        return self.feed(Answered(at=self.now, seq=request.seq, outcome=Done((told,))))
+
     def exchange_takes(self, request: Request) -> None:
         """The exchange carries out a command; its answer is not told yet."""
         assert isinstance(request, Command)

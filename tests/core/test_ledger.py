@@ -115,3 +115,9 @@ def test_entries_and_buybacks_are_no_exits(role: Role) -> None:
     script = protected()
     order = replace(script.order(Role.SL), role=role)
     assert order not in exit_orders(with_order(script.position, order))
+
+
+def test_a_fill_without_commission_pays_none() -> None:
+    script = entering(rules=replace(RULES, taker_fee=D(0)))
+    script.fill(Role.ENTRY)
+    assert commissions(script.position) == {}

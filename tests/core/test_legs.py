@@ -260,9 +260,9 @@ def test_a_sale_in_flight_is_not_doubled() -> None:
     script = leaving(unprotected())
     script.wait(1_000)
     assert script.kinds().count("FLATTEN") == 1
-    working = script.order(Role.FLATTEN)
-    script.place(working.id, OrderStatus.NEW)
+    script.answer_with(OrderStatus.NEW, "FLATTEN")
     script.wait(1_000)
+    assert script.kinds() == []
     assert len(script.orders(Role.FLATTEN)) == 1
 
 

@@ -7,7 +7,7 @@ from tests.core.build import POLICY, RULES, both_sides, protected, targets_fille
 from executor.core.events import Verb
 from executor.core.facts import Why
 from executor.core.ids import Role
-from executor.core.policy import Policy, TrailMode
+from executor.core.policy import AfterTp1, Layout, Policy, TrailMode
 from executor.core.state import Reason
 from executor.core.values import Direction, OrderType
 
@@ -123,15 +123,51 @@ def test_where_the_exchange_does_not_trail_software_does() -> None:
     assert script.order(Role.TRAIL).stop_price == 109
 
 
-def test_a_native_stop_is_fitted_to_what_is_left_only() -> None:
-    policy = replace(NATIVE, layout=replace(POLICY).layout.PLAIN)
-    script = trailing(policy=policy)
+def test_a_native_stop_is_fitted_to_what_the_targets_leave() -> None:
+    """Rules 5.2, 5.4."""
+    policy = replace(NATIVE, layout=Layout.PLAIN, trail_after_tp2=False)
+    script = protected(policy=policy)
+    script.quote("101.9", after=1_000)
     script.settle()
-    script.quote("110", after=2_000)
-    script.settle()
-    assert script.order(Role.TRAIL).trailing_delta is not None
-    script.wait(5_000)
+    assert (script.order(Role.TRAIL).trailing_delta, script.order(Role.TRAIL).qty) == (100, D("2.997"))
+    script.wait(1_000)
     assert script.kinds() == []
+    script.fill(Role.TP1)
+    script.settle()
+    assert script.order(Role.TRAIL).qty == D("1.998")
+
+
+def test_a_stop_is_not_fitted_to_what_no_stop_could_carry() -> None:
+    """Rule 3.6: 0.05 are worth selling at the price, and not at the stop's limit."""
+    script = protected(policy=replace(POLICY, layout=Layout.PLAIN, split=(D(1), D(1), D(0)), after_tp1=AfterTp1.KEEP))
+    script.quote("104", after=2_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.wait(1_000)
+    script.fill(Role.TP2, "1.449")
+    assert script.kinds() == []
+    script.wait(1_000)
+    assert script.kinds() == []
+
+
+def test_a_stop_that_triggered_and_did_not_fill_is_not_waited_for_though_the_price_came_back() -> None:
+    """Rule 6.5."""
+    script = protected()
+    stop = script.order(Role.SL)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    script.quote("99", after=1_000)
+    script.wait(2_000)
+    assert script.kinds() == ["CancelOrder"]
+
+
+def test_a_trade_whose_targets_are_gone_trails_what_is_left() -> None:
+    script = trailing()
+    script.settle()
+    only = replace(script.position, legs=(script.leg(3),), trail=None)
+    script.state = replace(script.state, position=only)
+    script.wait(10)
+    assert script.position.trail is not None
 
 
 @pytest.mark.parametrize("after_tp2", [True, False])

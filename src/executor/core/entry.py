@@ -10,7 +10,7 @@ from executor.core.facts import Quote, Why
 from executor.core.ids import Role
 from executor.core.ledger import holding, sellable
 from executor.core.legs import dismiss
-from executor.core.levels import beyond, is_safer, past
+from executor.core.levels import beyond, past, safer
 from executor.core.plan import split, target_of
 from executor.core.policy import EntryMode, Layout, PlanBOrder
 from executor.core.state import End, Entering, Leg, Order, OrderPhase, Reason, Unprotected
@@ -221,8 +221,7 @@ def _legs(draft: Draft, qty: Decimal, sizes: tuple[Decimal, Decimal, Decimal]) -
     plain = draft.policy.layout is Layout.PLAIN
     stop = plan.stop
     for leg in position.legs:
-        if leg.stop is not None and is_safer(leg.stop, stop, plan.direction):
-            stop = leg.stop
+        stop = safer(leg.stop or stop, stop, plan.direction)
     legs = [
         Leg(n=n, qty=size, target=target_of(n, plan), stop=None if plain else stop)
         for n, size in enumerate(sizes, 1)

@@ -72,7 +72,7 @@ def restore(
         case Position():
             text = f"trade {made.trade} rebuilt from {len(made.orders)} orders of the exchange; it is supervised again"
             return Restored(replace(state, position=made), (Notify(Level.ALERT, "trade_rebuilt", text),))
-        case NotRebuilt():
+        case _:
             text = str(made)
             return Restored(replace(state, halted=text), (Notify(Level.ALERT, "not_rebuilt", text),))
 
@@ -245,7 +245,7 @@ class _Rebuilding:
             mine = [order for order in self.live if order.leg == n]
             if len({order.list_id for order in mine}) > 1 or sum(1 for o in mine if o.is_stop) > 1:
                 raise _Refusal(f"leg {n} has more than one exit: {', '.join(order.id for order in mine)}")
-            stop = next((order for order in mine if order.is_stop), None)
+            stop = next((order for order in mine if order.is_stop), None) or self._stood(n)
             target = next((order for order in mine if order.is_target), None)
             if not (stop or target) or (stop is not None and stop.stop_price is None):
                 raise _Refusal(f"leg {n} is left by {', '.join(order.id for order in mine)}, without a stop price")
@@ -261,6 +261,10 @@ class _Rebuilding:
                 )
             )
         return tuple(legs)
+
+    def _stood(self, n: int) -> Order | None:
+        """The stop that stood beside a target which is at work now: its level is watched by software (rule 5.6)."""
+        return next((order for order in reversed(self.orders) if order.leg == n and order.is_stop), None)
 
     def _split(self, legs: tuple[Leg, ...]) -> tuple[Decimal, Decimal, Decimal]:
         """Quantity per leg. In PLAIN what the targets leave of the whole position is the trailing part."""
