@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 from tests.cli.kit import command, environment, process, run_here
-from tests.scenarios.bench import EXITS, World, bench
+from tests.scenarios.bench import EXITS, Bench, World, bench
 
 from executor.core.state import Reason
 from executor.core.values import Direction
@@ -124,6 +124,35 @@ async def test_a_state_in_use_is_not_flattened_behind_its_back(tmp_path: Path) -
         assert refused.exit_code == 1
         assert "the state is in use by process" in refused.stderr
         assert b.roles() == EXITS["OCO"]
+
+
+def _everything(b: Bench) -> object:
+    """What a command could have changed: orders, money, files."""
+    orders = [(order.order_id, order.status, order.executed_qty) for order in b.orders()]
+    return orders, b.totals(), {path.name: path.stat().st_size for path in b.folder.glob("state.json*")}
+
+
+async def test_the_doctor_looks_at_everything_and_changes_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path, WORLD) as b:
+        await b.enter()
+        before = _everything(b)
+        looked = await command(b, "doctor", "--format", "json")
+        findings = {each["name"]: each for each in json.loads(looked.stdout)}
+        assert looked.exit_code == 0, looked.output
+        assert findings["service"]["text"] == "running, and answers on its socket"
+        assert findings["state file"]["text"] == f"sound, trade {b.position.trade} is open"
+        assert "3 legs of 0.999, 0.999, 0.999" in findings["a long"]["text"]
+        assert findings["a short"]["level"] == "ok"
+        assert findings["clock"]["level"] == "warn", "this exchange lives in 2025"
+        assert findings["key permissions"]["level"] == "warn", "this exchange has no wallet"
+        assert _everything(b) == before
+        table = await command(b, "doctor")
+        assert "warn  clock" in table.stdout
+        assert table.stdout.splitlines()[-1].endswith("0 failures")
+        sick = await command(b, "doctor", QTY="0.001", EXIT_LAYOUT="PLAIN")
+        assert (sick.exit_code, "breaks the filters" in sick.stdout) == (1, True)
+        gone = await command(b, "doctor", BINANCE_REST_URL="http://127.0.0.1:1")
+        assert (gone.exit_code, "can't be reached" in gone.stdout) == (1, True)
 
 
 @pytest.fixture
