@@ -182,9 +182,8 @@ MUTANTS: Final = (
     Mutant(
         "both sides of an OCO count",
         f"{CORE}/ledger.py",
-        "    sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)\n",
-        "    sold = sum((o.cum_qty for o in position.orders if o.leg == leg.n and not o.is_entry), ZERO)\n"
-        "    sold += sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_target and o.list_id), ZERO)\n",
+        "    return sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)",
+        "    return sum(((1 + bool(o.list_id)) * o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)",
     ),
     Mutant(
         "closed without the last look",

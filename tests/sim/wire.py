@@ -128,7 +128,8 @@ class Wire:
         if fault == "executed_late":
             after = 3_000 + 1_900 * self.faults.detail("late", 2)
         elif fault == "executed_at_last":
-            after = self.setup.recv_window + ENGINE_LATE
+            in_window = -1_000 < now + lag - stamp <= self.setup.recv_window
+            after = self.setup.recv_window + ENGINE_LATE if in_window else None
         if after is not None:
             self.timeline.at(now + lag + after, lambda: self._execute(request, stamp, fault))
         unknown = Unknown("HTTP 503" if heard_at_once else "timeout", stamp + self.setup.recv_window)

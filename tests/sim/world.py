@@ -33,7 +33,7 @@ from executor.simulate.direct import Direct
 
 ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
 CALM_MS: Final = 120_000
-ENDING_MS: Final = 120_000
+ENDING_STEPS: Final = 20
 LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more: the exchange tells all there is
 PATIENCE: Final = 12  # market steps after which a trade meets a trend, so that runs come to their ends
 BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
@@ -199,22 +199,25 @@ class World:
             self.print_trade(self.price)
             self.advance(3_000)
         self._must_be_safe()
-        direction = self._direction()
-        for n in range(ENDING_MS // 4_000):
+        step = self._way_to_the_stops() / ENDING_STEPS
+        for n in range(ENDING_STEPS + 10):
             if self.outside.broken or self.shell.state.position is None:
                 break
-            back = direction is Direction.LONG
-            self.print_trade(
-                max(self.price + self.setup.unit * (-6 if back else 6) * (1 if n < 20 else 0), Decimal(10))
-            )
+            self.print_trade(self.price + (step if n < ENDING_STEPS else 0))
             self.advance(4_000)
         self.advance(3_000)
         self._must_be_over()
         self.outside.balances()
 
-    def _direction(self) -> Direction:
+    def _way_to_the_stops(self) -> Decimal:
+        """How far, and which way, the price must move to be beyond everything that protects the trade."""
         position = self.shell.state.position
-        return position.plan.direction if position is not None else Direction.LONG
+        if position is None:
+            return ZERO
+        sign = -position.plan.direction.sign
+        levels = [position.plan.stop, *(leg.stop for leg in position.legs if leg.stop is not None)]
+        farthest = max(sign * (level - self.price) for level in levels)
+        return sign * (max(farthest, ZERO) + 100 * self.setup.unit)
 
     def _busy(self) -> bool:
         """A trade is open, or may be about to be."""
@@ -420,7 +423,7 @@ class World:
         """The state file rots; its predecessor is used (rule 9.2)."""
         if isinstance(self.disk, QuickDisk) and self.shell.alive and self.disk.spoil():
             self._excuse()
-            self.crash()
+            self.crash(LONG_DOWN)
 
     def _excuse(self) -> None:
         position = self.shell.state.position
@@ -438,19 +441,22 @@ class World:
         state = self.disk.load()
         self.steps += self.shell.steps
         now = self.clock.now()
-        lost = state is None
-        if state is None:
+        lost = False
+        rotten = isinstance(self.disk, QuickDisk) and self.disk.current == b"{"
+        history = self.wire.order_history()
+        if state is not None and state.position is not None and rotten:
+            state = recovery.catch_up(state, tuple(history.values()), now).state
+        elif state is None or rotten:
             state = recovery.restore(
-                empty(SYMBOL),
+                state or empty(SYMBOL),
                 open_orders=self.direct.open_orders(),
-                history=tuple(self.wire.order_history().values()),
-                fills={name: self._fills(report) for name, report in self.wire.order_history().items()},
+                history=tuple(history.values()),
+                fills={name: self._fills(report) for name, report in history.items()},
                 policy=self.setup.policy,
                 rules=self.rules,
                 now=now,
             ).state
-        elif isinstance(self.disk, QuickDisk) and self.disk.current == b"{":
-            state = recovery.catch_up(state, tuple(self.wire.order_history().values()), now).state
+            lost = True
         self.shell = self._boot(state)
         if lost and state.halted:
             self.shell.alerted_at = self.timeline.now
