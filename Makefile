@@ -65,6 +65,14 @@ soak: $(VENV)/.test ## trade under simulated faults and crashes for SOAK_SEC sec
 mutants: $(VENV)/.test ## check that the simulation finds deliberate bugs, one after the other
 	$(BIN)/python -m tests.sim.mutants
 
+.PHONY: bench
+bench: $(VENV)/.test ## measure speed and cost on this machine, against the paper exchange (about half an hour)
+	$(BIN)/python -m bench
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.test ## the same with a tenth of the entries
+	$(BIN)/python -m bench --quick
+
 .PHONY: lint
 lint: $(VENV)/.test ## format and lint checks
 	$(BIN)/ruff format --check .

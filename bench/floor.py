@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -197,10 +198,9 @@ class Client:
         whole = single | stop | {"quantity": str(QTY)}
         return [("order", "order.place", params) for params in (*targets, whole)]
 
-    def over_rest(self):  # type: ignore[no-untyped-def]  # a closure, called once below
+    def over_rest(self) -> Callable[[], None]:
         requests = [
-            lane.request(path, signed(params))
-            for lane, (path, _, params) in zip(self.lanes, self.exits(), strict=True)
+            lane.request(path, signed(params)) for lane, (path, _, params) in zip(self.lanes, self.exits(), strict=True)
         ]
 
         def send() -> None:
@@ -211,7 +211,7 @@ class Client:
 
         return send
 
-    def over_ws(self):  # type: ignore[no-untyped-def]  # as over_rest
+    def over_ws(self) -> Callable[[], None]:
         frames = b""
         for n, (_, method, params) in enumerate(self.exits()):
             full = params | {"apiKey": KEY, "recvWindow": "60000", "timestamp": str(time.time_ns() // 1_000_000)}

@@ -7,6 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from executor.core.events import AnyEvent
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
@@ -34,17 +36,17 @@ class Day:
     def __init__(self) -> None:
         info = bundled_exchange_info()
         row = next(row for row in info["symbols"] if row["symbol"] == SYMBOL)
-        import msgspec  # noqa: PLC0415
-
-        self.rules = symbol_rules(
-            exchange_info(msgspec.json.encode(info)), SYMBOL, Commission(maker=Decimal("0.001"), taker=Decimal("0.001"))
-        )
+        fees = msgspec.json.decode(b'{"standardCommission":{"maker":"0.001","taker":"0.001"}}', type=Commission)
+        rules = symbol_rules(exchange_info(msgspec.json.encode(info)), SYMBOL, fees)
+        assert rules is not None  # the bundled exchange lists it
+        self.rules = rules
         self.engine = Engine([Symbol.from_exchange_info(row)])
         self.engine.open_account("bench", {"USDT": Decimal(10_000), "LTC": Decimal(50)})
         self.policy = Policy(notional=Decimal(100), cooldown_ms=0, lock_ms=0, planb_max_dev_r=Decimal(1))
         self.trades: list[MarketTrade] = list(demo_trades())
         self.steps: list[tuple[State, AnyEvent]] = []
         self.entered: State | None = None
+        self._before: State | None = None
         self.closed = 0
 
     def play(self, *, keep: bool) -> float:
@@ -69,7 +71,8 @@ class Day:
         return time.perf_counter() - began
 
     def _heard(self, event: AnyEvent, step: Step) -> None:
-        self.steps.append((self._before, event))
+        if self._before is not None:
+            self.steps.append((self._before, event))
         if len(step.requests) == 3 and step.state.position is not None:
             self.entered = step.state
         self._before = step.state
@@ -91,10 +94,12 @@ def transitions_per_second(steps: list[tuple[State, AnyEvent]], policy: Policy, 
 def persist(state: State, folder: Path, count: int) -> dict[str, list[float]]:
     """Samples in microseconds, of the store and of the bare operations, turn by turn."""
     store = StateStore(folder / "state.json", schema_version=SCHEMA_VERSION)
+    tidy = StateStore(folder / "tidy.json", schema_version=SCHEMA_VERSION)
     document = document_of(state)
     data = seal(document, SCHEMA_VERSION)
     ways: dict[str, Callable[[], object]] = {
-        "persist": lambda: store.save(document_of(state)),
+        "persist, as orders wait for it": lambda: store.commit(document_of(state)),
+        "persist, everything in order": lambda: tidy.save(document_of(state)),
         "bare write+fsync+rename": lambda: _bare(folder, data),
     }
     samples: dict[str, list[float]] = {name: [] for name in ways}

@@ -21,7 +21,7 @@ class Pipe(asyncio.Protocol):
         self._queue: deque[tuple[float, bytes]] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # mypy
+        assert isinstance(transport, asyncio.Transport)  # mypy
         self.transport = transport
         for data in self._early:
             self.data_received(data)

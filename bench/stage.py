@@ -135,7 +135,7 @@ async def _spawn(arguments: list[str], environ: dict[str, str], folder: str, nam
 
 
 async def _line(process: Process, folder: str) -> bytes:
-    assert process.stdout is not None  # noqa: S101  # a pipe, by construction
+    assert process.stdout is not None  # a pipe, by construction
     line = await process.stdout.readline()
     if not line:
         said = "\n".join(

@@ -1,8 +1,7 @@
 """Executor as users run it, with one ear more: it tells the venue when it is ready, and when a trade is over.
 
-    python -m bench.subject PLACE      (settings as always: from the environment)
+python -m bench.subject PLACE      (settings as always: from the environment)
 """
-
 
 import socket
 import sys

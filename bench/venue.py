@@ -194,7 +194,7 @@ class Venue:
         desk.trade(Decimal(BASE))
         signalled = self.signal(desk.symbol)
         await _soon(desk.entered, "entry")
-        await asyncio.sleep(random.uniform(0.002, self.scenario.wait))  # noqa: S311
+        await asyncio.sleep(random.uniform(0.002, self.scenario.wait))
         filled = desk.trade(ENTRY - Decimal("0.01"))
         await _soon(desk.covered, "exits")
         if count:
@@ -265,7 +265,7 @@ class Venue:
             await self.enter(desk, count=False)
         print("open", flush=True)
         for n in range(self.scenario.entries // 20 + 1):
-            chosen = random.sample(desks, 20)  # noqa: S311
+            chosen = random.sample(desks, 20)
             await asyncio.gather(*(self._again(desk, count=n > 0) for desk in chosen))
         await self._observe("open")
 
@@ -275,7 +275,7 @@ class Venue:
         desk.trade(Decimal(BASE))
         self.signal(desk.symbol)
         await _soon(desk.entered, "entry")
-        await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311
+        await asyncio.sleep(random.uniform(0.5, 1.5))
         filled = desk.trade(ENTRY - Decimal("0.01"))
         await _soon(desk.covered, "exits")
         if count:

@@ -1,0 +1,238 @@
+"""`make bench`: everything measured once, in one run, on this machine.
+
+    python -m bench [--quick] [--out FILE] [--only WORD]
+
+Prints a table and writes the same as JSON.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.inside import Day, persist, transitions_per_second
+from bench.scenario import Result, Scenario
+from bench.stage import Failed, play
+from bench.table import Figures, Row, figures, text
+from executor.core.state import SCHEMA_VERSION
+from executor.service.document import document_of
+from executor.service.store import seal
+
+POLL: Final = "0.2"
+"""POLL_SEC of the poll-only entries: what counts is the share of it, and a thousand entries must not take an hour."""
+MANY: Final = tuple(f"S{n:02}USDT" for n in range(100))
+
+
+class Bench:
+    """One run. `rows` is the table so far."""
+
+    def __init__(self, *, quick: bool, only: str) -> None:
+        self.entries = 100 if quick else 1000
+        self.seconds = 20.0 if quick else 60.0
+        self.quick = quick
+        self.only = only
+        self.rows: list[Row] = []
+        self.size = 0
+
+    async def run(self) -> None:
+        self.inside()
+        await self.hot_path()
+        await self.stops()
+        await self.watching()
+        await self.many()
+
+    def heading(self, name: str) -> bool:
+        """Whether this part is wanted."""
+        if self.only and self.only not in name:
+            return False
+        print(f"… {name}", file=sys.stderr, flush=True)
+        self.rows.append(Row(name))
+        return True
+
+    def figure(self, name: str, samples: list[float], remark: str = "") -> Figures:
+        found = figures(samples)
+        self.rows.append(Row(name, found, remark=remark))
+        return found
+
+    def value(self, name: str, value: float, unit: str, remark: str = "") -> None:
+        self.rows.append(Row(name, value=round(value, 2), unit=unit, remark=remark))
+
+    # --- parts ---
+
+    def inside(self) -> None:
+        day = Day()
+        day.play(keep=True)
+        assert day.entered is not None  # the recording has entries
+        self.size = len(seal(document_of(day.entered), SCHEMA_VERSION))
+        if not self.heading("core and disk"):
+            return
+        rate = transitions_per_second(day.steps, day.policy, day.rules)
+        self.value("transitions of the core", rate, "a second", f"{len(day.steps)} events of the bundled recording")
+        again = Day()
+        took = again.play(keep=False)
+        self.value("simulated trades of the market", len(again.trades) / took, "a second", f"{took:.1f} s in all")
+        Path("build").mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="executor-bench-", dir="build") as folder:
+            for name, samples in persist(day.entered, Path(folder), self.entries).items():
+                self.figure(name, samples, f"{self.size} bytes" if name.startswith("bare") else "")
+
+    async def hot_path(self) -> None:
+        for delay in (0, 20):
+            if self.heading(f"fill to covered, network {delay} ms each way"):
+                await self._hot_path(delay)
+
+    async def _hot_path(self, delay: float) -> None:
+        floors = {}
+        for transport in ("rest", "ws"):
+            samples = await self._entries(f"floor over {transport}", delay, transport=transport, floor=True)
+            floors[transport] = figures(samples)
+        lowest = min(floors.values(), key=lambda found: found.median)
+        for layout in ("OCO", "PLAIN"):
+            samples = await self._entries(f"push, {layout}", delay, layout=layout)
+            found = figures(samples)
+            ratio = f"median {found.median / lowest.median:.2f} x, p99 {found.p99 / lowest.p99:.2f} x the floor"
+            self.rows[-1] = Row(self.rows[-1].name, found, remark=ratio)
+        wait = float(POLL)
+        for layout in ("OCO", "PLAIN"):
+            polled = {"USER_STREAM": "false", "POLL_SEC": POLL}
+            samples = await self._entries(f"poll only, {layout}", delay, layout=layout, wait=wait, settings=polled)
+            bound = wait * 500 + lowest.median
+            self.rows[-1] = Row(
+                self.rows[-1].name, figures(samples), remark=f"POLL_SEC {POLL}: half and the floor is {bound:.1f}"
+            )
+        for transport in ("rest", "ws"):
+            await self._entries(f"floor over {transport}, again", delay, transport=transport, floor=True)
+
+    async def _entries(
+        self,
+        name: str,
+        delay: float,
+        *,
+        layout: str = "OCO",
+        transport: str = "rest",
+        wait: float = 0.01,
+        floor: bool = False,
+        settings: dict[str, str] | None = None,
+    ) -> list[float]:
+        scenario = Scenario(
+            name=name,
+            play="entries",
+            entries=self.entries,
+            warm_up=max(20, self.entries // 20),
+            layout=layout,
+            transport=transport,
+            delay_ms=delay,
+            wait=wait,
+            floor=floor,
+            size=self.size,
+            settings=settings or {},
+        )
+        result = await play(scenario)
+        samples = result.samples["fill to covered"]
+        self.figure(name, samples)
+        if not floor:
+            self.signalled = result
+        return samples
+
+    async def stops(self) -> None:
+        if not self.heading("signal to order, stop moved"):
+            return
+        result = await play(Scenario(name="signals", play="entries", entries=self.entries, warm_up=20))
+        self.figure("signal in the file to order accepted", result.samples["signal to order"])
+        weight, requests = (result.counts.get(f"asked {what}", 0) / self.entries for what in ("weight", "requests"))
+        self.value("requests of a whole trade that is stopped out", requests, "", f"{weight:.1f} of request weight")
+        settings = {"TRAIL_UPDATE_EVERY_SEC": "0", "TRAIL_DISTANCE_USD": "0.3"}
+        moved = await play(Scenario(name="stops", play="stops", entries=self.entries, warm_up=10, settings=settings))
+        self.figure("new best price to the stop behind it accepted", moved.samples["stop moved"])
+
+    async def watching(self) -> None:
+        if not self.heading("watching"):
+            return
+        cases = {
+            "idle": Scenario(name="idle", play="idle", seconds=self.seconds),
+            "one open trade": Scenario(name="open", play="open", seconds=self.seconds),
+            "one open trade, poll only": Scenario(
+                name="polled", play="open", seconds=self.seconds, settings={"USER_STREAM": "false"}
+            ),
+        }
+        for name, scenario in cases.items():
+            self._usage(name, await play(scenario))
+
+    async def many(self) -> None:
+        if not self.heading("100 symbols"):
+            return
+        scenario = Scenario(
+            name="many",
+            play="burst",
+            symbols=MANY,
+            seconds=self.seconds,
+            entries=self.entries,
+            weight_limit=6_000_000,
+        )
+        result = await play(scenario)
+        self.figure("fill to covered, 20 filling in the same second", result.samples["fill to covered"])
+        self._usage("100 open", result)
+
+    def _usage(self, name: str, result: Result) -> None:
+        for what, count in result.counts.items():
+            if what.endswith("a minute"):
+                self.value(f"{name}: {what.partition(' ')[2]}", count, "")
+        self.value(f"{name}: memory", result.counts["memory MB"], "MB")
+        self.value(f"{name}: CPU", result.counts["cpu %"], "% of a core")
+
+    # --- the end ---
+
+    def as_json(self, took: float) -> bytes:
+        return msgspec.json.format(
+            msgspec.json.encode(
+                {
+                    "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": sys.version},
+                    "load": os.getloadavg(),
+                    "quick": self.quick,
+                    "seconds": round(took, 1),
+                    "rows": list(self._named()),
+                }
+            ),
+            indent=2,
+        )
+
+    def _named(self) -> Iterator[dict[str, object]]:
+        part = ""
+        for row in self.rows:
+            if row.figures is None and row.value is None:
+                part = row.name
+                continue
+            yield {"part": part, **msgspec.to_builtins(row)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure Executor on this machine.")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the entries")
+    parser.add_argument("--only", default="", help="only the parts with this word in their name")
+    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the figures go, as JSON")
+    arguments = parser.parse_args()
+    bench = Bench(quick=arguments.quick, only=arguments.only)
+    began = time.monotonic()
+    try:
+        asyncio.run(bench.run())
+    except Failed as error:
+        print(text(bench.rows))
+        sys.exit(f"bench: {error}")
+    finally:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_bytes(bench.as_json(time.monotonic() - began))
+    print(text(bench.rows))
+    print(f"\nwritten to {arguments.out}; load of the machine {Decimal(os.getloadavg()[0]):.1f}")
+
+
+if __name__ == "__main__":
+    main()
