@@ -121,7 +121,7 @@ async def test_the_second_target_reported_before_the_first(tmp_path: Path, side:
     faults = LatePushes("TP1", 4_000)
     async with bench(tmp_path, World(side, layout, pushes=True), faults=faults, POLL_SEC="30") as b:
         await b.enter()
-        await b.move(2, then=1)
+        await b.move(2, then=0.2)
         by_role = {str(o.role): o for o in b.position.orders}
         assert faults.held
         assert by_role["TP2"].cum_qty == by_role["TP2"].qty

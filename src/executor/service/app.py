@@ -33,7 +33,7 @@ from executor.service.control import Control, SocketUnusable
 from executor.service.desk import Desk
 from executor.service.document import Document, contradiction, state_of
 from executor.service.embedded import Embedded, EmbeddedError, recorded_signals, speak
-from executor.service.intake import Intake
+from executor.service.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
 from executor.service.journal import Journal, JournalError
 from executor.service.lock import LockError, StateLock
 from executor.service.loop import Loop
@@ -223,6 +223,7 @@ async def trade(
             _tell(alerts, loop)
         attend(loop, Supervisor.of(os.environ))
         _beside(settings, place, exchange, loop, stream)
+        loop.beside("settle", exchange.settle)
         on_start(loop)
         with _stop_on_signals(loop):
             try:
@@ -293,7 +294,12 @@ def _tell(alerts: Telegram, loop: Loop) -> None:
 def _intake(settings: Settings, place: Market, loop: Loop, state_path: Path) -> Intake:
     memory = PositionFile(_memory(state_path))
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
-    return Intake(loop, SignalFollower(settings.signal_file, start=start, memory=memory), place.clock)
+    look_every_s = LOOK_EVERY_S if isinstance(place.clock, SystemClock) else LOOK_IN_MARKET_TIME_S
+
+    def follow() -> SignalFollower:
+        return SignalFollower(settings.signal_file, start=start, memory=memory)
+
+    return Intake(loop, follow, place.clock, look_every_s)
 
 
 def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: Loop, watch: StreamWatch) -> None:

@@ -21,7 +21,10 @@ from executor.signals.position import Position, SignalFileError
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S: Final = 0.25
+LOOK_EVERY_S: Final = 0.02
+"""A look at a file that has not grown takes some microseconds."""
+LOOK_IN_MARKET_TIME_S: Final = 0.25
+"""Where time is a recording's, each look is a stop on its way."""
 
 
 class Intake:
@@ -30,12 +33,25 @@ class Intake:
     `on_taken` hears of each line and what became of it.
     """
 
-    def __init__(self, loop: Loop, follower: SignalFollower, clock: Clock) -> None:
+    def __init__(
+        self, loop: Loop, open_file: Callable[[], SignalFollower], clock: Clock, look_every_s: float = LOOK_EVERY_S
+    ) -> None:
+        """Raises SignalFileError when the file can't be followed and no trade is open; an open one is looked after
+        all the same, and the file tried again and again.
+        """
+        self._look_every_s = look_every_s
         self._loop = loop
-        self._follower = follower
+        self._open_file = open_file
+        self._follower: SignalFollower | None = None
         self._clock = clock
         self._complained = ""
         self.on_taken: list[Callable[[bytes, Step], None]] = []
+        try:
+            self._follower = open_file()
+        except SignalFileError as error:
+            if loop.state.position is None:
+                raise
+            self._complain(error)
 
     async def run(self) -> None:
         while True:
@@ -43,10 +59,11 @@ class Intake:
                 for line in self._read():
                     await self._take(line.data)
                     self._commit(line.position)
-            await self._clock.sleep(LOOK_EVERY_S)
+            await self._clock.sleep(self._look_every_s)
 
     def _read(self) -> list[Line]:
         try:
+            self._follower = self._follower or self._open_file()
             lines = self._follower.read()
         except SignalFileError as error:
             self._complain(error)
@@ -56,6 +73,7 @@ class Intake:
 
     def _commit(self, position: Position) -> None:
         """A place that can't be remembered costs nothing but a second reading: signals are known by their keys."""
+        assert self._follower is not None  # it has read the line
         try:
             self._follower.commit(position)
         except SignalFileError as error:

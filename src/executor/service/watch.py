@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
+from executor.core import ids
 from executor.core.events import AnyEvent, OpenOrdersSeen, QuoteSeen, Reported
 from executor.core.facts import OrderReport, Quote
 from executor.core.state import Entering, Order, OrderPhase, State
@@ -105,6 +106,8 @@ class Watch:
         match event:
             case OrderReport():
                 self._host.tell(Reported(at=self._host.now(), report=event))
+                if not event.status.is_final and self._is_stray(event):
+                    self.look()  # an order with our name that no trade here has made: see what else there is
             case Connected():
                 self.orders_pushed = True
                 self.connected.set()
@@ -137,6 +140,10 @@ class Watch:
                 self._look_at_price.set()
         if isinstance(event, QuoteSeen) and self.orders_pushed and self._suspicion is None and _passed(step.state):
             self._suspicion = asyncio.create_task(self._suspect(), name="suspicion")
+
+    def _is_stray(self, report: OrderReport) -> bool:
+        name, position = ids.parse(report.id), self._host.state.position
+        return name is not None and (position is None or name.trade != position.trade)
 
     # --- orders ---------------------------------------------------------------------------------------------------
 
