@@ -246,7 +246,7 @@ class Script:
         assert wake is not None
         return self.wait(wake - self.now)
 
-    def command(self, verb: Verb, price: str | int | None = None) -> Step:
+    def command(self, verb: Verb, price: str | int | Decimal | None = None) -> Step:
         return self.feed(Commanded(at=self.now, verb=verb, price=None if price is None else self.px(price)))
 
     def restart(self) -> Step:
@@ -342,9 +342,9 @@ class Script:
         refused = Refused(why, -2010, f"refused: {why}", retry_at)
         request = self._take(kind)
         if isinstance(request, ReplaceOrder):
-            done = self._perform(CancelOrder(seq=0, id=request.cancel_id))
-            assert isinstance(done, Done)
-            return self.feed(Answered(at=self.now, seq=request.seq, outcome=ReplaceOutcome(done, refused)))
+            cancel = self._cancel((request.cancel_id,))
+            place = refused if isinstance(cancel, Done) else NotTried()
+            return self.feed(Answered(at=self.now, seq=request.seq, outcome=ReplaceOutcome(cancel, place)))
         return self.feed(Answered(at=self.now, seq=request.seq, outcome=refused))
 
     def lose(self, kind: str = "", *, arrived: bool = False) -> Step:

@@ -61,7 +61,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         cum_qty, cum_quote = named, worth(fills)
     phase, end, status, closed_at = order.phase, order.end, order.status, order.closed_at
     if phase is not OrderPhase.CLOSED or end in (End.NEVER, End.GONE):
-        status = report.status
+        status = report.status if report.cum_qty >= order.cum_qty else status
         if report.status.is_final or cum_qty >= order.qty:
             phase, closed_at = OrderPhase.CLOSED, at
             end = End.FILLED if cum_qty >= order.qty else _ENDS[report.status]
