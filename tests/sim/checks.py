@@ -33,6 +33,7 @@ class Truth:
         self.commissions: dict[str, Decimal] = {}
         self.stops: dict[int, Decimal] = {}
         self.excused = False
+        self.seen: set[str] = set()
         self.by_hand = False
         self.behind: list[str] = []
 
@@ -168,15 +169,15 @@ class Outside:
         if truth is None or not position.legs:
             return
         for order in position.orders:
-            if not order.is_stop or order.stop_price is None or not order.exchange_id:
+            if not order.is_stop or order.stop_price is None or not order.exchange_id or order.id in truth.seen:
                 continue
+            truth.seen.add(order.id)
             best = truth.stops.get(order.leg)
-            if best is None or is_safer(order.stop_price, best, truth.direction):
+            if best is not None and is_safer(best, order.stop_price, truth.direction) and not order.apart:
+                if not truth.excused:
+                    self.broken.append(f"W4 (10.4): {order.id} at {plain(order.stop_price)}, the leg had {plain(best)}")
+            else:
                 truth.stops[order.leg] = order.stop_price
-            elif is_safer(best, order.stop_price, truth.direction) and order.live and order.sent_at == state.market.now:
-                self.broken.append(
-                    f"W4 (10.4): {order.id} stands at {plain(order.stop_price)}, the leg had {plain(best)}"
-                )
 
     def _closed(self, closed: Closed, last: Position) -> None:
         self.closed[str(closed.reason)] += 1

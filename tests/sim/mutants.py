@@ -166,6 +166,10 @@ MUTANTS: Final = (
         f"{CORE}/restart.py",
         "            return orders.doubt(order, fence, now)",
         "            return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)",
+        (
+            "from executor.core.state import Closing, Order, OrderPhase, State",
+            "from executor.core.state import Closing, End, Order, OrderPhase, State",
+        ),
     ),
     Mutant(
         "at a restart the fence is the past",
@@ -183,7 +187,9 @@ MUTANTS: Final = (
         "both sides of an OCO count",
         f"{CORE}/ledger.py",
         "    return sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)",
-        "    return sum(((1 + bool(o.list_id)) * o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)",
+        "    return sum(\n"
+        "        ((1 + bool(o.list_id)) * o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit),\n"
+        "        ZERO,\n    )",
     ),
     Mutant(
         "closed without the last look",

@@ -501,7 +501,11 @@ class World:
             self.outside.broken.append("W7 (10.5): the state on disk is not the one in memory")
 
     def broken(self, faults: list[str]) -> None:
-        self.outside.broken.extend(faults)
+        """After a loss of state what was settled is in doubt again, beside what came after it: 10.1 can't be judged."""
+        position = self.shell.state.position
+        truth = self.outside.trades.get(position.trade) if position is not None else None
+        lost = truth is not None and truth.by_hand
+        self.outside.broken.extend(fault for fault in faults if not (lost and fault.startswith("10.1")))
 
     def _watch(self) -> None:
         shell = self.shell

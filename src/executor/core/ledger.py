@@ -120,11 +120,13 @@ def filled_lists(position: Position) -> set[str]:
 
 
 def _stands_for(order: Order, position: Position) -> Order | None:
-    """The order that `order` replaces and that is still live or was filled: the two can't both stand (rule 5.5)."""
+    """The order that `order` replaces and that is still live or has begun to fill: the two can't both stand (rule 5.5;
+    what has begun to fill is not replaced).
+    """
     if not order.replaces or order.exchange_id:
         return None
     return next(
-        (o for o in position.orders if o.id == order.replaces and (o.live or o.end is End.FILLED)),
+        (o for o in position.orders if o.id == order.replaces and (o.live or o.cum_qty)),
         None,
     )
 

@@ -83,7 +83,8 @@ def _puzzle(draft: Draft, leg: Leg) -> bool:
         return False
     solved = replace(leg, leave=leave, puzzled_at=0)
     draft.put_leg(solved)
-    sell_at_market(draft, solved, leave, [], leg_left(draft.position, leg, draft.rules))
+    if leg.n:  # leg 0 stands beside targets: what is to be cancelled first is for the next decision
+        sell_at_market(draft, solved, leave, [], leg_left(draft.position, leg, draft.rules))
     return False
 
 

@@ -51,7 +51,6 @@ from executor.paper import model
 from executor.paper.engine import Engine
 
 
-
 class Direct:
     """One account on one symbol of an engine."""
 
