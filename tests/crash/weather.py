@@ -7,6 +7,7 @@ run, so a seed fixes the mix, not each instant.
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -47,11 +48,14 @@ class Death(msgspec.Struct):
 
 
 class Weather:
-    """Faults with probability `storm` for each request and push; deaths as told by `plan_death`."""
+    """Faults with probability `storm` for each request and push; deaths as told by `plan_death`. `lost_at`: when (ms)
+    a request that changes something was not carried out.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.storm = 0.0
         self.faults: Counter[str] = Counter()
+        self.lost_at: list[int] = []
         self._rng = rng
         self._death: Death | None = None
         self._strike: Callable[[Moment], None] | None = None
@@ -85,6 +89,8 @@ class Weather:
             return None
         name, fault = self._rng.choice(_FAULTS if changes else _READ_FAULTS)
         self.faults[name] += 1
+        if changes and (not fault.execute or fault.delay_before_ms > RECV_WINDOW_MS):
+            self.lost_at.append(time.time_ns() // 1_000_000)
         return fault
 
     def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:

@@ -1,6 +1,7 @@
 """Request weight: who waits, for how long, and whose count is believed."""
 
 import pytest
+from structlog.testing import capture_logs
 from tests.exchange.stub import START_MS, ManualClock, Say, Stub, error
 
 from executor.exchange import calls
@@ -36,6 +37,32 @@ async def test_reads_leave_room_for_commands(
         spend(budget, used)
         await budget.admit(call)
         assert clock.slept == [TO_NEXT_MINUTE] * waits
+
+
+async def test_a_start_waits_no_longer_than_a_doubt(budget: Budget, clock: ManualClock) -> None:
+    budget.hurried = True
+    for used, waits in ((91 - calls.OPEN_ORDERS.weight, 0), (92, 1)):
+        clock.at, clock.slept = START_MS, []
+        spend(budget, used)
+        await budget.admit(calls.OPEN_ORDERS)
+        assert clock.slept == [TO_NEXT_MINUTE] * waits
+
+
+async def test_a_start_is_hurried_until_its_orders_are_known(exchange: BinanceExchange) -> None:
+    assert exchange.connection.budget.hurried
+    await exchange.settle()
+    assert not exchange.connection.budget.hurried
+
+
+async def test_a_wait_is_told_once(budget: Budget, clock: ManualClock) -> None:
+    with capture_logs() as log:
+        spend(budget, 99)
+        await budget.admit(calls.OPEN_ORDERS)
+        clock.at = START_MS
+        await budget.admit(calls.TICKER)
+    assert [(entry["event"], entry["request"], entry["seconds"]) for entry in log] == [
+        ("rate_limit", "GET openOrders", TO_NEXT_MINUTE)
+    ]
 
 
 async def test_a_command_waits_for_no_weight(budget: Budget) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.scenarios.bench import AFTER_TP1, EXITS, WORLDS, Bench, World, bench
@@ -18,10 +19,10 @@ worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 LONG = World(Direction.LONG, "OCO", pushes=True)
 
 
-async def wish(b: Bench, how: Resolve, *, sure: bool = True, **more: object) -> Word:
+async def wish(b: Bench, how: Resolve, *, sure: bool = True, **more: Any) -> Word:
     """What the service answers; `sure` has it done."""
     assert b.loop is not None
-    word = await (resolve if sure else propose)(b.loop, Wish(how, **more))  # type: ignore[arg-type]
+    word = await (resolve if sure else propose)(b.loop, Wish(how, **more))
     await b.settle()
     return word
 
@@ -171,7 +172,7 @@ async def test_a_crash_in_the_middle_of_an_adoption_is_gone_on_with(tmp_path: Pa
         ({}, "a stop price is needed"),
     ],
 )
-async def test_a_wish_that_makes_no_sense_is_refused_by_name(tmp_path: Path, more: dict[str, object], why: str) -> None:
+async def test_a_wish_that_makes_no_sense_is_refused_by_name(tmp_path: Path, more: dict[str, Any], why: str) -> None:
     async with bench(tmp_path, LONG) as b:
         left = await puzzle(b)
         word = await wish(b, Resolve.ADOPT, **more)

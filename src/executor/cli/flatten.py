@@ -16,7 +16,7 @@ from executor.core.events import Commanded, Resolve, Verb
 from executor.core.state import SCHEMA_VERSION, Closed
 from executor.ops import logs, report, status
 from executor.service import app
-from executor.service.document import Document
+from executor.service.document import Document, contradiction
 from executor.service.loop import Loop
 from executor.service.store import StateError, StateStore
 from executor.service.takeover import Wish
@@ -100,7 +100,7 @@ def _confirm(question: str, *, yes: bool) -> None:
 
 def _alone(settings: Settings, place: Place, which: str, *, yes: bool, timeout: int) -> None:
     try:
-        loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document)
+        loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document, unsound=contradiction)
     except StateError as error:
         fail(error)
     if loaded is None or loaded.value.position is None:

@@ -19,7 +19,7 @@ from executor.exchange.binance import connect
 from executor.ops import logs
 from executor.service import app
 from executor.service.control import NotRunningError
-from executor.service.document import Document, Inconsistent, state_of
+from executor.service.document import Document, contradiction, state_of
 from executor.service.loop import Loop
 from executor.service.policy import own_filters, policy_of
 from executor.service.rebuild import from_exchange
@@ -115,7 +115,7 @@ def alone(settings: Settings, place: Place, wish: Wish, *, yes: bool, timeout: i
             return False
         confirm(proposal, yes=yes)
         asyncio.run(app.run(settings, resolver.attach, signals=False))
-    except (Inconsistent, *app.START_ERRORS) as error:
+    except app.START_ERRORS as error:
         fail(error)
     if resolver.word is None:
         fail(f"not done after {timeout} s; the state is kept: run this again, or `executor run`")
@@ -125,7 +125,7 @@ def alone(settings: Settings, place: Place, wish: Wish, *, yes: bool, timeout: i
 
 async def _propose(settings: Settings, place: Place, wish: Wish) -> Word:
     """What would be done, from the state on disk and the exchange alone; nothing is changed."""
-    loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document)
+    loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document, unsound=contradiction)
     async with app.market(settings) as market:
         exchange = await connect(
             market.endpoints, market.credentials, market.symbol, market.patient, settings.recv_window

@@ -35,13 +35,15 @@ async def connect(
 ) -> "BinanceExchange":
     """Reach the exchange, set the clock, and prove that key and symbol can be used. `recv_window` in ms.
 
-    Raises `StartError`, in words for people, when any of it fails. The result must be closed.
+    Its reads are hurried until `settle`. Raises `StartError`, in words for people, when any of it fails. The result
+    must be closed.
     """
     if not 0 < recv_window <= 60_000:
         raise StartError(f"recv_window is {recv_window} ms; it must be above 0 and at most 60000")
     exchange_clock = ExchangeClock(clock)
     client = BinanceClient(endpoints, credentials)
     connection = Connection(client, exchange_clock, Budget(exchange_clock), recv_window)
+    connection.budget.hurried = True
     try:
         await connection.warm()
         await connection.sync_clock()
@@ -79,6 +81,10 @@ class BinanceExchange:
     async def sync_clock(self) -> None:
         """Measure the exchange's clock anew; to be called every few minutes. Raises `ReadError`."""
         await self.connection.sync_clock()
+
+    async def settle(self) -> None:
+        """The start is over, all orders are known: from here on watching may wait for its turn."""
+        self.connection.budget.hurried = False
 
     async def close(self) -> None:
         await self.connection.close()

@@ -8,6 +8,8 @@ is in flight is added.
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
+
 from executor.core.facts import Refused, Why
 from executor.exchange.calls import Call, Urgency
 from executor.exchange.client import Answer
@@ -24,13 +26,17 @@ FIRST_BAN_MS: Final = 2 * MINUTE_MS
 DEFAULT_LIMIT: Final = 6_000
 """REQUEST_WEIGHT per minute until exchangeInfo tells."""
 
+_log = structlog.get_logger(__name__)
+
 _USED: Final = "X-MBX-USED-WEIGHT-1M"
 _ORDERS_10S: Final = "X-MBX-ORDER-COUNT-10S"
 _ORDERS_1D: Final = "X-MBX-ORDER-COUNT-1D"
 
 
 class Budget:
-    """`limit` and `used` are of the running minute; the `closed_until`s are ms, exchange clock."""
+    """`limit` and `used` are of the running minute; the `closed_until`s are ms, exchange clock. `hurried`: the service
+    is starting, and until it knows its orders every read is as urgent as one that resolves a doubt (rule 9.1).
+    """
 
     def __init__(self, clock: ExchangeClock) -> None:
         self._clock = clock
@@ -39,6 +45,8 @@ class Budget:
         self.orders_closed_until = 0
         self.orders_10s = 0
         self.orders_1d = 0
+        self.hurried = False
+        self._told_until = 0
         self._minute = -1
         self._counted = 0
         self._in_flight = 0
@@ -61,6 +69,7 @@ class Budget:
         while wait := self._wait_ms(call):
             if wait > PATIENCE_MS:
                 raise ReadError(f"{call}: the exchange's rate limit holds until {self._clock.now_ms() + wait}")
+            self._tell(call, wait)
             await self._clock.sleep(wait / 1000)
 
     def begin(self, call: Call) -> int:
@@ -111,11 +120,19 @@ class Budget:
             until = until or now + MINUTE_MS
         return until
 
+    def _tell(self, call: Call, wait: int) -> None:
+        """A wait is never silent; one line is enough for all that wait for the same moment."""
+        until = self._clock.now_ms() + wait
+        if until > self._told_until:
+            self._told_until = until
+            _log.warning("rate_limit", request=str(call), used=self.used, limit=self.limit, seconds=wait / 1000)
+
     def _wait_ms(self, call: Call) -> int:
         now = self._clock.now_ms()
         if now < self.closed_until:
             return self.closed_until - now
-        room = self.limit * CEILING.get(call.urgency, 100) // 100
+        urgency = max(call.urgency, Urgency.LOOKUP) if self.hurried else call.urgency
+        room = self.limit * CEILING.get(urgency, 100) // 100
         if call.urgency is Urgency.COMMAND or self.used + call.weight <= room or not self.used:
             return 0
         return MINUTE_MS - now % MINUTE_MS

@@ -92,11 +92,16 @@ def document_of(state: State) -> Document:
     )
 
 
+def contradiction(document: Document) -> str | None:
+    """How the document contradicts itself; None when it does not."""
+    expected = _orders(document.position) if document.position is not None else None
+    return None if document.orders == expected else "orders and position do not tell the same"
+
+
 def state_of(document: Document) -> State:
     """Raises Inconsistent."""
-    expected = _orders(document.position) if document.position is not None else None
-    if document.orders != expected:
-        raise Inconsistent("orders and position do not tell the same")
+    if (fault := contradiction(document)) is not None:
+        raise Inconsistent(fault)
     return State(**{name: getattr(document, name) for name in _SAME})
 
 

@@ -193,11 +193,18 @@ class StateStore:
             self._fs.remove(self._temporary)
         raise StateUnwritable(self.path, error) from error
 
-    def load(self, type: type[T], *, foreign: Callable[[T], str | None] = lambda _: None) -> Loaded[T] | None:  # noqa: A002
+    def load(
+        self,
+        type: type[T],  # noqa: A002
+        *,
+        foreign: Callable[[T], str | None] = lambda _: None,
+        unsound: Callable[[T], str | None] = lambda _: None,
+    ) -> Loaded[T] | None:
         """The state on disk, None when there is no file at all.
 
-        A current file that fails its checks is set aside and its predecessor taken (rule 9.2). `foreign` says
-        why a sound state is not this trade's, None when it is.
+        A current file that fails its checks is set aside and its predecessor taken (rule 9.2). `unsound` is the
+        last of these: it says how a state contradicts itself, None when it does not. `foreign` says why a sound
+        state is not this trade's, None when it is.
 
         Raises:
             StateDamaged: neither file can be used; nothing was changed.
@@ -205,20 +212,35 @@ class StateStore:
             StateUnreadable: the operating system refused to read.
             StateUnwritable: a damaged file could not be set aside.
         """
-        found = self.peek(type, foreign=foreign)
+        found = self.peek(type, foreign=foreign, unsound=unsound)
         if found is None or not found.fault or found.fault == STALE or not self._fs.exists(self.path):
             return found
         return Loaded(found.value, found.source, found.fault, self._set_aside())
 
-    def peek(self, type: type[T], *, foreign: Callable[[T], str | None] = lambda _: None) -> Loaded[T] | None:  # noqa: A002
+    def peek(
+        self,
+        type: type[T],  # noqa: A002
+        *,
+        foreign: Callable[[T], str | None] = lambda _: None,
+        unsound: Callable[[T], str | None] = lambda _: None,
+    ) -> Loaded[T] | None:
         """As `load`, but changes nothing on disk: for readers beside the running service."""
+
+        def decode(data: bytes, path: Path) -> T:
+            value = _unseal(data, path, self.schema_version, type)
+            if (contradiction := unsound(value)) is not None:
+                raise _Damage(f"contradicts itself: {contradiction}")
+            if (reason := foreign(value)) is not None:
+                raise StateForeign(path, reason)
+            return value
+
         current: T | _Damage
         try:
-            current = self._read(self.path, type, foreign)
+            current = self._read(self.path, decode)
         except _Damage as damage:
             current = damage
         try:
-            ahead = self._read_ahead(type, foreign)
+            ahead = self._read_ahead(decode)
         except _Damage:
             ahead = None
         if ahead is not None and ahead != current:
@@ -226,27 +248,21 @@ class StateStore:
         if not isinstance(current, _Damage):
             return Loaded(current, "current")
         try:
-            value = self._read(self.previous, type, foreign)
+            value = self._read(self.previous, decode)
         except _Damage as damage:
             if isinstance(current, _Missing) and isinstance(damage, _Missing):
                 return None
             raise StateDamaged({self.path: str(current), self.previous: str(damage)}) from damage
         return Loaded(value, "previous", str(current))
 
-    def _read_ahead(self, type: type[T], foreign: Callable[[T], str | None]) -> T | None:  # noqa: A002
+    def _read_ahead(self, decode: Callable[[bytes, Path], T]) -> T | None:
         try:
             data = self._ahead.read()
         except OSError as error:
             raise StateUnreadable(self.ahead, error) from error
-        if data is None:
-            return None
-        value = _unseal(data, self.ahead, self.schema_version, type)
-        reason = foreign(value)
-        if reason is not None:
-            raise StateForeign(self.ahead, reason)
-        return value
+        return None if data is None else decode(data, self.ahead)
 
-    def _read(self, path: Path, type: type[T], foreign: Callable[[T], str | None]) -> T:  # noqa: A002
+    def _read(self, path: Path, decode: Callable[[bytes, Path], T]) -> T:
         try:
             data = self._fs.read(path, SIZE_MAX)
         except FileNotFoundError:
@@ -255,11 +271,7 @@ class StateStore:
             raise _Damage(f"is {error.strerror}") from error
         except OSError as error:
             raise StateUnreadable(path, error) from error
-        value = _unseal(data, path, self.schema_version, type)
-        reason = foreign(value)
-        if reason is not None:
-            raise StateForeign(path, reason)
-        return value
+        return decode(data, path)
 
     def _keep_previous(self) -> None:
         if not self._fs.exists(self.path):

@@ -1,12 +1,13 @@
 """The list of finished trades, one JSON line each, beside the state: what `executor report` shows."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from executor.core.state import Closed
-from executor.service.journal import Journal, JournalError, JournalReader
+from executor.service.journal import Journal, JournalCorrupt, JournalError, JournalReader, JournalUnwritable
 
 log = structlog.get_logger(__name__)
 
@@ -22,12 +23,21 @@ class TradeList:
     """Appends each finished trade once, also one that was closed right before a crash."""
 
     def __init__(self, path: Path) -> None:
-        """Raises JournalUnwritable."""
+        """A list that can't be read is set aside: it must not keep an open trade from its service. Raises
+        JournalUnwritable.
+        """
         self._path = path
-        self._journal = Journal(path, file_size=FILE_SIZE, files_kept=FILES_KEPT)
         self._last = ""
-        for trade in read_trades(path):
-            self._last = trade.trade
+        while True:
+            try:
+                for trade in read_trades(path):
+                    self._last = trade.trade
+            except JournalCorrupt as error:
+                aside = _set_aside(error.path)
+                log.error("trade_list_damaged", alert=True, fault=str(error), set_aside=str(aside))
+            else:
+                break
+        self._journal = Journal(path, file_size=FILE_SIZE, files_kept=FILES_KEPT)
 
     def add(self, closed: Closed) -> None:
         """A trade that can't be listed is told of, and trading goes on: the state file holds it as `last_closed`."""
@@ -42,6 +52,19 @@ class TradeList:
 
     def close(self) -> None:
         self._journal.close()
+
+
+def _set_aside(path: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target, count = path.with_name(f"{path.name}.damaged-{stamp}"), 1
+    while target.exists():
+        count += 1
+        target = path.with_name(f"{path.name}.damaged-{stamp}-{count}")
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise JournalUnwritable(path, error) from error
+    return target
 
 
 def read_trades(path: Path) -> Iterator[Closed]:
