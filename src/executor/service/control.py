@@ -179,6 +179,7 @@ class Control:
     async def _obey(self, request: Request) -> Answer:
         match request.verb:
             case "ping":
+                await self._loop.come_round()
                 return Answer(True, "running")
             case "status":
                 found = ops_status.status_of(self._loop.state, self._loop.desk.rules, running=True)

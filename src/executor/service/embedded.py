@@ -23,6 +23,7 @@ from executor.paper.server import PaperServer
 from executor.paper.server.limits import Limits
 from executor.paper.server.signing import Credential, HmacSecret
 from executor.paper.symbol import Symbol
+from executor.signals.append import append_line
 from executor.signals.parse import Malformed, parse_signal
 
 log = structlog.get_logger(__name__)
@@ -138,14 +139,8 @@ async def speak(signals: Path, into: Path, clock: MarketClock) -> None:
         if isinstance(parsed, Malformed):
             raise EmbeddedError(f"PAPER_SIGNALS: {signals.name}: {parsed.fault}")
         await clock.sleep_until(parsed.at)
-        _append(into, line)
+        append_line(into, line.encode())
 
 
 def _lines(signals: Path) -> list[str]:
     return [line for line in signals.read_text("utf-8").splitlines() if line.strip()]
-
-
-def _append(path: Path, line: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")

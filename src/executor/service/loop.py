@@ -118,6 +118,21 @@ class Loop:
             self._beating = True
             self._inbox.put_nowait((None, None))
 
+    async def come_round(self) -> None:
+        """Return when the consumer has come round once more: a loop that hangs never does."""
+        round_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def turned() -> None:
+            if not round_done.done():
+                round_done.set_result(None)
+
+        self.on_turn.append(turned)
+        try:
+            self.beat()
+            await round_done
+        finally:
+            self.on_turn.remove(turned)
+
     def look(self) -> None:
         """Look at the orders now, not at the next turn."""
         self.watch.look()
@@ -220,7 +235,7 @@ class Loop:
             self._turned()
 
     def _turned(self) -> None:
-        for hear in self.on_turn:
+        for hear in tuple(self.on_turn):
             hear()
 
     async def _take(self, event: AnyEvent) -> Step:
