@@ -187,7 +187,7 @@ class Direct:
 def refusal(reject: model.Reject) -> Refused:
     why = verdict(400, Fault(reject.code, reject.message))
     if not isinstance(why, str):
-        raise AssertionError(f"the engine gave a doubtful answer: {reject}")
+        raise AssertionError(f"the engine gave a doubtful answer: {reject}")  # noqa: TRY004  (a defect of ours)
     return Refused(why, reject.code, reject.message)
 
 
