@@ -1,0 +1,288 @@
+"""Exits that are refused, and hands other than ours: failsafe, orders cancelled, the position sold, the operator."""
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.scenarios.bench import ACCOUNT, EXITS, OCO_WORLDS, WORLDS, Bench, World, bench
+
+from executor.core.events import Verb
+from executor.core.facts import Why
+from executor.core.state import Reason
+from executor.core.values import Direction, OrderSide, OrderType
+from executor.core.verdict import Refusal
+from executor.paper.model import SymbolStatus
+
+worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
+oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
+EXITS_LOCK = {Direction.LONG: "LTC", Direction.SHORT: "USDT"}
+
+
+def lock_all(b: Bench) -> str:
+    """Another service of the exchange takes what the exits would have to lock."""
+    asset = EXITS_LOCK[b.world.side]
+    b.external = {asset: b.free(asset)}
+    b.engine.lock_externally(ACCOUNT, asset, b.free(asset), b.clock.now_ms())
+    return asset
+
+
+def unlock(b: Bench, asset: str) -> None:
+    b.engine.lock_externally(ACCOUNT, asset, -b.external[asset], b.clock.now_ms())
+    b.external = {}
+
+
+# --- exits refused (rule 4.7) -----------------------------------------------------------------------------------------
+
+
+@worlds
+async def test_exits_refused_for_balance_end_in_the_failsafe(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.signal()
+        b.touch(b.at(0))
+        asset = lock_all(b)
+        await b.wait(15)
+        assert "failsafe" in b.alerts()
+        assert b.state.position is not None
+        unlock(b, asset)
+        closed = await b.ends(Reason.FAILSAFE, refusals=[Why.INSUFFICIENT_BALANCE])
+        assert closed.unprotected_ms > 4_000
+        b.adds_up(closed)
+
+
+@worlds
+async def test_exits_refused_for_a_while_go_out_in_the_end(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.signal()
+        b.touch(b.at(0))
+        asset = lock_all(b)
+        await b.wait(2.5)
+        unlock(b, asset)
+        await b.wait(4)
+        assert b.covered() >= b.position.split[0] + b.position.split[1] + b.position.split[2]
+        await b.move(-1)
+        closed = await b.ends(Reason.SL, refusals=[Why.INSUFFICIENT_BALANCE])
+        b.adds_up(closed)
+
+
+@worlds
+async def test_a_symbol_that_is_halted(tmp_path: Path, world: World) -> None:
+    """Nothing can be placed or sold while it is; then the failsafe does what it has decided."""
+    async with bench(tmp_path, world) as b:
+        await b.signal()
+        b.touch(b.at(0))
+        b.engine.set_symbol_status(b.symbol, SymbolStatus.BREAK)
+        await b.wait(20)
+        assert b.open() == []
+        assert "failsafe" in b.alerts()
+        b.engine.set_symbol_status(b.symbol, SymbolStatus.TRADING)
+        closed = await b.ends(Reason.FAILSAFE, refusals=[Why.MARKET_CLOSED, Why.OTHER])
+        b.adds_up(closed)
+
+
+def crowd(b: Bench, count: int) -> None:
+    """Stops of somebody else take up the symbol's places for conditional orders."""
+    for i in range(count):
+        far = b.at(-20)
+        b.place_by_hand(
+            f"theirs{i}",
+            b.world.side.entry_side.opposite,
+            "0.1",
+            type=OrderType.STOP_LOSS_LIMIT,
+            price=far,
+            stop_price=far,
+        )
+
+
+@worlds
+async def test_no_place_left_for_stops(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        crowd(b, 5)
+        await b.enter(then=0.3)
+        closed = await b.ends(Reason.FAILSAFE, refusals=[Why.FILTER])
+        assert closed.unprotected_ms > 0
+
+
+@worlds
+async def test_no_place_left_for_stops_and_no_failsafe(tmp_path: Path, world: World) -> None:
+    """FAILSAFE_FLATTEN=false: held on, halted, alerted; and the price is watched all the same (rule 6.4)."""
+    async with bench(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
+        crowd(b, 5)
+        await b.enter()
+        await b.wait(12)
+        assert b.state.halted
+        assert b.alerts().count("failsafe_off") > 2
+        await b.move(-1, then=6)
+        await b.until(lambda: b.state.position is None)
+        assert b.closed.reason is Reason.SL
+        assert b.state.halted
+        b.is_sound()
+        assert b.open() == []
+
+
+@worlds
+async def test_no_failsafe_and_the_places_become_free(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
+        crowd(b, 5)
+        await b.enter()
+        await b.wait(12)
+        b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
+        await b.wait(40)
+        assert b.covered() >= sum(b.position.split)
+        await b.move(-1)
+        await b.ends(Reason.SL, refusals=[Why.FILTER])
+
+
+# --- cancelled, sold, placed by hand (rule 6.6) -----------------------------------------------------------------------
+
+
+@worlds
+async def test_a_stop_cancelled_by_hand_is_put_back_once(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        b.cancel_by_hand("SL")
+        await b.wait(8)
+        assert b.roles() == EXITS[world.layout]
+        assert b.alerts() == ["exit_vanished"]
+        b.cancel_by_hand("SL")
+        await b.wait(8)
+        closed = await b.ends(Reason.EXTERNAL)
+        assert closed.exit_avg is None
+        b.adds_up(closed)
+
+
+@oco_worlds
+async def test_a_pair_cancelled_by_hand_is_put_back_once(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        b.cancel_by_hand("TP1")
+        await b.wait(8)
+        assert b.roles() == EXITS["OCO"]
+        assert b.alerts() == ["exit_vanished"]
+        await b.move(-1)
+        b.adds_up(await b.ends(Reason.SL))
+
+
+@worlds
+async def test_a_position_closed_by_hand(tmp_path: Path, world: World) -> None:
+    """Everything cancelled and sold within one instant."""
+    async with bench(tmp_path, world, balances={"USDT": "10000", "LTC": "4"}) as b:
+        await b.enter()
+        b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
+        if world.side is Direction.LONG:
+            b.place_by_hand(
+                "mine",
+                OrderSide.SELL,
+                str(b.free("LTC").quantize(Decimal("0.1")) - Decimal("0.1")),
+                type=OrderType.MARKET,
+            )
+        else:
+            b.place_by_hand("mine", OrderSide.BUY, "3", type=OrderType.MARKET)
+        await b.wait(20)
+        assert b.alerts()
+        if world.side is Direction.LONG:
+            await b.ends(Reason.EXTERNAL, refusals=[Why.INSUFFICIENT_BALANCE])
+
+
+@worlds
+async def test_an_order_with_our_name_and_no_trade(tmp_path: Path, world: World) -> None:
+    """Rule 10.3: nobody guesses what it is for; entries are halted until the operator has looked."""
+    async with bench(tmp_path, world) as b:
+        b.place_by_hand("EX_1_TP1_0", OrderSide.SELL, "1", price=b.entry_price + 20)
+        await b.wait(15)
+        assert "EX_1_TP1_0" in b.state.halted
+        assert b.alerts() == ["stray_orders"]
+        await b.signal()
+        assert b.state.refused == {"halted": 1}
+        b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
+        await b.command(Verb.RESUME)
+        await b.enter()
+        assert b.roles() == EXITS[world.layout]
+
+
+# --- the operator -----------------------------------------------------------------------------------------------------
+
+
+async def unfilled(b: Bench) -> None:
+    await b.move("0.1", then=0)
+    await b.signal()
+
+
+async def partly(b: Bench) -> None:
+    await b.signal()
+    await b.move(0, qty="1")
+
+
+async def protected(b: Bench) -> None:
+    await b.enter()
+
+
+async def after_tp1(b: Bench) -> None:
+    await b.enter()
+    await b.move(1)
+
+
+async def trailing(b: Bench) -> None:
+    await b.enter()
+    await b.move(1)
+    await b.move(2)
+    await b.move(3)
+
+
+async def target_partly(b: Bench) -> None:
+    await b.enter()
+    await b.move(1, qty="0.4")
+
+
+async def gapped(b: Bench) -> None:
+    await b.enter()
+    await b.move(-5, then=1)
+
+
+PHASES = [unfilled, partly, protected, after_tp1, trailing, target_partly, gapped]
+phases = pytest.mark.parametrize("reach", PHASES, ids=lambda reach: reach.__name__)
+
+
+@phases
+@worlds
+async def test_flatten(tmp_path: Path, world: World, reach: Callable[[Bench], Awaitable[None]]) -> None:
+    async with bench(tmp_path, world) as b:
+        await reach(b)
+        await b.command(Verb.FLATTEN)
+        closed = await b.ends(Reason.FLATTEN, within=10)
+        b.adds_up(closed)
+
+
+@worlds
+async def test_flatten_while_the_stop_fills(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        b.touch(b.at(-1))
+        await b.command(Verb.FLATTEN)
+        closed = await b.ends(Reason.FLATTEN, Reason.SL, within=10)
+        b.adds_up(closed)
+
+
+@oco_worlds
+async def test_commands_without_a_trade(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        for verb in (Verb.FLATTEN, Verb.CANCEL_ENTRY, Verb.MOVE_STOP):
+            assert isinstance((await b.command(verb)).verdict, Refusal)
+
+
+@worlds
+async def test_paused_looks_after_the_trade_and_takes_no_other(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world, COOLDOWN_SEC="1", LOCK_SEC="0") as b:
+        await b.enter()
+        await b.command(Verb.PAUSE)
+        await b.move(1)
+        await b.move("0.1")
+        closed = await b.ends(Reason.BREAKEVEN)
+        await b.wait(5)
+        await b.signal()
+        assert b.state.refused == {"paused": 1}
+        await b.command(Verb.RESUME)
+        await b.move("0.1", then=0)
+        await b.signal()
+        assert b.roles() == ["ENTRY"]
+        b.adds_up(closed)
