@@ -6,11 +6,12 @@ the daemon's files are only asked whether they can be started from, and whether 
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -140,6 +141,7 @@ class Campaign:
         self._daemon: Daemon | None = None
         self._up = asyncio.Event()
         self._over = False
+        self._born = 0
 
     # --- the market -----------------------------------------------------------------------------------------------
 
@@ -177,6 +179,18 @@ class Campaign:
         name = f"s{len(self.written) + 1}"
         self.touch(ENTRY + side.sign * R * Decimal("0.08"))
         await self._up.wait()
+        self.say(side)
+        await asyncio.sleep(0.35 + self.rng.random() * 0.3)
+        for waypoint in self.rng.choice(SCRIPTS):
+            if self.rng.random() < 0.8:
+                await self._up.wait()  # else the market does not wait for a daemon that is down
+            await self.lead(side, waypoint)
+            await asyncio.sleep(self.rng.random() * 0.5)
+        await self._end(side, name)
+
+    def say(self, side: Direction) -> None:
+        """Append the next signal to the file."""
+        name = f"s{len(self.written) + 1}"
         self.written.append(name)
         values = {
             "ts": self.clock.now_ms(),
@@ -189,13 +203,6 @@ class Campaign:
         }
         with self.signals.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
-        await asyncio.sleep(0.35 + self.rng.random() * 0.3)
-        for waypoint in self.rng.choice(SCRIPTS):
-            if self.rng.random() < 0.8:
-                await self._up.wait()  # else the market does not wait for a daemon that is down
-            await self.lead(side, waypoint)
-            await asyncio.sleep(self.rng.random() * 0.5)
-        await self._end(side, name)
 
     async def _end(self, side: Direction, name: str) -> None:
         """Lead the price to and fro until the trade is over, or call it stuck."""
@@ -215,8 +222,9 @@ class Campaign:
 
     # --- the daemon -----------------------------------------------------------------------------------------------
 
-    async def run(self) -> Report:
-        began = asyncio.get_running_loop().time()
+    @contextlib.asynccontextmanager
+    async def serving(self, **settings: str) -> AsyncIterator[Nursery]:
+        """The exchange on its port, and a nursery of daemons that trade there with these settings."""
         urls = await self.server.start()
         self._environ = {
             "BINANCE_ENV": "custom",
@@ -248,20 +256,26 @@ class Campaign:
             "COOLDOWN_ABORT_SEC": "0",
             "LOCK_SEC": "0",
             "LOG_FORMAT": "json",
+            **settings,
         }
         self.touch(ENTRY)
         try:
             async with Nursery() as nursery:
-                market = asyncio.create_task(self._trades())
-                try:
-                    await self._live(nursery, market)
-                finally:
-                    market.cancel()
-                    await asyncio.gather(market, return_exceptions=True)
-                    if self._daemon is not None:
-                        self._daemon.send(signal.SIGKILL)
+                yield nursery
         finally:
             await self.server.stop()
+
+    async def run(self) -> Report:
+        began = asyncio.get_running_loop().time()
+        async with self.serving() as nursery:
+            market = asyncio.create_task(self._trades())
+            try:
+                await self._live(nursery, market)
+            finally:
+                market.cancel()
+                await asyncio.gather(market, return_exceptions=True)
+                if self._daemon is not None:
+                    self._daemon.send(signal.SIGKILL)
         self.report.seconds = asyncio.get_running_loop().time() - began
         return self.report
 
@@ -273,7 +287,7 @@ class Campaign:
         for end in self.ends:
             await self._one_life(nursery, end)
         self._over = True
-        daemon, began = await self._start(nursery)
+        daemon, began = await self.start(nursery)
         self.weather.forget_death()
         if await self._comes_up(daemon):
             began = self._is_up(began)
@@ -288,8 +302,9 @@ class Campaign:
         self._note(daemon, began, "end")
         self._audit_end()
 
-    async def _start(self, nursery: Nursery) -> tuple[Daemon, Life]:
-        number = len(self.lives) + 1
+    async def start(self, nursery: Nursery) -> tuple[Daemon, Life]:
+        self._born += 1
+        number = self._born
         log = self.folder / f"life-{number:04d}.log"
         spawned = bool(self.spawn_every) and number % self.spawn_every == 0
         began = self.clock.now_ms()
@@ -299,7 +314,7 @@ class Campaign:
 
     async def _one_life(self, nursery: Nursery, end: signal.Signals) -> None:
         struck: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
-        daemon, life = await self._start(nursery)
+        daemon, life = await self.start(nursery)
 
         def strike(moment: Moment) -> None:
             if not struck.done():
@@ -373,6 +388,19 @@ class Campaign:
         """The state as a restart would find it; it must be there for the taking at every moment (rule 10.5)."""
         found = StateStore(self.state_path, schema_version=SCHEMA_VERSION).peek(Document, unsound=contradiction)
         return None if found is None else state_of(found.value)
+
+    def is_flat(self) -> bool:
+        state = self.on_disk()
+        return state is not None and state.position is None
+
+    def on_disk_is_quiet(self) -> bool:
+        """Whether nothing that was decided still waits for its answer."""
+        state = self.on_disk()
+        return state is None or (not state.outbox and not state.started)
+
+    async def pause(self) -> None:
+        """A tick of the market without a trade."""
+        await asyncio.sleep(TICK_S)
 
     def _phase(self) -> str:
         state = self.on_disk()

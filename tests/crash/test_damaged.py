@@ -4,13 +4,14 @@ import asyncio
 import os
 import random
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 from structlog.testing import capture_logs
 from tests.crash.daemon import Nursery
-from tests.crash.damage import KINDS, members
+from tests.crash.damage import KINDS, Damage, members
 from tests.scenarios.bench import EXITS, KEY, Bench, World, bench
 
 from executor.cli import exits
@@ -23,6 +24,7 @@ from executor.service import app
 from executor.service.document import Document, state_of
 from executor.service.lock import StateLock
 from executor.service.store import StateStore, seal
+from executor.signals.position import SignalFileError
 
 FILES: Final = 5_000
 LONG: Final = World(Direction.LONG, "OCO", pushes=False)
@@ -221,7 +223,7 @@ async def test_the_command_gives_up_damaged_states_with_a_sentence_and_without_a
         assert [(o.client_order_id, o.status) for o in b.orders()] == orders
 
 
-BESIDE: Final = {
+BESIDE: Final[Mapping[str, Damage]] = {
     "cut": lambda rng, data: data[: rng.randrange(1, len(data))],
     "bits flipped": KINDS["bits flipped"],
     "zeros": KINDS["a block of zeros"],
@@ -298,7 +300,7 @@ async def test_what_is_no_signal_file_is_told_and_an_open_trade_is_looked_after(
                 b.signals.symlink_to(tmp_path / "nowhere")
             case "loop of links":
                 b.signals.symlink_to(b.signals)
-            case "device":
+            case _:
                 b.signals.symlink_to("/dev/zero")
         await b.start()
         await b.wait(2)
@@ -306,6 +308,13 @@ async def test_what_is_no_signal_file_is_told_and_an_open_trade_is_looked_after(
         assert b.roles() == EXITS["OCO"]
         b.touch(b.at(-1))
         await b.until(lambda: b.state.position is None)
+
+
+async def test_without_an_open_trade_what_is_no_signal_file_ends_the_start(tmp_path: Path) -> None:
+    async with bench(tmp_path, LONG, started=False) as b:
+        b.signals.mkdir()
+        with pytest.raises(SignalFileError, match=str(b.signals)):
+            await b.start()
 
 
 async def test_a_second_process_is_told_who_holds_the_state(tmp_path: Path) -> None:
