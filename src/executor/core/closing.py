@@ -9,7 +9,7 @@ from executor.core.draft import Draft
 from executor.core.facts import Balance, Why
 from executor.core.ids import Role
 from executor.core.intents import Level
-from executor.core.ledger import filled_lists, holding, sellable
+from executor.core.ledger import filled_lists
 from executor.core.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
 
@@ -48,7 +48,7 @@ def _cancel(draft: Draft, live: list[Order]) -> None:
 def _trade_rest(draft: Draft) -> bool:
     """Sell what is still held, or buy back what was sold too much; whether something is under way."""
     position, rules = draft.position, draft.rules
-    held = holding(position, rules)
+    held = draft.tally.holding
     if not held.certain and not position.guess_fees:
         return _price_fills(draft)
     qty = rules.market_piece(abs(held.held), draft.price)
@@ -95,7 +95,7 @@ def _abandon(draft: Draft, phase: Closing) -> Closing:
     if last.refusal is not Why.INSUFFICIENT_BALANCE or market.balances_at <= last.closed_at or phase.abandon:
         return phase
     owned: Decimal = market.balances.get(draft.rules.base, Balance(ZERO)).total
-    if owned >= sellable(draft.position, draft.rules):
+    if owned >= draft.tally.sellable:
         return phase
     draft.note(Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else")
     abandoned = replace(phase, reason=Reason.EXTERNAL, abandon=True)

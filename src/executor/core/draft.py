@@ -29,6 +29,7 @@ from executor.core.intents import (
     ReplaceOrder,
     Request,
 )
+from executor.core.ledger import Tally, tally
 from executor.core.orders import request_of
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
@@ -51,12 +52,26 @@ class Draft:
         self.notes: list[Notify] = []
         self.halted = state.halted
         self._next_seq = state.next_seq
+        self._tally = tally(position, rules)
+        self._tallied = position.orders
 
     @property
     def price(self) -> Decimal:
         """The last price; the planned stop's before any is known."""
         quote = self.market.quote
         return quote.last if quote is not None else self.position.plan.stop
+
+    @property
+    def tally(self) -> Tally:
+        """The sums over the orders as they are now."""
+        if self._tallied is not self.position.orders:
+            self._tally = tally(self.position, self.rules)
+            self._tallied = self.position.orders
+        return self._tally
+
+    def left(self, leg: Leg) -> Decimal:
+        """What the leg still has to sell, in whole steps."""
+        return self.tally.left(leg)
 
     # --- what is asked already ---------------------------------------------------------------------------------
 

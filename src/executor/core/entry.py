@@ -8,7 +8,6 @@ from executor.core import lone_stops
 from executor.core.draft import Draft
 from executor.core.facts import Quote, Why
 from executor.core.ids import Role
-from executor.core.ledger import holding, sellable
 from executor.core.legs import dismiss
 from executor.core.levels import beyond, past, safer
 from executor.core.plan import split, target_of
@@ -191,7 +190,7 @@ def _interim(draft: Draft) -> None:
 def _complete(draft: Draft, phase: Entering) -> None:
     """All that will be bought is bought: size the exits by what is held (rule 3.4), or be done."""
     position, rules = draft.position, draft.rules
-    held = holding(position, rules)
+    held = draft.tally.holding
     reason = phase.end or Reason.ENTRY_TIMEOUT
     if not held.entered:
         draft.close(reason)
@@ -206,7 +205,7 @@ def _complete(draft: Draft, phase: Entering) -> None:
     if phase.end is Reason.SL:
         draft.close(Reason.SL)
         return
-    qty = sellable(position, rules)
+    qty = draft.tally.sellable
     sizes = split(qty, position.plan, draft.policy, rules)
     if sizes is None:
         draft.close(reason if phase.end else Reason.REJECTED)

@@ -7,14 +7,13 @@ Each leg is tended by itself, from its orders' facts alone: bare -> placed, in d
 from executor.core import failsafe, lone_stops, stops, targets
 from executor.core.draft import Draft
 from executor.core.edit import the_leg
-from executor.core.ledger import leg_left
 from executor.core.reasons import exit_reason
 from executor.core.state import Closing, Leave, OrderPhase, Reason
 
 
 def decide(draft: Draft) -> None:
     position, rules, policy = draft.position, draft.rules, draft.policy
-    sellable = any(rules.market_piece(leg_left(position, leg, rules), draft.price) for leg in position.legs)
+    sellable = any(rules.market_piece(draft.left(leg), draft.price) for leg in position.legs)
     if not sellable and not _at_work(draft):
         draft.close(exit_reason(draft))
         return
@@ -55,7 +54,7 @@ def _note_targets(draft: Draft) -> None:
     position = draft.position
     sold_at_target = {leg.n for leg in position.legs if leg.leave is Leave.TARGET}
     for leg in position.legs:
-        done = leg.target is not None and leg_left(position, leg, draft.rules) <= 0
+        done = leg.target is not None and draft.left(leg) <= 0
         orders = [o for o in position.orders if o.leg == leg.n and o.cum_qty]
         if done and any(o.is_target or o.leg in sold_at_target for o in orders):
             draft.update(target_hit=True)

@@ -3,7 +3,7 @@
 from executor.core.draft import Draft
 from executor.core.ids import Role
 from executor.core.intents import Level
-from executor.core.ledger import covers, leg_left, leg_sold
+from executor.core.ledger import covers
 from executor.core.state import End, Reason
 from executor.core.values import ZERO, OrderType, plain
 
@@ -18,9 +18,7 @@ def failsafe(draft: Draft) -> bool:
     bare = [
         leg
         for leg in position.legs
-        if leg.tries
-        and leg_left(position, leg, draft.rules) > 0
-        and not any(covers(o, position) for o in draft.live(leg.n))
+        if leg.tries and draft.left(leg) > 0 and not any(covers(o, position) for o in draft.live(leg.n))
     ]
     if not any(leg.tries >= policy.failsafe_tries or waited >= policy.failsafe_grace_ms for leg in bare):
         return False
@@ -38,10 +36,9 @@ def failsafe(draft: Draft) -> bool:
 def oversold(draft: Draft) -> bool:
     """A leg that sold more than its part, by a fill after its cancel, is bought back at once (rule 6.3)."""
     position, rules = draft.position, draft.rules
-    over = ZERO
-    for leg in position.legs:
-        if leg.n:
-            over += max(leg_sold(position, leg) - leg.qty, ZERO)
+    over = sum((draft.tally.oversold(leg) for leg in position.legs), ZERO)
+    if not over:
+        return False
     back = [o for o in position.orders if o.role is Role.BUYBACK]
     over = rules.whole(over - sum((o.cum_qty for o in back), ZERO))
     over = rules.market_piece(over, draft.price)

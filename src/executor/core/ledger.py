@@ -70,6 +70,31 @@ def leg_sold(position: Position, leg: Leg) -> Decimal:
     return sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """The sums that a decision needs over and over, made in one go. `sold`: by leg, what its own exits have traded."""
+
+    holding: Holding
+    sellable: Decimal
+    sold: dict[int, Decimal]
+
+    def left(self, leg: Leg) -> Decimal:
+        """As `leg_left`."""
+        return self.sellable if leg.n == 0 else min(leg.qty - self.sold.get(leg.n, ZERO), self.sellable)
+
+    def oversold(self, leg: Leg) -> Decimal:
+        """What the leg has sold beyond its part."""
+        return max(self.sold.get(leg.n, ZERO) - leg.qty, ZERO) if leg.n else ZERO
+
+
+def tally(position: Position, rules: SymbolRules) -> Tally:
+    held = holding(position, rules)
+    sold: dict[int, Decimal] = {}
+    for order in position.orders:
+        if order.cum_qty and order.is_exit:
+            sold[order.leg] = sold.get(order.leg, ZERO) + order.cum_qty
+    return Tally(held, rules.whole(held.held), sold)
+
+
 def covers(order: Order, position: Position) -> bool:
     """Whether a live stop order stands behind its quantity: accepted, untriggered, and its OCO's target untouched.
 

@@ -9,7 +9,7 @@ from executor.core.edit import the_leg
 from executor.core.facts import Balance
 from executor.core.ids import Role
 from executor.core.intents import Level
-from executor.core.ledger import filled_lists, leg_left, sellable
+from executor.core.ledger import filled_lists
 from executor.core.levels import beyond, past
 from executor.core.state import End, Leave, Leg, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
@@ -84,7 +84,7 @@ def _puzzle(draft: Draft, leg: Leg) -> bool:
     solved = replace(leg, leave=leave, puzzled_at=0)
     draft.put_leg(solved)
     if leg.n:  # leg 0 stands beside targets: what is to be cancelled first is for the next decision
-        sell_at_market(draft, solved, leave, [], leg_left(draft.position, leg, draft.rules))
+        sell_at_market(draft, solved, leave, [], draft.left(leg))
     return False
 
 
@@ -97,7 +97,7 @@ def _still_ours(draft: Draft, leg: Leg) -> bool:
         draft.query_balances()
         return False
     owned = market.balances.get(draft.rules.base, Balance(ZERO)).total
-    if owned < sellable(position, draft.rules):
+    if owned < draft.tally.sellable:
         draft.note(
             Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else"
         )

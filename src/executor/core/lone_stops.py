@@ -2,7 +2,6 @@
 
 from executor.core import stops
 from executor.core.draft import Draft
-from executor.core.ledger import leg_left
 from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
 from executor.core.levels import stop_limit
 from executor.core.reasons import stop_reason
@@ -11,7 +10,7 @@ from executor.core.state import Leg
 
 def tend(draft: Draft, leg: Leg) -> None:
     stop = leg.stop or draft.position.plan.stop
-    left = leg_left(draft.position, leg, draft.rules)
+    left = draft.left(leg)
     live = standing(draft, leg, left)
     if live is None:
         return

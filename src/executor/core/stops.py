@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from executor.core import levels
 from executor.core.draft import Draft
 from executor.core.ids import Role
-from executor.core.ledger import covers, entry_average, leg_left
+from executor.core.ledger import covers, entry_average
 from executor.core.policy import AfterTp1, TrailMode
 from executor.core.state import End, Entering, Leave, Leg, Order, OrderPhase, Trail
 from executor.core.values import Direction, OrderType
@@ -76,7 +76,7 @@ def _last_target_hit(draft: Draft) -> bool:
     """
     position = draft.position
     targets = [leg for leg in position.legs if leg.target is not None]
-    if any(leg_left(position, leg, draft.rules) > 0 for leg in targets):
+    if any(draft.left(leg) > 0 for leg in targets):
         return False
     if not targets:
         return True
@@ -195,7 +195,7 @@ def _others_stand(draft: Draft, leg: Leg) -> bool:
     A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6).
     """
     for other in draft.position.legs:
-        left = leg_left(draft.position, other, draft.rules)
+        left = draft.left(other)
         if other.n == leg.n or other.stop is None or not draft.rules.market_piece(left, draft.price):
             continue
         orders = draft.live(other.n)

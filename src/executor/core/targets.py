@@ -6,7 +6,6 @@ from typing import Final
 from executor.core import stops
 from executor.core.draft import Draft
 from executor.core.ids import Role
-from executor.core.ledger import leg_left
 from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
 from executor.core.levels import past, stop_limit
 from executor.core.state import Leave, Leg, Order
@@ -19,7 +18,7 @@ _PAIR_TRIES: Final = 2
 
 
 def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
-    left = leg_left(draft.position, leg, draft.rules)
+    left = draft.left(leg)
     live = standing(draft, leg, left)
     if live is None:
         return

@@ -18,7 +18,7 @@ from executor.core.admit import day_at
 from executor.core.draft import Draft
 from executor.core.events import AnyEvent
 from executor.core.intents import Level, Notify, Request
-from executor.core.ledger import covered, sellable
+from executor.core.ledger import covered
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
 from executor.core.state import Closing, Entering, Exposure, Phase, Protected, Reason, State, Unprotected
@@ -83,8 +83,8 @@ def _decide_phase(draft: Draft, phase: Phase) -> Reason | None:
 
 def _expose(draft: Draft) -> None:
     """Keep the account of unprotected time, and name the phase by it (rule 1, architecture: a named state)."""
-    position, rules = draft.position, draft.rules
-    held = sellable(position, rules)
+    position = draft.position
+    held = draft.tally.sellable
     bare = held > 0 and covered(position) < held
     exposure = position.exposure
     if bare and not exposure.since:
