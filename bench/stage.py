@@ -102,6 +102,7 @@ def _trader(scenario: Scenario, place: Place, folder: str) -> contextlib.Abstrac
         "LIVE_ENTRY_TIMEOUT_SEC": "60",
         "LOG_FORMAT": "json",
         "HTTP_PORT": "0",
+        "ORDER_TRANSPORT": scenario.transport,
         **({"SYMBOLS": ",".join(scenario.symbols)} if len(scenario.symbols) > 1 else {"SYMBOL": scenario.symbols[0]}),
         **scenario.settings,
     }

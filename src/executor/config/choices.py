@@ -19,6 +19,11 @@ class BinanceEnv(Choice):
     CUSTOM = "custom"
 
 
+class OrderTransport(Choice):
+    REST = "rest"
+    WS = "ws"
+
+
 class TradeMode(Choice):
     SPOT = "spot"
     MARGIN = "margin"

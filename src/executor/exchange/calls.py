@@ -27,6 +27,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     sapi: bool = False
     """`path` is below `/sapi/v1/` instead, where the wallet's calls are."""
 
+    ws: str = ""
+    """The WebSocket API's method for the same, where orders may go that way."""
+
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
 
@@ -44,8 +47,12 @@ ALL_ORDERS: Final = Call(method="get", path="allOrders", weight=20, urgency=Urge
 KEY_PERMISSIONS: Final = Call(method="get", path="account/apiRestrictions", weight=1, sapi=True)
 TRADES: Final = Call(method="get", path="myTrades", weight=5, urgency=Urgency.LOOKUP)
 
-PLACE: Final = Call(method="post", path="order", weight=1, urgency=Urgency.COMMAND, orders=1)
-PLACE_OCO: Final = Call(method="post", path="orderList/oco", weight=1, urgency=Urgency.COMMAND, orders=2)
-REPLACE: Final = Call(method="post", path="order/cancelReplace", weight=1, urgency=Urgency.COMMAND, orders=1)
-CANCEL: Final = Call(method="delete", path="order", weight=1, urgency=Urgency.COMMAND)
-CANCEL_LIST: Final = Call(method="delete", path="orderList", weight=1, urgency=Urgency.COMMAND)
+PLACE: Final = Call(method="post", path="order", weight=1, urgency=Urgency.COMMAND, orders=1, ws="order.place")
+PLACE_OCO: Final = Call(
+    method="post", path="orderList/oco", weight=1, urgency=Urgency.COMMAND, orders=2, ws="orderList.place.oco"
+)
+REPLACE: Final = Call(
+    method="post", path="order/cancelReplace", weight=1, urgency=Urgency.COMMAND, orders=1, ws="order.cancelReplace"
+)
+CANCEL: Final = Call(method="delete", path="order", weight=1, urgency=Urgency.COMMAND, ws="order.cancel")
+CANCEL_LIST: Final = Call(method="delete", path="orderList", weight=1, urgency=Urgency.COMMAND, ws="orderList.cancel")

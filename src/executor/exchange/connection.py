@@ -15,6 +15,7 @@ from executor.exchange.budget import Budget
 from executor.exchange.calls import Call
 from executor.exchange.client import CONNECTIONS, Answer, Attempt, BinanceClient
 from executor.exchange.clock import ExchangeClock
+from executor.exchange.order_link import OrderLink
 from executor.exchange.outcomes import DOUBT, Fault, describe, failed, fault_of, unanswered, verdict
 from executor.exchange.port import ReadError
 from executor.exchange.replace import replaced
@@ -58,6 +59,8 @@ class Connection:
         self.clock = clock
         self.budget = budget
         self.recv_window = recv_window
+        self.link: OrderLink | None = None
+        """Where orders go while it is up; else, and without one, over REST."""
 
     async def close(self) -> None:
         await self._client.close_connection()
@@ -147,7 +150,10 @@ class Connection:
         mark = self.budget.begin(call)
         headers: Mapping[str, str] | None = None
         try:
-            answer = await self._client.call(call, params, attempt)
+            if call.ws and self.link is not None and self.link.up:
+                answer = await self.link.call(call, params, attempt)
+            else:
+                answer = await self._client.call(call, params, attempt)
             headers = answer.headers
             return answer
         finally:

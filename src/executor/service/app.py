@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 import structlog
 
-from executor.config import BinanceEnv, Settings, SettingsError, SignalStart
+from executor.config import BinanceEnv, OrderTransport, Settings, SettingsError, SignalStart
 from executor.core.events import Commanded, Verb
 from executor.core.facts import OrderReport, Quote
 from executor.core.rules import SymbolRules
@@ -21,6 +21,7 @@ from executor.exchange.auth import Credentials, Endpoints
 from executor.exchange.binance import BinanceExchange, connect
 from executor.exchange.clock import SystemClock
 from executor.exchange.market_stream import MarketStream
+from executor.exchange.order_link import OrderLink
 from executor.exchange.port import ReadError, StartError
 from executor.exchange.stream import Connected, Lost
 from executor.exchange.user_stream import UserEvent, UserStream
@@ -303,7 +304,11 @@ def _intake(settings: Settings, place: Market, loop: Loop, state_path: Path) -> 
 
 
 def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: Loop, watch: StreamWatch) -> None:
-    """What runs beside the loop: pushes, and on paper the market itself."""
+    """What runs beside the loop: the orders' own connection, pushes, and on paper the market itself."""
+    if settings.order_transport is OrderTransport.WS:
+        link = OrderLink(place.endpoints.ws_api_url, place.credentials)
+        exchange.connection.link = link
+        loop.beside("order link", link.run, at_once=True)
     if settings.user_stream:
         stream = UserStream(
             place.endpoints.ws_api_url, place.credentials, exchange.connection, place.symbol, _hear(loop, watch)
