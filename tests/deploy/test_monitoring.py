@@ -1,0 +1,98 @@
+"""The dashboard and the alert rules name metrics that exist, as the service tells them."""
+
+import json
+import re
+import shutil
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.ops.samples import Walk, rules
+
+from executor.core.policy import Policy
+from executor.core.transition import empty
+from executor.exchange.stream import Connected
+from executor.ops.metrics import Metrics, StreamWatch
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "config" / "alerts.yml"
+_NAME = re.compile(r"\bexecutor_[a-z_]+|\bexecutor_info\b")
+_BY = re.compile(r"\bby \(([a-z_, ]+)\)")
+_SCRAPED = {"instance", "job"}  # what Prometheus adds
+
+
+class Budget:
+    limit = 6000
+    used = 42
+
+
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "config" / "grafana-dashboard.json").read_text("utf-8"))
+    return found
+
+
+def queries() -> list[str]:
+    shown = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+    chosen = [v["query"]["query"] for v in dashboard()["templating"]["list"] if v["type"] == "query"]
+    ruled = re.findall(r"^ +expr: (.+)$", RULES.read_text("utf-8"), re.MULTILINE)
+    return [*shown, *chosen, *ruled]
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, set[str]]:
+    """Each series of a service that has traded, with the names of its labels."""
+    watch = StreamWatch()
+    watch.hear(Connected())
+    holder: list[Walk] = []
+    metrics = Metrics(lambda: holder[0].trader.state if holder else empty("LTCUSDT"), rules, Budget(), watch)
+    holder.append(Walk(Policy(notional=Decimal(100), cooldown_ms=600_000), metrics.hear))
+    for _ in holder[0].steps():
+        pass
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(metrics.text().decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+@pytest.mark.parametrize("query", queries())
+def test_every_series_and_label_that_is_asked_for_exists(query: str, told: dict[str, set[str]]) -> None:
+    names = set(_NAME.findall(query))
+    assert names or "up{" in query
+    assert names <= told.keys()
+    for labels in _BY.findall(query):
+        asked = {label.strip() for label in labels.split(",")} - _SCRAPED
+        assert all(asked <= told[name] for name in names)
+
+
+def test_a_query_for_nothing_would_be_noticed(told: dict[str, set[str]]) -> None:
+    assert "executor_pnl_today_euro" not in told
+
+
+def test_the_dashboard_is_whole() -> None:
+    panels = dashboard()["panels"]
+    ids = [panel["id"] for panel in panels]
+    assert len(ids) == len(set(ids)) >= 15
+    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in panels]
+    assert len(places) == len(set(places))
+    assert all(p["gridPos"]["x"] + p["gridPos"]["w"] <= 24 for p in panels)
+
+
+def test_each_rule_says_what_it_is_about_and_is_documented() -> None:
+    text = RULES.read_text("utf-8")
+    names = re.findall(r"- alert: (\w+)", text)
+    assert len(names) >= 8
+    assert text.count("summary:") == text.count("description:") == text.count("severity:") == len(names)
+    documented = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert [name for name in names if f"`{name}`" not in documented] == []
+
+
+def test_prometheus_finds_nothing_wrong(told: dict[str, set[str]]) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:  # not a machine with Prometheus; the other tests still read the rules
+        return
+    done = subprocess.run([promtool, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
