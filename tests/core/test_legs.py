@@ -306,3 +306,17 @@ def test_an_ocos_other_side_is_looked_at_when_its_push_does_not_come() -> None:
     assert "QueryOrder" in script.kinds()
     script.settle()
     assert "SL1" not in script.live()
+
+
+def test_the_plain_stop_refused_for_its_price_is_left_as_a_whole() -> None:
+    """Rules 4.6, 6.5: its targets are cancelled before anything is sold."""
+    script = unprotected(policy=PLAIN)
+    script.wait(10)
+    script.refuse(Why.PRICE_RELATION, "SL")
+    script.last = D("97.5")
+    script.accept("QueryQuote")
+    assert script.leg(0).leave is Leave.STOP
+    assert "FLATTEN" not in script.kinds()
+    script.wait(10)
+    script.settle()
+    assert script.closed.reason is Reason.SL

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, both_sides, protected, targets_filled, trailing
+from tests.core.build import POLICY, RULES, both_sides, entering, protected, targets_filled, trailing
 
 from executor.core.events import Verb
 from executor.core.facts import Why
@@ -166,7 +166,7 @@ def test_a_trade_whose_targets_are_gone_trails_what_is_left() -> None:
     script.settle()
     only = replace(script.position, legs=(script.leg(3),), trail=None)
     script.state = replace(script.state, position=only)
-    script.wait(10)
+    script.command(Verb.PAUSE)
     assert script.position.trail is not None
 
 
@@ -240,3 +240,31 @@ def test_a_trade_ends_the_same_way_whatever_trails_it(policy: Policy) -> None:
     script.command(Verb.FLATTEN)
     script.settle()
     assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_stop_that_filled_while_it_was_being_replaced_is_cut_at_once() -> None:
+    """Rules 5.5, 10.1: the new one was sized before the fill was known."""
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    old = script.order(Role.SL).id
+    script.fill(Role.ENTRY, "1")
+    script.wait(1_000)
+    assert script.kinds() == ["replace SL"]
+    script.execute(old, D("0.4"))
+    script.accept()
+    assert script.order(Role.SL).qty == D("1.598")
+    assert "replace SL" in script.kinds()
+    script.settle()
+    assert script.closed.reason is Reason.SL
+    assert script.closed.dust == 0
+
+
+def test_a_stop_whose_move_is_in_doubt_is_left_alone_until_it_is_known() -> None:
+    """Rule 8.3: a stop being replaced, its answer lost, is left alone until it is known."""
+    script = trailing()
+    script.settle()
+    script.quote("106", after=2_000)
+    script.lose(arrived=True)
+    script.quote("108", after=2_000)
+    assert script.kinds() == ["QueryOrder", "QueryOrder"]

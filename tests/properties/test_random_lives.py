@@ -28,10 +28,11 @@ from tests.core.build import (
 from executor.core import events
 from executor.core.events import AnyEvent, Verb
 from executor.core.facts import Balance, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.ids import Role
 from executor.core.intents import Command, NewOrder, PlaceOco, PlaceOrder, ReplaceOrder, Request
 from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
 from executor.core.state import State
-from executor.core.transition import transition
+from executor.core.transition import Step, transition
 from executor.core.values import Direction, OrderStatus
 from executor.core.verdict import Refusal
 
@@ -311,3 +312,50 @@ def test_no_event_in_no_state_raises_and_what_can_not_be_halts(
             assert step.state.halted
         assert step.state.market.now >= state.market.now
         state = step.state
+
+
+# --- decisions left out -----------------------------------------------------------------------------------------------
+
+
+class Doubting(Script):
+    """Beside each step, the one that would have been without any rest."""
+
+    rested = 0
+
+    def feed(self, event: AnyEvent) -> Step:
+        awake = replace(self.state, market=replace(self.state.market, rest=None))
+        other = transition(awake, event, self.policy, self.rules)
+        before = self.state.market.rest
+        step = super().feed(event)
+        assert (step.requests, step.notes, step.verdict) == (other.requests, other.notes, other.verdict)
+        assert _awake(step.state) == _awake(other.state)
+        self.rested += before is not None and step.state.market.rest is before
+        return step
+
+
+def _awake(state: State) -> State:
+    return replace(state, market=replace(state.market, rest=None))
+
+
+@settings(max_examples=100)
+@given(st.data(), directions, policies)
+def test_a_decision_that_is_left_out_would_have_decided_nothing(
+    data: st.DataObject, direction: Direction, policy: Policy
+) -> None:
+    script = Doubting(direction, policy)
+    script.signal()
+    life = Life(data, script, faults=True)
+    life.acts = [*life.acts, life.quote, life.quote, life.quote, life.wait]
+    life.live(60)
+
+
+def test_most_quotes_are_left_out() -> None:
+    script = Doubting()
+    script.signal()
+    script.settle()
+    script.fill(Role.ENTRY)
+    script.settle()
+    script.wait(2_000)
+    for cents in range(-100, 100):
+        script.quote(D(100) + D(cents) / 100, after=50)
+    assert script.rested > 190

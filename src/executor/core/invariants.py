@@ -71,7 +71,7 @@ def _sold_once(view: View) -> Iterator[str]:
     if any(order.live for order in position.orders[: position.taken]):
         return  # nobody here has sent these, and they are being cancelled
     held = holding(position, view.rules).held
-    selling = committed(position, layout=layout) - _apart(view)
+    selling = committed(position, layout=layout) - _apart(view) - _overtaken(position)
     oversold = any(_overdone(position, leg) for leg in position.legs if leg.n) or _interim_sold(position)
     if selling > max(held, ZERO) and not oversold and layout is Layout.OCO:
         yield f"{plain(selling)} could be sold, {plain(held)} are held"
@@ -97,6 +97,12 @@ def _apart(view: View) -> Decimal:
             naming += sides[0].qty - sum((o.cum_qty for o in sides), ZERO)
         total += max(naming - max(max(o.qty for o in kin) - sold, ZERO), ZERO)
     return total
+
+
+def _overtaken(position: Position) -> Decimal:
+    """What stops sold while they were being replaced: the new ones are too large by it, and are being cut (5.5)."""
+    replaced = {o.replaces for o in position.orders if o.live and o.replaces}
+    return sum((o.cum_qty for o in position.orders if o.id in replaced and not o.live), ZERO)
 
 
 def _interim_sold(position: Position) -> bool:

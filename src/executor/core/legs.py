@@ -1,6 +1,7 @@
 """What tending any leg shares: when it may be acted on, placed anew, sold at market (rules 4.6, 6.2, 6.6, 8.3)."""
 
 from decimal import Decimal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from executor.core.levels import beyond, past
 from executor.core.state import End, Leave, Leg, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
 
-_BACKOFF = 30  # a target that keeps being refused while its leg is covered is no emergency
+BACKOFF_TIMES: Final = 29  # a target that keeps being refused while its leg is covered is no emergency
 
 
 def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
@@ -61,7 +62,7 @@ def may_place(draft: Draft, leg: Leg) -> bool:
     if leg.poor and not _still_ours(draft, leg):
         return False
     if leg.stop is None and leg.tries >= draft.policy.failsafe_tries:
-        return draft.now >= leg.retry_at + (_BACKOFF - 1) * draft.policy.exits_retry_ms
+        return draft.now >= leg.retry_at + BACKOFF_TIMES * draft.policy.exits_retry_ms
     return True
 
 

@@ -306,14 +306,23 @@ class Day(msgspec.Struct, frozen=True):
     pnl: Decimal = ZERO
 
 
+class Rest(msgspec.Struct, frozen=True):
+    """Nothing is to be decided before `until` (ms; 0 = no such time) while the price stays between `low` and `high`."""
+
+    until: int
+    low: Decimal
+    high: Decimal
+
+
 class Market(msgspec.Struct, frozen=True):
-    """Facts of the moment. Not on disk: a restart asks anew."""
+    """Facts of the moment. Not on disk: a restart asks anew. `rest`: what the last decision leaves of itself."""
 
     now: int = 0
     quote: Quote | None = None
     balances: dict[str, Balance] = {}
     balances_at: int = 0
     klines: tuple[Kline, ...] = ()
+    rest: Rest | None = None
 
 
 class Owed(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
     10.4).
     """
     level = stop
+    _read_bars(draft, leg)
     if draft.now - leg.moved_at < draft.policy.trail_every_ms and leg.moved_at:
         return level
     direction = draft.position.plan.direction
@@ -32,7 +33,7 @@ def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
     for candidate in (breakeven(draft), draft.position.manual_stop):
         if candidate is not None and _has_room(draft, candidate):
             level = levels.safer(level, candidate, direction)
-    trail = _trail_level(draft, leg)
+    trail = trail_level(draft, leg)
     if trail is not None and _has_room(draft, trail) and direction.sign * (trail - level) >= step:
         level = trail
     return level
@@ -88,15 +89,14 @@ def _trails(draft: Draft, leg: Leg) -> bool:
     return draft.position.trail is not None and leg.n in (0, 3) and leg.target is None
 
 
-def _trail_level(draft: Draft, leg: Leg) -> Decimal | None:
+def trail_level(draft: Draft, leg: Leg) -> Decimal | None:
+    """Where trailing by software wants the leg's stop; None where it does not trail."""
     position, policy = draft.position, draft.policy
     trail = position.trail
     if trail is None or not _trails(draft, leg):
         return None
     direction = position.plan.direction
     if policy.trail_mode is TrailMode.SWING:
-        if not trail.klines_at or draft.now - trail.klines_at >= KLINES_EVERY_MS:
-            draft.query_klines(policy.trail_swing_lookback + 1)
         if trail.swing is None:
             return None
         level = trail.swing - direction.sign * policy.trail_swing_buffer
@@ -105,6 +105,15 @@ def _trail_level(draft: Draft, leg: Leg) -> Decimal | None:
     else:
         level = trail.best - direction.sign * levels.trail_distance(trail.best, position.plan.r, policy)
     return levels.away_from_profit(level, draft.rules.tick, direction)
+
+
+def _read_bars(draft: Draft, leg: Leg) -> None:
+    """A swing trail wants to know each minute's bar (rule 5.4)."""
+    trail = draft.position.trail
+    if trail is None or draft.policy.trail_mode is not TrailMode.SWING or not _trails(draft, leg):
+        return
+    if not trail.klines_at or draft.now - trail.klines_at >= KLINES_EVERY_MS:
+        draft.query_klines(draft.policy.trail_swing_lookback + 1)
 
 
 def native_offered(draft: Draft) -> bool:
@@ -141,7 +150,7 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     direction = draft.position.plan.direction
     roles = {1: Role.SL1, 2: Role.SL2}
     delta = _native_delta(draft, leg)
-    trailing = delta is not None or (_trails(draft, leg) and level == _trail_level(draft, leg))
+    trailing = delta is not None or (_trails(draft, leg) and level == trail_level(draft, leg))
     role = Role.TRAIL if trailing else roles.get(leg.n, Role.SL)
     side = direction.exit_side
     limit = levels.stop_limit(level, direction, draft.policy, draft.rules)
@@ -163,7 +172,8 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         if qty == live.qty:
             return
     else:
-        resized = qty != live.qty and draft.now - live.sent_at >= RESIZE_EVERY_MS
+        # Too large, as after a fill while it was being replaced, it could sell what is not held: no pause then (10.1).
+        resized = qty < live.qty or (qty > live.qty and draft.now - live.sent_at >= RESIZE_EVERY_MS)
         raised = live.stop_price is not None and levels.is_safer(level, live.stop_price, draft.position.plan.direction)
         native = _native_delta(draft, leg) is not None
         if not (resized or ((raised or native) and _others_stand(draft, leg))):

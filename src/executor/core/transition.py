@@ -16,12 +16,13 @@ from executor.core import closing, doubt, entry, exits
 from executor.core.absorb import absorb
 from executor.core.admit import day_at
 from executor.core.draft import Draft
-from executor.core.events import AnyEvent
+from executor.core.events import AnyEvent, QuoteSeen, Tick
 from executor.core.intents import Level, Notify, Request
 from executor.core.ledger import covered
 from executor.core.policy import Policy
+from executor.core.rest import rest_of, rests
 from executor.core.rules import SymbolRules
-from executor.core.state import Closing, Entering, Exposure, Phase, Protected, Reason, State, Unprotected
+from executor.core.state import Closing, Entering, Exposure, Phase, Protected, Reason, Rest, State, Unprotected
 from executor.core.summary import settle_exposure, summarize
 from executor.core.values import ZERO, plain
 from executor.core.verdict import Verdict
@@ -40,12 +41,17 @@ class Step(msgspec.Struct, frozen=True):
 
 def transition(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Step:
     absorbed = absorb(state, event, policy, rules)
-    decided, requests, notes = decide(absorbed.state, policy, rules)
+    if rests(state, event, absorbed.state):
+        return Step(absorbed.state, (), absorbed.notes, absorbed.verdict)
+    after = absorbed.state if absorbed.state.position is state.position else _resting(absorbed.state, None)
+    decided, requests, notes = decide(after, policy, rules, timely=isinstance(event, QuoteSeen | Tick))
     return Step(decided, requests, (*absorbed.notes, *notes), absorbed.verdict)
 
 
-def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
-    """From the facts alone: the requests that are owed now."""
+def decide(state: State, policy: Policy, rules: SymbolRules, *, timely: bool = False) -> Decision:
+    """From the facts alone: the requests that are owed now. `timely`: nothing but time or price has moved, so that it
+    pays to reckon how long the next decision can rest.
+    """
     position = state.position
     if position is None:
         return (replace(state, started=0) if state.started else state), (), ()
@@ -54,7 +60,7 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
     if state.started:
         if doubt.looking_up(draft):
             _expose(draft)
-            return draft.finish(), tuple(draft.requests), tuple(draft.notes)
+            return _resting(draft.finish(), None), tuple(draft.requests), tuple(draft.notes)
         draft.state = replace(state, started=0)
     decided: type[Phase] | None = None
     while type(draft.position.phase) is not decided:  # Entering -> open -> Closing: a decision only walks forward
@@ -64,7 +70,16 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
             return _close(draft, reason)
     doubt.decide(draft)
     _expose(draft)
-    return draft.finish(), tuple(draft.requests), tuple(draft.notes)
+    after = draft.finish()
+    if after is not state or draft.notes:
+        after = _resting(after, None)
+    elif timely:
+        after = _resting(after, rest_of(draft, state))
+    return after, tuple(draft.requests), tuple(draft.notes)
+
+
+def _resting(state: State, rest: Rest | None) -> State:
+    return state if rest == state.market.rest else replace(state, market=replace(state.market, rest=rest))
 
 
 def _decide_phase(draft: Draft, phase: Phase) -> Reason | None:

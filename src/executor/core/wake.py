@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from executor.core.draft import CANCEL_AGAIN_MS
+from executor.core.legs import BACKOFF_TIMES
 from executor.core.policy import Policy
 from executor.core.state import End, Entering, Leg, Order, Position, State
 from executor.core.stops import KLINES_EVERY_MS, RESIZE_EVERY_MS
@@ -54,6 +55,7 @@ def _of_order(order: Order, policy: Policy) -> Iterator[int]:
 
 def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
     yield leg.retry_at
+    yield leg.retry_at + BACKOFF_TIMES * policy.exits_retry_ms
     if leg.breach_since:
         yield leg.breach_since + policy.watchdog_grace_ms
     if leg.moved_at:

@@ -1,0 +1,70 @@
+"""When a decision may be left out: it would find nothing to do, and it is known until when and between which prices.
+
+Most events are quotes that change nothing. A decision that asked for nothing leaves behind how far time and price may
+move before the next one could come out otherwise; a quote or a tick within that needs none. Whoever lets a decision
+depend on the time adds it to `wake`, on the price to `_prices`; a property holds every decision left out against the
+one that would have been made.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from executor.core import stops
+from executor.core.draft import Draft
+from executor.core.events import AnyEvent, QuoteSeen, Tick
+from executor.core.policy import TrailMode
+from executor.core.state import Entering, OrderPhase, Position, Protected, Rest, State, Unprotected
+from executor.core.wake import next_wake
+
+
+def rests(before: State, event: AnyEvent, after: State) -> bool:
+    """Whether `event`, absorbed into `after`, leaves everything that the last decision looked at as it was."""
+    rest = after.market.rest
+    if rest is None or not isinstance(event, QuoteSeen | Tick):
+        return False
+    if after.position is not before.position or after.outbox is not before.outbox:
+        return False
+    quote = after.market.quote
+    return quote is not None and rest.low < quote.last < rest.high and (not rest.until or after.market.now < rest.until)
+
+
+def rest_of(draft: Draft, state: State) -> Rest | None:
+    """How far time and price may move from `state`, in which `draft` found nothing to do; None: not at all."""
+    position, quote = draft.position, draft.market.quote
+    if quote is None or not _calm(draft, position):
+        return None
+    low, high = Decimal(0), Decimal("Infinity")
+    for price in _prices(draft, position):
+        if price <= quote.last:
+            low = max(low, price)
+        if price >= quote.last:
+            high = min(high, price)
+    if not low < quote.last < high:
+        return None
+    return Rest(next_wake(state, draft.policy) or 0, low, high)
+
+
+def _calm(draft: Draft, position: Position) -> bool:
+    """Whether only time and the prices of `_prices` can change the decision."""
+    match position.phase:
+        case Protected() | Unprotected():
+            pass
+        case Entering():
+            if not any(o.is_entry and o.phase is OrderPhase.WORKING for o in position.orders):
+                return False
+        case _:
+            return False
+    if any(leg.leave or leg.puzzled_at or leg.poor or draft.tally.oversold(leg) for leg in position.legs):
+        return False
+    return position.trail is None or draft.policy.trail_mode is not TrailMode.NATIVE
+
+
+def _prices(draft: Draft, position: Position) -> Iterator[Decimal]:
+    """Every price at which a comparison in the decision turns."""
+    rules = draft.rules
+    levels = [stops.breakeven(draft), position.manual_stop]
+    for leg in position.legs:
+        left = draft.left(leg)
+        if left > 0:
+            levels += [leg.target, stops.trail_level(draft, leg), rules.min_notional / left, rules.max_notional / left]
+    yield from (level for level in levels if level is not None)

@@ -1,0 +1,106 @@
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, Script, both_sides, closing, entering, protected, trailing, unprotected
+
+from executor.core.events import Tick, Verb
+from executor.core.ids import Role
+from executor.core.policy import TrailMode
+from executor.core.state import Rest
+from executor.core.values import Direction
+
+D = Decimal
+
+
+def rest(script: Script) -> Rest | None:
+    return script.state.market.rest
+
+
+@both_sides
+def test_a_quiet_trade_rests_between_the_prices_that_matter(direction: Direction) -> None:
+    script = protected(direction)
+    script.quote("100.5", after=2_000)
+    band = rest(script)
+    assert band is not None
+    assert band.until == 0
+    near, far = sorted((script.px("102"), RULES.min_notional / D("0.999")), key=lambda p: abs(p - script.last))
+    assert near in (band.low, band.high)
+    assert band.low < script.last < band.high
+    assert far != near
+    decided = script.state
+    script.quote("101", after=500)
+    assert rest(script) is band
+    assert script.state.position is decided.position
+    script.quote("102", after=500)
+    assert rest(script) is not band
+
+
+def test_a_rest_ends_with_the_next_thing_due() -> None:
+    script = protected(policy=replace(POLICY, max_hold_ms=60_000))
+    script.quote("100.5", after=2_000)
+    band = rest(script)
+    assert band is not None
+    assert band.until == script.position.opened + 60_000
+    script.sleep()
+    assert script.named() == "Closing"
+
+
+def test_any_other_event_ends_it_when_it_changes_the_trade() -> None:
+    script = protected()
+    script.quote("100.5", after=2_000)
+    band = rest(script)
+    script.command(Verb.PAUSE)
+    assert rest(script) is band
+    script.fill(Role.TP1, "0.1")
+    assert rest(script) is None
+
+
+@pytest.mark.parametrize("make", [unprotected, closing])
+def test_nothing_rests_while_something_is_asked(make: type[Script]) -> None:
+    script = make()
+    assert rest(script) is None
+
+
+def test_closing_never_rests_and_an_entry_only_while_it_works() -> None:
+    script = closing()
+    script.quote("100.5", after=10)
+    assert rest(script) is None
+    script = entering(working=False)
+    script.quote("100.5", after=10)
+    assert rest(script) is None
+    script = entering()
+    script.quote("100.5", after=10)
+    assert rest(script) is not None
+
+
+def test_a_price_at_a_level_is_no_rest() -> None:
+    script = protected()
+    script.quote("102", after=2_000)
+    assert rest(script) is None
+
+
+def test_a_leg_that_is_being_left_does_not_rest() -> None:
+    script = protected()
+    script.quote("100.5", after=2_000)
+    leaving = replace(script.leg(3), poor=1)
+    legs = (*script.position.legs[:2], leaving)
+    script.state = replace(script.state, position=replace(script.position, legs=legs))
+    script.command(Verb.MOVE_STOP, "99")
+    script.quote("100.6", after=10)
+    assert rest(script) is None
+
+
+def test_the_exchanges_own_trailing_is_decided_at_each_price() -> None:
+    script = trailing(policy=replace(POLICY, trail_mode=TrailMode.NATIVE))
+    script.sleep()
+    script.settle()
+    script.quote("103", after=1_000)
+    assert rest(script) is None
+
+
+def test_without_a_price_there_is_no_rest() -> None:
+    script = protected()
+    script.state = replace(script.state, market=replace(script.state.market, quote=None))
+    script.feed(Tick(at=script.now + 5_000))
+    assert rest(script) is None
