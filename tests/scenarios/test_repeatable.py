@@ -11,8 +11,8 @@ from executor.core.state import Closed
 from executor.paper.recording import demo_signals, demo_trades
 from executor.service.trades import read_trades, trades_path
 
-UNTIL_MS = 1_750_532_400_000 + 75 * 60_000
-"""The recording's first 75 minutes: three signals."""
+UNTIL_MS = 1_750_532_400_000 + 36 * 60_000
+"""The recording's first 36 minutes: two signals, the second of which is open when it ends."""
 
 
 def cut(folder: Path) -> Path:
@@ -26,8 +26,8 @@ def cut(folder: Path) -> Path:
 
 def run(folder: Path, recording: Path, pushes: str) -> list[Closed]:
     folder.mkdir()
-    signals = folder.parent / "three.jsonl"
-    signals.write_text("".join(demo_signals().read_text("utf-8").splitlines(keepends=True)[:3]), "utf-8")
+    signals = folder.parent / "two.jsonl"
+    signals.write_text("".join(demo_signals().read_text("utf-8").splitlines(keepends=True)[:2]), "utf-8")
     done = executor(
         folder,
         PAPER_RECORDING=str(recording),
@@ -46,6 +46,6 @@ def test_two_runs_give_the_same_trades(tmp_path: Path, pushes: str) -> None:
     recording = cut(tmp_path)
     first = run(tmp_path / "first", recording, pushes)
     second = run(tmp_path / "second", recording, pushes)
-    assert len(first) == 3
+    assert len(first) == 2
     assert first == second
     assert all(trade.qty > Decimal(0) for trade in first[:1])
