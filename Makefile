@@ -56,10 +56,15 @@ test: lint types ## every check
 # As many simulated trades as fit into SOAK_SEC, from SEED on; a violation prints its plan, shrunk, and how to replay it.
 SOAK_SEC ?= 600
 SEED ?= 1
+KILLS ?= 300
 
 .PHONY: soak
 soak: $(VENV)/.test ## trade under simulated faults and crashes for SOAK_SEC seconds, from SEED on
 	$(BIN)/python -m tests.sim.run --soak $(SOAK_SEC) --seed $(SEED) --processes 2
+
+.PHONY: soak-wire
+soak-wire: $(VENV)/.test ## kill the real daemon KILLS=300 times while it trades over sockets, by SEED
+	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED)
 
 .PHONY: mutants
 mutants: $(VENV)/.test ## check that the simulation finds deliberate bugs, one after the other

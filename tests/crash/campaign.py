@@ -134,7 +134,7 @@ class Campaign:
         self.signals = folder / "signals.jsonl"
         self.lives: list[Life] = []
         self.written: list[str] = []
-        self._environ: dict[str, str] = {}
+        self.environ: dict[str, str] = {}
         self._trade_id = 0
         self._price = ENTRY
         self._falling = False
@@ -226,7 +226,7 @@ class Campaign:
     async def serving(self, **settings: str) -> AsyncIterator[Nursery]:
         """The exchange on its port, and a nursery of daemons that trade there with these settings."""
         urls = await self.server.start()
-        self._environ = {
+        self.environ = {
             "BINANCE_ENV": "custom",
             "BINANCE_REST_URL": urls.base_url,
             "BINANCE_WS_API_URL": urls.ws_api_url,
@@ -308,7 +308,7 @@ class Campaign:
         log = self.folder / f"life-{number:04d}.log"
         spawned = bool(self.spawn_every) and number % self.spawn_every == 0
         began = self.clock.now_ms()
-        daemon = await (spawn(self._environ, log) if spawned else nursery.start(self._environ, log))
+        daemon = await (spawn(self.environ, log) if spawned else nursery.start(self.environ, log))
         self._daemon = daemon
         return daemon, Life(moment="", began=began, ready=0, ended=0, spawned=spawned)
 

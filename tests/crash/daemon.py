@@ -42,13 +42,15 @@ class Daemon:
         return [line for line in self.lines() if line.get("event") == event]
 
     def lines(self) -> list[dict[str, Any]]:
-        if not self.log.exists():
-            return []
-        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines() if line.startswith("{")]
+        whole = self.output().splitlines(keepends=True)
+        return [json.loads(line) for line in whole if line.startswith("{") and line.endswith("}\n")]
+
+    def output(self) -> str:
+        return self.log.read_text("utf-8") if self.log.exists() else ""
 
     def traceback(self) -> str:
         """Its output from the first traceback on; empty when there is none."""
-        text = self.log.read_text("utf-8") if self.log.exists() else ""
+        text = self.output()
         at = text.find("Traceback")
         return text[at:] if at >= 0 else ""
 
@@ -60,6 +62,21 @@ class Daemon:
                     return True
                 await asyncio.sleep(LOOK_S)
         return bool(self.said("ready"))
+
+
+async def command(environ: Mapping[str, str], *words: str, answer: str = "") -> tuple[int, str]:
+    """Run `executor` with `words`, type `answer`; its exit code and all that it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "executor", *words),
+        env=_environ(environ),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(END_S * 3):
+        said, _ = await process.communicate(answer.encode())
+    assert process.returncode is not None
+    return process.returncode, said.decode()
 
 
 async def spawn(environ: Mapping[str, str], log: Path) -> Daemon:

@@ -62,7 +62,7 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
 
     async with campaign.serving(LIVE_ENTRY_TIMEOUT_SEC="600") as nursery:
         daemon, _ = await campaign.start(nursery)
-        assert await daemon.ready()
+        assert await daemon.ready(), daemon.output()
         if level is not None:
             campaign.touch(ENTRY + Decimal("0.08"))
             campaign.say(Direction.LONG)
@@ -77,14 +77,14 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
         before = orders()
         began = campaign.clock.now_ms()
         daemon.send(signal.SIGTERM)
-        assert await daemon.end() == 0, daemon.log.read_text("utf-8")
+        assert await daemon.end() == 0, daemon.output()
         assert campaign.clock.now_ms() - began < 3_000
         assert not daemon.traceback()
         assert orders() == before
         state = campaign.on_disk()
         assert state is None or state.outbox == ()
         again, _ = await campaign.start(nursery)
-        assert await again.ready()
+        assert await again.ready(), again.output()
         await until(campaign.on_disk_is_quiet)
         assert orders() == before
         if level is not None:
