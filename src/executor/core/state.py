@@ -336,7 +336,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """`venue`: which exchange the orders are on, so that a state is never used against another one.
 
     `started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look
-    up. `ignored`: orders in our name space that the operator wants left alone.
+    up. `ignored`: orders in our name space that the operator wants left alone, and the entries of their trades.
     """
 
     symbol: str

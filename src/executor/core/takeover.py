@@ -209,7 +209,8 @@ def _forget(state: State, event: Resolved, rules: SymbolRules) -> Takeover | Ign
     words = [f"leave {report.id} ({report.side} {plain(report.qty)}) where it is" for report in live]
     words += [f"look no more after {plain(s.held)} {rules.base} of trade {s.trade} ({s.direction})" for s in held]
     words.append("take entries again")
-    ignored = (*state.ignored, *(report.id for report in live))
+    entries = {order.id: None for stray in held for order in stray.orders if order.is_entry}  # without them, no stray
+    ignored = tuple(dict.fromkeys((*state.ignored, *(report.id for report in live), *entries)))
     return Takeover(replace(state, ignored=ignored, halted=""), tuple(words))
 
 
