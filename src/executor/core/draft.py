@@ -131,7 +131,7 @@ class Draft:
 
     def live(self, leg: int | None = None) -> list[Order]:
         """Live exit orders, of one leg or of all."""
-        return [o for o in self.position.orders if o.live and o.is_exit and (leg is None or o.leg == leg)]
+        return [o for o in self.tally.live if leg is None or o.leg == leg]
 
     def note(self, level: Level, event: str, text: str, about: Sequence[Order] = ()) -> None:
         self.notes.append(Notify(level, event, text, " ".join(order.id for order in about)))

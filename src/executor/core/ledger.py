@@ -71,11 +71,14 @@ def leg_sold(position: Position, leg: Leg) -> Decimal:
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """The sums that a decision needs over and over, made in one go. `sold`: by leg, what its own exits have traded."""
+    """What a decision needs of the orders over and over, gathered in one go. `sold`: by leg, what its own exits have
+    traded; `live`: the exits that may still trade.
+    """
 
     holding: Holding
     sellable: Decimal
     sold: dict[int, Decimal]
+    live: tuple[Order, ...]
 
     def left(self, leg: Leg) -> Decimal:
         """As `leg_left`."""
@@ -92,7 +95,8 @@ def tally(position: Position, rules: SymbolRules) -> Tally:
     for order in position.orders:
         if order.cum_qty and order.is_exit:
             sold[order.leg] = sold.get(order.leg, ZERO) + order.cum_qty
-    return Tally(held, rules.whole(held.held), sold)
+    live = tuple(o for o in position.orders if o.phase is not OrderPhase.CLOSED and o.is_exit)
+    return Tally(held, rules.whole(held.held), sold, live)
 
 
 def covers(order: Order, position: Position) -> bool:

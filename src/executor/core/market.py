@@ -5,11 +5,11 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from executor.core import levels
+from executor.core.edit import with_leg
 from executor.core.events import BalancesSeen, KlinesSeen, QuoteSeen
 from executor.core.facts import Quote
 from executor.core.policy import Policy, TrailMode
-from executor.core.state import Leg, Position, State
-from executor.core.values import Direction
+from executor.core.state import Position, State
 from executor.core.verdict import Absorbed, Ignored
 
 
@@ -28,10 +28,10 @@ def absorb(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: P
 
 def quote(state: State, seen: Quote) -> Absorbed:
     """The newest quote, and what it says about each leg's stop and the trail's best price (rules 5.4, 6.4)."""
-    known = state.market.quote
-    if known is not None and seen.at < known.at:
+    market = state.market
+    if market.quote is not None and seen.at < market.quote.at:
         return Absorbed(state, Ignored("older than the quote at hand"))
-    state = replace(state, market=replace(state.market, quote=seen))
+    state = replace(state, market=replace(market, quote=seen))
     position = state.position
     if position is None:
         return Absorbed(state)
@@ -40,22 +40,16 @@ def quote(state: State, seen: Quote) -> Absorbed:
 
 
 def _priced(position: Position, seen: Quote) -> Position:
+    """Since when the price has been at or past each leg's stop, and how far it has come for the trail."""
     direction = position.plan.direction
-    legs = tuple(_breach(leg, seen, direction) for leg in position.legs)
-    if any(new is not old for new, old in zip(legs, position.legs, strict=True)):
-        position = replace(position, legs=legs)
+    for leg in position.legs:
+        if leg.stop is not None and levels.beyond(seen.last, leg.stop, direction) is not bool(leg.breach_since):
+            turned = replace(leg, breach_since=0 if leg.breach_since else max(seen.at, 1))
+            position = with_leg(position, turned)
     trail = position.trail
     if trail is not None and levels.is_safer(seen.last, trail.best, direction):
         position = replace(position, trail=replace(trail, best=seen.last))
     return position
-
-
-def _breach(leg: Leg, seen: Quote, direction: Direction) -> Leg:
-    """`leg` with the time since when the price has been at or past its stop."""
-    if leg.stop is None:
-        return leg
-    since = (leg.breach_since or max(seen.at, 1)) if levels.beyond(seen.last, leg.stop, direction) else 0
-    return leg if since == leg.breach_since else replace(leg, breach_since=since)
 
 
 def _klines(state: State, event: KlinesSeen, policy: Policy) -> State:

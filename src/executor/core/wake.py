@@ -20,7 +20,7 @@ def next_wake(state: State, policy: Policy) -> int | None:
         return None
     times = chain(
         _of_phase(position, policy),
-        *(_of_order(order, policy) for order in position.orders),
+        *(_of_order(order, policy) for order in position.orders if order.live or order.ask_at or _failed(order)),
         *(_of_leg(leg, policy) for leg in position.legs),
     )
     return min((t for t in times if t > now), default=None)
@@ -42,7 +42,7 @@ def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
 def _of_order(order: Order, policy: Policy) -> Iterator[int]:
     yield order.ask_at
     if not order.live:
-        if order.end is not End.FILLED and order.type is OrderType.MARKET:
+        if _failed(order):
             yield order.closed_at + policy.exits_retry_ms
         return
     if order.cancelling:
@@ -51,6 +51,11 @@ def _of_order(order: Order, policy: Policy) -> Iterator[int]:
         yield order.triggered_at + policy.watchdog_grace_ms
     if order.is_stop:
         yield order.sent_at + RESIZE_EVERY_MS
+
+
+def _failed(order: Order) -> bool:
+    """A market order that came to nothing, or not to all that it was for: there will be another."""
+    return order.type is OrderType.MARKET and order.end is not End.FILLED
 
 
 def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
