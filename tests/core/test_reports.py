@@ -235,6 +235,12 @@ def test_open_orders_of_no_trade_halt_and_are_told_once() -> None:
         flat.feed(OpenOrdersSeen(at=START, reports=(stray, replace(stray, id="web_1")), asked_at=START))
     assert flat.state.halted == "open orders that belong to no trade here: EX_1_TP1_1"
     assert flat.told() == ["stray_orders"]
+    flat.state = replace(flat.state, halted="trade 1 can't be rebuilt, found: EX_1_TP1_1")
+    second = replace(stray, id="EX_1_TP2_3")
+    for _ in range(3):
+        flat.feed(OpenOrdersSeen(at=START, reports=(stray, second), asked_at=START))
+    assert [note.order for note in flat.notes] == ["EX_1_TP1_1", "EX_1_TP2_3"], "each is told once"
+    assert flat.state.halted.endswith("open orders that belong to no trade here: EX_1_TP2_3")
 
 
 def test_a_list_older_than_the_close_accuses_nobody() -> None:

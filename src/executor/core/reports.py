@@ -13,7 +13,7 @@ from executor.core.ids import Role
 from executor.core.intents import Level, Notify
 from executor.core.policy import Policy
 from executor.core.state import Closing, End, Order, OrderPhase, Position, State
-from executor.core.values import plain
+from executor.core.values import OrderStatus, plain
 from executor.core.verdict import MOVED, Absorbed, Ignored, Refusal, Verdict
 
 
@@ -108,16 +108,19 @@ def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tup
 
 
 def _accepted_stop(position: Position, order: Order) -> Position:
-    """A stop that stands is a level in force: from here on the leg's stop never goes back behind it (rule 10.4)."""
-    if not order.is_stop or order.phase is not OrderPhase.WORKING or order.stop_price is None:
+    """A stop that stands, or has stood, is a level in force: the leg's stop never goes back behind it (rule 10.4)."""
+    if not order.is_stop or order.stop_price is None or order.status is OrderStatus.REJECTED:
         return position
     leg = find_leg(position, order.leg)
     if leg is None or leg.stop is None:
         return position
     level = levels.safer(leg.stop, order.stop_price, position.plan.direction)
-    if level == leg.stop and not (leg.tries or leg.poor or leg.retry_at):
-        return position
-    return with_leg(position, replace(leg, stop=level, tries=0, poor=0, retry_at=0))
+    known = leg
+    if level != leg.stop:
+        leg = replace(leg, stop=level)
+    if order.live and (leg.tries or leg.poor or leg.retry_at):
+        leg = replace(leg, tries=0, poor=0, retry_at=0)
+    return position if leg is known else with_leg(position, leg)
 
 
 def _fill_note(before: Order, after: Order) -> Notify:
@@ -177,11 +180,11 @@ def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbe
     mine = tuple(r for r in ours if (name := ids.parse(r.id)) is not None and name.trade == trade)
     strangers = [r.id for r in ours if r not in mine and not _just_closed(r.id, state, event, policy)]
     notes: tuple[Notify, ...] = ()
-    if strangers:
-        text = f"open orders that belong to no trade here: {', '.join(strangers)}"
-        if state.halted != text:
-            notes = (Notify(Level.ALERT, "stray_orders", text, " ".join(strangers)),)
-        state = replace(state, halted=state.halted or text)
+    news = [key for key in strangers if key not in state.halted]
+    if news:  # each is told once: the reason of the halt names those that were
+        text = f"open orders that belong to no trade here: {', '.join(news)}"
+        notes = (Notify(Level.ALERT, "stray_orders", text, " ".join(news)),)
+        state = replace(state, halted=f"{state.halted}; {text}" if state.halted else text)
     if position is None:
         return Absorbed(state, MOVED, notes)
     heard = hear(position, mine, state.market.now)
