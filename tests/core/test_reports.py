@@ -112,6 +112,28 @@ def test_a_stop_that_stands_is_the_level_in_force() -> None:
     assert script.leg(3).tries == 0
 
 
+def test_a_stop_that_stood_unseen_is_a_level_in_force_too() -> None:
+    """Rule 10.4: accepted, and cancelled by hand before anybody heard of it."""
+    script = trailing()
+    script.settle()
+    script.quote("106", after=2_000)
+    moved = script.order(Role.TRAIL)
+    assert moved.phase is OrderPhase.SUBMITTED
+    assert script.leg(3).stop != moved.stop_price
+    script.feed(Reported(at=script.now, report=make_report(moved, status=OrderStatus.CANCELED)))
+    assert script.leg(3).stop == moved.stop_price
+
+
+def test_a_stop_that_the_engine_rejected_never_stood() -> None:
+    script = trailing()
+    script.settle()
+    before = script.leg(3).stop
+    script.quote("106", after=2_000)
+    moved = script.order(Role.TRAIL)
+    script.feed(Reported(at=script.now, report=make_report(moved, status=OrderStatus.REJECTED)))
+    assert script.leg(3).stop == before
+
+
 # --- absence ----------------------------------------------------------------------------------------------------------
 
 
