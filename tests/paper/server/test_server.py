@@ -1,7 +1,9 @@
 """Starting, stopping, and where the exchange may listen."""
 
 import asyncio
+import logging
 import socket
+import struct
 
 import aiohttp
 import pytest
@@ -82,6 +84,26 @@ async def test_a_request_that_waits_for_market_time_does_not_hold_up_a_stop() ->
         await asyncio.wait_for(kit.server.stop(), 5)
         with pytest.raises(aiohttp.ClientError):
             await waiting
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_client_that_is_gone_before_the_handshake_is_answered_is_no_fault(
+    caplog: pytest.LogCaptureFixture, *, reset: bool
+) -> None:
+    async with running() as kit:
+        for _ in range(30):
+            with socket.socket() as gone:
+                gone.connect(("127.0.0.1", int(kit.urls.base_url.rsplit(":", 1)[1])))
+                if reset:
+                    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                gone.sendall(
+                    b"GET /ws-api/v3 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+                )
+                await asyncio.sleep(0)
+            for _ in range(10):
+                await asyncio.sleep(0.001)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_client_that_reads_nothing_does_not_hold_up_a_stop() -> None:

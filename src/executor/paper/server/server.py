@@ -153,6 +153,12 @@ class PaperServer:
             connection.drop()
 
     async def _handle(self, request: BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except ConnectionResetError:  # gone before the handshake's answer: nobody is left to answer
+            return web.Response()
+
+    async def _answer(self, request: BaseRequest) -> web.StreamResponse:
         path = request.path
         if path == "/ws-api/v3":
             return await self._serve_api(request)
