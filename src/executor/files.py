@@ -119,9 +119,12 @@ class RealFileSystem:
 
     def _write_new(self, path: Path, data: bytes) -> int:
         """The descriptor of the new file."""
-        with contextlib.suppress(FileNotFoundError):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, PRIVATE)
+        except FileExistsError:
             os.unlink(path)  # noqa: PTH108
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+            descriptor = os.open(path, flags, PRIVATE)
         try:
             write_all(descriptor, data)
         except BaseException:

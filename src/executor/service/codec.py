@@ -20,6 +20,8 @@ EXPONENT_MAX: Final = 100
 """A Decimal beyond 1E±100 is no price and no quantity; written out it would only fill the disk."""
 
 _ENCODED_ODDLY: Final = re.compile(rb'"-?(?:[0-9][0-9.]*E[+-][0-9]+|s?NaN[0-9]*|Infinity)"')
+_HINT: Final = re.compile(rb"E[+-]|NaN|Infinity")
+"""Without one of these nothing is encoded oddly; looking for them takes a tenth of the time."""
 _MAY_DECODE_ODDLY: Final = re.compile(rb'(?i)[0-9.]E[+-]?[0-9]|"\s*[+-]?(?:s?NaN[0-9]*|Inf(?:inity)?)\s*"')
 _encoder: Final = msgspec.json.Encoder()
 
@@ -36,7 +38,7 @@ def encode(value: object) -> bytes:
     """
     try:
         encoded = _encoder.encode(value)
-        if _ENCODED_ODDLY.search(encoded):
+        if _HINT.search(encoded) and _ENCODED_ODDLY.search(encoded):
             return _encoder.encode(_written_out(msgspec.to_builtins(value, builtin_types=(Decimal,))))
     except (TypeError, UnicodeEncodeError, RecursionError) as error:
         raise CodecError(f"can't be written as JSON: {error}") from error

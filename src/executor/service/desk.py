@@ -47,6 +47,8 @@ class Desk:
         self._unwritten: Took | None = None
         self._unheard: Closed | None = None
         self._committed = False
+        self._behind = False
+        """The state on disk is older than the one in memory, which owes nothing yet."""
         self._note("start")
 
     def take(self, event: AnyEvent) -> Step:
@@ -55,24 +57,30 @@ class Desk:
         self.write_down()
         return step
 
-    def commit(self, event: AnyEvent) -> Step:
-        """The step that `event` makes, its state on disk: its requests may be sent. `write_down` is still owed."""
+    def commit(self, event: AnyEvent, *, more: bool = False) -> Step:
+        """The step that `event` makes, its state on disk: its requests may be sent. `write_down` is still owed.
+
+        Where `more` events wait already, a step that owes nothing and ends nothing shares the disk's next sync with
+        theirs: rule 8.1 asks for the state before a request leaves, and a restart finds out the rest anew.
+        """
         self.write_down()
         before = self.state
         if event.at < before.market.now:
             # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
             event = replace(event, at=before.market.now)
         step = advance(before, event, self.policy, self.rules)
+        closed = step.state.last_closed if step.state.last_closed is not before.last_closed else None
+        changed = differs(before, step.state)
         checksum = ""
-        if differs(before, step.state):
+        if (changed or self._behind) and not (more and not step.requests and closed is None):
             checksum = self._store.commit(document_of(step.state))
-            self._committed = True
+            self._committed, self._behind = True, False
+        elif changed:
+            self._behind = True
         self.state = step.state
-        if checksum or step.requests or step.notes or _market_moved(before, step.state):
+        if changed or step.requests or step.notes or _market_moved(before, step.state):
             self._unwritten = Took(event=event, sum=checksum)
-        closed = step.state.last_closed
-        if closed is not None and closed is not before.last_closed:
-            self._unheard = closed
+        self._unheard = closed
         return step
 
     def write_down(self) -> None:
@@ -87,9 +95,9 @@ class Desk:
     def settle(self) -> None:
         """Leave the state file in order, alone and synced: for the end of a run. Raises StateUnwritable."""
         self.write_down()
-        if self._committed:
+        if self._committed or self._behind:
             self._store.save(document_of(self.state))
-            self._committed = False
+            self._committed = self._behind = False
 
     def change_rules(self, rules: SymbolRules) -> None:
         """The exchange changed the symbol's filters or fees."""

@@ -76,6 +76,7 @@ class Loop:
         self._reload = reload
         self._sync_clock = sync_clock
         self._inbox: asyncio.Queue[tuple[AnyEvent | None, asyncio.Future[Step] | None]] = asyncio.Queue()
+        self._waiting = 0
         self._beating = False
         self._stop = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -102,11 +103,13 @@ class Loop:
 
     def tell(self, event: AnyEvent) -> None:
         """Put an event in the inbox."""
+        self._waiting += 1
         self._inbox.put_nowait((event, None))
 
     async def ask(self, event: AnyEvent) -> Step:
         """Put an event in the inbox and wait for what became of it."""
         answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+        self._waiting += 1
         self._inbox.put_nowait((event, answer))
         return await answer
 
@@ -216,8 +219,9 @@ class Loop:
                 self._beating = False
                 self._turned()
                 continue
+            self._waiting -= 1
             with self.at_work():
-                step = await self._take(event)
+                step = await self._take(event, more=answer is None and self._waiting > 0)
                 for request in step.requests:
                     self._dispatch(request)
                 if step.requests:
@@ -238,12 +242,12 @@ class Loop:
         for hear in tuple(self.on_turn):
             hear()
 
-    async def _take(self, event: AnyEvent) -> Step:
+    async def _take(self, event: AnyEvent, *, more: bool) -> Step:
         """The desk's step, once its state is on disk: until then nothing is sent (rule 8.1), however full the disk."""
         told = False
         while True:
             try:
-                step = self.desk.commit(event)
+                step = self.desk.commit(event, more=more)
             except StateUnwritable as error:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
