@@ -34,6 +34,9 @@ CONNECTIONS: Final = 16
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
 
 
+_SIGNATURE: Final = re.compile(rb"signature=[^&\s\"']+")
+
+
 class Attempt:
     """One request on its way: stamped `timestamp` (ms, exchange clock); `sent` once it is being written."""
 
@@ -130,7 +133,11 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
         return {**self._requests_params, **kwargs}
 
     async def _handle_response(self, response: aiohttp.ClientResponse) -> Answer:
-        return Answer(response.status, response.headers, await response.read())
+        body = await response.read()
+        if not response.ok:
+            # A proxy's error page may quote the request; what is said of an error goes into logs and the journal.
+            body = _SIGNATURE.sub(b"signature=***", body.replace(self._credentials.api_key.encode(), b"***"))
+        return Answer(response.status, response.headers, body)
 
 
 def _encoded(params: Mapping[str, str]) -> str:

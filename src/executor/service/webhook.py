@@ -31,7 +31,7 @@ import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ from executor.service.gate import (
 )
 from executor.service.intake import Intake
 from executor.service.loop import Loop
-from executor.signals.alert import line_of, secret_in
+from executor.signals.alert import SHOWN_AS, line_of, secret_in
 from executor.signals.append import append_line
 from executor.signals.parse import Malformed, SignalFault, parse_signal, read_object
 from executor.signals.position import SignalFileError
@@ -138,6 +138,7 @@ class Webhook:
         self._wall = wall
         self._monotonic = monotonic
         self._keys = Keys(access.secret, access.hmac_key, access.window_s)
+        self._secrets = [secret for secret in (access.secret, access.hmac_key) if secret]
         self._rates = Rates(access.per_minute)
         self._total = Bucket(access.total_per_minute, monotonic())
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -230,15 +231,24 @@ class Webhook:
         if wait := self._total.take(self._monotonic()):
             raise _too_often(wait, "signals")
         try:
-            line = b"" if fault else line_of(fields, self._loop.now())
+            line = self._line(body, fields, fault)
         except SignalFault as error:
-            line, fault = b"", str(error)
-        if fault:
-            return await self._inside(self._malformed(Malformed(fault, f"a request of {len(body)} bytes")))
+            return await self._inside(self._malformed(Malformed(str(error), f"a request of {len(body)} bytes")))
         answer = await self._inside(self._take(line))
         if answer.status != _TRY_AGAIN:
             self._keys.spend(signature, self._wall())
         return answer
+
+    def _line(self, body: bytes, fields: Mapping[str, Any], fault: str) -> bytes:
+        """Raises SignalFault. What is said of a request goes into logs and the journal, so a secret that stands where
+        it does not belong is a fault of its own, which quotes nothing.
+        """
+        texts = _texts(fields) if fields else iter([body.decode("utf-8", "replace")])
+        if any(secret in text for text in texts for secret in self._secrets):
+            raise SignalFault("the secret stands where it does not belong")
+        if fault:
+            raise SignalFault(fault)
+        return line_of(fields, self._loop.now())
 
     async def _inside(self, work: Coroutine[Any, Any, web.Response]) -> web.Response:
         """Have something done in the trading loop."""
@@ -327,6 +337,23 @@ def recent_keys(path: Path) -> list[str]:
         return []
     parsed = (parse_signal(line) for line in lines if line.strip())
     return [signal.key for signal in parsed if not isinstance(signal, Malformed)]
+
+
+def _texts(value: object, *, outermost: bool = True) -> Iterator[str]:
+    """Every text in a request's JSON, names included, but for the secret in its own place."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for name, inner in value.items():
+                yield name
+                if not (outermost and name == SHOWN_AS):
+                    yield from _texts(inner, outermost=False)
+        case list():
+            for inner in value:
+                yield from _texts(inner, outermost=False)
+        case _:
+            pass
 
 
 def _run_in(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from executor.signals.parse import Number, SignalFault
 
-_SHOWN_AS: Final = "secret"
+SHOWN_AS: Final = "secret"
 
 _TRADINGVIEW: Final = frozenset({
     "ticker", "exchange", "action", "price", "close", "open", "high", "low", "volume", "time", "timenow", "ts",
@@ -32,7 +32,7 @@ _PERPETUAL: Final = ".P"
 
 def secret_in(fields: Mapping[str, Any]) -> str:
     """The secret that the body shows; empty for none."""
-    found = fields.get(_SHOWN_AS)
+    found = fields.get(SHOWN_AS)
     return found if isinstance(found, str) and not isinstance(found, Number) else ""
 
 
@@ -41,7 +41,7 @@ def line_of(fields: Mapping[str, Any], received: int) -> bytes:
 
     Whether the line is a signal is for `parse_signal` to say. Raises SignalFault.
     """
-    signal = {name: value for name, value in fields.items() if name != _SHOWN_AS}
+    signal = {name: value for name, value in fields.items() if name != SHOWN_AS}
     if "ticker" in signal or (_text(signal, "action").lower() in _SIDES and "side" not in signal):
         signal = _from_tradingview(signal)
     if not any(signal.get(name) is not None for name in ("ts", "ts_utc")):
