@@ -22,7 +22,7 @@ from executor.core.policy import Layout, Policy
 from executor.core.reports import adopt, hear
 from executor.core.rules import SymbolRules
 from executor.core.state import Leg, Order, Plan, Position, State, Unprotected
-from executor.core.values import ZERO, Direction, plain
+from executor.core.values import ZERO, Direction, short
 
 ADOPT: Final = "executor adopt"
 FLATTEN: Final = "executor flatten"
@@ -160,7 +160,7 @@ def _nothing_bare(known: Mapping[str, OrderReport], rules: SymbolRules, fills: M
         held -= sum((f.fee for f in fills.get(report.id, ()) if f.fee_asset == rules.base), ZERO)
     price = max((r.cum_quote / r.cum_qty for r in entries if r.cum_qty), default=ZERO)
     if rules.carries_market(rules.whole(held), price):
-        raise _Refusal(f"trade {last} holds {plain(rules.whole(held))} {rules.base} and has no order: it has NO STOP")
+        raise _Refusal(f"trade {last} holds {short(rules.whole(held))} {rules.base} and has no order: it has NO STOP")
 
 
 class _Rebuilding:
@@ -186,7 +186,7 @@ class _Rebuilding:
     def _order(self, report: OrderReport, fills: Mapping[str, tuple[Fill, ...]]) -> Order:
         named = fills.get(report.id, report.fills)
         if sum((fill.qty for fill in named), ZERO) != report.cum_qty:
-            raise _Refusal(f"{report.id} has filled {plain(report.cum_qty)}, and its trades do not add up to that")
+            raise _Refusal(f"{report.id} has filled {short(report.cum_qty)}, and its trades do not add up to that")
         order = adopt(report, _name(report.id))
         if order.leg == 0 and order.role is Role.SL and self.policy.layout is Layout.OCO:
             order = replace(order, leg=3)  # without targets beside it, the lone stop is the trailing leg's
@@ -290,7 +290,7 @@ class _Rebuilding:
         leaving = sum((leg.qty - self._sold(leg.n) for leg in counted), ZERO)
         if leaving != held:
             raise _Refusal(
-                f"trade {self.trade} holds {plain(held)} {self.rules.base}, its exits would sell {plain(leaving)}"
+                f"trade {self.trade} holds {short(held)} {self.rules.base}, its exits would sell {short(leaving)}"
             )
 
     def _sold(self, leg: int) -> Decimal:
@@ -310,6 +310,6 @@ def _in(text: str, trade: str) -> bool:
 
 
 def _words(report: OrderReport) -> str:
-    prices = [f"at {plain(report.price)}"] if report.price else []
-    prices += [f"stop {plain(report.stop_price)}"] if report.stop_price else []
-    return f"{report.id} {report.side} {plain(report.qty - report.cum_qty)} {' '.join(prices)}".rstrip()
+    prices = [f"at {short(report.price)}"] if report.price else []
+    prices += [f"stop {short(report.stop_price)}"] if report.stop_price else []
+    return f"{report.id} {report.side} {short(report.qty - report.cum_qty)} {' '.join(prices)}".rstrip()

@@ -24,7 +24,7 @@ from executor.core.policy import Policy
 from executor.core.reports import adopt
 from executor.core.rules import SymbolRules
 from executor.core.state import Closing, Entering, Order, Plan, Position, Reason, State
-from executor.core.values import ZERO, Direction, plain
+from executor.core.values import ZERO, Direction, short
 from executor.core.verdict import MOVED, Absorbed, Ignored, Refusal
 
 NO_LEG = -1
@@ -154,7 +154,7 @@ def _flatten(state: State, stray: Stray, rules: SymbolRules) -> Takeover:
     closing = replace(bare, plan=plan, phase=Closing(reason=Reason.FLATTEN, since=state.market.now))
     deed = "sell" if stray.direction is Direction.LONG else "buy back"
     words = [_what(stray, rules), _cancels(stray)]
-    words.append(f"{deed} {plain(stray.held)} {rules.base} at market" if stray.held else "there is nothing to sell")
+    words.append(f"{deed} {short(stray.held)} {rules.base} at market" if stray.held else "there is nothing to sell")
     return Takeover(replace(state, position=closing, halted=""), tuple(words))
 
 
@@ -173,12 +173,12 @@ def _adopt(state: State, stray: Stray, event: Resolved, policy: Policy, rules: S
     bare = _position(stray.trade, stray.direction, stray.orders)
     plan = replace(bare.plan, entry=entry, stop=event.stop, targets=targets, r=r)
     if split(stray.held, plan, policy, rules) is None:
-        return Refusal(f"{plain(stray.held)} {rules.base} are too small for an exit: `executor flatten` sells them")
-    named = ", ".join(map(plain, targets))
+        return Refusal(f"{short(stray.held)} {rules.base} are too small for an exit: `executor flatten` sells them")
+    named = ", ".join(map(short, targets))
     words = (
         _what(stray, rules),
         _cancels(stray),
-        f"then protect {plain(stray.held)} {rules.base} by stops at {plain(event.stop)}, with targets {named}",
+        f"then protect {short(stray.held)} {rules.base} by stops at {short(event.stop)}, with targets {named}",
     )
     return Takeover(replace(state, position=replace(bare, plan=plan), halted=""), words)
 
@@ -191,13 +191,13 @@ def _fault(direction: Direction, event: Resolved, targets: tuple[Decimal, ...], 
             return f"{name}: {fault}"
     if event.quote is not None and beyond(event.quote.last, event.stop, direction):
         return (
-            f"the last price {plain(event.quote.last)} is past the stop {plain(event.stop)} already: "
+            f"the last price {short(event.quote.last)} is past the stop {short(event.stop)} already: "
             "`executor flatten` closes the trade at market"
         )
     ladder = [event.stop, *targets]
     if any(direction.sign * (b - a) <= 0 for a, b in pairwise(ladder)):
         wanted = "above" if direction is Direction.LONG else "below"
-        return f"prices out of order: {', '.join(map(plain, ladder))}; each must be {wanted} the one before"
+        return f"prices out of order: {', '.join(map(short, ladder))}; each must be {wanted} the one before"
     return None
 
 
@@ -206,8 +206,8 @@ def _forget(state: State, event: Resolved, rules: SymbolRules) -> Takeover | Ign
     held = [stray for stray in strays(state, event.reports, event.fills, rules) if stray.held]
     if not live and not held and not state.halted:
         return Ignored("there is nothing to forget: no order of ours is open, and entries are not halted")
-    words = [f"leave {report.id} ({report.side} {plain(report.qty)}) where it is" for report in live]
-    words += [f"look no more after {plain(s.held)} {rules.base} of trade {s.trade} ({s.direction})" for s in held]
+    words = [f"leave {report.id} ({report.side} {short(report.qty)}) where it is" for report in live]
+    words += [f"look no more after {short(s.held)} {rules.base} of trade {s.trade} ({s.direction})" for s in held]
     words.append("take entries again")
     entries = {order.id: None for stray in held for order in stray.orders if order.is_entry}  # without them, no stray
     ignored = tuple(dict.fromkeys((*state.ignored, *(report.id for report in live), *entries)))
@@ -215,8 +215,8 @@ def _forget(state: State, event: Resolved, rules: SymbolRules) -> Takeover | Ign
 
 
 def _what(stray: Stray, rules: SymbolRules) -> str:
-    bought = f" at {plain(stray.average.normalize())} on average" if stray.average is not None else ""
-    return f"trade {stray.trade} ({stray.direction}) holds {plain(stray.held)} {rules.base}{bought}"
+    bought = f" at {short(stray.average)} on average" if stray.average is not None else ""
+    return f"trade {stray.trade} ({stray.direction}) holds {short(stray.held)} {rules.base}{bought}"
 
 
 def _cancels(stray: Stray) -> str:

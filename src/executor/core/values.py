@@ -112,6 +112,11 @@ def plain(value: Decimal) -> str:
     return format(value, "f")
 
 
+def short(value: Decimal) -> str:
+    """As `plain`, without the zeros that end it: for people."""
+    return plain(value.normalize())
+
+
 def _to_grid(value: Decimal, grid: Decimal, rounding: str) -> Decimal:
     if grid == 0:
         return value
