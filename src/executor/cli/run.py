@@ -1,6 +1,7 @@
 """`executor run`: trade until stopped."""
 
 import asyncio
+import faulthandler
 
 import typer
 
@@ -17,6 +18,8 @@ from executor.service.journal import JournalError
 from executor.service.loop import Loop
 from executor.service.trades import read_trades, trades_path
 
+STDERR = 2  # the descriptor itself: what hangs may hold the stream
+
 
 @examples(
     "executor run",
@@ -32,6 +35,7 @@ def run(context: typer.Context) -> None:
     """
     settings = read_settings(context)
     logs.set_up(settings.log_format, settings.log_level)
+    faulthandler.enable(STDERR)  # a watchdog ends a service that hangs by SIGABRT: then the log shows where it hung
     watched: list[Loop] = []
     try:
         place = asyncio.run(app.run(settings, watched.append))
