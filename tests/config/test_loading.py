@@ -132,7 +132,7 @@ def env_file(tmp_path: Path) -> Path:
 def test_promised_names_and_defaults() -> None:
     settings = load_settings({}, env_file=None)
     assert {name: as_text(getattr(settings, name.lower())) for name in PROMISED} == PROMISED
-    assert FIELDS.keys() - PROMISED.keys() == {"LIVE_CONFIRM", "PAPER_SIGNALS", "SECRETS_DIR"}
+    assert FIELDS.keys() - PROMISED.keys() == {"LIVE_CONFIRM", "ORDER_TRANSPORT", "PAPER_SIGNALS", "SECRETS_DIR"}
     assert {settings.origin(name) for name in FIELDS} == {Origin.DEFAULT}
     assert settings.warnings == ()
 

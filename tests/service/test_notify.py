@@ -40,7 +40,7 @@ def met(loop):
             case "never comes back":
                 loop._take = forever
 
-    async def forever(event):
+    async def forever(*_args, **_more):
         print("HANGS", flush=True)
         await asyncio.Event().wait()
 
