@@ -1,3 +1,4 @@
+from msgspec.structs import replace
 from tests.core.build import Script, closing, entering, protected
 
 from executor.core.ids import Role
@@ -56,3 +57,11 @@ def test_a_trade_that_was_closing_looks_once_more() -> None:
     assert script.kinds() == ["QueryOpenOrders"]
     script.settle()
     assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_halt_is_told_again_at_each_start() -> None:
+    for script in (Script(), protected()):
+        script.state = replace(script.state, halted="why")
+        for _ in range(2):
+            script.restart()
+        assert [note.text for note in script.notes if note.event == "still_halted"] == ["why", "why"]

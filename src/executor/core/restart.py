@@ -4,21 +4,25 @@ from msgspec.structs import replace
 
 from executor.core import orders
 from executor.core.events import Started
+from executor.core.intents import Level, Notify
 from executor.core.state import Closing, Order, OrderPhase, State
-from executor.core.verdict import Absorbed
+from executor.core.verdict import MOVED, Absorbed
 
 
 def absorb(state: State, event: Started) -> Absorbed:
     now = state.market.now
     state = replace(state, outbox=(), started=now)
+    # Each start tells of it anew: who looks after this one may not have heard the last.
+    notes = (Notify(Level.ALERT, "still_halted", state.halted),) if state.halted else ()
     position = state.position
     if position is None:
-        return Absorbed(state)
+        return Absorbed(state, MOVED, notes)
     phase = position.phase
     if isinstance(phase, Closing):
         phase = replace(phase, looked_at=0)
-    looked_up = tuple(_wondered(order, event.fence, now) for order in position.orders)
-    return Absorbed(replace(state, position=replace(position, orders=looked_up, phase=phase)))
+    wondered = tuple(_wondered(order, event.fence, now) for order in position.orders)
+    position = replace(position, orders=wondered, phase=phase)
+    return Absorbed(replace(state, position=position), MOVED, notes)
 
 
 def _wondered(order: Order, fence: int, now: int) -> Order:
