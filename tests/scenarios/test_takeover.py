@@ -9,9 +9,10 @@ import pytest
 from tests.scenarios.bench import AFTER_TP1, EXITS, WORLDS, Bench, World, bench
 from tests.scenarios.test_rebuild import lose_state
 
-from executor.core.events import Resolve
+from executor.core.events import Resolve, Resolved
 from executor.core.state import Protected, Reason
 from executor.core.values import ZERO, Direction
+from executor.ops.replay import Replay
 from executor.service.control import Answer, Request, ask
 from executor.service.takeover import Wish, Word, propose, resolve
 
@@ -58,6 +59,10 @@ async def test_an_adopted_trade_gets_the_stop_that_the_operator_gives_and_lives_
         await b.move("-0.6")
         closed = await b.ends(Reason.BREAKEVEN)
         b.adds_up(closed)
+        await b.stop()
+        told = Replay(b.settings().journal_path(b.symbol))
+        assert any(isinstance(each.event, Resolved) for each in told)
+        assert told.mismatches == []
 
 
 @worlds
