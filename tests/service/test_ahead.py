@@ -198,3 +198,17 @@ class TestWriting:
         disk.operations_left = 0
         with pytest.raises(Crashed):
             committer(2)(disk)
+
+
+@pytest.mark.parametrize("commits", list(itertools.product((1, 2, 4), repeat=3)))
+def test_a_state_of_a_later_life_is_newer_than_one_of_an_earlier(tmp_path: Path, commits: tuple[int, ...]) -> None:
+    """Each life loads, as a start does, commits so many times, and is killed: the copy is always the last commit."""
+    step = 0
+    for count in commits:
+        store = StateStore(tmp_path / "s.json", schema_version=1)
+        found = store.load(Doc)
+        assert found is None if not step else found == Loaded(doc(step), "current")
+        for _ in range(count):
+            step += 1
+            store.commit(doc(step))
+        assert WriteAhead(tmp_path / "s.json.ahead", RealFileSystem()).read() == (tmp_path / "s.json").read_bytes()

@@ -47,7 +47,7 @@ class WriteAhead:
 
     def read(self) -> bytes | None:
         """What was written last; None when there is nothing whole."""
-        return max(self._records(), default=(0, None))[1]
+        return self._look()
 
     def exists(self) -> bool:
         return self._fs.exists(self.path)
@@ -58,10 +58,10 @@ class WriteAhead:
         self._fs.remove(self.path)
         self._fs.sync_folder(self.path.parent)
 
-    def _look(self) -> None:
-        records = self._records()
-        if records:
-            self._number = max(records)[0]
+    def _look(self) -> bytes | None:
+        """Learn the file's room and the newest record's number, so that the next one is newer; that record's data."""
+        self._number, newest = max(self._records(), default=(self._number, None))
+        return newest
 
     def _records(self) -> list[tuple[int, bytes]]:
         try:
