@@ -29,7 +29,6 @@ from executor.service.store import seal
 
 POLL: Final = "0.2"
 """POLL_SEC of the poll-only entries: what counts is the share of it, and a thousand entries must not take an hour."""
-MANY: Final = tuple(f"S{n:02}USDT" for n in range(100))
 
 
 class Bench:
@@ -48,7 +47,6 @@ class Bench:
         await self.hot_path()
         await self.stops()
         await self.watching()
-        await self.many()
 
     def heading(self, name: str) -> bool:
         """Whether this part is wanted."""
@@ -97,10 +95,11 @@ class Bench:
             floors[transport] = figures(samples)
         lowest = min(floors.values(), key=lambda found: found.median)
         for layout in ("OCO", "PLAIN"):
-            samples = await self._entries(f"push, {layout}", delay, layout=layout)
-            found = figures(samples)
-            ratio = f"median {found.median / lowest.median:.2f} x, p99 {found.p99 / lowest.p99:.2f} x the floor"
-            self.rows[-1] = Row(self.rows[-1].name, found, remark=ratio)
+            for transport in ("rest", "ws"):
+                name = f"push, {layout}, orders over {transport}"
+                found = figures(await self._entries(name, delay, layout=layout, transport=transport))
+                ratio = f"median {found.median / lowest.median:.2f} x, p99 {found.p99 / lowest.p99:.2f} x the floor"
+                self.rows[-1] = Row(name, found, remark=ratio)
         wait = float(POLL)
         for layout in ("OCO", "PLAIN"):
             polled = {"USER_STREAM": "false", "POLL_SEC": POLL}
@@ -139,8 +138,6 @@ class Bench:
         result = await play(scenario)
         samples = result.samples["fill to covered"]
         self.figure(name, samples)
-        if not floor:
-            self.signalled = result
         return samples
 
     async def stops(self) -> None:
@@ -166,21 +163,6 @@ class Bench:
         }
         for name, scenario in cases.items():
             self._usage(name, await play(scenario))
-
-    async def many(self) -> None:
-        if not self.heading("100 symbols"):
-            return
-        scenario = Scenario(
-            name="many",
-            play="burst",
-            symbols=MANY,
-            seconds=self.seconds,
-            entries=self.entries,
-            weight_limit=6_000_000,
-        )
-        result = await play(scenario)
-        self.figure("fill to covered, 20 filling in the same second", result.samples["fill to covered"])
-        self._usage("100 open", result)
 
     def _usage(self, name: str, result: Result) -> None:
         for what, count in result.counts.items():

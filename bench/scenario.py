@@ -31,7 +31,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str] = {}
     floor: bool = False
     size: int = 0
-    bare: bool = False
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -103,7 +103,7 @@ def _trader(scenario: Scenario, place: Place, folder: str) -> contextlib.Abstrac
         "LOG_FORMAT": "json",
         "HTTP_PORT": "0",
         "ORDER_TRANSPORT": scenario.transport,
-        **({"SYMBOLS": ",".join(scenario.symbols)} if len(scenario.symbols) > 1 else {"SYMBOL": scenario.symbols[0]}),
+        "SYMBOL": scenario.symbols[0],
         **scenario.settings,
     }
     arguments = [sys.executable, "-m", "bench.subject", msgspec.json.encode(place).decode()]
@@ -139,8 +139,11 @@ async def _line(process: Process, folder: str) -> bytes:
     assert process.stdout is not None  # a pipe, by construction
     line = await process.stdout.readline()
     if not line:
-        said = "\n".join(
-            f"--- {log.name}\n{log.read_text('utf-8', 'replace')[-3000:]}" for log in sorted(Path(folder).glob("*.log"))
-        )
-        raise Failed(f"a process ended too early:\n{said}")
+        raise Failed(f"a process ended too early:\n{_said(Path(folder))}")
     return line
+
+
+def _said(folder: Path) -> str:
+    return "\n".join(
+        f"--- {log.name}\n{log.read_text('utf-8', 'replace')[-3000:]}" for log in sorted(folder.glob("*.log"))
+    )

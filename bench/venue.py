@@ -258,36 +258,12 @@ class Venue:
         self.result.counts[f"{name} weight a minute"] = self.seen["weight"] * 60 / self.scenario.seconds
         self.result.counts[f"{name} requests a minute"] = self.seen["requests"] * 60 / self.scenario.seconds
 
-    async def burst(self) -> None:
-        """All symbols open; then, again and again, twenty of them fill in the same second."""
-        desks = list(self.desks.values())
-        for desk in desks:
-            await self.enter(desk, count=False)
-        print("open", flush=True)
-        for n in range(self.scenario.entries // 20 + 1):
-            chosen = random.sample(desks, 20)
-            await asyncio.gather(*(self._again(desk, count=n > 0) for desk in chosen))
-        await self._observe("open")
-
-    async def _again(self, desk: Desk, *, count: bool) -> None:
-        await self.leave(desk)
-        desk.reset()
-        desk.trade(Decimal(BASE))
-        self.signal(desk.symbol)
-        await _soon(desk.entered, "entry")
-        await asyncio.sleep(random.uniform(0.5, 1.5))
-        filled = desk.trade(ENTRY - Decimal("0.01"))
-        await _soon(desk.covered, "exits")
-        if count:
-            self.note("fill to covered", filled, desk.covered_at)
-
     async def run(self) -> Result:
         plays = {
             "entries": self.entries,
             "stops": self.stops,
             "idle": self.idle,
             "open": self.open_trade,
-            "burst": self.burst,
         }
         self.listen()
         for desk in self.desks.values():

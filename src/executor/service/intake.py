@@ -21,7 +21,7 @@ from executor.signals.position import Position, SignalFileError
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.05
 """A look at a file that has not grown takes some microseconds."""
 LOOK_IN_MARKET_TIME_S: Final = 0.25
 """Where time is a recording's, each look is a stop on its way."""
