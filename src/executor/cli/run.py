@@ -1,7 +1,5 @@
 """`executor run`: trade until stopped."""
 
-import asyncio
-import faulthandler
 
 import typer
 
@@ -12,7 +10,7 @@ from executor.cli.output import examples, fail
 from executor.config import Settings
 from executor.core.state import State
 from executor.ops import account, logs, report
-from executor.service import app
+from executor.service import app, runner
 from executor.service.embedded import ACCOUNT, Embedded
 from executor.service.journal import JournalError
 from executor.service.loop import Loop
@@ -38,7 +36,7 @@ def run(context: typer.Context) -> None:
     faulthandler.enable(STDERR)  # a watchdog ends a service that hangs by SIGABRT: then the log shows where it hung
     watched: list[Loop] = []
     try:
-        place = asyncio.run(app.run(settings, watched.append))
+        place = runner.run(app.run(settings, watched.append))
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(exits.FAILED) from error
