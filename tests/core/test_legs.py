@@ -72,6 +72,39 @@ def test_a_stop_in_doubt_is_sent_again_where_the_exchanges_lock_keeps_the_two_ap
     assert script.closed.reason is Reason.SL
 
 
+def test_while_the_lock_keeps_two_apart_no_other_leg_is_moved() -> None:
+    """Rule 8.3b: a move would free the base that keeps the first from the book."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.settle()
+    assert script.orders(Role.SL)[0].apart
+    script.fill(Role.TP1)
+    script.quote("102", after=1_000)
+    script.wait(1_000)
+    assert "CancelList" not in script.kinds()
+    for _ in range(40):
+        script.settle()
+        if not script.orders(Role.SL)[0].live:
+            break
+        script.sleep()
+    script.quote("102", after=1_000)
+    assert "CancelList" in script.kinds() or script.leg(2).stop != script.position.plan.stop
+
+
+def test_after_a_market_order_that_came_to_nothing_the_cancelled_one_is_looked_at_first() -> None:
+    """Rule 6.3: it may have sold a part of what is to be sold again."""
+    script = protected()
+    script.quote("97", after=1_000)
+    script.wait(3_000)
+    script.accept("CancelOrder")
+    script.refuse(Why.OTHER, "FLATTEN")
+    script.wait(2_000)
+    assert "FLATTEN" not in script.kinds()
+    assert "QueryOrder" in script.kinds()
+    script.accept("QueryOrder")
+    assert "FLATTEN" in script.kinds()
+
+
 def test_a_stop_sent_again_that_is_refused_waits_for_its_next_try() -> None:
     script = lost_stop()
     script.balances["LTC"] = Balance(D(1), D(2))

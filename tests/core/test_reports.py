@@ -4,8 +4,9 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import START, Script, closing, entering, make_report, protected, trailing, unprotected
 
-from executor.core.events import Absent, OpenOrdersSeen, Reported, TradesSeen
+from executor.core.events import Absent, OpenOrdersSeen, Reported, TradesSeen, Verb
 from executor.core.ids import Role
+from executor.core.intents import QueryOrder
 from executor.core.state import End, OrderPhase, Reason
 from executor.core.values import OrderSide, OrderStatus
 from executor.core.verdict import MOVED, Ignored, Refusal
@@ -197,6 +198,65 @@ def test_the_second_look_is_had_once(found: bool) -> None:
         del script.book[stop.id]
     script.accept("QueryOrder")
     assert not script.orders(Role.SL)[0].recheck
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_second_look_that_shows_the_order_working_is_stale_and_had_again(whole: bool) -> None:
+    """Rules 6.3, 8.6: an order that was cancelled can't work again."""
+    script = protected()
+    if whole:
+        script.command(Verb.FLATTEN)
+        while "CancelOrder" in script.kinds() or "CancelList" in script.kinds():
+            script.accept()
+    else:
+        script.quote("97", after=1_000)
+        script.wait(3_000)
+        script.accept("CancelOrder")
+    stop = script.orders(Role.SL)[0]
+    script.accept("FLATTEN")
+    truth = script.book[stop.id]
+    script.book[stop.id] = replace(truth, status=OrderStatus.NEW)
+    looks = [r for r in script.pending if isinstance(r, QueryOrder)]
+    assert stop.id in {r.id for r in looks}
+    for look in looks:
+        script.accept("QueryOrder")
+        assert look not in script.pending
+    again = script.orders(Role.SL)[0]
+    assert again.recheck
+    assert again.phase is OrderPhase.CLOSED
+    assert stop.id not in {r.id for r in script.pending if isinstance(r, QueryOrder)}
+    script.book[stop.id] = truth
+    while script.now < again.ask_at:
+        script.sleep()
+    script.accept("QueryOrder")
+    assert script.state.position is None or not script.orders(Role.SL)[0].recheck
+
+
+def test_what_the_interim_stop_sold_after_its_cancel_is_found_before_the_trade_is_summed_up() -> None:
+    """Rule 6.3: its cancel's answer told less than had filled."""
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    interim = script.orders(Role.SL)[0]
+    script.fill(Role.ENTRY)
+    script.accept("CancelOrder")
+    assert script.orders(Role.SL)[0].recheck
+    script.settle()
+    for role in (Role.SL1, Role.SL2, Role.SL):
+        script.fill(role)
+    truth = script.book[interim.id]
+    script.book[interim.id] = replace(truth, status=OrderStatus.NEW)
+    looks = 0
+    while script.state.position is not None:
+        if not script.pending:
+            script.sleep()
+            continue
+        looks += isinstance(script.pending[0], QueryOrder) and script.pending[0].id == interim.id
+        script.accept()
+        if looks == 2:
+            script.book[interim.id] = truth
+    assert looks == 3
+    assert script.closed.reason is Reason.SL
 
 
 def test_a_fill_that_the_second_look_finds_is_bought_back() -> None:

@@ -25,6 +25,8 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     phase = _abandon(draft, phase)
     if not phase.abandon and _trade_rest(draft):
         return None
+    if _look_again(draft):
+        return None
     if _price_fills(draft):
         return None
     if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):
@@ -43,6 +45,15 @@ def _cancel(draft: Draft, live: list[Order]) -> None:
         if order.list_id in ended:
             draft.look(order)
     draft.cancel([o for o in working if o.list_id not in ended], recheck=True)
+
+
+def _look_again(draft: Draft) -> bool:
+    """What was cancelled is looked at once more before the trade is summed up, sold at market or not (rule 6.3)."""
+    waiting = [o for o in draft.position.orders if o.recheck]
+    for order in waiting:
+        if draft.now >= order.ask_at:
+            draft.query(order)
+    return bool(waiting)
 
 
 def _trade_rest(draft: Draft) -> bool:

@@ -41,7 +41,7 @@ def _strays(draft: Draft) -> bool:
     position = draft.position
     numbers = {leg.n for leg in position.legs}
     strays = [o for o in draft.live() if o.leg not in numbers]
-    draft.cancel([o for o in strays if o.phase is OrderPhase.WORKING])
+    draft.cancel([o for o in strays if o.phase is OrderPhase.WORKING], recheck=True)
     if 0 not in numbers and any(o.cum_qty for o in position.orders if o.is_stop and o.leg == 0):
         draft.close(Reason.SL)
         return True

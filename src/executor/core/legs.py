@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from executor.core import doubt
 from executor.core.draft import Draft
 from executor.core.edit import the_leg
 from executor.core.facts import Balance
@@ -141,6 +142,8 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     if live:
         draft.cancel(live, recheck=True)
         return
+    if any(doubt.owes_look(draft, o) for o in draft.position.orders if o.leg == leg.n):
+        return  # an earlier market order came to nothing: first what the cancelled ones have sold after all (rule 6.3)
     leg = the_leg(draft.position, leg.n)
     if draft.now < leg.retry_at or (leg.poor and not _still_ours(draft, leg)):
         return

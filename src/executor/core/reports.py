@@ -36,6 +36,7 @@ def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen,
 
 _TRADES_AGAIN_MS: Final = 1_000
 _TRADES_TRIES: Final = 3
+LOOK_AGAIN_MS: Final = 250
 _LIST_AGAIN_MS: Final = 250
 
 
@@ -135,8 +136,11 @@ def _reported(state: State, position: Position, event: Reported) -> Absorbed:
     known, order = find_order(position, event.report.id), find_order(heard.position, event.report.id)
     if not event.seq or known is None or known.live or order is None or not order.recheck:
         return heard.onto(state)
-    # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3).
-    looked = with_order(heard.position, replace(order, recheck=False))
+    # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3). One that
+    # shows it working still is a stale one (rule 8.6), and is had again.
+    stale = not event.report.status.is_final
+    again = replace(order, ask_at=state.market.now + LOOK_AGAIN_MS) if stale else replace(order, recheck=False)
+    looked = with_order(heard.position, again)
     return replace(heard, position=looked, verdict=MOVED).onto(state)
 
 

@@ -202,8 +202,11 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
 def _others_stand(draft: Draft, leg: Leg) -> bool:
     """Whether every other leg is covered and left in peace, so that at most one is uncovered at a time (rule 5.5).
 
-    A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6).
+    A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6). While the lock
+    on the base keeps an order in doubt from its successor (rule 8.3b), nothing is moved: that would free base for it.
     """
+    if any(o.live and o.apart for o in draft.position.orders):
+        return False
     for other in draft.position.legs:
         left = draft.left(other)
         if other.n == leg.n or other.stop is None or not draft.rules.market_piece(left, draft.price):
