@@ -1,5 +1,6 @@
 """`executor run`: trade until stopped."""
 
+import faulthandler
 
 import typer
 
