@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` on that loop."""
     with asyncio.Runner(loop_factory=_factory()) as runner:
