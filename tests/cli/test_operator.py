@@ -68,6 +68,18 @@ async def test_a_session(tmp_path: Path) -> None:
         assert (replayed.exit_code, "all reproduced" in replayed.stdout) == (0, True)
 
 
+async def test_the_service_s_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service logs in this process, so what it keeps is what is put there."""
+    kept = [f'{{"n": {n}, "alert": {"true" if n == 8 else "false"}}}' for n in range(10)]
+    monkeypatch.setattr("executor.ops.logs._recent", kept)
+    async with bench(tmp_path, WORLD) as b:
+        assert (await command(b, "logs", "--last", "3")).stdout.splitlines() == kept[7:]
+        assert (await command(b, "logs", "--alerts")).stdout.splitlines() == [kept[8]]
+        await b.stop()
+        gone = await command(b, "logs")
+        assert (gone.exit_code, "no service runs" in gone.stderr) == (69, True)
+
+
 async def test_without_a_service(tmp_path: Path) -> None:
     async with bench(tmp_path, WORLD) as b:
         await b.enter()

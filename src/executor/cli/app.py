@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "paper": Command("executor.cli.paper:paper", "Serve a paper exchange on loopback, for any client of Binance Spot."),
     "status": Command("executor.cli.status:status", "Show what is held, its stops and orders, and the last trade."),
     "ping": Command("executor.cli.ping:ping", "Tell whether the service runs and its loop turns."),
+    "logs": Command("executor.cli.logs:logs", "Show the running service's last log lines."),
     "check": Command("executor.cli.check:check", "Compare the exits that ought to be open with those on the exchange."),
     "pause": Command("executor.cli.operate:pause", "Take no new entries."),
     "resume": Command("executor.cli.operate:resume", "Take entries again."),

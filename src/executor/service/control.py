@@ -29,6 +29,7 @@ from executor.core.verdict import Ignored, Moved, Refusal
 from executor.exchange.port import ReadError
 from executor.files import PRIVATE
 from executor.ops import check as ops_check
+from executor.ops import logs as ops_logs
 from executor.ops import status as ops_status
 from executor.service import codec, takeover
 from executor.service.loop import Loop
@@ -56,10 +57,13 @@ _VERBS: Final = {
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`price`: the wished stop of move-stop, quote per base. `wish`: that of propose and resolve."""
+    """`price`: the wished stop of move-stop, quote per base. `count`: the wished lines of logs. `wish`: that of propose
+    and resolve.
+    """
 
     verb: str
     price: Decimal | None = None
+    count: int = 50
     wish: Wish | None = None
 
 
@@ -184,6 +188,8 @@ class Control:
             case "status":
                 found = ops_status.status_of(self._loop.state, self._loop.desk.rules, running=True)
                 return Answer(True, "running", found)
+            case "logs":
+                return Answer(True, "logs", ops_logs.recent(request.count))
             case "check":
                 return await self._check()
             case "propose" | "resolve" as verb:
@@ -227,7 +233,7 @@ def _orders(loop: Loop) -> tuple[Order, ...]:
 
 
 _WISHES: Final = {"propose": takeover.propose, "resolve": takeover.resolve}
-VERBS: Final = ("ping", "status", "check", *_WISHES, *_VERBS)
+VERBS: Final = ("ping", "status", "logs", "check", *_WISHES, *_VERBS)
 
 
 def ask(state: Path, request: Request, *, timeout: float = 30.0) -> Answer:

@@ -1,0 +1,39 @@
+"""`executor logs`: what the running service has said lately, also where nobody kept its output."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from executor.cli import exits
+from executor.cli.context import find_place, read_settings
+from executor.cli.output import examples, fail
+from executor.cli.service import data
+from executor.ops.logs import KEPT
+from executor.service.control import ControlError, NotRunningError, Request, ask
+
+
+@examples(
+    "executor logs",
+    "executor logs --last 500 --alerts",
+)
+def logs(
+    context: typer.Context,
+    last: Annotated[int, typer.Option("--last", min=1, max=KEPT, help="How many lines to look back.")] = 50,
+    alerts: Annotated[bool, typer.Option("--alerts", help="Only what a person should act on.")] = False,
+) -> None:
+    """Show the running service's last log lines.
+
+    JSON, oldest first. The service keeps the last thousand lines since its start; the whole log is where its output
+    goes.
+    """
+    place = find_place(read_settings(context))
+    try:
+        answer = ask(place.state, Request("logs", count=last))
+    except NotRunningError as error:
+        fail(error, exits.UNAVAILABLE)
+    except ControlError as error:
+        fail(error)
+    for line in data(answer, list[str]):
+        if not alerts or msgspec.json.decode(line).get("alert"):
+            typer.echo(line)
