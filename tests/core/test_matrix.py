@@ -42,3 +42,14 @@ def test_the_diagram_walks_a_trade_from_flat_to_flat() -> None:
     drawn = matrix.diagram()
     for move in ("Flat --> Entering", "Entering --> Unprotected", "Unprotected --> Protected", "Closing --> Flat"):
         assert move in drawn
+
+
+def test_the_readme_draws_the_moves_that_are_made() -> None:
+    """Its labels are for people; its arrows are those of the machine."""
+    root = Path(__file__).parents[2]
+    drawn = root.joinpath("README.md").read_text("utf-8").split("```mermaid")[1].split("```")[0]
+    assert _arrows(drawn) == _arrows(matrix.diagram())
+
+
+def _arrows(diagram: str) -> set[str]:
+    return {line.partition(":")[0].strip() for line in diagram.splitlines() if "-->" in line}
