@@ -134,7 +134,9 @@ class Shell:
         before = self.state
         step = transition(before, event, self.policy, self.rules)
         self.steps += 1
-        if broken := violations(before, step.state, self.policy, self.rules):
+        # What was sound and has not changed is sound.
+        same = step.state.position is before.position and step.state.outbox is before.outbox
+        if not same and (broken := violations(before, step.state, self.policy, self.rules)):
             self.host.broken(broken)
         self._say(step.notes)
         if differs(before, step.state) and not self._persist(step.state):

@@ -6,6 +6,7 @@ restarts and lost state files; `<rev>` counts within the trade, so that no id ev
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -68,6 +69,7 @@ def list_of(leg: ClientId) -> str:
     return client_id(leg.trade, found[0], leg.rev - found[1]) if found is not None else ""
 
 
+@lru_cache(maxsize=4_096)  # some orders are named thousands of times, and this is asked of each after each step
 def parse(text: str) -> ClientId | None:
     """The parts of one of our ids; None for anybody else's order."""
     match = _FORM.fullmatch(text)
