@@ -60,6 +60,15 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
             while not condition():
                 await campaign.pause()
 
+    async def at_rest() -> list[str]:
+        """The orders once no move of the trail is owed any more: at most one a second (rule 5.4)."""
+        since, seen = campaign.clock.now_ms(), orders()
+        while campaign.clock.now_ms() - since < 1_500:
+            await campaign.pause()
+            if orders() != seen:
+                since, seen = campaign.clock.now_ms(), orders()
+        return seen
+
     async with campaign.serving(LIVE_ENTRY_TIMEOUT_SEC="600") as nursery:
         daemon, _ = await campaign.start(nursery)
         assert await daemon.ready(), daemon.output()
@@ -74,7 +83,7 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
                 await until(lambda: len(orders()) == 5)
                 await campaign.lead(Direction.LONG, level)
         await until(lambda: len(orders()) == standing and campaign.on_disk_is_quiet())
-        before = orders()
+        before = await at_rest()
         began = campaign.clock.now_ms()
         daemon.send(signal.SIGTERM)
         assert await daemon.end() == 0, daemon.output()
