@@ -46,6 +46,16 @@ PHASES = {
 """How the price got there, and how many orders stand then (rule 4.5)."""
 
 
+async def at_rest(campaign: Campaign, orders: Callable[[], list[str]]) -> list[str]:
+    """The orders once no move of the trail is owed any more: there is at most one a second (rule 5.4)."""
+    since, seen = campaign.clock.now_ms(), orders()
+    while campaign.clock.now_ms() - since < 1_500:
+        await campaign.pause()
+        if orders() != seen:
+            since, seen = campaign.clock.now_ms(), orders()
+    return seen
+
+
 @pytest.mark.parametrize("phase", PHASES)
 async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(tmp_path: Path, phase: str) -> None:
     """Rule 9.5, in each phase: quickly, with exit code 0, and with every order where it was."""
@@ -59,15 +69,6 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
         async with asyncio.timeout(15):
             while not condition():
                 await campaign.pause()
-
-    async def at_rest() -> list[str]:
-        """The orders once no move of the trail is owed any more: at most one a second (rule 5.4)."""
-        since, seen = campaign.clock.now_ms(), orders()
-        while campaign.clock.now_ms() - since < 1_500:
-            await campaign.pause()
-            if orders() != seen:
-                since, seen = campaign.clock.now_ms(), orders()
-        return seen
 
     async with campaign.serving(LIVE_ENTRY_TIMEOUT_SEC="600") as nursery:
         daemon, _ = await campaign.start(nursery)
@@ -83,7 +84,7 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
                 await until(lambda: len(orders()) == 5)
                 await campaign.lead(Direction.LONG, level)
         await until(lambda: len(orders()) == standing and campaign.on_disk_is_quiet())
-        before = await at_rest()
+        before = await at_rest(campaign, orders)
         began = campaign.clock.now_ms()
         daemon.send(signal.SIGTERM)
         assert await daemon.end() == 0, daemon.output()
