@@ -3,8 +3,6 @@
 The same verdicts on refusals as the Binance adapter's: one table serves both.
 """
 
-from decimal import Decimal
-
 from executor.core.events import (
     Absent,
     Answered,
@@ -240,7 +238,3 @@ def _leg(order: NewOrder) -> model.Leg:
 
 def _fill(fill: model.Fill) -> Fill:
     return Fill(fill.trade_id, fill.price, fill.qty, fill.commission, fill.commission_asset, fill.time)
-
-
-def held(balances: dict[str, Balance], asset: str) -> Decimal:
-    return balances.get(asset, Balance(ZERO)).total
