@@ -10,7 +10,6 @@ from executor.exchange import binance
 from executor.exchange.auth import DEMO, LIVE, TESTNET, Credentials, Endpoints
 from executor.exchange.binance import connect
 from executor.exchange.client import BinanceClient
-from executor.exchange.clock import ExchangeClock, SystemClock
 from executor.exchange.port import StartError
 
 GOOD = Credentials.hmac(KEY, SECRET)
@@ -115,19 +114,6 @@ async def test_the_clock_is_set_anew_on_demand(stub: Stub, clock: ManualClock) -
         stub.time = START_MS - 250
         await exchange.sync_clock()
         assert exchange.now() == START_MS - 250
-
-
-def test_the_servers_time_belongs_to_the_middle_of_the_question() -> None:
-    clock = ExchangeClock(ManualClock(1_000))
-    clock.adopt(asked=1_000, answered=1_200, server_time=5_100)
-    assert clock.offset == 4_000
-    assert clock.now_ms() == 5_000
-
-
-async def test_the_system_clock_is_this_machines() -> None:
-    first = SystemClock().now_ms()
-    await SystemClock().sleep(0)
-    assert 0 <= SystemClock().now_ms() - first < 1000
 
 
 def test_the_known_environments() -> None:

@@ -1,8 +1,22 @@
-"""The exchange's clock, from a local one and a measured offset (rest-api.md, "Timing security")."""
+"""The exchange's clock, from a steady local one and a measured offset (rest-api.md, "Timing security").
+
+The core's deadlines are times of this clock. So it must not move when somebody sets this machine's clock, and it must
+go on while the machine is suspended: a deadline would come too soon, or too late.
+"""
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
+
+QUICK_MS: Final = 500
+"""An answer that took no longer tells the time better than what was measured before."""
+WAKE_EVERY_S: Final = 5.0
+"""Sleepers look at the clock this often: the event loop's own timers don't count the time of a suspension."""
+
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Runs through a suspension where the system has such a clock. Where it has none, the exchange's refusal of the next
+timestamp (-1021) has the offset measured anew."""
 
 
 class WallClock(Protocol):
@@ -14,14 +28,30 @@ class WallClock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
+def _steady_ns() -> int:
+    return time.clock_gettime_ns(_STEADY)
+
+
 class SystemClock:
-    """This machine's clock."""
+    """This machine's clock as it was when this began; from there time runs on evenly, whatever the clock is set to."""
+
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = _steady_ns) -> None:
+        """`wall`: ns since the epoch; `steady`: ns since whenever, never set."""
+        self._steady = steady
+        self._began = wall() - steady()
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return (self._began + self._steady()) // 1_000_000
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        """Return when `seconds` have passed by this clock: at most WAKE_EVERY_S after a suspension that took longer."""
+        until = self._steady() + round(seconds * 1e9)
+        left = seconds
+        while True:
+            await asyncio.sleep(min(left, WAKE_EVERY_S))
+            left = (until - self._steady()) / 1e9
+            if left <= 0:
+                return
 
 
 class ExchangeClock:
@@ -29,6 +59,7 @@ class ExchangeClock:
 
     def __init__(self, wall: WallClock) -> None:
         self._wall = wall
+        self._measured = False
         self.offset = 0
 
     def now_ms(self) -> int:
@@ -41,5 +72,12 @@ class ExchangeClock:
         await self._wall.sleep(seconds)
 
     def adopt(self, asked: int, answered: int, server_time: int) -> None:
-        """`server_time` was read between `asked` and `answered` (ms, local): it belongs to their middle."""
-        self.offset = server_time - (asked + answered) // 2
+        """`server_time` was read between `asked` and `answered` (ms, local): in their middle, most likely. A slow
+        answer proves less: it moves the clock only as far as it must have been wrong.
+        """
+        least, most = server_time - answered, server_time - asked
+        if not self._measured or most - least <= QUICK_MS:
+            self.offset = server_time - (asked + answered) // 2
+        else:
+            self.offset = min(max(self.offset, least), most)
+        self._measured = True
