@@ -30,7 +30,7 @@ from executor.config.sources import FIELDS, KNOWN_NAMES, OLDER_NAMES, SECRETS
 PROMISED = {
     "BINANCE_ENV": "paper", "BINANCE_REST_URL": "", "BINANCE_WS_API_URL": "", "BINANCE_STREAM_URL": "",
     "BINANCE_API_KEY": "", "BINANCE_API_SECRET": "", "BINANCE_PRIVATE_KEY_FILE": "",
-    "BINANCE_PRIVATE_KEY_PASSPHRASE": "", "RECV_WINDOW": "5000", "SYMBOL": "", "TRADE_MODE": "spot",
+    "BINANCE_PRIVATE_KEY_PASSPHRASE": "", "RECV_WINDOW": "5000", "SYMBOL": "", "SYMBOLS": "", "TRADE_MODE": "spot",
     "STATE_FN": "data/state/executor_state.json", "JOURNAL_FN": "", "SIGNAL_FILE": "data/signals.jsonl",
     "SIGNAL_START": "end", "MAX_SIGNAL_AGE_SEC": "600", "ENTRY_MODE": "LIMIT_THEN_MARKET",
     "ENTRY_OFFSET_USD": "0",

@@ -63,9 +63,9 @@ def _value(settings: Settings, name: str) -> object:
     return getattr(settings, name.lower())
 
 
-def _exactly_one(group: OneOf) -> Find:
+def _only_one(*names: str) -> Find:
     def find(settings: Settings) -> Iterator[Fault]:
-        given = [name for name in group.names if _value(settings, name) is not None]
+        given = [name for name in names if _value(settings, name)]
         if len(given) > 1:
             was = ", ".join(f"{name}={as_text(_value(settings, name))} ({settings.origin(name)})" for name in given)
             yield Fault(" and ".join(given), was, "only one of them")
@@ -73,8 +73,8 @@ def _exactly_one(group: OneOf) -> Find:
     return find
 
 
-for _group in ONE_OF:
-    _check(*_group.names)(_exactly_one(_group))
+for _names in (("SYMBOL", "SYMBOLS"), *(group.names for group in ONE_OF)):
+    _check(*_names)(_only_one(*_names))
 
 
 @_check("TRADE_MODE")
@@ -83,10 +83,21 @@ def _no_margin(settings: Settings) -> Iterator[Fault]:
         yield Fault("TRADE_MODE", "'margin'", "spot: this version does not trade on margin")
 
 
-@_check("BINANCE_ENV", "SYMBOL")
+@_check("BINANCE_ENV", "SYMBOL", "SYMBOLS")
 def _symbol(settings: Settings) -> Iterator[Fault]:
-    if settings.symbol is None and settings.binance_env is not BinanceEnv.PAPER:
-        yield Fault("SYMBOL", NOT_SET, f"set: BINANCE_ENV={settings.binance_env} has no symbol of its own")
+    paper = settings.binance_env is BinanceEnv.PAPER
+    if not settings.traded and not paper:
+        must = f"set, or SYMBOLS for several: BINANCE_ENV={settings.binance_env} has no symbol of its own"
+        yield Fault("SYMBOL", NOT_SET, must)
+    if len(settings.symbols) > 1 and paper:
+        yield Fault("SYMBOLS", repr(as_text(settings.symbols)), "one symbol on BINANCE_ENV=paper: a recording has one")
+
+
+@_check("SYMBOLS", "STATE_FN", "JOURNAL_FN")
+def _file_per_symbol(settings: Settings) -> Iterator[Fault]:
+    for name, file in (("STATE_FN", settings.state_fn), ("JOURNAL_FN", settings.journal_fn)):
+        if len(settings.symbols) > 1 and file is not None and "{symbol}" not in file:
+            yield Fault(name, repr(file), "a name with {symbol} in it, since SYMBOLS has several and each has its own")
 
 
 @_check("BINANCE_ENV", *URLS)

@@ -60,6 +60,13 @@ def _symbol(text: str) -> str:
     return text
 
 
+def _symbols(text: str) -> tuple[str, ...]:
+    symbols = tuple(_symbol(part.strip()) for part in text.split(","))
+    if len(set(symbols)) < len(symbols):
+        raise ValueError("one of them twice")
+    return symbols
+
+
 def _url(*schemes: str) -> AfterValidator:
     def check(text: str) -> str:
         url = urlsplit(text)
@@ -164,6 +171,11 @@ Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     _from_text(_networks),
     Must("IP addresses or networks with commas between, such as 192.0.2.7,198.51.100.0/24"),
+]
+Symbols = Annotated[
+    tuple[str, ...],
+    _from_text(_symbols),
+    Must("symbols as the exchange spells them with commas between, each once, such as BTCUSDT,ETHUSDT"),
 ]
 Balances = Annotated[
     Mapping[str, Decimal],

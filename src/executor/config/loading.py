@@ -1,7 +1,7 @@
 """Settings from their sources, checked: all right, or every fault at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from executor.config.checks import CHECKS, ONE_OF
 from executor.config.faults import Fault, SettingsError
 from executor.config.kinds import HIDDEN, is_secret, must_be
-from executor.config.settings import Settings
-from executor.config.sources import FIELDS, Found, gather
+from executor.config.overrides import PER_SYMBOL, judge
+from executor.config.settings import Origin, Settings
+from executor.config.sources import FIELDS, Override, gather, override_key
 
 LONGEST_SHOWN = 80
 
@@ -19,7 +20,8 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     """Read and check the settings.
 
     Each setting is taken from the first of: `environ` (default: the process's), `env_file` (a missing one is
-    empty; None reads none), the secrets folder, its default. An empty value counts as not set.
+    empty; None reads none), the secrets folder, its default. An empty value counts as not set. A value for one symbol
+    goes before one for all; where a single symbol is traded, what is returned is what holds for it.
 
     Raises:
         SettingsError: with every fault, when any setting is wrong or a source cannot be read.
@@ -27,14 +29,49 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     found = gather(os.environ if environ is None else environ, env_file)
     wrong, faults = _wrong_by_themselves(found.texts)
     sound = {name: text for name, text in found.texts.items() if name not in wrong}
-    for group in ONE_OF:
-        if not any(name in found.texts for name in group.names):
-            sound[group.default_name] = str(group.default)
-    settings = _build(sound, found)
-    faults += [fault for check in CHECKS if wrong.isdisjoint(check.reads) for fault in check.find(settings)]
+    settings = _build(sound, found.origins, wrong)
+    faults += _wrong_together(settings, wrong)
+    warnings = found.warnings
+    if wrong.isdisjoint(("SYMBOL", "SYMBOLS")) and not (settings.symbol and settings.symbols):
+        judged = judge(found.overrides.values(), settings.traded)
+        faults += judged.faults
+        warnings += judged.warnings
+        for symbol in settings.traded:
+            own = [override for override in judged.good if override.symbol == symbol]
+            settings._of[symbol], more = _of_symbol(symbol, own, sound, found.origins, wrong)  # noqa: SLF001
+            faults += more
     if found.faults or faults:
         raise SettingsError([*found.faults, *faults])
-    return settings
+    for each in (settings, *settings._of.values()):  # noqa: SLF001
+        each._warnings = tuple(warnings)  # noqa: SLF001
+    return settings.of(settings.traded[0]) if len(settings.traded) == 1 else settings
+
+
+def _of_symbol(
+    symbol: str,
+    overrides: Collection[Override],
+    texts: Mapping[str, str],
+    origins: Mapping[str, Origin],
+    wrong: Collection[str],
+) -> tuple[Settings, list[Fault]]:
+    """The settings of one symbol, from those of all (`texts`, sound by themselves), and what its own do wrong."""
+    own = {override.name: override.text for override in overrides}
+    own_wrong, faults = _wrong_by_themselves(own)
+    # One of several settings of which one counts: a symbol's own takes the place of whichever was set for all.
+    replaced = {name for group in ONE_OF if not own.keys().isdisjoint(group.names) for name in group.names}
+    kept = {name: text for name, text in texts.items() if name not in replaced}
+    own_sound = {name: text for name, text in own.items() if name not in own_wrong}
+    where = {**origins, **{override.name: override.origin for override in overrides}}
+    where["SYMBOL"] = origins.get("SYMBOL", origins.get("SYMBOLS", Origin.DEFAULT))
+    settings = _build({**kept, **own_sound, "SYMBOL": symbol}, where, {*wrong, *own_wrong})
+    settings._overridden = tuple(name for name in FIELDS if name in own)  # noqa: SLF001
+    faults += _wrong_together(settings, {*wrong, *own_wrong}, among=own)
+    return settings, [_named_by(symbol, fault) for fault in faults]
+
+
+def _named_by(symbol: str, fault: Fault) -> Fault:
+    names = [override_key(symbol, name) if name in PER_SYMBOL else name for name in fault.name.split(" and ")]
+    return Fault(" and ".join(names), fault.was, fault.must)
 
 
 def _wrong_by_themselves(texts: Mapping[str, str]) -> tuple[set[str], list[Fault]]:
@@ -54,10 +91,27 @@ def _wrong_by_themselves(texts: Mapping[str, str]) -> tuple[set[str], list[Fault
     return set(), []
 
 
-def _build(texts: Mapping[str, str], found: Found) -> Settings:
-    settings = Settings.model_validate(texts)
-    settings._origins = {name: found.origins[name] for name in texts if name in found.origins}  # noqa: SLF001
-    settings._warnings = tuple(found.warnings)  # noqa: SLF001
+def _wrong_together(settings: Settings, wrong: Collection[str], *, among: Collection[str] | None = None) -> list[Fault]:
+    """What the checks find that read nothing `wrong` by itself and, where `among` is given, something of it."""
+    return [
+        fault
+        for check in CHECKS
+        if check.reads.isdisjoint(wrong) and (among is None or not check.reads.isdisjoint(among))
+        for fault in check.find(settings)
+    ]
+
+
+def _build(texts: Mapping[str, str], origins: Mapping[str, Origin], wrong: Collection[str]) -> Settings:
+    """`texts` are sound by themselves. Of several settings of which one counts, the default's has a value when nobody
+    tried to give any.
+    """
+    defaults = {
+        group.default_name: str(group.default)
+        for group in ONE_OF
+        if not any(name in texts or name in wrong for name in group.names)
+    }
+    settings = Settings.model_validate({**texts, **defaults})
+    settings._origins = {name: origins[name] for name in texts if name in origins}  # noqa: SLF001
     return settings
 
 

@@ -13,10 +13,12 @@ from pydantic.fields import FieldInfo
 
 from executor.config.checks import ONE_OF_DEFAULTS
 from executor.config.kinds import as_text, is_secret, must_be, unset_means
+from executor.config.overrides import PER_SYMBOL
 from executor.config.settings import GROUPS, Origin, Settings
-from executor.config.sources import FILE_SUFFIX
+from executor.config.sources import FILE_SUFFIX, override_key
 
 WIDTH: Final = 110
+_PER_SYMBOL: Final = "May differ per symbol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Description:
     must: str
     meaning: str
     secret: bool
+    per_symbol: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +60,31 @@ def descriptions() -> Iterator[Description]:
                 must=must_be(field),
                 meaning=" ".join((field.description or "").split()),
                 secret=is_secret(field),
+                per_symbol=name in PER_SYMBOL,
             )
 
 
 def rows(settings: Settings) -> list[Row]:
-    return [
-        Row(
-            group=setting.group,
-            name=setting.name,
-            value=as_text(getattr(settings, setting.name.lower())),
-            default=setting.default or setting.default_note,
-            origin=settings.origin(setting.name),
-            meaning=setting.meaning,
-        )
+    """Every setting, then what is set for one symbol alone, under the symbol's name."""
+    shared = [_row(setting, settings, setting.group, setting.name) for setting in descriptions()]
+    own = [
+        _row(setting, settings.of(symbol), symbol, override_key(symbol, setting.name))
+        for symbol in settings.traded
         for setting in descriptions()
+        if setting.name in settings.of(symbol).overridden
     ]
+    return shared + own
+
+
+def _row(setting: Description, settings: Settings, group: str, name: str) -> Row:
+    return Row(
+        group=group,
+        name=name,
+        value=as_text(getattr(settings, setting.name.lower())),
+        default=setting.default or setting.default_note,
+        origin=settings.origin(setting.name),
+        meaning=setting.meaning,
+    )
 
 
 def table(settings: Settings) -> str:
@@ -100,25 +113,39 @@ def env_example() -> str:
     lines = [
         *_comment("Settings of Executor. Copy this file to .env and remove the # before what you change."),
         *_comment("Made by `make docs` from the program's own list; `executor config` shows what is in effect."),
+        *_comment(
+            f'With SYMBOLS=BTCUSDT,ETHUSDT a setting that says "{_PER_SYMBOL}" can be set for one of them alone, as in'
+            " BTCUSDT__QTY_USD=50, which goes before QTY_USD wherever the two are set."
+        ),
     ]
     for group, members in _grouped():
         lines += ["", f"##### {group}"]
         for setting in members:
             note = f" Default: {setting.default_note}." if setting.default_note else ""
             file = f" Or name a file that holds it: {setting.name}{FILE_SUFFIX}." if setting.secret else ""
-            lines += ["", *_comment(f"{setting.meaning} It must be {setting.must}.{note}{file}")]
+            own = f" {_PER_SYMBOL}." if setting.per_symbol else ""
+            lines += ["", *_comment(f"{setting.meaning} It must be {setting.must}.{note}{file}{own}")]
             lines.append(f"#{setting.name}={setting.default}")
     return "\n".join(lines) + "\n"
 
 
 def markdown() -> str:
     """The README's tables, one under each heading."""
-    lines: list[str] = []
+    lines = [
+        "",
+        "With several symbols in `SYMBOLS`, a setting marked \\* can be set for one of them alone:",
+        "`BTCUSDT__QTY_USD=50` goes before `QTY_USD` for BTCUSDT, wherever the two are set. Of settings that exclude",
+        "each other, one for the symbol takes the place of the one for all. `executor config` lists them by symbol.",
+    ]
     for group, members in _grouped():
         lines += ["", f"### {group}", "", "| name | default | must be | meaning |", "|---|---|---|---|"]
         for setting in members:
             default = f"`{setting.default}`" if setting.default else setting.default_note
-            name = f"`{setting.name}`" + (f" `{setting.name}{FILE_SUFFIX}`" if setting.secret else "")
+            name = (
+                f"`{setting.name}`"
+                + (f" `{setting.name}{FILE_SUFFIX}`" if setting.secret else "")
+                + (r" \*" if setting.per_symbol else "")
+            )
             lines.append(f"| {name} | {default} | {setting.must} | {setting.meaning} |")
     return "\n".join([*lines, "", ""])
 

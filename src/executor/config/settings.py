@@ -97,6 +97,9 @@ class ExchangeSettings(_Group):
     symbol: Annotated[kinds.Symbol | None, Unset("paper: the recording's; else required")] = None
     """The symbol that is traded."""
 
+    symbols: Annotated[kinds.Symbols, Unset("SYMBOL alone")] = ()
+    """The symbols that are traded, in place of SYMBOL; STATE_FN must hold {symbol} when there are several."""
+
     trade_mode: choices.TradeMode = choices.TradeMode.SPOT
     """The account that is traded with; margin is not in this version."""
 
@@ -440,6 +443,8 @@ class Settings(
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _of: dict[str, "Settings"] = PrivateAttr(default_factory=dict)
+    _overridden: tuple[str, ...] = PrivateAttr(default=())
 
     def origin(self, name: str) -> Origin:
         """Where the setting `name` (as in the environment) came from. Raises KeyError for an unknown one."""
@@ -451,6 +456,28 @@ class Settings(
     def warnings(self) -> tuple[str, ...]:
         """What is odd but does not stop a start, such as names that are not known; one sentence each."""
         return self._warnings
+
+    @property
+    def traded(self) -> tuple[str, ...]:
+        """The symbols that are set; empty only on paper, where the recording has one."""
+        return self.symbols if self.symbol is None else (self.symbol,)
+
+    def of(self, symbol: str) -> "Settings":
+        """The settings that hold for one symbol: its overrides applied and `symbol` set.
+
+        Raises:
+            KeyError: for a symbol that is not traded.
+        """
+        if symbol in self._of:
+            return self._of[symbol]
+        if symbol not in (self.traded or (symbol,)):
+            raise KeyError(symbol)
+        return self if symbol == self.symbol else self.model_copy(update={"symbol": symbol})
+
+    @property
+    def overridden(self) -> tuple[str, ...]:
+        """The settings, such as QTY_USD, that were set for this symbol alone; empty as long as there are several."""
+        return self._overridden
 
     @property
     def endpoints(self) -> Endpoints | None:

@@ -3,19 +3,20 @@
 Nothing is judged here but whether a source can be read; `loading` puts the values together and checks them.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from os.path import isdir  # unlike Path.is_dir, False for a path that no folder can have
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from executor.config.faults import Fault
-from executor.config.kinds import is_secret
+from executor.config.kinds import HIDDEN, is_secret
 from executor.config.private import others_that_read, private
 from executor.config.settings import GROUPS, Origin, Settings
 
@@ -31,12 +32,37 @@ OUR_PREFIXES: Final = (
 )  # fmt: skip
 
 
+SEPARATOR: Final = "__"
+MAY_BE_OVERRIDE: Final = re.compile(rf"[A-Za-z0-9]{{3,40}}{SEPARATOR}[A-Za-z]\w*", re.ASCII)
+
+
+class Override(NamedTuple):
+    """A value for one symbol, as it was found: nothing is known yet of the symbol and the setting."""
+
+    symbol: str
+    name: str
+    text: str
+    origin: Origin
+
+    @property
+    def key(self) -> str:
+        return override_key(self.symbol, self.name)
+
+
+def override_key(symbol: str, name: str) -> str:
+    """The name by which a setting is set for one symbol: BTCUSDT__QTY_USD."""
+    return f"{symbol}{SEPARATOR}{name}"
+
+
 @dataclass(slots=True)
 class Found:
-    """What the sources hold: each setting's text and origin by current name, and what was wrong or odd."""
+    """What the sources hold: each setting's text and origin by current name, the overrides by key, and what was wrong
+    or odd.
+    """
 
     texts: dict[str, str] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+    overrides: dict[str, Override] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -45,6 +71,11 @@ class Found:
         if name not in self.texts:
             self.texts[name] = text
             self.origins[name] = origin
+
+    def add_override(self, key: str, text: str, origin: Origin) -> None:
+        """The same for what may be a value for one symbol."""
+        symbol, _, name = key.partition(SEPARATOR)
+        self.overrides.setdefault(key, Override(symbol, name, text, origin))
 
 
 def setting_names(name: str, info: FieldInfo) -> tuple[str, ...]:
@@ -93,6 +124,9 @@ class _Given(EnvSettingsSource):
 def _take_named(given: Mapping[str, str], origin: Origin, found: Found) -> None:
     for key, text in _Given(given)().items():
         found.add(OLDER_NAMES.get(key, key), text, origin)
+    for key, text in given.items():
+        if MAY_BE_OVERRIDE.fullmatch(key) and text.strip():
+            found.add_override(key, text.strip(), origin)
     for older, current in OLDER_NAMES.items():
         if given.get(older, "").strip() and given.get(current, "").strip():
             found.warnings.append(f"{older} is ignored: {current}, its newer name, is set too")
@@ -124,6 +158,9 @@ def _take_folder(found: Found) -> None:
     for secret in SECRETS:
         if secret in files and secret not in found.texts:
             _take_secret(secret, files[secret], secret, found)
+    for name in files:
+        if MAY_BE_OVERRIDE.fullmatch(name) and name.partition(SEPARATOR)[2] in SECRETS:
+            found.add_override(name, HIDDEN, Origin.SECRETS_FILE)
 
 
 def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:
@@ -183,7 +220,7 @@ def _read_env_file(path: Path, found: Found) -> dict[str, str]:
 
 def _unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:
     for name in names:
-        if name not in KNOWN_NAMES:
+        if name not in KNOWN_NAMES and not MAY_BE_OVERRIDE.fullmatch(name):
             near = get_close_matches(name.upper(), KNOWN_NAMES, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             yield f"{name} in {path} is not a setting{hint}"
@@ -191,7 +228,8 @@ def _unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:
 
 def _near_misses(names: Iterable[str]) -> Iterator[str]:
     for name in sorted(names):
-        if name not in KNOWN_NAMES and name.upper().startswith(OUR_PREFIXES):
+        ours = name.upper().startswith(OUR_PREFIXES) and not MAY_BE_OVERRIDE.fullmatch(name)
+        if name not in KNOWN_NAMES and ours:
             near = get_close_matches(name.upper(), KNOWN_NAMES, n=1, cutoff=0.8)
             if near:
                 yield f"{name} in the environment is not a setting; did you mean {near[0]}?"
