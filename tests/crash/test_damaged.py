@@ -142,13 +142,15 @@ async def test_5000_damaged_state_files(tmp_path: Path) -> None:
                 assert contents(folder) == before, story
             else:
                 after, told = contents(folder), [entry["event"] for entry in log if entry.get("alert")]
-                state = app.load_state(StateStore(path, schema_version=SCHEMA_VERSION), "LTCUSDT", "custom")
+                state, lost = app.load_state(StateStore(path, schema_version=SCHEMA_VERSION), "LTCUSDT", "custom")
                 if damaged == after.get("state.json"):
                     outcome = "nothing wrong with it"
+                    assert not lost, story
                     assert state == read(damaged, folder, "copy"), story
                     assert kind not in ("truncated", "empty", "garbage", "newer schema"), story
                 else:
                     outcome = "predecessor"
+                    assert lost, story
                     aside = [data for name, data in after.items() if name.startswith("state.json.damaged-")]
                     assert aside == [damaged], story
                     assert after["state.json.prev"] == before["state.json.prev"], story

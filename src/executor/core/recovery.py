@@ -63,8 +63,10 @@ def restore(
     now: int,
 ) -> Restored:
     """`state` (of a symbol without a trade) with what `rebuild` makes of the exchange: the trade, or a halt that says
-    why not.
+    why not. What `state` knows to be over, or is to ignore, is left out.
     """
+    open_orders = [report for report in open_orders if report.id not in state.ignored]
+    history = [report for report in history if report.id not in state.ignored and not _is_over(report, state)]
     made = rebuild(open_orders, history, fills, policy, rules, now)
     match made:
         case None:
@@ -123,6 +125,12 @@ def merge(open_orders: Iterable[OrderReport], history: Iterable[OrderReport]) ->
         if other is None or (report.status.is_final, report.cum_qty) >= (other.status.is_final, other.cum_qty):
             known[report.id] = report
     return known
+
+
+def _is_over(report: OrderReport, state: State) -> bool:
+    """Whether it is an ended order of the last trade, which was closed: what is left of that one is no riddle."""
+    closed = state.last_closed
+    return closed is not None and report.status.is_final and _in(report.id, closed.trade)
 
 
 def _trade(

@@ -40,7 +40,7 @@ from executor.service.lock import LockError, StateLock
 from executor.service.loop import Loop
 from executor.service.notify import Supervisor, attend, describe
 from executor.service.policy import own_filters, policy_of
-from executor.service.rebuild import from_exchange
+from executor.service.rebuild import catch_up, from_exchange
 from executor.service.store import STALE, StateError, StateStore
 from executor.service.trades import TradeList, trades_path
 from executor.service.watch import Clock, Timing
@@ -171,8 +171,8 @@ def begin_anew(settings: Settings, symbol: str) -> None:
             path.rename(path.with_name(path.name + ".last"))
 
 
-def load_state(store: StateStore, symbol: str, venue: str) -> State | None:
-    """The state on disk; None when there is none yet. Raises the store's errors."""
+def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None, bool]:
+    """The state on disk, None when there is none yet; and whether newer ones were lost. Raises the store's errors."""
 
     def foreign(document: Document) -> str | None:
         if document.symbol != symbol:
@@ -183,14 +183,14 @@ def load_state(store: StateStore, symbol: str, venue: str) -> State | None:
 
     loaded = store.load(Document, foreign=foreign, unsound=contradiction)
     if loaded is None:
-        return None
+        return None, False
     if loaded.fault == STALE:
         log.warning("state_recovered", fault=loaded.fault, used="the write-ahead copy")
     elif loaded.fault:
         used = "the write-ahead copy" if loaded.source == "ahead" else "the state before it"
         aside = str(loaded.set_aside) if loaded.set_aside is not None else ""
         log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used=used)
-    return state_of(loaded.value)
+    return state_of(loaded.value), loaded.source == "previous"
 
 
 async def trade(
@@ -204,7 +204,7 @@ async def trade(
     signals: bool = True,
 ) -> None:
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
-    state = load_state(store, place.symbol, place.venue)
+    state, lost = load_state(store, place.symbol, place.venue)
     rules = own_filters(await exchange.rules(), settings)
     trades = TradeList(trades_path(state_path))
     journal = Journal(settings.journal_path(place.symbol))
@@ -214,6 +214,8 @@ async def trade(
         policy = policy_of(settings)
         if state is None:
             state = await from_exchange(exchange, empty(place.symbol, place.venue), policy, rules)
+        elif lost:
+            state = await catch_up(exchange, state, policy, rules, settings.recv_window, place.patient.sleep)
         desk = Desk(state, policy, rules, store, journal, trades.add)
         loop = Loop(desk, exchange, place.clock, _timing(settings), _reload(exchange, settings), exchange.sync_clock)
         stream = StreamWatch()
