@@ -1,7 +1,7 @@
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, START, protected
 
-from executor.core.events import Tick
+from executor.core.events import Started, Tick
 from executor.core.guard import advance
 from executor.core.ids import Role
 from executor.core.state import End, OrderPhase
@@ -20,7 +20,7 @@ def test_a_broken_invariant_halts_entries_and_is_told_once() -> None:
     stop = replace(script.order(Role.SL), phase=OrderPhase.CLOSED, end=End.FILLED, closed_at=1)
     orders = tuple(stop if o.id == stop.id else o for o in script.position.orders)
     state = replace(script.state, position=replace(script.position, orders=orders))
-    first = advance(state, Tick(at=START + 1), POLICY, RULES)
+    first = advance(state, Started(at=START + 1, fence=START), POLICY, RULES)
     assert "is called filled with 0.999 left" in first.state.halted
     assert first.notes[-1].event == "invariant_broken"
     second = advance(first.state, Tick(at=START + 2), POLICY, RULES)

@@ -28,8 +28,10 @@ from executor.core.intents import (
     QueryTrades,
     ReplaceOrder,
     Request,
+    names,
 )
 from executor.core.ledger import Tally, tally
+from executor.core.levels import stop_limit
 from executor.core.orders import request_of
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
@@ -51,9 +53,10 @@ class Draft:
         self.requests: list[Request] = []
         self.notes: list[Notify] = []
         self.halted = state.halted
+        self.tally: Tally = tally(position, rules)
         self._next_seq = state.next_seq
-        self._tally = tally(position, rules)
-        self._tallied = position.orders
+        self._limits: dict[Decimal, Decimal] = {}
+        self._commanded = {name for owed in state.outbox for name in names(owed.request)}
 
     @property
     def price(self) -> Decimal:
@@ -61,17 +64,15 @@ class Draft:
         quote = self.market.quote
         return quote.last if quote is not None else self.position.plan.stop
 
-    @property
-    def tally(self) -> Tally:
-        """The sums over the orders as they are now."""
-        if self._tallied is not self.position.orders:
-            self._tally = tally(self.position, self.rules)
-            self._tallied = self.position.orders
-        return self._tally
-
     def left(self, leg: Leg) -> Decimal:
         """What the leg still has to sell, in whole steps."""
         return self.tally.left(leg)
+
+    def stop_limit(self, level: Decimal) -> Decimal:
+        """The limit price of a stop at `level` (rule 4.4); reckoned once, as most legs share their level."""
+        if level not in self._limits:
+            self._limits[level] = stop_limit(level, self.position.plan.direction, self.policy, self.rules)
+        return self._limits[level]
 
     # --- what is asked already ---------------------------------------------------------------------------------
 
@@ -84,19 +85,7 @@ class Draft:
 
     def commanded(self, order: Order) -> bool:
         """Whether a request that changes `order` waits for its answer."""
-        for request in self.pending():
-            match request:
-                case PlaceOrder() if request.order.id == order.id:
-                    return True
-                case PlaceOco() if order.id in (request.target.id, request.stop.id):
-                    return True
-                case CancelOrder() if request.id == order.id:
-                    return True
-                case CancelList() if order.id in request.ids:
-                    return True
-                case ReplaceOrder() if order.id in (request.cancel_id, request.order.id):
-                    return True
-        return False
+        return order.id in self._commanded
 
     def may_change(self, order: Order) -> bool:
         """Whether a cancel may go out now: none is under way, and one that did not take is not repeated at once."""
@@ -131,7 +120,7 @@ class Draft:
 
     def live(self, leg: int | None = None) -> list[Order]:
         """Live exit orders, of one leg or of all."""
-        return [o for o in self.tally.live if leg is None or o.leg == leg]
+        return [o for o in self.position.orders if (leg is None or o.leg == leg) and o.live and o.is_exit]
 
     def note(self, level: Level, event: str, text: str, about: Sequence[Order] = ()) -> None:
         self.notes.append(Notify(level, event, text, " ".join(order.id for order in about)))
@@ -154,8 +143,9 @@ class Draft:
     ) -> Order:
         """A new order under an id that was never used, on record as submitted."""
         rests = kind in (OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+        position = self.position
         order = Order(
-            id=self.new_id(role),
+            id=client_id(position.trade, role, position.revs),
             role=role,
             leg=leg,
             side=side,
@@ -168,7 +158,7 @@ class Draft:
             list_id=list_id,
             sent_at=self.now,
         )
-        self.update(orders=(*self.position.orders, order))
+        self.update(orders=(*position.orders, order), revs=position.revs + 1)
         return order
 
     def new_id(self, role: Role) -> str:
@@ -232,6 +222,7 @@ class Draft:
 
     def _send(self, request: Request) -> None:
         self.requests.append(request)
+        self._commanded.update(names(request))
         self._next_seq += 1
 
     # --- the result --------------------------------------------------------------------------------------------

@@ -103,3 +103,20 @@ class Notify(msgspec.Struct, frozen=True, tag="notify"):
 Command = PlaceOrder | PlaceOco | CancelOrder | CancelList | ReplaceOrder
 Read = QueryOrder | QueryTrades | QueryOpenOrders | QueryBalances | QueryQuote | QueryKlines
 Request = Command | Read
+
+
+def names(request: Request) -> tuple[str, ...]:
+    """The client order ids of the orders that `request` places, cancels or replaces; none for a query."""
+    match request:
+        case PlaceOrder():
+            return (request.order.id,)
+        case PlaceOco():
+            return request.target.id, request.stop.id
+        case CancelOrder():
+            return (request.id,)
+        case CancelList():
+            return request.ids
+        case ReplaceOrder():
+            return request.cancel_id, request.order.id
+        case _:
+            return ()

@@ -2,15 +2,19 @@
 
 Each check returns the sentence of what is wrong; an empty list is a sound state. A violation is a defect of ours,
 never of the market: the service halts new entries and alerts, and goes on looking after the position.
+
+`unsound` looks at all of one state. `violations` looks at what a step has changed: a part that is the same object
+before and after was looked at when it was new.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from executor.core.ids import parse
 from executor.core.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
-from executor.core.ledger import committed, covered, holding, leg_sold, sellable
+from executor.core.ledger import committed, covered, holding, leg_sold
 from executor.core.levels import is_safer
 from executor.core.policy import Layout, Policy
 from executor.core.rules import SymbolRules
@@ -30,28 +34,44 @@ from executor.core.values import ZERO, on_grid, plain
 
 
 class View(NamedTuple):
-    """What a check may look at."""
+    """What a check may look at. `fresh`: the orders that nobody has looked at yet; `held`: base, as in `Holding`."""
 
     state: State
     position: Position
     policy: Policy
     rules: SymbolRules
+    fresh: Sequence[Order]
+    held: Decimal
+
+
+def unsound(state: State, policy: Policy, rules: SymbolRules) -> list[str]:
+    """What `state` breaks, seen alone."""
+    position = state.position
+    return list(_flat(state)) if position is None else _alone(state, position, position.orders, policy, rules)
 
 
 def violations(before: State, after: State, policy: Policy, rules: SymbolRules) -> list[str]:
-    """What `after` breaks, seen alone and as the successor of `before`."""
-    position = after.position
-    if position is None:
-        return list(_flat(after))
-    found: list[str] = []
-    view = View(after, position, policy, rules)
-    for number, check in _ALONE:
-        found.extend(f"{number}: {text}" for text in check(view))
-    old = before.position
-    if old is not None and old.trade == position.trade:
-        for number, compare in _IN_TIME:
-            found.extend(f"{number}: {text}" for text in compare(old, position))
+    """What the step from `before` to `after` breaks.
+
+    A `before` that is halted, perhaps by a violation, or that was read from the disk is not taken for sound: all of
+    `after` is looked at then.
+    """
+    old, new = before.position, after.position
+    proven = not before.halted and not after.started
+    if proven and new is old and after.outbox is before.outbox:
+        return []
+    if new is None or old is None or new.trade != old.trade:
+        return unsound(after, policy, rules)
+    known = {id(order) for order in old.orders} if proven else set()
+    found = _alone(after, new, [order for order in new.orders if id(order) not in known], policy, rules)
+    for number, compare in _IN_TIME:
+        found += [f"{number}: {text}" for text in compare(old, new)]
     return found
+
+
+def _alone(state: State, position: Position, fresh: Sequence[Order], policy: Policy, rules: SymbolRules) -> list[str]:
+    view = View(state, position, policy, rules, fresh, holding(position, rules).held)
+    return [f"{number}: {text}" for number, check in _ALONE for text in check(view)]
 
 
 def _flat(state: State) -> Iterator[str]:
@@ -70,25 +90,21 @@ def _sold_once(view: View) -> Iterator[str]:
     position, layout = view.position, view.policy.layout
     if any(order.live for order in position.orders[: position.taken]):
         return  # nobody here has sent these, and they are being cancelled
-    held = holding(position, view.rules).held
-    selling = committed(position, layout=layout) - _apart(view) - _overtaken(position)
-    oversold = any(_overdone(position, leg) for leg in position.legs if leg.n) or _interim_sold(position)
-    if selling > max(held, ZERO) and not oversold and layout is Layout.OCO:
-        yield f"{plain(selling)} could be sold, {plain(held)} are held"
-    if (
-        layout is Layout.PLAIN
-        and selling > max(held, ZERO)
-        and not any(o.is_stop and o.cum_qty for o in position.orders)
-    ):
-        yield f"{plain(selling)} could be sold beside the stop, {plain(held)} are held"
+    selling = committed(position, layout=layout) - _apart(position) - _overtaken(position)
+    if selling <= max(view.held, ZERO):
+        return
+    if layout is Layout.PLAIN:
+        if not any(o.is_stop and o.cum_qty for o in position.orders):
+            yield f"{plain(selling)} could be sold beside the stop, {plain(view.held)} are held"
+    elif not any(_overdone(position, leg) for leg in position.legs if leg.n) and not _interim_sold(position):
+        yield f"{plain(selling)} could be sold, {plain(view.held)} are held"
 
 
-def _apart(view: View) -> Decimal:
+def _apart(position: Position) -> Decimal:
     """What exits under rule 8.3b name beyond the largest of them: the exchange's own lock forbids it."""
     total = ZERO
-    orders = [o for o in view.position.orders if o.is_exit]
-    for leg in {o.leg for o in orders if o.apart}:
-        kin = [o for o in orders if o.leg == leg]
+    for leg in {o.leg for o in position.orders if o.apart}:
+        kin = [o for o in position.orders if o.leg == leg and o.is_exit]
         kin = kin[next(i for i, o in enumerate(kin) if o.apart) :]
         sold = sum((o.cum_qty for o in kin), ZERO)
         naming = ZERO
@@ -101,8 +117,8 @@ def _apart(view: View) -> Decimal:
 
 def _overtaken(position: Position) -> Decimal:
     """What stops sold while they were being replaced: the new ones are too large by it, and are being cut (5.5)."""
-    replaced = {o.replaces for o in position.orders if o.live and o.replaces}
-    return sum((o.cum_qty for o in position.orders if o.id in replaced and not o.live), ZERO)
+    replaced = {o.replaces for o in position.orders if o.replaces and o.live}
+    return sum([o.cum_qty for o in position.orders if o.id in replaced and not o.live], ZERO)
 
 
 def _interim_sold(position: Position) -> bool:
@@ -117,8 +133,8 @@ def _overdone(position: Position, leg: Leg) -> bool:
 
 def _covered_or_watched(view: View) -> Iterator[str]:
     """10.2: open and quiet means covered, or counted as exposed and watched."""
-    position, rules = view.position, view.rules
-    held, safe = sellable(position, rules), covered(position)
+    position = view.position
+    held, safe = view.rules.whole(view.held), covered(position)
     if held > safe and not position.exposure.since:
         yield f"{plain(held - safe)} are bare and nobody counts the time"
     match position.phase:
@@ -133,28 +149,43 @@ def _covered_or_watched(view: View) -> Iterator[str]:
             yield f"legs {[leg.n for leg in unwatched]} have neither stop nor target nor watch"
 
 
-def _well_formed(view: View) -> Iterator[str]:
-    """Every order is ours, on the grid, named once; what was sent and not answered is owed."""
-    seen: set[str] = set()
+def _owed(view: View) -> Iterator[str]:
+    """What was sent and not answered is owed."""
+    submitted = [o.id for o in view.position.orders if o.phase is OrderPhase.SUBMITTED]
+    if not submitted:
+        return
     owed: set[str] = set()
-    position = view.position
     for entry in view.state.outbox:
         request = entry.request
         if isinstance(request, PlaceOrder | ReplaceOrder):
             owed.add(request.order.id)
         elif isinstance(request, PlaceOco):
             owed |= {request.target.id, request.stop.id}
-    for order in position.orders:
+    for name in submitted:
+        if name not in owed:
+            yield f"{name} is called submitted, but nothing is owed for it"
+
+
+def _named_once(view: View) -> Iterator[str]:
+    """No id ever names two orders (rule 1)."""
+    orders = view.position.orders
+    if len({o.id for o in orders}) < len(orders):
+        for name, count in Counter(o.id for o in orders).items():
+            if count > 1:
+                yield f"{name} is not a fresh id: {count} orders have it"
+
+
+def _well_formed(view: View) -> Iterator[str]:
+    """Every order is ours, on the grid, and ended as it says."""
+    trade = view.position.trade
+    for order in view.fresh:
         name = parse(order.id)
-        if name is None or name.trade != position.trade or order.id in seen:
-            yield f"{order.id} is not a fresh id of trade {position.trade}"
-        seen.add(order.id)
+        if name is None or name.trade != trade:
+            yield f"{order.id} is not a fresh id of trade {trade}"
         yield from _on_grid(order, view.rules)
         if order.cum_qty > order.qty or order.cum_qty < 0:
             yield f"{order.id}: {plain(order.cum_qty)} filled of {plain(order.qty)}"
-        if order.phase is OrderPhase.SUBMITTED and order.id not in owed:
-            yield f"{order.id} is called submitted, but nothing is owed for it"
-        if (order.phase is OrderPhase.CLOSED) != (order.end is not None):
+        if order.live != (order.end is None):
             yield f"{order.id}: {order.phase} with end {order.end}"
         if order.end is End.FILLED and order.cum_qty < order.qty:
             yield f"{order.id} is called filled with {plain(order.leaves)} left"
@@ -171,10 +202,11 @@ def _on_grid(order: Order, rules: SymbolRules) -> Iterator[str]:
 def _entry_bounded(view: View) -> Iterator[str]:
     """2.3: never more is bought, or could still be bought, than was planned."""
     position = view.position
-    could = sum((o.qty if o.live else o.cum_qty for o in position.orders if o.is_entry), ZERO)
+    entries = [o for o in position.orders if o.is_entry]
+    could = sum([o.qty if o.live else o.cum_qty for o in entries], ZERO)
     if could > position.plan.qty:
         yield f"{plain(could)} could be entered, {plain(position.plan.qty)} were planned"
-    live = sum(1 for o in position.orders if o.is_entry and o.live)
+    live = sum(o.live for o in entries)
     if live > 1:
         yield f"{live} entry orders are live"
     if live and not isinstance(position.phase, Entering | Closing):
@@ -195,6 +227,8 @@ def _only_grows(old: Position, new: Position) -> Iterator[str]:
     known = {o.id: o for o in new.orders}
     for order in old.orders:
         now = known.get(order.id)
+        if now is order:
+            continue
         if now is None:
             yield f"{order.id} was forgotten"
         elif now.cum_qty < order.cum_qty:
@@ -208,7 +242,9 @@ _InTime = Callable[[Position, Position], Iterator[str]]
 _ALONE: Final[tuple[tuple[str, _Alone], ...]] = (
     ("10.1", _sold_once),
     ("10.2", _covered_or_watched),
-    ("8.1", _well_formed),
+    ("8.1", _owed),
+    ("1", _named_once),
+    ("1", _well_formed),
     ("2.3", _entry_bounded),
 )
 _IN_TIME: Final[tuple[tuple[str, _InTime], ...]] = (("10.4", _stop_holds), ("5.1", _only_grows))

@@ -71,14 +71,14 @@ def leg_sold(position: Position, leg: Leg) -> Decimal:
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """What a decision needs of the orders over and over, gathered in one go. `sold`: by leg, what its own exits have
-    traded; `live`: the exits that may still trade.
+    """What the orders have traded, summed up once for a decision: it sends and cancels, but fills nothing.
+
+    `sold`: by leg, what its own exits have traded.
     """
 
     holding: Holding
     sellable: Decimal
     sold: dict[int, Decimal]
-    live: tuple[Order, ...]
 
     def left(self, leg: Leg) -> Decimal:
         """As `leg_left`."""
@@ -95,8 +95,7 @@ def tally(position: Position, rules: SymbolRules) -> Tally:
     for order in position.orders:
         if order.cum_qty and order.is_exit:
             sold[order.leg] = sold.get(order.leg, ZERO) + order.cum_qty
-    live = tuple(o for o in position.orders if o.phase is not OrderPhase.CLOSED and o.is_exit)
-    return Tally(held, rules.whole(held.held), sold, live)
+    return Tally(held, rules.whole(held.held), sold)
 
 
 def covers(order: Order, position: Position) -> bool:
@@ -113,7 +112,7 @@ def covers(order: Order, position: Position) -> bool:
 
 def covered(position: Position) -> Decimal:
     """Base quantity that a live stop would sell (rule 1)."""
-    return sum((o.leaves for o in position.orders if covers(o, position)), ZERO)
+    return sum([o.leaves for o in position.orders if o.live and covers(o, position)], ZERO)
 
 
 def committed(position: Position, *, layout: Layout) -> Decimal:
@@ -122,10 +121,12 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     PLAIN's stop is left out: it overlaps its targets by design (rule 4.3).
     """
     exit_side = position.plan.direction.exit_side
+    # An order is gone once the exchange knows the one that replaces it (rule 5.5).
+    gave_way = {o.replaces for o in position.orders if o.replaces and o.exchange_id}
     total = ZERO
     lists = set()
     for order in position.orders:
-        if not order.live or order.side is not exit_side or _gave_way(order, position):
+        if not order.live or order.side is not exit_side or order.id in gave_way:
             continue
         if layout is Layout.PLAIN and order.is_stop and order.leg == 0:
             continue
@@ -139,7 +140,7 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     for list_id in lists:
         # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
         sides = [o for o in position.orders if o.list_id == list_id]
-        total += sides[0].qty - sum((o.cum_qty for o in sides), ZERO)
+        total += sides[0].qty - sum([o.cum_qty for o in sides], ZERO)
     return total
 
 
@@ -158,11 +159,6 @@ def _stands_for(order: Order, position: Position) -> Order | None:
         (o for o in position.orders if o.id == order.replaces and (o.live or o.cum_qty)),
         None,
     )
-
-
-def _gave_way(order: Order, position: Position) -> bool:
-    """Whether the order that replaces `order` is known to the exchange: then this one is gone (rule 5.5)."""
-    return any(o.replaces == order.id and o.exchange_id for o in position.orders)
 
 
 def entry_average(position: Position) -> Decimal | None:

@@ -11,30 +11,30 @@ from executor.core.values import ONE, Direction, ceil_to, floor_to
 
 def beyond(price: Decimal, level: Decimal, direction: Direction) -> bool:
     """Whether `price` has reached a stop at `level`: at or below it for a long."""
-    return price <= level if direction is Direction.LONG else price >= level
+    return price <= level if direction.is_long else price >= level
 
 
 def past(price: Decimal, target: Decimal, direction: Direction) -> bool:
     """Whether `price` has reached a target: at or above it for a long."""
-    return price >= target if direction is Direction.LONG else price <= target
+    return price >= target if direction.is_long else price <= target
 
 
 def safer(a: Decimal, b: Decimal, direction: Direction) -> Decimal:
     """The one of two stop levels that gives less away: the higher one for a long (rule 10.4)."""
-    return max(a, b) if direction is Direction.LONG else min(a, b)
+    return max(a, b) if direction.is_long else min(a, b)
 
 
 def is_safer(new: Decimal, old: Decimal, direction: Direction) -> bool:
-    return new > old if direction is Direction.LONG else new < old
+    return new > old if direction.is_long else new < old
 
 
 def toward_profit(level: Decimal, tick: Decimal, direction: Direction) -> Decimal:
     """Rounded to the tick in the direction that keeps more: up for a long's stop."""
-    return ceil_to(level, tick) if direction is Direction.LONG else floor_to(level, tick)
+    return ceil_to(level, tick) if direction.is_long else floor_to(level, tick)
 
 
 def away_from_profit(level: Decimal, tick: Decimal, direction: Direction) -> Decimal:
-    return floor_to(level, tick) if direction is Direction.LONG else ceil_to(level, tick)
+    return floor_to(level, tick) if direction.is_long else ceil_to(level, tick)
 
 
 def stop_limit(stop: Decimal, direction: Direction, policy: Policy, rules: SymbolRules) -> Decimal:
@@ -49,7 +49,7 @@ def stop_limit(stop: Decimal, direction: Direction, policy: Policy, rules: Symbo
 def breakeven(average: Decimal, direction: Direction, policy: Policy, rules: SymbolRules) -> Decimal:
     """Where leaving at market gives back the entry and both commissions (rule 5.2)."""
     paid, kept = ONE + rules.taker_fee, ONE - rules.taker_fee
-    level = average * paid / kept if direction is Direction.LONG else average * kept / paid
+    level = average * paid / kept if direction.is_long else average * kept / paid
     return toward_profit(level, rules.tick, direction) + direction.sign * policy.breakeven_ticks * rules.tick
 
 
@@ -66,14 +66,14 @@ def swing_extreme(klines: Sequence[Kline], direction: Direction) -> Decimal | No
     """The lowest low (a long's) or highest high of the bars; None without bars."""
     if not klines:
         return None
-    return min(k.low for k in klines) if direction is Direction.LONG else max(k.high for k in klines)
+    return min(k.low for k in klines) if direction.is_long else max(k.high for k in klines)
 
 
 def last_swing(klines: Sequence[Kline], bars: int, direction: Direction) -> Decimal | None:
     """The newest confirmed swing: a low (high) that is not undercut by `bars` closed bars on each side (rule 5.4)."""
     for i in range(len(klines) - 1 - bars, bars - 1, -1):
         around = (*klines[i - bars : i], *klines[i + 1 : i + bars + 1])
-        if direction is Direction.LONG:
+        if direction.is_long:
             if all(klines[i].low < k.low for k in around):
                 return klines[i].low
         elif all(klines[i].high > k.high for k in around):

@@ -3,7 +3,6 @@
 from executor.core import stops
 from executor.core.draft import Draft
 from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
-from executor.core.levels import stop_limit
 from executor.core.reasons import stop_reason
 from executor.core.state import Leg
 
@@ -30,7 +29,7 @@ def tend(draft: Draft, leg: Leg) -> None:
     if not may_place(draft, leg):
         return
     level = stops.wanted(draft, leg, stop)
-    limit = stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
+    limit = draft.stop_limit(level)
     if draft.rules.carries(left, min(level, limit)) and put_back(draft, leg):
         draft.place(stops.stop_order(draft, leg, left, level))
 

@@ -46,12 +46,12 @@ def split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split
     w1, w2, w3 = policy.split
     if len(plan.targets) < 2:
         w2 = ZERO
+    count = units(qty, rules.step)
+    lowest = _lowest_sales(plan, policy, rules)
     for weights in ((w1, w2, w3), (w1, w2, ZERO), (w1, ZERO, ZERO)):
-        sizes = split_units(units(qty, rules.step), weights)
-        legs = [rules.step * n for n in sizes]
-        wanted = [w > 0 for w in weights]
+        legs = [rules.step * n for n in split_units(count, weights)]
         if all(
-            _leg_fits(leg, n, plan, policy, rules) for n, leg, want in zip((1, 2, 3), legs, wanted, strict=True) if want
+            rules.carries(leg, price) for leg, price, weight in zip(legs, lowest, weights, strict=True) if weight > 0
         ):
             return legs[0], legs[1], legs[2]
     return None
@@ -72,11 +72,11 @@ def target_of(leg: int, plan: Plan) -> Decimal | None:
     return plan.targets[leg - 1] if 1 <= leg <= len(plan.targets) and leg < 3 else None
 
 
-def _leg_fits(qty: Decimal, leg: int, plan: Plan, policy: Policy, rules: SymbolRules) -> bool:
-    limit = stop_limit(plan.stop, plan.direction, policy, rules)
-    target = target_of(leg, plan)
-    lowest = min(plan.stop, limit, target if target is not None else limit)
-    return rules.carries(qty, lowest)
+def _lowest_sales(plan: Plan, policy: Policy, rules: SymbolRules) -> list[Decimal]:
+    """The lowest prices that legs 1, 2 and 3 may be sold at: their stop's limit, for a short their target's."""
+    stopped = min(plan.stop, stop_limit(plan.stop, plan.direction, policy, rules))
+    targets = (target_of(1, plan), target_of(2, plan), None)
+    return [stopped if target is None else min(stopped, target) for target in targets]
 
 
 def _entry(signal: Signal, policy: Policy, rules: SymbolRules) -> Decimal:

@@ -78,8 +78,10 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
         """
         up, down = (self.bid_up, self.bid_down) if side is OrderSide.BUY else (self.ask_up, self.ask_down)
         low = max(self.min_price, ceil_to(reference * down, self.tick), self.tick)
-        highs = [h for h in (self.max_price, floor_to(reference * up, self.tick)) if h > 0]
-        return max(low, min([price, *highs]))
+        high = floor_to(reference * up, self.tick) if up else self.max_price
+        if self.max_price:
+            high = min(high, self.max_price)
+        return max(low, min(price, high) if high > 0 else price)
 
     def price_fault(self, price: Decimal) -> str | None:
         """Why PRICE_FILTER would refuse `price`; None when it would not."""

@@ -28,6 +28,9 @@ class OrderPhase(StrEnum):
     CLOSED = "closed"
 
 
+_CLOSED: Final = OrderPhase.CLOSED  # a name of its own: to look up a member of an enum takes ten times as long
+
+
 class End(StrEnum):
     """How an order ended. None of them says that nothing was filled: read the quantity."""
 
@@ -87,7 +90,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def live(self) -> bool:
         """Whether it may still trade, as far as is known."""
-        return self.phase is not OrderPhase.CLOSED
+        return self.phase is not _CLOSED
 
     @property
     def leaves(self) -> Decimal:
@@ -113,7 +116,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unpriced_qty(self) -> Decimal:
         """Filled quantity whose trades, and so commissions, are not known yet."""
-        return self.cum_qty - sum((f.qty for f in self.fills), ZERO)
+        return self.cum_qty - sum([f.qty for f in self.fills], ZERO)
 
 
 class Leave(StrEnum):

@@ -47,10 +47,10 @@ def _has_room(draft: Draft, level: Decimal) -> bool:
 
 def breakeven(draft: Draft) -> Decimal | None:
     position = draft.position
-    average = entry_average(position)
-    if not position.target_hit or draft.policy.after_tp1 is AfterTp1.KEEP or average is None:
+    if not position.target_hit or draft.policy.after_tp1 is AfterTp1.KEEP:
         return None
-    return levels.breakeven(average, position.plan.direction, draft.policy, draft.rules)
+    average, direction = entry_average(position), position.plan.direction
+    return None if average is None else levels.breakeven(average, direction, draft.policy, draft.rules)
 
 
 # --- trailing -----------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     trailing = delta is not None or (_trails(draft, leg) and level == trail_level(draft, leg))
     role = Role.TRAIL if trailing else roles.get(leg.n, Role.SL)
     side = direction.exit_side
-    limit = levels.stop_limit(level, direction, draft.policy, draft.rules)
+    limit = draft.stop_limit(level)
     if delta is None:
         return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, stop_price=level)
     if OrderType.STOP_LOSS in draft.rules.order_types:
@@ -178,7 +178,7 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         native = _native_delta(draft, leg) is not None
         if not (resized or ((raised or native) and _others_stand(draft, leg))):
             return
-    limit = levels.stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
+    limit = draft.stop_limit(level)
     if not draft.rules.carries(left, min(level, limit)):
         return
     draft.put_leg(replace(leg, moved_at=draft.now))

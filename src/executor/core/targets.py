@@ -7,7 +7,7 @@ from executor.core import stops
 from executor.core.draft import Draft
 from executor.core.ids import Role
 from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
-from executor.core.levels import past, stop_limit
+from executor.core.levels import past
 from executor.core.state import Leave, Leg, Order
 from executor.core.values import OrderType
 
@@ -43,7 +43,7 @@ def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
             draft.place(draft.order(_TARGET[leg.n], side, OrderType.LIMIT, left, leg=leg.n, price=target))
         return
     level = stops.wanted(draft, leg, leg.stop)
-    limit = stop_limit(level, draft.position.plan.direction, draft.policy, draft.rules)
+    limit = draft.stop_limit(level)
     if not draft.rules.carries(left, min(level, limit, target)) or not put_back(draft, leg):
         return  # what is too small for the pair is watched by software (rule 6.4)
     if leg.tries >= _PAIR_TRIES:

@@ -18,23 +18,19 @@ class OrderSide(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way a trade earns: a long buys first, a short sells first (rule 1)."""
+    """Which way a trade earns: a long buys first, a short sells first (rule 1).
+
+    `sign`: +1 for a long, -1 for a short: multiply a price distance by it to mirror a rule.
+    """
 
     LONG = "long"
     SHORT = "short"
 
-    @property
-    def entry_side(self) -> OrderSide:
-        return OrderSide.BUY if self is Direction.LONG else OrderSide.SELL
-
-    @property
-    def exit_side(self) -> OrderSide:
-        return self.entry_side.opposite
-
-    @property
-    def sign(self) -> int:
-        """+1 for a long, -1 for a short: multiply a price distance by it to mirror a rule."""
-        return 1 if self is Direction.LONG else -1
+    def __init__(self, name: str) -> None:
+        self.is_long = name == "long"
+        self.sign = 1 if self.is_long else -1
+        self.entry_side = OrderSide.BUY if self.is_long else OrderSide.SELL
+        self.exit_side = self.entry_side.opposite
 
 
 class OrderType(StrEnum):
@@ -99,7 +95,7 @@ def ceil_to(value: Decimal, grid: Decimal) -> Decimal:
 
 
 def on_grid(value: Decimal, grid: Decimal) -> bool:
-    return grid == 0 or value % grid == 0
+    return not grid or not value % grid
 
 
 def units(value: Decimal, grid: Decimal) -> int:
@@ -118,6 +114,6 @@ def short(value: Decimal) -> str:
 
 
 def _to_grid(value: Decimal, grid: Decimal, rounding: str) -> Decimal:
-    if grid == 0:
+    if not grid:
         return value
     return (value / grid).to_integral_value(rounding) * grid

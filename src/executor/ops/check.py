@@ -11,7 +11,7 @@ import msgspec
 from executor.core.facts import OrderReport
 from executor.core.ids import is_ours, parse
 from executor.core.intents import Command
-from executor.core.invariants import violations
+from executor.core.invariants import unsound
 from executor.core.ledger import covered, leg_left, sellable
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
@@ -94,7 +94,7 @@ def check(state: State, open_orders: Sequence[OrderReport], policy: Policy, rule
                     "(rule 4.5)",
                 )
             )
-    findings += [Finding(Kind.INVARIANT, broken) for broken in violations(state, state, policy, rules)]
+    findings += [Finding(Kind.INVARIANT, broken) for broken in unsound(state, policy, rules)]
     if others:
         findings.append(Finding(Kind.NOTE, f"{others} open orders are not Executor's and are left alone"))
     return Check(
