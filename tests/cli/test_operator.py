@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 from tests.cli.kit import command, environment, process, run_here
+from tests.ops.samples import contradictory
 from tests.scenarios.bench import EXITS, Bench, World, bench
 
 from executor.core.state import Reason
@@ -109,6 +110,23 @@ async def test_check_by_itself(tmp_path: Path) -> None:
         assert (unreachable.exit_code, unreachable.stdout) == (69, "")
 
 
+async def test_settings_that_the_exchange_finds_wrong(tmp_path: Path) -> None:
+    async with bench(tmp_path, WORLD) as b:
+        await b.enter()
+        await b.stop()
+        for args in (["check"], ["flatten", "--yes"], ["adopt", "--stop", "99", "--yes"]):
+            result = await command(b, *args, TICK_SIZE="0.001")
+            assert (result.exit_code, "TICK_SIZE" in result.stderr) == (78, True), args
+        assert b.roles() == EXITS["OCO"]
+
+
+async def test_a_contradictory_state_is_checked_as_a_start_would_take_it(tmp_path: Path) -> None:
+    async with bench(tmp_path, WORLD, started=False) as b:
+        contradictory(tmp_path / "state.json")
+        checked = await command(b, "check")
+        assert "the state is of LTCUSDT on ''" in checked.stderr, "the sound one's words"
+
+
 async def test_flatten_by_itself(tmp_path: Path) -> None:
     async with bench(tmp_path, WORLD) as b:
         await b.enter()
@@ -191,6 +209,20 @@ class TestNothingThere:
         Path(paper["STATE_FN"]).write_text("{}", encoding="utf-8")
         result = run_here(["status"], paper)
         assert (result.exit_code, "does not begin with schema_version" in result.stderr) == (1, True)
+
+    def test_a_state_that_contradicts_itself_gives_way_to_the_one_before_it(self, paper: dict[str, str]) -> None:
+        """As it does when the service starts."""
+        contradictory(Path(paper["STATE_FN"]))
+        result = run_here(["status"], paper)
+        assert (result.exit_code, "no trade is open" in result.stdout) == (0, True)
+        assert "contradicts itself" in result.stderr
+
+    def test_a_run_whose_settings_the_exchange_s_filters_find_wrong(
+        self, paper: dict[str, str], tmp_path: Path
+    ) -> None:
+        with process(tmp_path, {**paper, "TICK_SIZE": "0.001"}, "run") as late:
+            _, err = late.communicate()
+        assert (late.returncode, "TICK_SIZE: was 0.001; must be a multiple" in err) == (78, True)
 
     def test_a_recording_without_a_symbol(self, paper: dict[str, str], tmp_path: Path) -> None:
         result = run_here(["status"], {**paper, "PAPER_RECORDING": str(tmp_path / "x.csv")})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -11,13 +12,16 @@ from hypothesis import strategies as st
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
 from executor.core.signal import Signal
-from executor.core.state import Closed, Reason
-from executor.core.values import Direction
+from executor.core.state import SCHEMA_VERSION, Closed, Reason
+from executor.core.transition import empty
+from executor.core.values import ZERO, Direction
 from executor.exchange import rules as rule_book
 from executor.paper.engine import Engine
 from executor.paper.model import MarketTrade
 from executor.paper.recording import bundled_exchange_info, demo_signals, demo_trades
 from executor.paper.symbol import Symbol
+from executor.service.document import Orders, document_of
+from executor.service.store import StateStore
 from executor.signals.parse import parse_signal
 from executor.simulate.direct import Direct
 from executor.simulate.trader import Trader
@@ -77,6 +81,15 @@ trades = st.builds(
     unprotected_ms=st.integers(0, 99_999),
     unprotected_longest_ms=st.integers(0, 99_999),
 ).map(lambda trade: msgspec.structs.replace(trade, closed=trade.opened + 3_600_000))
+
+
+def contradictory(path: Path) -> None:
+    """A state file whose sum is right and whose two halves disagree, with a sound one before it."""
+    store = StateStore(path, schema_version=SCHEMA_VERSION)
+    sound = document_of(empty(SYMBOL))
+    store.save(sound)
+    none = Orders(entry=(), tp1=(), tp2=(), sl=(), qty1=ZERO, qty2=ZERO, qty3=ZERO)
+    store.save(msgspec.structs.replace(sound, orders=none))
 
 
 @cache

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.ops.samples import rules
+from tests.ops.samples import contradictory, rules
 
 from executor.config import Settings, load_settings
 from executor.core.facts import Balance, Kline, Quote
@@ -31,7 +31,7 @@ def levels(findings: list[Finding]) -> dict[str, Level]:
 
 
 def here(folder: Path) -> list[Finding]:
-    return doctor.on_this_machine(settings(folder), folder / "s.json", "LTCUSDT")
+    return doctor.on_this_machine(settings(folder), {"LTCUSDT": folder / "s.json"})
 
 
 class TestThisMachine:
@@ -67,6 +67,24 @@ class TestThisMachine:
         store.save(document_of(replace(empty("LTCUSDT"), paused=True)))
         (tmp_path / "s.json").write_text("nonsense", encoding="utf-8")
         assert levels(here(tmp_path))["state file"] is Level.WARN
+
+    def test_a_state_that_contradicts_itself_is_damaged(self, tmp_path: Path) -> None:
+        """As a start sees it: the state before it is used."""
+        tmp_path.chmod(0o700)
+        contradictory(tmp_path / "s.json")
+        (finding,) = [each for each in here(tmp_path) if each.name == "state file"]
+        assert (finding.level, "contradicts itself" in finding.text) == (Level.WARN, True)
+
+    def test_several_symbols(self, tmp_path: Path) -> None:
+        """What is the machine's is told once; a folder of its own is a folder more."""
+        states = {"LTCUSDT": tmp_path / "LTCUSDT.json", "BTCUSDT": tmp_path / "b" / "BTCUSDT.json"}
+        StateStore(states["LTCUSDT"], schema_version=SCHEMA_VERSION).save(document_of(empty("BTCUSDT")))
+        findings = doctor.on_this_machine(settings(tmp_path), states)
+        names = [each.name for each in findings]
+        assert [names.count(name) for name in ("signal file", "state folder", "disk space")] == [1, 2, 2]
+        found = levels(findings)
+        assert (found["LTCUSDT state file"], found["BTCUSDT state file"]) == (Level.FAIL, Level.OK)
+        assert {"LTCUSDT service", "BTCUSDT service"} < set(names)
 
     def test_a_state_of_another_symbol(self, tmp_path: Path) -> None:
         StateStore(tmp_path / "s.json", schema_version=SCHEMA_VERSION).save(document_of(empty("BTCUSDT")))
@@ -134,6 +152,10 @@ class TestExchange:
             (Policy(), {"tradable": False}, Level.FAIL),
             (Policy(), {"order_types": (OrderType.LIMIT, OrderType.MARKET)}, Level.FAIL),
             (Policy(), {"oco_allowed": False}, Level.FAIL),
+            (Policy(), {"max_algo_orders": 2}, Level.FAIL),
+            (Policy(), {"max_algo_orders": 3}, Level.WARN),
+            (Policy(layout=Layout.PLAIN), {"max_algo_orders": 1}, Level.WARN),
+            (Policy(split=(Decimal(1), Decimal(0), Decimal(0))), {"max_algo_orders": 1}, Level.WARN),
             (Policy(trail_mode=TrailMode.NATIVE), {"trailing_allowed": False}, Level.FAIL),
             (Policy(), {"cancel_replace_allowed": False}, Level.WARN),
         ],
@@ -141,6 +163,10 @@ class TestExchange:
     def test_a_symbol_that_does_not(self, policy: Policy, changes: dict[str, object], level: Level) -> None:
         found = about_symbol(policy, **changes)
         assert sorted(each.level for each in found) == sorted([level, Level.OK])
+
+    @pytest.mark.parametrize(("layout", "most"), [(Layout.OCO, 4), (Layout.PLAIN, 2), (Layout.OCO, 0)])
+    def test_a_symbol_with_stops_to_spare(self, layout: Layout, most: int) -> None:
+        assert [each.level for each in about_symbol(Policy(layout=layout), max_algo_orders=most)] == [Level.OK]
 
     def test_sizes_and_balances_for_both_sides(self) -> None:
         long, short = sizes(Policy(notional=Decimal(100), allow_short=True))

@@ -9,7 +9,7 @@ from tests.ops.samples import Walk, closed, rules
 from executor.core.policy import Layout, Policy
 from executor.core.state import Day, State
 from executor.core.values import ZERO
-from executor.ops import status
+from executor.ops import status, text
 
 POLICY = Policy(notional=Decimal(100), allow_short=True)
 
@@ -43,7 +43,7 @@ def test_json_is_stable_and_plain() -> None:
         if walk.trader.state.position is not None and walk.trader.state.position.trail is not None:
             break
     found = status.status_of(walk.trader.state, rules(), running=True)
-    told = json.loads(status.as_json(found))
+    told = json.loads(text.json(found))
     assert set(told) == {
         "symbol",
         "running",

@@ -67,7 +67,7 @@ async def test_a_recording_that_breaks_off_is_told(tmp_path: Path) -> None:
     ],
 )
 async def test_a_symbol_that_cannot_be_used_is_named(tmp_path: Path, name: str, symbol: str | None, fault: str) -> None:
-    with pytest.raises(StandaloneError, match=fault):
+    with pytest.raises((StandaloneError, RecordingError), match=fault):
         await serve(
             Standalone(recording=recording(tmp_path, name), symbol=symbol),
             started=lambda *_: None,

@@ -1,7 +1,8 @@
-"""What every command needs first: the settings, or a clear end; and where the state is that it is about."""
+"""What every command needs first: the settings, or a clear end; and which symbols it is about, with their files."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import typer
 
@@ -9,13 +10,20 @@ from executor.cli import exits
 from executor.cli.output import fail
 from executor.config import BinanceEnv, Settings, SettingsError, load_settings
 
+P = TypeVar("P")
+T = TypeVar("T")
+
+Which = Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="The one symbol that it is about.")]
+Everything = Annotated[bool, typer.Option("--all", help="Do it for every symbol that is traded.")]
+
 
 class Place(NamedTuple):
-    """The symbol that the settings name, and its files."""
+    """A symbol that is traded: the settings that hold for it, and its files."""
 
     symbol: str
     state: Path
     journal: Path
+    settings: Settings
 
 
 def read_settings(context: typer.Context) -> Settings:
@@ -35,19 +43,67 @@ def read_settings(context: typer.Context) -> Settings:
     return settings
 
 
-def find_place(settings: Settings) -> Place:
-    """Raises typer.Exit when the symbol can't be told."""
-    symbol = settings.symbol or _recorded_symbol(settings)
-    return Place(symbol, settings.state_path(symbol), settings.journal_path(symbol))
+def find_place(settings: Settings, symbol: str | None = None) -> Place:
+    """Of the symbol that is named, or of the only one. Raises typer.Exit when it can't be told, typer.BadParameter when
+    it must be named, or is not traded.
+    """
+    places = find_places(settings, symbol)
+    if len(places) > 1:
+        raise typer.BadParameter(f"which one? {_listed(places)} are traded", param_hint="--symbol")
+    return places[0]
+
+
+def find_places(settings: Settings, symbol: str | None = None) -> list[Place]:
+    """Of the symbol that is named, or of all, in the order of SYMBOLS. Raises as `find_place`."""
+    traded = settings.traded or (_recorded_symbol(settings),)
+    places = [_place(each, settings) for each in traded]
+    if symbol is None:
+        return places
+    named = [place for place in places if place.symbol == symbol.upper()]
+    if not named:
+        raise typer.BadParameter(f"{symbol} is not traded, but {_listed(places)}", param_hint="--symbol")
+    return named
+
+
+def find_chosen(settings: Settings, symbol: str | None, *, everything: bool) -> list[Place]:
+    """For what changes something: of several symbols one must be named, or all be meant. Raises as `find_place`."""
+    if everything and symbol is not None:
+        raise typer.BadParameter("exclude each other", param_hint="--symbol and --all")
+    places = find_places(settings, symbol)
+    if len(places) > 1 and not everything:
+        raise typer.BadParameter(f"which one? {_listed(places)} are traded", param_hint="--symbol or --all")
+    return places
+
+
+def for_each(places: Sequence[P], act: Callable[[P], T]) -> tuple[list[T], int]:
+    """Do it for every one, even after one has failed: what came of those that did not, and the exit code of the first
+    that did. What a failure says, it has said on stderr.
+    """
+    found: list[T] = []
+    code = exits.OK
+    for place in places:
+        try:
+            found.append(act(place))
+        except typer.Exit as end:
+            code = code or end.exit_code
+    return found, code
+
+
+def _place(symbol: str, settings: Settings) -> Place:
+    return Place(symbol, settings.state_path(symbol), settings.journal_path(symbol), settings.of(symbol))
+
+
+def _listed(places: Sequence[Place]) -> str:
+    *first, last = (place.symbol for place in places)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _recorded_symbol(settings: Settings) -> str:
     """On paper a symbol need not be set: the recording's name begins with it."""
-    from executor.paper.recording import demo_trades  # noqa: PLC0415  (most commands need no recording)
-    from executor.service.embedded import EmbeddedError, symbol_of  # noqa: PLC0415
+    from executor.paper.recording import RecordingError, demo_trades, symbol_of  # noqa: PLC0415  (most need none)
 
-    assert settings.binance_env is BinanceEnv.PAPER  # elsewhere SYMBOL is required
+    assert settings.binance_env is BinanceEnv.PAPER  # elsewhere SYMBOL or SYMBOLS is required
     try:
         return symbol_of(settings.paper_recording or demo_trades().path)
-    except EmbeddedError as error:
-        fail(error)
+    except RecordingError as error:
+        fail(f"SYMBOL is not set, and {error}")

@@ -1,27 +1,26 @@
 """`executor doctor`: preflight."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from executor.cli import exits
-from executor.cli.context import find_place, read_settings
+from executor.cli.context import Place, Which, find_places, read_settings
+from executor.cli.exchange import reach
 from executor.cli.output import Format, examples
 from executor.config import BinanceEnv, LogLevel, Settings, SettingsError
-from executor.exchange.binance import connect
 from executor.exchange.port import ReadError, StartError
 from executor.ops import doctor as checks
 from executor.ops import logs, text
-from executor.ops.doctor_exchange import on_the_exchange
+from executor.ops.doctor_exchange import on_the_account, on_the_symbol
 from executor.ops.http import HttpUnusable, listen
 from executor.paper.recording import RecordingError, TradeFile, demo_trades
 from executor.paper.server.server import PortInUse
-from executor.service import app
 from executor.service.control import ControlError, Request, ask
 from executor.service.embedded import EmbeddedError
-from executor.service.policy import own_filters, policy_of
 
 _REACH: Final = "check the network, BINANCE_ENV and the URLs, and the key; the message says what the exchange said"
 
@@ -33,6 +32,7 @@ _REACH: Final = "check the network, BINANCE_ENV and the URLs, and the key; the m
 def doctor(
     context: typer.Context,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    symbol: Which = None,
 ) -> None:
     """Look at all that a start needs, and say what to do about it.
 
@@ -40,19 +40,20 @@ def doctor(
 
     State folder, disk space and how long a save takes; state file, running service, signal file; the exchange, clock,
     key and what it may do; symbol rules against the settings; whether a long (and a short, where they are on) would get
-    its legs and has the balance for EXIT_LAYOUT. On paper also the recording.
+    its legs and has the balance for EXIT_LAYOUT. On paper also the recording. Of several symbols each is looked at.
 
     Exit codes: 0 nothing failed (there may be warnings), 1 something failed, 78 wrong settings.
     """
     settings = read_settings(context)
     logs.set_up(settings.log_format, LogLevel.WARNING)
-    place = find_place(settings)
-    findings = [checks.ok("settings", f"{settings.binance_env} with {place.symbol}, all in range")]
-    findings += checks.on_this_machine(settings, place.state, place.symbol)
-    findings += _port(settings, running=_runs(place.state))
+    places = find_places(settings, symbol)
+    listed = ", ".join(place.symbol for place in places)
+    findings = [checks.ok("settings", f"{settings.binance_env} with {listed}, all in range")]
+    findings += checks.on_this_machine(settings, {place.symbol: place.state for place in places})
+    findings += _port(settings, running=any(_runs(place.state) for place in places))
     if settings.binance_env is BinanceEnv.PAPER:
         findings += _recording(settings)
-    findings += asyncio.run(_exchange(settings))
+    findings += asyncio.run(_exchange(places))
     findings.append(checks.notifications(settings))
     typer.echo(text.json(findings) if output is Format.JSON else checks.as_text(findings))
     if any(each.level is checks.Level.FAIL for each in findings):
@@ -93,20 +94,25 @@ def _recording(settings: Settings) -> list[checks.Finding]:
     return [checks.ok("recording", f"{file.path.name}: {count} trades, {span} (UTC)")]
 
 
-async def _exchange(settings: Settings) -> list[checks.Finding]:
-    if settings.binance_env is BinanceEnv.PAPER:
-        settings = settings.model_copy(update={"paper_port": 0})  # beside a running service, on a port of its own
-    try:
-        async with app.market(settings) as place:
-            exchange = await connect(
-                place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
-            )
-            try:
-                rules = own_filters(await exchange.rules(), settings)
-                return await on_the_exchange(settings, exchange, policy_of(settings), rules)
-            finally:
-                await exchange.close()
-    except SettingsError as error:
-        return [checks.fail("filters", str(error), "leave it unset: the exchange's own is used")]
-    except (StartError, ReadError, EmbeddedError, RecordingError, PortInUse) as error:
-        return [checks.fail("exchange", str(error), _REACH)]
+async def _exchange(places: Sequence[Place]) -> list[checks.Finding]:
+    """What all symbols share is told by the first of them that can be reached."""
+    findings: list[checks.Finding] = []
+    shared = False
+    for place in places:
+        try:
+            async with reach(_on_a_port_of_its_own(place.settings)) as (_, exchange, policy, rules):
+                if not shared:
+                    findings += await on_the_account(place.settings, exchange)
+                    shared = True
+                own = await on_the_symbol(exchange, policy, rules)
+        except SettingsError as error:
+            own = [checks.fail("filters", str(error), "leave it unset: the exchange's own is used")]
+        except (StartError, ReadError, EmbeddedError, RecordingError, PortInUse) as error:
+            own = [checks.fail("exchange", str(error), _REACH)]
+        findings += own if len(places) == 1 else checks.of(place.symbol, own)
+    return findings
+
+
+def _on_a_port_of_its_own(settings: Settings) -> Settings:
+    """A paper exchange may be set up beside that of a running service."""
+    return settings.model_copy(update={"paper_port": 0})

@@ -2,37 +2,58 @@
 
 import asyncio
 import time
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from executor.cli import exits
-from executor.cli.context import Place, find_place, read_settings
+from executor.cli.context import Everything, Place, Which, find_chosen, for_each, read_settings
+from executor.cli.exchange import not_on_paper
 from executor.cli.output import examples, fail
 from executor.cli.recover import Trade, alone, confirm
 from executor.cli.service import running, tell, wish_of
-from executor.config import BinanceEnv, Settings
 from executor.core.events import Commanded, Resolve, Verb
-from executor.core.state import SCHEMA_VERSION, Closed
+from executor.core.state import Closed
 from executor.ops import logs, report, status
 from executor.service import app
-from executor.service.document import Document, contradiction
+from executor.service.document import saved
 from executor.service.loop import Loop
-from executor.service.store import StateError, StateStore
+from executor.service.store import StateError
 from executor.service.takeover import Wish
 
 LOOK_EVERY_S: Final = 0.2
 
 
+class Wished(NamedTuple):
+    """`named`: what is said of a symbol begins with its name, since there are several."""
+
+    trade: str
+    yes: bool
+    timeout: int
+    named: bool
+
+    def say(self, place: Place, words: str) -> None:
+        typer.echo(f"{place.symbol}: {words}" if self.named else words)
+
+
+class Closing(NamedTuple):
+    """A trade that the running service closes."""
+
+    place: Place
+    trade: str
+
+
 @examples(
     "executor pause && executor flatten",
     "executor flatten --yes --timeout 30",
+    "executor pause --all && executor flatten --all --yes",
 )
 def flatten(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     timeout: Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for it.")] = 60,
     which: Trade = "",
+    symbol: Which = None,
+    everything: Everything = False,
 ) -> None:
     """Close the open trade at market.
 
@@ -44,44 +65,59 @@ def flatten(
 
     A trade that could not be rebuilt is closed too: its open orders are cancelled, and what its fills say it holds is
     sold. What will be done is shown first.
+
+    Of several symbols each is asked about, and the running service closes them at the same time.
     """
-    settings = read_settings(context)
-    place = find_place(settings)
+    places = find_chosen(read_settings(context), symbol, everything=everything)
+    if which and len(places) > 1:
+        raise typer.BadParameter("a trade is of one symbol: name that with --symbol", param_hint="--trade")
+    wished = Wished(which, yes, timeout, named=len(places) > 1)
+    begun, code = for_each(places, lambda place: _begin(place, wished))
+    deadline = time.monotonic() + timeout
+    closing = [each for each in begun if each is not None]
+    _, late = for_each(closing, lambda each: _wait(each.place, each.trade, wished, deadline))
+    if code or late:
+        raise typer.Exit(code or late)
+
+
+def _begin(place: Place, wished: Wished) -> Closing | None:
+    """Have the trade closed; what is left to wait for."""
     service = running(place)
     if service is None:
-        _alone(settings, place, which, yes=yes, timeout=timeout)
-        return
+        _alone(place, wished)
+        return None
     if service.position is None:
-        trade = _stray(place, which, yes=yes)
-        if not trade:
-            return
-    else:
-        trade = service.position.trade
-        _confirm(f"Close the {service.position.side} trade {trade} at market ({service.position.held} held)?", yes=yes)
-        answer = tell(place, "flatten")
-        if not answer.ok:
-            fail(f"flatten refused: {answer.text}")
-    deadline = time.monotonic() + timeout
+        trade = _stray(place, wished)
+        return Closing(place, trade) if trade else None
+    trade, side, held = service.position.trade, service.position.side, service.position.held
+    _confirm(f"Close the {side} {place.symbol} trade {trade} at market ({held} held)?", yes=wished.yes)
+    answer = tell(place, "flatten")
+    if not answer.ok:
+        fail(f"{place.symbol}: flatten refused: {answer.text}")
+    return Closing(place, trade)
+
+
+def _wait(place: Place, trade: str, wished: Wished, deadline: float) -> None:
     while time.monotonic() < deadline:
         service = running(place)
         if service is None:
-            fail("the service has stopped before the trade was closed: run this again", exits.FAILED)
+            fail("the service has stopped before the trade was closed: run this again")
         if service.position is None or service.position.trade != trade:
             if service.last_closed is not None:
-                typer.echo(f"closed: {status.told(service.last_closed)}")
+                wished.say(place, f"closed: {status.told(service.last_closed)}")
             return
         time.sleep(LOOK_EVERY_S)
-    fail(f"trade {trade} is still open after {timeout} s; the service goes on closing it: see `executor status`")
+    fail(f"trade {trade} is still open after {wished.timeout} s; the service goes on closing it: see `executor status`")
 
 
-def _stray(place: Place, which: str, *, yes: bool) -> str:
+def _stray(place: Place, wished: Wished) -> str:
     """Have the service close a trade that it could not rebuild; its id, empty when there is none."""
-    wish = Wish(Resolve.FLATTEN, which)
+    wish = Wish(Resolve.FLATTEN, wished.trade)
     proposal = wish_of(place, "propose", wish)
     if proposal.nothing:
-        typer.echo("no trade is open")
+        wished.say(place, "no trade is open")
         return ""
-    confirm(proposal, yes=yes)
+    confirm(proposal, yes=wished.yes)
     done = wish_of(place, "resolve", wish)
     service = running(place)
     if not done.ok or service is None:
@@ -89,7 +125,7 @@ def _stray(place: Place, which: str, *, yes: bool) -> str:
     if service.position is not None:
         return service.position.trade
     if service.last_closed is not None:
-        typer.echo(f"closed: {status.told(service.last_closed)}")
+        wished.say(place, f"closed: {status.told(service.last_closed)}")
     return ""
 
 
@@ -98,33 +134,33 @@ def _confirm(question: str, *, yes: bool) -> None:
         fail("nothing was done")
 
 
-def _alone(settings: Settings, place: Place, which: str, *, yes: bool, timeout: int) -> None:
+def _alone(place: Place, wished: Wished) -> None:
     try:
-        loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document, unsound=contradiction)
+        loaded = saved(place.state)
     except StateError as error:
         fail(error)
     if loaded is None or loaded.value.position is None:
-        if alone(settings, place, Wish(Resolve.FLATTEN, which), yes=yes, timeout=timeout):
-            typer.echo("closed; `executor report` shows how")
+        if alone(place, Wish(Resolve.FLATTEN, wished.trade), yes=wished.yes, timeout=wished.timeout):
+            wished.say(place, "closed; `executor report` shows how")
         else:
-            typer.echo("no trade is open")
+            wished.say(place, "no trade is open")
         return
-    if settings.binance_env is BinanceEnv.PAPER:
-        fail(
-            "no service runs, and the embedded paper exchange is there only while `executor run` is",
-            exits.UNAVAILABLE,
-        )
-    what = f"trade {loaded.value.position.trade}"
-    _confirm(f"No service runs. Close {what} at market from here?", yes=yes)
+    settings = place.settings
+    not_on_paper(settings)
+    what = f"the {place.symbol} trade {loaded.value.position.trade}"
+    _confirm(f"No service runs. Close {what} at market from here?", yes=wished.yes)
     logs.set_up(settings.log_format, settings.log_level)
-    closer = _Closer(timeout)
+    closer = _Closer(wished.timeout)
     try:
         asyncio.run(app.run(settings, closer.attach, signals=False))
     except app.START_ERRORS as error:
         fail(error)
     if not closer.flat:
-        fail(f"{what} is still open after {timeout} s; its state is kept: run this again, or `executor run`")
-    typer.echo(f"closed: {status.told(report.row(closer.closed))}" if closer.closed is not None else "no trade is open")
+        fail(f"{what} is still open after {wished.timeout} s; its state is kept: run this again, or `executor run`")
+    if closer.closed is None:
+        wished.say(place, "no trade is open")
+    else:
+        wished.say(place, f"closed: {status.told(report.row(closer.closed))}")
 
 
 class _Closer:

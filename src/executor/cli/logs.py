@@ -1,16 +1,17 @@
 """`executor logs`: what the running service has said lately, also where nobody kept its output."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 import typer
 
 from executor.cli import exits
-from executor.cli.context import find_place, read_settings
+from executor.cli.context import Place, find_places, read_settings
 from executor.cli.output import examples, fail
 from executor.cli.service import data
 from executor.ops.logs import KEPT
-from executor.service.control import ControlError, NotRunningError, Request, ask
+from executor.service.control import Answer, ControlError, NotRunningError, Request, ask
 
 
 @examples(
@@ -27,13 +28,18 @@ def logs(
     JSON, oldest first. The service keeps the last thousand lines since its start; the whole log is where its output
     goes.
     """
-    place = find_place(read_settings(context))
-    try:
-        answer = ask(place.state, Request("logs", count=last))
-    except NotRunningError as error:
-        fail(error, exits.UNAVAILABLE)
-    except ControlError as error:
-        fail(error)
+    answer = _answer(find_places(read_settings(context)), last)
     for line in data(answer, list[str]):
         if not alerts or msgspec.json.decode(line).get("alert"):
             typer.echo(line)
+
+
+def _answer(places: Sequence[Place], last: int) -> Answer:
+    """Of the first that runs: the lines are those of the process, whichever of its symbols is asked."""
+    place, *others = places
+    try:
+        return ask(place.state, Request("logs", count=last))
+    except NotRunningError as error:
+        return _answer(others, last) if others else fail(error, exits.UNAVAILABLE)
+    except ControlError as error:
+        fail(error)

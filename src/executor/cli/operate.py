@@ -1,48 +1,50 @@
 """Commands that act on the running service: pause, resume, cancel-entry, move-stop."""
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
 
-from executor.cli import exits
-from executor.cli.context import find_place, read_settings
+from executor.cli.context import Everything, Place, Which, find_chosen, find_place, for_each, read_settings
 from executor.cli.output import examples, fail
 from executor.cli.service import tell
 
 
 @examples(
     "executor pause && executor status",
+    "executor pause --all",
 )
-def pause(context: typer.Context) -> None:
+def pause(context: typer.Context, symbol: Which = None, everything: Everything = False) -> None:
     """Take no new entries.
 
     They stay off until `executor resume`, also after a restart. Nothing is sold or cancelled: an open trade, an entry
     under way included, is carried on with.
     """
-    _command(context, "pause", "paused: no new entries")
+    _command(find_chosen(read_settings(context), symbol, everything=everything), "pause", "paused: no new entries")
 
 
 @examples(
     "executor resume",
 )
-def resume(context: typer.Context) -> None:
+def resume(context: typer.Context, symbol: Which = None, everything: Everything = False) -> None:
     """Take entries again.
 
     Ends a pause, and a halt whose cause is gone.
     """
-    _command(context, "resume", "entries are allowed again")
+    places = find_chosen(read_settings(context), symbol, everything=everything)
+    _command(places, "resume", "entries are allowed again")
 
 
 @examples(
     "executor cancel-entry",
 )
-def cancel_entry(context: typer.Context) -> None:
+def cancel_entry(context: typer.Context, symbol: Which = None) -> None:
     """Give up the entry that is under way.
 
     What it has bought already is kept and gets its exits. Refused when no entry is under way.
     """
-    _command(context, "cancel-entry", "the entry is being cancelled")
+    _command([find_place(read_settings(context), symbol)], "cancel-entry", "the entry is being cancelled")
 
 
 @examples(
@@ -51,6 +53,7 @@ def cancel_entry(context: typer.Context) -> None:
 def move_stop(
     context: typer.Context,
     price: Annotated[str, typer.Argument(metavar="PRICE", help="The new stop price, in quote per base.")],
+    symbol: Which = None,
 ) -> None:
     """Move the stop, only ever towards profit.
 
@@ -63,11 +66,20 @@ def move_stop(
         wished = Decimal(0)
     if not wished.is_finite() or wished <= 0:
         raise typer.BadParameter(f"{price!r} must be a price above 0", param_hint="PRICE")
-    _command(context, "move-stop", f"the stop is being moved to {price}", wished)
+    place = find_place(read_settings(context), symbol)
+    _command([place], "move-stop", f"the stop is being moved to {price}", wished)
 
 
-def _command(context: typer.Context, verb: str, done: str, price: Decimal | None = None) -> None:
-    answer = tell(find_place(read_settings(context)), verb, price)
-    if not answer.ok:
-        fail(f"{verb} refused: {answer.text}", exits.FAILED)
-    typer.echo(done if answer.text == "done" else answer.text)
+def _command(places: Sequence[Place], verb: str, done: str, price: Decimal | None = None) -> None:
+    """Tell each, and all of them even after one has refused."""
+
+    def act(place: Place) -> None:
+        of = f"{place.symbol}: " if len(places) > 1 else ""
+        answer = tell(place, verb, price)
+        if not answer.ok:
+            fail(f"{of}{verb} refused: {answer.text}")
+        typer.echo(of + (done if answer.text == "done" else answer.text))
+
+    _, code = for_each(places, act)
+    if code:
+        raise typer.Exit(code)

@@ -1,14 +1,17 @@
 """How commands print: choices of format, and the end of a command that failed."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
 import typer
 
 from executor.cli import exits
+from executor.config import SettingsError
+from executor.ops import text
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
 
 
@@ -23,10 +26,23 @@ class ListFormat(StrEnum):
     JSON = "json"
 
 
-def fail(error: object, code: int = exits.FAILED) -> NoReturn:
-    """Say what went wrong on stderr, and end."""
+def fail(error: object, code: int | None = None) -> NoReturn:
+    """Say what went wrong on stderr, and end, with the exit code that goes with the error where none is given."""
     typer.echo(f"executor: {error}", err=True)
-    raise typer.Exit(code)
+    raise typer.Exit(code_of(error) if code is None else code)
+
+
+def code_of(error: object) -> int:
+    """Settings may turn out wrong late, against the exchange's own filters: no restart will help those either."""
+    return exits.BAD_SETTINGS if isinstance(error, SettingsError) else exits.FAILED
+
+
+def echo_each(found: Sequence[T], output: Format, as_text: Callable[[T], str], *, listed: bool) -> None:
+    """What was found of each symbol, one after the other. As JSON it is a list when it is `listed`, else an object."""
+    if output is Format.JSON and listed:
+        typer.echo(text.json(found))
+    elif found:
+        typer.echo("\n\n".join(text.json(each) if output is Format.JSON else as_text(each) for each in found))
 
 
 def examples(*lines: str) -> Callable[[F], F]:

@@ -3,7 +3,7 @@
 import typer
 
 from executor.cli import exits
-from executor.cli.context import find_place, read_settings
+from executor.cli.context import Place, Which, find_places, for_each, read_settings
 from executor.cli.output import examples, fail
 from executor.service.control import ControlError, NotRunningError, Request, ask
 
@@ -13,16 +13,24 @@ PATIENCE_S = 8.0
 @examples(
     "executor ping && echo it trades",
 )
-def ping(context: typer.Context) -> None:
+def ping(context: typer.Context, symbol: Which = None) -> None:
     """Tell whether the service runs and its loop turns.
 
-    The question goes through the loop, behind all that waits there: a service that hangs does not answer.
+    The question goes through the loop, behind all that waits there: a service that hangs does not answer. Of several
+    symbols each one's loop is asked.
     """
-    place = find_place(read_settings(context))
+    places = find_places(read_settings(context), symbol)
+    answers, code = for_each(places, _asked)
+    for place, answer in answers:
+        typer.echo(f"{place.symbol}: {answer}" if len(places) > 1 else answer)
+    if code:
+        raise typer.Exit(code)
+
+
+def _asked(place: Place) -> tuple[Place, str]:
     try:
-        answer = ask(place.state, Request("ping"), timeout=PATIENCE_S)
+        return place, ask(place.state, Request("ping"), timeout=PATIENCE_S).text
     except NotRunningError as error:
         fail(error, exits.UNAVAILABLE)
     except ControlError as error:
         fail(error)
-    typer.echo(answer.text)

@@ -6,24 +6,20 @@ from typing import Annotated
 
 import typer
 
-from executor.cli import exits
-from executor.cli.context import Place, find_place, read_settings
+from executor.cli.context import Place, Which, find_place, read_settings
+from executor.cli.exchange import not_on_paper, reach
 from executor.cli.output import examples, fail
 from executor.cli.service import wish_of
-from executor.config import BinanceEnv, Settings
 from executor.core.events import Commanded, Resolve, Verb
-from executor.core.state import SCHEMA_VERSION, Protected, State
+from executor.core.state import Protected, State
 from executor.core.takeover import judge
 from executor.core.transition import empty
-from executor.exchange.binance import connect
 from executor.ops import logs
 from executor.service import app
 from executor.service.control import NotRunningError
-from executor.service.document import Document, contradiction, state_of
+from executor.service.document import saved, state_of
 from executor.service.loop import Loop
-from executor.service.policy import own_filters, policy_of
 from executor.service.rebuild import from_exchange
-from executor.service.store import StateStore
 from executor.service.takeover import Wish, Word, evidence, resolve, word_of
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -47,6 +43,7 @@ def adopt(
     trade: Trade = "",
     yes: Yes = False,
     timeout: Timeout = 60,
+    symbol: Which = None,
 ) -> None:
     """Look after a trade that could not be rebuilt.
 
@@ -55,29 +52,27 @@ def adopt(
     ends once the trade is protected: start the service then.
     """
     wish = Wish(Resolve.ADOPT, trade, _price(stop, "--stop"), _prices(targets))
-    _carry_out(context, wish, "adopted", yes=yes, timeout=timeout)
+    _carry_out(find_place(read_settings(context), symbol), wish, "adopted", yes=yes, timeout=timeout)
 
 
 @examples(
     "executor forget",
     "executor forget --yes && executor status",
 )
-def forget(context: typer.Context, yes: Yes = False, timeout: Timeout = 60) -> None:
+def forget(context: typer.Context, yes: Yes = False, timeout: Timeout = 60, symbol: Which = None) -> None:
     """Leave orders that could not be rebuilt where they are.
 
     Entries are taken again. Their ids are remembered, so that they halt nothing any more. Whatever these trades
     hold is yours to look after. Shows first what it would do, and asks.
     """
-    _carry_out(context, Wish(Resolve.FORGET), "forgotten", yes=yes, timeout=timeout)
+    _carry_out(find_place(read_settings(context), symbol), Wish(Resolve.FORGET), "forgotten", yes=yes, timeout=timeout)
 
 
-def _carry_out(context: typer.Context, wish: Wish, done: str, *, yes: bool, timeout: int) -> None:
-    settings = read_settings(context)
-    place = find_place(settings)
+def _carry_out(place: Place, wish: Wish, done: str, *, yes: bool, timeout: int) -> None:
     try:
         proposal = wish_of(place, "propose", wish)
     except NotRunningError:
-        if not alone(settings, place, wish, yes=yes, timeout=timeout):
+        if not alone(place, wish, yes=yes, timeout=timeout):
             fail("no trade of ours has an open order or holds anything, and entries are not halted")
         typer.echo(f"{done}; start the service with `executor run`")
         return
@@ -100,17 +95,14 @@ def _must(word: Word) -> None:
         fail("; ".join(word.words))
 
 
-def alone(settings: Settings, place: Place, wish: Wish, *, yes: bool, timeout: int) -> bool:
+def alone(place: Place, wish: Wish, *, yes: bool, timeout: int) -> bool:
     """No service runs: look, ask, and do it from here, under the state's lock. Whether there was anything to do."""
-    if settings.binance_env is BinanceEnv.PAPER:
-        fail(
-            "no service runs, and the embedded paper exchange is there only while `executor run` is",
-            exits.UNAVAILABLE,
-        )
+    settings = place.settings
+    not_on_paper(settings)
     logs.set_up(settings.log_format, settings.log_level)
     resolver = _Resolver(wish, timeout)
     try:
-        proposal = asyncio.run(_propose(settings, place, wish))
+        proposal = asyncio.run(_propose(place, wish))
         if proposal.nothing:
             return False
         confirm(proposal, yes=yes)
@@ -123,24 +115,17 @@ def alone(settings: Settings, place: Place, wish: Wish, *, yes: bool, timeout: i
     return True
 
 
-async def _propose(settings: Settings, place: Place, wish: Wish) -> Word:
+async def _propose(place: Place, wish: Wish) -> Word:
     """What would be done, from the state on disk and the exchange alone; nothing is changed."""
-    loaded = StateStore(place.state, schema_version=SCHEMA_VERSION).peek(Document, unsound=contradiction)
-    async with app.market(settings) as market:
-        exchange = await connect(
-            market.endpoints, market.credentials, market.symbol, market.patient, settings.recv_window
-        )
-        try:
-            policy, rules = policy_of(settings), own_filters(await exchange.rules(), settings)
-            if loaded is None:
-                state = await from_exchange(exchange, empty(place.symbol, market.venue), policy, rules)
-            else:
-                state = state_of(loaded.value)
-            if state.position is not None and wish.how is Resolve.FLATTEN:
-                return Word(True, (f"close trade {state.position.trade} at market: cancel its orders, sell the rest",))
-            return word_of(judge(state, await evidence(exchange, wish), policy, rules))
-        finally:
-            await exchange.close()
+    loaded = saved(place.state)
+    async with reach(place.settings) as (venue, exchange, policy, rules):
+        if loaded is None:
+            state = await from_exchange(exchange, empty(place.symbol, venue), policy, rules)
+        else:
+            state = state_of(loaded.value)
+        if state.position is not None and wish.how is Resolve.FLATTEN:
+            return Word(True, (f"close trade {state.position.trade} at market: cancel its orders, sell the rest",))
+        return word_of(judge(state, await evidence(exchange, wish), policy, rules))
 
 
 class _Resolver:

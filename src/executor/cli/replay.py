@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from executor.cli import exits
-from executor.cli.context import find_place, read_settings
+from executor.cli.context import Place, Which, find_places, for_each, read_settings
 from executor.cli.output import examples, fail
 from executor.core.verdict import Ignored, Moved, Refusal, Verdict
 from executor.ops import text
@@ -26,15 +26,31 @@ def replay(
         Path | None, typer.Option("--journal", metavar="FILE", help="Another journal than the settings'.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print each event and what became of it.")] = False,
+    symbol: Which = None,
 ) -> None:
     """Replay the journal, and compare every state.
 
     Every event goes through the same transition again, and what comes out is compared with what was saved.
 
     A state that comes out differently is named with file and line, and the exit code is 1. The journal can be read
-    while the service writes it.
+    while the service writes it. Of several symbols each one's is.
     """
-    path = journal if journal is not None else find_place(read_settings(context)).journal
+    if journal is not None:
+        _replay(journal, show=show)
+        return
+    places = find_places(read_settings(context), symbol)
+
+    def of_one(place: Place) -> None:
+        if len(places) > 1:
+            typer.echo(f"{place.symbol}:")
+        _replay(place.journal, show=show)
+
+    _, code = for_each(places, of_one)
+    if code:
+        raise typer.Exit(code)
+
+
+def _replay(path: Path, *, show: bool) -> None:
     if not path.exists():
         fail(f"there is no journal {path}")
     again = Replay(path)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from executor.cli.context import find_place, read_settings
+from executor.cli.context import Place, Which, find_places, for_each, read_settings
 from executor.cli.output import ListFormat, examples, fail
 from executor.core.state import Closed
 from executor.ops import report as trades
@@ -28,17 +28,24 @@ def report(
     context: typer.Context,
     output: Annotated[ListFormat, typer.Option("--format", help="How to print them.")] = ListFormat.TABLE,
     last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N.")] = None,
+    symbol: Which = None,
 ) -> None:
     """Show the finished trades.
 
     How each ended, what it earned in quote and in R, what it paid in commission, and what was left.
 
     JSON is a list of objects; times are ISO 8601 in UTC, decimals are strings of plain digits. CSV has the same
-    columns.
+    columns. Of several symbols all trades are shown, by the time at which they closed; tables are one for each symbol.
     """
-    place = find_place(read_settings(context))
+    places, code = for_each(find_places(read_settings(context), symbol), _trades)
+    found = sorted((trade for each in places for trade in each), key=lambda trade: trade.closed)
+    typer.echo(PRINT[output](found[-last:] if last is not None else found))
+    if code:
+        raise typer.Exit(code)
+
+
+def _trades(place: Place) -> list[Closed]:
     try:
-        found = list(read_trades(trades_path(place.state)))
+        return list(read_trades(trades_path(place.state)))
     except JournalError as error:
         fail(error)
-    typer.echo(PRINT[output](found[-last:] if last is not None else found))

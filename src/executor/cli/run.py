@@ -7,7 +7,7 @@ import typer
 from executor.cli import exits
 from executor.cli.books import close_books
 from executor.cli.context import read_settings
-from executor.cli.output import examples, fail
+from executor.cli.output import code_of, examples, fail
 from executor.config import Settings
 from executor.core.state import State
 from executor.ops import account, logs, report
@@ -40,7 +40,7 @@ def run(context: typer.Context) -> None:
         place = runner.run(app.run(settings, watched.append))
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
-        raise typer.Exit(exits.FAILED) from error
+        raise typer.Exit(code_of(error)) from error
     if place.embedded is not None:
         _close_the_books(settings, place.embedded, watched[0].state)
 

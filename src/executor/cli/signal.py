@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from executor.cli.context import find_place, read_settings
+from executor.cli.context import Place, find_place, find_places, read_settings
 from executor.cli.output import examples, fail
 from executor.cli.service import running
+from executor.config import Settings
 from executor.signals.append import NotASignalError, append_signal
 from executor.signals.position import SignalFileError
 
@@ -32,7 +33,9 @@ def signal(
     ts: Annotated[
         str | None, typer.Option("--ts", metavar="TIME", help="ISO 8601 or milliseconds; default: now.")
     ] = None,
-    symbol: Annotated[str | None, typer.Option("--symbol", help="Default: the one that is traded.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option("--symbol", metavar="SYMBOL", help="Default: the one that is traded.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Two signals with the same id are one.")
     ] = None,
@@ -61,16 +64,16 @@ def signal(
     runs (so that it fits a replayed market).
     """
     settings = read_settings(context)
-    place = find_place(settings)
+    symbol = symbol or find_place(settings).symbol
     if ts is None:
-        service = running(place)
+        service = running(_that_tells_the_time(settings, symbol))
         ts = (service.at if service is not None else None) or datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         line = append_signal(
             settings.signal_file,
             {
                 "ts": ts,
-                "symbol": symbol or place.symbol,
+                "symbol": symbol,
                 "side": side,
                 "price": price,
                 "id": name,
@@ -87,3 +90,9 @@ def signal(
     except SignalFileError as error:
         fail(error)
     typer.echo(line)
+
+
+def _that_tells_the_time(settings: Settings, symbol: str) -> Place:
+    """The file may be followed by other services too, so that the symbol need not be one of ours."""
+    places = find_places(settings)
+    return next((place for place in places if place.symbol == symbol), places[0])

@@ -28,9 +28,10 @@ from executor.paper.recording import (
     bundled_exchange_info,
     demo_signals,
     demo_trades,
+    symbol_of,
 )
 from executor.paper.symbol import Symbol
-from executor.service.embedded import EmbeddedError, symbol_of
+from executor.service.embedded import EmbeddedError
 from executor.service.policy import own_filters, policy_of
 from executor.signals.parse import Malformed, parse_signal
 from executor.simulate.market import Outcome, Simulation, Untaken, trades_of
@@ -84,9 +85,7 @@ def simulate(
         outcome, books, seconds = _simulate(
             settings, trades, klines, path, signals if signals is not None else demo_signals(), exchange_info
         )
-    except SettingsError as error:
-        fail(error, exits.BAD_SETTINGS)
-    except (RecordingError, EmbeddedError) as error:
+    except (SettingsError, RecordingError, EmbeddedError) as error:
         fail(error)
     typer.echo(PRINT[output](outcome.closed))
     typer.echo(f"\n{_told(outcome, seconds)}\n\n{account.as_text(books)}", err=True)

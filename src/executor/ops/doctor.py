@@ -5,7 +5,7 @@ import shutil
 import stat
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -13,11 +13,10 @@ from typing import Final
 import msgspec
 
 from executor.config import BinanceEnv, Settings
-from executor.core.state import SCHEMA_VERSION
 from executor.files import RealFileSystem, replace_file
 from executor.service.control import ControlError, NotRunningError, Request, ask, socket_path
-from executor.service.document import Document, Inconsistent, state_of
-from executor.service.store import StateError, StateStore
+from executor.service.document import saved, state_of
+from executor.service.store import StateError
 
 DISK_FAIL: Final = 50 * 1024 * 1024
 DISK_WARN: Final = 500 * 1024 * 1024
@@ -67,16 +66,19 @@ def as_text(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def on_this_machine(settings: Settings, state: Path, symbol: str) -> list[Finding]:
-    """What needs no exchange: folder, disk, state, service, files."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        lambda: _folder(state.parent),
-        lambda: _state(state, symbol),
-        lambda: _service(state),
-        lambda: _signals(settings.signal_file),
-        lambda: _secrets(settings),
-    )
-    return [finding for check in checks for finding in check()]
+def of(symbol: str, findings: Iterable[Finding]) -> list[Finding]:
+    """The same, told to be of one symbol of several."""
+    return [msgspec.structs.replace(each, name=f"{symbol} {each.name}") for each in findings]
+
+
+def on_this_machine(settings: Settings, states: Mapping[str, Path]) -> list[Finding]:
+    """What needs no exchange: folder, disk, state, service, files. `states`: the state file of each symbol."""
+    folders = dict.fromkeys(path.parent for path in states.values())
+    findings = [finding for folder in folders for finding in _folder(folder)]
+    for symbol, path in states.items():
+        own = [*_state(path, symbol), *_service(path)]
+        findings += own if len(states) == 1 else of(symbol, own)
+    return [*findings, *_signals(settings.signal_file), *_secrets(settings)]
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
@@ -126,9 +128,9 @@ def _sync(folder: Path) -> Finding:
 
 def _state(path: Path, symbol: str) -> Iterator[Finding]:
     try:
-        loaded = StateStore(path, schema_version=SCHEMA_VERSION).peek(Document)
+        loaded = saved(path)
         state = None if loaded is None else state_of(loaded.value)
-    except (StateError, Inconsistent) as error:
+    except StateError as error:
         yield fail("state file", str(error), "restore a copy, or move the files away to have the trade rebuilt")
         return
     if loaded is None or state is None:

@@ -31,22 +31,22 @@ NEEDED: Final = (OrderType.LIMIT, OrderType.MARKET, OrderType.STOP_LOSS_LIMIT)
 HAS_WALLET: Final = (BinanceEnv.LIVE, BinanceEnv.CUSTOM)
 
 
-async def on_the_exchange(
-    settings: Settings, exchange: BinanceExchange, policy: Policy, rules: SymbolRules
-) -> list[Finding]:
-    """Reads only. Raises ReadError when the exchange stops answering meanwhile."""
+async def on_the_account(settings: Settings, exchange: BinanceExchange) -> list[Finding]:
+    """What is the same for all symbols: the way to the exchange, the clock, the key. Reads only. Raises ReadError when
+    the exchange stops answering meanwhile.
+    """
     began = time.perf_counter()
-    quote = await exchange.quote()
+    await exchange.quote()
     latency = (time.perf_counter() - began) * 1000
+    return [*_reach(exchange, latency), *await _key(settings, exchange)]
+
+
+async def on_the_symbol(exchange: BinanceExchange, policy: Policy, rules: SymbolRules) -> list[Finding]:
+    """The symbol's rules, and what would become of a signal now. Reads only. Raises ReadError."""
+    quote = await exchange.quote()
     balances = await exchange.balances()
     klines = await exchange.klines(policy.swing_mins)
-    now = exchange.now()
-    return [
-        *_reach(exchange, latency),
-        *await _key(settings, exchange),
-        *_symbol(policy, rules),
-        *_sizes(policy, rules, quote, balances, klines, now),
-    ]
+    return [*_symbol(policy, rules), *_sizes(policy, rules, quote, balances, klines, exchange.now())]
 
 
 def _reach(exchange: BinanceExchange, latency: float) -> Iterator[Finding]:
@@ -102,11 +102,23 @@ def _symbol(policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
         yield fail("symbol", f"{rules.symbol} allows no OCO lists", "EXIT_LAYOUT=PLAIN")
     if policy.trail_mode is TrailMode.NATIVE and not rules.trailing_allowed:
         yield fail("symbol", f"{rules.symbol} allows no trailing orders", "TRAIL_MODE=DISTANCE or SWING")
+    yield from _stops(policy, rules)
     if not rules.cancel_replace_allowed:
         yield warn("symbol", f"{rules.symbol} has no cancel-replace", "a moved stop leaves a moment without one")
     fees = f"fees {text.short(rules.maker_fee * 100)} / {text.short(rules.taker_fee * 100)} %"
     steps = f"tick {plain(rules.tick)}, step {plain(rules.step)}, least notional {text.short(rules.min_notional)}"
     yield ok("symbol", f"{rules.symbol}: {steps}, {fees}")
+
+
+def _stops(policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
+    """MAX_NUM_ALGO_ORDERS counts stops (filters.md): one a leg with OCO (rule 4.2), one in all with PLAIN (4.3)."""
+    most = rules.max_algo_orders
+    needed = sum(1 for weight in policy.split if weight) if policy.layout is Layout.OCO else 1
+    said = f"{rules.symbol} takes {most} stops at once, and EXIT_LAYOUT={policy.layout} has {needed}"
+    if 0 < most < needed:
+        yield fail("stops", said, "EXIT_LAYOUT=PLAIN, or fewer legs in QTY_SPLIT")
+    elif most == needed:
+        yield warn("stops", said, "leave the symbol to Executor: a stop of anybody else's takes the place of its own")
 
 
 def _sizes(

@@ -11,7 +11,7 @@ import msgspec
 from executor.core.state import Closed
 from executor.core.values import ZERO, plain
 from executor.ops import text
-from executor.ops.assets import Assets, assets_of
+from executor.ops.assets import assets_of
 
 FIGURES: Final = ("qty", "entry", "exit", "pnl", "r", "bare s")
 _HEADER: Final = ("opened (UTC)", "held", "side", "reason", *FIGURES)
@@ -96,9 +96,18 @@ def as_csv(trades: Sequence[Closed]) -> str:
 
 
 def as_table(trades: Sequence[Closed]) -> str:
-    """At most 100 columns wide, with what it comes to below."""
+    """At most 100 columns wide, with what it comes to below; of several symbols one table each, under its name."""
     if not trades:
         return "No trade has finished."
+    by_symbol: dict[str, list[Closed]] = {}
+    for trade in trades:
+        by_symbol.setdefault(trade.symbol, []).append(trade)
+    if len(by_symbol) == 1:
+        return _table(trades)
+    return "\n\n".join(f"{symbol}\n{_table(by_symbol[symbol])}" for symbol in sorted(by_symbol))
+
+
+def _table(trades: Sequence[Closed]) -> str:
     lines = text.columns(_HEADER, [_line(trade) for trade in trades], right=FIGURES, gap=" ")
     return f"{lines}\n\n{text.fields(_summary(trades))}"
 
@@ -140,7 +149,8 @@ def _price(average: Decimal | None, planned: Decimal) -> str:
 
 
 def _summary(trades: Sequence[Closed]) -> list[tuple[str, str]]:
-    assets = _assets(trades)
+    """Of trades of one symbol: several have no one quote to sum up in."""
+    assets = assets_of(trades[0].symbol, [asset for trade in trades for asset in trade.commissions])
     filled = [trade for trade in trades if trade.qty]
     wins = sum(1 for trade in filled if trade.pnl > 0)
     losses = sum(1 for trade in filled if trade.pnl < 0)
@@ -161,11 +171,3 @@ def _summary(trades: Sequence[Closed]) -> list[tuple[str, str]]:
         ("dust", f"{text.short(dust)} {assets.base or 'base'}"),
         ("longest unprotected", bare),
     ]
-
-
-def _assets(trades: Sequence[Closed]) -> Assets:
-    """Those of the trades' one symbol; several symbols have no one quote to sum up in."""
-    symbols = {trade.symbol for trade in trades}
-    if len(symbols) != 1:
-        return Assets("", "")
-    return assets_of(symbols.pop(), [asset for trade in trades for asset in trade.commissions])

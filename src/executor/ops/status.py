@@ -106,10 +106,6 @@ def flat(symbol: str) -> Status:
     return status_of(State(symbol=symbol), None, running=False)
 
 
-def as_json(status: Status) -> str:
-    return text.json(status)
-
-
 def as_text(status: Status) -> str:
     lines = [
         ("service", _service(status)),

@@ -14,6 +14,7 @@ that is not right with an error that names file, line and field.
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from executor.paper.model import MarketTrade
 DEMO_SYMBOL: Final = "LTCUSDT"
 _DEMO_TRADES: Final = "LTCUSDT-spot-aggTrades-demo-20250621T1900Z-0100Z.csv.gz"
 _EXCHANGE_INFO: Final = "exchange-info.json"
+_SYMBOL_IN_NAME: Final = re.compile(r"([A-Z0-9]{5,20})[-_.]")
 
 
 _T = TypeVar("_T")
@@ -35,6 +37,17 @@ _T = TypeVar("_T")
 
 class RecordingError(ValueError):
     """A recording that cannot be read; the message names the file, the line and the field."""
+
+
+def symbol_of(path: Path) -> str:
+    """The symbol that a recording's name begins with, as in LTCUSDT-trades.csv. Raises RecordingError."""
+    match = _SYMBOL_IN_NAME.match(path.name)
+    if match is None:
+        raise RecordingError(
+            f"the symbol is not given (SYMBOL, or --symbol of `executor paper`), and the recording's name {path.name!r}"
+            " does not begin with one"
+        )
+    return match[1]
 
 
 @dataclass(slots=True, frozen=True)

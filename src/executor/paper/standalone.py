@@ -1,7 +1,6 @@
 """A paper exchange of its own: the recorded market on the wall clock, for any client of Binance."""
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -12,12 +11,11 @@ import msgspec
 from executor.paper.clock import WallClock
 from executor.paper.engine import Engine
 from executor.paper.market import AtEnd, LivePlay, Tape
-from executor.paper.recording import TradeFile, bundled_exchange_info, demo_trades
+from executor.paper.recording import TradeFile, bundled_exchange_info, demo_trades, symbol_of
 from executor.paper.server import Credential, HmacSecret, Limits, PaperServer, Urls
 from executor.paper.symbol import Symbol
 
 ACCOUNT: Final = "paper"
-_SYMBOL_IN_NAME: Final = re.compile(r"([A-Z0-9]{5,20})[-_.]")
 
 
 class StandaloneError(Exception):
@@ -45,12 +43,12 @@ async def serve(what: Standalone, *, started: Callable[[Urls, str], None], stop:
     """Serve until `stop` is set or the recording has ended. `started` gets the addresses and the symbol.
 
     Raises:
-        StandaloneError: the symbol is unknown, or missing.
-        RecordingError: the recording cannot be read.
+        StandaloneError: the symbol is unknown.
+        RecordingError: the recording cannot be read, or no symbol is given and its name begins with none.
         PortInUse: another program has the port.
     """
     trades = demo_trades() if what.recording is None else TradeFile(what.recording)
-    symbol = what.symbol or _symbol_of(trades.path)
+    symbol = what.symbol or symbol_of(trades.path)
     rows = {row["symbol"]: row for row in bundled_exchange_info()["symbols"]}
     if symbol not in rows:
         raise StandaloneError(f"symbol is {symbol!r}, must be one of {', '.join(rows)}")
@@ -76,10 +74,3 @@ async def serve(what: Standalone, *, started: Callable[[Urls, str], None], stop:
             await asyncio.gather(playing, stopping, return_exceptions=True)
     finally:
         await server.stop()
-
-
-def _symbol_of(path: Path) -> str:
-    match = _SYMBOL_IN_NAME.match(path.name)
-    if match is None:
-        raise StandaloneError(f"symbol is not given, and the name {path.name!r} does not begin with one")
-    return match[1]

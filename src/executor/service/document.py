@@ -5,12 +5,14 @@ whose two halves disagree is not believed (rule 9.2).
 """
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from executor.core.ids import Role
-from executor.core.state import Closed, Day, Order, Owed, Position, Seen, State
+from executor.core.state import SCHEMA_VERSION, Closed, Day, Order, Owed, Position, Seen, State
+from executor.service.store import Loaded, StateStore
 
 NAMED: Final = {
     "entry": frozenset({Role.ENTRY, Role.PLANB}),
@@ -103,6 +105,14 @@ def state_of(document: Document) -> State:
     if (fault := contradiction(document)) is not None:
         raise Inconsistent(fault)
     return State(**{name: getattr(document, name) for name in _SAME})
+
+
+def saved(path: Path) -> Loaded[Document] | None:
+    """What a start would take the state `path` for, with nothing changed on disk; None when there is none yet.
+
+    Raises StateError when nothing of it can be used.
+    """
+    return StateStore(path, schema_version=SCHEMA_VERSION).peek(Document, unsound=contradiction)
 
 
 def differs(old: State, new: State) -> bool:

@@ -4,7 +4,6 @@ The service's clock is the market's: it moves on only while neither side has any
 repeatable and as fast as its work allows.
 """
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from executor.paper.clock import MarketClock
 from executor.paper.engine import Engine
 from executor.paper.market import AtEnd, Replay, Tape
 from executor.paper.model import MarketTrade
-from executor.paper.recording import TradeFile, bundled_exchange_info, demo_signals, demo_trades
+from executor.paper.recording import TradeFile, bundled_exchange_info, demo_signals, demo_trades, symbol_of
 from executor.paper.server import PaperServer
 from executor.paper.server.limits import Limits
 from executor.paper.server.signing import Credential, HmacSecret
@@ -29,7 +28,6 @@ from executor.signals.parse import Malformed, parse_signal
 log = structlog.get_logger(__name__)
 
 ACCOUNT: Final = "paper"
-_FILE_SYMBOL: Final = re.compile(r"([A-Z0-9]{5,20})[-_.]")
 
 
 class EmbeddedError(Exception):
@@ -115,14 +113,6 @@ class _WithoutFirst:
 
     def __iter__(self) -> Iterator[MarketTrade]:
         return islice(self._trades, 1, None)
-
-
-def symbol_of(path: Path) -> str:
-    """The symbol that a recording's name begins with. Raises EmbeddedError."""
-    match = _FILE_SYMBOL.match(path.name)
-    if match is None:
-        raise EmbeddedError(f"SYMBOL: not set, and the recording's name {path.name!r} does not begin with one")
-    return match[1]
 
 
 def recorded_signals(settings: Settings) -> Path | None:
