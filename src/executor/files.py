@@ -44,8 +44,11 @@ class FileSystem(Protocol):
     def release(self) -> None:
         """Close every file that `write` has kept open."""
 
-    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
-        """Put `data` over a part of an existing file, and sync it. A crash meanwhile leaves a mixture there."""
+    def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
+        """Put `data` over a part of an existing file. A crash before it is synced leaves a mixture there."""
+
+    def sync_file(self, path: Path) -> None:
+        """Make the content of an existing file durable."""
 
     def link(self, source: Path, target: Path) -> None:
         """A second name for the file; `target` must not exist."""
@@ -99,11 +102,19 @@ class RealFileSystem:
         while self._recent:
             os.close(self._recent.popleft())
 
-    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+    def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.lseek(descriptor, offset, os.SEEK_SET)
             write_all(descriptor, data)
+            if synced:
+                _sync_data(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync_file(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
             _sync_data(descriptor)
         finally:
             os.close(descriptor)

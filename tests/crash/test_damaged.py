@@ -60,6 +60,8 @@ async def sound_states(folder: Path) -> list[Sound]:
 
     def keep(b: Bench) -> None:
         path = b.settings().state_path(b.symbol)
+        assert b.loop is not None
+        b.loop.desk.publish()
         found.append(Sound(*(here(each.read_bytes()) for each in (path, path.with_name(path.name + ".prev")))))
 
     for n, world in enumerate((LONG, SHORT)):

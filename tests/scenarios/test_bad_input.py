@@ -144,9 +144,9 @@ class ReadOnly(RealFileSystem):
         self._refuse(path)
         super().write(path, data)
 
-    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+    def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
         self._refuse(path)
-        super().overwrite_synced(path, offset, data)
+        super().overwrite(path, offset, data, synced=synced)
 
     def _refuse(self, path: Path) -> None:
         if ReadOnly.full:

@@ -7,7 +7,7 @@ Fault model. At a crash
   full length, all of it (a torn or lost write; delayed allocation);
 - of the changes to names since the folder was last synced any subset survives, in any combination (file
   systems promise an order only to those who sync), and a rename may have left its source name behind;
-- what is overwritten in place, until it is synced, holds the old, the new, or one half of each;
+- of what is overwritten in place each half holds what it held at any time since it was synced;
 - nothing else is lost: synced content under a synced name is there.
 
 Each operation has a crash point before it, and one between the writing and the syncing of a file.
@@ -33,16 +33,36 @@ class Crashed(BaseException):
 class _Inode:
     content: bytes = b""
     synced: bytes = b""
-    mixtures: list[bytes] = field(default_factory=list)  # what an overwriting in place may leave
+    overwritten: dict[int, list[bytes]] = field(default_factory=dict)  # by offset: what has been there since the sync
 
     @property
     def outcomes(self) -> list[bytes]:
         now = self.content
         if now == self.synced:
             return [now]
-        if self.mixtures:
-            return list(dict.fromkeys([self.synced, *self.mixtures, now]))
+        if self.overwritten:
+            return list(dict.fromkeys(map(self._with, itertools.product(*map(_halves, self.overwritten.values())))))
         return list(dict.fromkeys([self.synced, b"", now[: len(now) // 2], b"\0" * len(now), now]))
+
+    def overwrite(self, offset: int, data: bytes) -> None:
+        self.content = self.content[:offset] + data + self.content[offset + len(data) :]
+        written = self.overwritten.setdefault(offset, [b""])
+        longest = max(len(data), len(written[-1]))
+        written[:] = [part + self.synced[offset + len(part) : offset + longest] for part in written]
+        written.append(self.content[offset : offset + longest])
+
+    def _with(self, parts: tuple[bytes, ...]) -> bytes:
+        """The content with each overwritten part as given."""
+        content = self.synced
+        for offset, part in zip(self.overwritten, parts, strict=True):
+            content = content[:offset] + part + content[offset + len(part) :]
+        return content
+
+
+def _halves(parts: list[bytes]) -> list[bytes]:
+    """Each half as it was at some time."""
+    half = len(parts[0]) // 2
+    return list(dict.fromkeys(a[:half] + b[half:] for a in parts for b in parts))
 
 
 Names = dict[Path, _Inode]
@@ -96,23 +116,23 @@ class SimDisk:
     def release(self) -> None:
         """Nothing is kept open here."""
 
-    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+    def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
         self._reach("overwrite", path)
         if path not in self.names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         inode = self.names[path]
-        before, half = inode.content, len(data) // 2
-        inode.content = before[:offset] + data + before[offset + len(data) :]
-        inode.mixtures = [
-            before[:offset] + data[:half] + before[offset + half :],
-            before[: offset + half] + data[half:] + before[offset + len(data) :],
-        ]
+        inode.overwrite(offset, data)
+        if synced:
+            self._reach("sync", path)
+            self.sync_content(inode)
+
+    def sync_file(self, path: Path) -> None:
         self._reach("sync", path)
-        self.sync_content(inode)
+        self.sync_content(self.names[path])
 
     def sync_content(self, inode: _Inode) -> None:
         inode.synced = inode.content
-        inode.mixtures = []
+        inode.overwritten = {}
 
     def link(self, source: Path, target: Path) -> None:
         self._reach("link", source)

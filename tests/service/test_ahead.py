@@ -3,6 +3,7 @@
 import copy
 import errno
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.service.simdisk import Crashed, SimDisk
 from tests.service.test_store import Doc, crashes, doc, step_on, store_on
 
 from executor.files import RealFileSystem
+from executor.service import codec
 from executor.service.ahead import ROOM, WriteAhead
 from executor.service.store import STALE, Loaded, StateForeign, StateStore, StateTooNew, StateUnwritable
 
@@ -23,6 +25,7 @@ def committer(*steps: int) -> Callable[[SimDisk], object]:
         store = store_on(disk)
         for step in steps:
             store.commit(doc(step))
+            store.publish()
 
     return run
 
@@ -43,6 +46,39 @@ class TestCrash:
             made = after(*range(1, commits + 1), hard_links=hard_links)
             found = {(step_on(disk), done) for disk, done in crashes(committer(commits + 1), made)}
             assert found == {(commits, False), (commits + 1, False), (commits + 1, True)}
+
+    def test_what_is_not_durable_is_lost_alone(self, hard_links: bool) -> None:
+        """A power cut among perishable commits leaves one of them, or the durable one before: never an older state."""
+
+        def perish(disk: SimDisk) -> None:
+            store = store_on(disk)
+            for step in (2, 3, 4):
+                store.commit(doc(step), durable=step == 2)
+
+        found = {(step_on(disk), done) for disk, done in crashes(perish, after(1, hard_links=hard_links))}
+        assert found == {(1, False), (2, False), (3, False), (2, True), (3, True), (4, True)}
+
+    def test_a_life_after_a_perishable_commit_makes_it_durable_before_it_overwrites_another(
+        self, hard_links: bool
+    ) -> None:
+        disk = after(1, hard_links=hard_links)()
+        store = store_on(disk)
+        store.commit(doc(2))
+        store.commit(doc(3), durable=False)
+        assert step_on(copy.deepcopy(disk)) == 3  # killed, but the power stayed on
+
+        def next_life(disk: SimDisk) -> None:
+            store_on(disk).commit(doc(4))
+
+        found = {(step_on(left), done) for left, done in crashes(next_life, lambda: copy.deepcopy(disk))}
+        assert found == {(2, False), (3, False), (4, False), (4, True)}
+        left = copy.deepcopy(disk)
+        next_life(left)
+        assert [line for line in left.log if line.startswith(("sync", "overwrite"))][-3:] == [
+            "sync s.json.ahead",
+            "overwrite s.json.ahead",
+            "sync s.json.ahead",
+        ]
 
     def test_in_a_later_commit_of_the_same_process(self, hard_links: bool) -> None:
         seen: set[int] = set()
@@ -95,15 +131,22 @@ def test_one_sync_and_none_of_the_folder() -> None:
     disk.log.clear()
     store = store_on(disk)
     store.commit(doc(3))
-    syncs = [line for line in disk.log if line.startswith("sync")]
-    assert syncs == ["sync s.json.ahead"]
+    disk.log.clear()
+    store.commit(doc(4))
+    store.commit(doc(5), durable=False)
+    assert disk.log == ["overwrite s.json.ahead", "sync s.json.ahead", "overwrite s.json.ahead"]
+    store.publish()
+    assert not [line for line in disk.log[3:] if "sync " in line]
 
 
 class TestReading:
-    def test_readers_see_the_committed_state_in_the_state_file(self, tmp_path: Path) -> None:
+    def test_readers_see_what_was_committed_before_and_after_it_is_published(self, tmp_path: Path) -> None:
         store = StateStore(tmp_path / "s.json", schema_version=1)
         for step in (1, 2, 3):
-            store.commit(doc(step))
+            store.commit(doc(step), durable=step != 2)
+            found = StateStore(tmp_path / "s.json", schema_version=1).peek(Doc)
+            assert found == (Loaded(doc(step), "current") if step == 1 else Loaded(doc(step), "ahead", STALE))
+            store.publish()
             assert StateStore(tmp_path / "s.json", schema_version=1).peek(Doc) == Loaded(doc(step), "current")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["s.json", "s.json.ahead", "s.json.prev"]
         assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {"0o600"}
@@ -114,6 +157,7 @@ class TestReading:
         store.save(doc(2))
         assert sorted(path.name for path in tmp_path.iterdir()) == ["s.json", "s.json.prev"]
         store.commit(doc(3))
+        store.publish()
         assert store.load(Doc) == Loaded(doc(3), "current")
 
     def test_an_old_state_file_gives_way_to_the_copy(self, tmp_path: Path) -> None:
@@ -121,6 +165,7 @@ class TestReading:
         store.commit(doc(1))
         old = store.path.read_bytes()
         store.commit(doc(2))
+        store.publish()
         store.path.write_bytes(old)
         assert store.load(Doc) == Loaded(doc(2), "ahead", STALE)
 
@@ -171,11 +216,49 @@ class TestWriting:
         ahead.write(b"one")
         ahead.write(b"two")
         content = (tmp_path / "a").read_bytes()
-        for at in range(99):  # the second record lies in the first slot
+        for at in range(ROOM, ROOM + 99):
             (tmp_path / "a").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
             assert ahead.read() == b"one"
 
-    @pytest.mark.parametrize("operation", ["overwrite", "sync", "write_unsynced", "exists", "link", "rename"])
+    @pytest.mark.parametrize("operation", ["write_unsynced", "exists", "link", "rename"])
+    def test_a_failed_publish_says_why_and_the_next_one_shows_the_newest(self, operation: str) -> None:
+        disk = SimDisk()
+        store = store_on(disk)
+        store.save(doc(2))
+        store.commit(doc(3))
+        store.commit(doc(4))
+        disk.failures[operation] = errno.ENOSPC
+        with pytest.raises(StateUnwritable, match="No space left"):
+            store.publish()
+        assert {step_on(left) for left in disk.after_crash()} == {4}
+        disk.failures.clear()
+        store.publish()
+        assert store.peek(Doc) == Loaded(doc(4), "current")
+
+    def test_commits_beside_a_publish_in_another_thread(self, tmp_path: Path) -> None:
+        store = StateStore(tmp_path / "s.json", schema_version=1)
+        done = threading.Event()
+
+        def publish() -> None:
+            while not done.is_set():
+                store.publish()
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            for step in range(300):
+                store.commit(doc(step), durable=step % 50 == 0)
+                found = StateStore(tmp_path / "s.json", schema_version=1).peek(Doc)
+                assert found is not None
+                assert found.value == doc(step)
+        finally:
+            done.set()
+            thread.join()
+        store.save(doc(300))
+        assert store.load(Doc) == Loaded(doc(300), "current")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["s.json", "s.json.prev"]
+
+    @pytest.mark.parametrize("operation", ["overwrite", "sync"])
     def test_a_failed_commit_says_why_and_the_next_one_works(self, operation: str) -> None:
         disk = after(1, 2)()
         store = store_on(disk)
@@ -192,7 +275,7 @@ class TestWriting:
         disk.log.clear()
         committer(3)(disk)
         assert [line.partition(" ")[0] for line in disk.log] == [
-            "read", "overwrite", "sync", "write_unsynced", "exists", "exists", "remove", "link", "rename",
+            "read", "sync", "overwrite", "sync", "write_unsynced", "exists", "exists", "remove", "link", "rename",
         ]  # fmt: skip
         disk = after(1)()
         disk.operations_left = 0
@@ -210,5 +293,8 @@ def test_a_state_of_a_later_life_is_newer_than_one_of_an_earlier(tmp_path: Path,
         assert found is None if not step else found == Loaded(doc(step), "current")
         for _ in range(count):
             step += 1
-            store.commit(doc(step))
-        assert WriteAhead(tmp_path / "s.json.ahead", RealFileSystem()).read() == (tmp_path / "s.json").read_bytes()
+            store.commit(doc(step), durable=step % 2 == 0)
+            store.publish()
+        copied = WriteAhead(tmp_path / "s.json.ahead", RealFileSystem()).read()
+        assert copied is not None
+        assert codec.pretty(copied) == (tmp_path / "s.json").read_bytes()

@@ -65,23 +65,23 @@ class FailingDisk(RealFileSystem):
             raise OSError(28, "No space left on device")
         super().write_synced(path, data)
 
-    def overwrite_synced(self, path: Path, offset: int, data: bytes) -> None:
+    def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
         if self.full:
             raise OSError(28, "No space left on device")
-        super().overwrite_synced(path, offset, data)
+        super().overwrite(path, offset, data, synced=synced)
 
 
 class Place:
     """A desk on an engine, with its files in one folder."""
 
-    def __init__(self, folder: Path, state: State | None = None) -> None:
+    def __init__(self, folder: Path, state: State | None = None, disk: FailingDisk | None = None) -> None:
         row = next(r for r in bundled_exchange_info()["symbols"] if r["symbol"] == SYMBOL)
         self.engine = Engine([Symbol.from_exchange_info(row)])
         self.engine.open_account("a", {"USDT": Decimal(10_000)})
         self.direct = Direct(self.engine, "a", SYMBOL)
         self.now = T0
         self.trade_id = 0
-        self.disk = FailingDisk()
+        self.disk = disk or FailingDisk()
         self.store = StateStore(folder / "state.json", schema_version=SCHEMA_VERSION, fs=self.disk)
         self.journal_path = folder / "journal.jsonl"
         self.journal = Journal(self.journal_path)
@@ -111,11 +111,14 @@ class Place:
         self.take(QuoteSeen(at=self.now, quote=self.direct.quote(self.now)))
 
     def signal(self, price: str, stop: str) -> None:
+        self.take(self.seen(price, stop))
+
+    def seen(self, price: str, stop: str) -> SignalSeen:
         signal = Signal(
             key=f"s{self.now}", at=self.now, direction=Direction.LONG, price=Decimal(price), stop=Decimal(stop)
         )
         quote, balances = self.direct.quote(self.now), self.direct.balances()
-        self.take(SignalSeen(at=self.now, signal=signal, quote=quote, balances=balances, klines=None))
+        return SignalSeen(at=self.now, signal=signal, quote=quote, balances=balances, klines=None)
 
     def check_disk(self) -> None:
         if not differs(empty(SYMBOL), self.desk.state):

@@ -1,28 +1,72 @@
-"""Several events share one sync of the disk, and never one whose requests leave before it (rule 8.1)."""
+"""Facts share the sync of the next step that needs one; no request leaves before its own (rule 8.1)."""
 
 from decimal import Decimal
 from pathlib import Path
 
-from tests.service.test_desk import Place
+import pytest
+from tests.service.test_desk import FailingDisk, Place
 
-from executor.core.events import AnyEvent, Commanded, Verb
+from executor.core.events import AnyEvent, Commanded, Tick, Verb
 from executor.core.transition import Step
-from executor.service.document import Document, state_of
+from executor.service.document import Document, differs, state_of
 
 
 def on_disk(place: Place) -> bool:
     """Whether the disk has what the desk has."""
     loaded = place.store.load(Document)
-    return loaded is not None and state_of(loaded.value).paused == place.desk.state.paused
+    return loaded is not None and not differs(state_of(loaded.value), place.desk.state)
 
 
-def test_a_step_that_owes_nothing_waits_for_the_next_one(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.desk.commit(Commanded(at=place.now, verb=Verb.PAUSE), more=True)
-    assert place.desk.state.paused
-    assert not on_disk(place)
-    place.desk.commit(Commanded(at=place.now, verb=Verb.PAUSE))
-    assert on_disk(place)
+class Syncs(FailingDisk):
+    """Notes whether each overwriting is synced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[bool] = []
+
+    def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
+        super().overwrite(path, offset, data, synced=synced)
+        self.noted.append(synced)
+
+
+@pytest.fixture
+def entered(tmp_path: Path) -> Place:
+    """An entry has been sent, and the exchange's answer is not known yet."""
+    place = Place(tmp_path, disk=Syncs())
+    place.price("80.00")
+    place.desk.take(place.seen("80.00", "79.00"))
+    return place
+
+
+def accepted(place: Place) -> AnyEvent:
+    (owed,) = place.desk.state.outbox
+    return place.direct.perform(owed.request, place.now)
+
+
+def test_what_the_exchange_tells_again_is_on_disk_and_not_synced(entered: Place) -> None:
+    assert isinstance(entered.disk, Syncs)
+    entered.disk.noted.clear()
+    entered.desk.commit(accepted(entered))
+    assert on_disk(entered)
+    assert entered.disk.noted == [False]
+
+
+def test_a_fact_before_others_leaves_the_disk_to_them(entered: Place) -> None:
+    assert isinstance(entered.disk, Syncs)
+    entered.desk.commit(accepted(entered), more=True)
+    assert not on_disk(entered)
+    entered.desk.commit(Tick(at=entered.now))
+    assert on_disk(entered)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_what_only_the_operator_knows_is_synced_and_takes_the_rest_along(entered: Place, *, more: bool) -> None:
+    assert isinstance(entered.disk, Syncs)
+    entered.desk.commit(accepted(entered), more=more)
+    entered.disk.noted.clear()
+    entered.desk.commit(Commanded(at=entered.now, verb=Verb.PAUSE), more=True)
+    assert on_disk(entered)
+    assert entered.disk.noted == [True]
 
 
 def test_a_step_that_owes_a_request_never_waits(tmp_path: Path) -> None:
@@ -50,9 +94,8 @@ def test_a_step_that_owes_a_request_never_waits(tmp_path: Path) -> None:
     assert place.desk.state.position.plan.entry == Decimal("80.00")
 
 
-def test_the_end_of_a_run_leaves_everything_on_disk(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.desk.commit(Commanded(at=place.now, verb=Verb.PAUSE), more=True)
-    place.desk.settle()
-    assert on_disk(place)
-    assert not place.store.ahead.exists()
+def test_the_end_of_a_run_leaves_everything_on_disk(entered: Place) -> None:
+    entered.desk.commit(accepted(entered), more=True)
+    entered.desk.settle()
+    assert on_disk(entered)
+    assert not entered.store.ahead.exists()

@@ -1,8 +1,10 @@
 """The write-ahead copy of the state: on disk with a single sync, so that orders need not wait for more (rule 8.1).
 
-Beside the state file lies `executor_state.json.ahead`, with room for two records. A record overwrites the older of the
-two in place: no name changes, no block is allocated, so one sync of the data makes it durable. A crash in the middle
-leaves the other record as it was. A record says how many came before it, so the newer one is known.
+Beside the state file lies `executor_state.json.ahead`, with room for two records. A record overwrites one of the two in
+place: no name changes, no block is allocated, so one sync of the data makes it durable. The other one is the last that
+was durable, so a crash in the middle leaves that. A record says how many came before it, so the newer one is known.
+
+A record need not be synced: then it survives the end of the process, and a power cut may leave the last durable one.
 """
 
 import hashlib
@@ -27,64 +29,72 @@ class WriteAhead:
         self.path = path
         self._fs = fs
         self._temporary = path.with_name(path.name + ".tmp")
+        self._ours = False
+        """Whether the file has been looked at, or made, to write to it."""
         self._number = 0
         self._room = 0
-        """0: what is on disk has not been looked at."""
+        self._durable = 0
+        """Which of the two records survives a power cut, and so is not to be overwritten."""
 
-    def write(self, data: bytes) -> None:
-        """When this returns, `data` survives a power cut; until then what was written before it does."""
-        if not self._room:
-            self._look()
+    def write(self, data: bytes, *, durable: bool = True) -> None:
+        """When this returns, `data` survives the process, and where `durable` a power cut; until then what was durable
+        before it does.
+        """
+        if not self._ours:
+            self._take_over()
         record = _record(self._number + 1, data)
-        if not self._room or len(record) > self._room:
+        if len(record) > self._room:
             self._begin(record)
         else:
+            free = 1 - self._durable
             try:
-                self._fs.overwrite_synced(self.path, (self._number + 1) % 2 * self._room, record)
+                self._fs.overwrite(self.path, free * self._room, record, synced=durable)
+                self._durable = free if durable else self._durable
             except FileNotFoundError:  # taken away under us
                 self._begin(record)
         self._number += 1
 
     def read(self) -> bytes | None:
         """What was written last; None when there is nothing whole."""
-        return self._look()
+        records = self._records()[1]
+        return max(records)[2] if records else None
+
+    def _take_over(self) -> None:
+        """Go on where another life left off; its last record may not be durable yet."""
+        self._room, records = self._records()
+        if records:
+            self._number, self._durable, _ = max(records)
+            self._fs.sync_file(self.path)
+        self._ours = True
 
     def exists(self) -> bool:
         return self._fs.exists(self.path)
 
     def remove(self) -> None:
         """Forget it: what it holds is elsewhere, durably."""
-        self._room = 0
+        self._ours = False
         self._fs.remove(self.path)
         self._fs.sync_folder(self.path.parent)
 
-    def _look(self) -> bytes | None:
-        """Learn the file's room and the newest record's number, so that the next one is newer; that record's data."""
-        self._number, newest = max(self._records(), default=(self._number, None))
-        return newest
-
-    def _records(self) -> list[tuple[int, bytes]]:
+    def _records(self) -> tuple[int, list[tuple[int, int, bytes]]]:
+        """The room for a record; number, place and data of each whole one."""
         try:
             content = self._fs.read(self.path, LARGEST)
         except (FileNotFoundError, TooBigError):
-            self._room = 0
-            return []
-        self._room = len(content) // 2
-        parsed = (_parse(content[: self._room]), _parse(content[self._room :]))
-        return [record for record in parsed if record is not None]
+            return 0, []
+        room = len(content) // 2
+        parsed = (_parse(content[:room]), _parse(content[room:]))
+        return room, [(record[0], place, record[1]) for place, record in enumerate(parsed) if record is not None]
 
     def _begin(self, record: bytes) -> None:
         """A new file, large enough, with this record in it."""
         room = max(ROOM, self._room)
         while room < len(record):
             room *= 2
-        content = bytearray(2 * room)
-        start = (self._number + 1) % 2 * room
-        content[start : start + len(record)] = record
-        self._fs.write_synced(self._temporary, bytes(content))
+        self._fs.write_synced(self._temporary, record + bytes(2 * room - len(record)))
         self._fs.rename(self._temporary, self.path)
         self._fs.sync_folder(self.path.parent)
-        self._room = room
+        self._room, self._durable = room, 0
 
 
 def _record(number: int, data: bytes) -> bytes:

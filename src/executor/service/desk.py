@@ -2,12 +2,26 @@
 
 from collections.abc import Callable
 from importlib import metadata
+from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
-from executor.core.events import AnyEvent
+from executor.core.events import (
+    Absent,
+    Answered,
+    AnyEvent,
+    BalancesSeen,
+    KlinesSeen,
+    OpenOrdersSeen,
+    QuoteSeen,
+    ReadFailed,
+    Reported,
+    Tick,
+    TradesSeen,
+)
 from executor.core.guard import advance
+from executor.core.intents import Command
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
 from executor.core.state import Closed, State
@@ -19,6 +33,20 @@ from executor.service.records import Began, Record, Took
 from executor.service.store import StateStore
 
 log = structlog.get_logger(__name__)
+
+_TOLD_AGAIN: Final = (
+    Absent
+    | Answered
+    | BalancesSeen
+    | KlinesSeen
+    | OpenOrdersSeen
+    | QuoteSeen
+    | ReadFailed
+    | Reported
+    | Tick
+    | TradesSeen
+)
+"""What the exchange or the clock says: a restart hears it again (rule 9.1)."""
 
 
 class Desk:
@@ -46,22 +74,27 @@ class Desk:
         self._on_closed = on_closed
         self._unwritten: Took | None = None
         self._unheard: Closed | None = None
-        self._committed = False
         self._behind = False
         """The state on disk is older than the one in memory, which owes nothing yet."""
+        self._perishable = False
+        """It is there, but a power cut would take it."""
+        self._in_order = True
+        """The state file holds it, alone and synced."""
         self._note("start")
 
     def take(self, event: AnyEvent) -> Step:
-        """`commit`, and then `write_down`."""
+        """`commit`, `write_down` and `publish`."""
         step = self.commit(event)
         self.write_down()
+        self.publish()
         return step
 
     def commit(self, event: AnyEvent, *, more: bool = False) -> Step:
-        """The step that `event` makes, its state on disk: its requests may be sent. `write_down` is still owed.
+        """The step that `event` makes, its state on disk: its requests may be sent. `write_down` and `publish` follow.
 
-        Where `more` events wait already, a step that owes nothing and ends nothing shares the disk's next sync with
-        theirs: rule 8.1 asks for the state before a request leaves, and a restart finds out the rest anew.
+        The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
+        know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
+        such step; and where `more` events wait already, their write is enough.
         """
         self.write_down()
         before = self.state
@@ -71,10 +104,11 @@ class Desk:
         step = advance(before, event, self.policy, self.rules)
         closed = step.state.last_closed if step.state.last_closed is not before.last_closed else None
         changed = differs(before, step.state)
+        lasting = _lasting(event, before, step)
         checksum = ""
-        if (changed or self._behind) and not (more and not step.requests and closed is None):
-            checksum = self._store.commit(document_of(step.state))
-            self._committed, self._behind = True, False
+        if (lasting and (changed or self._behind or self._perishable)) or ((changed or self._behind) and not more):
+            checksum = self._store.commit(document_of(step.state), durable=lasting)
+            self._behind, self._perishable, self._in_order = False, not lasting, False
         elif changed:
             self._behind = True
         self.state = step.state
@@ -92,12 +126,16 @@ class Desk:
             closed, self._unheard = self._unheard, None
             self._on_closed(closed)
 
+    def publish(self) -> None:
+        """Have the state file show the state. May run in a thread beside everything else; raises StateUnwritable."""
+        self._store.publish()
+
     def settle(self) -> None:
         """Leave the state file in order, alone and synced: for the end of a run. Raises StateUnwritable."""
         self.write_down()
-        if self._committed or self._behind:
+        if self._behind or not self._in_order:
             self._store.save(document_of(self.state))
-            self._committed = self._behind = False
+            self._behind, self._perishable, self._in_order = False, False, True
 
     def change_rules(self, rules: SymbolRules) -> None:
         """The exchange changed the symbol's filters or fees."""
@@ -129,6 +167,16 @@ class Desk:
             if self._journal_whole:
                 log.error("journal_interrupted", error=str(error))
             self._journal_whole = False
+
+
+def _lasting(event: AnyEvent, before: State, step: Step) -> bool:
+    """Whether a power cut must not undo the step."""
+    return (
+        any(isinstance(request, Command) for request in step.requests)
+        or not isinstance(event, _TOLD_AGAIN)
+        or step.state.last_closed is not before.last_closed
+        or step.state.halted != before.halted
+    )
 
 
 def _market_moved(before: State, after: State) -> bool:

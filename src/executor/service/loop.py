@@ -45,6 +45,8 @@ from executor.service.watch import Clock, Timing, Watch
 log = structlog.get_logger(__name__)
 
 DISK_RETRY_S: Final = 1.0
+PUBLISH_AFTER_S: Final = 0.05
+"""The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
 DRAIN_S: Final = 5.0
 DRAIN_LOOK_S: Final = 0.01
 """How long a stop waits for answers (rule 9.5); what has not come by then is looked up at the next start."""
@@ -80,6 +82,7 @@ class Loop:
         self._beating = False
         self._stop = asyncio.Event()
         self._changed = asyncio.Condition()
+        self._news = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at: int | None = None
@@ -170,7 +173,8 @@ class Loop:
             consumer = tasks.create_task(self._consume(), name="consumer")
             stop = tasks.create_task(self._stop.wait(), name="stop")
             recovery = tasks.create_task(self._recover(), name="recovery")
-            beside = [recovery, *(tasks.create_task(task(), name=name) for name, task in self._first)]
+            beside = [recovery, tasks.create_task(self._publish(), name="publish")]
+            beside += [tasks.create_task(task(), name=name) for name, task in self._first]
             await asyncio.wait({stop, recovery}, return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
                 self.ready.set()
@@ -227,6 +231,7 @@ class Loop:
                 if step.requests:
                     await asyncio.sleep(0)  # they leave now; what follows can wait
                 self.desk.write_down()
+                self._news.set()
                 for note in step.notes:
                     self._say(note)
                 for hear in self.on_step:
@@ -258,6 +263,19 @@ class Loop:
                 if told:
                     log.info("state_writable_again")
                 return step
+
+    async def _publish(self) -> None:
+        """Have the state file follow, out of the way of events."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(PUBLISH_AFTER_S)
+            try:
+                await asyncio.to_thread(self.desk.publish)
+            except StateUnwritable as error:
+                log.error("state_file_behind", alert=True, error=str(error), safe="in the write-ahead copy")
+                await asyncio.sleep(DISK_RETRY_S)
+                self._news.set()
 
     # --- requests -------------------------------------------------------------------------------------------------
 

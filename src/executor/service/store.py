@@ -5,7 +5,7 @@ On disk, beside each other:
 
     executor_state.json               the state: JSON for people, `schema_version` and `checksum` first
     executor_state.json.prev          the state before it
-    executor_state.json.ahead         the state once more while the service runs, durable first (`ahead`)
+    executor_state.json.ahead         the state while the service runs, a moment before the file shows it (`ahead`)
     executor_state.json.tmp           the next one while it is written; means nothing until it is renamed
     executor_state.json.damaged-<utc> a file that failed its checks, set aside for a person to look at
 
@@ -14,15 +14,17 @@ over the current name, and syncs the folder. The current name is never without a
 predecessor costs two operations on the folder but no sync of its own. Where the file system has no hard links
 the current file is renamed to `.prev`; a crash right then leaves only `.prev`, which `load` takes.
 
-`commit` is the quick way, on which orders wait: one sync of the write-ahead copy makes the state durable, and the
-current file is replaced without a sync of its own. Whoever reads it sees the new state at once; after a power
-cut it may be old or torn, and the copy is taken. `save` puts all of it in order and removes the copy.
+`commit` is the quick way, on which orders wait: one sync of the write-ahead copy makes the state durable. `publish`
+then replaces the current file without a sync of its own, in its own time and from any thread. After a crash in
+between, or a power cut, the current file may be old or torn, and the copy is taken. `save` puts all of it in order
+and removes the copy.
 """
 
 import contextlib
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +43,7 @@ SIZE_MAX: Final = 16 * 1024 * 1024
 """A state is some kilobytes; a file a thousand times as large is no state, and must not fill the memory."""
 
 STALE: Final = "is older than its write-ahead copy"
-"""What a power cut leaves of a current file whose last replacements were not synced; nothing is wrong with it."""
+"""What a crash leaves of a current file that was about to be replaced; nothing is wrong with it."""
 
 _ENVELOPE: Final = re.compile(
     rb'\{"schema_version":(?P<version>[0-9]{1,9}),"checksum":"(?P<checksum>[0-9a-f]{64})",(?P<rest>.*)\}',
@@ -150,6 +152,10 @@ class StateStore:
         self._fs = RealFileSystem() if fs is None else fs
         self.ahead = self.path.with_name(self.path.name + ".ahead")
         self._ahead = WriteAhead(self.ahead, self._fs)
+        self._committed: bytes | None = None
+        """What `commit` wrote last and the current file does not show yet."""
+        self._shown = False
+        self._replacing = threading.Lock()
         self._clock = clock
 
     def save(self, document: object) -> str:
@@ -162,31 +168,57 @@ class StateStore:
             CodecError: `document` can't be written as JSON; nothing was touched.
         """
         data, checksum = _seal(document, self.schema_version)
-        try:
-            if copied := self._ahead.exists():
-                self._ahead.write(data)  # it must not be older than the state, should its removal be lost
-            self._fs.write_synced(self._temporary, data)
-            self._keep_previous()
-            self._fs.rename(self._temporary, self.path)
-            self._fs.sync_folder(self.path.parent)
-            if copied:
-                self._ahead.remove()
-            self._fs.release()
-        except OSError as error:
-            self._give_up(error)
+        with self._replacing:
+            try:
+                if copied := self._ahead.exists():
+                    self._ahead.write(data)  # it must not be older than the state, should its removal be lost
+                self._fs.write_synced(self._temporary, codec.pretty(data))
+                self._replace()
+                self._fs.sync_folder(self.path.parent)
+                if copied:
+                    self._ahead.remove()
+                self._fs.release()
+            except OSError as error:
+                self._give_up(error)
+            self._committed = None
         return checksum
 
-    def commit(self, document: object) -> str:
-        """As `save`, with the same promise, in a fraction of the time: the write-ahead copy is what survives."""
+    def commit(self, document: object, *, durable: bool = True) -> str:
+        """When this returns, the state survives the process and, where `durable`, a power cut, as after `save`; in a
+        fraction of the time. The current file shows it after the next `publish`. Returns the document's checksum.
+
+        Raises StateUnwritable and CodecError as `save` does.
+        """
         data, checksum = _seal(document, self.schema_version)
         try:
-            self._ahead.write(data)
-            self._fs.write(self._temporary, data)
-            self._keep_previous()
-            self._fs.rename(self._temporary, self.path)
+            self._ahead.write(data, durable=durable)
         except OSError as error:
-            self._give_up(error)
+            raise StateUnwritable(self.path, error) from error
+        self._committed = data
+        if not self._shown:
+            self.publish()  # a copy without a state file beside it would look like a loss
         return checksum
+
+    def publish(self) -> None:
+        """Have the current file show what was committed last. May run in a thread beside `commit`. Raises
+        StateUnwritable: then nothing is lost, and the next one tries again.
+        """
+        with self._replacing:
+            data, self._committed = self._committed, None
+            if data is None:
+                return
+            try:
+                self._fs.write(self._temporary, codec.pretty(data))
+                self._replace()
+            except OSError as error:
+                if self._committed is None:  # a commit beside this may have brought a newer one
+                    self._committed = data
+                self._give_up(error)
+            self._shown = True
+
+    def _replace(self) -> None:
+        self._keep_previous()
+        self._fs.rename(self._temporary, self.path)
 
     def _give_up(self, error: OSError) -> NoReturn:
         with contextlib.suppress(OSError):  # the first error is the one to tell; a leftover means nothing
@@ -306,7 +338,7 @@ def seal(document: object, schema_version: int) -> bytes:
     The checksum is the SHA-256 of the compact JSON of everything else, `schema_version` included; so white
     space may change, nothing else. These two members stay as they are in every schema version.
     """
-    return _seal(document, schema_version)[0]
+    return codec.pretty(_seal(document, schema_version)[0])
 
 
 def checksum(document: object, schema_version: int) -> str:
@@ -320,9 +352,7 @@ def _seal(document: object, schema_version: int) -> tuple[bytes, str]:
         raise codec.CodecError("the state must be an object with members and without a schema_version")
     rest = encoded[1:-1]
     checksum = _checksum(b"%d" % schema_version, rest)
-    return codec.pretty(
-        b'{"schema_version":%d,"checksum":"%s",%s}' % (schema_version, checksum, rest)
-    ), checksum.decode()
+    return b'{"schema_version":%d,"checksum":"%s",%s}' % (schema_version, checksum, rest), checksum.decode()
 
 
 def _unseal(data: bytes, path: Path, known: int, type: type[T]) -> T:  # noqa: A002
