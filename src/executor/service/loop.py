@@ -54,7 +54,8 @@ DRAIN_LOOK_S: Final = 0.01
 
 class Loop:
     """Runs one desk on one exchange until `stop`. `on_step` hears of every step, after it is on disk and dispatched;
-    `on_note` of everything that a person should read; `on_turn` each time the consumer has come round.
+    `on_note` of everything that a person should read; `on_turn` each time the consumer has come round; `on_ready` once
+    the orders of before are known, `on_stop` once it is to end.
     """
 
     def __init__(
@@ -64,8 +65,9 @@ class Loop:
         clock: Clock,
         timing: Timing,
         reload: Callable[[], Coroutine[Any, Any, SymbolRules]],
-        sync_clock: Callable[[], Coroutine[Any, Any, None]],
+        sync_clock: Callable[[], Coroutine[Any, Any, None]] | None,
     ) -> None:
+        """`sync_clock`: None where another loop of the same connection keeps the clock."""
         self.desk = desk
         self.exchange = exchange
         self.clock = clock
@@ -75,6 +77,8 @@ class Loop:
         self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.watch.hear_step]
         self.on_note: list[Callable[[Notify], None]] = []
         self.on_turn: list[Callable[[], None]] = []
+        self.on_ready: list[Callable[[], None]] = []
+        self.on_stop: list[Callable[[], None]] = []
         self._reload = reload
         self._sync_clock = sync_clock
         self._inbox: asyncio.Queue[tuple[AnyEvent | None, asyncio.Future[Step] | None]] = asyncio.Queue()
@@ -149,7 +153,10 @@ class Loop:
             await self._changed.wait_for(lambda: condition(self.desk.state))
 
     def stop(self) -> None:
-        self._stop.set()
+        if not self._stop.is_set():
+            self._stop.set()
+            for hear in self.on_stop:
+                hear()
 
     def quiet(self) -> bool:
         """Whether nothing is on its way: no event waits, no request or read of ours is unanswered."""
@@ -179,6 +186,8 @@ class Loop:
             if not self._stop.is_set():
                 self.ready.set()
                 log.info("ready", symbol=self.state.symbol, position=self.state.position is not None)
+                for hear in self.on_ready:
+                    hear()
                 own = [
                     ("orders", self.watch.orders),
                     ("prices", self.watch.prices),
@@ -331,7 +340,7 @@ class Loop:
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
     async def _keep_clock(self) -> None:
-        while True:
+        while self._sync_clock is not None:
             await self.clock.sleep(self.timing.sync_clock)
             with self.at_work():
                 try:
