@@ -23,7 +23,9 @@ from executor.exchange.clock import SystemClock
 from executor.service import app
 from executor.service.document import Document, state_of
 from executor.service.lock import StateLock
+from executor.service.rebuild import Age
 from executor.service.store import StateStore, seal
+from executor.service.trader import load_state
 from executor.signals.position import SignalFileError
 
 FILES: Final = 5_000
@@ -118,7 +120,7 @@ async def test_5000_damaged_state_files(tmp_path: Path) -> None:
         None,
     )
     clock = SystemClock()
-    place = app.Market("custom", Endpoints("", "", ""), Credentials.hmac("k", "k"), "LTCUSDT", clock, clock)
+    place = app.Market("custom", Endpoints("", "", ""), Credentials.hmac("k", "k"), ("LTCUSDT",), clock, clock)
     rng = random.Random(5)
     kinds = list(KINDS)
     path, previous = folder / "state.json", folder / "state.json.prev"
@@ -136,7 +138,7 @@ async def test_5000_damaged_state_files(tmp_path: Path) -> None:
         story = f"file {n}: {kind}, predecessor {company}"
         with capture_logs() as log:
             with pytest.raises((ReachedError, *app.START_ERRORS)) as end:
-                await app.trade(settings, place, Wall(), path, lambda _: None)  # type: ignore[arg-type]
+                await app.serve(settings, place, {"LTCUSDT": Wall()}, lambda _: None)  # type: ignore[dict-item]
             if end.type is not ReachedError:
                 outcome = "refused"
                 assert str(path) in str(end.value), story
@@ -144,15 +146,15 @@ async def test_5000_damaged_state_files(tmp_path: Path) -> None:
                 assert contents(folder) == before, story
             else:
                 after, told = contents(folder), [entry["event"] for entry in log if entry.get("alert")]
-                state, lost = app.load_state(StateStore(path, schema_version=SCHEMA_VERSION), "LTCUSDT", "custom")
+                state, lost = load_state(StateStore(path, schema_version=SCHEMA_VERSION), "LTCUSDT", "custom")
                 if damaged == after.get("state.json"):
                     outcome = "nothing wrong with it"
-                    assert not lost, story
+                    assert age is Age.UNKNOWN, story
                     assert state == read(damaged, folder, "copy"), story
                     assert kind not in ("truncated", "empty", "garbage", "newer schema"), story
                 else:
                     outcome = "predecessor"
-                    assert lost, story
+                    assert age is Age.OLD, story
                     aside = [data for name, data in after.items() if name.startswith("state.json.damaged-")]
                     assert aside == [damaged], story
                     assert after["state.json.prev"] == before["state.json.prev"], story

@@ -15,7 +15,7 @@ from tests.ops.samples import Walk, rules
 from executor.core.policy import Policy
 from executor.core.transition import empty
 from executor.exchange.stream import Connected
-from executor.ops.metrics import Metrics, StreamWatch
+from executor.ops.metrics import Metrics, StreamWatch, View
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "config" / "alerts.yml"
@@ -47,7 +47,8 @@ def told() -> dict[str, set[str]]:
     watch = StreamWatch()
     watch.hear(Connected())
     holder: list[Walk] = []
-    metrics = Metrics(lambda: holder[0].trader.state if holder else empty("LTCUSDT"), rules, Budget(), watch)
+    view = View(lambda: holder[0].trader.state if holder else empty("LTCUSDT"), rules)
+    metrics = Metrics([view], Budget(), watch)
     holder.append(Walk(Policy(notional=Decimal(100), cooldown_ms=600_000), metrics.hear))
     for _ in holder[0].steps():
         pass

@@ -268,7 +268,7 @@ async def test_keys_that_are_not_known_are_refused_at_start(credentials: Credent
 @asynccontextmanager
 async def listening(kit: Kit, exchange: BinanceExchange, credentials: Credentials = GOOD) -> AsyncIterator[Heard]:
     heard = Heard()
-    stream = UserStream(kit.urls.ws_api_url, credentials, exchange.connection, SYMBOL, heard, timing=QUICK)
+    stream = UserStream(kit.urls.ws_api_url, credentials, exchange.connection, [SYMBOL], heard, timing=QUICK)
     task = asyncio.create_task(stream.run())
     try:
         yield heard
@@ -311,7 +311,8 @@ async def test_a_cut_stream_comes_back_and_says_so() -> None:
 async def test_the_market_is_quoted() -> None:
     heard = Heard()
     async with trading() as (kit, exchange):
-        market_stream = MarketStream(kit.urls.stream_url, SYMBOL, exchange.connection.clock, heard, timing=QUICK)
+        market_stream = MarketStream(kit.urls.stream_url, exchange.connection.clock, heard, timing=QUICK)
+        market_stream.follow(SYMBOL)
         task = asyncio.create_task(market_stream.run())
         await heard.kinds(Connected)
         kit.trade("100100")

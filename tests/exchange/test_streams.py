@@ -21,7 +21,7 @@ from executor.exchange.auth import Credentials
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.market_stream import MarketStream
 from executor.exchange.push import BalanceMoved, BalancesSet
-from executor.exchange.stream import Connected, Lost, Timing
+from executor.exchange.stream import Connected, Lost, Timing, Told
 from executor.exchange.user_stream import UserStream
 
 QUICK: Final = Timing(ping=0.2, open=1, first_wait=0.01, longest_wait=0.05)
@@ -45,7 +45,7 @@ class Heard:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, event: Any) -> None:
-        self.events.append(event)
+        self.events.append(event.fact if isinstance(event, Told) else event)
         task = asyncio.create_task(self._tell())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -115,7 +115,7 @@ async def user_stream(peer: Peer, exchange: BinanceExchange, timing: Timing = QU
     heard = Heard()
     async with playing(peer):
         stream = UserStream(
-            peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, "BTCUSDT", heard, timing=timing
+            peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, ["BTCUSDT"], heard, timing=timing
         )
         task = asyncio.create_task(stream.run())
         try:
@@ -201,7 +201,7 @@ async def test_a_server_that_is_away_is_tried_until_it_is_back(exchange: Binance
         f"ws://127.0.0.1:{port}",
         Credentials.hmac(KEY, SECRET),
         exchange.connection,
-        "BTCUSDT",
+        ["BTCUSDT"],
         heard,
         timing=QUICK,
     )
@@ -383,12 +383,14 @@ async def test_an_error_of_our_own_is_not_taken_for_the_networks(exchange: Binan
         await stay(connection)
 
     def fail(event: Any) -> None:
-        if isinstance(event, OrderReport):
+        if isinstance(event, Told):
             raise KeyError("a bug")
 
     peer = Peer(script)
     async with playing(peer), asyncio.timeout(PATIENT):
-        stream = UserStream(peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, "BTCUSDT", fail, timing=QUICK)
+        stream = UserStream(
+            peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, ["BTCUSDT"], fail, timing=QUICK
+        )
         with pytest.raises(KeyError):
             await stream.run()
 
@@ -418,7 +420,8 @@ async def test_the_market_is_quoted_once_it_is_known(exchange: BinanceExchange) 
 
     peer, heard = Peer(script, again), Heard()
     async with playing(peer):
-        market = MarketStream(peer.url + "/", "BTCUSDT", exchange.connection.clock, heard, timing=QUICK)
+        market = MarketStream(peer.url + "/", exchange.connection.clock, heard, timing=QUICK)
+        market.follow("BTCUSDT")
         task = asyncio.create_task(market.run())
         events = await heard.kinds(Connected, Quote, Quote, Quote, Lost, Connected)
         await eventually(lambda: len(peer.paths) >= 3)

@@ -148,7 +148,7 @@ def test_a_quote_is_stamped_with_when_it_was_asked_for() -> None:
 
 
 def test_a_pushed_trade_carries_its_fill() -> None:
-    report = push.order_report(push.event(golden("push_trade")), "BTCUSDT")
+    report = push.order_report(push.event(golden("push_trade")))
     assert report is not None
     assert report.id == "EX_1760000000000_TP1_4"
     assert report.working
@@ -157,7 +157,7 @@ def test_a_pushed_trade_carries_its_fill() -> None:
 
 
 def test_a_pushed_cancel_is_about_the_order_not_about_the_cancel() -> None:
-    report = push.order_report(push.event(golden("push_cancel")), "BTCUSDT")
+    report = push.order_report(push.event(golden("push_cancel")))
     assert report is not None
     assert (report.id, report.status) == ("EX_1760000000000_ENTRY_1", OrderStatus.CANCELED)
     assert report.cum_qty == Decimal("0.001")
@@ -167,20 +167,20 @@ def test_a_pushed_cancel_is_about_the_order_not_about_the_cancel() -> None:
 def test_an_amended_order_goes_by_its_new_name() -> None:
     told = json.loads(golden("push_cancel"))
     told["event"] |= {"x": "REPLACED", "X": "NEW", "c": "EX_1_SL_2", "C": "EX_1_SL_1"}
-    report = push.order_report(push.event(json.dumps(told).encode()), "BTCUSDT")
+    report = push.order_report(push.event(json.dumps(told).encode()))
     assert report is not None
     assert report.id == "EX_1_SL_2"
 
 
-def test_pushes_of_other_symbols_and_of_strange_orders_are_not_ours() -> None:
-    event = push.event(golden("push_trade"))
-    assert push.order_report(event, "ETHUSDT") is None
+def test_pushes_of_strange_orders_are_not_ours() -> None:
+    owner = push.owner(push.event(golden("push_trade")))
+    assert (owner.symbol, owner.is_ours) == ("BTCUSDT", True)
     told = json.loads(golden("push_trade"))
     told["event"] |= {"o": "HOLOGRAM", "c": "web_1"}
-    assert push.order_report(push.event(json.dumps(told).encode()), "BTCUSDT") is None
+    assert push.order_report(push.event(json.dumps(told).encode())) is None
     told["event"] |= {"c": "EX_1_SL_1"}
     with pytest.raises(msgspec.ValidationError):
-        push.order_report(push.event(json.dumps(told).encode()), "BTCUSDT")
+        push.order_report(push.event(json.dumps(told).encode()))
 
 
 def test_pushed_balances() -> None:

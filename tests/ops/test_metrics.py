@@ -16,7 +16,7 @@ from executor.core.state import State
 from executor.core.transition import Step, empty
 from executor.core.verdict import MOVED
 from executor.exchange.stream import Connected, Lost
-from executor.ops.metrics import Metrics, StreamWatch
+from executor.ops.metrics import Metrics, StreamWatch, View
 
 POLICY = Policy(notional=Decimal(100), allow_short=True, cooldown_ms=600_000)
 Samples = dict[tuple[str, ...], float]
@@ -32,6 +32,7 @@ def samples(metrics: Metrics) -> Samples:
     found: Samples = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
+            assert sample.labels.pop("symbol", "LTCUSDT") == "LTCUSDT"
             key = (sample.name, *sample.labels.values())
             assert key not in found, key
             found[key] = sample.value
@@ -39,12 +40,13 @@ def samples(metrics: Metrics) -> Samples:
 
 
 def metrics_of(state: State, watch: StreamWatch | None = None) -> Metrics:
-    return Metrics(lambda: state, rules, Budget(), watch or StreamWatch())
+    return Metrics([View(lambda: state, rules)], Budget(), watch or StreamWatch())
 
 
 def test_a_whole_recording_is_counted() -> None:
     holder: list[Walk] = []
-    metrics = Metrics(lambda: holder[0].trader.state if holder else empty("LTCUSDT"), rules, Budget(), StreamWatch())
+    view = View(lambda: holder[0].trader.state if holder else empty("LTCUSDT"), rules)
+    metrics = Metrics([view], Budget(), StreamWatch())
     walk = Walk(POLICY, metrics.hear)
     holder.append(walk)
     open_seen = 0

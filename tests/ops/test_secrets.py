@@ -352,9 +352,9 @@ main()
     "where",
     [
         "executor.service.app.credentials",
-        "executor.service.app.connect",
-        "executor.service.app.trade",
-        "executor.service.app.policy_of",
+        "executor.service.app.connect_all",
+        "executor.service.app.serve",
+        "executor.service.trader.policy_of",
         "executor.exchange.binance.open_connection",
         "executor.cli.context.load_settings",
     ],
@@ -374,7 +374,7 @@ def test_a_start_that_crashes_shows_a_traceback_without_them(tmp_path: Path, whe
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     del settings["BINANCE_PRIVATE_KEY_PASSPHRASE"]
-    if where.endswith((".trade", ".policy_of")):  # which nobody comes to without an exchange
+    if where.endswith((".serve", ".policy_of")):  # which nobody comes to without an exchange
         for name in ("BINANCE_ENV", "BINANCE_REST_URL", "BINANCE_WS_API_URL", "BINANCE_STREAM_URL", "HTTP_PORT"):
             settings[name] = ""
         settings["HTTP_PORT"] = "0"

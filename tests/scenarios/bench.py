@@ -212,8 +212,8 @@ class Bench:
         credentials = app.credentials(settings)
         exchange = await connect(where, credentials, self.symbol, self.patient, settings.recv_window)
         try:
-            place = app.Market(self._urls.base_url, where, credentials, self.symbol, self.clock, self.patient)
-            await app.trade(settings, place, exchange, settings.state_path(place.symbol), self._met)
+            place = app.Market(self._urls.base_url, where, credentials, (self.symbol,), self.clock, self.patient)
+            await app.serve(settings, place, {self.symbol: exchange}, self._met)
         finally:
             await exchange.close()
 

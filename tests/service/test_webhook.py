@@ -351,5 +351,5 @@ def test_recent_keys(tmp_path: Path) -> None:
     good = '{"ts":1750000000,"id":"%d","symbol":"LTCUSDT","side":"long","price":1}\n'
     path.write_text("not json\n\n" + "".join(good % n for n in range(10_000)), "utf-8")
     keys = recent_keys(path)
-    assert keys[-1] == "9999"
+    assert keys[-1] == ("LTCUSDT", "9999")
     assert 1000 < len(keys) < 10_000

@@ -1,5 +1,7 @@
 """Binance Spot as the port wants it: one symbol, three-way outcomes, exact decimals."""
 
+import asyncio
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -14,6 +16,7 @@ from executor.exchange.budget import Budget
 from executor.exchange.client import BinanceClient
 from executor.exchange.clock import ExchangeClock, WallClock
 from executor.exchange.connection import Connection, ReadRefused
+from executor.exchange.looks import Looks
 from executor.exchange.outcomes import verdict
 from executor.exchange.port import ReadError, StartError
 
@@ -33,10 +36,22 @@ async def connect(
     clock: WallClock,
     recv_window: int = 5000,
 ) -> "BinanceExchange":
-    """Reach the exchange, set the clock, and prove that key and symbol can be used. `recv_window` in ms.
+    """As `connect_all`, for one symbol."""
+    return (await connect_all(endpoints, credentials, (symbol,), clock, recv_window))[symbol]
 
-    Its reads are hurried until `settle`. Raises `StartError`, in words for people, when any of it fails. The result
-    must be closed.
+
+async def connect_all(
+    endpoints: Endpoints,
+    credentials: Credentials,
+    symbols: tuple[str, ...],
+    clock: WallClock,
+    recv_window: int = 5000,
+) -> dict[str, "BinanceExchange"]:
+    """Reach the exchange, set the clock, and prove that key and symbols can be used. By symbol, over one connection;
+    `recv_window` in ms.
+
+    Its reads are hurried until `settle`. Raises `StartError`, in words for people, when any of it fails. One of the
+    results must be closed: the connection is the same.
     """
     if not 0 < recv_window <= 60_000:
         raise StartError(f"recv_window is {recv_window} ms; it must be above 0 and at most 60000")
@@ -44,12 +59,12 @@ async def connect(
     client = BinanceClient(endpoints, credentials)
     connection = Connection(client, exchange_clock, Budget(exchange_clock), recv_window)
     connection.budget.hurried = True
+    looks = Looks(connection) if len(symbols) > 1 else None
     try:
         await connection.warm()
         await connection.sync_clock()
-        exchange = BinanceExchange(connection, symbol)
-        await exchange.rules()
-        await exchange.prove_account()
+        exchanges = {symbol: BinanceExchange(connection, symbol, looks) for symbol in symbols}
+        await _prove(exchanges)
     except ReadRefused as error:
         await connection.close()
         if verdict(error.status, error.fault) is Why.AUTH:
@@ -65,15 +80,30 @@ async def connect(
     except BaseException:
         await connection.close()
         raise
-    return exchange
+    return exchanges
+
+
+async def _prove(exchanges: Mapping[str, "BinanceExchange"]) -> None:
+    """The first symbol alone before the others: a key that is refused is refused once."""
+    first, *others = exchanges.values()
+    first.shown = await first.rules()
+    await first.prove_account()
+    shown = await asyncio.gather(*(exchange.rules() for exchange in others), return_exceptions=True)
+    for exchange, rules in zip(others, shown, strict=True):
+        if isinstance(rules, BaseException):
+            raise rules
+        exchange.shown = rules
 
 
 class BinanceExchange:
-    """`executor.exchange.port.Exchange` over REST."""
+    """`executor.exchange.port.Exchange` over REST. `looks`: those that it shares with other symbols."""
 
-    def __init__(self, connection: Connection, symbol: str) -> None:
+    def __init__(self, connection: Connection, symbol: str, looks: Looks | None = None) -> None:
         self.connection = connection
         self.symbol = symbol
+        self.shown: SymbolRules | None = None
+        """The rules that the start has read."""
+        self._looks = looks
 
     def now(self) -> int:
         return self.connection.clock.now_ms()
@@ -148,6 +178,8 @@ class BinanceExchange:
             query["fromId"] = str(page[-1].trade_id + 1)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
+        if self._looks is not None:
+            return await self._looks.open_orders(self.symbol)
         return await self.connection.read(
             calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: wire.open_orders(reply.body)
         )
@@ -176,10 +208,14 @@ class BinanceExchange:
         )
 
     async def balances(self) -> dict[str, Balance]:
+        if self._looks is not None:
+            return await self._looks.balances()
         return await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: wire.balances(reply.body))
 
     async def quote(self) -> Quote:
         """Bid, ask and last price of one and the same answer; `at` is when it was asked for."""
+        if self._looks is not None:
+            return await self._looks.quote(self.symbol)
         return await self.connection.read(
             calls.TICKER, {"symbol": self.symbol}, lambda reply: wire.quote(reply.body, reply.asked_at)
         )
@@ -200,11 +236,7 @@ class BinanceExchange:
     async def rules(self) -> SymbolRules:
         """Filters and fees as they are now. Raises `StartError` when the symbol is not listed."""
         try:
-            info = await self.connection.read(
-                calls.EXCHANGE_INFO,
-                {"symbol": self.symbol},
-                lambda reply: rule_book.exchange_info(reply.body),
-            )
+            info = await self._info()
         except ReadRefused as error:
             if error.fault.code == INVALID_SYMBOL:
                 raise StartError(_not_listed(self.symbol)) from error
@@ -215,6 +247,13 @@ class BinanceExchange:
         if found is None:
             raise StartError(_not_listed(self.symbol))
         return found
+
+    async def _info(self) -> rule_book.ExchangeInfo:
+        if self._looks is not None:
+            return await self._looks.exchange_info(self.symbol)
+        return await self.connection.read(
+            calls.EXCHANGE_INFO, {"symbol": self.symbol}, lambda reply: rule_book.exchange_info(reply.body)
+        )
 
     async def prove_account(self) -> None:
         """Raises `StartError` when the account may not trade, `ReadError` when the key is refused."""

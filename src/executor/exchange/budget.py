@@ -3,8 +3,12 @@
 Weight is counted in fixed minutes of the exchange's clock (web-socket-api.md, "How to interpret rate
 limits"). The exchange's own count arrives with every answer and includes other programs of this address; what
 is in flight is added.
+
+Watching many symbols is spread over the minute, first come, first served: else it would use up the minute's share in
+seconds, and be blind for the rest of it.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,6 +24,9 @@ from executor.exchange.port import ReadError
 MINUTE_MS: Final = 60_000
 CEILING: Final[dict[Urgency, int]] = {Urgency.ROUTINE: 80, Urgency.LOOKUP: 95}
 """Per cent of the limit up to which a read is sent; the rest is kept for commands."""
+STEADY: Final = 60
+BURST: Final = 20
+"""Per cent of the limit that watching may use in a minute evenly, and at once on top of it: together its ceiling."""
 PATIENCE_MS: Final = MINUTE_MS + 1_000
 """A read waits for the next minute, but not for the end of a long ban."""
 FIRST_BAN_MS: Final = 2 * MINUTE_MS
@@ -50,6 +57,9 @@ class Budget:
         self._minute = -1
         self._counted = 0
         self._in_flight = 0
+        self._allowance: float | None = None
+        self._allowed_at = 0
+        self._turn = asyncio.Lock()
 
     @property
     def used(self) -> int:
@@ -66,6 +76,15 @@ class Budget:
 
     async def admit(self, call: Call) -> None:
         """Return when a read may be sent. Raises `ReadError` when that is too far off."""
+        if call.urgency is not Urgency.ROUTINE or self.hurried:
+            await self._room(call)
+            return
+        async with self._turn:
+            await self._room(call)
+            while wait := self._pause_ms(call):
+                await self._clock.sleep(wait / 1000)
+
+    async def _room(self, call: Call) -> None:
         while wait := self._wait_ms(call):
             if wait > PATIENCE_MS:
                 raise ReadError(f"{call}: the exchange's rate limit holds until {self._clock.now_ms() + wait}")
@@ -76,6 +95,8 @@ class Budget:
         """Count a request as it leaves; the returned mark goes to `end`."""
         self._roll()
         self._in_flight += call.weight
+        if call.urgency is Urgency.ROUTINE and not self.hurried:
+            self._allowance = self._refilled() - call.weight
         return self._minute
 
     def end(self, call: Call, mark: int, headers: Mapping[str, str] | None) -> None:
@@ -136,6 +157,23 @@ class Budget:
         if call.urgency is Urgency.COMMAND or self.used + call.weight <= room or not self.used:
             return 0
         return MINUTE_MS - now % MINUTE_MS
+
+    def _pause_ms(self, call: Call) -> int:
+        """How long watching must wait so that it is spread evenly."""
+        missing = min(call.weight, self._most) - self._refilled()
+        return max(1, round(missing * MINUTE_MS * 100 / (self.limit * STEADY))) if missing > 0 else 0
+
+    @property
+    def _most(self) -> float:
+        return self.limit * BURST / 100
+
+    def _refilled(self) -> float:
+        now = self._clock.now_ms()
+        before = self._most if self._allowance is None else self._allowance
+        passed = max(0, now - self._allowed_at)
+        self._allowance = min(self._most, before + passed * self.limit * STEADY / 100 / MINUTE_MS)
+        self._allowed_at = now
+        return self._allowance
 
     def _roll(self) -> None:
         minute = self._clock.now_ms() // MINUTE_MS

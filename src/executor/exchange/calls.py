@@ -4,6 +4,7 @@ from enum import IntEnum
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 
 class Urgency(IntEnum):
@@ -42,6 +43,8 @@ KLINES: Final = Call(method="get", path="klines", weight=2, signed=False)
 ACCOUNT: Final = Call(method="get", path="account", weight=20)
 COMMISSION: Final = Call(method="get", path="account/commission", weight=20)
 OPEN_ORDERS: Final = Call(method="get", path="openOrders", weight=6)
+OPEN_ORDERS_ALL: Final = replace(OPEN_ORDERS, weight=80)
+"""Without a symbol: those of the whole account."""
 ORDER: Final = Call(method="get", path="order", weight=4, urgency=Urgency.LOOKUP)
 ALL_ORDERS: Final = Call(method="get", path="allOrders", weight=20, urgency=Urgency.LOOKUP)
 KEY_PERMISSIONS: Final = Call(method="get", path="account/apiRestrictions", weight=1, sapi=True)
@@ -56,3 +59,11 @@ REPLACE: Final = Call(
 )
 CANCEL: Final = Call(method="delete", path="order", weight=1, urgency=Urgency.COMMAND, ws="order.cancel")
 CANCEL_LIST: Final = Call(method="delete", path="orderList", weight=1, urgency=Urgency.COMMAND, ws="orderList.cancel")
+
+TICKERS_MAX: Final = 100
+"""Symbols that one request for prices may name before it weighs as much as one for all."""
+
+
+def tickers(count: int) -> Call:
+    """`TICKER` of so many symbols."""
+    return TICKER if count <= 20 else replace(TICKER, weight=40 if count <= TICKERS_MAX else 80)

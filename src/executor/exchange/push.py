@@ -70,12 +70,16 @@ class _Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.id if self.execution == "REPLACED" or not self.original_id else self.original_id
 
 
-class _Head(msgspec.Struct, frozen=True):
-    """What says whose report it is, whatever else is in it."""
+class Owner(msgspec.Struct, frozen=True):
+    """Whose report it is, whatever else is in it."""
 
-    s: str
-    c: str
-    C: str = ""
+    symbol: str = msgspec.field(name="s")
+    id: str = msgspec.field(name="c")
+    original_id: str = msgspec.field(name="C", default="")
+
+    @property
+    def is_ours(self) -> bool:
+        return ids.is_ours(self.original_id or self.id)
 
 
 class _Asset(msgspec.Struct, frozen=True):
@@ -95,17 +99,27 @@ class _Delta(msgspec.Struct, frozen=True):
     T: int
 
 
-class _BookTicker(msgspec.Struct, frozen=True):
-    b: Decimal
-    a: Decimal
+class MarketData(msgspec.Struct, frozen=True):
+    """An event of a market stream: best prices `b` and `a` of a `bookTicker`, which has no `e` of its own, or the price
+    `p` of a trade. `s`: the symbol.
+    """
+
+    e: str = ""
+    s: str = ""
+    b: Decimal | None = None
+    a: Decimal | None = None
+    p: Decimal | None = None
 
 
-class _Trade(msgspec.Struct, frozen=True):
-    p: Decimal
+class MarketMessage(msgspec.Struct, frozen=True):
+    """A message of a combined market stream: an event in an envelope, an event of the connection itself without one, or
+    the answer to a request, `id`.
+    """
 
-
-class _Combined(msgspec.Struct, frozen=True):
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: MarketData | None = None
+    e: str = ""
+    id: int | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 def event(message: bytes) -> msgspec.Raw:
@@ -118,15 +132,17 @@ def kind(event: msgspec.Raw) -> str:
     return msgspec.json.decode(event, type=_Kind).e
 
 
-def order_report(event: msgspec.Raw, symbol: str) -> OrderReport | None:
-    """The report in an `executionReport`; None for another symbol, or an order of a kind that is not ours."""
-    head = msgspec.json.decode(event, type=_Head)
-    if head.s != symbol:
-        return None
+def owner(event: msgspec.Raw) -> Owner:
+    """Whose `executionReport` it is."""
+    return msgspec.json.decode(event, type=Owner)
+
+
+def order_report(event: msgspec.Raw) -> OrderReport | None:
+    """The report in an `executionReport`; None for an order of a kind that is not ours."""
     try:
         told = msgspec.json.decode(event, type=_Report)
     except msgspec.ValidationError:
-        if ids.is_ours(head.C or head.c):
+        if owner(event).is_ours:
             raise
         return None
     is_trade = told.execution == "TRADE"
@@ -161,17 +177,8 @@ def balance_moved(event: msgspec.Raw) -> BalanceMoved:
     return BalanceMoved(told.T, told.a, told.d)
 
 
-def market_data(message: bytes) -> msgspec.Raw:
-    """The event in a message of a combined market stream; what concerns no stream comes without an envelope."""
-    data = msgspec.json.decode(message, type=_Combined).data
-    return data if bytes(data) else msgspec.Raw(message)
+def market_message(message: bytes) -> MarketMessage:
+    return _market_decoder.decode(message)
 
 
-def best_prices(event: msgspec.Raw) -> tuple[Decimal, Decimal]:
-    """Bid and ask of a `bookTicker`."""
-    told = msgspec.json.decode(event, type=_BookTicker)
-    return told.b, told.a
-
-
-def trade_price(event: msgspec.Raw) -> Decimal:
-    return msgspec.json.decode(event, type=_Trade).p
+_market_decoder = msgspec.json.Decoder(MarketMessage)

@@ -9,8 +9,8 @@ events come twice.
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Final, Generic, NoReturn, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import msgspec
 import structlog
@@ -22,6 +22,13 @@ from executor.exchange.outcomes import describe
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+
+class Told(msgspec.Struct, Generic[T], frozen=True):
+    """What is told of one symbol."""
+
+    symbol: str
+    fact: T
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -96,6 +103,13 @@ class Stream(ABC, Generic[T]):
     def _admit(self) -> None:
         """Raises `StreamFault` when no connection may be opened now."""
 
+    def _address(self) -> str:
+        """Where the next connection goes."""
+        return self._url
+
+    async def _tend(self, connection: ClientConnection) -> None:
+        """What is to be done with a connection while it is up. When it fails, the connection ends."""
+
     @abstractmethod
     async def _subscribe(self, connection: ClientConnection) -> list[bytes]:
         """Make the connection deliver, and return what came meanwhile. Raises `StreamFault` when refused."""
@@ -110,7 +124,7 @@ class Stream(ABC, Generic[T]):
     async def _open(self) -> "_Session":
         self._admit()
         connection = await connect(
-            self._url,
+            self._address(),
             open_timeout=self._timing.open,
             ping_interval=self._timing.ping,
             ping_timeout=self._timing.ping,
@@ -124,7 +138,7 @@ class Stream(ABC, Generic[T]):
         except BaseException:
             await connection.close()
             raise
-        return _Session(connection, self._deliver, early)
+        return _Session(connection, self._deliver, early, self._tend)
 
     async def _follow(self, session: "_Session") -> str:
         """Deliver until the subscription is lost, changing connections when due. Returns why it was lost."""
@@ -168,12 +182,19 @@ class Stream(ABC, Generic[T]):
 class _Session:
     """One connection, and the task that reads it."""
 
-    def __init__(self, connection: ClientConnection, deliver: Callable[[bytes], bool], early: list[bytes]) -> None:
+    def __init__(
+        self,
+        connection: ClientConnection,
+        deliver: Callable[[bytes], bool],
+        early: list[bytes],
+        tend: Callable[[ClientConnection], Coroutine[Any, Any, None]],
+    ) -> None:
         self._connection = connection
         self._deliver = deliver
         self._ending = asyncio.Event()
         self._opened = asyncio.get_running_loop().time()
         self.pump = asyncio.create_task(self._read(early))
+        self._tender = asyncio.create_task(self._look_after(tend))
 
     @property
     def age(self) -> float:
@@ -192,7 +213,8 @@ class _Session:
 
     def reason(self) -> str:
         """Why it has ended. Raises what is no fault of the stream: an error of our own."""
-        error = self.pump.exception()
+        failed = self._tender.done() and not self._tender.cancelled() and self._tender.exception()
+        error = failed or self.pump.exception()
         if isinstance(error, _FAULTS):
             return describe(error)
         assert error is not None, "the pump ends only by an exception"
@@ -200,8 +222,16 @@ class _Session:
 
     async def close(self) -> None:
         self.pump.cancel()
-        await asyncio.gather(self.pump, return_exceptions=True)
+        self._tender.cancel()
+        await asyncio.gather(self.pump, self._tender, return_exceptions=True)
         await self._connection.close()
+
+    async def _look_after(self, tend: Callable[[ClientConnection], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await tend(self._connection)
+        except Exception:
+            await self._connection.close()
+            raise
 
     async def _read(self, early: list[bytes]) -> NoReturn:
         for message in early:

@@ -1,10 +1,11 @@
 """The account's events, pushed: `userDataStream.subscribe.signature` on the WebSocket API, for any key."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
+import structlog
 from websockets.asyncio.client import ClientConnection
 
 from executor.core.facts import OrderReport
@@ -21,13 +22,16 @@ from executor.exchange.stream import (
     Stream,
     StreamFault,
     Timing,
+    Told,
 )
+
+_log = structlog.get_logger(__name__)
 
 METHOD: Final = "userDataStream.subscribe.signature"
 OPENING_WEIGHT: Final = 4
 """2 to connect and 2 to subscribe (web-socket-api.md)."""
 
-UserEvent = OrderReport | BalancesSet | BalanceMoved
+UserEvent = Told[OrderReport] | BalancesSet | BalanceMoved
 
 
 class _Ban(msgspec.Struct, frozen=True, rename="camel"):
@@ -47,14 +51,14 @@ class _Reply(msgspec.Struct, frozen=True):
 
 
 class UserStream(Stream[UserEvent]):
-    """Reports of `symbol`'s orders, and all changes of balances."""
+    """Reports of the orders of `symbols`, and all changes of balances."""
 
     def __init__(
         self,
         url: str,
         credentials: Credentials,
         connection: Connection,
-        symbol: str,
+        symbols: Collection[str],
         on_event: Callable[[UserEvent | Connected | Lost], None],
         *,
         timing: Timing = DEFAULT_TIMING,
@@ -62,7 +66,8 @@ class UserStream(Stream[UserEvent]):
         super().__init__(url, on_event, timing=timing)
         self._credentials = credentials
         self._rest = connection
-        self._symbol = symbol
+        self._symbols = frozenset(symbols)
+        self._foreign: set[str] = set()
         self._numbers = itertools.count(1)
 
     def _admit(self) -> None:
@@ -117,8 +122,7 @@ class UserStream(Stream[UserEvent]):
         event = push.event(message)
         match push.kind(event):
             case "executionReport":
-                report = push.order_report(event, self._symbol)
-                return [report] if report is not None else []
+                return self._report(event)
             case "outboundAccountPosition":
                 return [push.balances_set(event)]
             case "balanceUpdate" | "externalLockUpdate":
@@ -129,3 +133,13 @@ class UserStream(Stream[UserEvent]):
                 raise StreamFault("the exchange ended the subscription")
             case _:  # listStatus tells no more than its orders' own reports; new kinds are not ours to read
                 return []
+
+    def _report(self, event: msgspec.Raw) -> list[UserEvent | Ending]:
+        owner = push.owner(event)
+        if owner.symbol in self._symbols:
+            report = push.order_report(event)
+            return [Told(owner.symbol, report)] if report is not None else []
+        if owner.is_ours and owner.symbol not in self._foreign:
+            self._foreign.add(owner.symbol)
+            _log.warning("order_of_another_symbol", symbol=owner.symbol, order=owner.original_id or owner.id)
+        return []

@@ -4,7 +4,8 @@ Every function raises `msgspec.DecodeError` (or its child `ValidationError`) for
 asked for.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final, TypeVar
 
@@ -126,6 +127,10 @@ class _Ticker(msgspec.Struct, frozen=True, rename="camel"):
     last_price: Decimal
 
 
+class _NamedTicker(_Ticker, frozen=True, rename="camel"):
+    symbol: str
+
+
 class _ServerTime(msgspec.Struct, frozen=True, rename="camel"):
     server_time: int
 
@@ -163,14 +168,26 @@ def order(body: bytes) -> OrderReport:
 
 def open_orders(body: bytes) -> tuple[OrderReport, ...]:
     """All open orders. Somebody else's order of a kind that Executor does not know is left out."""
-    reports = []
+    return tuple(report for _, report in _orders(body))
+
+
+def open_orders_by_symbol(body: bytes) -> dict[str, tuple[OrderReport, ...]]:
+    """As `open_orders`, of the whole account; a symbol without one is not in it."""
+    found: defaultdict[str, list[OrderReport]] = defaultdict(list)
+    for symbol, report in _orders(body):
+        found[symbol].append(report)
+    return {symbol: tuple(reports) for symbol, reports in found.items()}
+
+
+def _orders(body: bytes) -> Iterator[tuple[str, OrderReport]]:
     for row in msgspec.json.decode(body, type=list[msgspec.Raw]):
         try:
-            reports.append(order(bytes(row)))
+            order = msgspec.json.decode(row, type=_Order)
         except msgspec.ValidationError:
             if ids.is_ours(msgspec.json.decode(row, type=_Owner).client_order_id):
                 raise
-    return tuple(reports)
+        else:
+            yield order.symbol, order.report()
 
 
 def trades(body: bytes) -> tuple[Fill, ...]:
@@ -193,6 +210,15 @@ def may_trade(body: bytes) -> bool:
 def quote(body: bytes, at: int) -> Quote:
     ticker = msgspec.json.decode(body, type=_Ticker)
     return Quote(at, ticker.bid_price, ticker.ask_price, ticker.last_price)
+
+
+def quotes(body: bytes, symbols: set[str], at: int) -> dict[str, Quote]:
+    """One for each of `symbols`."""
+    rows = msgspec.json.decode(body, type=list[_NamedTicker])
+    found = {row.symbol: Quote(at, row.bid_price, row.ask_price, row.last_price) for row in rows}
+    if missing := symbols - found.keys():
+        raise msgspec.ValidationError(f"no price of {', '.join(sorted(missing))}")
+    return found
 
 
 def klines(body: bytes) -> tuple[Kline, ...]:

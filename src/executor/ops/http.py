@@ -3,7 +3,7 @@
 /healthz  200 while the event loop runs
 /readyz   200 when trading: recovered, exchange heard, inbox served, state writable; else 503; JSON says which
 /metrics  Prometheus' text format
-/status   what `executor status --format json` prints
+/status   what `executor status --format json` prints: of several symbols a list
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,25 +44,25 @@ class HttpServer:
         self,
         host: str,
         port: int,
-        loop: Loop,
+        loops: Sequence[Loop],
         metrics: Metrics,
-        state: Path,
+        folders: Collection[Path],
         *,
         heard_within: float = HEARD_WITHIN_S,
     ) -> None:
         """Raises HttpUnusable."""
-        self._loop = loop
+        self._loops = loops
         self._metrics = metrics
-        self._folder = state.parent
+        self._folders = sorted(set(folders))
         self._heard_within = heard_within
-        self._heard: float | None = None
-        self._probe: asyncio.Task[None] | None = None
+        self._heard: dict[str, float] = {}
+        self._probes: dict[str, asyncio.Task[None]] = {}
         self._socket = listen(host, port)
         self.port: int = self._socket.getsockname()[1]
 
-    def hear(self, event: AnyEvent, _step: Step) -> None:
+    def hear(self, event: AnyEvent, step: Step) -> None:
         if isinstance(event, OpenOrdersSeen | QuoteSeen | BalancesSeen | KlinesSeen | Answered):
-            self._heard = time.monotonic()
+            self._heard[step.state.symbol] = time.monotonic()
 
     async def run(self) -> None:
         app = web.Application(client_max_size=BODY_MAX)
@@ -79,8 +79,8 @@ class HttpServer:
             await web.SockSite(runner, self._socket).start()
             await asyncio.Event().wait()
         finally:
-            if self._probe is not None:
-                self._probe.cancel()
+            for probe in self._probes.values():
+                probe.cancel()
             await runner.cleanup()
 
     async def _healthz(self, _request: web.Request) -> web.Response:
@@ -95,41 +95,49 @@ class HttpServer:
         return web.Response(body=self._metrics.text(), headers=kind)
 
     async def _status(self, _request: web.Request) -> web.Response:
-        found = status.status_of(self._loop.state, self._loop.desk.rules, running=True)
-        return _json(found, 200)
+        found = [status.status_of(loop.state, loop.desk.rules, running=True) for loop in self._loops]
+        return _json(found[0] if len(found) == 1 else found, 200)
 
     async def faults(self) -> list[str]:
         """Why it is not ready, empty when it is."""
+        served = await asyncio.gather(*map(self._served, self._loops))
         found = []
-        if not self._loop.ready.is_set():
-            found.append("the start's look at the orders is not done")
-        found += self._silence()
-        if not await self._served():
-            found.append(f"an event was not taken within {SERVED_WITHIN_S:.0f} s")
-        if not os.access(self._folder, os.W_OK):
-            found.append(f"{self._folder} is not writable")
-        elif shutil.disk_usage(self._folder).free < DISK_FREE_MIN:
-            found.append(f"the disk of {self._folder} is full")
+        for loop, is_served in zip(self._loops, served, strict=True):
+            about = f"{loop.state.symbol}: " if len(self._loops) > 1 else ""
+            if not loop.ready.is_set():
+                found.append(f"{about}the start's look at the orders is not done")
+            found += [about + fault for fault in self._silence(loop)]
+            if not is_served:
+                found.append(f"{about}an event was not taken within {SERVED_WITHIN_S:.0f} s")
+        for folder in self._folders:
+            if not os.access(folder, os.W_OK):
+                found.append(f"{folder} is not writable")
+            elif shutil.disk_usage(folder).free < DISK_FREE_MIN:
+                found.append(f"the disk of {folder} is full")
         return found
 
-    def _silence(self) -> list[str]:
+    def _silence(self, loop: Loop) -> list[str]:
         """Whether the exchange is there: a user stream that is up answers its pings, else an answer must be recent."""
-        if self._loop.watch.orders_pushed:
+        if loop.watch.orders_pushed:
             return []
-        if self._heard is None:
+        heard = self._heard.get(loop.state.symbol)
+        if heard is None:
             return ["the exchange has not been heard yet"]
-        silent = time.monotonic() - self._heard
+        silent = time.monotonic() - heard
         return [f"the exchange has not been heard for {silent:.0f} s"] if silent > self._heard_within else []
 
-    async def _served(self) -> bool:
+    async def _served(self, loop: Loop) -> bool:
         """Whether the inbox is served: a tick, which is harmless at any time, goes through it. One at a time."""
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._tick())
-        done, _ = await asyncio.wait({self._probe}, timeout=SERVED_WITHIN_S)
+        symbol = loop.state.symbol
+        probe = self._probes.get(symbol)
+        if probe is None or probe.done():
+            probe = self._probes[symbol] = asyncio.create_task(_tick(loop))
+        done, _ = await asyncio.wait({probe}, timeout=SERVED_WITHIN_S)
         return bool(done)
 
-    async def _tick(self) -> None:
-        await self._loop.ask(Tick(at=self._loop.now()))
+
+async def _tick(loop: Loop) -> None:
+    await loop.ask(Tick(at=loop.now()))
 
 
 def _json(value: object, code: int) -> web.Response:

@@ -6,10 +6,11 @@ here and nowhere else, since that is what its format holds.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Final, Protocol
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import generate_latest
@@ -59,64 +60,82 @@ class StreamWatch:
         return None if self._last is None else self._clock() - self._last
 
 
-class Metrics:
-    """`hear` is to be told of every step, `watch_lag` to be run beside the loop."""
+class View(msgspec.Struct, frozen=True):
+    """One symbol's state and rules, as they are at the moment."""
 
-    def __init__(
-        self,
-        state: Callable[[], State],
-        rules: Callable[[], SymbolRules],
-        budget: Budget,
-        stream: StreamWatch,
-    ) -> None:
+    state: Callable[[], State]
+    rules: Callable[[], SymbolRules]
+
+
+class Metrics:
+    """`hear` is to be told of every loop's steps, `unclaimed` of each signal that no loop could judge, and `watch_lag`
+    to be run beside the loops. What is of one symbol has the label `symbol`.
+    """
+
+    def __init__(self, views: Sequence[View], budget: Budget, stream: StreamWatch) -> None:
         self.registry = CollectorRegistry()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody charts
         ProcessCollector(registry=self.registry)
         self.lag = 0.0
-        self._state = state
-        self._bare_since = 0
-        self._trade_closed = state().last_closed
-        self._events = Counter("executor_events", "Events taken from the inbox.", ["type"], registry=self.registry)
+        states = [view.state() for view in views]
+        self._bare_since = {state.symbol: 0 for state in states}
+        self._trade_closed = {state.symbol: state.last_closed for state in states}
+        self._events = Counter(
+            "executor_events", "Events taken from the inbox.", ["symbol", "type"], registry=self.registry
+        )
         self._requests = Counter(
             "executor_requests",
             "Requests that change orders, by how they ended.",
-            ["request", "outcome"],
+            ["symbol", "request", "outcome"],
             registry=self.registry,
         )
-        self._signals = Counter("executor_signals", "Signals judged.", ["verdict"], registry=self.registry)
-        self._closed = Counter("executor_trades_closed", "Trades that ended.", ["reason"], registry=self.registry)
+        self._signals = Counter("executor_signals", "Signals judged.", ["symbol", "verdict"], registry=self.registry)
+        self._unclaimed = Counter(
+            "executor_signals_unclaimed", "Signals that name no symbol that is traded here.", registry=self.registry
+        )
+        self._closed = Counter(
+            "executor_trades_closed", "Trades that ended.", ["symbol", "reason"], registry=self.registry
+        )
         self._covered = Histogram(
             "executor_fill_to_covered_seconds",
             "From a held unit without a stop to its stop on the exchange, or to its sale.",
+            ["symbol"],
             buckets=_COVER_BUCKETS,
             registry=self.registry,
         )
         self._unprotected = Counter(
-            "executor_unprotected_seconds", "Time with a held unit without a stop.", registry=self.registry
+            "executor_unprotected_seconds", "Time with a held unit without a stop.", ["symbol"], registry=self.registry
         )
+        for state in states:  # a series that is there from the start: the first increase can be seen
+            self._covered.labels(state.symbol)
+            self._unprotected.labels(state.symbol)
         self._lag = Histogram(
             "executor_loop_lag_seconds",
             "How late the event loop gets to what is due.",
             buckets=_LAG_BUCKETS,
             registry=self.registry,
         )
-        self._requests_open: dict[int, str] = {}
-        self.registry.register(_Moment(state, rules, budget, stream))
+        self._requests_open: dict[tuple[str, int], str] = {}
+        self.registry.register(_Moment(views, budget, stream))
+
+    def unclaimed(self) -> None:
+        self._unclaimed.inc()
 
     def hear(self, event: AnyEvent, step: Step) -> None:
-        self._events.labels(type(event).__name__).inc()
+        symbol = step.state.symbol
+        self._events.labels(symbol, type(event).__name__).inc()
         if isinstance(event, Answered):
-            self._answered(event)
+            self._answered(symbol, event)
         elif isinstance(event, SignalSeen | SignalMalformed):
-            self._signals.labels("refused" if isinstance(step.verdict, Refusal) else "taken").inc()
+            self._signals.labels(symbol, "refused" if isinstance(step.verdict, Refusal) else "taken").inc()
         for request in step.requests:
             if isinstance(request, Command):
-                self._requests_open[request.seq] = type(request).__name__
+                self._requests_open[symbol, request.seq] = type(request).__name__
         self._follow_exposure(step.state)
         closed = step.state.last_closed
-        if closed is not None and closed is not self._trade_closed:
-            self._trade_closed = closed
-            self._closed.labels(str(closed.reason)).inc()
+        if closed is not None and closed is not self._trade_closed[symbol]:
+            self._trade_closed[symbol] = closed
+            self._closed.labels(symbol, str(closed.reason)).inc()
 
     async def watch_lag(self) -> None:
         """Measure how late a sleep ends, for ever."""
@@ -131,43 +150,48 @@ class Metrics:
         """Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _answered(self, event: Answered) -> None:
-        request = self._requests_open.pop(event.seq, "")
+    def _answered(self, symbol: str, event: Answered) -> None:
+        request = self._requests_open.pop((symbol, event.seq), "")
         outcome = event.outcome
         if isinstance(outcome, ReplaceOutcome):
-            self._requests.labels(f"{request}.cancel", _word(outcome.cancel)).inc()
-            self._requests.labels(f"{request}.place", _word(outcome.place)).inc()
+            self._requests.labels(symbol, f"{request}.cancel", _word(outcome.cancel)).inc()
+            self._requests.labels(symbol, f"{request}.place", _word(outcome.place)).inc()
         else:
-            self._requests.labels(request, _word(outcome)).inc()
+            self._requests.labels(symbol, request, _word(outcome)).inc()
 
     def _follow_exposure(self, state: State) -> None:
         since = state.position.exposure.since if state.position is not None else 0
-        if self._bare_since and since != self._bare_since:
-            spell = max(state.market.now - self._bare_since, 0) / 1000
-            self._covered.observe(spell)
-            self._unprotected.inc(spell)
-        self._bare_since = since
+        before = self._bare_since[state.symbol]
+        if before and since != before:
+            spell = max(state.market.now - before, 0) / 1000
+            self._covered.labels(state.symbol).observe(spell)
+            self._unprotected.labels(state.symbol).inc(spell)
+        self._bare_since[state.symbol] = since
 
 
 class _Moment(Collector):
     """What is true at the moment of the scrape."""
 
-    def __init__(
-        self, state: Callable[[], State], rules: Callable[[], SymbolRules], budget: Budget, stream: StreamWatch
-    ) -> None:
-        self._state = state
-        self._rules = rules
+    def __init__(self, views: Sequence[View], budget: Budget, stream: StreamWatch) -> None:
+        self._views = views
         self._budget = budget
         self._stream = stream
 
     def collect(self) -> Iterator[Metric]:
-        state, rules = self._state(), self._rules()
-        info = InfoMetricFamily("executor", "What runs here.")
-        info.add_metric([], {"version": metadata.version("executor"), "symbol": state.symbol})
+        info = InfoMetricFamily("executor", "What runs here.", labels=["symbol"])
+        gauges = _Gauges()
+        refused = CounterMetricFamily(
+            "executor_signals_refused", "Signals refused, by reason.", labels=["symbol", "reason"]
+        )
+        for view in self._views:
+            state = view.state()
+            info.add_metric([state.symbol], {"version": metadata.version("executor")})
+            gauges.add(state, view.rules())
+            for reason, count in sorted(state.refused.items()):
+                refused.add_metric([state.symbol, reason], count)
         yield info
-        yield from _entries(state)
-        yield from _position(state, rules)
-        yield from _money(state)
+        yield from gauges.families.values()
+        yield refused
         yield GaugeMetricFamily("executor_request_weight_used", "Weight used in this minute.", self._budget.used)
         yield GaugeMetricFamily("executor_request_weight_limit", "Weight allowed in a minute.", self._budget.limit)
         yield GaugeMetricFamily(
@@ -179,32 +203,45 @@ class _Moment(Collector):
             )
 
 
-def _entries(state: State) -> Iterator[Metric]:
-    yield GaugeMetricFamily("executor_paused", "Whether the operator has paused entries.", int(state.paused))
-    yield GaugeMetricFamily("executor_halted", "Whether a fault has halted entries.", int(bool(state.halted)))
-    refused = CounterMetricFamily("executor_signals_refused", "Signals refused, by reason.", labels=["reason"])
-    for reason, count in sorted(state.refused.items()):
-        refused.add_metric([reason], count)
-    yield refused
+class _Gauges:
+    """What each symbol has one value of."""
 
+    TEXTS: Final = {
+        "paused": "Whether the operator has paused entries.",
+        "halted": "Whether a fault has halted entries.",
+        "position_open": "Whether a trade is open.",
+        "position_base": "Held in base units; negative for a short.",
+        "unprotected_now_seconds": "How long the open trade has been bare.",
+        "pnl_today_quote": "Realised today (UTC), in quote units.",
+        "trades_today": "Trades opened today (UTC).",
+        "last_trade_r": "R of the last trade.",
+    }
 
-def _position(state: State, rules: SymbolRules) -> Iterator[Metric]:
-    position = state.position
-    held, bare_for = 0.0, 0.0
-    if position is not None:
-        held = float(holding(position, rules).held) * position.plan.direction.sign
-        since = position.exposure.since
-        bare_for = max(state.market.now - since, 0) / 1000 if since else 0.0
-    yield GaugeMetricFamily("executor_position_open", "Whether a trade is open.", int(position is not None))
-    yield GaugeMetricFamily("executor_position_base", "Held in base units; negative for a short.", held)
-    yield GaugeMetricFamily("executor_unprotected_now_seconds", "How long the open trade has been bare.", bare_for)
+    def __init__(self) -> None:
+        self.families = {
+            name: GaugeMetricFamily(f"executor_{name}", text, labels=["symbol"]) for name, text in self.TEXTS.items()
+        }
 
-
-def _money(state: State) -> Iterator[Metric]:
-    yield GaugeMetricFamily("executor_pnl_today_quote", "Realised today (UTC), in quote units.", float(state.day.pnl))
-    yield GaugeMetricFamily("executor_trades_today", "Trades opened today (UTC).", state.day.trades)
-    if state.last_closed is not None:
-        yield GaugeMetricFamily("executor_last_trade_r", "R of the last trade.", float(state.last_closed.r))
+    def add(self, state: State, rules: SymbolRules) -> None:
+        position = state.position
+        held, bare_for = 0.0, 0.0
+        if position is not None:
+            held = float(holding(position, rules).held) * position.plan.direction.sign
+            since = position.exposure.since
+            bare_for = max(state.market.now - since, 0) / 1000 if since else 0.0
+        values: dict[str, float] = {
+            "paused": int(state.paused),
+            "halted": int(bool(state.halted)),
+            "position_open": int(position is not None),
+            "position_base": held,
+            "unprotected_now_seconds": bare_for,
+            "pnl_today_quote": float(state.day.pnl),
+            "trades_today": state.day.trades,
+        }
+        if state.last_closed is not None:
+            values["last_trade_r"] = float(state.last_closed.r)
+        for name, value in values.items():
+            self.families[name].add_metric([state.symbol], value)
 
 
 def _word(outcome: object) -> str:

@@ -85,16 +85,22 @@ class Telegram:
         self._idle.clear()
         self._something.set()
 
-    def hear(self, note: Notify) -> None:
-        """A note of the loop; alerts come by `overhear`, with all others that are logged."""
+    def hear(self, note: Notify, symbol: str = "") -> None:
+        """A note of the loop, of that of `symbol` where there are several; alerts come by `overhear`, with all others
+        that are logged.
+        """
         if note.level is not Level.ALERT and note.event in TOLD:
-            self.tell(f"{note.event.replace('_', ' ')}: {note.text}")
+            about = f"{symbol} " if symbol else ""
+            self.tell(f"{about}{note.event.replace('_', ' ')}: {note.text}")
 
     def overhear(self, _logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """A log processor: each line that is an alert is told, wherever it was written."""
         if line.get("alert"):
+            context = structlog.contextvars.get_contextvars()  # the symbol, where there are several
             told = ", ".join(
-                f"{key} {value}" for key, value in line.items() if key not in _NOT_TOLD and value is not None
+                f"{key} {value}"
+                for key, value in {**context, **line}.items()
+                if key not in _NOT_TOLD and value is not None
             )
             self.tell(f"ALERT {str(line.get('event', '')).replace('_', ' ')}: {told}")
         return line

@@ -4,58 +4,56 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import structlog
 
 from executor.config import BinanceEnv, OrderTransport, Settings, SettingsError, SignalStart
 from executor.core.events import Commanded, Verb
-from executor.core.facts import OrderReport, Quote
-from executor.core.rules import SymbolRules
-from executor.core.state import SCHEMA_VERSION, State
-from executor.core.transition import empty
+from executor.core.state import SCHEMA_VERSION
 from executor.exchange.auth import Credentials, Endpoints
-from executor.exchange.binance import BinanceExchange, connect
+from executor.exchange.binance import BinanceExchange, connect_all
+from executor.exchange.budget import Budget
 from executor.exchange.clock import SystemClock
-from executor.exchange.market_stream import MarketStream
+from executor.exchange.connection import Connection
+from executor.exchange.market_stream import MOST_SYMBOLS, MarketStream
 from executor.exchange.order_link import OrderLink
 from executor.exchange.port import ReadError, StartError
-from executor.exchange.stream import Connected, Lost
-from executor.exchange.user_stream import UserEvent, UserStream
+from executor.exchange.user_stream import UserStream
 from executor.ops.http import HttpServer, HttpUnusable
-from executor.ops.metrics import Metrics, StreamWatch
+from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.ops.telegram import Telegram, speaking
-from executor.paper.recording import RecordingError
-from executor.paper.server.server import PortInUse
+from executor.paper.errors import PaperError
 from executor.service.control import Control, SocketUnusable
-from executor.service.desk import Desk
-from executor.service.document import Document, contradiction, state_of
-from executor.service.embedded import Embedded, EmbeddedError, recorded_signals, speak
+from executor.service.document import Document
+from executor.service.house import House
 from executor.service.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
-from executor.service.journal import Journal, JournalError
+from executor.service.journal import JournalError
 from executor.service.lock import LockError, StateLock
 from executor.service.loop import Loop
 from executor.service.notify import Supervisor, attend, describe
-from executor.service.policy import own_filters, policy_of
-from executor.service.rebuild import catch_up, from_exchange
-from executor.service.store import STALE, StateError, StateStore
-from executor.service.trades import TradeList, trades_path
-from executor.service.watch import Clock, Timing
+from executor.service.pushes import Pushes, follow_trades
+from executor.service.store import StateError, StateStore
+from executor.service.trader import Company, trader
+from executor.service.trades import trades_path
+from executor.service.watch import Clock
 from executor.service.webhook import Access, Webhook, WebhookUnusable
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, SignalFileError
+
+if TYPE_CHECKING:
+    from executor.service.embedded import Embedded
 
 log = structlog.get_logger(__name__)
 
 START_ERRORS: Final = (
     StartError,
     ReadError,
-    EmbeddedError,
-    RecordingError,
-    PortInUse,
+    PaperError,
     SettingsError,
     StateError,
     LockError,
@@ -72,7 +70,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Market(msgspec.Struct, frozen=True):
-    """Where this run trades: the exchange's addresses, the keys, the symbol, and the clock that everything sleeps by.
+    """Where this run trades: the exchange's addresses, the keys, the symbols, and the clock that everything sleeps by.
 
     `venue` names the exchange in the state file. `patient` is for waiting that must not hold an embedded market up.
     """
@@ -80,30 +78,38 @@ class Market(msgspec.Struct, frozen=True):
     venue: str
     endpoints: Endpoints
     credentials: Credentials
-    symbol: str
+    symbols: tuple[str, ...]
     clock: Clock
     patient: Clock
-    embedded: Embedded | None = None
+    embedded: "Embedded | None" = None
+
+    @property
+    def symbol(self) -> str:
+        """The only one."""
+        (symbol,) = self.symbols
+        return symbol
 
 
 async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: None, *, signals: bool = True) -> Market:
     """Trade until SIGTERM or SIGINT, or until an embedded recording has ended; where it has traded. Without `signals`
-    the open trade is looked after, and none is taken.
+    open trades are looked after, and none is taken. `on_start` is told of each symbol's loop before it runs.
 
     Raises one of START_ERRORS.
     """
-    async with market(settings) as place, _alerts(settings, place.symbol, wanted=signals) as alerts:
-        state_path = settings.state_path(place.symbol)
-        with StateLock(state_path):
+    async with market(settings) as place, _alerts(settings, place.symbols, wanted=signals) as alerts:
+        with contextlib.ExitStack() as locks:
+            for symbol in place.symbols:
+                locks.enter_context(StateLock(settings.state_path(symbol)))
             if place.embedded is not None:
                 begin_anew(settings, place.symbol)
-            exchange = await connect(
-                place.endpoints, place.credentials, place.symbol, place.patient, settings.recv_window
+            exchanges = await connect_all(
+                place.endpoints, place.credentials, place.symbols, place.patient, settings.recv_window
             )
+            connection = exchanges[place.symbols[0]].connection
             try:
-                await trade(settings, place, exchange, state_path, on_start, alerts, signals=signals)
+                await serve(settings, place, exchanges, on_start, alerts, signals=signals)
             finally:
-                await exchange.close()
+                await connection.close()
         return place
 
 
@@ -111,12 +117,14 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
 async def market(settings: Settings) -> AsyncIterator[Market]:
     """The embedded paper exchange, running, or the one that the settings name."""
     if settings.binance_env is BinanceEnv.PAPER:
+        from executor.service.embedded import Embedded  # noqa: PLC0415  (no engine where none is embedded)
+
         async with Embedded(settings) as paper:
             yield Market(
                 PAPER,
                 paper.endpoints,
                 paper.credentials,
-                paper.symbol,
+                (paper.symbol,),
                 paper.clock,
                 paper.patient_clock,
                 embedded=paper,
@@ -124,11 +132,15 @@ async def market(settings: Settings) -> AsyncIterator[Market]:
         return
     urls, clock = settings.endpoints, SystemClock()
     assert urls is not None
-    assert settings.symbol is not None
+    assert settings.traded
+    if len(settings.traded) > MOST_SYMBOLS:
+        raise StartError(
+            f"SYMBOLS names {len(settings.traded)} symbols, must be at most {MOST_SYMBOLS} for one service"
+        )
     where = Endpoints(urls.rest, urls.ws_api, urls.stream)
     env = settings.binance_env
     venue = where.rest_url if env is BinanceEnv.CUSTOM else env.value
-    yield Market(venue, where, credentials(settings), settings.symbol, clock, clock)
+    yield Market(venue, where, credentials(settings), settings.traded, clock, clock)
 
 
 def credentials(settings: Settings) -> Credentials:
@@ -171,111 +183,83 @@ def begin_anew(settings: Settings, symbol: str) -> None:
             path.rename(path.with_name(path.name + ".last"))
 
 
-def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None, bool]:
-    """The state on disk, None when there is none yet; and whether newer ones were lost. Raises the store's errors."""
-
-    def foreign(document: Document) -> str | None:
-        if document.symbol != symbol:
-            return f"it is of {document.symbol}, not of {symbol}: check SYMBOL and STATE_FN"
-        if document.venue != venue:
-            return f"its orders are on {document.venue!r}, not on {venue!r}: check BINANCE_ENV and STATE_FN"
-        return None
-
-    loaded = store.load(Document, foreign=foreign, unsound=contradiction)
-    if loaded is None:
-        return None, False
-    if loaded.fault == STALE:
-        log.warning("state_recovered", fault=loaded.fault, used="the write-ahead copy")
-    elif loaded.fault:
-        used = "the write-ahead copy" if loaded.source == "ahead" else "the state before it"
-        aside = str(loaded.set_aside) if loaded.set_aside is not None else ""
-        log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used=used)
-    return state_of(loaded.value), loaded.source == "previous"
-
-
-async def trade(
+async def serve(
     settings: Settings,
     place: Market,
-    exchange: BinanceExchange,
-    state_path: Path,
+    exchanges: Mapping[str, BinanceExchange],
     on_start: Callable[[Loop], None],
     alerts: Telegram | None = None,
     *,
     signals: bool = True,
 ) -> None:
-    store = StateStore(state_path, schema_version=SCHEMA_VERSION)
-    state, lost = load_state(store, place.symbol, place.venue)
-    rules = own_filters(await exchange.rules(), settings)
-    trades = TradeList(trades_path(state_path))
-    journal = Journal(settings.journal_path(place.symbol))
-    with contextlib.closing(journal), contextlib.closing(trades):
-        if state is not None and state.last_closed is not None:
-            trades.add(state.last_closed)
-        policy = policy_of(settings)
-        if state is None:
-            state = await from_exchange(exchange, empty(place.symbol, place.venue), policy, rules)
-        elif lost:
-            state = await catch_up(exchange, state, policy, rules, settings.recv_window, place.patient.sleep)
-        desk = Desk(state, policy, rules, store, journal, trades.add)
-        loop = Loop(desk, exchange, place.clock, _timing(settings), _reload(exchange, settings), exchange.sync_clock)
+    """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
+    async with contextlib.AsyncExitStack() as traders:
+        loops: dict[str, Loop] = {}
+        for symbol in place.symbols:
+            company = Company(place.venue, place.clock, place.patient, first=not loops, alone=len(place.symbols) == 1)
+            loops[symbol] = await traders.enter_async_context(
+                trader(symbol, settings.of(symbol), exchanges[symbol], company)
+            )
+        house = House(loops)
+        connection = exchanges[place.symbols[0]].connection
         stream = StreamWatch()
-        if signals:
-            _listen_for_signals(settings, loop, _intake(settings, place, loop, state_path))
-        _doors(settings, exchange, loop, state_path, stream)
+        intake = _intake(settings, place, house) if signals else None
+        _doors(settings, house, connection.budget, intake, stream)
         if alerts is not None:
-            _tell(alerts, loop)
-        attend(loop, Supervisor.of(os.environ))
-        _beside(settings, place, exchange, loop, stream)
-        loop.beside("settle", exchange.settle)
-        on_start(loop)
-        with _stop_on_signals(loop):
-            try:
-                await loop.run()
-            finally:
-                desk.settle()
+            _tell(alerts, house)
+        attend(house, Supervisor.of(os.environ))
+        _beside(settings, place, house, connection, stream)
+        house.beside("settle", lambda: _settle(house, connection.budget))
+        for loop in loops.values():
+            on_start(loop)
+        with _stop_on_signals(house):
+            await house.run()
 
 
-def _timing(settings: Settings) -> Timing:
-    return Timing(
-        poll=float(settings.poll_sec), idle_poll=float(settings.poll_idle_sec), recv_window_ms=settings.recv_window
-    )
+async def _settle(house: House, budget: Budget) -> None:
+    """The start is over once all orders are known: from then on watching may wait for its turn."""
+    await house.all_ready()
+    budget.hurried = False
 
 
-def _reload(exchange: BinanceExchange, settings: Settings) -> Callable[[], Coroutine[Any, Any, SymbolRules]]:
-    async def reload() -> SymbolRules:
-        return own_filters(await exchange.rules(), settings)
-
-    return reload
-
-
-def _doors(settings: Settings, exchange: BinanceExchange, loop: Loop, state_path: Path, stream: StreamWatch) -> None:
-    """The ways in for operators: the control socket; health, metrics and status over HTTP."""
-    loop.beside("control", Control(loop, state_path).run, at_once=True)
+def _doors(settings: Settings, house: House, budget: Budget, intake: Intake | None, stream: StreamWatch) -> None:
+    """The ways in: signals; for operators the control sockets, and health, metrics and status over HTTP."""
+    paths = {symbol: settings.state_path(symbol) for symbol in house.loops}
+    if intake is not None:
+        house.beside("signals", intake.run)
+        if settings.webhook_port:
+            access = Access.of(settings)
+            webhook = Webhook(settings.webhook_host, settings.webhook_port, access, intake, settings.signal_file)
+            house.beside("webhook", webhook.run)
+    for symbol, loop in house.loops.items():
+        loop.beside("control", Control(loop, paths[symbol]).run, at_once=True)
     if not settings.http_port:
         return
-    metrics = Metrics(lambda: loop.state, lambda: loop.desk.rules, exchange.connection.budget, stream)
-    server = HttpServer(settings.http_host, settings.http_port, loop, metrics, state_path)
-    loop.on_step += [metrics.hear, server.hear]
-    loop.beside("http", server.run, at_once=True)
-    loop.beside("lag", metrics.watch_lag, at_once=True)
+    metrics = Metrics([view_of(loop) for loop in house.loops.values()], budget, stream)
+    folders = {path.parent for path in paths.values()}
+    server = HttpServer(settings.http_host, settings.http_port, list(house.loops.values()), metrics, folders)
+    for loop in house.loops.values():
+        loop.on_step += [metrics.hear, server.hear]
+    if intake is not None:
+        intake.on_unclaimed.append(metrics.unclaimed)
+    house.beside("http", server.run, at_once=True)
+    house.beside("lag", metrics.watch_lag, at_once=True)
 
 
-def _listen_for_signals(settings: Settings, loop: Loop, intake: Intake) -> None:
-    loop.beside("signals", intake.run)
-    if settings.webhook_port:
-        access = Access.of(settings)
-        webhook = Webhook(settings.webhook_host, settings.webhook_port, access, loop, intake, settings.signal_file)
-        loop.beside("webhook", webhook.run)
+def view_of(loop: Loop) -> View:
+    """What metrics see of a loop."""
+    return View(lambda: loop.state, lambda: loop.desk.rules)
 
 
 @contextlib.asynccontextmanager
-async def _alerts(settings: Settings, symbol: str, *, wanted: bool) -> AsyncIterator[Telegram | None]:
+async def _alerts(settings: Settings, symbols: tuple[str, ...], *, wanted: bool) -> AsyncIterator[Telegram | None]:
     """Telegram, where it is set up; it hears of the end too, however the end comes."""
     token, chat = settings.telegram_bot_token, settings.telegram_chat_id
     if token is None or chat is None or not wanted:
         yield None
         return
-    name = f"Executor {symbol} ({settings.binance_env})"
+    what = symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
+    name = f"Executor {what} ({settings.binance_env})"
     telegram = Telegram(token.get_secret_value(), chat, api=settings.telegram_api_url, name=name)
     async with speaking(telegram):
         try:
@@ -286,43 +270,55 @@ async def _alerts(settings: Settings, symbol: str, *, wanted: bool) -> AsyncIter
         telegram.tell("stopped")
 
 
-def _tell(alerts: Telegram, loop: Loop) -> None:
+def _tell(alerts: Telegram, house: House) -> None:
+    alone = len(house.loops) == 1
+
     async def hello() -> None:
-        alerts.tell(f"started: {describe(loop.state, loop.desk.rules)}")
+        await house.all_ready()
+        for loop in house.loops.values():
+            alerts.tell(f"started: {describe(loop.state, loop.desk.rules)}")
 
-    loop.on_note.append(alerts.hear)
-    loop.beside("hello", hello)
+    for symbol, loop in house.loops.items():
+        loop.on_note.append(partial(alerts.hear, symbol="" if alone else symbol))
+    house.beside("hello", hello)
 
 
-def _intake(settings: Settings, place: Market, loop: Loop, state_path: Path) -> Intake:
-    memory = PositionFile(_memory(state_path))
+def _intake(settings: Settings, place: Market, house: House) -> Intake:
+    memory = PositionFile(_place_kept(settings, place.symbols))
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
     look_every_s = LOOK_EVERY_S if isinstance(place.clock, SystemClock) else LOOK_IN_MARKET_TIME_S
 
     def follow() -> SignalFollower:
         return SignalFollower(settings.signal_file, start=start, memory=memory)
 
-    return Intake(loop, follow, place.clock, look_every_s)
+    return Intake(house.loops, follow, place.clock, look_every_s)
 
 
-def _beside(settings: Settings, place: Market, exchange: BinanceExchange, loop: Loop, watch: StreamWatch) -> None:
-    """What runs beside the loop: the orders' own connection, pushes, and on paper the market itself."""
+def _beside(settings: Settings, place: Market, house: House, connection: Connection, watch: StreamWatch) -> None:
+    """What runs beside the loops: the orders' own connection, pushes, and on paper the market itself."""
     if settings.order_transport is OrderTransport.WS:
         link = OrderLink(place.endpoints.ws_api_url, place.credentials)
-        exchange.connection.link = link
-        loop.beside("order link", link.run, at_once=True)
+        connection.link = link
+        house.beside("order link", link.run, at_once=True)
     if settings.user_stream:
-        stream = UserStream(
-            place.endpoints.ws_api_url, place.credentials, exchange.connection, place.symbol, _hear(loop, watch)
-        )
-        loop.beside("user stream", stream.run)
+        pushes = Pushes(house.loops, watch)
+        stream = UserStream(place.endpoints.ws_api_url, place.credentials, connection, place.symbols, pushes.hear_user)
+        house.beside("user stream", stream.run)
         if place.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
-            prices = MarketStream(
-                place.endpoints.stream_url, place.symbol, exchange.connection.clock, _hear_prices(loop)
-            )
-            loop.beside("market stream", prices.run)
+            prices = MarketStream(place.endpoints.stream_url, connection.clock, pushes.hear_price)
+            _follow(prices, house)
+            house.beside("market stream", prices.run)
     if place.embedded is not None:
-        _beside_paper(settings, place.embedded, loop)
+        _beside_paper(settings, place.embedded, house.loops[place.symbol])
+
+
+def _follow(prices: MarketStream, house: House) -> None:
+    """One symbol's prices are always there; of several, those of the open trades."""
+    for symbol, loop in house.loops.items():
+        if len(house.loops) == 1:
+            prices.follow(symbol)
+        else:
+            follow_trades(prices, symbol, loop)
 
 
 def _memory(state_path: Path) -> Path:
@@ -330,7 +326,15 @@ def _memory(state_path: Path) -> Path:
     return state_path.with_name(state_path.name + ".signals")
 
 
-def _beside_paper(settings: Settings, paper: Embedded, loop: Loop) -> None:
+def _place_kept(settings: Settings, symbols: tuple[str, ...]) -> Path:
+    """One for all symbols, beside one's state: where it was kept before, whichever symbols have come or gone since."""
+    paths = [_memory(settings.state_path(symbol)) for symbol in symbols]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def _beside_paper(settings: Settings, paper: "Embedded", loop: Loop) -> None:
+    from executor.service.embedded import recorded_signals, speak  # noqa: PLC0415
+
     paper.replay.wait_for(lambda: loop.quiet() or paper.patient_clock.waiting > 0)
     loop.beside("market", lambda: _play(paper, loop, pushed=settings.user_stream))
     signals = recorded_signals(settings)
@@ -338,7 +342,7 @@ def _beside_paper(settings: Settings, paper: Embedded, loop: Loop) -> None:
         loop.beside("recorded signals", lambda: speak(signals, settings.signal_file, paper.clock))
 
 
-async def _play(paper: Embedded, loop: Loop, *, pushed: bool) -> None:
+async def _play(paper: "Embedded", loop: Loop, *, pushed: bool) -> None:
     """Play the recording; at its end close what is open, so that the account can be read, and stop.
 
     It begins when the user stream is up: how long that took is no time of the market, and must not change the run.
@@ -358,44 +362,13 @@ async def _play(paper: Embedded, loop: Loop, *, pushed: bool) -> None:
     loop.stop()
 
 
-def _hear(loop: Loop, watch: StreamWatch) -> Callable[[UserEvent | Connected | Lost], None]:
-    def hear(event: UserEvent | Connected | Lost) -> None:
-        watch.hear(event)
-        match event:
-            case OrderReport() | Connected() | Lost():
-                _say(event, "user")
-                loop.watch.hear_user(event)
-            case _:
-                pass  # balances are asked for when they matter
-
-    return hear
-
-
-def _hear_prices(loop: Loop) -> Callable[[Quote | Connected | Lost], None]:
-    def hear(event: Quote | Connected | Lost) -> None:
-        _say(event, "market")
-        loop.watch.hear_price(event)
-
-    return hear
-
-
-def _say(event: object, stream: str) -> None:
-    match event:
-        case Connected():
-            log.info("stream_connected", stream=stream)
-        case Lost():
-            log.warning("stream_lost", stream=stream, reason=event.reason)
-        case _:
-            pass  # it speaks for itself
-
-
 @contextlib.contextmanager
-def _stop_on_signals(loop: Loop) -> Iterator[None]:
+def _stop_on_signals(house: House) -> Iterator[None]:
     running = asyncio.get_running_loop()
 
     def stop(number: signal.Signals) -> None:
         log.info("stopping", signal=number.name)
-        loop.stop()
+        house.stop()
 
     for number in _SIGNALS:
         running.add_signal_handler(number, stop, number)

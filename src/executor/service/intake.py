@@ -1,16 +1,19 @@
 """Signals on their way in: a line of the file becomes a signal, with what is needed to judge it (rules 2.1, 2.5)."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
 import structlog
 
 from executor.core.events import AnyEvent, SignalMalformed, SignalSeen
 from executor.core.facts import Balance, Kline, Quote
 from executor.core.policy import Policy, StopMode
 from executor.core.signal import Signal
-from executor.core.transition import Step
+from executor.core.verdict import Refusal, Verdict
 from executor.exchange.port import Exchange, ReadError
 from executor.service.loop import Loop
 from executor.service.watch import Clock
@@ -25,41 +28,70 @@ LOOK_EVERY_S: Final = 0.05
 """A look at a file that has not grown takes some microseconds."""
 LOOK_IN_MARKET_TIME_S: Final = 0.25
 """Where time is a recording's, each look is a stop on its way."""
+UNDER_WAY_MAX: Final = 1_000
+"""Lines that may be under way; no more is read until some of them have been judged."""
+
+
+class _Taken(msgspec.Struct):
+    """A line that has been read: `done` once it has been judged."""
+
+    line: Line
+    parsed: Signal | Malformed | None = None
+    busy: contextlib.ExitStack | None = None
+    done: bool = False
 
 
 class Intake:
-    """Takes signals from the followed file, one after the other, and remembers how far it has come.
+    """Takes signals from the followed file and gives each to the loop of its symbol. Those of a symbol are judged one
+    after the other, and wait for no other symbol's. It remembers how far it has come: everything before is judged.
 
     `on_taken` hears of each line and what became of it.
     """
 
     def __init__(
-        self, loop: Loop, open_file: Callable[[], SignalFollower], clock: Clock, look_every_s: float = LOOK_EVERY_S
+        self,
+        loops: Mapping[str, Loop],
+        open_file: Callable[[], SignalFollower],
+        clock: Clock,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         """Raises SignalFileError when the file can't be followed and no trade is open; an open one is looked after
         all the same, and the file tried again and again.
         """
         self._look_every_s = look_every_s
-        self._loop = loop
+        self._loops = loops
         self._open_file = open_file
         self._follower: SignalFollower | None = None
         self._clock = clock
         self._complained = ""
-        self.on_taken: list[Callable[[bytes, Step], None]] = []
+        self._under_way: deque[_Taken] = deque()
+        self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
+        self.on_taken: list[Callable[[bytes, Verdict], None]] = []
+        self.on_unclaimed: list[Callable[[], None]] = []
+        """Hear of each signal that no loop could judge."""
         try:
             self._follower = open_file()
         except SignalFileError as error:
-            if loop.state.position is None:
+            if all(loop.state.position is None for loop in loops.values()):
                 raise
             self._complain(error)
 
+    # --- the file -------------------------------------------------------------------------------------------------
+
     async def run(self) -> None:
-        while True:
-            with self._loop.at_work():
-                for line in self._read():
-                    await self._take(line.data)
-                    self._commit(line.position)
-            await self._clock.sleep(self._look_every_s)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for symbol in self._loops:
+                    tasks.create_task(self._judge_all(symbol), name=f"signals {symbol}")
+                while True:
+                    if len(self._under_way) < UNDER_WAY_MAX:
+                        for line in self._read():
+                            self._give(line)
+                    await self._clock.sleep(self._look_every_s)
+        finally:
+            for taken in self._under_way:  # what was not judged is read again after the next start
+                if taken.busy is not None:
+                    taken.busy.close()
 
     def _read(self) -> list[Line]:
         try:
@@ -70,6 +102,45 @@ class Intake:
             return []
         self._complained = ""
         return lines
+
+    def _give(self, line: Line) -> None:
+        taken = _Taken(line)
+        self._under_way.append(taken)
+        if not line.data.strip():
+            self._done(taken)
+            return
+        taken.parsed = parse_signal(line.data)
+        symbol = self._whose(taken.parsed)
+        if symbol is None:
+            self._judged(taken, self._unclaimed(taken.parsed))
+            return
+        taken.busy = contextlib.ExitStack()
+        taken.busy.enter_context(self._loops[symbol].at_work())
+        self._queues[symbol].put_nowait(taken)
+
+    async def _judge_all(self, symbol: str) -> None:
+        """In turn, for ever, once the loop knows its orders."""
+        await self._loops[symbol].ready.wait()
+        while True:
+            taken = await self._queues[symbol].get()
+            assert taken.parsed is not None
+            assert taken.busy is not None
+            with taken.busy:
+                self._judged(taken, await self.submit(taken.parsed))
+
+    def _judged(self, taken: _Taken, verdict: Verdict) -> None:
+        for hear in self.on_taken:
+            hear(taken.line.data, verdict)
+        self._done(taken)
+
+    def _done(self, taken: _Taken) -> None:
+        """Remember the place behind the last line before which all are judged."""
+        taken.done = True
+        position: Position | None = None
+        while self._under_way and self._under_way[0].done:
+            position = self._under_way.popleft().line.position
+        if position is not None:
+            self._commit(position)
 
     def _commit(self, position: Position) -> None:
         """A place that can't be remembered costs nothing but a second reading: signals are known by their keys."""
@@ -84,30 +155,60 @@ class Intake:
             log.error("signal_file", alert=True, error=str(error))
         self._complained = str(error)
 
-    async def _take(self, data: bytes) -> None:
-        if data.strip():
-            step = await self.submit(parse_signal(data))
-            for hear in self.on_taken:
-                hear(data, step)
+    # --- one signal -----------------------------------------------------------------------------------------------
 
-    async def submit(self, parsed: Signal | Malformed) -> Step:
-        """Put a signal before the core; the answer says what became of it."""
+    def now(self) -> int:
+        """The exchange's clock, ms."""
+        return next(iter(self._loops.values())).now()
+
+    def knows(self, signal: Signal) -> bool:
+        """Whether it was judged before, as far back as the loop of its symbol remembers."""
+        symbol = self._whose(signal)
+        return symbol is not None and any(seen.key == signal.key for seen in self._loops[symbol].state.seen)
+
+    async def submit(self, parsed: Signal | Malformed) -> Verdict:
+        """Put a signal before the loop of its symbol; what became of it."""
+        symbol = self._whose(parsed)
+        if symbol is None:
+            return self._unclaimed(parsed)
+        loop = self._loops[symbol]
         event: AnyEvent
         if isinstance(parsed, Malformed):
-            event = SignalMalformed(at=self._loop.now(), text=parsed.text, fault=parsed.fault)
+            event = SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
         else:
-            event = await self._evidence(parsed)
-        return await self._loop.ask(event)
+            event = await _evidence(loop, parsed)
+        return (await loop.ask(event)).verdict
 
-    async def _evidence(self, signal: Signal) -> SignalSeen:
-        """Price, balances and bars, where a decision can depend on them at all."""
-        exchange, policy = self._loop.exchange, self._loop.desk.policy
-        if self._loop.state.position is not None:
-            return SignalSeen(at=self._loop.now(), signal=signal, quote=None, balances=None, klines=None)
-        quote, balances, klines = await asyncio.gather(
-            _quote(exchange), _balances(exchange), _klines(exchange, policy, signal)
-        )
-        return SignalSeen(at=self._loop.now(), signal=signal, quote=quote, balances=balances, klines=klines)
+    def _whose(self, parsed: Signal | Malformed) -> str | None:
+        """The symbol whose loop is to judge; a single loop judges all, and journals what it refuses (rule 2.5)."""
+        if len(self._loops) == 1:
+            return next(iter(self._loops))
+        symbol = parsed.symbol if isinstance(parsed, Signal) else ""
+        return symbol if symbol in self._loops else None
+
+    def _unclaimed(self, parsed: Signal | Malformed) -> Refusal:
+        traded = ", ".join(self._loops)
+        if isinstance(parsed, Malformed):
+            about, why = parsed.text, f"malformed: {parsed.fault}"
+        elif parsed.symbol:
+            about, why = parsed.key, f"signal is for {parsed.symbol}, this trades {traded}"
+        else:
+            about, why = parsed.key, f"signal names no symbol, must name one of {traded}"
+        log.warning("signal_refused", signal=about, why=why)
+        for hear in self.on_unclaimed:
+            hear()
+        return Refusal(why)
+
+
+async def _evidence(loop: Loop, signal: Signal) -> SignalSeen:
+    """Price, balances and bars, where a decision can depend on them at all."""
+    exchange, policy = loop.exchange, loop.desk.policy
+    if loop.state.position is not None:
+        return SignalSeen(at=loop.now(), signal=signal, quote=None, balances=None, klines=None)
+    quote, balances, klines = await asyncio.gather(
+        _quote(exchange), _balances(exchange), _klines(exchange, policy, signal)
+    )
+    return SignalSeen(at=loop.now(), signal=signal, quote=quote, balances=balances, klines=klines)
 
 
 async def _quote(exchange: Exchange) -> Quote | None:

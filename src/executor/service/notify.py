@@ -1,9 +1,9 @@
 """Words to the supervisor (systemd's sd_notify(3)): when the service is ready, what it is doing, that its loop turns.
 
-The supervisor is told that the service lives by the loop's one consumer alone: each time it has come round, at most
-once a second. A quiet market leaves the consumer nothing to do, so a heartbeat goes through the inbox, behind every
-event; when the consumer hangs, on whatever it may be, the heartbeat stays where it is and the supervisor restarts the
-service into rule 9.1.
+The supervisor is told that the service lives by the loops' consumers alone: when each has come round, at most once a
+second. A quiet market leaves a consumer nothing to do, so a heartbeat goes through each inbox, behind every event; when
+one consumer hangs, on whatever it may be, its heartbeat stays where it is and the supervisor restarts the service into
+rule 9.1.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import structlog
@@ -21,6 +22,7 @@ from executor.core.rules import SymbolRules
 from executor.core.state import State
 from executor.core.transition import Step
 from executor.core.values import plain
+from executor.service.house import House
 from executor.service.loop import Loop
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,11 @@ log = structlog.get_logger(__name__)
 ALIVE_EVERY_S: Final = 1.0
 BEATS_IN_LIMIT: Final = 4
 """Heartbeats within the time after which the supervisor gives the service up."""
+
+
+NO_TRADE: Final = "no trade"
+STATUS_MAX: Final = 1_000
+"""Characters of a status; whoever wants to know more asks `executor status`."""
 
 
 class Supervisor:
@@ -47,6 +54,10 @@ class Supervisor:
         if address[:1] not in ("/", "@"):
             return cls()
         return cls(address, int(limit) / 1_000_000 if limit.isdecimal() and mine else 0.0)
+
+    @property
+    def listens(self) -> bool:
+        return bool(self._address)
 
     def ready(self) -> None:
         self._say("READY=1")
@@ -72,38 +83,62 @@ class Supervisor:
             self._complained = True
 
 
-def attend(loop: Loop, supervisor: Supervisor, monotonic: Callable[[], float] = time.monotonic) -> None:
-    """Have `supervisor` hear of `loop`: ready after recovery, alive while the consumer turns, what it holds."""
-    last_alive = -ALIVE_EVERY_S
-    last_status = ""
+def attend(house: House, supervisor: Supervisor, monotonic: Callable[[], float] = time.monotonic) -> None:
+    """Have `supervisor` hear of `house`: ready once every loop is, alive while every consumer turns, what they hold."""
+    if not supervisor.listens:
+        return
+    attendant = _Attendant(house, supervisor, monotonic)
+    for loop in house.loops.values():
+        if supervisor.watchdog_s:
+            loop.on_turn.append(partial(attendant.turned, loop))
+        loop.on_step.append(partial(attendant.told, loop))
+    house.beside("supervisor", attendant.announce)
 
-    def turned() -> None:
-        nonlocal last_alive
-        if loop.ready.is_set() and monotonic() - last_alive >= ALIVE_EVERY_S:
-            last_alive = monotonic()
-            supervisor.alive()
 
-    def told(_event: AnyEvent, step: Step) -> None:
-        nonlocal last_status
-        text = describe(step.state, loop.desk.rules)
-        if text != last_status:
-            last_status = text
-            supervisor.status(text)
+class _Attendant:
+    def __init__(self, house: House, supervisor: Supervisor, monotonic: Callable[[], float]) -> None:
+        self._house = house
+        self._supervisor = supervisor
+        self._monotonic = monotonic
+        self._missing = set(house.loops.values())
+        self._last_alive = -ALIVE_EVERY_S
+        self._words: dict[str, str] = {}
+        self._last_status = ""
 
-    async def announce() -> None:
-        supervisor.ready()
+    def turned(self, loop: Loop) -> None:
+        if loop.ready.is_set():
+            self._missing.discard(loop)
+        if not self._missing and self._monotonic() - self._last_alive >= ALIVE_EVERY_S:
+            self._last_alive = self._monotonic()
+            self._missing = set(self._house.loops.values())
+            self._supervisor.alive()
+
+    def told(self, loop: Loop, _event: AnyEvent, step: Step) -> None:
+        self._words[step.state.symbol] = describe(step.state, loop.desk.rules)
+        text = summary(self._words, len(self._house.loops))
+        if text != self._last_status:
+            self._last_status = text
+            self._supervisor.status(text)
+
+    async def announce(self) -> None:
         try:
-            while supervisor.watchdog_s:
-                loop.beat()
-                await asyncio.sleep(supervisor.watchdog_s / BEATS_IN_LIMIT)
+            await self._house.all_ready()
+            self._supervisor.ready()
+            while self._supervisor.watchdog_s:
+                for loop in self._house.loops.values():
+                    loop.beat()
+                await asyncio.sleep(self._supervisor.watchdog_s / BEATS_IN_LIMIT)
             await asyncio.Event().wait()
         finally:
-            supervisor.stopping()
+            self._supervisor.stopping()
 
-    if supervisor.watchdog_s:
-        loop.on_turn.append(turned)
-    loop.on_step.append(told)
-    loop.beside("supervisor", announce)
+
+def summary(words: Mapping[str, str], count: int) -> str:
+    """What `describe` says of each of `count` symbols, in one line; those without a trade are only counted."""
+    if count == 1:
+        return next(iter(words.values()))
+    telling = [text for text in words.values() if not text.endswith(NO_TRADE)]
+    return "; ".join([f"{count} symbols, {count - len(telling)} without a trade", *telling])[:STATUS_MAX]
 
 
 def describe(state: State, rules: SymbolRules) -> str:
@@ -113,7 +148,7 @@ def describe(state: State, rules: SymbolRules) -> str:
     if state.started:
         return f"{state.symbol}: looking up the orders of before"
     if position is None:
-        return f"{state.symbol}: no trade{entries}"
+        return f"{state.symbol}: {NO_TRADE}{entries}"
     phase = type(position.phase).__name__.lower()
     held, safe = plain(sellable(position, rules)), plain(covered(position))
     return f"{state.symbol}: {position.plan.direction} {position.trade} {phase}, {held} held, {safe} covered{entries}"

@@ -36,6 +36,8 @@ EXTREME_MS: Final = 100
 """A new highest or lowest price of the trade is passed on at most this often."""
 SUSPICION_S: Final = 0.5
 """How long after the price went through an order its report may take before the orders are looked at."""
+SAME_MOMENT: Final = 0.1
+"""A share of the time between two looks: who wakes this much too early has had the look that was due."""
 ENTRY_SHARE: Final = 0.5
 """An entry is looked at twice as often as other orders: its fill is what leaves a position bare."""
 
@@ -48,6 +50,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     sync_clock: float = 300.0
     reload_rules: float = 3600.0
     recv_window_ms: int = 5000
+    together: bool = False
+    """Others watch other symbols over the same connection: looks fall together, so that one request serves many."""
 
 
 class Clock(Protocol):
@@ -177,7 +181,8 @@ class Watch:
 
     async def _look_at_entry(self) -> bool:
         """An entry alone is asked for by itself: cheaper, and its end is told at once. Whether it was."""
-        order = None if self.orders_pushed else _lone_entry(self._host.state)
+        alone = not self.orders_pushed and not self._host.timing.together
+        order = _lone_entry(self._host.state) if alone else None
         if order is None:
             return False
         try:
@@ -242,6 +247,8 @@ class Watch:
 
     async def _nap(self, seconds: float, call: asyncio.Event) -> None:
         """Sleep, but not past a call."""
+        if self._host.timing.together:
+            seconds = _until_next(seconds, self._host.now())
         waits: list[Coroutine[Any, Any, Any]] = [self._host.clock.sleep(seconds), call.wait()]
         tasks = [asyncio.create_task(wait) for wait in waits]
         try:
@@ -255,6 +262,13 @@ class Watch:
         for task in (self._due, self._suspicion):
             if task is not None:
                 task.cancel()
+
+
+def _until_next(seconds: float, now: int) -> float:
+    """Until the next of the moments that are `seconds` apart on the exchange's clock, `now` in ms."""
+    step = max(1, round(seconds * 1000))
+    left = step - now % step
+    return (left if left > step * SAME_MOMENT else left + step) / 1000
 
 
 class _Thinned:

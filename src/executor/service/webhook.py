@@ -40,8 +40,7 @@ import structlog
 from aiohttp import web
 
 from executor.config import Settings
-from executor.core.transition import Step
-from executor.core.verdict import Ignored, Moved, Refusal
+from executor.core.verdict import Ignored, Moved, Refusal, Verdict
 from executor.service.connections import Bounds, Doorman
 from executor.service.gate import (
     FORWARDED_HEADER,
@@ -55,7 +54,6 @@ from executor.service.gate import (
     within,
 )
 from executor.service.intake import Intake
-from executor.service.loop import Loop
 from executor.signals.alert import SHOWN_AS, line_of, secret_in
 from executor.signals.append import append_line
 from executor.signals.parse import Malformed, SignalFault, parse_signal, read_object
@@ -121,7 +119,6 @@ class Webhook:
         host: str,
         port: int,
         access: Access,
-        loop: Loop,
         intake: Intake,
         signals: Path,
         *,
@@ -131,7 +128,6 @@ class Webhook:
     ) -> None:
         """Raises WebhookUnusable."""
         self._access = access
-        self._loop = loop
         self._intake = intake
         self._signals = signals
         self._bounds = bounds or Bounds()
@@ -141,8 +137,8 @@ class Webhook:
         self._secrets = [secret for secret in (access.secret, access.hmac_key) if secret]
         self._rates = Rates(access.per_minute)
         self._total = Bucket(access.total_per_minute, monotonic())
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._awaited: dict[bytes, asyncio.Future[Step]] = {}
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._awaited: dict[bytes, asyncio.Future[Verdict]] = {}
         self._trading: asyncio.AbstractEventLoop | None = None
         self._doorman: Doorman | None = None
         self._denied = 0
@@ -248,7 +244,7 @@ class Webhook:
             raise SignalFault("the secret stands where it does not belong")
         if fault:
             raise SignalFault(fault)
-        return line_of(fields, self._loop.now())
+        return line_of(fields, self._intake.now())
 
     async def _inside(self, work: Coroutine[Any, Any, web.Response]) -> web.Response:
         """Have something done in the trading loop."""
@@ -284,47 +280,47 @@ class Webhook:
         signal = parse_signal(line)
         if isinstance(signal, Malformed):
             return await self._malformed(signal)
-        key = signal.key
-        if key in self._known or any(seen.key == key for seen in self._loop.state.seen):
+        key, known_as = signal.key, (signal.symbol, signal.key)
+        if known_as in self._known or self._intake.knows(signal):
             return _answer(409, accepted=False, key=key, why="this signal was sent before")
-        self._know(key)
-        verdict: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+        self._know(known_as)
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._awaited[line] = verdict
         try:
             await asyncio.to_thread(append_line, self._signals, line)
         except SignalFileError as error:
-            del self._known[key], self._awaited[line]
+            del self._known[known_as], self._awaited[line]
             log.error("webhook_not_written", alert=True, signal=key, error=str(error))
             return _answer(
                 _TRY_AGAIN, accepted=False, key=key, why="the signal can't be written: send it again", retry_after=5
             )
         try:
             async with asyncio.timeout(VERDICT_S):
-                step = await verdict
+                found = await verdict
         except TimeoutError:
             return _answer(202, accepted=None, key=key, why="written down, not judged yet")
         finally:
             self._awaited.pop(line, None)
-        match step.verdict:
+        match found:
             case Moved():
                 return _answer(200, accepted=True, key=key, why="taken")
             case Ignored(why) | Refusal(why):
                 return _answer(409, accepted=False, key=key, why=why)
 
-    def _taken(self, line: bytes, step: Step) -> None:
-        verdict = self._awaited.get(line)
-        if verdict is not None and not verdict.done():
-            verdict.set_result(step)
+    def _taken(self, line: bytes, verdict: Verdict) -> None:
+        awaited = self._awaited.get(line)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(verdict)
 
-    def _know(self, key: str) -> None:
+    def _know(self, key: tuple[str, str]) -> None:
         self._known[key] = None
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
 
-def recent_keys(path: Path) -> list[str]:
-    """The keys of the signals at the file's end, oldest first; none where it can't be read: then the core's memory
-    alone tells repetitions.
+def recent_keys(path: Path) -> list[tuple[str, str]]:
+    """Symbols and keys of the signals at the file's end, oldest first; none where it can't be read: then the core's
+    memory alone tells repetitions.
     """
     try:
         with path.open("rb") as file:
@@ -336,7 +332,7 @@ def recent_keys(path: Path) -> list[str]:
             log.warning("signals_not_read", path=str(path), error=error.strerror)
         return []
     parsed = (parse_signal(line) for line in lines if line.strip())
-    return [signal.key for signal in parsed if not isinstance(signal, Malformed)]
+    return [(signal.symbol, signal.key) for signal in parsed if not isinstance(signal, Malformed)]
 
 
 def _texts(value: object, *, outermost: bool = True) -> Iterator[str]:

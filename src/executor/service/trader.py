@@ -1,0 +1,104 @@
+"""Who trades one symbol: its files, its desk and its loop, from the settings that hold for it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+
+from executor.config import Settings
+from executor.core.rules import SymbolRules
+from executor.core.state import SCHEMA_VERSION, State
+from executor.core.transition import empty
+from executor.exchange.binance import BinanceExchange
+from executor.service.desk import Desk
+from executor.service.document import Document, contradiction, state_of
+from executor.service.journal import Journal
+from executor.service.loop import Loop
+from executor.service.policy import own_filters, policy_of
+from executor.service.rebuild import Age, catch_up, from_exchange
+from executor.service.store import STALE, StateStore
+from executor.service.trades import TradeList, trades_path
+from executor.service.watch import Clock, Timing
+
+log = structlog.get_logger(__name__)
+
+
+class Company(msgspec.Struct, frozen=True):
+    """What a trader has in common with the others of its run. `first`: it is the one that keeps the common clock;
+    `alone`: there are no others.
+    """
+
+    venue: str
+    clock: Clock
+    patient: Clock
+    first: bool = True
+    alone: bool = True
+
+
+@contextlib.asynccontextmanager
+async def trader(symbol: str, settings: Settings, exchange: BinanceExchange, company: Company) -> AsyncIterator[Loop]:
+    """The loop of `symbol` on its state, which must be locked; its files are closed at the end. `settings`: those that
+    hold for this symbol.
+
+    Raises StateError, JournalError, StartError or ReadError.
+    """
+    state_path = settings.state_path(symbol)
+    store = StateStore(state_path, schema_version=SCHEMA_VERSION)
+    state, age = load_state(store, symbol, company.venue)
+    rules = own_filters(exchange.shown or await exchange.rules(), settings)
+    trades = TradeList(trades_path(state_path))
+    journal = Journal(settings.journal_path(symbol))
+    with contextlib.closing(journal), contextlib.closing(trades):
+        if state is not None and state.last_closed is not None:
+            trades.add(state.last_closed)
+        policy = policy_of(settings)
+        if state is None:
+            state = await from_exchange(exchange, empty(symbol, company.venue), policy, rules)
+        else:
+            state = await catch_up(exchange, state, age, policy, rules, settings.recv_window, company.patient.sleep)
+        desk = Desk(state, policy, rules, store, journal, trades.add)
+        sync_clock = exchange.sync_clock if company.first else None
+        timing = _timing(settings, together=not company.alone)
+        yield Loop(desk, exchange, company.clock, timing, _reload(exchange, settings), sync_clock)
+
+
+def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None, Age]:
+    """The state on disk, None when there is none yet; and what is known of its age. Raises the store's errors."""
+
+    def foreign(document: Document) -> str | None:
+        if document.symbol != symbol:
+            return f"it is of {document.symbol}, not of {symbol}: check SYMBOL and STATE_FN"
+        if document.venue != venue:
+            return f"its orders are on {document.venue!r}, not on {venue!r}: check BINANCE_ENV and STATE_FN"
+        return None
+
+    loaded = store.load(Document, foreign=foreign, unsound=contradiction)
+    if loaded is None:
+        return None, Age.NEWEST
+    if loaded.fault == STALE:
+        log.warning("state_recovered", fault=loaded.fault, used=str(store.ahead), unless="you take it away")
+    elif loaded.fault:
+        used = "the write-ahead copy" if loaded.source == "ahead" else "the state before it"
+        aside = str(loaded.set_aside) if loaded.set_aside is not None else ""
+        log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used=used)
+    if loaded.source == "previous":
+        return state_of(loaded.value), Age.OLD
+    return state_of(loaded.value), Age.NEWEST if store.ahead.exists() else Age.UNKNOWN
+
+
+def _timing(settings: Settings, *, together: bool) -> Timing:
+    return Timing(
+        poll=float(settings.poll_sec),
+        idle_poll=float(settings.poll_idle_sec),
+        recv_window_ms=settings.recv_window,
+        together=together,
+    )
+
+
+def _reload(exchange: BinanceExchange, settings: Settings) -> Callable[[], Coroutine[Any, Any, SymbolRules]]:
+    async def reload() -> SymbolRules:
+        return own_filters(await exchange.rules(), settings)
+
+    return reload
