@@ -146,7 +146,7 @@ async def test_5000_damaged_state_files(tmp_path: Path) -> None:
                 assert contents(folder) == before, story
             else:
                 after, told = contents(folder), [entry["event"] for entry in log if entry.get("alert")]
-                state, lost = load_state(StateStore(path, schema_version=SCHEMA_VERSION), "LTCUSDT", "custom")
+                state, age = load_state(StateStore(path, schema_version=SCHEMA_VERSION), "LTCUSDT", "custom")
                 if damaged == after.get("state.json"):
                     outcome = "nothing wrong with it"
                     assert age is Age.UNKNOWN, story

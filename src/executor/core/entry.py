@@ -189,7 +189,7 @@ def _interim(draft: Draft) -> None:
 
 def _complete(draft: Draft, phase: Entering) -> None:
     """All that will be bought is bought: size the exits by what is held (rule 3.4), or be done."""
-    position, rules = draft.position, draft.rules
+    position = draft.position
     held = draft.tally.holding
     reason = phase.end or Reason.ENTRY_TIMEOUT
     if not held.entered:
@@ -205,13 +205,19 @@ def _complete(draft: Draft, phase: Entering) -> None:
     if phase.end is Reason.SL:
         draft.close(Reason.SL)
         return
-    qty = draft.tally.sellable
-    sizes = split(qty, position.plan, draft.policy, rules)
-    if sizes is None:
+    if not size_exits(draft):
         draft.close(reason if phase.end else Reason.REJECTED)
-        return
+
+
+def size_exits(draft: Draft) -> bool:
+    """Give what is held its legs (rule 3.4), so that exits are tended from here on; False when it is too little."""
+    qty = draft.tally.sellable
+    sizes = split(qty, draft.position.plan, draft.policy, draft.rules)
+    if sizes is None:
+        return False
     draft.update(split=sizes, legs=_legs(draft, qty, sizes))
     draft.enter(Unprotected(since=draft.now, deadline=draft.now + draft.policy.failsafe_grace_ms))
+    return True
 
 
 def _legs(draft: Draft, qty: Decimal, sizes: tuple[Decimal, Decimal, Decimal]) -> tuple[Leg, ...]:

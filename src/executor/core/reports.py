@@ -102,10 +102,21 @@ def adopt(report: OrderReport, name: ids.ClientId) -> Order:
 def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tuple[Position, Order]:
     """An order of the trade that is not on record: the state at hand is older than it (rule 9.2). Its id is spent."""
     order = adopt(report, name)
-    numbers = {leg.n for leg in position.legs}
-    if order.role is Role.SL and 3 in numbers and 0 not in numbers:
-        order = replace(order, leg=3)
+    if order.is_stop and order.leg in (0, 3):
+        order = replace(order, leg=_lone_leg(position, order))
     return replace(position, revs=max(position.revs, name.rev + 1)), order
+
+
+def _lone_leg(position: Position, stop: Order) -> int:
+    """The leg of a stop that stands alone: the whole where there is such a leg, else the trailing one; a stop that is
+    larger than that is the interim one.
+    """
+    if find_leg(position, 0) is not None:
+        return 0
+    last = find_leg(position, 3)
+    if last is None:
+        return stop.leg
+    return 3 if stop.qty <= last.qty else 0
 
 
 def _accepted_stop(position: Position, order: Order) -> Position:

@@ -4,17 +4,18 @@ With an older state, what the exchange remembers of its trade is folded in (rule
 from the exchange alone (rule 9.3).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from enum import Enum, auto
 from typing import Final
 
 import msgspec
 import structlog
 
-from executor.core import ids, recovery
+from executor.core import catchup, ids
 from executor.core.facts import Fill, OrderReport
-from executor.core.intents import Level
+from executor.core.intents import Level, Notify
 from executor.core.policy import Policy
-from executor.core.recovery import Restored, merge
+from executor.core.recovery import merge, restore
 from executor.core.rules import SymbolRules
 from executor.core.state import State
 from executor.exchange.port import Exchange
@@ -42,50 +43,69 @@ class Shown(msgspec.Struct, frozen=True):
         return tuple(merge(self.open_orders, self.history).values())
 
 
-async def look_back(exchange: Exchange) -> Shown:
-    """Raises ReadError."""
+async def look_back(exchange: Exchange, trade: str = "") -> Shown:
+    """Of `trade` too, where it is named. Raises ReadError."""
     open_orders = await exchange.open_orders()
     live = {name.trade for report in open_orders if (name := ids.parse(report.id)) is not None}
-    history = await exchange.history(min([exchange.now() - LOOK_BACK_MS, *map(int, live)]))
+    named = live | {trade} if trade else live
+    since = min([exchange.now() - LOOK_BACK_MS, *(int(each) - MARGIN_MS for each in named)])
+    history = await exchange.history(since)
     ours = merge(open_orders, history)
-    named = {key: name.trade for key in ours if (name := ids.parse(key)) is not None}
-    wanted = live | {max(named.values(), key=int, default="")}
+    trades = {key: name.trade for key in ours if (name := ids.parse(key)) is not None}
+    wanted = named | {max(trades.values(), key=int, default="")}
     fills = {
         key: await exchange.trades(ours[key].exchange_id)
-        for key, trade in named.items()
-        if trade in wanted and ours[key].cum_qty
+        for key, each in trades.items()
+        if each in wanted and ours[key].cum_qty
     }
     return Shown(open_orders, history, fills)
+
+
+class Age(Enum):
+    """How old a state from the disk is."""
+
+    NEWEST = auto()
+    """The write-ahead copy vouches for it."""
+    UNKNOWN = auto()
+    """The service had ended in order, and nothing says that this is not an older state, put back by somebody."""
+    OLD = auto()
+    """Newer ones were lost."""
 
 
 async def catch_up(
     exchange: Exchange,
     state: State,
+    age: Age,
     policy: Policy,
     rules: SymbolRules,
     recv_window: int,
     sleep: Callable[[float], Awaitable[None]],
 ) -> State:
-    """`state`, behind which newer ones were lost, brought up to the exchange. Raises ReadError.
+    """`state` with what the exchange shows of requests that left after it. Raises ReadError.
 
-    A request of a lost step may still be on its way, and the exchange may take a while to show it: what it does not
-    show is believed never to have been placed only when no request can be carried out any more, `recv_window` (ms) from
-    now on, and DOUBT_SETTLE_SEC has passed (rule 8.3).
+    Where a newer state was lost, such a request may still be on its way: what the exchange does not show was never
+    placed only when none can be carried out any more, `recv_window` (ms) from now on, and DOUBT_SETTLE_SEC has passed
+    (rule 8.3).
     """
-    wait_ms = recv_window + policy.doubt_settle_ms
-    log.warning("catching_up", wait_sec=wait_ms / 1000, why="what was sent after this state may still arrive")
-    await sleep(wait_ms / 1000)
     position = state.position
+    if age is Age.NEWEST or (age is Age.UNKNOWN and position is None):
+        return state
+    if age is Age.OLD:
+        wait_s = (recv_window + policy.doubt_settle_ms) / 1000
+        log.warning("newer_state_lost", waits_sec=wait_s, until="nothing that was sent can still arrive")
+        await sleep(wait_s)
     if position is None:
         return await from_exchange(exchange, state, policy, rules)
-    history = await exchange.history(position.opened - MARGIN_MS)
-    return _told(recovery.catch_up(state, merge(await exchange.open_orders(), history).values(), exchange.now()))
+    shown = await look_back(exchange, position.trade)
+    state, notes = catchup.catch_up(state, position, shown.reports, shown.fills, policy, rules, exchange.now())
+    _tell(notes)
+    return state
 
 
 async def from_exchange(exchange: Exchange, state: State, policy: Policy, rules: SymbolRules) -> State:
     """`state`, which holds no trade, with what the exchange knows of one. Raises ReadError."""
     shown = await look_back(exchange)
-    restored = recovery.restore(
+    restored = restore(
         state,
         open_orders=shown.open_orders,
         history=shown.history,
@@ -94,11 +114,11 @@ async def from_exchange(exchange: Exchange, state: State, policy: Policy, rules:
         rules=rules,
         now=exchange.now(),
     )
-    return _told(restored)
+    _tell(restored.notes)
+    return restored.state
 
 
-def _told(restored: Restored) -> State:
-    for note in restored.notes:
+def _tell(notes: Iterable[Notify]) -> None:
+    for note in notes:
         say = log.error if note.level is Level.ALERT else log.info
         say(note.event, alert=note.level is Level.ALERT, text=note.text)
-    return restored.state

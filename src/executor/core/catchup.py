@@ -1,0 +1,90 @@
+"""A state behind which newer ones were lost (rule 9.2), brought up to what the exchange shows.
+
+The plan is on record, and the rest are facts: what was sent meanwhile is taken up by its ids. Nothing is decided
+between two of these facts: an exit that is not known yet would be sent a second time.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from executor.core import entry, ids
+from executor.core.draft import Draft
+from executor.core.facts import Fill, OrderReport
+from executor.core.ids import ENTRIES, Role
+from executor.core.intents import Level, Notify
+from executor.core.policy import Policy
+from executor.core.reports import hear
+from executor.core.rules import SymbolRules
+from executor.core.state import End, Entering, Position, State
+
+
+def catch_up(
+    state: State,
+    position: Position,
+    reports: Sequence[OrderReport],
+    fills: Mapping[str, tuple[Fill, ...]],
+    policy: Policy,
+    rules: SymbolRules,
+    now: int,
+) -> tuple[State, tuple[Notify, ...]]:
+    """`state`, whose trade is `position`, with all that the exchange remembers of that trade. To be called before
+    `Started`, when nothing that was sent can still arrive. `fills`: by client order id.
+    """
+    mine = [
+        replace(report, fills=fills.get(report.id, report.fills))
+        for report in reports
+        if (name := ids.parse(report.id)) is not None and name.trade == position.trade
+    ]
+    mine.sort(key=_rev)
+    known = {order.id for order in position.orders}
+    over = {order.id for order in position.orders if not order.live}
+    state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
+    entered = hear(position, tuple(r for r in mine if _role(r) in ENTRIES), now)
+    position = entered.position
+    exits = [report for report in mine if _role(report) not in ENTRIES]
+    if isinstance(position.phase, Entering) and any(report.id not in known for report in exits):
+        position = _open_up(state, position, policy, rules)
+    heard = hear(position, tuple(exits), now)
+    sent = [report.id for report in mine if report.id not in known]
+    notes = [note for note in (*entered.notes, *heard.notes) if note.event != "order_adopted"]
+    if sent:
+        text = f"sent after the state at hand, and taken up again: {', '.join(sent)}"
+        notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
+    halted = state.halted or entered.fault or heard.fault
+    return replace(state, position=_ours(heard.position, over), halted=halted), tuple(notes)
+
+
+def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Position:
+    """Exits were sent that the state knows no legs for: if the entry was complete, they follow from what it brought, as
+    they did then.
+    """
+    draft = Draft(state, position, policy, rules)
+    if not any(order.is_entry and order.live for order in position.orders) and entry.size_exits(draft):
+        draft.update(entered=state.market.now)
+    return draft.position
+
+
+def _rev(report: OrderReport) -> int:
+    name = ids.parse(report.id)
+    assert name is not None
+    return name.rev
+
+
+def _role(report: OrderReport) -> Role:
+    name = ids.parse(report.id)
+    assert name is not None
+    return name.role
+
+
+def _ours(position: Position, over: set[str]) -> Position:
+    """Exits that were cancelled meanwhile: by us, as far as anybody can tell; so they are put back where one is due.
+    `over`: those that had ended before.
+    """
+    orders = tuple(
+        replace(order, cancelling=True)
+        if order.is_exit and order.end is End.CANCELED and order.id not in over
+        else order
+        for order in position.orders
+    )
+    return replace(position, orders=orders)
