@@ -79,6 +79,16 @@ def test_a_refused_sale_is_repeated_at_its_pace_and_told_every_so_often() -> Non
         script.wait(1_000)
         assert script.kinds() == ["FLATTEN"]
     assert script.told().count("close_failed") == 1
+
+
+def test_a_sale_that_was_asked_to_wait_is_not_repeated_before() -> None:
+    script = selling()
+    script.refuse(Why.RATE_LIMIT, retry_at=script.now + 120_000)
+    looked(script)
+    script.wait(119_000)
+    assert script.kinds() == []
+    script.wait(1_000)
+    assert script.kinds() == ["FLATTEN"]
     script.settle()
     assert script.closed.reason is Reason.FLATTEN
 

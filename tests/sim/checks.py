@@ -5,6 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+import msgspec
 from tests.sim import setup as world_setup
 
 from executor.core.ids import ENTRIES, Role, is_ours, parse
@@ -18,6 +19,19 @@ from executor.paper.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct
 
 ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a direct query, the answer's way
+KNOWN_SLACK_MS: Final = 1_500  # the disk's retry
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the service knows and says, ms in its own time: `at` its last alert or start, `bare_since` when it believes
+    that the position became bare (0: it does not), `blind` whether it could not see what the exchange has.
+    """
+
+    now: int = 0
+    at: int = 0
+    bare_since: int = 0
+    blind: bool = False
+    grace: int = 0
 
 
 class Truth:
@@ -52,7 +66,10 @@ class Outside:
         self.opened = 0
         self.closed: Counter[str] = Counter()
         self.bare_since = 0
-        self.unprotected_longest = 0
+        self.newest = ""
+        self._silent = 0
+        self._watched_at = 0
+        self._told = Told()
         self._placed: set[str] = set()
         self._delta: dict[str, Decimal] = {}
         self._checked: Closed | None = None
@@ -103,6 +120,7 @@ class Outside:
             direction = Direction.LONG if order.side is OrderSide.BUY else Direction.SHORT
             truth = self.trades[name.trade] = Truth(direction)
             self.opened += 1
+            self.newest = name.trade
         if order.side is truth.direction.entry_side:
             truth.entered += event.last_qty
             if truth.direction is Direction.LONG and event.commission_asset == self.rules.base:
@@ -210,19 +228,41 @@ class Outside:
 
     # --- now and then ------------------------------------------------------------------------------------------------
 
-    def watch(self, now: int, trade: str | None, *, sighted_since: int, alerted_at: int, grace: int) -> None:
-        """I5: bare for longer than its deadline, and nobody was told."""
-        truth = self.trades.get(trade) if trade is not None else None
-        bare = self.rules.whole(truth.held) - self.covered(trade or "") if truth is not None else ZERO
-        if bare <= 0 or not self.rules.carries(bare, self.direct.engine.last_price(self.direct.symbol) or ZERO):
-            self.bare_since = 0
+    def watch(self, now: int, told: Told, trade: str | None) -> None:
+        """I5: bare for longer than its deadline, and nobody was told, or not again a grace later. Time counts where it
+        passes both in truth (`now`, ms) and for the service.
+        """
+        last, self._told = self._told, told
+        passed = min(now - self._watched_at, told.now - last.now)
+        self._watched_at = now
+        if trade not in self.trades or not self.bare(trade):
+            self._silent = self.bare_since = 0
             return
-        self.bare_since = self.bare_since or now
-        self.unprotected_longest = max(self.unprotected_longest, now - self.bare_since)
-        since = max(self.bare_since, sighted_since)
-        if now - since > grace + ALERT_SLACK_MS and alerted_at < since:
-            self.broken.append(f"W5: bare for {(now - since) / 1000:.1f} s without an alert")
-            self.bare_since = now
+        self.bare_since = self.bare_since or told.now
+        if told.at >= last.now or told.bare_since != last.bare_since or told.blind:
+            self._silent = 0
+            return
+        self._silent += passed
+        if self._silent > told.grace + (KNOWN_SLACK_MS if told.bare_since else ALERT_SLACK_MS):
+            known = "" if told.bare_since else ", and the service takes it for covered"
+            self.broken.append(f"W5: bare for {self._silent / 1000:.1f} s without an alert{known}")
+
+    def forget(self) -> None:
+        """Nobody is there to be told by."""
+        self._silent = self.bare_since = 0
+
+    def bare(self, trade: str) -> Decimal:
+        """What no stop stands behind, where an order could still be placed for it."""
+        held = self.rules.whole(self.trades[trade].held)
+        if held <= 0:
+            return ZERO
+        bare = held - self.covered(trade)
+        price = self.direct.engine.last_price(self.direct.symbol) or ZERO
+        return bare if bare > 0 and self.rules.carries(bare, price) else ZERO
+
+    def jumped(self, trade: str) -> bool:
+        """Whether a stop has triggered and rests unfilled: the market jumped over its limit."""
+        return any(order.is_working and order.stop_price is not None for order in self._open(trade))
 
     def covered(self, trade: str) -> Decimal:
         total = ZERO

@@ -8,7 +8,6 @@ how often other dice happened to be thrown before.
 
 import random
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 
 Choice = tuple[str, int, int]
 
@@ -46,7 +45,12 @@ class Choices:
             value = min(self._plan.get((label, nth), 0), len(weights))
         else:
             dart = self._rng.random()
-            value = next((i for i, edge in enumerate(accumulate(weights), 1) if dart < edge), 0)
+            value = 0
+            for i, weight in enumerate(weights, 1):
+                dart -= weight
+                if dart < 0:
+                    value = i
+                    break
         if value:
             self.made.append((label, nth, value))
         return value

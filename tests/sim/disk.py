@@ -33,44 +33,45 @@ class Disk(Protocol):
 
 
 class QuickDisk:
-    """Holds encoded states. `full`: every save fails."""
+    """Holds states, which never change, and gives them back as they come out of their encoding. `full`: every save
+    fails; `damaged`: the current file can't be read.
+    """
 
     def __init__(self) -> None:
-        self.current: bytes | None = None
-        self.previous: bytes | None = None
+        self.current: State | None = None
+        self.previous: State | None = None
         self.full = False
-        self.saves = 0
+        self.damaged = False
 
     def save(self, state: State) -> None:
         if self.full:
             raise OSError(28, "No space left on device")
-        data = encode(state)
-        self.previous, self.current = self.current, data
-        self.saves += 1
+        self._write(state)
 
     def tear(self, state: State, torn: Torn) -> None:
         """A crash in the middle of saving `state`."""
-        if torn is Torn.NEW:
-            self.previous, self.current = self.current, encode(state)
-        elif torn is Torn.DAMAGED:
-            self.previous, self.current = self.current, b"{"
+        if torn is not Torn.OLD:
+            self._write(state)
+            self.damaged = torn is Torn.DAMAGED
+
+    def _write(self, state: State) -> None:
+        # A damaged file is set aside: it never becomes the predecessor.
+        if not self.damaged:
+            self.previous = self.current
+        self.current, self.damaged = state, False
 
     def spoil(self) -> bool:
         """The current file rots; whether its predecessor is there to be used (rule 9.2)."""
-        self.current = b"{"
+        self.damaged = True
         return self.previous is not None
 
     def wipe(self) -> None:
         self.current = self.previous = None
+        self.damaged = False
 
     def load(self) -> State | None:
-        for data in (self.current, self.previous):
-            if data is not None:
-                try:
-                    return decode(data)
-                except msgspec.DecodeError:
-                    continue
-        return None
+        found = self.previous if self.damaged else self.current
+        return None if found is None else decode(encode(found))
 
 
 _ENCODER = msgspec.json.Encoder()

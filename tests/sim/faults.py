@@ -83,6 +83,7 @@ class Faults:
         self._choices = choices
         self.calm = False
         self.tally: Counter[tuple[str, str]] = Counter()
+        self.kinds: list[str] = []
         self.phase = "Flat"
         mood = choices.mood if wild else lambda _: 0.0
         self._command = [mood(_WEIGHTS) for _ in COMMAND]
@@ -123,6 +124,7 @@ class Faults:
 
     def count(self, kind: str) -> None:
         self.tally[kind, self.phase] += 1
+        self.kinds.append(kind)
 
     def _pick(self, label: str, names: tuple[str, ...], weights: list[float]) -> str:
         if self.calm:

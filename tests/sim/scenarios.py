@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 from tests.sim.choices import Choices
 from tests.sim.disk import Disk
-from tests.sim.setup import BASE, QUOTE, SPARE, Setup
+from tests.sim.setup import LTC, QUOTE, SPARE, Setup
 from tests.sim.world import Result, World
 
 from executor.core.events import Commanded, Verb
@@ -156,7 +156,7 @@ def play(
         policy=scenario.policy,
         balances={
             QUOTE: Decimal(20_000),
-            BASE: SPARE if scenario.spare or scenario.direction is Direction.SHORT else Decimal(0),
+            LTC.base: LTC.amount(SPARE) if scenario.spare or scenario.direction is Direction.SHORT else Decimal(0),
         },
         thin=scenario.thin,
         trades=1,

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -16,20 +17,45 @@ from executor.paper.liquidity import LiquidityModel
 from executor.paper.recording import bundled_exchange_info, demo_trades
 from executor.paper.symbol import Symbol
 
-SYMBOL: Final = "LTCUSDT"
-BASE: Final = "LTC"
 QUOTE: Final = "USDT"
 ACCOUNT: Final = "a"
-PRICE: Final = Decimal(100)
-SPARE: Final = Decimal(500)
+LOW_PRICED: Final = Path(__file__).with_name("low_priced.json")
+"""Rows of exchangeInfo as of 2024-09-08, of symbols with a coarse tick and whole units."""
+
+
+class Market(msgspec.Struct, frozen=True):
+    """`price`: where it starts; `unit`: its usual move, in quote; never less than a tick."""
+
+    symbol: str
+    price: Decimal
+    unit: Decimal
+
+    @property
+    def base(self) -> str:
+        return self.symbol.removesuffix(QUOTE)
+
+    def amount(self, worth: int) -> Decimal:
+        """A base quantity that is `worth` so much at the start, in quote."""
+        return worth / self.price
+
+
+LTC: Final = Market("LTCUSDT", Decimal(100), Decimal("0.1"))
+MARKETS: Final = (
+    LTC,
+    Market("BTCUSDT", Decimal(60_000), Decimal(60)),
+    Market("DOGEUSDT", Decimal("0.1"), Decimal("0.0001")),
+    Market("PEPEUSDT", Decimal("0.00001"), Decimal("0.00000001")),
+)
+SPARE: Final = 50_000  # worth, in quote
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """`unit`: the market's usual move in quote; `balances`: free at the start; `tape`: where in the recording the
-    market starts, -1 for a drawn one. Times in ms.
+    """`balances`: free at the start; `tape`: where in the recording the market starts, -1 for a drawn one. Times in
+    ms.
     """
 
     policy: Policy
+    market: Market = LTC
     balances: dict[str, Decimal]
     burn: bool = False
     thin: bool = False
@@ -41,30 +67,31 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     recv_window: int = 5_000
     timeout: int = 1_500
     trades: int = 4
-    unit: Decimal = Decimal("0.1")
     tape: int = -1
 
 
 @cache
-def _row() -> dict[str, Any]:
-    return next(row for row in bundled_exchange_info()["symbols"] if row["symbol"] == SYMBOL)
+def _info() -> dict[str, Any]:
+    info = bundled_exchange_info()
+    info["symbols"] += msgspec.json.decode(LOW_PRICED.read_bytes())
+    return info
 
 
 @cache
-def rules() -> SymbolRules:
-    info = wire_rules.exchange_info(msgspec.json.encode(bundled_exchange_info()))
+def rules(symbol: str) -> SymbolRules:
+    info = wire_rules.exchange_info(msgspec.json.encode(_info()))
     fee = Decimal("0.001")
     fees = msgspec.convert(
         {"standardCommission": {"maker": str(fee), "taker": str(fee)}}, type=wire_rules.Commission, strict=False
     )
-    found = wire_rules.symbol_rules(info, SYMBOL, fees)
+    found = wire_rules.symbol_rules(info, symbol, fees)
     assert found is not None
     return found
 
 
 @cache
-def _symbol() -> Symbol:
-    return Symbol.from_exchange_info(_row())
+def _symbol(name: str) -> Symbol:
+    return Symbol.from_exchange_info(next(row for row in _info()["symbols"] if row["symbol"] == name))
 
 
 @cache
@@ -81,7 +108,7 @@ def tape() -> tuple[Decimal, ...]:
 
 def build(setup: Setup) -> Engine:
     liquidity = LiquidityModel.tight(Decimal(300), 3) if setup.thin else LiquidityModel()
-    engine = Engine([_symbol()], liquidity=liquidity)
+    engine = Engine([_symbol(setup.market.symbol)], liquidity=liquidity)
     engine.open_account(ACCOUNT, setup.balances, bnb_burn=setup.burn)
     engine.set_bnb_price(QUOTE, Decimal(600))
     return engine
@@ -121,13 +148,18 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
         failsafe_flatten=pick("failsafe", True, True, False),
         failsafe_tries=pick("failsafe_tries", 5, 2),
     )
-    base = pick("spare", 0, 1) * SPARE
-    balances = {QUOTE: Decimal(20_000), BASE: base if policy.layout is Layout.OCO else SPARE}
+    market = pick("market", *MARKETS)
+    spare = market.amount(SPARE)
+    balances = {
+        QUOTE: Decimal(20_000),
+        market.base: spare if pick("spare", False, True) or policy.layout is Layout.PLAIN else Decimal(0),
+    }
     if burn := pick("burn", False, True):
         balances["BNB"] = pick("bnb", Decimal(10), Decimal("0.0005"))
     on_tape = pick("tape", False, False, False, True)
     return Setup(
         policy=policy,
+        market=market,
         balances=balances,
         burn=burn,
         thin=pick("thin", False, False, True),

@@ -8,8 +8,9 @@ from collections import deque
 from typing import Final, Protocol
 
 from tests.sim.disk import Disk
+from tests.sim.setup import Setup
 from tests.sim.timeline import ServiceClock, Timeline
-from tests.sim.wire import Deliver, Wire
+from tests.sim.wire import Wire
 
 from executor.core.events import Absent, AnyEvent, OpenOrdersSeen, ReadFailed, Reported, Started, Tick
 from executor.core.intents import (
@@ -23,14 +24,16 @@ from executor.core.intents import (
     Request,
 )
 from executor.core.invariants import violations
-from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
 from executor.core.state import State
 from executor.core.transition import Step, transition
 from executor.core.wake import next_wake
 from executor.service.document import differs
 from executor.service.store import StateUnwritable
+from executor.service.watch import SAFETY_NET_S, SILENCE_S, _passed
 
+SAFETY_NET_MS: Final = int(SAFETY_NET_S * 1000)
+SILENCE_MS: Final = int(SILENCE_S * 1000)
 DISK_RETRY_MS: Final = 1_000
 
 
@@ -59,25 +62,27 @@ class Shell:
         clock: ServiceClock,
         wire: Wire,
         disk: Disk,
-        policy: Policy,
+        setup: Setup,
         rules: SymbolRules,
         state: State,
-        poll: int,
     ) -> None:
         self.host = host
         self.timeline = timeline
         self.clock = clock
         self.wire = wire
         self.disk = disk
-        self.policy = policy
+        self.setup = setup
+        self.policy = setup.policy
         self.rules = rules
         self.state = state
         self.saved = state
         self.alive = True
         self.ready = False
         self.alerted_at = 0
+        self.began_at = clock.now()
         self.steps = 0
-        self._poll_every = poll
+        self.looked_at = 0
+        self._price_at = 0
         self._inbox: deque[AnyEvent] = deque()
         self._taking = False
         self._wake: int | None = None
@@ -169,7 +174,7 @@ class Shell:
         try:
             self.disk.save(state)
         except (OSError, StateUnwritable):
-            self.alerted_at = self.timeline.now  # the loop logs it as an alert
+            self.alerted_at = self.clock.now()  # the loop logs it as an alert
             return False
         self.saved = state
         self.host.boundary("persisted", state)
@@ -180,7 +185,7 @@ class Shell:
 
     def _say(self, notes: tuple[Notify, ...]) -> None:
         if any(note.level is Level.ALERT for note in notes):
-            self.alerted_at = self.timeline.now
+            self.alerted_at = self.clock.now()
 
     # --- time and looking --------------------------------------------------------------------------------------------
 
@@ -196,20 +201,28 @@ class Shell:
             self._wake = None
             self.receive(Tick(at=self.clock.now()))
 
-    def look(self, deliver: Deliver) -> None:
-        self.wire.read(QueryOpenOrders(seq=0), deliver, poll=True)
-
     def _poll(self) -> None:
         if not self.alive:
             return
+        now = self.timeline.now
         if self.state.position is not None or not self.ready:
-            self.look(self._looked)
-            self.wire.read(QueryQuote(seq=0), self._looked, poll=True)
-        self.timeline.at(self.timeline.now + self._poll_every, self._poll)
+            if not self._streams_tell() or now - self.looked_at >= SAFETY_NET_MS:
+                self.wire.read(QueryOpenOrders(seq=0), self._looked, poll=True)
+            if not self.setup.quotes or now - self._price_at >= SILENCE_MS:
+                self._price_at = now
+                self.wire.read(QueryQuote(seq=0), self._looked, poll=True)
+        self.timeline.at(now + self.setup.poll, self._poll)
+
+    def _streams_tell(self) -> bool:
+        """Whether the orders need no look, as the service's watch judges it."""
+        gap = self.wire.silent_until  # at its end there is one look more
+        return self.setup.pushes and self.ready and self.looked_at >= gap and not _passed(self.state)
 
     def _looked(self, event: AnyEvent) -> None:
         if isinstance(event, ReadFailed):
             return  # logged, and looked again at the next turn
         if isinstance(event, OpenOrdersSeen) and not self.state.started:
             self.ready = True
+        if isinstance(event, OpenOrdersSeen):
+            self.looked_at = self.timeline.now
         self.receive(event)

@@ -48,7 +48,7 @@ class ServiceClock:
 
     def true_time(self, when: int) -> int:
         """When `now` will read `when`, if nothing bends the clock meanwhile."""
-        return self._timeline.now + max(when - self.now(), 0)
+        return self._timeline.now + max(-(-1000 * (when - self.now()) // (1000 + self.drift)), 0)
 
     def sync(self) -> None:
         self.skew, self.drift, self._since = 0, 0, self._timeline.now

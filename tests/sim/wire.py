@@ -6,7 +6,8 @@ Fault model. What each kind in `faults.COMMAND` and `faults.READ` does:
   up after its timeout, as it does for what is executed only later: within recvWindow, or, held up inside the engine,
   at most `ENGINE_LATE` after the window (rule 8.3 allows 10 s);
 - a 5XX comes at once, and says nothing of whether the request was, or will be, executed;
-- a refusal changes nothing; so does a ban, which refuses everything until it ends;
+- a refusal changes nothing; so does a ban, which refuses everything until it ends; the service that has heard of it
+  sends nothing meanwhile: commands are refused here, reads wait, or fail where the end is far;
 - a read may be lost, or show the exchange as it was up to `STALE` ago (rule 8.6 assumes less than 2 s), or arrive late;
 - a cancel may tell of less than had filled by then: the rest shows in a later look (rule 6.3);
 - pushes may be lost, doubled, late and so out of order, or stop for a while.
@@ -58,7 +59,9 @@ from executor.simulate.direct import Direct, pushed
 
 STALE: Final = (1_800, 300, 900)
 ENGINE_LATE: Final = 5_000
-BANS: Final = (4_000, 20_000)
+BANS: Final = (*(4_000, 20_000) * 15, 125_000)
+IN_VAIN: Final = 12  # commands that may be on their way when a ban comes: each leg's, a cancel of each
+PATIENCE_MS: Final = 61_000  # as the adapter's budget: a read waits so long for a ban's end, then it fails at once
 LATE: Final = (2_500, 6_000)
 
 _DOUBTFUL: Final[dict[str, tuple[int | None, bool]]] = {
@@ -95,10 +98,18 @@ class Wire:
         self.print_trade: Callable[[Decimal, Decimal | None], None] = lambda _, __: None
         self.blind_at = 0
         self._banned_until = 0
-        self._silent_until = 0
+        self._closed_until = 0
+        self._in_vain = 0
+        self.on_pressed: Callable[[str], None] = lambda _: None
+        self.silent_until = 0
+        self.lost_at = 0
         self._history: dict[str, list[tuple[int, OrderReport]]] = {}
 
     # --- requests ----------------------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """The service that knew of a ban is gone; the next one must hear of it anew."""
+        self._closed_until = 0
 
     def send(self, request: Request, deliver: Deliver) -> None:
         if isinstance(request, Command):
@@ -108,6 +119,12 @@ class Wire:
 
     def _command(self, request: Command, deliver: Deliver) -> None:
         stamp, now, lag = self.clock.stamp(), self.timeline.now, self.setup.latency
+        if now < self._closed_until:
+            self._in_vain += 1
+            if self._in_vain > IN_VAIN:
+                self.on_pressed(f"W10: {type(request).__name__} is the {self._in_vain}th command during one ban")
+            self._answer(request, self._ban_answer(), now, deliver)
+            return
         fault = self.faults.command(type(request).__name__)
         if fault in _DOUBTFUL:
             self._leave_in_doubt(request, stamp, fault, deliver)
@@ -207,29 +224,46 @@ class Wire:
         length = BANS[self.faults.detail("ban", len(BANS))]
         self._banned_until = max(self._banned_until, self.timeline.now + length)
 
-    def _ban_answer(self) -> Refused:
+    def _ban_heard(self) -> None:
+        if self._closed_until != self._banned_until:
+            self._in_vain = 0
+        self._closed_until = self._banned_until
         self.blind_at = max(self.blind_at, self._banned_until)
+
+    def _ban_answer(self) -> Refused:
+        self._ban_heard()
         retry_at = self.clock.now() + self._banned_until - self.timeline.now
         return Refused(Why.RATE_LIMIT, -1003, "Way too much request weight used; IP banned.", retry_at)
 
     # --- reads -------------------------------------------------------------------------------------------------------
 
-    def read(self, request: Read, deliver: Deliver, *, poll: bool = False) -> None:
+    def read(self, request: Read, deliver: Deliver, *, poll: bool = False, asked_at: int = 0) -> None:
+        """`poll`: where it must wait it is left out, another follows. `asked_at`: when a read that has waited came."""
+        asked_at = asked_at or self.clock.now()
+        wait = self._closed_until - self.timeline.now
+        if wait > PATIENCE_MS:
+            self._fail(request, self.timeline.now, "banned", deliver)
+        elif wait <= 0:
+            self._read(request, deliver, asked_at, "poll" if poll else type(request).__name__)
+        elif not poll:
+            again = self._closed_until
+            self.timeline.at(again, lambda: self.read(request, deliver, asked_at=asked_at))
+
+    def _fail(self, request: Read, when: int, text: str, deliver: Deliver) -> None:
+        seq = request.seq
+        self.timeline.at(when, lambda: deliver(ReadFailed(at=self.clock.now(), seq=seq, text=text)))
+
+    def _read(self, request: Read, deliver: Deliver, asked_at: int, kind: str) -> None:
         now, lag = self.timeline.now, self.setup.latency
-        fault = self.faults.read("poll" if poll else type(request).__name__)
+        fault = self.faults.read(kind)
         if fault:
             self.blind_at = max(self.blind_at, now + self.setup.timeout)
-        asked_at = self.clock.now()
         stale = STALE[self.faults.detail("stale", len(STALE))] if fault == "read_stale" else 0
-
-        def failed(when: int, text: str) -> None:
-            seq = request.seq
-            self.timeline.at(when, lambda: deliver(ReadFailed(at=self.clock.now(), seq=seq, text=text)))
 
         def look() -> None:
             if self.timeline.now < self._banned_until:
-                self.blind_at = max(self.blind_at, self._banned_until)
-                failed(self.timeline.now + lag, "banned")
+                self._ban_heard()
+                self._fail(request, self.timeline.now + lag, "banned", deliver)
                 return
             back = LATE[self.faults.detail("late", len(LATE))] if fault == "read_late" else lag
             seen = self._look(request, asked_at, self.timeline.now - stale if stale else 0)
@@ -237,13 +271,13 @@ class Wire:
 
         match fault:
             case "read_lost":
-                failed(now + self.setup.timeout, "timeout")
+                self._fail(request, now + self.setup.timeout, "timeout", deliver)
             case "read_5xx":
-                failed(now + 2 * lag, "HTTP 503")
+                self._fail(request, now + 2 * lag, "HTTP 503", deliver)
             case "read_banned":
                 self._ban()
-                failed(now + 2 * lag, "HTTP 418")
-                self.blind_at = max(self.blind_at, self._banned_until)
+                self._fail(request, now + 2 * lag, "HTTP 418", deliver)
+                self._ban_heard()
             case _:
                 self.timeline.at(now + lag, look)
 
@@ -309,8 +343,9 @@ class Wire:
         now, lag = self.timeline.now, self.setup.latency
         fault = self.faults.push()
         if fault == "stream_gap":
-            self._silent_until = now + 8_000
-        if fault == "push_lost" or now < self._silent_until:
+            self.silent_until = now + 8_000
+        if fault == "push_lost" or now < self.silent_until:
+            self.lost_at = now
             return
         whens = [now + lag]
         if fault == "push_twice":

@@ -12,13 +12,15 @@ from typing import Final
 
 import msgspec
 from tests.sim import setup as world_setup
-from tests.sim.checks import Outside
+from tests.sim.checks import Outside, Told
 from tests.sim.choices import Choice, Choices
-from tests.sim.disk import Disk, QuickDisk, Torn, decode
+from tests.sim.disk import Disk, QuickDisk, Torn
+from tests.sim.exposure import Bareness, Watch
 from tests.sim.faults import Faults, phase_of
-from tests.sim.setup import ACCOUNT, BASE, SYMBOL, Setup
+from tests.sim.setup import ACCOUNT, Setup
 from tests.sim.shell import Dead, Shell
 from tests.sim.timeline import ServiceClock, Timeline
+from tests.sim.walk import Walk
 from tests.sim.wire import Wire
 
 from executor.core import recovery
@@ -29,22 +31,18 @@ from executor.core.state import State
 from executor.core.transition import Step, empty
 from executor.core.values import ZERO, Direction, OrderType, floor_to, plain
 from executor.paper import model
+from executor.paper.model import ExecutionReport
 from executor.simulate.direct import Direct
 
 ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
 CALM_MS: Final = 120_000
 ENDING_STEPS: Final = 20
 LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more: the exchange tells all there is
-PATIENCE: Final = 12  # market steps after which a trade meets a trend, so that runs come to their ends
 BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
+REFUSED_ENOUGH: Final = 4
 STEPS_MAX: Final = 400  # market steps per run; a run that needs more is a failure of the bench
+VOLUMES: Final = (10_000_000, 60, 5)  # of a trade of the market, in quote at the start
 DOWN: Final = (2_000, 200, 20_000)
-MOVES: Final = (0, 1, -1, 2, -2, 4, -4, 14, -14)
-_REGIMES: Final = (
-    (0.2, 0.2, 0.1, 0.1, 0.0, 0.0),
-    (0.2, 0.1, 0.3, 0.0, 0.25, 0.0),
-    (0.1, 0.2, 0.0, 0.3, 0.0, 0.25),
-)
 
 
 class Result(msgspec.Struct):
@@ -58,7 +56,7 @@ class Result(msgspec.Struct):
     crashes: int = 0
     steps: int = 0
     boundaries: int = 0
-    unprotected_longest: int = 0
+    exposure: list[Bareness] = []
     tally: dict[tuple[str, str], int] = {}
     closed: dict[str, int] = {}
     log: list[str] = []
@@ -80,21 +78,25 @@ class World:
         self.choices = choices
         self.setup = setup or world_setup.draw(choices)
         self.verbose = verbose
-        self.rules = world_setup.rules()
+        self.market = self.setup.market
+        self.rules = world_setup.rules(self.market.symbol)
         self.timeline = Timeline()
         self.clock = ServiceClock(self.timeline)
         self.engine = world_setup.build(self.setup)
-        self.direct = Direct(self.engine, ACCOUNT, SYMBOL)
+        self.direct = Direct(self.engine, ACCOUNT, self.market.symbol)
         self.faults = Faults(choices, wild=wild)
         self.outside = Outside(self.direct, self.setup, self.rules)
+        self.exposure = Watch(self.faults.kinds, pushed=self.setup.pushes)
         self.wire = Wire(self.timeline, self.clock, self.direct, self.faults, self.setup)
         self.wire.on_placed = self.outside.placed
-        self.wire.on_reports = self.outside.reported
+        self.wire.on_reports = self._reported
         self.wire.on_executed = self._executed
+        self.wire.on_pressed = self.outside.broken.append
         self.wire.on_behind = self.outside.excuse
         self.wire.print_trade = self.print_trade
         self.disk: Disk = disk or QuickDisk()
-        self.price = world_setup.PRICE
+        self._walk = Walk(choices, self.setup)
+        self.price = self.market.price
         self.crashes = 0
         self.boundaries = 0
         self.steps = 0
@@ -102,14 +104,14 @@ class World:
         self.facing = Direction.LONG
         self._crash_at = crash_at
         self._trade_ids = 0
-        self._regime = 0
-        self._open_for = 0
         self._signals = 0
         self._opened = 0
+        self._faults_before = 0
+        self._refused = 0
         self._started_at = self.timeline.now
         self._up_since = self.timeline.now
         self._full_until = 0
-        self._next_life: int | None = None
+        self._compared: State | None = None
         self._happenings = {
             "cancelled_by_hand": self.cancel_by_hand,
             "sold_by_hand": self.sell_by_hand,
@@ -121,7 +123,7 @@ class World:
             "state_lost": self.lose_state,
             "state_rotten": self._rot_state,
         }
-        self.shell = self._boot(empty(SYMBOL))
+        self.shell = self._boot(empty(self.market.symbol))
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -131,6 +133,10 @@ class World:
         except ERRORS as error:
             self._failed(error)
         return self.result()
+
+    def _is_done(self) -> bool:
+        """Every trade was traded, or there won't be another: a halt has refused enough signals."""
+        return self._opened >= self.setup.trades or self._refused >= REFUSED_ENOUGH
 
     def _failed(self, error: Exception) -> None:
         """An error of the program would end the service, and again after each restart."""
@@ -142,7 +148,7 @@ class World:
         self.print_trade(self.price)
         self.shell.start(self.setup.recv_window)
         for _ in range(STEPS_MAX):
-            if self.outside.broken or (self._opened >= self.setup.trades and not self._busy()):
+            if self.outside.broken or (not self._busy() and self._is_done()):
                 break
             self._market_step()
         self._calm_down()
@@ -175,7 +181,7 @@ class World:
             crashes=self.crashes,
             steps=self.steps + self.shell.steps,
             boundaries=self.boundaries,
-            unprotected_longest=self.outside.unprotected_longest,
+            exposure=self.exposure.trades,
             tally=dict(self.faults.tally),
             closed=dict(self.outside.closed),
             log=self.log,
@@ -208,6 +214,7 @@ class World:
         self.advance(3_000)
         self._must_be_over()
         self.outside.balances()
+        self.exposure.over(self.timeline.now)
 
     def _way_to_the_stops(self) -> Decimal:
         """How far, and which way, the price must move to be beyond everything that protects the trade."""
@@ -217,7 +224,7 @@ class World:
         sign = -position.plan.direction.sign
         levels = [position.plan.stop, *(leg.stop for leg in position.legs if leg.stop is not None)]
         farthest = max(sign * (level - self.price) for level in levels)
-        return sign * (max(farthest, ZERO) + 100 * self.setup.unit)
+        return sign * (max(farthest, ZERO) + 100 * self.market.unit)
 
     def _busy(self) -> bool:
         """A trade is open, or may be about to be."""
@@ -232,11 +239,15 @@ class World:
         truth = self.outside.trades.get(position.trade)
         held = self.rules.whole(truth.held) if truth is not None else ZERO
         bare = held - self.outside.covered(position.trade)
-        if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not self.shell.alerted_at:
+        if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not self._alerted():
             what = f"{plain(bare)} are bare: {phase_of(state)}"
             self.outside.broken.append(f"L1: calm for {CALM_MS // 1000} s, and {what}")
         if any(owed.at < self.clock.now() - 30_000 for owed in state.outbox):
             self.outside.broken.append(f"L2: {state.outbox[0].request!r} is owed for ever")
+
+    def _alerted(self) -> bool:
+        """Whether somebody was told of the position as it is now."""
+        return self.shell.alerted_at >= max(self.outside.bare_since, 1)
 
     def _must_be_over(self) -> None:
         if self.outside.broken:
@@ -253,7 +264,7 @@ class World:
     # --- the market --------------------------------------------------------------------------------------------------
 
     def _market_step(self) -> None:
-        self._move()
+        self.print_trade(self._walk.after(self.price, trading=self.shell.state.position is not None))
         self._outside_fault()
         self.advance(self.setup.step)
         if self.shell.alive and self.shell.ready:
@@ -262,27 +273,15 @@ class World:
             if not self._busy() and self._opened < self.setup.trades and self.clock.now() >= state.cooldown_until:
                 self.signal()
 
-    def _move(self) -> None:
-        if self.setup.tape >= 0:
-            prices = world_setup.tape()
-            self._trade_ids += 1
-            scale = world_setup.PRICE / prices[self.setup.tape]
-            price = prices[(self.setup.tape + self._trade_ids) % len(prices)] * scale
-            self.print_trade(world_setup.PRICE + (price - world_setup.PRICE) * 4)
-            return
-        self._open_for = self._open_for + 1 if self.shell.state.position is not None else 0
-        if self.choices.mood((0, 0, 0, 0, 0, 0, 0, 1)) or self._open_for == PATIENCE:
-            self._regime = int(self.choices.mood((1, 2) if self._open_for >= PATIENCE else (0, 1, 2)))
-        move = MOVES[self.choices.weigh("move", _REGIMES[self._regime])]
-        self.print_trade(self.price + move * self.setup.unit)
-
     def print_trade(self, price: Decimal, volume: Decimal | None = None) -> None:
         """A trade of the market at `price`, rounded to the tick."""
-        self.price = max(floor_to(price, self.rules.tick), Decimal(1))
+        self.price = max(floor_to(price, self.rules.tick), self.market.price / 50)
         if volume is None:
-            volume = (Decimal(100_000), Decimal("0.6"), Decimal("0.05"))[self.faults.partial(3)]
+            volume = self.rules.whole(self.market.amount(1) * VOLUMES[self.faults.partial(3)])
         self._trade_ids += 1
-        self.engine.on_trade(SYMBOL, self._trade_ids, self.price, volume, self._trade_ids % 2 == 0, self.timeline.now)
+        self.engine.on_trade(
+            self.market.symbol, self._trade_ids, self.price, volume, self._trade_ids % 2 == 0, self.timeline.now
+        )
         self.wire.hear()
         if self.setup.quotes and self.shell.alive:
             self.shell.receive(QuoteSeen(at=self.clock.now(), quote=self.direct.quote(self.clock.now())))
@@ -292,13 +291,13 @@ class World:
         shell = self.shell
         if direction is None:
             direction = world_setup.direction(self.choices)
-            if direction is Direction.SHORT and not self.setup.balances.get(BASE):
+            if direction is Direction.SHORT and not self.setup.balances.get(self.market.base):
                 direction = Direction.LONG
         if offset is None:
             offset = (1, -2, -5, 8)[self.choices.choose("offset", 4)]
         self._signals += 1
         now = self.clock.now()
-        entry = self.price + direction.sign * offset * self.setup.unit / 2
+        entry = self.price + direction.sign * offset * self.market.unit / 2
         targets = self.choices.choose("targets", 3)
         signal = Signal(
             key=f"s{self._signals}-{self.timeline.now}",
@@ -306,7 +305,7 @@ class World:
             direction=direction,
             price=self.price,
             entry=entry,
-            targets=(entry + direction.sign * 6 * self.setup.unit,) if targets == 2 else (),
+            targets=(entry + direction.sign * 6 * self.market.unit,) if targets == 2 else (),
         )
         event = SignalSeen(
             at=now,
@@ -315,6 +314,7 @@ class World:
             balances=self.direct.balances(),
             klines=self.direct.klines(5, self.timeline.now),
         )
+        self._refused += bool(shell.state.halted)
         shell.receive(event)
 
     # --- what comes from outside -------------------------------------------------------------------------------------
@@ -342,11 +342,10 @@ class World:
             self._happenings[fault]()
 
     def _jump(self) -> None:
-        self.print_trade(self.price + self.setup.unit * (25, -25, 60, -60)[self.choices.choose("jump", 4)])
+        self.print_trade(self.price + self.market.unit * (25, -25, 60, -60)[self.choices.choose("jump", 4)])
 
     def _bend_clock(self) -> None:
         self.clock.skew += (700, -700, 2_500, -4_000, -20_000)[self.choices.choose("skew", 5)]
-        self.wire.blind_at = max(self.wire.blind_at, self.timeline.now + 20_000)  # its time may stand still
         self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
 
     def _let_clock_drift(self) -> None:
@@ -362,7 +361,7 @@ class World:
         open_ids = self.outside.ours_open()
         if open_ids:
             n = self.choices.choose("which", len(open_ids)) if which is None else which % len(open_ids)
-            self.engine.cancel_order(ACCOUNT, SYMBOL, self.timeline.now, orig_client_order_id=open_ids[n])
+            self.engine.cancel_order(ACCOUNT, self.market.symbol, self.timeline.now, orig_client_order_id=open_ids[n])
             self.wire.hear()
 
     def sell_by_hand(self) -> None:
@@ -373,11 +372,11 @@ class World:
         truth = self.outside.trades[position.trade]
         truth.excused = truth.by_hand = True
         while left := self.outside.ours_open():
-            self.engine.cancel_order(ACCOUNT, SYMBOL, self.timeline.now, orig_client_order_id=left[0])
+            self.engine.cancel_order(ACCOUNT, self.market.symbol, self.timeline.now, orig_client_order_id=left[0])
         qty = self.rules.whole(truth.held)
         if qty > 0 and self.rules.carries_market(qty, self.price):
             side = truth.direction.exit_side
-            order = model.NewOrder(symbol=SYMBOL, side=side, type=OrderType.MARKET, quantity=qty)
+            order = model.NewOrder(symbol=self.market.symbol, side=side, type=OrderType.MARKET, quantity=qty)
             try:
                 self.engine.place_order(ACCOUNT, order, self.timeline.now)
             except model.Reject as reject:
@@ -408,6 +407,7 @@ class World:
         if not self.shell.alive:
             return
         self.crashes += 1
+        self._expose()
         self.shell.stop()
         down = down or DOWN[self.choices.choose("down", len(DOWN))]
         self.timeline.at(self.timeline.now + down, self._reboot)
@@ -438,17 +438,18 @@ class World:
     def _reboot(self) -> None:
         if self.shell.alive:
             return
+        self._expose()
         state = self.disk.load()
         self.steps += self.shell.steps
         now = self.clock.now()
         lost = False
-        rotten = isinstance(self.disk, QuickDisk) and self.disk.current == b"{"
+        rotten = isinstance(self.disk, QuickDisk) and self.disk.damaged
         history = self.wire.order_history()
         if state is not None and state.position is not None and rotten:
             state = recovery.catch_up(state, tuple(history.values()), now).state
         elif state is None or rotten:
             state = recovery.restore(
-                state or empty(SYMBOL),
+                state or empty(self.market.symbol),
                 open_orders=self.direct.open_orders(),
                 history=tuple(history.values()),
                 fills={name: self._fills(report) for name, report in history.items()},
@@ -459,18 +460,17 @@ class World:
             lost = True
         self.shell = self._boot(state)
         if lost and state.halted:
-            self.shell.alerted_at = self.timeline.now
+            self.shell.alerted_at = self.clock.now()
         self.shell.start(self.setup.recv_window)
 
     def _fills(self, report: OrderReport) -> tuple[Fill, ...]:
-        fills = self.engine.my_trades(ACCOUNT, SYMBOL, order_id=report.exchange_id)
+        fills = self.engine.my_trades(ACCOUNT, self.market.symbol, order_id=report.exchange_id)
         return tuple(Fill(f.trade_id, f.price, f.qty, f.commission, f.commission_asset, f.time) for f in fills)
 
     def _boot(self, state: State) -> Shell:
         setup = self.setup
-        shell = Shell(
-            self, self.timeline, self.clock, self.wire, self.disk, setup.policy, self.rules, state, setup.poll
-        )
+        shell = Shell(self, self.timeline, self.clock, self.wire, self.disk, setup, self.rules, state)
+        self.wire.forget()
         self.outside.saved = lambda: shell.saved
         self._up_since = self.timeline.now
         return shell
@@ -481,22 +481,22 @@ class World:
         self.faults.phase = phase_of(step.state)
         if before.position is None and step.state.position is not None:
             self._opened += 1
+            self._faults_before = len(self.faults.kinds)
         self.outside.stepped(before, step.state)
+        if before.position is not None and step.state.position is None:
+            self.exposure.over(self.timeline.now)
         if self.verbose:
             self._tell(event, step)
-        if (
-            self.shell.steps % 8 == 0
-            and not self.outside.broken
-            and isinstance(self.disk, QuickDisk)
-            and self.disk.current not in (None, b"{")
-        ):
-            self._on_disk(step.state)
+        if self.shell.steps % 8 == 0 and isinstance(self.disk, QuickDisk):
+            self._on_disk(self.disk, step.state)
 
-    def _on_disk(self, state: State) -> None:
+    def _on_disk(self, disk: QuickDisk, state: State) -> None:
         """10.5: the state on disk decodes and equals the one in memory."""
-        assert isinstance(self.disk, QuickDisk)
-        assert self.disk.current is not None
-        found = decode(self.disk.current)
+        if disk.current is None or disk.damaged or disk.current is self._compared:
+            return
+        self._compared = disk.current
+        found = disk.load()
+        assert found is not None
         if msgspec.structs.replace(found, market=state.market) != state:
             self.outside.broken.append("W7 (10.5): the state on disk is not the one in memory")
 
@@ -507,19 +507,43 @@ class World:
         lost = truth is not None and truth.by_hand
         self.outside.broken.extend(fault for fault in faults if not (lost and fault.startswith("10.1")))
 
+    def _reported(self, reports: list[ExecutionReport]) -> None:
+        opened = self.outside.opened
+        self.outside.reported(reports)
+        if self.outside.opened > opened:
+            self.exposure.opened(self._faults_before)
+        self._expose()
+
+    def _expose(self) -> None:
+        """The exchange has changed, or is looked at now and then."""
+        trade = self.outside.newest
+        if trade:
+            bare = self.outside.bare(trade) > 0
+            jumped = bare and self.outside.jumped(trade)
+            self.exposure.see(self.timeline.now, bare=bare, jumped=jumped, alive=self.shell.alive)
+
     def _watch(self) -> None:
+        self._expose()
         shell = self.shell
         if not shell.alive:
-            self.outside.bare_since = 0
+            self.outside.forget()
             return
         position = shell.state.position
-        self.outside.watch(
-            self.timeline.now,
-            position.trade if position is not None else None,
-            sighted_since=max(self._up_since, self.wire.blind_at),
-            alerted_at=shell.alerted_at,
+        if position is None:
+            self.exposure.over(self.timeline.now)
+        since = position.exposure.since if position is not None else 0
+        told = Told(
+            now=self.clock.now(),
+            at=max(shell.alerted_at, shell.began_at),
+            bare_since=since,
+            blind=not since and self._blind(),
             grace=self.setup.policy.failsafe_grace_ms,
         )
+        self.outside.watch(self.timeline.now, told, position.trade if position is not None else None)
+
+    def _blind(self) -> bool:
+        """Whether the service had no answer to its last look, or lost a push and has not looked since."""
+        return self.timeline.now <= self.wire.blind_at or self.wire.lost_at > self.shell.looked_at
 
     def _tell(self, event: AnyEvent, step: Step) -> None:
         at = (self.timeline.now - self._started_at) / 1000

@@ -85,7 +85,7 @@ def _failed(draft: Draft, role: Role) -> list[Order]:
 def _again(draft: Draft, role: Role, failed: list[Order]) -> bool:
     """Whether to try once more after the orders `failed`."""
     policy, last = draft.policy, failed[-1]
-    if draft.now < last.closed_at + policy.exits_retry_ms:
+    if draft.now < max(last.closed_at + policy.exits_retry_ms, last.ask_at):
         return False
     if role is Role.FLATTEN and last.refusal is Why.INSUFFICIENT_BALANCE and draft.market.balances_at <= last.closed_at:
         draft.query_balances()

@@ -104,7 +104,14 @@ def fold_fills(order: Order, fills: tuple[Fill, ...]) -> Order:
 def refuse(order: Order, refused: Refused, at: int) -> Order:
     if order.phase is OrderPhase.CLOSED or order.phase is OrderPhase.WORKING:
         return order
-    return replace(order, phase=OrderPhase.CLOSED, end=End.REFUSED, refusal=refused.why, closed_at=at)
+    return replace(
+        order,
+        phase=OrderPhase.CLOSED,
+        end=End.REFUSED,
+        refusal=refused.why,
+        closed_at=at,
+        ask_at=refused.retry_at,
+    )
 
 
 def doubt(order: Order, fence: int, at: int) -> Order:

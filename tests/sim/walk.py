@@ -1,0 +1,42 @@
+"""Where the market goes: a drawn walk with moods, or the bundled recording."""
+
+from decimal import Decimal
+from typing import Final
+
+from tests.sim import setup as world_setup
+from tests.sim.choices import Choices
+from tests.sim.setup import Setup
+
+PATIENCE: Final = 12  # steps after which an open trade meets a trend, so that runs come to their ends
+MOVES: Final = (0, 1, -1, 2, -2, 4, -4, 14, -14)
+TAPE_SCALE: Final = 4  # the recording is quiet beside the stops of these trades
+_REGIMES: Final = (
+    (0.2, 0.2, 0.1, 0.1, 0.0, 0.0),
+    (0.2, 0.1, 0.3, 0.0, 0.25, 0.0),
+    (0.1, 0.2, 0.0, 0.3, 0.0, 0.25),
+)
+
+
+class Walk:
+    """One run's market."""
+
+    def __init__(self, choices: Choices, setup: Setup) -> None:
+        self._choices = choices
+        self._setup = setup
+        self._steps = 0
+        self._regime = 0
+        self._open_for = 0
+
+    def after(self, price: Decimal, *, trading: bool) -> Decimal:
+        """The next price, not rounded. `trading`: a trade is open."""
+        self._steps += 1
+        market = self._setup.market
+        if self._setup.tape >= 0:
+            prices = world_setup.tape()
+            begin = prices[self._setup.tape]
+            moved = prices[(self._setup.tape + self._steps) % len(prices)] / begin - 1
+            return market.price * (1 + moved * TAPE_SCALE)
+        self._open_for = self._open_for + 1 if trading else 0
+        if self._choices.mood((0, 0, 0, 0, 0, 0, 0, 1)) or self._open_for == PATIENCE:
+            self._regime = int(self._choices.mood((1, 2) if self._open_for >= PATIENCE else (0, 1, 2)))
+        return price + MOVES[self._choices.weigh("move", _REGIMES[self._regime])] * market.unit
