@@ -122,6 +122,16 @@ class TestCommandLine:
         assert all(name in done.stdout for name in COMMANDS)
         assert "78 wrong settings" in done.stdout
 
+    def test_a_live_service_imports_no_paper_exchange_and_no_library_that_it_has_no_use_for(self) -> None:
+        program = (
+            "import sys; from executor.cli import run\n"
+            "needless = {'cryptography', 'Crypto.Math', 'dateparser.date', 'executor.paper.engine'}\n"
+            "found = needless & set(sys.modules)\n"
+            "assert not found, found\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
     @pytest.mark.parametrize("name", sorted(COMMANDS))
     def test_a_command_says_in_its_own_help_what_the_list_says(self, runner: CliRunner, name: str) -> None:
         assert load_command(name).help.splitlines()[0] == COMMANDS[name].summary

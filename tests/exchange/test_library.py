@@ -2,6 +2,8 @@
 
 import inspect
 import socket
+import subprocess
+import sys
 from importlib.metadata import version
 
 import aiohttp
@@ -21,6 +23,22 @@ async def client(stub: Stub) -> BinanceClient:
 
 def test_the_release_is_the_one_that_was_read() -> None:
     assert version("python-binance") == "1.0.37"
+
+
+_TOUCHED = """
+import sys
+import executor.exchange.client
+assert {"regex", "Crypto.Math.Numbers"}.isdisjoint(sys.modules)
+from binance import base_client, helpers
+assert helpers.date_to_milliseconds("1 January 2025 UTC") == 1735689600000
+assert base_client.SHA256.new(b"x").hexdigest().startswith("2d711642")
+assert "regex" in sys.modules
+"""
+
+
+def test_what_is_not_used_is_not_imported_and_works_all_the_same() -> None:
+    done = subprocess.run([sys.executable, "-c", _TOUCHED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from executor.cli import exits
 from executor.cli.app import app
 from executor.paper.clock import WallClock
+from executor.paper.errors import RecordingError
 from executor.paper.market import AtEnd
-from executor.paper.recording import RecordingError
 from executor.paper.server import Urls
 from executor.paper.standalone import Standalone, StandaloneError, serve
 

@@ -17,8 +17,8 @@ from executor.core.state import SCHEMA_VERSION, Reason
 from executor.core.values import Direction
 from executor.exchange.port import StartError
 from executor.files import RealFileSystem
+from executor.paper.errors import PortInUse
 from executor.paper.server import Urls
-from executor.paper.server.server import PortInUse
 from executor.service import app
 from executor.service.lock import LockError, StateLock
 from executor.service.store import StateError, StateStore

@@ -9,6 +9,7 @@ import typer
 from executor.cli import exits
 from executor.cli.output import fail
 from executor.config import BinanceEnv, Settings, SettingsError, load_settings
+from executor.paper.errors import RecordingError
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def _listed(places: Sequence[Place]) -> str:
 
 def _recorded_symbol(settings: Settings) -> str:
     """On paper a symbol need not be set: the recording's name begins with it."""
-    from executor.paper.recording import RecordingError, demo_trades, symbol_of  # noqa: PLC0415  (most need none)
+    from executor.paper.recording import demo_trades, symbol_of  # noqa: PLC0415  (most commands need none)
 
     assert settings.binance_env is BinanceEnv.PAPER  # elsewhere SYMBOL or SYMBOLS is required
     try:

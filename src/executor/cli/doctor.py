@@ -17,10 +17,9 @@ from executor.ops import doctor as checks
 from executor.ops import logs, text
 from executor.ops.doctor_exchange import on_the_account, on_the_symbol
 from executor.ops.http import HttpUnusable, listen
-from executor.paper.recording import RecordingError, TradeFile, demo_trades
-from executor.paper.server.server import PortInUse
+from executor.paper.errors import PaperError, RecordingError
+from executor.paper.recording import TradeFile, demo_trades
 from executor.service.control import ControlError, Request, ask
-from executor.service.embedded import EmbeddedError
 
 _REACH: Final = "check the network, BINANCE_ENV and the URLs, and the key; the message says what the exchange said"
 
@@ -107,7 +106,7 @@ async def _exchange(places: Sequence[Place]) -> list[checks.Finding]:
                 own = await on_the_symbol(exchange, policy, rules)
         except SettingsError as error:
             own = [checks.fail("filters", str(error), "leave it unset: the exchange's own is used")]
-        except (StartError, ReadError, EmbeddedError, RecordingError, PortInUse) as error:
+        except (StartError, ReadError, PaperError) as error:
             own = [checks.fail("exchange", str(error), _REACH)]
         findings += own if len(places) == 1 else checks.of(place.symbol, own)
     return findings

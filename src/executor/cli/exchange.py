@@ -26,7 +26,7 @@ class Reached(NamedTuple):
 @asynccontextmanager
 async def reach(settings: Settings) -> AsyncIterator[Reached]:
     """`settings` are those of one symbol. Raises what a start does: StartError, ReadError, SettingsError; on paper,
-    where an exchange is set up for this alone, EmbeddedError, RecordingError, PortInUse.
+    where an exchange is set up for this alone, PaperError.
     """
     async with app.market(settings) as market:
         exchange = await connect(

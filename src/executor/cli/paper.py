@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from executor.cli import exits
+from executor.paper.errors import PaperError
 from executor.paper.market import AtEnd
-from executor.paper.recording import RecordingError
-from executor.paper.server import PortInUse, Urls
-from executor.paper.standalone import Standalone, StandaloneError, serve
+from executor.paper.server import Urls
+from executor.paper.standalone import Standalone, serve
 
 
 def paper(
@@ -49,7 +49,7 @@ def paper(
     )
     try:
         asyncio.run(_serve(what))
-    except (StandaloneError, RecordingError, PortInUse) as error:
+    except PaperError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(exits.FAILED) from error
 

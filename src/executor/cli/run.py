@@ -1,21 +1,23 @@
 """`executor run`: trade until stopped."""
 
 import faulthandler
+from typing import TYPE_CHECKING
 
 import typer
 
 from executor.cli import exits
-from executor.cli.books import close_books
 from executor.cli.context import read_settings
 from executor.cli.output import code_of, examples, fail
 from executor.config import Settings
 from executor.core.state import State
 from executor.ops import account, logs, report
 from executor.service import app, runner
-from executor.service.embedded import ACCOUNT, Embedded
 from executor.service.journal import JournalError
 from executor.service.loop import Loop
 from executor.service.trades import read_trades, trades_path
+
+if TYPE_CHECKING:
+    from executor.service.embedded import Embedded
 
 STDERR = 2  # the descriptor itself: what hangs may hold the stream
 
@@ -45,8 +47,11 @@ def run(context: typer.Context) -> None:
         _close_the_books(settings, place.embedded, watched[0].state)
 
 
-def _close_the_books(settings: Settings, paper: Embedded, state: State) -> None:
+def _close_the_books(settings: Settings, paper: "Embedded", state: State) -> None:
     """The run's trades, and whether the account adds up by the engine's own fills."""
+    from executor.cli.books import close_books  # noqa: PLC0415  (no matching engine where none is embedded)
+    from executor.service.embedded import ACCOUNT  # noqa: PLC0415
+
     try:
         trades = list(read_trades(trades_path(settings.state_path(paper.symbol))))
     except JournalError as error:

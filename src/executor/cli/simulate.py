@@ -20,10 +20,10 @@ from executor.core.signal import Signal
 from executor.exchange import rules as rule_book
 from executor.ops import account, text
 from executor.paper.engine import Engine
+from executor.paper.errors import PaperError
 from executor.paper.model import KlinePath, MarketTrade
 from executor.paper.recording import (
     KlineFile,
-    RecordingError,
     TradeFile,
     bundled_exchange_info,
     demo_signals,
@@ -85,7 +85,7 @@ def simulate(
         outcome, books, seconds = _simulate(
             settings, trades, klines, path, signals if signals is not None else demo_signals(), exchange_info
         )
-    except (SettingsError, RecordingError, EmbeddedError) as error:
+    except (SettingsError, PaperError) as error:
         fail(error)
     typer.echo(PRINT[output](outcome.closed))
     typer.echo(f"\n{_told(outcome, seconds)}\n\n{account.as_text(books)}", err=True)

@@ -5,17 +5,10 @@ A secret enters here and never leaves: no attribute, repr or error text shows it
 
 import hashlib
 import hmac
-from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from executor.exchange.port import StartError
 
@@ -68,26 +61,9 @@ class Credentials:
 
         Raises `StartError` when it is not an Ed25519 or RSA private key, or the passphrase does not fit.
         """
-        text = "\n".join(line.strip() for line in pem.strip().splitlines())
-        try:
-            key = load_pem_private_key(text.encode(), passphrase.encode() if passphrase else None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            # the library's own words may quote the file, so only the kind of fault is passed on
-            raise StartError(
-                f"the private key can't be read ({type(error).__name__}): it must be a PEM file with an "
-                "Ed25519 or RSA private key, and the passphrase must fit (none for a key without one)"
-            ) from None
-        match key:
-            case Ed25519PrivateKey():
-                return cls(api_key, "Ed25519", lambda payload: b64encode(key.sign(payload)).decode())
-            case RSAPrivateKey():
-                return cls(
-                    api_key,
-                    "RSA",
-                    lambda payload: b64encode(key.sign(payload, padding.PKCS1v15(), hashes.SHA256())).decode(),
-                )
-            case _:
-                raise StartError("the private key must be an Ed25519 or RSA key")
+        from executor.exchange.pem import signer  # noqa: PLC0415  (a large library, and most keys are HMAC)
+
+        return cls(api_key, *signer(pem, passphrase))
 
     def sign(self, payload: str) -> str:
         """Hex for HMAC, base64 for Ed25519 and RSA; to be percent-encoded in a URL or form."""

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 import aiohttp
 import msgspec
-from binance.async_client import AsyncClient
 
 from executor.exchange.auth import Credentials, Endpoints
 from executor.exchange.calls import Call
+from executor.exchange.library import AsyncClient
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection

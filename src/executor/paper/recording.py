@@ -24,6 +24,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
+from executor.paper.errors import RecordingError
 from executor.paper.model import MarketTrade
 
 DEMO_SYMBOL: Final = "LTCUSDT"
@@ -33,10 +34,6 @@ _SYMBOL_IN_NAME: Final = re.compile(r"([A-Z0-9]{5,20})[-_.]")
 
 
 _T = TypeVar("_T")
-
-
-class RecordingError(ValueError):
-    """A recording that cannot be read; the message names the file, the line and the field."""
 
 
 def symbol_of(path: Path) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from executor.paper.clock import WallClock
 from executor.paper.engine import Engine
+from executor.paper.errors import PaperError
 from executor.paper.market import AtEnd, LivePlay, Tape
 from executor.paper.recording import TradeFile, bundled_exchange_info, demo_trades, symbol_of
 from executor.paper.server import Credential, HmacSecret, Limits, PaperServer, Urls
@@ -18,7 +19,7 @@ from executor.paper.symbol import Symbol
 ACCOUNT: Final = "paper"
 
 
-class StandaloneError(Exception):
+class StandaloneError(PaperError):
     """The exchange cannot be set up as asked; the message says what is wrong and what it must be."""
 
 

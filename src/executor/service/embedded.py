@@ -15,6 +15,7 @@ from executor.config import Settings
 from executor.exchange.auth import Credentials, Endpoints
 from executor.paper.clock import MarketClock
 from executor.paper.engine import Engine
+from executor.paper.errors import PaperError
 from executor.paper.market import AtEnd, Replay, Tape
 from executor.paper.model import MarketTrade
 from executor.paper.recording import TradeFile, bundled_exchange_info, demo_signals, demo_trades, symbol_of
@@ -30,7 +31,7 @@ log = structlog.get_logger(__name__)
 ACCOUNT: Final = "paper"
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(PaperError):
     """The embedded exchange can't be set up; the text names the setting."""
 
 

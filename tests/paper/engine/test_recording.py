@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.paper.engine.desk import d
 
-from executor.paper.recording import DEMO_SYMBOL, KlineFile, QuoteFile, RecordingError, TradeFile, demo_trades
+from executor.paper.errors import RecordingError
+from executor.paper.recording import DEMO_SYMBOL, KlineFile, QuoteFile, TradeFile, demo_trades
 
 TRADES = "time_ms,price,qty,is_buyer_maker,agg_trade_id\n1000,80.10,1.5,true,7\n1000,80.20,2,FALSE,8\n"
 KLINES = "open_time_ms,open,high,low,close,volume\n60000,10,12,9,11,100\n120000,11,11,11,11,0\n"

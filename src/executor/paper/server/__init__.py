@@ -5,9 +5,10 @@ request goes transport (`rest`, `ws_api`) → `exchange` → a handler found in 
 handler knows which transport it serves.
 """
 
+from executor.paper.errors import PortInUse
 from executor.paper.server.faults import Answer, FaultPlan, PushFault, RequestFault
 from executor.paper.server.limits import Limits
-from executor.paper.server.server import PaperServer, PortInUse, Urls
+from executor.paper.server.server import PaperServer, Urls
 from executor.paper.server.signing import Credential, HmacSecret, PublicKey
 
 __all__ = [

@@ -14,6 +14,7 @@ from aiohttp.web_request import BaseRequest
 
 from executor.paper.clock import Clock
 from executor.paper.engine import Engine
+from executor.paper.errors import PortInUse
 from executor.paper.model import MarketTrade
 from executor.paper.server import errors
 from executor.paper.server.connection import CLOSE_WITHIN_S, PING_EVERY_S, Connection
@@ -27,15 +28,6 @@ from executor.paper.server.ws_api import SESSION_WEIGHT, Session
 
 CONNECTION_LIFETIME_MS: Final = DAY_MS
 MAX_MESSAGE_BYTES: Final = 1 << 20
-
-
-class PortInUse(Exception):  # noqa: N818 - named for the condition
-    """Another program listens where the exchange was to listen."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"port {port} of {host} is in use; choose another, or 0 for any free one")
-        self.host = host
-        self.port = port
 
 
 class Urls(msgspec.Struct, frozen=True):
