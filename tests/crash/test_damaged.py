@@ -23,8 +23,7 @@ from executor.exchange.clock import SystemClock
 from executor.service import app
 from executor.service.document import Document, state_of
 from executor.service.lock import StateLock
-from executor.service.rebuild import Age
-from executor.service.store import StateStore, seal
+from executor.service.store import Age, StateStore, seal
 from executor.service.trader import load_state
 from executor.signals.position import SignalFileError
 

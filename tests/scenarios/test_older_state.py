@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.scenarios.bench import WORLDS, Bench, World, bench
+from tests.scenarios.bench import OCO_WORLDS, WORLDS, Bench, World, bench
 
 from executor.core.events import AnyEvent, Verb
 from executor.core.state import SCHEMA_VERSION, Reason, State
 from executor.core.transition import Step
+from executor.files import RealFileSystem
+from executor.service.ahead import WriteAhead
 from executor.service.document import document_of
 from executor.service.store import seal
-
-worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 
 
 class Memory:
@@ -49,6 +49,19 @@ def sent_once(b: Bench) -> None:
     assert not twice, b.story()
 
 
+def rot(b: Bench, older: State) -> None:
+    """The service was killed, and the newest record of its write-ahead copy has rotted since."""
+    put_back(b, older)
+    path = b.settings().state_path(b.symbol)
+    path = path.with_name(path.name + ".ahead")
+    copy = WriteAhead(path, RealFileSystem())
+    for _ in range(2):
+        copy.write(seal(document_of(older), SCHEMA_VERSION))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 + 200] ^= 1
+    path.write_bytes(content)
+
+
 async def until_the_exits(b: Bench) -> None:
     await b.signal()
     await b.move(0)
@@ -79,33 +92,33 @@ ways = pytest.mark.parametrize(
 
 
 @ways
-@worlds
-@pytest.mark.parametrize("lose", [damage, put_back])
-async def test_from_each_state_of_a_trade(
-    tmp_path: Path, world: World, way: Callable[[Bench], Awaitable[None]], lose: Callable[[Bench, State], None]
+@pytest.mark.parametrize(
+    ("world", "lose", "share"),
+    [
+        *((world, damage, share) for world in WORLDS for share in (0, 0.5)),
+        *((world, lose, 0.7) for world in OCO_WORLDS for lose in (put_back, rot)),
+    ],
+    ids=lambda each: getattr(each, "__name__", str(each)),
+)
+async def test_from_a_state_of_the_trade(
+    tmp_path: Path,
+    world: World,
+    way: Callable[[Bench], Awaitable[None]],
+    lose: Callable[[Bench, State], None],
+    share: float,
 ) -> None:
-    (tmp_path / "first").mkdir()
-    async with bench(tmp_path / "first", world) as b:
+    async with bench(tmp_path, world) as b:
         memory = Memory(b)
         await way(b)
-        count = len([state for state in memory.states if state.position is not None])
-    assert count > 3
-    for n in (0, count // 2):
-        folder = tmp_path / str(n)
-        folder.mkdir()
-        async with bench(folder, world) as b:
-            memory = Memory(b)
-            await way(b)
-            during = [state for state in memory.states if state.position is not None]
-            await b.stop()
-            lose(b, during[min(n, len(during) - 1)])
-            await b.start()
-            await b.wait(20)
-            sent_once(b)
-            if b.state.position is not None:
-                await b.command(Verb.FLATTEN)
-                closed = await b.ends(*Reason)
-                b.adds_up(closed)
-            b.is_sound()
-            assert b.open() == []
-            sent_once(b)
+        during = [state for state in memory.states if state.position is not None]
+        await b.stop()
+        lose(b, during[round(share * (len(during) - 1))])
+        await b.start()
+        await b.wait(20)
+        sent_once(b)
+        if b.state.position is not None:
+            await b.command(Verb.FLATTEN)
+            b.adds_up(await b.ends(*Reason))
+        b.is_sound()
+        assert b.open() == []
+        sent_once(b)

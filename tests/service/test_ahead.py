@@ -14,7 +14,7 @@ from tests.service.test_store import Doc, crashes, doc, step_on, store_on
 from executor.files import RealFileSystem
 from executor.service import codec
 from executor.service.ahead import ROOM, WriteAhead
-from executor.service.store import STALE, Loaded, StateForeign, StateStore, StateTooNew, StateUnwritable
+from executor.service.store import STALE, Age, Loaded, StateForeign, StateStore, StateTooNew, StateUnwritable
 
 PATH = Path("/state/s.json")
 AHEAD = Path("/state/s.json.ahead")
@@ -298,3 +298,47 @@ def test_a_state_of_a_later_life_is_newer_than_one_of_an_earlier(tmp_path: Path,
         copied = WriteAhead(tmp_path / "s.json.ahead", RealFileSystem()).read()
         assert copied is not None
         assert codec.pretty(copied) == (tmp_path / "s.json").read_bytes()
+
+
+class TestAge:
+    def test_it_vouches_for_what_it_holds(self) -> None:
+        disk = after(1, 2)()
+        assert step_and_age(disk) == (2, Age.NEWEST)
+
+    def test_after_an_orderly_end_nothing_tells_whether_somebody_put_back_an_old_one(self) -> None:
+        disk = after(1, 2)()
+        store_on(disk).save(doc(3))
+        assert step_and_age(disk) == (3, Age.UNKNOWN)
+
+    def test_the_predecessor_is_old(self) -> None:
+        disk = after(1, 2)()
+        store_on(disk).save(doc(3))
+        disk.names[PATH].content = b"{"
+        assert step_and_age(disk) == (2, Age.OLD)
+
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_a_record_that_is_not_whole_may_have_been_the_newest(self, place: int) -> None:
+        """And what is whole, or shown by the state file, may be from before requests that left."""
+        disk = after(1, 2, 3)()
+        content = bytearray(disk.names[AHEAD].content)
+        content[place * len(content) // 2 + 200] ^= 1
+        disk.names[AHEAD].content = bytes(content)
+        assert step_and_age(disk)[1] is Age.OLD
+
+    @pytest.mark.parametrize("content", [b"", b"x", b"garbage" * 100])
+    def test_a_copy_without_a_record_vouches_for_nothing(self, content: bytes) -> None:
+        disk = after(1, 2)()
+        disk.names[AHEAD].content = content
+        assert step_and_age(disk) == (2, Age.OLD)
+
+    def test_a_file_too_large_to_be_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        disk = after(1, 2)()
+        monkeypatch.setattr("executor.service.ahead.LARGEST", 10)
+        assert step_and_age(disk) == (2, Age.OLD)
+
+
+def step_and_age(disk: SimDisk) -> tuple[int, Age]:
+    store = store_on(disk)
+    found = store.load(Doc)
+    assert found is not None
+    return found.value.step, store.age(found)

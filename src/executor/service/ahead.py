@@ -59,6 +59,18 @@ class WriteAhead:
         records = self._records()[1]
         return max(records)[2] if records else None
 
+    def torn(self) -> bool:
+        """Whether there is something in it that is not whole: that may have been what was written last."""
+        try:
+            content = self._fs.read(self.path, LARGEST)
+        except FileNotFoundError:
+            return False
+        except TooBigError:
+            return True
+        room = len(content) // 2
+        slots = (content[:room], content[room:])
+        return not room or any(_parse(slot) is None and any(slot) for slot in slots)
+
     def _take_over(self) -> None:
         """Go on where another life left off; its last record may not be durable yet."""
         self._room, records = self._records()

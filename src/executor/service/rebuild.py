@@ -5,7 +5,6 @@ from the exchange alone (rule 9.3).
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from enum import Enum, auto
 from typing import Final
 
 import msgspec
@@ -19,6 +18,7 @@ from executor.core.recovery import merge, restore
 from executor.core.rules import SymbolRules
 from executor.core.state import State
 from executor.exchange.port import Exchange
+from executor.service.store import Age
 
 log = structlog.get_logger(__name__)
 
@@ -59,17 +59,6 @@ async def look_back(exchange: Exchange, trade: str = "") -> Shown:
         if each in wanted and ours[key].cum_qty
     }
     return Shown(open_orders, history, fills)
-
-
-class Age(Enum):
-    """How old a state from the disk is."""
-
-    NEWEST = auto()
-    """The write-ahead copy vouches for it."""
-    UNKNOWN = auto()
-    """The service had ended in order, and nothing says that this is not an older state, put back by somebody."""
-    OLD = auto()
-    """Newer ones were lost."""
 
 
 async def catch_up(

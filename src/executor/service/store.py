@@ -28,6 +28,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final, Generic, Literal, NoReturn, TypeVar
 
@@ -119,6 +120,17 @@ class Loaded(Generic[T]):
     source: Literal["current", "ahead", "previous"]
     fault: str = ""
     set_aside: Path | None = None
+
+
+class Age(Enum):
+    """How old a state from the disk is."""
+
+    NEWEST = auto()
+    """The write-ahead copy vouches for it."""
+    UNKNOWN = auto()
+    """The service had ended in order, and nothing says that this is not an older state, put back by somebody."""
+    OLD = auto()
+    """Newer ones were lost."""
 
 
 class _Damage(Exception):  # noqa: N818
@@ -286,6 +298,15 @@ class StateStore:
                 return None
             raise StateDamaged({self.path: str(current), self.previous: str(damage)}) from damage
         return Loaded(value, "previous", str(current))
+
+    def age(self, loaded: Loaded[T]) -> Age:
+        """How far what `load` or `peek` gave may be behind the service's last state. Raises StateUnreadable."""
+        try:
+            if loaded.source == "previous" or self._ahead.torn():
+                return Age.OLD
+            return Age.NEWEST if self._ahead.exists() else Age.UNKNOWN
+        except OSError as error:
+            raise StateUnreadable(self.ahead, error) from error
 
     def _read_ahead(self, decode: Callable[[bytes, Path], T]) -> T | None:
         try:

@@ -17,8 +17,8 @@ from executor.service.document import Document, contradiction, state_of
 from executor.service.journal import Journal
 from executor.service.loop import Loop
 from executor.service.policy import own_filters, policy_of
-from executor.service.rebuild import Age, catch_up, from_exchange
-from executor.service.store import STALE, StateStore
+from executor.service.rebuild import catch_up, from_exchange
+from executor.service.store import STALE, Age, StateStore
 from executor.service.trades import TradeList, trades_path
 from executor.service.watch import Clock, Timing
 
@@ -83,9 +83,7 @@ def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None
         used = "the write-ahead copy" if loaded.source == "ahead" else "the state before it"
         aside = str(loaded.set_aside) if loaded.set_aside is not None else ""
         log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used=used)
-    if loaded.source == "previous":
-        return state_of(loaded.value), Age.OLD
-    return state_of(loaded.value), Age.NEWEST if store.ahead.exists() else Age.UNKNOWN
+    return state_of(loaded.value), store.age(loaded)
 
 
 def _timing(settings: Settings, *, together: bool) -> Timing:
