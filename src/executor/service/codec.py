@@ -23,6 +23,7 @@ _ENCODED_ODDLY: Final = re.compile(rb'"-?(?:[0-9][0-9.]*E[+-][0-9]+|s?NaN[0-9]*|
 _HINT: Final = re.compile(rb"E[+-]|NaN|Infinity")
 """Without one of these nothing is encoded oddly; looking for them takes a tenth of the time."""
 _MAY_DECODE_ODDLY: Final = re.compile(rb'(?i)[0-9.]E[+-]?[0-9]|"\s*[+-]?(?:s?NaN[0-9]*|Inf(?:inity)?)\s*"')
+_PLAIN: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -84,18 +85,22 @@ def decode(data: bytes, type: Any) -> Any:  # noqa: A002  (the name that msgspec
 
 
 def _written_out(value: Any) -> Any:
-    match value:
-        case Decimal():
-            return _digits(value)
-        case dict():
-            return {_written_out(key): _written_out(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_written_out(item) for item in value]
-        case _:
-            return value
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is Decimal:
+        return _digits(value)
+    if kind is dict:
+        return {_written_out(key): _written_out(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_written_out(item) for item in value]
+    return value
 
 
 def _digits(number: Decimal) -> str:
+    text = str(number)
+    if _PLAIN.fullmatch(text):
+        return text
     if not number.is_finite():
         raise CodecError(f"the Decimal {number} is not a finite number")
     exponent = number.as_tuple().exponent
