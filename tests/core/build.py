@@ -129,6 +129,11 @@ def make_report(order: NewOrder | Order, status: OrderStatus = OrderStatus.NEW, 
     return replace(told, **changes)
 
 
+def awake(state: State) -> State:
+    """`state` without what the last decision left of itself: to compare what is known in two states."""
+    return replace(state, market=replace(state.market, rest=None))
+
+
 def exchange_id(client_id: str) -> int:
     """A number of its own for each id: its rev."""
     return 1 + int(client_id.rpartition("_")[2])

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import START, Script, closing, entering, make_report, protected, trailing, unprotected
+from tests.core.build import START, Script, awake, closing, entering, make_report, protected, trailing, unprotected
 
 from executor.core.events import Absent, OpenOrdersSeen, Reported, TradesSeen, Verb
 from executor.core.ids import Role
@@ -25,7 +25,7 @@ def test_the_same_report_twice_changes_nothing() -> None:
     before = script.state
     hear(script, script.order(Role.ENTRY).id)
     assert script.verdict == Ignored("nothing new")
-    assert script.state == before
+    assert awake(script.state) == awake(before)
 
 
 def test_an_older_report_never_undoes_a_newer_one() -> None:

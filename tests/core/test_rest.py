@@ -2,9 +2,20 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, both_sides, closing, entering, protected, trailing, unprotected
+from tests.core.build import (
+    POLICY,
+    RICH,
+    RULES,
+    Script,
+    both_sides,
+    closing,
+    entering,
+    protected,
+    trailing,
+    unprotected,
+)
 
-from executor.core.events import Tick, Verb
+from executor.core.events import BalancesSeen, Tick, Verb
 from executor.core.ids import Role
 from executor.core.policy import TrailMode
 from executor.core.state import Rest
@@ -15,6 +26,13 @@ D = Decimal
 
 def rest(script: Script) -> Rest | None:
     return script.state.market.rest
+
+
+def resting(script: Script) -> Rest:
+    """A rest that no decision would leave."""
+    band = Rest(0, D(100), D(101))
+    script.state = replace(script.state, market=replace(script.state.market, rest=band))
+    return band
 
 
 @both_sides
@@ -53,7 +71,7 @@ def test_any_other_event_ends_it_when_it_changes_the_trade() -> None:
     script.command(Verb.PAUSE)
     assert rest(script) is band
     script.fill(Role.TP1, "0.1")
-    assert rest(script) is None
+    assert rest(script) is not band
 
 
 @pytest.mark.parametrize("make", [unprotected, closing])
@@ -91,12 +109,37 @@ def test_a_leg_that_is_being_left_does_not_rest() -> None:
     assert rest(script) is None
 
 
-def test_the_exchanges_own_trailing_is_decided_at_each_price() -> None:
-    script = trailing(policy=replace(POLICY, trail_mode=TrailMode.NATIVE))
-    script.sleep()
+def test_a_report_of_what_is_known_needs_no_decision() -> None:
+    script = protected()
+    script.quote("100.5", after=2_000)
+    band = resting(script)
+    script.push(script.order(Role.TP1).id)
+    assert rest(script) is band
+
+
+def test_new_balances_want_a_decision() -> None:
+    script = protected()
+    script.quote("100.5", after=2_000)
+    resting(script)
+    script.feed(BalancesSeen(at=script.now, balances=RICH))
+    band = rest(script)
+    assert band is not None
+    assert band.high == D(102)
+
+
+@both_sides
+def test_until_the_exchange_trails_by_itself_each_price_may_be_the_one_to_begin_at(direction: Direction) -> None:
+    """Rule 5.4."""
+    script = trailing(direction, replace(POLICY, trail_mode=TrailMode.NATIVE, trail_r=D("2.5")))
     script.settle()
-    script.quote("103", after=1_000)
+    script.quote("104.5", after=1_000)
+    assert script.kinds() == []
     assert rest(script) is None
+    script.quote("110", after=1_000)
+    script.settle()
+    assert script.order(Role.TRAIL).trailing_delta is not None
+    script.quote("109", after=1_000)
+    assert rest(script) is not None
 
 
 def test_without_a_price_there_is_no_rest() -> None:

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, both_sides, entering, protected, targets_filled, trailing
+from tests.core.build import POLICY, RULES, awake, both_sides, entering, protected, targets_filled, trailing
 
 from executor.core.events import Verb
 from executor.core.facts import Why
@@ -165,7 +165,7 @@ def test_a_trade_whose_targets_are_gone_trails_what_is_left() -> None:
     script = trailing()
     script.settle()
     only = replace(script.position, legs=(script.leg(3),), trail=None)
-    script.state = replace(script.state, position=only)
+    script.state = awake(replace(script.state, position=only))
     script.command(Verb.PAUSE)
     assert script.position.trail is not None
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import DONE, POLICY, RULES, Script, both_sides
+from tests.core.build import DONE, POLICY, RULES, Script, awake, both_sides
 
 from executor.core.events import OpenOrdersSeen, Resolve, Resolved
 from executor.core.facts import OrderReport
@@ -56,7 +56,7 @@ def live(script: Script) -> list[OrderReport]:
 def refusal(script: Script, event: Resolved) -> str:
     before = script.state
     script.feed(event)
-    assert script.state is before
+    assert awake(script.state) == awake(before)
     assert isinstance(script.verdict, Refusal | Ignored)
     return script.verdict.why
 

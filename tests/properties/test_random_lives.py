@@ -17,6 +17,7 @@ from tests.core.build import (
     POLICY,
     RULES,
     Script,
+    awake,
     closing,
     entering,
     make_quote,
@@ -323,18 +324,13 @@ class Doubting(Script):
     rested = 0
 
     def feed(self, event: AnyEvent) -> Step:
-        awake = replace(self.state, market=replace(self.state.market, rest=None))
-        other = transition(awake, event, self.policy, self.rules)
+        other = transition(awake(self.state), event, self.policy, self.rules)
         before = self.state.market.rest
         step = super().feed(event)
         assert (step.requests, step.notes, step.verdict) == (other.requests, other.notes, other.verdict)
-        assert _awake(step.state) == _awake(other.state)
+        assert awake(step.state) == awake(other.state)
         self.rested += before is not None and step.state.market.rest is before
         return step
-
-
-def _awake(state: State) -> State:
-    return replace(state, market=replace(state.market, rest=None))
 
 
 @settings(max_examples=100)

@@ -94,10 +94,12 @@ def _sold_once(view: View) -> Iterator[str]:
     if selling <= max(view.held, ZERO):
         return
     if layout is Layout.PLAIN:
-        if not any(o.is_stop and o.cum_qty for o in position.orders):
-            yield f"{plain(selling)} could be sold beside the stop, {plain(view.held)} are held"
-    elif not any(_overdone(position, leg) for leg in position.legs if leg.n) and not _interim_sold(position):
-        yield f"{plain(selling)} could be sold, {plain(view.held)} are held"
+        beside, oversold = " beside the stop", any(o.is_stop and o.cum_qty for o in position.orders)
+    else:
+        overdone = any(_overdone(position, leg) for leg in position.legs if leg.n)
+        beside, oversold = "", overdone or _interim_sold(position)
+    if not oversold:
+        yield f"{plain(selling)} could be sold{beside}, {plain(view.held)} are held"
 
 
 def _apart(position: Position) -> Decimal:

@@ -1,9 +1,9 @@
 """When a decision may be left out: it would find nothing to do, and it is known until when and between which prices.
 
-Most events are quotes that change nothing. A decision that asked for nothing leaves behind how far time and price may
-move before the next one could come out otherwise; a quote or a tick within that needs none. Whoever lets a decision
-depend on the time adds it to `wake`, on the price to `_prices`; a property holds every decision left out against the
-one that would have been made.
+Most events change nothing: quotes, and reports of what is known. A decision that asked for nothing leaves behind how
+far time and price may move before the next one could come out otherwise; an event within that needs none. Whoever lets
+a decision depend on the time adds it to `wake`, on the price to `_prices`, on anything else of the state to `rests`; a
+property holds every decision left out against the one that would have been made.
 """
 
 from collections.abc import Iterator
@@ -11,20 +11,18 @@ from decimal import Decimal
 
 from executor.core import stops
 from executor.core.draft import Draft
-from executor.core.events import AnyEvent, QuoteSeen, Tick
 from executor.core.policy import TrailMode
 from executor.core.state import Entering, OrderPhase, Position, Protected, Rest, State, Unprotected
 from executor.core.wake import next_wake
 
 
-def rests(before: State, event: AnyEvent, after: State) -> bool:
-    """Whether `event`, absorbed into `after`, leaves everything that the last decision looked at as it was."""
-    rest = after.market.rest
-    if rest is None or not isinstance(event, QuoteSeen | Tick):
+def rests(before: State, after: State) -> bool:
+    """Whether the event absorbed into `after` leaves everything that the last decision looked at as it was."""
+    rest, quote = after.market.rest, after.market.quote
+    if rest is None or after.position is not before.position or after.outbox is not before.outbox:
         return False
-    if after.position is not before.position or after.outbox is not before.outbox:
+    if after.market.balances is not before.market.balances or after.market.klines is not before.market.klines:
         return False
-    quote = after.market.quote
     return quote is not None and rest.low < quote.last < rest.high and (not rest.until or after.market.now < rest.until)
 
 
@@ -56,7 +54,17 @@ def _calm(draft: Draft, position: Position) -> bool:
             return False
     if any(leg.leave or leg.puzzled_at or leg.poor or draft.tally.oversold(leg) for leg in position.legs):
         return False
-    return position.trail is None or draft.policy.trail_mode is not TrailMode.NATIVE
+    native = draft.policy.trail_mode is TrailMode.NATIVE and stops.native_offered(draft)
+    return position.trail is None or not native or _handed_over(draft, position)
+
+
+def _handed_over(draft: Draft, position: Position) -> bool:
+    """Whether the exchange itself trails whatever is to trail: before that, each price may be the one to begin at."""
+    return all(
+        any(o.trailing_delta is not None for o in draft.live(leg.n))
+        for leg in position.legs
+        if stops.trails(draft, leg) and draft.left(leg) > 0
+    )
 
 
 def _prices(draft: Draft, position: Position) -> Iterator[Decimal]:

@@ -85,7 +85,7 @@ def _last_target_hit(draft: Draft) -> bool:
     return last.leave is Leave.TARGET or any(o.cum_qty for o in position.orders if o.leg == last.n and o.is_target)
 
 
-def _trails(draft: Draft, leg: Leg) -> bool:
+def trails(draft: Draft, leg: Leg) -> bool:
     return draft.position.trail is not None and leg.n in (0, 3) and leg.target is None
 
 
@@ -93,7 +93,7 @@ def trail_level(draft: Draft, leg: Leg) -> Decimal | None:
     """Where trailing by software wants the leg's stop; None where it does not trail."""
     position, policy = draft.position, draft.policy
     trail = position.trail
-    if trail is None or not _trails(draft, leg):
+    if trail is None or not trails(draft, leg):
         return None
     direction = position.plan.direction
     if policy.trail_mode is TrailMode.SWING:
@@ -110,7 +110,7 @@ def trail_level(draft: Draft, leg: Leg) -> Decimal | None:
 def _read_bars(draft: Draft, leg: Leg) -> None:
     """A swing trail wants to know each minute's bar (rule 5.4)."""
     trail = draft.position.trail
-    if trail is None or draft.policy.trail_mode is not TrailMode.SWING or not _trails(draft, leg):
+    if trail is None or draft.policy.trail_mode is not TrailMode.SWING or not trails(draft, leg):
         return
     if not trail.klines_at or draft.now - trail.klines_at >= KLINES_EVERY_MS:
         draft.query_klines(draft.policy.trail_swing_lookback + 1)
@@ -127,7 +127,7 @@ def native_offered(draft: Draft) -> bool:
 def _native_delta(draft: Draft, leg: Leg) -> int | None:
     """The trailing delta in basis points, where the exchange's trailing would not start behind the stop in force."""
     position, rules, quote = draft.position, draft.rules, draft.market.quote
-    if draft.policy.trail_mode is not TrailMode.NATIVE or not _trails(draft, leg):
+    if draft.policy.trail_mode is not TrailMode.NATIVE or not trails(draft, leg):
         return None
     if quote is None or leg.stop is None or not native_offered(draft):
         return None
@@ -150,7 +150,7 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     direction = draft.position.plan.direction
     roles = {1: Role.SL1, 2: Role.SL2}
     delta = _native_delta(draft, leg)
-    trailing = delta is not None or (_trails(draft, leg) and level == trail_level(draft, leg))
+    trailing = delta is not None or (trails(draft, leg) and level == trail_level(draft, leg))
     role = Role.TRAIL if trailing else roles.get(leg.n, Role.SL)
     side = direction.exit_side
     limit = draft.stop_limit(level)

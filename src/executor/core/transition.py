@@ -16,7 +16,7 @@ from executor.core import closing, doubt, entry, exits
 from executor.core.absorb import absorb
 from executor.core.admit import day_at
 from executor.core.draft import Draft
-from executor.core.events import AnyEvent, QuoteSeen, Tick
+from executor.core.events import AnyEvent
 from executor.core.intents import Level, Notify, Request
 from executor.core.ledger import covered
 from executor.core.policy import Policy
@@ -41,17 +41,14 @@ class Step(msgspec.Struct, frozen=True):
 
 def transition(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Step:
     absorbed = absorb(state, event, policy, rules)
-    if rests(state, event, absorbed.state):
+    if rests(state, absorbed.state):
         return Step(absorbed.state, (), absorbed.notes, absorbed.verdict)
-    after = absorbed.state if absorbed.state.position is state.position else _resting(absorbed.state, None)
-    decided, requests, notes = decide(after, policy, rules, timely=isinstance(event, QuoteSeen | Tick))
+    decided, requests, notes = decide(absorbed.state, policy, rules)
     return Step(decided, requests, (*absorbed.notes, *notes), absorbed.verdict)
 
 
-def decide(state: State, policy: Policy, rules: SymbolRules, *, timely: bool = False) -> Decision:
-    """From the facts alone: the requests that are owed now. `timely`: nothing but time or price has moved, so that it
-    pays to reckon how long the next decision can rest.
-    """
+def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
+    """From the facts alone: the requests that are owed now; where there are none, how long that stays so."""
     position = state.position
     if position is None:
         return (replace(state, started=0) if state.started else state), (), ()
@@ -71,10 +68,8 @@ def decide(state: State, policy: Policy, rules: SymbolRules, *, timely: bool = F
     doubt.decide(draft)
     _expose(draft)
     after = draft.finish()
-    if after is not state or draft.notes:
-        after = _resting(after, None)
-    elif timely:
-        after = _resting(after, rest_of(draft, state))
+    nothing_to_do = after is state and not draft.notes
+    after = _resting(after, rest_of(draft, state) if nothing_to_do else None)
     return after, tuple(draft.requests), tuple(draft.notes)
 
 
