@@ -1,12 +1,12 @@
 from decimal import Decimal
 
 from msgspec.structs import replace
-from tests.core.build import POLICY, both_sides, protected, trailing, unprotected
+from tests.core.build import POLICY, both_sides, entering, protected, trailing, unprotected
 
 from executor.core.facts import Why
 from executor.core.ids import Role
 from executor.core.policy import Layout
-from executor.core.state import Closing, Leave, Reason
+from executor.core.state import Closing, Leave, Protected, Reason
 from executor.core.values import Direction
 
 D = Decimal
@@ -44,6 +44,21 @@ def test_a_price_that_comes_back_within_the_grace_sells_nothing() -> None:
     script.quote("98.1", after=2_999)
     script.wait(10_000)
     assert script.kinds() == []
+
+
+@both_sides
+def test_the_plain_stop_covers_the_whole_as_soon_as_the_entry_is_complete(direction: Direction) -> None:
+    """Rules 3.5, 4.1: the pause between two interim stops is over with the entry."""
+    script = entering(direction, PLAIN)
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    covered = script.order(Role.SL).qty
+    script.fill(Role.ENTRY)
+    assert script.kinds() == ["TP1", "TP2", "replace SL"]
+    assert script.order(Role.SL).qty == sum(script.position.split) > covered
+    script.settle()
+    assert script.live() == ["SL", "TP1", "TP2"]
+    assert isinstance(script.phase, Protected)
 
 
 def test_the_plain_stop_that_fails_closes_the_whole_trade() -> None:

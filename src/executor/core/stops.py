@@ -172,8 +172,10 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         if qty == live.qty:
             return
     else:
-        # Too large, as after a fill while it was being replaced, it could sell what is not held: no pause then (10.1).
-        resized = qty < live.qty or (qty > live.qty and draft.now - live.sent_at >= RESIZE_EVERY_MS)
+        # An entry's fills come in a row: only there a stop that is too small waits a little (3.5, 4.1). One that is too
+        # large, as after a fill while it was being replaced, could sell what is not held (10.1).
+        grown = qty > live.qty and (not entering or draft.now - live.sent_at >= RESIZE_EVERY_MS)
+        resized = grown or qty < live.qty
         raised = live.stop_price is not None and levels.is_safer(level, live.stop_price, draft.position.plan.direction)
         native = _native_delta(draft, leg) is not None
         if not (resized or ((raised or native) and _others_stand(draft, leg))):
