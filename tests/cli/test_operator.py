@@ -13,6 +13,7 @@ from tests.scenarios.bench import EXITS, Bench, World, bench
 
 from executor.core.state import Reason
 from executor.core.values import Direction
+from executor.service.document import saved
 from executor.service.lock import StateLock
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
@@ -157,9 +158,13 @@ async def test_a_state_in_use_is_not_flattened_behind_its_back(tmp_path: Path) -
 
 
 def _everything(b: Bench) -> object:
-    """What a command could have changed: orders, money, files."""
+    """What a command could have changed: orders, money, what a start would take the state for, files of its own. The
+    service, which runs, may lay its state out anew meanwhile.
+    """
     orders = [(order.order_id, order.status, order.executed_qty) for order in b.orders()]
-    return orders, b.totals(), {path.name: path.stat().st_size for path in b.folder.glob("state.json*")}
+    state = saved(b.folder / "state.json")
+    assert state is not None
+    return orders, b.totals(), state.value, sorted(b.folder.glob("*doctor*"))
 
 
 async def test_the_doctor_looks_at_everything_and_changes_nothing(tmp_path: Path) -> None:

@@ -161,6 +161,14 @@ def test_looser_filters_are_refused_by_name(name: str, value: str) -> None:
     assert value in str(caught.value)
 
 
+def test_a_looser_filter_of_one_symbol_is_named_as_it_was_set() -> None:
+    given = {"SYMBOL": RULES.symbol, "TICK_SIZE": "0.0001", f"{RULES.symbol}__QTY_STEP": "0.0015"}
+    with pytest.raises(SettingsError) as caught:
+        own_filters(RULES, load_settings(given, env_file=None))
+    assert [fault.name for fault in caught.value.faults] == [f"{RULES.symbol}__QTY_STEP", "TICK_SIZE"]
+    assert all(fault.must.endswith(f"for {RULES.symbol}") for fault in caught.value.faults)
+
+
 def test_all_looser_filters_are_told_at_once() -> None:
     environ = {"QTY_STEP": "0.0015", "TICK_SIZE": "0.001", "MIN_QTY": "0.0001", "MIN_NOTIONAL": "1"}
     with pytest.raises(SettingsError) as caught:

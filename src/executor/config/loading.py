@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from executor.config.checks import CHECKS, ONE_OF
 from executor.config.faults import Fault, SettingsError
+from executor.config.keys import override_key
 from executor.config.kinds import HIDDEN, is_secret, must_be
 from executor.config.overrides import PER_SYMBOL, judge
 from executor.config.settings import Origin, Settings
-from executor.config.sources import FIELDS, Override, gather, override_key
+from executor.config.sources import FIELDS, Override, gather
 
 LONGEST_SHOWN = 80
 

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from executor.config.faults import Fault
+from executor.config.keys import override_key
 from executor.config.settings import (
     EntrySettings,
     FailsafeSettings,
@@ -18,7 +19,7 @@ from executor.config.settings import (
     StopSettings,
     TrailSettings,
 )
-from executor.config.sources import KNOWN_NAMES, OUR_PREFIXES, Override, override_key
+from executor.config.sources import KNOWN_NAMES, OUR_PREFIXES, Override
 
 _GROUPS: Final = (EntrySettings, SizeSettings, StopSettings, TrailSettings, FailsafeSettings, LimitSettings)
 PER_SYMBOL: Final = frozenset(

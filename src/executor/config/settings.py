@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from executor.config import choices, kinds
 from executor.config.endpoints import ENDPOINTS, Endpoints
+from executor.config.keys import override_key
 from executor.config.kinds import Unset
 
 OF_THE_EXCHANGE: Final = Unset("the exchange's")
@@ -478,6 +479,10 @@ class Settings(
     def overridden(self) -> tuple[str, ...]:
         """The settings, such as QTY_USD, that were set for this symbol alone; empty as long as there are several."""
         return self._overridden
+
+    def key(self, name: str) -> str:
+        """What `name` was set as: BTCUSDT__QTY_STEP where it was set for this symbol alone, else QTY_STEP."""
+        return override_key(self.symbol, name) if self.symbol and name in self._overridden else name
 
     @property
     def endpoints(self) -> Endpoints | None:

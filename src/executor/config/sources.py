@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from executor.config.faults import Fault
+from executor.config.keys import SEPARATOR, override_key
 from executor.config.kinds import HIDDEN, is_secret
 from executor.config.private import others_that_read, private
 from executor.config.settings import GROUPS, Origin, Settings
@@ -32,7 +33,6 @@ OUR_PREFIXES: Final = (
 )  # fmt: skip
 
 
-SEPARATOR: Final = "__"
 MAY_BE_OVERRIDE: Final = re.compile(rf"[A-Za-z0-9]{{3,40}}{SEPARATOR}[A-Za-z]\w*", re.ASCII)
 
 
@@ -47,11 +47,6 @@ class Override(NamedTuple):
     @property
     def key(self) -> str:
         return override_key(self.symbol, self.name)
-
-
-def override_key(symbol: str, name: str) -> str:
-    """The name by which a setting is set for one symbol: BTCUSDT__QTY_USD."""
-    return f"{symbol}{SEPARATOR}{name}"
 
 
 @dataclass(slots=True)

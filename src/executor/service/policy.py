@@ -68,11 +68,12 @@ def own_filters(rules: SymbolRules, settings: Settings) -> SymbolRules:
 
     Raises SettingsError when one is looser than the exchange's own: its orders would be refused.
     """
+    key, symbol = settings.key, rules.symbol
     faults = [
-        *_coarser("QTY_STEP", settings.qty_step, rules.step),
-        *_coarser("TICK_SIZE", settings.tick_size, rules.tick),
-        *_at_least("MIN_QTY", settings.min_qty, rules.min_qty),
-        *_at_least("MIN_NOTIONAL", settings.min_notional, rules.min_notional),
+        *_coarser(key("QTY_STEP"), settings.qty_step, rules.step, symbol),
+        *_coarser(key("TICK_SIZE"), settings.tick_size, rules.tick, symbol),
+        *_at_least(key("MIN_QTY"), settings.min_qty, rules.min_qty, symbol),
+        *_at_least(key("MIN_NOTIONAL"), settings.min_notional, rules.min_notional, symbol),
     ]
     if faults:
         raise SettingsError(faults)
@@ -85,13 +86,13 @@ def own_filters(rules: SymbolRules, settings: Settings) -> SymbolRules:
     )
 
 
-def _coarser(name: str, wished: Decimal | None, own: Decimal) -> list[Fault]:
+def _coarser(name: str, wished: Decimal | None, own: Decimal, symbol: str) -> list[Fault]:
     if wished is None or on_grid(wished, own):
         return []
-    return [Fault(name, plain(wished), f"a multiple of the exchange's {plain(own)}")]
+    return [Fault(name, plain(wished), f"a multiple of the exchange's {plain(own)} for {symbol}")]
 
 
-def _at_least(name: str, wished: Decimal | None, own: Decimal) -> list[Fault]:
+def _at_least(name: str, wished: Decimal | None, own: Decimal, symbol: str) -> list[Fault]:
     if wished is None or wished >= own:
         return []
-    return [Fault(name, plain(wished), f"at least the exchange's {plain(own)}")]
+    return [Fault(name, plain(wished), f"at least the exchange's {plain(own)} for {symbol}")]
