@@ -75,7 +75,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """`start_ms`: from the start of a process until it traded, by how it was started."""
+    """`start_ms`: from the start of a process until it traded, by how it was started. `bare_ms`, `at_work_ms`: per
+    trade (`truth.TradeTruth`), sorted.
+    """
 
     seed: int
     kills: int = 0
@@ -90,6 +92,7 @@ class Report(msgspec.Struct, kw_only=True):
     reasons: dict[str, int] = {}
     start_ms: dict[str, list[int]] = {}
     bare_ms: list[int] = []
+    at_work_ms: list[int] = []
     bare_longest_ms: int = 0
     bare_up_longest_ms: int = 0
     alerts: dict[str, int] = {}
@@ -458,6 +461,7 @@ class Campaign:
         self.report.faults = dict(self.weather.faults.most_common())
         self.report.reasons = dict(Counter(str(trade.reason) for trade in closed).most_common())
         self.report.bare_ms = sorted(trade.bare_ms for trade in filled)
+        self.report.at_work_ms = sorted(sum(span.ms for span in trade.at_work) for trade in filled)
         self.report.bare_longest_ms = max((trade.bare_longest_ms for trade in filled), default=0)
 
     def _audit_trade(self, trade: truth.TradeTruth, closed: Closed | None) -> None:

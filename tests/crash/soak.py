@@ -1,10 +1,12 @@
 """The long campaign: `make soak-wire`, or `python -m tests.crash.soak --kills 300 --seed 1`.
 
-Exit code 1 when anything was violated.
+First some trades without faults or kills, which tell how long a position is bare when all goes well; then the same with
+both. Exit code 1 when anything was violated.
 """
 
 import argparse
 import asyncio
+import math
 import sys
 import tempfile
 import time
@@ -20,12 +22,18 @@ def main() -> None:
     parser.add_argument("--terms", type=int, default=30, help="lives that end by SIGTERM, beside the kills")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--storm", type=float, default=0.08, help="how likely a request or push goes wrong")
+    parser.add_argument("--calm", type=int, default=25, help="trades without faults and kills beforehand")
     parser.add_argument("--trades", type=int, default=0, help="at least so many trades")
     parser.add_argument("--layout", choices=("OCO", "PLAIN"), default="OCO")
     parser.add_argument("--folder", type=Path, help="where the daemon's files and logs go; kept")
     wanted = parser.parse_args()
     folder = wanted.folder or Path(tempfile.mkdtemp(prefix="executor-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
+    reports = []
+    if wanted.calm:
+        (folder / "calm").mkdir(exist_ok=True)
+        calm = Campaign(folder / "calm", seed=wanted.seed, kills=0, trades=wanted.calm, storm=0, layout=wanted.layout)
+        reports.append(_run("without faults", calm))
     campaign = Campaign(
         folder,
         seed=wanted.seed,
@@ -35,10 +43,17 @@ def main() -> None:
         trades=wanted.trades,
         layout=wanted.layout,
     )
-    report = asyncio.run(campaign.run())
-    sys.stdout.write(as_text(report) + f"\nfiles           {folder}\n")
-    if report.violations:
+    reports.append(_run("with faults and kills", campaign))
+    sys.stdout.write(f"files           {folder}\n")
+    if any(report.violations for report in reports):
         sys.exit(1)
+
+
+def _run(name: str, campaign: Campaign) -> Report:
+    report = asyncio.run(campaign.run())
+    sys.stdout.write(f"{name}\n{as_text(report)}\n\n")
+    sys.stdout.flush()
+    return report
 
 
 def as_text(report: Report) -> str:
@@ -52,8 +67,9 @@ def as_text(report: Report) -> str:
         f"died while      {_counts(report.phases)}",
         f"faults          {_counts(report.faults)}",
         f"alerts          {_counts(report.alerts)}",
-        f"unprotected     per trade: median {median(bare):.0f} ms, most {bare[-1]} ms; all {sum(bare)} ms",
+        f"unprotected     per trade: {_spread(bare)}; all {sum(bare)} ms",
         f"                at a time: most {report.bare_longest_ms} ms, {report.bare_up_longest_ms} ms with it up",
+        f"target at work  per trade: {_spread(report.at_work_ms or [0])}",
         *(
             f"start           {kind}: median {median(times):.0f} ms, most {max(times)} ms of {len(times)}"
             for kind, times in sorted(report.start_ms.items())
@@ -62,6 +78,11 @@ def as_text(report: Report) -> str:
         *report.violations,
     ]
     return "\n".join(lines)
+
+
+def _spread(times: list[int]) -> str:
+    """Of sorted times in ms."""
+    return f"median {median(times):.0f} ms, p99 {times[math.ceil(0.99 * len(times)) - 1]} ms, most {times[-1]} ms"
 
 
 def _counts(counts: dict[str, int]) -> str:

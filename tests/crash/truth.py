@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from executor.core import ids
-from executor.core.ids import ENTRIES, STOPS
+from executor.core.ids import ENTRIES, STOPS, TARGETS
 from executor.core.values import ZERO, OrderSide, floor_to
 from executor.paper.engine import Engine
 from executor.paper.model import Fill, Order
@@ -34,7 +34,9 @@ class Span(msgspec.Struct, frozen=True):
 
 class TradeTruth(msgspec.Struct, frozen=True, kw_only=True):
     """One trade as the exchange saw it. `left`: base that it kept (positive) or sold too much (negative), commissions
-    in base included; `lowest`: the least it ever held; `bare`: the spans without a stop for all that was held.
+    in base included; `lowest`: the least it ever held; `bare`: the spans in which some of what was held had neither a
+    stop nor a target that was being filled; `at_work`: those in which only such a target had it. The exchange ends the
+    stop of an OCO with its target's first fill, so the market alone says how long the rest has none (rule 5.6).
     """
 
     trade: str
@@ -44,6 +46,7 @@ class TradeTruth(msgspec.Struct, frozen=True, kw_only=True):
     left: Decimal
     lowest: Decimal
     bare: tuple[Span, ...]
+    at_work: tuple[Span, ...]
 
     @property
     def live(self) -> list[Order]:
@@ -100,6 +103,10 @@ def _trade(
         lowest = min(lowest, held)
         changes.append((fill.time, step_in))
         left += (fill.qty if fill.is_buyer else -fill.qty) - fee
+    stops = [order for order in orders if _role(order) in STOPS]
+    targets = [order for order in orders if _role(order) in TARGETS]
+    bare = _spans(_uncovered(changes, stops, targets, fills, step), now)
+    without = _spans(_uncovered(changes, stops, [], fills, step), now)
     return TradeTruth(
         trade=trade,
         orders=tuple(orders),
@@ -107,42 +114,54 @@ def _trade(
         held=held,
         left=left,
         lowest=lowest,
-        bare=_bare(changes, [o for o in orders if _role(o) in STOPS], fills, step, now),
+        bare=bare,
+        at_work=tuple(span for span in without if not any(_meet(span, other) for other in bare)),
     )
 
 
-def _bare(
+def _meet(one: Span, other: Span) -> bool:
+    return one.since < other.until and other.since < one.until
+
+
+def _uncovered(
     held: Iterable[tuple[int, Decimal]],
     stops: Sequence[Order],
+    targets: Sequence[Order],
     fills: dict[int, list[Fill]],
     step: Decimal,
-    now: int,
-) -> tuple[Span, ...]:
-    """Held and covered are both step functions of time; the spans where the first, in whole steps, is above."""
+) -> list[tuple[int, Decimal]]:
+    """From when on how much is held, in whole steps, that no stop would sell, and no target that is being filled."""
     moves: defaultdict[int, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for at, change in held:
         moves[at][0] += change
-    for stop in stops:
-        until = stop.update_time if stop.status.is_final else FOREVER
-        left = stop.orig_qty
-        moves[stop.time][1] += left
-        for fill in fills[stop.order_id]:
+    for order in (*stops, *targets):
+        mine = fills[order.order_id]
+        since = order.time if order in stops else min((fill.time for fill in mine), default=FOREVER)
+        until = order.update_time if order.status.is_final else FOREVER
+        left = order.orig_qty
+        moves[since][1] += left
+        for fill in mine:
             moves[fill.time][1] -= fill.qty
             left -= fill.qty
-        moves[until][1] -= left
-    spans: list[Span] = []
-    have = cover = bare = ZERO
-    since = 0
+        moves[max(since, until)][1] -= left
+    found = []
+    have = cover = ZERO
     for at in sorted(moves):
-        if bare > 0 and at > since:
-            if spans and spans[-1].until == since:
-                spans[-1] = Span(spans[-1].since, min(at, now), max(bare, spans[-1].qty))
-            else:
-                spans.append(Span(since, min(at, now), bare))
         have, cover = have + moves[at][0], cover + moves[at][1]
-        bare, since = max(floor_to(have, step), ZERO) - cover, at
-    if bare > 0 and now > since:
-        spans.append(Span(since, now, bare))
+        found.append((at, max(max(floor_to(have, step), ZERO) - cover, ZERO)))
+    return found
+
+
+def _spans(uncovered: Sequence[tuple[int, Decimal]], now: int) -> tuple[Span, ...]:
+    """The spans of time in which it is above zero, up to `now`."""
+    spans: list[Span] = []
+    since, most = 0, ZERO
+    for at, qty in (*uncovered, (now, ZERO)):
+        if most and not qty and min(at, now) > since:
+            spans.append(Span(since, min(at, now), most))
+        if qty and not most:
+            since = at
+        most = max(most, qty) if qty else ZERO
     return tuple(spans)
 
 
