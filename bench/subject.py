@@ -22,8 +22,12 @@ class Reporter:
     def __init__(self, place: Place) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.connect(place.notes)
+        self._attached = False
 
     def attach(self, loop: Loop) -> None:
+        if not self._attached:
+            runner.settle_memory()
+        self._attached = True
         loop.beside("bench", lambda: self._tell(loop))
 
     async def _tell(self, loop: Loop) -> None:

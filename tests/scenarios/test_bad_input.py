@@ -228,6 +228,8 @@ def test_a_read_only_state_folder(tmp_path: Path) -> None:
 async def test_the_state_is_for_its_owner_alone(tmp_path: Path) -> None:
     async with bench(tmp_path, WORLD) as b:
         await b.enter()
+        assert b.loop is not None
+        b.loop.desk.publish()
         state = tmp_path / "state.json"
         assert stat.S_IMODE(state.stat().st_mode) == 0o600
         document = json.loads(state.read_text("utf-8"))

@@ -38,8 +38,14 @@ def run(context: typer.Context) -> None:
     logs.set_up(settings.log_format, settings.log_level)
     faulthandler.enable(STDERR)  # a watchdog ends a service that hangs by SIGABRT: then the log shows where it hung
     watched: list[Loop] = []
+
+    def started(loop: Loop) -> None:
+        if not watched:
+            runner.settle_memory()
+        watched.append(loop)
+
     try:
-        place = runner.run(app.run(settings, watched.append))
+        place = runner.run(app.run(settings, started))
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(code_of(error)) from error

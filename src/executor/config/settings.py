@@ -92,7 +92,7 @@ class ExchangeSettings(_Group):
     recv_window: Annotated[int, Ge(1), Le(60_000)] = 5000
     """Milliseconds within which the exchange must receive a request, else it refuses it."""
 
-    order_transport: choices.OrderTransport = choices.OrderTransport.REST
+    order_transport: choices.OrderTransport = choices.OrderTransport.WS
     """How orders travel: over REST, or over the WebSocket API on a connection of their own (REST while it is down)."""
 
     symbol: Annotated[kinds.Symbol | None, Unset("paper: the recording's; else required")] = None

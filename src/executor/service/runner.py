@@ -1,6 +1,7 @@
 """The event loop that the service runs on: uvloop where it is installed, which is everywhere but on Windows."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, TypeVar
@@ -12,6 +13,14 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` on that loop."""
     with asyncio.Runner(loop_factory=_factory()) as runner:
         return runner.run(main)
+
+
+def settle_memory() -> None:
+    """What a start has made stays as long as the service: from here on garbage collections pass over it. A full one would
+    hold up an order by tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _factory() -> Callable[[], asyncio.AbstractEventLoop]:
