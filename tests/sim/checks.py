@@ -13,12 +13,13 @@ from executor.core.levels import is_safer
 from executor.core.policy import Layout
 from executor.core.rules import SymbolRules
 from executor.core.state import Closed, Position, Reason, State
-from executor.core.values import ZERO, Direction, OrderSide, plain
+from executor.core.values import ZERO, Direction, OrderSide, OrderType, plain
 from executor.paper.account import LiveOrder
 from executor.paper.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct
 
 ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a direct query, the answer's way
+STOPS: Final = frozenset({OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT})
 KNOWN_SLACK_MS: Final = 1_500  # the disk's retry
 
 
@@ -35,7 +36,9 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Truth:
-    """One trade as the exchange has it. `excused`: somebody else traded in it, or its state was lost."""
+    """One trade as the exchange has it. `by_hand`: somebody else has sold it. `behind`: orders of which less was told
+    than had filled, `hidden` in all. `stopped`: PLAIN's stop of the whole has begun to sell.
+    """
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
@@ -46,7 +49,8 @@ class Truth:
         self.fees: Counter[str] = Counter()
         self.commissions: dict[str, Decimal] = {}
         self.stops: dict[int, Decimal] = {}
-        self.excused = False
+        self.hidden = ZERO
+        self.stopped = False
         self.seen: set[str] = set()
         self.by_hand = False
         self.behind: list[str] = []
@@ -127,6 +131,7 @@ class Outside:
                 truth.entry_fee += event.commission
         else:
             truth.left += event.last_qty
+            truth.stopped |= order.type in STOPS and self.setup.policy.layout is Layout.PLAIN
         truth.base += sign * event.last_qty
         if event.commission_asset and event.commission:
             asset = event.commission_asset
@@ -138,34 +143,44 @@ class Outside:
         self._delta[asset] = self._delta.get(asset, ZERO) + amount
 
     def _sold_once(self, trade: str, truth: Truth) -> None:
-        """10.1, from what is really open and really sold."""
-        if truth.excused or self.setup.policy.layout is Layout.PLAIN:
+        """10.1, from what is really open and really sold. PLAIN's stop of the whole overlaps its targets by design
+        (4.3): beside it nothing sells more than is held, and it alone no more than was ever held.
+
+        Not judged once somebody has sold by hand: what is left of the balance is theirs, and rule 6.6 puts exits back
+        once. Nor between the first fill of PLAIN's stop and the cancel of its targets, which is the price of 4.3.
+        """
+        if truth.by_hand:
             return
-        selling = ZERO
+        selling = whole = ZERO
         lists: set[int] = set()
+        plain_layout = self.setup.policy.layout is Layout.PLAIN
         for order in self._open(trade):
             if order.side is not truth.direction.exit_side:
+                continue
+            if plain_layout and order.type in STOPS:
+                whole += order.open_qty
                 continue
             if order.order_list_id != -1:
                 if order.order_list_id in lists:
                     continue
                 lists.add(order.order_list_id)
             selling += order.open_qty
-        if selling > max(truth.held, ZERO):
-            self.broken.append(
-                f"W3 (10.1): {plain(selling)} can still be sold, {plain(truth.held)} are held by trade {trade}"
-            )
+        held = max(truth.held, ZERO) + truth.hidden
+        if selling > held and not truth.stopped:
+            self.broken.append(f"W3 (10.1): {plain(selling)} can be sold, {plain(held)} are held by trade {trade}")
+        if whole > truth.entered - truth.entry_fee:
+            self.broken.append(f"W3 (4.3): the stop would sell {plain(whole)}, more than trade {trade} ever held")
 
     def _open(self, trade: str = "") -> list[LiveOrder]:
         live = self.direct.engine._accounts[self.direct.account].open.get(self.direct.symbol, {})
         return [o for o in live.values() if o.client_order_id.startswith(f"EX_{trade}")]
 
-    def excuse(self, client_id: str) -> None:
-        """The exchange told less than the truth of this order: its trade may sell too much, and must buy it back."""
+    def kept_back(self, client_id: str, qty: Decimal) -> None:
+        """The exchange has not told of `qty` that this order traded: so much may be sold twice, and bought back."""
         name = parse(client_id)
         if name is not None and name.trade in self.trades:
-            self.trades[name.trade].excused = True
             self.trades[name.trade].behind.append(client_id)
+            self.trades[name.trade].hidden += qty
 
     # --- after each step ---------------------------------------------------------------------------------------------
 
@@ -192,8 +207,7 @@ class Outside:
             truth.seen.add(order.id)
             best = truth.stops.get(order.leg)
             if best is not None and is_safer(best, order.stop_price, truth.direction) and not order.apart:
-                if not truth.excused:
-                    self.broken.append(f"W4 (10.4): {order.id} at {plain(order.stop_price)}, the leg had {plain(best)}")
+                self.broken.append(f"W4 (10.4): {order.id} at {plain(order.stop_price)}, the leg had {plain(best)}")
             else:
                 truth.stops[order.leg] = order.stop_price
 
@@ -221,9 +235,9 @@ class Outside:
         much = (self.rules.min_notional * 2 + 1) / closed.stop_planned
         if closed.reason is Reason.EXTERNAL or truth.by_hand:
             return  # rule 6.6 leaves it to whoever took its exits away
-        if truth.held < -much and not truth.behind:
+        if truth.held < -much:
             self.broken.append(f"W6 (6.3): {closed.trade} closed, {plain(-truth.held)} were sold twice")
-        if truth.held > much and not truth.excused:
+        if truth.held > much:
             self.broken.append(f"W6 (7.1): {closed.trade} closed with {plain(truth.held)} held")
 
     # --- now and then ------------------------------------------------------------------------------------------------
@@ -262,7 +276,7 @@ class Outside:
 
     def jumped(self, trade: str) -> bool:
         """Whether a stop has triggered and rests unfilled: the market jumped over its limit."""
-        return any(order.is_working and order.stop_price is not None for order in self._open(trade))
+        return any(order.is_working and order.type in STOPS for order in self._open(trade))
 
     def covered(self, trade: str) -> Decimal:
         total = ZERO

@@ -88,7 +88,7 @@ def decode(data: bytes) -> State:
 
 
 class StoreDisk:
-    """The real state store on a disk that forgets what was not synced."""
+    """The real state store, used as the service does, on a disk that forgets what was not synced."""
 
     PATH = Path("/state/executor_state.json")
 
@@ -100,7 +100,9 @@ class StoreDisk:
         self._store = StateStore(self.PATH, schema_version=SCHEMA_VERSION, fs=disk)
 
     def save(self, state: State) -> None:
-        self._store.save(document_of(state))
+        self._store.commit(document_of(state))
+        self.disk.write_out()  # what the last one did to the state file
+        self._store.publish()
 
     def load(self) -> State | None:
         loaded = self._store.load(Document)

@@ -150,8 +150,11 @@ def play(
     crash_at: tuple[int, ...] = (),
     disk: Disk | None = None,
     stops: Stops | None = None,
+    down: int = 0,
+    world: type[World] = World,
     verbose: bool = False,
 ) -> Result:
+    """`down`: which of `world.DOWN` the service is down after its first crash."""
     setup = Setup(
         policy=scenario.policy,
         balances={
@@ -161,8 +164,9 @@ def play(
         thin=scenario.thin,
         trades=1,
     )
-    world = World(Choices(), setup, wild=False, crash_at=crash_at, disk=disk, verbose=verbose)
-    world.facing = scenario.direction
+    choices = Choices(plan=[("down", 0, down)])
+    made = world(choices, setup, wild=False, crash_at=crash_at, disk=disk, verbose=verbose)
+    made.facing = scenario.direction
     if stops is not None:
-        stops.crash = world.crash
-    return world.play(scenario.acts, scenario.pause)
+        stops.crash = made.crash
+    return made.play(scenario.acts, scenario.pause)

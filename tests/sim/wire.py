@@ -94,7 +94,7 @@ class Wire:
         self.on_placed: Callable[[str], None] = lambda _: None
         self.on_reports: Callable[[list[ExecutionReport]], None] = lambda _: None
         self.on_executed: Callable[[], None] = lambda: None
-        self.on_behind: Callable[[str], None] = lambda _: None
+        self.on_behind: Callable[[str, Decimal], None] = lambda _, __: None
         self.print_trade: Callable[[Decimal, Decimal | None], None] = lambda _, __: None
         self.blind_at = 0
         self._banned_until = 0
@@ -196,7 +196,7 @@ class Wire:
         self.hear()
         self.on_executed()
         if behind is not None and isinstance(outcome, Done) and behind.cum_qty != outcome.reports[0].cum_qty:
-            self.on_behind(behind.id)
+            self.on_behind(behind.id, outcome.reports[0].cum_qty - behind.cum_qty)
             told = replace(behind, status=outcome.reports[0].status)
             return Done((told,)) if told.status is OrderStatus.CANCELED else outcome
         return outcome

@@ -24,6 +24,7 @@ from tests.sim.walk import Walk
 from tests.sim.wire import Wire
 
 from executor.core import recovery
+from executor.core.catchup import catch_up
 from executor.core.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
 from executor.core.facts import Fill, OrderReport
 from executor.core.signal import Signal
@@ -92,7 +93,7 @@ class World:
         self.wire.on_reports = self._reported
         self.wire.on_executed = self._executed
         self.wire.on_pressed = self.outside.broken.append
-        self.wire.on_behind = self.outside.excuse
+        self.wire.on_behind = self.outside.kept_back
         self.wire.print_trade = self.print_trade
         self.disk: Disk = disk or QuickDisk()
         self._walk = Walk(choices, self.setup)
@@ -200,6 +201,8 @@ class World:
         self._heal_disk()
         if not self.shell.alive:
             self._reboot()
+        while not self.shell.alive:
+            self.advance(1_000)
         end = self.timeline.now + CALM_MS
         while self.timeline.now < end and self._busy() and not self.outside.broken:
             self.print_trade(self.price)
@@ -370,7 +373,7 @@ class World:
         if position is None or position.trade not in self.outside.trades:
             return
         truth = self.outside.trades[position.trade]
-        truth.excused = truth.by_hand = True
+        truth.by_hand = True
         while left := self.outside.ours_open():
             self.engine.cancel_order(ACCOUNT, self.market.symbol, self.timeline.now, orig_client_order_id=left[0])
         qty = self.rules.whole(truth.held)
@@ -416,20 +419,12 @@ class World:
         """The machine dies and its disk with it (rule 9.3)."""
         if isinstance(self.disk, QuickDisk) and self.shell.alive:
             self.disk.wipe()
-            self._excuse()
             self.crash(LONG_DOWN)
 
     def _rot_state(self) -> None:
         """The state file rots; its predecessor is used (rule 9.2)."""
         if isinstance(self.disk, QuickDisk) and self.shell.alive and self.disk.spoil():
-            self._excuse()
-            self.crash(LONG_DOWN)
-
-    def _excuse(self) -> None:
-        position = self.shell.state.position
-        if position is not None and position.trade in self.outside.trades:
-            truth = self.outside.trades[position.trade]
-            truth.excused = truth.by_hand = True
+            self.crash()
 
     def _heal_disk(self, now: int | None = None) -> None:
         if isinstance(self.disk, QuickDisk) and (now is None or now >= self._full_until):
@@ -438,30 +433,47 @@ class World:
     def _reboot(self) -> None:
         if self.shell.alive:
             return
+        wait = self.setup.recv_window + self.setup.policy.doubt_settle_ms
+        if self._old():  # the service, too, waits until nothing that was sent can arrive
+            self.timeline.at(self.timeline.now + wait, self._start_again)
+        else:
+            self._start_again()
+
+    def _old(self) -> bool:
+        """Whether newer states were lost (rule 9.2)."""
+        return isinstance(self.disk, QuickDisk) and self.disk.damaged
+
+    def _start_again(self) -> None:
+        if self.shell.alive:
+            return
         self._expose()
-        state = self.disk.load()
         self.steps += self.shell.steps
-        now = self.clock.now()
-        lost = False
-        rotten = isinstance(self.disk, QuickDisk) and self.disk.damaged
-        history = self.wire.order_history()
-        if state is not None and state.position is not None and rotten:
-            state = recovery.catch_up(state, tuple(history.values()), now).state
-        elif state is None or rotten:
-            state = recovery.restore(
-                state or empty(self.market.symbol),
-                open_orders=self.direct.open_orders(),
-                history=tuple(history.values()),
-                fills={name: self._fills(report) for name, report in history.items()},
-                policy=self.setup.policy,
-                rules=self.rules,
-                now=now,
-            ).state
-            lost = True
+        state, lost = self._restored(self.disk.load(), self.clock.now())
         self.shell = self._boot(state)
         if lost and state.halted:
             self.shell.alerted_at = self.clock.now()
         self.shell.start(self.setup.recv_window)
+
+    def _restored(self, state: State | None, now: int) -> tuple[State, bool]:
+        """What the service starts on, as executor.service.rebuild has it; and whether no trade was on disk."""
+        old = self._old()
+        if state is not None and not old:
+            return state, False
+        history = self.wire.order_history()
+        fills = {name: self._fills(report) for name, report in history.items()}
+        if state is not None and state.position is not None:
+            reports = tuple(history.values())
+            return catch_up(state, state.position, reports, fills, self.setup.policy, self.rules, now)[0], False
+        made = recovery.restore(
+            state or empty(self.market.symbol),
+            open_orders=self.direct.open_orders(),
+            history=tuple(history.values()),
+            fills=fills,
+            policy=self.setup.policy,
+            rules=self.rules,
+            now=now,
+        )
+        return made.state, True
 
     def _fills(self, report: OrderReport) -> tuple[Fill, ...]:
         fills = self.engine.my_trades(ACCOUNT, self.market.symbol, order_id=report.exchange_id)
@@ -501,11 +513,7 @@ class World:
             self.outside.broken.append("W7 (10.5): the state on disk is not the one in memory")
 
     def broken(self, faults: list[str]) -> None:
-        """After a loss of state what was settled is in doubt again, beside what came after it: 10.1 can't be judged."""
-        position = self.shell.state.position
-        truth = self.outside.trades.get(position.trade) if position is not None else None
-        lost = truth is not None and truth.by_hand
-        self.outside.broken.extend(fault for fault in faults if not (lost and fault.startswith("10.1")))
+        self.outside.broken.extend(faults)
 
     def _reported(self, reports: list[ExecutionReport]) -> None:
         opened = self.outside.opened
