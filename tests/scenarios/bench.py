@@ -24,7 +24,7 @@ from executor.core.state import SCHEMA_VERSION, Closed, Position, Reason, State
 from executor.core.transition import Step
 from executor.core.values import ZERO, Direction, OrderSide, OrderType, TimeInForce
 from executor.exchange.auth import Endpoints
-from executor.exchange.binance import connect
+from executor.exchange.binance import connect_all
 from executor.paper.clock import MarketClock
 from executor.paper.engine import Engine
 from executor.paper.liquidity import LiquidityModel
@@ -74,7 +74,9 @@ OCO_WORLDS: Final = [World(Direction.LONG, "OCO", pushes=False), World(Direction
 
 
 class Bench:
-    """One exchange, one account, one service that can be stopped and started again."""
+    """One exchange, one account, one service that can be stopped and started again. `symbol`: of those that are traded
+    the one that is spoken of.
+    """
 
     def __init__(
         self,
@@ -82,21 +84,22 @@ class Bench:
         world: World,
         settings: Mapping[str, str],
         *,
-        symbol: str,
+        symbols: tuple[str, ...],
         balances: Mapping[str, Decimal],
         liquidity: LiquidityModel | None,
         faults: FaultPlan | None,
         entry: Decimal,
         r: Decimal,
+        limits: Limits,
     ) -> None:
         self.world = world
         self.folder = folder
-        self.symbol = symbol
+        self.symbols = symbols
+        self.symbol = symbol = symbols[0]
         self.entry_price, self.r = entry, r
         self.clock = MarketClock(START_MS)
         self.patient = WaitingClock(self.clock)
-        limits = Limits()
-        rows = bundled_exchange_info()["symbols"]
+        rows = rows_of(symbols)
         self.engine = Engine(
             [Symbol.from_exchange_info(row) for row in rows], rate_limits=limits.announce(), liquidity=liquidity
         )
@@ -108,15 +111,16 @@ class Bench:
         self.server = PaperServer(self.engine, self.clock, keys, limits=limits, faults=faults)
         self.signals = folder / "signals.jsonl"
         self.log: list[Any] = []
-        self.loop: Loop | None = None
+        self.loops: dict[str, Loop] = {}
         self._task: asyncio.Task[None] | None = None
         self._wanted = settings
         self._urls = Urls("", "", "")
         self._trade_id = 0
         self._signal_id = 0
         # The first trade leaves the entry at the near side of the book, where it rests.
-        self._falling = world.side is Direction.LONG
-        self.touch(self.at(0))
+        self._falling: dict[str, bool] = {}
+        for self.symbol in reversed(symbols):
+            self.touch(self.at(0))
 
     # --- the market -----------------------------------------------------------------------------------------------
 
@@ -127,9 +131,9 @@ class Bench:
     def touch(self, price: Decimal, qty: str = "1000") -> None:
         """One trade of the market, nothing else."""
         last = self.engine.last_price(self.symbol)
+        falling = self._falling.get(self.symbol, self.world.side is Direction.LONG)
         if last is not None and price != last:
-            self._falling = price < last
-        falling = self._falling
+            falling = self._falling[self.symbol] = price < last
         self._trade_id += 1
         self.clock.advance_to(self.clock.now_ms() + 1)
         now = self.clock.now_ms()
@@ -171,9 +175,9 @@ class Bench:
             while calm < CALM_PASSES:
                 passes += 1
                 await asyncio.sleep(0 if passes < 64 else 0.0005)
-                if self._task is not None and self._task.done() and self.loop is not None:
+                if self._task is not None and self._task.done() and self.loops:
+                    self.loops.clear()
                     self._task.result()
-                    self.loop = None
                 calm = calm + 1 if self._quiet() else 0
 
     async def breathe(self) -> None:
@@ -183,11 +187,20 @@ class Bench:
     def _quiet(self) -> bool:
         if not self.server.quiet():
             return False
-        if self.loop is None:
+        if not self.loops:
             return self._task is None or self._task.done() or self.patient.waiting > 0
-        return self.loop.quiet() or self.patient.waiting > 0
+        return all(loop.quiet() for loop in self.loops.values()) or self.patient.waiting > 0
 
     # --- the service ----------------------------------------------------------------------------------------------
+
+    @property
+    def loop(self) -> Loop | None:
+        """The one of `symbol`, while the service is up."""
+        return self.loops.get(self.symbol)
+
+    @property
+    def traded(self) -> tuple[str, ...]:
+        return self.symbols if len(self.symbols) > 1 else (self.symbol,)
 
     async def start(self, **more: str) -> None:
         """Bring the service up on its files, by its own start-up, until it trades."""
@@ -202,7 +215,7 @@ class Bench:
         assert self._task is not None
         if self._task.done():
             self._task.result()
-        if self.loop is None or not self.loop.ready.is_set():
+        if not self.loops or not all(loop.ready.is_set() for loop in self.loops.values()):
             return False
         return not self.world.pushes or self.said("stream_connected") > self._connects
 
@@ -210,15 +223,15 @@ class Bench:
         self._connects = self.said("stream_connected")
         where = Endpoints(self._urls.rest_url, self._urls.ws_api_url, self._urls.stream_url)
         credentials = app.credentials(settings)
-        exchange = await connect(where, credentials, self.symbol, self.patient, settings.recv_window)
+        exchanges = await connect_all(where, credentials, self.traded, self.patient, settings.recv_window)
         try:
-            place = app.Market(self._urls.base_url, where, credentials, (self.symbol,), self.clock, self.patient)
-            await app.serve(settings, place, {self.symbol: exchange}, self._met)
+            place = app.Market(self._urls.base_url, where, credentials, self.traded, self.clock, self.patient)
+            await app.serve(settings, place, exchanges, self._met)
         finally:
-            await exchange.close()
+            await exchanges[self.traded[0]].close()
 
     def _met(self, loop: Loop) -> None:
-        self.loop = loop
+        self.loops[loop.state.symbol] = loop
 
     def settings(self, **more: str) -> Settings:
         values = {
@@ -228,8 +241,7 @@ class Bench:
             "BINANCE_STREAM_URL": self._urls.stream_url,
             "BINANCE_API_KEY": KEY,
             "BINANCE_API_SECRET": KEY,
-            "SYMBOL": self.symbol,
-            "STATE_FN": str(self.folder / "state.json"),
+            **self._names(),
             "SIGNAL_FILE": str(self.signals),
             "SIGNAL_START": "begin",
             "EXIT_LAYOUT": self.world.layout,
@@ -244,13 +256,19 @@ class Bench:
             del values["QTY"]
         return load_settings(values, None)
 
+    def _names(self) -> dict[str, str]:
+        if len(self.symbols) == 1:
+            return {"SYMBOL": self.symbol, "STATE_FN": str(self.folder / "state.json")}
+        return {"SYMBOLS": ",".join(self.symbols), "STATE_FN": str(self.folder / "{symbol}.json")}
+
     async def stop(self) -> None:
         """What SIGTERM does: an orderly end (rule 9.5)."""
         assert self.loop is not None
         assert self._task is not None
         self.loop.stop()
         await self._task
-        self.loop = self._task = None
+        self.loops.clear()
+        self._task = None
         await self.settle()
 
     async def restart(self, **more: str) -> None:
@@ -460,6 +478,14 @@ class Bench:
         self.server.on_quote(self.symbol)  # pushes what has happened to the account
 
 
+def rows_of(symbols: Iterable[str]) -> list[Mapping[str, Any]]:
+    """The bundled rows of exchangeInfo, and for a symbol that has none the one of LTCUSDT under its name."""
+    rows = {row["symbol"]: row for row in bundled_exchange_info()["symbols"]}
+    for symbol in symbols:
+        rows.setdefault(symbol, {**rows["LTCUSDT"], "symbol": symbol, "baseAsset": symbol.removesuffix("USDT")})
+    return list(rows.values())
+
+
 def role_of(order: Order) -> str:
     name = ids.parse(order.client_order_id)
     assert name is not None
@@ -472,6 +498,7 @@ async def bench(
     world: World,
     *,
     symbol: str = "LTCUSDT",
+    symbols: tuple[str, ...] = (),
     balances: Mapping[str, str] | None = None,
     burn: bool = False,
     fees: str | None = None,
@@ -479,31 +506,35 @@ async def bench(
     faults: FaultPlan | None = None,
     entry: str = "100",
     r: str = "1",
+    limits: Limits | None = None,
     started: bool = True,
     **settings: str,
 ) -> AsyncIterator[Bench]:
     """A bench with the service up (unless `started` is false) and the last price at the entry.
 
     `settings` are the service's, by their names. `balances`: 10000 quote and 10 base unless given. `fees`: the
-    rate of every commission.
+    rate of every commission. `symbols`: several, instead of `symbol`.
     """
-    base = next(row["baseAsset"] for row in bundled_exchange_info()["symbols"] if row["symbol"] == symbol)
-    funds = {"USDT": "10000", base: "10"} if balances is None else balances
+    symbols = symbols or (symbol,)
+    bases = {row["baseAsset"]: "10" for row in rows_of(symbols) if row["symbol"] in symbols}
+    funds = {"USDT": "10000", **bases} if balances is None else balances
     made = Bench(
         folder,
         world,
         settings,
-        symbol=symbol,
+        symbols=symbols,
         balances={asset: Decimal(amount) for asset, amount in funds.items()},
         liquidity=liquidity,
         faults=faults,
         entry=Decimal(entry),
         r=Decimal(r),
+        limits=limits or Limits(),
     )
     made.engine.set_bnb_burn(ACCOUNT, enabled=burn)
     if fees is not None:
         rate = Decimal(fees)
-        made.engine.set_commission(ACCOUNT, symbol, CommissionRates(maker=rate, taker=rate))
+        for each in symbols:
+            made.engine.set_commission(ACCOUNT, each, CommissionRates(maker=rate, taker=rate))
     made._urls = await made.server.start()
     with capture_logs() as made.log:
         try:
@@ -511,8 +542,8 @@ async def bench(
                 await made.start()
             yield made
         finally:
-            if made.loop is not None:
-                made.loop.stop()
+            for loop in made.loops.values():
+                loop.stop()
             if made._task is not None and not made._task.done():
                 await asyncio.wait({made._task}, timeout=10)
             await made.server.stop()

@@ -64,6 +64,7 @@ class Intake:
         self._follower: SignalFollower | None = None
         self._clock = clock
         self._complained = ""
+        self._last_moment = 0
         self._under_way: deque[_Taken] = deque()
         self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
         self.on_taken: list[Callable[[bytes, Verdict], None]] = []
@@ -176,8 +177,18 @@ class Intake:
         if isinstance(parsed, Malformed):
             event = SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
         else:
-            event = await _evidence(loop, parsed)
+            quote, balances, klines = await _evidence(loop, parsed)
+            event = SignalSeen(at=self._moment(loop), signal=parsed, quote=quote, balances=balances, klines=klines)
         return (await loop.ask(event)).verdict
+
+    def _moment(self, loop: Loop) -> int:
+        """Now; but no two symbols' trades begin in the same millisecond: it names their orders (rule 1), and of one
+        name an account can have only one open order.
+        """
+        now = loop.now()
+        if len(self._loops) > 1:
+            now = self._last_moment = max(now, loop.state.market.now, self._last_moment + 1)
+        return now
 
     def _whose(self, parsed: Signal | Malformed) -> str | None:
         """The symbol whose loop is to judge; a single loop judges all, and journals what it refuses (rule 2.5)."""
@@ -190,25 +201,22 @@ class Intake:
         traded = ", ".join(self._loops)
         if isinstance(parsed, Malformed):
             about, why = parsed.text, f"malformed: {parsed.fault}"
-        elif parsed.symbol:
-            about, why = parsed.key, f"signal is for {parsed.symbol}, this trades {traded}"
         else:
-            about, why = parsed.key, f"signal names no symbol, must name one of {traded}"
+            about, why = parsed.key, f"signal is for {parsed.symbol or 'no symbol'}, this trades {traded}"
         log.warning("signal_refused", signal=about, why=why)
         for hear in self.on_unclaimed:
             hear()
         return Refusal(why)
 
 
-async def _evidence(loop: Loop, signal: Signal) -> SignalSeen:
+async def _evidence(
+    loop: Loop, signal: Signal
+) -> tuple[Quote | None, dict[str, Balance] | None, tuple[Kline, ...] | None]:
     """Price, balances and bars, where a decision can depend on them at all."""
     exchange, policy = loop.exchange, loop.desk.policy
     if loop.state.position is not None:
-        return SignalSeen(at=loop.now(), signal=signal, quote=None, balances=None, klines=None)
-    quote, balances, klines = await asyncio.gather(
-        _quote(exchange), _balances(exchange), _klines(exchange, policy, signal)
-    )
-    return SignalSeen(at=loop.now(), signal=signal, quote=quote, balances=balances, klines=klines)
+        return None, None, None
+    return await asyncio.gather(_quote(exchange), _balances(exchange), _klines(exchange, policy, signal))
 
 
 async def _quote(exchange: Exchange) -> Quote | None:

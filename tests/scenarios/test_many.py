@@ -1,0 +1,338 @@
+"""Several symbols in one process: each trades for itself, and they share what they can: connection, looks, account."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.scenarios.bench import ACCOUNT, EXITS, Bench, World, bench
+
+from executor.core.events import Verb
+from executor.core.facts import Quote
+from executor.core.state import Reason
+from executor.core.values import Direction
+from executor.exchange.port import StartError
+from executor.paper.server.faults import PushFault, RequestFault
+from executor.paper.server.limits import Limits
+from executor.paper.server.params import Params
+from executor.paper.server.routes import by_path
+from executor.service.watch import SAFETY_NET_S
+
+THREE: Final = ("LTCUSDT", "ETHUSDT", "BNBUSDT")
+TWENTY: Final = tuple(f"S{n:02}USDT" for n in range(20))
+PUSHED: Final = World(Direction.LONG, "OCO", pushes=True)
+POLLED: Final = World(Direction.LONG, "OCO", pushes=False)
+BOTH: Final = pytest.mark.parametrize("world", [PUSHED, POLLED], ids=str)
+
+
+class Ear:
+    """Hears every request; loses every user event while `deaf`."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.weight = 0
+        self.deaf = False
+        self._routes = by_path()
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        what = path.rpartition("/")[2]
+        self.asked[what] += 1
+        route = self._routes.get((method, path))
+        if route is not None and not route.free:
+            self.weight += route.weigh(Params(params))
+        return None
+
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
+        return PushFault(copies=0) if self.deaf and kind == "user" else None
+
+    def forget(self) -> None:
+        self.asked.clear()
+        self.weight = 0
+
+
+@asynccontextmanager
+async def many(
+    folder: Path, world: World, symbols: tuple[str, ...] = THREE, ear: Ear | None = None
+) -> AsyncIterator[Bench]:
+    limits = Limits(orders_per_10_seconds=1_000)
+    async with bench(folder, world, symbols=symbols, balances={"USDT": "1000000"}, faults=ear, limits=limits) as b:
+        yield b
+
+
+async def signal_all(b: Bench) -> None:
+    for symbol in b.symbols:
+        b.symbol = symbol
+        await b.signal(then=0)
+    await b.wait(0.5)
+
+
+async def enter_all(b: Bench) -> None:
+    await signal_all(b)
+    for symbol in b.symbols:
+        b.symbol = symbol
+        b.touch(b.at(0))
+    await b.wait(4)
+
+
+def holds(b: Bench, symbol: str) -> bool:
+    return b.loops[symbol].state.position is not None
+
+
+async def ended(b: Bench) -> None:
+    """Wait until the service has ended by itself. Raises what killed it."""
+    assert b._task is not None
+    await b.wait(1)
+    await asyncio.wait({b._task}, timeout=10)
+    await b.settle()
+
+
+def covered(b: Bench) -> list[str]:
+    """The symbols whose exits all stand."""
+    found = []
+    for symbol in b.symbols:
+        b.symbol = symbol
+        if b.roles() == EXITS[b.world.layout]:
+            found.append(symbol)
+    return found
+
+
+@BOTH
+async def test_each_trades_for_itself(tmp_path: Path, world: World) -> None:
+    async with many(tmp_path, world) as b:
+        await enter_all(b)
+        assert covered(b) == list(THREE)
+        b.symbol = "ETHUSDT"
+        await b.move(-1)
+        await b.ends(Reason.SL)
+        assert covered(b) == ["LTCUSDT", "BNBUSDT"]
+        b.symbol = "BNBUSDT"
+        await b.move(1)
+        await b.move(0)
+        await b.ends(Reason.TRAIL, Reason.BREAKEVEN)
+        b.symbol = "LTCUSDT"
+        assert b.roles() == EXITS["OCO"]
+        b.is_sound()
+        assert all((tmp_path / f"{s}.json").exists() for s in THREE)
+
+
+async def test_a_halt_in_one_leaves_the_others_trading(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+        b.symbol = "LTCUSDT"
+        b.place_by_hand("EX_1_ENTRY_0", b.world.side.entry_side, "1", price=b.at(-3))  # rule 10.3
+        await b.wait(2)
+        assert b.state.halted
+        await enter_all(b)
+        assert covered(b) == ["ETHUSDT", "BNBUSDT"]
+        b.symbol = "LTCUSDT"
+        assert b.state.refused["halted"] == 1
+        b.symbol = "ETHUSDT"
+        assert not b.state.halted
+
+
+@BOTH
+async def test_a_restart_takes_all_of_them_up(tmp_path: Path, world: World) -> None:
+    async with many(tmp_path, world) as b:
+        await enter_all(b)
+        trades = {s: b.loops[s].state.position for s in THREE}
+        await b.stop()
+        b.symbol = "ETHUSDT"
+        b.touch(b.at(-1))  # its stop fills while nobody looks
+        await b.start()
+        await b.wait(3)
+        assert covered(b) == ["LTCUSDT", "BNBUSDT"]
+        b.symbol = "ETHUSDT"
+        await b.ends(Reason.SL)
+        for b.symbol in ("LTCUSDT", "BNBUSDT"):
+            before = trades[b.symbol]
+            assert before is not None
+            assert b.position.trade == before.trade
+            b.is_sound()
+
+
+async def test_fills_on_two_symbols_while_the_stream_is_cut(tmp_path: Path) -> None:
+    ear = Ear()
+    async with many(tmp_path, PUSHED, ear=ear) as b:
+        await signal_all(b)
+        ear.deaf = True
+        for b.symbol in ("LTCUSDT", "BNBUSDT"):
+            b.touch(b.at(0))
+        b.server.drop_connections()
+        ear.deaf = False
+        ear.forget()
+        await b.until(lambda: covered(b) == ["LTCUSDT", "BNBUSDT"], within=5)
+        assert b.said("stream_lost") >= 1
+        b.symbol = "ETHUSDT"
+        b.touch(b.at(0))
+        await b.until(lambda: covered(b) == list(THREE), within=5)
+
+
+@BOTH
+async def test_twenty_that_fill_in_the_same_second_are_all_covered(tmp_path: Path, world: World) -> None:
+    async with many(tmp_path, world, TWENTY) as b:
+        await signal_all(b)
+        await b.wait(2)
+        assert all(holds(b, s) for s in TWENTY), b.story()
+        filled = b.clock.now_ms()
+        for b.symbol in TWENTY:
+            b.touch(b.at("-0.01"))
+        await b.until(lambda: covered(b) == list(TWENTY), within=8)
+        assert b.clock.now_ms() - filled < (1_000 if world.pushes else 8_000)
+        assert set(b.refusals()) == set()
+
+
+async def test_one_look_serves_all_when_the_safety_net_falls_due(tmp_path: Path) -> None:
+    ear = Ear()
+    async with many(tmp_path, PUSHED, TWENTY, ear=ear) as b:
+        await enter_all(b)
+        assert covered(b) == list(TWENTY)
+        await b.wait(SAFETY_NET_S - b.clock.now_ms() / 1000 % SAFETY_NET_S + 1)
+        ear.forget()
+        await b.wait(2 * SAFETY_NET_S)
+        assert ear.asked["openOrders"] == 2, ear.asked
+        assert ear.weight / 2 <= 12 * 20
+
+
+async def test_few_symbols_are_looked_at_by_name(tmp_path: Path) -> None:
+    ear = Ear()
+    async with many(tmp_path, PUSHED, ear=ear) as b:
+        await enter_all(b)
+        await b.wait(SAFETY_NET_S - b.clock.now_ms() / 1000 % SAFETY_NET_S + 1)
+        ear.forget()
+        await b.wait(SAFETY_NET_S)
+        assert ear.asked["openOrders"] == 3, "3 x 6 weigh less than 80"
+        assert ear.weight <= 3 * 12
+
+
+async def test_polling_many_starves_nobody_and_keeps_to_its_share(tmp_path: Path) -> None:
+    ear = Ear()
+    async with many(tmp_path, POLLED, TWENTY, ear=ear) as b:
+        await enter_all(b)
+        ear.forget()
+        await b.wait(60)
+        assert ear.weight <= 6000 * 80 // 100
+        b.symbol = TWENTY[-1]
+        await b.move(-1)
+        await b.ends(Reason.SL)
+        for b.symbol in TWENTY[:-1]:
+            quote = b.state.market.quote
+            assert isinstance(quote, Quote)
+            assert b.clock.now_ms() - quote.at < 5_000
+        assert "rate_limit" not in {entry["event"] for entry in b.log}
+
+
+async def test_a_signal_goes_to_its_symbol_and_a_strange_one_to_nobody(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+        b.symbol = "ETHUSDT"
+        await b.signal()
+        assert [s for s in THREE if holds(b, s)] == ["ETHUSDT"]
+        await b.signal(symbol="BTCUSDT")
+        await b.signal(symbol=None)
+        b.write("no signal\n")
+        await b.wait(1)
+        refused = [entry["why"] for entry in b.log if entry["event"] == "signal_refused"]
+        assert refused == [
+            "signal is for BTCUSDT, this trades LTCUSDT, ETHUSDT, BNBUSDT",
+            "malformed: symbol is missing: it must name the symbol, e.g. BTCUSDT",
+            "malformed: the line is not JSON: Expecting value at character 0",
+        ]
+        assert all(b.loops[s].state.refused == {} for s in THREE)
+
+
+async def test_a_slow_look_for_one_signal_holds_up_no_other_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with many(tmp_path, PUSHED) as b:
+
+        async def slow() -> None:
+            await b.patient.sleep(30)
+
+        monkeypatch.setattr(b.loops["LTCUSDT"].exchange, "quote", slow)
+        b.symbol = "LTCUSDT"
+        await b.signal(then=0.3)
+        b.symbol = "ETHUSDT"
+        await b.signal(then=0)
+        await b.until(lambda: holds(b, "ETHUSDT"), within=2)
+        await b.wait(0.5)
+        assert not holds(b, "LTCUSDT")
+        await b.stop()
+        await b.start()
+        await b.wait(1)
+        assert holds(b, "LTCUSDT"), "its line was not behind the remembered place"
+        b.symbol = "ETHUSDT"
+        assert len(b.sent("ENTRY")) == 1, "its line was, or is known by its key"
+
+
+async def test_a_loop_that_dies_ends_the_service_with_the_others_in_order(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+        await enter_all(b)
+
+        async def die() -> None:
+            raise ZeroDivisionError
+
+        states = {s: b.loops[s].state for s in THREE}
+        tasks = b.loops["ETHUSDT"]._tasks
+        assert tasks is not None
+        dying = tasks.create_task(die())
+        with pytest.raises(ExceptionGroup) as death:
+            await ended(b)
+        assert dying.done()
+        assert death.group_contains(ZeroDivisionError)
+        for b.symbol in THREE:
+            position = states[b.symbol].position
+            told = b.on_disk().position
+            assert position is not None
+            assert told is not None
+            assert told.trade == position.trade
+        await b.start()
+        await b.wait(2)
+        assert covered(b) == list(THREE)
+
+
+async def test_one_word_stops_all(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+        await enter_all(b)
+        b.symbol = "BNBUSDT"
+        await b.command(Verb.PAUSE)
+        assert [s for s in THREE if b.loops[s].state.paused] == ["BNBUSDT"]
+        await b.stop()
+        assert all(order.status.name == "NEW" for order in b.engine.open_orders(ACCOUNT))
+        for b.symbol in THREE:
+            assert b.on_disk().paused is (b.symbol == "BNBUSDT")
+
+
+async def test_a_symbol_that_is_not_listed_is_named(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+        await b.stop()
+        b.symbols = (*THREE, "NOSUCHUSDT")
+        with pytest.raises(StartError, match="does not list the symbol 'NOSUCHUSDT'"):
+            await b.start()
+
+
+async def test_a_task_that_all_share_takes_the_service_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_self: object) -> None:
+        raise ZeroDivisionError
+
+    async with many(tmp_path, PUSHED) as b:
+        await enter_all(b)
+        monkeypatch.setattr("executor.signals.follower.SignalFollower.read", fail)
+        with pytest.raises(ExceptionGroup) as death:
+            await ended(b)
+        assert death.group_contains(ZeroDivisionError)
+        for symbol in THREE:
+            b.symbol = symbol
+            assert b.on_disk().position is not None
+
+
+async def test_what_one_has_spent_the_others_see(tmp_path: Path) -> None:
+    """The account has one purse: a signal for which too little is left is refused, not failed at the exchange."""
+    async with bench(tmp_path, PUSHED, symbols=THREE, balances={"USDT": "400"}) as b:
+        for b.symbol in THREE:
+            await b.signal(then=1)
+        opened = [s for s in THREE if holds(b, s)]
+        assert opened == ["LTCUSDT"]
+        assert Decimal(400) - b.free("USDT") == Decimal(300)
+        assert {reason for s in THREE[1:] for reason in b.loops[s].state.refused} == {"balance"}
