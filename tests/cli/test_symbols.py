@@ -152,6 +152,7 @@ class TestFiles:
         shown = run_here(["status", "--format", "json"], nowhere)
         assert (shown.exit_code, [each["symbol"] for each in json.loads(shown.stdout)]) == (1, ["BTCUSDT"])
         assert "LTCUSDT.json" in shown.stderr
+        assert shown.stderr.startswith("executor: LTCUSDT: ")
         checked = run_here(["check"], nowhere)
         assert (checked.exit_code, checked.stdout) == (1, "")
         replayed = run_here(["replay"], nowhere)

@@ -1,17 +1,17 @@
 """What every command needs first: the settings, or a clear end; and which symbols it is about, with their files."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import typer
 
 from executor.cli import exits
-from executor.cli.output import fail
+from executor.cli.output import about, fail
 from executor.config import BinanceEnv, Settings, SettingsError, load_settings
 from executor.paper.errors import RecordingError
 
-P = TypeVar("P")
 T = TypeVar("T")
 
 Which = Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="The one symbol that it is about.")]
@@ -19,12 +19,13 @@ Everything = Annotated[bool, typer.Option("--all", help="Do it for every symbol 
 
 
 class Place(NamedTuple):
-    """A symbol that is traded: the settings that hold for it, and its files."""
+    """A symbol that is traded: the settings that hold for it, and its files. `alone`: a command is about no other."""
 
     symbol: str
     state: Path
     journal: Path
     settings: Settings
+    alone: bool
 
 
 def read_settings(context: typer.Context) -> Settings:
@@ -50,20 +51,22 @@ def find_place(settings: Settings, symbol: str | None = None) -> Place:
     """
     places = find_places(settings, symbol)
     if len(places) > 1:
-        raise typer.BadParameter(f"which one? {_listed(places)} are traded", param_hint="--symbol")
+        raise typer.BadParameter(
+            f"which one? {_listed([place.symbol for place in places])} are traded", param_hint="--symbol"
+        )
     return places[0]
 
 
 def find_places(settings: Settings, symbol: str | None = None) -> list[Place]:
     """Of the symbol that is named, or of all, in the order of SYMBOLS. Raises as `find_place`."""
     traded = settings.traded or (_recorded_symbol(settings),)
-    places = [_place(each, settings) for each in traded]
-    if symbol is None:
-        return places
-    named = [place for place in places if place.symbol == symbol.upper()]
-    if not named:
-        raise typer.BadParameter(f"{symbol} is not traded, but {_listed(places)}", param_hint="--symbol")
-    return named
+    wanted = traded if symbol is None else [each for each in traded if each == symbol.upper()]
+    if not wanted:
+        raise typer.BadParameter(f"{symbol} is not traded, but {_listed(traded)}", param_hint="--symbol")
+    return [
+        Place(each, settings.state_path(each), settings.journal_path(each), settings.of(each), alone=len(wanted) == 1)
+        for each in wanted
+    ]
 
 
 def find_chosen(settings: Settings, symbol: str | None, *, everything: bool) -> list[Place]:
@@ -72,30 +75,29 @@ def find_chosen(settings: Settings, symbol: str | None, *, everything: bool) -> 
         raise typer.BadParameter("exclude each other", param_hint="--symbol and --all")
     places = find_places(settings, symbol)
     if len(places) > 1 and not everything:
-        raise typer.BadParameter(f"which one? {_listed(places)} are traded", param_hint="--symbol or --all")
+        raise typer.BadParameter(
+            f"which one? {_listed([place.symbol for place in places])} are traded", param_hint="--symbol or --all"
+        )
     return places
 
 
-def for_each(places: Sequence[P], act: Callable[[P], T]) -> tuple[list[T], int]:
-    """Do it for every one, even after one has failed: what came of those that did not, and the exit code of the first
+def for_each(places: Sequence[Place], act: Callable[[Place], T]) -> tuple[list[T], int]:
+    """Do it for every place, even after one has failed: what came of those that did not, and the exit code of the first
     that did. What a failure says, it has said on stderr.
     """
     found: list[T] = []
     code = exits.OK
     for place in places:
         try:
-            found.append(act(place))
+            with nullcontext() if place.alone else about(place.symbol):
+                found.append(act(place))
         except typer.Exit as end:
             code = code or end.exit_code
     return found, code
 
 
-def _place(symbol: str, settings: Settings) -> Place:
-    return Place(symbol, settings.state_path(symbol), settings.journal_path(symbol), settings.of(symbol))
-
-
-def _listed(places: Sequence[Place]) -> str:
-    *first, last = (place.symbol for place in places)
+def _listed(symbols: Sequence[str]) -> str:
+    *first, last = symbols
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -8,7 +8,7 @@ import typer
 
 from executor.cli.context import Everything, Place, Which, find_chosen, for_each, read_settings
 from executor.cli.exchange import not_on_paper
-from executor.cli.output import examples, fail
+from executor.cli.output import examples, fail, say
 from executor.cli.recover import Trade, alone, confirm
 from executor.cli.service import running, tell, wish_of
 from executor.core.events import Commanded, Resolve, Verb
@@ -24,22 +24,11 @@ LOOK_EVERY_S: Final = 0.2
 
 
 class Wished(NamedTuple):
-    """`named`: what is said of a symbol begins with its name, since there are several."""
+    """What was asked for; `trade`: empty where there is only one."""
 
     trade: str
     yes: bool
     timeout: int
-    named: bool
-
-    def say(self, place: Place, words: str) -> None:
-        typer.echo(f"{place.symbol}: {words}" if self.named else words)
-
-
-class Closing(NamedTuple):
-    """A trade that the running service closes."""
-
-    place: Place
-    trade: str
 
 
 @examples(
@@ -71,43 +60,43 @@ def flatten(
     places = find_chosen(read_settings(context), symbol, everything=everything)
     if which and len(places) > 1:
         raise typer.BadParameter("a trade is of one symbol: name that with --symbol", param_hint="--trade")
-    wished = Wished(which, yes, timeout, named=len(places) > 1)
-    begun, code = for_each(places, lambda place: _begin(place, wished))
+    wished = Wished(which, yes, timeout)
+    begun, code = for_each(places, lambda place: (place.symbol, _begin(place, wished)))
+    trades = {symbol: trade for symbol, trade in begun if trade}
     deadline = time.monotonic() + timeout
-    closing = [each for each in begun if each is not None]
-    _, late = for_each(closing, lambda each: _wait(each.place, each.trade, wished, deadline))
+    closing = [place for place in places if place.symbol in trades]
+    _, late = for_each(closing, lambda place: _wait(place, trades[place.symbol], timeout, deadline))
     if code or late:
         raise typer.Exit(code or late)
 
 
-def _begin(place: Place, wished: Wished) -> Closing | None:
-    """Have the trade closed; what is left to wait for."""
+def _begin(place: Place, wished: Wished) -> str:
+    """Have the trade closed; its id when the service is at it, empty when there is nothing to wait for."""
     service = running(place)
     if service is None:
         _alone(place, wished)
-        return None
+        return ""
     if service.position is None:
-        trade = _stray(place, wished)
-        return Closing(place, trade) if trade else None
+        return _stray(place, wished)
     trade, side, held = service.position.trade, service.position.side, service.position.held
     _confirm(f"Close the {side} {place.symbol} trade {trade} at market ({held} held)?", yes=wished.yes)
     answer = tell(place, "flatten")
     if not answer.ok:
-        fail(f"{place.symbol}: flatten refused: {answer.text}")
-    return Closing(place, trade)
+        fail(f"flatten refused: {answer.text}")
+    return trade
 
 
-def _wait(place: Place, trade: str, wished: Wished, deadline: float) -> None:
+def _wait(place: Place, trade: str, timeout: int, deadline: float) -> None:
     while time.monotonic() < deadline:
         service = running(place)
         if service is None:
             fail("the service has stopped before the trade was closed: run this again")
         if service.position is None or service.position.trade != trade:
             if service.last_closed is not None:
-                wished.say(place, f"closed: {status.told(service.last_closed)}")
+                say(f"closed: {status.told(service.last_closed)}")
             return
         time.sleep(LOOK_EVERY_S)
-    fail(f"trade {trade} is still open after {wished.timeout} s; the service goes on closing it: see `executor status`")
+    fail(f"trade {trade} is still open after {timeout} s; the service goes on closing it: see `executor status`")
 
 
 def _stray(place: Place, wished: Wished) -> str:
@@ -115,7 +104,7 @@ def _stray(place: Place, wished: Wished) -> str:
     wish = Wish(Resolve.FLATTEN, wished.trade)
     proposal = wish_of(place, "propose", wish)
     if proposal.nothing:
-        wished.say(place, "no trade is open")
+        say("no trade is open")
         return ""
     confirm(proposal, yes=wished.yes)
     done = wish_of(place, "resolve", wish)
@@ -125,7 +114,7 @@ def _stray(place: Place, wished: Wished) -> str:
     if service.position is not None:
         return service.position.trade
     if service.last_closed is not None:
-        wished.say(place, f"closed: {status.told(service.last_closed)}")
+        say(f"closed: {status.told(service.last_closed)}")
     return ""
 
 
@@ -141,9 +130,9 @@ def _alone(place: Place, wished: Wished) -> None:
         fail(error)
     if loaded is None or loaded.value.position is None:
         if alone(place, Wish(Resolve.FLATTEN, wished.trade), yes=wished.yes, timeout=wished.timeout):
-            wished.say(place, "closed; `executor report` shows how")
+            say("closed; `executor report` shows how")
         else:
-            wished.say(place, "no trade is open")
+            say("no trade is open")
         return
     settings = place.settings
     not_on_paper(settings)
@@ -158,9 +147,9 @@ def _alone(place: Place, wished: Wished) -> None:
     if not closer.flat:
         fail(f"{what} is still open after {wished.timeout} s; its state is kept: run this again, or `executor run`")
     if closer.closed is None:
-        wished.say(place, "no trade is open")
+        say("no trade is open")
     else:
-        wished.say(place, f"closed: {status.told(report.row(closer.closed))}")
+        say(f"closed: {status.told(report.row(closer.closed))}")
 
 
 class _Closer:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from executor.cli.context import Everything, Place, Which, find_chosen, find_place, for_each, read_settings
-from executor.cli.output import examples, fail
+from executor.cli.output import examples, fail, say
 from executor.cli.service import tell
 
 
@@ -74,11 +74,10 @@ def _command(places: Sequence[Place], verb: str, done: str, price: Decimal | Non
     """Tell each, and all of them even after one has refused."""
 
     def act(place: Place) -> None:
-        of = f"{place.symbol}: " if len(places) > 1 else ""
         answer = tell(place, verb, price)
         if not answer.ok:
-            fail(f"{of}{verb} refused: {answer.text}")
-        typer.echo(of + (done if answer.text == "done" else answer.text))
+            fail(f"{verb} refused: {answer.text}")
+        say(done if answer.text == "done" else answer.text)
 
     _, code = for_each(places, act)
     if code:

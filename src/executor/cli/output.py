@@ -1,7 +1,9 @@
 """How commands print: choices of format, and the end of a command that failed."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
@@ -10,6 +12,8 @@ import typer
 from executor.cli import exits
 from executor.config import SettingsError
 from executor.ops import text
+
+_about: ContextVar[str] = ContextVar("_about", default="")
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
@@ -28,8 +32,22 @@ class ListFormat(StrEnum):
 
 def fail(error: object, code: int | None = None) -> NoReturn:
     """Say what went wrong on stderr, and end, with the exit code that goes with the error where none is given."""
-    typer.echo(f"executor: {error}", err=True)
+    typer.echo(f"executor: {_about.get()}{error}", err=True)
     raise typer.Exit(code_of(error) if code is None else code)
+
+
+def say(words: str) -> None:
+    typer.echo(f"{_about.get()}{words}")
+
+
+@contextmanager
+def about(symbol: str) -> Iterator[None]:
+    """What is said and what fails within begins with the symbol's name."""
+    token = _about.set(f"{symbol}: ")
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 def code_of(error: object) -> int:

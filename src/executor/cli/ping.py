@@ -4,7 +4,7 @@ import typer
 
 from executor.cli import exits
 from executor.cli.context import Place, Which, find_places, for_each, read_settings
-from executor.cli.output import examples, fail
+from executor.cli.output import examples, fail, say
 from executor.service.control import ControlError, NotRunningError, Request, ask
 
 PATIENCE_S = 8.0
@@ -19,17 +19,14 @@ def ping(context: typer.Context, symbol: Which = None) -> None:
     The question goes through the loop, behind all that waits there: a service that hangs does not answer. Of several
     symbols each one's loop is asked.
     """
-    places = find_places(read_settings(context), symbol)
-    answers, code = for_each(places, _asked)
-    for place, answer in answers:
-        typer.echo(f"{place.symbol}: {answer}" if len(places) > 1 else answer)
+    _, code = for_each(find_places(read_settings(context), symbol), _ask)
     if code:
         raise typer.Exit(code)
 
 
-def _asked(place: Place) -> tuple[Place, str]:
+def _ask(place: Place) -> None:
     try:
-        return place, ask(place.state, Request("ping"), timeout=PATIENCE_S).text
+        say(ask(place.state, Request("ping"), timeout=PATIENCE_S).text)
     except NotRunningError as error:
         fail(error, exits.UNAVAILABLE)
     except ControlError as error:

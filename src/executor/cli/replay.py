@@ -38,14 +38,13 @@ def replay(
     if journal is not None:
         _replay(journal, show=show)
         return
-    places = find_places(read_settings(context), symbol)
 
     def of_one(place: Place) -> None:
-        if len(places) > 1:
+        if not place.alone:
             typer.echo(f"{place.symbol}:")
         _replay(place.journal, show=show)
 
-    _, code = for_each(places, of_one)
+    _, code = for_each(find_places(read_settings(context), symbol), of_one)
     if code:
         raise typer.Exit(code)
 
