@@ -16,8 +16,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def settle_memory() -> None:
-    """What a start has made stays as long as the service: from here on garbage collections pass over it. A full one would
-    hold up an order by tens of milliseconds.
+    """What a start has made stays as long as the service: from here on garbage collections pass over it. A full one
+    would hold up an order by tens of milliseconds.
     """
     gc.collect()
     gc.freeze()
