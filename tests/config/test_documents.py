@@ -108,6 +108,13 @@ def _broken_secrets() -> dict[str, str]:
     return {name: "hush" for name in SECRETS if name.startswith("PAPER_")}
 
 
+def run_python(program: str) -> str:
+    """What it prints, run without an error."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 class TestCommandLine:
     def test_help_lists_every_command_without_importing_one(self) -> None:
         program = (
@@ -117,10 +124,9 @@ class TestCommandLine:
             "targets = {command.target.partition(':')[0] for command in COMMANDS.values()}\n"
             "assert targets.isdisjoint(sys.modules), targets & set(sys.modules)\n"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert all(name in done.stdout for name in COMMANDS)
-        assert "78 wrong settings" in done.stdout
+        said = run_python(program)
+        assert all(name in said for name in COMMANDS)
+        assert "78 wrong settings" in said
 
     def test_a_live_service_imports_no_paper_exchange_and_no_library_that_it_has_no_use_for(self) -> None:
         program = (
@@ -129,8 +135,7 @@ class TestCommandLine:
             "found = needless & set(sys.modules)\n"
             "assert not found, found\n"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        run_python(program)
 
     @pytest.mark.parametrize("name", sorted(COMMANDS))
     def test_a_command_says_in_its_own_help_what_the_list_says(self, runner: CliRunner, name: str) -> None:

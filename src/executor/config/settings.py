@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from annotated_types import Ge, Le
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr
@@ -407,24 +407,6 @@ class OperationSettings(_Group):
     """Base URL of the Bot API, for those who run a server of it themselves."""
 
 
-# In the order in which people read them.
-GROUPS: Final[tuple[type[_Group], ...]] = (
-    ExchangeSettings,
-    FileSettings,
-    SignalSettings,
-    WebhookSettings,
-    EntrySettings,
-    SizeSettings,
-    StopSettings,
-    TrailSettings,
-    WatchSettings,
-    FailsafeSettings,
-    LimitSettings,
-    PaperSettings,
-    OperationSettings,
-)
-
-
 class Settings(
     ExchangeSettings,
     FileSettings,
@@ -504,3 +486,7 @@ class Settings(
         if self.journal_fn is not None:
             return Path(self.journal_fn.replace("{symbol}", symbol))
         return self.state_path(symbol).with_suffix(".journal.jsonl")
+
+
+GROUPS: Final = cast("tuple[type[_Group], ...]", Settings.__bases__)
+"""The headings, in the order in which people read them."""
