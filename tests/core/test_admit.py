@@ -84,6 +84,28 @@ def test_a_closed_market_takes_no_entry() -> None:
     assert kind(step) == "market_closed"
 
 
+@pytest.mark.parametrize(
+    ("policy", "changes", "said"),
+    [
+        (POLICY, {"oco_allowed": False}, "takes no OCO, EXIT_LAYOUT must be PLAIN"),
+        (POLICY, {"max_algo_orders": 2}, "the exits are 3 stops, LTCUSDT takes 2 at once"),
+        (POLICY, {"max_algo_orders": 3}, ""),
+        (replace(POLICY, split=(D(1), D(1), D(0))), {"max_algo_orders": 2}, ""),
+        (replace(POLICY, layout=Layout.PLAIN), {"oco_allowed": False, "max_algo_orders": 1}, ""),
+    ],
+)
+def test_exits_that_the_symbol_does_not_take_are_refused_before_the_entry(
+    policy: Policy, changes: dict[str, object], said: str
+) -> None:
+    step = transition(empty("LTCUSDT"), seen(), policy, replace(RULES, **changes))
+    if not said:
+        assert step.verdict == MOVED
+        return
+    assert kind(step) == "exits"
+    assert isinstance(step.verdict, Refusal)
+    assert said in step.verdict.why
+
+
 def test_a_signal_while_a_trade_is_open_is_refused() -> None:
     script = Script()
     script.signal()

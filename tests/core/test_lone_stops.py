@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 from msgspec.structs import replace
-from tests.core.build import POLICY, both_sides, entering, protected, trailing, unprotected
+from tests.core.build import POLICY, RULES, both_sides, entering, protected, trailing, unprotected
 
 from executor.core.facts import Why
 from executor.core.ids import Role
@@ -59,6 +59,40 @@ def test_the_plain_stop_covers_the_whole_as_soon_as_the_entry_is_complete(direct
     script.settle()
     assert script.live() == ["SL", "TP1", "TP2"]
     assert isinstance(script.phase, Protected)
+
+
+@both_sides
+def test_without_cancel_replace_a_stop_is_cancelled_and_placed_anew(direction: Direction) -> None:
+    """Rules 5.4, 5.5: as often as it may, and never further back."""
+    script = trailing(direction, rules=replace(RULES, cancel_replace_allowed=False))
+    script.settle()
+    script.quote("110", after=2_000)
+    assert script.kinds() == ["CancelOrder"]
+    script.quote("111")
+    script.accept()
+    assert script.kinds() == ["TRAIL"]
+    assert script.order(Role.TRAIL).stop_price == script.px("109")
+    script.settle()
+    script.quote("112", after=500)
+    assert script.kinds() == []
+    script.wait(500)
+    assert script.kinds() == ["CancelOrder"]
+    script.settle()
+    assert script.order(Role.TRAIL).stop_price == script.px("110")
+
+
+@both_sides
+def test_without_cancel_replace_the_interim_stop_follows_as_well(direction: Direction) -> None:
+    """Rule 3.5."""
+    script = entering(direction, rules=replace(RULES, cancel_replace_allowed=False))
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    script.fill(Role.ENTRY, "1")
+    script.wait(1_000)
+    assert script.kinds() == ["CancelOrder"]
+    script.accept()
+    assert script.kinds() == ["SL"]
+    assert script.order(Role.SL).qty == script.rules.whole(2 * (1 - script.rules.taker_fee * direction.is_long))
 
 
 def test_the_plain_stop_that_fails_closes_the_whole_trade() -> None:

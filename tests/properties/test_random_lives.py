@@ -157,11 +157,11 @@ def ended(script: Script) -> None:
 
 
 @settings(max_examples=150)
-@given(st.data(), directions, policies)
+@given(st.data(), directions, policies, st.booleans())
 def test_whatever_happens_the_invariants_hold_and_the_trade_ends(
-    data: st.DataObject, direction: Direction, policy: Policy
+    data: st.DataObject, direction: Direction, policy: Policy, cancel_replace: bool
 ) -> None:
-    script = Script(direction, policy)
+    script = Script(direction, policy, replace(RULES, cancel_replace_allowed=cancel_replace))
     script.signal()
     life = Life(data, script, faults=True)
     life.live(40)

@@ -11,7 +11,7 @@ from executor.core.events import SignalMalformed, SignalSeen
 from executor.core.facts import Balance, Quote
 from executor.core.intents import Level, Notify
 from executor.core.levels import beyond, past, stop_limit
-from executor.core.plan import PlanError, make_plan, split
+from executor.core.plan import PlanError, Split, make_plan, split
 from executor.core.policy import EntryMode, Layout, Policy
 from executor.core.rules import SymbolRules
 from executor.core.state import Day, Entering, Plan, Position, Seen, State
@@ -82,7 +82,11 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         return NotAdmitted("plan", str(fault))
     if event.quote is None:
         return NotAdmitted("no_price", "no fresh price at hand")
-    refusal = _about_price(event.quote, plan, policy) or _about_money(event, event.quote, plan, policy, rules)
+    refusal = (
+        _about_exits(plan, policy, rules)
+        or _about_price(event.quote, plan, policy)
+        or _about_money(event, event.quote, plan, policy, rules)
+    )
     if refusal is not None:
         return refusal
     now = state.market.now
@@ -151,6 +155,19 @@ def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
     return None
 
 
+def _about_exits(plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
+    """Exits that the symbol does not take are refused before there is anything to protect (rule 4.2)."""
+    if policy.layout is not Layout.OCO:
+        return None
+    if not rules.oco_allowed:
+        return NotAdmitted("exits", f"{rules.symbol} takes no OCO, EXIT_LAYOUT must be PLAIN")
+    stops = sum(qty > 0 for qty in _legs(plan, policy, rules))
+    if 0 < rules.max_algo_orders < stops:
+        most = f"{rules.symbol} takes {rules.max_algo_orders} at once"
+        return NotAdmitted("exits", f"the exits are {stops} stops, {most}: EXIT_LAYOUT=PLAIN needs one")
+    return None
+
+
 def _about_price(quote: Quote, plan: Plan, policy: Policy) -> NotAdmitted | None:
     if beyond(quote.last, plan.stop, plan.direction):
         return NotAdmitted("past_stop", f"price {plain(quote.last)} is past the stop {plain(plan.stop)}")
@@ -180,8 +197,7 @@ def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list
     price = plan.entry
     if policy.entry_mode is EntryMode.MARKET_ONLY:
         price = quote.ask if plan.direction is Direction.LONG else quote.bid
-    legs = split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules) or (ZERO, ZERO, ZERO)
-    targets = list(zip(legs, plan.targets, strict=False))
+    targets = list(zip(_legs(plan, policy, rules), plan.targets, strict=False))
     plain_layout = policy.layout is Layout.PLAIN
     if plan.direction is Direction.LONG:
         needs = [(rules.quote, plan.qty * price, "the entry")]
@@ -198,3 +214,8 @@ def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list
         (rules.base, plan.qty, "the short entry"),
         (rules.quote, max(locked - proceeds, ZERO), "the short's exits"),
     ]
+
+
+def _legs(plan: Plan, policy: Policy, rules: SymbolRules) -> Split:
+    """The legs of a full entry at the highest commission."""
+    return split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules) or (ZERO, ZERO, ZERO)

@@ -1,7 +1,10 @@
 """Tend a leg with only a stop: the trailing leg, PLAIN's stop of the whole, the interim stop (rules 3.5, 4.2, 4.3)."""
 
+from msgspec.structs import replace
+
 from executor.core import stops
 from executor.core.draft import Draft
+from executor.core.edit import the_leg
 from executor.core.legs import dismiss, may_place, put_back, sell_at_market, standing
 from executor.core.reasons import stop_reason
 from executor.core.state import Leg
@@ -31,6 +34,8 @@ def tend(draft: Draft, leg: Leg) -> None:
     level = stops.wanted(draft, leg, stop)
     limit = draft.stop_limit(level)
     if draft.rules.carries(left, min(level, limit)) and put_back(draft, leg):
+        if level != stop:
+            draft.put_leg(replace(the_leg(draft.position, leg.n), moved_at=draft.now))
         draft.place(stops.stop_order(draft, leg, left, level))
 
 

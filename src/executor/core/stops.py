@@ -162,7 +162,10 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
 
 
 def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decimal) -> None:
-    """Move a lone stop, or fit its size, by cancel-replace (rule 5.5)."""
+    """Move a lone stop, or fit its size, by cancel-replace (rule 5.5).
+
+    Where the symbol has none, it is done as for an OCO: the stop is cancelled, and placed anew where it belongs.
+    """
     if live.triggered_at or not live.is_stop or not draft.may_change(live):
         return
     entering = isinstance(draft.position.phase, Entering)
@@ -182,6 +185,9 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
             return
     limit = draft.stop_limit(level)
     if not draft.rules.carries(left, min(level, limit)):
+        return
+    if not draft.rules.cancel_replace_allowed:
+        draft.cancel([live])
         return
     draft.put_leg(replace(leg, moved_at=draft.now))
     draft.swap(live, stop_order(draft, leg, left, level))
