@@ -29,6 +29,7 @@ from executor.service.store import seal
 
 POLL: Final = "0.2"
 """POLL_SEC of the poll-only entries: what counts is the share of it, and a thousand entries must not take an hour."""
+MANY: Final = tuple(f"S{n:02}USDT" for n in range(100))
 
 
 class Bench:
@@ -47,6 +48,7 @@ class Bench:
         await self.hot_path()
         await self.stops()
         await self.watching()
+        await self.many()
 
     def heading(self, name: str) -> bool:
         """Whether this part is wanted."""
@@ -163,6 +165,22 @@ class Bench:
         }
         for name, scenario in cases.items():
             self._usage(name, await play(scenario))
+
+    async def many(self) -> None:
+        if not self.heading("100 symbols"):
+            return
+        entries = max(self.entries // 2, 50)
+        alone = figures(await self._entries("fill to covered, alone, before", 0))
+        result = await play(
+            Scenario(name="many", play="many", symbols=MANY, seconds=self.seconds, entries=entries, warm_up=10)
+        )
+        among = self.figure("fill to covered, one among 100 open", result.samples["fill to covered"])
+        again = figures(await self._entries("fill to covered, alone, after", 0))
+        lowest = min(alone.p99, again.p99)
+        at = self.rows.index(next(row for row in self.rows if row.figures is among))
+        self.rows[at] = Row(self.rows[at].name, among, remark=f"p99 {among.p99 / lowest:.2f} x that of one alone")
+        self.figure("fill to covered, 20 filling in the same second", result.samples["fill to covered, burst"])
+        self._usage("100 open", result)
 
     def _usage(self, name: str, result: Result) -> None:
         for what, count in result.counts.items():

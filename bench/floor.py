@@ -142,7 +142,7 @@ class Client:
             raise RuntimeError(f"refused: {answer!r}")
 
     def run(self) -> None:
-        self.notes.send(b"ready")
+        self.notes.send(f"ready {self.symbol}".encode())
         read = 0
         while True:
             while self.signals.stat().st_size == read:

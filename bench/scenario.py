@@ -47,7 +47,7 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def notes(self) -> str:
-        """A datagram socket on which the venue hears `ready`, and `flat SYMBOL` when a trade is over."""
+        """A datagram socket on which the venue hears `ready SYMBOL`, and `flat SYMBOL` when a trade is over."""
         return f"{self.folder}/notes"
 
 

@@ -103,7 +103,7 @@ def _trader(scenario: Scenario, place: Place, folder: str) -> contextlib.Abstrac
         "LOG_FORMAT": "json",
         "HTTP_PORT": "0",
         "ORDER_TRANSPORT": scenario.transport,
-        "SYMBOL": scenario.symbols[0],
+        **({"SYMBOLS": ",".join(scenario.symbols)} if len(scenario.symbols) > 1 else {"SYMBOL": scenario.symbols[0]}),
         **scenario.settings,
     }
     arguments = [sys.executable, "-m", "bench.subject", msgspec.json.encode(place).decode()]

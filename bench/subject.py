@@ -31,7 +31,7 @@ class Reporter:
         loop.beside("bench", lambda: self._tell(loop))
 
     async def _tell(self, loop: Loop) -> None:
-        self._socket.send(b"ready")
+        self._socket.send(f"ready {loop.state.symbol}".encode())
         while True:
             await loop.until(_open)
             await loop.until(_flat)

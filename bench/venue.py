@@ -36,6 +36,7 @@ PATIENCE_S: Final = 30.0
 ENTRY: Final = Decimal("99.90")
 STOP: Final = Decimal("99.00")
 TARGETS: Final = (Decimal("101.00"), Decimal("102.00"))
+BURST: Final = 20
 SIZE: Final = Decimal(100_000)
 """Quantity of each trade of the market: no order is larger."""
 
@@ -117,6 +118,7 @@ class Venue:
         self.clock = WallClock()
         self.result = Result()
         self.ready = asyncio.Event()
+        self._ready: set[str] = set()
         self.seen: defaultdict[str, int] = defaultdict(int)
         limits = Limits(
             request_weight_per_minute=scenario.weight_limit,
@@ -161,7 +163,9 @@ class Venue:
     def _hear(self) -> None:
         word, _, symbol = self._notes.recv(200).decode().partition(" ")
         if word == "ready":
-            self.ready.set()
+            self._ready.add(symbol)
+            if self._ready >= set(self.desks):
+                self.ready.set()
         else:
             self.desks[symbol].flat.set()
 
@@ -258,12 +262,55 @@ class Venue:
         self.result.counts[f"{name} weight a minute"] = self.seen["weight"] * 60 / self.scenario.seconds
         self.result.counts[f"{name} requests a minute"] = self.seen["requests"] * 60 / self.scenario.seconds
 
+    async def many(self) -> None:
+        """All symbols open and watched; then one of them trades while the others stay; then a score fill at once."""
+        one, *others = self.desks.values()
+        for desk in others:
+            await self.enter(desk, count=False)
+        await self.enter(one, count=False)
+        await self._observe("open")
+        murmur = asyncio.create_task(self._murmur(others))
+        for n in range(self.scenario.warm_up + self.scenario.entries):
+            await self.leave(one)
+            await self.enter(one, count=n >= self.scenario.warm_up)
+        murmur.cancel()
+        for n in range(self.scenario.entries // BURST + 1):
+            await self._burst(random.sample(list(self.desks.values()), BURST), count=n > 0)
+
+    async def _murmur(self, desks: list[Desk]) -> None:
+        """Each of them trades once a second."""
+        while True:
+            for desk in desks:
+                desk.trade(Decimal(BASE) + Decimal(random.randrange(7)) / 100)
+                await asyncio.sleep(1 / len(desks))
+
+    async def _burst(self, desks: list[Desk], *, count: bool) -> None:
+        """Twenty entries stand, and fill within the same second."""
+        for desk in desks:
+            await self.leave(desk)
+            desk.reset()
+            desk.trade(Decimal(BASE))
+            self.signal(desk.symbol)
+        await asyncio.gather(*(_soon(desk.entered, f"entry of {desk.symbol}") for desk in desks))
+        took = sorted(await asyncio.gather(*map(self._fill, desks)))
+        if count:
+            for each in took:
+                self.note("fill to covered, burst", 0, each)
+
+    async def _fill(self, desk: Desk) -> float:
+        """Some time within a second; how long it took from there until it was covered."""
+        await asyncio.sleep(random.uniform(0, 1))
+        filled = desk.trade(ENTRY - Decimal("0.01"))
+        await _soon(desk.covered, f"exits of {desk.symbol}")
+        return desk.covered_at - filled
+
     async def run(self) -> Result:
         plays = {
             "entries": self.entries,
             "stops": self.stops,
             "idle": self.idle,
             "open": self.open_trade,
+            "many": self.many,
         }
         self.listen()
         for desk in self.desks.values():
