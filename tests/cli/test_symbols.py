@@ -127,6 +127,32 @@ async def test_one_that_runs_and_one_that_does_not(tmp_path: Path) -> None:
         assert (await ask(b, "logs", "--last", "1")).exit_code == 0
 
 
+async def test_files_of_one_symbol_taken_along_under_their_new_names(tmp_path: Path) -> None:
+    """As docs/install.md tells those who come from one symbol to do."""
+    async with bench(tmp_path, WORLD) as b:
+        await b.enter()
+        trade = b.position.trade
+        await b.stop()
+        rename(tmp_path, "state.", "LTCUSDT.")
+        told = json.loads((await ask(b, "status", "--format", "json")).stdout)
+        assert [each["position"] and each["position"]["trade"] for each in told] == [trade, None]
+        assert (await ask(b, "check")).exit_code == 0
+        assert (await ask(b, "replay", "--symbol", "LTCUSDT")).exit_code == 0
+
+        env = environment(b) | {"SYMBOL": "", "SYMBOLS": "LTCUSDT,BTCUSDT", "STATE_FN": state_fn(tmp_path)}
+        with process(tmp_path, env, "flatten", "--symbol", "LTCUSDT", "--yes") as closing:
+            while closing.poll() is None:
+                await go_on(b)
+            out, err = closing.communicate()
+        assert (closing.returncode, "closed: long FLATTEN" in out) == (0, True), err
+        assert b.open() == []
+
+
+def rename(folder: Path, old: str, new: str) -> None:
+    for path in folder.glob(f"{old}*"):
+        path.rename(path.with_name(new + path.name.removeprefix(old)))
+
+
 @pytest.fixture
 def nowhere(tmp_path: Path) -> dict[str, str]:
     """An exchange that is not there, for commands that need none."""

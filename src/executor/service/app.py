@@ -29,7 +29,7 @@ from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.ops.telegram import Telegram, speaking
 from executor.paper.errors import PaperError
 from executor.service.control import Control, SocketUnusable
-from executor.service.document import Document
+from executor.service.document import saved
 from executor.service.house import House
 from executor.service.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
 from executor.service.journal import JournalError
@@ -166,7 +166,7 @@ def begin_anew(settings: Settings, symbol: str) -> None:
     state_path = settings.state_path(symbol)
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
     try:
-        found = store.peek(Document)
+        found = saved(state_path)
     except StateError:
         return
     if found is not None and found.value.venue != PAPER:
