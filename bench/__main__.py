@@ -187,7 +187,8 @@ class Bench:
             if what.endswith("a minute"):
                 self.value(f"{name}: {what.partition(' ')[2]}", count, "")
         self.value(f"{name}: memory", result.counts["memory MB"], "MB")
-        self.value(f"{name}: CPU", result.counts["cpu %"], "% of a core")
+        rate = next((count for what, count in result.counts.items() if what.endswith("market trades a second")), 0)
+        self.value(f"{name}: CPU", result.counts["cpu %"], "% of a core", f"{rate:.0f} market trades a second")
 
     # --- the end ---
 

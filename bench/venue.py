@@ -259,6 +259,7 @@ class Venue:
             step += 1
             for desk in self.desks.values():
                 desk.trade(Decimal(BASE) + Decimal(step % 7) / 100)
+        self.result.counts[f"{name} market trades a second"] = step * len(self.desks) / self.scenario.seconds
         self.result.counts[f"{name} weight a minute"] = self.seen["weight"] * 60 / self.scenario.seconds
         self.result.counts[f"{name} requests a minute"] = self.seen["requests"] * 60 / self.scenario.seconds
 

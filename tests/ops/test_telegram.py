@@ -66,6 +66,17 @@ async def test_a_message_goes_to_the_chat(bot: Telegram) -> None:
 
 
 @respx.mock
+async def test_of_several_symbols_each_word_names_its_own(bot: Telegram) -> None:
+    route = respx.post(URL).respond(json={"ok": True})
+    async with sending(bot):
+        bot.hear(Notify(Level.INFO, "trade_opened", "long 3 ETH"), "ETHUSDT")
+        with structlog.contextvars.bound_contextvars(symbol="BNBUSDT"):
+            bot.overhear(None, "error", {"event": "state_unwritable", "alert": True, "error": "full"})
+    told = "ETHUSDT trade opened: long 3 ETH\nALERT state unwritable: symbol BNBUSDT, error full"
+    assert "\n".join(texts(route)).replace("LTCUSDT\n", "") == told
+
+
+@respx.mock
 async def test_what_gathers_goes_out_together_and_in_order(bot: Telegram, sleeper: Sleeper) -> None:
     route = respx.post(URL).respond(json={"ok": True})
     for n in range(30):

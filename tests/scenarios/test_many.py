@@ -1,6 +1,8 @@
 """Several symbols in one process: each trades for itself, and they share what they can: connection, looks, account."""
 
 import asyncio
+import os
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,12 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 from tests.scenarios.bench import ACCOUNT, EXITS, Bench, World, bench
+from tests.service.test_webhook import free_port
 
-from executor.core.events import Verb
-from executor.core.facts import Quote
+from executor.core.events import Tick, Verb
+from executor.core.facts import Quote, Why
 from executor.core.state import Reason
+from executor.core.transition import Step
 from executor.core.values import Direction
 from executor.exchange.port import StartError
 from executor.paper.server.faults import PushFault, RequestFault
@@ -80,6 +85,11 @@ async def enter_all(b: Bench) -> None:
 
 def holds(b: Bench, symbol: str) -> bool:
     return b.loops[symbol].state.position is not None
+
+
+def subscribed(b: Bench) -> set[str]:
+    """The symbols whose prices the exchange pushes to anybody."""
+    return {topic.symbol for topic in b.server._markets._topics.values() if topic.listeners}
 
 
 async def ended(b: Bench) -> None:
@@ -182,6 +192,46 @@ async def test_twenty_that_fill_in_the_same_second_are_all_covered(tmp_path: Pat
         await b.until(lambda: covered(b) == list(TWENTY), within=8)
         assert b.clock.now_ms() - filled < (1_000 if world.pushes else 8_000)
         assert set(b.refusals()) == set()
+
+
+async def test_prices_are_pushed_of_open_trades_only(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+
+        async def followed(*symbols: str) -> None:
+            async with asyncio.timeout(5):
+                while subscribed(b) != set(symbols):  # noqa: ASYNC110  # nothing announces it
+                    await asyncio.sleep(0.01)
+
+        await followed()
+        for symbol in ("LTCUSDT", "ETHUSDT"):
+            b.symbol = symbol
+            await b.enter()
+        await followed("LTCUSDT", "ETHUSDT")
+        await b.wait(2)
+        b.touch(b.at("0.4"))
+        await b.until(lambda: b.state.market.quote is not None and b.state.market.quote.last == b.at("0.4"), within=0.2)
+        b.server.drop_connections()
+        await b.until(lambda: b.said("stream_connected") >= 4, within=60)
+        await followed("LTCUSDT", "ETHUSDT")
+        await b.move(-1)
+        await b.ends(Reason.SL)
+        await followed("LTCUSDT")
+
+
+@BOTH
+async def test_more_exits_at_once_than_the_exchange_takes_are_out_when_it_takes_them(
+    tmp_path: Path, world: World
+) -> None:
+    """20 times 5 orders, of which the account may have 50 in 10 seconds: the rest follow in the windows that come."""
+    async with bench(tmp_path, world, symbols=TWENTY, balances={"USDT": "1000000"}) as b:
+        await signal_all(b)
+        await b.wait(12)
+        for symbol in TWENTY:
+            b.symbol = symbol
+            b.touch(b.at("-0.01"))
+        await b.until(lambda: covered(b) == list(TWENTY), within=20)
+        assert set(b.refusals()) == {Why.RATE_LIMIT}
+        assert not any(loop.state.halted for loop in b.loops.values())
 
 
 async def test_one_look_serves_all_when_the_safety_net_falls_due(tmp_path: Path) -> None:
@@ -336,3 +386,68 @@ async def test_what_one_has_spent_the_others_see(tmp_path: Path) -> None:
         assert opened == ["LTCUSDT"]
         assert Decimal(400) - b.free("USDT") == Decimal(300)
         assert {reason for s in THREE[1:] for reason in b.loops[s].state.refused} == {"balance"}
+
+
+async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:
+    port = free_port()
+    async with bench(tmp_path, PUSHED, symbols=THREE, balances={"USDT": "10000"}, HTTP_PORT=str(port)) as b:
+        b.symbol = "ETHUSDT"
+        await b.enter()
+        await b.signal(symbol="XRPUSDT")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            told = (await client.get("/status")).json()
+            assert [(each["symbol"], each["position"] is not None) for each in told] == [
+                ("LTCUSDT", False),
+                ("ETHUSDT", True),
+                ("BNBUSDT", False),
+            ]
+            assert (await client.get("/readyz")).json() == {"ready": True, "faults": []}
+            b.loops["BNBUSDT"].watch.orders_pushed = False
+            answer = await client.get("/readyz")
+            assert (answer.status_code, answer.json()["faults"]) == (200, [])
+            metrics = (await client.get("/metrics")).text
+    assert 'executor_position_open{symbol="ETHUSDT"} 1.0' in metrics
+    assert 'executor_position_open{symbol="LTCUSDT"} 0.0' in metrics
+    assert 'executor_fill_to_covered_seconds_count{symbol="ETHUSDT"} 1.0' in metrics
+    assert "executor_signals_unclaimed_total 1.0" in metrics
+
+
+async def test_the_supervisor_hears_of_all_and_nothing_once_one_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify"))
+        ear.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        monkeypatch.setattr("executor.service.notify.ALIVE_EVERY_S", 0.0)
+        words: list[str] = []
+
+        async def hear(word: str, within: float) -> bool:
+            try:
+                async with asyncio.timeout(within):
+                    while word not in words:
+                        words.append((await asyncio.get_running_loop().sock_recv(ear, 4096)).decode())
+            except TimeoutError:
+                return False
+            return True
+
+        async with many(tmp_path, PUSHED) as b:
+            assert await hear("READY=1", 5)
+            assert await hear("WATCHDOG=1", 5)
+            b.symbol = "ETHUSDT"
+            await b.enter()
+            await hear("", 0.5)
+            assert any(w.startswith("STATUS=3 symbols, 2 without a trade; ETHUSDT: long") for w in words), words
+
+            async def forever(*_args: object, **_more: object) -> Step:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            b.loops["BNBUSDT"]._take = forever  # type: ignore[method-assign]
+            b.loops["BNBUSDT"].look()
+            b.loops["BNBUSDT"].tell(Tick(at=b.loops["BNBUSDT"].now()))
+            await hear("", 1)
+            words.clear()
+            assert not await hear("WATCHDOG=1", 1)

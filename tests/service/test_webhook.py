@@ -88,6 +88,23 @@ async def test_a_signal_is_taken_and_the_answer_says_so(tmp_path: Path) -> None:
         assert SECRET not in sender.bench.signals.read_text("utf-8")
 
 
+async def test_each_of_several_symbols_gets_its_own_and_a_strange_one_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    symbols = ("LTCUSDT", "ETHUSDT")
+    hook = {"WEBHOOK_PORT": str(port), "WEBHOOK_SECRET": SECRET}
+    async with bench(tmp_path, WORLD, symbols=symbols, balances={"USDT": "10000"}, **hook) as b:  # type: ignore[arg-type]
+        sender = Sender(b, port)
+        strange = await sender.post(sender.signal("w0", symbol="XRPUSDT"))
+        assert (strange.status_code, strange.json()) == (
+            409,
+            {"accepted": False, "id": "w0", "why": "signal is for XRPUSDT, this trades LTCUSDT, ETHUSDT"},
+        )
+        for b.symbol in symbols:
+            answer = await sender.post(sender.signal("the same id"))
+            assert (answer.status_code, b.position.signal) == (200, "the same id")
+            assert (await sender.post(sender.signal("the same id"))).status_code == 409
+
+
 async def test_a_tradingview_alert_is_taken(tmp_path: Path) -> None:
     async with hooked(tmp_path) as sender:
         alert = {
