@@ -36,7 +36,7 @@ def failsafe(draft: Draft) -> bool:
 def oversold(draft: Draft) -> bool:
     """A leg that sold more than its part, by a fill after its cancel, is bought back at once (rule 6.3)."""
     position, rules = draft.position, draft.rules
-    over = sum((draft.tally.oversold(leg) for leg in position.legs), ZERO)
+    over = sum([draft.tally.oversold(leg) for leg in position.legs], ZERO)
     if not over:
         return False
     back = [o for o in position.orders if o.role is Role.BUYBACK]

@@ -86,7 +86,8 @@ class Tally(msgspec.Struct, frozen=True):
 
     def oversold(self, leg: Leg) -> Decimal:
         """What the leg has sold beyond its part."""
-        return max(self.sold.get(leg.n, ZERO) - leg.qty, ZERO) if leg.n else ZERO
+        over = self.sold.get(leg.n, ZERO) - leg.qty
+        return over if leg.n and over > 0 else ZERO
 
 
 def tally(position: Position, rules: SymbolRules) -> Tally:

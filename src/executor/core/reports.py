@@ -144,8 +144,10 @@ def _fill_note(before: Order, after: Order) -> Notify:
 
 def _reported(state: State, position: Position, event: Reported) -> Absorbed:
     heard = hear(position, (event.report,), state.market.now)
+    if not event.seq:
+        return heard.onto(state)
     known, order = find_order(position, event.report.id), find_order(heard.position, event.report.id)
-    if not event.seq or known is None or known.live or order is None or not order.recheck:
+    if known is None or known.live or order is None or not order.recheck:
         return heard.onto(state)
     # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3). One that
     # shows it working still is a stale one (rule 8.6), and is had again.

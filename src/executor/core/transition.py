@@ -65,7 +65,8 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
         reason = _decide_phase(draft, draft.position.phase)
         if reason is not None:
             return _close(draft, reason)
-    doubt.decide(draft)
+    if draft.position is not position:
+        doubt.decide(draft)
     _expose(draft)
     after = draft.finish()
     nothing_to_do = after is state and not draft.notes

@@ -1,7 +1,6 @@
 """When the passing of time alone changes a decision: the service sleeps until then, the simulation jumps there."""
 
 from collections.abc import Iterator
-from itertools import chain
 
 from executor.core.draft import CANCEL_AGAIN_MS
 from executor.core.legs import BACKOFF_TIMES
@@ -18,12 +17,13 @@ def next_wake(state: State, policy: Policy) -> int | None:
     position, now = state.position, state.market.now
     if position is None:
         return None
-    times = chain(
-        _of_phase(position, policy),
-        *(_of_order(order, policy) for order in position.orders if order.live or order.ask_at or _failed(order)),
-        *(_of_leg(leg, policy) for leg in position.legs),
-    )
-    return min((t for t in times if t > now), default=None)
+    times = [*_of_phase(position, policy)]
+    for order in position.orders:
+        if order.live or order.ask_at or _failed(order):
+            times += _of_order(order, policy)
+    for leg in position.legs:
+        times += _of_leg(leg, policy)
+    return min([t for t in times if t > now], default=None)
 
 
 def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
