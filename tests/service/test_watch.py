@@ -111,7 +111,7 @@ async def test_pushed_fills_bring_their_commissions_and_cost_no_request(tmp_path
         faults.forget()
         b.touch(b.at("-0.01"))
         await b.until(lambda: b.roles() == EXITS["OCO"])
-        assert sorted(faults.asked) == ["oco", "oco", "order"]
+        assert sorted(faults.asked) == ["order.place", "orderList.place.oco", "orderList.place.oco"]
 
 
 async def test_without_streams_the_entry_is_looked_at_twice_as_often(tmp_path: Path) -> None:

@@ -155,9 +155,11 @@ class Watch:
         """Look at the orders for ever, as often as is needed."""
         while True:
             self._look.clear()
+            began = self._host.now()
             with self._host.at_work():
                 await self._look_at_entry() or await self.look_at_orders()
-            await self._nap(self._pause(), self._look)
+            took = max(0, self._host.now() - began) / 1000  # from look to look, not from answer to look
+            await self._nap(self._pause(), self._look, gone=took)
 
     def _pause(self) -> float:
         timing = self._host.timing
@@ -245,11 +247,12 @@ class Watch:
 
     # --- waiting --------------------------------------------------------------------------------------------------
 
-    async def _nap(self, seconds: float, call: asyncio.Event) -> None:
-        """Sleep, but not past a call."""
+    async def _nap(self, seconds: float, call: asyncio.Event, *, gone: float = 0) -> None:
+        """Sleep, but not past a call. So much of the time has `gone` already."""
+        left = max(0.0, seconds - gone)
         if self._host.timing.together:
-            seconds = _until_next(seconds, self._host.now())
-        waits: list[Coroutine[Any, Any, Any]] = [self._host.clock.sleep(seconds), call.wait()]
+            left = _until_next(seconds, self._host.now())
+        waits: list[Coroutine[Any, Any, Any]] = [self._host.clock.sleep(left), call.wait()]
         tasks = [asyncio.create_task(wait) for wait in waits]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
