@@ -160,6 +160,13 @@ class SimDisk:
         self._durable = dict(self.names)
         self._changes = []
 
+    def write_out(self) -> None:
+        """What the system does by itself after a while: everything is durable."""
+        for inode in self.names.values():
+            self.sync_content(inode)
+        self._durable = dict(self.names)
+        self._changes = []
+
     def after_crash(self) -> Iterator["SimDisk"]:
         """Every disk that the crash may leave behind, each once."""
         seen: set[tuple[tuple[Path, bytes], ...]] = set()
