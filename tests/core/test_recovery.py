@@ -19,8 +19,8 @@ from executor.core.facts import OrderReport
 from executor.core.ids import Role
 from executor.core.intents import Level
 from executor.core.policy import EntryMode, Layout, Policy
-from executor.core.recovery import NotRebuilt, Restored, catch_up, restore
-from executor.core.state import Position, Unprotected
+from executor.core.recovery import NotRebuilt, Restored, restore
+from executor.core.state import Position, Reason, State, Unprotected
 from executor.core.transition import empty
 from executor.core.values import Direction, OrderStatus
 
@@ -274,17 +274,43 @@ def test_why_it_was_not_rebuilt_names_what_was_found_and_what_resolves_it() -> N
     assert text == "Two trades. Found: A; B. To resolve: executor flatten, or executor forget"
 
 
-# --- an old state -----------------------------------------------------------------------------------------------------
+# --- what the state knows already -------------------------------------------------------------------------------------
 
 
-def test_an_old_state_catches_up_with_what_the_exchange_remembers() -> None:
-    """Rule 9.2."""
+def restored_onto(state: State, script: Script) -> State:
+    known = tuple(script.book.values())
+    return restore(
+        state,
+        open_orders=[r for r in known if r.status not in DONE],
+        history=known,
+        fills={r.id: r.fills for r in known},
+        policy=script.policy,
+        rules=RULES,
+        now=script.now,
+    ).state
+
+
+def test_what_is_to_be_ignored_halts_nothing_when_the_newest_state_is_lost() -> None:
     script = protected()
-    old = script.state
-    script.quote("102", after=1_000)
-    script.fill(Role.TP1)
-    made = catch_up(old, tuple(script.book.values()), script.now)
-    assert made.state.position is not None
-    assert next(o for o in made.state.position.orders if o.role is Role.TP1).cum_qty == D("0.999")
-    assert [n.event for n in made.notes] == ["filled"]
-    assert catch_up(empty("LTCUSDT"), (), 0).notes == ()
+    script.vanish(Role.SL)
+    assert "its exits would sell" in restored_onto(empty("LTCUSDT"), script).halted
+    forgotten = replace(empty("LTCUSDT"), ignored=tuple(script.book))
+    assert restored_onto(forgotten, script) == forgotten
+
+
+def test_what_a_closed_trade_left_behind_is_no_riddle() -> None:
+    """Closed as external: somebody else has sold what it held."""
+    script = protected()
+    for role in (Role.SL, Role.SL1, Role.SL2):
+        script.vanish(role)
+    script.settle()
+    for role in (Role.SL, Role.SL1, Role.SL2):
+        if script.state.position is not None and script.orders(role)[-1].live:
+            script.vanish(role)
+    for _ in range(20):
+        script.settle()
+        script.now += 1_000
+        script.quote("100")
+    assert script.closed.reason is Reason.EXTERNAL
+    assert "has no order: it has NO STOP" in restored_onto(empty("LTCUSDT"), script).halted
+    assert restored_onto(script.state, script).halted == script.state.halted

@@ -19,7 +19,7 @@ from executor.core.ledger import holding
 from executor.core.levels import is_safer
 from executor.core.orders import fold
 from executor.core.policy import Layout, Policy
-from executor.core.reports import adopt, hear
+from executor.core.reports import adopt
 from executor.core.rules import SymbolRules
 from executor.core.state import Leg, Order, Plan, Position, State, Unprotected
 from executor.core.values import ZERO, Direction, short
@@ -77,16 +77,6 @@ def restore(
         case _:
             text = str(made)
             return Restored(replace(state, halted=text), (Notify(Level.ALERT, "not_rebuilt", text),))
-
-
-def catch_up(state: State, history: Sequence[OrderReport], now: int) -> Restored:
-    """A state older than what was sent (rule 9.2: the predecessor of a damaged file), with all that the exchange
-    remembers of its trade folded in at once. Before `Started`: nothing may be decided between two of these reports.
-    """
-    if state.position is None:
-        return Restored(state, ())
-    heard = hear(state.position, tuple(history), now)
-    return Restored(heard.onto(state).state, heard.notes)
 
 
 def rebuild(
