@@ -242,10 +242,14 @@ class Venue:
         await self._observe("idle")
 
     async def open_trade(self) -> None:
-        for desk in self.desks.values():
-            await self.enter(desk, count=False)
-        self.seen.clear()
+        await self._open_all()
         await self._observe("open")
+
+    async def _open_all(self) -> None:
+        """Ten at a time."""
+        desks = list(self.desks.values())
+        for n in range(0, len(desks), 10):
+            await asyncio.gather(*(self.enter(desk, count=False) for desk in desks[n : n + 10]))
 
     async def _observe(self, name: str) -> None:
         """Let the market trade gently and count what is asked meanwhile."""
@@ -266,9 +270,7 @@ class Venue:
     async def many(self) -> None:
         """All symbols open and watched; then one of them trades while the others stay; then a score fill at once."""
         one, *others = self.desks.values()
-        for desk in others:
-            await self.enter(desk, count=False)
-        await self.enter(one, count=False)
+        await self._open_all()
         await self._observe("open")
         murmur = asyncio.create_task(self._murmur(others))
         for n in range(self.scenario.warm_up + self.scenario.entries):

@@ -1,5 +1,8 @@
 """Request weight: who waits, for how long, and whose count is believed."""
 
+import asyncio
+from itertools import pairwise
+
 import pytest
 from structlog.testing import capture_logs
 from tests.exchange.stub import START_MS, ManualClock, Say, Stub, error
@@ -137,3 +140,53 @@ async def test_a_read_does_not_sit_out_a_ban(stub: Stub, exchange: BinanceExchan
     with pytest.raises(ReadError):
         await exchange.quote()
     assert stub.count("GET ticker/24hr") == 0
+
+
+async def test_watching_is_spread_over_the_minute_once_much_of_it_is_used(clock: ManualClock) -> None:
+    budget = Budget(ExchangeClock(clock))
+    clock.at = START_MS - START_MS % MINUTE
+    sent = []
+    while clock.at < START_MS - START_MS % MINUTE + MINUTE:
+        await budget.admit(calls.OPEN_ORDERS_ALL)
+        budget.end(calls.OPEN_ORDERS_ALL, budget.begin(calls.OPEN_ORDERS_ALL), None)
+        sent.append(clock.at % MINUTE)
+    assert sent[14] == 0, "a fifth at once"
+    assert len(sent) * 80 <= 6000 * 80 // 100 + 80
+    gaps = [after - before for before, after in pairwise(sent[15:-1])]
+    assert max(gaps) < 2_500, "and blind at no time"
+
+
+async def test_what_others_use_makes_watching_rarer_and_does_not_end_it(budget: Budget, clock: ManualClock) -> None:
+    budget.limit = 6000
+    clock.at = START_MS - START_MS % MINUTE + 10_000
+    spend(budget, 4000)
+    waited = []
+    for _ in range(9):
+        before = clock.at
+        await budget.admit(calls.OPEN_ORDERS_ALL)
+        budget.end(calls.OPEN_ORDERS_ALL, budget.begin(calls.OPEN_ORDERS_ALL), None)
+        waited.append(clock.at - before)
+    assert waited[0] == 0
+    assert all(4_000 < each < 8_000 for each in waited[1:]), waited
+
+
+async def test_whoever_has_come_first_looks_first(budget: Budget, clock: ManualClock) -> None:
+    budget.limit = 1000
+    spend(budget, 500)
+    order: list[int] = []
+
+    async def look(number: int) -> None:
+        await budget.admit(calls.OPEN_ORDERS)
+        budget.end(calls.OPEN_ORDERS, budget.begin(calls.OPEN_ORDERS), None)
+        order.append(number)
+
+    await asyncio.gather(*(look(number) for number in range(20)))
+    assert order == list(range(20))
+
+
+async def test_what_resolves_a_doubt_does_not_wait_for_watching(budget: Budget, clock: ManualClock) -> None:
+    spend(budget, 60)
+    budget.end(calls.OPEN_ORDERS, budget.begin(calls.OPEN_ORDERS), None)
+    clock.slept = []
+    await budget.admit(calls.ORDER)
+    assert clock.slept == []

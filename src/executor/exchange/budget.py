@@ -9,6 +9,7 @@ seconds, and be blind for the rest of it.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,9 +25,8 @@ from executor.exchange.port import ReadError
 MINUTE_MS: Final = 60_000
 CEILING: Final[dict[Urgency, int]] = {Urgency.ROUTINE: 80, Urgency.LOOKUP: 95}
 """Per cent of the limit up to which a read is sent; the rest is kept for commands."""
-STEADY: Final = 60
 BURST: Final = 20
-"""Per cent of the limit that watching may use in a minute evenly, and at once on top of it: together its ceiling."""
+"""Per cent of the limit; once so much of a minute is used, watching is spread over the rest of it."""
 PATIENCE_MS: Final = MINUTE_MS + 1_000
 """A read waits for the next minute, but not for the end of a long ban."""
 FIRST_BAN_MS: Final = 2 * MINUTE_MS
@@ -57,8 +57,8 @@ class Budget:
         self._minute = -1
         self._counted = 0
         self._in_flight = 0
-        self._allowance: float | None = None
-        self._allowed_at = 0
+        self._watched_at = 0
+        self._watched_weight = 0
         self._turn = asyncio.Lock()
 
     @property
@@ -96,7 +96,7 @@ class Budget:
         self._roll()
         self._in_flight += call.weight
         if call.urgency is Urgency.ROUTINE and not self.hurried:
-            self._allowance = self._refilled() - call.weight
+            self._watched_at, self._watched_weight = self._clock.now_ms(), call.weight
         return self._minute
 
     def end(self, call: Call, mark: int, headers: Mapping[str, str] | None) -> None:
@@ -159,21 +159,13 @@ class Budget:
         return MINUTE_MS - now % MINUTE_MS
 
     def _pause_ms(self, call: Call) -> int:
-        """How long watching must wait so that it is spread evenly."""
-        missing = min(call.weight, self._most) - self._refilled()
-        return max(1, round(missing * MINUTE_MS * 100 / (self.limit * STEADY))) if missing > 0 else 0
-
-    @property
-    def _most(self) -> float:
-        return self.limit * BURST / 100
-
-    def _refilled(self) -> float:
-        now = self._clock.now_ms()
-        before = self._most if self._allowance is None else self._allowance
-        passed = max(0, now - self._allowed_at)
-        self._allowance = min(self._most, before + passed * self.limit * STEADY / 100 / MINUTE_MS)
-        self._allowed_at = now
-        return self._allowance
+        """How long watching must wait, so that what is left for it lasts to the end of the minute."""
+        now, used = self._clock.now_ms(), self.used
+        if used + call.weight <= self.limit * BURST // 100:
+            return 0
+        left = max(1, self.limit * CEILING[Urgency.ROUTINE] // 100 - used)
+        due = self._watched_at + self._watched_weight * (MINUTE_MS - now % MINUTE_MS) / left
+        return max(0, math.ceil(due - now))
 
     def _roll(self) -> None:
         minute = self._clock.now_ms() // MINUTE_MS
