@@ -75,11 +75,15 @@ class Weather:
             self._due()
         return self._death
 
+    def plan_this_death(self, strike: Callable[[Moment], None], moment: Moment, nth: int) -> None:
+        """At the `nth` moment of this kind from now on."""
+        self._death, self._strike = Death(moment, nth, 0.0), strike
+
     def forget_death(self) -> None:
         self._death = self._strike = None
 
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
-        changes = method in ("POST", "DELETE", "PUT") and "/order" in path
+        changes = path.startswith(_CHANGES) if method == "WS" else method != "GET" and "/order" in path
         death = self._death
         if death is not None and death.moment is Moment.START and self._counts(death):
             self._die()
@@ -141,6 +145,8 @@ class Weather:
         strike(moment)
 
 
+_CHANGES: Final = ("order.place", "order.cancel", "order.amend", "orderList.place", "orderList.cancel")
+"""What they begin with over the WebSocket API."""
 _OF_REQUESTS: Final = frozenset({Moment.RECEIVED, Moment.LOST, Moment.EXECUTED, Moment.ANSWERED})
 _FAULTS: Final = (
     ("request lost", RequestFault(execute=False, disconnect=True)),
