@@ -19,11 +19,13 @@ from typing import Final
 
 import msgspec
 
-from bench.inside import Day, persist, transitions_per_second
+from bench.inside import FILLS, QUOTES, Day, by_kind, covering, per_step, persist
 from bench.scenario import Result, Scenario
 from bench.stage import Failed, play
 from bench.table import Figures, Row, figures, text
+from executor.core.guard import advance
 from executor.core.state import SCHEMA_VERSION
+from executor.core.transition import transition
 from executor.service.document import document_of
 from executor.service.store import seal
 
@@ -75,8 +77,7 @@ class Bench:
         self.size = len(seal(document_of(day.entered), SCHEMA_VERSION))
         if not self.heading("core and disk"):
             return
-        rate = transitions_per_second(day.steps, day.policy, day.rules)
-        self.value("transitions of the core", rate, "a second", f"{len(day.steps)} events of the bundled recording")
+        self.core(day)
         again = Day()
         took = again.play(keep=False)
         self.value("simulated trades of the market", len(again.trades) / took, "a second", f"{took:.1f} s in all")
@@ -84,6 +85,21 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="executor-bench-", dir="build") as folder:
             for name, samples in persist(day.entered, Path(folder), self.entries).items():
                 self.figure(name, samples, f"{self.size} bytes" if name.startswith("bare") else "")
+
+    def core(self, day: Day) -> None:
+        fills = Day(FILLS)
+        fills.play(keep=True)
+        for mix, played in ((QUOTES, day), (FILLS, fills)):
+            quiet, rest = by_kind(played)
+            share = 100 * len(quiet) // len(played.steps)
+            for name, take in (("transitions", transition), ("the same with their invariants", advance)):
+                of_price, of_rest = per_step(played, quiet, take), per_step(played, rest, take)
+                rate = 1e6 * len(played.steps) / (of_price * len(quiet) + of_rest * len(rest))
+                remark = f"{share} % prices and time at {of_price:.0f} us, the rest at {of_rest:.0f} us"
+                self.value(f"{name}, {mix.name}", rate, "a second", remark)
+        steps = covering(day, 1_000)
+        self.value("fill to exits: transition", per_step(day, steps, transition), "us")
+        self.value("fill to exits: with its invariants", per_step(day, steps, advance), "us")
 
     async def hot_path(self) -> None:
         for delay in (0, 20):

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from executor.core.events import AnyEvent
+from executor.core.events import AnyEvent, QuoteSeen, Reported, Tick
 from executor.core.policy import Policy
 from executor.core.rules import SymbolRules
 from executor.core.signal import Signal
@@ -27,13 +27,28 @@ from executor.simulate.direct import Direct
 from executor.simulate.trader import Trader
 
 SYMBOL: Final = "LTCUSDT"
-SIGNAL_EVERY_MS: Final = 120_000
+ROUNDS: Final = 7
+CHUNK: Final = 250
+
+
+class Mix(msgspec.Struct, frozen=True):
+    """What the core has to do with: a signal each `signal_every_ms` at most, of so many `usd`."""
+
+    name: str
+    signal_every_ms: int
+    usd: int
+
+
+QUOTES: Final = Mix("mostly prices", 120_000, 100)
+FILLS: Final = Mix("many fills", 5_000, 3_000)
+"""One trade after the other, of a size that the market takes in pieces."""
 
 
 class Day:
     """The bundled recording, traded by the core on the engine: its events and the state at a full entry."""
 
-    def __init__(self) -> None:
+    def __init__(self, mix: Mix = QUOTES) -> None:
+        self.mix = mix
         info = bundled_exchange_info()
         row = next(row for row in info["symbols"] if row["symbol"] == SYMBOL)
         fees = msgspec.json.decode(b'{"standardCommission":{"maker":"0.001","taker":"0.001"}}', type=Commission)
@@ -42,7 +57,9 @@ class Day:
         self.rules = rules
         self.engine = Engine([Symbol.from_exchange_info(row)])
         self.engine.open_account("bench", {"USDT": Decimal(10_000), "LTC": Decimal(50)})
-        self.policy = Policy(notional=Decimal(100), cooldown_ms=0, lock_ms=0, planb_max_dev_r=Decimal(1))
+        self.policy = Policy(
+            notional=Decimal(mix.usd), cooldown_ms=0, cooldown_abort_ms=0, lock_ms=0, planb_max_dev_r=Decimal(1)
+        )
         self.trades: list[MarketTrade] = list(demo_trades())
         self.steps: list[tuple[State, AnyEvent]] = []
         self.entered: State | None = None
@@ -64,7 +81,7 @@ class Day:
             if trader.state.position is not None:
                 trader.market(trade.time)
             elif trade.time >= next_signal:
-                next_signal = trade.time + SIGNAL_EVERY_MS
+                next_signal = trade.time + self.mix.signal_every_ms
                 trader.signal(
                     Signal(key=str(trade.time), at=trade.time, direction=Direction.LONG, price=trade.price), trade.time
                 )
@@ -82,13 +99,42 @@ def _deaf(_event: AnyEvent, _step: Step) -> None:
     pass
 
 
-def transitions_per_second(steps: list[tuple[State, AnyEvent]], policy: Policy, rules: SymbolRules) -> float:
-    for state, event in steps:
-        transition(state, event, policy, rules)
-    began = time.perf_counter()
-    for state, event in steps:
-        transition(state, event, policy, rules)
-    return len(steps) / (time.perf_counter() - began)
+Steps = list[tuple[State, AnyEvent]]
+Take = Callable[[State, AnyEvent, Policy, SymbolRules], Step]
+
+
+def per_step(day: Day, steps: Steps, take: Take) -> float:
+    """Microseconds of a processor for one of `steps`: each few of them at their best, as the machine is shared."""
+    total = 0.0
+    for at in range(0, len(steps), CHUNK):
+        chunk = steps[at : at + CHUNK]
+        times = []
+        for _ in range(ROUNDS):
+            began = time.process_time()
+            for state, event in chunk:
+                take(state, event, day.policy, day.rules)
+            times.append(time.process_time() - began)
+        total += min(times)
+    return total / len(steps) * 1e6
+
+
+def by_kind(day: Day) -> tuple[Steps, Steps]:
+    """The steps in which only price or time has moved, and the rest."""
+    quiet: Steps = []
+    rest: Steps = []
+    for step in day.steps:
+        (quiet if isinstance(step[1], QuoteSeen | Tick) else rest).append(step)
+    return quiet, rest
+
+
+def covering(day: Day, samples: int) -> Steps:
+    """The steps of a whole fill that send out all three exits: as long as they take, the position is bare."""
+    found: Steps = [
+        (state, event)
+        for state, event in day.steps
+        if isinstance(event, Reported) and len(transition(state, event, day.policy, day.rules).requests) == 3
+    ]
+    return found * (samples // len(found) + 1)
 
 
 def persist(state: State, folder: Path, count: int) -> dict[str, list[float]]:

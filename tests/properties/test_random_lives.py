@@ -36,6 +36,7 @@ from executor.core.state import State
 from executor.core.transition import Step, transition
 from executor.core.values import Direction, OrderStatus
 from executor.core.verdict import Refusal
+from executor.core.wake import next_wake
 
 D = Decimal
 T = TypeVar("T")
@@ -329,6 +330,7 @@ class Doubting(Script):
         step = super().feed(event)
         assert (step.requests, step.notes, step.verdict) == (other.requests, other.notes, other.verdict)
         assert awake(step.state) == awake(other.state)
+        assert next_wake(step.state, self.policy) == next_wake(awake(step.state), self.policy)
         self.rested += before is not None and step.state.market.rest is before
         return step
 

@@ -13,7 +13,7 @@ from executor.core import stops
 from executor.core.draft import Draft
 from executor.core.policy import TrailMode
 from executor.core.state import Entering, OrderPhase, Position, Protected, Rest, State, Unprotected
-from executor.core.wake import next_wake
+from executor.core.wake import next_due
 
 
 def rests(before: State, after: State) -> bool:
@@ -26,8 +26,8 @@ def rests(before: State, after: State) -> bool:
     return quote is not None and rest.low < quote.last < rest.high and (not rest.until or after.market.now < rest.until)
 
 
-def rest_of(draft: Draft, state: State) -> Rest | None:
-    """How far time and price may move from `state`, in which `draft` found nothing to do; None: not at all."""
+def rest_of(draft: Draft) -> Rest | None:
+    """How far time and price may move while `draft`, which found nothing to do, stays right; None: not at all."""
     position, quote = draft.position, draft.market.quote
     if quote is None or not _calm(draft, position):
         return None
@@ -39,7 +39,7 @@ def rest_of(draft: Draft, state: State) -> Rest | None:
             high = min(high, price)
     if not low < quote.last < high:
         return None
-    return Rest(next_wake(state, draft.policy) or 0, low, high)
+    return Rest(next_due(position, draft.now, draft.policy) or 0, low, high)
 
 
 def _calm(draft: Draft, position: Position) -> bool:

@@ -70,7 +70,7 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
     _expose(draft)
     after = draft.finish()
     nothing_to_do = after is state and not draft.notes
-    after = _resting(after, rest_of(draft, state) if nothing_to_do else None)
+    after = _resting(after, rest_of(draft) if nothing_to_do else None)
     return after, tuple(draft.requests), tuple(draft.notes)
 
 

@@ -14,9 +14,14 @@ def next_wake(state: State, policy: Policy) -> int | None:
     """The earliest time (ms) after now at which a deadline, a retry or a grace period runs out; None = only events
     matter.
     """
-    position, now = state.position, state.market.now
+    position, rest = state.position, state.market.rest
     if position is None:
         return None
+    return next_due(position, state.market.now, policy) if rest is None else rest.until or None
+
+
+def next_due(position: Position, now: int, policy: Policy) -> int | None:
+    """As `next_wake`, from the times themselves: what the last decision has said of its rest is not asked."""
     times = [*_of_phase(position, policy)]
     for order in position.orders:
         if order.live or order.ask_at or _failed(order):

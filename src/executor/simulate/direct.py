@@ -3,6 +3,8 @@
 The same verdicts on refusals as the Binance adapter's: one table serves both.
 """
 
+from decimal import Decimal
+
 from executor.core.events import (
     Absent,
     Answered,
@@ -123,8 +125,12 @@ class Direct:
 
     def quote(self, now: int) -> Quote:
         ticker = self.engine.book_ticker(self.symbol)
+        return Quote(now, ticker.bid, ticker.ask, self.last())
+
+    def last(self) -> Decimal:
+        """The last traded price; 0 before the first."""
         last = self.engine.last_price(self.symbol)
-        return Quote(now, ticker.bid, ticker.ask, last if last is not None else ZERO)
+        return last if last is not None else ZERO
 
     def klines(self, count: int, now: int) -> tuple[Kline, ...]:
         bars = self.engine.klines(self.symbol, end_time=now, limit=count)

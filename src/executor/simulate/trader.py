@@ -53,10 +53,9 @@ class Trader:
     def market(self, now: int) -> None:
         """The market has moved: pushes first, then the price, then what time alone has made due."""
         self._hear(now)
-        quote = self.direct.quote(now)
         known = self.state.market.quote
-        if self._inbox or known is None or known.last != quote.last:
-            self.feed(QuoteSeen(at=now, quote=quote), now)
+        if self._inbox or known is None or known.last != self.direct.last():
+            self.feed(QuoteSeen(at=now, quote=self.direct.quote(now)), now)
 
     def tick(self, now: int) -> None:
         self.feed(Tick(at=now), now)
