@@ -66,6 +66,10 @@ soak: $(VENV)/.test ## trade under simulated faults and crashes for SOAK_SEC sec
 soak-wire: $(VENV)/.test ## kill the real daemon KILLS=300 times while it trades over sockets, by SEED
 	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED)
 
+.PHONY: crashes
+crashes: $(VENV)/.test ## stop the machine everywhere, and everywhere twice, in every scripted trade (about half an hour)
+	$(BIN)/python -m tests.crash.enumeration --processes 2
+
 .PHONY: mutants
 mutants: $(VENV)/.test ## check that the simulation finds deliberate bugs, one after the other
 	$(BIN)/python -m tests.sim.mutants

@@ -1,94 +1,259 @@
 """Every place where the machine can stop, one after the other, in every scenario (rules 8.1, 9.1, 9.2, 10.5).
 
-Three kinds: the boundaries of the service and the exchange (before and after each save, each request sent, each
-executed), pairs of them, and each operation of each save on the disk, with every way in which what was not synced may
-survive.
+- Each boundary of the service and the exchange: before and after each save, each request sent, each executed. Once as
+  the end of the process; once as a power cut, which takes with it what the service does not wait for.
+- Each operation on the disk of each save: a start from what is left finds the old state or the new.
+- For the short scenarios also: a start at once, and one when nothing that was sent can arrive any more; every two
+  boundaries, the second in the life that the first crash has made; every disk that an operation may leave, and life
+  gone on with from each kind of them.
+
+`make crashes` treats every scenario as a short one.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import combinations
+import argparse
+import copy
+import multiprocessing
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
+from pathlib import Path
 
+import msgspec
 from tests.service.simdisk import Crashed, SimDisk
-from tests.sim.disk import StoreDisk
+from tests.sim.disk import QuickDisk, StoreDisk
 from tests.sim.scenarios import SCENARIOS, Scenario, play
 from tests.sim.shell import Dead
-from tests.sim.world import Result
+from tests.sim.world import Result, World
 
-from executor.core.state import State
-
-
-def boundaries(scenario: Scenario) -> int:
-    """How many there are when nothing goes wrong. Its result must be sound."""
-    result = play(scenario)
-    if result.broken:
-        raise AssertionError(f"{scenario.name}, without any crash: {result.broken}")
-    return result.boundaries
+from executor.core.intents import Command
+from executor.core.state import SCHEMA_VERSION, State
+from executor.service.document import Document, document_of
+from executor.service.store import StateError, StateStore
 
 
-def single(scenario: Scenario) -> Iterator[Result]:
-    for at in range(1, boundaries(scenario) + 1):
-        yield play(scenario, crash_at=(at,))
+class Tally(msgspec.Struct):
+    """`boundaries`: by kind, without any crash; `runs`: by what was tried; `broken`: where, and what was violated."""
+
+    scenario: str
+    boundaries: dict[str, int] = {}
+    runs: dict[str, int] = {}
+    broken: dict[str, list[str]] = {}
+
+    def add(self, kind: str, where: object, result: Result) -> None:
+        self.runs[kind] = self.runs.get(kind, 0) + 1
+        if result.broken:
+            self.broken[f"{kind} at {where}"] = result.broken
 
 
-def pairs(scenario: Scenario, *, stride: int = 1) -> Iterator[Result]:
-    """Two crashes, the second counted on from the first; every `stride`-th pair."""
-    for i, at in enumerate(combinations(range(1, boundaries(scenario) + 8), 2)):
-        if i % stride == 0:
-            yield play(scenario, crash_at=at)
+class Counted(World):
+    """Knows its boundaries by kind."""
+
+    def boundary(self, where: str, state: State) -> None:
+        self.kinds[where] += 1
+        super().boundary(where, state)
+
+    def _executed(self) -> None:
+        self.kinds["executed"] += 1
+        super()._executed()
+
+    kinds: Counter[str]
 
 
-def crashes() -> Iterator[Result]:
-    """All single ones."""
-    for scenario in SCENARIOS:
-        yield from single(scenario)
-
-
-class FragileDisk(StoreDisk):
-    """The real store on a disk that stops at its `stop_at`-th operation and comes back as its `survivor`-th self."""
-
-    def __init__(self, stop_at: int, survivor: int, boundary: "Stops") -> None:
-        super().__init__(SimDisk())
-        self.stop_at = stop_at
-        self.survivor = survivor
-        self.survivors = 0
-        self.done = 0
-        self._boundary = boundary
-
-    def save(self, state: State) -> None:
-        before = len(self.disk.log)
-        self.disk.operations_left = self.stop_at - self.done if not self.survivors else None
-        try:
-            super().save(state)
-        except Crashed:
-            left = list(self.disk.after_crash())
-            self.survivors = len(left)
-            self.mount(left[min(self.survivor, len(left) - 1)])
-            self._boundary.crash()
-            raise Dead from None
-        self.disk.operations_left = None
-        self.done += len(self.disk.log) - before
-
-
-class Stops:
-    """Stops the world's service; known only once there is a world."""
+class PowerCut(QuickDisk):
+    """Keeps what the service waits for before it goes on: a state that owes the exchange a change, or holds what nobody
+    would tell again. Facts are gone after a crash.
+    """
 
     def __init__(self) -> None:
-        self.crash: Callable[[], None] = lambda: None
+        super().__init__()
+        self._kept: State | None = None
+
+    def save(self, state: State) -> None:
+        super().save(state)
+        if self._kept is None or _own(state) != _own(self._kept) or _commands(state) - _commands(self._kept):
+            self._kept = state
+
+    def cut(self) -> None:
+        self.current = self._kept
 
 
-def file_operations(scenario: Scenario, *, stride: int = 1) -> Iterator[Result]:
-    """A crash at every `stride`-th operation of the saves, once for each disk that it may leave."""
-    stop_at = 0
-    while True:
-        survivor = 0
-        while True:
-            stops = Stops()
-            disk = FragileDisk(stop_at, survivor, stops)
-            result = play(scenario, disk=disk, stops=stops)
-            if not disk.survivors:
+class Cut(World):
+    """Each crash is a power cut."""
+
+    def crash(self, down: int = 0) -> None:
+        if self.shell.alive and isinstance(self.disk, PowerCut):
+            self.disk.cut()
+        super().crash(down)
+
+
+def _commands(state: State) -> set[int]:
+    return {owed.request.seq for owed in state.outbox if isinstance(owed.request, Command)}
+
+
+def _own(state: State) -> tuple[object, ...]:
+    position = state.position
+    trade = (position.trade, position.manual_stop) if position is not None else None
+    return (trade, state.last_closed, state.paused, state.halted, state.seen, state.refused, state.started)
+
+
+def enumerate_all(scenario: Scenario, *, short: bool | None = None) -> Tally:
+    """Everything above. `short`: whether to treat it as a short one."""
+    short = scenario.short if short is None else short
+    tally = Tally(scenario.name)
+    kinds: Counter[str] = Counter()
+    quiet = play(scenario, world=_counting(kinds))
+    tally.boundaries = dict(kinds)
+    tally.add("no crash", "all", quiet)
+    for at in range(1, quiet.boundaries + 1):
+        once = play(scenario, crash_at=(at,))
+        tally.add("one crash", at, once)
+        tally.add("a power cut", at, play(scenario, crash_at=(at,), disk=PowerCut(), world=Cut))
+        if short:
+            for down in (1, 2):
+                tally.add("started sooner or later", (at, down), play(scenario, crash_at=(at,), down=down))
+            for again in range(at + 1, once.boundaries + 1):
+                tally.add("two crashes", (at, again), play(scenario, crash_at=(at, again)))
+    disk = EveryDisk(every=short)
+    tally.add("stopped while saving", "all", play(scenario, disk=disk))
+    tally.runs["stopped while saving"] = disk.operations
+    tally.runs["disks left"] = disk.disks
+    if disk.broken:
+        tally.broken["stopped while saving"] = disk.broken
+    for nth, left in disk.kinds if short else ():
+        tally.add(
+            "lived on from a disk", (nth, sorted(path.name for path in left.names)), _live_on(scenario, nth, left)
+        )
+    return tally
+
+
+def _counting(kinds: Counter[str]) -> type[World]:
+    return type("Counting", (Counted,), {"kinds": kinds})
+
+
+class EveryDisk(StoreDisk):
+    """Before each save, on copies: the same save, stopped at each of its operations, and the disks that this leaves.
+    Those where nothing and where all of what was not synced survives; `every`: all of them.
+
+    `kinds`: one of each kind of disk, and the number of the save.
+    """
+
+    def __init__(self, *, every: bool) -> None:
+        super().__init__(SimDisk())
+        self.operations = 0
+        self.disks = 0
+        self.broken: list[str] = []
+        self.kinds: list[tuple[int, SimDisk]] = []
+        self._every = every
+        self._saves = 0
+        self._last: State | None = None
+
+    def save(self, state: State) -> None:
+        self._saves += 1
+        known: set[tuple[bool, str, frozenset[Path]]] = set()
+        for left in self._left(state):
+            self.disks += 1
+            try:
+                found = StateStore(self.PATH, schema_version=SCHEMA_VERSION, fs=copy.deepcopy(left)).load(Document)
+            except StateError as error:
+                self.broken.append(f"save {self._saves}: {error}")
+                continue
+            value = None if found is None else found.value
+            new = value == document_of(state)
+            if not new and value != (None if self._last is None else document_of(self._last)):
+                self.broken.append(f"save {self._saves}: neither the old state nor the new")
+            kind = (new, "" if found is None else found.source, frozenset(left.names))
+            if kind not in known:
+                known.add(kind)
+                self.kinds.append((self._saves, left))
+        super().save(state)
+        self._last = state
+
+    def _left(self, state: State) -> Iterator[SimDisk]:
+        """Each once."""
+        seen: set[tuple[tuple[Path, bytes], ...]] = set()
+        for stop in count():
+            trial = StoreDisk(copy.deepcopy(self.disk))
+            trial.disk.operations_left = stop
+            try:
+                trial.save(state)
+            except Crashed:
+                self.operations += 1
+            else:
                 return
-            yield result
-            survivor += 1
-            if survivor >= disk.survivors:
-                break
-        stop_at += stride
+            for left in trial.disk.after_crash() if self._every else _extremes(trial.disk):
+                shape = tuple(sorted((path, inode.content) for path, inode in left.names.items()))
+                if shape not in seen:
+                    seen.add(shape)
+                    yield left
+
+
+def _extremes(disk: SimDisk) -> Iterator[SimDisk]:
+    yield next(disk.after_crash())
+    disk.operations_left = None
+    disk.write_out()
+    yield disk
+
+
+class Left(StoreDisk):
+    """The real store, whose `nth` save ends with the disk as `left`."""
+
+    def __init__(self, nth: int, left: SimDisk) -> None:
+        super().__init__(SimDisk())
+        self.crash: Callable[[], None] = lambda: None
+        self._nth = nth
+        self._left = left
+
+    def save(self, state: State) -> None:
+        self._nth -= 1
+        if self._nth:
+            super().save(state)
+            return
+        self.mount(self._left)
+        self.crash()
+        raise Dead
+
+
+def _live_on(scenario: Scenario, nth: int, left: SimDisk) -> Result:
+    disk = Left(nth, left)
+    return play(scenario, disk=disk, stops=disk)
+
+
+def as_text(tallies: Iterable[Tally]) -> str:
+    lines, boundaries, runs, broken = [], Counter[str](), Counter[str](), 0
+    for tally in tallies:
+        boundaries.update(tally.boundaries)
+        runs.update(tally.runs)
+        broken += len(tally.broken)
+        lines.append(f"{tally.scenario:40} {_words(tally.boundaries)}; {_words(tally.runs)}")
+        lines += [f"    {where}: {'; '.join(what)}" for where, what in tally.broken.items()]
+    lines.append(f"boundaries  {sum(boundaries.values())}: {_words(boundaries)}")
+    lines.append(f"tried       {_words(runs)}")
+    lines.append(f"violations  {broken}")
+    return "\n".join(lines)
+
+
+def _words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items())
+
+
+def _all_of(n: int) -> Tally:
+    return enumerate_all(SCENARIOS[n], short=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every crash of every scenario, every two of them too.")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--scenario", action="append", help="only those whose name begins so; may be repeated")
+    wanted = parser.parse_args()
+    begins = tuple(wanted.scenario or ("",))
+    numbers = [n for n, scenario in enumerate(SCENARIOS) if scenario.name.startswith(begins)]
+    with multiprocessing.Pool(wanted.processes) as pool:
+        tallies = pool.map(_all_of, numbers, chunksize=1)
+    sys.stdout.write(as_text(tallies) + "\n")
+    if any(tally.broken for tally in tallies):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

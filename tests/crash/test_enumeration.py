@@ -4,7 +4,6 @@ import pytest
 from tests.crash import enumeration
 from tests.sim.scenarios import SCENARIOS, Scenario, play
 
-SHORT = [scenario for scenario in SCENARIOS if scenario.short]
 ENDS = {
     "stop at once": "SL",
     "targets, then the trail": "TRAIL",
@@ -35,21 +34,25 @@ def test_without_a_crash_it_ends_as_scripted(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=_name)
-def test_a_crash_at_each_boundary(scenario: Scenario) -> None:
-    broken = {at: result.broken for at, result in enumerate(enumeration.single(scenario), 1) if result.broken}
-    assert broken == {}
+def test_a_crash_everywhere(scenario: Scenario) -> None:
+    """`python -m tests.crash.enumeration` prints the tally."""
+    tally = enumeration.enumerate_all(scenario)
+    assert tally.broken == {}
+    total = sum(tally.boundaries.values())
+    assert tally.boundaries["persist"] == tally.boundaries["persisted"]
+    assert tally.boundaries["send"] == tally.boundaries["sent"] > 0
+    assert tally.runs["one crash"] == tally.runs["a power cut"] == total
+    assert tally.runs["stopped while saving"] > 5 * tally.boundaries["persist"]
+    if scenario.short:
+        assert tally.runs["two crashes"] > total * (total - 1) / 2
+        assert tally.runs["lived on from a disk"] > 2 * tally.boundaries["persist"]
 
 
-@pytest.mark.parametrize("scenario", SHORT, ids=_name)
-def test_two_crashes(scenario: Scenario) -> None:
-    results = list(enumeration.pairs(scenario, stride=5))
-    assert [result.broken for result in results if result.broken] == []
-    assert sum(result.crashes == 2 for result in results) > len(results) // 3
-
-
-@pytest.mark.parametrize("scenario", SHORT[:1], ids=_name)
-def test_a_crash_at_each_file_operation_and_each_disk_it_leaves(scenario: Scenario) -> None:
-    results = list(enumeration.file_operations(scenario, stride=3))
-    assert [result.broken for result in results if result.broken] == []
-    assert len(results) > 100
-    assert all(result.crashes == 1 for result in results)
+def test_the_tally_names_each_violation() -> None:
+    tally = enumeration.Tally("a", {"send": 2}, {"one crash": 2}, {"one crash at 1": ["W1"]})
+    assert enumeration.as_text([tally]).splitlines()[1:] == [
+        "    one crash at 1: W1",
+        "boundaries  2: 2 send",
+        "tried       2 one crash",
+        "violations  1",
+    ]

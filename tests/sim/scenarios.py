@@ -77,6 +77,7 @@ def wait(world: World) -> None:
     """Let time pass."""
 
 
+_STOPPED: Final = (signal(), price("0"), price("-1.01"), price("-1.01"))
 _TO_TP1: Final = (signal(), price("0"), price("1.2"))
 _TO_TP2: Final = (*_TO_TP1, price("1.7"), price("2.3"))
 _PLAIN: Final = replace(_POLICY, layout=Layout.PLAIN)
@@ -90,7 +91,8 @@ def _both(name: str, acts: Sequence[Act], policy: Policy = _POLICY, **more: obje
 
 
 SCENARIOS: Final = (
-    *_both("stop at once", (signal(), price("0"), price("-1.01"), price("-1.01")), short=True),
+    Scenario("stop at once, long", _STOPPED, short=True),
+    Scenario("stop at once, short", _STOPPED, direction=Direction.SHORT),
     *_both("targets, then the trail", (*_TO_TP2, price("2.6"), price("2.0"), price("2.0"))),
     *_both("plain layout to its stop", (*_TO_TP1, price("-0.2"), price("-1.1"), price("-1.1")), _PLAIN, spare=True),
     Scenario("plain layout to its targets", (*_TO_TP2, price("3"), price("2.0")), _PLAIN, spare=True),
@@ -134,7 +136,7 @@ SCENARIOS: Final = (
         (signal(), price("0.6"), command(Verb.MOVE_STOP, "-0.4"), wait, command(Verb.FLATTEN), wait),
     ),
     Scenario("held too long", (signal(), wait, wait, wait, wait), replace(_POLICY, max_hold_ms=6_000), spare=True),
-    Scenario("one small leg", (signal(), price("0"), price("1.2")), replace(_POLICY, notional=Decimal(7))),
+    Scenario("one small leg", (signal(), price("0"), price("1.2")), replace(_POLICY, notional=Decimal(7)), short=True),
 )
 
 
