@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.ops.samples import closed, trades
 
 from executor.core.state import Closed, Reason
-from executor.core.values import ZERO
+from executor.core.values import ZERO, Direction
 from executor.ops import report
 
 NEEDED = {
@@ -77,6 +77,22 @@ def test_the_table_fits_100_columns_and_sums_up(listed: list[Closed]) -> None:
         shown = re.search(r"profit +(-?[0-9.]+) USDT|profit +(-?[0-9.]+) quote", table)
         assert shown is not None
         assert Decimal(shown[1] or shown[2]) == total
+
+
+def test_the_widest_of_everything_fits_100_columns() -> None:
+    price = Decimal("99999.12345678")
+    wide = closed(
+        direction=Direction.SHORT,
+        reason=max(Reason, key=len),
+        qty=Decimal("9999.999"),
+        entry_planned=Decimal("99999.12"),
+        entry_avg=price,
+        exit_avg=price,
+        pnl=Decimal("-9999.12345678"),
+        r=Decimal("-99.1234"),
+        unprotected_ms=99_999,
+    )
+    assert max(len(line) for line in report.as_table([wide]).splitlines()) == 100
 
 
 def test_the_summary() -> None:

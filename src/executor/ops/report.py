@@ -126,7 +126,7 @@ def _cell(value: Any) -> str:
 
 def _line(trade: Closed) -> tuple[str, ...]:
     return (
-        text.moment(trade.opened),
+        text.moment(trade.opened)[: -len(":00")],
         text.span(trade.closed - trade.opened),
         str(trade.direction),
         str(trade.reason),
