@@ -24,12 +24,13 @@ KNOWN_SLACK_MS: Final = 1_500  # the disk's retry
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What the service knows and says, ms in its own time: `at` its last alert or start, `bare_since` when it believes
-    that the position became bare (0: it does not), `blind` whether it could not see what the exchange has.
+    """What the service knows and says, ms in its own time: `at` its last alert, `began` its start, `bare_since` when
+    it believes that the position became bare (0: it does not), `blind` whether it could not see what the exchange has.
     """
 
     now: int = 0
     at: int = 0
+    began: int = 0
     bare_since: int = 0
     blind: bool = False
     grace: int = 0
@@ -72,6 +73,7 @@ class Outside:
         self.bare_since = 0
         self.newest = ""
         self._silent = 0
+        self._known_at: tuple[int, int] | None = None
         self._watched_at = 0
         self._told = Told()
         self._placed: set[str] = set()
@@ -190,6 +192,11 @@ class Outside:
             self.broken.append(f"W8: trade {new.trade} was opened while halted: {before.halted}")
         if new is not None and new is not old:
             self._stops(after)
+            self._bought_back(new)
+            if old is not None and old.trail is not None and new.trail is not None:
+                best, last = new.trail.best, old.trail.best
+                if is_safer(last, best, new.plan.direction):
+                    self.broken.append(f"W4 (5.4): the best price went back from {plain(last)} to {plain(best)}")
         closed = after.last_closed
         if closed is not None and closed is not before.last_closed and new is None and old is not None:
             self._closed(closed, old)
@@ -210,6 +217,25 @@ class Outside:
                 self.broken.append(f"W4 (10.4): {order.id} at {plain(order.stop_price)}, the leg had {plain(best)}")
             else:
                 truth.stops[order.leg] = order.stop_price
+
+    def _bought_back(self, position: Position) -> None:
+        """6.3: only what was sold twice is bought back, by a leg beyond its part or by the whole trade."""
+        back = [o for o in position.orders if o.role is Role.BUYBACK]
+        truth = self.trades.get(position.trade)
+        if not back or truth is None or back[-1].id in truth.seen:
+            return
+        truth.seen.add(back[-1].id)
+        done = {o.client_order_id: o.executed_qty for o in self._orders()}
+        over = ZERO
+        for leg in position.legs:
+            sold = sum((done.get(o.id, ZERO) for o in position.orders if o.is_exit and o.leg == leg.n), ZERO)
+            over += max(sold - leg.qty, ZERO) if leg.n else ZERO
+        bought = sum((done.get(o.id, ZERO) for o in back[:-1]), ZERO)
+        if back[-1].qty > max(over - bought, -truth.held):
+            self.broken.append(f"W12 (6.3): {plain(back[-1].qty)} bought back, {plain(over - bought)} were sold twice")
+
+    def _orders(self) -> list[LiveOrder]:
+        return list(self.direct.engine._accounts[self.direct.account].orders.values())
 
     def _closed(self, closed: Closed, last: Position) -> None:
         self.closed[str(closed.reason)] += 1
@@ -251,9 +277,18 @@ class Outside:
         self._watched_at = now
         if trade not in self.trades or not self.bare(trade):
             self._silent = self.bare_since = 0
+            self._known_at = None
             return
         self.bare_since = self.bare_since or told.now
-        if told.at >= last.now or told.bare_since != last.bare_since or told.blind:
+        if told.at >= last.now:
+            self._known_at = None  # somebody knows
+        elif told.began >= last.now and self._known_at is not None:
+            # It had been known before the crash, and on disk: the deadline runs on.
+            self._silent = min(told.grace, now - self._known_at[0], told.now - self._known_at[1])
+            return
+        if told.bare_since and self._known_at is None:
+            self._known_at = now, told.now
+        if max(told.at, told.began) >= last.now or told.bare_since != last.bare_since or told.blind:
             self._silent = 0
             return
         self._silent += passed
@@ -262,8 +297,8 @@ class Outside:
             self.broken.append(f"W5: bare for {self._silent / 1000:.1f} s without an alert{known}")
 
     def forget(self) -> None:
-        """Nobody is there to be told by."""
-        self._silent = self.bare_since = 0
+        """What the service knew is lost with its state."""
+        self._known_at = None
 
     def bare(self, trade: str) -> Decimal:
         """What no stop stands behind, where an order could still be placed for it."""
@@ -307,6 +342,5 @@ def _looked_again(position: Position, client_id: str) -> bool:
 
 
 def _bought_back(outside: Outside, trade: str) -> Decimal:
-    orders = outside.direct.engine._accounts[outside.direct.account].orders.values()
     prefix = f"EX_{trade}_{Role.BUYBACK}"
-    return sum((o.executed_qty for o in orders if o.client_order_id.startswith(prefix)), ZERO)
+    return sum((o.executed_qty for o in outside._orders() if o.client_order_id.startswith(prefix)), ZERO)

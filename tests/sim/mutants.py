@@ -4,7 +4,7 @@
     python -m tests.sim.mutants NAME ...   some
 
 A mutant is a text put in place of another in one source file. Those of `tests/sim/shell.py` stand for bugs of the
-service's loop, which that file models.
+service's loop, which that file models. The table of all is kept in `mutants.txt` beside this file.
 """
 
 import os
@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 ROOT: Final = Path(__file__).parents[2]
+TABLE: Final = Path(__file__).with_name("mutants.txt")
 SECONDS: Final = 60
 CORE: Final = "src/executor/core"
 
@@ -54,7 +55,7 @@ MUTANTS: Final = (
     Mutant(
         "a full disk is ignored",
         "tests/sim/shell.py",
-        "            self.alerted_at = self.timeline.now  # the loop logs it as an alert\n            return False\n",
+        "            self.alerted_at = self.clock.now()  # the loop logs it as an alert\n            return False\n",
         "            return True\n",
     ),
     Mutant(
@@ -186,10 +187,8 @@ MUTANTS: Final = (
     Mutant(
         "both sides of an OCO count",
         f"{CORE}/ledger.py",
-        "    return sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)",
-        "    return sum(\n"
-        "        ((1 + bool(o.list_id)) * o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit),\n"
-        "        ZERO,\n    )",
+        "            sold[order.leg] = sold.get(order.leg, ZERO) + order.cum_qty\n",
+        "            sold[order.leg] = sold.get(order.leg, ZERO) + (1 + bool(order.list_id)) * order.cum_qty\n",
     ),
     Mutant(
         "closed without the last look",
@@ -251,6 +250,10 @@ MUTANTS: Final = (
         f"{CORE}/entry.py",
         "    live = [o for o in entries if o.live]\n",
         "    live = [o for o in entries if o.phase is OrderPhase.WORKING]\n",
+        (
+            "    unborn = last.end in (End.REFUSED, End.NEVER)\n",
+            "    unborn = last.end in (End.REFUSED, End.NEVER, None)\n",
+        ),
     ),
     Mutant(
         "signals are taken while halted",
@@ -261,8 +264,96 @@ MUTANTS: Final = (
     Mutant(
         "an id without its revision",
         f"{CORE}/draft.py",
-        "        self.update(revs=rev + 1)\n",
-        "        self.update(revs=rev + (rev < 6))\n",
+        "        self.update(orders=(*position.orders, order), revs=position.revs + 1)\n",
+        "        self.update(orders=(*position.orders, order), revs=position.revs + (position.revs < 6))\n",
+    ),
+    Mutant(
+        "a fee paid in a third asset is taken off the base",
+        f"{CORE}/ledger.py",
+        "                if fill.fee_asset == rules.base:\n",
+        "                if fill.fee_asset:\n",
+    ),
+    Mutant(
+        "Plan B buys what the entry has bought again",
+        f"{CORE}/entry.py",
+        "    rest = draft.rules.whole(position.plan.qty - sum((o.cum_qty for o in entries), ZERO))\n",
+        "    rest = draft.rules.whole(position.plan.qty)\n",
+    ),
+    Mutant(
+        "the time without a stop starts anew at each start",
+        f"{CORE}/restart.py",
+        "    position = replace(position, orders=wondered, phase=phase)\n",
+        "    bare = replace(position.exposure, since=now if position.exposure.since else 0)\n"
+        "    position = replace(position, orders=wondered, phase=phase, exposure=bare)\n",
+    ),
+    Mutant(
+        "nobody wakes up for the alert",
+        f"{CORE}/wake.py",
+        "        yield max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms\n",
+        "        yield 0\n",
+    ),
+    Mutant(
+        "an alert is not repeated",
+        f"{CORE}/transition.py",
+        "    draft.update(alerted_at=draft.now)\n",
+        "    draft.update(alerted_at=draft.now + 3_600_000)\n",
+    ),
+    Mutant(
+        "one leg's market order sells the other's part too",
+        f"{CORE}/legs.py",
+        "    if leg.n:  # leg 0 stands beside targets: what is to be cancelled first is for the next decision\n"
+        "        sell_at_market(draft, solved, leave, [], draft.left(leg))\n",
+        "    sell_at_market(draft, solved, leave, [], draft.tally.sellable)\n",
+    ),
+    Mutant(
+        "what was sold before its cancel is not looked at again",
+        f"{CORE}/doubt.py",
+        "    if not order.recheck or order.live:\n",
+        "    if order.recheck or order.live:\n",
+        (
+            "        if order.phase is OrderPhase.CLOSED and not order.recheck:\n",
+            "        if order.phase is OrderPhase.CLOSED:\n",
+        ),
+    ),
+    Mutant(
+        "what was sold twice is not bought back",
+        f"{CORE}/failsafe.py",
+        "    if not over:\n        return False\n    back =",
+        "    if over:\n        return False\n    back =",
+        (
+            "def oversold(draft: Draft) -> bool:\n",
+            "def oversold(draft: Draft) -> bool:\n    return False\n\n\ndef _oversold(draft: Draft) -> bool:\n",
+        ),
+    ),
+    Mutant(
+        "a signal is taken twice",
+        f"{CORE}/admit.py",
+        "    if any(s.key == signal.key for s in state.seen):\n",
+        "    if any(s.key == signal.symbol for s in state.seen):\n",
+    ),
+    Mutant(
+        "the pause after a trade is skipped",
+        f"{CORE}/transition.py",
+        "        cooldown_until=draft.now + pause,\n",
+        "        cooldown_until=draft.now,\n",
+    ),
+    Mutant(
+        "the trail follows the last price",
+        f"{CORE}/market.py",
+        "    if trail is not None and levels.is_safer(seen.last, trail.best, direction):\n",
+        "    if trail is not None and seen.last != trail.best:\n",
+    ),
+    Mutant(
+        "a ban is asked through",
+        f"{CORE}/answers.py",
+        "    return max(now + policy.exits_retry_ms, refused.retry_at)\n",
+        "    return now + policy.exits_retry_ms\n",
+    ),
+    Mutant(
+        "fills of what was sent after an older state are left out",
+        f"{CORE}/catchup.py",
+        "    heard = hear(position, tuple(exits), now)\n",
+        "    heard = hear(position, tuple(e for e in exits if e.id in known), now)\n",
     ),
 )
 
@@ -299,14 +390,22 @@ def hunt(mutant: Mutant, seconds: float = SECONDS) -> Found:
 
 def main(names: Sequence[str]) -> int:
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(f"{line}\n")
+        sys.stdout.write(lines[-1])
+        sys.stdout.flush()
+
     missed = 0
     with ThreadPoolExecutor(2) as pool:
         for mutant, found in zip(chosen, pool.map(hunt, chosen), strict=True):
             missed += not found.check
             what = found.check or "NOT FOUND"
-            sys.stdout.write(f"{mutant.name:46} {what[:60]:60} {found.runs:6} runs {found.seconds:6.1f} s\n")
-            sys.stdout.flush()
-    sys.stdout.write(f"{len(chosen) - missed} of {len(chosen)} found\n")
+            tell(f"{mutant.name:56} {what[:60]:60} {found.runs:6} runs {found.seconds:6.1f} s")
+    tell(f"{len(chosen) - missed} of {len(chosen)} found")
+    if not names:
+        TABLE.write_text("".join(lines))
     return 1 if missed else 0
 
 

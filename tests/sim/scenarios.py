@@ -128,6 +128,10 @@ SCENARIOS: Final = (
     Scenario(
         "target half filled, price falls back", (signal(), price("0"), price("1.2", "1"), price("-1.1"), wait, wait)
     ),
+    Scenario(
+        "target half filled, then closed",
+        (signal(), price("0"), price("1.2", "1"), price("0.5"), command(Verb.FLATTEN), wait),
+    ),
     Scenario("stop jumped over", (signal(), price("0"), price("-4"), wait, wait, wait)),
     Scenario("an exit taken away twice", (signal(), price("0"), by_hand(4), wait, wait, by_hand(4), wait, wait)),
     Scenario("sold by hand", (signal(), price("0"), sold_by_hand, wait, wait, wait)),

@@ -1,9 +1,11 @@
-"""The bench bites: a few of the deliberate bugs; `python -m tests.sim.mutants` tries them all."""
+"""The bench bites: a few of the deliberate bugs. `make mutants` tries them all and prints the table of what found each;
+`tests/sim/mutants.txt` is the last one.
+"""
 
 from pathlib import Path
 
 import pytest
-from tests.sim.mutants import MUTANTS, hunt, plant
+from tests.sim.mutants import MUTANTS, TABLE, hunt, plant
 
 QUICK = ("sent before it is on disk", "sent again without the fence", "the fee is not subtracted")
 
@@ -13,6 +15,13 @@ def test_each_bug_still_has_its_place(mutant: object, tmp_path: Path) -> None:
     found = next(each for each in MUTANTS if each is mutant)
     plant(found, tmp_path)
     compile((tmp_path / found.path).read_text(), found.path, "exec")
+
+
+def test_the_table_is_of_these_bugs_and_all_were_found() -> None:
+    lines = TABLE.read_text().splitlines()
+    assert lines[-1] == f"{len(MUTANTS)} of {len(MUTANTS)} found"
+    for mutant, line in zip(MUTANTS, lines, strict=False):
+        assert line.startswith(mutant.name)
 
 
 @pytest.mark.parametrize("name", QUICK)

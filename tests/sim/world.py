@@ -108,6 +108,9 @@ class World:
         self._signals = 0
         self._opened = 0
         self._faults_before = 0
+        self._taken: set[str] = set()
+        self._alerted_before = 0
+        self._last_signal: SignalSeen | None = None
         self._refused = 0
         self._started_at = self.timeline.now
         self._up_since = self.timeline.now
@@ -273,8 +276,11 @@ class World:
         if self.shell.alive and self.shell.ready:
             self._operate()
             state = self.shell.state
-            if not self._busy() and self._opened < self.setup.trades and self.clock.now() >= state.cooldown_until:
-                self.signal()
+            if not self._busy() and self._opened < self.setup.trades:
+                if self.clock.now() >= state.cooldown_until or self.choices.weigh("early", (0.05,)):
+                    self.signal()
+                elif self._last_signal is not None and self.choices.weigh("again", (0.05,)):
+                    self.shell.receive(msgspec.structs.replace(self._last_signal, at=self.clock.now()))
 
     def print_trade(self, price: Decimal, volume: Decimal | None = None) -> None:
         """A trade of the market at `price`, rounded to the tick."""
@@ -318,7 +324,17 @@ class World:
             klines=self.direct.klines(5, self.timeline.now),
         )
         self._refused += bool(shell.state.halted)
+        self._last_signal = event
         shell.receive(event)
+
+    def _admitted(self, event: AnyEvent, before: State) -> None:
+        if not isinstance(event, SignalSeen):
+            return
+        if event.signal.key in self._taken:
+            self.outside.broken.append(f"W11: the signal {event.signal.key} was traded twice")
+        if before.cooldown_until > event.at:
+            self.outside.broken.append(f"W11: a trade was opened {before.cooldown_until - event.at} ms too early")
+        self._taken.add(event.signal.key)
 
     # --- what comes from outside -------------------------------------------------------------------------------------
 
@@ -397,6 +413,10 @@ class World:
             return
         if isinstance(self.disk, QuickDisk) and fault != "crash_before":
             self.disk.tear(state, Torn[fault.removeprefix("crash_torn_").upper()])
+            if self.disk.damaged:
+                self._forget()
+        if where == "sent" and not self._crash_at and self.choices.choose("rot", 4) == 1 and self._rot():
+            self.faults.count("state_rotten")  # and what has just been sent is known to nobody
         self.crash()
         raise Dead
 
@@ -419,12 +439,24 @@ class World:
         """The machine dies and its disk with it (rule 9.3)."""
         if isinstance(self.disk, QuickDisk) and self.shell.alive:
             self.disk.wipe()
+            self._forget()
             self.crash(LONG_DOWN)
 
     def _rot_state(self) -> None:
         """The state file rots; its predecessor is used (rule 9.2)."""
-        if isinstance(self.disk, QuickDisk) and self.shell.alive and self.disk.spoil():
+        if self.shell.alive and self._rot():
             self.crash()
+
+    def _rot(self) -> bool:
+        spoiled = isinstance(self.disk, QuickDisk) and self.disk.spoil()
+        if spoiled:
+            self._forget()
+        return spoiled
+
+    def _forget(self) -> None:
+        """The newest state is gone, and with it what it remembered: the silence so far, the signals taken."""
+        self.outside.forget()
+        self._taken.clear()
 
     def _heal_disk(self, now: int | None = None) -> None:
         if isinstance(self.disk, QuickDisk) and (now is None or now >= self._full_until):
@@ -448,6 +480,7 @@ class World:
             return
         self._expose()
         self.steps += self.shell.steps
+        self._alerted_before = max(self._alerted_before, self.shell.alerted_at)
         state, lost = self._restored(self.disk.load(), self.clock.now())
         self.shell = self._boot(state)
         if lost and state.halted:
@@ -494,6 +527,7 @@ class World:
         if before.position is None and step.state.position is not None:
             self._opened += 1
             self._faults_before = len(self.faults.kinds)
+            self._admitted(event, before)
         self.outside.stepped(before, step.state)
         if before.position is not None and step.state.position is None:
             self.exposure.over(self.timeline.now)
@@ -534,7 +568,6 @@ class World:
         self._expose()
         shell = self.shell
         if not shell.alive:
-            self.outside.forget()
             return
         position = shell.state.position
         if position is None:
@@ -542,7 +575,8 @@ class World:
         since = position.exposure.since if position is not None else 0
         told = Told(
             now=self.clock.now(),
-            at=max(shell.alerted_at, shell.began_at),
+            at=max(shell.alerted_at, self._alerted_before),
+            began=shell.began_at,
             bare_since=since,
             blind=not since and self._blind(),
             grace=self.setup.policy.failsafe_grace_ms,
