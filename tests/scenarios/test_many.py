@@ -261,8 +261,10 @@ async def test_polling_many_starves_nobody_and_keeps_to_its_share(tmp_path: Path
     ear = Ear()
     async with many(tmp_path, POLLED, TWENTY, ear=ear) as b:
         await enter_all(b)
+        await b.wait(60 - b.clock.now_ms() / 1000 % 60)
         ear.forget()
         await b.wait(60)
+        assert ear.asked["openOrders"] > 30
         assert ear.weight <= 6000 * 80 // 100
         b.symbol = TWENTY[-1]
         await b.move(-1)

@@ -76,7 +76,7 @@ class Budget:
 
     async def admit(self, call: Call) -> None:
         """Return when a read may be sent. Raises `ReadError` when that is too far off."""
-        if call.urgency is not Urgency.ROUTINE or self.hurried:
+        if not call.paced or self.hurried:
             await self._room(call)
             return
         async with self._turn:
@@ -95,7 +95,7 @@ class Budget:
         """Count a request as it leaves; the returned mark goes to `end`."""
         self._roll()
         self._in_flight += call.weight
-        if call.urgency is Urgency.ROUTINE and not self.hurried:
+        if call.paced and not self.hurried:
             self._watched_at, self._watched_weight = self._clock.now_ms(), call.weight
         return self._minute
 

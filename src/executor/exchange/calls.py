@@ -28,6 +28,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     sapi: bool = False
     """`path` is below `/sapi/v1/` instead, where the wallet's calls are."""
 
+    paced: bool = False
+    """It is asked again and again, and spread over the minute when that runs short."""
     ws: str = ""
     """The WebSocket API's method for the same, where orders may go that way."""
 
@@ -42,7 +44,7 @@ TICKER: Final = Call(method="get", path="ticker/24hr", weight=2, signed=False)
 KLINES: Final = Call(method="get", path="klines", weight=2, signed=False)
 ACCOUNT: Final = Call(method="get", path="account", weight=20)
 COMMISSION: Final = Call(method="get", path="account/commission", weight=20)
-OPEN_ORDERS: Final = Call(method="get", path="openOrders", weight=6)
+OPEN_ORDERS: Final = Call(method="get", path="openOrders", weight=6, paced=True)
 OPEN_ORDERS_ALL: Final = replace(OPEN_ORDERS, weight=80)
 """Without a symbol: those of the whole account."""
 ORDER: Final = Call(method="get", path="order", weight=4, urgency=Urgency.LOOKUP)
@@ -65,5 +67,5 @@ TICKERS_MAX: Final = 100
 
 
 def tickers(count: int) -> Call:
-    """`TICKER` of so many symbols."""
-    return TICKER if count <= 20 else replace(TICKER, weight=40 if count <= TICKERS_MAX else 80)
+    """`TICKER` of so many symbols: more than a few of them are watched, not asked for by signals."""
+    return TICKER if count <= 20 else replace(TICKER, weight=40 if count <= TICKERS_MAX else 80, paced=True)
