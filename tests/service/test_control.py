@@ -272,6 +272,16 @@ async def test_a_folder_that_can_hold_no_socket(tmp_path: Path) -> None:
             Control(b.loop, tmp_path / "gone" / "state.json")
 
 
+async def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with serving(tmp_path) as b:
+        assert b.loop is not None
+        state = tmp_path / "other" / "state.json"
+        socket_path(state).mkdir(parents=True)
+        with pytest.raises(control.SocketUnusable, match="can't be made: Is a directory"):
+            Control(b.loop, state)
+        assert [path.name for path in state.parent.iterdir()] == ["state.json.sock"]
+
+
 @pytest.mark.parametrize(("answer", "said"), [(b"", "no answer"), (b"nonsense\n", "no answer"), (b"{}", "no answer")])
 async def test_a_service_that_answers_nonsense(tmp_path: Path, answer: bytes, said: str) -> None:
     async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

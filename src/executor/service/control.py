@@ -137,6 +137,8 @@ class Control:
             fresh.replace(self.path)
         except OSError as error:
             listening.close()
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                fresh.unlink()
             raise SocketUnusable(f"control socket {self.path} can't be made: {error.strerror or error}") from error
         return listening
 
