@@ -19,6 +19,8 @@ from executor.paper.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct
 
 ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a direct query, the answer's way
+CALM_MS: Final = 120_000
+BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
 STOPS: Final = frozenset({OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT})
 KNOWN_SLACK_MS: Final = 1_500  # the disk's retry
 
@@ -72,6 +74,7 @@ class Outside:
         self.closed: Counter[str] = Counter()
         self.bare_since = 0
         self.newest = ""
+        self.followed = ""
         self._silent = 0
         self._known_at: tuple[int, int] | None = None
         self._watched_at = 0
@@ -188,6 +191,7 @@ class Outside:
 
     def stepped(self, before: State, after: State) -> None:
         old, new = before.position, after.position
+        self.followed = new.trade if new is not None else ""
         if new is not None and (old is None or old.trade != new.trade) and before.halted:
             self.broken.append(f"W8: trade {new.trade} was opened while halted: {before.halted}")
         if new is not None and new is not old:
@@ -320,6 +324,31 @@ class Outside:
             if name is not None and name.role in {Role.SL, Role.SL1, Role.SL2, Role.TRAIL} and not order.is_working:
                 total += order.open_qty
         return total
+
+    # --- in the calm -------------------------------------------------------------------------------------------------
+
+    def must_be_safe(self, state: State, alerted_at: int, now: int) -> None:
+        """Liveness: flat, covered, or somebody was told of it as it is now (ms, the service's time)."""
+        position = state.position
+        if self.broken or position is None:
+            return
+        truth = self.trades.get(position.trade)
+        bare = self.rules.whole(truth.held) - self.covered(position.trade) if truth is not None else ZERO
+        told = alerted_at >= max(self.bare_since, 1)
+        if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not told:
+            what = f"{plain(bare)} are bare: {type(position.phase).__name__}"
+            self.broken.append(f"L1: calm for {CALM_MS // 1000} s, and {what}")
+        if any(owed.at < now - 30_000 for owed in state.outbox):
+            self.broken.append(f"L2: {state.outbox[0].request!r} is owed for ever")
+
+    def must_be_over(self, state: State, alerted_at: int) -> None:
+        """Every stop was passed: the trade has ended, or it is halted and somebody was told."""
+        if self.broken or (state.halted and alerted_at):
+            return
+        if state.position is not None:
+            self.broken.append(f"L3: every stop was passed, and the trade is not over: {state.position.phase!r}")
+        elif left := self.ours_open():
+            self.broken.append(f"L4 (10.3): flat, and {', '.join(left)} stand at the exchange")
 
     def balances(self) -> None:
         """Δbalance = fills less fees, to the last digit."""

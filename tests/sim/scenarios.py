@@ -66,11 +66,11 @@ def command(verb: Verb, r: str | None = None) -> Act:
 
 
 def by_hand(which: int) -> Act:
-    return lambda world: world.cancel_by_hand(which)
+    return lambda world: world.hands.cancel(which)
 
 
 def sold_by_hand(world: World) -> None:
-    world.sell_by_hand()
+    world.hands.sell()
 
 
 def wait(world: World) -> None:

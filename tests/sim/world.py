@@ -12,34 +12,30 @@ from typing import Final
 
 import msgspec
 from tests.sim import setup as world_setup
-from tests.sim.checks import Outside, Told
+from tests.sim.checks import CALM_MS, Outside, Told
 from tests.sim.choices import Choice, Choices
 from tests.sim.disk import Disk, QuickDisk, Torn
 from tests.sim.exposure import Bareness, Watch
 from tests.sim.faults import Faults, phase_of
+from tests.sim.hands import Hands
 from tests.sim.setup import ACCOUNT, Setup
 from tests.sim.shell import Dead, Shell
+from tests.sim.start import starting_state
 from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.walk import Walk
 from tests.sim.wire import Wire
 
-from executor.core import recovery
-from executor.core.catchup import catch_up
 from executor.core.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
-from executor.core.facts import Fill, OrderReport
 from executor.core.signal import Signal
 from executor.core.state import State
 from executor.core.transition import Step, empty
-from executor.core.values import ZERO, Direction, OrderType, floor_to, plain
-from executor.paper import model
+from executor.core.values import ZERO, Direction, floor_to
 from executor.paper.model import ExecutionReport
 from executor.simulate.direct import Direct
 
 ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
-CALM_MS: Final = 120_000
 ENDING_STEPS: Final = 20
 LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more: the exchange tells all there is
-BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
 REFUSED_ENOUGH: Final = 4
 STEPS_MAX: Final = 400  # market steps per run; a run that needs more is a failure of the bench
 VOLUMES: Final = (10_000_000, 60, 5)  # of a trade of the market, in quote at the start
@@ -103,6 +99,7 @@ class World:
         self.steps = 0
         self.log: list[str] = []
         self.facing = Direction.LONG
+        self.hands = Hands(self.outside, self.wire, choices)
         self._crash_at = crash_at
         self._trade_ids = 0
         self._signals = 0
@@ -117,8 +114,8 @@ class World:
         self._full_until = 0
         self._compared: State | None = None
         self._happenings = {
-            "cancelled_by_hand": self.cancel_by_hand,
-            "sold_by_hand": self.sell_by_hand,
+            "cancelled_by_hand": self.hands.cancel,
+            "sold_by_hand": self.hands.sell,
             "price_jump": self._jump,
             "clock_step": self._bend_clock,
             "clock_drift": self._let_clock_drift,
@@ -210,7 +207,7 @@ class World:
         while self.timeline.now < end and self._busy() and not self.outside.broken:
             self.print_trade(self.price)
             self.advance(3_000)
-        self._must_be_safe()
+        self.outside.must_be_safe(self.shell.state, self.shell.alerted_at, self.clock.now())
         step = self._way_to_the_stops() / ENDING_STEPS
         for n in range(ENDING_STEPS + 10):
             if self.outside.broken or self.shell.state.position is None:
@@ -218,7 +215,7 @@ class World:
             self.print_trade(self.price + (step if n < ENDING_STEPS else 0))
             self.advance(4_000)
         self.advance(3_000)
-        self._must_be_over()
+        self.outside.must_be_over(self.shell.state, self.shell.alerted_at)
         self.outside.balances()
         self.exposure.over(self.timeline.now)
 
@@ -235,37 +232,6 @@ class World:
     def _busy(self) -> bool:
         """A trade is open, or may be about to be."""
         return self.shell.state.position is not None or self.shell.backlog > 0
-
-    def _must_be_safe(self) -> None:
-        """Liveness: flat, covered, or halted with an alert."""
-        state = self.shell.state
-        position = state.position
-        if self.outside.broken or position is None:
-            return
-        truth = self.outside.trades.get(position.trade)
-        held = self.rules.whole(truth.held) if truth is not None else ZERO
-        bare = held - self.outside.covered(position.trade)
-        if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not self._alerted():
-            what = f"{plain(bare)} are bare: {phase_of(state)}"
-            self.outside.broken.append(f"L1: calm for {CALM_MS // 1000} s, and {what}")
-        if any(owed.at < self.clock.now() - 30_000 for owed in state.outbox):
-            self.outside.broken.append(f"L2: {state.outbox[0].request!r} is owed for ever")
-
-    def _alerted(self) -> bool:
-        """Whether somebody was told of the position as it is now."""
-        return self.shell.alerted_at >= max(self.outside.bare_since, 1)
-
-    def _must_be_over(self) -> None:
-        if self.outside.broken:
-            return
-        state = self.shell.state
-        if state.position is not None:
-            if not (state.halted and self.shell.alerted_at):
-                phase = state.position.phase
-                self.outside.broken.append(f"L3: every stop was passed, and the trade is not over: {phase!r}")
-            return
-        if (left := self.outside.ours_open()) and not (state.halted and self.shell.alerted_at):
-            self.outside.broken.append(f"L4 (10.3): flat, and {', '.join(left)} stand at the exchange")
 
     # --- the market --------------------------------------------------------------------------------------------------
 
@@ -376,33 +342,6 @@ class World:
         if isinstance(self.disk, QuickDisk):
             self.disk.full = True
 
-    def cancel_by_hand(self, which: int | None = None) -> None:
-        open_ids = self.outside.ours_open()
-        if open_ids:
-            n = self.choices.choose("which", len(open_ids)) if which is None else which % len(open_ids)
-            self.engine.cancel_order(ACCOUNT, self.market.symbol, self.timeline.now, orig_client_order_id=open_ids[n])
-            self.wire.hear()
-
-    def sell_by_hand(self) -> None:
-        """Somebody cancels everything and closes the position on the website."""
-        position = self.shell.state.position
-        if position is None or position.trade not in self.outside.trades:
-            return
-        truth = self.outside.trades[position.trade]
-        truth.by_hand = True
-        while left := self.outside.ours_open():
-            self.engine.cancel_order(ACCOUNT, self.market.symbol, self.timeline.now, orig_client_order_id=left[0])
-        qty = self.rules.whole(truth.held)
-        if qty > 0 and self.rules.carries_market(qty, self.price):
-            side = truth.direction.exit_side
-            order = model.NewOrder(symbol=self.market.symbol, side=side, type=OrderType.MARKET, quantity=qty)
-            try:
-                self.engine.place_order(ACCOUNT, order, self.timeline.now)
-            except model.Reject as reject:
-                if reject.code not in {-2010, -1013}:
-                    raise
-        self.wire.hear()
-
     # --- crash and restart -------------------------------------------------------------------------------------------
 
     def boundary(self, where: str, state: State) -> None:
@@ -481,36 +420,13 @@ class World:
         self._expose()
         self.steps += self.shell.steps
         self._alerted_before = max(self._alerted_before, self.shell.alerted_at)
-        state, lost = self._restored(self.disk.load(), self.clock.now())
+        state, lost = starting_state(
+            self.disk.load(), self._old(), self.wire, self.direct, self.setup, self.clock.now()
+        )
         self.shell = self._boot(state)
         if lost and state.halted:
             self.shell.alerted_at = self.clock.now()
         self.shell.start(self.setup.recv_window)
-
-    def _restored(self, state: State | None, now: int) -> tuple[State, bool]:
-        """What the service starts on, as executor.service.rebuild has it; and whether no trade was on disk."""
-        old = self._old()
-        if state is not None and not old:
-            return state, False
-        history = self.wire.order_history()
-        fills = {name: self._fills(report) for name, report in history.items()}
-        if state is not None and state.position is not None:
-            reports = tuple(history.values())
-            return catch_up(state, state.position, reports, fills, self.setup.policy, self.rules, now)[0], False
-        made = recovery.restore(
-            state or empty(self.market.symbol),
-            open_orders=self.direct.open_orders(),
-            history=tuple(history.values()),
-            fills=fills,
-            policy=self.setup.policy,
-            rules=self.rules,
-            now=now,
-        )
-        return made.state, True
-
-    def _fills(self, report: OrderReport) -> tuple[Fill, ...]:
-        fills = self.engine.my_trades(ACCOUNT, self.market.symbol, order_id=report.exchange_id)
-        return tuple(Fill(f.trade_id, f.price, f.qty, f.commission, f.commission_asset, f.time) for f in fills)
 
     def _boot(self, state: State) -> Shell:
         setup = self.setup

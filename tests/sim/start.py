@@ -1,0 +1,45 @@
+"""What a service starts on: the state from its disk, an older one brought up to date, or what the exchange tells.
+
+The same functions of the core, in the same cases, as `executor.service.rebuild` calls.
+"""
+
+from tests.sim.setup import Setup, rules
+from tests.sim.wire import Wire
+
+from executor.core import recovery
+from executor.core.catchup import catch_up
+from executor.core.events import TradesSeen
+from executor.core.facts import Fill, OrderReport
+from executor.core.intents import QueryTrades
+from executor.core.state import State
+from executor.core.transition import empty
+from executor.simulate.direct import Direct
+
+
+def starting_state(
+    state: State | None, old: bool, wire: Wire, direct: Direct, setup: Setup, now: int
+) -> tuple[State, bool]:
+    """From the `state` on disk, which may be `old`; and whether the disk knew of no trade."""
+    if state is not None and not old:
+        return state, False
+    symbol = rules(direct.symbol)
+    history = tuple(wire.order_history().values())
+    fills = {report.id: _fills(direct, report, now) for report in history}
+    if state is not None and state.position is not None:
+        return catch_up(state, state.position, history, fills, setup.policy, symbol, now)[0], False
+    made = recovery.restore(
+        state or empty(direct.symbol),
+        open_orders=direct.open_orders(),
+        history=history,
+        fills=fills,
+        policy=setup.policy,
+        rules=symbol,
+        now=now,
+    )
+    return made.state, True
+
+
+def _fills(direct: Direct, report: OrderReport, now: int) -> tuple[Fill, ...]:
+    seen = direct.read(QueryTrades(seq=0, id=report.id, exchange_id=report.exchange_id), now)
+    assert isinstance(seen, TradesSeen)
+    return seen.fills
