@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 from tests.crash import truth
 from tests.crash.daemon import Daemon, Nursery, spawn
-from tests.crash.weather import MOMENTS, RECV_WINDOW_MS, Moment, Weather
+from tests.crash.weather import RECV_WINDOW_MS, Moment, Weather
 
 from executor.cli import exits
 from executor.core.state import SCHEMA_VERSION, Closed, State
@@ -531,7 +531,3 @@ class Campaign:
 
 def _count(counts: dict[str, int], name: str) -> None:
     counts[name] = counts.get(name, 0) + 1
-
-
-def every_moment_seen(report: Report) -> bool:
-    return all(str(moment) in report.deaths for moment in MOMENTS)

@@ -12,8 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 from tests.crash.campaign import Campaign, Report
+from tests.crash.weather import FAULT_NAMES, MOMENTS
+
+MANY: Final = 200
+"""So many kills and faults come in every kind."""
 
 
 def main() -> None:
@@ -44,9 +49,18 @@ def main() -> None:
         layout=wanted.layout,
     )
     reports.append(_run("with faults and kills", campaign))
+    if wanted.kills >= MANY and (unseen := unseen_of(reports[-1])):
+        sys.exit(f"the campaign has not met: {', '.join(unseen)}")
     sys.stdout.write(f"files           {folder}\n")
     if any(report.violations for report in reports):
         sys.exit(1)
+
+
+def unseen_of(report: Report) -> list[str]:
+    """Moments of death and faults that never came."""
+    return [str(moment) for moment in MOMENTS if str(moment) not in report.deaths] + [
+        name for name in FAULT_NAMES if name not in report.faults
+    ]
 
 
 def _run(name: str, campaign: Campaign) -> Report:

@@ -171,3 +171,4 @@ _PUSH_FAULTS: Final = (
     ("push twice", PushFault(copies=2)),
     ("push late", PushFault(delay_ms=300)),
 )
+FAULT_NAMES: Final = tuple(name for name, _ in (*_FAULTS, *_READ_FAULTS, *_PUSH_FAULTS))
