@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from executor.config import Settings, load_settings
@@ -536,7 +537,7 @@ async def bench(
         for each in symbols:
             made.engine.set_commission(ACCOUNT, each, CommissionRates(maker=rate, taker=rate))
     made._urls = await made.server.start()
-    with capture_logs() as made.log:
+    with capture_logs([merge_contextvars]) as made.log:
         try:
             if started:
                 await made.start()

@@ -281,6 +281,8 @@ async def test_a_signal_goes_to_its_symbol_and_a_strange_one_to_nobody(tmp_path:
         b.symbol = "ETHUSDT"
         await b.signal()
         assert [s for s in THREE if holds(b, s)] == ["ETHUSDT"]
+        told = [entry for entry in b.log if entry["event"] in {"trade_opened", "accepted"}]
+        assert [entry["symbol"] for entry in told] == ["ETHUSDT"] * 2
         await b.signal(symbol="BTCUSDT")
         await b.signal(symbol=None)
         b.write("no signal\n")

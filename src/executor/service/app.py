@@ -197,9 +197,11 @@ async def serve(
         loops: dict[str, Loop] = {}
         for symbol in place.symbols:
             company = Company(place.venue, place.clock, place.patient, first=not loops, alone=len(place.symbols) == 1)
-            loops[symbol] = await traders.enter_async_context(
-                trader(symbol, settings.of(symbol), exchanges[symbol], company)
-            )
+            about = {} if company.alone else {"symbol": symbol}
+            with structlog.contextvars.bound_contextvars(**about):
+                loops[symbol] = await traders.enter_async_context(
+                    trader(symbol, settings.of(symbol), exchanges[symbol], company)
+                )
         house = House(loops)
         connection = exchanges[place.symbols[0]].connection
         stream = StreamWatch()

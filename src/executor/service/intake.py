@@ -121,6 +121,8 @@ class Intake:
 
     async def _judge_all(self, symbol: str) -> None:
         """In turn, for ever, once the loop knows its orders."""
+        if len(self._loops) > 1:
+            structlog.contextvars.bind_contextvars(symbol=symbol)
         await self._loops[symbol].ready.wait()
         while True:
             taken = await self._queues[symbol].get()
