@@ -1,12 +1,14 @@
 """Streams over real WebSockets: they come back, say what was missed, and never fall silent unnoticed."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -19,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from executor.core.facts import OrderReport, Quote
 from executor.exchange.auth import Credentials
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.market_stream import MarketStream
+from executor.exchange.market_stream import MESSAGE_EVERY_S, MarketStream
 from executor.exchange.push import BalanceMoved, BalancesSet
 from executor.exchange.stream import Connected, Lost, Timing, Told
 from executor.exchange.user_stream import UserStream
@@ -435,3 +437,160 @@ async def test_the_market_is_quoted_once_it_is_known(exchange: BinanceExchange) 
     ]
     assert {quote.at for quote in events[1:4]} == {START_MS}
     assert peer.paths[0] == "/stream?streams=btcusdt@bookTicker/btcusdt@trade"
+
+
+@asynccontextmanager
+async def market_of(peer: Peer, exchange: BinanceExchange, *symbols: str) -> AsyncIterator[tuple[MarketStream, Heard]]:
+    heard = Heard()
+    async with playing(peer):
+        market = MarketStream(peer.url, exchange.connection.clock, heard, timing=QUICK)
+        for symbol in symbols:
+            market.follow(symbol)
+        task = asyncio.create_task(market.run())
+        try:
+            yield market, heard
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def obey(connection: ServerConnection, peer: Peer) -> None:
+    """Grant every subscription."""
+    async for message in connection:
+        request = json.loads(message)
+        peer.requests.append(request)
+        await connection.send(json.dumps({"result": None, "id": request["id"]}))
+
+
+async def test_what_is_followed_later_is_subscribed_to_and_what_is_left_is_not_heard(exchange: BinanceExchange) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await obey(connection, peer)
+
+    peer = Peer(script)
+    async with market_of(peer, exchange) as (market, heard):
+        await heard.kinds(Connected)
+        assert peer.paths == ["/stream"]
+        market.follow("BTCUSDT")
+        market.follow("ETHUSDT")
+        await eventually(lambda: market.settled)
+        market.leave("BTCUSDT")
+        await eventually(lambda: market.settled)
+    assert [(request["method"], request["params"]) for request in peer.requests] == [
+        ("SUBSCRIBE", ["btcusdt@bookTicker", "btcusdt@trade", "ethusdt@bookTicker", "ethusdt@trade"]),
+        ("UNSUBSCRIBE", ["btcusdt@bookTicker", "btcusdt@trade"]),
+    ]
+
+
+async def test_each_quote_is_of_its_symbol_and_a_last_price_learnt_elsewhere_will_do(exchange: BinanceExchange) -> None:
+    eth = json.dumps({"stream": "ethusdt@bookTicker", "data": {"s": "ETHUSDT", "b": "7", "a": "8"}})
+    told: list[Any] = []
+
+    async def script(connection: ServerConnection) -> None:
+        await gate.wait()
+        for message in (BOOK, eth, BOOK.replace("BTCUSDT", "XRPUSDT"), TRADE):
+            await connection.send(message)
+        await stay(connection)
+
+    gate = asyncio.Event()
+    peer = Peer(script)
+    async with playing(peer):
+        market = MarketStream(peer.url, exchange.connection.clock, told.append, timing=QUICK)
+        market.follow("BTCUSDT")
+        market.follow("ETHUSDT")
+        task = asyncio.create_task(market.run())
+        await eventually(lambda: told != [])
+        market.know("ETHUSDT", Decimal("7.5"))
+        gate.set()
+        await eventually(lambda: len(told) >= 3)
+        task.cancel()
+        await asyncio.wait({task})
+    assert [(each.symbol, str(each.fact.last)) for each in told[1:]] == [("ETHUSDT", "7.5"), ("BTCUSDT", "1.15")]
+
+
+async def test_too_many_for_an_address_are_asked_for_by_message_after_every_connect(exchange: BinanceExchange) -> None:
+    async def once(connection: ServerConnection) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await obey(connection, peer)
+        await connection.close()
+
+    async def script(connection: ServerConnection) -> None:
+        await obey(connection, peer)
+
+    peer = Peer(once, script)
+    async with market_of(peer, exchange, *(f"S{n:02}USDT" for n in range(100))) as (market, heard):
+        await heard.kinds(Connected, Lost, Connected)
+        await eventually(lambda: market.settled and len(peer.requests) >= 2)
+    for path, request in zip(peer.paths, peer.requests, strict=True):
+        assert path.count("@trade") == 40
+        assert len(request["params"]) == 120
+
+
+async def test_many_wishes_are_few_messages(exchange: BinanceExchange) -> None:
+    """The exchange takes five a second."""
+
+    async def script(connection: ServerConnection) -> None:
+        await obey(connection, peer)
+
+    peer = Peer(script)
+    async with market_of(peer, exchange) as (market, heard):
+        await heard.kinds(Connected)
+        began = asyncio.get_running_loop().time()
+        for n in range(200):
+            market.follow(f"S{n:03}USDT")
+            if n % 2:
+                market.leave(f"S{n - 1:03}USDT")
+            await asyncio.sleep(0.004)
+        await eventually(lambda: market.settled)
+        took = asyncio.get_running_loop().time() - began
+        assert len(peer.requests) <= 2 + took / MESSAGE_EVERY_S
+
+
+@pytest.mark.parametrize("answer", ['{"error": {"code": 2, "msg": "no"}, "id": 1}', None], ids=["refused", "silent"])
+async def test_a_subscription_that_is_not_granted_is_a_gap(exchange: BinanceExchange, answer: str | None) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.recv()
+        if answer is not None:
+            await connection.send(answer)
+        await stay(connection)
+
+    peer = Peer(script)
+    async with market_of(peer, exchange) as (market, heard):
+        await heard.kinds(Connected)
+        market.follow("BTCUSDT")
+        events = await heard.until(lambda events: len(events) >= 3)
+        assert [type(event) for event in events[:3]] == [Connected, Lost, Connected]
+
+
+async def test_reports_go_by_symbol_and_orders_of_ours_elsewhere_are_told_once(exchange: BinanceExchange) -> None:
+    def of(symbol: str, name: str = "EX_1760000000000_TP1_4") -> str:
+        told = json.loads(golden("push_trade"))
+        told["event"] |= {"s": symbol, "c": name}
+        return json.dumps(told)
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        strange = [of("XRPUSDT"), of("XRPUSDT"), of("DOGEUSDT", "web_1")]
+        for message in (of("ETHUSDT"), *strange, of("BTCUSDT")):
+            await connection.send(message)
+        await stay(connection)
+
+    told: list[Any] = []
+    peer = Peer(script)
+    with capture_logs() as log:
+        async with playing(peer):
+            stream = UserStream(
+                peer.url,
+                Credentials.hmac(KEY, SECRET),
+                exchange.connection,
+                ["BTCUSDT", "ETHUSDT"],
+                told.append,
+                timing=QUICK,
+            )
+            task = asyncio.create_task(stream.run())
+            await eventually(lambda: len(told) >= 3)
+            task.cancel()
+            await asyncio.wait({task})
+    assert [each.symbol for each in told[1:]] == ["ETHUSDT", "BTCUSDT"]
+    warned = [(entry["symbol"], entry["order"]) for entry in log if entry["event"] == "order_of_another_symbol"]
+    assert warned == [("XRPUSDT", "EX_1760000000000_TP1_4")]
