@@ -118,7 +118,7 @@ AT_REST = [to_the_exits, to_the_trail, by_plan_b]
 """All stands as it should: nothing is to be sent."""
 
 
-def resumed(end: Script, old: State, *, fills: bool = True) -> Script:
+def resumed(end: Script, old: State, *, fills: bool = True, lost: bool = True) -> Script:
     """A service that starts from `old` on the exchange as it is at the `end`, a minute later."""
     script = Script(end.direction, end.policy)
     script.book, script.lists = dict(end.book), dict(end.lists)
@@ -126,7 +126,7 @@ def resumed(end: Script, old: State, *, fills: bool = True) -> Script:
     assert old.position is not None
     told = tuple(replace(report, fills=()) for report in end.book.values())
     known = {report.id: report.fills for report in end.book.values()} if fills else {}
-    script.state, notes = catch_up(old, old.position, told, known, script.policy, script.rules, script.now)
+    script.state, notes = catch_up(old, old.position, told, known, script.policy, script.rules, script.now, lost=lost)
     assert script.state.halted == ""
     script.notes += notes
     script.restart()
@@ -185,3 +185,22 @@ def test_from_each_state_of_a_life(live: Callable[[Script], None], policy: Polic
             assert script.state.position is None, story
             assert all(report.status.is_final for report in script.book.values()), story
             assert abs(net(script)) < RULES.step, story
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_an_exit_cancelled_meanwhile_is_ours_only_where_newer_states_were_lost(*, lost: bool) -> None:
+    """Rule 6.6: after an orderly end, with nothing sent since, it was somebody else; and that is told."""
+    end = Remembered(Direction.LONG, POLICY)
+    to_the_exits(end)
+    newest = end.states[-1]
+    end.vanish(Role.SL)
+    script = resumed(end, newest, lost=lost)
+    assert ("exit_vanished" in script.told()) is not lost
+    assert len(script.live()) == 5
+
+
+def test_what_was_sent_since_proves_that_a_state_is_old() -> None:
+    end = Remembered(Direction.LONG, POLICY)
+    to_the_trail(end)
+    for old in end.states:
+        assert "exit_vanished" not in resumed(end, old, lost=False).told()

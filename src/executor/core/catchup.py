@@ -27,9 +27,12 @@ def catch_up(
     policy: Policy,
     rules: SymbolRules,
     now: int,
+    *,
+    lost: bool = True,
 ) -> tuple[State, tuple[Notify, ...]]:
     """`state`, whose trade is `position`, with all that the exchange remembers of that trade. To be called before
-    `Started`, when nothing that was sent can still arrive. `fills`: by client order id.
+    `Started`, when nothing that was sent can still arrive. `fills`: by client order id. `lost`: newer states certainly
+    were; else that is so only if something was sent after this one.
     """
     mine = [
         replace(report, fills=fills.get(report.id, report.fills))
@@ -52,7 +55,8 @@ def catch_up(
         text = f"sent after the state at hand, and taken up again: {', '.join(sent)}"
         notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
     halted = state.halted or entered.fault or heard.fault
-    return replace(state, position=_ours(heard.position, over), halted=halted), tuple(notes)
+    position = _ours(heard.position, over) if lost or sent else heard.position
+    return replace(state, position=position, halted=halted), tuple(notes)
 
 
 def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Position:

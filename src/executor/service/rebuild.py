@@ -86,7 +86,10 @@ async def catch_up(
     if position is None:
         return await from_exchange(exchange, state, policy, rules)
     shown = await look_back(exchange, position.trade)
-    state, notes = catchup.catch_up(state, position, shown.reports, shown.fills, policy, rules, exchange.now())
+    lost = age is Age.OLD
+    state, notes = catchup.catch_up(
+        state, position, shown.reports, shown.fills, policy, rules, exchange.now(), lost=lost
+    )
     _tell(notes)
     return state
 
