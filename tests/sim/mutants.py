@@ -317,13 +317,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "what was sold twice is not bought back",
-        f"{CORE}/failsafe.py",
-        "    if not over:\n        return False\n    back =",
-        "    if over:\n        return False\n    back =",
-        (
-            "def oversold(draft: Draft) -> bool:\n",
-            "def oversold(draft: Draft) -> bool:\n    return False\n\n\ndef _oversold(draft: Draft) -> bool:\n",
-        ),
+        f"{CORE}/closing.py",
+        "    qty = rules.market_piece(abs(held.held), draft.price)\n",
+        "    qty = rules.market_piece(max(held.held, ZERO), draft.price)\n",
     ),
     Mutant(
         "a signal is taken twice",

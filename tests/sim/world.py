@@ -107,6 +107,7 @@ class World:
         self._faults_before = 0
         self._taken: set[str] = set()
         self._alerted_before = 0
+        self._pause_until = 0
         self._last_signal: SignalSeen | None = None
         self._refused = 0
         self._started_at = self.timeline.now
@@ -243,10 +244,10 @@ class World:
             self._operate()
             state = self.shell.state
             if not self._busy() and self._opened < self.setup.trades:
-                if self.clock.now() >= state.cooldown_until or self.choices.weigh("early", (0.05,)):
-                    self.signal()
-                elif self._last_signal is not None and self.choices.weigh("again", (0.05,)):
+                if self._last_signal is not None and self.choices.weigh("again", (0.1,)):
                     self.shell.receive(msgspec.structs.replace(self._last_signal, at=self.clock.now()))
+                elif self.clock.now() >= state.cooldown_until or self.choices.weigh("early", (0.1,)):
+                    self.signal()
 
     def print_trade(self, price: Decimal, volume: Decimal | None = None) -> None:
         """A trade of the market at `price`, rounded to the tick."""
@@ -298,8 +299,8 @@ class World:
             return
         if event.signal.key in self._taken:
             self.outside.broken.append(f"W11: the signal {event.signal.key} was traded twice")
-        if before.cooldown_until > event.at:
-            self.outside.broken.append(f"W11: a trade was opened {before.cooldown_until - event.at} ms too early")
+        if self._pause_until > event.at:
+            self.outside.broken.append(f"W11: a trade was opened {self._pause_until - event.at} ms too early")
         self._taken.add(event.signal.key)
 
     # --- what comes from outside -------------------------------------------------------------------------------------
@@ -396,6 +397,7 @@ class World:
         """The newest state is gone, and with it what it remembered: the silence so far, the signals taken."""
         self.outside.forget()
         self._taken.clear()
+        self._pause_until = 0
 
     def _heal_disk(self, now: int | None = None) -> None:
         if isinstance(self.disk, QuickDisk) and (now is None or now >= self._full_until):
@@ -447,6 +449,9 @@ class World:
         self.outside.stepped(before, step.state)
         if before.position is not None and step.state.position is None:
             self.exposure.over(self.timeline.now)
+            traded = step.state.last_closed is not None and step.state.last_closed.qty
+            policy = self.setup.policy
+            self._pause_until = step.state.market.now + (policy.cooldown_ms if traded else policy.cooldown_abort_ms)
         if self.verbose:
             self._tell(event, step)
         if self.shell.steps % 8 == 0 and isinstance(self.disk, QuickDisk):
