@@ -138,3 +138,24 @@ async def test_all_that_wait_are_unknown_at_once_when_the_connection_is_cut() ->
         kit.server.drop_connections()
         async with asyncio.timeout(2):
             assert all(isinstance(outcome, Unknown) for outcome in await asyncio.gather(*waiting))
+
+
+async def test_a_link_that_is_closed_tells_at_once_what_it_can_not_hear_any_more() -> None:
+    """Rule 9.5: an end must not wait for an answer that can't come; what is needed then goes over REST."""
+    faults = WsFault("order.place", RequestFault(delay_after_ms=60_000))
+    async with trading(faults=faults) as (kit, exchange):
+        link = OrderLink(kit.urls.ws_api_url, GOOD, timing=QUICK)
+        exchange.connection.link = link
+        task = asyncio.create_task(link.run())
+        await eventually(lambda: link.up)
+        last = kit.engine.last_price(exchange.symbol)
+        assert last is not None
+        placing = asyncio.create_task(exchange.place(limit("EX_1_ENTRY_0", str(last / 2))))
+        await eventually(lambda: "WS order.place" in faults.seen)
+        task.cancel()
+        async with asyncio.timeout(2):
+            outcome = await placing
+        assert isinstance(outcome, Unknown)
+        assert "the connection was closed" in outcome.text
+        assert not link.up
+        await asyncio.gather(task, return_exceptions=True)

@@ -7,7 +7,7 @@ as there: a request whose connection ends, or that waits too long, may have been
 import asyncio
 import itertools
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 from websockets.asyncio.client import ClientConnection
@@ -66,6 +66,16 @@ class OrderLink(Stream[None]):
         self._connection: ClientConnection | None = None
         self._newest: ClientConnection | None = None
         self._pending: dict[str, asyncio.Future[Answer]] = {}
+
+    async def run(self) -> NoReturn:
+        """Keep it up until cancelled. What is unanswered then is told as lost at once, so that an end need not wait for
+        it, and what is sent later goes another way (rule 9.5).
+        """
+        try:
+            await super().run()
+        finally:
+            self._connection = None
+            self._fail("the connection was closed")
 
     @property
     def up(self) -> bool:
