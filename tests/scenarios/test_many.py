@@ -16,11 +16,12 @@ from tests.scenarios.bench import ACCOUNT, EXITS, Bench, World, bench
 from tests.service.test_webhook import free_port
 
 from executor.core.events import Tick, Verb
-from executor.core.facts import Quote, Why
+from executor.core.facts import OrderReport, Quote, Why
 from executor.core.state import Reason
 from executor.core.transition import Step
 from executor.core.values import Direction
-from executor.exchange.port import StartError
+from executor.exchange.looks import Looks
+from executor.exchange.port import ReadError, StartError
 from executor.paper.server.faults import PushFault, RequestFault
 from executor.paper.server.limits import Limits
 from executor.paper.server.params import Params
@@ -414,6 +415,39 @@ async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:
     assert 'executor_position_open{symbol="LTCUSDT"} 0.0' in metrics
     assert 'executor_fill_to_covered_seconds_count{symbol="ETHUSDT"} 1.0' in metrics
     assert "executor_signals_unclaimed_total 1.0" in metrics
+
+
+async def test_one_whose_orders_cannot_be_looked_up_keeps_no_other_from_trading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = Looks.open_orders
+
+    async def look(self: Looks, symbol: str) -> tuple[OrderReport, ...]:
+        if symbol == "BNBUSDT" and symbol in b.loops:  # not while its state catches up
+            raise ReadError("HTTP 400: -1121 Invalid symbol.")
+        return await looked(self, symbol)
+
+    monkeypatch.setattr("executor.service.house.LAGGARD_S", 0.2)
+    async with many(tmp_path, PUSHED) as b:
+        await enter_all(b)
+        await b.stop()
+        monkeypatch.setattr(Looks, "open_orders", look)
+        b._task = asyncio.create_task(b._serve(b.settings()))
+        await b.until(lambda: b.said("stream_connected") >= 4)
+        async with asyncio.timeout(5):
+            while not b.said("not_recovered"):  # noqa: ASYNC110  # real time
+                await asyncio.sleep(0.02)
+        b.symbol = "ETHUSDT"
+        await b.move(-1)
+        await b.ends(Reason.SL)
+        late = b.loops["BNBUSDT"]
+        assert not late.ready.is_set()
+        monkeypatch.setattr(Looks, "open_orders", looked)
+        await b.until(late.ready.is_set)
+        assert late.watch.orders_pushed
+        b.symbol = "BNBUSDT"
+        await b.move(-1)
+        await b.ends(Reason.SL)
 
 
 async def test_the_supervisor_hears_of_all_and_nothing_once_one_hangs(

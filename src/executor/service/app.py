@@ -194,14 +194,7 @@ async def serve(
 ) -> None:
     """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
     async with contextlib.AsyncExitStack() as traders:
-        loops: dict[str, Loop] = {}
-        for symbol in place.symbols:
-            company = Company(place.venue, place.clock, place.patient, first=not loops, alone=len(place.symbols) == 1)
-            about = {} if company.alone else {"symbol": symbol}
-            with structlog.contextvars.bound_contextvars(**about):
-                loops[symbol] = await traders.enter_async_context(
-                    trader(symbol, settings.of(symbol), exchanges[symbol], company)
-                )
+        loops = await _traders(settings, place, exchanges, traders)
         house = House(loops)
         connection = exchanges[place.symbols[0]].connection
         stream = StreamWatch()
@@ -218,9 +211,31 @@ async def serve(
             await house.run()
 
 
+async def _traders(
+    settings: Settings, place: Market, exchanges: Mapping[str, BinanceExchange], stack: contextlib.AsyncExitStack
+) -> dict[str, Loop]:
+    """All at once: one that has to wait for the exchange must not keep the others waiting. Raises as `trader`."""
+    several = len(place.symbols) > 1
+
+    async def begin(symbol: str) -> Loop:
+        if several:
+            structlog.contextvars.bind_contextvars(symbol=symbol)
+        first = symbol == place.symbols[0]
+        company = Company(place.venue, place.clock, place.patient, first=first, alone=not several)
+        return await stack.enter_async_context(trader(symbol, settings.of(symbol), exchanges[symbol], company))
+
+    begun = await asyncio.gather(*map(begin, place.symbols), return_exceptions=True)
+    loops: dict[str, Loop] = {}
+    for symbol, found in zip(place.symbols, begun, strict=True):
+        if isinstance(found, BaseException):
+            raise found
+        loops[symbol] = found
+    return loops
+
+
 async def _settle(house: House, budget: Budget) -> None:
-    """The start is over once all orders are known: from then on watching may wait for its turn."""
-    await house.all_ready()
+    """The start is over once the orders are known: from then on watching may wait for its turn."""
+    await house.started()
     budget.hurried = False
 
 
@@ -276,7 +291,7 @@ def _tell(alerts: Telegram, house: House) -> None:
     alone = len(house.loops) == 1
 
     async def hello() -> None:
-        await house.all_ready()
+        await house.started()
         for loop in house.loops.values():
             alerts.tell(f"started: {describe(loop.state, loop.desk.rules)}")
 

@@ -14,6 +14,7 @@ from executor.service.loop import DRAIN_S, Loop
 
 log = structlog.get_logger(__name__)
 
+LAGGARD_S: Final = 60.0
 STOP_S: Final = DRAIN_S + 5.0
 """How long the loops may take to stop; what takes longer is cancelled, and looked up at the next start."""
 
@@ -27,6 +28,7 @@ class House:
         self.loops = loops
         self._stop = asyncio.Event()
         self._one_ready = asyncio.Event()
+        self._started = asyncio.Event()
         self._at_once: list[tuple[str, Task]] = []
         self._later: list[tuple[str, Task]] = []
         for loop in loops.values():
@@ -37,9 +39,11 @@ class House:
         """Run `task` beside the loops as soon as one of them is ready, or `at_once`; it is cancelled at the stop."""
         (self._at_once if at_once else self._later).append((name, task))
 
-    async def all_ready(self) -> None:
-        for loop in self.loops.values():
-            await loop.ready.wait()
+    async def started(self) -> None:
+        """Return when every loop knows its orders; or LAGGARD_S after the first, for one that can't must not keep the
+        others from trading.
+        """
+        await self._started.wait()
 
     def stop(self) -> None:
         self._stop.set()
@@ -73,11 +77,22 @@ class House:
         finally:
             loop.desk.settle()
 
+    async def _start(self) -> None:
+        try:
+            async with asyncio.timeout(LAGGARD_S):
+                for loop in self.loops.values():
+                    await loop.ready.wait()
+        except TimeoutError:
+            late = [symbol for symbol, loop in self.loops.items() if not loop.ready.is_set()]
+            log.error("not_recovered", alert=True, symbols=", ".join(late), text="the others trade meanwhile")
+        self._started.set()
+
     async def _share(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for name, task in self._at_once:
                 tasks.create_task(task(), name=name)
             await self._one_ready.wait()
+            tasks.create_task(self._start(), name="start")
             for name, task in self._later:
                 tasks.create_task(task(), name=name)
             await asyncio.Event().wait()

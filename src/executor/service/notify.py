@@ -84,7 +84,7 @@ class Supervisor:
 
 
 def attend(house: House, supervisor: Supervisor, monotonic: Callable[[], float] = time.monotonic) -> None:
-    """Have `supervisor` hear of `house`: ready once every loop is, alive while every consumer turns, what they hold."""
+    """Have `supervisor` hear of `house`: ready once its loops are, alive while every consumer turns, what they hold."""
     if not supervisor.listens:
         return
     attendant = _Attendant(house, supervisor, monotonic)
@@ -104,11 +104,11 @@ class _Attendant:
         self._last_alive = -ALIVE_EVERY_S
         self._words: dict[str, str] = {}
         self._last_status = ""
+        self._ready = False
 
     def turned(self, loop: Loop) -> None:
-        if loop.ready.is_set():
-            self._missing.discard(loop)
-        if not self._missing and self._monotonic() - self._last_alive >= ALIVE_EVERY_S:
+        self._missing.discard(loop)
+        if self._ready and not self._missing and self._monotonic() - self._last_alive >= ALIVE_EVERY_S:
             self._last_alive = self._monotonic()
             self._missing = set(self._house.loops.values())
             self._supervisor.alive()
@@ -122,7 +122,8 @@ class _Attendant:
 
     async def announce(self) -> None:
         try:
-            await self._house.all_ready()
+            await self._house.started()
+            self._ready = True
             self._supervisor.ready()
             while self._supervisor.watchdog_s:
                 for loop in self._house.loops.values():
