@@ -23,14 +23,17 @@ from bench.inside import FILLS, QUOTES, Day, by_kind, covering, per_step, persis
 from bench.scenario import Result, Scenario
 from bench.stage import Failed, play
 from bench.table import Figures, Row, figures, text
+from bench.weather import Weather
 from executor.core.guard import advance
 from executor.core.state import SCHEMA_VERSION
 from executor.core.transition import transition
 from executor.service.document import document_of
 from executor.service.store import seal
 
-POLL: Final = "0.2"
-"""POLL_SEC of the poll-only entries: what counts is the share of it, and a thousand entries must not take an hour."""
+POLL: Final = {0: "0.2", 20: "0.5"}
+"""POLL_SEC of the poll-only entries, by network delay in ms: less than the default, lest a thousand take an hour. With
+the delay a look takes two round trips of its own, which half of a very short POLL_SEC would not hold.
+"""
 MANY: Final = tuple(f"S{n:02}USDT" for n in range(100))
 
 
@@ -49,6 +52,7 @@ class Bench:
         self.inside()
         await self.hot_path()
         await self.stops()
+        await self.streams()
         await self.watching()
         await self.many()
 
@@ -106,7 +110,7 @@ class Bench:
             if self.heading(f"fill to covered, network {delay} ms each way"):
                 await self._hot_path(delay)
 
-    async def _hot_path(self, delay: float) -> None:
+    async def _hot_path(self, delay: int) -> None:
         floors = {}
         for transport in ("rest", "ws"):
             samples = await self._entries(f"floor over {transport}", delay, transport=transport, floor=True)
@@ -118,13 +122,15 @@ class Bench:
                 found = figures(await self._entries(name, delay, layout=layout, transport=transport))
                 ratio = f"median {found.median / lowest.median:.2f} x, p99 {found.p99 / lowest.p99:.2f} x the floor"
                 self.rows[-1] = Row(name, found, remark=ratio)
-        wait = float(POLL)
+        wait = float(POLL[delay])
         for layout in ("OCO", "PLAIN"):
-            polled = {"USER_STREAM": "false", "POLL_SEC": POLL}
+            polled = {"USER_STREAM": "false", "POLL_SEC": POLL[delay]}
             samples = await self._entries(f"poll only, {layout}", delay, layout=layout, wait=wait, settings=polled)
             bound = wait * 500 + lowest.median
             self.rows[-1] = Row(
-                self.rows[-1].name, figures(samples), remark=f"POLL_SEC {POLL}: half and the floor is {bound:.1f}"
+                self.rows[-1].name,
+                figures(samples),
+                remark=f"POLL_SEC {POLL[delay]}: half and the floor is {bound:.1f}",
             )
         for transport in ("rest", "ws"):
             await self._entries(f"floor over {transport}, again", delay, transport=transport, floor=True)
@@ -135,7 +141,7 @@ class Bench:
         delay: float,
         *,
         layout: str = "OCO",
-        transport: str = "rest",
+        transport: str = "ws",
         wait: float = 0.01,
         floor: bool = False,
         settings: dict[str, str] | None = None,
@@ -168,6 +174,22 @@ class Bench:
         settings = {"TRAIL_UPDATE_EVERY_SEC": "0", "TRAIL_DISTANCE_USD": "0.3"}
         moved = await play(Scenario(name="stops", play="stops", entries=self.entries, warm_up=10, settings=settings))
         self.figure("new best price to the stop behind it accepted", moved.samples["stop moved"])
+
+    async def streams(self) -> None:
+        """With POLL_SEC at its default of a second."""
+        if not self.heading("fill to covered, streams that fail"):
+            return
+        for weather in Weather:
+            few = weather is Weather.BOTH_DEAD  # half a minute each
+            scenario = Scenario(
+                name=weather.value,
+                play="faulted",
+                entries=max(self.entries // 250, 2) if few else max(self.entries // 10, 10),
+                seconds=1.0,
+                wait=0.3,
+                weather=weather,
+            )
+            self.figure(weather.value, (await play(scenario)).samples["fill to covered"])
 
     async def watching(self) -> None:
         if not self.heading("watching"):

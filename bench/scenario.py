@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from bench.weather import Weather
+
 KEY: Final = "bench"
 SECRET: Final = "bench"  # noqa: S105  # the paper exchange's own, on loopback
 BASE: Final = 100
@@ -15,6 +17,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """`play`: which script the venue plays. Quantities of time in seconds, `delay_ms` each way.
 
     `wait`: how long an entry rests before it fills: uniform from 0 to this. `size`: bytes that the floor persists.
+    `weather`: what happens to the streams at each fill.
     """
 
     name: str
@@ -23,12 +26,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     entries: int = 0
     warm_up: int = 0
     layout: str = "OCO"
-    transport: str = "rest"
+    transport: str = "ws"
     delay_ms: float = 0
     wait: float = 0.01
     seconds: float = 0
     weight_limit: int = 1_000_000
     settings: dict[str, str] = {}
+    weather: Weather = Weather.SOUND
     floor: bool = False
     size: int = 0
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from bench.scenario import BASE, KEY, SECRET, Place, Result, Scenario, now_us
+from bench.weather import Sky, Weather
 from executor.paper import model
 from executor.paper.clock import WallClock
 from executor.paper.engine import Engine
@@ -32,11 +33,15 @@ from executor.paper.server.signing import Credential, HmacSecret
 from executor.paper.symbol import Symbol
 
 ACCOUNT: Final = "bench"
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 90.0
 ENTRY: Final = Decimal("99.90")
 STOP: Final = Decimal("99.00")
 TARGETS: Final = (Decimal("101.00"), Decimal("102.00"))
 BURST: Final = 20
+HELD: Final = Decimal("0.998")
+"""What an entry of 1.001 leaves after a commission of a tenth of a per cent, in whole steps or nearly: the position is
+covered when stops of so much have been accepted.
+"""
 SIZE: Final = Decimal(100_000)
 """Quantity of each trade of the market: no order is larger."""
 
@@ -75,7 +80,7 @@ class Desk:
         self.covered = asyncio.Event()
         self.replaced = asyncio.Event()
         self.entry_at = self.covered_at = self.replaced_at = 0.0
-        self.exits = 0
+        self.stopped = Decimal(0)
         self._venue = venue
         self._trade_id = 1
 
@@ -87,9 +92,9 @@ class Desk:
         elif order.side.value == "BUY":
             self.entry_at = now
             self.entered.set()
-        else:
-            self.exits += 1
-            if self.exits == 3:
+        elif kind == "list" or order.stop_price:
+            self.stopped += order.orig_qty
+            if self.stopped >= HELD and not self.covered.is_set():
                 self.covered_at = now
                 self.covered.set()
 
@@ -106,7 +111,7 @@ class Desk:
     def reset(self) -> None:
         for event in (self.entered, self.covered, self.replaced, self.flat):
             event.clear()
-        self.exits = 0
+        self.stopped = Decimal(0)
 
 
 class Venue:
@@ -128,13 +133,14 @@ class Venue:
         )
         rows = _rows(scenario.symbols)
         self.engine = Watched([Symbol.from_exchange_info(row) for row in rows], rate_limits=limits.announce())
-        balances = {row["baseAsset"]: Decimal(100_000) for row in rows} | {"USDT": Decimal(10_000_000)}
+        spare = Decimal(100_000) if scenario.layout == "PLAIN" else Decimal(0)  # rule 4.3: that layout needs it
+        balances = {row["baseAsset"]: spare for row in rows} | {"USDT": Decimal(10_000_000)}
         self.engine.open_account(ACCOUNT, balances)
         self.desks = {symbol: Desk(self, symbol) for symbol in scenario.symbols}
         self.engine.on_accepted = lambda symbol, kind, order: self.desks[symbol].accepted(kind, order)
-        self.server = PaperServer(
-            self.engine, self.clock, {KEY: Credential(ACCOUNT, HmacSecret(SECRET))}, limits=limits
-        )
+        self.sky = Sky()
+        keys = {KEY: Credential(ACCOUNT, HmacSecret(SECRET))}
+        self.server = PaperServer(self.engine, self.clock, keys, limits=limits, faults=self.sky)
         self._count(self.server._exchange)  # noqa: SLF001  # the bench's own ear in the exchange
         self._signals = Path(place.signals)
         self._signals.touch()
@@ -199,8 +205,12 @@ class Venue:
         signalled = self.signal(desk.symbol)
         await _soon(desk.entered, "entry")
         await asyncio.sleep(random.uniform(0.002, self.scenario.wait))
+        if self.scenario.weather is Weather.CUT:
+            self.server.drop_connections()
+        self.sky.now = self.scenario.weather
         filled = desk.trade(ENTRY - Decimal("0.01"))
         await _soon(desk.covered, "exits")
+        self.sky.now = Weather.SOUND
         if count:
             self.note("signal to order", signalled, desk.entry_at)
             self.note("fill to covered", filled, desk.covered_at)
@@ -218,6 +228,14 @@ class Venue:
             if n == self.scenario.warm_up:
                 self.seen.clear()
             await self.enter(desk, count=count)
+            await self.leave(desk)
+
+    async def faulted(self) -> None:
+        """Entries that fill in bad weather, each after the streams have had time to be up."""
+        desk = self.desks[self.scenario.symbols[0]]
+        for _ in range(self.scenario.entries):
+            await asyncio.sleep(self.scenario.seconds)
+            await self.enter(desk, count=True)
             await self.leave(desk)
 
     async def stops(self) -> None:
@@ -310,6 +328,7 @@ class Venue:
     async def run(self) -> Result:
         plays = {
             "entries": self.entries,
+            "faulted": self.faulted,
             "stops": self.stops,
             "idle": self.idle,
             "open": self.open_trade,

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
+from websockets.protocol import State
 
 from executor.exchange.auth import Credentials
 from executor.exchange.calls import Call
@@ -79,12 +80,12 @@ class OrderLink(Stream[None]):
 
     @property
     def up(self) -> bool:
-        return self._connection is not None
+        return self._connection is not None and self._connection.state is State.OPEN
 
     async def call(self, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
         """Send once and return what came back. Raises `LinkLost`, TimeoutError, and what the network raises."""
         connection = self._connection
-        if connection is None:
+        if connection is None or not self.up:
             raise LinkLost("the WebSocket API is not connected")
         number = f"o{next(self._numbers)}"
         message = msgspec.json.encode({"id": number, "method": call.ws, "params": self._signed(params, attempt)})

@@ -7,10 +7,9 @@ alone. Prices come by stream as well, thinned out to what a decision can depend 
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -28,6 +27,10 @@ log = structlog.get_logger(__name__)
 
 SAFETY_NET_S: Final = 60.0
 """Between two looks at the orders while the user stream is sound: 6 of request weight a minute."""
+ENTRY_NET_S: Final = 5.0
+"""The same while an entry waits for its fill, which would leave a position bare: 48 a minute. A stream that is dead and
+still answers pings is told by nothing else.
+"""
 SILENCE_S: Final = 30.0
 """A price stream that says nothing for so long is made sure of by asking."""
 FRESH_MS: Final = 1_000
@@ -95,6 +98,8 @@ class Watch:
         self._host = host
         self._look = asyncio.Event()
         self._look_at_price = asyncio.Event()
+        self._rhythm = asyncio.Event()
+        """A trade begins: the next look may be due sooner."""
         self._was_open = False
         self._thinned = _Thinned()
         self._due: asyncio.Task[None] | None = None
@@ -141,6 +146,7 @@ class Watch:
             if not self.orders_pushed:
                 self.look()
             if is_open:
+                self._rhythm.set()
                 self._look_at_price.set()
         if isinstance(event, QuoteSeen) and self.orders_pushed and self._suspicion is None and _passed(step.state):
             self._suspicion = asyncio.create_task(self._suspect(), name="suspicion")
@@ -154,18 +160,32 @@ class Watch:
     async def orders(self) -> None:
         """Look at the orders for ever, as often as is needed."""
         while True:
+            called = self._look.is_set()
             self._look.clear()
             began = self._host.now()
             with self._host.at_work():
-                await self._look_at_entry() or await self.look_at_orders()
-            took = max(0, self._host.now() - began) / 1000  # from look to look, not from answer to look
-            await self._nap(self._pause(), self._look, gone=took)
+                whole = called and self.orders_pushed  # after a gap nothing is known, not of the entry alone
+                (not whole and await self._look_at_entry()) or await self.look_at_orders()
+            await self._rest(began)
+
+    async def _rest(self, began: int) -> None:
+        """Until the next look is due, from look to look, or called for; the rhythm may change meanwhile."""
+        due = False
+        while not due and not self._look.is_set():
+            self._rhythm.clear()
+            due = await self._nap(self._left(self._pause(), began), self._look, self._rhythm)
+
+    def _left(self, pause: float, began: int) -> float:
+        """Seconds until a look that comes `pause` after the one that `began` then, or together with those of others."""
+        now = self._host.now()
+        return _until_next(pause, now) if self._host.timing.together else max(0.0, pause - max(0, now - began) / 1000)
 
     def _pause(self) -> float:
         timing = self._host.timing
-        if self.orders_pushed:
-            return max(SAFETY_NET_S, timing.poll)
         position = self._host.state.position
+        if self.orders_pushed:
+            entering = position is not None and isinstance(position.phase, Entering)
+            return max(ENTRY_NET_S if entering else SAFETY_NET_S, timing.poll)
         if position is None:
             return timing.idle_poll
         return timing.poll * ENTRY_SHARE if isinstance(position.phase, Entering) else timing.poll
@@ -183,8 +203,7 @@ class Watch:
 
     async def _look_at_entry(self) -> bool:
         """An entry alone is asked for by itself: cheaper, and its end is told at once. Whether it was."""
-        alone = not self.orders_pushed and not self._host.timing.together
-        order = _lone_entry(self._host.state) if alone else None
+        order = None if self._host.timing.together else _lone_entry(self._host.state)
         if order is None:
             return False
         try:
@@ -215,10 +234,12 @@ class Watch:
             if self._host.state.position is None:
                 await self._look_at_price.wait()
                 continue
-            if not self.prices_pushed or self._thinned.age_ms(self._host.now()) >= SILENCE_S * 1000:
+            began = self._host.now()
+            if not self.prices_pushed or self._thinned.age_ms(began) >= SILENCE_S * 1000:
                 with self._host.at_work():
                     await self._ask_price()
-            await self._nap(SILENCE_S if self.prices_pushed else self._host.timing.poll, self._look_at_price)
+            pause = SILENCE_S if self.prices_pushed else self._host.timing.poll
+            await self._nap(self._left(pause, began), self._look_at_price)
 
     async def _ask_price(self) -> None:
         try:
@@ -247,18 +268,16 @@ class Watch:
 
     # --- waiting --------------------------------------------------------------------------------------------------
 
-    async def _nap(self, seconds: float, call: asyncio.Event, *, gone: float = 0) -> None:
-        """Sleep, but not past a call. So much of the time has `gone` already."""
-        left = max(0.0, seconds - gone)
-        if self._host.timing.together:
-            left = _until_next(seconds, self._host.now())
-        waits: list[Coroutine[Any, Any, Any]] = [self._host.clock.sleep(left), call.wait()]
-        tasks = [asyncio.create_task(wait) for wait in waits]
+    async def _nap(self, seconds: float, *calls: asyncio.Event) -> bool:
+        """Sleep, but not past a call; whether none came."""
+        asleep = asyncio.ensure_future(self._host.clock.sleep(seconds))
+        tasks = [asleep, *(asyncio.ensure_future(call.wait()) for call in calls)]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
+        return done == {asleep}
 
     def end(self) -> None:
         """Let nothing of it run on."""

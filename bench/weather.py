@@ -1,0 +1,46 @@
+"""What the streams do to a fill, and how long it takes until the position is covered all the same."""
+
+import random
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from executor.paper.server.faults import PushFault, RequestFault
+
+LATE_MS: Final = 2_000
+SHUFFLED_MS: Final = 200
+
+
+class Weather(StrEnum):
+    """One that lasts from just before a fill until its exits are out. `cut` closes the connections once."""
+
+    SOUND = "sound"
+    CUT = "cut at the fill"
+    LATE = "user events two seconds late"
+    DOUBLED = "user events twice"
+    SHUFFLED = "user events in any order"
+    USER_DEAD = "user stream silently dead"
+    BOTH_DEAD = "both streams silently dead"
+
+
+_PUSHES: Final[Mapping[Weather, Callable[[str], PushFault | None]]] = {
+    Weather.LATE: lambda kind: PushFault(delay_ms=LATE_MS) if kind == "user" else None,
+    Weather.DOUBLED: lambda kind: PushFault(copies=2) if kind == "user" else None,
+    Weather.SHUFFLED: lambda kind: PushFault(delay_ms=random.randrange(SHUFFLED_MS)) if kind == "user" else None,
+    Weather.USER_DEAD: lambda kind: PushFault(copies=0) if kind == "user" else None,
+    Weather.BOTH_DEAD: lambda _: PushFault(copies=0),
+}
+
+
+class Sky:
+    """A fault plan that has the weather of the moment."""
+
+    def __init__(self) -> None:
+        self.now = Weather.SOUND
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:  # noqa: ARG002
+        return None
+
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:  # noqa: ARG002
+        push = _PUSHES.get(self.now)
+        return push(kind) if push is not None else None
