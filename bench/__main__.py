@@ -32,7 +32,8 @@ from executor.service.store import seal
 
 POLL: Final = {0: "0.2", 20: "0.5"}
 """POLL_SEC of the poll-only entries, by network delay in ms: less than the default, and a quarter of the entries, lest
-they take an hour. With the delay a look takes two round trips of its own, which half of a very short POLL_SEC would not hold.
+they take an hour. With the delay a look takes two round trips of its own, which half of a very short POLL_SEC would
+not hold.
 """
 MANY: Final = tuple(f"S{n:02}USDT" for n in range(100))
 
