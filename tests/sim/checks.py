@@ -56,6 +56,7 @@ class Truth:
         self.stopped = False
         self.seen: set[str] = set()
         self.by_hand = False
+        self.older = False  # its newest state was lost once
         self.behind: list[str] = []
 
     @property

@@ -146,7 +146,9 @@ class Wire:
             after = 3_000 + 1_900 * self.faults.detail("late", 2)
         elif fault == "executed_at_last":
             in_window = -1_000 < now + lag - stamp <= self.setup.recv_window
-            after = self.setup.recv_window + ENGINE_LATE if in_window else None
+            # The window is judged by the stamp, as the exchange does: a clock that lags has less of it left.
+            window_left = stamp + self.setup.recv_window - (now + lag)
+            after = window_left + ENGINE_LATE if in_window else None
         if after is not None:
             self.timeline.at(now + lag + after, lambda: self._execute(request, stamp, fault))
         unknown = Unknown("HTTP 503" if heard_at_once else "timeout", stamp + self.setup.recv_window)
