@@ -316,7 +316,7 @@ def _beside(settings: Settings, place: Market, house: House, connection: Connect
     if settings.order_transport is OrderTransport.WS:
         link = OrderLink(place.endpoints.ws_api_url, place.credentials)
         connection.link = link
-        house.beside("order link", link.run, at_once=True)
+        house.beneath("order link", link.run)
     if settings.user_stream:
         pushes = Pushes(house.loops, watch)
         stream = UserStream(place.endpoints.ws_api_url, place.credentials, connection, place.symbols, pushes.hear_user)

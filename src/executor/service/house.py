@@ -29,6 +29,7 @@ class House:
         self._stop = asyncio.Event()
         self._one_ready = asyncio.Event()
         self._started = asyncio.Event()
+        self._below: list[tuple[str, Task]] = []
         self._at_once: list[tuple[str, Task]] = []
         self._later: list[tuple[str, Task]] = []
         for loop in loops.values():
@@ -38,6 +39,10 @@ class House:
     def beside(self, name: str, task: Task, *, at_once: bool = False) -> None:
         """Run `task` beside the loops as soon as one of them is ready, or `at_once`; it is cancelled at the stop."""
         (self._at_once if at_once else self._later).append((name, task))
+
+    def beneath(self, name: str, task: Task) -> None:
+        """Run `task` for as long as there are loops: their last requests and answers travel over it (rule 9.5)."""
+        self._below.append((name, task))
 
     async def started(self) -> None:
         """Return when every loop knows its orders; or LAGGARD_S after the first, for one that can't must not keep the
@@ -53,9 +58,10 @@ class House:
     async def run(self) -> None:
         """Until it is stopped; raises what killed a loop or a task."""
         trading = [asyncio.create_task(self._trade(symbol, loop), name=symbol) for symbol, loop in self.loops.items()]
+        bearing = asyncio.create_task(self._bear(), name="bearing")
         shared = asyncio.create_task(self._share(), name="shared")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
-        everything = [*trading, shared, stop]
+        everything = [*trading, bearing, shared, stop]
         try:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             shared.cancel()
@@ -86,6 +92,12 @@ class House:
             late = [symbol for symbol, loop in self.loops.items() if not loop.ready.is_set()]
             log.error("not_recovered", alert=True, symbols=", ".join(late), text="the others trade meanwhile")
         self._started.set()
+
+    async def _bear(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for name, task in self._below:
+                tasks.create_task(task(), name=name)
+            await asyncio.Event().wait()
 
     async def _share(self) -> None:
         async with asyncio.TaskGroup() as tasks:
