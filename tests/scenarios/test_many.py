@@ -450,6 +450,25 @@ async def test_one_whose_orders_cannot_be_looked_up_keeps_no_other_from_trading(
         await b.ends(Reason.SL)
 
 
+async def test_one_whose_state_cannot_be_used_is_left_out_and_told_of(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+        await enter_all(b)
+        await b.stop()
+        b.symbol = THREE[0]
+        path = b.settings().state_path(b.symbol)
+        files = [each for each in (path, path.with_name(f"{path.name}.prev")) if each.exists()]
+        for each in files:
+            each.write_bytes(b"{" * 100)
+        await b.start()
+        assert set(b.loops) == set(THREE[1:])
+        assert "not_started" in b.alerts()
+        for b.symbol in THREE[1:]:
+            await b.move(-1)
+            await b.ends(Reason.SL)
+        assert {each.read_bytes() for each in files} == {b"{" * 100}
+        assert len(b.engine.open_orders(ACCOUNT)) == 5
+
+
 async def test_the_supervisor_hears_of_all_and_nothing_once_one_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,9 @@ START_ERRORS: Final = (
 )
 """Why a run could not begin or go on, each with a text for people."""
 
+OF_ONE: Final = (StateError, JournalError, ReadError)
+"""Of several symbols these keep one alone from trading: its files, its orders."""
+
 PAPER: Final = "paper"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -214,22 +217,29 @@ async def serve(
 async def _traders(
     settings: Settings, place: Market, exchanges: Mapping[str, BinanceExchange], stack: contextlib.AsyncExitStack
 ) -> dict[str, Loop]:
-    """All at once: one that has to wait for the exchange must not keep the others waiting. Raises as `trader`."""
+    """All at once: one that has to wait for the exchange must not keep the others waiting. Nor must one that can't be
+    begun keep the others from looking after their trades: it is told of, and left out. Raises as `trader` where none
+    can.
+    """
     several = len(place.symbols) > 1
 
     async def begin(symbol: str) -> Loop:
         if several:
             structlog.contextvars.bind_contextvars(symbol=symbol)
-        first = symbol == place.symbols[0]
-        company = Company(place.venue, place.clock, place.patient, first=first, alone=not several)
+        company = Company(place.venue, place.clock, place.patient, alone=not several)
         return await stack.enter_async_context(trader(symbol, settings.of(symbol), exchanges[symbol], company))
 
     begun = await asyncio.gather(*map(begin, place.symbols), return_exceptions=True)
-    loops: dict[str, Loop] = {}
-    for symbol, found in zip(place.symbols, begun, strict=True):
-        if isinstance(found, BaseException):
-            raise found
-        loops[symbol] = found
+    found = dict(zip(place.symbols, begun, strict=True))
+    loops = {symbol: loop for symbol, loop in found.items() if isinstance(loop, Loop)}
+    faults = {symbol: fault for symbol, fault in found.items() if isinstance(fault, BaseException)}
+    for fault in faults.values():
+        if not loops or not isinstance(fault, OF_ONE):
+            raise fault
+    for symbol, fault in faults.items():
+        log.error("not_started", alert=True, symbol=symbol, error=str(fault), text="the others trade")
+    keeper = next(iter(loops))
+    loops[keeper].keep_clock(exchanges[keeper].sync_clock)
     return loops
 
 

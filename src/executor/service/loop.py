@@ -65,9 +65,7 @@ class Loop:
         clock: Clock,
         timing: Timing,
         reload: Callable[[], Coroutine[Any, Any, SymbolRules]],
-        sync_clock: Callable[[], Coroutine[Any, Any, None]] | None,
     ) -> None:
-        """`sync_clock`: None where another loop of the same connection keeps the clock."""
         self.desk = desk
         self.exchange = exchange
         self.clock = clock
@@ -80,7 +78,7 @@ class Loop:
         self.on_ready: list[Callable[[], None]] = []
         self.on_stop: list[Callable[[], None]] = []
         self._reload = reload
-        self._sync_clock = sync_clock
+        self._sync_clock: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._inbox: asyncio.Queue[tuple[AnyEvent | None, asyncio.Future[Step] | None]] = asyncio.Queue()
         self._waiting = 0
         self._beating = False
@@ -103,6 +101,10 @@ class Loop:
 
     def now(self) -> int:
         return self.exchange.now()
+
+    def keep_clock(self, sync: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have the exchange's clock measured now and then: one loop of a connection does so for all."""
+        self._sync_clock = sync
 
     def beside(self, name: str, task: Callable[[], Coroutine[Any, Any, None]], *, at_once: bool = False) -> None:
         """Run `task` beside the loop once it is ready, or `at_once`; it is cancelled first when the loop stops."""

@@ -26,14 +26,11 @@ log = structlog.get_logger(__name__)
 
 
 class Company(msgspec.Struct, frozen=True):
-    """What a trader has in common with the others of its run. `first`: it is the one that keeps the common clock;
-    `alone`: there are no others.
-    """
+    """What a trader has in common with the others of its run. `alone`: there are none."""
 
     venue: str
     clock: Clock
     patient: Clock
-    first: bool = True
     alone: bool = True
 
 
@@ -59,9 +56,8 @@ async def trader(symbol: str, settings: Settings, exchange: BinanceExchange, com
         else:
             state = await catch_up(exchange, state, age, policy, rules, settings.recv_window, company.patient.sleep)
         desk = Desk(state, policy, rules, store, journal, trades.add)
-        sync_clock = exchange.sync_clock if company.first else None
         timing = _timing(settings, together=not company.alone)
-        yield Loop(desk, exchange, company.clock, timing, _reload(exchange, settings), sync_clock)
+        yield Loop(desk, exchange, company.clock, timing, _reload(exchange, settings))
 
 
 def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None, Age]:
