@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from executor.core import entry, ids
+from executor.core import entry, ids, retire
 from executor.core.draft import Draft
 from executor.core.facts import Fill, OrderReport
 from executor.core.ids import ENTRIES, Role
@@ -41,6 +41,7 @@ def catch_up(
     ]
     mine.sort(key=_rev)
     known = {order.id for order in position.orders}
+    known |= {report.id for report in mine if retire.was_retired(position, report.id)}
     over = {order.id for order in position.orders if not order.live}
     state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
     entered = hear(position, tuple(r for r in mine if _role(r) in ENTRIES), now)

@@ -23,7 +23,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     if draft.changing() or any(doubt.owes_look(draft, o) for o in draft.position.orders):
         return None
     phase = _abandon(draft, phase)
-    if not phase.abandon and _trade_rest(draft):
+    if not phase.abandon and _trade_rest(draft, phase):
         return None
     if _look_again(draft):
         return None
@@ -56,7 +56,7 @@ def _look_again(draft: Draft) -> bool:
     return bool(waiting)
 
 
-def _trade_rest(draft: Draft) -> bool:
+def _trade_rest(draft: Draft, phase: Closing) -> bool:
     """Sell what is still held, or buy back what was sold too much; whether something is under way."""
     position, rules = draft.position, draft.rules
     held = draft.tally.holding
@@ -67,7 +67,7 @@ def _trade_rest(draft: Draft) -> bool:
         return False
     role = Role.FLATTEN if held.held > 0 else Role.BUYBACK
     failed = _failed(draft, role)
-    if failed and not _again(draft, role, failed):
+    if failed and not _again(draft, phase, role, failed):
         return True
     if role is Role.BUYBACK:
         draft.note(Level.ALERT, "oversold", f"{plain(qty)} {rules.base} sold too much: bought back at market")
@@ -82,7 +82,7 @@ def _failed(draft: Draft, role: Role) -> list[Order]:
     return [o for o in draft.position.orders if o.role is role and o.leg == 0 and o.end is not End.FILLED]
 
 
-def _again(draft: Draft, role: Role, failed: list[Order]) -> bool:
+def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> bool:
     """Whether to try once more after the orders `failed`."""
     policy, last = draft.policy, failed[-1]
     if draft.now < max(last.closed_at + policy.exits_retry_ms, last.ask_at):
@@ -90,9 +90,11 @@ def _again(draft: Draft, role: Role, failed: list[Order]) -> bool:
     if role is Role.FLATTEN and last.refusal is Why.INSUFFICIENT_BALANCE and draft.market.balances_at <= last.closed_at:
         draft.query_balances()
         return False
-    if len(failed) % policy.failsafe_tries == 0:
+    again = phase.again + 1
+    draft.enter(replace(phase, again=again))
+    if again % policy.failsafe_tries == 0:
         draft.note(
-            Level.ALERT, "close_failed", f"{len(failed)} market orders to close have failed; still trying", failed
+            Level.ALERT, "close_failed", f"{again} market orders to close have failed; still trying", failed[-1:]
         )
     return True
 

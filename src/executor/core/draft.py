@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from executor.core import retire
 from executor.core.edit import with_leg, with_order
 from executor.core.ids import Role, client_id
 from executor.core.intents import (
@@ -82,6 +83,10 @@ class Draft:
     def asked(self, kind: type[Request], about: str | None = None) -> bool:
         """Whether such a request waits for its answer (about the order of that id, where it is about one)."""
         return any(isinstance(r, kind) and (about is None or getattr(r, "id", None) == about) for r in self.pending())
+
+    def _asked_about(self) -> set[str]:
+        """The orders that queries are about."""
+        return {r.id for r in self.pending() if isinstance(r, QueryOrder | QueryTrades)}
 
     def commanded(self, order: Order) -> bool:
         """Whether a request that changes `order` waits for its answer."""
@@ -228,14 +233,16 @@ class Draft:
     # --- the result --------------------------------------------------------------------------------------------
 
     def finish(self) -> State:
-        """The state with the decision in it; the same object when nothing was decided."""
+        """The state with the decision in it, and without what can't matter any more; the same object when nothing was
+        decided.
+        """
         state = self.state
         if not self.requests and self.position is state.position and self.halted == state.halted:
             return state
         owed = tuple(Owed(self.now, request) for request in self.requests)
         return replace(
             state,
-            position=self.position,
+            position=retire.retired(self.position, self._commanded | self._asked_about(), self.now),
             outbox=(*state.outbox, *owed),
             next_seq=self._next_seq,
             halted=self.halted,

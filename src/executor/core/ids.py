@@ -45,7 +45,7 @@ _IN_LIST: Final = {
     Role.TP2: (Role.OCO2, 1),
     Role.SL2: (Role.OCO2, 2),
 }
-_FORM: Final = re.compile(r"EX_(?P<trade>[0-9]{1,16})_(?P<role>[A-Z0-9]+)_(?P<rev>[0-9]{1,6})")
+_FORM: Final = re.compile(r"EX_(?P<trade>[0-9]{1,16})_(?P<role>[A-Z0-9]+)_(?P<rev>[0-9]{1,8})")
 
 
 class ClientId(msgspec.Struct, frozen=True):

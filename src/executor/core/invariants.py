@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from executor.core import retire
 from executor.core.ids import parse
 from executor.core.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
 from executor.core.ledger import committed, covered, holding, leg_sold
@@ -225,14 +226,17 @@ def _stop_holds(old: Position, new: Position) -> Iterator[str]:
 
 
 def _only_grows(old: Position, new: Position) -> Iterator[str]:
-    """5.1: cumulative quantities never fall, ended orders stay ended, no order is forgotten."""
+    """5.1: cumulative quantities never fall, ended orders stay ended, none is forgotten but those let go on record."""
+    if new.retired < old.retired or new.revs < old.revs:
+        yield f"revs {old.revs}, retired below {old.retired}; then {new.revs}, {new.retired}"
     known = {o.id: o for o in new.orders}
     for order in old.orders:
         now = known.get(order.id)
         if now is order:
             continue
         if now is None:
-            yield f"{order.id} was forgotten"
+            if not (retire.settled(order) and retire.was_retired(new, order.id)):
+                yield f"{order.id} was forgotten"
         elif now.cum_qty < order.cum_qty:
             yield f"{order.id}: filled {plain(now.cum_qty)} after {plain(order.cum_qty)}"
         elif not order.live and now.live and order.end not in (End.NEVER, End.GONE):

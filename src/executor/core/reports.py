@@ -5,7 +5,7 @@ from typing import Final, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from executor.core import ids, levels, orders
+from executor.core import ids, levels, orders, retire
 from executor.core.edit import find_leg, find_order, with_leg, with_order
 from executor.core.events import Absent, OpenOrdersSeen, Reported, TradesSeen
 from executor.core.facts import OrderReport
@@ -66,9 +66,15 @@ def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Hear
             continue
         order = find_order(position, report.id)
         if order is None:
+            late = retire.was_retired(position, report.id)
+            if late and not (report.cum_qty or report.fills):
+                continue
             position, order = _adopted(position, report, name)
-            text = f"{report.id}: an order of this trade that was not on record"
-            notes.append(Notify(Level.ALERT, "order_adopted", text, report.id))
+            if late:
+                position, order = retire.back(position, order, now)
+            else:
+                text = f"{report.id}: an order of this trade that was not on record"
+                notes.append(Notify(Level.ALERT, "order_adopted", text, report.id))
         if (fault := orders.impossible(order, report)) is not None:
             notes.append(Notify(Level.ALERT, "impossible_report", fault, report.id))
             return Heard(position, Refusal(fault), tuple(notes), fault)

@@ -215,12 +215,15 @@ class Protected(msgspec.Struct, frozen=True, tag="protected"):
 
 
 class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
-    """Leaving: cancel everything, sell what is held (unless `abandon`), look once more, be done (rule 7.1)."""
+    """Leaving: cancel everything, sell what is held (unless `abandon`), look once more, be done (rule 7.1). `again`:
+    how often a market order was sent in the place of one that failed.
+    """
 
     reason: Reason
     since: int
     abandon: bool = False
     looked_at: int = 0
+    again: int = 0
 
 
 Phase = Entering | Unprotected | Protected | Closing
@@ -236,7 +239,8 @@ class Exposure(msgspec.Struct, frozen=True):
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`:
-    client order ids given out; `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
+    client order ids given out; `retired`: orders of a lower rev that are not on record were let go (`core.retire`);
+    `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
     read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
     `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
     first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3).
@@ -249,6 +253,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     entered: int = 0
     revs: int = 0
+    retired: int = 0
     legs: tuple[Leg, ...] = ()
     split: tuple[Decimal, Decimal, Decimal] = (ZERO, ZERO, ZERO)
     trail: Trail | None = None
