@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 from tests.sim import setup as world_setup
+from tests.sim.exposure import Held
 
 from executor.core.ids import ENTRIES, Role, is_ours, parse
 from executor.core.levels import is_safer
@@ -281,8 +282,7 @@ class Outside:
         passed = min(now - self._watched_at, told.now - last.now)
         self._watched_at = now
         if trade not in self.trades or not self.bare(trade):
-            self._silent = self.bare_since = 0
-            self._known_at = None
+            self.sound()
             return
         self.bare_since = self.bare_since or told.now
         if told.at >= last.now:
@@ -291,6 +291,8 @@ class Outside:
             # It had been known before the crash, and on disk: the deadline runs on.
             self._silent = min(told.grace, now - self._known_at[0], told.now - self._known_at[1])
             return
+        if told.bare_since != last.bare_since:
+            self._known_at = None  # it took the position for covered meanwhile: a deadline of its own
         if told.bare_since and self._known_at is None:
             self._known_at = now, told.now
         if max(told.at, told.began) >= last.now or told.bare_since != last.bare_since or told.blind:
@@ -300,6 +302,17 @@ class Outside:
         if self._silent > told.grace + (KNOWN_SLACK_MS if told.bare_since else ALERT_SLACK_MS):
             known = "" if told.bare_since else ", and the service takes it for covered"
             self.broken.append(f"W5: bare for {self._silent / 1000:.1f} s without an alert{known}")
+
+    def sound(self) -> None:
+        """Nothing is bare, if only for a moment: what is bare after it has a deadline of its own."""
+        self._silent = self.bare_since = 0
+        self._known_at = None
+
+    def remembers(self, saved: State | None) -> None:
+        """What is on the disk that a service starts on: of a spell that is not there no deadline runs on."""
+        position = saved.position if saved is not None else None
+        if position is None or position.exposure.since != self._told.bare_since:
+            self.forget()
 
     def forget(self) -> None:
         """What the service knew is lost with its state."""
@@ -314,9 +327,18 @@ class Outside:
         price = self.direct.engine.last_price(self.direct.symbol) or ZERO
         return bare if bare > 0 and self.rules.carries(bare, price) else ZERO
 
-    def jumped(self, trade: str) -> bool:
-        """Whether a stop has triggered and rests unfilled: the market jumped over its limit."""
-        return any(order.is_working and order.type in STOPS for order in self._open(trade))
+    def met(self, trade: str) -> set[Held]:
+        """What, at this moment, a rule or the market lets stand without a stop."""
+        met = set()
+        for order in self._open(trade):
+            name = parse(order.client_order_id)
+            if order.is_working and order.type in STOPS:
+                met.add(Held.MARKET)
+            elif name is not None and name.role in {Role.TP1, Role.TP2} and order.executed_qty:
+                met.add(Held.TARGET)
+            elif name is not None and name.role in ENTRIES and self.covered(trade):
+                met.add(Held.GROWING)
+        return met
 
     def covered(self, trade: str) -> Decimal:
         total = ZERO
@@ -360,6 +382,17 @@ class Outside:
 
     def ours_open(self) -> list[str]:
         return [order.client_order_id for order in self._open() if is_ours(order.client_order_id)]
+
+
+def found_nobody(reports: list[ExecutionReport]) -> bool:
+    """Whether a market order out of a position has ended unfilled, or half filled: the book was empty."""
+    return any(
+        report.order.type is OrderType.MARKET
+        and report.execution_type is ExecutionType.EXPIRED
+        and (name := parse(report.order.client_order_id)) is not None
+        and name.role not in ENTRIES
+        for report in reports
+    )
 
 
 def _looked_again(position: Position, client_id: str) -> bool:

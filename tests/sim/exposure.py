@@ -1,10 +1,12 @@
 """How long each trade stood without a stop, as the exchange saw it: from report to report, to the millisecond.
 
-Told by what held the longest spell of a trade: nothing (no fault in the run so far, the service up), the market (it
-jumped over the limit of a stop that had triggered), faults while the service was up, or a spell in which it was down.
+Told by what held the longest spell of a trade: nothing (no fault in the run so far, the service up: a request or two
+must do, or a poll where there are no pushes), what the rules and the market allow, faults while the service was up, or
+a spell in which it was down.
 """
 
 from collections import Counter
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Final
 
@@ -12,6 +14,7 @@ import msgspec
 
 EDGES_MS: Final = (0, 100, 250, 1_000, 3_000, 10_000, 30_000, 120_000)
 """Upper bounds of the histogram's columns; what is above the last has one of its own."""
+WORST: Final = 5
 
 
 class Held(StrEnum):
@@ -19,18 +22,28 @@ class Held(StrEnum):
 
     NOTHING = "no fault, pushed"
     POLLED = "no fault, polled"
-    MARKET = "stop jumped over"
+    GROWING = "entry filling (3.5)"
+    TARGET = "target half filled (5.6)"
+    MARKET = "stop jumped over (6.5)"
+    EMPTY = "book empty"
     FAULTS = "faults, service up"
     DOWN = "service down"
 
 
+ALLOWED: Final = (Held.EMPTY, Held.MARKET, Held.TARGET, Held.GROWING)
+"""What holds a spell without a fault, the first of those that were met: a market order that finds nobody to trade with,
+a stop whose limit was jumped over, a target that works without its stop, a stop that follows an entry's fills once a
+second.
+"""
+
+
 class Spell(msgspec.Struct, frozen=True):
-    """`ms`: how long, `down`: how much of it without a service; `faults`: what happened meanwhile."""
+    """`ms`: how long, `down`: how much of it without a service; `faults`: ms of it by the fault that was the latest."""
 
     ms: int
     down: int
     held: Held
-    faults: tuple[str, ...] = ()
+    faults: tuple[tuple[str, int], ...] = ()
 
 
 class Bareness(msgspec.Struct, frozen=True):
@@ -58,8 +71,9 @@ class Watch:
         self._bare_at: int | None = None
         self._clock = now
         self._down = 0
-        self._jumped = False
+        self._met: AbstractSet[Held] = frozenset()
         self._kinds_at = 0
+        self._by_fault: Counter[str] = Counter()
 
     def opened(self, faults_before: int) -> None:
         """A trade has had its first fill; `faults_before`: how many faults there had been when its signal was taken."""
@@ -68,18 +82,25 @@ class Watch:
         self._open = True
         self._faults_before = faults_before
 
-    def see(self, now: int, *, bare: bool, jumped: bool, alive: bool) -> None:
-        """What holds from now on. `alive`: whether there was a service until now."""
+    def see(self, now: int, *, bare: bool, met: AbstractSet[Held], alive: bool) -> None:
+        """What holds from now on, and what of `ALLOWED` is `met`. `alive`: whether there was a service until now."""
         if not self._open:
             return
         if self._bare_at is not None:
-            self._down += 0 if alive else now - self._clock
-            self._jumped = self._jumped or jumped
+            passed = now - self._clock
+            self._down += 0 if alive else passed
+            self._by_fault[self._latest()] += passed
+            self._met = self._met | met
             if not bare:
                 self._end(now)
         elif bare:
-            self._bare_at, self._down, self._jumped, self._kinds_at = now, 0, jumped, len(self._kinds)
+            self._bare_at, self._down, self._met, self._kinds_at = now, 0, met, len(self._kinds)
+            self._by_fault.clear()
         self._clock = now
+
+    def _latest(self) -> str:
+        """The latest fault that was not merely a part filled."""
+        return next((kind for kind in reversed(self._kinds) if kind != "partial_fill"), "none")
 
     def _end(self, now: int) -> None:
         if self._bare_at is None:
@@ -88,17 +109,17 @@ class Watch:
         self._bare_at = None
         self._total += spell
         if spell >= self._longest.ms:
-            faults = tuple(self._kinds[self._kinds_at :])
-            self._longest = Spell(spell, self._down, self._held(), faults if spell > EDGES_MS[-1] else ())
+            self._longest = Spell(spell, self._down, self._held(), tuple(self._by_fault.most_common(3)))
 
     def _held(self) -> Held:
         if self._down:
             return Held.DOWN
         if len(self._kinds) > self._kinds_at:
             return Held.FAULTS
-        if self._jumped:
-            return Held.MARKET
-        return Held.FAULTS if self._kinds else self._nothing
+        if self._kinds:
+            return next((held for held in ALLOWED[:3] if held in self._met), Held.FAULTS)
+        allowed = ALLOWED if self._nothing is Held.NOTHING else ALLOWED[:3]
+        return next((held for held in allowed if held in self._met), self._nothing)
 
     def over(self, now: int) -> None:
         """The trade has ended, or nobody follows it any more."""
@@ -118,7 +139,7 @@ class Exposures:
         self.longest: Counter[tuple[Held, int]] = Counter()
         self.totals: Counter[tuple[Held, int]] = Counter()
         self.sums: Counter[Held] = Counter()
-        self.worst: dict[Held, tuple[int, int, Spell]] = {}
+        self.worst: dict[Held, list[tuple[int, int, Spell]]] = {}
 
     def add(self, seed: int, trades: list[Bareness]) -> None:
         for trade in trades:
@@ -129,36 +150,42 @@ class Exposures:
             self._take(held, (trade.longest.ms, seed, trade.longest))
 
     def _take(self, held: Held, worst: tuple[int, int, Spell]) -> None:
-        if held not in self.worst or worst[:2] > self.worst[held][:2]:
-            self.worst[held] = worst
+        ranked = sorted([*self.worst.get(held, []), worst], key=lambda each: each[:2], reverse=True)
+        self.worst[held] = ranked[:WORST]
 
     def merge(self, other: "Exposures") -> None:
         self.longest.update(other.longest)
         self.totals.update(other.totals)
         self.sums.update(other.sums)
         for held, worst in other.worst.items():
-            self._take(held, worst)
+            for each in worst:
+                self._take(held, each)
 
     def table(self) -> str:
         """Trades by the time without a stop: each one's longest spell, and its time in all."""
         bounds = [f"<={edge / 1000:g} s" for edge in EDGES_MS] + [f">{EDGES_MS[-1] / 1000:g} s"]
-        head = f"{'':32}" + "".join(f"{bound:>9}" for bound in bounds) + f"{'mean':>10}{'most':>10}  seed"
+        head = f"{'':37}" + "".join(f"{bound:>9}" for bound in bounds) + f"{'mean':>10}{'most':>10}  seed"
         lines = [head]
         for held in Held:
             count = sum(n for (each, _), n in self.longest.items() if each is held)
             if not count:
                 continue
-            ms, seed, spell = self.worst[held]
+            ms, seed, _ = self.worst[held][0]
             for name, found in (("longest spell", self.longest), ("in all", self.totals)):
                 row = "".join(f"{found[held, column]:9}" for column in range(len(bounds)))
-                lines.append(f"{held:19}{name:13}{row}")
+                lines.append(f"{held:24}{name:13}{row}")
             mean = self.sums[held] / count / 1000
             lines[-1] += f"{mean:8.2f} s"
             lines[-2] += f"{'':10}{ms / 1000:8.1f} s  {seed}"
-            if spell.faults:
-                kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(spell.faults).most_common(5))
-                lines.append(f"{'':19}the most: {spell.down / 1000:.1f} s of it down; {kinds}")
+        for held in (Held.FAULTS, Held.DOWN):
+            lines += [f"{held}: {_told(seed, spell)}" for _, seed, spell in self.worst.get(held, [])]
         return "\n".join(lines)
+
+
+def _told(seed: int, spell: Spell) -> str:
+    """A spell, and how long of it each fault was the latest."""
+    after = ", ".join(f"{ms / 1000:.1f} s after {kind}" for kind, ms in spell.faults)
+    return f"{spell.ms / 1000:.1f} s, {spell.down / 1000:.1f} s of it down: {after}; seed {seed}"
 
 
 def _column(ms: int) -> int:

@@ -97,7 +97,7 @@ class Wire:
         self.on_behind: Callable[[str, Decimal], None] = lambda _, __: None
         self.print_trade: Callable[[Decimal, Decimal | None], None] = lambda _, __: None
         self.blind_at = 0
-        self._banned_until = 0
+        self.banned_until = 0
         self._closed_until = 0
         self._in_vain = 0
         self.on_pressed: Callable[[str], None] = lambda _: None
@@ -176,7 +176,7 @@ class Wire:
 
     def _execute(self, request: Command, stamp: int, fault: str) -> Outcome:
         now = self.timeline.now
-        if now < self._banned_until:
+        if now < self.banned_until:
             return self._ban_answer()
         if fault != "executed_at_last" and not -1_000 < now - stamp <= self.setup.recv_window:
             self.clock.sync()
@@ -224,17 +224,17 @@ class Wire:
 
     def _ban(self) -> None:
         length = BANS[self.faults.detail("ban", len(BANS))]
-        self._banned_until = max(self._banned_until, self.timeline.now + length)
+        self.banned_until = max(self.banned_until, self.timeline.now + length)
 
     def _ban_heard(self) -> None:
-        if self._closed_until != self._banned_until:
+        if self._closed_until != self.banned_until:
             self._in_vain = 0
-        self._closed_until = self._banned_until
-        self.blind_at = max(self.blind_at, self._banned_until)
+        self._closed_until = self.banned_until
+        self.blind_at = max(self.blind_at, self.banned_until)
 
     def _ban_answer(self) -> Refused:
         self._ban_heard()
-        retry_at = self.clock.now() + self._banned_until - self.timeline.now
+        retry_at = self.clock.now() + self.banned_until - self.timeline.now
         return Refused(Why.RATE_LIMIT, -1003, "Way too much request weight used; IP banned.", retry_at)
 
     # --- reads -------------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ class Wire:
         stale = STALE[self.faults.detail("stale", len(STALE))] if fault == "read_stale" else 0
 
         def look() -> None:
-            if self.timeline.now < self._banned_until:
+            if self.timeline.now < self.banned_until:
                 self._ban_heard()
                 self._fail(request, self.timeline.now + lag, "banned", deliver)
                 return

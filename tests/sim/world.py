@@ -6,16 +6,17 @@ or halted with an alert; then the market walks through every stop and target, an
 
 import traceback
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from tests.sim import setup as world_setup
-from tests.sim.checks import CALM_MS, Outside, Told
+from tests.sim.checks import CALM_MS, Outside, Told, found_nobody
 from tests.sim.choices import Choice, Choices
 from tests.sim.disk import Disk, QuickDisk, Torn
-from tests.sim.exposure import Bareness, Watch
+from tests.sim.exposure import Bareness, Held, Watch
 from tests.sim.faults import Faults, phase_of
 from tests.sim.hands import Hands
 from tests.sim.setup import ACCOUNT, Setup
@@ -204,7 +205,7 @@ class World:
             self._reboot()
         while not self.shell.alive:
             self.advance(1_000)
-        end = self.timeline.now + CALM_MS
+        end = max(self.timeline.now, self.wire.banned_until) + CALM_MS  # a ban is a fault until it ends
         while self.timeline.now < end and self._busy() and not self.outside.broken:
             self.print_trade(self.price)
             self.advance(3_000)
@@ -370,7 +371,7 @@ class World:
         if not self.shell.alive:
             return
         self.crashes += 1
-        self._expose()
+        self._watch()
         self.shell.stop()
         down = down or DOWN[self.choices.choose("down", len(DOWN))]
         self.timeline.at(self.timeline.now + down, self._reboot)
@@ -424,9 +425,9 @@ class World:
         self._expose()
         self.steps += self.shell.steps
         self._alerted_before = max(self._alerted_before, self.shell.alerted_at)
-        state, lost = starting_state(
-            self.disk.load(), self._old(), self.wire, self.direct, self.setup, self.clock.now()
-        )
+        saved = self.disk.load()
+        self.outside.remembers(saved)
+        state, lost = starting_state(saved, self._old(), self.wire, self.direct, self.setup, self.clock.now())
         self.shell = self._boot(state)
         if lost and state.halted:
             self.shell.alerted_at = self.clock.now()
@@ -482,15 +483,17 @@ class World:
         self.outside.reported(reports)
         if self.outside.opened > opened:
             self.exposure.opened(self._faults_before)
-        self._expose()
+        self._expose({Held.EMPTY} if found_nobody(reports) else frozenset())
 
-    def _expose(self) -> None:
+    def _expose(self, met: AbstractSet[Held] = frozenset()) -> None:
         """The exchange has changed, or is looked at now and then."""
         trade = self.outside.newest
         if trade:
             bare = self.outside.bare(trade) > 0
-            jumped = bare and self.outside.jumped(trade)
-            self.exposure.see(self.timeline.now, bare=bare, jumped=jumped, alive=self.shell.alive)
+            met = met | self.outside.met(trade) if bare else met
+            self.exposure.see(self.timeline.now, bare=bare, met=met, alive=self.shell.alive)
+            if not bare and trade == self.outside.followed:
+                self.outside.sound()
 
     def _watch(self) -> None:
         self._expose()
