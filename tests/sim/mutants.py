@@ -206,7 +206,7 @@ MUTANTS: Final = (
     Mutant(
         "closed without selling the rest",
         f"{CORE}/closing.py",
-        "    if not phase.abandon and _trade_rest(draft):\n        return None\n",
+        "    if not phase.abandon and _trade_rest(draft, phase):\n        return None\n",
         "",
     ),
     Mutant(
