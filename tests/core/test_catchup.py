@@ -12,7 +12,7 @@ from executor.core.events import AnyEvent, Verb
 from executor.core.ids import Role
 from executor.core.intents import PlaceOco, PlaceOrder, ReplaceOrder
 from executor.core.policy import Layout, Policy
-from executor.core.state import State
+from executor.core.state import OrderPhase, State
 from executor.core.transition import Step
 from executor.core.values import ZERO, Direction
 
@@ -103,7 +103,23 @@ def sold_at_market(script: Script) -> None:
     script.settle()
 
 
+def through_a_doubt(script: Script) -> None:
+    """An exit that never arrived is placed anew, and all is sold."""
+    script.signal()
+    script.settle()
+    script.fill(Role.ENTRY)
+    script.lose()
+    script.settle()
+    while any(order.phase is OrderPhase.UNRESOLVED for order in script.position.orders):
+        script.sleep()
+        script.settle()
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+
+
 LIVES = [
+    through_a_doubt,
     to_the_exits,
     to_the_trail,
     by_plan_b,

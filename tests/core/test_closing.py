@@ -183,6 +183,52 @@ def test_commissions_are_read_before_anything_is_sold_and_before_the_sum() -> No
     assert script.closed.reason is Reason.FLATTEN
 
 
+def unpriced(script: Script, role: Role) -> None:
+    """It fills; what it paid is not told."""
+    told = script.trade(role)
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+
+
+def guessing() -> Script:
+    """Protected, with the entry's commission reckoned only: it could not be read."""
+    script = entering()
+    unpriced(script, Role.ENTRY)
+    script.lose("QueryTrades")
+    script.settle()
+    return script
+
+
+def test_one_read_that_fails_leaves_the_others_their_answers() -> None:
+    script = guessing()
+    unpriced(script, Role.TP1)
+    script.push(script.order(Role.SL1).id)
+    script.command(Verb.FLATTEN)
+    while "QueryTrades" not in script.kinds():
+        script.accept()
+    assert script.kinds() == ["QueryTrades"] * 2
+    script.pending.reverse()
+    script.lose()  # the exit's; the entry's is on its way
+    assert script.kinds() == ["QueryTrades"]
+    script.accept()
+    assert script.kinds() == ["FLATTEN"]
+
+
+def test_what_may_be_commission_only_is_not_bought_back() -> None:
+    """Rule 6.3: only what was sold twice."""
+    script = guessing()
+    stop = script.order(Role.SL)
+    script.command(Verb.FLATTEN)
+    while "FLATTEN" not in script.kinds():
+        script.lose("QueryTrades") if "QueryTrades" in script.kinds() else script.accept()
+    script.accept()
+    script.execute(stop.id)
+    script.push(stop.id)
+    looked(script)
+    back = script.order(Role.BUYBACK)
+    assert back.qty == stop.qty - D("0.003")
+
+
 def test_the_other_side_of_an_oco_that_filled_is_looked_at_not_cancelled() -> None:
     script = protected()
     script.quote("102", after=1_000)

@@ -155,6 +155,27 @@ def test_one_miss_of_an_accepted_order_proves_nothing_and_two_apart_do() -> None
     assert script.kinds() == ["SL"]
 
 
+def test_a_look_from_before_the_order_was_told_of_is_no_miss() -> None:
+    """Rule 8.6: the answer to a look for an order in doubt comes after the push that tells of it."""
+    script = protected()
+    stop = script.order(Role.SL)
+    script.vanish(Role.SL)
+    script.wait(1)
+    again = script.order(Role.SL)
+    assert again.id != stop.id
+    asked_at = script.now
+    script.lose(arrived=True)
+    script.wait(2_500)
+    script.push(again.id)
+    for asked in (asked_at, script.now - 1):
+        script.feed(Absent(at=script.now, id=again.id, asked_at=asked))
+    assert not script.order(Role.SL).misses
+    script.feed(Absent(at=script.now, id=again.id, asked_at=script.now))
+    assert script.order(Role.SL).misses == 1
+    script.restart()
+    assert script.order(Role.SL).heard_at == 0
+
+
 def test_an_order_just_sent_may_be_missing_from_a_list() -> None:
     script = protected()
     script.feed(OpenOrdersSeen(at=script.now, reports=(), asked_at=script.now))

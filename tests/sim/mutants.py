@@ -92,8 +92,8 @@ MUTANTS: Final = (
     Mutant(
         "the fee is not subtracted",
         f"{CORE}/ledger.py",
-        "    return Holding(entered, left, entered - fee - left, certain)",
-        "    return Holding(entered, left, entered - left, certain)",
+        "    return Holding(entered, left, entered - fee - guessed - left, guessed)",
+        "    return Holding(entered, left, entered - left, guessed)",
     ),
     Mutant(
         "an older report is believed",

@@ -16,7 +16,7 @@ from executor.core.intents import Level, Notify
 from executor.core.policy import Policy
 from executor.core.reports import hear
 from executor.core.rules import SymbolRules
-from executor.core.state import End, Entering, Position, State
+from executor.core.state import End, Entering, OrderPhase, Position, State
 
 
 def catch_up(
@@ -43,6 +43,8 @@ def catch_up(
     known = {order.id for order in position.orders}
     known |= {report.id for report in mine if retire.was_retired(position, report.id)}
     over = {order.id for order in position.orders if not order.live}
+    if lost:
+        position = _without_doubt(position, {report.id for report in mine}, now)
     state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
     entered = hear(position, tuple(r for r in mine if _role(r) in ENTRIES), now)
     position = entered.position
@@ -68,6 +70,17 @@ def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRule
     if not any(order.is_entry and order.live for order in position.orders) and entry.size_exits(draft):
         draft.update(entered=state.market.now)
     return draft.position
+
+
+def _without_doubt(position: Position, shown: set[str], now: int) -> Position:
+    """What was in doubt then and is not shown now was never placed; what took its place may have been (rule 8.3)."""
+    orders = tuple(
+        replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)
+        if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED) and order.id not in shown
+        else order
+        for order in position.orders
+    )
+    return replace(position, orders=orders)
 
 
 def _rev(report: OrderReport) -> int:

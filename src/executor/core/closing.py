@@ -8,7 +8,7 @@ from executor.core import doubt
 from executor.core.draft import Draft
 from executor.core.facts import Balance, Why
 from executor.core.ids import Role
-from executor.core.intents import Level
+from executor.core.intents import Level, QueryTrades
 from executor.core.ledger import filled_lists
 from executor.core.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
@@ -60,9 +60,11 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     """Sell what is still held, or buy back what was sold too much; whether something is under way."""
     position, rules = draft.position, draft.rules
     held = draft.tally.holding
-    if not held.certain and not position.guess_fees:
-        return _price_fills(draft)
-    qty = rules.market_piece(abs(held.held), draft.price)
+    if not held.certain and _price_fills(draft):
+        return True
+    # What may be commission only is neither sold nor bought back.
+    short = -(held.held + held.guessed)
+    qty = rules.market_piece(max(held.held, short, ZERO), draft.price)
     if not qty:
         return False
     role = Role.FLATTEN if held.held > 0 else Role.BUYBACK
@@ -118,9 +120,9 @@ def _abandon(draft: Draft, phase: Closing) -> Closing:
 
 def _price_fills(draft: Draft) -> bool:
     """Every fill's commission is known before the trade is summed up; whether some are still asked for."""
-    if draft.position.guess_fees:
-        return False
     unpriced = [o for o in draft.position.orders if o.unpriced_qty > 0]
+    if draft.position.guess_fees:
+        return any(draft.asked(QueryTrades, o.id) for o in unpriced)  # an answer that is on its way may tell
     for order in unpriced:
         draft.query_trades(order)
     return bool(unpriced)

@@ -16,23 +16,24 @@ class Holding(msgspec.Struct, frozen=True):
     bought back.
 
     Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
-    the close's dust, not here.
+    the close's dust, not here. `guessed`: of the entry's commission, what is not known but reckoned.
     """
 
     entered: Decimal
     left: Decimal
     held: Decimal
-    certain: bool
+    guessed: Decimal
+
+    @property
+    def certain(self) -> bool:
+        return not self.guessed
 
 
 def holding(position: Position, rules: SymbolRules) -> Holding:
-    """Unknown commissions of the entry are taken at the highest rate, so that `held` is never too much; `certain` says
-    whether every commission is known.
-    """
+    """Unknown commissions of the entry are taken at the highest rate, so that `held` is never too much."""
     entry_side = position.plan.direction.entry_side
     long = position.plan.direction is Direction.LONG
-    entered = left = fee = ZERO
-    certain = True
+    entered = left = fee = guessed = ZERO
     for order in position.orders:
         if not order.cum_qty:
             continue
@@ -47,9 +48,8 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
                 if fill.fee_asset == rules.base:
                     fee += fill.fee
             if known < order.cum_qty:
-                certain = False
-                fee += (order.cum_qty - known) * (ONE - rules.worst_keep())
-    return Holding(entered, left, entered - fee - left, certain)
+                guessed += (order.cum_qty - known) * (ONE - rules.worst_keep())
+    return Holding(entered, left, entered - fee - guessed - left, guessed)
 
 
 def sellable(position: Position, rules: SymbolRules) -> Decimal:

@@ -40,7 +40,8 @@ def _about_trade(state: State, position: Position, event: Commanded) -> Absorbed
 def _flatten(state: State, position: Position) -> Absorbed:
     if isinstance(position.phase, Closing):
         return Absorbed(state, Ignored("the trade is being closed already"))
-    closing = replace(position, phase=Closing(reason=Reason.FLATTEN, since=state.market.now))
+    phase = Closing(reason=Reason.FLATTEN, since=state.market.now)
+    closing = replace(position, phase=phase, guess_fees=False)  # as each other close: asked for again
     return Absorbed(replace(state, position=closing), MOVED, (Notify(Level.INFO, "flatten", "asked for"),))
 
 

@@ -87,7 +87,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         first_miss_at=0,
         check=False,
     )
-    return order if folded == order else folded
+    return order if folded == order else replace(folded, heard_at=at)
 
 
 def fold_fills(order: Order, fills: tuple[Fill, ...]) -> Order:
@@ -121,8 +121,8 @@ def doubt(order: Order, fence: int, at: int) -> Order:
 
 def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     """A direct query did not find the order (rules 8.3, 8.6)."""
-    if not order.live:
-        return order
+    if not order.live or (order.phase is OrderPhase.WORKING and asked_at < order.heard_at):
+        return order  # what was asked before the exchange told of it says nothing of now (rule 8.6)
     misses = order.misses + 1
     first = order.first_miss_at or asked_at
     if order.phase is OrderPhase.WORKING:
