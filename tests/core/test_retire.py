@@ -1,5 +1,6 @@
 """Ended orders that a long trade lets go of, and what is said of them late."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -11,10 +12,11 @@ from executor.core.catchup import catch_up
 from executor.core.edit import find_order
 from executor.core.facts import OrderReport, Why
 from executor.core.ids import Role
+from executor.core.intents import CancelOrder, QueryOrder, QueryTrades, Request
 from executor.core.invariants import violations
 from executor.core.policy import Layout
 from executor.core.retire import KEPT, MANY, retired, was_retired
-from executor.core.state import Closing, End, Entering, Order, OrderPhase, Position, Reason
+from executor.core.state import Closing, End, Entering, Order, OrderPhase, Owed, Position, Reason
 from executor.core.values import Direction, OrderStatus, OrderType
 
 D = Decimal
@@ -271,6 +273,51 @@ def test_one_that_something_refers_to_stays() -> None:
     assert old in retired(replace(position, orders=(*position.orders, replacing)), set(), 10).orders
     working = ended(502, role=Role.TP1, leg=1, list_id="L", phase=OrderPhase.WORKING, end=None)
     assert side in retired(replace(position, orders=(*position.orders, working)), set(), 10).orders
+
+
+@pytest.mark.parametrize(
+    "order", [ended(500, role=Role.SL), ended(500, role=Role.FLATTEN, leg=1), ended(500, role=Role.SL1, leg=1)]
+)
+def test_the_newest_of_each_leg_and_role_stay(order: Order) -> None:
+    sales = tuple(ended(600 + n, role=Role.FLATTEN) for n in range(KEPT))
+    position = with_tail(order)
+    position = replace(position, orders=(*position.orders, *sales))
+    after = retired(position, set(), 10)
+    assert order in after.orders
+    assert set(sales) <= set(after.orders)
+    assert len(after.orders) < len(position.orders)
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda seq, key: CancelOrder(seq=seq, id=key),
+        lambda seq, key: QueryOrder(seq=seq, id=key),
+        lambda seq, key: QueryTrades(seq=seq, id=key, exchange_id=1),
+    ],
+    ids=["cancel", "look", "trades"],
+)
+def test_one_whose_answer_is_awaited_stays_until_it_is_there(
+    request_of: Callable[[int, str], Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 8.1: a push told of its end first, and the answer still finds it."""
+    script = trailing()
+    script.quote("105", after=1_000)
+    script.settle()
+    order = next(o for o in script.orders(Role.TRAIL) if not o.live)
+    seq = script.state.next_seq
+    asked = request_of(seq, order.id)
+    script.state = replace(script.state, next_seq=seq + 1, outbox=(Owed(script.now, asked),))
+    monkeypatch.setattr(retire, "MANY", 0)
+    for n in range(2 * KEPT):
+        script.quote(f"{106 + n}", after=1_000)
+        script.settle()
+    assert find_order(script.position, order.id) is not None
+    script.pending.append(asked)
+    script.settle()
+    script.quote("120", after=1_000)
+    script.settle()
+    assert find_order(script.position, order.id) is None
 
 
 def test_orders_taken_over_stay_where_they_are() -> None:

@@ -83,8 +83,8 @@ def was_retired(position: Position, client_id: str) -> bool:
 
 
 def back(position: Position, order: Order, now: int) -> tuple[Position, Order]:
-    """`position` with `order`, which was let go, on record again among its contemporaries: ended, by us."""
-    ended = replace(order, phase=OrderPhase.CLOSED, end=End.CANCELED, closed_at=now, cancelling=True)
+    """`position` with `order`, which was let go, on record again among its contemporaries: ended before."""
+    ended = replace(order, phase=OrderPhase.CLOSED, end=End.CANCELED, closed_at=now)
     orders, rev = position.orders, _rev(order)
     at = next((i for i, o in enumerate(orders) if i >= position.taken and _rev(o) > rev), len(orders))
     return replace(position, orders=(*orders[:at], ended, *orders[at:])), ended
