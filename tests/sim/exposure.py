@@ -38,7 +38,7 @@ second.
 
 
 class Spell(msgspec.Struct, frozen=True):
-    """`ms`: how long, `down`: how much of it without a service; `faults`: ms of it by the fault that was the latest."""
+    """`ms`: how long, `down`: of it without a service; `faults`: of it (ms) under a ban, or after which fault."""
 
     ms: int
     down: int
@@ -72,6 +72,8 @@ class Watch:
         self._clock = now
         self._down = 0
         self._met: AbstractSet[Held] = frozenset()
+        self._last: AbstractSet[Held] = frozenset()
+        self._working = 0  # ms of the spell in which a half filled target was at work
         self._kinds_at = 0
         self._by_fault: Counter[str] = Counter()
 
@@ -82,21 +84,25 @@ class Watch:
         self._open = True
         self._faults_before = faults_before
 
-    def see(self, now: int, *, bare: bool, met: AbstractSet[Held], alive: bool) -> None:
-        """What holds from now on, and what of `ALLOWED` is `met`. `alive`: whether there was a service until now."""
+    def see(self, now: int, *, bare: bool, met: AbstractSet[Held], alive: bool, banned: bool) -> None:
+        """What holds from now on, and what of `ALLOWED` is `met`. `alive`: whether there was a service until now, and
+        `banned`: whether it could send nothing.
+        """
         if not self._open:
             return
         if self._bare_at is not None:
             passed = now - self._clock
             self._down += 0 if alive else passed
-            self._by_fault[self._latest()] += passed
+            self._by_fault["a ban" if banned else self._latest()] += passed
+            self._working += passed if Held.TARGET in self._last else 0
             self._met = self._met | met
             if not bare:
                 self._end(now)
         elif bare:
             self._bare_at, self._down, self._met, self._kinds_at = now, 0, met, len(self._kinds)
+            self._working = 0
             self._by_fault.clear()
-        self._clock = now
+        self._clock, self._last = now, met
 
     def _latest(self) -> str:
         """The latest fault that was not merely a part filled."""
@@ -109,11 +115,13 @@ class Watch:
         self._bare_at = None
         self._total += spell
         if spell >= self._longest.ms:
-            self._longest = Spell(spell, self._down, self._held(), tuple(self._by_fault.most_common(3)))
+            self._longest = Spell(spell, self._down, self._held(spell), tuple(self._by_fault.most_common(3)))
 
-    def _held(self) -> Held:
+    def _held(self, spell: int) -> Held:
         if self._down:
             return Held.DOWN
+        if self._working * 2 > spell:
+            return Held.TARGET
         if len(self._kinds) > self._kinds_at:
             return Held.FAULTS
         if self._kinds:
@@ -183,8 +191,8 @@ class Exposures:
 
 
 def _told(seed: int, spell: Spell) -> str:
-    """A spell, and how long of it each fault was the latest."""
-    after = ", ".join(f"{ms / 1000:.1f} s after {kind}" for kind, ms in spell.faults)
+    """A spell, and how long of it was under a ban or after which fault."""
+    after = ", ".join(f"{ms / 1000:.1f} s {kind}" for kind, ms in spell.faults)
     return f"{spell.ms / 1000:.1f} s, {spell.down / 1000:.1f} s of it down: {after}; seed {seed}"
 
 

@@ -486,7 +486,8 @@ class World:
         if trade:
             bare = self.outside.bare(trade) > 0
             met = met | self.outside.met(trade) if bare else met
-            self.exposure.see(self.timeline.now, bare=bare, met=met, alive=self.shell.alive)
+            banned = self.timeline.now <= self.wire.banned_until
+            self.exposure.see(self.timeline.now, bare=bare, met=met, alive=self.shell.alive, banned=banned)
             if not bare and trade == self.outside.followed:
                 self.outside.sound()
 
