@@ -15,6 +15,7 @@ import msgspec
 EDGES_MS: Final = (0, 100, 250, 1_000, 3_000, 10_000, 30_000, 120_000)
 """Upper bounds of the histogram's columns; what is above the last has one of its own."""
 WORST: Final = 5
+BAN: Final = "a ban"
 
 
 class Held(StrEnum):
@@ -93,7 +94,7 @@ class Watch:
         if self._bare_at is not None:
             passed = now - self._clock
             self._down += 0 if alive else passed
-            self._by_fault["a ban" if banned else self._latest()] += passed
+            self._by_fault[BAN if banned else self._latest()] += passed
             self._working += passed if Held.TARGET in self._last else 0
             self._met = self._met | met
             if not bare:
@@ -122,7 +123,7 @@ class Watch:
             return Held.DOWN
         if self._working * 2 > spell:
             return Held.TARGET
-        if len(self._kinds) > self._kinds_at:
+        if len(self._kinds) > self._kinds_at or self._by_fault[BAN]:
             return Held.FAULTS
         if self._kinds:
             return next((held for held in ALLOWED[:3] if held in self._met), Held.FAULTS)
