@@ -10,6 +10,7 @@ from tests.sim import setup as world_setup
 from tests.sim.exposure import Held
 
 from executor.core.ids import ENTRIES, Role, is_ours, parse
+from executor.core.ledger import holding
 from executor.core.levels import is_safer
 from executor.core.policy import Layout
 from executor.core.rules import SymbolRules
@@ -28,7 +29,8 @@ KNOWN_SLACK_MS: Final = 1_500  # the disk's retry
 
 class Told(msgspec.Struct, frozen=True):
     """What the service knows and says, ms in its own time: `at` its last alert, `began` its start, `bare_since` when
-    it believes that the position became bare (0: it does not), `blind` whether it could not see what the exchange has.
+    it believes that the position became bare (0: it does not), `blind` whether it could not see what the exchange has,
+    `reckoned` the base it takes for paid because the entry's commissions could not be read: sold at the close (3.4).
     """
 
     now: int = 0
@@ -37,6 +39,12 @@ class Told(msgspec.Struct, frozen=True):
     bare_since: int = 0
     blind: bool = False
     grace: int = 0
+    reckoned: Decimal = ZERO
+
+
+def taken_as_paid(position: Position | None, rules: SymbolRules) -> Decimal:
+    """Base that may be held all the same: the guess in place of commissions that could not be read."""
+    return holding(position, rules).guessed if position is not None and position.guess_fees else ZERO
 
 
 class Truth:
@@ -281,7 +289,7 @@ class Outside:
         last, self._told = self._told, told
         passed = min(now - self._watched_at, told.now - last.now)
         self._watched_at = now
-        if trade not in self.trades or not self.bare(trade):
+        if trade not in self.trades or not self.bare(trade, told.reckoned):
             self.sound()
             return
         self.bare_since = self.bare_since or told.now
@@ -318,9 +326,9 @@ class Outside:
         """What the service knew is lost with its state."""
         self._known_at = None
 
-    def bare(self, trade: str) -> Decimal:
-        """What no stop stands behind, where an order could still be placed for it."""
-        held = self.rules.whole(self.trades[trade].held)
+    def bare(self, trade: str, reckoned: Decimal = ZERO) -> Decimal:
+        """What no stop stands behind, where an order could still be placed for it; less what is `reckoned` as paid."""
+        held = self.rules.whole(self.trades[trade].held - reckoned)
         if held <= 0:
             return ZERO
         bare = held - self.covered(trade)
@@ -356,7 +364,8 @@ class Outside:
         if self.broken or position is None:
             return
         truth = self.trades.get(position.trade)
-        bare = self.rules.whole(truth.held) - self.covered(position.trade) if truth is not None else ZERO
+        reckoned = taken_as_paid(position, self.rules)
+        bare = self.rules.whole(truth.held - reckoned) - self.covered(position.trade) if truth is not None else ZERO
         told = alerted_at >= max(self.bare_since, 1)
         if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not told:
             what = f"{plain(bare)} are bare: {type(position.phase).__name__}"

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 from tests.sim import setup as world_setup
-from tests.sim.checks import CALM_MS, Outside, Told, found_nobody
+from tests.sim.checks import CALM_MS, Outside, Told, found_nobody, taken_as_paid
 from tests.sim.choices import Choice, Choices
 from tests.sim.disk import Disk, QuickDisk, Torn
 from tests.sim.exposure import Bareness, Held, Watch
@@ -507,6 +507,7 @@ class World:
             bare_since=since,
             blind=not since and self._blind(),
             grace=self.setup.policy.failsafe_grace_ms,
+            reckoned=taken_as_paid(position, self.rules),
         )
         self.outside.watch(self.timeline.now, told, position.trade if position is not None else None)
 
