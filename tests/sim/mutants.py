@@ -159,7 +159,7 @@ MUTANTS: Final = (
     Mutant(
         "what works is not looked up at a restart",
         f"{CORE}/restart.py",
-        "            return replace(order, check=True, ask_at=0)",
+        "            return replace(order, check=True, ask_at=0, heard_at=0)",
         "            return order",
     ),
     Mutant(
@@ -318,7 +318,7 @@ MUTANTS: Final = (
     Mutant(
         "what was sold twice is not bought back",
         f"{CORE}/closing.py",
-        "    qty = rules.market_piece(abs(held.held), draft.price)\n",
+        "    qty = rules.market_piece(max(held.held, short, ZERO), draft.price)\n",
         "    qty = rules.market_piece(max(held.held, ZERO), draft.price)\n",
     ),
     Mutant(
