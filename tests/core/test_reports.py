@@ -182,6 +182,30 @@ def test_an_order_just_sent_may_be_missing_from_a_list() -> None:
     assert script.kinds() == []
 
 
+@pytest.mark.parametrize("kind", ["SL", "OCO1"])
+def test_an_acceptance_heard_of_after_a_list_without_its_order_is_looked_at(kind: str) -> None:
+    """Rule 8.6: an order may have been taken away again before its own acceptance is heard of."""
+    script = unprotected()
+    script.wait(1)
+    script.feed(OpenOrdersSeen(at=script.now, reports=(), asked_at=script.now))
+    assert "QueryOrder" not in script.kinds()  # none has an answer yet
+    step = script.accept(kind)
+    asked = [r.id for r in step.requests if isinstance(r, QueryOrder)]
+    assert asked == [o.id for o in script.position.orders if o.phase is OrderPhase.WORKING]
+    assert asked
+    script.settle()
+    assert not any(o.check for o in script.position.orders)
+
+
+def test_what_has_ended_with_its_acceptance_is_not_looked_at() -> None:
+    script = unprotected()
+    script.wait(1)
+    script.feed(OpenOrdersSeen(at=script.now, reports=(), asked_at=script.now))
+    script.answer_with(OrderStatus.CANCELED, "SL")
+    assert script.orders(Role.SL)[0].end is End.CANCELED
+    assert not script.orders(Role.SL)[0].check
+
+
 def test_absence_of_what_is_not_ours_or_has_ended_is_ignored() -> None:
     script = protected()
     script.feed(Absent(at=script.now, id="EX_1_TP1_1", asked_at=script.now))

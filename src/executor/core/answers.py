@@ -85,9 +85,14 @@ def _answered(
 def _placed(position: Position, sent: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> Heard:
     match outcome:
         case Done():
+            missed = [i for i in sent if the_order(position, i).check]
             heard = reports.hear(position, outcome.reports, now)
-            # An acceptance that does not tell of its order: a look does.
-            return replace(heard, position=_doubted(heard.position, sent, now, now))
+            # An acceptance that does not tell of its order: a look does. As it does where a list that was asked for
+            # after the request has left the order out: it may have ended before its acceptance is heard of (rule 8.6).
+            known = _doubted(heard.position, sent, now, now)
+            for order in [the_order(known, i) for i in missed]:
+                known = with_order(known, replace(order, check=order.live))
+            return replace(heard, position=known)
         case Unknown():
             note = Notify(Level.WARNING, "outcome_unknown", f"{', '.join(sent)}: {outcome.text}", " ".join(sent))
             return Heard(_doubted(position, sent, outcome.fence, now), MOVED, (note,))

@@ -227,7 +227,8 @@ def _just_closed(client_id: str, state: State, event: OpenOrdersSeen, policy: Po
 def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str], now: int) -> Position:
     """What the list leaves out. Absence from a list proves nothing by itself: ask directly (rule 8.6)."""
     for order in position.orders:
-        if order.phase is OrderPhase.WORKING and order.id not in listed and order.sent_at < event.asked_at:
+        known = order.phase in (OrderPhase.WORKING, OrderPhase.SUBMITTED)
+        if known and order.id not in listed and order.sent_at < event.asked_at:
             position = with_order(position, replace(order, check=True))
     phase = position.phase
     if isinstance(phase, Closing) and event.seq:
