@@ -149,7 +149,7 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
         failsafe_tries=pick("failsafe_tries", 5, 2),
     )
     market = pick("market", *MARKETS)
-    spare = market.amount(SPARE)
+    spare = rules(market.symbol).whole(market.amount(SPARE))  # as an account holds it: a finite number
     balances = {
         QUOTE: Decimal(20_000),
         market.base: spare if pick("spare", False, True) or policy.layout is Layout.PLAIN else Decimal(0),
