@@ -5,16 +5,16 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, both_sides
+from tests.core.build import POLICY, RULES, Script, both_sides, make_report
 
 from executor.core.catchup import catch_up
 from executor.core.events import AnyEvent, Verb
 from executor.core.ids import Role
-from executor.core.intents import PlaceOco, PlaceOrder, ReplaceOrder
+from executor.core.intents import CancelList, CancelOrder, PlaceOco, PlaceOrder, ReplaceOrder
 from executor.core.policy import Layout, Policy
-from executor.core.state import OrderPhase, State
+from executor.core.state import OrderPhase, Reason, State
 from executor.core.transition import Step
-from executor.core.values import ZERO, Direction
+from executor.core.values import ZERO, Direction, OrderStatus
 
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
 
@@ -220,3 +220,52 @@ def test_what_was_sent_since_proves_that_a_state_is_old() -> None:
     to_the_trail(end)
     for old in end.states:
         assert "exit_vanished" not in resumed(end, old, lost=False).told()
+
+
+@both_sides
+@pytest.mark.parametrize("part", ["1", "0.4"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_what_one_leg_has_sold_at_market_is_not_sold_again(n: int, part: str, direction: Direction) -> None:
+    """Rule 10.1: the market order's id does not tell its leg; the stops of the two others are on their way out."""
+    end = Remembered(direction, POLICY)
+    to_the_exits(end)
+    end.quote("96", after=1_000)
+    end.wait(10_000)
+    old = end.state
+    cancels = [request for request in end.pending if isinstance(request, CancelList | CancelOrder)]
+    mine = {order.id for order in end.position.orders if order.leg == n}
+    own = next(r for r in cancels if mine & set(r.ids if isinstance(r, CancelList) else (r.id,)))
+    end.pending = [own]
+    end.accept()
+    sold = end.order(Role.FLATTEN)
+    assert sold.leg == n
+    end.book[sold.id] = make_report(sold)
+    told = end.execute(sold.id, sold.qty * Decimal(part))
+    if told.cum_qty < told.qty:
+        end.book[sold.id] = replace(told, status=OrderStatus.EXPIRED)
+    script = resumed(end, old)
+    for _ in range(5):
+        script.wait(1_000)
+        script.settle()
+    assert script.closed.reason is Reason.SL
+    assert "oversold" not in script.told()
+    assert abs(net(script)) < RULES.step
+
+
+def test_what_was_sold_for_the_whole_is_no_legs_part() -> None:
+    end = Remembered(Direction.LONG, POLICY)
+    to_the_exits(end)
+    old = end.state
+    end.command(Verb.FLATTEN)
+    while not end.orders(Role.FLATTEN):
+        end.accept()
+    end.settle()
+    assert old.position is not None
+    known = {report.id: report.fills for report in end.book.values()}
+    caught, _ = catch_up(old, old.position, tuple(end.book.values()), known, POLICY, RULES, end.now)
+    assert caught.position is not None
+    assert [order.leg for order in caught.position.orders if order.role is Role.FLATTEN] == [0]
+    script = resumed(end, old)
+    script.settle()
+    assert script.state.position is None
+    assert not sent(script)

@@ -11,7 +11,7 @@ from tests.scenarios.bench import AFTER_TP1, EXITS, World, bench
 from executor.core.facts import Quote, Why
 from executor.core.state import Reason
 from executor.core.values import Direction
-from executor.paper.server.faults import PushFault, RequestFault
+from executor.paper.server.faults import Answer, PushFault, RequestFault
 from executor.paper.server.params import Params
 from executor.paper.server.routes import by_path
 from executor.service.watch import EXTREME_MS, FRESH_MS, SAFETY_NET_S, SUSPICION_S, _Thinned
@@ -44,6 +44,18 @@ class Pushes:
     def forget(self) -> None:
         self.asked.clear()
         self.weight = 0
+
+
+class Unanswered(Pushes):
+    """While `silent`, no look at the open orders is answered."""
+
+    silent = False
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        super().on_request(method, path, params)
+        if self.silent and path.endswith("openOrders"):
+            return RequestFault(execute=False, answer=Answer(503, b"{}"))
+        return None
 
 
 def of_fills(fault: PushFault) -> Callable[[Mapping[str, Any]], PushFault | None]:
@@ -88,6 +100,20 @@ async def test_a_fill_while_the_connection_is_cut_is_found_when_it_is_back(tmp_p
         assert {"order", "openOrders"} & set(faults.asked)
         await b.move(-2)
         b.adds_up(await b.ends(Reason.SL))
+
+
+async def test_a_look_after_a_gap_that_fails_is_had_again_until_it_succeeds(tmp_path: Path) -> None:
+    faults = Unanswered()
+    async with bench(tmp_path, PUSHED, faults=faults) as b:
+        await b.enter()
+        await b.settle()
+        faults.silent = True
+        b.server.drop_connections()
+        b.cancel_by_hand("SL1")
+        await b.wait(15)
+        assert not b.said("exit_vanished")
+        faults.silent = False
+        await b.until(lambda: b.said("exit_vanished") == 1 and b.roles() == EXITS["OCO"], within=5)
 
 
 async def test_while_both_streams_are_sound_watching_costs_almost_nothing(tmp_path: Path) -> None:

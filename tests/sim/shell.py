@@ -207,10 +207,10 @@ class Shell:
         now = self.timeline.now
         if self.state.position is not None or not self.ready:
             if not self._streams_tell() or now - self.looked_at >= SAFETY_NET_MS:
-                self.wire.read(QueryOpenOrders(seq=0), self._looked, poll=True)
+                self.wire.read(QueryOpenOrders(seq=0), lambda event: self._looked(event, now), poll=True)
             if not self.setup.quotes or now - self._price_at >= SILENCE_MS:
                 self._price_at = now
-                self.wire.read(QueryQuote(seq=0), self._looked, poll=True)
+                self.wire.read(QueryQuote(seq=0), lambda event: self._looked(event, now), poll=True)
         self.timeline.at(now + self.setup.poll, self._poll)
 
     def _streams_tell(self) -> bool:
@@ -218,11 +218,11 @@ class Shell:
         gap = self.wire.silent_until  # at its end there is one look more
         return self.setup.pushes and self.ready and self.looked_at >= gap and not _passed(self.state)
 
-    def _looked(self, event: AnyEvent) -> None:
+    def _looked(self, event: AnyEvent, asked: int) -> None:
         if isinstance(event, ReadFailed):
             return  # logged, and looked again at the next turn
         if isinstance(event, OpenOrdersSeen) and not self.state.started:
             self.ready = True
         if isinstance(event, OpenOrdersSeen):
-            self.looked_at = self.timeline.now
+            self.looked_at = max(self.looked_at, asked)  # an answer that comes late tells of before
         self.receive(event)

@@ -11,9 +11,10 @@ from executor.core.events import Absent, OpenOrdersSeen, Reported, TradesSeen
 from executor.core.facts import OrderReport
 from executor.core.ids import Role
 from executor.core.intents import Level, Notify
+from executor.core.ledger import leg_sold
 from executor.core.policy import Policy
 from executor.core.state import Closing, End, Order, OrderPhase, Position, State
-from executor.core.values import OrderStatus, plain
+from executor.core.values import ZERO, OrderStatus, plain
 from executor.core.verdict import MOVED, Absorbed, Ignored, Refusal, Verdict
 
 
@@ -110,6 +111,8 @@ def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tup
     order = adopt(report, name)
     if order.is_stop and order.leg in (0, 3):
         order = replace(order, leg=_lone_leg(position, order))
+    elif order.role is Role.FLATTEN and not isinstance(position.phase, Closing):
+        order = replace(order, leg=_leg_at_market(position, order))
     return replace(position, revs=max(position.revs, name.rev + 1)), order
 
 
@@ -123,6 +126,15 @@ def _lone_leg(position: Position, stop: Order) -> int:
     if last is None:
         return stop.leg
     return 3 if stop.qty <= last.qty else 0
+
+
+def _leg_at_market(position: Position, sale: Order) -> int:
+    """The leg that a market order sold for, which its id does not tell: of those whose exits have ended, the one that
+    had just so much left, or the least above it. 0: no leg had as much, so it was for the whole.
+    """
+    busy = {order.leg for order in position.orders if order.live}
+    left = [(leg.qty - leg_sold(position, leg), leg.n) for leg in position.legs if leg.n and leg.n not in busy]
+    return min([(qty, n) for qty, n in left if qty >= sale.qty], default=(ZERO, 0))[1]
 
 
 def _accepted_stop(position: Position, order: Order) -> Position:

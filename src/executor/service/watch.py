@@ -98,6 +98,8 @@ class Watch:
         self._host = host
         self._look = asyncio.Event()
         self._look_at_price = asyncio.Event()
+        self._unseen = False
+        """The last look has failed: until one succeeds, no stream's word is enough."""
         self._rhythm = asyncio.Event()
         """A trade begins: the next look may be due sooner."""
         self._was_open = False
@@ -160,12 +162,12 @@ class Watch:
     async def orders(self) -> None:
         """Look at the orders for ever, as often as is needed."""
         while True:
-            called = self._look.is_set()
+            called = self._look.is_set() or self._unseen
             self._look.clear()
             began = self._host.now()
             with self._host.at_work():
                 whole = called and self.orders_pushed  # after a gap nothing is known, not of the entry alone
-                (not whole and await self._look_at_entry()) or await self.look_at_orders()
+                self._unseen = not ((not whole and await self._look_at_entry()) or await self.look_at_orders())
             await self._rest(began)
 
     async def _rest(self, began: int) -> None:
@@ -183,7 +185,7 @@ class Watch:
     def _pause(self) -> float:
         timing = self._host.timing
         position = self._host.state.position
-        if self.orders_pushed:
+        if self.orders_pushed and not self._unseen:
             entering = position is not None and isinstance(position.phase, Entering)
             return max(ENTRY_NET_S if entering else SAFETY_NET_S, timing.poll)
         if position is None:
