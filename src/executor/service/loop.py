@@ -10,16 +10,13 @@ rule 9.1.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, assert_never
 
 import structlog
 
-from executor.core.events import (
-    AnyEvent,
-    Started,
-    Tick,
-)
+from executor.core.events import AnyEvent, QuoteSeen, Started, Tick
 from executor.core.facts import Refused, ReplaceOutcome, Unknown
 from executor.core.ids import parse
 from executor.core.intents import (
@@ -79,7 +76,10 @@ class Loop:
         self.on_stop: list[Callable[[], None]] = []
         self._reload = reload
         self._sync_clock: Callable[[], Coroutine[Any, Any, None]] | None = None
-        self._inbox: asyncio.Queue[tuple[AnyEvent | None, asyncio.Future[Step] | None]] = asyncio.Queue()
+        self._inbox: asyncio.PriorityQueue[tuple[bool, int, AnyEvent | None, asyncio.Future[Step] | None]] = (
+            asyncio.PriorityQueue()
+        )
+        self._numbers = itertools.count()
         self._waiting = 0
         self._beating = False
         self._stop = asyncio.Event()
@@ -111,16 +111,18 @@ class Loop:
         (self._first if at_once else self._side).append((name, task))
 
     def tell(self, event: AnyEvent) -> None:
-        """Put an event in the inbox."""
-        self._waiting += 1
-        self._inbox.put_nowait((event, None))
+        """Put an event in the inbox. A price lets everything else by: a fill must not wait for it."""
+        self._put(event, None, waits=isinstance(event, QuoteSeen))
 
     async def ask(self, event: AnyEvent) -> Step:
         """Put an event in the inbox and wait for what became of it."""
         answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        self._waiting += 1
-        self._inbox.put_nowait((event, answer))
+        self._put(event, answer)
         return await answer
+
+    def _put(self, event: AnyEvent, answer: asyncio.Future[Step] | None, *, waits: bool = False) -> None:
+        self._waiting += 1
+        self._inbox.put_nowait((waits, next(self._numbers), event, answer))
 
     def beat(self) -> None:
         """Put a heartbeat in the inbox: `on_turn` hears of it when the consumer has come to it, behind every event
@@ -128,7 +130,7 @@ class Loop:
         """
         if not self._beating:
             self._beating = True
-            self._inbox.put_nowait((None, None))
+            self._inbox.put_nowait((False, next(self._numbers), None, None))
 
     async def come_round(self) -> None:
         """Return when the consumer has come round once more: a loop that hangs never does."""
@@ -229,7 +231,7 @@ class Loop:
 
     async def _consume(self) -> None:
         while True:
-            event, answer = await self._inbox.get()
+            _, _, event, answer = await self._inbox.get()
             if event is None:
                 self._beating = False
                 self._turned()

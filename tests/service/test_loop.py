@@ -1,0 +1,31 @@
+"""The inbox: first come, first served, save that prices let everything else by."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from tests.scenarios.bench import World, bench
+
+from executor.core.events import AnyEvent, QuoteSeen, Tick
+from executor.core.facts import Quote
+from executor.core.transition import Step
+from executor.core.values import Direction
+
+
+async def test_a_fill_does_not_wait_for_prices_that_came_before_it(tmp_path: Path) -> None:
+    async with bench(tmp_path, World(Direction.LONG, "OCO", pushes=False)) as b:
+        assert b.loop is not None
+        taken: list[AnyEvent] = []
+
+        def note(event: AnyEvent, _step: Step) -> None:
+            taken.append(event)
+
+        b.loop.on_step.append(note)
+        now = b.loop.now()
+        prices = [
+            QuoteSeen(at=now, quote=Quote(now, bid, bid + 1, bid)) for bid in (Decimal(100), Decimal(101), Decimal(102))
+        ]
+        others = [Tick(at=now), Tick(at=now)]
+        for event in (prices[0], prices[1], others[0], prices[2], others[1]):
+            b.loop.tell(event)
+        await b.settle()
+        assert taken[:5] == [*others, *prices]
