@@ -61,8 +61,8 @@ class QuickDisk:
         self.current, self.damaged = state, False
 
     def spoil(self) -> bool:
-        """The current file rots; whether its predecessor is there to be used (rule 9.2)."""
-        self.damaged = True
+        """The current file rots, if its predecessor is there to be used (rule 9.2); whether it did."""
+        self.damaged = self.damaged or self.previous is not None
         return self.previous is not None
 
     def wipe(self) -> None:

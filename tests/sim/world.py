@@ -201,8 +201,6 @@ class World:
         self._crash_at = ()
         self.clock.sync()
         self._heal_disk()
-        if not self.shell.alive:
-            self._reboot()
         while not self.shell.alive:
             self.advance(1_000)
         end = max(self.timeline.now, self.wire.banned_until) + CALM_MS  # a ban is a fault until it ends
