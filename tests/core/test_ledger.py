@@ -19,6 +19,7 @@ from executor.core.ledger import (
     sellable,
 )
 from executor.core.policy import Layout
+from executor.core.state import Unprotected
 from executor.core.values import Direction
 
 D = Decimal
@@ -64,6 +65,20 @@ def test_every_unit_is_covered_by_a_live_stop_whose_target_is_untouched(directio
     touched = with_order(script.position, replace(script.order(Role.TP1), cum_qty=D("0.1")))
     assert not covers(script.order(Role.SL1), touched)
     assert not covers(script.order(Role.TP1), touched)
+
+
+@both_sides
+def test_a_stop_that_has_triggered_and_not_filled_covers_nothing(direction: Direction) -> None:
+    """Rules 1, 6.5: it is a limit order now, and the price has jumped over it; a lone one as one of an OCO."""
+    script = protected(direction)
+    stop = script.order(Role.SL)
+    assert covers(stop, script.position)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    stop = script.order(Role.SL)
+    assert stop.live
+    assert not covers(stop, script.position)
+    assert isinstance(script.position.phase, Unprotected)
 
 
 def test_a_legs_rest_is_never_more_than_is_held() -> None:

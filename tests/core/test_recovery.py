@@ -251,6 +251,15 @@ def test_exits_that_do_not_add_up_to_what_is_held_are_not_guessed() -> None:
     assert "holds 2.997 LTC, its exits would sell 1.998" in refused(script)
 
 
+@both_sides
+def test_targets_that_add_up_without_a_stop_are_no_trade_to_go_on_with(direction: Direction) -> None:
+    """Rule 9.3: without a third leg PLAIN's targets alone sell all that is held; nothing would watch the price."""
+    script = protected(direction, replace(PLAIN, split=(D(1), D(1), D(0))))
+    assert rebuilt(script).legs[0].stop is not None
+    script.vanish(Role.SL)
+    assert "has targets but NO STOP" in refused(script)
+
+
 def test_a_position_without_any_order_is_told_loudly() -> None:
     """Rule 10.2."""
     script = protected()

@@ -104,7 +104,7 @@ def covers(order: Order, position: Position) -> bool:
 
     The exchange removes the stop side when the target starts to fill (rule 5.6).
     """
-    if order.phase is not OrderPhase.WORKING or not order.is_stop:
+    if order.phase is not OrderPhase.WORKING or not order.is_stop or order.triggered_at:
         return False
     return not order.list_id or not any(
         o.is_target and (o.cum_qty or not o.live) for o in position.orders if o.list_id == order.list_id

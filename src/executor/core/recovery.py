@@ -281,7 +281,7 @@ class _Rebuilding:
             raise _Refusal(f"{target.id} was placed with EXIT_LAYOUT={layout}; start with that to go on", FORGET)
 
     def _add_up(self, position: Position) -> None:
-        """What the exits would sell is what is held."""
+        """What the exits would sell is what is held, and a stop is among them."""
         held = self.rules.whole(holding(position, self.rules).held)
         whole = [leg for leg in position.legs if leg.n == 0]
         counted = whole or position.legs
@@ -290,6 +290,8 @@ class _Rebuilding:
             raise _Refusal(
                 f"trade {self.trade} holds {short(held)} {self.rules.base}, its exits would sell {short(leaving)}"
             )
+        if all(leg.stop is None for leg in position.legs):  # PLAIN's targets can add up without its stop of the whole
+            raise _Refusal(f"trade {self.trade} holds {short(held)} {self.rules.base}, and has targets but NO STOP")
 
     def _sold(self, leg: int) -> Decimal:
         return sum((order.cum_qty for order in self.orders if order.leg == leg and not order.is_entry), ZERO)
