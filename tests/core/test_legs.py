@@ -5,6 +5,7 @@ from tests.core.build import POLICY, RULES, Script, both_sides, protected, unpro
 
 from executor.core.facts import Balance, Why
 from executor.core.ids import Role
+from executor.core.intents import CancelList
 from executor.core.policy import Layout
 from executor.core.state import Closing, End, Leave, OrderPhase, Reason
 from executor.core.values import Direction, OrderStatus
@@ -20,6 +21,13 @@ def lost_stop() -> Script:
     script.accept("OCO2")
     script.lose("SL")
     return script
+
+
+def trigger(script: Script, role: Role) -> None:
+    """A stop's limit order is on the book, and finds nobody."""
+    name = script.order(role).id
+    script.book[name] = replace(script.book[name], working=True)
+    script.push(name)
 
 
 # --- doubt ------------------------------------------------------------------------------------------------------------
@@ -70,6 +78,46 @@ def test_a_stop_in_doubt_is_sent_again_where_the_exchanges_lock_keeps_the_two_ap
         if script.state.position is None:
             break
     assert script.closed.reason is Reason.SL
+
+
+def test_a_stop_in_doubt_whose_own_lock_may_be_there_is_not_sent_again() -> None:
+    """Rule 8.3b: 0.999 are locked by no order that is known. The first may stand already, and its second beside it."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D("2.999"))
+    script.settle()
+    (first,) = script.orders(Role.SL)
+    assert not first.apart
+    assert "sent_again" not in script.told()
+
+
+def test_a_stop_in_doubt_is_not_sent_again_while_another_legs_base_is_being_freed() -> None:
+    """Rule 8.3b: the balance was read before the cancel that frees what would carry both."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.accept("QueryOrder")
+    trigger(script, Role.SL1)
+    script.wait(3_000)
+    assert "CancelList" in script.kinds()
+    script.accept("QueryBalances")
+    assert len(script.orders(Role.SL)) == 1
+    assert "sent_again" not in script.told()
+
+
+def test_while_the_lock_keeps_two_apart_no_other_leg_is_cancelled_to_be_sold() -> None:
+    """Rules 8.3b, 10.1: the base of a stop that triggered and found nobody would carry the order in doubt."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.settle()
+    assert script.orders(Role.SL)[0].apart
+    trigger(script, Role.SL1)
+    script.wait(3_000)
+    script.settle()
+    while script.orders(Role.SL)[0].live:
+        assert not any(isinstance(request, CancelList) for request in script.sent)
+        script.sleep()
+        script.settle()
+    assert script.orders(Role.SL)[0].end is End.NEVER
+    assert script.order(Role.FLATTEN).leg == 1
 
 
 def test_while_the_lock_keeps_two_apart_no_other_leg_is_moved() -> None:

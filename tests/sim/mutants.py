@@ -142,7 +142,7 @@ MUTANTS: Final = (
     Mutant(
         "8.3b without looking at the balance",
         f"{CORE}/legs.py",
-        "    if not left <= free < left + doubtful[0].qty:\n        return False\n",
+        "    if balance.free < left or balance.free + unexplained >= left + doubtful[0].qty:\n        return False\n",
         "",
     ),
     Mutant(

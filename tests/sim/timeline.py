@@ -50,5 +50,10 @@ class ServiceClock:
         """When `now` will read `when`, if nothing bends the clock meanwhile."""
         return self._timeline.now + max(-(-1000 * (when - self.now()) // (1000 + self.drift)), 0)
 
+    def let_drift(self, drift: int) -> None:
+        """From now on; what has been gained or lost so far stays."""
+        now = self._timeline.now
+        self.skew, self.drift, self._since = self.stamp() - now, drift, now
+
     def sync(self) -> None:
         self.skew, self.drift, self._since = 0, 0, self._timeline.now

@@ -334,7 +334,7 @@ class World:
         self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
 
     def _let_clock_drift(self) -> None:
-        self.clock.drift = (20, -50)[self.choices.choose("drift", 2)]
+        self.clock.let_drift((20, -50)[self.choices.choose("drift", 2)])
         self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
 
     def _fill_disk(self) -> None:

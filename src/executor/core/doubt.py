@@ -24,6 +24,15 @@ def owes_look(draft: Draft, order: Order) -> bool:
     )
 
 
+def kept_apart(draft: Draft) -> bool:
+    """Whether the lock on the base keeps an order in doubt and its successor apart (rule 8.3b): base that is freed
+    meanwhile would let both in.
+    """
+    live = draft.live()
+    legs = {o.leg for o in live if o.apart}
+    return any(o.leg in legs and o.phase is not OrderPhase.WORKING for o in live)
+
+
 def looking_up(draft: Draft) -> bool:
     """After a restart: whether some order has not been looked up yet, so that nothing may be placed (rule 9.1)."""
     return any(

@@ -145,6 +145,16 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     return total
 
 
+def locked(position: Position) -> Decimal:
+    """What the exchange keeps locked for the exits that are known to stand there; an OCO's sides share one lock."""
+    locks: dict[str, Decimal] = {}
+    for order in position.orders:
+        if order.phase is OrderPhase.WORKING and order.is_exit:
+            name = order.list_id or order.id
+            locks[name] = min(order.leaves, locks.get(name, order.leaves))
+    return sum(locks.values(), ZERO)
+
+
 def filled_lists(position: Position) -> set[str]:
     """The OCOs of which one side has filled: the exchange has ended the other."""
     return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED}

@@ -11,7 +11,7 @@ from executor.core.edit import the_leg
 from executor.core.facts import Balance
 from executor.core.ids import Role
 from executor.core.intents import Level
-from executor.core.ledger import filled_lists
+from executor.core.ledger import filled_lists, locked
 from executor.core.levels import beyond, past
 from executor.core.state import End, Leave, Leg, Order, OrderPhase, Reason
 from executor.core.values import ZERO, Direction, OrderType, plain
@@ -34,7 +34,8 @@ def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
 
 def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) -> bool:
     """Rule 8.3b: an exit in doubt, once not found, may be sent again when the exchange's own lock keeps the two apart:
-    the base left free after the second could not carry the first.
+    the base that is free after the second could not carry the first. What is locked beyond what is known to lock it may
+    be the first's own lock, and then does not keep the second from the book; nor does what is about to be freed.
     """
     if all(o.apart for o in doubtful):
         return True
@@ -45,8 +46,11 @@ def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) 
     if draft.market.balances_at < max(o.first_miss_at for o in doubtful):
         draft.query_balances()
         return False
-    free = draft.market.balances.get(draft.rules.base, Balance(ZERO)).free
-    if not left <= free < left + doubtful[0].qty:
+    if any(o.cancelling for o in draft.live() if o.leg != leg.n):
+        return False
+    balance = draft.market.balances.get(draft.rules.base, Balance(ZERO))
+    unexplained = max(balance.locked - locked(draft.position), ZERO)
+    if balance.free < left or balance.free + unexplained >= left + doubtful[0].qty:
         return False
     text = f"leg {leg.n}: its stop is in doubt and was not found; sent again (8.3b)"
     draft.note(Level.WARNING, "sent_again", text, doubtful)
@@ -131,7 +135,13 @@ def put_back(draft: Draft, leg: Leg) -> bool:
 
 
 def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left: Decimal) -> None:
-    """Cancel, confirm, then sell what is still held of the leg (rule 6.2)."""
+    """Cancel, confirm, then sell what is still held of the leg (rule 6.2).
+
+    Not while another leg's order in doubt is kept from the book by the lock on the base (rule 8.3b): what is cancelled
+    would let it in, and it would sell this leg's part as well (rule 10.1).
+    """
+    if live and doubt.kept_apart(draft):
+        return
     if leg.leave is None:
         draft.note(
             Level.WARNING, "leg_at_market", f"leg {leg.n}: {leave} at {plain(draft.price)}, sold at market", live

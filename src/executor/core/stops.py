@@ -4,7 +4,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from msgspec.structs import replace
 
-from executor.core import levels
+from executor.core import doubt, levels
 from executor.core.draft import Draft
 from executor.core.ids import Role
 from executor.core.ledger import covers, entry_average
@@ -213,7 +213,7 @@ def _others_stand(draft: Draft, leg: Leg) -> bool:
     A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6). While the lock
     on the base keeps an order in doubt from its successor (rule 8.3b), nothing is moved: that would free base for it.
     """
-    if any(o.live and o.apart for o in draft.position.orders):
+    if doubt.kept_apart(draft):
         return False
     for other in draft.position.legs:
         left = draft.left(other)
