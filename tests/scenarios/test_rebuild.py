@@ -1,5 +1,6 @@
 """The state files are lost: the trade is rebuilt from the exchange, or left alone and told of (rule 9.3)."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,38 @@ async def test_after_the_first_target_too(tmp_path: Path, world: World) -> None:
 
 
 @worlds
+async def test_what_was_on_its_way_is_waited_for(tmp_path: Path, world: World) -> None:
+    """The trailing leg's stop was being moved: its cancel has reached the exchange, its successor has not yet."""
+    async with bench(tmp_path, world) as b:
+        await b.enter()
+        await b.stop()
+        lose_state(b)
+        stop = b.one("SL")
+        b.cancel_by_hand("SL")
+
+        async def arrives() -> None:
+            await b.clock.sleep(8)
+            b.place_by_hand(
+                f"EX_{stop.client_order_id.split('_')[1]}_SL_20",
+                stop.side,
+                str(stop.orig_qty),
+                type=stop.type,
+                price=stop.price,
+                stop_price=stop.stop_price,
+            )
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(arrives())
+            await b.start()
+            assert b.said("newer_state_lost") == 1
+        assert b.said("trade_rebuilt") == 1
+        assert b.roles() == EXITS[world.layout]
+        assert isinstance(b.position.phase, Protected)
+        await b.move(-1)
+        b.adds_up(await b.ends(Reason.SL))
+
+
+@worlds
 async def test_what_cannot_be_rebuilt_is_left_where_it_is_and_told(tmp_path: Path, world: World) -> None:
     """A target cancelled by hand while the service was down: the exits no longer add up to what is held."""
     async with bench(tmp_path, world) as b:
@@ -80,3 +113,10 @@ async def test_nothing_open_and_nothing_held_is_a_fresh_start(tmp_path: Path, wo
         await b.start()
         assert b.state.position is None
         assert not b.state.halted
+
+
+@worlds
+async def test_a_first_start_waits_for_nothing(tmp_path: Path, world: World) -> None:
+    async with bench(tmp_path, world) as b:
+        assert b.loop is not None
+        assert b.said("newer_state_lost") == 0

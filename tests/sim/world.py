@@ -36,7 +36,7 @@ from executor.simulate.direct import Direct
 
 ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
 ENDING_STEPS: Final = 20
-LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more: the exchange tells all there is
+LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more
 REFUSED_ENOUGH: Final = 4
 STEPS_MAX: Final = 400  # market steps per run; a run that needs more is a failure of the bench
 VOLUMES: Final = (10_000_000, 60, 5)  # of a trade of the market, in quote at the start
@@ -375,11 +375,13 @@ class World:
         self.timeline.at(self.timeline.now + down, self._reboot)
 
     def lose_state(self) -> None:
-        """The machine dies and its disk with it (rule 9.3)."""
+        """The machine dies and its disk with it (rule 9.3). While an account's first order is on its way nothing tells
+        that there was a state: it is down until then.
+        """
         if isinstance(self.disk, QuickDisk) and self.shell.alive:
             self.disk.wipe()
             self._forget()
-            self.crash(LONG_DOWN)
+            self.crash(0 if self.wire.order_history() else LONG_DOWN)
 
     def _rot_state(self) -> None:
         """The state file rots; its predecessor is used (rule 9.2)."""
@@ -414,8 +416,10 @@ class World:
             self._start_again()
 
     def _old(self) -> bool:
-        """Whether newer states were lost (rule 9.2)."""
-        return isinstance(self.disk, QuickDisk) and self.disk.damaged
+        """Whether newer states were lost (rule 9.2), or all of them, as the exchange's orders show (rule 9.3)."""
+        if not isinstance(self.disk, QuickDisk):
+            return False
+        return self.disk.damaged or (self.disk.current is None and bool(self.wire.order_history()))
 
     def _start_again(self) -> None:
         if self.shell.alive:

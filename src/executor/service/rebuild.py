@@ -80,9 +80,7 @@ async def catch_up(
     if age is Age.NEWEST or (age is Age.UNKNOWN and position is None):
         return state
     if age is Age.OLD:
-        wait_s = (recv_window + policy.doubt_settle_ms) / 1000
-        log.warning("newer_state_lost", waits_sec=wait_s, until="nothing that was sent can still arrive")
-        await sleep(wait_s)
+        await _let_arrive(policy, recv_window, sleep)
     if position is None:
         return await from_exchange(exchange, state, policy, rules)
     shown = await look_back(exchange, position.trade)
@@ -94,9 +92,38 @@ async def catch_up(
     return state
 
 
-async def from_exchange(exchange: Exchange, state: State, policy: Policy, rules: SymbolRules) -> State:
-    """`state`, which holds no trade, with what the exchange knows of one. Raises ReadError."""
+async def begin(
+    exchange: Exchange,
+    state: State,
+    policy: Policy,
+    rules: SymbolRules,
+    recv_window: int,
+    sleep: Callable[[float], Awaitable[None]],
+) -> State:
+    """`state`, an empty one in place of none on the disk, with what the exchange knows of a trade. Raises ReadError.
+
+    Where the exchange shows orders of ours there was a state, and all of it was lost: as in `catch_up` with an old one.
+    """
     shown = await look_back(exchange)
+    if shown.reports:
+        await _let_arrive(policy, recv_window, sleep)
+        shown = await look_back(exchange)
+    return _restored(exchange, shown, state, policy, rules)
+
+
+async def from_exchange(exchange: Exchange, state: State, policy: Policy, rules: SymbolRules) -> State:
+    """`state`, which holds no trade, with what the exchange shows now of one. Raises ReadError."""
+    return _restored(exchange, await look_back(exchange), state, policy, rules)
+
+
+async def _let_arrive(policy: Policy, recv_window: int, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Return when nothing that was sent before can be carried out any more (rule 8.3)."""
+    wait_s = (recv_window + policy.doubt_settle_ms) / 1000
+    log.warning("newer_state_lost", waits_sec=wait_s, until="nothing that was sent can still arrive")
+    await sleep(wait_s)
+
+
+def _restored(exchange: Exchange, shown: Shown, state: State, policy: Policy, rules: SymbolRules) -> State:
     restored = restore(
         state,
         open_orders=shown.open_orders,

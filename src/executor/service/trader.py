@@ -17,7 +17,7 @@ from executor.service.document import Document, contradiction, state_of
 from executor.service.journal import Journal
 from executor.service.loop import Loop
 from executor.service.policy import own_filters, policy_of
-from executor.service.rebuild import catch_up, from_exchange
+from executor.service.rebuild import begin, catch_up
 from executor.service.store import STALE, Age, StateStore
 from executor.service.trades import TradeList, trades_path
 from executor.service.watch import Clock, Timing
@@ -51,10 +51,11 @@ async def trader(symbol: str, settings: Settings, exchange: BinanceExchange, com
         if state is not None and state.last_closed is not None:
             trades.add(state.last_closed)
         policy = policy_of(settings)
+        window, sleep = settings.recv_window, company.patient.sleep
         if state is None:
-            state = await from_exchange(exchange, empty(symbol, company.venue), policy, rules)
+            state = await begin(exchange, empty(symbol, company.venue), policy, rules, window, sleep)
         else:
-            state = await catch_up(exchange, state, age, policy, rules, settings.recv_window, company.patient.sleep)
+            state = await catch_up(exchange, state, age, policy, rules, window, sleep)
         desk = Desk(state, policy, rules, store, journal, trades.add)
         timing = _timing(settings, together=not company.alone)
         yield Loop(desk, exchange, company.clock, timing, _reload(exchange, settings))
