@@ -20,8 +20,7 @@ EXPONENT_MAX: Final = 100
 """A Decimal beyond 1E±100 is no price and no quantity; written out it would only fill the disk."""
 
 _ENCODED_ODDLY: Final = re.compile(rb'"-?(?:[0-9][0-9.]*E[+-][0-9]+|s?NaN[0-9]*|Infinity)"')
-_HINT: Final = re.compile(rb"E[+-]|NaN|Infinity")
-"""Without one of these nothing is encoded oddly; looking for them takes a tenth of the time."""
+_EXPONENT: Final = re.compile(rb"E[+-]")
 _MAY_DECODE_ODDLY: Final = re.compile(rb'(?i)[0-9.]E[+-]?[0-9]|"\s*[+-]?(?:s?NaN[0-9]*|Inf(?:inity)?)\s*"')
 _PLAIN: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _encoder: Final = msgspec.json.Encoder()
@@ -39,11 +38,16 @@ def encode(value: object) -> bytes:
     """
     try:
         encoded = _encoder.encode(value)
-        if _HINT.search(encoded) and _ENCODED_ODDLY.search(encoded):
+        if _may_be_odd(encoded) and _ENCODED_ODDLY.search(encoded):
             return _encoder.encode(_written_out(msgspec.to_builtins(value, builtin_types=(Decimal,))))
     except (TypeError, UnicodeEncodeError, RecursionError) as error:
         raise CodecError(f"can't be written as JSON: {error}") from error
     return encoded
+
+
+def _may_be_odd(encoded: bytes) -> bool:
+    """Three plain searches take a twentieth of the time of the pattern that decides."""
+    return _EXPONENT.search(encoded) is not None or b"NaN" in encoded or b"Infinity" in encoded
 
 
 def pretty(encoded: bytes) -> bytes:

@@ -241,8 +241,7 @@ class Loop:
                 step = await self._take(event, more=answer is None and self._waiting > 0)
                 for request in step.requests:
                     self._dispatch(request)
-                if step.requests:
-                    await asyncio.sleep(0)  # they leave now; what follows can wait
+                    await self._sent()
                 self.desk.write_down()
                 self._news.set()
                 for note in step.notes:
@@ -296,6 +295,13 @@ class Loop:
         assert self._tasks is not None
         self._requests += 1
         self._tasks.create_task(self._perform(request), name=f"request {request.seq}")
+
+    async def _sent(self) -> None:
+        """Let what was dispatched go before anything else is done: a request is written in the event loop's next turn,
+        and what was written is handed to the network when that turn is over.
+        """
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     async def _perform(self, request: Request) -> None:
         try:

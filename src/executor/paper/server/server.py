@@ -128,16 +128,20 @@ class PaperServer:
         return self._exchange.in_hand == 0 and all(connection.idle for connection in self._connections)
 
     def on_trade(self, symbol: str, trade: MarketTrade) -> bool:
-        """Push what a trade, already fed to the engine, has changed; whether an account was touched."""
+        """Push what a trade, already fed to the engine, has changed; whether an account was touched. Accounts first:
+        who trades hears of a fill no later than those who watch.
+        """
+        touched = self._exchange.user_streams.flush()
         if self._markets.anyone_listens:
             self._markets.on_trade(symbol, trade)
-        return self._exchange.user_streams.flush()
+        return touched
 
     def on_quote(self, symbol: str) -> bool:
         """The same for new best prices."""
+        touched = self._exchange.user_streams.flush()
         if self._markets.anyone_listens:
             self._markets.on_quote(symbol)
-        return self._exchange.user_streams.flush()
+        return touched
 
     def drop_connections(self) -> None:
         """Cut every WebSocket, as a network that fails does."""
