@@ -75,7 +75,7 @@ mutants: $(VENV)/.test ## check that the simulation finds deliberate bugs, one a
 	$(BIN)/python -m tests.sim.mutants
 
 .PHONY: bench
-bench: $(VENV)/.test ## measure speed and cost on this machine, against the paper exchange (about half an hour)
+bench: $(VENV)/.test ## measure speed and cost on this machine, against the paper exchange (about an hour)
 	$(BIN)/python -m bench
 
 .PHONY: bench-quick

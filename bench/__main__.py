@@ -20,10 +20,9 @@ from typing import Final
 import msgspec
 
 from bench.inside import FILLS, QUOTES, Day, by_kind, covering, per_step, persist
-from bench.scenario import Result, Scenario
+from bench.scenario import Result, Scenario, Weather
 from bench.stage import Failed, play
 from bench.table import Figures, Row, figures, text
-from bench.weather import Weather
 from executor.core.guard import advance
 from executor.core.state import SCHEMA_VERSION
 from executor.core.transition import transition
@@ -35,6 +34,8 @@ POLL: Final = {0: "0.2", 20: "0.5"}
 they take an hour. With the delay a look takes two round trips of its own, which half of a very short POLL_SEC would
 not hold.
 """
+CALM_AGAIN_S: Final = 32.0
+"""A connection that has lasted half a minute is opened again at once when it is lost; one that has not, ever later."""
 MANY: Final = tuple(f"S{n:02}USDT" for n in range(100))
 
 
@@ -183,12 +184,13 @@ class Bench:
         if not self.heading("fill to covered, streams that fail"):
             return
         for weather in Weather:
-            few = weather is Weather.BOTH_DEAD  # half a minute each
+            # half a minute each; after a cut it takes that long until the next one finds everything up for certain
+            few = weather in {Weather.CUT, Weather.BOTH_DEAD}
             scenario = Scenario(
                 name=weather.value,
                 play="faulted",
-                entries=max(self.entries // 250, 2) if few else max(self.entries // 25, 10),
-                seconds=1.0,
+                entries=max(self.entries // 125, 2) if few else max(self.entries // 25, 10),
+                seconds=CALM_AGAIN_S if weather is Weather.CUT else 1.0,
                 wait=0.3,
                 weather=weather,
             )

@@ -1,16 +1,27 @@
 """What one measurement is made of; handed to the processes as JSON."""
 
 import time
+from enum import StrEnum
 from typing import Final
 
 import msgspec
-
-from bench.weather import Weather
 
 KEY: Final = "bench"
 SECRET: Final = "bench"  # noqa: S105  # the paper exchange's own, on loopback
 BASE: Final = 100
 """Price around which the bench trades, in quote units."""
+
+
+class Weather(StrEnum):
+    """One that lasts from just before a fill until its exits are out. `cut` closes the connections once."""
+
+    SOUND = "sound"
+    CUT = "cut at the fill"
+    LATE = "user events two seconds late"
+    DOUBLED = "user events twice"
+    SHUFFLED = "user events in any order"
+    USER_DEAD = "user stream silently dead"
+    BOTH_DEAD = "both streams silently dead"
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):

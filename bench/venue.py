@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.scenario import BASE, KEY, SECRET, Place, Result, Scenario, now_us
-from bench.weather import Sky, Weather
+from bench.scenario import BASE, KEY, SECRET, Place, Result, Scenario, Weather, now_us
+from bench.weather import Sky
 from executor.paper import model
 from executor.paper.clock import WallClock
 from executor.paper.engine import Engine

@@ -2,26 +2,13 @@
 
 import random
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any, Final
 
+from bench.scenario import Weather
 from executor.paper.server.faults import PushFault, RequestFault
 
 LATE_MS: Final = 2_000
 SHUFFLED_MS: Final = 200
-
-
-class Weather(StrEnum):
-    """One that lasts from just before a fill until its exits are out. `cut` closes the connections once."""
-
-    SOUND = "sound"
-    CUT = "cut at the fill"
-    LATE = "user events two seconds late"
-    DOUBLED = "user events twice"
-    SHUFFLED = "user events in any order"
-    USER_DEAD = "user stream silently dead"
-    BOTH_DEAD = "both streams silently dead"
-
 
 _PUSHES: Final[Mapping[Weather, Callable[[str], PushFault | None]]] = {
     Weather.LATE: lambda kind: PushFault(delay_ms=LATE_MS) if kind == "user" else None,
