@@ -9,13 +9,15 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from executor.paper.server import Answer, PushFault, RequestFault
+
+T = TypeVar("T")
 
 RECV_WINDOW_MS: Final = 1_000
 UNAVAILABLE: Final = Answer(503, b'{"code":-1001,"msg":"Internal error; unable to process your request."}')
@@ -47,6 +49,20 @@ class Death(msgspec.Struct):
     delay: float
 
 
+class _Deck(Generic[T]):
+    """Cards drawn in any order, each once before any comes again: a campaign meets every kind, however few it draws."""
+
+    def __init__(self, rng: random.Random, cards: Sequence[T]) -> None:
+        self._rng = rng
+        self._cards = cards
+        self._left: list[T] = []
+
+    def draw(self) -> T:
+        if not self._left:
+            self._left = self._rng.sample(self._cards, len(self._cards))
+        return self._left.pop()
+
+
 class Weather:
     """Faults with probability `storm` for each request and push; deaths as told by `plan_death`. `lost_at`: when (ms)
     a request that changes something was not carried out, or not at once.
@@ -57,6 +73,9 @@ class Weather:
         self.faults: Counter[str] = Counter()
         self.lost_at: list[int] = []
         self._rng = rng
+        self._of_commands = _Deck(rng, _FAULTS)
+        self._of_reads = _Deck(rng, _READ_FAULTS)
+        self._of_pushes = _Deck(rng, _PUSH_FAULTS)
         self._death: Death | None = None
         self._strike: Callable[[Moment], None] | None = None
 
@@ -91,7 +110,7 @@ class Weather:
             return self._die_by(death)
         if self._rng.random() >= self.storm:
             return None
-        name, fault = self._rng.choice(_FAULTS if changes else _READ_FAULTS)
+        name, fault = (self._of_commands if changes else self._of_reads).draw()
         self.faults[name] += 1
         if changes and (
             not fault.execute or fault.delay_before_ms
@@ -107,7 +126,7 @@ class Weather:
             self._due()
         if self._rng.random() >= self.storm:
             return None
-        name, fault = self._rng.choice(_PUSH_FAULTS)
+        name, fault = self._of_pushes.draw()
         self.faults[name] += 1
         return fault
 
