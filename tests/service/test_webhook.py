@@ -121,7 +121,7 @@ async def test_a_tradingview_alert_is_taken(tmp_path: Path) -> None:
 
 async def test_a_repetition_is_known_before_while_and_after_it_is_taken(tmp_path: Path) -> None:
     async with hooked(tmp_path) as sender:
-        together = await asyncio.gather(*(sender.post(sender.signal(price=str(100 + n))) for n in range(5)))
+        together = await asyncio.gather(*(sender.post(sender.signal(price=f"100.0{n}")) for n in range(5)))
         assert sorted(answer.status_code for answer in together) == [200, 409, 409, 409, 409]
         assert len(sender.written()) == 1
         again = await sender.post(sender.signal())
