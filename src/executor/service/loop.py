@@ -126,7 +126,7 @@ class Loop:
 
     def beat(self) -> None:
         """Put a heartbeat in the inbox: `on_turn` hears of it when the consumer has come to it, behind every event
-        that was there before. One that has not come through yet is enough.
+        that was there before, prices apart. One that has not come through yet is enough.
         """
         if not self._beating:
             self._beating = True
