@@ -20,14 +20,14 @@ from typing import Final
 import msgspec
 
 from bench.inside import FILLS, QUOTES, Day, by_kind, covering, per_step, persist
-from bench.scenario import Result, Scenario, Weather
+from bench.scenario import Result, Scenario, StreamFault
 from bench.stage import Failed, play
 from bench.table import Figures, Row, figures, text
 from executor.core.guard import advance
-from executor.core.state import SCHEMA_VERSION
+from executor.core.model.state import SCHEMA_VERSION
 from executor.core.transition import transition
-from executor.service.document import document_of
-from executor.service.store import seal
+from executor.service.store.document import document_of
+from executor.service.store.state_store import seal
 
 POLL: Final = {0: "0.2", 20: "0.5"}
 """POLL_SEC of the poll-only entries, by network delay in ms: less than the default, and a quarter of the entries, lest
@@ -183,18 +183,18 @@ class Bench:
         """With POLL_SEC at its default of a second."""
         if not self.heading("fill to covered, streams that fail"):
             return
-        for weather in Weather:
+        for stream_fault in StreamFault:
             # half a minute each; after a cut it takes that long until the next one finds everything up for certain
-            few = weather in {Weather.CUT, Weather.BOTH_DEAD}
+            few = stream_fault in {StreamFault.CUT, StreamFault.BOTH_DEAD}
             scenario = Scenario(
-                name=weather.value,
+                name=stream_fault.value,
                 play="faulted",
                 entries=max(self.entries // 125, 2) if few else max(self.entries // 25, 10),
-                seconds=CALM_AGAIN_S if weather is Weather.CUT else 1.0,
+                seconds=CALM_AGAIN_S if stream_fault is StreamFault.CUT else 1.0,
                 wait=0.3,
-                weather=weather,
+                stream_fault=stream_fault,
             )
-            self.figure(weather.value, (await play(scenario)).samples["fill to covered"])
+            self.figure(stream_fault.value, (await play(scenario)).samples["fill to covered"])
 
     async def watching(self) -> None:
         if not self.heading("watching"):

@@ -9,22 +9,22 @@ from typing import Final
 
 import msgspec
 
-from executor.core.events import AnyEvent, QuoteSeen, Reported, Tick
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.signal import Signal
-from executor.core.state import SCHEMA_VERSION, State
+from executor.core.model.events import AnyEvent, QuoteSeen, Reported, Tick
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.core.model.state import SCHEMA_VERSION, State
+from executor.core.model.values import Direction
 from executor.core.transition import Step, transition
-from executor.core.values import Direction
-from executor.exchange.rules import Commission, exchange_info, symbol_rules
-from executor.paper.engine import Engine
-from executor.paper.model import MarketTrade
-from executor.paper.recording import bundled_exchange_info, demo_trades
-from executor.paper.symbol import Symbol
-from executor.service.document import document_of
-from executor.service.store import StateStore, seal
+from executor.exchange.wire.rules import Commission, exchange_info, symbol_rules
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.recording import bundled_exchange_info, demo_trades
+from executor.service.store.document import document_of
+from executor.service.store.state_store import StateStore, seal
 from executor.simulate.direct import Direct
-from executor.simulate.trader import Trader
+from executor.simulate.session import Trader
 
 SYMBOL: Final = "LTCUSDT"
 ROUNDS: Final = 7
@@ -73,10 +73,10 @@ class Day:
         next_signal = self.trades[0].time + 60_000
         began = time.perf_counter()
         for trade in self.trades:
-            wake = trader.next_wake()
+            wake = trader.next_timer()
             while wake is not None and wake < trade.time:
                 trader.tick(wake)
-                wake = trader.next_wake()
+                wake = trader.next_timer()
             self.engine.on_trade(SYMBOL, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
             if trader.state.position is not None:
                 trader.market(trade.time)

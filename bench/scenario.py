@@ -12,7 +12,7 @@ BASE: Final = 100
 """Price around which the bench trades, in quote units."""
 
 
-class Weather(StrEnum):
+class StreamFault(StrEnum):
     """One that lasts from just before a fill until its exits are out. `cut` closes the connections once."""
 
     SOUND = "sound"
@@ -43,7 +43,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0
     weight_limit: int = 1_000_000
     settings: dict[str, str] = {}
-    weather: Weather = Weather.SOUND
+    stream_fault: StreamFault = StreamFault.SOUND
     floor: bool = False
     size: int = 0
 

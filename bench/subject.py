@@ -10,7 +10,7 @@ import msgspec
 
 from bench.scenario import Place
 from executor.config import load_settings
-from executor.core.state import State
+from executor.core.model.state import State
 from executor.ops import logs
 from executor.service import app, runner
 from executor.service.loop import Loop

@@ -18,19 +18,19 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.scenario import BASE, KEY, SECRET, Place, Result, Scenario, Weather, now_us
-from bench.weather import Sky
-from executor.paper import model
-from executor.paper.clock import WallClock
-from executor.paper.engine import Engine
-from executor.paper.model import MarketTrade
-from executor.paper.recording import bundled_exchange_info
+from bench.scenario import BASE, KEY, SECRET, Place, Result, Scenario, StreamFault, now_us
+from bench.stream_faults import FaultInjector
+from executor.paper.engine import model
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.clock import WallClock
+from executor.paper.replay.recording import bundled_exchange_info
 from executor.paper.server import PaperServer
 from executor.paper.server.exchange import Exchange
 from executor.paper.server.limits import Limits
 from executor.paper.server.params import Params
 from executor.paper.server.signing import Credential, HmacSecret
-from executor.paper.symbol import Symbol
 
 ACCOUNT: Final = "bench"
 PATIENCE_S: Final = 90.0
@@ -70,7 +70,7 @@ class Watched(Engine):
         return answer
 
 
-class Desk:
+class SymbolScript:
     """One symbol's market, and what its trader has done there."""
 
     def __init__(self, venue: "Venue", symbol: str) -> None:
@@ -136,11 +136,11 @@ class Venue:
         spare = Decimal(100_000) if scenario.layout == "PLAIN" else Decimal(0)  # rule 4.3: that layout needs it
         balances = {row["baseAsset"]: spare for row in rows} | {"USDT": Decimal(10_000_000)}
         self.engine.open_account(ACCOUNT, balances)
-        self.desks = {symbol: Desk(self, symbol) for symbol in scenario.symbols}
-        self.engine.on_accepted = lambda symbol, kind, order: self.desks[symbol].accepted(kind, order)
-        self.sky = Sky()
+        self.trades = {symbol: SymbolScript(self, symbol) for symbol in scenario.symbols}
+        self.engine.on_accepted = lambda symbol, kind, order: self.trades[symbol].accepted(kind, order)
+        self.faults = FaultInjector()
         keys = {KEY: Credential(ACCOUNT, HmacSecret(SECRET))}
-        self.server = PaperServer(self.engine, self.clock, keys, limits=limits, faults=self.sky)
+        self.server = PaperServer(self.engine, self.clock, keys, limits=limits, faults=self.faults)
         self._count(self.server._exchange)  # noqa: SLF001  # the bench's own ear in the exchange
         self._signals = Path(place.signals)
         self._signals.touch()
@@ -170,10 +170,10 @@ class Venue:
         word, _, symbol = self._notes.recv(200).decode().partition(" ")
         if word == "ready":
             self._ready.add(symbol)
-            if self._ready >= set(self.desks):
+            if self._ready >= set(self.trades):
                 self.ready.set()
         else:
-            self.desks[symbol].flat.set()
+            self.trades[symbol].flat.set()
 
     def signal(self, symbol: str) -> float:
         """Write a signal, as a signal source does; when."""
@@ -198,63 +198,63 @@ class Venue:
 
     # --- scripts ---
 
-    async def enter(self, desk: Desk, *, count: bool) -> None:
+    async def enter(self, trade: SymbolScript, *, count: bool) -> None:
         """From signal to covered."""
-        desk.reset()
-        desk.trade(Decimal(BASE))
-        signalled = self.signal(desk.symbol)
-        await _soon(desk.entered, "entry")
+        trade.reset()
+        trade.trade(Decimal(BASE))
+        signalled = self.signal(trade.symbol)
+        await _soon(trade.entered, "entry")
         await asyncio.sleep(random.uniform(0.002, self.scenario.wait))
-        if self.scenario.weather is Weather.CUT:
+        if self.scenario.stream_fault is StreamFault.CUT:
             self.server.drop_connections()
-        self.sky.now = self.scenario.weather
-        filled = desk.trade(ENTRY - Decimal("0.01"))
-        await _soon(desk.covered, "exits")
-        self.sky.now = Weather.SOUND
+        self.faults.now = self.scenario.stream_fault
+        filled = trade.trade(ENTRY - Decimal("0.01"))
+        await _soon(trade.covered, "exits")
+        self.faults.now = StreamFault.SOUND
         if count:
-            self.note("signal to order", signalled, desk.entry_at)
-            self.note("fill to covered", filled, desk.covered_at)
+            self.note("signal to order", signalled, trade.entry_at)
+            self.note("fill to covered", filled, trade.covered_at)
 
-    async def leave(self, desk: Desk) -> None:
+    async def leave(self, trade: SymbolScript) -> None:
         """The price falls through every stop."""
         await asyncio.sleep(0.002)
-        desk.trade(STOP - Decimal("0.05"))
-        await _soon(desk.flat, "close")
+        trade.trade(STOP - Decimal("0.05"))
+        await _soon(trade.flat, "close")
 
     async def entries(self) -> None:
-        desk = self.desks[self.scenario.symbols[0]]
+        trade = self.trades[self.scenario.symbols[0]]
         for n in range(self.scenario.warm_up + self.scenario.entries):
             count = n >= self.scenario.warm_up
             if n == self.scenario.warm_up:
                 self.seen.clear()
-            await self.enter(desk, count=count)
-            await self.leave(desk)
+            await self.enter(trade, count=count)
+            await self.leave(trade)
 
     async def faulted(self) -> None:
-        """Entries that fill in bad weather, each after the streams have had time to be up."""
-        desk = self.desks[self.scenario.symbols[0]]
+        """Entries that fill in bad stream_fault, each after the streams have had time to be up."""
+        trade = self.trades[self.scenario.symbols[0]]
         for _ in range(self.scenario.entries):
             await asyncio.sleep(self.scenario.seconds)
-            await self.enter(desk, count=True)
-            await self.leave(desk)
+            await self.enter(trade, count=True)
+            await self.leave(trade)
 
     async def stops(self) -> None:
         """Both targets fill, then the price climbs: the time from a new best price to the stop behind it."""
-        desk = self.desks[self.scenario.symbols[0]]
-        await self.enter(desk, count=False)
+        trade = self.trades[self.scenario.symbols[0]]
+        await self.enter(trade, count=False)
         for target in TARGETS:
-            desk.trade(target + Decimal("0.01"))
+            trade.trade(target + Decimal("0.01"))
             await asyncio.sleep(0.5)
         price = TARGETS[-1] + Decimal("0.5")
-        desk.replaced.clear()
+        trade.replaced.clear()
         for n in range(self.scenario.warm_up + self.scenario.entries):
             price += Decimal("0.05")
             await asyncio.sleep(0.12)
-            desk.replaced.clear()
-            at = desk.trade(price)
-            await _soon(desk.replaced, "stop")
+            trade.replaced.clear()
+            at = trade.trade(price)
+            await _soon(trade.replaced, "stop")
             if n >= self.scenario.warm_up:
-                self.note("stop moved", at, desk.replaced_at)
+                self.note("stop moved", at, trade.replaced_at)
 
     async def idle(self) -> None:
         await self._observe("idle")
@@ -265,9 +265,9 @@ class Venue:
 
     async def _open_all(self) -> None:
         """Ten at a time."""
-        desks = list(self.desks.values())
-        for n in range(0, len(desks), 10):
-            await asyncio.gather(*(self.enter(desk, count=False) for desk in desks[n : n + 10]))
+        trades = list(self.trades.values())
+        for n in range(0, len(trades), 10):
+            await asyncio.gather(*(self.enter(trade, count=False) for trade in trades[n : n + 10]))
 
     async def _observe(self, name: str) -> None:
         """Let the market trade gently and count what is asked meanwhile."""
@@ -279,15 +279,15 @@ class Venue:
         while now_us() < end:
             await asyncio.sleep(0.2)
             step += 1
-            for desk in self.desks.values():
-                desk.trade(Decimal(BASE) + Decimal(step % 7) / 100)
-        self.result.counts[f"{name} market trades a second"] = step * len(self.desks) / self.scenario.seconds
+            for trade in self.trades.values():
+                trade.trade(Decimal(BASE) + Decimal(step % 7) / 100)
+        self.result.counts[f"{name} market trades a second"] = step * len(self.trades) / self.scenario.seconds
         self.result.counts[f"{name} weight a minute"] = self.seen["weight"] * 60 / self.scenario.seconds
         self.result.counts[f"{name} requests a minute"] = self.seen["requests"] * 60 / self.scenario.seconds
 
     async def many(self) -> None:
         """All symbols open and watched; then one of them trades while the others stay; then a score fill at once."""
-        one, *others = self.desks.values()
+        one, *others = self.trades.values()
         await self._open_all()
         await self._observe("open")
         murmur = asyncio.create_task(self._murmur(others))
@@ -296,34 +296,34 @@ class Venue:
             await self.enter(one, count=n >= self.scenario.warm_up)
         murmur.cancel()
         for n in range(self.scenario.entries // BURST + 1):
-            await self._burst(random.sample(list(self.desks.values()), BURST), count=n > 0)
+            await self._burst(random.sample(list(self.trades.values()), BURST), count=n > 0)
 
-    async def _murmur(self, desks: list[Desk]) -> None:
+    async def _murmur(self, trades: list[SymbolScript]) -> None:
         """Each of them trades once a second."""
         while True:
-            for desk in desks:
-                desk.trade(Decimal(BASE) + Decimal(random.randrange(7)) / 100)
-                await asyncio.sleep(1 / len(desks))
+            for trade in trades:
+                trade.trade(Decimal(BASE) + Decimal(random.randrange(7)) / 100)
+                await asyncio.sleep(1 / len(trades))
 
-    async def _burst(self, desks: list[Desk], *, count: bool) -> None:
+    async def _burst(self, trades: list[SymbolScript], *, count: bool) -> None:
         """Twenty entries stand, and fill within the same second."""
-        for desk in desks:
-            await self.leave(desk)
-            desk.reset()
-            desk.trade(Decimal(BASE))
-            self.signal(desk.symbol)
-        await asyncio.gather(*(_soon(desk.entered, f"entry of {desk.symbol}") for desk in desks))
-        took = sorted(await asyncio.gather(*map(self._fill, desks)))
+        for trade in trades:
+            await self.leave(trade)
+            trade.reset()
+            trade.trade(Decimal(BASE))
+            self.signal(trade.symbol)
+        await asyncio.gather(*(_soon(trade.entered, f"entry of {trade.symbol}") for trade in trades))
+        took = sorted(await asyncio.gather(*map(self._fill, trades)))
         if count:
             for each in took:
                 self.note("fill to covered, burst", 0, each)
 
-    async def _fill(self, desk: Desk) -> float:
+    async def _fill(self, trade: SymbolScript) -> float:
         """Some time within a second; how long it took from there until it was covered."""
         await asyncio.sleep(random.uniform(0, 1))
-        filled = desk.trade(ENTRY - Decimal("0.01"))
-        await _soon(desk.covered, f"exits of {desk.symbol}")
-        return desk.covered_at - filled
+        filled = trade.trade(ENTRY - Decimal("0.01"))
+        await _soon(trade.covered, f"exits of {trade.symbol}")
+        return trade.covered_at - filled
 
     async def run(self) -> Result:
         plays = {
@@ -335,8 +335,8 @@ class Venue:
             "many": self.many,
         }
         self.listen()
-        for desk in self.desks.values():
-            desk.trade(Decimal(BASE))
+        for trade in self.trades.values():
+            trade.trade(Decimal(BASE))
         urls = await self.server.start()
         print(msgspec.json.encode(urls).decode(), flush=True)
         await asyncio.wait_for(self.ready.wait(), 60)

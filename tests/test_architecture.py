@@ -47,7 +47,7 @@ def module_name(path: Path) -> str:
 
 
 def room(name: str) -> str:
-    """The room of a module: `executor.core.plan` lives in `core`."""
+    """The room of a module: `executor.core.book.plan` lives in `core`."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
@@ -143,7 +143,7 @@ def _engine_closure() -> set[str]:
     """The paper exchange's matching engine and every module of its room that it stands on."""
     known = {module_name(path): path for path in MODULES}
     closure: set[str] = set()
-    waiting = ["executor.paper.engine", "executor.paper.matching"]
+    waiting = ["executor.paper.engine.exchange", "executor.paper.engine.matching"]
     while waiting:
         name = waiting.pop()
         if name in closure or name not in known:
@@ -183,7 +183,7 @@ def test_the_core_has_no_floats(trees: dict[str, ast.AST]) -> None:
 
 def test_the_matching_engine_is_pure_and_exact(trees: dict[str, ast.AST]) -> None:
     engine = {name: trees[name] for name in _engine_closure()}
-    assert "executor.paper.matching" in engine
+    assert "executor.paper.engine.matching" in engine
     faults = [fault for name, tree in engine.items() for fault in impurities(name, tree, frozenset({"msgspec"}))]
     assert faults + [fault for name, tree in engine.items() for fault in floats(name, tree)] == []
 
@@ -225,7 +225,7 @@ def test_no_module_is_several_things() -> None:
         ("executor.core.x", "from executor.exchange.port import Exchange"),
         ("executor.core.x", "def f():\n    import executor.config"),
         ("executor.core.x", "from executor import paper"),
-        ("executor.config.x", "from executor.core.values import ZERO"),
+        ("executor.config.x", "from executor.core.model.values import ZERO"),
         ("executor.paper.x", "from executor.exchange import port"),
         ("executor.exchange.x", "from executor.service import loop"),
         ("executor.service.x", "from executor.cli import app"),

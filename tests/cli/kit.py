@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from tests.scenarios.bench import KEY, Bench
+from tests.scenarios.harness import KEY, Harness
 from typer.testing import CliRunner, Result
 
 from executor.cli.app import app
@@ -18,7 +18,7 @@ from executor.cli.app import app
 START_MS: Final = 1_750_000_000_000
 
 
-def environment(b: Bench) -> dict[str, str]:
+def environment(b: Harness) -> dict[str, str]:
     """The settings that the bench's service runs by."""
     wanted = b.settings()
     urls = wanted.endpoints
@@ -40,7 +40,7 @@ def environment(b: Bench) -> dict[str, str]:
     }
 
 
-async def command(b: Bench, *args: str, stdin: str | None = None, **more: str) -> Result:
+async def command(b: Harness, *args: str, stdin: str | None = None, **more: str) -> Result:
     """A command beside the bench's service, which goes on meanwhile."""
     return await asyncio.to_thread(run_here, args, {**environment(b), **more}, stdin)
 

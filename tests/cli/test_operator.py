@@ -9,18 +9,18 @@ from typing import Final
 import pytest
 from tests.cli.kit import command, environment, process, run_here
 from tests.ops.samples import contradictory
-from tests.scenarios.bench import EXITS, Bench, World, bench
+from tests.scenarios.harness import EXITS, Harness, World, harness
 
-from executor.core.state import Reason
-from executor.core.values import Direction
-from executor.service.document import saved
-from executor.service.lock import StateLock
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction
+from executor.service.store.document import saved
+from executor.service.store.lock import StateLock
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 
 
 async def test_a_session(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         flat = await command(b, "status")
         assert "running, exchange time 2025-" in flat.stdout
         assert "no trade is open" in flat.stdout
@@ -74,7 +74,7 @@ async def test_the_service_s_last_words(tmp_path: Path, monkeypatch: pytest.Monk
     """The service logs in this process, so what it keeps is what is put there."""
     kept = [f'{{"n": {n}, "alert": {"true" if n == 8 else "false"}}}' for n in range(10)]
     monkeypatch.setattr("executor.ops.logs._recent", kept)
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         assert (await command(b, "logs", "--last", "3")).stdout.splitlines() == kept[7:]
         assert (await command(b, "logs", "--alerts")).stdout.splitlines() == [kept[8]]
         await b.stop()
@@ -83,7 +83,7 @@ async def test_the_service_s_last_words(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_without_a_service(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         shown = await command(b, "status")
@@ -99,7 +99,7 @@ async def test_without_a_service(tmp_path: Path) -> None:
 
 async def test_check_by_itself(tmp_path: Path) -> None:
     """A running event loop is a command's own here: the exchange answers meanwhile."""
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         sound = await command(b, "check", "--format", "json")
@@ -112,7 +112,7 @@ async def test_check_by_itself(tmp_path: Path) -> None:
 
 
 async def test_settings_that_the_exchange_finds_wrong(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         for args in (["check"], ["flatten", "--yes"], ["adopt", "--stop", "99", "--yes"]):
@@ -122,14 +122,14 @@ async def test_settings_that_the_exchange_finds_wrong(tmp_path: Path) -> None:
 
 
 async def test_a_contradictory_state_is_checked_as_a_start_would_take_it(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD, started=False) as b:
+    async with harness(tmp_path, WORLD, started=False) as b:
         contradictory(tmp_path / "state.json")
         checked = await command(b, "check")
         assert "the state is of LTCUSDT on ''" in checked.stderr, "the sound one's words"
 
 
 async def test_flatten_by_itself(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         with process(tmp_path, environment(b), "flatten", "--yes", "--timeout", "60") as closing:
@@ -147,7 +147,7 @@ async def test_flatten_by_itself(tmp_path: Path) -> None:
 
 async def test_a_state_in_use_is_not_flattened_behind_its_back(tmp_path: Path) -> None:
     """The service's socket is gone, but its lock holds (rule 9.4)."""
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         with StateLock(tmp_path / "state.json"):
@@ -157,7 +157,7 @@ async def test_a_state_in_use_is_not_flattened_behind_its_back(tmp_path: Path) -
         assert b.roles() == EXITS["OCO"]
 
 
-def _everything(b: Bench) -> object:
+def _everything(b: Harness) -> object:
     """What a command could have changed: orders, money, what a start would take the state for, files of its own. The
     service, which runs, may lay its state out anew meanwhile.
     """
@@ -168,7 +168,7 @@ def _everything(b: Bench) -> object:
 
 
 async def test_the_doctor_looks_at_everything_and_changes_nothing(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         before = _everything(b)
         looked = await command(b, "doctor", "--format", "json")

@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.kit import START_MS, process, ramp, recording, run_here, signals
 
-from executor.service.journal import Journal, JournalReader
-from executor.service.records import Record, Took
+from executor.service.store.journal import Journal, JournalReader
+from executor.service.store.records import Record, Took
 
 LONG: Final = {"side": "long", "price": "100", "stop": "99"}
 

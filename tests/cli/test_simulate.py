@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 from tests.cli.kit import START_MS, ramp, recording, run_here, signals
 
-from executor.paper.model import KlinePath
-from executor.paper.recording import RecordedKline, bundled_exchange_info
+from executor.paper.engine.model import KlinePath
+from executor.paper.replay.recording import RecordedKline, bundled_exchange_info
 from executor.simulate.market import trades_of
 
 ENV: Final = {"PAPER_BALANCES": "USDT=10000,LTC=50", "ALLOW_SHORT": "true", "HTTP_PORT": "0"}

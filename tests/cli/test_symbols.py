@@ -11,15 +11,15 @@ from typing import Final
 import pytest
 from tests.cli.kit import command, environment, process, run_here
 from tests.ops.samples import closed
-from tests.scenarios.bench import Bench, World, bench
+from tests.scenarios.harness import Harness, World, harness
 from typer.testing import Result
 
-from executor.core.state import SCHEMA_VERSION
+from executor.core.model.state import SCHEMA_VERSION
+from executor.core.model.values import Direction
 from executor.core.transition import empty
-from executor.core.values import Direction
-from executor.service.document import document_of
-from executor.service.store import StateStore
-from executor.service.trades import TradeList, trades_path
+from executor.service.store.document import document_of
+from executor.service.store.state_store import StateStore
+from executor.service.store.trades import TradeList, trades_path
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 BOTH: Final = "which one? LTCUSDT and BTCUSDT are traded"
@@ -29,7 +29,7 @@ def state_fn(folder: Path) -> str:
     return str(folder / "{symbol}.json")
 
 
-async def ask(b: Bench, *args: str, stdin: str | None = None, **more: str) -> Result:
+async def ask(b: Harness, *args: str, stdin: str | None = None, **more: str) -> Result:
     """A command that knows of two symbols, beside services whose clocks are the wall's and the market's."""
     asked = asyncio.create_task(
         command(b, *args, stdin=stdin, SYMBOL="", SYMBOLS="LTCUSDT,BTCUSDT", STATE_FN=state_fn(b.folder), **more)
@@ -39,16 +39,16 @@ async def ask(b: Bench, *args: str, stdin: str | None = None, **more: str) -> Re
     return await asked
 
 
-async def go_on(b: Bench) -> None:
+async def go_on(b: Harness) -> None:
     """Both clocks, at one pace."""
     await asyncio.sleep(0.02)
     await b.wait(0.02)
 
 
 @asynccontextmanager
-async def two(folder: Path) -> AsyncIterator[Bench]:
+async def two(folder: Path) -> AsyncIterator[Harness]:
     """A trade of LTCUSDT, and a second service on BTCUSDT."""
-    async with bench(folder, WORLD, STATE_FN=state_fn(folder)) as b:
+    async with harness(folder, WORLD, STATE_FN=state_fn(folder)) as b:
         b.engine.on_trade("BTCUSDT", 1, b.entry_price, b.entry_price, False, b.clock.now_ms())
         env = environment(b) | {"SYMBOL": "BTCUSDT", "STATE_FN": state_fn(folder)}
         with process(folder, env, "run") as other:
@@ -114,7 +114,7 @@ async def test_two_that_run(tmp_path: Path) -> None:
 
 
 async def test_one_that_runs_and_one_that_does_not(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD, STATE_FN=state_fn(tmp_path)) as b:
+    async with harness(tmp_path, WORLD, STATE_FN=state_fn(tmp_path)) as b:
         told = json.loads((await ask(b, "status", "--format", "json")).stdout)
         assert [each["running"] for each in told] == [True, False]
         paused = await ask(b, "pause", "--all")
@@ -129,7 +129,7 @@ async def test_one_that_runs_and_one_that_does_not(tmp_path: Path) -> None:
 
 async def test_files_of_one_symbol_taken_along_under_their_new_names(tmp_path: Path) -> None:
     """As docs/install.md tells those who come from one symbol to do."""
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         trade = b.position.trade
         await b.stop()

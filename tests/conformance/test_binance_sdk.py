@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from tests.paper.server.exchange_kit import ACCOUNT, API_KEY, SECRET, SYMBOL, Kit, public_key, running
 
-from executor.paper.clock import WallClock
+from executor.paper.replay.clock import WallClock
 from executor.paper.server import Credential, HmacSecret
 
 # The client's own use of an older argument of aiohttp.

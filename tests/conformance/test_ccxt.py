@@ -8,7 +8,7 @@ import ccxt.async_support as ccxt
 import pytest
 from tests.paper.server.exchange_kit import API_KEY, SECRET, SYMBOL, Kit, running
 
-from executor.paper.clock import WallClock
+from executor.paper.replay.clock import WallClock
 
 PAIR = "BTC/USDT"
 HOSTS = ("https://api.binance.com", "https://fapi.binance.com", "https://dapi.binance.com")

@@ -11,7 +11,7 @@ from binance import AsyncClient, BinanceSocketManager
 from binance.exceptions import BinanceAPIException
 from tests.paper.server.exchange_kit import API_KEY, SECRET, SYMBOL, Kit, running
 
-from executor.paper.clock import WallClock
+from executor.paper.replay.clock import WallClock
 
 SOON = 0.5
 """Seconds after which its sockets look up from reading; leaving one waits as long."""

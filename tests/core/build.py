@@ -9,7 +9,9 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from executor.core.events import (
+from executor.core.decide.timers import next_timer
+from executor.core.invariants import violations
+from executor.core.model.events import (
     Absent,
     Answered,
     AnyEvent,
@@ -26,7 +28,7 @@ from executor.core.events import (
     TradesSeen,
     Verb,
 )
-from executor.core.facts import (
+from executor.core.model.facts import (
     Balance,
     Done,
     Fill,
@@ -39,8 +41,8 @@ from executor.core.facts import (
     Unknown,
     Why,
 )
-from executor.core.ids import Role
-from executor.core.intents import (
+from executor.core.model.ids import Role
+from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Command,
@@ -58,15 +60,13 @@ from executor.core.intents import (
     ReplaceOrder,
     Request,
 )
-from executor.core.invariants import violations
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.signal import Signal
-from executor.core.state import Closed, Leg, Order, Phase, Position, State
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.core.model.state import Closed, Leg, Order, Phase, Position, State
+from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType
+from executor.core.model.verdict import Verdict
 from executor.core.transition import Step, empty, transition
-from executor.core.values import ZERO, Direction, OrderSide, OrderStatus, OrderType
-from executor.core.verdict import Verdict
-from executor.core.wake import next_wake
 
 D = Decimal
 both_sides = pytest.mark.parametrize("direction", list(Direction))
@@ -131,7 +131,7 @@ def make_report(order: NewOrder | Order, status: OrderStatus = OrderStatus.NEW, 
 
 def awake(state: State) -> State:
     """`state` without what the last decision left of itself: to compare what is known in two states."""
-    return replace(state, market=replace(state.market, rest=None))
+    return replace(state, market=replace(state.market, quiet=None))
 
 
 def exchange_id(client_id: str) -> int:
@@ -213,7 +213,7 @@ class Script:
         return [n.event for n in self.notes]
 
     def wake(self) -> int | None:
-        return next_wake(self.state, self.policy)
+        return next_timer(self.state, self.policy)
 
     # --- events ----------------------------------------------------------------------------------------------------
 

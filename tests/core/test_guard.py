@@ -1,10 +1,10 @@
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, START, protected
 
-from executor.core.events import Started, Tick
 from executor.core.guard import advance
-from executor.core.ids import Role
-from executor.core.state import End, OrderPhase
+from executor.core.model.events import Started, Tick
+from executor.core.model.ids import Role
+from executor.core.model.state import End, OrderPhase
 from executor.core.transition import transition
 
 

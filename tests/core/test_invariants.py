@@ -6,12 +6,12 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, Script, entering, protected, unprotected
 
-from executor.core.edit import with_leg, with_order
-from executor.core.ids import Role
-from executor.core.intents import CancelOrder, QueryQuote
+from executor.core.book.edit import with_leg, with_order
 from executor.core.invariants import violations
-from executor.core.policy import Layout
-from executor.core.state import End, OrderPhase, Owed, Phase, Position, Protected, State, Unprotected
+from executor.core.model.ids import Role
+from executor.core.model.intents import CancelOrder, QueryQuote
+from executor.core.model.policy import Layout
+from executor.core.model.state import End, OrderPhase, Owed, Phase, Position, Protected, State, Unprotected
 from executor.core.transition import empty
 
 D = Decimal

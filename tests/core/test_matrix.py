@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 from executor.core import matrix
-from executor.core.events import AnyEvent
 from executor.core.invariants import violations
-from executor.core.state import Phase
+from executor.core.model.events import AnyEvent
+from executor.core.model.state import Phase
 from executor.core.transition import transition
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -3,10 +3,10 @@ from decimal import Decimal
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, START, closing, entering, protected, unprotected
 
-from executor.core.events import Tick, Verb
-from executor.core.facts import Why
-from executor.core.ids import Role
-from executor.core.state import Protected, Unprotected
+from executor.core.model.events import Tick, Verb
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role
+from executor.core.model.state import Protected, Unprotected
 from executor.core.transition import empty, transition
 
 D = Decimal

@@ -17,22 +17,22 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from tests.crash import truth
-from tests.crash.daemon import Daemon, Nursery, spawn
-from tests.crash.weather import RECV_WINDOW_MS, Moment, Weather
+from tests.crash import exchange_books
+from tests.crash.daemon import Daemon, ForkServer, spawn
+from tests.crash.wire_faults import RECV_WINDOW_MS, Moment, WireFaults
 
 from executor.cli import exits
-from executor.core.state import SCHEMA_VERSION, Closed, State
-from executor.core.values import ZERO, Direction
-from executor.paper.clock import WallClock
-from executor.paper.engine import Engine
-from executor.paper.model import MarketTrade
-from executor.paper.recording import bundled_exchange_info
+from executor.core.model.state import SCHEMA_VERSION, Closed, State
+from executor.core.model.values import ZERO, Direction
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.clock import WallClock
+from executor.paper.replay.recording import bundled_exchange_info
 from executor.paper.server import Credential, HmacSecret, Limits, PaperServer
-from executor.paper.symbol import Symbol
-from executor.service.document import Document, contradiction, state_of
-from executor.service.store import StateStore
-from executor.service.trades import read_trades, trades_path
+from executor.service.store.document import Document, contradiction, state_of
+from executor.service.store.state_store import StateStore
+from executor.service.store.trades import read_trades, trades_path
 
 SYMBOL: Final = "LTCUSDT"
 ACCOUNT: Final = "paper"
@@ -76,7 +76,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
 class Report(msgspec.Struct, kw_only=True):
     """`start_ms`: from the start of a process until it traded, by how it was started. `bare_ms`, `at_work_ms`: per
-    trade (`truth.TradeTruth`), sorted.
+    trade (`exchange_books.TradeTruth`), sorted.
     """
 
     seed: int
@@ -126,14 +126,14 @@ class Campaign:
         self.trades_wanted = trades
         self.ends = [signal.SIGKILL] * kills + [signal.SIGTERM] * terms
         self.rng.shuffle(self.ends)
-        self.weather = Weather(random.Random(seed + 1))
+        self.wire_faults = WireFaults(random.Random(seed + 1))
         self.clock = WallClock()
         rows = bundled_exchange_info()["symbols"]
         self.engine = Engine([Symbol.from_exchange_info(row) for row in rows], rate_limits=LIMITS.announce())
         self.engine.open_account(ACCOUNT, {"USDT": Decimal(10_000), "LTC": Decimal(10)})
         self.start_totals = self._totals()
         keys = {KEY: Credential(ACCOUNT, HmacSecret(KEY))}
-        self.server = PaperServer(self.engine, self.clock, keys, limits=LIMITS, faults=self.weather)
+        self.server = PaperServer(self.engine, self.clock, keys, limits=LIMITS, faults=self.wire_faults)
         self.state_path = folder / "state.json"
         self.signals = folder / "signals.jsonl"
         self.lives: list[Life] = []
@@ -179,7 +179,7 @@ class Campaign:
     async def trade(self) -> None:
         """One signal, and the market until what came of it is over."""
         side = self.rng.choice(list(Direction))
-        self.weather.storm = self.storm if len(self.written) % 2 else 0.0
+        self.wire_faults.storm = self.storm if len(self.written) % 2 else 0.0
         name = f"s{len(self.written) + 1}"
         self.touch(ENTRY + side.sign * R * Decimal("0.08"))
         await self._up.wait()
@@ -227,7 +227,7 @@ class Campaign:
     # --- the daemon -----------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def serving(self, **settings: str) -> AsyncIterator[Nursery]:
+    async def serving(self, **settings: str) -> AsyncIterator[ForkServer]:
         """The exchange on its port, and a nursery of daemons that trade there with these settings."""
         urls = await self.server.start()
         self.environ = {
@@ -264,7 +264,7 @@ class Campaign:
         }
         self.touch(ENTRY)
         try:
-            async with Nursery() as nursery:
+            async with ForkServer() as nursery:
                 yield nursery
         finally:
             await self.server.stop()
@@ -287,18 +287,18 @@ class Campaign:
         while not self._over or len(self.written) < self.trades_wanted:
             await self.trade()
 
-    async def _live(self, nursery: Nursery, market: asyncio.Task[None]) -> None:
+    async def _live(self, nursery: ForkServer, market: asyncio.Task[None]) -> None:
         for end in self.ends:
             await self._one_life(nursery, end)
         self._over = True
         daemon, began = await self.start(nursery)
-        self.weather.forget_death()
+        self.wire_faults.forget_death()
         if await self._comes_up(daemon):
             began = self._is_up(began)
             self._up.set()
             async with asyncio.timeout(TRADE_MAX_S + self.trades_wanted * TRADE_MAX_S):
                 await market
-            self.weather.storm = 0.0
+            self.wire_faults.storm = 0.0
             await self._calm()
         daemon.send(signal.SIGTERM)
         if await daemon.end() != 0:
@@ -306,7 +306,7 @@ class Campaign:
         self._note(daemon, began, "end")
         self._audit_end()
 
-    async def start(self, nursery: Nursery) -> tuple[Daemon, Life]:
+    async def start(self, nursery: ForkServer) -> tuple[Daemon, Life]:
         self._born += 1
         number = self._born
         log = self.folder / f"life-{number:04d}.log"
@@ -316,7 +316,7 @@ class Campaign:
         self._daemon = daemon
         return daemon, Life(moment="", began=began, ready=0, ended=0, spawned=spawned)
 
-    async def _one_life(self, nursery: Nursery, end: signal.Signals) -> None:
+    async def _one_life(self, nursery: ForkServer, end: signal.Signals) -> None:
         struck: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
         daemon, life = await self.start(nursery)
 
@@ -327,17 +327,17 @@ class Campaign:
 
         early = self.rng.random() < 0.15
         if early:
-            self.weather.plan_death(strike, started=False)
+            self.wire_faults.plan_death(strike, started=False)
         up = False
         if not struck.done():
             up = await self._comes_up(daemon)
         if up:
             life = self._is_up(life)
             if not struck.done():
-                self.weather.plan_death(strike, started=True)
+                self.wire_faults.plan_death(strike, started=True)
             self._up.set()
             await asyncio.wait({struck}, timeout=LIFE_MAX_S)
-        self.weather.forget_death()
+        self.wire_faults.forget_death()
         strike(Moment.ANY)
         self._up.clear()
         phase = self._phase()
@@ -412,8 +412,8 @@ class Campaign:
         state = self.on_disk()
         return "flat" if state is None or state.position is None else type(state.position.phase).__name__.lower()
 
-    def books(self) -> truth.Books:
-        return truth.read(self.engine, ACCOUNT, SYMBOL, self.clock.now_ms())
+    def books(self) -> exchange_books.Books:
+        return exchange_books.read(self.engine, ACCOUNT, SYMBOL, self.clock.now_ms())
 
     def _audit_now(self) -> None:
         """What holds at every moment, with the daemon dead."""
@@ -458,13 +458,13 @@ class Campaign:
         filled = [trade for trade in books.trades if trade.fills]
         self.report.trades, self.report.filled = len(closed), len(filled)
         self.report.orders = sum(len(trade.orders) for trade in books.trades)
-        self.report.faults = dict(self.weather.faults.most_common())
+        self.report.faults = dict(self.wire_faults.faults.most_common())
         self.report.reasons = dict(Counter(str(trade.reason) for trade in closed).most_common())
         self.report.bare_ms = sorted(trade.bare_ms for trade in filled)
         self.report.at_work_ms = sorted(sum(span.ms for span in trade.at_work) for trade in filled)
         self.report.bare_longest_ms = max((trade.bare_longest_ms for trade in filled), default=0)
 
-    def _audit_trade(self, trade: truth.TradeTruth, closed: Closed | None) -> None:
+    def _audit_trade(self, trade: exchange_books.TradeTruth, closed: Closed | None) -> None:
         if closed is None:
             self.fault(f"trade {trade.trade} is not in the list of trades\n{self.story(trade.trade)}")
             return
@@ -474,12 +474,12 @@ class Campaign:
             up = span.ms - self._down(span)
             self.report.bare_up_longest_ms = max(self.report.bare_up_longest_ms, up)
             setbacks = sum(1 for life in self.lives if span.since < life.began < span.until)
-            setbacks += sum(1 for at in self.weather.lost_at if span.since - 1_000 < at < span.until)
+            setbacks += sum(1 for at in self.wire_faults.lost_at if span.since - 1_000 < at < span.until)
             if up > BARE_UP_MAX_MS * (1 + setbacks):
                 text = f"trade {trade.trade}: {span.qty} bare for {span.ms} ms, {up} ms of them with the daemon up"
                 self.fault(f"{text}\n{self.story(trade.trade)}")
 
-    def _down(self, span: truth.Span) -> int:
+    def _down(self, span: exchange_books.Span) -> int:
         """Of a span, the time in which no daemon was up, in ms."""
         up = sum(max(0, min(span.until, life.ended) - max(span.since, life.ready)) for life in self.lives if life.ready)
         return span.ms - up
@@ -491,7 +491,7 @@ class Campaign:
         paid: Counter[str] = Counter()
         told: Counter[str] = Counter()
         spent = ZERO
-        for fill in self.engine.my_trades(ACCOUNT, SYMBOL, from_id=0, limit=truth.ALL):
+        for fill in self.engine.my_trades(ACCOUNT, SYMBOL, from_id=0, limit=exchange_books.ALL):
             paid[fill.commission_asset] += fill.commission  # type: ignore[assignment]
             spent += -fill.quote_qty if fill.is_buyer else fill.quote_qty
         for trade in closed:

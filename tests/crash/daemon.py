@@ -94,8 +94,8 @@ async def spawn(environ: Mapping[str, str], log: Path) -> Daemon:
     return Daemon(process.pid, log, ended)
 
 
-class Nursery:
-    """Starts daemons without their imports; see `tests.crash.nursery`. Used as an async context manager."""
+class ForkServer:
+    """Starts daemons without their imports; see `tests.crash.fork_server`. Used as an async context manager."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
@@ -105,7 +105,7 @@ class Nursery:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.crash.nursery"),
+            *(sys.executable, "-m", "tests.crash.fork_server"),
             cwd=ROOT,
             env=_environ({}),
             stdin=asyncio.subprocess.PIPE,

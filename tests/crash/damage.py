@@ -5,9 +5,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from executor.core.state import SCHEMA_VERSION
-from executor.service import codec
-from executor.service.store import seal
+from executor.core.model.state import SCHEMA_VERSION
+from executor.service.store import codec
+from executor.service.store.state_store import seal
 
 Damage = Callable[[random.Random, bytes], bytes]
 

@@ -26,10 +26,10 @@ from tests.sim.scenarios import SCENARIOS, Scenario, play
 from tests.sim.shell import Dead
 from tests.sim.world import Result, World
 
-from executor.core.intents import Command
-from executor.core.state import SCHEMA_VERSION, State
-from executor.service.document import Document, document_of
-from executor.service.store import StateError, StateStore
+from executor.core.model.intents import Command
+from executor.core.model.state import SCHEMA_VERSION, State
+from executor.service.store.document import Document, document_of
+from executor.service.store.state_store import StateError, StateStore
 
 
 class Tally(msgspec.Struct):

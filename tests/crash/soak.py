@@ -15,7 +15,7 @@ from statistics import median
 from typing import Final
 
 from tests.crash.campaign import Campaign, Report
-from tests.crash.weather import FAULT_NAMES, MOMENTS
+from tests.crash.wire_faults import FAULT_NAMES, MOMENTS
 
 MANY: Final = 200
 """So many kills and faults come in every kind."""

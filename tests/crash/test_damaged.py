@@ -10,21 +10,21 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 from structlog.testing import capture_logs
-from tests.crash.daemon import Nursery
+from tests.crash.daemon import ForkServer
 from tests.crash.damage import KINDS, Damage, members
-from tests.scenarios.bench import EXITS, KEY, Bench, World, bench
+from tests.scenarios.harness import EXITS, KEY, Harness, World, harness
 
 from executor.cli import exits
 from executor.config import load_settings
-from executor.core.state import SCHEMA_VERSION, State
-from executor.core.values import Direction
-from executor.exchange.auth import Credentials, Endpoints
-from executor.exchange.clock import SystemClock
+from executor.core.model.state import SCHEMA_VERSION, State
+from executor.core.model.values import Direction
+from executor.exchange.transport.auth import Credentials, Endpoints
+from executor.exchange.transport.clock import SystemClock
 from executor.service import app
-from executor.service.document import Document, state_of
-from executor.service.lock import StateLock
-from executor.service.store import Age, StateStore, seal
-from executor.service.trader import load_state
+from executor.service.store.document import Document, state_of
+from executor.service.store.lock import StateLock
+from executor.service.store.state_store import Age, StateStore, seal
+from executor.service.symbol_session import load_state
 from executor.signals.position import SignalFileError
 
 FILES: Final = 5_000
@@ -59,15 +59,15 @@ async def sound_states(folder: Path) -> list[Sound]:
     """States of every phase, from a trade on the paper exchange."""
     found: list[Sound] = []
 
-    def keep(b: Bench) -> None:
+    def keep(b: Harness) -> None:
         path = b.settings().state_path(b.symbol)
         assert b.loop is not None
-        b.loop.desk.publish()
+        b.loop.engine.publish()
         found.append(Sound(*(here(each.read_bytes()) for each in (path, path.with_name(path.name + ".prev")))))
 
     for n, world in enumerate((LONG, SHORT)):
         (folder / str(n)).mkdir()
-        async with bench(folder / str(n), world) as b:
+        async with harness(folder / str(n), world) as b:
             await b.signal()
             keep(b)
             await b.move(0, "1", then=0.2)
@@ -128,13 +128,13 @@ async def test_5000_damaged_state_files(tmp_path: Path) -> None:
         kind, sound = kinds[n % len(kinds)], rng.choice(sounds)
         damaged = KINDS[kind](rng, sound.state)
         path.write_bytes(damaged)
-        company = rng.choice(("none", "sound", "damaged"))
-        if company != "none":
+        predecessor = rng.choice(("none", "sound", "damaged"))
+        if predecessor != "none":
             previous.write_bytes(
-                sound.previous if company == "sound" else KINDS[rng.choice(kinds)](rng, sound.previous)
+                sound.previous if predecessor == "sound" else KINDS[rng.choice(kinds)](rng, sound.previous)
             )
         before = contents(folder)
-        story = f"file {n}: {kind}, predecessor {company}"
+        story = f"file {n}: {kind}, predecessor {predecessor}"
         with capture_logs() as log:
             with pytest.raises((ReachedError, *app.START_ERRORS)) as end:
                 await app.serve(settings, place, {"LTCUSDT": Wall()}, lambda _: None)  # type: ignore[dict-item]
@@ -174,7 +174,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def environ_of(b: Bench) -> dict[str, str]:
+def environ_of(b: Harness) -> dict[str, str]:
     """The settings of a service of its own process on the bench's exchange."""
     return {
         "BINANCE_ENV": "custom",
@@ -198,7 +198,7 @@ LIVES: Final = 20
 async def test_the_command_gives_up_damaged_states_with_a_sentence_and_without_an_order(tmp_path: Path) -> None:
     rng = random.Random(6)
     kinds = [kind for kind in KINDS if kind != "sealed nonsense"]
-    async with bench(tmp_path, LONG) as b, Nursery() as nursery:
+    async with harness(tmp_path, LONG) as b, ForkServer() as nursery:
         await b.enter()
         settings = environ_of(b)
         await b.stop()
@@ -245,7 +245,7 @@ BESIDE: Final[Mapping[str, Damage]] = {
 async def test_files_beside_the_state_never_keep_an_open_trade_from_its_service(
     tmp_path: Path, name: str, damage: str
 ) -> None:
-    async with bench(tmp_path, LONG, COOLDOWN_SEC="0", LOCK_SEC="0") as b:
+    async with harness(tmp_path, LONG, COOLDOWN_SEC="0", LOCK_SEC="0") as b:
         for _ in range(2):
             await b.enter()
             b.touch(b.at(-1))
@@ -279,7 +279,7 @@ GARBAGE: Final = {
 
 @pytest.mark.parametrize("kind", GARBAGE)
 async def test_garbage_in_the_signal_file_is_told_and_the_next_signal_is_taken(tmp_path: Path, kind: str) -> None:
-    async with bench(tmp_path, LONG) as b:
+    async with harness(tmp_path, LONG) as b:
         with b.signals.open("ab") as file:
             file.write(GARBAGE[kind])
             if kind == "UTF-16":
@@ -292,7 +292,7 @@ async def test_garbage_in_the_signal_file_is_told_and_the_next_signal_is_taken(t
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "loop of links", "device"])
 async def test_what_is_no_signal_file_is_told_and_an_open_trade_is_looked_after(tmp_path: Path, kind: str) -> None:
-    async with bench(tmp_path, LONG) as b:
+    async with harness(tmp_path, LONG) as b:
         await b.enter()
         await b.stop()
         b.signals.unlink()
@@ -316,7 +316,7 @@ async def test_what_is_no_signal_file_is_told_and_an_open_trade_is_looked_after(
 
 
 async def test_without_an_open_trade_what_is_no_signal_file_ends_the_start(tmp_path: Path) -> None:
-    async with bench(tmp_path, LONG, started=False) as b:
+    async with harness(tmp_path, LONG, started=False) as b:
         b.signals.mkdir()
         with pytest.raises(SignalFileError, match=str(b.signals)):
             await b.start()
@@ -324,7 +324,7 @@ async def test_without_an_open_trade_what_is_no_signal_file_ends_the_start(tmp_p
 
 async def test_a_second_process_is_told_who_holds_the_state(tmp_path: Path) -> None:
     """Rule 9.4, with two processes."""
-    async with bench(tmp_path, LONG, started=False) as b, Nursery() as nursery:
+    async with harness(tmp_path, LONG, started=False) as b, ForkServer() as nursery:
         settings = environ_of(b)
         with StateLock(b.settings().state_path(b.symbol)):
             daemon = await nursery.start(settings, tmp_path / "second.log")

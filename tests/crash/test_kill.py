@@ -10,7 +10,7 @@ import pytest
 from tests.crash.campaign import ENTRY, SYMBOL, Campaign
 from tests.crash.soak import as_text
 
-from executor.core.values import Direction
+from executor.core.model.values import Direction
 
 KILLS = 12
 TERMS = 3

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.crash.campaign import ACCOUNT, ENTRY, SYMBOL, Campaign
-from tests.crash.weather import Moment
+from tests.crash.wire_faults import Moment
 
-from executor.core.values import Direction
+from executor.core.model.values import Direction
 
 
 def lose_the_newest(folder: Path) -> None:
@@ -51,7 +51,7 @@ async def test_exits_that_the_state_does_not_know_are_taken_up_and_not_sent_agai
         campaign.say(Direction.LONG)
         await until(lambda: len(orders()) == 1)
         await asyncio.sleep(0.2)  # the state file has come after
-        campaign.weather.plan_this_death(lambda _: daemon.send(signal.SIGKILL), Moment.EXECUTED, nth)
+        campaign.wire_faults.plan_this_death(lambda _: daemon.send(signal.SIGKILL), Moment.EXECUTED, nth)
         await campaign.lead(Direction.LONG, "0")
         assert await daemon.end() == -signal.SIGKILL
         before = orders()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from tests.crash.campaign import ACCOUNT, ENTRY, SYMBOL, Campaign
-from tests.crash.daemon import Daemon, Nursery, command
+from tests.crash.daemon import Daemon, ForkServer, command
 
 from executor.cli import exits
-from executor.core.values import Direction
+from executor.core.model.values import Direction
 
 with_service = pytest.mark.parametrize("service", [True, False], ids=["beside the service", "alone"])
 
@@ -20,7 +20,7 @@ with_service = pytest.mark.parametrize("service", [True, False], ids=["beside th
 class Puzzle:
     """A protected trade, its service killed, its state lost, one of its stops cancelled by hand."""
 
-    def __init__(self, campaign: Campaign, nursery: Nursery) -> None:
+    def __init__(self, campaign: Campaign, nursery: ForkServer) -> None:
         self.campaign = campaign
         self.nursery = nursery
         self.daemon: Daemon | None = None

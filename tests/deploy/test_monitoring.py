@@ -12,9 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.ops.samples import Walk, rules
 
-from executor.core.policy import Policy
+from executor.core.model.policy import Policy
 from executor.core.transition import empty
-from executor.exchange.stream import Connected
+from executor.exchange.streams.supervised import Connected
 from executor.ops.metrics import Metrics, StreamWatch, View
 
 ROOT = Path(__file__).parents[2]

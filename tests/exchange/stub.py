@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
-from executor.exchange.auth import Credentials, Endpoints
 from executor.exchange.binance import BinanceExchange, connect
+from executor.exchange.transport.auth import Credentials, Endpoints
 
 KEY: Final = "stub-key"
 SECRET: Final = "stub-secret"

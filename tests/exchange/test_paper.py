@@ -9,18 +9,18 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.exchange.test_streams import QUICK, Heard
+from tests.exchange.streams.test_streams import QUICK, Heard
 from tests.paper.server.exchange_kit import ACCOUNT, API_KEY, SECRET, START_MS, SYMBOL, Kit, public_key, running
 
-from executor.core.facts import Balance, Done, NotTried, OrderReport, Outcome, Quote, Refused, Unknown, Why
-from executor.core.intents import NewOrder
-from executor.core.values import OrderSide, OrderStatus, OrderType, TimeInForce
-from executor.exchange.auth import Credentials, Endpoints
+from executor.core.model.facts import Balance, Done, NotTried, OrderReport, Outcome, Quote, Refused, Unknown, Why
+from executor.core.model.intents import NewOrder
+from executor.core.model.values import OrderSide, OrderStatus, OrderType, TimeInForce
 from executor.exchange.binance import BinanceExchange, connect
-from executor.exchange.market_stream import MarketStream
 from executor.exchange.port import Exchange, StartError
-from executor.exchange.stream import Connected, Lost
-from executor.exchange.user_stream import UserStream
+from executor.exchange.streams.market_stream import MarketStream
+from executor.exchange.streams.supervised import Connected, Lost
+from executor.exchange.streams.user_stream import UserStream
+from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.paper.server import Credential
 from executor.paper.server.faults import RequestFault
 

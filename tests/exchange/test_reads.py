@@ -4,14 +4,14 @@ from decimal import Decimal
 
 import pytest
 from tests.exchange.stub import START_MS, ManualClock, Say, Seen, Stub, error, signed_well
-from tests.exchange.test_outcomes import hurry
-from tests.exchange.test_wire import golden
+from tests.exchange.wire.test_outcomes import hurry
+from tests.exchange.wire.test_reading import golden
 
-from executor.core.facts import Balance, Fill, Kline, Quote
-from executor.core.values import OrderStatus
+from executor.core.model.facts import Balance, Fill, Kline, Quote
+from executor.core.model.values import OrderStatus
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.connection import READ_ATTEMPTS
 from executor.exchange.port import ReadError
+from executor.exchange.transport.connection import READ_ATTEMPTS
 
 HICCUPS = [
     pytest.param(Say(cut=True), id="cut"),

@@ -9,22 +9,22 @@ from typing import Any, Final
 import msgspec
 from hypothesis import strategies as st
 
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.signal import Signal
-from executor.core.state import SCHEMA_VERSION, Closed, Reason
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.core.model.state import SCHEMA_VERSION, Closed, Reason
+from executor.core.model.values import ZERO, Direction
 from executor.core.transition import empty
-from executor.core.values import ZERO, Direction
-from executor.exchange import rules as rule_book
-from executor.paper.engine import Engine
-from executor.paper.model import MarketTrade
-from executor.paper.recording import bundled_exchange_info, demo_signals, demo_trades
-from executor.paper.symbol import Symbol
-from executor.service.document import Orders, document_of
-from executor.service.store import StateStore
+from executor.exchange.wire import rules as rule_book
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.recording import bundled_exchange_info, demo_signals, demo_trades
+from executor.service.store.document import Orders, document_of
+from executor.service.store.state_store import StateStore
 from executor.signals.parse import parse_signal
 from executor.simulate.direct import Direct
-from executor.simulate.trader import Trader
+from executor.simulate.session import Trader
 
 SYMBOL: Final = "LTCUSDT"
 ACCOUNT: Final = "a"
@@ -135,7 +135,7 @@ class Walk:
             while waiting and waiting[-1].at <= trade.time:
                 signal = waiting.pop()
                 trader.signal(signal, signal.at)
-            while (wake := trader.next_wake()) is not None and wake < trade.time:
+            while (wake := trader.next_timer()) is not None and wake < trade.time:
                 trader.tick(wake)
             self.engine.on_trade(SYMBOL, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
             if trader.state.position is not None:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from tests.ops.samples import ACCOUNT, START, Walk
 
 from executor.cli.books import close_books
-from executor.core.policy import Layout, Policy
-from executor.core.values import ZERO, OrderSide
+from executor.core.model.policy import Layout, Policy
+from executor.core.model.values import ZERO, OrderSide
 from executor.ops.account import Booking, as_text, balance
 
 UNIT = Decimal("0.00000001")

@@ -7,12 +7,12 @@ import pytest
 from msgspec.structs import replace
 from tests.ops.samples import Walk, rules
 
-from executor.core.facts import OrderReport
-from executor.core.intents import CancelOrder
-from executor.core.policy import Layout, Policy, TrailMode
-from executor.core.state import OrderPhase, Owed, Protected, State
+from executor.core.model.facts import OrderReport
+from executor.core.model.intents import CancelOrder
+from executor.core.model.policy import Layout, Policy, TrailMode
+from executor.core.model.state import OrderPhase, Owed, Protected, State
+from executor.core.model.values import OrderSide, OrderStatus, OrderType
 from executor.core.transition import empty
-from executor.core.values import OrderSide, OrderStatus, OrderType
 from executor.ops.check import Check, Kind, as_text, check
 
 POLICY = Policy(notional=Decimal(100), allow_short=True)

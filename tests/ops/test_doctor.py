@@ -6,16 +6,16 @@ from msgspec.structs import replace
 from tests.ops.samples import contradictory, rules
 
 from executor.config import Settings, load_settings
-from executor.core.facts import Balance, Kline, Quote
-from executor.core.policy import Layout, Policy, TrailMode
-from executor.core.state import SCHEMA_VERSION
+from executor.core.model.facts import Balance, Kline, Quote
+from executor.core.model.policy import Layout, Policy, TrailMode
+from executor.core.model.state import SCHEMA_VERSION
+from executor.core.model.values import OrderType
 from executor.core.transition import empty
-from executor.core.values import OrderType
-from executor.exchange.permissions import KeyPermissions
+from executor.exchange.wire.permissions import KeyPermissions
 from executor.ops import doctor, doctor_exchange
 from executor.ops.doctor import Finding, Level
-from executor.service.document import document_of
-from executor.service.store import StateStore
+from executor.service.store.document import document_of
+from executor.service.store.state_store import StateStore
 
 QUOTE = Quote(1, Decimal("80.00"), Decimal("80.01"), Decimal("80.00"))
 BARS = (Kline(0, Decimal(81), Decimal(79), Decimal(80)),)

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from executor.core.state import Reason
+from executor.core.model.state import Reason
 
 ROOT = Path(__file__).parents[2]
 

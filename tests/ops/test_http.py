@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from tests.scenarios.bench import Bench, World, bench
+from tests.scenarios.harness import Harness, World, harness
 
-from executor.core.values import Direction
+from executor.core.model.values import Direction
 from executor.ops import http
 from executor.ops.http import HttpServer, HttpUnusable, listen
 from executor.ops.metrics import Metrics, StreamWatch
@@ -27,7 +27,7 @@ async def get(port: int, path: str) -> tuple[int, Any]:
 class Server:
     """An HTTP server beside the bench's own loop, on a port of its own."""
 
-    def __init__(self, b: Bench, **options: float) -> None:
+    def __init__(self, b: Harness, **options: float) -> None:
         assert b.loop is not None
         loop = b.loop
         exchange: Any = loop.exchange
@@ -42,7 +42,7 @@ class Server:
 
 
 async def test_ready_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with bench(tmp_path, POLLED) as b:
+    async with harness(tmp_path, POLLED) as b:
         server = Server(b)
         port = server.http.port
         code, told = await get(port, "/readyz")
@@ -61,7 +61,7 @@ async def test_ready_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_stream_that_is_up_is_the_exchange_heard(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         server = Server(b, heard_within=-1)
         assert (await get(server.http.port, "/readyz"))[0] == 200
         await server.stop()
@@ -70,7 +70,7 @@ async def test_a_stream_that_is_up_is_the_exchange_heard(tmp_path: Path) -> None
 async def test_a_stuck_inbox_is_not_ready_but_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a full disk: nothing is taken until the state can be written (rule 8.1)."""
     monkeypatch.setattr(http, "SERVED_WITHIN_S", 0.05)
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         server = Server(b)
         await b.wait(20)
         assert b.loop is not None
@@ -91,7 +91,7 @@ async def test_a_stuck_inbox_is_not_ready_but_alive(tmp_path: Path, monkeypatch:
 
 
 async def test_status_is_what_the_command_prints(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         server = Server(b)
         await b.enter()
         code, told = await get(server.http.port, "/status")

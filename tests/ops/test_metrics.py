@@ -8,14 +8,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.ops.samples import Walk, rules
 
-from executor.core.events import Answered, QuoteSeen, Tick
-from executor.core.facts import Done, Quote, Refused, ReplaceOutcome, Unknown, Why
-from executor.core.intents import CancelOrder, QueryQuote
-from executor.core.policy import Policy
-from executor.core.state import State
+from executor.core.model.events import Answered, QuoteSeen, Tick
+from executor.core.model.facts import Done, Quote, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.intents import CancelOrder, QueryQuote
+from executor.core.model.policy import Policy
+from executor.core.model.state import State
+from executor.core.model.verdict import MOVED
 from executor.core.transition import Step, empty
-from executor.core.verdict import MOVED
-from executor.exchange.stream import Connected, Lost
+from executor.exchange.streams.supervised import Connected, Lost
 from executor.ops.metrics import Metrics, StreamWatch, View
 
 POLICY = Policy(notional=Decimal(100), allow_short=True, cooldown_ms=600_000)

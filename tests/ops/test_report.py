@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.ops.samples import closed, trades
 
-from executor.core.state import Closed, Reason
-from executor.core.values import ZERO, Direction
+from executor.core.model.state import Closed, Reason
+from executor.core.model.values import ZERO, Direction
 from executor.ops import report
 
 NEEDED = {

@@ -354,7 +354,7 @@ main()
         "executor.service.app.credentials",
         "executor.service.app.connect_all",
         "executor.service.app.serve",
-        "executor.service.trader.policy_of",
+        "executor.service.symbol_session.policy_of",
         "executor.exchange.binance.open_connection",
         "executor.cli.context.load_settings",
     ],

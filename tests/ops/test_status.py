@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 from tests.ops.samples import Walk, closed, rules
 
-from executor.core.policy import Layout, Policy
-from executor.core.state import Day, State
-from executor.core.values import ZERO
+from executor.core.model.policy import Layout, Policy
+from executor.core.model.state import Day, State
+from executor.core.model.values import ZERO
 from executor.ops import status, text
 
 POLICY = Policy(notional=Decimal(100), allow_short=True)

@@ -11,7 +11,7 @@ import pytest
 import respx
 import structlog
 
-from executor.core.intents import Level, Notify
+from executor.core.model.intents import Level, Notify
 from executor.ops import telegram
 from executor.ops.telegram import QUEUE_MAX, TEXT_MAX, TRIES_MAX, Telegram, speaking
 

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from executor.cli import exits
 from executor.cli.app import app
-from executor.paper.clock import WallClock
 from executor.paper.errors import RecordingError
-from executor.paper.market import AtEnd
+from executor.paper.replay.clock import WallClock
+from executor.paper.replay.market import AtEnd
 from executor.paper.server import Urls
 from executor.paper.standalone import Standalone, StandaloneError, serve
 

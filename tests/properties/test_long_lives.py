@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.core.build import DONE, POLICY, RULES, Script, closing, protected, trailing
 
-from executor.core import retire
-from executor.core.events import AnyEvent, Reported
-from executor.core.facts import Why
-from executor.core.intents import Command
-from executor.core.policy import Layout, Policy
-from executor.core.rules import SymbolRules
-from executor.core.state import Closed
+from executor.core.book import retire
+from executor.core.model.events import AnyEvent, Reported
+from executor.core.model.facts import Why
+from executor.core.model.intents import Command
+from executor.core.model.policy import Layout, Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Closed
+from executor.core.model.values import Direction, OrderStatus
 from executor.core.transition import Step
-from executor.core.values import Direction, OrderStatus
 
 D = Decimal
 ALL = 1_000_000

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.core.build import DONE, POLICY, RULES, Script, protected
 
-from executor.core import orders
-from executor.core.absorb import absorb
-from executor.core.events import Reported
-from executor.core.facts import OrderReport
-from executor.core.ids import Role
-from executor.core.ledger import holding
-from executor.core.state import Order, Position, Reason
-from executor.core.values import Direction, OrderStatus
+from executor.core.absorb.fold import absorb
+from executor.core.book.ledger import holding
+from executor.core.model import orders
+from executor.core.model.events import Reported
+from executor.core.model.facts import OrderReport
+from executor.core.model.ids import Role
+from executor.core.model.state import Order, Position, Reason
+from executor.core.model.values import Direction, OrderStatus
 
 D = Decimal
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, make_signal
 
-from executor.core.ids import ClientId, Role, client_id, parse
-from executor.core.plan import make_plan, split, split_units
-from executor.core.values import ceil_to, floor_to, on_grid, units
+from executor.core.book.plan import make_plan, split, split_units
+from executor.core.model.ids import ClientId, Role, client_id, parse
+from executor.core.model.values import ceil_to, floor_to, on_grid, units
 
 D = Decimal
 grids = st.sampled_from([D("0.00000001"), D("0.001"), D("0.01"), D("0.05"), D(1), D(25)])

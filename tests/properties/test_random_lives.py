@@ -26,17 +26,17 @@ from tests.core.build import (
     unprotected,
 )
 
-from executor.core import events
-from executor.core.events import AnyEvent, Verb
-from executor.core.facts import Balance, Refused, ReplaceOutcome, Unknown, Why
-from executor.core.ids import Role
-from executor.core.intents import Command, NewOrder, PlaceOco, PlaceOrder, ReplaceOrder, Request
-from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
-from executor.core.state import State
+from executor.core.decide.timers import next_timer
+from executor.core.model import events
+from executor.core.model.events import AnyEvent, Verb
+from executor.core.model.facts import Balance, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import Command, NewOrder, PlaceOco, PlaceOrder, ReplaceOrder, Request
+from executor.core.model.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
+from executor.core.model.state import State
+from executor.core.model.values import Direction, OrderStatus
+from executor.core.model.verdict import Refusal
 from executor.core.transition import Step, transition
-from executor.core.values import Direction, OrderStatus
-from executor.core.verdict import Refusal
-from executor.core.wake import next_wake
 
 D = Decimal
 T = TypeVar("T")
@@ -326,12 +326,12 @@ class Doubting(Script):
 
     def feed(self, event: AnyEvent) -> Step:
         other = transition(awake(self.state), event, self.policy, self.rules)
-        before = self.state.market.rest
+        before = self.state.market.quiet
         step = super().feed(event)
         assert (step.requests, step.notes, step.verdict) == (other.requests, other.notes, other.verdict)
         assert awake(step.state) == awake(other.state)
-        assert next_wake(step.state, self.policy) == next_wake(awake(step.state), self.policy)
-        self.rested += before is not None and step.state.market.rest is before
+        assert next_timer(step.state, self.policy) == next_timer(awake(step.state), self.policy)
+        self.rested += before is not None and step.state.market.quiet is before
         return step
 
 

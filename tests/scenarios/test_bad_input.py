@@ -10,25 +10,25 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.scenarios.bench import EXITS, OCO_WORLDS, World, bench
+from tests.scenarios.harness import EXITS, OCO_WORLDS, World, harness
 
 from executor.config import load_settings
-from executor.core.state import SCHEMA_VERSION, Reason
-from executor.core.values import Direction
+from executor.core.model.state import SCHEMA_VERSION, Reason
+from executor.core.model.values import Direction
 from executor.exchange.port import StartError
 from executor.files import RealFileSystem
 from executor.paper.errors import PortInUse
 from executor.paper.server import Urls
 from executor.service import app
-from executor.service.lock import LockError, StateLock
-from executor.service.store import StateError, StateStore
+from executor.service.store.lock import LockError, StateLock
+from executor.service.store.state_store import StateError, StateStore
 
 WORLD = World(Direction.LONG, "OCO", pushes=False)
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 
 
 async def test_a_symbol_that_is_not_there(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD, started=False) as b:
+    async with harness(tmp_path, WORLD, started=False) as b:
         b.symbol = "NOSUCHUSDT"
         with pytest.raises(StartError, match="does not list the symbol 'NOSUCHUSDT': check SYMBOL"):
             await b.start()
@@ -37,7 +37,7 @@ async def test_a_symbol_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["BINANCE_API_KEY", "BINANCE_API_SECRET"])
 async def test_keys_that_are_refused(tmp_path: Path, name: str) -> None:
-    async with bench(tmp_path, WORLD, started=False) as b:
+    async with harness(tmp_path, WORLD, started=False) as b:
         with pytest.raises(StartError, match="refuses the API key") as caught:
             await b.start(**{name: "wrong"})
         assert "wrong" not in str(caught.value)
@@ -48,7 +48,7 @@ async def test_an_exchange_that_is_not_there(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        async with bench(tmp_path, WORLD, started=False) as b:
+        async with harness(tmp_path, WORLD, started=False) as b:
             b._urls = Urls(rest_url=f"{url}/api", ws_api_url=f"ws{url[4:]}/ws-api/v3", stream_url=f"ws{url[4:]}")
             with pytest.raises(StartError, match="can't be reached"):
                 await b.start()
@@ -75,7 +75,7 @@ async def test_a_port_in_use(tmp_path: Path) -> None:
 
 
 async def test_a_state_file_of_another_symbol(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         before = (tmp_path / "state.json").read_bytes()
@@ -92,7 +92,7 @@ async def test_a_state_file_of_another_symbol(tmp_path: Path) -> None:
 
 async def test_a_damaged_state_file_is_set_aside_and_the_one_before_it_used(tmp_path: Path) -> None:
     """Rule 9.2."""
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         state = tmp_path / "state.json"
@@ -108,7 +108,7 @@ async def test_a_damaged_state_file_is_set_aside_and_the_one_before_it_used(tmp_
 
 async def test_no_state_file_that_can_be_used(tmp_path: Path) -> None:
     """Nothing is guessed and nothing overwritten; the exits stay where they are."""
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
         store = StateStore(tmp_path / "state.json", schema_version=SCHEMA_VERSION)
@@ -124,7 +124,7 @@ async def test_no_state_file_that_can_be_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["state.json", "journal"])
 async def test_a_folder_in_the_place_of_a_file(tmp_path: Path, name: str) -> None:
-    async with bench(tmp_path, WORLD, started=False) as b:
+    async with harness(tmp_path, WORLD, started=False) as b:
         (tmp_path / name).mkdir()
         with pytest.raises(app.START_ERRORS, match=name):
             await b.start(JOURNAL_FN=str(tmp_path / "journal"))
@@ -163,7 +163,7 @@ async def test_a_state_folder_that_becomes_read_only(
         StateStore, "__init__", lambda self, *args, **more: real(self, *args, **{**more, "fs": ReadOnly()})
     )
     monkeypatch.setattr("executor.service.loop.DISK_RETRY_S", 0.01)
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         sent = len(b.orders())
         monkeypatch.setattr(ReadOnly, "full", True)
@@ -226,10 +226,10 @@ def test_a_read_only_state_folder(tmp_path: Path) -> None:
 
 
 async def test_the_state_is_for_its_owner_alone(tmp_path: Path) -> None:
-    async with bench(tmp_path, WORLD) as b:
+    async with harness(tmp_path, WORLD) as b:
         await b.enter()
         assert b.loop is not None
-        b.loop.desk.publish()
+        b.loop.engine.publish()
         state = tmp_path / "state.json"
         assert stat.S_IMODE(state.stat().st_mode) == 0o600
         document = json.loads(state.read_text("utf-8"))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenarios.bench import EXITS, OCO_WORLDS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
 
-from executor.core.events import Verb
-from executor.core.state import Reason
-from executor.core.values import OrderType, TimeInForce
-from executor.paper.liquidity import LiquidityModel
+from executor.core.model.events import Verb
+from executor.core.model.state import Reason
+from executor.core.model.values import OrderType, TimeInForce
+from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.server.faults import Answer, PushFault, RequestFault
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
@@ -19,7 +19,7 @@ oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 TIMEOUT_S = 92
 
 
-async def too_late(b: Bench, price: float | str) -> None:
+async def too_late(b: Harness, price: float | str) -> None:
     """A signal whose entry is never reached; the price stands at `price` when it times out."""
     await b.move("0.1", then=0)
     await b.signal()
@@ -30,7 +30,7 @@ async def too_late(b: Bench, price: float | str) -> None:
 
 @worlds
 async def test_limit_only_gives_up(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, ENTRY_MODE="LIMIT_ONLY") as b:
+    async with harness(tmp_path, world, ENTRY_MODE="LIMIT_ONLY") as b:
         await too_late(b, "0.1")
         closed = await b.ends(Reason.ENTRY_TIMEOUT)
         assert closed.qty == 0
@@ -40,7 +40,7 @@ async def test_limit_only_gives_up(tmp_path: Path, world: World) -> None:
 
 @worlds
 async def test_plan_b_buys_at_market(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await too_late(b, "0.2")
         assert b.roles() == EXITS[world.layout]
         (planb,) = b.sent("PLANB")
@@ -65,7 +65,7 @@ async def test_plan_b_buys_at_market(tmp_path: Path, world: World) -> None:
 async def test_plan_b_keeps_its_bounds(
     tmp_path: Path, world: World, settings: dict[str, Any], price: str, reason: Reason
 ) -> None:
-    async with bench(tmp_path, world, **settings) as b:
+    async with harness(tmp_path, world, **settings) as b:
         await too_late(b, price)
         closed = await b.ends(reason)
         assert closed.qty == 0
@@ -76,7 +76,7 @@ async def test_plan_b_keeps_its_bounds(
 @oco_worlds
 async def test_plan_b_past_tp1_where_that_is_allowed(tmp_path: Path, world: World) -> None:
     settings: dict[str, Any] = {"PLANB_MAX_DEV_R_MULT": "0", "PLANB_ABORT_IF_PAST_TP1": "false"}
-    async with bench(tmp_path, world, **settings) as b:
+    async with harness(tmp_path, world, **settings) as b:
         await too_late(b, "1.1")
         await b.wait(5)
         assert b.position.entered
@@ -87,13 +87,13 @@ async def test_plan_b_past_tp1_where_that_is_allowed(tmp_path: Path, world: Worl
 @oco_worlds
 async def test_plan_b_never_buys_past_the_stop(tmp_path: Path, world: World) -> None:
     """Quotes can be there without a trade that would have filled the entry."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await too_late_quoted(b)
         closed = await b.ends(Reason.PLANB_PAST_STOP)
         assert closed.qty == 0
 
 
-async def too_late_quoted(b: Bench) -> None:
+async def too_late_quoted(b: Harness) -> None:
     await b.move("0.1", then=0)
     await b.signal()
     bid, ask = sorted((b.at("-1.1"), b.at("-1.2")))
@@ -121,7 +121,7 @@ class NoPrice:
 @oco_worlds
 async def test_plan_b_without_a_price(tmp_path: Path, world: World, required: str) -> None:
     silent = False
-    async with bench(tmp_path, world, faults=NoPrice(lambda: silent), PLANB_REQUIRE_PRICE=required) as b:
+    async with harness(tmp_path, world, faults=NoPrice(lambda: silent), PLANB_REQUIRE_PRICE=required) as b:
         await b.move("0.1", then=0)
         await b.signal()
         silent = True
@@ -137,7 +137,7 @@ async def test_plan_b_without_a_price(tmp_path: Path, world: World, required: st
 
 @oco_worlds
 async def test_plan_b_as_a_limit_never_pays_more_than_its_bound(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, PLANB_ORDER="LIMIT_IOC") as b:
+    async with harness(tmp_path, world, PLANB_ORDER="LIMIT_IOC") as b:
         await too_late(b, "0.2")
         (planb,) = b.sent("PLANB")
         assert (planb.type, planb.time_in_force, planb.price) == (OrderType.LIMIT, TimeInForce.IOC, b.at("0.25"))
@@ -150,7 +150,7 @@ async def test_plan_b_as_a_limit_never_pays_more_than_its_bound(tmp_path: Path, 
 async def test_plan_b_as_a_limit_in_a_thin_market(tmp_path: Path, world: World) -> None:
     """What the bound does not reach is not bought; the trade goes on with what it has."""
     thin = LiquidityModel.tight(Decimal(30), 20)
-    async with bench(tmp_path, world, liquidity=thin, PLANB_ORDER="LIMIT_IOC") as b:
+    async with harness(tmp_path, world, liquidity=thin, PLANB_ORDER="LIMIT_IOC") as b:
         await too_late(b, "0.2")
         assert b.roles() == EXITS["OCO"]
         (planb,) = b.sent("PLANB")
@@ -163,7 +163,7 @@ async def test_plan_b_as_a_limit_in_a_thin_market(tmp_path: Path, world: World) 
 
 @oco_worlds
 async def test_plan_b_finds_nothing_to_buy(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, liquidity=LiquidityModel.tight(Decimal("0.01"), 1)) as b:
+    async with harness(tmp_path, world, liquidity=LiquidityModel.tight(Decimal("0.01"), 1)) as b:
         await too_late(b, "0.2")
         closed = await b.ends(Reason.PLANB_REFUSED)
         assert closed.qty == 0
@@ -171,7 +171,7 @@ async def test_plan_b_finds_nothing_to_buy(tmp_path: Path, world: World) -> None
 
 @worlds
 async def test_a_part_then_plan_b(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         await b.move(0, qty="1")
         assert b.roles() == ["ENTRY", "SL"]
@@ -188,7 +188,7 @@ async def test_a_part_then_plan_b(tmp_path: Path, world: World) -> None:
 @worlds
 @pytest.mark.parametrize("settings", [{"ENTRY_MODE": "LIMIT_ONLY"}, {}], ids=["LIMIT_ONLY", "too far for Plan B"])
 async def test_a_part_and_no_more(tmp_path: Path, world: World, settings: dict[str, Any]) -> None:
-    async with bench(tmp_path, world, **settings) as b:
+    async with harness(tmp_path, world, **settings) as b:
         await b.signal()
         await b.move(0, qty="1")
         await b.move("0.5")
@@ -204,7 +204,7 @@ async def test_a_part_and_no_more(tmp_path: Path, world: World, settings: dict[s
 @worlds
 async def test_the_interim_stop_follows_the_fills_and_is_hit(tmp_path: Path, world: World) -> None:
     """Rule 3.5."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         await b.move(0, qty="1")
         first = b.covered()
@@ -220,7 +220,7 @@ async def test_the_interim_stop_follows_the_fills_and_is_hit(tmp_path: Path, wor
 
 @worlds
 async def test_the_interim_stop_is_jumped_by_a_gap(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         await b.move(0, qty="1")
         await b.move(-3, qty="0.001", then=8)
@@ -231,7 +231,7 @@ async def test_the_interim_stop_is_jumped_by_a_gap(tmp_path: Path, world: World)
 @worlds
 async def test_a_part_too_small_for_any_stop_is_watched(tmp_path: Path, world: World) -> None:
     """Rules 3.5, 3.6: nothing can be sold of it, so it is dust in the end."""
-    async with bench(tmp_path, world, ENTRY_MODE="LIMIT_ONLY") as b:
+    async with harness(tmp_path, world, ENTRY_MODE="LIMIT_ONLY") as b:
         await b.signal()
         await b.move(0, qty="0.02")
         assert b.roles() == ["ENTRY"]
@@ -245,7 +245,7 @@ async def test_a_part_too_small_for_any_stop_is_watched(tmp_path: Path, world: W
 
 @worlds
 async def test_market_only(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, ENTRY_MODE="MARKET_ONLY") as b:
+    async with harness(tmp_path, world, ENTRY_MODE="MARKET_ONLY") as b:
         await b.signal(then=2)
         assert b.roles() == EXITS[world.layout]
         await b.move(-1)
@@ -256,7 +256,7 @@ async def test_market_only(tmp_path: Path, world: World) -> None:
 async def test_market_only_in_a_market_too_thin(tmp_path: Path, world: World) -> None:
     """The exchange lets the rest of a market order expire."""
     thin = LiquidityModel.tight(Decimal(50), 3)
-    async with bench(tmp_path, world, liquidity=thin, ENTRY_MODE="MARKET_ONLY") as b:
+    async with harness(tmp_path, world, liquidity=thin, ENTRY_MODE="MARKET_ONLY") as b:
         await b.signal(then=2)
         assert b.roles() == EXITS["OCO"]
         (entry,) = b.sent("ENTRY")
@@ -269,7 +269,7 @@ async def test_market_only_in_a_market_too_thin(tmp_path: Path, world: World) ->
 
 @worlds
 async def test_an_entry_cancelled_by_hand(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.move("0.1", then=0)
         await b.signal()
         b.cancel_by_hand("ENTRY")
@@ -280,7 +280,7 @@ async def test_an_entry_cancelled_by_hand(tmp_path: Path, world: World) -> None:
 
 @worlds
 async def test_an_entry_cancelled_by_hand_with_a_part_bought(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         await b.move(0, qty="1")
         b.cancel_by_hand("ENTRY")
@@ -295,7 +295,7 @@ async def test_an_entry_cancelled_by_hand_with_a_part_bought(tmp_path: Path, wor
 @worlds
 @pytest.mark.parametrize("part", ["0", "1"])
 async def test_the_operator_cancels_the_entry(tmp_path: Path, world: World, part: str) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.move("0.1", then=0)
         await b.signal()
         if part != "0":
@@ -313,7 +313,7 @@ async def test_the_operator_cancels_the_entry(tmp_path: Path, world: World, part
 @worlds
 async def test_a_fill_beats_the_cancel(tmp_path: Path, world: World) -> None:
     """Rule 3.2: the entry fills in the very instant in which it times out."""
-    async with bench(tmp_path, world, LIVE_ENTRY_TIMEOUT_SEC="10") as b:
+    async with harness(tmp_path, world, LIVE_ENTRY_TIMEOUT_SEC="10") as b:
         await b.move("0.1", then=0)
         await b.signal()
         give_up = b.position.opened + 10_000

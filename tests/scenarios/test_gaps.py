@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenarios.bench import AFTER_TP1, EVERY_WORLD, EXITS, OCO_WORLDS, WORLDS, World, bench
+from tests.scenarios.harness import AFTER_TP1, EVERY_WORLD, EXITS, OCO_WORLDS, WORLDS, World, harness
 
-from executor.core.facts import Why
-from executor.core.state import Reason
-from executor.core.values import Direction
+from executor.core.model.facts import Why
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction
 from executor.paper.server.faults import PushFault, RequestFault
 
 every_world = pytest.mark.parametrize("world", EVERY_WORLD, ids=str)
@@ -23,7 +23,7 @@ CROSSED = (Why.WOULD_TRIGGER, Why.PRICE_RELATION, Why.WOULD_MATCH)
 @every_world
 async def test_a_gap_through_the_stop_is_left_at_market(tmp_path: Path, world: World) -> None:
     """Rule 6.5: triggered, its limit left behind, cancelled after the grace and sold."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(-5, then=2.5)
         assert b.state.position is not None
@@ -36,7 +36,7 @@ async def test_a_gap_through_the_stop_is_left_at_market(tmp_path: Path, world: W
 
 @every_world
 async def test_a_gap_after_which_the_price_returns_fills_the_stop_at_its_limit(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(-5, then=1)
         await b.move(-1, then=1)
@@ -48,7 +48,7 @@ async def test_a_gap_after_which_the_price_returns_fills_the_stop_at_its_limit(t
 
 @every_world
 async def test_a_stop_crossed_before_the_exits_are_out(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         b.touch(b.at(0))
         await b.move(-2, then=3)
@@ -60,7 +60,7 @@ async def test_a_stop_crossed_before_the_exits_are_out(tmp_path: Path, world: Wo
 @every_world
 async def test_the_first_target_crossed_before_the_exits_are_out(tmp_path: Path, world: World) -> None:
     """Rule 4.6: that leg is sold at market as a target, the rest gets its exits, at breakeven."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         b.touch(b.at(0))
         await b.move("1.5", then=4)
@@ -74,7 +74,7 @@ async def test_the_first_target_crossed_before_the_exits_are_out(tmp_path: Path,
 
 @every_world
 async def test_both_targets_crossed_before_the_exits_are_out(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         b.touch(b.at(0))
         await b.move("2.5", then=5)
@@ -87,7 +87,7 @@ async def test_both_targets_crossed_before_the_exits_are_out(tmp_path: Path, wor
 
 @every_world
 async def test_both_targets_in_one_instant(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(3)
         assert len(b.open()) == 1
@@ -119,7 +119,7 @@ class LatePushes:
 async def test_the_second_target_reported_before_the_first(tmp_path: Path, side: Direction, layout: str) -> None:
     """Rule 5.1: the order of reports makes no difference."""
     faults = LatePushes("TP1", 4_000)
-    async with bench(tmp_path, World(side, layout, pushes=True), faults=faults, POLL_SEC="30") as b:
+    async with harness(tmp_path, World(side, layout, pushes=True), faults=faults, POLL_SEC="30") as b:
         await b.enter()
         await b.move(2, then=0.2)
         by_role = {str(o.role): o for o in b.position.orders}
@@ -137,7 +137,7 @@ async def test_the_second_target_reported_before_the_first(tmp_path: Path, side:
 @oco_worlds
 async def test_a_target_partly_filled_falls_back_to_the_stop(tmp_path: Path, world: World) -> None:
     """Rule 5.6: the exchange took its stop away when the target began to fill; software stands in."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(1, qty="0.4")
         assert b.roles() == ["SL", "SL2", "TP1", "TP2"]
@@ -151,7 +151,7 @@ async def test_a_target_partly_filled_falls_back_to_the_stop(tmp_path: Path, wor
 
 @oco_worlds
 async def test_a_target_partly_filled_fills_in_the_end(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(1, qty="0.4")
         await b.move("0.5")
@@ -163,7 +163,7 @@ async def test_a_target_partly_filled_fills_in_the_end(tmp_path: Path, world: Wo
 
 @plain_worlds
 async def test_a_target_partly_filled_shrinks_the_whole_stop(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         whole = b.one("SL").orig_qty
         await b.move(1, qty="0.4", then=3)
@@ -178,7 +178,7 @@ async def test_a_target_partly_filled_shrinks_the_whole_stop(tmp_path: Path, wor
 @plain_worlds
 async def test_a_stop_that_sells_what_a_target_has_sold_is_bought_back(tmp_path: Path, world: World) -> None:
     """Rule 4.3: both fill before anybody could have shrunk the stop."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         b.touch(b.at(1))
         await b.move(-1, then=3)

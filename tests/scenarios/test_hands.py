@@ -5,21 +5,21 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.scenarios.bench import ACCOUNT, EXITS, OCO_WORLDS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import ACCOUNT, EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
 
-from executor.core.events import Verb
-from executor.core.facts import Why
-from executor.core.state import Reason
-from executor.core.values import Direction, OrderSide, OrderType
-from executor.core.verdict import Refusal
-from executor.paper.model import SymbolStatus
+from executor.core.model.events import Verb
+from executor.core.model.facts import Why
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction, OrderSide, OrderType
+from executor.core.model.verdict import Refusal
+from executor.paper.engine.model import SymbolStatus
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 EXITS_LOCK = {Direction.LONG: "LTC", Direction.SHORT: "USDT"}
 
 
-def lock_all(b: Bench) -> str:
+def lock_all(b: Harness) -> str:
     """Another service of the exchange takes what the exits would have to lock."""
     asset = EXITS_LOCK[b.world.side]
     b.external = {asset: b.free(asset)}
@@ -27,7 +27,7 @@ def lock_all(b: Bench) -> str:
     return asset
 
 
-def unlock(b: Bench, asset: str) -> None:
+def unlock(b: Harness, asset: str) -> None:
     b.engine.lock_externally(ACCOUNT, asset, -b.external[asset], b.clock.now_ms())
     b.external = {}
 
@@ -37,7 +37,7 @@ def unlock(b: Bench, asset: str) -> None:
 
 @worlds
 async def test_exits_refused_for_balance_end_in_the_failsafe(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         b.touch(b.at(0))
         asset = lock_all(b)
@@ -52,7 +52,7 @@ async def test_exits_refused_for_balance_end_in_the_failsafe(tmp_path: Path, wor
 
 @worlds
 async def test_exits_refused_for_a_while_go_out_in_the_end(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         b.touch(b.at(0))
         asset = lock_all(b)
@@ -68,7 +68,7 @@ async def test_exits_refused_for_a_while_go_out_in_the_end(tmp_path: Path, world
 @worlds
 async def test_a_symbol_that_is_halted(tmp_path: Path, world: World) -> None:
     """Nothing can be placed or sold while it is; then the failsafe does what it has decided."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal()
         b.touch(b.at(0))
         b.engine.set_symbol_status(b.symbol, SymbolStatus.BREAK)
@@ -80,7 +80,7 @@ async def test_a_symbol_that_is_halted(tmp_path: Path, world: World) -> None:
         b.adds_up(closed)
 
 
-def crowd(b: Bench, count: int) -> None:
+def crowd(b: Harness, count: int) -> None:
     """Stops of somebody else take up the symbol's places for conditional orders."""
     for i in range(count):
         far = b.at(-20)
@@ -96,7 +96,7 @@ def crowd(b: Bench, count: int) -> None:
 
 @worlds
 async def test_no_place_left_for_stops(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         crowd(b, 5)
         await b.enter(then=0.3)
         closed = await b.ends(Reason.FAILSAFE, refusals=[Why.FILTER])
@@ -106,7 +106,7 @@ async def test_no_place_left_for_stops(tmp_path: Path, world: World) -> None:
 @worlds
 async def test_no_place_left_for_stops_and_no_failsafe(tmp_path: Path, world: World) -> None:
     """FAILSAFE_FLATTEN=false: held on, halted, alerted; and the price is watched all the same (rule 6.4)."""
-    async with bench(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
+    async with harness(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
         crowd(b, 5)
         await b.enter()
         await b.wait(12)
@@ -122,7 +122,7 @@ async def test_no_place_left_for_stops_and_no_failsafe(tmp_path: Path, world: Wo
 
 @worlds
 async def test_no_failsafe_and_the_places_become_free(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
+    async with harness(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
         crowd(b, 5)
         await b.enter()
         await b.wait(12)
@@ -138,7 +138,7 @@ async def test_no_failsafe_and_the_places_become_free(tmp_path: Path, world: Wor
 
 @worlds
 async def test_a_stop_cancelled_by_hand_is_put_back_once(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         b.cancel_by_hand("SL")
         await b.wait(8)
@@ -153,7 +153,7 @@ async def test_a_stop_cancelled_by_hand_is_put_back_once(tmp_path: Path, world: 
 
 @oco_worlds
 async def test_a_pair_cancelled_by_hand_is_put_back_once(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         b.cancel_by_hand("TP1")
         await b.wait(8)
@@ -166,7 +166,7 @@ async def test_a_pair_cancelled_by_hand_is_put_back_once(tmp_path: Path, world: 
 @worlds
 async def test_a_position_closed_by_hand(tmp_path: Path, world: World) -> None:
     """Everything cancelled and sold within one instant."""
-    async with bench(tmp_path, world, balances={"USDT": "10000", "LTC": "4"}) as b:
+    async with harness(tmp_path, world, balances={"USDT": "10000", "LTC": "4"}) as b:
         await b.enter()
         b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
         if world.side is Direction.LONG:
@@ -187,7 +187,7 @@ async def test_a_position_closed_by_hand(tmp_path: Path, world: World) -> None:
 @worlds
 async def test_an_order_with_our_name_and_no_trade(tmp_path: Path, world: World) -> None:
     """Rule 10.3: nobody guesses what it is for; entries are halted until the operator has looked."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         b.place_by_hand("EX_1_TP1_0", OrderSide.SELL, "1", price=b.entry_price + 20)
         await b.wait(15)
         assert "EX_1_TP1_0" in b.state.halted
@@ -203,38 +203,38 @@ async def test_an_order_with_our_name_and_no_trade(tmp_path: Path, world: World)
 # --- the operator -----------------------------------------------------------------------------------------------------
 
 
-async def unfilled(b: Bench) -> None:
+async def unfilled(b: Harness) -> None:
     await b.move("0.1", then=0)
     await b.signal()
 
 
-async def partly(b: Bench) -> None:
+async def partly(b: Harness) -> None:
     await b.signal()
     await b.move(0, qty="1")
 
 
-async def protected(b: Bench) -> None:
+async def protected(b: Harness) -> None:
     await b.enter()
 
 
-async def after_tp1(b: Bench) -> None:
+async def after_tp1(b: Harness) -> None:
     await b.enter()
     await b.move(1)
 
 
-async def trailing(b: Bench) -> None:
+async def trailing(b: Harness) -> None:
     await b.enter()
     await b.move(1)
     await b.move(2)
     await b.move(3)
 
 
-async def target_partly(b: Bench) -> None:
+async def target_partly(b: Harness) -> None:
     await b.enter()
     await b.move(1, qty="0.4")
 
 
-async def gapped(b: Bench) -> None:
+async def gapped(b: Harness) -> None:
     await b.enter()
     await b.move(-5, then=1)
 
@@ -245,8 +245,8 @@ phases = pytest.mark.parametrize("reach", PHASES, ids=lambda reach: reach.__name
 
 @phases
 @worlds
-async def test_flatten(tmp_path: Path, world: World, reach: Callable[[Bench], Awaitable[None]]) -> None:
-    async with bench(tmp_path, world) as b:
+async def test_flatten(tmp_path: Path, world: World, reach: Callable[[Harness], Awaitable[None]]) -> None:
+    async with harness(tmp_path, world) as b:
         await reach(b)
         await b.command(Verb.FLATTEN)
         closed = await b.ends(Reason.FLATTEN, within=10)
@@ -255,7 +255,7 @@ async def test_flatten(tmp_path: Path, world: World, reach: Callable[[Bench], Aw
 
 @worlds
 async def test_flatten_while_the_stop_fills(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         b.touch(b.at(-1))
         await b.command(Verb.FLATTEN)
@@ -265,14 +265,14 @@ async def test_flatten_while_the_stop_fills(tmp_path: Path, world: World) -> Non
 
 @oco_worlds
 async def test_commands_without_a_trade(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         for verb in (Verb.FLATTEN, Verb.CANCEL_ENTRY, Verb.MOVE_STOP):
             assert isinstance((await b.command(verb)).verdict, Refusal)
 
 
 @worlds
 async def test_paused_looks_after_the_trade_and_takes_no_other(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, COOLDOWN_SEC="1", LOCK_SEC="0") as b:
+    async with harness(tmp_path, world, COOLDOWN_SEC="1", LOCK_SEC="0") as b:
         await b.enter()
         await b.command(Verb.PAUSE)
         await b.move(1)

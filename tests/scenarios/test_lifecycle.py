@@ -4,9 +4,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.scenarios.bench import AFTER_TP1, EVERY_WORLD, EXITS, WORLDS, World, bench
+from tests.scenarios.harness import AFTER_TP1, EVERY_WORLD, EXITS, WORLDS, World, harness
 
-from executor.core.state import Reason
+from executor.core.model.state import Reason
 
 every_world = pytest.mark.parametrize("world", EVERY_WORLD, ids=str)
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
@@ -15,7 +15,7 @@ worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 @every_world
 async def test_exits_stand_by_threes_by_ones_by_none(tmp_path: Path, world: World) -> None:
     """Rule 4.5, and the whole way: both targets and the trail."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         assert b.roles() == EXITS[world.layout]
         assert b.covered() == b.position.split[0] + b.position.split[1] + b.position.split[2]
@@ -35,7 +35,7 @@ async def test_exits_stand_by_threes_by_ones_by_none(tmp_path: Path, world: Worl
 
 @every_world
 async def test_the_stop_ends_it_all(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(-1)
         closed = await b.ends(Reason.SL)
@@ -45,7 +45,7 @@ async def test_the_stop_ends_it_all(tmp_path: Path, world: World) -> None:
 
 @every_world
 async def test_the_first_target_then_breakeven(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(1)
         (stop,) = b.stops()

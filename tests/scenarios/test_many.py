@@ -12,21 +12,21 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from tests.scenarios.bench import ACCOUNT, EXITS, Bench, World, bench
-from tests.service.test_webhook import free_port
+from tests.scenarios.harness import ACCOUNT, EXITS, Harness, World, harness
+from tests.service.inlets.test_webhook import free_port
 
-from executor.core.events import Tick, Verb
-from executor.core.facts import OrderReport, Quote, Why
-from executor.core.state import Reason
+from executor.core.model.events import Tick, Verb
+from executor.core.model.facts import OrderReport, Quote, Why
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction
 from executor.core.transition import Step
-from executor.core.values import Direction
-from executor.exchange.looks import Looks
 from executor.exchange.port import ReadError, StartError
+from executor.exchange.shared_reads import SharedReads
 from executor.paper.server.faults import PushFault, RequestFault
 from executor.paper.server.limits import Limits
 from executor.paper.server.params import Params
 from executor.paper.server.routes import by_path
-from executor.service.watch import SAFETY_NET_S
+from executor.service.poller import SAFETY_NET_S
 
 THREE: Final = ("LTCUSDT", "ETHUSDT", "BNBUSDT")
 TWENTY: Final = tuple(f"S{n:02}USDT" for n in range(20))
@@ -63,13 +63,13 @@ class Ear:
 @asynccontextmanager
 async def many(
     folder: Path, world: World, symbols: tuple[str, ...] = THREE, ear: Ear | None = None
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[Harness]:
     limits = Limits(orders_per_10_seconds=1_000)
-    async with bench(folder, world, symbols=symbols, balances={"USDT": "1000000"}, faults=ear, limits=limits) as b:
+    async with harness(folder, world, symbols=symbols, balances={"USDT": "1000000"}, faults=ear, limits=limits) as b:
         yield b
 
 
-async def connected(b: Bench, times: int) -> None:
+async def connected(b: Harness, times: int) -> None:
     """Streams come back in real time: market time goes on beside it, and must not run ahead."""
     async with asyncio.timeout(10):
         while b.said("stream_connected") < times:
@@ -77,14 +77,14 @@ async def connected(b: Bench, times: int) -> None:
             await b.wait(0.02)
 
 
-async def signal_all(b: Bench) -> None:
+async def signal_all(b: Harness) -> None:
     for symbol in b.symbols:
         b.symbol = symbol
         await b.signal(then=0)
     await b.wait(0.5)
 
 
-async def enter_all(b: Bench) -> None:
+async def enter_all(b: Harness) -> None:
     await signal_all(b)
     for symbol in b.symbols:
         b.symbol = symbol
@@ -92,16 +92,16 @@ async def enter_all(b: Bench) -> None:
     await b.wait(4)
 
 
-def holds(b: Bench, symbol: str) -> bool:
+def holds(b: Harness, symbol: str) -> bool:
     return b.loops[symbol].state.position is not None
 
 
-def subscribed(b: Bench) -> set[str]:
+def subscribed(b: Harness) -> set[str]:
     """The symbols whose prices the exchange pushes to anybody."""
     return {topic.symbol for topic in b.server._markets._topics.values() if topic.listeners}
 
 
-async def ended(b: Bench) -> None:
+async def ended(b: Harness) -> None:
     """Wait until the service has ended by itself. Raises what killed it."""
     assert b._task is not None
     await b.wait(1)
@@ -109,7 +109,7 @@ async def ended(b: Bench) -> None:
     await b.settle()
 
 
-def covered(b: Bench) -> list[str]:
+def covered(b: Harness) -> list[str]:
     """The symbols whose exits all stand."""
     found = []
     for symbol in b.symbols:
@@ -232,7 +232,7 @@ async def test_more_exits_at_once_than_the_exchange_takes_are_out_when_it_takes_
     tmp_path: Path, world: World
 ) -> None:
     """20 times 5 orders, of which the account may have 50 in 10 seconds: the rest follow in the windows that come."""
-    async with bench(tmp_path, world, symbols=TWENTY, balances={"USDT": "1000000"}) as b:
+    async with harness(tmp_path, world, symbols=TWENTY, balances={"USDT": "1000000"}) as b:
         await signal_all(b)
         await b.wait(12)
         for symbol in TWENTY:
@@ -392,7 +392,7 @@ async def test_a_task_that_all_share_takes_the_service_down(tmp_path: Path, monk
 
 async def test_what_one_has_spent_the_others_see(tmp_path: Path) -> None:
     """The account has one purse: a signal for which too little is left is refused, not failed at the exchange."""
-    async with bench(tmp_path, PUSHED, symbols=THREE, balances={"USDT": "400"}) as b:
+    async with harness(tmp_path, PUSHED, symbols=THREE, balances={"USDT": "400"}) as b:
         for b.symbol in THREE:
             await b.signal(then=1)
         opened = [s for s in THREE if holds(b, s)]
@@ -403,7 +403,7 @@ async def test_what_one_has_spent_the_others_see(tmp_path: Path) -> None:
 
 async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:
     port = free_port()
-    async with bench(tmp_path, PUSHED, symbols=THREE, balances={"USDT": "10000"}, HTTP_PORT=str(port)) as b:
+    async with harness(tmp_path, PUSHED, symbols=THREE, balances={"USDT": "10000"}, HTTP_PORT=str(port)) as b:
         b.symbol = "ETHUSDT"
         await b.enter()
         await b.signal(symbol="XRPUSDT")
@@ -415,7 +415,7 @@ async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:
                 ("BNBUSDT", False),
             ]
             assert (await client.get("/readyz")).json() == {"ready": True, "faults": []}
-            b.loops["BNBUSDT"].watch.orders_pushed = False
+            b.loops["BNBUSDT"].poller.orders_pushed = False
             answer = await client.get("/readyz")
             assert (answer.status_code, answer.json()["faults"]) == (200, [])
             metrics = (await client.get("/metrics")).text
@@ -428,18 +428,18 @@ async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:
 async def test_one_whose_orders_cannot_be_looked_up_keeps_no_other_from_trading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = Looks.open_orders
+    looked = SharedReads.open_orders
 
-    async def look(self: Looks, symbol: str) -> tuple[OrderReport, ...]:
+    async def look(self: SharedReads, symbol: str) -> tuple[OrderReport, ...]:
         if symbol == "BNBUSDT" and symbol in b.loops:  # not while its state catches up
             raise ReadError("HTTP 400: -1121 Invalid symbol.")
         return await looked(self, symbol)
 
-    monkeypatch.setattr("executor.service.house.LAGGARD_S", 0.2)
+    monkeypatch.setattr("executor.service.supervisor.LAGGARD_S", 0.2)
     async with many(tmp_path, PUSHED) as b:
         await enter_all(b)
         await b.stop()
-        monkeypatch.setattr(Looks, "open_orders", look)
+        monkeypatch.setattr(SharedReads, "open_orders", look)
         b._task = asyncio.create_task(b._serve(b.settings()))
         await connected(b, 4)
         async with asyncio.timeout(5):
@@ -450,9 +450,9 @@ async def test_one_whose_orders_cannot_be_looked_up_keeps_no_other_from_trading(
         await b.ends(Reason.SL)
         late = b.loops["BNBUSDT"]
         assert not late.ready.is_set()
-        monkeypatch.setattr(Looks, "open_orders", looked)
+        monkeypatch.setattr(SharedReads, "open_orders", looked)
         await b.until(late.ready.is_set)
-        assert late.watch.orders_pushed
+        assert late.poller.orders_pushed
         b.symbol = "BNBUSDT"
         await b.move(-1)
         await b.ends(Reason.SL)
@@ -486,7 +486,7 @@ async def test_the_supervisor_hears_of_all_and_nothing_once_one_hangs(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "400000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-        monkeypatch.setattr("executor.service.notify.ALIVE_EVERY_S", 0.0)
+        monkeypatch.setattr("executor.service.systemd.ALIVE_EVERY_S", 0.0)
         words: list[str] = []
 
         async def hear(word: str, within: float) -> bool:

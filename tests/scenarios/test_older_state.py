@@ -7,21 +7,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.scenarios.bench import OCO_WORLDS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import OCO_WORLDS, WORLDS, Harness, World, harness
 
-from executor.core.events import AnyEvent, Verb
-from executor.core.state import SCHEMA_VERSION, Reason, State
+from executor.core.model.events import AnyEvent, Verb
+from executor.core.model.state import SCHEMA_VERSION, Reason, State
 from executor.core.transition import Step
 from executor.files import RealFileSystem
-from executor.service.ahead import WriteAhead
-from executor.service.document import document_of
-from executor.service.store import seal
+from executor.service.store.document import document_of
+from executor.service.store.state_store import seal
+from executor.service.store.write_ahead import WriteAhead
 
 
 class Memory:
     """Every state that was on disk, oldest first."""
 
-    def __init__(self, b: Bench) -> None:
+    def __init__(self, b: Harness) -> None:
         assert b.loop is not None
         self.states: list[State] = [b.loop.state]
         b.loop.on_step.append(self._keep)
@@ -31,25 +31,25 @@ class Memory:
             self.states.append(step.state)
 
 
-def damage(b: Bench, older: State) -> None:
+def damage(b: Harness, older: State) -> None:
     """The state file is torn, and `older` is its predecessor."""
     path = b.settings().state_path(b.symbol)
     path.with_name(path.name + ".prev").write_bytes(seal(document_of(older), SCHEMA_VERSION))
     path.write_bytes(b"{")
 
 
-def put_back(b: Bench, older: State) -> None:
+def put_back(b: Harness, older: State) -> None:
     """Somebody has restored a backup."""
     path = b.settings().state_path(b.symbol)
     path.write_bytes(seal(document_of(older), SCHEMA_VERSION))
 
 
-def sent_once(b: Bench) -> None:
+def sent_once(b: Harness) -> None:
     twice = [name for name, count in Counter(o.client_order_id for o in b.orders()).items() if count > 1]
     assert not twice, b.story()
 
 
-def rot(b: Bench, older: State) -> None:
+def rot(b: Harness, older: State) -> None:
     """The service was killed, and the newest record of its write-ahead copy has rotted since."""
     put_back(b, older)
     path = b.settings().state_path(b.symbol)
@@ -62,25 +62,25 @@ def rot(b: Bench, older: State) -> None:
     path.write_bytes(content)
 
 
-async def until_the_exits(b: Bench) -> None:
+async def until_the_exits(b: Harness) -> None:
     await b.signal()
     await b.move(0)
 
 
-async def until_the_trail(b: Bench) -> None:
+async def until_the_trail(b: Harness) -> None:
     await until_the_exits(b)
     await b.move(1)
     await b.move(2)
     await b.move("2.6")
 
 
-async def until_it_is_closed(b: Bench) -> None:
+async def until_it_is_closed(b: Harness) -> None:
     await until_the_exits(b)
     await b.command(Verb.FLATTEN)
     await b.ends(Reason.FLATTEN)
 
 
-async def until_it_is_bought_at_market(b: Bench) -> None:
+async def until_it_is_bought_at_market(b: Harness) -> None:
     await b.move("0.1", then=0)
     await b.signal()
     await b.wait(100)
@@ -103,11 +103,11 @@ ways = pytest.mark.parametrize(
 async def test_from_a_state_of_the_trade(
     tmp_path: Path,
     world: World,
-    way: Callable[[Bench], Awaitable[None]],
-    lose: Callable[[Bench, State], None],
+    way: Callable[[Harness], Awaitable[None]],
+    lose: Callable[[Harness, State], None],
     share: float,
 ) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         memory = Memory(b)
         await way(b)
         during = [state for state in memory.states if state.position is not None]

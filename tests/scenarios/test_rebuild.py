@@ -4,21 +4,21 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.scenarios.bench import AFTER_TP1, EXITS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import AFTER_TP1, EXITS, WORLDS, Harness, World, harness
 
-from executor.core.state import Protected, Reason
+from executor.core.model.state import Protected, Reason
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 
 
-def lose_state(b: Bench) -> None:
+def lose_state(b: Harness) -> None:
     for path in b.folder.glob("state*"):
         path.unlink()
 
 
 @worlds
 async def test_after_the_entry_the_trade_is_rebuilt_and_lives_on(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         before = sorted(o.client_order_id for o in b.open())
         await b.stop()
@@ -39,7 +39,7 @@ async def test_after_the_entry_the_trade_is_rebuilt_and_lives_on(tmp_path: Path,
 
 @worlds
 async def test_after_the_first_target_too(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(1)
         await b.stop()
@@ -55,7 +55,7 @@ async def test_after_the_first_target_too(tmp_path: Path, world: World) -> None:
 @worlds
 async def test_what_was_on_its_way_is_waited_for(tmp_path: Path, world: World) -> None:
     """The trailing leg's stop was being moved: its cancel has reached the exchange, its successor has not yet."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.stop()
         lose_state(b)
@@ -87,7 +87,7 @@ async def test_what_was_on_its_way_is_waited_for(tmp_path: Path, world: World) -
 @worlds
 async def test_what_cannot_be_rebuilt_is_left_where_it_is_and_told(tmp_path: Path, world: World) -> None:
     """A target cancelled by hand while the service was down: the exits no longer add up to what is held."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.stop()
         lose_state(b)
@@ -104,7 +104,7 @@ async def test_what_cannot_be_rebuilt_is_left_where_it_is_and_told(tmp_path: Pat
 
 @worlds
 async def test_nothing_open_and_nothing_held_is_a_fresh_start(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(-1)
         await b.ends(Reason.SL)
@@ -117,6 +117,6 @@ async def test_nothing_open_and_nothing_held_is_a_fresh_start(tmp_path: Path, wo
 
 @worlds
 async def test_a_first_start_waits_for_nothing(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         assert b.loop is not None
         assert b.said("newer_state_lost") == 0

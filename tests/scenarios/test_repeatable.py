@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.scenarios.test_bad_input import executor
 
-from executor.core.state import Closed
-from executor.paper.recording import demo_signals, demo_trades
-from executor.service.trades import read_trades, trades_path
+from executor.core.model.state import Closed
+from executor.paper.replay.recording import demo_signals, demo_trades
+from executor.service.store.trades import read_trades, trades_path
 
 UNTIL_MS = 1_750_532_400_000 + 36 * 60_000
 """The recording's first 36 minutes: two signals, the second of which is open when it ends."""

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.scenarios.bench import EXITS, OCO_WORLDS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
 from tests.scenarios.test_hands import phases
 
-from executor.core.events import Verb
-from executor.core.state import Reason
+from executor.core.model.events import Verb
+from executor.core.model.state import Reason
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
@@ -16,8 +16,8 @@ oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 
 @phases
 @worlds
-async def test_life_goes_on(tmp_path: Path, world: World, reach: Callable[[Bench], Awaitable[None]]) -> None:
-    async with bench(tmp_path, world) as b:
+async def test_life_goes_on(tmp_path: Path, world: World, reach: Callable[[Harness], Awaitable[None]]) -> None:
+    async with harness(tmp_path, world) as b:
         await reach(b)
         before, standing = b.state, b.standing()
         sent = len(b.orders())
@@ -36,7 +36,7 @@ async def test_life_goes_on(tmp_path: Path, world: World, reach: Callable[[Bench
 
 @worlds
 async def test_the_entry_fills_while_the_service_is_down(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.move("0.1", then=0)
         await b.signal()
         await b.stop()
@@ -50,7 +50,7 @@ async def test_the_entry_fills_while_the_service_is_down(tmp_path: Path, world: 
 
 @worlds
 async def test_the_entry_times_out_while_the_service_is_down(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.move("0.5", then=0)
         await b.signal()
         await b.stop()
@@ -61,7 +61,7 @@ async def test_the_entry_times_out_while_the_service_is_down(tmp_path: Path, wor
 
 @worlds
 async def test_the_stop_is_hit_while_the_service_is_down(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.stop()
         await b.move(-1)
@@ -74,7 +74,7 @@ async def test_the_stop_is_hit_while_the_service_is_down(tmp_path: Path, world: 
 
 @worlds
 async def test_the_stop_is_jumped_while_the_service_is_down(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.stop()
         await b.move(-5)
@@ -84,7 +84,7 @@ async def test_the_stop_is_jumped_while_the_service_is_down(tmp_path: Path, worl
 
 @worlds
 async def test_both_targets_are_hit_while_the_service_is_down(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.stop()
         await b.move(1)
@@ -99,7 +99,7 @@ async def test_both_targets_are_hit_while_the_service_is_down(tmp_path: Path, wo
 
 @oco_worlds
 async def test_a_target_is_hit_and_the_price_falls_back_while_the_service_is_down(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.stop()
         await b.move(1)
@@ -110,7 +110,7 @@ async def test_a_target_is_hit_and_the_price_falls_back_while_the_service_is_dow
 
 @worlds
 async def test_ten_restarts_and_not_one_order_more(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         sent = len(b.orders())
         for _ in range(10):
@@ -122,7 +122,7 @@ async def test_ten_restarts_and_not_one_order_more(tmp_path: Path, world: World)
 
 @worlds
 async def test_the_cooldown_outlives_a_restart(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move(-1)
         closed = await b.ends(Reason.SL)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenarios.bench import EXITS, OCO_WORLDS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
 
-from executor.core.state import Reason
-from executor.core.values import Direction
-from executor.service.document import document_of
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction
+from executor.service.store.document import document_of
 
 LONG = World(Direction.LONG, "OCO", pushes=False)
 SHORT = World(Direction.SHORT, "OCO", pushes=False)
@@ -18,7 +18,7 @@ oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 HOUR_MS = 3_600_000
 
 
-async def refused(b: Bench, kind: str, words: str, **signal: Any) -> None:
+async def refused(b: Harness, kind: str, words: str, **signal: Any) -> None:
     """The signal is refused for `kind`, once, in these `words`; nothing else has changed."""
     before, told = document_of(b.state), b.said("signal_refused")
     counted = b.state.refused.get(kind, 0)
@@ -30,7 +30,7 @@ async def refused(b: Bench, kind: str, words: str, **signal: Any) -> None:
         assert getattr(after, name) == getattr(before, name), name
 
 
-def is_refused(b: Bench, kind: str, words: str, counted: int = 0) -> None:
+def is_refused(b: Harness, kind: str, words: str, counted: int = 0) -> None:
     assert b.state.refused.get(kind, 0) == counted + 1, (b.state.refused, b.log[-2:])
     texts = [str(entry.get("text")) for entry in b.log if entry["event"] == "signal_refused"]
     assert any(words in text for text in texts), texts
@@ -57,38 +57,38 @@ def is_refused(b: Bench, kind: str, words: str, counted: int = 0) -> None:
 async def test_refused_by_itself(
     tmp_path: Path, kind: str, words: str, signal: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    async with bench(tmp_path, LONG, **settings) as b:
+    async with harness(tmp_path, LONG, **settings) as b:
         await refused(b, kind, words, **signal)
         assert b.orders() == []
 
 
 async def test_a_short_where_shorts_are_off(tmp_path: Path) -> None:
-    async with bench(tmp_path, SHORT, ALLOW_SHORT="false") as b:
+    async with harness(tmp_path, SHORT, ALLOW_SHORT="false") as b:
         await refused(b, "short", "ALLOW_SHORT")
         assert b.orders() == []
 
 
 async def test_a_short_without_inventory(tmp_path: Path) -> None:
-    async with bench(tmp_path, SHORT, balances={"USDT": "10000"}) as b:
+    async with harness(tmp_path, SHORT, balances={"USDT": "10000"}) as b:
         await refused(b, "balance", "3 LTC missing")
 
 
 async def test_plain_exits_without_spare_inventory(tmp_path: Path) -> None:
     """Rule 4.3: the two targets lock beside the stop what the trade does not hold."""
-    async with bench(tmp_path, World(Direction.LONG, "PLAIN", pushes=False), balances={"USDT": "10000"}) as b:
+    async with harness(tmp_path, World(Direction.LONG, "PLAIN", pushes=False), balances={"USDT": "10000"}) as b:
         await refused(b, "balance", "1.998 LTC missing")
 
 
 @oco_worlds
 async def test_past_the_stop(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.move(-2)
         await refused(b, "past_stop", "past the stop")
 
 
 @worlds
 async def test_refused_by_the_moment(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, COOLDOWN_SEC="30", MAX_TRADES_PER_DAY="2", LOCK_SEC="120") as b:
+    async with harness(tmp_path, world, COOLDOWN_SEC="30", MAX_TRADES_PER_DAY="2", LOCK_SEC="120") as b:
         await b.signal(id="one", then=1)
         await refused(b, "trade_open", "is open", id="two")
         await refused(b, "duplicate", "seen before", id="one")
@@ -115,7 +115,7 @@ async def test_refused_by_the_moment(tmp_path: Path, world: World) -> None:
 
 @oco_worlds
 async def test_the_days_loss(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, COOLDOWN_SEC="0", LOCK_SEC="0", MAX_DAILY_LOSS_USD="3") as b:
+    async with harness(tmp_path, world, COOLDOWN_SEC="0", LOCK_SEC="0", MAX_DAILY_LOSS_USD="3") as b:
         await b.enter()
         await b.move(-1)
         await b.ends(Reason.SL)
@@ -125,13 +125,13 @@ async def test_the_days_loss(tmp_path: Path, world: World) -> None:
 
 @oco_worlds
 async def test_a_duplicate_is_known_after_a_restart(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.signal(id="one", symbol="BTCUSDT")
         await b.restart()
         await refused(b, "duplicate", "seen before", id="one")
 
 
-def line(b: Bench, **values: Any) -> str:
+def line(b: Harness, **values: Any) -> str:
     signal = {
         "ts": b.clock.now_ms(),
         "symbol": b.symbol,
@@ -146,7 +146,7 @@ def line(b: Bench, **values: Any) -> str:
 
 @worlds
 async def test_two_signals_in_one_instant(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         b.write(line(b, id="one") + line(b, id="two"))
         await b.wait(1)
         is_refused(b, "trade_open", "is open")
@@ -157,7 +157,7 @@ async def test_two_signals_in_one_instant(tmp_path: Path, world: World) -> None:
 
 @oco_worlds
 async def test_a_line_written_in_two_halves(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         whole = line(b, id="one")
         b.write(whole[:40])
         await b.wait(5)
@@ -170,7 +170,7 @@ async def test_a_line_written_in_two_halves(tmp_path: Path, world: World) -> Non
 
 @oco_worlds
 async def test_rubbish_between_two_signals(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         b.write("\x00\x01 not JSON\n\n{}\n[1, 2]\n" + line(b, id="one"))
         await b.wait(1)
         assert b.state.refused == {"malformed": 3}
@@ -180,7 +180,7 @@ async def test_rubbish_between_two_signals(tmp_path: Path, world: World) -> None
 @oco_worlds
 async def test_signals_written_while_the_service_was_down(tmp_path: Path, world: World) -> None:
     """Each is judged once: one is too old by then, one is not, the third finds a trade open."""
-    async with bench(tmp_path, world, MAX_SIGNAL_AGE_SEC="60") as b:
+    async with harness(tmp_path, world, MAX_SIGNAL_AGE_SEC="60") as b:
         await b.stop()
         b.write(line(b, id="one"))
         await b.wait(90)
@@ -192,7 +192,7 @@ async def test_signals_written_while_the_service_was_down(tmp_path: Path, world:
 
 
 async def test_the_peak_shape(tmp_path: Path) -> None:
-    async with bench(tmp_path, LONG, QTY_USD="300") as b:
+    async with harness(tmp_path, LONG, QTY_USD="300") as b:
         b.write(json.dumps({"ts": b.clock.now_ms(), "action": "PEAK", "kind": "long", "price": 100, "x": 1}) + "\n")
         await b.wait(1)
         await b.move(0)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenarios.bench import AFTER_TP1, EXITS, OCO_WORLDS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import AFTER_TP1, EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
 
-from executor.core.events import Verb
-from executor.core.state import Reason
-from executor.core.verdict import Refusal
+from executor.core.model.events import Verb
+from executor.core.model.state import Reason
+from executor.core.model.verdict import Refusal
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
@@ -18,7 +18,7 @@ oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 @worlds
 async def test_breakeven_waits_for_room(tmp_path: Path, world: World) -> None:
     """Rule 5.2: a stop past the price would be refused; the old one stays until the price has come back."""
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         b.touch(b.at(1))
         await b.move("0.1", then=5)
@@ -35,7 +35,7 @@ async def test_breakeven_waits_for_room(tmp_path: Path, world: World) -> None:
 
 @worlds
 async def test_breakeven_with_ticks_on_top(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, BE_OFFSET_TICKS="10") as b:
+    async with harness(tmp_path, world, BE_OFFSET_TICKS="10") as b:
         await b.enter()
         await b.move(1)
         (stop,) = b.stops()
@@ -46,7 +46,7 @@ async def test_breakeven_with_ticks_on_top(tmp_path: Path, world: World) -> None
 
 @worlds
 async def test_keep_leaves_the_stop(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, SL_AFTER_TP1="KEEP") as b:
+    async with harness(tmp_path, world, SL_AFTER_TP1="KEEP") as b:
         await b.enter()
         await b.move(1)
         assert b.stops() == {b.at(-1)}
@@ -55,7 +55,7 @@ async def test_keep_leaves_the_stop(tmp_path: Path, world: World) -> None:
         b.adds_up(await b.ends(Reason.SL))
 
 
-async def into_the_trail(b: Bench) -> None:
+async def into_the_trail(b: Harness) -> None:
     await b.enter()
     await b.move(1)
     await b.move(2)
@@ -63,7 +63,7 @@ async def into_the_trail(b: Bench) -> None:
     assert len(b.open()) == 1
 
 
-async def ratchets(b: Bench, *prices: str) -> None:
+async def ratchets(b: Harness, *prices: str) -> None:
     """Walk the prices: the stop never goes back (rule 10.4)."""
     (last,) = b.stops()
     for price in prices:
@@ -85,7 +85,7 @@ async def ratchets(b: Bench, *prices: str) -> None:
 )
 @worlds
 async def test_trailing_by_distance(tmp_path: Path, world: World, settings: dict[str, Any], level: str | None) -> None:
-    async with bench(tmp_path, world, **settings) as b:
+    async with harness(tmp_path, world, **settings) as b:
         await into_the_trail(b)
         await ratchets(b, "3", "2.8", "4.5", "4.2")
         (stop,) = b.stops()
@@ -99,7 +99,7 @@ async def test_trailing_by_distance(tmp_path: Path, world: World, settings: dict
 
 @oco_worlds
 async def test_the_trail_moves_by_its_step_and_not_too_often(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, TRAIL_STEP_USD="0.5", TRAIL_UPDATE_EVERY_SEC="10") as b:
+    async with harness(tmp_path, world, TRAIL_STEP_USD="0.5", TRAIL_UPDATE_EVERY_SEC="10") as b:
         await into_the_trail(b)
         await b.wait(12)
         (start,) = b.stops()
@@ -121,7 +121,7 @@ async def test_the_trail_moves_by_its_step_and_not_too_often(tmp_path: Path, wor
 async def test_trailing_by_swings(tmp_path: Path, world: World) -> None:
     """The stop follows the last low with a higher low on each side."""
     settings: dict[str, Any] = {"TRAIL_MODE": "SWING", "TRAIL_SWING_LR": "1", "TRAIL_SWING_BUFFER_USD": "0.05"}
-    async with bench(tmp_path, world, **settings) as b:
+    async with harness(tmp_path, world, **settings) as b:
         await into_the_trail(b)
         before = b.stops()
         for price in ("3", "2.5", "3.5", "4"):
@@ -137,7 +137,7 @@ async def test_trailing_by_swings(tmp_path: Path, world: World) -> None:
 
 @oco_worlds
 async def test_the_exchange_trails(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, TRAIL_MODE="NATIVE") as b:
+    async with harness(tmp_path, world, TRAIL_MODE="NATIVE") as b:
         await into_the_trail(b)
         (order,) = b.open()
         assert order.trailing_delta is not None
@@ -149,7 +149,7 @@ async def test_the_exchange_trails(tmp_path: Path, world: World) -> None:
 
 @oco_worlds
 async def test_the_exchange_trails_while_the_service_is_down(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, TRAIL_MODE="NATIVE") as b:
+    async with harness(tmp_path, world, TRAIL_MODE="NATIVE") as b:
         await into_the_trail(b)
         await b.stop()
         await b.move(6)
@@ -164,7 +164,7 @@ async def test_the_exchange_trails_while_the_service_is_down(tmp_path: Path, wor
 
 @worlds
 async def test_the_trail_from_the_start(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, TRAIL_ACTIVATE_AFTER_TP2="false", SL_AFTER_TP1="KEEP") as b:
+    async with harness(tmp_path, world, TRAIL_ACTIVATE_AFTER_TP2="false", SL_AFTER_TP1="KEEP") as b:
         await b.enter()
         await b.move("0.8")
         await b.wait(3)
@@ -187,7 +187,7 @@ async def test_as_many_legs_as_the_filters_carry(
     tmp_path: Path, world: World, size: str, exits: dict[str, list[str]]
 ) -> None:
     """Rule 2.4, with a least notional of 5."""
-    async with bench(tmp_path, world, QTY_USD=size) as b:
+    async with harness(tmp_path, world, QTY_USD=size) as b:
         await b.enter()
         assert b.roles() == exits[world.layout]
         await b.move(1)
@@ -200,7 +200,7 @@ async def test_as_many_legs_as_the_filters_carry(
 
 @oco_worlds
 async def test_the_size_by_risk(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, RISK_USD="4") as b:
+    async with harness(tmp_path, world, RISK_USD="4") as b:
         await b.enter(stop="-0.8")
         assert b.position.plan.qty == 5
         await b.move("-0.8")
@@ -209,7 +209,7 @@ async def test_the_size_by_risk(tmp_path: Path, world: World) -> None:
 
 @oco_worlds
 async def test_the_size_that_the_signal_brings(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter(notional=200)
         assert b.position.plan.qty == 2
         await b.move(-1)
@@ -219,7 +219,7 @@ async def test_the_size_that_the_signal_brings(tmp_path: Path, world: World) -> 
 @worlds
 async def test_held_too_long(tmp_path: Path, world: World) -> None:
     """Rule 6.7."""
-    async with bench(tmp_path, world, MAX_HOLD_SEC="30") as b:
+    async with harness(tmp_path, world, MAX_HOLD_SEC="30") as b:
         await b.enter()
         await b.move("0.5")
         closed = await b.ends(Reason.MAX_HOLD, within=35)
@@ -229,7 +229,7 @@ async def test_held_too_long(tmp_path: Path, world: World) -> None:
 
 @worlds
 async def test_the_operator_moves_the_stop(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.move("0.5")
         worse = await b.command(Verb.MOVE_STOP, b.at(-2))

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenarios.bench import AFTER_TP1, EXITS, WORLDS, Bench, World, bench
+from tests.scenarios.harness import AFTER_TP1, EXITS, WORLDS, Harness, World, harness
 from tests.scenarios.test_rebuild import lose_state
 
-from executor.core.events import Resolve, Resolved
-from executor.core.state import Protected, Reason
-from executor.core.values import ZERO, Direction
+from executor.core.model.events import Resolve, Resolved
+from executor.core.model.state import Protected, Reason
+from executor.core.model.values import ZERO, Direction
 from executor.ops.replay import Replay
-from executor.service.control import Answer, Request, ask
+from executor.service.inlets.control import Answer, Request, ask
 from executor.service.takeover import Wish, Word, propose, resolve
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 LONG = World(Direction.LONG, "OCO", pushes=True)
 
 
-async def wish(b: Bench, how: Resolve, *, sure: bool = True, **more: Any) -> Word:
+async def wish(b: Harness, how: Resolve, *, sure: bool = True, **more: Any) -> Word:
     """What the service answers; `sure` has it done."""
     assert b.loop is not None
     word = await (resolve if sure else propose)(b.loop, Wish(how, **more))
@@ -28,7 +28,7 @@ async def wish(b: Bench, how: Resolve, *, sure: bool = True, **more: Any) -> Wor
     return word
 
 
-async def puzzle(b: Bench) -> list[str]:
+async def puzzle(b: Harness) -> list[str]:
     """A trade whose exits do not add up, and no state: halted. The ids left on the exchange."""
     await b.enter()
     await b.stop()
@@ -44,7 +44,7 @@ async def puzzle(b: Bench) -> list[str]:
 async def test_an_adopted_trade_gets_the_stop_that_the_operator_gives_and_lives_on(
     tmp_path: Path, world: World
 ) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         left = await puzzle(b)
         word = await wish(b, Resolve.ADOPT, stop=b.at("-0.5"), targets=(b.at(1), b.at(2)))
         assert word.ok, word
@@ -67,7 +67,7 @@ async def test_an_adopted_trade_gets_the_stop_that_the_operator_gives_and_lives_
 
 @worlds
 async def test_nothing_is_done_before_the_operator_has_said_yes(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         left = await puzzle(b)
         for how in Resolve:
             word = await wish(b, how, sure=False, stop=b.at("-0.5"))
@@ -80,7 +80,7 @@ async def test_nothing_is_done_before_the_operator_has_said_yes(tmp_path: Path, 
 
 @worlds
 async def test_a_flattened_trade_is_sold_and_its_orders_are_gone(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, COOLDOWN_SEC="0", LOCK_SEC="0") as b:
+    async with harness(tmp_path, world, COOLDOWN_SEC="0", LOCK_SEC="0") as b:
         await puzzle(b)
         word = await wish(b, Resolve.FLATTEN)
         assert word.ok
@@ -96,7 +96,7 @@ async def test_a_flattened_trade_is_sold_and_its_orders_are_gone(tmp_path: Path,
 
 @worlds
 async def test_forgotten_orders_stay_where_they_are_and_halt_nothing_any_more(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, QTY="1") as b:
+    async with harness(tmp_path, world, QTY="1") as b:
         left = await puzzle(b)
         assert (await wish(b, Resolve.FORGET)).ok
         await b.wait(5)
@@ -114,7 +114,7 @@ async def test_forgotten_orders_stay_where_they_are_and_halt_nothing_any_more(tm
 
 @worlds
 async def test_an_entry_that_is_still_open_is_taken_over_with_what_it_has_bought(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world, LIVE_ENTRY_TIMEOUT_SEC="3000") as b:
+    async with harness(tmp_path, world, LIVE_ENTRY_TIMEOUT_SEC="3000") as b:
         await b.signal()
         await b.move(0, "1")  # a part of it
         await b.stop()
@@ -134,7 +134,7 @@ async def test_an_entry_that_is_still_open_is_taken_over_with_what_it_has_bought
 
 @worlds
 async def test_a_trade_without_any_order_is_adopted_too(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await b.enter()
         await b.stop()
         lose_state(b)
@@ -153,7 +153,7 @@ async def test_a_trade_without_any_order_is_adopted_too(tmp_path: Path, world: W
 
 @worlds
 async def test_a_crash_in_the_middle_of_an_adoption_is_gone_on_with(tmp_path: Path, world: World) -> None:
-    async with bench(tmp_path, world) as b:
+    async with harness(tmp_path, world) as b:
         await puzzle(b)
         assert b.loop is not None
         taking = asyncio.create_task(resolve(b.loop, Wish(Resolve.ADOPT, stop=b.at(-1))))
@@ -178,7 +178,7 @@ async def test_a_crash_in_the_middle_of_an_adoption_is_gone_on_with(tmp_path: Pa
     ],
 )
 async def test_a_wish_that_makes_no_sense_is_refused_by_name(tmp_path: Path, more: dict[str, Any], why: str) -> None:
-    async with bench(tmp_path, LONG) as b:
+    async with harness(tmp_path, LONG) as b:
         left = await puzzle(b)
         word = await wish(b, Resolve.ADOPT, **more)
         assert not word.ok
@@ -187,7 +187,7 @@ async def test_a_wish_that_makes_no_sense_is_refused_by_name(tmp_path: Path, mor
 
 
 async def test_an_open_trade_needs_no_adoption(tmp_path: Path) -> None:
-    async with bench(tmp_path, LONG) as b:
+    async with harness(tmp_path, LONG) as b:
         await b.enter()
         for how in Resolve:
             word = await wish(b, how, stop=b.at("0.5"))
@@ -196,7 +196,7 @@ async def test_an_open_trade_needs_no_adoption(tmp_path: Path) -> None:
 
 
 async def test_of_two_trades_one_must_be_named(tmp_path: Path) -> None:
-    async with bench(tmp_path, LONG, QTY="1", COOLDOWN_SEC="0", LOCK_SEC="0") as b:
+    async with harness(tmp_path, LONG, QTY="1", COOLDOWN_SEC="0", LOCK_SEC="0") as b:
         await puzzle(b)
         await wish(b, Resolve.FORGET)
         await b.enter()
@@ -220,7 +220,7 @@ async def test_of_two_trades_one_must_be_named(tmp_path: Path) -> None:
 
 
 async def test_the_control_socket_takes_wishes(tmp_path: Path) -> None:
-    async with bench(tmp_path, LONG) as b:
+    async with harness(tmp_path, LONG) as b:
         await puzzle(b)
         state = b.settings().state_path(b.symbol)
 

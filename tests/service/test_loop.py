@@ -3,16 +3,16 @@
 from decimal import Decimal
 from pathlib import Path
 
-from tests.scenarios.bench import World, bench
+from tests.scenarios.harness import World, harness
 
-from executor.core.events import AnyEvent, QuoteSeen, Tick
-from executor.core.facts import Quote
+from executor.core.model.events import AnyEvent, QuoteSeen, Tick
+from executor.core.model.facts import Quote
+from executor.core.model.values import Direction
 from executor.core.transition import Step
-from executor.core.values import Direction
 
 
 async def test_a_fill_does_not_wait_for_prices_that_came_before_it(tmp_path: Path) -> None:
-    async with bench(tmp_path, World(Direction.LONG, "OCO", pushes=False)) as b:
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=False)) as b:
         assert b.loop is not None
         taken: list[AnyEvent] = []
 

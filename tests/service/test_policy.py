@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from executor.config import SettingsError, load_settings
-from executor.core import policy as core
-from executor.core.rules import SymbolRules
+from executor.core.model import policy as core
+from executor.core.model.rules import SymbolRules
 from executor.service.policy import own_filters, policy_of
 
 RULES = SymbolRules(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.core.signal import Signal
-from executor.core.values import Direction
+from executor.core.model.signal import Signal
+from executor.core.model.values import Direction
 from executor.signals.alert import line_of, secret_in
 from executor.signals.parse import Malformed, SignalFault, parse_signal, read_object
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from executor.core.signal import Signal
+from executor.core.model.signal import Signal
 from executor.signals.append import NotASignalError, append_signal
 from executor.signals.parse import parse_signal
 from executor.signals.position import SignalFileError

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from executor.core.signal import Signal
-from executor.core.values import Direction, plain
+from executor.core.model.signal import Signal
+from executor.core.model.values import Direction, plain
 from executor.signals.instant import EARLIEST, LATEST, parse_instant
 from executor.signals.parse import LINE_MAX, Malformed, parse_signal
 

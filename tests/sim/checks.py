@@ -9,15 +9,15 @@ import msgspec
 from tests.sim import setup as world_setup
 from tests.sim.exposure import Held
 
-from executor.core.ids import ENTRIES, Role, is_ours, parse
-from executor.core.ledger import holding
-from executor.core.levels import is_safer
-from executor.core.policy import Layout
-from executor.core.rules import SymbolRules
-from executor.core.state import Closed, Position, Reason, State
-from executor.core.values import ZERO, Direction, OrderSide, OrderType, plain
-from executor.paper.account import LiveOrder
-from executor.paper.model import ExecutionReport, ExecutionType
+from executor.core.book.ledger import holding
+from executor.core.book.levels import is_safer
+from executor.core.model.ids import ENTRIES, Role, is_ours, parse
+from executor.core.model.policy import Layout
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Closed, Position, Reason, State
+from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
+from executor.paper.engine.account import LiveOrder
+from executor.paper.engine.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct
 
 ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a direct query, the answer's way

@@ -12,9 +12,9 @@ import msgspec
 from msgspec.structs import replace
 from tests.service.simdisk import SimDisk
 
-from executor.core.state import SCHEMA_VERSION, Market, State
-from executor.service.document import Document, document_of, state_of
-from executor.service.store import StateStore
+from executor.core.model.state import SCHEMA_VERSION, Market, State
+from executor.service.store.document import Document, document_of, state_of
+from executor.service.store.state_store import StateStore
 
 
 class Torn(IntEnum):

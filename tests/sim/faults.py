@@ -5,7 +5,7 @@ from typing import Final
 
 from tests.sim.choices import Choices
 
-from executor.core.state import State
+from executor.core.model.state import State
 
 COMMAND: Final = (
     "request_lost",

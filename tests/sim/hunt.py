@@ -1,4 +1,4 @@
-"""Looks for any violation until one is found or the time is up: by chance and by enumeration in turns."""
+"""SharedReads for any violation until one is found or the time is up: by chance and by enumeration in turns."""
 
 import sys
 import time

@@ -13,9 +13,9 @@ from tests.sim.disk import Disk
 from tests.sim.setup import LTC, QUOTE, SPARE, Setup
 from tests.sim.world import Result, World
 
-from executor.core.events import Commanded, Verb
-from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
-from executor.core.values import Direction
+from executor.core.model.events import Commanded, Verb
+from executor.core.model.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
+from executor.core.model.values import Direction
 
 Act = Callable[[World], None]
 
@@ -66,11 +66,11 @@ def command(verb: Verb, r: str | None = None) -> Act:
 
 
 def by_hand(which: int) -> Act:
-    return lambda world: world.hands.cancel(which)
+    return lambda world: world.manual.cancel(which)
 
 
 def sold_by_hand(world: World) -> None:
-    world.hands.sell()
+    world.manual.sell()
 
 
 def wait(world: World) -> None:

@@ -8,14 +8,14 @@ from typing import Any, Final
 import msgspec
 from tests.sim.choices import Choices
 
-from executor.core.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
-from executor.core.rules import SymbolRules
-from executor.core.values import Direction
-from executor.exchange import rules as wire_rules
-from executor.paper.engine import Engine
-from executor.paper.liquidity import LiquidityModel
-from executor.paper.recording import bundled_exchange_info, demo_trades
-from executor.paper.symbol import Symbol
+from executor.core.model.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
+from executor.core.model.rules import SymbolRules
+from executor.core.model.values import Direction
+from executor.exchange.wire import rules as wire_rules
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.recording import bundled_exchange_info, demo_trades
 
 QUOTE: Final = "USDT"
 ACCOUNT: Final = "a"

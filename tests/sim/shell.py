@@ -1,7 +1,7 @@
 """The service in small: take an event, have the new state on disk, send what it owes; ask around; start again.
 
-The real one is asyncio around the same steps (executor.service.loop and desk). Each place where a machine may stop is a
-`boundary`: before the save, inside it, after it, before each request and after it.
+The real one is asyncio around the same steps (executor.service.loop and engine). Each place where a machine may stop
+is a `boundary`: before the save, inside it, after it, before each request and after it.
 """
 
 from collections import deque
@@ -12,8 +12,10 @@ from tests.sim.setup import Setup
 from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.wire import Wire
 
-from executor.core.events import Absent, AnyEvent, OpenOrdersSeen, ReadFailed, Reported, Started, Tick
-from executor.core.intents import (
+from executor.core.decide.timers import next_timer
+from executor.core.invariants import violations
+from executor.core.model.events import Absent, AnyEvent, OpenOrdersSeen, ReadFailed, Reported, Started, Tick
+from executor.core.model.intents import (
     Level,
     Notify,
     PlaceOco,
@@ -23,14 +25,12 @@ from executor.core.intents import (
     ReplaceOrder,
     Request,
 )
-from executor.core.invariants import violations
-from executor.core.rules import SymbolRules
-from executor.core.state import State
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
 from executor.core.transition import Step, transition
-from executor.core.wake import next_wake
-from executor.service.document import differs
-from executor.service.store import StateUnwritable
-from executor.service.watch import SAFETY_NET_S, SILENCE_S, _passed
+from executor.service.poller import SAFETY_NET_S, SILENCE_S, _passed
+from executor.service.store.document import differs
+from executor.service.store.state_store import StateUnwritable
 
 SAFETY_NET_MS: Final = int(SAFETY_NET_S * 1000)
 SILENCE_MS: Final = int(SILENCE_S * 1000)
@@ -190,7 +190,7 @@ class Shell:
     # --- time and looking --------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        wake = next_wake(self.state, self.policy)
+        wake = next_timer(self.state, self.policy)
         if wake is None or wake == self._wake:
             return
         self._wake = wake

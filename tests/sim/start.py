@@ -1,17 +1,17 @@
 """What a service starts on: the state from its disk, an older one brought up to date, or what the exchange tells.
 
-The same functions of the core, in the same cases, as `executor.service.rebuild` calls.
+The same functions of the core, in the same cases, as `executor.service.recovery` calls.
 """
 
 from tests.sim.setup import Setup, rules
 from tests.sim.wire import Wire
 
-from executor.core import recovery
-from executor.core.catchup import catch_up
-from executor.core.events import TradesSeen
-from executor.core.facts import Fill, OrderReport
-from executor.core.intents import QueryTrades
-from executor.core.state import State
+from executor.core.model.events import TradesSeen
+from executor.core.model.facts import Fill, OrderReport
+from executor.core.model.intents import QueryTrades
+from executor.core.model.state import State
+from executor.core.recover import rebuild
+from executor.core.recover.catchup import catch_up
 from executor.core.transition import empty
 from executor.simulate.direct import Direct
 
@@ -27,7 +27,7 @@ def starting_state(
     fills = {report.id: _fills(direct, report, now) for report in history}
     if state is not None and state.position is not None:
         return catch_up(state, state.position, history, fills, setup.policy, symbol, now)[0], False
-    made = recovery.restore(
+    made = rebuild.restore(
         state or empty(direct.symbol),
         open_orders=direct.open_orders(),
         history=history,

@@ -22,7 +22,7 @@ from tests.sim import setup as world_setup
 from tests.sim.faults import REFUSALS, Faults
 from tests.sim.timeline import ServiceClock, Timeline
 
-from executor.core.events import (
+from executor.core.model.events import (
     Absent,
     Answered,
     AnyEvent,
@@ -34,9 +34,9 @@ from executor.core.events import (
     Reported,
     TradesSeen,
 )
-from executor.core.facts import Done, OrderReport, Refused, ReplaceOutcome, Unknown, Why
-from executor.core.ids import ENTRIES, is_ours, parse
-from executor.core.intents import (
+from executor.core.model.facts import Done, OrderReport, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.ids import ENTRIES, is_ours, parse
+from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Command,
@@ -52,9 +52,9 @@ from executor.core.intents import (
     ReplaceOrder,
     Request,
 )
-from executor.core.values import OrderStatus
-from executor.exchange.outcomes import Doubt, Fault, verdict
-from executor.paper.model import ExecutionReport, ExecutionType
+from executor.core.model.values import OrderStatus
+from executor.exchange.wire.outcomes import Doubt, Fault, verdict
+from executor.paper.engine.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct, pushed
 
 STALE: Final = (1_800, 300, 900)

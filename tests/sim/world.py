@@ -18,7 +18,7 @@ from tests.sim.choices import Choice, Choices
 from tests.sim.disk import Disk, QuickDisk, Torn
 from tests.sim.exposure import Bareness, Held, Watch
 from tests.sim.faults import Faults, phase_of
-from tests.sim.hands import Hands
+from tests.sim.manual_actions import ManualActions
 from tests.sim.setup import ACCOUNT, Setup
 from tests.sim.shell import Dead, Shell
 from tests.sim.start import starting_state
@@ -26,12 +26,12 @@ from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.walk import Walk
 from tests.sim.wire import Wire
 
-from executor.core.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
-from executor.core.signal import Signal
-from executor.core.state import State
+from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
+from executor.core.model.signal import Signal
+from executor.core.model.state import State
+from executor.core.model.values import ZERO, Direction, floor_to
 from executor.core.transition import Step, empty
-from executor.core.values import ZERO, Direction, floor_to
-from executor.paper.model import ExecutionReport
+from executor.paper.engine.model import ExecutionReport
 from executor.simulate.direct import Direct
 
 ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
@@ -100,7 +100,7 @@ class World:
         self.steps = 0
         self.log: list[str] = []
         self.facing = Direction.LONG
-        self.hands = Hands(self.outside, self.wire, choices)
+        self.manual = ManualActions(self.outside, self.wire, choices)
         self._crash_at = crash_at
         self._trade_ids = 0
         self._signals = 0
@@ -116,8 +116,8 @@ class World:
         self._full_until = 0
         self._compared: State | None = None
         self._happenings = {
-            "cancelled_by_hand": self.hands.cancel,
-            "sold_by_hand": self.hands.sell,
+            "cancelled_by_hand": self.manual.cancel,
+            "sold_by_hand": self.manual.sell,
             "price_jump": self._jump,
             "clock_step": self._bend_clock,
             "clock_drift": self._let_clock_drift,

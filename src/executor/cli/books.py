@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from executor.core.values import OrderSide
+from executor.core.model.values import OrderSide
 from executor.ops.account import Account, Booking, balance
-from executor.paper.engine import Engine
+from executor.paper.engine.exchange import Engine
 
 ALL: Final = sys.maxsize
 

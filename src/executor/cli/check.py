@@ -11,14 +11,14 @@ from executor.cli.exchange import not_on_paper, reach
 from executor.cli.output import Format, echo_each, examples, fail
 from executor.cli.service import data
 from executor.config import LogLevel, SettingsError
-from executor.core.state import State
+from executor.core.model.state import State
 from executor.core.transition import empty
 from executor.exchange.port import ReadError, StartError
 from executor.ops import check as ops_check
 from executor.ops import logs
-from executor.service.control import ControlError, NotRunningError, Request, ask
-from executor.service.document import saved, state_of
-from executor.service.store import StateError
+from executor.service.inlets.control import ControlError, NotRunningError, Request, ask
+from executor.service.store.document import saved, state_of
+from executor.service.store.state_store import StateError
 
 
 @examples(

@@ -103,7 +103,7 @@ def _listed(symbols: Sequence[str]) -> str:
 
 def _recorded_symbol(settings: Settings) -> str:
     """On paper a symbol need not be set: the recording's name begins with it."""
-    from executor.paper.recording import demo_trades, symbol_of  # noqa: PLC0415  (most commands need none)
+    from executor.paper.replay.recording import demo_trades, symbol_of  # noqa: PLC0415  (most commands need none)
 
     assert settings.binance_env is BinanceEnv.PAPER  # elsewhere SYMBOL or SYMBOLS is required
     try:

@@ -18,8 +18,8 @@ from executor.ops import logs, text
 from executor.ops.doctor_exchange import on_the_account, on_the_symbol
 from executor.ops.http import HttpUnusable, listen
 from executor.paper.errors import PaperError, RecordingError
-from executor.paper.recording import TradeFile, demo_trades
-from executor.service.control import ControlError, Request, ask
+from executor.paper.replay.recording import TradeFile, demo_trades
+from executor.service.inlets.control import ControlError, Request, ask
 
 _REACH: Final = "check the network, BINANCE_ENV and the URLs, and the key; the message says what the exchange said"
 

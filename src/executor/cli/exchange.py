@@ -7,8 +7,8 @@ from typing import NamedTuple
 from executor.cli import exits
 from executor.cli.output import fail
 from executor.config import BinanceEnv, Settings
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
 from executor.exchange.binance import BinanceExchange, connect
 from executor.service import app
 from executor.service.policy import own_filters, policy_of

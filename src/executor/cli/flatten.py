@@ -11,13 +11,13 @@ from executor.cli.exchange import not_on_paper
 from executor.cli.output import examples, fail, say
 from executor.cli.recover import Trade, alone, confirm
 from executor.cli.service import running, tell, wish_of
-from executor.core.events import Commanded, Resolve, Verb
-from executor.core.state import Closed
+from executor.core.model.events import Commanded, Resolve, Verb
+from executor.core.model.state import Closed
 from executor.ops import logs, report, status
 from executor.service import app
-from executor.service.document import saved
 from executor.service.loop import Loop
-from executor.service.store import StateError
+from executor.service.store.document import saved
+from executor.service.store.state_store import StateError
 from executor.service.takeover import Wish
 
 LOOK_EVERY_S: Final = 0.2

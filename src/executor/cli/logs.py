@@ -11,7 +11,7 @@ from executor.cli.context import Place, find_places, read_settings
 from executor.cli.output import examples, fail
 from executor.cli.service import data
 from executor.ops.logs import KEPT
-from executor.service.control import Answer, ControlError, NotRunningError, Request, ask
+from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request, ask
 
 
 @examples(

@@ -10,7 +10,7 @@ import typer
 
 from executor.cli import exits
 from executor.paper.errors import PaperError
-from executor.paper.market import AtEnd
+from executor.paper.replay.market import AtEnd
 from executor.paper.server import Urls
 from executor.paper.standalone import Standalone, serve
 

@@ -5,7 +5,7 @@ import typer
 from executor.cli import exits
 from executor.cli.context import Place, Which, find_places, for_each, read_settings
 from executor.cli.output import examples, fail, say
-from executor.service.control import ControlError, NotRunningError, Request, ask
+from executor.service.inlets.control import ControlError, NotRunningError, Request, ask
 
 PATIENCE_S = 8.0
 

@@ -10,16 +10,16 @@ from executor.cli.context import Place, Which, find_place, read_settings
 from executor.cli.exchange import not_on_paper, reach
 from executor.cli.output import examples, fail
 from executor.cli.service import wish_of
-from executor.core.events import Commanded, Resolve, Verb
-from executor.core.state import Protected, State
-from executor.core.takeover import judge
+from executor.core.absorb.takeover import judge
+from executor.core.model.events import Commanded, Resolve, Verb
+from executor.core.model.state import Protected, State
 from executor.core.transition import empty
 from executor.ops import logs
 from executor.service import app
-from executor.service.control import NotRunningError
-from executor.service.document import saved, state_of
+from executor.service.inlets.control import NotRunningError
 from executor.service.loop import Loop
-from executor.service.rebuild import from_exchange
+from executor.service.recovery import from_exchange
+from executor.service.store.document import saved, state_of
 from executor.service.takeover import Wish, Word, evidence, resolve, word_of
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

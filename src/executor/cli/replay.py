@@ -8,10 +8,10 @@ import typer
 from executor.cli import exits
 from executor.cli.context import Place, Which, find_places, for_each, read_settings
 from executor.cli.output import examples, fail
-from executor.core.verdict import Ignored, Moved, Refusal, Verdict
+from executor.core.model.verdict import Ignored, Moved, Refusal, Verdict
 from executor.ops import text
 from executor.ops.replay import Replay, Told
-from executor.service.journal import JournalError
+from executor.service.store.journal import JournalError
 
 MISMATCHES_SHOWN = 10
 

@@ -7,10 +7,10 @@ import typer
 
 from executor.cli.context import Place, Which, find_places, for_each, read_settings
 from executor.cli.output import ListFormat, examples, fail
-from executor.core.state import Closed
+from executor.core.model.state import Closed
 from executor.ops import report as trades
-from executor.service.journal import JournalError
-from executor.service.trades import read_trades, trades_path
+from executor.service.store.journal import JournalError
+from executor.service.store.trades import read_trades, trades_path
 
 PRINT: Final[dict[ListFormat, Callable[[Sequence[Closed]], str]]] = {
     ListFormat.TABLE: trades.as_table,

@@ -9,12 +9,12 @@ from executor.cli import exits
 from executor.cli.context import read_settings
 from executor.cli.output import code_of, examples, fail
 from executor.config import Settings
-from executor.core.state import State
+from executor.core.model.state import State
 from executor.ops import account, logs, report
 from executor.service import app, runner
-from executor.service.journal import JournalError
 from executor.service.loop import Loop
-from executor.service.trades import read_trades, trades_path
+from executor.service.store.journal import JournalError
+from executor.service.store.trades import read_trades, trades_path
 
 if TYPE_CHECKING:
     from executor.service.embedded import Embedded

@@ -9,7 +9,7 @@ from executor.cli import exits
 from executor.cli.context import Place
 from executor.cli.output import fail
 from executor.ops.status import Status
-from executor.service.control import Answer, ControlError, NotRunningError, Request, ask
+from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request, ask
 from executor.service.takeover import Wish, Word
 
 T = TypeVar("T")

@@ -15,14 +15,15 @@ from executor.cli.context import read_settings
 from executor.cli.output import ListFormat, examples, fail
 from executor.cli.report import PRINT
 from executor.config import Settings, SettingsError
-from executor.core.rules import SymbolRules
-from executor.core.signal import Signal
-from executor.exchange import rules as rule_book
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.exchange.wire import rules as rule_book
 from executor.ops import account, text
-from executor.paper.engine import Engine
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import KlinePath, MarketTrade
+from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
-from executor.paper.model import KlinePath, MarketTrade
-from executor.paper.recording import (
+from executor.paper.replay.recording import (
     KlineFile,
     TradeFile,
     bundled_exchange_info,
@@ -30,7 +31,6 @@ from executor.paper.recording import (
     demo_trades,
     symbol_of,
 )
-from executor.paper.symbol import Symbol
 from executor.service.embedded import EmbeddedError
 from executor.service.policy import own_filters, policy_of
 from executor.signals.parse import Malformed, parse_signal

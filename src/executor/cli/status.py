@@ -8,8 +8,8 @@ from executor.cli.context import Place, Which, find_places, for_each, read_setti
 from executor.cli.output import Format, echo_each, examples, fail
 from executor.cli.service import running
 from executor.ops import status as ops_status
-from executor.service.document import saved, state_of
-from executor.service.store import StateError
+from executor.service.store.document import saved, state_of
+from executor.service.store.state_store import StateError
 
 
 @examples(

@@ -2,12 +2,12 @@
 
 from msgspec.structs import replace
 
-from executor.core.events import AnyEvent
-from executor.core.intents import Level, Notify
 from executor.core.invariants import violations
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.state import State
+from executor.core.model.events import AnyEvent
+from executor.core.model.intents import Level, Notify
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
 from executor.core.transition import Step, transition
 
 

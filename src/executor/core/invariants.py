@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from executor.core import retire
-from executor.core.ids import parse
-from executor.core.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
-from executor.core.ledger import committed, covered, holding, leg_sold
-from executor.core.levels import is_safer
-from executor.core.policy import Layout, Policy
-from executor.core.rules import SymbolRules
-from executor.core.state import (
+from executor.core.book import retire
+from executor.core.book.ledger import committed, covered, holding, leg_sold
+from executor.core.book.levels import is_safer
+from executor.core.model.ids import parse
+from executor.core.model.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
+from executor.core.model.policy import Layout, Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import (
     Closing,
     End,
     Entering,
@@ -31,7 +31,7 @@ from executor.core.state import (
     State,
     Unprotected,
 )
-from executor.core.values import ZERO, on_grid, plain
+from executor.core.model.values import ZERO, on_grid, plain
 
 
 class View(NamedTuple):

@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from executor.core import events
-from executor.core.events import AnyEvent
-from executor.core.facts import Balance, Done, Fill, OrderReport, Quote, Refused, ReplaceOutcome, Unknown, Why
-from executor.core.ids import Role
-from executor.core.intents import (
+from executor.core.model import events
+from executor.core.model.events import AnyEvent
+from executor.core.model.facts import Balance, Done, Fill, OrderReport, Quote, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Command,
@@ -27,13 +27,13 @@ from executor.core.intents import (
     ReplaceOrder,
     Request,
 )
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.signal import Signal
-from executor.core.state import Order, OrderPhase, State
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.core.model.state import Order, OrderPhase, State
+from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType
+from executor.core.model.verdict import Moved, Verdict
 from executor.core.transition import empty, transition
-from executor.core.values import ZERO, Direction, OrderSide, OrderStatus, OrderType
-from executor.core.verdict import Moved, Verdict
 
 START: Final = 1_700_000_000_000
 RULES: Final = SymbolRules(

@@ -12,20 +12,30 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
-from executor.core import closing, doubt, entry, exits
-from executor.core.absorb import absorb
-from executor.core.admit import day_at
-from executor.core.draft import Draft
-from executor.core.events import AnyEvent
-from executor.core.intents import Level, Notify, Request
-from executor.core.ledger import covered
-from executor.core.policy import Policy
-from executor.core.rest import rest_of, rests
-from executor.core.rules import SymbolRules
-from executor.core.state import Closing, Entering, Exposure, Phase, Protected, Reason, Rest, State, Unprotected
-from executor.core.summary import settle_exposure, summarize
-from executor.core.values import ZERO, plain
-from executor.core.verdict import Verdict
+from executor.core.absorb.admit import day_at
+from executor.core.absorb.fold import absorb
+from executor.core.book.ledger import covered
+from executor.core.book.summary import settle_exposure, summarize
+from executor.core.decide import closing, doubt, entry, exits
+from executor.core.decide.draft import Draft
+from executor.core.decide.quiet import quiet_span, stays_quiet
+from executor.core.model.events import AnyEvent
+from executor.core.model.intents import Level, Notify, Request
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import (
+    Closing,
+    Entering,
+    Exposure,
+    Phase,
+    Protected,
+    QuietSpan,
+    Reason,
+    State,
+    Unprotected,
+)
+from executor.core.model.values import ZERO, plain
+from executor.core.model.verdict import Verdict
 
 Decision = tuple[State, tuple[Request, ...], tuple[Notify, ...]]
 
@@ -41,7 +51,7 @@ class Step(msgspec.Struct, frozen=True):
 
 def transition(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Step:
     absorbed = absorb(state, event, policy, rules)
-    if rests(state, absorbed.state):
+    if stays_quiet(state, absorbed.state):
         return Step(absorbed.state, (), absorbed.notes, absorbed.verdict)
     decided, requests, notes = decide(absorbed.state, policy, rules)
     return Step(decided, requests, (*absorbed.notes, *notes), absorbed.verdict)
@@ -57,7 +67,7 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
     if state.started:
         if doubt.looking_up(draft):
             _expose(draft)
-            return _resting(draft.finish(), None), tuple(draft.requests), tuple(draft.notes)
+            return _with_quiet(draft.finish(), None), tuple(draft.requests), tuple(draft.notes)
         draft.state = replace(state, started=0)
     decided: type[Phase] | None = None
     while type(draft.position.phase) is not decided:  # Entering -> open -> Closing: a decision only walks forward
@@ -70,12 +80,12 @@ def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
     _expose(draft)
     after = draft.finish()
     nothing_to_do = after is state and not draft.notes
-    after = _resting(after, rest_of(draft) if nothing_to_do else None)
+    after = _with_quiet(after, quiet_span(draft) if nothing_to_do else None)
     return after, tuple(draft.requests), tuple(draft.notes)
 
 
-def _resting(state: State, rest: Rest | None) -> State:
-    return state if rest == state.market.rest else replace(state, market=replace(state.market, rest=rest))
+def _with_quiet(state: State, quiet: QuietSpan | None) -> State:
+    return state if quiet == state.market.quiet else replace(state, market=replace(state.market, quiet=quiet))
 
 
 def _decide_phase(draft: Draft, phase: Phase) -> Reason | None:

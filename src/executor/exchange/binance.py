@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from executor.core.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome, Why
-from executor.core.intents import NewOrder
-from executor.core.rules import SymbolRules
-from executor.core.values import ZERO, OrderSide, OrderStatus, OrderType
-from executor.exchange import calls, params, wire
-from executor.exchange import rules as rule_book
-from executor.exchange.auth import Credentials, Endpoints
-from executor.exchange.budget import Budget
-from executor.exchange.client import BinanceClient
-from executor.exchange.clock import ExchangeClock, WallClock
-from executor.exchange.connection import Connection, ReadRefused
-from executor.exchange.looks import Looks
-from executor.exchange.outcomes import verdict
+from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome, Why
+from executor.core.model.intents import NewOrder
+from executor.core.model.rules import SymbolRules
+from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
 from executor.exchange.port import ReadError, StartError
+from executor.exchange.shared_reads import SharedReads
+from executor.exchange.transport.auth import Credentials, Endpoints
+from executor.exchange.transport.budget import Budget
+from executor.exchange.transport.client import BinanceClient
+from executor.exchange.transport.clock import ExchangeClock, WallClock
+from executor.exchange.transport.connection import Connection, ReadRefused
+from executor.exchange.wire import calls, params, reading
+from executor.exchange.wire import rules as rule_book
+from executor.exchange.wire.outcomes import verdict
 
 NO_SUCH_ORDER: Final = -2013
 ARCHIVED: Final = -2026
@@ -59,7 +59,7 @@ async def connect_all(
     client = BinanceClient(endpoints, credentials)
     connection = Connection(client, exchange_clock, Budget(exchange_clock), recv_window)
     connection.budget.hurried = True
-    looks = Looks(connection) if len(symbols) > 1 else None
+    looks = SharedReads(connection) if len(symbols) > 1 else None
     try:
         await connection.warm()
         await connection.sync_clock()
@@ -98,7 +98,7 @@ async def _prove(exchanges: Mapping[str, "BinanceExchange"]) -> None:
 class BinanceExchange:
     """`executor.exchange.port.Exchange` over REST. `looks`: those that it shares with other symbols."""
 
-    def __init__(self, connection: Connection, symbol: str, looks: Looks | None = None) -> None:
+    def __init__(self, connection: Connection, symbol: str, looks: SharedReads | None = None) -> None:
         self.connection = connection
         self.symbol = symbol
         self.shown: SymbolRules | None = None
@@ -121,26 +121,26 @@ class BinanceExchange:
 
     async def place(self, order: NewOrder) -> Outcome:
         return await self.connection.command(
-            calls.PLACE, params.place(self.symbol, order), partial(wire.placed, own_id=order.id)
+            calls.PLACE, params.place(self.symbol, order), partial(reading.placed, own_id=order.id)
         )
 
     async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder) -> Outcome:
         return await self.connection.command(
             calls.PLACE_OCO,
             params.oco(self.symbol, list_id, target, stop),
-            partial(wire.oco_placed, list_id=list_id, leg_ids={target.id, stop.id}),
+            partial(reading.oco_placed, list_id=list_id, leg_ids={target.id, stop.id}),
         )
 
     async def cancel(self, id: str) -> Outcome:  # noqa: A002  # the port's word
         return await self.connection.command(
-            calls.CANCEL, {"symbol": self.symbol, "origClientOrderId": id}, partial(wire.cancelled, own_id=id)
+            calls.CANCEL, {"symbol": self.symbol, "origClientOrderId": id}, partial(reading.cancelled, own_id=id)
         )
 
     async def cancel_list(self, list_id: str) -> Outcome:
         return await self.connection.command(
             calls.CANCEL_LIST,
             {"symbol": self.symbol, "listClientOrderId": list_id},
-            partial(wire.list_cancelled, list_id=list_id),
+            partial(reading.list_cancelled, list_id=list_id),
         )
 
     async def replace(self, cancel_id: str, order: NewOrder) -> ReplaceOutcome:
@@ -158,7 +158,7 @@ class BinanceExchange:
             return await self.connection.read(
                 calls.ORDER,
                 {"symbol": self.symbol, "origClientOrderId": id},
-                lambda reply: wire.order(reply.body),
+                lambda reply: reading.order(reply.body),
             )
         except ReadRefused as error:
             if error.fault.code == NO_SUCH_ORDER:
@@ -171,7 +171,7 @@ class BinanceExchange:
         found: tuple[Fill, ...] = ()
         query = {"symbol": self.symbol, "orderId": str(exchange_id), "limit": str(MAX_TRADES)}
         while True:
-            page = await self.connection.read(calls.TRADES, query, lambda reply: wire.trades(reply.body))
+            page = await self.connection.read(calls.TRADES, query, lambda reply: reading.trades(reply.body))
             found += page
             if len(page) < MAX_TRADES:
                 return found
@@ -181,7 +181,7 @@ class BinanceExchange:
         if self._looks is not None:
             return await self._looks.open_orders(self.symbol)
         return await self.connection.read(
-            calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: wire.open_orders(reply.body)
+            calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: reading.open_orders(reply.body)
         )
 
     async def history(self, since: int) -> tuple[OrderReport, ...]:
@@ -204,20 +204,20 @@ class BinanceExchange:
         return await self.connection.read(
             calls.ALL_ORDERS,
             {"symbol": self.symbol, "limit": str(MAX_ORDERS), **query},
-            lambda reply: wire.open_orders(reply.body),
+            lambda reply: reading.open_orders(reply.body),
         )
 
     async def balances(self) -> dict[str, Balance]:
         if self._looks is not None:
             return await self._looks.balances()
-        return await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: wire.balances(reply.body))
+        return await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: reading.balances(reply.body))
 
     async def quote(self) -> Quote:
         """Bid, ask and last price of one and the same answer; `at` is when it was asked for."""
         if self._looks is not None:
             return await self._looks.quote(self.symbol)
         return await self.connection.read(
-            calls.TICKER, {"symbol": self.symbol}, lambda reply: wire.quote(reply.body, reply.asked_at)
+            calls.TICKER, {"symbol": self.symbol}, lambda reply: reading.quote(reply.body, reply.asked_at)
         )
 
     async def klines(self, count: int) -> tuple[Kline, ...]:
@@ -226,7 +226,7 @@ class BinanceExchange:
         query = {"symbol": self.symbol, "interval": "1m"}
         while (missing := count - len(found)) > 0:
             query["limit"] = str(min(missing, MAX_KLINES))
-            page = await self.connection.read(calls.KLINES, query, lambda reply: wire.klines(reply.body))
+            page = await self.connection.read(calls.KLINES, query, lambda reply: reading.klines(reply.body))
             found = page + found
             if len(page) < min(missing, MAX_KLINES):
                 break
@@ -257,7 +257,7 @@ class BinanceExchange:
 
     async def prove_account(self) -> None:
         """Raises `StartError` when the account may not trade, `ReadError` when the key is refused."""
-        if not await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: wire.may_trade(reply.body)):
+        if not await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: reading.may_trade(reply.body)):
             raise StartError("this account may not trade on Spot: enable trading for it and for the API key")
 
     async def _commission(self) -> rule_book.Commission:

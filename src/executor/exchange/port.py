@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from executor.core.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome
-from executor.core.intents import NewOrder
-from executor.core.rules import SymbolRules
+from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome
+from executor.core.model.intents import NewOrder
+from executor.core.model.rules import SymbolRules
 
 
 class ReadError(Exception):

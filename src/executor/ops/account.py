@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import msgspec
 
-from executor.core.ids import is_ours
-from executor.core.values import ZERO, OrderSide, plain
+from executor.core.model.ids import is_ours
+from executor.core.model.values import ZERO, OrderSide, plain
 from executor.ops import text
 
 

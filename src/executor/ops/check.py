@@ -8,15 +8,15 @@ from enum import StrEnum
 
 import msgspec
 
-from executor.core.facts import OrderReport
-from executor.core.ids import is_ours, parse
-from executor.core.intents import Command
+from executor.core.book.ledger import covered, leg_left, sellable
 from executor.core.invariants import unsound
-from executor.core.ledger import covered, leg_left, sellable
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.state import Closing, Entering, Leg, Order, OrderPhase, Position, State
-from executor.core.values import ZERO, plain
+from executor.core.model.facts import OrderReport
+from executor.core.model.ids import is_ours, parse
+from executor.core.model.intents import Command
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Closing, Entering, Leg, Order, OrderPhase, Position, State
+from executor.core.model.values import ZERO, plain
 from executor.ops import text
 
 

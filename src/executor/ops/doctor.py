@@ -14,9 +14,9 @@ import msgspec
 
 from executor.config import BinanceEnv, Settings
 from executor.files import RealFileSystem, replace_file
-from executor.service.control import ControlError, NotRunningError, Request, ask, socket_path
-from executor.service.document import saved, state_of
-from executor.service.store import StateError
+from executor.service.inlets.control import ControlError, NotRunningError, Request, ask, socket_path
+from executor.service.store.document import saved, state_of
+from executor.service.store.state_store import StateError
 
 DISK_FAIL: Final = 50 * 1024 * 1024
 DISK_WARN: Final = 500 * 1024 * 1024

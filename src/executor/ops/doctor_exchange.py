@@ -8,19 +8,19 @@ from typing import Final
 from msgspec.structs import replace
 
 from executor.config import BinanceEnv, Settings
-from executor.core.admit import NotAdmitted, judge
-from executor.core.events import SignalSeen
-from executor.core.facts import Balance, Kline, Quote
-from executor.core.plan import split
-from executor.core.policy import Layout, Policy, TrailMode
-from executor.core.rules import SymbolRules
-from executor.core.signal import Signal
-from executor.core.state import Market, Plan
+from executor.core.absorb.admit import NotAdmitted, judge
+from executor.core.book.plan import split
+from executor.core.model.events import SignalSeen
+from executor.core.model.facts import Balance, Kline, Quote
+from executor.core.model.policy import Layout, Policy, TrailMode
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.core.model.state import Market, Plan
+from executor.core.model.values import ZERO, Direction, OrderType, plain
 from executor.core.transition import empty
-from executor.core.values import ZERO, Direction, OrderType, plain
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.permissions import KeyPermissions, key_permissions
 from executor.exchange.port import ReadError
+from executor.exchange.wire.permissions import KeyPermissions, key_permissions
 from executor.ops import text
 from executor.ops.doctor import Finding, fail, ok, warn
 

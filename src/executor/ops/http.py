@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from executor.core.events import Answered, AnyEvent, BalancesSeen, KlinesSeen, OpenOrdersSeen, QuoteSeen, Tick
+from executor.core.model.events import Answered, AnyEvent, BalancesSeen, KlinesSeen, OpenOrdersSeen, QuoteSeen, Tick
 from executor.core.transition import Step
 from executor.ops import status, text
 from executor.ops.metrics import Metrics
@@ -95,7 +95,7 @@ class HttpServer:
         return web.Response(body=self._metrics.text(), headers=kind)
 
     async def _status(self, _request: web.Request) -> web.Response:
-        found = [status.status_of(loop.state, loop.desk.rules, running=True) for loop in self._loops]
+        found = [status.status_of(loop.state, loop.engine.rules, running=True) for loop in self._loops]
         return _json(found[0] if len(found) == 1 else found, 200)
 
     async def faults(self) -> list[str]:
@@ -118,7 +118,7 @@ class HttpServer:
 
     def _silence(self, loop: Loop) -> list[str]:
         """Whether the exchange is there: a user stream that is up answers its pings, else an answer must be recent."""
-        if loop.watch.orders_pushed:
+        if loop.poller.orders_pushed:
             return []
         heard = self._heard.get(loop.state.symbol)
         if heard is None:

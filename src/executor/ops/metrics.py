@@ -17,15 +17,15 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from executor.core.events import Answered, AnyEvent, SignalMalformed, SignalSeen
-from executor.core.facts import Refused, ReplaceOutcome, Unknown
-from executor.core.intents import Command
-from executor.core.ledger import holding
-from executor.core.rules import SymbolRules
-from executor.core.state import State
+from executor.core.book.ledger import holding
+from executor.core.model.events import Answered, AnyEvent, SignalMalformed, SignalSeen
+from executor.core.model.facts import Refused, ReplaceOutcome, Unknown
+from executor.core.model.intents import Command
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
+from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
-from executor.core.verdict import Refusal
-from executor.exchange.stream import Connected, Lost
+from executor.exchange.streams.supervised import Connected, Lost
 
 LAG_EVERY_S: Final = 0.5
 _COVER_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

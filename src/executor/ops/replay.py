@@ -5,16 +5,16 @@ from pathlib import Path
 
 import msgspec
 
-from executor.core.events import AnyEvent
 from executor.core.guard import advance
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.state import SCHEMA_VERSION, State
+from executor.core.model.events import AnyEvent
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import SCHEMA_VERSION, State
 from executor.core.transition import Step
-from executor.service.document import differs, document_of
-from executor.service.journal import Entry, JournalReader
-from executor.service.records import Began, Record, Took
-from executor.service.store import checksum
+from executor.service.store.document import differs, document_of
+from executor.service.store.journal import Entry, JournalReader
+from executor.service.store.records import Began, Record, Took
+from executor.service.store.state_store import checksum
 
 
 class Segment(msgspec.Struct):

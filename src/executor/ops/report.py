@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from executor.core.state import Closed
-from executor.core.values import ZERO, plain
+from executor.core.model.state import Closed
+from executor.core.model.values import ZERO, plain
 from executor.ops import text
 from executor.ops.assets import assets_of
 

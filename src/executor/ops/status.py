@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import msgspec
 
-from executor.core.ledger import covered, entry_average, holding, leg_left, sellable
-from executor.core.rules import SymbolRules
-from executor.core.state import Order, Position, State
-from executor.core.values import ZERO, plain
+from executor.core.book.ledger import covered, entry_average, holding, leg_left, sellable
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Order, Position, State
+from executor.core.model.values import ZERO, plain
 from executor.ops import report, text
 from executor.ops.assets import assets_of
 

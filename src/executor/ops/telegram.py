@@ -17,7 +17,7 @@ import httpx
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, RetryError, retry_if_exception_type, stop_after_attempt
 
-from executor.core.intents import Level, Notify
+from executor.core.model.intents import Level, Notify
 
 log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from executor.core.values import plain
-from executor.service import codec
+from executor.core.model.values import plain
+from executor.service.store import codec
 
 GAP: Final = "  "
 NONE: Final = "-"

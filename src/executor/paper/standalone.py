@@ -8,13 +8,13 @@ from typing import Final
 
 import msgspec
 
-from executor.paper.clock import WallClock
-from executor.paper.engine import Engine
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
-from executor.paper.market import AtEnd, LivePlay, Tape
-from executor.paper.recording import TradeFile, bundled_exchange_info, demo_trades, symbol_of
+from executor.paper.replay.clock import WallClock
+from executor.paper.replay.market import AtEnd, LivePlay, Tape
+from executor.paper.replay.recording import TradeFile, bundled_exchange_info, demo_trades, symbol_of
 from executor.paper.server import Credential, HmacSecret, Limits, PaperServer, Urls
-from executor.paper.symbol import Symbol
 
 ACCOUNT: Final = "paper"
 

@@ -13,35 +13,35 @@ import msgspec
 import structlog
 
 from executor.config import BinanceEnv, OrderTransport, Settings, SettingsError, SignalStart
-from executor.core.events import Commanded, Verb
-from executor.core.state import SCHEMA_VERSION
-from executor.exchange.auth import Credentials, Endpoints
+from executor.core.model.events import Commanded, Verb
+from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange, connect_all
-from executor.exchange.budget import Budget
-from executor.exchange.clock import SystemClock
-from executor.exchange.connection import Connection
-from executor.exchange.market_stream import MOST_SYMBOLS, MarketStream
-from executor.exchange.order_link import OrderLink
 from executor.exchange.port import ReadError, StartError
-from executor.exchange.user_stream import UserStream
+from executor.exchange.streams.market_stream import MOST_SYMBOLS, MarketStream
+from executor.exchange.streams.user_stream import UserStream
+from executor.exchange.transport.auth import Credentials, Endpoints
+from executor.exchange.transport.budget import Budget
+from executor.exchange.transport.clock import SystemClock
+from executor.exchange.transport.connection import Connection
+from executor.exchange.transport.order_link import OrderLink
 from executor.ops.http import HttpServer, HttpUnusable
 from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.ops.telegram import Telegram, speaking
 from executor.paper.errors import PaperError
-from executor.service.control import Control, SocketUnusable
-from executor.service.document import saved
-from executor.service.house import House
-from executor.service.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
-from executor.service.journal import JournalError
-from executor.service.lock import LockError, StateLock
+from executor.service.inlets.control import Control, SocketUnusable
+from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
+from executor.service.inlets.webhook import Access, Webhook, WebhookUnusable
 from executor.service.loop import Loop
-from executor.service.notify import Supervisor, attend, describe
-from executor.service.pushes import Pushes, follow_trades
-from executor.service.store import StateError, StateStore
-from executor.service.trader import Company, trader
-from executor.service.trades import trades_path
-from executor.service.watch import Clock
-from executor.service.webhook import Access, Webhook, WebhookUnusable
+from executor.service.poller import Clock
+from executor.service.push_router import PushRouter, follow_trades
+from executor.service.store.document import saved
+from executor.service.store.journal import JournalError
+from executor.service.store.lock import LockError, StateLock
+from executor.service.store.state_store import StateError, StateStore
+from executor.service.store.trades import trades_path
+from executor.service.supervisor import Supervisor
+from executor.service.symbol_session import RunContext, symbol_session
+from executor.service.systemd import SystemdNotifier, attend, describe
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, SignalFileError
 
@@ -198,20 +198,20 @@ async def serve(
     """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
     async with contextlib.AsyncExitStack() as traders:
         loops = await _traders(settings, place, exchanges, traders)
-        house = House(loops)
+        supervisor = Supervisor(loops)
         connection = exchanges[place.symbols[0]].connection
         stream = StreamWatch()
-        intake = _intake(settings, place, house) if signals else None
-        _doors(settings, house, connection.budget, intake, stream)
+        intake = _intake(settings, place, supervisor) if signals else None
+        _doors(settings, supervisor, connection.budget, intake, stream)
         if alerts is not None:
-            _tell(alerts, house)
-        attend(house, Supervisor.of(os.environ))
-        _beside(settings, place, house, connection, stream)
-        house.beside("settle", lambda: _settle(house, connection.budget))
+            _tell(alerts, supervisor)
+        attend(supervisor, SystemdNotifier.of(os.environ))
+        _beside(settings, place, supervisor, connection, stream)
+        supervisor.beside("settle", lambda: _settle(supervisor, connection.budget))
         for loop in loops.values():
             on_start(loop)
-        with _stop_on_signals(house):
-            await house.run()
+        with _stop_on_signals(supervisor):
+            await supervisor.run()
 
 
 async def _traders(
@@ -226,8 +226,8 @@ async def _traders(
     async def begin(symbol: str) -> Loop:
         if several:
             structlog.contextvars.bind_contextvars(symbol=symbol)
-        company = Company(place.venue, place.clock, place.patient, alone=not several)
-        return await stack.enter_async_context(trader(symbol, settings.of(symbol), exchanges[symbol], company))
+        context = RunContext(place.venue, place.clock, place.patient, alone=not several)
+        return await stack.enter_async_context(symbol_session(symbol, settings.of(symbol), exchanges[symbol], context))
 
     begun = await asyncio.gather(*map(begin, place.symbols), return_exceptions=True)
     found = dict(zip(place.symbols, begun, strict=True))
@@ -243,39 +243,41 @@ async def _traders(
     return loops
 
 
-async def _settle(house: House, budget: Budget) -> None:
+async def _settle(supervisor: Supervisor, budget: Budget) -> None:
     """The start is over once the orders are known: from then on watching may wait for its turn."""
-    await house.started()
+    await supervisor.started()
     budget.hurried = False
 
 
-def _doors(settings: Settings, house: House, budget: Budget, intake: Intake | None, stream: StreamWatch) -> None:
+def _doors(
+    settings: Settings, supervisor: Supervisor, budget: Budget, intake: Intake | None, stream: StreamWatch
+) -> None:
     """The ways in: signals; for operators the control sockets, and health, metrics and status over HTTP."""
-    paths = {symbol: settings.state_path(symbol) for symbol in house.loops}
+    paths = {symbol: settings.state_path(symbol) for symbol in supervisor.loops}
     if intake is not None:
-        house.beside("signals", intake.run)
+        supervisor.beside("signals", intake.run)
         if settings.webhook_port:
             access = Access.of(settings)
             webhook = Webhook(settings.webhook_host, settings.webhook_port, access, intake, settings.signal_file)
-            house.beside("webhook", webhook.run)
-    for symbol, loop in house.loops.items():
+            supervisor.beside("webhook", webhook.run)
+    for symbol, loop in supervisor.loops.items():
         loop.beside("control", Control(loop, paths[symbol]).run, at_once=True)
     if not settings.http_port:
         return
-    metrics = Metrics([view_of(loop) for loop in house.loops.values()], budget, stream)
+    metrics = Metrics([view_of(loop) for loop in supervisor.loops.values()], budget, stream)
     folders = {path.parent for path in paths.values()}
-    server = HttpServer(settings.http_host, settings.http_port, list(house.loops.values()), metrics, folders)
-    for loop in house.loops.values():
+    server = HttpServer(settings.http_host, settings.http_port, list(supervisor.loops.values()), metrics, folders)
+    for loop in supervisor.loops.values():
         loop.on_step += [metrics.hear, server.hear]
     if intake is not None:
         intake.on_unclaimed.append(metrics.unclaimed)
-    house.beside("http", server.run, at_once=True)
-    house.beside("lag", metrics.watch_lag, at_once=True)
+    supervisor.beside("http", server.run, at_once=True)
+    supervisor.beside("lag", metrics.watch_lag, at_once=True)
 
 
 def view_of(loop: Loop) -> View:
     """What metrics see of a loop."""
-    return View(lambda: loop.state, lambda: loop.desk.rules)
+    return View(lambda: loop.state, lambda: loop.engine.rules)
 
 
 @contextlib.asynccontextmanager
@@ -297,20 +299,20 @@ async def _alerts(settings: Settings, symbols: tuple[str, ...], *, wanted: bool)
         telegram.tell("stopped")
 
 
-def _tell(alerts: Telegram, house: House) -> None:
-    alone = len(house.loops) == 1
+def _tell(alerts: Telegram, supervisor: Supervisor) -> None:
+    alone = len(supervisor.loops) == 1
 
     async def hello() -> None:
-        await house.started()
-        for loop in house.loops.values():
-            alerts.tell(f"started: {describe(loop.state, loop.desk.rules)}")
+        await supervisor.started()
+        for loop in supervisor.loops.values():
+            alerts.tell(f"started: {describe(loop.state, loop.engine.rules)}")
 
-    for symbol, loop in house.loops.items():
+    for symbol, loop in supervisor.loops.items():
         loop.on_note.append(partial(alerts.hear, symbol="" if alone else symbol))
-    house.beside("hello", hello)
+    supervisor.beside("hello", hello)
 
 
-def _intake(settings: Settings, place: Market, house: House) -> Intake:
+def _intake(settings: Settings, place: Market, supervisor: Supervisor) -> Intake:
     memory = PositionFile(_place_kept(settings, place.symbols))
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
     look_every_s = LOOK_EVERY_S if isinstance(place.clock, SystemClock) else LOOK_IN_MARKET_TIME_S
@@ -318,31 +320,33 @@ def _intake(settings: Settings, place: Market, house: House) -> Intake:
     def follow() -> SignalFollower:
         return SignalFollower(settings.signal_file, start=start, memory=memory)
 
-    return Intake(house.loops, follow, place.clock, look_every_s)
+    return Intake(supervisor.loops, follow, place.clock, look_every_s)
 
 
-def _beside(settings: Settings, place: Market, house: House, connection: Connection, watch: StreamWatch) -> None:
+def _beside(
+    settings: Settings, place: Market, supervisor: Supervisor, connection: Connection, watch: StreamWatch
+) -> None:
     """What runs beside the loops: the orders' own connection, pushes, and on paper the market itself."""
     if settings.order_transport is OrderTransport.WS:
         link = OrderLink(place.endpoints.ws_api_url, place.credentials)
         connection.link = link
-        house.beneath("order link", link.run)
+        supervisor.beneath("order link", link.run)
     if settings.user_stream:
-        pushes = Pushes(house.loops, watch)
-        stream = UserStream(place.endpoints.ws_api_url, place.credentials, connection, place.symbols, pushes.hear_user)
-        house.beside("user stream", stream.run)
+        router = PushRouter(supervisor.loops, watch)
+        stream = UserStream(place.endpoints.ws_api_url, place.credentials, connection, place.symbols, router.hear_user)
+        supervisor.beside("user stream", stream.run)
         if place.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
-            prices = MarketStream(place.endpoints.stream_url, connection.clock, pushes.hear_price)
-            _follow(prices, house)
-            house.beside("market stream", prices.run)
+            prices = MarketStream(place.endpoints.stream_url, connection.clock, router.hear_price)
+            _follow(prices, supervisor)
+            supervisor.beside("market stream", prices.run)
     if place.embedded is not None:
-        _beside_paper(settings, place.embedded, house.loops[place.symbol])
+        _beside_paper(settings, place.embedded, supervisor.loops[place.symbol])
 
 
-def _follow(prices: MarketStream, house: House) -> None:
+def _follow(prices: MarketStream, supervisor: Supervisor) -> None:
     """One symbol's prices are always there; of several, those of the open trades."""
-    for symbol, loop in house.loops.items():
-        if len(house.loops) == 1:
+    for symbol, loop in supervisor.loops.items():
+        if len(supervisor.loops) == 1:
             prices.follow(symbol)
         else:
             follow_trades(prices, symbol, loop)
@@ -375,7 +379,7 @@ async def _play(paper: "Embedded", loop: Loop, *, pushed: bool) -> None:
     It begins when the user stream is up: how long that took is no time of the market, and must not change the run.
     """
     if pushed:
-        await loop.watch.connected.wait()
+        await loop.poller.connected.wait()
     await paper.replay.run()
     log.info("recording_ended", trades=paper.replay.trades_played)
     loop.tell(Commanded(at=loop.now(), verb=Verb.PAUSE))
@@ -390,12 +394,12 @@ async def _play(paper: "Embedded", loop: Loop, *, pushed: bool) -> None:
 
 
 @contextlib.contextmanager
-def _stop_on_signals(house: House) -> Iterator[None]:
+def _stop_on_signals(supervisor: Supervisor) -> Iterator[None]:
     running = asyncio.get_running_loop()
 
     def stop(number: signal.Signals) -> None:
         log.info("stopping", signal=number.name)
-        house.stop()
+        supervisor.stop()
 
     for number in _SIGNALS:
         running.add_signal_handler(number, stop, number)

@@ -12,17 +12,17 @@ from typing import Final, Self
 import structlog
 
 from executor.config import Settings
-from executor.exchange.auth import Credentials, Endpoints
-from executor.paper.clock import MarketClock
-from executor.paper.engine import Engine
+from executor.exchange.transport.auth import Credentials, Endpoints
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
-from executor.paper.market import AtEnd, Replay, Tape
-from executor.paper.model import MarketTrade
-from executor.paper.recording import TradeFile, bundled_exchange_info, demo_signals, demo_trades, symbol_of
+from executor.paper.replay.clock import MarketClock
+from executor.paper.replay.market import AtEnd, Replay, Tape
+from executor.paper.replay.recording import TradeFile, bundled_exchange_info, demo_signals, demo_trades, symbol_of
 from executor.paper.server import PaperServer
 from executor.paper.server.limits import Limits
 from executor.paper.server.signing import Credential, HmacSecret
-from executor.paper.symbol import Symbol
 from executor.signals.append import append_line
 from executor.signals.parse import Malformed, parse_signal
 

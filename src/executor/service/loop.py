@@ -16,10 +16,10 @@ from typing import Any, Final, assert_never
 
 import structlog
 
-from executor.core.events import AnyEvent, QuoteSeen, Started, Tick
-from executor.core.facts import Refused, ReplaceOutcome, Unknown
-from executor.core.ids import parse
-from executor.core.intents import (
+from executor.core.model.events import AnyEvent, QuoteSeen, Started, Tick
+from executor.core.model.facts import Refused, ReplaceOutcome, Unknown
+from executor.core.model.ids import parse
+from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Command,
@@ -30,14 +30,14 @@ from executor.core.intents import (
     ReplaceOrder,
     Request,
 )
-from executor.core.rules import SymbolRules
-from executor.core.state import State
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
-from executor.service.desk import Desk
-from executor.service.performer import perform
-from executor.service.store import StateUnwritable
-from executor.service.watch import Clock, Timing, Watch
+from executor.service.dispatcher import perform
+from executor.service.engine import Engine
+from executor.service.poller import Clock, Poller, Timing
+from executor.service.store.state_store import StateUnwritable
 
 log = structlog.get_logger(__name__)
 
@@ -57,19 +57,19 @@ class Loop:
 
     def __init__(
         self,
-        desk: Desk,
+        engine: Engine,
         exchange: Exchange,
         clock: Clock,
         timing: Timing,
         reload: Callable[[], Coroutine[Any, Any, SymbolRules]],
     ) -> None:
-        self.desk = desk
+        self.engine = engine
         self.exchange = exchange
         self.clock = clock
         self.timing = timing
         self.ready = asyncio.Event()
-        self.watch = Watch(self)
-        self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.watch.hear_step]
+        self.poller = Poller(self)
+        self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.poller.hear_step]
         self.on_note: list[Callable[[Notify], None]] = []
         self.on_turn: list[Callable[[], None]] = []
         self.on_ready: list[Callable[[], None]] = []
@@ -97,7 +97,7 @@ class Loop:
 
     @property
     def state(self) -> State:
-        return self.desk.state
+        return self.engine.state
 
     def now(self) -> int:
         return self.exchange.now()
@@ -149,12 +149,12 @@ class Loop:
 
     def look(self) -> None:
         """Look at the orders now, not at the next turn."""
-        self.watch.look()
+        self.poller.look()
 
     async def until(self, condition: Callable[[State], bool]) -> None:
         """Return when the state meets `condition`."""
         async with self._changed:
-            await self._changed.wait_for(lambda: condition(self.desk.state))
+            await self._changed.wait_for(lambda: condition(self.engine.state))
 
     def stop(self) -> None:
         if not self._stop.is_set():
@@ -193,8 +193,8 @@ class Loop:
                 for hear in self.on_ready:
                     hear()
                 own = [
-                    ("orders", self.watch.orders),
-                    ("prices", self.watch.prices),
+                    ("orders", self.poller.orders),
+                    ("prices", self.poller.prices),
                     ("clock", self._keep_clock),
                     ("rules", self._keep_rules),
                 ]
@@ -203,7 +203,7 @@ class Loop:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-            self.watch.end()
+            self.poller.end()
             await self._drain()
             self._disarm()
             consumer.cancel()
@@ -227,7 +227,7 @@ class Loop:
 
     async def _first_look(self) -> bool:
         with self.at_work():
-            return await self.watch.look_at_orders()
+            return await self.poller.look_at_orders()
 
     async def _consume(self) -> None:
         while True:
@@ -242,7 +242,7 @@ class Loop:
                 for request in step.requests:
                     self._dispatch(request)
                     await self._sent()
-                self.desk.write_down()
+                self.engine.write_down()
                 self._news.set()
                 for note in step.notes:
                     self._say(note)
@@ -264,7 +264,7 @@ class Loop:
         told = False
         while True:
             try:
-                step = self.desk.commit(event, more=more)
+                step = self.engine.commit(event, more=more)
             except StateUnwritable as error:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
@@ -283,7 +283,7 @@ class Loop:
             self._news.clear()
             await asyncio.sleep(PUBLISH_AFTER_S)
             try:
-                await asyncio.to_thread(self.desk.publish)
+                await asyncio.to_thread(self.engine.publish)
             except StateUnwritable as error:
                 log.error("state_file_behind", alert=True, error=str(error), safe="in the write-ahead copy")
                 await asyncio.sleep(DISK_RETRY_S)
@@ -328,7 +328,7 @@ class Loop:
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        wake = self.desk.next_wake()
+        wake = self.engine.next_timer()
         if wake == self._alarm_at:
             return
         self._disarm()
@@ -368,9 +368,9 @@ class Loop:
                 except ReadError as error:
                     log.warning("rules_not_reloaded", error=str(error))
                     continue
-                if rules != self.desk.rules:
+                if rules != self.engine.rules:
                     log.info("rules_changed", symbol=rules.symbol)
-                    self.desk.change_rules(rules)
+                    self.engine.change_rules(rules)
 
     # --- words ----------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from executor.config import Fault, Settings, SettingsError, to_ms
-from executor.core import policy as core
-from executor.core.rules import SymbolRules
-from executor.core.values import on_grid, plain
+from executor.core.model import policy as core
+from executor.core.model.rules import SymbolRules
+from executor.core.model.values import on_grid, plain
 
 
 def policy_of(settings: Settings) -> core.Policy:

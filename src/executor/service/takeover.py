@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import msgspec
 
-from executor.core.events import Resolve, Resolved
-from executor.core.takeover import Takeover, judge
-from executor.core.verdict import Ignored, Moved, Refusal
+from executor.core.absorb.takeover import Takeover, judge
+from executor.core.model.events import Resolve, Resolved
+from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.exchange.port import Exchange, ReadError
 from executor.service.loop import Loop
-from executor.service.rebuild import look_back
+from executor.service.recovery import look_back
 
 
 class Wish(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -62,7 +62,7 @@ async def propose(loop: Loop, wish: Wish) -> Word:
             event = await evidence(loop.exchange, wish)
     except ReadError as error:
         return _not_asked(error)
-    return word_of(judge(loop.state, event, loop.desk.policy, loop.desk.rules))
+    return word_of(judge(loop.state, event, loop.engine.policy, loop.engine.rules))
 
 
 async def resolve(loop: Loop, wish: Wish) -> Word:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from executor.core.values import plain
+from executor.core.model.values import plain
 from executor.files import PRIVATE, make_folder
 from executor.signals.parse import Malformed, parse_signal
 from executor.signals.position import SignalFileError

@@ -20,8 +20,8 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from executor.core.signal import Signal
-from executor.core.values import ZERO, Direction, plain
+from executor.core.model.signal import Signal
+from executor.core.model.values import ZERO, Direction, plain
 from executor.signals.instant import parse_instant, readable_minute
 
 LINE_MAX: Final = 64 * 1024

@@ -5,7 +5,7 @@ The same verdicts on refusals as the Binance adapter's: one table serves both.
 
 from decimal import Decimal
 
-from executor.core.events import (
+from executor.core.model.events import (
     Absent,
     Answered,
     AnyEvent,
@@ -16,7 +16,7 @@ from executor.core.events import (
     Reported,
     TradesSeen,
 )
-from executor.core.facts import (
+from executor.core.model.facts import (
     Balance,
     Done,
     Fill,
@@ -28,7 +28,7 @@ from executor.core.facts import (
     ReplaceOutcome,
     Unknown,
 )
-from executor.core.intents import (
+from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Command,
@@ -45,10 +45,10 @@ from executor.core.intents import (
     ReplaceOrder,
     Request,
 )
-from executor.core.values import ZERO, OrderSide
-from executor.exchange.outcomes import Fault, verdict
-from executor.paper import model
-from executor.paper.engine import Engine
+from executor.core.model.values import ZERO, OrderSide
+from executor.exchange.wire.outcomes import Fault, verdict
+from executor.paper.engine import model
+from executor.paper.engine.exchange import Engine
 
 
 class Direct:

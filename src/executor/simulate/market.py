@@ -10,19 +10,19 @@ from typing import Final
 
 import msgspec
 
-from executor.core.events import AnyEvent, Commanded, SignalSeen, Verb
-from executor.core.policy import Policy
-from executor.core.rules import SymbolRules
-from executor.core.signal import Signal
-from executor.core.state import Closed
+from executor.core.model.events import AnyEvent, Commanded, SignalSeen, Verb
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.core.model.state import Closed
+from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
-from executor.core.verdict import Refusal
-from executor.paper.engine import Engine
-from executor.paper.model import KlinePath, MarketTrade
-from executor.paper.recording import RecordedKline
-from executor.paper.tape import kline_trades
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import KlinePath, MarketTrade
+from executor.paper.engine.tape import kline_trades
+from executor.paper.replay.recording import RecordedKline
 from executor.simulate.direct import Direct
-from executor.simulate.trader import Trader
+from executor.simulate.session import Trader
 
 _LONGEST_MS: Final = 86_400_000  # a day: what a lone kline is taken for
 _WAKES_MAX: Final = 100_000  # after the market's end: more is a trade that cannot be closed
@@ -86,10 +86,10 @@ class Simulation:
 
     def _pass_time(self, until: int) -> None:
         """What time alone has made due before `until`."""
-        wake = self._trader.next_wake()
+        wake = self._trader.next_timer()
         while wake is not None and wake < until:
             self._trader.tick(wake)
-            wake = self._trader.next_wake()
+            wake = self._trader.next_timer()
 
     def _play(self, trade: MarketTrade) -> None:
         self._engine.on_trade(self._symbol, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
@@ -103,7 +103,7 @@ class Simulation:
         if self._open():
             self._trader.feed(Commanded(at=now, verb=Verb.FLATTEN), now)
         for _ in range(_WAKES_MAX):
-            wake = self._trader.next_wake()
+            wake = self._trader.next_timer()
             if not self._open() or wake is None:
                 return
             self._trader.tick(wake)

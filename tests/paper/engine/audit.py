@@ -2,11 +2,11 @@
 
 from decimal import Decimal
 
-from executor.core.values import ZERO, OrderSide, OrderStatus, OrderType, on_grid
-from executor.paper.account import Account, LiveOrder
-from executor.paper.engine import Engine
-from executor.paper.model import NOT_WORKING, AccountPosition, Balance, Event, ExecutionReport, ListStatus
-from executor.paper.symbol import ALGO_TYPES, MARKET_TYPES
+from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType, on_grid
+from executor.paper.engine.account import Account, LiveOrder
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import NOT_WORKING, AccountPosition, Balance, Event, ExecutionReport, ListStatus
+from executor.paper.engine.symbol import ALGO_TYPES, MARKET_TYPES
 
 
 class Audit:

@@ -3,82 +3,82 @@
 from typing import Any
 
 import pytest
-from tests.paper.engine.desk import BUY, FOK, GTC, LTC, ME, SELL, Desk, d, oco, refused, row
+from tests.paper.engine.client import BUY, FOK, GTC, LTC, ME, SELL, Client, d, oco, refused, row
 
-from executor.core.values import OrderSide, OrderType
-from executor.paper.model import StpMode
-from executor.paper.recording import bundled_exchange_info
-from executor.paper.symbol import Symbol
+from executor.core.model.values import OrderSide, OrderType
+from executor.paper.engine.model import StpMode
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.recording import bundled_exchange_info
 
 
 @pytest.mark.parametrize("price", ["79.995", "79.001", "0.001", "100000.01"])
 def test_price_filter_refuses_prices_off_the_tick_or_out_of_bounds(price: str) -> None:
     with refused(-1013, "Filter failure: PRICE_FILTER"):
-        Desk().limit(BUY, "1", price)
+        Client().limit(BUY, "1", price)
 
 
 def test_price_filter_applies_to_the_stop_price_too() -> None:
     with refused(-1013, "Filter failure: PRICE_FILTER"):
-        Desk().stop_limit(SELL, "1", "79.005", "78.00")
+        Client().stop_limit(SELL, "1", "79.005", "78.00")
 
 
 @pytest.mark.parametrize("qty", ["0.0005", "1.0005", "90000.001"])
 def test_lot_size_refuses_quantities_off_the_step_or_out_of_bounds(qty: str) -> None:
     with refused(-1013, "Filter failure: LOT_SIZE"):
-        Desk().limit(BUY, qty, "79.00")
+        Client().limit(BUY, qty, "79.00")
 
 
 def test_more_digits_than_the_asset_has_are_a_precision_fault() -> None:
     with refused(-1111, "Parameter 'quantity' has too much precision."):
-        Desk().limit(BUY, "1.000000001", "79.00")
+        Client().limit(BUY, "1.000000001", "79.00")
     with refused(-1111, "Parameter 'price' has too much precision."):
-        Desk().limit(BUY, "1", "79.000000001")
+        Client().limit(BUY, "1", "79.000000001")
 
 
 def test_market_lot_size_binds_market_orders_only_and_a_step_of_0_is_off() -> None:
-    desk = Desk(balances={"LTC": d(50_000)})
+    client = Client(balances={"LTC": d(50_000)})
     with refused(-1013, "Filter failure: MARKET_LOT_SIZE"):
-        desk.market(SELL, "16571.045")
-    assert desk.market(SELL, "16571.043").order.orig_qty == d("16571.043")
-    desk.limit(SELL, "16571.045", "85.00")
+        client.market(SELL, "16571.045")
+    assert client.market(SELL, "16571.043").order.orig_qty == d("16571.043")
+    client.limit(SELL, "16571.045", "85.00")
 
 
 def test_notional_refuses_less_than_the_minimum_of_price_times_quantity() -> None:
-    desk = Desk()
+    client = Client()
     with refused(-1013, "Filter failure: NOTIONAL"):
-        desk.limit(BUY, "0.062", "80.00")
-    desk.limit(BUY, "0.063", "80.00")
+        client.limit(BUY, "0.062", "80.00")
+    client.limit(BUY, "0.063", "80.00")
 
 
 def test_notional_of_a_stop_limit_is_judged_at_its_limit_price() -> None:
-    desk = Desk()
+    client = Client()
     with refused(-1013, "Filter failure: NOTIONAL"):
-        desk.stop_limit(SELL, "0.063", "79.90", "79.00")
-    desk.stop_limit(SELL, "0.064", "79.90", "79.00")
+        client.stop_limit(SELL, "0.063", "79.90", "79.00")
+    client.stop_limit(SELL, "0.064", "79.90", "79.00")
 
 
 def test_notional_of_a_market_order_is_judged_at_the_average_price_of_the_last_minutes() -> None:
-    desk = Desk()
-    desk.trade("100.00", "1000")  # average 90
+    client = Client()
+    client.trade("100.00", "1000")  # average 90
     with refused(-1013, "Filter failure: NOTIONAL"):
-        desk.market(SELL, "0.055")
-    desk.market(SELL, "0.056")
+        client.market(SELL, "0.055")
+    client.market(SELL, "0.056")
 
 
 def test_notional_maximum_spares_market_orders_where_the_filter_says_so() -> None:
-    desk = Desk(balances={"LTC": d(200_000)})
+    client = Client(balances={"LTC": d(200_000)})
     with refused(-1013, "Filter failure: NOTIONAL"):
-        desk.limit(SELL, "90000", "101.00")
-    rich = Desk(rows=[row(without=["MARKET_LOT_SIZE"])], balances={"LTC": d(200_000)}, opening="120.00")
+        client.limit(SELL, "90000", "101.00")
+    rich = Client(rows=[row(without=["MARKET_LOT_SIZE"])], balances={"LTC": d(200_000)}, opening="120.00")
     assert rich.market(SELL, "90000").order.orig_qty == d(90_000)
 
 
 def test_min_notional_of_older_symbols() -> None:
     old = {"filterType": "MIN_NOTIONAL", "minNotional": "10", "applyToMarket": False, "avgPriceMins": 5}
-    desk = Desk(rows=[row(without=["NOTIONAL"], filters=[old])])
+    client = Client(rows=[row(without=["NOTIONAL"], filters=[old])])
     with refused(-1013, "Filter failure: MIN_NOTIONAL"):
-        desk.limit(BUY, "0.124", "80.00")
-    desk.market(SELL, "0.001")
+        client.limit(BUY, "0.124", "80.00")
+    client.market(SELL, "0.001")
 
 
 def test_percent_price_by_side_bounds_a_limit_price_around_the_average() -> None:
@@ -90,86 +90,86 @@ def test_percent_price_by_side_bounds_a_limit_price_around_the_average() -> None
         "askMultiplierDown": "0.9",
         "avgPriceMins": 5,
     }
-    desk = Desk(rows=[row(filters=[narrow])])
+    client = Client(rows=[row(filters=[narrow])])
     for side, low, high in ((BUY, "64.00", "88.00"), (SELL, "72.00", "96.00")):
-        desk.limit(side, "1", low)
-        desk.limit(side, "1", high)
+        client.limit(side, "1", low)
+        client.limit(side, "1", high)
         for price in (d(low) - d("0.01"), d(high) + d("0.01")):
             with refused(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"):
-                desk.limit(side, "1", str(price))
+                client.limit(side, "1", str(price))
 
 
 def test_percent_price_of_older_symbols_and_avg_price_mins_of_0_means_the_last_price() -> None:
     old = {"filterType": "PERCENT_PRICE", "multiplierUp": "2", "multiplierDown": "0.5", "avgPriceMins": 0}
-    desk = Desk(rows=[row(without=["PERCENT_PRICE_BY_SIDE"], filters=[old])])
-    desk.trade("70.00", "1")
-    desk.limit(SELL, "1", "140.00")
+    client = Client(rows=[row(without=["PERCENT_PRICE_BY_SIDE"], filters=[old])])
+    client.trade("70.00", "1")
+    client.limit(SELL, "1", "140.00")
     with refused(-1013, "Filter failure: PERCENT_PRICE"):
-        desk.limit(SELL, "1", "140.01")
+        client.limit(SELL, "1", "140.01")
 
 
 def test_iceberg_parts_and_iceberg_rules() -> None:
-    desk = Desk()
-    desk.limit(BUY, "10", "79.00", iceberg_qty="0.1")
+    client = Client()
+    client.limit(BUY, "10", "79.00", iceberg_qty="0.1")
     with refused(-1013, "Filter failure: ICEBERG_PARTS"):
-        desk.limit(BUY, "10", "79.00", iceberg_qty="0.099")
+        client.limit(BUY, "10", "79.00", iceberg_qty="0.099")
     with refused(-1013, "Filter failure: LOT_SIZE"):
-        desk.limit(BUY, "10", "79.00", iceberg_qty="0.1001")
+        client.limit(BUY, "10", "79.00", iceberg_qty="0.1001")
     with refused(-2010, "IcebergQty exceeds QTY."):
-        desk.limit(BUY, "1", "79.00", iceberg_qty="1.1")
+        client.limit(BUY, "1", "79.00", iceberg_qty="1.1")
     with refused(-1014, "Unsupported order combination."):
-        desk.limit(BUY, "1", "79.00", FOK, iceberg_qty="0.5")
+        client.limit(BUY, "1", "79.00", FOK, iceberg_qty="0.5")
 
 
 def test_max_num_iceberg_orders() -> None:
     one = {"filterType": "MAX_NUM_ICEBERG_ORDERS", "maxNumIcebergOrders": 1}
-    desk = Desk(rows=[row(filters=[one])])
-    desk.limit(BUY, "1", "79.00", iceberg_qty="0.1")
+    client = Client(rows=[row(filters=[one])])
+    client.limit(BUY, "1", "79.00", iceberg_qty="0.1")
     with refused(-1013, "Filter failure: MAX_NUM_ICEBERG_ORDERS"):
-        desk.limit(BUY, "1", "79.00", iceberg_qty="0.1")
-    desk.limit(BUY, "1", "79.00")
+        client.limit(BUY, "1", "79.00", iceberg_qty="0.1")
+    client.limit(BUY, "1", "79.00")
 
 
 def test_max_num_orders_counts_every_order_of_a_list() -> None:
-    desk = Desk(rows=[row(filters=[{"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 3}])])
-    desk.limit(BUY, "1", "70.00")
-    desk.limit(BUY, "1", "70.00")
+    client = Client(rows=[row(filters=[{"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 3}])])
+    client.limit(BUY, "1", "70.00")
+    client.limit(BUY, "1", "70.00")
     with refused(-1013, "Filter failure: MAX_NUM_ORDERS"):
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90")
-    desk.limit(BUY, "1", "70.00")
+        client.oco(SELL, "1", "81.00", "79.00", "78.90")
+    client.limit(BUY, "1", "70.00")
     with refused(-1013, "Filter failure: MAX_NUM_ORDERS"):
-        desk.limit(BUY, "1", "70.00")
-    assert len(desk.engine.open_orders(ME)) == 3
-    desk.market(SELL, "1")  # never stays open, so it needs no place
+        client.limit(BUY, "1", "70.00")
+    assert len(client.engine.open_orders(ME)) == 3
+    client.market(SELL, "1")  # never stays open, so it needs no place
 
 
 def test_max_num_algo_orders_counts_stops_one_per_oco_with_a_limit_maker() -> None:
-    desk = Desk()
+    client = Client()
     for _ in range(4):
-        desk.stop_limit(SELL, "1", "79.00", "78.90")
-    desk.oco(SELL, "1", "81.00", "79.00", "78.90")
+        client.stop_limit(SELL, "1", "79.00", "78.90")
+    client.oco(SELL, "1", "81.00", "79.00", "78.90")
     with refused(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"):
-        desk.stop_limit(SELL, "1", "79.00", "78.90")
+        client.stop_limit(SELL, "1", "79.00", "78.90")
     with refused(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"):
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90")
-    desk.limit(SELL, "1", "82.00")
+        client.oco(SELL, "1", "81.00", "79.00", "78.90")
+    client.limit(SELL, "1", "82.00")
 
 
 def test_max_num_order_lists() -> None:
-    desk = Desk(rows=[row(filters=[{"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 1}])])
-    desk.oco(SELL, "1", "81.00", "79.00", "78.90")
+    client = Client(rows=[row(filters=[{"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 1}])])
+    client.oco(SELL, "1", "81.00", "79.00", "78.90")
     with refused(-1013, "Filter failure: MAX_NUM_ORDER_LISTS"):
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90")
+        client.oco(SELL, "1", "81.00", "79.00", "78.90")
 
 
 def test_max_position_counts_free_and_locked_base_and_open_buys() -> None:
-    desk = Desk(rows=[row(filters=[{"filterType": "MAX_POSITION", "maxPosition": "110"}])])
-    desk.limit(SELL, "50", "85.00")
-    desk.limit(BUY, "6", "79.00")
-    desk.limit(BUY, "4", "79.00")
+    client = Client(rows=[row(filters=[{"filterType": "MAX_POSITION", "maxPosition": "110"}])])
+    client.limit(SELL, "50", "85.00")
+    client.limit(BUY, "6", "79.00")
+    client.limit(BUY, "4", "79.00")
     with refused(-1013, "Filter failure: MAX_POSITION"):
-        desk.limit(BUY, "0.1", "79.00")
-    desk.limit(SELL, "1", "85.00")
+        client.limit(BUY, "0.1", "79.00")
+    client.limit(SELL, "1", "85.00")
 
 
 @pytest.mark.parametrize(
@@ -189,18 +189,18 @@ def test_trailing_delta_has_bounds_above_and_below(side: OrderSide, kind: OrderT
         "minTrailingBelowDelta": 20,
         "maxTrailingBelowDelta": 1000,
     }
-    desk = Desk(rows=[row(filters=[bounds])])
+    client = Client(rows=[row(filters=[bounds])])
     low, high = (20, 1000) if below_only else (10, 2000)
     for delta in (low, high):
-        desk.place(side, kind, "1", price="80.00", trailing_delta=delta, time_in_force=GTC)
+        client.place(side, kind, "1", price="80.00", trailing_delta=delta, time_in_force=GTC)
     for delta in (low - 1, high + 1):
         with refused(-1013, "Filter failure: TRAILING_DELTA"):
-            desk.place(side, kind, "1", price="80.00", trailing_delta=delta, time_in_force=GTC)
+            client.place(side, kind, "1", price="80.00", trailing_delta=delta, time_in_force=GTC)
 
 
 def test_without_the_filter_any_trailing_delta_will_do() -> None:
-    desk = Desk(rows=[row(without=["TRAILING_DELTA"])])
-    assert desk.place(SELL, OrderType.STOP_LOSS, "1", trailing_delta=1).order.trailing_delta == 1
+    client = Client(rows=[row(without=["TRAILING_DELTA"])])
+    assert client.place(SELL, OrderType.STOP_LOSS, "1", trailing_delta=1).order.trailing_delta == 1
 
 
 def test_exchange_wide_counts_span_symbols() -> None:
@@ -209,15 +209,15 @@ def test_exchange_wide_counts_span_symbols() -> None:
         {"filterType": "EXCHANGE_MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 1},
         {"filterType": "EXCHANGE_MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 1},
     ]
-    desk = Desk(rows=[row(), row("ETHUSDT")], exchange_filters=limits)
-    desk.trade("2500.00", symbol="ETHUSDT")
-    desk.limit(BUY, "0.1", "2000.00", symbol="ETHUSDT")
-    desk.oco(SELL, "1", "81.00", "79.00", "78.90")
+    client = Client(rows=[row(), row("ETHUSDT")], exchange_filters=limits)
+    client.trade("2500.00", symbol="ETHUSDT")
+    client.limit(BUY, "0.1", "2000.00", symbol="ETHUSDT")
+    client.oco(SELL, "1", "81.00", "79.00", "78.90")
     with refused(-1013, "Filter failure: EXCHANGE_MAX_NUM_ORDERS"):
-        desk.limit(BUY, "1", "70.00")
-    desk.engine.cancel_order(ME, "ETHUSDT", desk.now, order_id=1)
+        client.limit(BUY, "1", "70.00")
+    client.engine.cancel_order(ME, "ETHUSDT", client.now, order_id=1)
     with refused(-1013, "Filter failure: EXCHANGE_MAX_NUM_ALGO_ORDERS"):
-        desk.stop_limit(SELL, "1", "79.00", "78.90")
+        client.stop_limit(SELL, "1", "79.00", "78.90")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_exchange_wide_counts_span_symbols() -> None:
 )
 def test_market_orders_where_the_symbol_has_none(changes: dict[str, Any], message: str) -> None:
     with refused(-2010, message):
-        Desk(rows=[row(**changes)]).market(BUY, quote_order_qty="100")
+        Client(rows=[row(**changes)]).market(BUY, quote_order_qty="100")
 
 
 @pytest.mark.parametrize(
@@ -242,14 +242,14 @@ def test_market_orders_where_the_symbol_has_none(changes: dict[str, Any], messag
     ],
 )
 def test_stop_types_where_the_symbol_lacks_them(kind: OrderType, words: str) -> None:
-    desk = Desk(rows=[row(orderTypes=["LIMIT", "MARKET"])])
+    client = Client(rows=[row(orderTypes=["LIMIT", "MARKET"])])
     fields = {"price": "79.00", "time_in_force": GTC} if "LIMIT" in kind else {}
     with refused(-2010, f"{words} orders are not supported for this symbol."):
-        desk.place(SELL, kind, "1", stop_price="79.00", **fields)
+        client.place(SELL, kind, "1", stop_price="79.00", **fields)
 
 
 def test_features_that_a_symbol_has_switched_off() -> None:
-    plain = Desk(rows=[row(icebergAllowed=False, ocoAllowed=False, allowTrailingStop=False)])
+    plain = Client(rows=[row(icebergAllowed=False, ocoAllowed=False, allowTrailingStop=False)])
     with refused(-2010, "Iceberg orders are not supported for this symbol."):
         plain.limit(BUY, "1", "79.00", iceberg_qty="0.1")
     with refused(-2010, "Trailing stop orders are not supported for this symbol."):
@@ -259,10 +259,10 @@ def test_features_that_a_symbol_has_switched_off() -> None:
 
 
 def test_a_self_trade_prevention_mode_that_the_symbol_does_not_allow() -> None:
-    desk = Desk(rows=[row(allowedSelfTradePreventionModes=["NONE"], defaultSelfTradePreventionMode="NONE")])
+    client = Client(rows=[row(allowedSelfTradePreventionModes=["NONE"], defaultSelfTradePreventionMode="NONE")])
     with refused(-1013, "This symbol does not allow the specified self-trade prevention mode."):
-        desk.limit(BUY, "1", "79.00", stp_mode=StpMode.EXPIRE_TAKER)
-    assert desk.limit(BUY, "1", "79.00").stp_mode is StpMode.NONE
+        client.limit(BUY, "1", "79.00", stp_mode=StpMode.EXPIRE_TAKER)
+    assert client.limit(BUY, "1", "79.00").stp_mode is StpMode.NONE
 
 
 def test_every_bundled_row_is_read() -> None:

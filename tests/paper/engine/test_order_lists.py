@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from tests.paper.engine.desk import BUY, GTC, IOC, LTC, ME, SELL, Desk, d, oco, refused, request, row, summary
+from tests.paper.engine.client import BUY, GTC, IOC, LTC, ME, SELL, Client, d, oco, refused, request, row, summary
 
-from executor.core.values import OrderSide, OrderStatus, OrderType
-from executor.paper.liquidity import LiquidityModel
-from executor.paper.model import (
+from executor.core.model.values import OrderSide, OrderStatus, OrderType
+from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.model import (
     ContingencyType,
     ExecutionType,
     ExpiryReason,
@@ -35,8 +35,8 @@ def leg(kind: OrderType, mark: str) -> Leg:
     )
 
 
-def statuses(desk: Desk, placed: ListPlaced) -> list[OrderStatus]:
-    return [desk.order(each).status for each in placed.orders]
+def statuses(client: Client, placed: ListPlaced) -> list[OrderStatus]:
+    return [client.order(each).status for each in placed.orders]
 
 
 class TestOcoIsRefused:
@@ -55,10 +55,10 @@ class TestOcoIsRefused:
         ],
     )
     def test_for_types_on_the_wrong_side(self, side: OrderSide, above: OrderType, below: OrderType, code: int) -> None:
-        desk = Desk()
+        client = Client()
         pair = NewOco(symbol=LTC, side=side, quantity=d(1), above=Leg(type=above), below=Leg(type=below))
         with refused(code):
-            desk.engine.place_oco(ME, pair, desk.now)
+            client.engine.place_oco(ME, pair, client.now)
 
     @pytest.mark.parametrize(
         ("side", "target", "stop"),
@@ -67,23 +67,23 @@ class TestOcoIsRefused:
     )  # fmt: skip
     def test_for_prices_on_the_wrong_side_of_the_last(self, side: OrderSide, target: str, stop: str) -> None:
         with refused(-2010, "The relationship of the prices for the orders is not correct."):
-            Desk().oco(side, "1", target, stop, stop)
+            Client().oco(side, "1", target, stop, stop)
 
     def test_for_crossed_prices_even_before_the_first_trade(self) -> None:
-        desk = Desk(opening=None)
+        client = Client(opening=None)
         with refused(-2010, "The relationship of the prices for the orders is not correct."):
-            desk.oco(SELL, "1", "79.00", "81.00", "81.00")
-        desk.oco(SELL, "1", "81.00", "79.00", "79.00")
+            client.oco(SELL, "1", "79.00", "81.00", "81.00")
+        client.oco(SELL, "1", "81.00", "79.00", "79.00")
 
     def test_for_a_target_that_would_take(self) -> None:
-        desk = Desk()
-        desk.engine.on_quote(LTC, d("80.50"), d(1), d("80.60"), d(1), desk.now)
+        client = Client()
+        client.engine.on_quote(LTC, d("80.50"), d(1), d("80.60"), d(1), client.now)
         with refused(-2010, "Order would immediately match and take."):
-            desk.oco(SELL, "1", "80.40", "79.00", "78.90")
+            client.oco(SELL, "1", "80.40", "79.00", "78.90")
 
     def test_for_ids_that_are_in_use_or_not_distinct(self) -> None:
-        desk = Desk()
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90", target_id="t", stop_id="s", list_client_order_id="l")
+        client = Client()
+        client.oco(SELL, "1", "81.00", "79.00", "78.90", target_id="t", stop_id="s", list_client_order_id="l")
         for ids in (
             {"target_id": "t"},
             {"stop_id": "s"},
@@ -92,28 +92,28 @@ class TestOcoIsRefused:
             {"target_id": "x", "list_client_order_id": "x"},
         ):
             with refused(-2010, "Duplicate order sent."):
-                desk.oco(SELL, "1", "81.00", "79.00", "78.90", **ids)
-        desk.engine.cancel_order_list(ME, LTC, desk.now, list_client_order_id="l")
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90", target_id="t", stop_id="s", list_client_order_id="l")
+                client.oco(SELL, "1", "81.00", "79.00", "78.90", **ids)
+        client.engine.cancel_order_list(ME, LTC, client.now, list_client_order_id="l")
+        client.oco(SELL, "1", "81.00", "79.00", "78.90", target_id="t", stop_id="s", list_client_order_id="l")
 
     def test_naming_the_parameter_of_the_leg(self) -> None:
-        desk = Desk()
+        client = Client()
         pair = oco(SELL, "1", "81.00", "79.00", "78.90")
         pair.below.time_in_force = None
         with refused(-1102, "Mandatory parameter 'belowTimeInForce' was not sent, was empty/null, or malformed."):
-            desk.engine.place_oco(ME, pair, desk.now)
+            client.engine.place_oco(ME, pair, client.now)
 
 
 class TestOco:
     def test_both_legs_are_live_and_the_list_is_told(self) -> None:
-        desk = Desk()
-        desk.events()
-        placed = desk.oco(SELL, "1", "81.00", "79.00", "78.90", list_client_order_id="mine")
+        client = Client()
+        client.events()
+        placed = client.oco(SELL, "1", "81.00", "79.00", "78.90", list_client_order_id="mine")
         assert [order.is_working for order in placed.orders] == [True, False]
         assert placed.order_list.contingency_type is ContingencyType.OCO
         assert placed.order_list.list_status_type is ListStatusType.EXEC_STARTED
-        assert summary(desk.events()) == ["NEW 1 NEW", "NEW 2 NEW", "list 1 EXEC_STARTED", "position"]
-        view = desk.engine.order_list(ME, list_client_order_id="mine")
+        assert summary(client.events()) == ["NEW 1 NEW", "NEW 2 NEW", "list 1 EXEC_STARTED", "position"]
+        view = client.engine.order_list(ME, list_client_order_id="mine")
         assert view.orders == tuple((order.order_id, order.client_order_id) for order in placed.orders)
 
     @pytest.mark.parametrize("kind", [MAKER, PROFIT, PROFIT_LIMIT])
@@ -123,104 +123,104 @@ class TestOco:
     def test_whichever_leg_acts_first_expires_the_other(
         self, kind: OrderType, stop: OrderType, side: OrderSide, target_hit: bool
     ) -> None:
-        desk = Desk()
+        client = Client()
         up, down = ("81.00", "79.00")
         target_price, stop_price = (up, down) if side is SELL else (down, up)
         target, other = leg(kind, target_price), leg(stop, stop_price)
         above, below = (target, other) if side is SELL else (other, target)
         request = NewOco(symbol=LTC, side=side, quantity=d(2), above=above, below=below)
-        placed = desk.engine.place_oco(ME, request, desk.now)
-        desk.trade(target_price if target_hit else stop_price, buyer_is_maker=side is SELL)
-        by_type = {order.type: desk.order(order) for order in placed.orders}
+        placed = client.engine.place_oco(ME, request, client.now)
+        client.trade(target_price if target_hit else stop_price, buyer_is_maker=side is SELL)
+        by_type = {order.type: client.order(order) for order in placed.orders}
         winner, loser = (by_type[kind], by_type[stop]) if target_hit else (by_type[stop], by_type[kind])
         assert winner.is_working
         assert winner.status is OrderStatus.FILLED
         assert (loser.status, loser.expiry_reason) == (OrderStatus.EXPIRED, ExpiryReason.OCO_TRIGGER)
-        assert desk.engine.open_order_lists(ME) == []
-        assert desk.locked("LTC") == desk.locked("USDT") == 0
+        assert client.engine.open_order_lists(ME) == []
+        assert client.locked("LTC") == client.locked("USDT") == 0
 
     def test_the_first_partial_fill_of_the_target_already_removes_the_stop(self) -> None:
-        desk = Desk()
-        placed = desk.oco(SELL, "2", "81.00", "79.00", "78.90")
-        desk.events()
-        desk.trade("81.00", "0.5")
-        assert statuses(desk, placed) == [OrderStatus.PARTIALLY_FILLED, OrderStatus.EXPIRED]
-        assert summary(desk.events()) == ["TRADE 1 PARTIALLY_FILLED", "EXPIRED 2 EXPIRED", "position"]
-        assert desk.locked("LTC") == d("1.5")
-        desk.trade("79.00")
-        assert desk.order(1).executed_qty == d("0.5"), "the rest is unprotected"
-        desk.trade("81.00")
-        assert summary(desk.events()) == ["TRADE 1 FILLED", "list 1 ALL_DONE", "position"]
+        client = Client()
+        placed = client.oco(SELL, "2", "81.00", "79.00", "78.90")
+        client.events()
+        client.trade("81.00", "0.5")
+        assert statuses(client, placed) == [OrderStatus.PARTIALLY_FILLED, OrderStatus.EXPIRED]
+        assert summary(client.events()) == ["TRADE 1 PARTIALLY_FILLED", "EXPIRED 2 EXPIRED", "position"]
+        assert client.locked("LTC") == d("1.5")
+        client.trade("79.00")
+        assert client.order(1).executed_qty == d("0.5"), "the rest is unprotected"
+        client.trade("81.00")
+        assert summary(client.events()) == ["TRADE 1 FILLED", "list 1 ALL_DONE", "position"]
 
     def test_a_triggered_stop_that_does_not_fill_has_removed_the_target(self) -> None:
-        desk = Desk()
-        placed = desk.oco(SELL, "2", "81.00", "79.00", "78.90")
-        desk.trade("78.00")
-        assert statuses(desk, placed) == [OrderStatus.EXPIRED, OrderStatus.NEW]
-        assert desk.order(2).is_working
-        assert desk.locked("LTC") == 2
+        client = Client()
+        placed = client.oco(SELL, "2", "81.00", "79.00", "78.90")
+        client.trade("78.00")
+        assert statuses(client, placed) == [OrderStatus.EXPIRED, OrderStatus.NEW]
+        assert client.order(2).is_working
+        assert client.locked("LTC") == 2
 
     def test_cancelling_one_leg_cancels_the_list(self) -> None:
-        desk = Desk()
-        placed = desk.oco(SELL, "2", "81.00", "79.00", "78.90")
-        desk.events()
-        answer = desk.engine.cancel_order(ME, LTC, desk.now, order_id=2, new_client_order_id="bye")
+        client = Client()
+        placed = client.oco(SELL, "2", "81.00", "79.00", "78.90")
+        client.events()
+        answer = client.engine.cancel_order(ME, LTC, client.now, order_id=2, new_client_order_id="bye")
         assert answer.order_list is not None
         assert answer.order_list.order_list.list_order_status is ListOrderStatus.ALL_DONE
         assert [order.order_id for order in answer.order_list.orders] == [1, 2]
-        assert statuses(desk, placed) == [OrderStatus.CANCELED] * 2
-        assert desk.locked("LTC") == 0
-        reports = desk.reports()
+        assert statuses(client, placed) == [OrderStatus.CANCELED] * 2
+        assert client.locked("LTC") == 0
+        reports = client.reports()
         assert [report.client_order_id for report in reports] == ["bye", "bye"]
         assert [report.orig_client_order_id for report in reports] == [o.client_order_id for o in placed.orders]
 
     def test_a_list_is_cancelled_by_either_of_its_ids_once(self) -> None:
-        desk = Desk()
+        client = Client()
         for ids in ({"order_list_id": 1}, {"list_client_order_id": "two"}):
-            desk.oco(SELL, "2", "81.00", "79.00", "78.90", list_client_order_id="two" if len(ids) else None)
-            cancelled = desk.engine.cancel_order_list(ME, LTC, desk.now, **ids)
+            client.oco(SELL, "2", "81.00", "79.00", "78.90", list_client_order_id="two" if len(ids) else None)
+            cancelled = client.engine.cancel_order_list(ME, LTC, client.now, **ids)
             assert [order.status for order in cancelled.orders] == [OrderStatus.CANCELED] * 2
         with refused(-2011, "Unknown order sent."):
-            desk.engine.cancel_order_list(ME, LTC, desk.now, order_list_id=1)
+            client.engine.cancel_order_list(ME, LTC, client.now, order_list_id=1)
         with refused(-1102):
-            desk.engine.cancel_order_list(ME, LTC, desk.now)
-        assert [each.order_list_id for each in desk.engine.all_order_lists(ME)] == [1, 2]
-        assert [each.order_list_id for each in desk.engine.all_order_lists(ME, from_id=2)] == [2]
+            client.engine.cancel_order_list(ME, LTC, client.now)
+        assert [each.order_list_id for each in client.engine.all_order_lists(ME)] == [1, 2]
+        assert [each.order_list_id for each in client.engine.all_order_lists(ME, from_id=2)] == [2]
         with refused(-2013):
-            desk.engine.order_list(ME, order_list_id=9)
+            client.engine.order_list(ME, order_list_id=9)
         with refused(-1102):
-            desk.engine.order_list(ME)
+            client.engine.order_list(ME)
 
     def test_a_trailing_stop_leg(self) -> None:
-        desk = Desk()
+        client = Client()
         pair = oco(SELL, "1", "83.00", "79.00", "70.00")
         pair.below.stop_price, pair.below.trailing_delta = None, 100
-        placed = desk.engine.place_oco(ME, pair, desk.now)
-        desk.trade("82.00")
-        desk.trade("81.00")
-        assert statuses(desk, placed) == [OrderStatus.EXPIRED, OrderStatus.FILLED]
+        placed = client.engine.place_oco(ME, pair, client.now)
+        client.trade("82.00")
+        client.trade("81.00")
+        assert statuses(client, placed) == [OrderStatus.EXPIRED, OrderStatus.FILLED]
 
     def test_two_trailing_legs_of_which_one_fires(self) -> None:
-        desk = Desk()
+        client = Client()
         above = Leg(type=PROFIT, trailing_delta=100)
         below = Leg(type=STOP, trailing_delta=100)
         pair = NewOco(symbol=LTC, side=SELL, quantity=d(1), above=above, below=below)
-        placed = desk.engine.place_oco(ME, pair, desk.now)
-        desk.trade("82.00")
-        desk.trade("81.00")
-        assert sorted(statuses(desk, placed)) == [OrderStatus.EXPIRED, OrderStatus.FILLED]
+        placed = client.engine.place_oco(ME, pair, client.now)
+        client.trade("82.00")
+        client.trade("81.00")
+        assert sorted(statuses(client, placed)) == [OrderStatus.EXPIRED, OrderStatus.FILLED]
 
 
-def oto(desk: Desk, pending: Any, qty: str = "2", price: str = "79.00", **fields: Any) -> ListPlaced:
+def oto(client: Client, pending: Any, qty: str = "2", price: str = "79.00", **fields: Any) -> ListPlaced:
     working = request(BUY, LIMIT, qty, price=price, time_in_force=fields.pop("tif", GTC))
-    return desk.engine.place_oto(ME, NewOto(working=working, pending=pending, **fields), desk.now)
+    return client.engine.place_oto(ME, NewOto(working=working, pending=pending, **fields), client.now)
 
 
 def stop_order(qty: str | None, stop: str = "78.00", price: str = "77.90") -> Any:
     return request(SELL, STOP_LIMIT, qty, stop_price=stop, price=price, time_in_force=GTC)
 
 
-def otoco(desk: Desk, qty: str | None, working_qty: str = "2", price: str = "79.00") -> ListPlaced:
+def otoco(client: Client, qty: str | None, working_qty: str = "2", price: str = "79.00") -> ListPlaced:
     request_ = NewOtoco(
         working=request(BUY, LIMIT, working_qty, price=price, time_in_force=GTC),
         pending_side=SELL,
@@ -228,169 +228,169 @@ def otoco(desk: Desk, qty: str | None, working_qty: str = "2", price: str = "79.
         pending_above=leg(MAKER, "82.00"),
         pending_below=leg(STOP_LIMIT, "78.00"),
     )
-    return desk.engine.place_otoco(ME, request_, desk.now)
+    return client.engine.place_otoco(ME, request_, client.now)
 
 
 class TestOto:
     def test_the_pending_order_waits_unlocked_until_the_working_one_is_fully_filled(self) -> None:
-        desk = Desk()
-        placed = oto(desk, stop_order("1"))
-        assert statuses(desk, placed) == [OrderStatus.NEW, OrderStatus.PENDING_NEW]
-        assert (desk.locked("USDT"), desk.locked("LTC")) == (d(158), d(0))
-        desk.trade("79.00", "1.5")
-        assert statuses(desk, placed) == [OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_NEW]
-        desk.events()
-        desk.trade("79.00")
-        assert statuses(desk, placed) == [OrderStatus.FILLED, OrderStatus.NEW]
-        assert desk.locked("LTC") == 1
-        assert summary(desk.events()) == ["TRADE 1 FILLED", "NEW 2 NEW", "position"]
-        desk.trade("78.00")
-        assert statuses(desk, placed) == [OrderStatus.FILLED] * 2
-        assert desk.engine.open_order_lists(ME) == []
+        client = Client()
+        placed = oto(client, stop_order("1"))
+        assert statuses(client, placed) == [OrderStatus.NEW, OrderStatus.PENDING_NEW]
+        assert (client.locked("USDT"), client.locked("LTC")) == (d(158), d(0))
+        client.trade("79.00", "1.5")
+        assert statuses(client, placed) == [OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_NEW]
+        client.events()
+        client.trade("79.00")
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.NEW]
+        assert client.locked("LTC") == 1
+        assert summary(client.events()) == ["TRADE 1 FILLED", "NEW 2 NEW", "position"]
+        client.trade("78.00")
+        assert statuses(client, placed) == [OrderStatus.FILLED] * 2
+        assert client.engine.open_order_lists(ME) == []
 
     def test_a_working_order_that_fills_at_once_still_shows_its_pending_one_as_pending(self) -> None:
-        desk = Desk()
-        placed = oto(desk, stop_order("1"), price="80.10")
+        client = Client()
+        placed = oto(client, stop_order("1"), price="80.10")
         assert [order.status for order in placed.orders] == [OrderStatus.FILLED, OrderStatus.PENDING_NEW]
-        assert statuses(desk, placed) == [OrderStatus.FILLED, OrderStatus.NEW]
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.NEW]
 
     @pytest.mark.parametrize("nth", [1, 2])
     def test_cancelling_either_order_ends_the_list(self, nth: int) -> None:
-        desk = Desk()
-        placed = oto(desk, stop_order("1"))
-        desk.trade("79.00", "0.5")
-        desk.cancel(nth)
-        assert statuses(desk, placed) == [OrderStatus.CANCELED] * 2
-        assert desk.order(1).executed_qty == d("0.5"), "bought, and without protection"
-        assert desk.engine.open_orders(ME) == []
+        client = Client()
+        placed = oto(client, stop_order("1"))
+        client.trade("79.00", "0.5")
+        client.cancel(nth)
+        assert statuses(client, placed) == [OrderStatus.CANCELED] * 2
+        assert client.order(1).executed_qty == d("0.5"), "bought, and without protection"
+        assert client.engine.open_orders(ME) == []
 
     def test_a_working_order_that_expires_takes_the_pending_one_along(self) -> None:
-        desk = Desk()
-        placed = oto(desk, stop_order("1"), tif=IOC)
-        pending = desk.order(2)
-        assert statuses(desk, placed) == [OrderStatus.EXPIRED] * 2
+        client = Client()
+        placed = oto(client, stop_order("1"), tif=IOC)
+        pending = client.order(2)
+        assert statuses(client, placed) == [OrderStatus.EXPIRED] * 2
         assert pending.expiry_reason is ExpiryReason.OTO_PHASE_ONE_EXPIRED
 
     def test_a_pending_sell_of_all_that_was_bought_fails_for_the_commission(self) -> None:
-        desk = Desk(balances={"USDT": d(1000)})
-        placed = oto(desk, stop_order("2"))
-        desk.trade("79.00")
-        pending = desk.order(2)
+        client = Client(balances={"USDT": d(1000)})
+        placed = oto(client, stop_order("2"))
+        client.trade("79.00")
+        pending = client.order(2)
         assert (pending.status, pending.expiry_reason) == (OrderStatus.EXPIRED, ExpiryReason.REJECTED)
-        assert statuses(desk, placed)[0] is OrderStatus.FILLED
-        assert desk.free("LTC") == d("1.998")
+        assert statuses(client, placed)[0] is OrderStatus.FILLED
+        assert client.free("LTC") == d("1.998")
 
     def test_a_pending_stop_that_is_crossed_already_is_rejected_when_its_moment_comes(self) -> None:
-        desk = Desk()
-        oto(desk, stop_order("1", "78.00"))
-        desk.trade("77.00")
-        assert desk.order(2).expiry_reason is ExpiryReason.REJECTED
+        client = Client()
+        oto(client, stop_order("1", "78.00"))
+        client.trade("77.00")
+        assert client.order(2).expiry_reason is ExpiryReason.REJECTED
 
     def test_a_pending_market_order_is_done_at_once(self) -> None:
-        desk = Desk()
-        placed = oto(desk, request(SELL, MARKET, "1"))
-        desk.trade("79.00")
-        assert statuses(desk, placed) == [OrderStatus.FILLED] * 2
+        client = Client()
+        placed = oto(client, request(SELL, MARKET, "1"))
+        client.trade("79.00")
+        assert statuses(client, placed) == [OrderStatus.FILLED] * 2
 
     def test_what_cannot_be_an_oto(self) -> None:
-        desk = Desk()
+        client = Client()
         for working in (request(BUY, MARKET, "1"), stop_order("1")):
             with refused(-1116):
-                desk.engine.place_oto(ME, NewOto(working=working, pending=stop_order("1")), desk.now)
+                client.engine.place_oto(ME, NewOto(working=working, pending=stop_order("1")), client.now)
         with refused(-1106):
-            oto(desk, request(BUY, MARKET, None, quote_order_qty="100"))
+            oto(client, request(BUY, MARKET, None, quote_order_qty="100"))
         with refused(-1121):
-            oto(desk, request(SELL, MARKET, "1", symbol="ETHUSDT"))
+            oto(client, request(SELL, MARKET, "1", symbol="ETHUSDT"))
         with refused(-2010, "OTO orders are not supported for this symbol."):
-            oto(Desk(rows=[row(otoAllowed=False)]), stop_order("1"))
+            oto(Client(rows=[row(otoAllowed=False)]), stop_order("1"))
 
     def test_filters_of_the_pending_order_are_judged_at_placement(self) -> None:
         with refused(-1013, "Filter failure: LOT_SIZE"):
-            oto(Desk(), stop_order("0.0001"))
+            oto(Client(), stop_order("0.0001"))
 
 
 class TestOtoco:
     def test_a_filled_entry_places_target_and_stop_that_bind_once(self) -> None:
-        desk = Desk()
-        placed = otoco(desk, "1.5")
+        client = Client()
+        placed = otoco(client, "1.5")
         assert placed.order_list.contingency_type is ContingencyType.OTO
-        desk.trade("79.00")
-        assert statuses(desk, placed) == [OrderStatus.FILLED, OrderStatus.NEW, OrderStatus.NEW]
-        assert desk.locked("LTC") == d("1.5")
-        desk.trade("82.00")
-        assert statuses(desk, placed) == [OrderStatus.FILLED, OrderStatus.FILLED, OrderStatus.EXPIRED]
+        client.trade("79.00")
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.NEW, OrderStatus.NEW]
+        assert client.locked("LTC") == d("1.5")
+        client.trade("82.00")
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.FILLED, OrderStatus.EXPIRED]
 
     def test_both_pending_legs_are_rejected_together(self) -> None:
-        desk = Desk()
-        placed = otoco(desk, "1.5")
-        desk.trade("77.00")
-        assert statuses(desk, placed) == [OrderStatus.FILLED, OrderStatus.EXPIRED, OrderStatus.EXPIRED]
-        assert {desk.order(each).expiry_reason for each in (2, 3)} == {ExpiryReason.REJECTED}
-        assert desk.engine.open_order_lists(ME) == []
+        client = Client()
+        placed = otoco(client, "1.5")
+        client.trade("77.00")
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.EXPIRED, OrderStatus.EXPIRED]
+        assert {client.order(each).expiry_reason for each in (2, 3)} == {ExpiryReason.REJECTED}
+        assert client.engine.open_order_lists(ME) == []
 
     def test_it_needs_oco_as_well(self) -> None:
         with refused(-2010, "OCO orders are not supported for this symbol"):
-            otoco(Desk(rows=[row(ocoAllowed=False)]), "1")
+            otoco(Client(rows=[row(ocoAllowed=False)]), "1")
 
 
 class TestOpo:
     def test_the_proceeds_are_locked_and_sold_less_commission_in_whole_steps(self) -> None:
-        desk = Desk(balances={"USDT": d(1000)})
-        placed = oto(desk, stop_order(None), qty="2.005", pays_out=True)
+        client = Client(balances={"USDT": d(1000)})
+        placed = oto(client, stop_order(None), qty="2.005", pays_out=True)
         assert placed.orders[1].orig_qty == 0
-        desk.trade("79.00", "1")
-        assert (desk.free("LTC"), desk.locked("LTC")) == (d(0), d("0.999"))
-        desk.trade("79.00")
-        pending = desk.order(2)
+        client.trade("79.00", "1")
+        assert (client.free("LTC"), client.locked("LTC")) == (d(0), d("0.999"))
+        client.trade("79.00")
+        pending = client.order(2)
         assert (pending.status, pending.orig_qty) == (OrderStatus.NEW, d("2.002"))
-        assert (desk.free("LTC"), desk.locked("LTC")) == (d("0.000995"), d("2.002"))
+        assert (client.free("LTC"), client.locked("LTC")) == (d("0.000995"), d("2.002"))
 
     def test_commission_comes_out_of_free_funds_where_there_are_enough(self) -> None:
-        desk = Desk(balances={"USDT": d(1000), "LTC": d(1)})
-        oto(desk, stop_order(None), pays_out=True)
-        desk.trade("79.00")
-        assert desk.order(2).orig_qty == 2
-        assert (desk.free("LTC"), desk.locked("LTC")) == (d("0.998"), d(2))
+        client = Client(balances={"USDT": d(1000), "LTC": d(1)})
+        oto(client, stop_order(None), pays_out=True)
+        client.trade("79.00")
+        assert client.order(2).orig_qty == 2
+        assert (client.free("LTC"), client.locked("LTC")) == (d("0.998"), d(2))
 
     def test_cancelling_it_frees_what_was_bought(self) -> None:
-        desk = Desk(balances={"USDT": d(1000)})
-        oto(desk, stop_order(None), pays_out=True)
-        desk.trade("79.00", "1")
-        desk.cancel(1)
-        assert (desk.free("LTC"), desk.locked("LTC")) == (d("0.999"), d(0))
+        client = Client(balances={"USDT": d(1000)})
+        oto(client, stop_order(None), pays_out=True)
+        client.trade("79.00", "1")
+        client.cancel(1)
+        assert (client.free("LTC"), client.locked("LTC")) == (d("0.999"), d(0))
 
     def test_a_result_below_the_filters_leaves_the_position_naked(self) -> None:
-        desk = Desk(balances={"USDT": d(1000)})
-        oto(desk, stop_order(None), qty="0.064", pays_out=True)
-        desk.trade("79.00")
-        assert desk.order(2).expiry_reason is ExpiryReason.REJECTED
-        assert desk.locked("LTC") == 0
+        client = Client(balances={"USDT": d(1000)})
+        oto(client, stop_order(None), qty="0.064", pays_out=True)
+        client.trade("79.00")
+        assert client.order(2).expiry_reason is ExpiryReason.REJECTED
+        assert client.locked("LTC") == 0
 
     def test_opoco(self) -> None:
-        desk = Desk(balances={"USDT": d(1000)})
-        placed = otoco(desk, None)
-        desk.trade("79.00")
-        assert [desk.order(each).orig_qty for each in placed.orders] == [d(2), d("1.998"), d("1.998")]
-        assert desk.locked("LTC") == d("1.998")
+        client = Client(balances={"USDT": d(1000)})
+        placed = otoco(client, None)
+        client.trade("79.00")
+        assert [client.order(each).orig_qty for each in placed.orders] == [d(2), d("1.998"), d("1.998")]
+        assert client.locked("LTC") == d("1.998")
 
     def test_only_a_buy_pays_for_a_sell_and_without_a_quantity(self) -> None:
-        desk = Desk()
+        client = Client()
         sell = request(SELL, LIMIT, "1", price="81.00", time_in_force=GTC)
         buy = request(BUY, LIMIT, "1", price="79.00", time_in_force=GTC)
         with refused(-1222):
-            desk.engine.place_oto(ME, NewOto(working=sell, pending=stop_order(None), pays_out=True), desk.now)
+            client.engine.place_oto(ME, NewOto(working=sell, pending=stop_order(None), pays_out=True), client.now)
         with refused(-1223):
-            desk.engine.place_oto(ME, NewOto(working=buy, pending=buy, pays_out=True), desk.now)
+            client.engine.place_oto(ME, NewOto(working=buy, pending=buy, pays_out=True), client.now)
         with refused(-1225):
-            oto(desk, stop_order("1"), pays_out=True)
+            oto(client, stop_order("1"), pays_out=True)
         with refused(-2010, "OPO orders are not supported for this symbol."):
-            oto(Desk(rows=[row(opoAllowed=False)]), stop_order(None), pays_out=True)
+            oto(Client(rows=[row(opoAllowed=False)]), stop_order(None), pays_out=True)
 
 
 def test_a_pending_order_that_takes_what_its_own_list_just_bought() -> None:
-    desk = Desk(liquidity=LiquidityModel.tight(d(80), 1))
-    oto(desk, request(SELL, LIMIT, "1", price="78.00", time_in_force=GTC))
-    desk.events()
-    desk.trade("79.00")
-    kinds = [report.execution_type for report in desk.reports()]
+    client = Client(liquidity=LiquidityModel.tight(d(80), 1))
+    oto(client, request(SELL, LIMIT, "1", price="78.00", time_in_force=GTC))
+    client.events()
+    client.trade("79.00")
+    kinds = [report.execution_type for report in client.reports()]
     assert kinds == [ExecutionType.TRADE, ExecutionType.NEW, ExecutionType.TRADE]

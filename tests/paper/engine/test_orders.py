@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from tests.paper.engine.desk import BUY, FOK, GTC, IOC, LTC, ME, SELL, Desk, d, refused, request, row, summary
+from tests.paper.engine.client import BUY, FOK, GTC, IOC, LTC, ME, SELL, Client, d, refused, request, row, summary
 
-from executor.core.values import OrderStatus, OrderType, TimeInForce
-from executor.paper.liquidity import LiquidityModel
-from executor.paper.model import CancelRestriction, ExecutionType, ExpiryReason, StpMode, SymbolStatus
+from executor.core.model.values import OrderStatus, OrderType, TimeInForce
+from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.model import CancelRestriction, ExecutionType, ExpiryReason, StpMode, SymbolStatus
 
 LIMIT, MARKET, MAKER = OrderType.LIMIT, OrderType.MARKET, OrderType.LIMIT_MAKER
 STOP, STOP_LIMIT = OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT
@@ -27,7 +27,7 @@ WIRE = {"price": "price", "time_in_force": "timeInForce", "stop_price": "stopPri
 
 @pytest.mark.parametrize("kind", COMPLETE)
 def test_each_type_is_accepted_with_what_it_needs(kind: OrderType) -> None:
-    assert Desk().place(BUY, kind, "1", **COMPLETE[kind]).order.type is kind
+    assert Client().place(BUY, kind, "1", **COMPLETE[kind]).order.type is kind
 
 
 @pytest.mark.parametrize("kind", COMPLETE)
@@ -35,9 +35,9 @@ def test_each_mandatory_parameter_is_missed(kind: OrderType) -> None:
     for name in COMPLETE[kind]:
         fields = {key: value for key, value in COMPLETE[kind].items() if key != name}
         with refused(-1102):
-            Desk().place(BUY, kind, "1", **fields)
+            Client().place(BUY, kind, "1", **fields)
     with refused(-1102):
-        Desk().place(BUY, kind, None, **COMPLETE[kind])
+        Client().place(BUY, kind, None, **COMPLETE[kind])
 
 
 @pytest.mark.parametrize("kind", COMPLETE)
@@ -48,12 +48,12 @@ def test_parameters_that_do_not_belong_to_a_type_are_refused(kind: OrderType) ->
             continue
         wire = WIRE.get(name, "quoteOrderQty")
         with refused(-1106, f"Parameter '{wire}' sent when not required."):
-            Desk().place(BUY, kind, "1", **COMPLETE[kind], **{name: value})
+            Client().place(BUY, kind, "1", **COMPLETE[kind], **{name: value})
 
 
 def test_a_market_order_has_a_quantity_or_a_quote_quantity_not_both() -> None:
     with refused(-1128):
-        Desk().market(BUY, "1", quote_order_qty="100")
+        Client().market(BUY, "1", quote_order_qty="100")
 
 
 @pytest.mark.parametrize(
@@ -72,61 +72,61 @@ def test_a_market_order_has_a_quantity_or_a_quote_quantity_not_both() -> None:
 def test_values_that_no_order_may_have(fields: dict[str, Any], code: int) -> None:
     order = request(BUY, LIMIT, fields.pop("qty", "1"), **{"price": "79.00", "time_in_force": GTC, **fields})
     with refused(code):
-        Desk().engine.place_order(ME, order, 0)
+        Client().engine.place_order(ME, order, 0)
 
 
 def test_invalid_symbol() -> None:
     with refused(-1121, "Invalid symbol."):
-        Desk().limit(BUY, "1", "79.00", symbol="NOPE")
+        Client().limit(BUY, "1", "79.00", symbol="NOPE")
 
 
 @pytest.mark.parametrize("status", [each for each in SymbolStatus if each is not SymbolStatus.TRADING])
 def test_only_a_trading_symbol_takes_orders_and_cancel_only_lets_go(status: SymbolStatus) -> None:
-    desk = Desk()
-    order = desk.limit(BUY, "1", "79.00")
-    desk.engine.set_symbol_status(LTC, status)
+    client = Client()
+    order = client.limit(BUY, "1", "79.00")
+    client.engine.set_symbol_status(LTC, status)
     with refused(-2010, "Market is closed."):
-        desk.limit(BUY, "1", "79.00")
+        client.limit(BUY, "1", "79.00")
     if status is SymbolStatus.CANCEL_ONLY:
-        assert desk.cancel(order).status is OrderStatus.CANCELED
+        assert client.cancel(order).status is OrderStatus.CANCELED
     else:
         with refused(-2011, "Market is closed."):
-            desk.cancel(order)
+            client.cancel(order)
 
 
 def test_a_test_order_is_checked_and_forgotten() -> None:
-    desk = Desk()
-    desk.engine.test_order(ME, request(BUY, LIMIT, "1", price="79.00", time_in_force=GTC), desk.now)
+    client = Client()
+    client.engine.test_order(ME, request(BUY, LIMIT, "1", price="79.00", time_in_force=GTC), client.now)
     with refused(-1013, "Filter failure: LOT_SIZE"):
-        desk.engine.test_order(ME, request(BUY, LIMIT, "0.0001", price="79.00", time_in_force=GTC), desk.now)
-    assert desk.engine.all_orders(ME, LTC) == []
-    assert desk.events() == []
+        client.engine.test_order(ME, request(BUY, LIMIT, "0.0001", price="79.00", time_in_force=GTC), client.now)
+    assert client.engine.all_orders(ME, LTC) == []
+    assert client.events() == []
 
 
 class TestClientOrderIds:
     def test_an_id_is_unique_among_open_orders_only(self) -> None:
-        desk = Desk()
-        first = desk.limit(BUY, "1", "79.00", client_order_id="same")
+        client = Client()
+        first = client.limit(BUY, "1", "79.00", client_order_id="same")
         with refused(-2010, "Duplicate order sent."):
-            desk.limit(BUY, "1", "79.00", client_order_id="same")
-        desk.cancel(first)
-        second = desk.limit(BUY, "1", "79.00", client_order_id="same")
-        assert desk.engine.order(ME, LTC, orig_client_order_id="same").order_id == second.order_id
+            client.limit(BUY, "1", "79.00", client_order_id="same")
+        client.cancel(first)
+        second = client.limit(BUY, "1", "79.00", client_order_id="same")
+        assert client.engine.order(ME, LTC, orig_client_order_id="same").order_id == second.order_id
 
     def test_a_filled_market_order_does_not_block_its_duplicate(self) -> None:
-        desk = Desk()
+        client = Client()
         for _ in range(2):
-            assert desk.market(BUY, "1", client_order_id="same").order.status is OrderStatus.FILLED
+            assert client.market(BUY, "1", client_order_id="same").order.status is OrderStatus.FILLED
 
     def test_an_order_without_an_id_gets_one(self) -> None:
-        desk = Desk()
-        ids = {desk.limit(BUY, "1", "79.00").client_order_id for _ in range(3)}
+        client = Client()
+        ids = {client.limit(BUY, "1", "79.00").client_order_id for _ in range(3)}
         assert len(ids) == 3
 
     def test_queries_name_an_order_by_either_id_and_notice_a_mix_up(self) -> None:
-        desk = Desk()
-        order = desk.limit(BUY, "1", "79.00", client_order_id="mine")
-        find = desk.engine.order
+        client = Client()
+        order = client.limit(BUY, "1", "79.00", client_order_id="mine")
+        find = client.engine.order
         assert find(ME, LTC, order_id=order.order_id, orig_client_order_id="mine").order_id == order.order_id
         with refused(-2039):
             find(ME, LTC, order_id=order.order_id, orig_client_order_id="other")
@@ -138,60 +138,60 @@ class TestClientOrderIds:
 
 class TestCancel:
     def test_the_cancel_has_an_id_of_its_own(self) -> None:
-        desk = Desk()
-        desk.limit(BUY, "1", "79.00", client_order_id="mine")
-        desk.events()
-        answer = desk.engine.cancel_order(
-            ME, LTC, desk.now, orig_client_order_id="mine", new_client_order_id="the-cancel"
+        client = Client()
+        client.limit(BUY, "1", "79.00", client_order_id="mine")
+        client.events()
+        answer = client.engine.cancel_order(
+            ME, LTC, client.now, orig_client_order_id="mine", new_client_order_id="the-cancel"
         )
         assert (answer.cancel_client_order_id, answer.order.client_order_id) == ("the-cancel", "mine")
         assert answer.order.status is OrderStatus.CANCELED
-        report = desk.reports()[0]
+        report = client.reports()[0]
         assert report.execution_type is ExecutionType.CANCELED
         assert (report.client_order_id, report.orig_client_order_id) == ("the-cancel", "mine")
 
     def test_what_is_not_open_cannot_be_cancelled(self) -> None:
-        desk = Desk()
-        order = desk.limit(BUY, "1", "79.00")
-        desk.cancel(order)
+        client = Client()
+        order = client.limit(BUY, "1", "79.00")
+        client.cancel(order)
         with refused(-2011, "Unknown order sent."):
-            desk.cancel(order)
+            client.cancel(order)
         with refused(-2011, "Unknown order sent."):
-            desk.cancel(99)
+            client.cancel(99)
         with refused(-1102):
-            desk.engine.cancel_order(ME, LTC, desk.now)
+            client.engine.cancel_order(ME, LTC, client.now)
 
     def test_both_ids_must_name_the_same_order(self) -> None:
-        desk = Desk()
-        order = desk.limit(BUY, "1", "79.00")
+        client = Client()
+        order = client.limit(BUY, "1", "79.00")
         with refused(-2011, "Unknown order sent."):
-            desk.engine.cancel_order(ME, LTC, desk.now, order_id=order.order_id, orig_client_order_id="other")
+            client.engine.cancel_order(ME, LTC, client.now, order_id=order.order_id, orig_client_order_id="other")
 
     def test_cancel_restrictions(self) -> None:
-        desk = Desk()
-        order = desk.limit(BUY, "2", "79.00", client_order_id="mine")
+        client = Client()
+        order = client.limit(BUY, "2", "79.00", client_order_id="mine")
         text = "Order was not canceled due to cancel restrictions."
 
         def cancel(only: CancelRestriction) -> None:
-            desk.engine.cancel_order(ME, LTC, desk.now, order_id=order.order_id, restrictions=only)
+            client.engine.cancel_order(ME, LTC, client.now, order_id=order.order_id, restrictions=only)
 
         with refused(-2011, text):
             cancel(CancelRestriction.ONLY_PARTIALLY_FILLED)
-        desk.trade("79.00", "1")
+        client.trade("79.00", "1")
         with refused(-2011, text):
             cancel(CancelRestriction.ONLY_NEW)
         cancel(CancelRestriction.ONLY_PARTIALLY_FILLED)
-        assert desk.order(order).executed_qty == 1
+        assert client.order(order).executed_qty == 1
 
     def test_cancel_open_orders_takes_orders_and_lists_once_each(self) -> None:
-        desk = Desk()
-        desk.limit(BUY, "1", "79.00")
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90")
-        answers = desk.engine.cancel_open_orders(ME, LTC, desk.now)
+        client = Client()
+        client.limit(BUY, "1", "79.00")
+        client.oco(SELL, "1", "81.00", "79.00", "78.90")
+        answers = client.engine.cancel_open_orders(ME, LTC, client.now)
         assert [type(each).__name__ for each in answers] == ["Cancelled", "ListCancelled"]
-        assert desk.engine.open_orders(ME) == []
+        assert client.engine.open_orders(ME) == []
         with refused(-2011, "Unknown order sent."):
-            desk.engine.cancel_open_orders(ME, LTC, desk.now)
+            client.engine.cancel_open_orders(ME, LTC, client.now)
 
 
 class TestStops:
@@ -202,88 +202,88 @@ class TestStops:
     def test_a_stop_at_or_past_the_last_price_would_trigger_immediately(
         self, side: Any, kind: OrderType, stop: str
     ) -> None:
-        desk = Desk()
+        client = Client()
         with refused(-2010, "Order would trigger immediately."):
-            desk.place(side, kind, "1", stop_price=stop)
+            client.place(side, kind, "1", stop_price=stop)
         wrong_side = "79.99" if (side, kind) in {(BUY, STOP), (SELL, PROFIT)} else "80.01"
         with refused(-2010, "Order would trigger immediately."):
-            desk.place(side, kind, "1", stop_price=wrong_side)
+            client.place(side, kind, "1", stop_price=wrong_side)
         right_side = "80.01" if wrong_side == "79.99" else "79.99"
-        assert desk.place(side, kind, "1", stop_price=right_side).order.status is OrderStatus.NEW
+        assert client.place(side, kind, "1", stop_price=right_side).order.status is OrderStatus.NEW
 
     def test_an_untriggered_stop_is_new_but_not_working(self) -> None:
-        order = Desk().stop_limit(SELL, "1", "79.50", "79.40")
+        order = Client().stop_limit(SELL, "1", "79.50", "79.40")
         assert (order.status, order.is_working, order.working_time) == (OrderStatus.NEW, False, -1)
 
     @pytest.mark.parametrize(("side", "calm", "hit"), [(SELL, "79.51", "79.50"), (BUY, "80.49", "80.50")])
     def test_a_stop_loss_fires_when_the_last_price_reaches_it_and_takes(self, side: Any, calm: str, hit: str) -> None:
-        desk = Desk()
-        order = desk.place(side, STOP, "1", stop_price=hit).order
-        desk.trade(calm)
-        assert desk.order(order).status is OrderStatus.NEW
-        desk.trade(hit)
-        assert desk.order(order).status is OrderStatus.FILLED
+        client = Client()
+        order = client.place(side, STOP, "1", stop_price=hit).order
+        client.trade(calm)
+        assert client.order(order).status is OrderStatus.NEW
+        client.trade(hit)
+        assert client.order(order).status is OrderStatus.FILLED
 
     @pytest.mark.parametrize(("side", "hit"), [(SELL, "80.50"), (BUY, "79.50")])
     def test_a_take_profit_fires_on_the_other_side(self, side: Any, hit: str) -> None:
-        desk = Desk()
-        order = desk.place(side, PROFIT, "1", stop_price=hit).order
-        desk.trade(hit)
-        assert desk.order(order).status is OrderStatus.FILLED
+        client = Client()
+        order = client.place(side, PROFIT, "1", stop_price=hit).order
+        client.trade(hit)
+        assert client.order(order).status is OrderStatus.FILLED
 
     def test_a_gap_below_its_limit_leaves_a_triggered_stop_limit_unfilled_on_the_book(self) -> None:
-        desk = Desk()
-        order = desk.stop_limit(SELL, "1", "79.50", "79.40")
-        desk.events()
-        desk.wait(5)
-        desk.trade("79.00")
-        stuck = desk.order(order)
-        assert (stuck.status, stuck.is_working, stuck.working_time) == (OrderStatus.NEW, True, desk.now)
-        assert summary(desk.events()) == ["NEW 1 NEW"]
-        desk.trade("79.40", "0.4")
-        assert desk.order(order).executed_qty == d("0.4")
+        client = Client()
+        order = client.stop_limit(SELL, "1", "79.50", "79.40")
+        client.events()
+        client.wait(5)
+        client.trade("79.00")
+        stuck = client.order(order)
+        assert (stuck.status, stuck.is_working, stuck.working_time) == (OrderStatus.NEW, True, client.now)
+        assert summary(client.events()) == ["NEW 1 NEW"]
+        client.trade("79.40", "0.4")
+        assert client.order(order).executed_qty == d("0.4")
 
     def test_a_stop_limit_that_can_trade_at_its_limit_fills_at_the_better_market(self) -> None:
-        desk = Desk()
-        order = desk.stop_limit(SELL, "1", "79.50", "79.40")
-        desk.trade("79.50")
-        assert desk.order(order).cumulative_quote_qty == d("79.50")
+        client = Client()
+        order = client.stop_limit(SELL, "1", "79.50", "79.40")
+        client.trade("79.50")
+        assert client.order(order).cumulative_quote_qty == d("79.50")
 
     def test_a_triggered_ioc_stop_limit_does_not_stay(self) -> None:
-        desk = Desk()
-        order = desk.stop_limit(SELL, "1", "79.50", "79.40", time_in_force=IOC)
-        desk.trade("79.00")
-        assert desk.order(order).expiry_reason is ExpiryReason.UNFILLED_IOC_QUANTITY_EXPIRED
+        client = Client()
+        order = client.stop_limit(SELL, "1", "79.50", "79.40", time_in_force=IOC)
+        client.trade("79.00")
+        assert client.order(order).expiry_reason is ExpiryReason.UNFILLED_IOC_QUANTITY_EXPIRED
 
     def test_a_triggered_buy_stop_without_the_funds_is_rejected_on_the_book(self) -> None:
-        desk = Desk(balances={"USDT": d(82)})
-        order = desk.place(BUY, STOP, "1", stop_price="81.00").order
-        assert desk.locked("USDT") == 81
-        desk.trade("83.00")
-        gone = desk.order(order)
+        client = Client(balances={"USDT": d(82)})
+        order = client.place(BUY, STOP, "1", stop_price="81.00").order
+        assert client.locked("USDT") == 81
+        client.trade("83.00")
+        gone = client.order(order)
         assert (gone.status, gone.expiry_reason) == (OrderStatus.EXPIRED, ExpiryReason.REJECTED)
-        assert desk.free("USDT") == 82
+        assert client.free("USDT") == 82
 
     def test_stops_of_one_millisecond_fire_in_the_order_of_their_ids(self) -> None:
         for ids in (["a", "b"], ["b", "a"]):
-            desk = Desk(liquidity=LiquidityModel.tight(d(79), 1))
+            client = Client(liquidity=LiquidityModel.tight(d(79), 1))
             for client_id in ids:
-                desk.place(SELL, STOP, "1", stop_price="79.00", client_order_id=client_id)
-            desk.events()
-            desk.trade("79.00")
-            filled = [r.order.client_order_id for r in desk.reports() if r.execution_type is ExecutionType.TRADE]
+                client.place(SELL, STOP, "1", stop_price="79.00", client_order_id=client_id)
+            client.events()
+            client.trade("79.00")
+            filled = [r.order.client_order_id for r in client.reports() if r.execution_type is ExecutionType.TRADE]
             assert filled == ["a"], "one trade's liquidity, and whoever comes first in the alphabet"
 
 
 class TestTrailing:
     """The scenarios of faqs/trailing-stop-faq.md."""
 
-    def wide(self) -> Desk:
-        return Desk(rows=[row("BTCUSDT")], balances={"USDT": d(500_000), "BTC": d(10)}, opening=None)
+    def wide(self) -> Client:
+        return Client(rows=[row("BTCUSDT")], balances={"USDT": d(500_000), "BTC": d(10)}, opening=None)
 
-    def place(self, desk: Desk, side: Any, kind: OrderType, **fields: Any) -> int:
+    def place(self, client: Client, side: Any, kind: OrderType, **fields: Any) -> int:
         fields = {"price": fields.pop("price"), "time_in_force": GTC, **fields}
-        return desk.place(side, kind, "1", symbol="BTCUSDT", **fields).order.order_id
+        return client.place(side, kind, "1", symbol="BTCUSDT", **fields).order.order_id
 
     @pytest.mark.parametrize(
         ("side", "kind", "fields", "quiet", "fires"),
@@ -328,42 +328,42 @@ class TestTrailing:
     def test_scenarios_a_to_e(
         self, side: Any, kind: OrderType, fields: dict[str, Any], quiet: list[str], fires: str
     ) -> None:
-        desk = self.wide()
-        desk.trade("40000", symbol="BTCUSDT")
-        order_id = self.place(desk, side, kind, **fields)
+        client = self.wide()
+        client.trade("40000", symbol="BTCUSDT")
+        order_id = self.place(client, side, kind, **fields)
         for price in quiet:
-            desk.wait(1000)
-            desk.trade(price, symbol="BTCUSDT")
-            assert not desk.engine.order(ME, "BTCUSDT", order_id=order_id).is_working, price
-        desk.wait(1000)
-        desk.trade(fires, symbol="BTCUSDT")
-        order = desk.engine.order(ME, "BTCUSDT", order_id=order_id)
+            client.wait(1000)
+            client.trade(price, symbol="BTCUSDT")
+            assert not client.engine.order(ME, "BTCUSDT", order_id=order_id).is_working, price
+        client.wait(1000)
+        client.trade(fires, symbol="BTCUSDT")
+        order = client.engine.order(ME, "BTCUSDT", order_id=order_id)
         assert order.is_working
-        assert 0 < order.trailing_time < desk.now
+        assert 0 < order.trailing_time < client.now
 
     def test_a_cancelled_trailing_order_no_longer_follows(self) -> None:
-        desk = Desk()
-        order = desk.place(SELL, STOP, "1", trailing_delta=100).order
-        desk.trade("81.00")
-        desk.cancel(order)
-        desk.trade("70.00")
-        assert desk.order(order).executed_qty == 0
+        client = Client()
+        order = client.place(SELL, STOP, "1", trailing_delta=100).order
+        client.trade("81.00")
+        client.cancel(order)
+        client.trade("70.00")
+        assert client.order(order).executed_qty == 0
 
 
 def test_a_limit_maker_that_would_take_is_refused() -> None:
-    desk = Desk()
+    client = Client()
     text = "Order would immediately match and take."
     with refused(-2010, text):
-        desk.place(BUY, MAKER, "1", price="80.01")
+        client.place(BUY, MAKER, "1", price="80.01")
     with refused(-2010, text):
-        desk.place(SELL, MAKER, "1", price="80.00")
-    assert desk.place(BUY, MAKER, "1", price="80.00").order.status is OrderStatus.NEW
+        client.place(SELL, MAKER, "1", price="80.00")
+    assert client.place(BUY, MAKER, "1", price="80.00").order.status is OrderStatus.NEW
 
 
 class TestImmediateOrders:
-    def tight(self, levels: int = 2) -> Desk:
+    def tight(self, levels: int = 2) -> Client:
         """Ten LTC a level, two levels."""
-        return Desk(liquidity=LiquidityModel.tight(d("800.15"), levels))
+        return Client(liquidity=LiquidityModel.tight(d("800.15"), levels))
 
     def test_ioc_takes_what_is_there_and_expires(self) -> None:
         order = self.tight().limit(BUY, "15", "80.01", IOC)
@@ -371,21 +371,21 @@ class TestImmediateOrders:
         assert order.expiry_reason is ExpiryReason.UNFILLED_IOC_QUANTITY_EXPIRED
 
     def test_fok_takes_all_or_nothing(self) -> None:
-        desk = self.tight()
-        order = desk.limit(BUY, "15", "80.01", FOK)
+        client = self.tight()
+        order = client.limit(BUY, "15", "80.01", FOK)
         assert (order.status, order.executed_qty) == (OrderStatus.EXPIRED, d(0))
         assert order.expiry_reason is ExpiryReason.UNFILLED_FOK_ORDER_EXPIRED
-        assert desk.limit(BUY, "15", "80.02", FOK).status is OrderStatus.FILLED
+        assert client.limit(BUY, "15", "80.02", FOK).status is OrderStatus.FILLED
 
     def test_gtc_takes_and_rests(self) -> None:
-        desk = self.tight()
-        order = desk.limit(BUY, "15", "80.01")
+        client = self.tight()
+        order = client.limit(BUY, "15", "80.01")
         assert (order.status, order.executed_qty) == (OrderStatus.PARTIALLY_FILLED, d("10"))
-        assert desk.locked("USDT") == 5 * d("80.01")
+        assert client.locked("USDT") == 5 * d("80.01")
 
     @pytest.mark.parametrize("tif", [IOC, FOK])
     def test_nothing_to_take_expires(self, tif: TimeInForce) -> None:
-        assert Desk().limit(BUY, "1", "79.00", tif).status is OrderStatus.EXPIRED
+        assert Client().limit(BUY, "1", "79.00", tif).status is OrderStatus.EXPIRED
 
     def test_a_market_order_slips_level_by_level_and_its_rest_expires(self) -> None:
         placed = self.tight().market(BUY, "25")
@@ -395,28 +395,28 @@ class TestImmediateOrders:
         assert placed.order.executed_qty == d("19.999")
 
     def test_what_was_taken_comes_back_with_the_next_trade(self) -> None:
-        desk = self.tight(levels=1)
-        assert desk.market(SELL, "10").order.status is OrderStatus.FILLED
-        assert desk.market(SELL, "10").order.executed_qty < 1
-        desk.trade("80.00")
-        assert desk.market(SELL, "10").order.status is OrderStatus.FILLED
+        client = self.tight(levels=1)
+        assert client.market(SELL, "10").order.status is OrderStatus.FILLED
+        assert client.market(SELL, "10").order.executed_qty < 1
+        client.trade("80.00")
+        assert client.market(SELL, "10").order.status is OrderStatus.FILLED
 
     def test_a_market_without_prices_gives_nothing(self) -> None:
-        desk = Desk(opening=None)
-        order = desk.market(SELL, "1").order
+        client = Client(opening=None)
+        order = client.market(SELL, "1").order
         assert (order.status, order.executed_qty) == (OrderStatus.EXPIRED, d(0))
         with refused(-2010, "Order book liquidity is less than symbol minimum quantity."):
-            desk.market(BUY, quote_order_qty="100")
+            client.market(BUY, quote_order_qty="100")
 
     def test_a_quote_quantity_buys_whole_steps_for_no_more_than_it(self) -> None:
-        desk = Desk()
-        order = desk.market(BUY, quote_order_qty="100").order
+        client = Client()
+        order = client.market(BUY, quote_order_qty="100").order
         assert (order.status, order.executed_qty, order.orig_qty) == (OrderStatus.FILLED, d("1.249"), d("1.249"))
         assert order.orig_quote_order_qty == 100
         assert order.cumulative_quote_qty == d("1.249") * d("80.01")
 
     def test_a_quote_quantity_sells_what_brings_it(self) -> None:
-        order = Desk().market(SELL, quote_order_qty="100").order
+        order = Client().market(SELL, quote_order_qty="100").order
         assert (order.status, order.executed_qty) == (OrderStatus.FILLED, d("1.250"))
 
     def test_a_quote_quantity_on_a_thin_book_keeps_a_rest(self) -> None:
@@ -426,82 +426,82 @@ class TestImmediateOrders:
 
     def test_a_quote_quantity_has_the_precision_of_its_asset(self) -> None:
         with refused(-1111, "Parameter 'quoteOrderQty' has too much precision."):
-            Desk().market(BUY, quote_order_qty="100.000000001")
+            Client().market(BUY, quote_order_qty="100.000000001")
 
     def test_a_quote_quantity_too_small_for_a_market_lot(self) -> None:
         rows = [row(filters=[{"filterType": "MARKET_LOT_SIZE", "minQty": "1", "maxQty": "900", "stepSize": "0"}])]
         with refused(-2010, "Order book liquidity is less than MARKET_LOT_SIZE filter minimum quantity."):
-            Desk(rows=rows).market(BUY, quote_order_qty="50")
+            Client(rows=rows).market(BUY, quote_order_qty="50")
 
     def test_only_limit_orders_can_be_icebergs(self) -> None:
         with refused(-1106, "Parameter 'icebergQty' sent when not required."):
-            Desk().market(BUY, "1", iceberg_qty="0.1")
+            Client().market(BUY, "1", iceberg_qty="0.1")
 
     def test_a_quote_quantity_too_small_for_a_lot(self) -> None:
         rows = [row(filters=[{"filterType": "LOT_SIZE", "minQty": "1", "maxQty": "900", "stepSize": "0.001"}])]
         with refused(-2010, "Order book liquidity is less than LOT_SIZE filter minimum quantity."):
-            Desk(rows=rows).market(BUY, quote_order_qty="50")
+            Client(rows=rows).market(BUY, quote_order_qty="50")
 
 
 class TestSelfTradePrevention:
     """The taker's mode decides (faqs/stp_faq.md); the resting order is the only liquidity."""
 
-    def desk(self, mode: StpMode, resting: str = "1", taking: str = "3") -> tuple[Desk, Any, Any]:
+    def desk(self, mode: StpMode, resting: str = "1", taking: str = "3") -> tuple[Client, Any, Any]:
         rows = [row(allowedSelfTradePreventionModes=[*StpMode])]
-        desk = Desk(rows=rows, opening=None, liquidity=LiquidityModel.unlimited())
-        maker = desk.limit(SELL, resting, "80.00")
-        taker = desk.limit(BUY, taking, "80.00", stp_mode=mode)
-        return desk, desk.order(maker), taker
+        client = Client(rows=rows, opening=None, liquidity=LiquidityModel.unlimited())
+        maker = client.limit(SELL, resting, "80.00")
+        taker = client.limit(BUY, taking, "80.00", stp_mode=mode)
+        return client, client.order(maker), taker
 
     def test_none_trades_with_oneself(self) -> None:
         _, maker, taker = self.desk(StpMode.NONE)
         assert (maker.status, taker.executed_qty) == (OrderStatus.FILLED, d(1))
 
     def test_expire_maker(self) -> None:
-        desk, maker, taker = self.desk(StpMode.EXPIRE_MAKER)
+        client, maker, taker = self.desk(StpMode.EXPIRE_MAKER)
         assert (maker.status, maker.prevented_qty) == (OrderStatus.EXPIRED_IN_MATCH, d(1))
         assert (taker.status, taker.executed_qty) == (OrderStatus.NEW, d(0))
-        assert desk.locked("LTC") == 0
+        assert client.locked("LTC") == 0
 
     def test_expire_taker(self) -> None:
-        desk, maker, taker = self.desk(StpMode.EXPIRE_TAKER)
+        client, maker, taker = self.desk(StpMode.EXPIRE_TAKER)
         assert maker.status is OrderStatus.NEW
         assert (taker.status, taker.prevented_qty) == (OrderStatus.EXPIRED_IN_MATCH, d(3))
-        assert desk.locked("USDT") == 0
+        assert client.locked("USDT") == 0
 
     def test_expire_both(self) -> None:
-        desk, maker, taker = self.desk(StpMode.EXPIRE_BOTH)
+        client, maker, taker = self.desk(StpMode.EXPIRE_BOTH)
         assert maker.status is taker.status is OrderStatus.EXPIRED_IN_MATCH
-        match = desk.engine.prevented_matches(ME, LTC)[0]
+        match = client.engine.prevented_matches(ME, LTC)[0]
         assert (match.taker_prevented_qty, match.maker_prevented_qty, match.price) == (d(3), d(1), d(80))
-        assert desk.engine.prevented_matches(ME, LTC, order_id=99) == []
+        assert client.engine.prevented_matches(ME, LTC, order_id=99) == []
 
     @pytest.mark.parametrize("mode", [StpMode.DECREMENT, StpMode.TRANSFER])
     def test_decrement_takes_the_overlap_from_both(self, mode: StpMode) -> None:
-        desk, maker, taker = self.desk(mode)
+        client, maker, taker = self.desk(mode)
         assert (maker.status, maker.prevented_qty) == (OrderStatus.EXPIRED_IN_MATCH, d(1))
         assert (taker.status, taker.prevented_qty, taker.open_qty) == (OrderStatus.NEW, d(1), d(2))
-        assert desk.locked("USDT") == 160
-        prevented = [r for r in desk.reports() if r.execution_type is ExecutionType.TRADE_PREVENTION]
+        assert client.locked("USDT") == 160
+        prevented = [r for r in client.reports() if r.execution_type is ExecutionType.TRADE_PREVENTION]
         assert [(r.last_prevented_qty, r.last_prevented_price, r.last_qty) for r in prevented] == [
             (d(1), d(80), d(0))
         ] * 2
 
     def test_a_resting_take_profit_can_be_lost_to_a_crossing_buy_and_takes_its_oco_along(self) -> None:
-        desk = Desk(liquidity=LiquidityModel.tight(d(90), 1))
-        legs = desk.oco(SELL, "1", "80.10", "79.00", "78.90").orders
-        desk.limit(BUY, "3", "80.10")
-        assert [desk.order(leg).status for leg in legs] == [OrderStatus.EXPIRED_IN_MATCH, OrderStatus.EXPIRED]
-        assert desk.engine.open_order_lists(ME) == []
-        assert desk.locked("LTC") == 0
+        client = Client(liquidity=LiquidityModel.tight(d(90), 1))
+        legs = client.oco(SELL, "1", "80.10", "79.00", "78.90").orders
+        client.limit(BUY, "3", "80.10")
+        assert [client.order(leg).status for leg in legs] == [OrderStatus.EXPIRED_IN_MATCH, OrderStatus.EXPIRED]
+        assert client.engine.open_order_lists(ME) == []
+        assert client.locked("LTC") == 0
 
     def test_two_accounts_trade_with_each_other(self) -> None:
-        desk = Desk(opening=None)
-        desk.engine.open_account("other", {"LTC": d(5)})
-        theirs = desk.limit(SELL, "2", "80.00", account="other")
-        ours = desk.limit(BUY, "3", "81.00")
+        client = Client(opening=None)
+        client.engine.open_account("other", {"LTC": d(5)})
+        theirs = client.limit(SELL, "2", "80.00", account="other")
+        ours = client.limit(BUY, "3", "81.00")
         assert (ours.executed_qty, ours.cumulative_quote_qty) == (d(2), d(160))
-        fill, their_fill = desk.engine.my_trades(ME, LTC)[0], desk.engine.my_trades("other", LTC)[0]
+        fill, their_fill = client.engine.my_trades(ME, LTC)[0], client.engine.my_trades("other", LTC)[0]
         assert fill.trade_id == their_fill.trade_id
         assert (fill.is_maker, their_fill.is_maker, their_fill.order_id) == (False, True, theirs.order_id)
-        assert desk.engine.market_gain() == {"LTC": 0, "USDT": 0}
+        assert client.engine.market_gain() == {"LTC": 0, "USDT": 0}

@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.paper.engine.audit import Audit
-from tests.paper.engine.desk import LTC, T0, d, row
+from tests.paper.engine.client import LTC, T0, d, row
 
-from executor.core.values import OrderSide, OrderType, TimeInForce
-from executor.paper.book import fires_on_fall
-from executor.paper.engine import Engine
-from executor.paper.liquidity import LiquidityModel
-from executor.paper.model import (
+from executor.core.model.values import OrderSide, OrderType, TimeInForce
+from executor.paper.engine.book import fires_on_fall
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.model import (
     CancelReplace,
     CancelReplaceMode,
     CancelRestriction,
@@ -29,7 +29,7 @@ from executor.paper.model import (
     Reject,
     StpMode,
 )
-from executor.paper.symbol import Symbol
+from executor.paper.engine.symbol import Symbol
 
 ACCOUNTS = ("ann", "bob")
 DEPOSITS = {

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from tests.paper.engine.desk import BUY, GTC, LTC, ME, SELL, Desk, d, refused, request, row, summary
+from tests.paper.engine.client import BUY, GTC, LTC, ME, SELL, Client, d, refused, request, row, summary
 
-from executor.core.values import OrderStatus, OrderType
-from executor.paper.model import (
+from executor.core.model.values import OrderStatus, OrderType
+from executor.paper.engine.model import (
     CancelReplace,
     CancelReplaced,
     CancelReplaceMode,
@@ -25,215 +25,215 @@ PER_10_SECONDS = {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum"
 PER_DAY = {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 5}
 
 
-def replace(desk: Desk, cancel_id: int, mode: CancelReplaceMode, qty: str = "1", **fields: Any) -> CancelReplaced:
+def replace(client: Client, cancel_id: int, mode: CancelReplaceMode, qty: str = "1", **fields: Any) -> CancelReplaced:
     order = request(SELL, OrderType.LIMIT, qty, price="82.00", time_in_force=GTC)
     asked = CancelReplace(mode=mode, new_order=order, cancel_order_id=cancel_id, **fields)
-    return desk.engine.cancel_replace(ME, asked, desk.now)
+    return client.engine.cancel_replace(ME, asked, client.now)
 
 
 def outcome(answer: CancelReplaced) -> tuple[Outcome, Outcome, int, int | None]:
     return (answer.cancel_result, answer.new_order_result, answer.http_status, answer.code)
 
 
-def open_ids(desk: Desk) -> list[int]:
-    return [order.order_id for order in desk.engine.open_orders(ME)]
+def open_ids(client: Client) -> list[int]:
+    return [order.order_id for order in client.engine.open_orders(ME)]
 
 
 class TestCancelReplace:
     @pytest.mark.parametrize("mode", list(CancelReplaceMode))
     def test_both_succeed(self, mode: CancelReplaceMode) -> None:
-        desk = Desk()
-        desk.limit(SELL, "1", "81.00")
-        answer = replace(desk, 1, mode)
+        client = Client()
+        client.limit(SELL, "1", "81.00")
+        answer = replace(client, 1, mode)
         assert outcome(answer) == (SUCCESS, SUCCESS, 200, None)
         assert answer.cancel is not None
         assert answer.new_order is not None
-        assert open_ids(desk) == [2]
+        assert open_ids(client) == [2]
 
     def test_stop_on_failure_does_not_attempt_the_new_order(self) -> None:
-        desk = Desk()
-        answer = replace(desk, 1, STOP)
+        client = Client()
+        answer = replace(client, 1, STOP)
         assert outcome(answer) == (FAILURE, NOT_ATTEMPTED, 400, -2022)
         assert answer.cancel_error is not None
         assert answer.cancel_error.code == -2011
         assert (answer.new_order, answer.new_order_error) == (None, None)
-        assert open_ids(desk) == []
+        assert open_ids(client) == []
 
     def test_allow_failure_may_end_with_a_new_order_beside_a_filled_one(self) -> None:
-        desk = Desk()
-        desk.limit(SELL, "1", "81.00")
-        desk.trade("81.00")
-        answer = replace(desk, 1, ALLOW)
+        client = Client()
+        client.limit(SELL, "1", "81.00")
+        client.trade("81.00")
+        answer = replace(client, 1, ALLOW)
         assert outcome(answer) == (FAILURE, SUCCESS, 409, -2021)
-        assert open_ids(desk) == [2]
+        assert open_ids(client) == [2]
 
     def test_both_fail(self) -> None:
-        desk = Desk()
-        answer = replace(desk, 1, ALLOW, qty="101")
+        client = Client()
+        answer = replace(client, 1, ALLOW, qty="101")
         assert outcome(answer) == (FAILURE, FAILURE, 400, -2022)
         assert answer.new_order_error is not None
         assert answer.new_order_error.code == -2010
 
     @pytest.mark.parametrize("mode", list(CancelReplaceMode))
     def test_a_new_order_that_is_refused_leaves_nothing(self, mode: CancelReplaceMode) -> None:
-        desk = Desk()
-        desk.limit(SELL, "1", "81.00")
-        answer = replace(desk, 1, mode, qty="101")
+        client = Client()
+        client.limit(SELL, "1", "81.00")
+        answer = replace(client, 1, mode, qty="101")
         assert outcome(answer) == (SUCCESS, FAILURE, 409, -2021)
-        assert open_ids(desk) == []
+        assert open_ids(client) == []
 
     def test_filters_are_checked_before_anything_happens(self) -> None:
-        desk = Desk()
-        desk.limit(SELL, "1", "81.00")
+        client = Client()
+        client.limit(SELL, "1", "81.00")
         with refused(-1013, "Filter failure: LOT_SIZE"):
-            replace(desk, 1, STOP, qty="0.0001")
-        assert open_ids(desk) == [1]
+            replace(client, 1, STOP, qty="0.0001")
+        assert open_ids(client) == [1]
 
     def test_at_the_ceiling_of_orders_it_is_refused_although_it_would_free_a_place(self) -> None:
-        desk = Desk(rows=[row(filters=[{"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 1}])])
-        desk.limit(SELL, "1", "81.00")
+        client = Client(rows=[row(filters=[{"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 1}])])
+        client.limit(SELL, "1", "81.00")
         with refused(-1013, "Filter failure: MAX_NUM_ORDERS"):
-            replace(desk, 1, STOP)
+            replace(client, 1, STOP)
 
     def test_funds_are_checked_after_the_cancel_has_freed_them(self) -> None:
-        desk = Desk()
-        desk.limit(SELL, "100", "81.00")
-        assert outcome(replace(desk, 1, STOP, qty="100")) == (SUCCESS, SUCCESS, 200, None)
+        client = Client()
+        client.limit(SELL, "100", "81.00")
+        assert outcome(replace(client, 1, STOP, qty="100")) == (SUCCESS, SUCCESS, 200, None)
 
     def test_the_id_of_the_old_order_is_free_for_the_new_one(self) -> None:
-        desk = Desk()
-        desk.limit(SELL, "1", "81.00", client_order_id="same")
+        client = Client()
+        client.limit(SELL, "1", "81.00", client_order_id="same")
         order = request(SELL, OrderType.LIMIT, "1", price="82.00", time_in_force=GTC, client_order_id="same")
         asked = CancelReplace(mode=STOP, new_order=order, cancel_orig_client_order_id="same")
-        answer = desk.engine.cancel_replace(ME, asked, desk.now)
+        answer = client.engine.cancel_replace(ME, asked, client.now)
         assert answer.new_order is not None
         assert answer.new_order.order.client_order_id == "same"
 
     def test_replacing_a_leg_cancels_its_whole_list(self) -> None:
-        desk = Desk()
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90")
-        assert outcome(replace(desk, 2, STOP)) == (SUCCESS, SUCCESS, 200, None)
-        assert open_ids(desk) == [3]
+        client = Client()
+        client.oco(SELL, "1", "81.00", "79.00", "78.90")
+        assert outcome(replace(client, 2, STOP)) == (SUCCESS, SUCCESS, 200, None)
+        assert open_ids(client) == [3]
 
     def test_it_must_be_allowed_and_name_an_order(self) -> None:
         with refused(-2010, "Order cancel-replace is not supported for this symbol."):
-            replace(Desk(rows=[row(cancelReplaceAllowed=False)]), 1, STOP)
+            replace(Client(rows=[row(cancelReplaceAllowed=False)]), 1, STOP)
         with refused(-1102):
             order = request(SELL, OrderType.LIMIT, "1", price="82.00", time_in_force=GTC)
-            Desk().engine.cancel_replace(ME, CancelReplace(mode=STOP, new_order=order), 0)
+            Client().engine.cancel_replace(ME, CancelReplace(mode=STOP, new_order=order), 0)
 
 
 class TestCancelReplaceOverTheOrderCount:
-    def full(self) -> Desk:
-        desk = Desk(rate_limits=[PER_10_SECONDS])
+    def full(self) -> Client:
+        client = Client(rate_limits=[PER_10_SECONDS])
         for _ in range(3):
-            desk.limit(SELL, "1", "81.00")
-        return desk
+            client.limit(SELL, "1", "81.00")
+        return client
 
     def test_do_nothing(self) -> None:
-        desk = self.full()
+        client = self.full()
         with refused(-1015, "Too many new orders; current limit is 3 orders per 10 SECOND."):
-            replace(desk, 1, STOP)
-        assert open_ids(desk) == [1, 2, 3]
+            replace(client, 1, STOP)
+        assert open_ids(client) == [1, 2, 3]
 
     @pytest.mark.parametrize(("mode", "status"), [(STOP, 429), (ALLOW, 409)])
     def test_cancel_only_cancels_and_leaves_nothing_new(self, mode: CancelReplaceMode, status: int) -> None:
-        desk = self.full()
-        answer = replace(desk, 1, mode, rate_limit_exceeded_mode=RateLimitExceededMode.CANCEL_ONLY)
+        client = self.full()
+        answer = replace(client, 1, mode, rate_limit_exceeded_mode=RateLimitExceededMode.CANCEL_ONLY)
         assert outcome(answer) == (SUCCESS, FAILURE, status, -2021)
         assert answer.new_order_error is not None
         assert answer.new_order_error.code == -1015
-        assert open_ids(desk) == [2, 3]
+        assert open_ids(client) == [2, 3]
 
     @pytest.mark.parametrize(("mode", "new", "status"), [(STOP, NOT_ATTEMPTED, 429), (ALLOW, FAILURE, 400)])
     def test_cancel_only_with_nothing_to_cancel(self, mode: CancelReplaceMode, new: Outcome, status: int) -> None:
-        desk = self.full()
-        answer = replace(desk, 9, mode, rate_limit_exceeded_mode=RateLimitExceededMode.CANCEL_ONLY)
+        client = self.full()
+        answer = replace(client, 9, mode, rate_limit_exceeded_mode=RateLimitExceededMode.CANCEL_ONLY)
         assert outcome(answer) == (FAILURE, new, status, -2022)
 
 
 class TestUnfilledOrderCount:
-    def counts(self, desk: Desk) -> list[int]:
-        return [each.count for each in desk.engine.order_counts(ME, desk.now)]
+    def counts(self, client: Client) -> list[int]:
+        return [each.count for each in client.engine.order_counts(ME, client.now)]
 
     def test_windows_are_fixed_and_end_on_the_clock(self) -> None:
-        desk = Desk(rate_limits=[PER_10_SECONDS, PER_DAY], now=1_750_532_409_000)
+        client = Client(rate_limits=[PER_10_SECONDS, PER_DAY], now=1_750_532_409_000)
         for _ in range(3):
-            desk.limit(BUY, "1", "70.00")
+            client.limit(BUY, "1", "70.00")
         with refused(-1015):
-            desk.limit(BUY, "1", "70.00")
-        desk.wait(1000)
-        desk.limit(BUY, "1", "70.00")
-        assert self.counts(desk) == [1, 4]
+            client.limit(BUY, "1", "70.00")
+        client.wait(1000)
+        client.limit(BUY, "1", "70.00")
+        assert self.counts(client) == [1, 4]
 
     def test_refused_orders_cancels_and_tests_do_not_count(self) -> None:
-        desk = Desk(rate_limits=[PER_10_SECONDS])
-        order = desk.limit(BUY, "1", "70.00")
-        desk.cancel(order)
-        desk.engine.test_order(ME, request(BUY, OrderType.MARKET, "1"), desk.now)
+        client = Client(rate_limits=[PER_10_SECONDS])
+        order = client.limit(BUY, "1", "70.00")
+        client.cancel(order)
+        client.engine.test_order(ME, request(BUY, OrderType.MARKET, "1"), client.now)
         with refused(-2010):
-            desk.limit(BUY, "1000", "70.00")
-        assert self.counts(desk) == [1]
+            client.limit(BUY, "1000", "70.00")
+        assert self.counts(client) == [1]
 
     def test_a_first_fill_gives_back_one_to_a_taker_and_more_to_a_maker(self) -> None:
-        desk = Desk(rate_limits=[{**PER_DAY, "limit": 100}])
+        client = Client(rate_limits=[{**PER_DAY, "limit": 100}])
         for _ in range(8):
-            desk.limit(BUY, "2", "79.00")
-        desk.market(BUY, "1")
-        assert self.counts(desk) == [8]
-        desk.trade("79.00", "1")
-        assert self.counts(desk) == [3]
-        desk.trade("79.00", "1")
-        assert self.counts(desk) == [3], "only the first fill counts"
+            client.limit(BUY, "2", "79.00")
+        client.market(BUY, "1")
+        assert self.counts(client) == [8]
+        client.trade("79.00", "1")
+        assert self.counts(client) == [3]
+        client.trade("79.00", "1")
+        assert self.counts(client) == [3], "only the first fill counts"
 
     def test_a_list_counts_each_of_its_orders(self) -> None:
-        desk = Desk(rate_limits=[{**PER_DAY, "limit": 100}])
-        desk.oco(SELL, "1", "81.00", "79.00", "78.90")
-        assert self.counts(desk) == [2]
+        client = Client(rate_limits=[{**PER_DAY, "limit": 100}])
+        client.oco(SELL, "1", "81.00", "79.00", "78.90")
+        assert self.counts(client) == [2]
 
     def test_a_replacement_counts_one_even_if_not_attempted(self) -> None:
-        desk = Desk(rate_limits=[{**PER_DAY, "limit": 100}])
-        replace(desk, 1, STOP)
-        assert self.counts(desk) == [1]
+        client = Client(rate_limits=[{**PER_DAY, "limit": 100}])
+        replace(client, 1, STOP)
+        assert self.counts(client) == [1]
 
     def test_an_amendment_counts_nothing(self) -> None:
-        desk = Desk(rate_limits=[PER_DAY])
-        amend(desk, desk.limit(SELL, "3", "81.00"), "2")
-        assert self.counts(desk) == [1]
+        client = Client(rate_limits=[PER_DAY])
+        amend(client, client.limit(SELL, "3", "81.00"), "2")
+        assert self.counts(client) == [1]
 
 
-def amend(desk: Desk, order: Order | int, qty: str, **fields: Any) -> Order:
+def amend(client: Client, order: Order | int, qty: str, **fields: Any) -> Order:
     order_id = order if isinstance(order, int) else order.order_id
-    return desk.engine.amend_order(ME, LTC, d(qty), desk.now, order_id=order_id, **fields).order
+    return client.engine.amend_order(ME, LTC, d(qty), client.now, order_id=order_id, **fields).order
 
 
 class TestAmend:
     def test_it_keeps_the_place_in_the_queue_and_frees_the_difference(self) -> None:
-        desk = Desk()
-        first = desk.limit(SELL, "3", "81.00", client_order_id="z")
-        desk.wait(1)
-        desk.limit(SELL, "3", "81.00", client_order_id="a")
-        desk.wait(1)
-        amended = amend(desk, first, "2", new_client_order_id="z")
+        client = Client()
+        first = client.limit(SELL, "3", "81.00", client_order_id="z")
+        client.wait(1)
+        client.limit(SELL, "3", "81.00", client_order_id="a")
+        client.wait(1)
+        amended = amend(client, first, "2", new_client_order_id="z")
         assert (amended.order_id, amended.orig_qty, amended.client_order_id) == (1, d(2), "z")
-        assert desk.locked("LTC") == 5
-        desk.trade("81.00", "2")
-        assert desk.order(first).status is OrderStatus.FILLED
+        assert client.locked("LTC") == 5
+        client.trade("81.00", "2")
+        assert client.order(first).status is OrderStatus.FILLED
 
     def test_its_id_changes_unless_it_is_repeated_and_the_stream_tells(self) -> None:
-        desk = Desk()
-        order = desk.limit(SELL, "3", "81.00", client_order_id="old")
-        desk.events()
-        amended = amend(desk, order, "2")
+        client = Client()
+        order = client.limit(SELL, "3", "81.00", client_order_id="old")
+        client.events()
+        amended = amend(client, order, "2")
         assert amended.client_order_id != "old"
-        report = desk.reports()[0]
+        report = client.reports()[0]
         assert report.execution_type is ExecutionType.REPLACED
         assert (report.client_order_id, report.orig_client_order_id) == (amended.client_order_id, "old")
         with refused(-2013):
-            desk.engine.order(ME, LTC, orig_client_order_id="old")
-        history = desk.engine.amendments(ME, LTC, order.order_id)
+            client.engine.order(ME, LTC, orig_client_order_id="old")
+        history = client.engine.amendments(ME, LTC, order.order_id)
         assert [(each.orig_qty, each.new_qty, each.orig_client_order_id) for each in history] == [(d(3), d(2), "old")]
-        assert desk.engine.amendments(ME, LTC, 99) == []
+        assert client.engine.amendments(ME, LTC, 99) == []
 
     @pytest.mark.parametrize(
         ("qty", "message"),
@@ -243,59 +243,59 @@ class TestAmend:
         ],
     )
     def test_it_only_reduces(self, qty: str, message: str) -> None:
-        desk = Desk()
-        order = desk.limit(SELL, "3", "81.00")
+        client = Client()
+        order = client.limit(SELL, "3", "81.00")
         with refused(-2038, message):
-            amend(desk, order, qty)
+            amend(client, order, qty)
 
     def test_a_total_of_no_more_than_what_is_executed_ends_the_order(self) -> None:
-        desk = Desk()
-        order = desk.limit(SELL, "3", "81.00")
-        desk.trade("81.00", "2")
-        ended = amend(desk, order, "1")
+        client = Client()
+        order = client.limit(SELL, "3", "81.00")
+        client.trade("81.00", "2")
+        ended = amend(client, order, "1")
         assert (ended.status, ended.executed_qty, ended.orig_qty) == (OrderStatus.EXPIRED, d(2), d(2))
-        assert desk.locked("LTC") == 0
+        assert client.locked("LTC") == 0
 
     def test_filters_hold_for_the_new_quantity(self) -> None:
-        desk = Desk()
-        order = desk.limit(SELL, "3", "81.00")
+        client = Client()
+        order = client.limit(SELL, "3", "81.00")
         with refused(-1013, "Filter failure: LOT_SIZE"):
-            amend(desk, order, "2.0001")
+            amend(client, order, "2.0001")
         with refused(-1013, "Invalid quantity."):
-            amend(desk, order, "0")
+            amend(client, order, "0")
         with refused(-1013, "Filter failure: NOTIONAL"):
-            amend(desk, order, "0.06")
+            amend(client, order, "0.06")
 
     def test_an_order_can_be_amended_so_many_times(self) -> None:
-        desk = Desk(rows=[row(filters=[{"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 2}])])
-        order = desk.limit(SELL, "9", "81.00")
-        amend(desk, order, "8")
-        amend(desk, order, "7")
+        client = Client(rows=[row(filters=[{"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 2}])])
+        order = client.limit(SELL, "9", "81.00")
+        amend(client, order, "8")
+        amend(client, order, "7")
         with refused(-2038):
-            amend(desk, order, "6")
+            amend(client, order, "6")
 
     def test_what_cannot_be_amended(self) -> None:
         with refused(-2038):
-            amend(Desk(), 1, "1")
-        desk = Desk(rows=[row(amendAllowed=False)])
+            amend(Client(), 1, "1")
+        client = Client(rows=[row(amendAllowed=False)])
         with refused(-2038, "Order amend is not supported for this symbol."):
-            amend(desk, desk.limit(SELL, "3", "81.00"), "2")
-        desk = Desk()
-        desk.limit(SELL, "3", "81.00", client_order_id="taken")
+            amend(client, client.limit(SELL, "3", "81.00"), "2")
+        client = Client()
+        client.limit(SELL, "3", "81.00", client_order_id="taken")
         with refused(-2010, "Duplicate order sent."):
-            amend(desk, desk.limit(SELL, "3", "81.00"), "2", new_client_order_id="taken")
+            amend(client, client.limit(SELL, "3", "81.00"), "2", new_client_order_id="taken")
 
     def test_an_oco_is_amended_on_both_legs_and_its_list_is_told_of_the_new_id(self) -> None:
-        desk = Desk()
-        desk.oco(SELL, "3", "81.00", "79.00", "78.90")
-        desk.events()
-        amend(desk, 1, "2")
-        assert [desk.order(each).orig_qty for each in (1, 2)] == [2, 2]
-        assert desk.locked("LTC") == 2
-        assert summary(desk.events()) == ["REPLACED 1 NEW", "REPLACED 2 NEW", "list 1 UPDATED", "position"]
+        client = Client()
+        client.oco(SELL, "3", "81.00", "79.00", "78.90")
+        client.events()
+        amend(client, 1, "2")
+        assert [client.order(each).orig_qty for each in (1, 2)] == [2, 2]
+        assert client.locked("LTC") == 2
+        assert summary(client.events()) == ["REPLACED 1 NEW", "REPLACED 2 NEW", "list 1 UPDATED", "position"]
 
     def test_an_oto_is_amended_order_by_order(self) -> None:
-        desk = Desk()
+        client = Client()
         working = request(BUY, OrderType.LIMIT, "3", price="79.00", time_in_force=GTC)
         legs = (
             Leg(type=OrderType.LIMIT_MAKER, price=d(82)),
@@ -304,15 +304,15 @@ class TestAmend:
         request_ = NewOtoco(
             working=working, pending_side=SELL, pending_quantity=d(3), pending_above=legs[0], pending_below=legs[1]
         )
-        desk.engine.place_otoco(ME, request_, desk.now)
-        amend(desk, 1, "2")
-        amend(desk, 3, "1")
-        assert [desk.order(each).orig_qty for each in (1, 2, 3)] == [2, 1, 1]
+        client.engine.place_otoco(ME, request_, client.now)
+        amend(client, 1, "2")
+        amend(client, 3, "1")
+        assert [client.order(each).orig_qty for each in (1, 2, 3)] == [2, 1, 1]
 
     def test_a_pending_opo_order_has_no_quantity_to_amend(self) -> None:
-        desk = Desk()
+        client = Client()
         working = request(BUY, OrderType.LIMIT, "3", price="79.00", time_in_force=GTC)
         pending = request(SELL, OrderType.STOP_LOSS, stop_price="78.00")
-        desk.engine.place_oto(ME, NewOto(working=working, pending=pending, pays_out=True), desk.now)
+        client.engine.place_oto(ME, NewOto(working=working, pending=pending, pays_out=True), client.now)
         with refused(-2038):
-            amend(desk, 2, "1")
+            amend(client, 2, "1")

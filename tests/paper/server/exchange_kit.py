@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from executor.paper.clock import Clock, MarketClock
-from executor.paper.engine import Engine
-from executor.paper.model import MarketTrade
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.clock import Clock, MarketClock
 from executor.paper.server import Credential, FaultPlan, HmacSecret, Limits, PaperServer, PublicKey, Urls
-from executor.paper.symbol import Symbol
 
 START_MS = 1_750_000_000_000
 SYMBOL = "BTCUSDT"

@@ -19,7 +19,7 @@ from tests.paper.server.exchange_kit import (
     symbol_row,
 )
 
-from executor.paper.model import SymbolStatus
+from executor.paper.engine.model import SymbolStatus
 from executor.paper.server import Credential, HmacSecret, Limits
 from executor.paper.server.call import Security
 from executor.paper.server.routes import ROUTES

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from executor.core.values import ZERO
-from executor.paper.model import Balance, CommissionRates, PreventedMatch
+from executor.core.model.values import ZERO
+from executor.paper.engine.model import Balance, CommissionRates, PreventedMatch
 from executor.paper.server import errors, render
 from executor.paper.server.call import Call
 from executor.paper.server.orders import discount, read_period

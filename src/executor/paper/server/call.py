@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from executor.paper.engine import Engine
+from executor.paper.engine.exchange import Engine
 from executor.paper.server.limits import Limits
 from executor.paper.server.params import Params
 

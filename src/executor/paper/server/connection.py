@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from executor.paper.clock import Clock
+from executor.paper.replay.clock import Clock
 from executor.paper.server.faults import PushFault
 
 PING_EVERY_S: Final = 20.0

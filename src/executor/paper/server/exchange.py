@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from executor.paper.clock import Clock
-from executor.paper.engine import Engine
-from executor.paper.model import Reject
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import Reject
+from executor.paper.replay.clock import Clock
 from executor.paper.server import errors
 from executor.paper.server.call import Call, Route, Security
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault

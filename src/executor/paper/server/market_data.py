@@ -5,14 +5,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
-from executor.core.values import ZERO
-from executor.paper.model import BookTicker, MarketTrade, SymbolStatus, Ticker
+from executor.core.model.values import ZERO
+from executor.paper.engine.model import BookTicker, MarketTrade, SymbolStatus, Ticker
+from executor.paper.engine.symbol import Symbol
 from executor.paper.server import errors
 from executor.paper.server.call import Call
 from executor.paper.server.limits import DAY_MS, MINUTE_MS
 from executor.paper.server.params import Params
 from executor.paper.server.render import Json, amount
-from executor.paper.symbol import Symbol
 
 AVG_PRICE_MINS: Final = 5
 _WINDOW: Final = re.compile(r"^([1-9]|[1-5][0-9])m$|^([1-9]|1[0-9]|2[0-3])h$|^([1-7])d$")

@@ -10,9 +10,9 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from executor.paper.clock import Clock
-from executor.paper.engine import Engine
-from executor.paper.model import BookTicker, MarketKline, MarketTrade
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import BookTicker, MarketKline, MarketTrade
+from executor.paper.replay.clock import Clock
 from executor.paper.server.call import Call
 from executor.paper.server.connection import Connection
 from executor.paper.server.faults import FaultPlan

@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from executor.core.values import OrderSide, OrderType
-from executor.paper.model import Leg, NewOco, NewOrder, NewOto, NewOtoco, OrderListView, StpMode
+from executor.core.model.values import OrderSide, OrderType
+from executor.paper.engine.model import Leg, NewOco, NewOrder, NewOto, NewOtoco, OrderListView, StpMode
 from executor.paper.server import errors, render
 from executor.paper.server.call import Call
 from executor.paper.server.orders import (

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from executor.core.values import OrderSide, OrderType, TimeInForce
-from executor.paper.model import (
+from executor.core.model.values import OrderSide, OrderType, TimeInForce
+from executor.paper.engine.model import (
     CancelReplace,
     CancelReplaced,
     CancelReplaceMode,

@@ -8,8 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
-from executor.core.values import OrderStatus, OrderType
-from executor.paper.model import (
+from executor.core.model.values import OrderStatus, OrderType
+from executor.paper.engine.model import (
     AccountPosition,
     Amended,
     Balance,

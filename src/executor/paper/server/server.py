@@ -12,10 +12,10 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from executor.paper.clock import Clock
-from executor.paper.engine import Engine
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import MarketTrade
 from executor.paper.errors import PortInUse
-from executor.paper.model import MarketTrade
+from executor.paper.replay.clock import Clock
 from executor.paper.server import errors
 from executor.paper.server.connection import CLOSE_WITHIN_S, PING_EVERY_S, Connection
 from executor.paper.server.exchange import Exchange

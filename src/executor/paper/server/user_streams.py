@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
-from executor.paper.clock import Clock
-from executor.paper.engine import Engine
+from executor.paper.engine.exchange import Engine
+from executor.paper.replay.clock import Clock
 from executor.paper.server import render
 from executor.paper.server.connection import Connection
 from executor.paper.server.faults import FaultPlan

@@ -1,0 +1,221 @@
+"""Admission: whether a signal becomes a trade now (rule 2.5). A refused signal changes nothing but its count."""
+
+from decimal import Decimal
+from typing import Final, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from executor.core.absorb import market
+from executor.core.book.levels import beyond, past, stop_limit
+from executor.core.book.plan import PlanError, Split, make_plan, split
+from executor.core.model.events import SignalMalformed, SignalSeen
+from executor.core.model.facts import Balance, Quote
+from executor.core.model.intents import Level, Notify
+from executor.core.model.policy import EntryMode, Layout, Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Day, Entering, Plan, Position, Seen, State
+from executor.core.model.values import ONE, ZERO, Direction, plain
+from executor.core.model.verdict import MOVED, Absorbed, Refusal
+
+DAY_MS: Final = 86_400_000
+_SEEN_MAX: Final = 2_000
+
+
+def absorb(state: State, event: SignalSeen | SignalMalformed, policy: Policy, rules: SymbolRules) -> Absorbed:
+    match event:
+        case SignalSeen():
+            return _take(state, event, policy, rules)
+        case SignalMalformed():
+            text = f"{event.fault}: {event.text}"
+            return _refuse(state, "malformed", text, text)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Absorbed:
+    signal, now = event.signal, state.market.now
+    if event.quote is not None:
+        state = market.quote(state, event.quote).state
+    judged = judge(state, event, policy, rules)
+    horizon = now - policy.max_signal_age_ms - policy.clock_tolerance_ms
+    seen = tuple(s for s in state.seen if s.at >= horizon and s.key != signal.key)[-_SEEN_MAX:]
+    state = replace(state, seen=(*seen, Seen(signal.key, max(signal.at, now))))
+    if isinstance(judged, NotAdmitted):
+        return _refuse(state, judged.kind, judged.text, f"{signal.key}: {judged.text}")
+    day = day_at(state, now)
+    state = replace(
+        state,
+        position=judged,
+        locked_until=now + policy.lock_ms,
+        day=replace(day, trades=day.trades + 1),
+    )
+    plan = judged.plan
+    text = (
+        f"{plan.direction} {plain(plan.qty)} {rules.base}: entry {plain(plan.entry)}, stop {plain(plan.stop)}, "
+        f"targets {', '.join(map(plain, plan.targets))}"
+    )
+    return Absorbed(state, MOVED, (Notify(Level.INFO, "trade_opened", text),))
+
+
+def _refuse(state: State, kind: str, why: str, text: str) -> Absorbed:
+    counted = replace(state, refused={**state.refused, kind: state.refused.get(kind, 0) + 1})
+    return Absorbed(counted, Refusal(why), (Notify(Level.WARNING, "signal_refused", text),))
+
+
+class NotAdmitted(msgspec.Struct, frozen=True):
+    """`kind` is counted, `text` is for people: what was wrong, what it was, what it must be."""
+
+    kind: str
+    text: str
+
+
+def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Position | NotAdmitted:
+    refusal = _about_signal(state, event, policy) or _about_moment(state) or _about_limits(state, event, policy)
+    if refusal is not None:
+        return refusal
+    if not rules.tradable:
+        return NotAdmitted("market_closed", f"{rules.symbol} is not open for trading")
+    try:
+        plan = make_plan(event.signal, policy, rules, event.klines)
+    except PlanError as fault:
+        return NotAdmitted("plan", str(fault))
+    if event.quote is None:
+        return NotAdmitted("no_price", "no fresh price at hand")
+    refusal = (
+        _about_exits(plan, policy, rules)
+        or _about_price(event.quote, plan, policy)
+        or _about_money(event, event.quote, plan, policy, rules)
+    )
+    if refusal is not None:
+        return refusal
+    now = state.market.now
+    return Position(
+        trade=trade_id(state, now),
+        signal=event.signal.key,
+        opened=now,
+        plan=plan,
+        phase=Entering(give_up_at=now + policy.entry_timeout_ms),
+    )
+
+
+def trade_id(state: State, now: int) -> str:
+    """The trade's start in ms; later than the last one's, so that no id is ever given twice (rule 1)."""
+    last = int(state.last_closed.trade) if state.last_closed is not None else 0
+    return str(max(now, last + 1))
+
+
+def day_at(state: State, now: int) -> Day:
+    """Today's counts; fresh ones when a new UTC day has begun."""
+    number = now // DAY_MS
+    return state.day if state.day.number == number else Day(number=number)
+
+
+def _about_signal(state: State, event: SignalSeen, policy: Policy) -> NotAdmitted | None:
+    signal, now = event.signal, state.market.now
+    if signal.symbol and signal.symbol != state.symbol:
+        return NotAdmitted("symbol", f"signal is for {signal.symbol}, this trades {state.symbol}")
+    if any(s.key == signal.key for s in state.seen):
+        return NotAdmitted("duplicate", "this signal was seen before")
+    age = now - signal.at
+    if age > policy.max_signal_age_ms:
+        return NotAdmitted("too_old", f"{age / 1000:.1f} s old, at most {policy.max_signal_age_ms / 1000:.0f} s")
+    if -age > policy.clock_tolerance_ms:
+        tolerance = policy.clock_tolerance_ms / 1000
+        return NotAdmitted("future", f"{-age / 1000:.1f} s in the future, at most {tolerance:.0f} s is tolerated")
+    return None
+
+
+def _about_moment(state: State) -> NotAdmitted | None:
+    now = state.market.now
+    if state.position is not None:
+        return NotAdmitted("trade_open", f"trade {state.position.trade} is open")
+    if state.halted:
+        return NotAdmitted("halted", f"halted: {state.halted}")
+    if state.paused:
+        return NotAdmitted("paused", "entries are paused")
+    if now < state.cooldown_until:
+        return NotAdmitted("cooldown", f"cooldown for another {(state.cooldown_until - now) / 1000:.1f} s")
+    if now < state.locked_until:
+        return NotAdmitted("lock", f"locked for another {(state.locked_until - now) / 1000:.1f} s")
+    return None
+
+
+def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitted | None:
+    if event.signal.direction is Direction.SHORT and not policy.allow_short:
+        return NotAdmitted("short", "shorts are off (ALLOW_SHORT)")
+    day = day_at(state, state.market.now)
+    if policy.max_trades_per_day and day.trades >= policy.max_trades_per_day:
+        return NotAdmitted(
+            "daily_trades", f"{day.trades} trades today, MAX_TRADES_PER_DAY is {policy.max_trades_per_day}"
+        )
+    if policy.max_daily_loss and -day.pnl >= policy.max_daily_loss:
+        limit = plain(policy.max_daily_loss)
+        return NotAdmitted("daily_loss", f"{plain(-day.pnl)} lost today, MAX_DAILY_LOSS_USD is {limit}")
+    return None
+
+
+def _about_exits(plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
+    """Exits that the symbol does not take are refused before there is anything to protect (rule 4.2)."""
+    if policy.layout is not Layout.OCO:
+        return None
+    if not rules.oco_allowed:
+        return NotAdmitted("exits", f"{rules.symbol} takes no OCO, EXIT_LAYOUT must be PLAIN")
+    stops = sum(qty > 0 for qty in _legs(plan, policy, rules))
+    if 0 < rules.max_algo_orders < stops:
+        most = f"{rules.symbol} takes {rules.max_algo_orders} at once"
+        return NotAdmitted("exits", f"the exits are {stops} stops, {most}: EXIT_LAYOUT=PLAIN needs one")
+    return None
+
+
+def _about_price(quote: Quote, plan: Plan, policy: Policy) -> NotAdmitted | None:
+    if beyond(quote.last, plan.stop, plan.direction):
+        return NotAdmitted("past_stop", f"price {plain(quote.last)} is past the stop {plain(plan.stop)}")
+    if policy.entry_mode is EntryMode.MARKET_ONLY and past(quote.last, plan.targets[0], plan.direction):
+        return NotAdmitted("past_target", f"price {plain(quote.last)} is past TP1 {plain(plan.targets[0])}")
+    return None
+
+
+def _about_money(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
+    notional = plan.qty * plan.entry
+    if policy.max_position and notional > policy.max_position:
+        limit = plain(policy.max_position)
+        return NotAdmitted("max_position", f"{plain(notional)} {rules.quote}, MAX_POSITION_USD is {limit}")
+    if event.balances is None:
+        return NotAdmitted("no_balance", "the balances could not be read")
+    for asset, needed, purpose in _needs(quote, plan, policy, rules):
+        free = event.balances.get(asset, Balance(ZERO)).free
+        if free < needed:
+            missing = plain(needed - free)
+            text = f"{purpose} needs {plain(needed)} {asset}, free are {plain(free)}: {missing} {asset} missing"
+            return NotAdmitted("balance", text)
+    return None
+
+
+def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list[tuple[str, Decimal, str]]:
+    """What entry and exits lock, beyond what the entry itself brings (rules 2.5, 4.3)."""
+    price = plan.entry
+    if policy.entry_mode is EntryMode.MARKET_ONLY:
+        price = quote.ask if plan.direction is Direction.LONG else quote.bid
+    targets = list(zip(_legs(plan, policy, rules), plan.targets, strict=False))
+    plain_layout = policy.layout is Layout.PLAIN
+    if plan.direction is Direction.LONG:
+        needs = [(rules.quote, plan.qty * price, "the entry")]
+        if plain_layout:
+            spare = sum((qty for qty, _ in targets), ZERO)
+            needs.append((rules.base, spare, "EXIT_LAYOUT=PLAIN (targets beside the stop)"))
+        return needs
+    limit = stop_limit(plan.stop, plan.direction, policy, rules)
+    locked = limit * plan.qty
+    if plain_layout:
+        locked += sum((qty * target for qty, target in targets), ZERO)
+    proceeds = plan.qty * plan.entry * (ONE - rules.taker_fee)
+    return [
+        (rules.base, plan.qty, "the short entry"),
+        (rules.quote, max(locked - proceeds, ZERO), "the short's exits"),
+    ]
+
+
+def _legs(plan: Plan, policy: Policy, rules: SymbolRules) -> Split:
+    """The legs of a full entry at the highest commission."""
+    return split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules) or (ZERO, ZERO, ZERO)

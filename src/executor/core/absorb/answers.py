@@ -1,0 +1,221 @@
+"""Absorb how requests ended: accepted, refused, unknown (rule 8.2), and reads that failed."""
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from executor.core.absorb import reports
+from executor.core.absorb.reports import Heard
+from executor.core.book import levels
+from executor.core.book.edit import find_leg, find_order, the_order, with_leg, with_order
+from executor.core.model import orders
+from executor.core.model.events import Answered, ReadFailed
+from executor.core.model.facts import Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.intents import (
+    CancelList,
+    CancelOrder,
+    Command,
+    Level,
+    Notify,
+    PlaceOco,
+    PlaceOrder,
+    QueryBalances,
+    QueryKlines,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryQuote,
+    QueryTrades,
+    ReplaceOrder,
+    Request,
+)
+from executor.core.model.policy import Policy
+from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Position, State
+from executor.core.model.verdict import MOVED, Absorbed, Ignored
+
+_PASSING = frozenset({Why.NOT_SENT, Why.RATE_LIMIT, Why.CLOCK})
+_READ_AGAIN_MS = 1_000
+
+
+def absorb(state: State, event: Answered | ReadFailed, policy: Policy) -> Absorbed:
+    request = next((o.request for o in state.outbox if o.request.seq == event.seq), None)
+    match event:
+        case Answered():
+            if not isinstance(request, Command):
+                return Absorbed(state, Ignored(f"no command waits for answer {event.seq}"))
+            state = settle(state, event.seq)
+            if state.position is None:
+                return Absorbed(state, Ignored("no trade is open"))
+            return _answered(state.position, request, event.outcome, state.market.now, policy).onto(state)
+        case ReadFailed():
+            if request is None:
+                return Absorbed(state, Ignored(f"no query waits for answer {event.seq}"))
+            return _read_failed(settle(state, event.seq), request, event.text)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def settle(state: State, seq: int) -> State:
+    """`state` without the owed request `seq`, which has its answer now; 0 answers none (rule 8.1)."""
+    if not seq:
+        return state
+    return replace(state, outbox=tuple(o for o in state.outbox if o.request.seq != seq))
+
+
+def _answered(
+    position: Position, request: Command, outcome: Outcome | ReplaceOutcome, now: int, policy: Policy
+) -> Heard:
+    if isinstance(request, ReplaceOrder):
+        return _replaced(position, request, _halves(outcome), now, policy)
+    if isinstance(outcome, ReplaceOutcome):
+        raise AssertionError(f"{request!r} was answered with {outcome!r}")  # noqa: TRY004 - a defect, not a type
+    match request:
+        case PlaceOrder():
+            return _placed(position, (request.order.id,), outcome, now, policy)
+        case PlaceOco():
+            return _placed(position, (request.target.id, request.stop.id), outcome, now, policy)
+        case CancelOrder():
+            return _cancelled(position, (request.id,), outcome, now, policy)
+        case CancelList():
+            return _cancelled(position, request.ids, outcome, now, policy)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+# --- placed -------------------------------------------------------------------------------------------------------
+
+
+def _placed(position: Position, sent: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> Heard:
+    match outcome:
+        case Done():
+            missed = [i for i in sent if the_order(position, i).check]
+            heard = reports.hear(position, outcome.reports, now)
+            # An acceptance that does not tell of its order: a look does. As it does where a list that was asked for
+            # after the request has left the order out: it may have ended before its acceptance is heard of (rule 8.6).
+            known = _doubted(heard.position, sent, now, now)
+            for order in [the_order(known, i) for i in missed]:
+                known = with_order(known, replace(order, check=order.live))
+            return replace(heard, position=known)
+        case Unknown():
+            note = Notify(Level.WARNING, "outcome_unknown", f"{', '.join(sent)}: {outcome.text}", " ".join(sent))
+            return Heard(_doubted(position, sent, outcome.fence, now), MOVED, (note,))
+        case Refused():
+            return _refused(position, tuple(the_order(position, i) for i in sent), outcome, now, policy)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _doubted(position: Position, sent: tuple[str, ...], fence: int, now: int) -> Position:
+    """Those of `sent` that nothing is known of yet are to be looked up (rule 8.3)."""
+    for client_id in sent:
+        order = the_order(position, client_id)
+        if order.phase is OrderPhase.SUBMITTED:
+            position = with_order(position, orders.doubt(order, fence, now))
+    return position
+
+
+def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now: int, policy: Policy) -> Heard:
+    for order in sent:
+        if order.phase is OrderPhase.WORKING:
+            return Heard(position, Ignored(f"{order.id} was refused, but is known to be working"))
+        position = with_order(position, orders.refuse(order, refused, now))
+    names = ", ".join(o.id for o in sent)
+    text = f"{names}: {refused.text} ({refused.code})"
+    note = Notify(Level.WARNING, "order_refused", text, " ".join(o.id for o in sent))
+    phase = position.phase
+    leg = find_leg(position, sent[0].leg)
+    if sent[0].is_entry and isinstance(phase, Entering):
+        position = replace(position, phase=replace(phase, retry_at=_retry_at(refused, now, policy)))
+    elif leg is not None and not sent[0].is_entry:
+        stop = next((o.stop_price for o in sent if o.stop_price is not None), None)
+        moved = stop is not None and leg.stop is not None and levels.is_safer(stop, leg.stop, position.plan.direction)
+        position = with_leg(position, _leg_refused(leg, refused, now, policy, moved=moved))
+    return Heard(position, MOVED, (note,))
+
+
+def _retry_at(refused: Refused, now: int, policy: Policy) -> int:
+    return max(now + policy.exits_retry_ms, refused.retry_at)
+
+
+def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved: bool) -> Leg:
+    """What a refusal teaches about a leg, whose stop was to be `moved` or not (rules 4.6, 4.7, 5.5)."""
+    if refused.why in (Why.WOULD_TRIGGER, Why.PRICE_RELATION) and moved:
+        # The wished level is past the market: the stop goes back to the level in force.
+        return replace(leg, moved_at=now)
+    if refused.why is Why.WOULD_TRIGGER:
+        return replace(leg, leave=Leave.STOP)
+    if refused.why is Why.WOULD_MATCH:
+        return replace(leg, leave=Leave.TARGET)
+    if refused.why is Why.PRICE_RELATION:
+        return replace(leg, puzzled_at=now)
+    return replace(
+        leg,
+        tries=leg.tries + (refused.why not in _PASSING),
+        retry_at=_retry_at(refused, now, policy),
+        poor=leg.poor + (refused.why is Why.INSUFFICIENT_BALANCE),
+    )
+
+
+# --- cancelled, replaced ------------------------------------------------------------------------------------------
+
+
+def _cancelled(position: Position, asked: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> Heard:
+    heard = Heard(position)
+    wait = now
+    if isinstance(outcome, Done):
+        heard = reports.hear(position, outcome.reports, now)
+    elif isinstance(outcome, Refused):
+        wait = max(now, outcome.retry_at) if outcome.why is Why.UNKNOWN_ORDER else _retry_at(outcome, now, policy)
+    position = heard.position
+    for client_id in asked:
+        order = the_order(position, client_id)
+        if order.live:
+            # Not confirmed by this answer: only a direct look tells (rule 6.2).
+            position = with_order(position, replace(order, check=True, ask_at=wait))
+    return replace(heard, position=position, verdict=heard.verdict if heard.fault else MOVED)
+
+
+def _halves(outcome: Outcome | ReplaceOutcome) -> ReplaceOutcome:
+    """A replacement refused or in doubt as a whole is so in both halves."""
+    if isinstance(outcome, ReplaceOutcome):
+        return outcome
+    if isinstance(outcome, Done):
+        raise AssertionError(f"a replacement was answered with {outcome!r}")  # noqa: TRY004 - a defect, not a type
+    return ReplaceOutcome(outcome, outcome)
+
+
+def _replaced(position: Position, request: ReplaceOrder, outcome: ReplaceOutcome, now: int, policy: Policy) -> Heard:
+    cancel = _cancelled(position, (request.cancel_id,), outcome.cancel, now, policy)
+    if isinstance(outcome.place, NotTried):
+        order = the_order(cancel.position, request.order.id)
+        untried = replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)
+        return replace(cancel, position=with_order(cancel.position, untried))
+    place = _placed(cancel.position, (request.order.id,), outcome.place, now, policy)
+    fault = cancel.fault or place.fault
+    verdict = cancel.verdict if cancel.fault else place.verdict if place.fault else MOVED
+    return Heard(place.position, verdict, (*cancel.notes, *place.notes), fault)
+
+
+# --- reads --------------------------------------------------------------------------------------------------------
+
+
+def _read_failed(state: State, request: Request, text: str) -> Absorbed:
+    position = state.position
+    if position is not None:
+        position = _unread(position, request, state.market.now)
+    about = request.id if isinstance(request, QueryOrder | QueryTrades) else ""
+    return Absorbed(replace(state, position=position), MOVED, (Notify(Level.WARNING, "read_failed", text, about),))
+
+
+def _unread(position: Position, request: Request, now: int) -> Position:
+    """What to make of not knowing: a guess where one is safe, another try a little later where not."""
+    match request:
+        case QueryTrades():
+            return replace(position, guess_fees=True)
+        case QueryQuote() if isinstance(position.phase, Entering):
+            return replace(position, phase=replace(position.phase, no_price=True))
+        case QueryOrder() if (order := find_order(position, request.id)) is not None:
+            return with_order(position, replace(order, ask_at=now + _READ_AGAIN_MS))
+        case QueryQuote() | QueryBalances() | QueryOpenOrders() | QueryKlines():
+            return replace(position, ask_at=now + _READ_AGAIN_MS)
+        case _:
+            return position

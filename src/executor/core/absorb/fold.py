@@ -1,0 +1,54 @@
+"""Absorb: fold an event into the facts. Nothing is decided here, and no order of events matters (rule 5.1)."""
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from executor.core.absorb import admit, answers, market, operator, reports, restart, takeover
+from executor.core.model.events import (
+    Absent,
+    Answered,
+    AnyEvent,
+    BalancesSeen,
+    Commanded,
+    KlinesSeen,
+    OpenOrdersSeen,
+    QuoteSeen,
+    ReadFailed,
+    Reported,
+    Resolved,
+    SignalMalformed,
+    SignalSeen,
+    Started,
+    Tick,
+    TradesSeen,
+)
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
+from executor.core.model.verdict import Absorbed
+
+
+def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Absorbed:
+    """`state` with the event's facts, and what became of the event."""
+    if event.at > state.market.now:
+        state = replace(state, market=replace(state.market, now=event.at))
+    match event:
+        case Tick():
+            return Absorbed(state)
+        case QuoteSeen() | KlinesSeen() | BalancesSeen():
+            return market.absorb(answers.settle(state, event.seq), event, policy)
+        case Reported() | Absent() | TradesSeen() | OpenOrdersSeen():
+            return reports.absorb(answers.settle(state, event.seq), event, policy)
+        case Answered() | ReadFailed():
+            return answers.absorb(state, event, policy)
+        case SignalSeen() | SignalMalformed():
+            return admit.absorb(state, event, policy, rules)
+        case Commanded():
+            return operator.absorb(state, event)
+        case Resolved():
+            return takeover.absorb(state, event, policy, rules)
+        case Started():
+            return restart.absorb(state, event)
+        case _ as unreachable:
+            assert_never(unreachable)

@@ -1,0 +1,63 @@
+"""Absorb what the market and the account show: quotes, bars, balances."""
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from executor.core.book import levels
+from executor.core.book.edit import with_leg
+from executor.core.model.events import BalancesSeen, KlinesSeen, QuoteSeen
+from executor.core.model.facts import Quote
+from executor.core.model.policy import Policy, TrailMode
+from executor.core.model.state import Position, State
+from executor.core.model.verdict import Absorbed, Ignored
+
+
+def absorb(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:
+    match event:
+        case QuoteSeen():
+            return quote(state, event.quote)
+        case KlinesSeen():
+            return Absorbed(_klines(state, event, policy))
+        case BalancesSeen():
+            seen = replace(state.market, balances=event.balances, balances_at=state.market.now)
+            return Absorbed(replace(state, market=seen))
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def quote(state: State, seen: Quote) -> Absorbed:
+    """The newest quote, and what it says about each leg's stop and the trail's best price (rules 5.4, 6.4)."""
+    market = state.market
+    if market.quote is not None and seen.at < market.quote.at:
+        return Absorbed(state, Ignored("older than the quote at hand"))
+    state = replace(state, market=replace(market, quote=seen))
+    position = state.position
+    if position is None:
+        return Absorbed(state)
+    touched = _priced(position, seen)
+    return Absorbed(state if touched is position else replace(state, position=touched))
+
+
+def _priced(position: Position, seen: Quote) -> Position:
+    """Since when the price has been at or past each leg's stop, and how far it has come for the trail."""
+    direction = position.plan.direction
+    for leg in position.legs:
+        if leg.stop is not None and levels.beyond(seen.last, leg.stop, direction) is not bool(leg.breach_since):
+            turned = replace(leg, breach_since=0 if leg.breach_since else max(seen.at, 1))
+            position = with_leg(position, turned)
+    trail = position.trail
+    if trail is not None and levels.is_safer(seen.last, trail.best, direction):
+        position = replace(position, trail=replace(trail, best=seen.last))
+    return position
+
+
+def _klines(state: State, event: KlinesSeen, policy: Policy) -> State:
+    state = replace(state, market=replace(state.market, klines=event.klines))
+    position = state.position
+    if position is None or position.trail is None or policy.trail_mode is not TrailMode.SWING:
+        return state
+    closed = event.klines[:-1][-policy.trail_swing_lookback :]
+    swing = levels.last_swing(closed, policy.trail_swing_bars, position.plan.direction)
+    trail = replace(position.trail, swing=swing, klines_at=state.market.now)
+    return replace(state, position=replace(position, trail=trail))

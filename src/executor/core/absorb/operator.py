@@ -1,0 +1,68 @@
+"""Absorb the operator's word: pause, resume, close at market, cancel the entry, move the stop."""
+
+from decimal import Decimal
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from executor.core.book import levels
+from executor.core.book.ledger import leg_sold
+from executor.core.model.events import Commanded, Verb
+from executor.core.model.intents import Level, Notify
+from executor.core.model.state import Closing, Entering, Position, Reason, State
+from executor.core.model.values import plain
+from executor.core.model.verdict import MOVED, Absorbed, Ignored, Refusal
+
+
+def absorb(state: State, event: Commanded) -> Absorbed:
+    match event.verb:
+        case Verb.PAUSE:
+            return Absorbed(replace(state, paused=True), MOVED, (Notify(Level.INFO, "paused", "no new entries"),))
+        case Verb.RESUME:
+            note = Notify(Level.INFO, "resumed", "new entries allowed")
+            return Absorbed(replace(state, paused=False, halted=""), MOVED, (note,))
+        case Verb.FLATTEN | Verb.CANCEL_ENTRY | Verb.MOVE_STOP:
+            if state.position is None:
+                return Absorbed(state, Refusal("no trade is open"))
+            return _about_trade(state, state.position, event)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _about_trade(state: State, position: Position, event: Commanded) -> Absorbed:
+    if event.verb is Verb.FLATTEN:
+        return _flatten(state, position)
+    if event.verb is Verb.CANCEL_ENTRY:
+        return _cancel_entry(state, position)
+    return _move_stop(state, position, event.price)
+
+
+def _flatten(state: State, position: Position) -> Absorbed:
+    if isinstance(position.phase, Closing):
+        return Absorbed(state, Ignored("the trade is being closed already"))
+    phase = Closing(reason=Reason.FLATTEN, since=state.market.now)
+    closing = replace(position, phase=phase, guess_fees=False)  # as each other close: asked for again
+    return Absorbed(replace(state, position=closing), MOVED, (Notify(Level.INFO, "flatten", "asked for"),))
+
+
+def _cancel_entry(state: State, position: Position) -> Absorbed:
+    phase = position.phase
+    if not isinstance(phase, Entering):
+        return Absorbed(state, Refusal("the entry is complete"))
+    ended = replace(phase, end=phase.end or Reason.ENTRY_CANCELLED)
+    return Absorbed(replace(state, position=replace(position, phase=ended)))
+
+
+def _move_stop(state: State, position: Position, price: Decimal | None) -> Absorbed:
+    direction = position.plan.direction
+    stops = [
+        leg.stop for leg in position.legs if leg.stop is not None and (not leg.n or leg_sold(position, leg) < leg.qty)
+    ]
+    if price is None or not stops or isinstance(position.phase, Entering | Closing):
+        return Absorbed(state, Refusal("there is no stop to move"))
+    if not any(levels.is_safer(price, stop, direction) for stop in stops):
+        return Absorbed(state, Refusal(f"{plain(price)} is not better than the stop at {plain(stops[0])}"))
+    quote = state.market.quote
+    if quote is not None and levels.beyond(quote.last, price, direction):
+        return Absorbed(state, Refusal(f"{plain(price)} is past the last price {plain(quote.last)}"))
+    return Absorbed(replace(state, position=replace(position, manual_stop=price)))

@@ -1,0 +1,251 @@
+"""Absorb what is said of orders: reports, absences, trades, the list of open orders."""
+
+from typing import Final, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from executor.core.book import levels, retire
+from executor.core.book.edit import find_leg, find_order, with_leg, with_order
+from executor.core.book.ledger import leg_sold
+from executor.core.model import ids, orders
+from executor.core.model.events import Absent, OpenOrdersSeen, Reported, TradesSeen
+from executor.core.model.facts import OrderReport
+from executor.core.model.ids import Role
+from executor.core.model.intents import Level, Notify
+from executor.core.model.policy import Policy
+from executor.core.model.state import Closing, End, Order, OrderPhase, Position, State
+from executor.core.model.values import ZERO, OrderStatus, plain
+from executor.core.model.verdict import MOVED, Absorbed, Ignored, Refusal, Verdict
+
+
+def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen, policy: Policy) -> Absorbed:
+    position = state.position
+    if isinstance(event, OpenOrdersSeen):
+        return _open_orders(state, event, policy)
+    if position is None:
+        return Absorbed(state, Ignored("no trade is open"))
+    match event:
+        case Reported():
+            return _reported(state, position, event)
+        case Absent():
+            return _absent(state, position, event, policy)
+        case TradesSeen():
+            return _trades(state, position, event)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+_TRADES_AGAIN_MS: Final = 1_000
+_TRADES_TRIES: Final = 3
+LOOK_AGAIN_MS: Final = 250
+_LIST_AGAIN_MS: Final = 250
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A position with what reports add to it. `fault`: what one of them said can't be true."""
+
+    position: Position
+    verdict: Verdict = MOVED
+    notes: tuple[Notify, ...] = ()
+    fault: str = ""
+
+    def onto(self, state: State) -> Absorbed:
+        """An impossible fact halts new entries until the operator has looked."""
+        return Absorbed(
+            replace(state, position=self.position, halted=state.halted or self.fault), self.verdict, self.notes
+        )
+
+
+def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Heard:
+    """Fold `reports`, heard at `now`, into the trade's orders; those of other trades are left out."""
+    notes: list[Notify] = []
+    verdict: Verdict = Ignored("nothing new")
+    for report in reports:
+        name = ids.parse(report.id)
+        if name is None or name.trade != position.trade:
+            verdict = verdict if verdict == MOVED else Ignored(f"{report.id} is not of the open trade")
+            continue
+        order = find_order(position, report.id)
+        if order is None:
+            late = retire.was_retired(position, report.id)
+            if late and not (report.cum_qty or report.fills):
+                continue
+            position, order = _adopted(position, report, name)
+            if late:
+                position, order = retire.back(position, order, now)
+            else:
+                text = f"{report.id}: an order of this trade that was not on record"
+                notes.append(Notify(Level.ALERT, "order_adopted", text, report.id))
+        if (fault := orders.impossible(order, report)) is not None:
+            notes.append(Notify(Level.ALERT, "impossible_report", fault, report.id))
+            return Heard(position, Refusal(fault), tuple(notes), fault)
+        folded = orders.fold(order, report, now)
+        if folded is order:
+            continue
+        verdict = MOVED
+        position = _accepted_stop(with_order(position, folded), folded)
+        if folded.cum_qty > order.cum_qty:
+            notes.append(_fill_note(order, folded))
+    return Heard(position, verdict, tuple(notes))
+
+
+def adopt(report: OrderReport, name: ids.ClientId) -> Order:
+    """An order of ours rebuilt from what the exchange says about it and from its id (rule 9.3)."""
+    leg = {Role.TP1: 1, Role.SL1: 1, Role.TP2: 2, Role.SL2: 2, Role.TRAIL: 3}.get(name.role, 0)
+    return Order(
+        id=report.id,
+        role=name.role,
+        leg=leg,
+        side=report.side,
+        type=report.type,
+        qty=report.qty,
+        price=report.price or None,
+        stop_price=report.stop_price or None,
+        trailing_delta=report.trailing_delta or None,
+        list_id=ids.list_of(name) if report.list_exchange_id >= 0 else "",
+    )
+
+
+def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tuple[Position, Order]:
+    """An order of the trade that is not on record: the state at hand is older than it (rule 9.2). Its id is spent."""
+    order = adopt(report, name)
+    if order.is_stop and order.leg in (0, 3):
+        order = replace(order, leg=_lone_leg(position, order))
+    elif order.role is Role.FLATTEN and not isinstance(position.phase, Closing):
+        order = replace(order, leg=_leg_at_market(position, order))
+    return replace(position, revs=max(position.revs, name.rev + 1)), order
+
+
+def _lone_leg(position: Position, stop: Order) -> int:
+    """The leg of a stop that stands alone: the whole where there is such a leg, else the trailing one; a stop that is
+    larger than that is the interim one.
+    """
+    if find_leg(position, 0) is not None:
+        return 0
+    last = find_leg(position, 3)
+    if last is None:
+        return stop.leg
+    return 3 if stop.qty <= last.qty else 0
+
+
+def _leg_at_market(position: Position, sale: Order) -> int:
+    """The leg that a market order sold for, which its id does not tell: of those whose exits have ended, the one that
+    had just so much left, or the least above it. 0: no leg had as much, so it was for the whole.
+    """
+    busy = {order.leg for order in position.orders if order.live}
+    left = [(leg.qty - leg_sold(position, leg), leg.n) for leg in position.legs if leg.n and leg.n not in busy]
+    return min([(qty, n) for qty, n in left if qty >= sale.qty], default=(ZERO, 0))[1]
+
+
+def _accepted_stop(position: Position, order: Order) -> Position:
+    """A stop that stands, or has stood, is a level in force: the leg's stop never goes back behind it (rule 10.4)."""
+    if not order.is_stop or order.stop_price is None or order.status is OrderStatus.REJECTED:
+        return position
+    leg = find_leg(position, order.leg)
+    if leg is None or leg.stop is None:
+        return position
+    level = levels.safer(leg.stop, order.stop_price, position.plan.direction)
+    known = leg
+    if level != leg.stop:
+        leg = replace(leg, stop=level)
+    if order.live and (leg.tries or leg.poor or leg.retry_at):
+        leg = replace(leg, tries=0, poor=0, retry_at=0)
+    return position if leg is known else with_leg(position, leg)
+
+
+def _fill_note(before: Order, after: Order) -> Notify:
+    filled = after.cum_qty - before.cum_qty
+    price = (after.cum_quote - before.cum_quote) / filled
+    text = f"{after.id}: {plain(filled)} at {plain(price.normalize())}, {plain(after.cum_qty)} of {plain(after.qty)}"
+    return Notify(Level.INFO, "filled", text, after.id)
+
+
+def _reported(state: State, position: Position, event: Reported) -> Absorbed:
+    heard = hear(position, (event.report,), state.market.now)
+    if not event.seq:
+        return heard.onto(state)
+    known, order = find_order(position, event.report.id), find_order(heard.position, event.report.id)
+    if known is None or known.live or order is None or not order.recheck:
+        return heard.onto(state)
+    # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3). One that
+    # shows it working still is a stale one (rule 8.6), and is had again.
+    stale = not event.report.status.is_final
+    again = replace(order, ask_at=state.market.now + LOOK_AGAIN_MS) if stale else replace(order, recheck=False)
+    looked = with_order(heard.position, again)
+    return replace(heard, position=looked, verdict=MOVED).onto(state)
+
+
+def _absent(state: State, position: Position, event: Absent, policy: Policy) -> Absorbed:
+    order = find_order(position, event.id)
+    if order is None:
+        return Absorbed(state, Ignored(f"{event.id} is not of the open trade"))
+    if not order.live:
+        if order.recheck and event.seq:
+            return Absorbed(replace(state, position=with_order(position, replace(order, recheck=False))))
+        return Absorbed(state, Ignored(f"{event.id} has ended"))
+    missed = orders.miss(order, event.asked_at, state.market.now, policy)
+    notes: tuple[Notify, ...] = ()
+    if missed.end is End.GONE:
+        text = f"{order.id}: accepted once, unknown to the exchange now"
+        notes = (Notify(Level.ALERT, "order_gone", text, order.id),)
+    elif missed.end is End.NEVER:
+        notes = (Notify(Level.INFO, "doubt_settled", f"{order.id}: never reached the exchange", order.id),)
+    return Absorbed(replace(state, position=with_order(position, missed)), MOVED, notes)
+
+
+def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:
+    order = find_order(position, event.id)
+    if order is None:
+        return Absorbed(state, Ignored(f"{event.id} is not of the open trade"))
+    folded = orders.fold_fills(order, event.fills)
+    if folded is not order:
+        return Absorbed(replace(state, position=with_order(position, folded)))
+    if not event.seq or not order.unpriced_qty:
+        return Absorbed(state, Ignored("nothing new"))
+    # The list lags behind the order (rule 8.6): again a little later, and in the end without it.
+    waiting = replace(order, misses=order.misses + 1, ask_at=state.market.now + _TRADES_AGAIN_MS)
+    guess = position.guess_fees or waiting.misses >= _TRADES_TRIES
+    return Absorbed(replace(state, position=replace(with_order(position, waiting), guess_fees=guess)))
+
+
+def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbed:
+    position = state.position
+    trade = position.trade if position is not None else ""
+    ours = [r for r in event.reports if ids.is_ours(r.id) and r.id not in state.ignored]
+    mine = tuple(r for r in ours if (name := ids.parse(r.id)) is not None and name.trade == trade)
+    strangers = [r.id for r in ours if r not in mine and not _just_closed(r.id, state, event, policy)]
+    notes: tuple[Notify, ...] = ()
+    news = [key for key in strangers if key not in state.halted]
+    if news:  # each is told once: the reason of the halt names those that were
+        text = f"open orders that belong to no trade here: {', '.join(news)}"
+        notes = (Notify(Level.ALERT, "stray_orders", text, " ".join(news)),)
+        state = replace(state, halted=f"{state.halted}; {text}" if state.halted else text)
+    if position is None:
+        return Absorbed(state, MOVED, notes)
+    heard = hear(position, mine, state.market.now)
+    position = _missed(heard.position, event, frozenset(r.id for r in mine), state.market.now)
+    verdict = heard.verdict if heard.fault else MOVED
+    return replace(heard, position=position, verdict=verdict, notes=(*notes, *heard.notes)).onto(state)
+
+
+def _just_closed(client_id: str, state: State, event: OpenOrdersSeen, policy: Policy) -> bool:
+    """Whether the order is of the last trade, in a list that may be older than its close (rule 8.6)."""
+    name, last = ids.parse(client_id), state.last_closed
+    if name is None or last is None or name.trade != last.trade:
+        return False
+    return event.asked_at < last.closed + policy.absence_grace_ms
+
+
+def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str], now: int) -> Position:
+    """What the list leaves out. Absence from a list proves nothing by itself: ask directly (rule 8.6)."""
+    for order in position.orders:
+        known = order.phase in (OrderPhase.WORKING, OrderPhase.SUBMITTED)
+        if known and order.id not in listed and order.sent_at < event.asked_at:
+            position = with_order(position, replace(order, check=True))
+    phase = position.phase
+    if isinstance(phase, Closing) and event.seq:
+        if listed:  # known to have ended, and still on the list: it lags behind
+            return replace(position, ask_at=now + _LIST_AGAIN_MS)
+        return replace(position, phase=replace(phase, looked_at=event.asked_at))
+    return position

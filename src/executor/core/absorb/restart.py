@@ -1,0 +1,37 @@
+"""Absorb a restart: all that was in flight is in doubt; all that was live wants a direct look (rule 9.1)."""
+
+from msgspec.structs import replace
+
+from executor.core.model import orders
+from executor.core.model.events import Started
+from executor.core.model.intents import Level, Notify
+from executor.core.model.state import Closing, Order, OrderPhase, State
+from executor.core.model.verdict import MOVED, Absorbed
+
+
+def absorb(state: State, event: Started) -> Absorbed:
+    now = state.market.now
+    state = replace(state, outbox=(), started=now)
+    # Each start tells of it anew: who looks after this one may not have heard the last.
+    notes = (Notify(Level.ALERT, "still_halted", state.halted),) if state.halted else ()
+    position = state.position
+    if position is None:
+        return Absorbed(state, MOVED, notes)
+    phase = position.phase
+    if isinstance(phase, Closing):
+        phase = replace(phase, looked_at=0)
+    wondered = tuple(_wondered(order, event.fence, now) for order in position.orders)
+    position = replace(position, orders=wondered, phase=phase)
+    return Absorbed(replace(state, position=position), MOVED, notes)
+
+
+def _wondered(order: Order, fence: int, now: int) -> Order:
+    match order.phase:
+        case OrderPhase.SUBMITTED:
+            return orders.doubt(order, fence, now)
+        case OrderPhase.WORKING:
+            return replace(order, check=True, ask_at=0, heard_at=0)  # nothing asked before is on its way
+        case OrderPhase.UNRESOLVED:
+            return replace(order, ask_at=0, misses=0, first_miss_at=0)
+        case _:
+            return order

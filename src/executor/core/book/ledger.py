@@ -1,0 +1,196 @@
+"""What a trade holds, what covers it, what it earned: sums over its orders and fills, nothing remembered twice."""
+
+from decimal import Decimal
+
+import msgspec
+
+from executor.core.model.policy import Layout
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import End, Leg, Order, OrderPhase, Position
+from executor.core.model.values import ONE, ZERO, Direction
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """`entered` and `left`: base quantity traded on the entry side and the exit side. `held`: what may be sold, after
+    the commission that the entry paid in base (rule 3.4); negative = oversold. A short mirrors it: what must be
+    bought back.
+
+    Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
+    the close's dust, not here. `guessed`: of the entry's commission, what is not known but reckoned.
+    """
+
+    entered: Decimal
+    left: Decimal
+    held: Decimal
+    guessed: Decimal
+
+    @property
+    def certain(self) -> bool:
+        return not self.guessed
+
+
+def holding(position: Position, rules: SymbolRules) -> Holding:
+    """Unknown commissions of the entry are taken at the highest rate, so that `held` is never too much."""
+    entry_side = position.plan.direction.entry_side
+    long = position.plan.direction is Direction.LONG
+    entered = left = fee = guessed = ZERO
+    for order in position.orders:
+        if not order.cum_qty:
+            continue
+        if order.side is not entry_side:
+            left += order.cum_qty
+            continue
+        entered += order.cum_qty
+        if long:
+            known = ZERO
+            for fill in order.fills:
+                known += fill.qty
+                if fill.fee_asset == rules.base:
+                    fee += fill.fee
+            if known < order.cum_qty:
+                guessed += (order.cum_qty - known) * (ONE - rules.worst_keep())
+    return Holding(entered, left, entered - fee - guessed - left, guessed)
+
+
+def sellable(position: Position, rules: SymbolRules) -> Decimal:
+    """Held quantity in whole steps; 0 when nothing or less than a step is held."""
+    return rules.whole(holding(position, rules).held)
+
+
+def leg_left(position: Position, leg: Leg, rules: SymbolRules) -> Decimal:
+    """What a leg still has to sell, in whole steps. Leg 0 follows everything held."""
+    held = sellable(position, rules)
+    if leg.n == 0:
+        return held
+    return min(leg.qty - leg_sold(position, leg), held)
+
+
+def leg_sold(position: Position, leg: Leg) -> Decimal:
+    """What the leg's own exits have traded."""
+    return sum((o.cum_qty for o in position.orders if o.leg == leg.n and o.is_exit), ZERO)
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What the orders have traded, summed up once for a decision: it sends and cancels, but fills nothing.
+
+    `sold`: by leg, what its own exits have traded.
+    """
+
+    holding: Holding
+    sellable: Decimal
+    sold: dict[int, Decimal]
+
+    def left(self, leg: Leg) -> Decimal:
+        """As `leg_left`."""
+        return self.sellable if leg.n == 0 else min(leg.qty - self.sold.get(leg.n, ZERO), self.sellable)
+
+    def oversold(self, leg: Leg) -> Decimal:
+        """What the leg has sold beyond its part."""
+        over = self.sold.get(leg.n, ZERO) - leg.qty
+        return over if leg.n and over > 0 else ZERO
+
+
+def tally(position: Position, rules: SymbolRules) -> Tally:
+    held = holding(position, rules)
+    sold: dict[int, Decimal] = {}
+    for order in position.orders:
+        if order.cum_qty and order.is_exit:
+            sold[order.leg] = sold.get(order.leg, ZERO) + order.cum_qty
+    return Tally(held, rules.whole(held.held), sold)
+
+
+def covers(order: Order, position: Position) -> bool:
+    """Whether a live stop order stands behind its quantity: accepted, untriggered, and its OCO's target untouched.
+
+    The exchange removes the stop side when the target starts to fill (rule 5.6).
+    """
+    if order.phase is not OrderPhase.WORKING or not order.is_stop or order.triggered_at:
+        return False
+    return not order.list_id or not any(
+        o.is_target and (o.cum_qty or not o.live) for o in position.orders if o.list_id == order.list_id
+    )
+
+
+def covered(position: Position) -> Decimal:
+    """Base quantity that a live stop would sell (rule 1)."""
+    return sum([o.leaves for o in position.orders if o.live and covers(o, position)], ZERO)
+
+
+def committed(position: Position, *, layout: Layout) -> Decimal:
+    """Quantity that live exit orders, and exits in doubt, could still sell; an OCO counts once (rule 10.1).
+
+    PLAIN's stop is left out: it overlaps its targets by design (rule 4.3).
+    """
+    exit_side = position.plan.direction.exit_side
+    # An order is gone once the exchange knows the one that replaces it (rule 5.5).
+    gave_way = {o.replaces for o in position.orders if o.replaces and o.exchange_id}
+    total = ZERO
+    lists = set()
+    for order in position.orders:
+        if not order.live or order.side is not exit_side or order.id in gave_way:
+            continue
+        if layout is Layout.PLAIN and order.is_stop and order.leg == 0:
+            continue
+        if order.list_id:
+            lists.add(order.list_id)
+        elif (old := _stands_for(order, position)) is not None:
+            # One that has begun to fill is not replaced any more.
+            total += max(order.leaves - old.leaves, ZERO) if old.live and not old.cum_qty else ZERO
+        else:
+            total += order.leaves
+    for list_id in lists:
+        # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
+        sides = [o for o in position.orders if o.list_id == list_id]
+        total += sides[0].qty - sum([o.cum_qty for o in sides], ZERO)
+    return total
+
+
+def locked(position: Position) -> Decimal:
+    """What the exchange keeps locked for the exits that are known to stand there; an OCO's sides share one lock."""
+    locks: dict[str, Decimal] = {}
+    for order in position.orders:
+        if order.phase is OrderPhase.WORKING and order.is_exit:
+            name = order.list_id or order.id
+            locks[name] = min(order.leaves, locks.get(name, order.leaves))
+    return sum(locks.values(), ZERO)
+
+
+def filled_lists(position: Position) -> set[str]:
+    """The OCOs of which one side has filled: the exchange has ended the other."""
+    return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED}
+
+
+def _stands_for(order: Order, position: Position) -> Order | None:
+    """The order that `order` replaces and that is still live or has begun to fill: the two can't both stand (rule 5.5;
+    what has begun to fill is not replaced).
+    """
+    if not order.replaces or order.exchange_id:
+        return None
+    return next(
+        (o for o in position.orders if o.id == order.replaces and (o.live or o.cum_qty)),
+        None,
+    )
+
+
+def entry_average(position: Position) -> Decimal | None:
+    """Average price of the entry's fills; None before the first."""
+    return average([o for o in position.orders if o.is_entry])
+
+
+def average(orders: list[Order]) -> Decimal | None:
+    qty = sum((o.cum_qty for o in orders), ZERO)
+    return sum((o.cum_quote for o in orders), ZERO) / qty if qty else None
+
+
+def commissions(position: Position) -> dict[str, Decimal]:
+    """What the trade's fills paid, by asset."""
+    paid: dict[str, Decimal] = {}
+    for order in position.orders:
+        for fill in order.fills:
+            if fill.fee:
+                paid[fill.fee_asset] = paid.get(fill.fee_asset, ZERO) + fill.fee
+    return dict(sorted(paid.items()))
+
+
+def exit_orders(position: Position) -> list[Order]:
+    return [o for o in position.orders if o.is_exit]

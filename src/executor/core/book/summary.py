@@ -1,0 +1,122 @@
+"""What is told of a finished trade (rule 7.2)."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from executor.core.book.ledger import average, commissions, entry_average, exit_orders
+from executor.core.model.ids import Role
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Closed, Exposure, Leave, Order, Position, Reason
+from executor.core.model.values import ZERO
+
+_FIGURE: Final = Decimal("1E-8")
+
+
+def summarize(position: Position, reason: Reason, rules: SymbolRules, now: int) -> Closed:
+    plan = position.plan
+    sign = plan.direction.sign
+    entry_avg = entry_average(position)
+    exits = exit_orders(position)
+    exit_avg = average(exits)
+    pnl = _profit(position, rules)
+    qty = sum((o.cum_qty for o in position.orders if o.is_entry), ZERO)
+    risked = plan.r * qty
+    exposure = settle_exposure(position.exposure, now)
+    entry_slippage = sign * (entry_avg - plan.entry) if entry_avg is not None else ZERO
+    return Closed(
+        trade=position.trade,
+        signal=position.signal,
+        symbol=rules.symbol,
+        direction=plan.direction,
+        reason=reason,
+        opened=position.opened,
+        entered=position.entered,
+        closed=now,
+        entry_planned=plan.entry,
+        stop_planned=plan.stop,
+        targets_planned=plan.targets,
+        entry_avg=_figure(entry_avg),
+        exit_avg=_figure(exit_avg),
+        qty=qty,
+        qty1=position.split[0],
+        qty2=position.split[1],
+        qty3=position.split[2],
+        commissions=commissions(position),
+        pnl=_rounded(pnl),
+        r=_rounded(pnl / risked, Decimal("0.0001")) if risked else ZERO,
+        entry_slippage=_rounded(entry_slippage),
+        exit_slippage=_rounded(_exit_slippage(position, exits)),
+        dust=_dust(position, rules),
+        unprotected_ms=exposure.total,
+        unprotected_longest_ms=exposure.longest,
+    )
+
+
+def settle_exposure(exposure: Exposure, now: int) -> Exposure:
+    """`exposure` with a running spell ended at `now`."""
+    if not exposure.since:
+        return exposure
+    spell = now - exposure.since
+    return Exposure(0, exposure.total + spell, max(exposure.longest, spell))
+
+
+def _profit(position: Position, rules: SymbolRules) -> Decimal:
+    """Quote gained, less commissions in quote, less those in base at the price of their own fill. Commissions in a
+    third asset (BNB) are listed, not priced.
+    """
+    gained = ZERO
+    last_price = ZERO
+    bought = sold = ZERO
+    for order in position.orders:
+        if not order.cum_qty:
+            continue
+        value = order.cum_quote
+        if order.side.value == "BUY":
+            gained -= value
+            bought += order.cum_qty
+        else:
+            gained += value
+            sold += order.cum_qty
+        last_price = value / order.cum_qty
+        for fill in order.fills:
+            if fill.fee_asset == rules.quote:
+                gained -= fill.fee
+            elif fill.fee_asset == rules.base:
+                gained -= fill.fee * fill.price
+    # What is left over (dust, or a position that was abandoned) counts at the last price traded.
+    return gained + (bought - sold) * last_price
+
+
+def _dust(position: Position, rules: SymbolRules) -> Decimal:
+    """Base left in the account by the trade: bought less sold less commission in base."""
+    left = ZERO
+    for order in position.orders:
+        left += order.cum_qty if order.side.value == "BUY" else -order.cum_qty
+        left -= sum((f.fee for f in order.fills if f.fee_asset == rules.base), ZERO)
+    return left
+
+
+def _exit_slippage(position: Position, exits: list[Order]) -> Decimal:
+    """Quote per base lost against the levels that the exits were meant to leave at; positive is worse."""
+    sign = position.plan.direction.sign
+    legs = {leg.n: leg for leg in position.legs}
+    lost = qty = ZERO
+    for order in exits:
+        if not order.cum_qty:
+            continue
+        meant = order.price if order.is_target else order.stop_price
+        if order.role is Role.FLATTEN and order.leg in legs:
+            leg = legs[order.leg]
+            meant = leg.target if leg.leave is Leave.TARGET else leg.stop
+        if meant is not None:
+            lost += sign * (meant * order.cum_qty - order.cum_quote)
+            qty += order.cum_qty
+    return lost / qty if qty else ZERO
+
+
+def _figure(value: Decimal | None) -> Decimal | None:
+    return None if value is None else _rounded(value)
+
+
+def _rounded(value: Decimal, to: Decimal = _FIGURE) -> Decimal:
+    return value.quantize(to, ROUND_HALF_EVEN) or ZERO  # a plain 0, not one of eight digits

@@ -1,0 +1,128 @@
+"""Decide while closing (rule 7): cancel everything, trade what is held back, look once more, and only then be done."""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from executor.core.book.ledger import filled_lists
+from executor.core.decide import doubt
+from executor.core.decide.draft import Draft
+from executor.core.model.facts import Balance, Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import Level, QueryTrades
+from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
+from executor.core.model.values import ZERO, Direction, OrderType, plain
+
+
+def decide(draft: Draft, phase: Closing) -> Reason | None:
+    """One step towards the end; the reason to write down once the trade is over, None before."""
+    live = [o for o in draft.position.orders if o.live]
+    if live:
+        _cancel(draft, live)
+        return None
+    if draft.changing() or any(doubt.owes_look(draft, o) for o in draft.position.orders):
+        return None
+    phase = _abandon(draft, phase)
+    if not phase.abandon and _trade_rest(draft, phase):
+        return None
+    if _look_again(draft):
+        return None
+    if _price_fills(draft):
+        return None
+    if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):
+        draft.query_open_orders()
+        return None
+    return phase.reason
+
+
+def _cancel(draft: Draft, live: list[Order]) -> None:
+    """Cancel what works. Market orders end by themselves; an OCO's other side has ended when the first filled: a look
+    is enough. (When it merely expired, the other one is at work: a stop that triggered, a target half filled.)
+    """
+    ended = filled_lists(draft.position)
+    working = [o for o in live if o.phase is OrderPhase.WORKING and o.type is not OrderType.MARKET]
+    for order in working:
+        if order.list_id in ended:
+            draft.look(order)
+    draft.cancel([o for o in working if o.list_id not in ended], recheck=True)
+
+
+def _look_again(draft: Draft) -> bool:
+    """What was cancelled is looked at once more before the trade is summed up, sold at market or not (rule 6.3)."""
+    waiting = [o for o in draft.position.orders if o.recheck]
+    for order in waiting:
+        if draft.now >= order.ask_at:
+            draft.query(order)
+    return bool(waiting)
+
+
+def _trade_rest(draft: Draft, phase: Closing) -> bool:
+    """Sell what is still held, or buy back what was sold too much; whether something is under way."""
+    position, rules = draft.position, draft.rules
+    held = draft.tally.holding
+    if not held.certain and _price_fills(draft):
+        return True
+    # What may be commission only is neither sold nor bought back.
+    short = -(held.held + held.guessed)
+    qty = rules.market_piece(max(held.held, short, ZERO), draft.price)
+    if not qty:
+        return False
+    role = Role.FLATTEN if held.held > 0 else Role.BUYBACK
+    failed = _failed(draft, role)
+    if failed and not _again(draft, phase, role, failed):
+        return True
+    if role is Role.BUYBACK:
+        draft.note(Level.ALERT, "oversold", f"{plain(qty)} {rules.base} sold too much: bought back at market")
+    direction = position.plan.direction
+    side = direction.exit_side if role is Role.FLATTEN else direction.entry_side
+    draft.place(draft.order(role, side, OrderType.MARKET, qty))
+    return True
+
+
+def _failed(draft: Draft, role: Role) -> list[Order]:
+    """Market orders that came to nothing, or not to all they were for."""
+    return [o for o in draft.position.orders if o.role is role and o.leg == 0 and o.end is not End.FILLED]
+
+
+def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> bool:
+    """Whether to try once more after the orders `failed`."""
+    policy, last = draft.policy, failed[-1]
+    if draft.now < max(last.closed_at + policy.exits_retry_ms, last.ask_at):
+        return False
+    if role is Role.FLATTEN and last.refusal is Why.INSUFFICIENT_BALANCE and draft.market.balances_at <= last.closed_at:
+        draft.query_balances()
+        return False
+    again = phase.again + 1
+    draft.enter(replace(phase, again=again))
+    if again % policy.failsafe_tries == 0:
+        draft.note(
+            Level.ALERT, "close_failed", f"{again} market orders to close have failed; still trying", failed[-1:]
+        )
+    return True
+
+
+def _abandon(draft: Draft, phase: Closing) -> Closing:
+    """A long's sale was refused and the account owns less than is held: somebody else closed the trade (rule 6.6)."""
+    failed = _failed(draft, Role.FLATTEN)
+    if draft.position.plan.direction is Direction.SHORT or not failed:
+        return phase
+    last, market = failed[-1], draft.market
+    if last.refusal is not Why.INSUFFICIENT_BALANCE or market.balances_at <= last.closed_at or phase.abandon:
+        return phase
+    owned: Decimal = market.balances.get(draft.rules.base, Balance(ZERO)).total
+    if owned >= draft.tally.sellable:
+        return phase
+    draft.note(Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else")
+    abandoned = replace(phase, reason=Reason.EXTERNAL, abandon=True)
+    draft.enter(abandoned)
+    return abandoned
+
+
+def _price_fills(draft: Draft) -> bool:
+    """Every fill's commission is known before the trade is summed up; whether some are still asked for."""
+    unpriced = [o for o in draft.position.orders if o.unpriced_qty > 0]
+    if draft.position.guess_fees:
+        return any(draft.asked(QueryTrades, o.id) for o in unpriced)  # an answer that is on its way may tell
+    for order in unpriced:
+        draft.query_trades(order)
+    return bool(unpriced)

@@ -1,0 +1,40 @@
+"""Decide in doubt (rule 8): look up every order whose fate is not known, at the pace that rule 8.3 sets."""
+
+from executor.core.decide.draft import Draft
+from executor.core.model.ids import Role
+from executor.core.model.state import Order, OrderPhase
+
+
+def decide(draft: Draft) -> None:
+    for order in draft.position.orders:
+        if order.phase is OrderPhase.CLOSED and not order.recheck:
+            continue
+        wanted = order.phase is OrderPhase.UNRESOLVED or (order.check and order.live)
+        if ((wanted and not draft.commanded(order)) or owes_look(draft, order)) and draft.now >= order.ask_at:
+            draft.query(order)
+
+
+def owes_look(draft: Draft, order: Order) -> bool:
+    """Whether what `order` was cancelled for is sold at market, and `order` has not been looked at since (rule 6.3)."""
+    if not order.recheck or order.live:
+        return False
+    return any(
+        o.role is Role.FLATTEN and not o.live and o.leg in (0, order.leg) and o.sent_at >= order.closed_at
+        for o in draft.position.orders
+    )
+
+
+def kept_apart(draft: Draft) -> bool:
+    """Whether the lock on the base keeps an order in doubt and its successor apart (rule 8.3b): base that is freed
+    meanwhile would let both in.
+    """
+    live = draft.live()
+    legs = {o.leg for o in live if o.apart}
+    return any(o.leg in legs and o.phase is not OrderPhase.WORKING for o in live)
+
+
+def looking_up(draft: Draft) -> bool:
+    """After a restart: whether some order has not been looked up yet, so that nothing may be placed (rule 9.1)."""
+    return any(
+        o.live and (o.check or (o.phase is OrderPhase.UNRESOLVED and not o.misses)) for o in draft.position.orders
+    )

@@ -1,0 +1,249 @@
+"""A decision being drawn up: the position as it will be, the requests it owes, what people should read.
+
+Mutable, but only inside one call of `decide`; it keeps the bookkeeping (ids, sequence numbers, what is asked already)
+in one place, so that the deciding modules read like the rules they carry out.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.book import retire
+from executor.core.book.edit import with_leg, with_order
+from executor.core.book.ledger import Tally, tally
+from executor.core.book.levels import stop_limit
+from executor.core.model.ids import Role, client_id
+from executor.core.model.intents import (
+    CancelList,
+    CancelOrder,
+    Command,
+    Level,
+    Notify,
+    PlaceOco,
+    PlaceOrder,
+    QueryBalances,
+    QueryKlines,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryQuote,
+    QueryTrades,
+    ReplaceOrder,
+    Request,
+    names,
+)
+from executor.core.model.orders import request_of
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Closing, Leg, Market, Order, Owed, Phase, Position, Reason, State
+from executor.core.model.values import OrderSide, OrderType, TimeInForce
+
+CANCEL_AGAIN_MS: Final = 250
+LOOK_AFTER_MS: Final = 250
+
+
+class Draft:
+    def __init__(self, state: State, position: Position, policy: Policy, rules: SymbolRules) -> None:
+        self.state = state
+        self.position = position
+        self.policy = policy
+        self.rules = rules
+        self.now: int = state.market.now
+        self.market: Market = state.market
+        self.requests: list[Request] = []
+        self.notes: list[Notify] = []
+        self.halted = state.halted
+        self.tally: Tally = tally(position, rules)
+        self._next_seq = state.next_seq
+        self._limits: dict[Decimal, Decimal] = {}
+        self._commanded = {name for owed in state.outbox for name in names(owed.request)}
+
+    @property
+    def price(self) -> Decimal:
+        """The last price; the planned stop's before any is known."""
+        quote = self.market.quote
+        return quote.last if quote is not None else self.position.plan.stop
+
+    def left(self, leg: Leg) -> Decimal:
+        """What the leg still has to sell, in whole steps."""
+        return self.tally.left(leg)
+
+    def stop_limit(self, level: Decimal) -> Decimal:
+        """The limit price of a stop at `level` (rule 4.4); reckoned once, as most legs share their level."""
+        if level not in self._limits:
+            self._limits[level] = stop_limit(level, self.position.plan.direction, self.policy, self.rules)
+        return self._limits[level]
+
+    # --- what is asked already ---------------------------------------------------------------------------------
+
+    def pending(self) -> list[Request]:
+        return [*(o.request for o in self.state.outbox), *self.requests]
+
+    def asked(self, kind: type[Request], about: str | None = None) -> bool:
+        """Whether such a request waits for its answer (about the order of that id, where it is about one)."""
+        return any(isinstance(r, kind) and (about is None or getattr(r, "id", None) == about) for r in self.pending())
+
+    def _asked_about(self) -> set[str]:
+        """The orders that queries are about."""
+        return {r.id for r in self.pending() if isinstance(r, QueryOrder | QueryTrades)}
+
+    def commanded(self, order: Order) -> bool:
+        """Whether a request that changes `order` waits for its answer."""
+        return order.id in self._commanded
+
+    def may_change(self, order: Order) -> bool:
+        """Whether a cancel may go out now: none is under way, and one that did not take is not repeated at once."""
+        return not self.commanded(order) and not (order.cancelling and self.now < order.ask_at + CANCEL_AGAIN_MS)
+
+    def changing(self) -> bool:
+        """Whether any request that changes something waits for its answer."""
+        return any(isinstance(r, Command) for r in self.pending())
+
+    # --- the position ------------------------------------------------------------------------------------------
+
+    def update(self, **changes: object) -> None:
+        self.position = replace(self.position, **changes)
+
+    def enter(self, phase: Phase) -> None:
+        self.position = replace(self.position, phase=phase)
+
+    def close(self, reason: Reason, *, abandon: bool = False) -> None:
+        self.enter(Closing(reason=reason, since=self.now, abandon=abandon))
+        self.update(guess_fees=False)  # commissions that could not be read then are asked for again
+
+    def put(self, order: Order) -> None:
+        self.position = with_order(self.position, order)
+
+    def look(self, order: Order) -> None:
+        """Have `order` queried before it is acted on, unless a push tells its end first."""
+        if not order.check:
+            self.put(replace(order, check=True, ask_at=self.now + LOOK_AFTER_MS))
+
+    def put_leg(self, leg: Leg) -> None:
+        self.position = with_leg(self.position, leg)
+
+    def live(self, leg: int | None = None) -> list[Order]:
+        """Live exit orders, of one leg or of all."""
+        return [o for o in self.position.orders if (leg is None or o.leg == leg) and o.live and o.is_exit]
+
+    def note(self, level: Level, event: str, text: str, about: Sequence[Order] = ()) -> None:
+        self.notes.append(Notify(level, event, text, " ".join(order.id for order in about)))
+
+    # --- orders ------------------------------------------------------------------------------------------------
+
+    def order(
+        self,
+        role: Role,
+        side: OrderSide,
+        kind: OrderType,
+        qty: Decimal,
+        *,
+        leg: int = 0,
+        price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        trailing_delta: int | None = None,
+        ioc: bool = False,
+        list_id: str = "",
+    ) -> Order:
+        """A new order under an id that was never used, on record as submitted."""
+        rests = kind in (OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+        position = self.position
+        order = Order(
+            id=client_id(position.trade, role, position.revs),
+            role=role,
+            leg=leg,
+            side=side,
+            type=kind,
+            qty=qty,
+            price=price,
+            stop_price=stop_price,
+            trailing_delta=trailing_delta,
+            time_in_force=(TimeInForce.IOC if ioc else TimeInForce.GTC) if rests else None,
+            list_id=list_id,
+            sent_at=self.now,
+        )
+        self.update(orders=(*position.orders, order), revs=position.revs + 1)
+        return order
+
+    def new_id(self, role: Role) -> str:
+        rev = self.position.revs
+        self.update(revs=rev + 1)
+        return client_id(self.position.trade, role, rev)
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    def place(self, order: Order) -> None:
+        self._send(PlaceOrder(seq=self._next_seq, order=request_of(order)))
+
+    def place_oco(self, target: Order, stop: Order) -> None:
+        pair = request_of(target), request_of(stop)
+        self._send(PlaceOco(seq=self._next_seq, list_id=target.list_id, target=pair[0], stop=pair[1]))
+
+    def swap(self, old: Order, new: Order) -> None:
+        self.put(replace(old, cancelling=True))
+        self.put(replace(new, replaces=old.id))
+        self._send(ReplaceOrder(seq=self._next_seq, cancel_id=old.id, order=request_of(new)))
+
+    def cancel(self, orders: list[Order], *, recheck: bool = False) -> None:
+        """Cancel these working orders, lists as lists; one that is being changed already, or whose fate wants a look
+        first, is left for the next decision.
+        """
+        lists: dict[str, list[str]] = {}
+        for order in orders:
+            if order.check or not self.may_change(order) or self.asked(QueryOrder, order.id):
+                continue
+            self.put(replace(order, cancelling=True, recheck=order.recheck or recheck))
+            if order.list_id:
+                lists.setdefault(order.list_id, []).append(order.id)
+            else:
+                self._send(CancelOrder(seq=self._next_seq, id=order.id))
+        for list_id, ids in lists.items():
+            self._send(CancelList(seq=self._next_seq, list_id=list_id, ids=tuple(ids)))
+
+    def query(self, order: Order) -> None:
+        if not self.asked(QueryOrder, order.id):
+            self._send(QueryOrder(seq=self._next_seq, id=order.id))
+
+    def query_trades(self, order: Order) -> None:
+        if self.now >= order.ask_at and not self.asked(QueryTrades, order.id):
+            self._send(QueryTrades(seq=self._next_seq, id=order.id, exchange_id=order.exchange_id))
+
+    def query_quote(self) -> None:
+        self._read(QueryQuote(seq=self._next_seq))
+
+    def query_balances(self) -> None:
+        self._read(QueryBalances(seq=self._next_seq))
+
+    def query_open_orders(self) -> None:
+        self._read(QueryOpenOrders(seq=self._next_seq))
+
+    def query_klines(self, count: int) -> None:
+        self._read(QueryKlines(seq=self._next_seq, count=count))
+
+    def _read(self, request: Request) -> None:
+        if self.now >= self.position.ask_at and not self.asked(type(request)):
+            self._send(request)
+
+    def _send(self, request: Request) -> None:
+        self.requests.append(request)
+        self._commanded.update(names(request))
+        self._next_seq += 1
+
+    # --- the result --------------------------------------------------------------------------------------------
+
+    def finish(self) -> State:
+        """The state with the decision in it, and without what can't matter any more; the same object when nothing was
+        decided.
+        """
+        state = self.state
+        if not self.requests and self.position is state.position and self.halted == state.halted:
+            return state
+        owed = tuple(Owed(self.now, request) for request in self.requests)
+        return replace(
+            state,
+            position=retire.retired(self.position, self._commanded | self._asked_about(), self.now),
+            outbox=(*state.outbox, *owed),
+            next_seq=self._next_seq,
+            halted=self.halted,
+        )

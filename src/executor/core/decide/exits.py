@@ -1,0 +1,66 @@
+"""Decide while open (rules 4-6): which exits ought to be live, which are, and the smallest safe step between them.
+
+Each leg is tended by itself, from its orders' facts alone: bare -> placed, in doubt -> looked up, at the wrong level
+-> moved, past its stop -> sold at market. So no sequence of fills, refusals and restarts has a flow of its own.
+"""
+
+from executor.core.book.edit import the_leg
+from executor.core.decide import failsafe, single_stops, stops, targets
+from executor.core.decide.draft import Draft
+from executor.core.decide.reasons import exit_reason
+from executor.core.model.state import Closing, Leave, OrderPhase, Reason
+
+
+def decide(draft: Draft) -> None:
+    position, rules, policy = draft.position, draft.rules, draft.policy
+    sellable = any(rules.market_piece(draft.left(leg), draft.price) for leg in position.legs)
+    if not sellable and not _at_work(draft):
+        draft.close(exit_reason(draft))
+        return
+    if policy.max_hold_ms and draft.now - position.opened >= policy.max_hold_ms:
+        draft.close(Reason.MAX_HOLD)
+        return
+    if failsafe.failsafe(draft) or failsafe.oversold(draft):
+        return
+    _note_targets(draft)
+    stops.activate_trail(draft)
+    if _strays(draft):
+        return
+    for n in [leg.n for leg in draft.position.legs]:
+        leg = the_leg(draft.position, n)
+        if leg.target is not None:
+            targets.tend(draft, leg, leg.target)
+        else:
+            single_stops.tend(draft, leg)
+        if isinstance(draft.position.phase, Closing):
+            return
+
+
+def _strays(draft: Draft) -> bool:
+    """The interim stop gives way to the final exits (rules 3.5, 4.1); whether it is still in the way."""
+    position = draft.position
+    numbers = {leg.n for leg in position.legs}
+    strays = [o for o in draft.live() if o.leg not in numbers]
+    draft.cancel([o for o in strays if o.phase is OrderPhase.WORKING], recheck=True)
+    if 0 not in numbers and any(o.cum_qty for o in position.orders if o.is_stop and o.leg == 0):
+        draft.close(Reason.SL)
+        return True
+    return bool(strays)
+
+
+def _note_targets(draft: Draft) -> None:
+    if draft.position.target_hit:
+        return
+    position = draft.position
+    sold_at_target = {leg.n for leg in position.legs if leg.leave is Leave.TARGET}
+    for leg in position.legs:
+        done = leg.target is not None and draft.left(leg) <= 0
+        orders = [o for o in position.orders if o.leg == leg.n and o.cum_qty]
+        if done and any(o.is_target or o.leg in sold_at_target for o in orders):
+            draft.update(target_hit=True)
+            return
+
+
+def _at_work(draft: Draft) -> bool:
+    """A partly filled order may have less left than could be sold anew; it keeps working (rule 5.6)."""
+    return any(o.cum_qty and not o.cancelling for o in draft.live())

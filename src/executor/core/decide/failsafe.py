@@ -1,0 +1,57 @@
+"""When exits fail: refusals that leave the position bare (rule 4.7), and quantity that was sold twice (rule 6.3)."""
+
+from executor.core.book.ledger import covers
+from executor.core.decide.draft import Draft
+from executor.core.model.ids import Role
+from executor.core.model.intents import Level
+from executor.core.model.state import End, Reason
+from executor.core.model.values import ZERO, OrderType, plain
+
+
+def failsafe(draft: Draft) -> bool:
+    """Rule 4.7: exits that keep being refused while the position is bare close it, or at least are not silent."""
+    position, policy = draft.position, draft.policy
+    exposed = position.exposure.since
+    if not exposed:
+        return False
+    waited = draft.now - exposed
+    bare = [
+        leg
+        for leg in position.legs
+        if leg.tries and draft.left(leg) > 0 and not any(covers(o, position) for o in draft.live(leg.n))
+    ]
+    if not any(leg.tries >= policy.failsafe_tries or waited >= policy.failsafe_grace_ms for leg in bare):
+        return False
+    text = f"exits refused {max(leg.tries for leg in bare)} times, {waited / 1000:.1f} s without a stop"
+    if policy.failsafe_flatten:
+        draft.note(Level.ALERT, "failsafe", f"{text}: closing at market")
+        draft.close(Reason.FAILSAFE)
+        return True
+    draft.halted = draft.halted or text
+    if any(draft.now >= leg.retry_at for leg in bare):
+        draft.note(Level.ALERT, "failsafe_off", f"{text}; FAILSAFE_FLATTEN is off")
+    return False
+
+
+def oversold(draft: Draft) -> bool:
+    """A leg that sold more than its part, by a fill after its cancel, is bought back at once (rule 6.3)."""
+    position, rules = draft.position, draft.rules
+    over = sum([draft.tally.oversold(leg) for leg in position.legs], ZERO)
+    if not over:
+        return False
+    back = [o for o in position.orders if o.role is Role.BUYBACK]
+    over = rules.whole(over - sum((o.cum_qty for o in back), ZERO))
+    over = rules.market_piece(over, draft.price)
+    if not over:
+        return False
+    if any(o.live for o in back):
+        return True
+    if back and back[-1].end is not End.FILLED:
+        draft.note(
+            Level.ALERT, "buyback_failed", f"{plain(over)} {rules.base} sold twice: the rest closes against it", back
+        )
+        draft.close(Reason.FAILSAFE)
+        return True
+    draft.note(Level.ALERT, "oversold", f"{plain(over)} {rules.base} sold twice: bought back at market")
+    draft.place(draft.order(Role.BUYBACK, position.plan.direction.entry_side, OrderType.MARKET, over))
+    return True

@@ -1,0 +1,176 @@
+"""What tending any leg shares: when it may be acted on, placed anew, sold at market (rules 4.6, 6.2, 6.6, 8.3)."""
+
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.book.edit import the_leg
+from executor.core.book.ledger import filled_lists, locked
+from executor.core.book.levels import beyond, past
+from executor.core.decide import doubt
+from executor.core.decide.draft import Draft
+from executor.core.model.facts import Balance
+from executor.core.model.ids import Role
+from executor.core.model.intents import Level
+from executor.core.model.state import End, Leave, Leg, Order, OrderPhase, Reason
+from executor.core.model.values import ZERO, Direction, OrderType, plain
+
+BACKOFF_TIMES: Final = 29  # a target that keeps being refused while its leg is covered is no emergency
+
+
+def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
+    """The leg's live orders when it may be acted on; None while something of it is in flight or in doubt (6.2, 8.3)."""
+    live = draft.live(leg.n)
+    if any(o.check or draft.commanded(o) or o.phase is OrderPhase.SUBMITTED for o in live):
+        return None
+    doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]
+    if not doubtful:
+        return live
+    if len(doubtful) < len(live) or left <= 0:
+        return None
+    return [] if _locked_apart(draft, leg, doubtful, left) else None
+
+
+def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) -> bool:
+    """Rule 8.3b: an exit in doubt, once not found, may be sent again when the exchange's own lock keeps the two apart:
+    the base that is free after the second could not carry the first. What is locked beyond what is known to lock it may
+    be the first's own lock, and then does not keep the second from the book; nor does what is about to be freed.
+    """
+    if all(o.apart for o in doubtful):
+        return True
+    if draft.position.plan.direction is Direction.SHORT or any(o.apart for o in doubtful):
+        return False
+    if not all(o.misses for o in doubtful) or not any(o.is_stop for o in doubtful):
+        return False
+    if draft.market.balances_at < max(o.first_miss_at for o in doubtful):
+        draft.query_balances()
+        return False
+    if any(o.cancelling for o in draft.live() if o.leg != leg.n):
+        return False
+    balance = draft.market.balances.get(draft.rules.base, Balance(ZERO))
+    unexplained = max(balance.locked - locked(draft.position), ZERO)
+    if balance.free < left or balance.free + unexplained >= left + doubtful[0].qty:
+        return False
+    text = f"leg {leg.n}: its stop is in doubt and was not found; sent again (8.3b)"
+    draft.note(Level.WARNING, "sent_again", text, doubtful)
+    for order in doubtful:
+        draft.put(replace(order, apart=True))
+    return True
+
+
+def may_place(draft: Draft, leg: Leg) -> bool:
+    if draft.now < leg.retry_at:
+        return False
+    if leg.puzzled_at and not _puzzle(draft, leg):
+        return False
+    if leg.poor and not _still_ours(draft, leg):
+        return False
+    if leg.stop is None and leg.tries >= draft.policy.failsafe_tries:
+        return draft.now >= leg.retry_at + BACKOFF_TIMES * draft.policy.exits_retry_ms
+    return True
+
+
+def _puzzle(draft: Draft, leg: Leg) -> bool:
+    """An OCO was refused for its price relation: a fresh quote says which side was crossed (rule 4.6)."""
+    quote = draft.market.quote
+    if quote is None or quote.at < leg.puzzled_at:
+        draft.query_quote()
+        return False
+    direction = draft.position.plan.direction
+    if leg.target is not None and past(quote.last, leg.target, direction):
+        leave = Leave.TARGET
+    elif leg.stop is not None and beyond(quote.last, leg.stop, direction):
+        leave = Leave.STOP
+    else:
+        # The price has come back since: try again, and count it, so that a riddle without an answer ends in 4.7.
+        retry_at = leg.puzzled_at + draft.policy.exits_retry_ms
+        draft.put_leg(replace(leg, puzzled_at=0, tries=leg.tries + 1, retry_at=retry_at))
+        return False
+    solved = replace(leg, leave=leave, puzzled_at=0)
+    draft.put_leg(solved)
+    if leg.n:  # leg 0 stands beside targets: what is to be cancelled first is for the next decision
+        sell_at_market(draft, solved, leave, [], draft.left(leg))
+    return False
+
+
+def _still_ours(draft: Draft, leg: Leg) -> bool:
+    """Refused for lack of balance: was the position sold by hand (rule 6.6)?"""
+    position, market = draft.position, draft.market
+    if position.plan.direction is Direction.SHORT:
+        return True
+    if market.balances_at < leg.retry_at - draft.policy.exits_retry_ms:
+        draft.query_balances()
+        return False
+    owned = market.balances.get(draft.rules.base, Balance(ZERO)).total
+    if owned < draft.tally.sellable:
+        draft.note(
+            Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else"
+        )
+        draft.close(Reason.EXTERNAL, abandon=True)
+        return False
+    return True
+
+
+def put_back(draft: Draft, leg: Leg) -> bool:
+    """Why the leg is bare: never placed, moved or refused is ours; else it was taken away (rule 6.6)."""
+    past_orders = [o for o in draft.position.orders if o.leg == leg.n and o.is_exit]
+    if not past_orders:
+        return True
+    last = past_orders[-1]
+    group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
+    ours = any(o.cancelling or o.end in (End.REFUSED, End.NEVER) or o.role is Role.FLATTEN for o in group)
+    if ours or any(o.live for o in group):  # live and bare: in doubt, and kept apart (rule 8.3b)
+        return True
+    names = ", ".join(o.id for o in group)
+    if leg.vanished:
+        draft.note(
+            Level.ALERT, "exit_vanished_again", f"{names}: left alone now, the trade is closed as external", group
+        )
+        draft.close(Reason.EXTERNAL, abandon=True)
+        return False
+    draft.note(Level.ALERT, "exit_vanished", f"{names}: not by us; put back once", group)
+    draft.put_leg(replace(leg, vanished=leg.vanished + 1))
+    return True
+
+
+def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left: Decimal) -> None:
+    """Cancel, confirm, then sell what is still held of the leg (rule 6.2).
+
+    Not while another leg's order in doubt is kept from the book by the lock on the base (rule 8.3b): what is cancelled
+    would let it in, and it would sell this leg's part as well (rule 10.1).
+    """
+    if live and doubt.kept_apart(draft):
+        return
+    if leg.leave is None:
+        draft.note(
+            Level.WARNING, "leg_at_market", f"leg {leg.n}: {leave} at {plain(draft.price)}, sold at market", live
+        )
+        draft.put_leg(replace(leg, leave=leave))
+    if any(o.role is Role.FLATTEN for o in live):
+        return
+    if live:
+        draft.cancel(live, recheck=True)
+        return
+    if any(doubt.owes_look(draft, o) for o in draft.position.orders if o.leg == leg.n):
+        return  # an earlier market order came to nothing: first what the cancelled ones have sold after all (rule 6.3)
+    leg = the_leg(draft.position, leg.n)
+    if draft.now < leg.retry_at or (leg.poor and not _still_ours(draft, leg)):
+        return
+    sold = [o for o in draft.position.orders if o.role is Role.FLATTEN and o.leg == leg.n]
+    if sold and sold[-1].end is End.EXPIRED and draft.now < sold[-1].closed_at + draft.policy.exits_retry_ms:
+        return
+    qty = draft.rules.market_piece(left, draft.price)
+    if qty:
+        side = draft.position.plan.direction.exit_side
+        draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, qty, leg=leg.n))
+
+
+def dismiss(draft: Draft, live: list[Order]) -> None:
+    """The leg is sold: an OCO's other side is gone by the exchange's own rule, any other order is cancelled."""
+    ended = filled_lists(draft.position)
+    working = [o for o in live if o.phase is OrderPhase.WORKING]
+    for order in working:
+        if order.list_id in ended:
+            draft.look(order)
+    draft.cancel([o for o in working if o.list_id not in ended])

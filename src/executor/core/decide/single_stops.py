@@ -1,0 +1,45 @@
+"""Tend a leg with only a stop: the trailing leg, PLAIN's stop of the whole, the interim stop (rules 3.5, 4.2, 4.3)."""
+
+from msgspec.structs import replace
+
+from executor.core.book.edit import the_leg
+from executor.core.decide import stops
+from executor.core.decide.draft import Draft
+from executor.core.decide.legs import dismiss, may_place, put_back, sell_at_market, standing
+from executor.core.decide.reasons import stop_reason
+from executor.core.model.state import Leg
+
+
+def tend(draft: Draft, leg: Leg) -> None:
+    stop = leg.stop or draft.position.plan.stop
+    left = draft.left(leg)
+    live = standing(draft, leg, left)
+    if live is None:
+        return
+    if left <= 0:
+        dismiss(draft, live)
+        return
+    leave = leg.leave or stops.watch(draft, leg, live)
+    if leave is not None:
+        if leg.n == 0:
+            _leave_whole(draft, leg)
+        else:
+            sell_at_market(draft, leg, leave, live, left)
+        return
+    if live:
+        stops.move_single(draft, leg, stop, live[-1], left)
+        return
+    if not may_place(draft, leg):
+        return
+    level = stops.wanted(draft, leg, stop)
+    limit = draft.stop_limit(level)
+    if draft.rules.carries(left, min(level, limit)) and put_back(draft, leg):
+        if level != stop:
+            draft.put_leg(replace(the_leg(draft.position, leg.n), moved_at=draft.now))
+        draft.place(stops.stop_order(draft, leg, left, level))
+
+
+def _leave_whole(draft: Draft, leg: Leg) -> None:
+    """PLAIN's stop, or the interim one, has failed: everything of the trade is cancelled, then what is held is sold."""
+    if draft.position.entered:
+        draft.close(stop_reason(draft, leg.stop, trailing=draft.position.trail is not None))

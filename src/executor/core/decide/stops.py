@@ -1,0 +1,243 @@
+"""Where a leg's stop belongs, how it gets there, and when software must stand in for it (rules 5.2-5.6, 6.4, 6.5)."""
+
+from decimal import ROUND_CEILING, Decimal
+
+from msgspec.structs import replace
+
+from executor.core.book import levels
+from executor.core.book.ledger import covers, entry_average
+from executor.core.decide import doubt
+from executor.core.decide.draft import Draft
+from executor.core.model.ids import Role
+from executor.core.model.policy import AfterTp1, TrailMode
+from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Trail
+from executor.core.model.values import Direction, OrderType
+
+RESIZE_EVERY_MS = 1_000  # rule 3.5
+KLINES_EVERY_MS = 60_000
+_BIPS = 10_000
+
+
+# --- levels -------------------------------------------------------------------------------------------------------
+
+
+def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
+    """The level the leg's stop belongs at now; never behind `stop`, the level in force, never past the market (rule
+    10.4).
+    """
+    level = stop
+    _read_bars(draft, leg)
+    if draft.now - leg.moved_at < draft.policy.trail_every_ms and leg.moved_at:
+        return level
+    direction = draft.position.plan.direction
+    step = max(draft.policy.trail_step, draft.rules.tick)
+    for candidate in (breakeven(draft), draft.position.manual_stop):
+        if candidate is not None and _has_room(draft, candidate):
+            level = levels.safer(level, candidate, direction)
+    trail = trail_level(draft, leg)
+    if trail is not None and _has_room(draft, trail) and direction.sign * (trail - level) >= step:
+        level = trail
+    return level
+
+
+def _has_room(draft: Draft, level: Decimal) -> bool:
+    """Whether the price is on the right side of `level`, so that a stop there would be accepted."""
+    quote = draft.market.quote
+    return quote is not None and not levels.beyond(quote.last, level, draft.position.plan.direction)
+
+
+def breakeven(draft: Draft) -> Decimal | None:
+    position = draft.position
+    if not position.target_hit or draft.policy.after_tp1 is AfterTp1.KEEP:
+        return None
+    average, direction = entry_average(position), position.plan.direction
+    return None if average is None else levels.breakeven(average, direction, draft.policy, draft.rules)
+
+
+# --- trailing -----------------------------------------------------------------------------------------------------
+
+
+def activate_trail(draft: Draft) -> None:
+    """The last leg trails once the targets are done (rule 5.3), or from the start where so set."""
+    position = draft.position
+    if position.trail is not None or not position.split[2]:
+        return
+    if draft.policy.trail_after_tp2 and not _last_target_hit(draft):
+        return
+    quote = draft.market.quote
+    if quote is None:
+        draft.query_quote()
+        return
+    draft.update(trail=Trail(since=draft.now, best=quote.last))
+
+
+def _last_target_hit(draft: Draft) -> bool:
+    """Whether all legs with a target are done, and the last of them left at its target, not at its stop.
+
+    A trade that was rebuilt after both knows no such leg any more.
+    """
+    position = draft.position
+    targets = [leg for leg in position.legs if leg.target is not None]
+    if any(draft.left(leg) > 0 for leg in targets):
+        return False
+    if not targets:
+        return True
+    last = targets[-1]
+    return last.leave is Leave.TARGET or any(o.cum_qty for o in position.orders if o.leg == last.n and o.is_target)
+
+
+def trails(draft: Draft, leg: Leg) -> bool:
+    return draft.position.trail is not None and leg.n in (0, 3) and leg.target is None
+
+
+def trail_level(draft: Draft, leg: Leg) -> Decimal | None:
+    """Where trailing by software wants the leg's stop; None where it does not trail."""
+    position, policy = draft.position, draft.policy
+    trail = position.trail
+    if trail is None or not trails(draft, leg):
+        return None
+    direction = position.plan.direction
+    if policy.trail_mode is TrailMode.SWING:
+        if trail.swing is None:
+            return None
+        level = trail.swing - direction.sign * policy.trail_swing_buffer
+    elif policy.trail_mode is TrailMode.NATIVE and native_offered(draft):
+        return None
+    else:
+        level = trail.best - direction.sign * levels.trail_distance(trail.best, position.plan.r, policy)
+    return levels.away_from_profit(level, draft.rules.tick, direction)
+
+
+def _read_bars(draft: Draft, leg: Leg) -> None:
+    """A swing trail wants to know each minute's bar (rule 5.4)."""
+    trail = draft.position.trail
+    if trail is None or draft.policy.trail_mode is not TrailMode.SWING or not trails(draft, leg):
+        return
+    if not trail.klines_at or draft.now - trail.klines_at >= KLINES_EVERY_MS:
+        draft.query_klines(draft.policy.trail_swing_lookback + 1)
+
+
+def native_offered(draft: Draft) -> bool:
+    """Whether the exchange trails by itself here; where it does not, or has refused to, software does at the same
+    distance (rule 5.4).
+    """
+    refused = any(o.trailing_delta is not None and o.end is End.REFUSED for o in draft.position.orders)
+    return draft.rules.trailing_allowed and not refused
+
+
+def _native_delta(draft: Draft, leg: Leg) -> int | None:
+    """The trailing delta in basis points, where the exchange's trailing would not start behind the stop in force."""
+    position, rules, quote = draft.position, draft.rules, draft.market.quote
+    if draft.policy.trail_mode is not TrailMode.NATIVE or not trails(draft, leg):
+        return None
+    if quote is None or leg.stop is None or not native_offered(draft):
+        return None
+    distance = levels.trail_distance(quote.last, position.plan.r, draft.policy)
+    bips = int((distance / quote.last * _BIPS).to_integral_value(ROUND_CEILING))
+    # filters.md TRAILING_DELTA: a SELL stop is bounded below the price, a BUY stop above it.
+    low, high = rules.trailing_below if position.plan.direction is Direction.LONG else rules.trailing_above
+    bips = min(max(bips, low, 1), high) if high else max(bips, low, 1)
+    start = quote.last - position.plan.direction.sign * quote.last * bips / _BIPS
+    return None if levels.is_safer(leg.stop, start, position.plan.direction) else bips
+
+
+# --- orders -------------------------------------------------------------------------------------------------------
+
+
+def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
+    """A new stop order for the leg at `level`: STOP_LOSS_LIMIT with its gap (rule 4.4), or the exchange's own
+    trailing.
+    """
+    direction = draft.position.plan.direction
+    roles = {1: Role.SL1, 2: Role.SL2}
+    delta = _native_delta(draft, leg)
+    trailing = delta is not None or (trails(draft, leg) and level == trail_level(draft, leg))
+    role = Role.TRAIL if trailing else roles.get(leg.n, Role.SL)
+    side = direction.exit_side
+    limit = draft.stop_limit(level)
+    if delta is None:
+        return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, stop_price=level)
+    if OrderType.STOP_LOSS in draft.rules.order_types:
+        return draft.order(role, side, OrderType.STOP_LOSS, qty, leg=leg.n, trailing_delta=delta)
+    return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, trailing_delta=delta)
+
+
+def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decimal) -> None:
+    """Move a lone stop, or fit its size, by cancel-replace (rule 5.5).
+
+    Where the symbol has none, it is done as for an OCO: the stop is cancelled, and placed anew where it belongs.
+    """
+    if live.triggered_at or not live.is_stop or not draft.may_change(live):
+        return
+    entering = isinstance(draft.position.phase, Entering)
+    level = stop if entering else wanted(draft, leg, stop)
+    qty = left + live.cum_qty if live.cum_qty else left
+    if live.trailing_delta is not None:
+        if qty == live.qty:
+            return
+    else:
+        # An entry's fills come in a row: only there a stop that is too small waits a little (3.5, 4.1). One that is too
+        # large, as after a fill while it was being replaced, could sell what is not held (10.1).
+        grown = qty > live.qty and (not entering or draft.now - live.sent_at >= RESIZE_EVERY_MS)
+        resized = grown or qty < live.qty
+        raised = live.stop_price is not None and levels.is_safer(level, live.stop_price, draft.position.plan.direction)
+        native = _native_delta(draft, leg) is not None
+        if not (resized or ((raised or native) and _others_stand(draft, leg))):
+            return
+    limit = draft.stop_limit(level)
+    if not draft.rules.carries(left, min(level, limit)):
+        return
+    if not draft.rules.cancel_replace_allowed:
+        draft.cancel([live])
+        return
+    draft.put_leg(replace(leg, moved_at=draft.now))
+    draft.swap(live, stop_order(draft, leg, left, level))
+
+
+def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
+    """Move an OCO's stop: cancel the list, place it anew; one leg at a time (rule 5.5)."""
+    stop = next((o for o in live if o.is_stop), None)
+    if stop is None or stop.stop_price is None or stop.triggered_at or leg.stop is None:
+        return
+    if any(o.cum_qty or o.phase is not OrderPhase.WORKING for o in live):
+        return
+    direction = draft.position.plan.direction
+    if not levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction):
+        return
+    if _others_stand(draft, leg):
+        draft.cancel(live)
+
+
+def _others_stand(draft: Draft, leg: Leg) -> bool:
+    """Whether every other leg is covered and left in peace, so that at most one is uncovered at a time (rule 5.5).
+
+    A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6). While the lock
+    on the base keeps an order in doubt from its successor (rule 8.3b), nothing is moved: that would free base for it.
+    """
+    if doubt.kept_apart(draft):
+        return False
+    for other in draft.position.legs:
+        left = draft.left(other)
+        if other.n == leg.n or other.stop is None or not draft.rules.market_piece(left, draft.price):
+            continue
+        orders = draft.live(other.n)
+        if any(o.is_target and o.cum_qty for o in orders):
+            continue
+        if not any(covers(o, draft.position) for o in orders) or any(draft.commanded(o) for o in orders):
+            return False
+    return True
+
+
+# --- software stop ------------------------------------------------------------------------------------------------
+
+
+def watch(draft: Draft, leg: Leg, live: list[Order]) -> Leave | None:
+    """Whether the leg must be sold because its stop is not doing it (rules 6.4, 6.5)."""
+    grace = draft.policy.watchdog_grace_ms
+    if leg.stop is None:
+        return None
+    if leg.breach_since and draft.now - leg.breach_since >= grace:
+        return Leave.STOP
+    if any(o.is_stop and o.triggered_at and draft.now - o.triggered_at >= grace for o in live):
+        return Leave.STOP
+    return None

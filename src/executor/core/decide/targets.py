@@ -1,0 +1,79 @@
+"""Tend a leg with a target: an OCO, or PLAIN's LIMIT (rules 4.2, 4.3, 5.6)."""
+
+from decimal import Decimal
+from typing import Final
+
+from executor.core.book.levels import past
+from executor.core.decide import stops
+from executor.core.decide.draft import Draft
+from executor.core.decide.legs import dismiss, may_place, put_back, sell_at_market, standing
+from executor.core.model.ids import Role
+from executor.core.model.state import Leave, Leg, Order
+from executor.core.model.values import OrderType
+
+_TARGET: Final = {1: Role.TP1, 2: Role.TP2}
+_STOP: Final = {1: Role.SL1, 2: Role.SL2}
+_LIST: Final = {1: Role.OCO1, 2: Role.OCO2}
+_PAIR_TRIES: Final = 2
+
+
+def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
+    left = draft.left(leg)
+    live = standing(draft, leg, left)
+    if live is None:
+        return
+    if left <= 0:
+        dismiss(draft, live)
+        return
+    leave = leg.leave or stops.watch(draft, leg, live) or _missed(draft, leg, target, live)
+    if leave is not None:
+        sell_at_market(draft, leg, leave, live, left)
+        return
+    if live:
+        stops.move_list(draft, leg, live)
+        return
+    if may_place(draft, leg):
+        _place(draft, leg, target, left)
+
+
+def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
+    if leg.stop is None:
+        if draft.rules.carries(left, target) and put_back(draft, leg):
+            side = draft.position.plan.direction.exit_side
+            draft.place(draft.order(_TARGET[leg.n], side, OrderType.LIMIT, left, leg=leg.n, price=target))
+        return
+    level = stops.wanted(draft, leg, leg.stop)
+    limit = draft.stop_limit(level)
+    if not draft.rules.carries(left, min(level, limit, target)) or not put_back(draft, leg):
+        return  # what is too small for the pair is watched by software (rule 6.4)
+    if leg.tries >= _PAIR_TRIES:
+        # The pair keeps being refused: the stop goes out alone, the target is watched by software (rule 4.1).
+        draft.place(stops.stop_order(draft, leg, left, level))
+        return
+    _place_pair(draft, leg, left, target=target, level=level, limit=limit)
+
+
+def _place_pair(draft: Draft, leg: Leg, left: Decimal, *, target: Decimal, level: Decimal, limit: Decimal) -> None:
+    side = draft.position.plan.direction.exit_side
+    list_id = draft.new_id(_LIST[leg.n])
+    draft.place_oco(
+        draft.order(_TARGET[leg.n], side, OrderType.LIMIT_MAKER, left, leg=leg.n, price=target, list_id=list_id),
+        draft.order(
+            _STOP[leg.n],
+            side,
+            OrderType.STOP_LOSS_LIMIT,
+            left,
+            leg=leg.n,
+            price=limit,
+            stop_price=level,
+            list_id=list_id,
+        ),
+    )
+
+
+def _missed(draft: Draft, leg: Leg, target: Decimal, live: list[Order]) -> Leave | None:
+    """The target was reached while only the leg's stop stands on the exchange."""
+    alone = bool(live) and leg.stop is not None and all(o.is_stop and not o.list_id for o in live)
+    quote = draft.market.quote
+    reached = quote is not None and past(quote.last, target, draft.position.plan.direction)
+    return Leave.TARGET if alone and reached else None

@@ -1,0 +1,72 @@
+"""When the passing of time alone changes a decision: the service sleeps until then, the simulation jumps there."""
+
+from collections.abc import Iterator
+
+from executor.core.decide.draft import CANCEL_AGAIN_MS
+from executor.core.decide.legs import BACKOFF_TIMES
+from executor.core.decide.stops import KLINES_EVERY_MS, RESIZE_EVERY_MS
+from executor.core.model.policy import Policy
+from executor.core.model.state import End, Entering, Leg, Order, Position, State
+from executor.core.model.values import OrderType
+
+
+def next_timer(state: State, policy: Policy) -> int | None:
+    """The earliest time (ms) after now at which a deadline, a retry or a grace period runs out; None = only events
+    matter.
+    """
+    position, quiet = state.position, state.market.quiet
+    if position is None:
+        return None
+    return next_due(position, state.market.now, policy) if quiet is None else quiet.until or None
+
+
+def next_due(position: Position, now: int, policy: Policy) -> int | None:
+    """As `next_timer`, from the times themselves: what the last decision has said of its quiet is not asked."""
+    times = [*_of_phase(position, policy)]
+    for order in position.orders:
+        if order.live or order.ask_at or _failed(order):
+            times += _of_order(order, policy)
+    for leg in position.legs:
+        times += _of_leg(leg, policy)
+    return min([t for t in times if t > now], default=None)
+
+
+def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
+    yield position.ask_at
+    if isinstance(position.phase, Entering):
+        yield position.phase.give_up_at
+        yield position.phase.retry_at
+    if position.trail is not None and position.trail.klines_at:
+        yield position.trail.klines_at + KLINES_EVERY_MS
+    if position.exposure.since:
+        yield max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms
+    if policy.max_hold_ms:
+        yield position.opened + policy.max_hold_ms
+
+
+def _of_order(order: Order, policy: Policy) -> Iterator[int]:
+    yield order.ask_at
+    if not order.live:
+        if _failed(order):
+            yield order.closed_at + policy.exits_retry_ms
+        return
+    if order.cancelling:
+        yield order.ask_at + CANCEL_AGAIN_MS
+    if order.triggered_at:
+        yield order.triggered_at + policy.watchdog_grace_ms
+    if order.is_stop:
+        yield order.sent_at + RESIZE_EVERY_MS
+
+
+def _failed(order: Order) -> bool:
+    """A market order that came to nothing, or not to all that it was for: there will be another."""
+    return order.type is OrderType.MARKET and order.end is not End.FILLED
+
+
+def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
+    yield leg.retry_at
+    yield leg.retry_at + BACKOFF_TIMES * policy.exits_retry_ms
+    if leg.breach_since:
+        yield leg.breach_since + policy.watchdog_grace_ms
+    if leg.moved_at:
+        yield leg.moved_at + policy.trail_every_ms

@@ -1,0 +1,158 @@
+"""Everything that can happen. `at` is the exchange's clock as the service knows it, in ms; it never runs backwards."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from executor.core.model.facts import Balance, Done, Fill, Kline, OrderReport, Quote, Refused, ReplaceOutcome, Unknown
+from executor.core.model.signal import Signal
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    at: int
+
+
+class Started(Event, frozen=True, tag="started"):
+    """The service is up again: what was in flight when it went down is in doubt (rule 9.1).
+
+    `fence`: no request sent before the start can reach the exchange's engine later than this (ms).
+    """
+
+    fence: int
+
+
+class Tick(Event, frozen=True, tag="tick"):
+    """Time has passed, nothing else."""
+
+
+class SignalSeen(Event, frozen=True, tag="signal_seen"):
+    """A well-formed signal, with what is needed to judge it; what could not be read is None (rule 2.5)."""
+
+    signal: Signal
+    quote: Quote | None
+    balances: dict[str, Balance] | None
+    klines: tuple[Kline, ...] | None
+
+
+class SignalMalformed(Event, frozen=True, tag="signal_malformed"):
+    """A line of the signal source that can't be read, and why."""
+
+    text: str
+    fault: str
+
+
+class Answered(Event, frozen=True, tag="answered"):
+    """How a place, cancel or replace request ended."""
+
+    seq: int
+    outcome: Done | Refused | Unknown | ReplaceOutcome
+
+
+class Reported(Event, frozen=True, tag="reported"):
+    """An order's report: a push or a poll (`seq` 0), or the answer to QueryOrder."""
+
+    report: OrderReport
+    seq: int = 0
+
+
+class Absent(Event, frozen=True, tag="absent"):
+    """A direct query, sent at `asked_at` (ms), found no such order."""
+
+    id: str
+    asked_at: int
+    seq: int = 0
+
+
+class TradesSeen(Event, frozen=True, tag="trades_seen"):
+    id: str
+    fills: tuple[Fill, ...]
+    seq: int = 0
+
+
+class OpenOrdersSeen(Event, frozen=True, tag="open_orders_seen"):
+    """All open orders of the symbol, asked for at `asked_at` (ms)."""
+
+    reports: tuple[OrderReport, ...]
+    asked_at: int
+    seq: int = 0
+
+
+class BalancesSeen(Event, frozen=True, tag="balances_seen"):
+    balances: dict[str, Balance]
+    seq: int = 0
+
+
+class QuoteSeen(Event, frozen=True, tag="quote_seen"):
+    quote: Quote
+    seq: int = 0
+
+
+class KlinesSeen(Event, frozen=True, tag="klines_seen"):
+    klines: tuple[Kline, ...]
+    seq: int = 0
+
+
+class ReadFailed(Event, frozen=True, tag="read_failed"):
+    """A query got no usable answer; it may be asked again."""
+
+    seq: int
+    text: str
+
+
+class Verb(StrEnum):
+    FLATTEN = "flatten"
+    CANCEL_ENTRY = "cancel_entry"
+    PAUSE = "pause"
+    RESUME = "resume"
+    MOVE_STOP = "move_stop"
+
+
+class Commanded(Event, frozen=True, tag="commanded"):
+    """The operator's word. `price`: the wished stop of MOVE_STOP."""
+
+    verb: Verb
+    price: Decimal | None = None
+
+
+class Resolve(StrEnum):
+    """What is to become of orders of ours that belong to no trade here."""
+
+    ADOPT = "adopt"
+    FLATTEN = "flatten"
+    FORGET = "forget"
+
+
+class Resolved(Event, frozen=True, tag="resolved"):
+    """The operator's word on what could not be rebuilt (rule 9.3), with all that the exchange shows of our orders.
+
+    `reports`: those open, and the history as far back as it was read; `fills` by client order id. `trade`: which one is
+    meant, empty where there is only one. `stop`, `targets`: the wished prices of ADOPT, quote per base.
+    """
+
+    how: Resolve
+    reports: tuple[OrderReport, ...]
+    fills: dict[str, tuple[Fill, ...]]
+    quote: Quote | None = None
+    trade: str = ""
+    stop: Decimal | None = None
+    targets: tuple[Decimal, ...] = ()
+
+
+AnyEvent = (
+    Started
+    | Tick
+    | SignalSeen
+    | SignalMalformed
+    | Answered
+    | Reported
+    | Absent
+    | TradesSeen
+    | OpenOrdersSeen
+    | BalancesSeen
+    | QuoteSeen
+    | KlinesSeen
+    | ReadFailed
+    | Commanded
+    | Resolved
+)

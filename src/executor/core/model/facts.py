@@ -1,0 +1,127 @@
+"""What the exchange says: quotes, klines, fills, order reports, and how a request ended."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """Best bid and ask and the last traded price, at `at` (ms, exchange clock)."""
+
+    at: int
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+
+
+class Kline(msgspec.Struct, frozen=True):
+    """A one-minute bar; `open_time` in ms."""
+
+    open_time: int
+    high: Decimal
+    low: Decimal
+    close: Decimal
+
+
+class Balance(msgspec.Struct, frozen=True):
+    free: Decimal
+    locked: Decimal = ZERO
+
+    @property
+    def total(self) -> Decimal:
+        return self.free + self.locked
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """One trade of one order: base `qty` at `price`, `fee` in units of `fee_asset`."""
+
+    trade_id: int
+    price: Decimal
+    qty: Decimal
+    fee: Decimal
+    fee_asset: str
+    time: int
+
+
+class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one order from a placement answer, a query, a cancel answer or a push.
+
+    `id` is the order's own client order id (never the id of a cancel request); quantities are cumulative; `working` is
+    whether it is on the book (false for an untriggered stop); `fills` holds the trades this report happens to name.
+    """
+
+    id: str
+    exchange_id: int
+    side: OrderSide
+    type: OrderType
+    status: OrderStatus
+    qty: Decimal
+    cum_qty: Decimal = ZERO
+    cum_quote: Decimal = ZERO
+    price: Decimal = ZERO
+    stop_price: Decimal = ZERO
+    trailing_delta: int = 0
+    list_exchange_id: int = -1
+    working: bool = False
+    time: int = 0
+    fills: tuple[Fill, ...] = ()
+
+
+class Why(StrEnum):
+    """Why the exchange (or the adapter, before sending) refused a request. A refusal is certain: nothing was
+    executed.
+    """
+
+    WOULD_TRIGGER = "would_trigger"  # stop on the wrong side of the last price
+    WOULD_MATCH = "would_match"  # LIMIT_MAKER would take
+    PRICE_RELATION = "price_relation"  # OCO prices not around the last price
+    INSUFFICIENT_BALANCE = "insufficient_balance"
+    UNKNOWN_ORDER = "unknown_order"  # cancel: not open any more, or never there
+    FILTER = "filter"
+    RATE_LIMIT = "rate_limit"
+    CLOCK = "clock"
+    AUTH = "auth"
+    MARKET_CLOSED = "market_closed"
+    NOT_SENT = "not_sent"  # failed before anything left this machine
+    OTHER = "other"
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """Accepted: the reports the answer carried."""
+
+    reports: tuple[OrderReport, ...] = ()
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """Certainly not executed. `retry_at` (ms, exchange clock): do not try again before; 0 = no such wish."""
+
+    why: Why
+    code: int
+    text: str
+    retry_at: int = 0
+
+
+class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
+    """May or may not have been executed (rule 8.2). `fence`: `timestamp + recvWindow` of the request, in ms of the
+    exchange's clock: after it, a request that has not reached the engine never will (rule 8.3).
+    """
+
+    text: str
+    fence: int
+
+
+class NotTried(msgspec.Struct, frozen=True, tag="not_tried"):
+    """The second half of a cancel-replace whose cancel failed."""
+
+
+Outcome = Done | Refused | Unknown
+
+
+class ReplaceOutcome(msgspec.Struct, frozen=True, tag="replaced"):
+    """Cancel-replace is not atomic: how each half ended (rule 5.5)."""
+
+    cancel: Done | Refused | Unknown
+    place: Done | Refused | Unknown | NotTried

@@ -1,0 +1,122 @@
+"""What the trade asks of the world. Each intent carries a `seq` by which its answer finds its way back (rule 8.1)."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from executor.core.model.values import OrderSide, OrderType, TimeInForce
+
+
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One order as it is to be sent; prices in ticks, quantity in steps, `trailing_delta` in basis points."""
+
+    id: str
+    side: OrderSide
+    type: OrderType
+    qty: Decimal
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+    time_in_force: TimeInForce | None = None
+    trailing_delta: int | None = None
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    seq: int
+
+
+class PlaceOrder(Intent, frozen=True, tag="place_order"):
+    order: NewOrder
+
+
+class PlaceOco(Intent, frozen=True, tag="place_oco"):
+    """`target` (LIMIT_MAKER) and `stop` (STOP_LOSS_LIMIT) share side and quantity (rule 4.2)."""
+
+    list_id: str
+    target: NewOrder
+    stop: NewOrder
+
+
+class CancelOrder(Intent, frozen=True, tag="cancel_order"):
+    id: str
+
+
+class CancelList(Intent, frozen=True, tag="cancel_list"):
+    list_id: str
+    ids: tuple[str, ...]
+
+
+class ReplaceOrder(Intent, frozen=True, tag="replace_order"):
+    """Cancel-replace in STOP_ON_FAILURE mode (rule 5.5)."""
+
+    cancel_id: str
+    order: NewOrder
+
+
+class QueryOrder(Intent, frozen=True, tag="query_order"):
+    id: str
+
+
+class QueryTrades(Intent, frozen=True, tag="query_trades"):
+    """The fills of one order, with their commissions."""
+
+    id: str
+    exchange_id: int
+
+
+class QueryOpenOrders(Intent, frozen=True, tag="query_open_orders"):
+    pass
+
+
+class QueryBalances(Intent, frozen=True, tag="query_balances"):
+    pass
+
+
+class QueryQuote(Intent, frozen=True, tag="query_quote"):
+    pass
+
+
+class QueryKlines(Intent, frozen=True, tag="query_klines"):
+    """The last `count` one-minute bars, closed ones and the running one."""
+
+    count: int
+
+
+class Level(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ALERT = "alert"
+
+
+class Notify(msgspec.Struct, frozen=True, tag="notify"):
+    """Something a person should read. Not owed to the exchange, so it has no `seq` and never waits in the outbox.
+
+    `order`: the client order id that it is about, several with spaces between; empty where it is about none.
+    """
+
+    level: Level
+    event: str
+    text: str
+    order: str = ""
+
+
+Command = PlaceOrder | PlaceOco | CancelOrder | CancelList | ReplaceOrder
+Read = QueryOrder | QueryTrades | QueryOpenOrders | QueryBalances | QueryQuote | QueryKlines
+Request = Command | Read
+
+
+def names(request: Request) -> tuple[str, ...]:
+    """The client order ids of the orders that `request` places, cancels or replaces; none for a query."""
+    match request:
+        case PlaceOrder():
+            return (request.order.id,)
+        case PlaceOco():
+            return request.target.id, request.stop.id
+        case CancelOrder():
+            return (request.id,)
+        case CancelList():
+            return request.ids
+        case ReplaceOrder():
+            return request.cancel_id, request.order.id
+        case _:
+            return ()

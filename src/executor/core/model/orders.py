@@ -1,0 +1,154 @@
+"""One order's life: `Submitted -> {Working, Unresolved} -> Closed`. Folding only ever adds knowledge (rule 5.1).
+
+Folding the same report twice, or an old one late, changes nothing. A fill after a cancel is legal: a closed order's
+quantities may still grow, its phase never goes back.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.model.facts import Fill, OrderReport, Refused
+from executor.core.model.intents import NewOrder
+from executor.core.model.policy import Policy
+from executor.core.model.state import End, Order, OrderPhase
+from executor.core.model.values import ZERO, OrderStatus
+
+_ENDS: Final = {
+    OrderStatus.FILLED: End.FILLED,
+    OrderStatus.CANCELED: End.CANCELED,
+    OrderStatus.REJECTED: End.EXPIRED,
+    OrderStatus.EXPIRED: End.EXPIRED,
+    OrderStatus.EXPIRED_IN_MATCH: End.EXPIRED,
+}
+_ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
+
+
+def request_of(order: Order) -> NewOrder:
+    """The order as it is to be sent."""
+    return NewOrder(
+        id=order.id,
+        side=order.side,
+        type=order.type,
+        qty=order.qty,
+        price=order.price,
+        stop_price=order.stop_price,
+        time_in_force=order.time_in_force,
+        trailing_delta=order.trailing_delta,
+    )
+
+
+def impossible(order: Order, report: OrderReport) -> str | None:
+    """Why `report` can't be about `order`; None when it can."""
+    if order.exchange_id and report.exchange_id != order.exchange_id:
+        return f"{order.id}: exchange id {report.exchange_id}, known as {order.exchange_id}"
+    if report.side is not order.side:
+        return f"{order.id}: reported as {report.side}, sent as {order.side}"
+    if report.cum_qty > report.qty or report.qty > order.qty:
+        return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {order.qty}"
+    return None
+
+
+def fold(order: Order, report: OrderReport, at: int) -> Order:
+    """`order` with what `report`, heard at `at`, adds to it; the same object when it adds nothing."""
+    fills = _union(order.fills, report.fills)
+    named = sum((f.qty for f in fills), ZERO)
+    cum_qty, cum_quote = order.cum_qty, order.cum_quote
+    if report.cum_qty > cum_qty:
+        cum_qty, cum_quote = report.cum_qty, report.cum_quote
+    if named > cum_qty:
+        cum_qty, cum_quote = named, worth(fills)
+    phase, end, status, closed_at = order.phase, order.end, order.status, order.closed_at
+    if phase is not OrderPhase.CLOSED or end in (End.NEVER, End.GONE):
+        status = report.status if report.cum_qty >= order.cum_qty else status
+        if report.status.is_final or cum_qty >= order.qty:
+            phase, closed_at = OrderPhase.CLOSED, at
+            end = End.FILLED if cum_qty >= order.qty else _ENDS[report.status]
+        else:
+            phase, end = OrderPhase.WORKING, None
+    elif end is not End.FILLED and cum_qty >= order.qty:
+        end = End.FILLED
+    triggered_at = order.triggered_at
+    if not triggered_at and order.is_stop and (report.working or cum_qty):
+        triggered_at = at
+    folded = replace(
+        order,
+        exchange_id=report.exchange_id,
+        fills=fills,
+        cum_qty=cum_qty,
+        cum_quote=cum_quote,
+        phase=phase,
+        end=end,
+        status=status,
+        closed_at=closed_at,
+        triggered_at=triggered_at,
+        misses=0,
+        first_miss_at=0,
+        check=False,
+    )
+    return order if folded == order else replace(folded, heard_at=at)
+
+
+def fold_fills(order: Order, fills: tuple[Fill, ...]) -> Order:
+    """`order` with trades read on their own."""
+    merged = _union(order.fills, fills)
+    if merged == order.fills:
+        return order
+    named = sum((f.qty for f in merged), ZERO)
+    if named > order.cum_qty:
+        return replace(order, fills=merged, cum_qty=named, cum_quote=worth(merged))
+    return replace(order, fills=merged)
+
+
+def refuse(order: Order, refused: Refused, at: int) -> Order:
+    if order.phase is OrderPhase.CLOSED or order.phase is OrderPhase.WORKING:
+        return order
+    return replace(
+        order,
+        phase=OrderPhase.CLOSED,
+        end=End.REFUSED,
+        refusal=refused.why,
+        closed_at=at,
+        ask_at=refused.retry_at,
+    )
+
+
+def doubt(order: Order, fence: int, at: int) -> Order:
+    """A submitted order whose request has an unknown outcome: to be looked up at once (rule 8.3)."""
+    return replace(order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at)
+
+
+def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
+    """A direct query did not find the order (rules 8.3, 8.6)."""
+    if not order.live or (order.phase is OrderPhase.WORKING and asked_at < order.heard_at):
+        return order  # what was asked before the exchange told of it says nothing of now (rule 8.6)
+    misses = order.misses + 1
+    first = order.first_miss_at or asked_at
+    if order.phase is OrderPhase.WORKING:
+        if misses >= 2 and asked_at - first >= policy.absence_grace_ms:
+            return replace(order, phase=OrderPhase.CLOSED, end=End.GONE, closed_at=at, misses=misses, check=False)
+        return replace(order, misses=misses, first_miss_at=first, ask_at=first + policy.absence_grace_ms, check=True)
+    settled = order.fence + policy.doubt_settle_ms
+    if misses >= 2 and asked_at >= settled and order.phase is OrderPhase.UNRESOLVED:
+        return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
+    pause = _ASK_AGAIN_MS[min(misses, len(_ASK_AGAIN_MS)) - 1]
+    ask_at = at + pause
+    if at < settled < ask_at:
+        ask_at = settled
+    return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
+
+
+def _union(known: tuple[Fill, ...], new: tuple[Fill, ...]) -> tuple[Fill, ...]:
+    if not new:
+        return known
+    have = {f.trade_id for f in known}
+    added = [f for f in new if f.trade_id not in have]
+    if not added:
+        return known
+    return tuple(sorted((*known, *added), key=lambda f: f.trade_id))
+
+
+def worth(fills: tuple[Fill, ...]) -> Decimal:
+    """Quote value of the fills."""
+    return sum((f.price * f.qty for f in fills), ZERO)

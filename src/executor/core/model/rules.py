@@ -1,0 +1,98 @@
+"""What one symbol's filters allow (Binance filters.md), and the arithmetic of staying inside them."""
+
+from decimal import Decimal
+
+import msgspec
+
+from executor.core.model.values import ONE, ZERO, OrderSide, OrderType, ceil_to, floor_to, on_grid, plain
+
+
+class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
+    """One symbol's trading rules. A bound of 0 is a rule that is off, as on the exchange.
+
+    Prices are quote per base, quantities base, notionals quote, trailing deltas basis points, fees fractions.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick: Decimal
+    step: Decimal
+    min_price: Decimal = ZERO
+    max_price: Decimal = ZERO
+    min_qty: Decimal = ZERO
+    max_qty: Decimal = ZERO
+    market_step: Decimal = ZERO
+    market_min_qty: Decimal = ZERO
+    market_max_qty: Decimal = ZERO
+    min_notional: Decimal = ZERO
+    max_notional: Decimal = ZERO
+    bid_up: Decimal = ZERO
+    bid_down: Decimal = ZERO
+    ask_up: Decimal = ZERO
+    ask_down: Decimal = ZERO
+    trailing_above: tuple[int, int] = (0, 0)
+    trailing_below: tuple[int, int] = (0, 0)
+    order_types: tuple[OrderType, ...] = tuple(OrderType)
+    tradable: bool = True
+    oco_allowed: bool = True
+    trailing_allowed: bool = True
+    cancel_replace_allowed: bool = True
+    max_algo_orders: int = 0
+    maker_fee: Decimal = ZERO
+    taker_fee: Decimal = ZERO
+
+    def carries(self, qty: Decimal, price: Decimal) -> bool:
+        """Whether an order of `qty` at `price` passes LOT_SIZE and NOTIONAL (rule 2.4)."""
+        return (
+            qty > 0
+            and qty >= self.min_qty
+            and (self.max_qty == 0 or qty <= self.max_qty)
+            and on_grid(qty, self.step)
+            and qty * price >= self.min_notional
+            and (self.max_notional == 0 or qty * price <= self.max_notional)
+        )
+
+    def carries_market(self, qty: Decimal, price: Decimal) -> bool:
+        """Whether a market order of `qty` near `price` passes LOT_SIZE, MARKET_LOT_SIZE and NOTIONAL."""
+        return (
+            self.carries(qty, price)
+            and qty >= self.market_min_qty
+            and (self.market_max_qty == 0 or qty <= self.market_max_qty)
+            and on_grid(qty, self.market_step)
+        )
+
+    def market_piece(self, qty: Decimal, price: Decimal) -> Decimal:
+        """The most of `qty` that one market order near `price` may trade; 0 when it is dust (rule 3.6)."""
+        most = [m for m in (self.max_qty, self.market_max_qty, self.max_notional / price) if m]
+        piece = floor_to(self.whole(min([qty, *most])), self.market_step)
+        return piece if self.carries_market(piece, price) else ZERO
+
+    def whole(self, qty: Decimal) -> Decimal:
+        """`qty` cut down to whole steps; never negative."""
+        return floor_to(qty, self.step) if qty > 0 else ZERO
+
+    def clamp_limit(self, price: Decimal, side: OrderSide, reference: Decimal) -> Decimal:
+        """`price` moved as little as needed into PRICE_FILTER and PERCENT_PRICE_BY_SIDE around `reference` (rule
+        4.4).
+        """
+        up, down = (self.bid_up, self.bid_down) if side is OrderSide.BUY else (self.ask_up, self.ask_down)
+        low = max(self.min_price, ceil_to(reference * down, self.tick), self.tick)
+        high = floor_to(reference * up, self.tick) if up else self.max_price
+        if self.max_price:
+            high = min(high, self.max_price)
+        return max(low, min(price, high) if high > 0 else price)
+
+    def price_fault(self, price: Decimal) -> str | None:
+        """Why PRICE_FILTER would refuse `price`; None when it would not."""
+        if price <= 0 or price < self.min_price:
+            return f"price {plain(price)} is below the minimum {plain(max(self.min_price, self.tick))}"
+        if self.max_price and price > self.max_price:
+            return f"price {plain(price)} is above the maximum {plain(self.max_price)}"
+        if not on_grid(price, self.tick):
+            return f"price {plain(price)} is not a multiple of the tick {plain(self.tick)}"
+        return None
+
+    def worst_keep(self) -> Decimal:
+        """The fraction of a received quantity that is left when the taker fee is taken from it."""
+        return ONE - max(self.taker_fee, self.maker_fee)

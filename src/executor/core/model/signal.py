@@ -1,0 +1,27 @@
+"""A trade signal, as the core understands it (rule 2.1)."""
+
+from decimal import Decimal
+
+import msgspec
+
+from executor.core.model.values import Direction
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """One wish to trade. `at`: ms since the epoch; prices in quote per base.
+
+    `key` identifies it across restarts: its `id`, else side + minute + price (rule 2.5). At most one of `qty` (base),
+    `notional` (quote) and `risk` (quote lost at the stop) is set; `symbol` is empty when the signal names none.
+    """
+
+    key: str
+    at: int
+    direction: Direction
+    price: Decimal
+    symbol: str = ""
+    entry: Decimal | None = None
+    stop: Decimal | None = None
+    targets: tuple[Decimal, ...] = ()
+    qty: Decimal | None = None
+    notional: Decimal | None = None
+    risk: Decimal | None = None

@@ -1,0 +1,367 @@
+"""The state of one symbol's trading: everything that a restart needs, and the few facts of the moment.
+
+A trade walks through `Flat -> Entering -> Unprotected -> Protected -> Closing -> Flat`; the phase is a tagged union,
+so that data exists only in the phase where it is true. `Flat` is a state without a position. `halted` stands beside
+the phase: a position is looked after whether or not new entries are allowed.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from executor.core.model.facts import Balance, Fill, Kline, Quote, Why
+from executor.core.model.ids import ENTRIES, EXITS, STOPS, TARGETS, Role
+from executor.core.model.intents import Request
+from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, TimeInForce
+
+SCHEMA_VERSION: Final = 1
+
+
+class OrderPhase(StrEnum):
+    """`Submitted -> {Working, Unresolved} -> Closed`. Submitted means: may have reached the exchange (rule 8.1)."""
+
+    SUBMITTED = "submitted"
+    WORKING = "working"
+    UNRESOLVED = "unresolved"
+    CLOSED = "closed"
+
+
+_CLOSED: Final = OrderPhase.CLOSED  # a name of its own: to look up a member of an enum takes ten times as long
+
+
+class End(StrEnum):
+    """How an order ended. None of them says that nothing was filled: read the quantity."""
+
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    NEVER = "never"  # in doubt, and proven never to have existed (rule 8.3)
+    GONE = "gone"  # once accepted, the exchange knows it no more (rule 8.6)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One client order id and all that is known of it. Quantities only grow (rule 5.1).
+
+    `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg, -1 taken over, of no leg.
+    `list_id`: its OCO, else empty.
+    `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone. `fence`: a
+    request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it, the
+    first sent at `first_miss_at`; `ask_at`: when to ask (again); of a refused order, before when the exchange wants no
+    other. `cancelling`: a cancel of ours is or was under way. `check`: a direct query is wanted before it is acted on.
+    `heard_at`: when the exchange last told something new of it. `recheck`: cancelled to be sold at market instead, so
+    it is looked at once more after that (rule 6.3). `apart`: in doubt, and kept apart from its successor by the
+    exchange's own lock (rule 8.3b). `triggered_at`: when a stop was first known to be on the book.
+    """
+
+    id: str
+    role: Role
+    leg: int
+    side: OrderSide
+    type: OrderType
+    qty: Decimal
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trailing_delta: int | None = None
+    time_in_force: TimeInForce | None = None
+    list_id: str = ""
+    replaces: str = ""
+    phase: OrderPhase = OrderPhase.SUBMITTED
+    end: End | None = None
+    status: OrderStatus | None = None
+    exchange_id: int = 0
+    cum_qty: Decimal = ZERO
+    cum_quote: Decimal = ZERO
+    fills: tuple[Fill, ...] = ()
+    sent_at: int = 0
+    triggered_at: int = 0
+    closed_at: int = 0
+    fence: int = 0
+    misses: int = 0
+    first_miss_at: int = 0
+    heard_at: int = 0
+    ask_at: int = 0
+    cancelling: bool = False
+    check: bool = False
+    recheck: bool = False
+    apart: bool = False
+    refusal: Why | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still trade, as far as is known."""
+        return self.phase is not _CLOSED
+
+    @property
+    def leaves(self) -> Decimal:
+        return self.qty - self.cum_qty
+
+    @property
+    def is_entry(self) -> bool:
+        return self.role in ENTRIES
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether it is meant to leave the position, or a part of it."""
+        return self.role in EXITS
+
+    @property
+    def is_stop(self) -> bool:
+        return self.role in STOPS
+
+    @property
+    def is_target(self) -> bool:
+        return self.role in TARGETS
+
+    @property
+    def unpriced_qty(self) -> Decimal:
+        """Filled quantity whose trades, and so commissions, are not known yet."""
+        return self.cum_qty - sum([f.qty for f in self.fills], ZERO)
+
+
+class Leave(StrEnum):
+    """Why a leg is sold at market instead of waiting for its orders."""
+
+    TARGET = "target"
+    STOP = "stop"
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of the position and its own exit. `n` as in `Order.leg`; leg 0 follows whatever is held.
+
+    `target`: its target price; `stop`: the level in force, the best one ever accepted (rule 10.4), None for a leg whose
+    stop is carried by leg 0. `breach_since`: since when the price has been at or past that level. `vanished`: how often
+    its orders were taken away by somebody else (rule 6.6). `tries`, `retry_at`: refusals in a row and when to try again
+    (rule 4.7); `poor`: those for lack of balance. `moved_at`: when its stop was last moved or refused a move.
+    `puzzled_at`: when an OCO was refused for its price relation, until a quote tells which side was crossed (rule 4.6).
+    """
+
+    n: int
+    qty: Decimal
+    target: Decimal | None = None
+    stop: Decimal | None = None
+    leave: Leave | None = None
+    breach_since: int = 0
+    vanished: int = 0
+    tries: int = 0
+    retry_at: int = 0
+    poor: int = 0
+    moved_at: int = 0
+    puzzled_at: int = 0
+
+
+class Trail(msgspec.Struct, frozen=True, kw_only=True):
+    """Trailing since `since`: the best price seen, and the last confirmed swing (rule 5.4)."""
+
+    since: int
+    best: Decimal
+    swing: Decimal | None = None
+    klines_at: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the signal became (rule 2.2-2.4): whole ticks and steps; `r` = |entry - stop|."""
+
+    direction: Direction
+    entry: Decimal
+    stop: Decimal
+    targets: tuple[Decimal, ...]
+    qty: Decimal
+    r: Decimal
+
+
+class Reason(StrEnum):
+    """Why a trade ended (rule 7.2)."""
+
+    TP = "TP"
+    SL = "SL"
+    BREAKEVEN = "BREAKEVEN"
+    TRAIL = "TRAIL"
+    ENTRY_TIMEOUT = "ENTRY_TIMEOUT"
+    ENTRY_CANCELLED = "ENTRY_CANCELLED"
+    PLANB_DEVIATION = "PLANB_DEVIATION"
+    PLANB_PAST_TP1 = "PLANB_PAST_TP1"
+    PLANB_PAST_STOP = "PLANB_PAST_STOP"
+    PLANB_NO_PRICE = "PLANB_NO_PRICE"
+    PLANB_REFUSED = "PLANB_REFUSED"
+    FAILSAFE = "FAILSAFE"
+    FLATTEN = "FLATTEN"
+    MAX_HOLD = "MAX_HOLD"
+    EXTERNAL = "EXTERNAL"
+    REJECTED = "REJECTED"
+
+
+class Entering(msgspec.Struct, frozen=True, tag="entering", kw_only=True):
+    """The entry is under way. `give_up_at`: when the limit is cancelled. `end`: why no more will be bought.
+    `no_price`: a price was asked for Plan B and could not be had.
+    """
+
+    give_up_at: int
+    end: Reason | None = None
+    no_price: bool = False
+    retry_at: int = 0
+
+
+class Unprotected(msgspec.Struct, frozen=True, tag="unprotected", kw_only=True):
+    """Held, and not every unit has a live stop. At `deadline` the failsafe acts (rule 4.7)."""
+
+    since: int
+    deadline: int
+
+
+class Protected(msgspec.Struct, frozen=True, tag="protected"):
+    """Every held unit has a live stop, or is named as watched by software (rule 10.2)."""
+
+
+class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
+    """Leaving: cancel everything, sell what is held (unless `abandon`), look once more, be done (rule 7.1). `again`:
+    how often a market order was sent in the place of one that failed.
+    """
+
+    reason: Reason
+    since: int
+    abandon: bool = False
+    looked_at: int = 0
+    again: int = 0
+
+
+Phase = Entering | Unprotected | Protected | Closing
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """Time spent with sellable quantity uncovered, in ms. `since` 0: covered now."""
+
+    since: int = 0
+    total: int = 0
+    longest: int = 0
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`:
+    client order ids given out; `retired`: orders of a lower rev that are not on record were let go (`core.retire`);
+    `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
+    read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
+    `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
+    first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3).
+    """
+
+    trade: str
+    signal: str
+    opened: int
+    plan: Plan
+    phase: Phase
+    entered: int = 0
+    revs: int = 0
+    retired: int = 0
+    legs: tuple[Leg, ...] = ()
+    split: tuple[Decimal, Decimal, Decimal] = (ZERO, ZERO, ZERO)
+    trail: Trail | None = None
+    orders: tuple[Order, ...] = ()
+    target_hit: bool = False
+    last_exit: Reason | None = None
+    guess_fees: bool = False
+    manual_stop: Decimal | None = None
+    alerted_at: int = 0
+    ask_at: int = 0
+    taken: int = 0
+    exposure: Exposure = Exposure()
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished trade (rule 7.2). Times ms; prices quote per base; `pnl` quote, net of commissions that can be priced;
+    `slippage` in quote per base, positive = worse than planned; `dust` base still held, or missing when negative.
+    """
+
+    trade: str
+    signal: str
+    symbol: str
+    direction: Direction
+    reason: Reason
+    opened: int
+    entered: int
+    closed: int
+    entry_planned: Decimal
+    stop_planned: Decimal
+    targets_planned: tuple[Decimal, ...]
+    entry_avg: Decimal | None
+    exit_avg: Decimal | None
+    qty: Decimal
+    qty1: Decimal
+    qty2: Decimal
+    qty3: Decimal
+    commissions: dict[str, Decimal]
+    pnl: Decimal
+    r: Decimal
+    entry_slippage: Decimal
+    exit_slippage: Decimal
+    dust: Decimal
+    unprotected_ms: int
+    unprotected_longest_ms: int
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A signal that was judged, so that it is not taken twice (rule 2.5)."""
+
+    key: str
+    at: int
+
+
+class Day(msgspec.Struct, frozen=True):
+    """What the daily limits count, for the UTC day `number` (days since the epoch)."""
+
+    number: int = 0
+    trades: int = 0
+    pnl: Decimal = ZERO
+
+
+class QuietSpan(msgspec.Struct, frozen=True):
+    """Nothing is to be decided before `until` (ms; 0 = no such time) while the price stays between `low` and `high`."""
+
+    until: int
+    low: Decimal
+    high: Decimal
+
+
+class Market(msgspec.Struct, frozen=True):
+    """Facts of the moment. Not on disk: a restart asks anew. `rest`: what the last decision leaves of itself."""
+
+    now: int = 0
+    quote: Quote | None = None
+    balances: dict[str, Balance] = {}
+    balances_at: int = 0
+    klines: tuple[Kline, ...] = ()
+    quiet: QuietSpan | None = msgspec.field(default=None, name="rest")
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """A request that has been decided and not yet answered (rule 8.1)."""
+
+    at: int
+    request: Request
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """`venue`: which exchange the orders are on, so that a state is never used against another one.
+
+    `started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look
+    up. `ignored`: orders in our name space that the operator wants left alone, and the entries of their trades.
+    """
+
+    symbol: str
+    venue: str = ""
+    position: Position | None = None
+    last_closed: Closed | None = None
+    cooldown_until: int = 0
+    locked_until: int = 0
+    paused: bool = False
+    halted: str = ""
+    ignored: tuple[str, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    refused: dict[str, int] = {}
+    day: Day = Day()
+    started: int = 0
+    next_seq: int = 1
+    outbox: tuple[Owed, ...] = ()
+    market: Market = Market()

@@ -1,0 +1,110 @@
+"""A state behind which newer ones were lost (rule 9.2), brought up to what the exchange shows.
+
+The plan is on record, and the rest are facts: what was sent meanwhile is taken up by its ids. Nothing is decided
+between two of these facts: an exit that is not known yet would be sent a second time.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from executor.core.absorb.reports import hear
+from executor.core.book import retire
+from executor.core.decide import entry
+from executor.core.decide.draft import Draft
+from executor.core.model import ids
+from executor.core.model.facts import Fill, OrderReport
+from executor.core.model.ids import ENTRIES, Role
+from executor.core.model.intents import Level, Notify
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import End, Entering, OrderPhase, Position, State
+
+
+def catch_up(
+    state: State,
+    position: Position,
+    reports: Sequence[OrderReport],
+    fills: Mapping[str, tuple[Fill, ...]],
+    policy: Policy,
+    rules: SymbolRules,
+    now: int,
+    *,
+    lost: bool = True,
+) -> tuple[State, tuple[Notify, ...]]:
+    """`state`, whose trade is `position`, with all that the exchange remembers of that trade. To be called before
+    `Started`, when nothing that was sent can still arrive. `fills`: by client order id. `lost`: newer states certainly
+    were; else that is so only if something was sent after this one.
+    """
+    mine = [
+        replace(report, fills=fills.get(report.id, report.fills))
+        for report in reports
+        if (name := ids.parse(report.id)) is not None and name.trade == position.trade
+    ]
+    mine.sort(key=_rev)
+    known = {order.id for order in position.orders}
+    known |= {report.id for report in mine if retire.was_retired(position, report.id)}
+    over = {order.id for order in position.orders if not order.live}
+    if lost:
+        position = _without_doubt(position, {report.id for report in mine}, now)
+    state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
+    entered = hear(position, tuple(r for r in mine if _role(r) in ENTRIES), now)
+    position = entered.position
+    exits = [report for report in mine if _role(report) not in ENTRIES]
+    if isinstance(position.phase, Entering) and any(report.id not in known for report in exits):
+        position = _open_up(state, position, policy, rules)
+    heard = hear(position, tuple(exits), now)
+    sent = [report.id for report in mine if report.id not in known]
+    notes = [note for note in (*entered.notes, *heard.notes) if note.event != "order_adopted"]
+    if sent:
+        text = f"sent after the state at hand, and taken up again: {', '.join(sent)}"
+        notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
+    halted = state.halted or entered.fault or heard.fault
+    position = _ours(heard.position, over) if lost or sent else heard.position
+    return replace(state, position=position, halted=halted), tuple(notes)
+
+
+def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Position:
+    """Exits were sent that the state knows no legs for: if the entry was complete, they follow from what it brought, as
+    they did then.
+    """
+    draft = Draft(state, position, policy, rules)
+    if not any(order.is_entry and order.live for order in position.orders) and entry.size_exits(draft):
+        draft.update(entered=state.market.now)
+    return draft.position
+
+
+def _without_doubt(position: Position, shown: set[str], now: int) -> Position:
+    """What was in doubt then and is not shown now was never placed; what took its place may have been (rule 8.3)."""
+    orders = tuple(
+        replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)
+        if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED) and order.id not in shown
+        else order
+        for order in position.orders
+    )
+    return replace(position, orders=orders)
+
+
+def _rev(report: OrderReport) -> int:
+    name = ids.parse(report.id)
+    assert name is not None
+    return name.rev
+
+
+def _role(report: OrderReport) -> Role:
+    name = ids.parse(report.id)
+    assert name is not None
+    return name.role
+
+
+def _ours(position: Position, over: set[str]) -> Position:
+    """Exits that were cancelled meanwhile: by us, as far as anybody can tell; so they are put back where one is due.
+    `over`: those that had ended before.
+    """
+    orders = tuple(
+        replace(order, cancelling=True)
+        if order.is_exit and order.end is End.CANCELED and order.id not in over
+        else order
+        for order in position.orders
+    )
+    return replace(position, orders=orders)

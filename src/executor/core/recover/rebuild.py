@@ -1,0 +1,315 @@
+"""A trade rebuilt from the exchange alone (rule 9.3): from its ids, its orders and their fills, when no state is left.
+
+Nothing is guessed. Open orders of one trade, whose exits add up to what its fills say is held, are a trade again;
+anything else is told to the operator, the orders stay where they are, and no new trade begins.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from executor.core.absorb.reports import adopt
+from executor.core.book.ledger import holding
+from executor.core.book.levels import is_safer
+from executor.core.model import ids
+from executor.core.model.facts import Fill, OrderReport
+from executor.core.model.ids import ENTRIES, Role
+from executor.core.model.intents import Level, Notify
+from executor.core.model.orders import fold
+from executor.core.model.policy import Layout, Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Leg, Order, Plan, Position, State, Unprotected
+from executor.core.model.values import ZERO, Direction, short
+
+ADOPT: Final = "executor adopt"
+FLATTEN: Final = "executor flatten"
+FORGET: Final = "executor forget"
+
+
+class NotRebuilt(msgspec.Struct, frozen=True):
+    """Why there is no trade to be made of what was `found`; `commands` are those that resolve it."""
+
+    why: str
+    found: tuple[str, ...]
+    commands: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.why}. Found: {'; '.join(self.found)}. To resolve: {', or '.join(self.commands)}"
+
+
+class Restored(msgspec.Struct, frozen=True):
+    state: State
+    notes: tuple[Notify, ...]
+
+
+class _Refusal(Exception):  # noqa: N818  (it says what it is)
+    def __init__(self, why: str, *commands: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.commands = commands or (ADOPT, FLATTEN, FORGET)
+
+
+def restore(
+    state: State,
+    *,
+    open_orders: Sequence[OrderReport],
+    history: Sequence[OrderReport],
+    fills: Mapping[str, tuple[Fill, ...]],
+    policy: Policy,
+    rules: SymbolRules,
+    now: int,
+) -> Restored:
+    """`state` (of a symbol without a trade) with what `rebuild` makes of the exchange: the trade, or a halt that says
+    why not. What `state` knows to be over, or is to ignore, is left out.
+    """
+    open_orders = [report for report in open_orders if report.id not in state.ignored]
+    history = [report for report in history if report.id not in state.ignored and not _is_over(report, state)]
+    made = rebuild(open_orders, history, fills, policy, rules, now)
+    match made:
+        case None:
+            return Restored(state, ())
+        case Position():
+            text = f"trade {made.trade} rebuilt from {len(made.orders)} orders of the exchange; it is supervised again"
+            return Restored(replace(state, position=made), (Notify(Level.ALERT, "trade_rebuilt", text),))
+        case _:
+            text = str(made)
+            return Restored(replace(state, halted=text), (Notify(Level.ALERT, "not_rebuilt", text),))
+
+
+def rebuild(
+    open_orders: Sequence[OrderReport],
+    history: Sequence[OrderReport],
+    fills: Mapping[str, tuple[Fill, ...]],
+    policy: Policy,
+    rules: SymbolRules,
+    now: int,
+) -> Position | NotRebuilt | None:
+    """The open trade; None when there is none.
+
+    `open_orders`: all of the symbol. `history`: orders of our name space, ended ones too, as far back as could be read.
+    `fills`: theirs, by client order id.
+    """
+    known = merge(open_orders, history)
+    live = [report for report in known.values() if not report.status.is_final]
+    try:
+        trade = _trade(live, known, rules, fills)
+        if trade is None:
+            return None
+        mine = {key: report for key, report in known.items() if _name(key).trade == trade}
+        return _Rebuilding(trade, mine, fills, policy, rules, now).position()
+    except _Refusal as refusal:
+        found = tuple(map(_words, live)) or ("no open order of ours",)
+        return NotRebuilt(refusal.why, found, refusal.commands)
+
+
+def merge(open_orders: Iterable[OrderReport], history: Iterable[OrderReport]) -> dict[str, OrderReport]:
+    """Per id what is known best: the report that is final, else the one that has more filled."""
+    known: dict[str, OrderReport] = {}
+    for report in (*history, *open_orders):
+        if not ids.is_ours(report.id):
+            continue
+        other = known.get(report.id)
+        if other is None or (report.status.is_final, report.cum_qty) >= (other.status.is_final, other.cum_qty):
+            known[report.id] = report
+    return known
+
+
+def _is_over(report: OrderReport, state: State) -> bool:
+    """Whether it is an ended order of the last trade, which was closed: what is left of that one is no riddle."""
+    closed = state.last_closed
+    return closed is not None and report.status.is_final and _in(report.id, closed.trade)
+
+
+def _trade(
+    live: Sequence[OrderReport],
+    known: Mapping[str, OrderReport],
+    rules: SymbolRules,
+    fills: Mapping[str, tuple[Fill, ...]],
+) -> str | None:
+    """The one trade that has open orders."""
+    strange = [report.id for report in live if ids.parse(report.id) is None]
+    if strange:
+        raise _Refusal(f"open orders with ids that Executor never gave: {', '.join(strange)}", FORGET)
+    trades = sorted({_name(report.id).trade for report in live})
+    if len(trades) > 1:
+        raise _Refusal(f"open orders of {len(trades)} trades: {', '.join(trades)}")
+    if trades:
+        return trades[0]
+    _nothing_bare(known, rules, fills)
+    return None
+
+
+def _nothing_bare(known: Mapping[str, OrderReport], rules: SymbolRules, fills: Mapping[str, tuple[Fill, ...]]) -> None:
+    """No order is open: then the last trade must not hold anything either."""
+    names = [name for name in map(ids.parse, known) if name is not None]
+    last = max((name.trade for name in names), key=int, default=None)
+    if last is None:
+        return
+    mine = [report for key, report in known.items() if _in(key, last)]
+    entries = [report for report in mine if _name(report.id).role in ENTRIES]
+    if not entries:
+        return
+    side = entries[0].side
+    held = sum((r.cum_qty if r.side is side else -r.cum_qty for r in mine), ZERO)
+    for report in entries:
+        held -= sum((f.fee for f in fills.get(report.id, ()) if f.fee_asset == rules.base), ZERO)
+    price = max((r.cum_quote / r.cum_qty for r in entries if r.cum_qty), default=ZERO)
+    if rules.carries_market(rules.whole(held), price):
+        raise _Refusal(f"trade {last} holds {short(rules.whole(held))} {rules.base} and has no order: it has NO STOP")
+
+
+class _Rebuilding:
+    """One trade's orders on the way to a position."""
+
+    def __init__(
+        self,
+        trade: str,
+        reports: Mapping[str, OrderReport],
+        fills: Mapping[str, tuple[Fill, ...]],
+        policy: Policy,
+        rules: SymbolRules,
+        now: int,
+    ) -> None:
+        self.trade = trade
+        self.policy = policy
+        self.rules = rules
+        self.now = now
+        self.orders = sorted((self._order(r, fills) for r in reports.values()), key=lambda o: _name(o.id).rev)
+        self.live = [order for order in self.orders if order.live]
+        self.entries = [order for order in self.orders if order.is_entry]
+
+    def _order(self, report: OrderReport, fills: Mapping[str, tuple[Fill, ...]]) -> Order:
+        named = fills.get(report.id, report.fills)
+        if sum((fill.qty for fill in named), ZERO) != report.cum_qty:
+            raise _Refusal(f"{report.id} has filled {short(report.cum_qty)}, and its trades do not add up to that")
+        order = adopt(report, _name(report.id))
+        if order.leg == 0 and order.role is Role.SL and self.policy.layout is Layout.OCO:
+            order = replace(order, leg=3)  # without targets beside it, the lone stop is the trailing leg's
+        return fold(order, replace(report, fills=named), report.time or self.now)
+
+    def position(self) -> Position:
+        if not self.entries:
+            raise _Refusal(f"trade {self.trade}: its entry is not in the order history", FORGET)
+        if any(order.live for order in self.entries):
+            raise _Refusal(f"trade {self.trade}: its entry is still open, and its stop and targets are not known")
+        direction = Direction.LONG if self.entries[0].side is Direction.LONG.entry_side else Direction.SHORT
+        plan = self._plan(direction)
+        legs = self._legs()
+        position = Position(
+            trade=self.trade,
+            signal=f"rebuilt-{self.trade}",
+            opened=int(self.trade),
+            plan=plan,
+            phase=Unprotected(since=self.now, deadline=self.now + self.policy.failsafe_grace_ms),
+            entered=max(order.closed_at for order in self.entries),
+            revs=1 + max(_name(order.id).rev for order in self.orders),
+            legs=legs,
+            split=self._split(legs),
+            orders=tuple(self.orders),
+            target_hit=any(order.is_target and order.cum_qty == order.qty for order in self.orders),
+        )
+        self._add_up(position)
+        return position
+
+    def _plan(self, direction: Direction) -> Plan:
+        """From the orders' own prices: the entry's, the first stop's, each target's."""
+        bought = sum((order.cum_qty for order in self.entries), ZERO)
+        if not bought:
+            raise _Refusal(f"trade {self.trade} has open orders, but its entry never filled", FLATTEN, FORGET)
+        entry = self.entries[0].price or self._on_tick(sum((o.cum_quote for o in self.entries), ZERO) / bought)
+        levels = [order.stop_price for order in self.orders if order.is_stop and order.stop_price is not None]
+        if not levels:
+            raise _Refusal(f"trade {self.trade} has no stop with a price")
+        stop = min(levels) if direction is Direction.LONG else max(levels)
+        if not is_safer(entry, stop, direction):
+            raise _Refusal(f"trade {self.trade}: its first stop is not in the order history")
+        targets = []
+        for role in (Role.TP1, Role.TP2):
+            price = next((order.price for order in self.orders if order.role is role), None)
+            if price is not None:
+                targets.append(price)
+        qty = max(order.qty for order in self.entries)
+        return Plan(direction=direction, entry=entry, stop=stop, targets=tuple(targets), qty=qty, r=abs(entry - stop))
+
+    def _on_tick(self, price: Decimal) -> Decimal:
+        return (price / self.rules.tick).to_integral_value() * self.rules.tick
+
+    def _legs(self) -> tuple[Leg, ...]:
+        legs = []
+        for n in sorted({order.leg for order in self.live}):
+            mine = [order for order in self.live if order.leg == n]
+            if len({order.list_id for order in mine}) > 1 or sum(1 for o in mine if o.is_stop) > 1:
+                raise _Refusal(f"leg {n} has more than one exit: {', '.join(order.id for order in mine)}")
+            stop = next((order for order in mine if order.is_stop), None) or self._stood(n)
+            target = next((order for order in mine if order.is_target), None)
+            if not (stop or target) or (stop is not None and stop.stop_price is None):
+                raise _Refusal(f"leg {n} is left by {', '.join(order.id for order in mine)}, without a stop price")
+            self._fits_layout(target)
+            sold = sum((order.cum_qty for order in self.orders if order.leg == n and not order.is_entry), ZERO)
+            qty = sold + mine[0].qty - sum((order.cum_qty for order in mine), ZERO)
+            legs.append(
+                Leg(
+                    n=n,
+                    qty=qty,
+                    target=target.price if target is not None else None,
+                    stop=stop.stop_price if stop is not None else None,
+                )
+            )
+        return tuple(legs)
+
+    def _stood(self, n: int) -> Order | None:
+        """The stop that stood beside a target which is at work now: its level is watched by software (rule 5.6)."""
+        return next((order for order in reversed(self.orders) if order.leg == n and order.is_stop), None)
+
+    def _split(self, legs: tuple[Leg, ...]) -> tuple[Decimal, Decimal, Decimal]:
+        """Quantity per leg. In PLAIN what the targets leave of the whole position is the trailing part."""
+        first, second, third = (next((leg.qty for leg in legs if leg.n == n), ZERO) for n in (1, 2, 3))
+        whole = next((leg for leg in legs if leg.n == 0), None)
+        if whole is not None:
+            targets = sum((leg.qty - self._sold(leg.n) for leg in legs if leg.n), ZERO)
+            third = max(whole.qty - self._sold(0) - targets, ZERO)
+        return first, second, third
+
+    def _fits_layout(self, target: Order | None) -> None:
+        if target is None:
+            return
+        layout = Layout.OCO if target.list_id else Layout.PLAIN
+        if layout is not self.policy.layout:
+            raise _Refusal(f"{target.id} was placed with EXIT_LAYOUT={layout}; start with that to go on", FORGET)
+
+    def _add_up(self, position: Position) -> None:
+        """What the exits would sell is what is held, and a stop is among them."""
+        held = self.rules.whole(holding(position, self.rules).held)
+        whole = [leg for leg in position.legs if leg.n == 0]
+        counted = whole or position.legs
+        leaving = sum((leg.qty - self._sold(leg.n) for leg in counted), ZERO)
+        if leaving != held:
+            raise _Refusal(
+                f"trade {self.trade} holds {short(held)} {self.rules.base}, its exits would sell {short(leaving)}"
+            )
+        if all(leg.stop is None for leg in position.legs):  # PLAIN's targets can add up without its stop of the whole
+            raise _Refusal(f"trade {self.trade} holds {short(held)} {self.rules.base}, and has targets but NO STOP")
+
+    def _sold(self, leg: int) -> Decimal:
+        return sum((order.cum_qty for order in self.orders if order.leg == leg and not order.is_entry), ZERO)
+
+
+def _name(text: str) -> ids.ClientId:
+    name = ids.parse(text)
+    if name is None:
+        raise _Refusal(f"an id that Executor never gave: {text}", FORGET)
+    return name
+
+
+def _in(text: str, trade: str) -> bool:
+    name = ids.parse(text)
+    return name is not None and name.trade == trade
+
+
+def _words(report: OrderReport) -> str:
+    prices = [f"at {short(report.price)}"] if report.price else []
+    prices += [f"stop {short(report.stop_price)}"] if report.stop_price else []
+    return f"{report.id} {report.side} {short(report.qty - report.cum_qty)} {' '.join(prices)}".rstrip()

@@ -1,0 +1,184 @@
+"""Pushed events in, the core's values out (user-data-stream.md, web-socket-streams.md). Pure.
+
+Every function raises `msgspec.DecodeError` for a message that can't be read.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from executor.core.model import ids
+from executor.core.model.facts import Balance, Fill, OrderReport
+from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
+
+
+class BalancesSet(msgspec.Struct, frozen=True):
+    """`outboundAccountPosition`: what these assets have now, as of `at` (ms)."""
+
+    at: int
+    balances: dict[str, Balance]
+
+
+class BalanceMoved(msgspec.Struct, frozen=True):
+    """Something other than an order moved or locked `delta` of `asset`.
+
+    Events: `balanceUpdate`, `externalLockUpdate`.
+    """
+
+    at: int
+    asset: str
+    delta: Decimal
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    event: msgspec.Raw
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    e: str = ""
+
+
+class _Report(msgspec.Struct, frozen=True, kw_only=True):
+    """`executionReport`; the names are the exchange's letters."""
+
+    symbol: str = msgspec.field(name="s")
+    id: str = msgspec.field(name="c")
+    original_id: str = msgspec.field(name="C", default="")
+    execution: str = msgspec.field(name="x")
+    order_id: int = msgspec.field(name="i")
+    list_id: int = msgspec.field(name="g", default=-1)
+    side: OrderSide = msgspec.field(name="S")
+    type: OrderType = msgspec.field(name="o")
+    status: OrderStatus = msgspec.field(name="X")
+    qty: Decimal = msgspec.field(name="q")
+    price: Decimal = msgspec.field(name="p")
+    stop_price: Decimal = msgspec.field(name="P")
+    trailing_delta: int = msgspec.field(name="d", default=0)
+    last_qty: Decimal = msgspec.field(name="l")
+    last_price: Decimal = msgspec.field(name="L")
+    cum_qty: Decimal = msgspec.field(name="z")
+    cum_quote: Decimal = msgspec.field(name="Z")
+    fee: Decimal = msgspec.field(name="n")
+    fee_asset: str | None = msgspec.field(name="N", default=None)
+    trade_id: int = msgspec.field(name="t", default=-1)
+    time: int = msgspec.field(name="T")
+    on_book: bool = msgspec.field(name="w", default=False)
+
+    @property
+    def own_id(self) -> str:
+        # in a cancel's report `c` names the cancel, and `C` the order; after an amendment `c` is the new name
+        return self.id if self.execution == "REPLACED" or not self.original_id else self.original_id
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose report it is, whatever else is in it."""
+
+    symbol: str = msgspec.field(name="s")
+    id: str = msgspec.field(name="c")
+    original_id: str = msgspec.field(name="C", default="")
+
+    @property
+    def is_ours(self) -> bool:
+        return ids.is_ours(self.original_id or self.id)
+
+
+class _Asset(msgspec.Struct, frozen=True):
+    a: str
+    f: Decimal
+    l: Decimal  # noqa: E741  # the exchange's letter
+
+
+class _Position(msgspec.Struct, frozen=True):
+    B: tuple[_Asset, ...]
+    u: int
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    a: str
+    d: Decimal
+    T: int
+
+
+class MarketData(msgspec.Struct, frozen=True):
+    """An event of a market stream: best prices `b` and `a` of a `bookTicker`, which has no `e` of its own, or the price
+    `p` of a trade. `s`: the symbol.
+    """
+
+    e: str = ""
+    s: str = ""
+    b: Decimal | None = None
+    a: Decimal | None = None
+    p: Decimal | None = None
+
+
+class MarketMessage(msgspec.Struct, frozen=True):
+    """A message of a combined market stream: an event in an envelope, an event of the connection itself without one, or
+    the answer to a request, `id`.
+    """
+
+    data: MarketData | None = None
+    e: str = ""
+    id: int | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+def event(message: bytes) -> msgspec.Raw:
+    """The event in a message of the WebSocket API."""
+    return msgspec.json.decode(message, type=_Envelope).event
+
+
+def kind(event: msgspec.Raw) -> str:
+    """The event's type, `e`; empty for the one kind that has none (`bookTicker`)."""
+    return msgspec.json.decode(event, type=_Kind).e
+
+
+def owner(event: msgspec.Raw) -> Owner:
+    """Whose `executionReport` it is."""
+    return msgspec.json.decode(event, type=Owner)
+
+
+def order_report(event: msgspec.Raw) -> OrderReport | None:
+    """The report in an `executionReport`; None for an order of a kind that is not ours."""
+    try:
+        told = msgspec.json.decode(event, type=_Report)
+    except msgspec.ValidationError:
+        if owner(event).is_ours:
+            raise
+        return None
+    is_trade = told.execution == "TRADE"
+    fill = Fill(told.trade_id, told.last_price, told.last_qty, told.fee, told.fee_asset or "", told.time)
+    return OrderReport(
+        id=told.own_id,
+        exchange_id=told.order_id,
+        side=told.side,
+        type=told.type,
+        status=told.status,
+        qty=told.qty,
+        # "0.00000000" is written down as plain 0: no sum needs its digits
+        cum_qty=told.cum_qty or ZERO,
+        cum_quote=told.cum_quote or ZERO,
+        price=told.price or ZERO,
+        stop_price=told.stop_price or ZERO,
+        trailing_delta=told.trailing_delta,
+        list_exchange_id=told.list_id,
+        working=told.on_book and not told.status.is_final,
+        time=told.time,
+        fills=(fill,) if is_trade else (),
+    )
+
+
+def balances_set(event: msgspec.Raw) -> BalancesSet:
+    told = msgspec.json.decode(event, type=_Position)
+    return BalancesSet(told.u, {row.a: Balance(row.f, row.l) for row in told.B})
+
+
+def balance_moved(event: msgspec.Raw) -> BalanceMoved:
+    told = msgspec.json.decode(event, type=_Delta)
+    return BalanceMoved(told.T, told.a, told.d)
+
+
+def market_message(message: bytes) -> MarketMessage:
+    return _market_decoder.decode(message)
+
+
+_market_decoder = msgspec.json.Decoder(MarketMessage)

@@ -1,0 +1,186 @@
+"""The market's prices, pushed over one connection: best bid and ask and the last trade of the symbols that are followed
+(web-socket-streams.md).
+
+What nobody follows is not subscribed to: the prices of a hundred flat symbols would cost the most, and tell nothing.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Collection
+from decimal import Decimal
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+
+from executor.core.model.facts import Quote
+from executor.exchange.streams import events
+from executor.exchange.streams.supervised import (
+    DEFAULT_TIMING,
+    Connected,
+    Ending,
+    Lost,
+    Stream,
+    StreamFault,
+    Timing,
+    Told,
+)
+from executor.exchange.transport.clock import ExchangeClock
+
+MOST_SYMBOLS: Final = 512
+"""Two streams for each; a connection takes 1024."""
+MOST_IN_URL: Final = 40
+"""Symbols that the address of the connection names; others are subscribed to by message."""
+MESSAGE_EVERY_S: Final = 0.3
+"""The exchange takes 5 messages a second, pings and pongs among them."""
+
+
+class _Prices:
+    __slots__ = ("best", "last")
+
+    def __init__(self) -> None:
+        self.best: tuple[Decimal, Decimal] | None = None
+        self.last: Decimal | None = None
+
+
+class MarketStream(Stream[Told[Quote]]):
+    """A `Quote` at each change of bid, ask or last price of a followed symbol, once all are known; `at` is when it
+    arrived.
+    """
+
+    def __init__(
+        self,
+        stream_url: str,
+        clock: ExchangeClock,
+        on_event: Callable[[Told[Quote] | Connected | Lost], None],
+        *,
+        timing: Timing = DEFAULT_TIMING,
+    ) -> None:
+        super().__init__(f"{stream_url.rstrip('/')}/stream", on_event, timing=timing)
+        self._clock = clock
+        self._prices: dict[str, _Prices] = {}
+        self._named: frozenset[str] = frozenset()
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[None]] = {}
+        self._wishes: set[asyncio.Event] = set()
+        self._behind = 0
+        self._message_at = 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether every connection delivers what is followed now, and nothing else."""
+        return not self._behind and not any(wish.is_set() for wish in self._wishes)
+
+    def follow(self, symbol: str) -> None:
+        """Have the prices of `symbol`: within milliseconds, while the stream is up."""
+        assert len(self._prices) < MOST_SYMBOLS, "the start refuses more"
+        self._prices.setdefault(symbol, _Prices())
+        self._wish()
+
+    def leave(self, symbol: str) -> None:
+        self._prices.pop(symbol, None)
+        self._wish()
+
+    def know(self, symbol: str, last: Decimal) -> None:
+        """The last price as it was learnt elsewhere: a quiet market may not tell it for long."""
+        prices = self._prices.get(symbol)
+        if prices is not None and prices.last is None:
+            prices.last = last
+
+    def _wish(self) -> None:
+        for wish in self._wishes:
+            wish.set()
+
+    # --- the connection -------------------------------------------------------------------------------------------
+
+    def _address(self) -> str:
+        self._named = frozenset(itertools.islice(self._prices, MOST_IN_URL))
+        streams = "/".join(quote(name, safe="@") for name in _streams(sorted(self._named)))
+        return f"{self._url}?streams={streams}" if streams else self._url
+
+    async def _subscribe(self, _connection: ClientConnection) -> list[bytes]:
+        """The address has named some; the rest is asked for at once. What is known from before the gap is old."""
+        for symbol in self._prices:
+            self._prices[symbol] = _Prices()
+        return []
+
+    async def _tend(self, connection: ClientConnection) -> None:
+        wish = asyncio.Event()
+        wish.set()
+        self._wishes.add(wish)
+        delivered = set(self._named)
+        try:
+            while True:
+                await wish.wait()
+                self._behind += 1
+                wish.clear()
+                try:
+                    await self._catch_up(connection, delivered)
+                finally:
+                    self._behind -= 1
+        finally:
+            self._wishes.discard(wish)
+
+    async def _catch_up(self, connection: ClientConnection, delivered: set[str]) -> None:
+        if missing := self._prices.keys() - delivered:
+            await self._request(connection, "SUBSCRIBE", missing)
+            delivered |= missing
+        if surplus := delivered - self._prices.keys():
+            await self._request(connection, "UNSUBSCRIBE", surplus)
+            delivered -= surplus
+
+    async def _request(self, connection: ClientConnection, method: str, symbols: Collection[str]) -> None:
+        clock = asyncio.get_running_loop()
+        if (wait := self._message_at - clock.time()) > 0:
+            await asyncio.sleep(wait)
+        self._message_at = clock.time() + MESSAGE_EVERY_S
+        number = next(self._numbers)
+        answer = self._answers[number] = clock.create_future()
+        message = {"method": method, "params": _streams(sorted(symbols)), "id": number}
+        try:
+            await connection.send(msgspec.json.encode(message), text=True)
+            async with asyncio.timeout(self._timing.open):
+                await answer
+        finally:
+            del self._answers[number]
+
+    def _events(self, message: bytes) -> list[Told[Quote] | Ending]:
+        told = events.market_message(message)
+        event = told.data
+        if event is None:
+            return self._aside(told)
+        prices = self._prices.get(event.s)
+        match event.e:
+            case "serverShutdown":
+                return [Ending()]
+            case _ if prices is None:
+                return []
+            case "" | "bookTicker" if event.b is not None and event.a is not None:
+                if prices.best == (event.b, event.a):
+                    return []
+                prices.best = event.b, event.a
+            case "trade" if event.p is not None:
+                if prices.last == event.p:
+                    return []
+                prices.last = event.p
+            case _:
+                return []
+        if prices.best is None or prices.last is None:
+            return []
+        bid, ask = prices.best
+        return [Told(event.s, Quote(self._clock.now_ms(), bid, ask, prices.last))]
+
+    def _aside(self, told: events.MarketMessage) -> list[Told[Quote] | Ending]:
+        if told.e == "serverShutdown":
+            return [Ending()]
+        if bytes(told.error):
+            raise StreamFault(f"subscription refused: {bytes(told.error).decode('utf-8', 'replace')[:200]}")
+        answer = self._answers.get(told.id) if told.id is not None else None
+        if answer is not None and not answer.done():
+            answer.set_result(None)
+        return []
+
+
+def _streams(symbols: Collection[str]) -> list[str]:
+    return [f"{symbol.lower()}@{kind}" for symbol in symbols for kind in ("bookTicker", "trade")]

@@ -1,0 +1,244 @@
+"""Streams that stay up: a supervisor of one WebSocket subscription, and what the service hears from it.
+
+The exchange replays nothing that was missed, so every gap is announced: `Lost` when a subscription ends,
+`Connected` when one is up again, upon which the service must look at its orders itself (user-data-stream.md). A
+connection ends after 24 h; a new one is up before the old one is dropped, so that nothing is missed then, and some
+events come twice.
+"""
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+import msgspec
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from executor.exchange.wire.outcomes import describe
+
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Told(msgspec.Struct, Generic[T], frozen=True):
+    """What is told of one symbol."""
+
+    symbol: str
+    fact: T
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """Events arrive again; what came before is not known."""
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Events may be missing from now on."""
+
+    reason: str
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. Who does not answer a ping within `ping` is gone; a connection is replaced after `renew`."""
+
+    ping: float = 10
+    open: float = 10
+    first_wait: float = 0.2
+    longest_wait: float = 30
+    renew: float = 23 * 3600
+
+
+DEFAULT_TIMING: Final = Timing()
+LARGEST_MESSAGE: Final = 2**22
+"""Bytes; far above any event, so that only garbage ends a connection for its size."""
+
+MOST_DOUBLINGS: Final = 16
+
+
+class StreamFault(Exception):  # noqa: N818  # becomes the reason of a `Lost`
+    """The subscription can't be made, or has ended."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """The exchange will end the connection soon (`serverShutdown`): the next one is due now."""
+
+
+_FAULTS: Final = (StreamFault, WebSocketException, OSError, TimeoutError)
+
+
+class Stream(ABC, Generic[T]):
+    """One subscription that is kept up. `run` it in a task group; it ends only when cancelled.
+
+    `on_event` is called with each event, in the order of arrival, and must not block.
+    """
+
+    def __init__(
+        self, url: str, on_event: Callable[[T | Connected | Lost], None], *, timing: Timing = DEFAULT_TIMING
+    ) -> None:
+        self._url = url
+        self._on_event = on_event
+        self._timing = timing
+
+    async def run(self) -> NoReturn:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            started = loop.time()
+            try:
+                session = await self._open()
+            except _FAULTS as error:
+                _log.warning("stream_not_up", error=describe(error))
+            else:
+                self._on_event(Connected())
+                self._on_event(Lost(await self._follow(session)))
+            if loop.time() - started > self._timing.longest_wait:
+                failures = 0  # it had been sound
+            longest = min(self._timing.first_wait * 2**failures, self._timing.longest_wait)
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311  # spreads clients, hides nothing
+            failures = min(failures + 1, MOST_DOUBLINGS)
+
+    def _admit(self) -> None:
+        """Raises `StreamFault` when no connection may be opened now."""
+
+    def _address(self) -> str:
+        """Where the next connection goes."""
+        return self._url
+
+    async def _tend(self, connection: ClientConnection) -> None:
+        """What is to be done with a connection while it is up. When it fails, the connection ends."""
+
+    @abstractmethod
+    async def _subscribe(self, connection: ClientConnection) -> list[bytes]:
+        """Make the connection deliver, and return what came meanwhile. Raises `StreamFault` when refused."""
+
+    @abstractmethod
+    def _events(self, message: bytes) -> list[T | Ending]:
+        """The events in one message.
+
+        Raises `StreamFault` when it ends the subscription, `msgspec.DecodeError` when it can't be read.
+        """
+
+    async def _open(self) -> "_Session":
+        self._admit()
+        connection = await connect(
+            self._address(),
+            open_timeout=self._timing.open,
+            ping_interval=self._timing.ping,
+            ping_timeout=self._timing.ping,
+            close_timeout=1,
+            max_size=LARGEST_MESSAGE,
+            proxy=None,  # as REST: settings of the environment must not redirect orders and prices
+        )
+        try:
+            async with asyncio.timeout(self._timing.open):
+                early = await self._subscribe(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        return _Session(connection, self._deliver, early, self._tend)
+
+    async def _follow(self, session: "_Session") -> str:
+        """Deliver until the subscription is lost, changing connections when due. Returns why it was lost."""
+        due = self._timing.renew
+        try:
+            while not await session.ended(within=due):
+                if (due := self._timing.longest_wait - session.age) > 0:
+                    continue  # a warning this early must not make us reconnect for ever
+                try:
+                    successor = await self._open()
+                except _FAULTS as error:
+                    _log.warning("stream_not_renewed", error=describe(error))
+                    due = self._timing.longest_wait  # meanwhile the old one delivers
+                    continue
+                previous, session, due = session, successor, self._timing.renew
+                gap = previous.reason() if previous.pump.done() else None
+                await previous.close()
+                if gap is not None:
+                    self._announce_gap(gap)  # it ended before the new one was up
+            return session.reason()
+        finally:
+            await session.close()
+
+    def _deliver(self, message: bytes) -> bool:
+        """Pass on the events of a message; whether it says that the connection will end."""
+        try:
+            events = self._events(message)
+        except msgspec.DecodeError as error:
+            self._announce_gap(f"unreadable message: {error}")  # the connection is sound, but something was missed
+            return False
+        for event in events:
+            if not isinstance(event, Ending):
+                self._on_event(event)
+        return any(isinstance(event, Ending) for event in events)
+
+    def _announce_gap(self, reason: str) -> None:
+        self._on_event(Lost(reason))
+        self._on_event(Connected())
+
+
+class _Session:
+    """One connection, and the task that reads it."""
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        deliver: Callable[[bytes], bool],
+        early: list[bytes],
+        tend: Callable[[ClientConnection], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._connection = connection
+        self._deliver = deliver
+        self._ending = asyncio.Event()
+        self._opened = asyncio.get_running_loop().time()
+        self.pump = asyncio.create_task(self._read(early))
+        self._tender = asyncio.create_task(self._look_after(tend))
+
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return asyncio.get_running_loop().time() - self._opened
+
+    async def ended(self, within: float) -> bool:
+        """Wait until the subscription has ended (true), or a new connection is due (false)."""
+        warned = asyncio.create_task(self._ending.wait())
+        try:
+            await asyncio.wait({self.pump, warned}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            warned.cancel()
+        self._ending.clear()
+        return self.pump.done()
+
+    def reason(self) -> str:
+        """Why it has ended. Raises what is no fault of the stream: an error of our own."""
+        failed = self._tender.done() and not self._tender.cancelled() and self._tender.exception()
+        error = failed or self.pump.exception()
+        if isinstance(error, _FAULTS):
+            return describe(error)
+        assert error is not None, "the pump ends only by an exception"
+        raise error
+
+    async def close(self) -> None:
+        self.pump.cancel()
+        self._tender.cancel()
+        await asyncio.gather(self.pump, self._tender, return_exceptions=True)
+        await self._connection.close()
+
+    async def _look_after(self, tend: Callable[[ClientConnection], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await tend(self._connection)
+        except Exception:
+            await self._connection.close()
+            raise
+
+    async def _read(self, early: list[bytes]) -> NoReturn:
+        for message in early:
+            self._take(message)
+        while True:
+            self._take(await self._connection.recv(decode=False))
+
+    def _take(self, message: bytes) -> None:
+        if self._deliver(message):
+            self._ending.set()

@@ -1,0 +1,179 @@
+"""The request weight of this address: how much of the minute is used, who must wait, and when nobody may ask.
+
+Weight is counted in fixed minutes of the exchange's clock (web-socket-api.md, "How to interpret rate
+limits"). The exchange's own count arrives with every answer and includes other programs of this address; what
+is in flight is added.
+
+Watching many symbols is spread over the minute, first come, first served: else it would use up the minute's share in
+seconds, and be blind for the rest of it.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from executor.core.model.facts import Refused, Why
+from executor.exchange.port import ReadError
+from executor.exchange.transport.client import Answer
+from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.wire.calls import Call, Urgency
+from executor.exchange.wire.outcomes import Fault
+
+MINUTE_MS: Final = 60_000
+CEILING: Final[dict[Urgency, int]] = {Urgency.ROUTINE: 80, Urgency.LOOKUP: 95}
+"""Per cent of the limit up to which a read is sent; the rest is kept for commands."""
+BURST: Final = 20
+"""Per cent of the limit; once so much of a minute is used, watching is spread over the rest of it."""
+PATIENCE_MS: Final = MINUTE_MS + 1_000
+"""A read waits for the next minute, but not for the end of a long ban."""
+FIRST_BAN_MS: Final = 2 * MINUTE_MS
+DEFAULT_LIMIT: Final = 6_000
+"""REQUEST_WEIGHT per minute until exchangeInfo tells."""
+
+_log = structlog.get_logger(__name__)
+
+_USED: Final = "X-MBX-USED-WEIGHT-1M"
+_ORDERS_10S: Final = "X-MBX-ORDER-COUNT-10S"
+_ORDERS_1D: Final = "X-MBX-ORDER-COUNT-1D"
+
+
+class Budget:
+    """`limit` and `used` are of the running minute; the `closed_until`s are ms, exchange clock. `hurried`: the service
+    is starting, and until it knows its orders every read is as urgent as one that resolves a doubt (rule 9.1).
+    """
+
+    def __init__(self, clock: ExchangeClock) -> None:
+        self._clock = clock
+        self.limit = DEFAULT_LIMIT
+        self.closed_until = 0
+        self.orders_closed_until = 0
+        self.orders_10s = 0
+        self.orders_1d = 0
+        self.hurried = False
+        self._told_until = 0
+        self._minute = -1
+        self._counted = 0
+        self._in_flight = 0
+        self._watched_at = 0
+        self._watched_weight = 0
+        self._turn = asyncio.Lock()
+
+    @property
+    def used(self) -> int:
+        self._roll()
+        return self._counted + self._in_flight
+
+    def refusal(self, call: Call) -> Refused | None:
+        """Why a command must not be sent now: only an order by the exchange to stop holds one back."""
+        now = self._clock.now_ms()
+        until = max(self.closed_until, self.orders_closed_until if call.orders else 0)
+        if now >= until:
+            return None
+        return Refused(Why.RATE_LIMIT, 0, f"not sent: the exchange's rate limit holds until {until}", until)
+
+    async def admit(self, call: Call) -> None:
+        """Return when a read may be sent. Raises `ReadError` when that is too far off."""
+        if not call.paced or self.hurried:
+            await self._room(call)
+            return
+        async with self._turn:
+            await self._room(call)
+            while wait := self._pause_ms(call):
+                await self._clock.sleep(wait / 1000)
+
+    async def _room(self, call: Call) -> None:
+        while wait := self._wait_ms(call):
+            if wait > PATIENCE_MS:
+                raise ReadError(f"{call}: the exchange's rate limit holds until {self._clock.now_ms() + wait}")
+            self._tell(call, wait)
+            await self._clock.sleep(wait / 1000)
+
+    def begin(self, call: Call) -> int:
+        """Count a request as it leaves; the returned mark goes to `end`."""
+        self._roll()
+        self._in_flight += call.weight
+        if call.paced and not self.hurried:
+            self._watched_at, self._watched_weight = self._clock.now_ms(), call.weight
+        return self._minute
+
+    def end(self, call: Call, mark: int, headers: Mapping[str, str] | None) -> None:
+        """Count it as answered, with the answer's headers, or as lost (None)."""
+        self._roll()
+        self._in_flight -= call.weight
+        told = _number(headers, _USED)
+        # a count of the minute in which it was asked says nothing about the next one
+        if told is None or mark != self._minute:
+            self._counted += call.weight
+        else:
+            self._counted = max(self._counted, told)
+        if (orders := _number(headers, _ORDERS_10S)) is not None:
+            self.orders_10s = orders
+        if (orders := _number(headers, _ORDERS_1D)) is not None:
+            self.orders_1d = orders
+
+    def charge(self, weight: int) -> None:
+        """Count what no answer will tell of: a WebSocket connection."""
+        self._roll()
+        self._counted += weight
+
+    def close_until(self, at: int) -> None:
+        """Nobody asks before `at` (ms, exchange clock)."""
+        self.closed_until = max(self.closed_until, at)
+
+    def heed(self, answer: Answer, fault: Fault) -> int:
+        """Obey an answer that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
+        now = self._clock.now_ms()
+        told = _number(answer.headers, "Retry-After")
+        until = now + told * 1000 if told is not None else 0
+        if fault.code == -1015 or (fault.code == -2021 and answer.status == 429):
+            until = until or now + 10_000 - now % 10_000
+            self.orders_closed_until = max(self.orders_closed_until, until)
+        elif answer.status in {403, 418}:
+            until = until or now + FIRST_BAN_MS
+            self.close_until(until)
+        elif answer.status == 429 or fault.code == -1003:
+            until = until or now + MINUTE_MS - now % MINUTE_MS
+            self.close_until(until)
+        elif fault.code in {-1008, -1034}:
+            until = until or now + MINUTE_MS
+        return until
+
+    def _tell(self, call: Call, wait: int) -> None:
+        """A wait is never silent; one line is enough for all that wait for the same moment."""
+        until = self._clock.now_ms() + wait
+        if until > self._told_until:
+            self._told_until = until
+            _log.warning("rate_limit", request=str(call), used=self.used, limit=self.limit, seconds=wait / 1000)
+
+    def _wait_ms(self, call: Call) -> int:
+        now = self._clock.now_ms()
+        if now < self.closed_until:
+            return self.closed_until - now
+        urgency = max(call.urgency, Urgency.LOOKUP) if self.hurried else call.urgency
+        room = self.limit * CEILING.get(urgency, 100) // 100
+        if call.urgency is Urgency.COMMAND or self.used + call.weight <= room or not self.used:
+            return 0
+        return MINUTE_MS - now % MINUTE_MS
+
+    def _pause_ms(self, call: Call) -> int:
+        """How long watching must wait, so that what is left for it lasts to the end of the minute."""
+        now, used = self._clock.now_ms(), self.used
+        if used + call.weight <= self.limit * BURST // 100:
+            return 0
+        left = max(1, self.limit * CEILING[Urgency.ROUTINE] // 100 - used)
+        due = self._watched_at + self._watched_weight * (MINUTE_MS - now % MINUTE_MS) / left
+        return max(0, math.ceil(due - now))
+
+    def _roll(self) -> None:
+        minute = self._clock.now_ms() // MINUTE_MS
+        if minute != self._minute:
+            self._minute = minute
+            self._counted = 0
+
+
+def _number(headers: Mapping[str, str] | None, name: str) -> int | None:
+    text = headers.get(name) if headers is not None else None
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None

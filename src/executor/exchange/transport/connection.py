@@ -1,0 +1,169 @@
+"""One way in and out: every request to Binance is stamped, counted, sent and judged here."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import aiohttp
+import msgspec
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from executor.core.model.facts import Done, OrderReport, Outcome, Refused, ReplaceOutcome, Unknown, Why
+from executor.exchange.port import ReadError
+from executor.exchange.transport.budget import Budget
+from executor.exchange.transport.client import CONNECTIONS, Answer, Attempt, BinanceClient
+from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.transport.order_link import OrderLink
+from executor.exchange.wire import calls, reading
+from executor.exchange.wire.calls import Call
+from executor.exchange.wire.outcomes import DOUBT, Fault, describe, failed, fault_of, unanswered, verdict
+from executor.exchange.wire.replace import replaced
+
+READ_ATTEMPTS: Final = 4
+WARM_CONNECTIONS: Final = 4
+CLOCK_CODE: Final = -1021
+
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class ReadRefused(ReadError):  # noqa: N818  # a refusal, beside `Refused`
+    """The exchange answered a read with an error of its own that another try would not change."""
+
+    def __init__(self, text: str, status: int, fault: Fault) -> None:
+        super().__init__(text)
+        self.status = status
+        self.fault = fault
+
+
+class _Hiccup(Exception):  # noqa: N818  # never leaves this module
+    """A read that may well work the next time."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answered read: `asked_at` is ms of the exchange's clock, `asked` and `answered` of the local one."""
+
+    body: bytes
+    asked_at: int
+    asked: int
+    answered: int
+
+
+class Connection:
+    """Requests of one key to one host. `recv_window` in ms; `close` ends it."""
+
+    def __init__(self, client: BinanceClient, clock: ExchangeClock, budget: Budget, recv_window: int) -> None:
+        self._client = client
+        self.clock = clock
+        self.budget = budget
+        self.recv_window = recv_window
+        self.link: OrderLink | None = None
+        """Where orders go while it is up; else, and without one, over REST."""
+
+    async def close(self) -> None:
+        await self._client.close_connection()
+
+    async def command(
+        self, call: Call, params: Mapping[str, str], read: Callable[[bytes], tuple[OrderReport, ...]]
+    ) -> Outcome:
+        """Send once a request that changes something. `read` turns the body of a success into its reports."""
+        outcome = await self._send(call, params)
+        if not isinstance(outcome, tuple):
+            return outcome
+        answer, attempt = outcome
+        if not answer.ok:
+            fault = fault_of(answer)
+            return failed(answer.status, fault, attempt, await self._heed(answer, fault))
+        try:
+            return Done(read(answer.body))
+        except msgspec.DecodeError as error:
+            return Unknown(f"HTTP {answer.status}, but not the answer to {call}: {error}", attempt.fence)
+
+    async def replace(self, params: Mapping[str, str], *, cancel_id: str, new_id: str) -> ReplaceOutcome:
+        outcome = await self._send(calls.REPLACE, params)
+        if not isinstance(outcome, tuple):
+            return ReplaceOutcome(outcome, outcome)
+        answer, attempt = outcome
+        retry_at = 0 if answer.ok else await self._heed(answer, fault_of(answer))
+        return replaced(answer, attempt, cancel_id=cancel_id, new_id=new_id, retry_at=retry_at)
+
+    async def read(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
+        """Ask, and again when the answer got lost. Raises `ReadRefused` or another `ReadError`."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(READ_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            retry=retry_if_exception_type(_Hiccup),
+            sleep=self.clock.sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(self._ask, call, params, parse)
+        except _Hiccup as error:
+            raise ReadError(f"{call}: no usable answer in {READ_ATTEMPTS} attempts; the last: {error}") from error
+
+    async def sync_clock(self) -> None:
+        """Measure the exchange's clock. Raises `ReadError`."""
+        reply, server_time = await self.read(calls.TIME, {}, lambda reply: (reply, reading.server_time(reply.body)))
+        self.clock.adopt(reply.asked, reply.answered, server_time)
+
+    async def warm(self) -> None:
+        """Open the connections on which orders will go in parallel, so that none waits for a handshake.
+
+        Raises `ReadError` when the host does not answer.
+        """
+        count = min(WARM_CONNECTIONS, CONNECTIONS)
+        await asyncio.gather(*(self.read(calls.PING, {}, lambda _: None) for _ in range(count)))
+
+    async def _send(self, call: Call, params: Mapping[str, str]) -> tuple[Answer, Attempt] | Refused | Unknown:
+        if refusal := self.budget.refusal(call):
+            return refusal
+        attempt = Attempt(self.clock.now_ms(), self.recv_window)
+        try:
+            return await self._tell(call, params, attempt), attempt
+        except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
+            return unanswered(error, attempt)
+
+    async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
+        await self.budget.admit(call)
+        attempt = Attempt(self.clock.now_ms(), self.recv_window)
+        asked = self.clock.wall_ms()
+        try:
+            answer = await self._tell(call, params, attempt)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _Hiccup(describe(error)) from error
+        if answer.ok:
+            try:
+                return parse(Reply(answer.body, attempt.timestamp, asked, self.clock.wall_ms()))
+            except msgspec.DecodeError as error:
+                raise _Hiccup(f"HTTP {answer.status}, but unreadable: {error}") from error
+        fault = fault_of(answer)
+        await self._heed(answer, fault)
+        text = f"HTTP {answer.status}: {fault.code} {fault.msg}"
+        why = verdict(answer.status, fault)
+        if why is DOUBT or why is Why.RATE_LIMIT or fault.code == CLOCK_CODE:
+            raise _Hiccup(text)
+        raise ReadRefused(f"{call}: {text}", answer.status, fault)
+
+    async def _tell(self, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
+        mark = self.budget.begin(call)
+        headers: Mapping[str, str] | None = None
+        try:
+            if call.ws and self.link is not None and self.link.up:
+                answer = await self.link.call(call, params, attempt)
+            else:
+                answer = await self._client.call(call, params, attempt)
+            headers = answer.headers
+            return answer
+        finally:
+            self.budget.end(call, mark, headers)
+
+    async def _heed(self, answer: Answer, fault: Fault) -> int:
+        """Do what a failed answer asks for: measure the clock anew, slow down. Returns when to try again."""
+        if fault.code == CLOCK_CODE:
+            try:
+                await self.sync_clock()
+            except ReadError as error:
+                _log.warning("clock_not_synced", error=str(error))
+        return self.budget.heed(answer, fault)

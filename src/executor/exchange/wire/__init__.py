@@ -1,0 +1,4 @@
+"""What Binance's requests and answers say, as the core's values. Pure.
+
+Not here: sending them (`transport`).
+"""

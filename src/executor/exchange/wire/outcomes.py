@@ -1,0 +1,120 @@
+"""How a request that changes something ended: certainly refused, or unknown (rule 8.2; codes of errors.md).
+
+The HTTP status decides first, then the code, then, for what the matching engine refused, its text.
+"""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from executor.core.model.facts import Refused, Unknown, Why
+from executor.exchange.transport.client import Answer, Attempt
+
+
+class Doubt(Enum):
+    """The verdict on an answer that does not say whether the request was executed."""
+
+    DOUBT = "doubt"
+
+
+DOUBT: Final = Doubt.DOUBT
+
+CODES: Final[dict[int, Why | Doubt]] = {
+    -1000: DOUBT,  # unknown error while processing
+    -1001: DOUBT,  # internal error
+    -1002: Why.AUTH,  # not authorized
+    -1003: Why.RATE_LIMIT,  # request weight
+    -1006: DOUBT,  # unexpected answer from the message bus
+    -1007: DOUBT,  # backend timeout
+    -1008: Why.RATE_LIMIT,  # server overloaded
+    -1013: Why.FILTER,  # filter failure, before the engine
+    -1015: Why.RATE_LIMIT,  # unfilled order count
+    -1016: Why.MARKET_CLOSED,  # service gone
+    -1021: Why.CLOCK,  # outside recvWindow, or ahead of the server
+    -1022: Why.AUTH,  # signature
+    -1034: Why.RATE_LIMIT,  # too many connections
+    -1111: Why.FILTER,  # more precision than the asset has
+    -2013: Why.UNKNOWN_ORDER,  # no such order
+    -2014: Why.AUTH,  # key format
+    -2015: Why.AUTH,  # key, address or permission
+    -2018: Why.UNKNOWN_ORDER,  # no such order list
+    -2026: Why.UNKNOWN_ORDER,  # archived without a fill
+}
+"""What a code means; a code that is not here refuses for a reason of its own (`Why.OTHER`)."""
+
+ENGINE_CODES: Final = frozenset({-1010, -2010, -2011})
+TEXTS: Final[tuple[tuple[str, Why | Doubt], ...]] = (
+    # an open order has this id already: an earlier attempt came through, so this one is to be looked up
+    ("Duplicate order sent.", DOUBT),
+    ("Order would trigger immediately.", Why.WOULD_TRIGGER),
+    ("Order would immediately match and take.", Why.WOULD_MATCH),
+    ("The relationship of the prices for the orders is not correct.", Why.PRICE_RELATION),
+    ("Account has insufficient balance for requested action.", Why.INSUFFICIENT_BALANCE),
+    ("Unknown order sent.", Why.UNKNOWN_ORDER),
+    ("Market is closed.", Why.MARKET_CLOSED),
+    ("trading is not enabled.", Why.MARKET_CLOSED),
+    ("This action is disabled on this account.", Why.AUTH),
+    ("This account may not place or cancel orders.", Why.AUTH),
+    ("is not permitted for this account.", Why.AUTH),
+    ("is restricted for this account.", Why.AUTH),
+)
+"""What the engine says to `ENGINE_CODES`, wherever it stands in the message."""
+
+DOUBTFUL_STATUSES: Final = frozenset({408, 409, 499})
+"""A proxy or the exchange gave up half-way; 409 is read in full by `replace.replaced` where it belongs."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What an answer that is no success says: Binance's code (0 when it is not Binance speaking) and text."""
+
+    code: int = 0
+    msg: str = ""
+
+
+def fault_of(answer: Answer) -> Fault:
+    try:
+        fault = msgspec.json.decode(answer.body, type=Fault)
+    except msgspec.DecodeError:
+        return Fault(0, f"HTTP {answer.status} without a readable body")
+    return fault if fault.code else Fault(0, f"HTTP {answer.status} without an error code")
+
+
+def verdict(status: int, fault: Fault) -> Why | Doubt:
+    if status in {403, 418, 429}:
+        return Why.RATE_LIMIT
+    if status == 401:
+        return Why.AUTH
+    if not 400 <= status < 500 or status in DOUBTFUL_STATUSES:
+        return DOUBT
+    if fault.code in ENGINE_CODES:
+        return next((why for text, why in TEXTS if text in fault.msg), Why.OTHER)
+    return CODES.get(fault.code, Why.OTHER)
+
+
+def failed(status: int, fault: Fault, attempt: Attempt, retry_at: int) -> Refused | Unknown:
+    """`retry_at` (ms, exchange clock) is given on to a refusal by rate limit.
+
+    A refusal without a code of Binance's has the negative HTTP status as its code.
+    """
+    why = verdict(status, fault)
+    if isinstance(why, Doubt):
+        return Unknown(_words(status, fault), attempt.fence)
+    return Refused(why, fault.code or -status, fault.msg, retry_at if why is Why.RATE_LIMIT else 0)
+
+
+def unanswered(error: Exception, attempt: Attempt) -> Refused | Unknown:
+    """No answer came: refused only if nothing of the request was ever written to the network."""
+    if attempt.sent:
+        return Unknown(f"no answer: {describe(error)}", attempt.fence)
+    return Refused(Why.NOT_SENT, 0, f"not sent: {describe(error)}")
+
+
+def describe(error: Exception) -> str:
+    """The error's name and words, without the query (and so the signature) of a URL in them."""
+    words = str(error).partition("?")[0]
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _words(status: int, fault: Fault) -> str:
+    return f"HTTP {status}: {fault.code} {fault.msg}" if fault.code else fault.msg

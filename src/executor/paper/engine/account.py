@@ -1,0 +1,231 @@
+"""What one account has: balances, orders, order lists, fills, and the count of its unfilled orders.
+
+The rule of the balances: `locked` is exactly the sum of what live orders and lists reserve, plus what another
+service locked. `need` says how much one order reserves.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, Final
+
+from executor.core.model.values import ZERO, OrderSide
+from executor.paper.engine.model import (
+    AccountPosition,
+    Amendment,
+    Balance,
+    CommissionRates,
+    ContingencyType,
+    Event,
+    Fill,
+    ListOrderStatus,
+    ListStatusType,
+    Order,
+    OrderCount,
+    OrderListView,
+    PreventedMatch,
+    Reject,
+)
+from executor.paper.engine.symbol import Symbol
+
+INTERVAL_MS: Final = {"SECOND": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LiveOrder(Order):
+    """An order as the engine works on it.
+
+    `lock_price` is the price at which a BUY reserves quote; `reserves` is False for MARKET and pending
+    orders. `sibling` is the other leg of an OCO pair while both live: the pair's reserve is then kept by
+    the list. `entry` is the order's place in the book, `extreme` the best price a trailing order has seen.
+    """
+
+    account: "Account"
+    rules: Symbol
+    lock_price: Decimal = ZERO
+    reserves: bool = False
+    reserved: Decimal = ZERO
+    order_list: "LiveList | None" = None
+    sibling: "LiveOrder | None" = None
+    entry: "Entry | None" = None
+    extreme: Decimal | None = None
+    fills: list[Fill] = field(default_factory=list)
+    amendments: list[Amendment] = field(default_factory=list)
+
+    @property
+    def reserve_asset(self) -> str:
+        return self.rules.quote if self.side is OrderSide.BUY else self.rules.base
+
+    def need(self) -> Decimal:
+        """What the open quantity has to reserve: base of a SELL, quote at the lock price of a BUY."""
+        if not self.reserves or self.status.is_final:
+            return ZERO
+        open_qty = self.orig_qty - self.executed_qty - self.prevented_qty
+        if self.side is OrderSide.SELL:
+            return open_qty
+        return quote_amount(self.rules, self.lock_price, open_qty, ROUND_CEILING)
+
+
+Entry = tuple[Decimal, int, str, int, LiveOrder]
+"""A place in the book: signed price, time, client order id, order id, the order."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LiveList:
+    """An order list.
+
+    `working` and `pending` are those of an OTO; `reserved` is what an OCO pair binds together; `proceeds` is the base
+    that an OPO's working order has bought and that is locked for its pending orders.
+    """
+
+    account: "Account"
+    symbol: str
+    list_id: int
+    client_id: str
+    contingency: ContingencyType
+    orders: tuple[LiveOrder, ...]
+    time: int
+    working: LiveOrder | None = None
+    pending: tuple[LiveOrder, ...] = ()
+    pays_out: bool = False
+    reserved: Decimal = ZERO
+    proceeds: Decimal = ZERO
+    status_type: ListStatusType = ListStatusType.EXEC_STARTED
+    order_status: ListOrderStatus = ListOrderStatus.EXECUTING
+
+    def view(self) -> OrderListView:
+        return OrderListView(
+            order_list_id=self.list_id,
+            contingency_type=self.contingency,
+            list_status_type=self.status_type,
+            list_order_status=self.order_status,
+            list_client_order_id=self.client_id,
+            transaction_time=self.time,
+            symbol=self.symbol,
+            orders=tuple((order.order_id, order.client_order_id) for order in self.orders),
+        )
+
+
+class Account:
+    """One account. `dirty` is shared by all accounts: those whose balances the current operation touched."""
+
+    __slots__ = (
+        "bnb_burn", "counter", "dirty", "events", "external", "fills", "free", "list_by_client", "lists",
+        "locked", "name", "newest", "open", "open_lists", "orders", "prevented", "rates", "touched",
+        "update_time",
+    )  # fmt: skip
+
+    def __init__(
+        self, name: str, balances: Mapping[str, Decimal], counter: "OrderCounter", dirty: "dict[str, Account]"
+    ) -> None:
+        self.name = name
+        self.free: dict[str, Decimal] = dict(balances)
+        self.locked: dict[str, Decimal] = dict.fromkeys(balances, ZERO)
+        self.external: dict[str, Decimal] = {}
+        self.counter = counter
+        self.dirty = dirty
+        self.touched: dict[str, None] = {}
+        self.events: list[Event] = []
+        self.orders: dict[int, LiveOrder] = {}
+        self.open: dict[str, dict[int, LiveOrder]] = {}
+        self.newest: dict[tuple[str, str], LiveOrder] = {}
+        self.lists: dict[int, LiveList] = {}
+        self.open_lists: dict[int, LiveList] = {}
+        self.list_by_client: dict[str, LiveList] = {}
+        self.fills: dict[str, list[Fill]] = {}
+        self.prevented: list[PreventedMatch] = []
+        self.rates: dict[str, CommissionRates] = {}
+        self.bnb_burn = False
+        self.update_time = 0
+
+    def change(self, asset: str, free: Decimal, locked: Decimal = ZERO) -> None:
+        """Add to the free and to the locked balance of an asset."""
+        self.free[asset] = self.free.get(asset, ZERO) + free
+        self.locked[asset] = self.locked.get(asset, ZERO) + locked
+        self.touched[asset] = None
+        self.dirty[self.name] = self
+
+    def reserve(self, order: LiveOrder) -> None:
+        """Bring an order's own reserve in line with its need."""
+        need = order.need()
+        change = need - order.reserved
+        if change:
+            order.reserved = need
+            self.change(order.reserve_asset, -change, change)
+
+    def reserve_pair(self, pair: LiveList, legs: Iterable[LiveOrder]) -> None:
+        """Bring the reserve of an OCO pair in line with the larger need of its legs: they bind funds once."""
+        legs = tuple(legs)
+        need = max(leg.need() for leg in legs)
+        change = need - pair.reserved
+        if change:
+            pair.reserved = need
+            self.change(legs[0].reserve_asset, -change, change)
+
+    def position(self, now: int) -> None:
+        """Tell the stream of the balances that may have changed since the last call."""
+        self.update_time = now
+        self.events.append(AccountPosition(time=now, balances=tuple(self.balance(asset) for asset in self.touched)))
+        self.touched.clear()
+
+    def balance(self, asset: str) -> Balance:
+        return Balance(asset=asset, free=self.free.get(asset, ZERO), locked=self.locked.get(asset, ZERO))
+
+
+class OrderCounter:
+    """Unfilled orders in the clock windows of the ORDERS rate limits (faqs/order_count_decrement.md)."""
+
+    __slots__ = ("_counts", "_limits")
+
+    def __init__(self, rate_limits: Iterable[Mapping[str, Any]]) -> None:
+        self._limits = [
+            (str(row["interval"]), int(row["intervalNum"]), int(row["limit"]))
+            for row in rate_limits
+            if row["rateLimitType"] == "ORDERS"
+        ]
+        self._counts = [[0, 0] for _ in self._limits]  # window number, count
+
+    def check(self, orders: int, now: int) -> None:
+        """-1015 if `orders` more would exceed a limit."""
+        for row in self.rows(now):
+            if row.count + orders > row.limit:
+                raise Reject(
+                    -1015,
+                    f"Too many new orders; current limit is {row.limit} orders per {row.interval_num} {row.interval}.",
+                )
+
+    def charge(self, orders: int, now: int) -> None:
+        self._roll(now)
+        for count in self._counts:
+            count[1] += orders
+
+    def give_back(self, orders: int, now: int) -> None:
+        """The first fill of an order gives back: 1 for a taker, 5 for a maker."""
+        self._roll(now)
+        for count in self._counts:
+            count[1] = max(0, count[1] - orders)
+
+    def rows(self, now: int) -> list[OrderCount]:
+        self._roll(now)
+        return [
+            OrderCount(interval=interval, interval_num=num, limit=limit, count=count[1])
+            for (interval, num, limit), count in zip(self._limits, self._counts, strict=True)
+        ]
+
+    def _roll(self, now: int) -> None:
+        for (interval, num, _), count in zip(self._limits, self._counts, strict=True):
+            window = now // (INTERVAL_MS[interval] * num)
+            if count[0] != window:
+                count[:] = [window, 0]
+
+
+def insufficient_balance() -> Reject:
+    return Reject(-2010, "Account has insufficient balance for requested action.")
+
+
+def quote_amount(rules: Symbol, price: Decimal, qty: Decimal, rounding: str = ROUND_FLOOR) -> Decimal:
+    """Price x quantity in whole units of the quote asset; exact unless tick x step is finer than those."""
+    amount = price * qty
+    if rules.quote_is_exact:
+        return amount
+    return amount.quantize(rules.quote_unit, rounding)

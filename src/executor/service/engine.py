@@ -1,0 +1,184 @@
+"""One symbol's engine: takes events one at a time, and has the new state on disk before anything leaves (rule 8.1)."""
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from executor.core.decide.timers import next_timer
+from executor.core.guard import advance
+from executor.core.model.events import (
+    Absent,
+    Answered,
+    AnyEvent,
+    BalancesSeen,
+    KlinesSeen,
+    OpenOrdersSeen,
+    QuoteSeen,
+    ReadFailed,
+    Reported,
+    Tick,
+    TradesSeen,
+)
+from executor.core.model.intents import Command
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Closed, State
+from executor.core.transition import Step
+from executor.service.store.document import differs, document_of
+from executor.service.store.journal import Journal, JournalError
+from executor.service.store.records import Began, Record, Took
+from executor.service.store.state_store import StateStore
+
+log = structlog.get_logger(__name__)
+
+_TOLD_AGAIN: Final = (
+    Absent
+    | Answered
+    | BalancesSeen
+    | KlinesSeen
+    | OpenOrdersSeen
+    | QuoteSeen
+    | ReadFailed
+    | Reported
+    | Tick
+    | TradesSeen
+)
+"""What the exchange or the clock says: a restart hears it again (rule 9.1)."""
+
+
+class Engine:
+    """`take` and `commit` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be
+    taken again.
+
+    `on_closed` hears of each finished trade, after it is on disk.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        policy: Policy,
+        rules: SymbolRules,
+        store: StateStore,
+        journal: Journal,
+        on_closed: Callable[[Closed], None],
+    ) -> None:
+        self.state = state
+        self.policy = policy
+        self.rules = rules
+        self._store = store
+        self._journal = journal
+        self._journal_whole = False
+        self._on_closed = on_closed
+        self._unwritten: Took | None = None
+        self._unheard: Closed | None = None
+        self._behind = False
+        """The state on disk is older than the one in memory, which owes nothing yet."""
+        self._perishable = False
+        """It is there, but a power cut would take it."""
+        self._in_order = True
+        """The state file holds it, alone and synced."""
+        self._note("start")
+
+    def take(self, event: AnyEvent) -> Step:
+        """`commit`, `write_down` and `publish`."""
+        step = self.commit(event)
+        self.write_down()
+        self.publish()
+        return step
+
+    def commit(self, event: AnyEvent, *, more: bool = False) -> Step:
+        """The step that `event` makes, its state on disk: its requests may be sent. `write_down` and `publish` follow.
+
+        The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
+        know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
+        such step; and where `more` events wait already, their write is enough.
+        """
+        self.write_down()
+        before = self.state
+        if event.at < before.market.now:
+            # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
+            event = replace(event, at=before.market.now)
+        step = advance(before, event, self.policy, self.rules)
+        closed = step.state.last_closed if step.state.last_closed is not before.last_closed else None
+        changed = differs(before, step.state)
+        lasting = _lasting(event, before, step)
+        checksum = ""
+        if (lasting and (changed or self._behind or self._perishable)) or ((changed or self._behind) and not more):
+            checksum = self._store.commit(document_of(step.state), durable=lasting)
+            self._behind, self._perishable, self._in_order = False, not lasting, False
+        elif changed:
+            self._behind = True
+        self.state = step.state
+        if changed or step.requests or step.notes or _market_moved(before, step.state):
+            self._unwritten = Took(event=event, sum=checksum)
+        self._unheard = closed
+        return step
+
+    def write_down(self) -> None:
+        """What follows a step and need not be done before its requests leave: the journal, the list of trades."""
+        if self._unwritten is not None:
+            record, self._unwritten = self._unwritten, None
+            self._record(record)
+        if self._unheard is not None:
+            closed, self._unheard = self._unheard, None
+            self._on_closed(closed)
+
+    def publish(self) -> None:
+        """Have the state file show the state. May run in a thread beside everything else; raises StateUnwritable."""
+        self._store.publish()
+
+    def settle(self) -> None:
+        """Leave the state file in order, alone and synced: for the end of a run. Raises StateUnwritable."""
+        self.write_down()
+        if self._behind or not self._in_order:
+            self._store.save(document_of(self.state))
+            self._behind, self._perishable, self._in_order = False, False, True
+
+    def change_rules(self, rules: SymbolRules) -> None:
+        """The exchange changed the symbol's filters or fees."""
+        self.write_down()
+        self.rules = rules
+        self._note("rules changed")
+
+    def next_timer(self) -> int | None:
+        return next_timer(self.state, self.policy)
+
+    def _note(self, why: str) -> None:
+        began = Began(
+            version=metadata.version("executor"), why=why, policy=self.policy, rules=self.rules, state=self.state
+        )
+        self._journal_whole = True
+        self._write(began)
+
+    def _record(self, record: Record) -> None:
+        if not self._journal_whole:
+            self._note("the journal was interrupted")
+            return  # the new base holds what this event did
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
+        try:
+            self._journal.append(record)
+        except JournalError as error:
+            # The journal explains, the state file protects: trading goes on, and the gap is marked when it can be.
+            if self._journal_whole:
+                log.error("journal_interrupted", error=str(error))
+            self._journal_whole = False
+
+
+def _lasting(event: AnyEvent, before: State, step: Step) -> bool:
+    """Whether a power cut must not undo the step."""
+    return (
+        any(isinstance(request, Command) for request in step.requests)
+        or not isinstance(event, _TOLD_AGAIN)
+        or step.state.last_closed is not before.last_closed
+        or step.state.halted != before.halted
+    )
+
+
+def _market_moved(before: State, after: State) -> bool:
+    """Whether a fact of the moment, time itself aside, is another one now: later decisions may rest on it."""
+    return replace(before.market, now=0) != replace(after.market, now=0)

@@ -1,0 +1,165 @@
+"""A bound on the connections of a server that strangers may reach: how many, from whom, and for how long.
+
+It stands between the socket and an HTTP server's own protocol, because a stranger need not get as far as a request to
+be a burden: connections that say nothing, or a letter a minute, take places from those who have something to say.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, cast
+
+import msgspec
+
+from executor.service.inlets.access import Address, Networks, address_of, within
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """`per_peer`: connections of one address (a trusted proxy has no such bound); `hear_s`: seconds in which the
+    whole request must have come; `life_s`: seconds after which a connection ends in any case.
+    """
+
+    total: int = 32
+    per_peer: int = 8
+    hear_s: float = 5.0
+    life_s: float = 15.0
+
+
+LINGER_S: Final = 0.5
+LINGERING_MAX: Final = 32
+"""Seconds, and how many connections at a time, that have their refusal left to read."""
+
+_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n"
+_STRANGER: Final = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class ConnectionLimiter:
+    """Makes the protocol of each new connection. `heard` is to be told when a request has come whole."""
+
+    def __init__(
+        self, inner: Callable[[], asyncio.Protocol], bounds: Bounds, *, allowed: Networks = (), proxies: Networks = ()
+    ) -> None:
+        self.turned_away = 0
+        self._inner = inner
+        self._bounds = bounds
+        self._allowed = allowed
+        self._proxies = proxies
+        self._open: dict[asyncio.Protocol, _Guarded] = {}
+        self._peers: Counter[Address | None] = Counter()
+        self._lingering = 0
+
+    def __call__(self) -> asyncio.Protocol:
+        return _Guarded(self._inner(), self)
+
+    def heard(self, inner: object) -> None:
+        guarded = self._open.get(cast("asyncio.Protocol", inner))
+        if guarded is not None:
+            guarded.heard()
+
+    def close(self) -> None:
+        for guarded in list(self._open.values()):
+            guarded.abort()
+
+    def enter(self, guarded: "_Guarded", peer: Address | None) -> bytes:
+        """Nothing for one that may come in, else the answer to it."""
+        trusted = peer is not None and within(peer, self._proxies)
+        refusal = b""
+        if self._allowed and not trusted and (peer is None or not within(peer, self._allowed)):
+            refusal = _STRANGER
+        elif len(self._open) >= self._bounds.total or (not trusted and self._peers[peer] >= self._bounds.per_peer):
+            refusal = _FULL
+        if refusal:
+            self.turned_away += 1
+        else:
+            self._open[guarded.inner] = guarded
+            self._peers[peer] += 1
+        return refusal
+
+    def leave(self, guarded: "_Guarded", peer: Address | None) -> None:
+        if self._open.pop(guarded.inner, None) is not None:
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
+
+    def may_linger(self) -> bool:
+        if self._lingering >= LINGERING_MAX:
+            return False
+        self._lingering += 1
+        return True
+
+    def gone(self) -> None:
+        self._lingering -= 1
+
+    @property
+    def bounds(self) -> Bounds:
+        return self._bounds
+
+
+class _Guarded(asyncio.Protocol):
+    """One connection, passed through to the server's protocol while it keeps within the bounds."""
+
+    def __init__(self, inner: asyncio.Protocol, doorman: ConnectionLimiter) -> None:
+        self.inner = inner
+        self._doorman = doorman
+        self._transport: asyncio.Transport | None = None
+        self._peer: Address | None = None
+        self._let_in = False
+        self._leaving = False
+        self._hearing: asyncio.TimerHandle | None = None
+        self._living: asyncio.TimerHandle | None = None
+
+    def heard(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        self._peer = address_of(name[0]) if name else None
+        refusal = self._doorman.enter(self, self._peer)
+        if refusal:
+            self._turn_away(self._transport, refusal)
+            return
+        self._let_in = True
+        loop, bounds = asyncio.get_running_loop(), self._doorman.bounds
+        self._hearing = loop.call_later(bounds.hear_s, self.abort)
+        self._living = loop.call_later(bounds.life_s, self.abort)
+        self.inner.connection_made(transport)
+
+    def _turn_away(self, transport: asyncio.Transport, refusal: bytes) -> None:
+        """Closing at once would reset the connection before a client that is still sending has read why."""
+        self._leaving = self._doorman.may_linger()
+        if self._leaving:
+            transport.write(refusal)
+            if transport.can_write_eof():
+                transport.write_eof()
+            self._living = asyncio.get_running_loop().call_later(LINGER_S, self.abort)
+        else:
+            transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for timer in (self._hearing, self._living):
+            if timer is not None:
+                timer.cancel()
+        if self._leaving:
+            self._doorman.gone()
+        if self._let_in:
+            self._doorman.leave(self, self._peer)
+            self.inner.connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        if self._let_in:
+            self.inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self.inner.eof_received() if self._let_in else None
+
+    def pause_writing(self) -> None:
+        self.inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.inner.resume_writing()

@@ -1,0 +1,301 @@
+"""The local socket through which commands reach the running service: one JSON line asked, one answered.
+
+    {"verb":"move-stop","price":"81.20"}  ->  {"ok":true,"text":"moved"}
+
+It is named after the state file, `<state>.sock`, and open to the service's own user alone (0600). It is bound beside
+its name and renamed over it, while the state's lock is held: so only a stale socket is ever replaced, and nobody finds
+one that does not answer yet. A path beyond the 107 bytes that a socket's address may have (unix(7)) is reached through
+the folder's own descriptor in /proc, in the same folder all the same; a name that is still too long gives way to its
+hash.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from executor.core.model.events import Commanded, Verb
+from executor.core.model.state import Order
+from executor.core.model.verdict import Ignored, Moved, Refusal
+from executor.core.transition import Step
+from executor.exchange.port import ReadError
+from executor.files import PRIVATE
+from executor.ops import check as ops_check
+from executor.ops import logs as ops_logs
+from executor.ops import status as ops_status
+from executor.service import takeover
+from executor.service.loop import Loop
+from executor.service.store import codec
+from executor.service.takeover import Wish
+
+log = structlog.get_logger(__name__)
+
+REQUEST_MAX: Final = 4096
+"""Bytes of a request line; the longest that makes sense has some fifty."""
+ANSWER_MAX: Final = 4 * 1024 * 1024
+SLOW_S: Final = 5.0
+"""Seconds in which a client must have sent its line, and taken the answer."""
+CLIENTS_MAX: Final = 32
+ADDRESS_MAX: Final = 107
+CHECK_TRIES: Final = 20
+CHECK_PAUSE_S: Final = 0.25
+
+_VERBS: Final = {
+    "pause": Verb.PAUSE,
+    "resume": Verb.RESUME,
+    "flatten": Verb.FLATTEN,
+    "cancel-entry": Verb.CANCEL_ENTRY,
+    "move-stop": Verb.MOVE_STOP,
+}
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """`price`: the wished stop of move-stop, quote per base. `count`: the wished lines of logs. `wish`: that of propose
+    and resolve.
+    """
+
+    verb: str
+    price: Decimal | None = None
+    count: int = 50
+    wish: Wish | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """`ok`: done, or nothing left to do; else `text` says why not. `data`: a status or a check, by verb."""
+
+    ok: bool
+    text: str
+    data: Any = None
+
+
+class ControlError(Exception):
+    """The service can't be spoken to. The text is for people."""
+
+
+class NotRunningError(ControlError):
+    """No service runs on this state."""
+
+
+class SocketUnusable(ControlError):  # noqa: N818  (it says what the socket is)
+    """The socket can't be made."""
+
+
+def socket_path(state: Path) -> Path:
+    """Where the service of this state listens."""
+    real = Path(os.path.realpath(state))
+    path = real.with_name(real.name + ".sock")
+    # Room for "/proc/self/fd/<number>/" and for ".new" while it is made.
+    if len(os.fsencode(path.name)) > ADDRESS_MAX - 32:
+        path = path.with_name(hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16] + ".sock")
+    return path
+
+
+class Control:
+    """The service's end. `run` it beside the loop; it ends when cancelled, and takes its socket away."""
+
+    def __init__(self, loop: Loop, state: Path) -> None:
+        """The state's lock must be held: what stands in the socket's place is replaced. Raises SocketUnusable."""
+        self.path = socket_path(state)
+        self._loop = loop
+        self._clients = 0
+        self._listening = self._bind()
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as clients:
+                server = await asyncio.start_unix_server(
+                    lambda reader, writer: clients.create_task(self._serve(reader, writer), name="control"),
+                    sock=self._listening,
+                    limit=REQUEST_MAX,
+                )
+                try:
+                    await asyncio.Event().wait()  # not serve_forever: its end waits for the slowest client
+                finally:
+                    server.close()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+
+    def _bind(self) -> socket.socket:
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        fresh = self.path.with_name(self.path.name + ".new")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                fresh.unlink()
+            with _address(fresh) as address:
+                listening.bind(address)
+            fresh.chmod(PRIVATE)
+            listening.listen(CLIENTS_MAX)
+            listening.setblocking(False)
+            fresh.replace(self.path)
+        except OSError as error:
+            listening.close()
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                fresh.unlink()
+            raise SocketUnusable(f"control socket {self.path} can't be made: {error.strerror or error}") from error
+        return listening
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
+        try:
+            if self._clients > CLIENTS_MAX:
+                answer = Answer(False, f"more than {CLIENTS_MAX} clients at once: try again in a moment")
+            else:
+                answer = await self._hear(reader)
+            async with asyncio.timeout(SLOW_S):
+                writer.write(codec.encode(answer) + b"\n")
+                await writer.drain()
+        except (ConnectionError, TimeoutError) as error:
+            log.warning("control_client_lost", error=type(error).__name__)
+        finally:
+            self._clients -= 1
+            writer.close()
+
+    async def _hear(self, reader: asyncio.StreamReader) -> Answer:
+        try:
+            async with asyncio.timeout(SLOW_S):
+                line = await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError:
+            return Answer(False, f"the request is longer than {REQUEST_MAX} bytes")
+        except asyncio.IncompleteReadError:
+            return Answer(False, "the request has no end of line")
+        except TimeoutError:
+            return Answer(False, f"no request within {SLOW_S:.0f} s")
+        try:
+            request = codec.decode(line, type=Request)
+        except codec.CodecError as error:
+            return Answer(False, f"not a request: {error}")
+        if request.verb not in VERBS:
+            return Answer(False, f"verb is {request.verb!r}, must be one of {', '.join(VERBS)}")
+        if (request.price is None) == (request.verb == "move-stop"):
+            return Answer(False, "move-stop, and only move-stop, has a price")
+        if request.price is not None and request.price <= 0:
+            return Answer(False, f"price is {request.price}, must be above 0")
+        if (request.wish is None) == (request.verb in _WISHES):
+            return Answer(False, "propose and resolve, and only they, have a wish")
+        return await self._obey(request)
+
+    async def _obey(self, request: Request) -> Answer:
+        match request.verb:
+            case "ping":
+                await self._loop.come_round()
+                return Answer(True, "running")
+            case "status":
+                found = ops_status.status_of(self._loop.state, self._loop.engine.rules, running=True)
+                return Answer(True, "running", found)
+            case "logs":
+                return Answer(True, "logs", ops_logs.recent(request.count))
+            case "check":
+                return await self._check()
+            case "propose" | "resolve" as verb:
+                assert request.wish is not None
+                log.info("operator", verb=verb, wish=msgspec.to_builtins(request.wish, str_keys=True))
+                word = await _WISHES[verb](self._loop, request.wish)
+                return Answer(word.ok, "done" if word.ok else word.words[0], word)
+            case verb:
+                log.info("operator", verb=verb, price=request.price)
+                step = await self._loop.ask(Commanded(at=self._loop.now(), verb=_VERBS[verb], price=request.price))
+                return _verdict(step)
+
+    async def _check(self) -> Answer:
+        """Compare while nothing is under way: what is, is given a few moments to end."""
+        before: ops_check.Check | None = None
+        for _ in range(CHECK_TRIES):
+            try:
+                found, settled = await self._look()
+            except ReadError as error:
+                return Answer(False, f"the exchange could not be asked: {error}")
+            # What is amiss must be so twice: a report of it may be on its way (rule 8.6).
+            if settled and (found.sound or found == before):
+                return Answer(found.sound, "as expected" if found.sound else "not as expected", found)
+            before = found
+            await asyncio.sleep(CHECK_PAUSE_S)
+        return Answer(False, "still changing", before)
+
+    async def _look(self) -> tuple[ops_check.Check, bool]:
+        """One comparison, and whether nothing moved meanwhile. Raises ReadError."""
+        loop = self._loop
+        with loop.at_work():
+            before = _orders(loop)
+            shown = await loop.exchange.open_orders()
+            found = ops_check.check(loop.state, shown, loop.engine.policy, loop.engine.rules)
+            return found, found.settled and _orders(loop) == before
+
+
+def _orders(loop: Loop) -> tuple[Order, ...]:
+    position = loop.state.position
+    return position.orders if position is not None else ()
+
+
+_WISHES: Final = {"propose": takeover.propose, "resolve": takeover.resolve}
+VERBS: Final = ("ping", "status", "logs", "check", *_WISHES, *_VERBS)
+
+
+def ask(state: Path, request: Request, *, timeout: float = 30.0) -> Answer:
+    """Ask the service of this state. Blocks for at most `timeout` seconds.
+
+    Raises:
+        NotRunningError: nobody listens.
+        ControlError: the service does not answer, or not to this user.
+    """
+    path = socket_path(state)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout)
+        try:
+            with _address(path) as address:
+                client.connect(address)
+            client.sendall(codec.encode(request) + b"\n")
+            line = _line(client)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NotRunningError(f"no service runs on {state} (nobody listens on {path})") from error
+        except TimeoutError as error:
+            raise ControlError(f"the service on {path} did not answer within {timeout:.0f} s") from error
+        except PermissionError as error:
+            raise ControlError(f"{path} may be used by the service's own user only: run this as that user") from error
+        except OSError as error:
+            raise ControlError(f"{path} can't be used: {error.strerror or error}") from error
+    try:
+        return codec.decode(line, type=Answer)
+    except codec.CodecError as error:
+        raise ControlError(f"the service on {path} gave no answer that can be read: {error}") from error
+
+
+def _line(client: socket.socket) -> bytes:
+    received = bytearray()
+    while not received.endswith(b"\n") and len(received) <= ANSWER_MAX:
+        part = client.recv(65536)
+        if not part:
+            break
+        received += part
+    return bytes(received)
+
+
+@contextlib.contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """`path` as an address that fits: itself, or through its folder's descriptor. Raises OSError."""
+    if len(os.fsencode(path)) <= ADDRESS_MAX:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _verdict(step: Step) -> Answer:
+    match step.verdict:
+        case Moved():
+            return Answer(True, "done")
+        case Ignored(why):
+            return Answer(True, why)
+        case Refusal(why):
+            return Answer(False, why)

@@ -1,0 +1,247 @@
+"""Signals on their way in: a line of the file becomes a signal, with what is needed to judge it (rules 2.1, 2.5)."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+import structlog
+
+from executor.core.model.events import AnyEvent, SignalMalformed, SignalSeen
+from executor.core.model.facts import Balance, Kline, Quote
+from executor.core.model.policy import Policy, StopMode
+from executor.core.model.signal import Signal
+from executor.core.model.verdict import Refusal, Verdict
+from executor.exchange.port import Exchange, ReadError
+from executor.service.loop import Loop
+from executor.service.poller import Clock
+from executor.signals.follower import SignalFollower
+from executor.signals.logfile import Line
+from executor.signals.parse import Malformed, parse_signal
+from executor.signals.position import Position, SignalFileError
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 0.05
+"""A look at a file that has not grown takes some microseconds."""
+LOOK_IN_MARKET_TIME_S: Final = 0.25
+"""Where time is a recording's, each look is a stop on its way."""
+UNDER_WAY_MAX: Final = 1_000
+"""Lines that may be under way; no more is read until some of them have been judged."""
+
+
+class _Taken(msgspec.Struct):
+    """A line that has been read: `done` once it has been judged."""
+
+    line: Line
+    parsed: Signal | Malformed | None = None
+    busy: contextlib.ExitStack | None = None
+    done: bool = False
+
+
+class Intake:
+    """Takes signals from the followed file and gives each to the loop of its symbol. Those of a symbol are judged one
+    after the other, and wait for no other symbol's. It remembers how far it has come: everything before is judged.
+
+    `on_taken` hears of each line and what became of it.
+    """
+
+    def __init__(
+        self,
+        loops: Mapping[str, Loop],
+        open_file: Callable[[], SignalFollower],
+        clock: Clock,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        """Raises SignalFileError when the file can't be followed and no trade is open; an open one is looked after
+        all the same, and the file tried again and again.
+        """
+        self._look_every_s = look_every_s
+        self._loops = loops
+        self._open_file = open_file
+        self._follower: SignalFollower | None = None
+        self._clock = clock
+        self._complained = ""
+        self._last_moment = 0
+        self._under_way: deque[_Taken] = deque()
+        self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
+        self.on_taken: list[Callable[[bytes, Verdict], None]] = []
+        self.on_unclaimed: list[Callable[[], None]] = []
+        """Hear of each signal that no loop could judge."""
+        try:
+            self._follower = open_file()
+        except SignalFileError as error:
+            if all(loop.state.position is None for loop in loops.values()):
+                raise
+            self._complain(error)
+
+    # --- the file -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for symbol in self._loops:
+                    tasks.create_task(self._judge_all(symbol), name=f"signals {symbol}")
+                while True:
+                    if len(self._under_way) < UNDER_WAY_MAX:
+                        for line in self._read():
+                            self._give(line)
+                    await self._clock.sleep(self._look_every_s)
+        finally:
+            for taken in self._under_way:  # what was not judged is read again after the next start
+                if taken.busy is not None:
+                    taken.busy.close()
+
+    def _read(self) -> list[Line]:
+        try:
+            self._follower = self._follower or self._open_file()
+            lines = self._follower.read()
+        except SignalFileError as error:
+            self._complain(error)
+            return []
+        self._complained = ""
+        return lines
+
+    def _give(self, line: Line) -> None:
+        taken = _Taken(line)
+        self._under_way.append(taken)
+        if not line.data.strip():
+            self._done(taken)
+            return
+        taken.parsed = parse_signal(line.data)
+        symbol = self._whose(taken.parsed)
+        if symbol is None:
+            self._judged(taken, self._unclaimed(taken.parsed))
+            return
+        taken.busy = contextlib.ExitStack()
+        taken.busy.enter_context(self._loops[symbol].at_work())
+        self._queues[symbol].put_nowait(taken)
+
+    async def _judge_all(self, symbol: str) -> None:
+        """In turn, for ever, once the loop knows its orders."""
+        if len(self._loops) > 1:
+            structlog.contextvars.bind_contextvars(symbol=symbol)
+        await self._loops[symbol].ready.wait()
+        while True:
+            taken = await self._queues[symbol].get()
+            assert taken.parsed is not None
+            assert taken.busy is not None
+            with taken.busy:
+                self._judged(taken, await self.submit(taken.parsed))
+
+    def _judged(self, taken: _Taken, verdict: Verdict) -> None:
+        for hear in self.on_taken:
+            hear(taken.line.data, verdict)
+        self._done(taken)
+
+    def _done(self, taken: _Taken) -> None:
+        """Remember the place behind the last line before which all are judged."""
+        taken.done = True
+        position: Position | None = None
+        while self._under_way and self._under_way[0].done:
+            position = self._under_way.popleft().line.position
+        if position is not None:
+            self._commit(position)
+
+    def _commit(self, position: Position) -> None:
+        """A place that can't be remembered costs nothing but a second reading: signals are known by their keys."""
+        assert self._follower is not None  # it has read the line
+        try:
+            self._follower.commit(position)
+        except SignalFileError as error:
+            self._complain(error)
+
+    def _complain(self, error: SignalFileError) -> None:
+        if str(error) != self._complained:
+            log.error("signal_file", alert=True, error=str(error))
+        self._complained = str(error)
+
+    # --- one signal -----------------------------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """The exchange's clock, ms."""
+        return next(iter(self._loops.values())).now()
+
+    def knows(self, signal: Signal) -> bool:
+        """Whether it was judged before, as far back as the loop of its symbol remembers."""
+        symbol = self._whose(signal)
+        return symbol is not None and any(seen.key == signal.key for seen in self._loops[symbol].state.seen)
+
+    async def submit(self, parsed: Signal | Malformed) -> Verdict:
+        """Put a signal before the loop of its symbol; what became of it."""
+        symbol = self._whose(parsed)
+        if symbol is None:
+            return self._unclaimed(parsed)
+        loop = self._loops[symbol]
+        event: AnyEvent
+        if isinstance(parsed, Malformed):
+            event = SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
+        else:
+            quote, balances, klines = await _evidence(loop, parsed)
+            event = SignalSeen(at=self._moment(loop), signal=parsed, quote=quote, balances=balances, klines=klines)
+        return (await loop.ask(event)).verdict
+
+    def _moment(self, loop: Loop) -> int:
+        """Now; but no two symbols' trades begin in the same millisecond: it names their orders (rule 1), and of one
+        name an account can have only one open order.
+        """
+        now = loop.now()
+        if len(self._loops) > 1:
+            now = self._last_moment = max(now, loop.state.market.now, self._last_moment + 1)
+        return now
+
+    def _whose(self, parsed: Signal | Malformed) -> str | None:
+        """The symbol whose loop is to judge; a single loop judges all, and journals what it refuses (rule 2.5)."""
+        if len(self._loops) == 1:
+            return next(iter(self._loops))
+        symbol = parsed.symbol if isinstance(parsed, Signal) else ""
+        return symbol if symbol in self._loops else None
+
+    def _unclaimed(self, parsed: Signal | Malformed) -> Refusal:
+        traded = ", ".join(self._loops)
+        if isinstance(parsed, Malformed):
+            about, why = parsed.text, f"malformed: {parsed.fault}"
+        else:
+            about, why = parsed.key, f"signal is for {parsed.symbol or 'no symbol'}, this trades {traded}"
+        log.warning("signal_refused", signal=about, why=why)
+        for hear in self.on_unclaimed:
+            hear()
+        return Refusal(why)
+
+
+async def _evidence(
+    loop: Loop, signal: Signal
+) -> tuple[Quote | None, dict[str, Balance] | None, tuple[Kline, ...] | None]:
+    """Price, balances and bars, where a decision can depend on them at all."""
+    exchange, policy = loop.exchange, loop.engine.policy
+    if loop.state.position is not None:
+        return None, None, None
+    return await asyncio.gather(_quote(exchange), _balances(exchange), _klines(exchange, policy, signal))
+
+
+async def _quote(exchange: Exchange) -> Quote | None:
+    try:
+        return await exchange.quote()
+    except ReadError as error:
+        log.warning("look_failed", what="price", error=str(error))
+        return None
+
+
+async def _balances(exchange: Exchange) -> dict[str, Balance] | None:
+    try:
+        return await exchange.balances()
+    except ReadError as error:
+        log.warning("look_failed", what="balances", error=str(error))
+        return None
+
+
+async def _klines(exchange: Exchange, policy: Policy, signal: Signal) -> tuple[Kline, ...] | None:
+    if policy.stop_mode is not StopMode.SWING or signal.stop is not None:
+        return None
+    try:
+        return await exchange.klines(policy.swing_mins)
+    except ReadError as error:
+        log.warning("look_failed", what="klines", error=str(error))
+        return None

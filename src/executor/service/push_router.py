@@ -1,0 +1,89 @@
+"""What the streams tell, brought to the loop of its symbol; and of which symbols prices are wanted."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from executor.core.model.events import AnyEvent, QuoteSeen
+from executor.core.model.facts import Quote
+from executor.core.transition import Step
+from executor.exchange.streams.market_stream import MarketStream
+from executor.exchange.streams.supervised import Connected, Lost, Told
+from executor.exchange.streams.user_stream import UserEvent
+from executor.ops.metrics import StreamWatch
+from executor.service.loop import Loop
+
+log = structlog.get_logger(__name__)
+
+
+class PushRouter:
+    """The ears of both streams. A loop that is not ready yet hears nothing, and that they are up once it is."""
+
+    def __init__(self, loops: Mapping[str, Loop], watch: StreamWatch) -> None:
+        self._loops = loops
+        self._watch = watch
+        self._user: Connected | None = None
+        self._market: Connected | None = None
+        for loop in loops.values():
+            loop.on_ready.append(self._catcher_up(loop))
+
+    def hear_user(self, event: UserEvent | Connected | Lost) -> None:
+        self._watch.hear(event)
+        match event:
+            case Told(symbol, report):
+                loop = self._loops[symbol]
+                if loop.ready.is_set():
+                    loop.poller.hear_user(report)
+            case Connected() | Lost():
+                _say(event, "user")
+                self._user = event if isinstance(event, Connected) else None
+                for loop in self._ready():
+                    loop.poller.hear_user(event)
+            case _:
+                pass  # balances are asked for when they matter
+
+    def hear_price(self, event: Told[Quote] | Connected | Lost) -> None:
+        match event:
+            case Told(symbol, quote):
+                self._loops[symbol].poller.hear_price(quote)
+            case Connected() | Lost():
+                _say(event, "market")
+                self._market = event if isinstance(event, Connected) else None
+                for loop in self._ready():
+                    loop.poller.hear_price(event)
+
+    def _ready(self) -> list[Loop]:
+        return [loop for loop in self._loops.values() if loop.ready.is_set()]
+
+    def _catcher_up(self, loop: Loop) -> Callable[[], None]:
+        def catch_up() -> None:
+            if self._user is not None:
+                loop.poller.hear_user(self._user)
+            if self._market is not None:
+                loop.poller.hear_price(self._market)
+
+        return catch_up
+
+
+def _say(event: Connected | Lost, stream: str) -> None:
+    match event:
+        case Connected():
+            log.info("stream_connected", stream=stream)
+        case Lost():
+            log.warning("stream_lost", stream=stream, reason=event.reason)
+
+
+def follow_trades(market: MarketStream, symbol: str, loop: Loop) -> None:
+    """Have the prices of `symbol` while a trade of it is open."""
+    following = False
+
+    def hear(event: AnyEvent, step: Step) -> None:
+        nonlocal following
+        is_open = step.state.position is not None
+        if is_open is not following:
+            following = is_open
+            (market.follow if is_open else market.leave)(symbol)
+        if is_open and isinstance(event, QuoteSeen):
+            market.know(symbol, event.quote.last)
+
+    loop.on_step.append(hear)

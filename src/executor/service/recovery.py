@@ -1,0 +1,144 @@
+"""Start-up without the newest state: what the disk does not know is had from the exchange, or it is told why not.
+
+With an older state, what the exchange remembers of its trade is folded in (rule 9.2); without any, the trade is rebuilt
+from the exchange alone (rule 9.3).
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import msgspec
+import structlog
+
+from executor.core.model import ids
+from executor.core.model.facts import Fill, OrderReport
+from executor.core.model.intents import Level, Notify
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
+from executor.core.recover import catchup
+from executor.core.recover.rebuild import merge, restore
+from executor.exchange.port import Exchange
+from executor.service.store.state_store import Age
+
+log = structlog.get_logger(__name__)
+
+MARGIN_MS: Final = 60_000
+"""A trade's first order may be older by the exchange's clock than the trade is by ours."""
+LOOK_BACK_MS: Final = 24 * 3_600_000
+"""How far back a trade that has no open order is looked for; one that has is read from its own beginning."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What the exchange shows of the symbol: `open_orders` all, `history` as far back as read, `fills` by client order
+    id, of the trades that have an open order and of the last one.
+    """
+
+    open_orders: tuple[OrderReport, ...]
+    history: tuple[OrderReport, ...]
+    fills: dict[str, tuple[Fill, ...]]
+
+    @property
+    def reports(self) -> tuple[OrderReport, ...]:
+        """What is known best of each order of ours."""
+        return tuple(merge(self.open_orders, self.history).values())
+
+
+async def look_back(exchange: Exchange, trade: str = "") -> Shown:
+    """Of `trade` too, where it is named. Raises ReadError."""
+    open_orders = await exchange.open_orders()
+    live = {name.trade for report in open_orders if (name := ids.parse(report.id)) is not None}
+    named = live | {trade} if trade else live
+    since = min([exchange.now() - LOOK_BACK_MS, *(int(each) - MARGIN_MS for each in named)])
+    history = await exchange.history(since)
+    ours = merge(open_orders, history)
+    trades = {key: name.trade for key in ours if (name := ids.parse(key)) is not None}
+    wanted = named | {max(trades.values(), key=int, default="")}
+    fills = {
+        key: await exchange.trades(ours[key].exchange_id)
+        for key, each in trades.items()
+        if each in wanted and ours[key].cum_qty
+    }
+    return Shown(open_orders, history, fills)
+
+
+async def catch_up(
+    exchange: Exchange,
+    state: State,
+    age: Age,
+    policy: Policy,
+    rules: SymbolRules,
+    recv_window: int,
+    sleep: Callable[[float], Awaitable[None]],
+) -> State:
+    """`state` with what the exchange shows of requests that left after it. Raises ReadError.
+
+    Where a newer state was lost, such a request may still be on its way: what the exchange does not show was never
+    placed only when none can be carried out any more, `recv_window` (ms) from now on, and DOUBT_SETTLE_SEC has passed
+    (rule 8.3).
+    """
+    position = state.position
+    if age is Age.NEWEST or (age is Age.UNKNOWN and position is None):
+        return state
+    if age is Age.OLD:
+        await _let_arrive(policy, recv_window, sleep)
+    if position is None:
+        return await from_exchange(exchange, state, policy, rules)
+    shown = await look_back(exchange, position.trade)
+    lost = age is Age.OLD
+    state, notes = catchup.catch_up(
+        state, position, shown.reports, shown.fills, policy, rules, exchange.now(), lost=lost
+    )
+    _tell(notes)
+    return state
+
+
+async def begin(
+    exchange: Exchange,
+    state: State,
+    policy: Policy,
+    rules: SymbolRules,
+    recv_window: int,
+    sleep: Callable[[float], Awaitable[None]],
+) -> State:
+    """`state`, an empty one in place of none on the disk, with what the exchange knows of a trade. Raises ReadError.
+
+    Where the exchange shows orders of ours there was a state, and all of it was lost: as in `catch_up` with an old one.
+    """
+    shown = await look_back(exchange)
+    if shown.reports:
+        await _let_arrive(policy, recv_window, sleep)
+        shown = await look_back(exchange)
+    return _restored(exchange, shown, state, policy, rules)
+
+
+async def from_exchange(exchange: Exchange, state: State, policy: Policy, rules: SymbolRules) -> State:
+    """`state`, which holds no trade, with what the exchange shows now of one. Raises ReadError."""
+    return _restored(exchange, await look_back(exchange), state, policy, rules)
+
+
+async def _let_arrive(policy: Policy, recv_window: int, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Return when nothing that was sent before can be carried out any more (rule 8.3)."""
+    wait_s = (recv_window + policy.doubt_settle_ms) / 1000
+    log.warning("newer_state_lost", waits_sec=wait_s, until="nothing that was sent can still arrive")
+    await sleep(wait_s)
+
+
+def _restored(exchange: Exchange, shown: Shown, state: State, policy: Policy, rules: SymbolRules) -> State:
+    restored = restore(
+        state,
+        open_orders=shown.open_orders,
+        history=shown.history,
+        fills=shown.fills,
+        policy=policy,
+        rules=rules,
+        now=exchange.now(),
+    )
+    _tell(restored.notes)
+    return restored.state
+
+
+def _tell(notes: Iterable[Notify]) -> None:
+    for note in notes:
+        say = log.error if note.level is Level.ALERT else log.info
+        say(note.event, alert=note.level is Level.ALERT, text=note.text)

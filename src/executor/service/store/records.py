@@ -1,0 +1,28 @@
+"""What the journal holds: where a run began, and every event since, each with the fingerprint of the state after it."""
+
+import msgspec
+
+from executor.core.model.events import AnyEvent
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
+
+
+class Began(msgspec.Struct, frozen=True, tag="began", kw_only=True):
+    """The base that the following events build on: after a start, a change of rules, or a gap in the journal."""
+
+    version: str
+    why: str
+    policy: Policy
+    rules: SymbolRules
+    state: State
+
+
+class Took(msgspec.Struct, frozen=True, tag="took", kw_only=True):
+    """One event. `sum`: the checksum of the state file written after it; empty when nothing durable changed."""
+
+    event: AnyEvent
+    sum: str = ""
+
+
+Record = Began | Took

@@ -1,0 +1,74 @@
+"""The list of finished trades, one JSON line each, beside the state: what `executor report` shows."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from executor.core.model.state import Closed
+from executor.service.store.journal import Journal, JournalCorrupt, JournalError, JournalReader, JournalUnwritable
+
+log = structlog.get_logger(__name__)
+
+FILE_SIZE = 16 * 1024 * 1024
+FILES_KEPT = 100
+
+
+def trades_path(state: Path) -> Path:
+    return state.with_suffix(".trades.jsonl")
+
+
+class TradeList:
+    """Appends each finished trade once, also one that was closed right before a crash."""
+
+    def __init__(self, path: Path) -> None:
+        """A list that can't be read is set aside: it must not keep an open trade from its service. Raises
+        JournalUnwritable.
+        """
+        self._path = path
+        self._last = ""
+        while True:
+            try:
+                for trade in read_trades(path):
+                    self._last = trade.trade
+            except JournalCorrupt as error:
+                aside = _set_aside(error.path)
+                log.error("trade_list_damaged", alert=True, fault=str(error), set_aside=str(aside))
+            else:
+                break
+        self._journal = Journal(path, file_size=FILE_SIZE, files_kept=FILES_KEPT)
+
+    def add(self, closed: Closed) -> None:
+        """A trade that can't be listed is told of, and trading goes on: the state file holds it as `last_closed`."""
+        if closed.trade == self._last:
+            return
+        try:
+            self._journal.append(closed)
+        except JournalError as error:
+            log.error("trade_not_listed", alert=True, trade=closed.trade, error=str(error))
+            return
+        self._last = closed.trade
+
+    def close(self) -> None:
+        self._journal.close()
+
+
+def _set_aside(path: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target, count = path.with_name(f"{path.name}.damaged-{stamp}"), 1
+    while target.exists():
+        count += 1
+        target = path.with_name(f"{path.name}.damaged-{stamp}-{count}")
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise JournalUnwritable(path, error) from error
+    return target
+
+
+def read_trades(path: Path) -> Iterator[Closed]:
+    """All listed trades, oldest first; none when there is no list yet. Raises JournalCorrupt."""
+    if path.exists():
+        for entry in JournalReader(path, Closed):
+            yield entry.record

@@ -1,0 +1,119 @@
+"""All loops of a run, with what they share beside them; they begin and end together.
+
+A loop that dies, or a task that they share, takes the run down loudly: the others are stopped as by an operator, have
+their answers and their state files in order, and the supervisor restarts the service into rule 9.1.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+import structlog
+
+from executor.service.loop import DRAIN_S, Loop
+
+log = structlog.get_logger(__name__)
+
+LAGGARD_S: Final = 60.0
+STOP_S: Final = DRAIN_S + 5.0
+"""How long the loops may take to stop; what takes longer is cancelled, and looked up at the next start."""
+
+Task = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Supervisor:
+    """`loops` by symbol. `run` it once; it ends when one of the loops is stopped, or `stop` is called."""
+
+    def __init__(self, loops: Mapping[str, Loop]) -> None:
+        self.loops = loops
+        self._stop = asyncio.Event()
+        self._one_ready = asyncio.Event()
+        self._started = asyncio.Event()
+        self._below: list[tuple[str, Task]] = []
+        self._at_once: list[tuple[str, Task]] = []
+        self._later: list[tuple[str, Task]] = []
+        for loop in loops.values():
+            loop.on_stop.append(self._stop.set)
+            loop.on_ready.append(self._one_ready.set)
+
+    def beside(self, name: str, task: Task, *, at_once: bool = False) -> None:
+        """Run `task` beside the loops as soon as one of them is ready, or `at_once`; it is cancelled at the stop."""
+        (self._at_once if at_once else self._later).append((name, task))
+
+    def beneath(self, name: str, task: Task) -> None:
+        """Run `task` for as long as there are loops: their last requests and answers travel over it (rule 9.5)."""
+        self._below.append((name, task))
+
+    async def started(self) -> None:
+        """Return when every loop knows its orders; or LAGGARD_S after the first, for one that can't must not keep the
+        others from trading.
+        """
+        await self._started.wait()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for loop in self.loops.values():
+            loop.stop()
+
+    async def run(self) -> None:
+        """Until it is stopped; raises what killed a loop or a task."""
+        trading = [asyncio.create_task(self._trade(symbol, loop), name=symbol) for symbol, loop in self.loops.items()]
+        bearing = asyncio.create_task(self._bear(), name="bearing")
+        shared = asyncio.create_task(self._share(), name="shared")
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        everything = [*trading, bearing, shared, stop]
+        try:
+            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+            shared.cancel()
+            stop.cancel()
+            await asyncio.wait({shared})
+            self.stop()
+            await asyncio.wait(trading, timeout=STOP_S)
+        finally:
+            for task in everything:
+                task.cancel()
+            await asyncio.gather(*everything, return_exceptions=True)
+        _raise(everything)
+
+    async def _trade(self, symbol: str, loop: Loop) -> None:
+        if len(self.loops) > 1:
+            structlog.contextvars.bind_contextvars(symbol=symbol)
+        try:
+            await loop.run()
+        finally:
+            loop.engine.settle()
+
+    async def _start(self) -> None:
+        try:
+            async with asyncio.timeout(LAGGARD_S):
+                for loop in self.loops.values():
+                    await loop.ready.wait()
+        except TimeoutError:
+            late = [symbol for symbol, loop in self.loops.items() if not loop.ready.is_set()]
+            log.error("not_recovered", alert=True, symbols=", ".join(late), text="the others trade meanwhile")
+        self._started.set()
+
+    async def _bear(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for name, task in self._below:
+                tasks.create_task(task(), name=name)
+            await asyncio.Event().wait()
+
+    async def _share(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for name, task in self._at_once:
+                tasks.create_task(task(), name=name)
+            await self._one_ready.wait()
+            tasks.create_task(self._start(), name="start")
+            for name, task in self._later:
+                tasks.create_task(task(), name=name)
+            await asyncio.Event().wait()
+
+
+def _raise(tasks: list[asyncio.Task[Any]]) -> None:
+    """What killed any of them, if anything did."""
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup("several parts of the service died", errors)

@@ -1,0 +1,101 @@
+"""Who trades one symbol: its files, its desk and its loop, from the settings that hold for it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+
+from executor.config import Settings
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import SCHEMA_VERSION, State
+from executor.core.transition import empty
+from executor.exchange.binance import BinanceExchange
+from executor.service.engine import Engine
+from executor.service.loop import Loop
+from executor.service.policy import own_filters, policy_of
+from executor.service.poller import Clock, Timing
+from executor.service.recovery import begin, catch_up
+from executor.service.store.document import Document, contradiction, state_of
+from executor.service.store.journal import Journal
+from executor.service.store.state_store import STALE, Age, StateStore
+from executor.service.store.trades import TradeList, trades_path
+
+log = structlog.get_logger(__name__)
+
+
+class RunContext(msgspec.Struct, frozen=True):
+    """What a trader has in common with the others of its run. `alone`: there are none."""
+
+    venue: str
+    clock: Clock
+    patient: Clock
+    alone: bool = True
+
+
+@contextlib.asynccontextmanager
+async def symbol_session(
+    symbol: str, settings: Settings, exchange: BinanceExchange, context: RunContext
+) -> AsyncIterator[Loop]:
+    """The loop of `symbol` on its state, which must be locked; its files are closed at the end. `settings`: those that
+    hold for this symbol.
+
+    Raises StateError, JournalError, StartError or ReadError.
+    """
+    state_path = settings.state_path(symbol)
+    store = StateStore(state_path, schema_version=SCHEMA_VERSION)
+    state, age = load_state(store, symbol, context.venue)
+    rules = own_filters(exchange.shown or await exchange.rules(), settings)
+    trades = TradeList(trades_path(state_path))
+    journal = Journal(settings.journal_path(symbol))
+    with contextlib.closing(journal), contextlib.closing(trades):
+        if state is not None and state.last_closed is not None:
+            trades.add(state.last_closed)
+        policy = policy_of(settings)
+        window, sleep = settings.recv_window, context.patient.sleep
+        if state is None:
+            state = await begin(exchange, empty(symbol, context.venue), policy, rules, window, sleep)
+        else:
+            state = await catch_up(exchange, state, age, policy, rules, window, sleep)
+        engine = Engine(state, policy, rules, store, journal, trades.add)
+        timing = _timing(settings, together=not context.alone)
+        yield Loop(engine, exchange, context.clock, timing, _reload(exchange, settings))
+
+
+def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None, Age]:
+    """The state on disk, None when there is none yet; and what is known of its age. Raises the store's errors."""
+
+    def foreign(document: Document) -> str | None:
+        if document.symbol != symbol:
+            return f"it is of {document.symbol}, not of {symbol}: check SYMBOL and STATE_FN"
+        if document.venue != venue:
+            return f"its orders are on {document.venue!r}, not on {venue!r}: check BINANCE_ENV and STATE_FN"
+        return None
+
+    loaded = store.load(Document, foreign=foreign, unsound=contradiction)
+    if loaded is None:
+        return None, Age.NEWEST
+    if loaded.fault == STALE:
+        log.warning("state_recovered", fault=loaded.fault, used=str(store.ahead), unless="you take it away")
+    elif loaded.fault:
+        used = "the write-ahead copy" if loaded.source == "ahead" else "the state before it"
+        aside = str(loaded.set_aside) if loaded.set_aside is not None else ""
+        log.error("state_damaged", alert=True, fault=loaded.fault, set_aside=aside, used=used)
+    return state_of(loaded.value), store.age(loaded)
+
+
+def _timing(settings: Settings, *, together: bool) -> Timing:
+    return Timing(
+        poll=float(settings.poll_sec),
+        idle_poll=float(settings.poll_idle_sec),
+        recv_window_ms=settings.recv_window,
+        together=together,
+    )
+
+
+def _reload(exchange: BinanceExchange, settings: Settings) -> Callable[[], Coroutine[Any, Any, SymbolRules]]:
+    async def reload() -> SymbolRules:
+        return own_filters(await exchange.rules(), settings)
+
+    return reload

@@ -1,0 +1,173 @@
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, RICH, RULES, START, Script, closing, make_quote, make_signal
+
+from executor.core.absorb.admit import DAY_MS, day_at, trade_id
+from executor.core.model.events import SignalMalformed, SignalSeen, Verb
+from executor.core.model.facts import Balance
+from executor.core.model.policy import EntryMode, Layout, Policy
+from executor.core.model.signal import Signal
+from executor.core.model.state import Day, Entering, Seen
+from executor.core.model.values import Direction
+from executor.core.model.verdict import MOVED, Refusal
+from executor.core.transition import Step, empty, transition
+
+D = Decimal
+
+
+def seen(signal: Signal | None = None, **changes: object) -> SignalSeen:
+    event = SignalSeen(at=START, signal=signal or make_signal(), quote=make_quote(100), balances=RICH, klines=None)
+    return replace(event, **changes)
+
+
+def judged(event: SignalSeen, policy: Policy = POLICY, **changes: object) -> Step:
+    return transition(replace(empty("LTCUSDT"), **changes), event, policy, RULES)
+
+
+def kind(step: Step) -> str:
+    """The kind a refusal was counted under."""
+    assert isinstance(step.verdict, Refusal)
+    assert step.state.position is None
+    assert [n.event for n in step.notes] == ["signal_refused"]
+    (counted,) = step.state.refused.items()
+    assert counted[1] == 1
+    return counted[0]
+
+
+def test_a_signal_becomes_a_trade() -> None:
+    step = judged(seen())
+    assert step.verdict == MOVED
+    position = step.state.position
+    assert position is not None
+    assert position.trade == str(START)
+    assert position.phase == Entering(give_up_at=START + 90_000)
+    assert step.state.day == Day(number=START // DAY_MS, trades=1)
+    assert step.state.locked_until == START + 15_000
+    assert step.notes[0].text == "long 3 LTC: entry 100, stop 98, targets 102, 104"
+    assert step.state.market.quote == make_quote(100)
+
+
+@pytest.mark.parametrize(
+    ("event", "policy", "changes", "expected"),
+    [
+        (seen(replace(make_signal(), symbol="BTCUSDT")), POLICY, {}, "symbol"),
+        (seen(), POLICY, {"seen": (Seen("a", START - 1),)}, "duplicate"),
+        (seen(make_signal(at=START - 600_001)), POLICY, {}, "too_old"),
+        (seen(make_signal(at=START + 5_001)), POLICY, {}, "future"),
+        (seen(), POLICY, {"halted": "no"}, "halted"),
+        (seen(), POLICY, {"paused": True}, "paused"),
+        (seen(), POLICY, {"cooldown_until": START + 1}, "cooldown"),
+        (seen(), POLICY, {"locked_until": START + 1}, "lock"),
+        (seen(make_signal(Direction.SHORT)), replace(POLICY, allow_short=False), {}, "short"),
+        (seen(), replace(POLICY, max_trades_per_day=2), {"day": Day(START // DAY_MS, 2)}, "daily_trades"),
+        (seen(), replace(POLICY, max_daily_loss=D(5)), {"day": Day(START // DAY_MS, 2, D(-5))}, "daily_loss"),
+        (seen(), replace(POLICY, qty=None), {}, "plan"),
+        (seen(quote=None), POLICY, {}, "no_price"),
+        (seen(quote=make_quote(98)), POLICY, {}, "past_stop"),
+        (seen(quote=make_quote(102)), replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), {}, "past_target"),
+        (seen(), replace(POLICY, max_position=D("299.99")), {}, "max_position"),
+        (seen(balances=None), POLICY, {}, "no_balance"),
+        (seen(balances={"USDT": Balance(D("299.99"), D(500))}), POLICY, {}, "balance"),
+    ],
+)
+def test_a_signal_outside_of_the_rules_is_refused_counted_and_told(
+    event: SignalSeen, policy: Policy, changes: dict[str, object], expected: str
+) -> None:
+    """Rule 2.5."""
+    assert kind(judged(event, policy, **changes)) == expected
+
+
+def test_a_closed_market_takes_no_entry() -> None:
+    step = transition(empty("LTCUSDT"), seen(), POLICY, replace(RULES, tradable=False))
+    assert kind(step) == "market_closed"
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "said"),
+    [
+        (POLICY, {"oco_allowed": False}, "takes no OCO, EXIT_LAYOUT must be PLAIN"),
+        (POLICY, {"max_algo_orders": 2}, "the exits are 3 stops, LTCUSDT takes 2 at once"),
+        (POLICY, {"max_algo_orders": 3}, ""),
+        (replace(POLICY, split=(D(1), D(1), D(0))), {"max_algo_orders": 2}, ""),
+        (replace(POLICY, layout=Layout.PLAIN), {"oco_allowed": False, "max_algo_orders": 1}, ""),
+    ],
+)
+def test_exits_that_the_symbol_does_not_take_are_refused_before_the_entry(
+    policy: Policy, changes: dict[str, object], said: str
+) -> None:
+    step = transition(empty("LTCUSDT"), seen(), policy, replace(RULES, **changes))
+    if not said:
+        assert step.verdict == MOVED
+        return
+    assert kind(step) == "exits"
+    assert isinstance(step.verdict, Refusal)
+    assert said in step.verdict.why
+
+
+def test_a_signal_while_a_trade_is_open_is_refused() -> None:
+    script = Script()
+    script.signal()
+    script.signal(key="other")
+    assert script.state.refused == {"trade_open": 1}
+
+
+def test_limits_of_a_day_end_with_it() -> None:
+    policy = replace(POLICY, max_trades_per_day=2)
+    assert judged(seen(), policy, day=Day(START // DAY_MS - 1, 2)).verdict == MOVED
+    assert day_at(empty("X"), START) == Day(START // DAY_MS)
+
+
+def test_a_line_that_can_not_be_read_is_refused_with_its_fault() -> None:
+    step = transition(empty("LTCUSDT"), SignalMalformed(at=START, text="{", fault="no JSON"), POLICY, RULES)
+    assert kind(step) == "malformed"
+    assert step.verdict == Refusal("no JSON: {")
+
+
+def test_a_signal_is_remembered_until_it_would_be_too_old_anyway() -> None:
+    step = judged(seen(), seen=(Seen("old", START - 700_000), Seen("young", START - 1)))
+    assert [s.key for s in step.state.seen] == ["young", "a"]
+
+
+def test_a_market_entry_is_paid_at_the_ask() -> None:
+    policy = replace(POLICY, entry_mode=EntryMode.MARKET_ONLY)
+    needed = 3 * D("100.01")
+    assert judged(seen(balances={"USDT": Balance(needed)}), policy).verdict == MOVED
+    assert kind(judged(seen(balances={"USDT": Balance(needed - D("0.01"))}), policy)) == "balance"
+    short = seen(make_signal(Direction.SHORT), balances={"LTC": Balance(D(3)), "USDT": Balance(D(100))})
+    assert judged(short, policy).verdict == MOVED
+
+
+def test_the_plain_layout_needs_spare_inventory_and_names_what_is_missing() -> None:
+    """Rule 4.3."""
+    plain = replace(POLICY, layout=Layout.PLAIN)
+    step = judged(seen(balances={"USDT": Balance(D(1_000)), "LTC": Balance(D("1.5"))}), plain)
+    assert kind(step) == "balance"
+    assert step.notes[0].text.endswith("needs 1.998 LTC, free are 1.5: 0.498 LTC missing")
+    short = seen(make_signal(Direction.SHORT), balances={"LTC": Balance(D(3)), "USDT": Balance(D(100))})
+    assert kind(judged(short, plain)) == "balance"
+
+
+def test_a_short_needs_the_base_and_what_its_exits_lock_beyond_the_proceeds() -> None:
+    assert kind(judged(seen(make_signal(Direction.SHORT), balances={"USDT": Balance(D(1_000))}))) == "balance"
+    enough = {"LTC": Balance(D(3)), "USDT": Balance(D(20))}
+    assert judged(seen(make_signal(Direction.SHORT), balances=enough)).verdict == MOVED
+
+
+def test_no_two_trades_have_the_same_id() -> None:
+    """Rule 1: an id is later than the last one's, whatever the clock says."""
+    script = closing()
+    script.settle()
+    assert trade_id(script.state, START) == str(START + 1)
+    assert trade_id(script.state, START + 500) == str(START + 500)
+
+
+def test_pause_and_resume_let_signals_in_again() -> None:
+    script = Script()
+    script.command(Verb.PAUSE)
+    script.signal()
+    assert script.state.refused == {"paused": 1}
+    script.command(Verb.RESUME)
+    script.signal(key="b")
+    assert script.position.signal == "b"

@@ -1,0 +1,64 @@
+from decimal import Decimal
+
+from msgspec.structs import replace
+from tests.core.build import POLICY, START, Script, both_sides, make_quote, protected, trailing
+
+from executor.core.model.events import BalancesSeen, KlinesSeen, QuoteSeen
+from executor.core.model.facts import Balance
+from executor.core.model.policy import TrailMode
+from executor.core.model.values import Direction
+from executor.core.model.verdict import MOVED, Ignored
+
+D = Decimal
+
+
+def test_an_older_quote_is_ignored() -> None:
+    script = Script()
+    script.quote("100", after=10)
+    script.feed(QuoteSeen(at=script.now, quote=make_quote(90, START)))
+    assert script.verdict == Ignored("older than the quote at hand")
+    assert script.state.market.quote == make_quote(100, script.now)
+
+
+@both_sides
+def test_a_breach_is_counted_from_the_first_quote_at_the_stop_and_ends_with_one_above(direction: Direction) -> None:
+    """Rule 6.4."""
+    script = protected(direction)
+    script.quote("98", after=1_000)
+    first = script.now
+    script.quote("97.9", after=1_000)
+    assert [leg.breach_since for leg in script.position.legs] == [first] * 3
+    script.quote("98.01", after=500)
+    assert [leg.breach_since for leg in script.position.legs] == [0] * 3
+
+
+@both_sides
+def test_the_trail_remembers_the_best_price(direction: Direction) -> None:
+    """Rule 5.4."""
+    script = trailing(direction)
+    for last, best in (("105", "105"), ("104.5", "105"), ("107", "107")):
+        script.quote(last, after=10)
+        assert script.position.trail is not None
+        assert script.position.trail.best == script.px(best)
+
+
+def test_balances_are_known_with_their_time() -> None:
+    script = Script()
+    script.feed(BalancesSeen(at=START + 5, balances={"LTC": Balance(D(1))}))
+    assert script.verdict == MOVED
+    assert (script.state.market.balances, script.state.market.balances_at) == ({"LTC": Balance(D(1))}, START + 5)
+
+
+def test_bars_tell_the_swing_only_to_a_trail_that_uses_it() -> None:
+    """Rule 5.4."""
+    flat = Script()
+    flat.feed(KlinesSeen(at=START, klines=flat.klines()))
+    assert flat.state.market.klines == flat.klines()
+    by_distance = trailing()
+    by_distance.feed(KlinesSeen(at=by_distance.now, klines=by_distance.klines()))
+    assert by_distance.position.trail is not None
+    assert by_distance.position.trail.swing is None
+    swings = trailing(policy=replace(POLICY, trail_mode=TrailMode.SWING))
+    swings.settle()
+    assert swings.position.trail is not None
+    assert swings.position.trail.swing == 99

@@ -1,0 +1,138 @@
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, both_sides, entering, protected, trailing
+
+from executor.core.book.edit import with_order
+from executor.core.book.ledger import (
+    commissions,
+    committed,
+    covered,
+    covers,
+    entry_average,
+    exit_orders,
+    holding,
+    leg_left,
+    leg_sold,
+    sellable,
+)
+from executor.core.model.ids import Role
+from executor.core.model.policy import Layout
+from executor.core.model.state import Unprotected
+from executor.core.model.values import Direction
+
+D = Decimal
+
+
+def test_what_is_held_is_what_was_bought_less_commission_in_base() -> None:
+    """Rule 3.4."""
+    script = protected()
+    held = holding(script.position, RULES)
+    assert (held.entered, held.left, held.held, held.certain) == (D(3), D(0), D("2.997"), True)
+    script.fill(Role.TP1)
+    assert holding(script.position, RULES).held == D("1.998")
+
+
+def test_unknown_commissions_are_taken_at_the_highest_rate() -> None:
+    script = entering()
+    told = script.trade(Role.ENTRY, "2")
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+    held = holding(script.position, RULES)
+    assert (held.held, held.certain) == (D("1.998"), False)
+
+
+def test_a_short_owes_all_that_it_sold() -> None:
+    held = holding(protected(Direction.SHORT).position, RULES)
+    assert (held.held, held.certain) == (D(3), True)
+
+
+def test_commission_in_another_asset_leaves_the_base_whole() -> None:
+    script = entering()
+    script.fee_asset = "BNB"
+    script.fill(Role.ENTRY, "1")
+    script.fill(Role.ENTRY, "1")
+    assert holding(script.position, RULES).held == 2
+    assert commissions(script.position) == {"BNB": D("0.0002")}
+
+
+@both_sides
+def test_every_unit_is_covered_by_a_live_stop_whose_target_is_untouched(direction: Direction) -> None:
+    """Rules 1, 5.6."""
+    script = protected(direction)
+    assert covered(script.position) == sellable(script.position, RULES)
+    touched = with_order(script.position, replace(script.order(Role.TP1), cum_qty=D("0.1")))
+    assert not covers(script.order(Role.SL1), touched)
+    assert not covers(script.order(Role.TP1), touched)
+
+
+@both_sides
+def test_a_stop_that_has_triggered_and_not_filled_covers_nothing(direction: Direction) -> None:
+    """Rules 1, 6.5: it is a limit order now, and the price has jumped over it; a lone one as one of an OCO."""
+    script = protected(direction)
+    stop = script.order(Role.SL)
+    assert covers(stop, script.position)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    stop = script.order(Role.SL)
+    assert stop.live
+    assert not covers(stop, script.position)
+    assert isinstance(script.position.phase, Unprotected)
+
+
+def test_a_legs_rest_is_never_more_than_is_held() -> None:
+    script = protected()
+    script.fill(Role.TP1, "0.5")
+    assert leg_sold(script.position, script.leg(1)) == D("0.5")
+    assert leg_left(script.position, script.leg(1), RULES) == D("0.499")
+    whole = replace(script.leg(1), n=0)
+    assert leg_left(script.position, whole, RULES) == D("2.497")
+
+
+def test_an_oco_counts_once_in_what_could_be_sold() -> None:
+    """Rule 10.1."""
+    script = protected()
+    assert committed(script.position, layout=Layout.OCO) == D("2.997")
+    script.fill(Role.TP1, "0.5")
+    assert committed(script.position, layout=Layout.OCO) == D("2.497")
+
+
+def test_the_plain_stop_does_not_count_beside_its_targets() -> None:
+    """Rule 4.3."""
+    script = protected(policy=replace(POLICY, layout=Layout.PLAIN))
+    assert committed(script.position, layout=Layout.PLAIN) == D("1.998")
+
+
+def test_a_replacement_and_what_it_replaces_can_not_both_stand() -> None:
+    """Rule 5.5."""
+    script = trailing()
+    script.settle()
+    script.quote("106", after=2_000)
+    assert script.kinds() == ["replace TRAIL"]
+    assert committed(script.position, layout=Layout.OCO) == D("0.999")
+    told = script.pending[0]
+    script.exchange_takes(told)
+    script.push(script.order(Role.TRAIL).id)
+    assert committed(script.position, layout=Layout.OCO) == D("0.999")
+
+
+def test_averages_are_weighted_by_quantity() -> None:
+    script = entering()
+    assert entry_average(script.position) is None
+    script.fill(Role.ENTRY, "1", D(99))
+    script.fill(Role.ENTRY, "2", D(96))
+    assert entry_average(script.position) == 97
+
+
+@pytest.mark.parametrize("role", [Role.ENTRY, Role.BUYBACK])
+def test_entries_and_buybacks_are_no_exits(role: Role) -> None:
+    script = protected()
+    order = replace(script.order(Role.SL), role=role)
+    assert order not in exit_orders(with_order(script.position, order))
+
+
+def test_a_fill_without_commission_pays_none() -> None:
+    script = entering(rules=replace(RULES, taker_fee=D(0)))
+    script.fill(Role.ENTRY)
+    assert commissions(script.position) == {}

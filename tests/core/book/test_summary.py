@@ -1,0 +1,95 @@
+from decimal import Decimal
+
+import pytest
+from tests.core.build import START, both_sides, closing, entering, protected
+
+from executor.core.book.summary import settle_exposure
+from executor.core.model.events import Verb
+from executor.core.model.ids import Role
+from executor.core.model.state import Exposure, Reason
+from executor.core.model.values import Direction
+
+D = Decimal
+
+
+def test_a_closed_trade_tells_its_times_prices_and_quantities() -> None:
+    """Rule 7.2."""
+    script = protected()
+    script.quote("104", after=60_000)
+    script.fill(Role.TP1)
+    script.fill(Role.TP2)
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    closed = script.closed
+    assert (closed.trade, closed.direction, closed.reason) == (str(START), Direction.LONG, Reason.FLATTEN)
+    assert (closed.opened, closed.entered, closed.closed) == (START, START, script.now)
+    assert (closed.entry_planned, closed.stop_planned, closed.targets_planned) == (D(100), D(98), (D(102), D(104)))
+    assert (closed.qty, closed.qty1, closed.qty2, closed.qty3) == (D(3), D("0.999"), D("0.999"), D("0.999"))
+    assert closed.entry_avg == 100
+    assert closed.exit_avg == D("103.33333333")
+    assert set(closed.commissions) == {"LTC", "USDT"}
+
+
+def test_profit_is_net_of_commissions_that_can_be_priced() -> None:
+    """3 bought at 100, 2.997 sold at 100: the commissions of both sides are lost."""
+    script = closing()
+    script.settle()
+    closed = script.closed
+    assert closed.pnl == -(D("0.003") * 100 + D("2.997") * 100 * D("0.001"))
+    assert closed.r == D("-0.1")
+    assert closed.dust == 0
+
+
+def test_commissions_in_a_third_asset_are_listed_and_not_priced() -> None:
+    script = entering()
+    script.fee_asset = "BNB"
+    script.fill(Role.ENTRY)
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert script.closed.pnl == 0
+    assert script.closed.commissions == {"BNB": D("0.0002")}
+
+
+@both_sides
+def test_slippage_is_positive_when_it_was_worse_than_planned(direction: Direction) -> None:
+    script = entering(direction)
+    script.fill(Role.ENTRY, price=script.px("100.5"))
+    script.settle()
+    script.quote("97.5", after=1_000)
+    for role in (Role.SL1, Role.SL2, Role.SL):
+        script.fill(role, price=script.px("97.5"))
+    script.settle()
+    assert script.closed.entry_slippage == D("0.5")
+    assert script.closed.exit_slippage == D("0.5")
+
+
+def test_a_trade_that_never_entered_has_no_prices() -> None:
+    script = entering()
+    script.command(Verb.CANCEL_ENTRY)
+    script.settle()
+    closed = script.closed
+    assert (closed.entry_avg, closed.exit_avg, closed.qty, closed.pnl, closed.r) == (None, None, D(0), D(0), D(0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Exposure(0, 5, 3), Exposure(0, 5, 3)),
+        (Exposure(90, 5, 3), Exposure(0, 15, 10)),
+        (Exposure(99, 5, 3), Exposure(0, 6, 3)),
+    ],
+)
+def test_a_spell_without_cover_is_added_when_it_ends(before: Exposure, after: Exposure) -> None:
+    assert settle_exposure(before, 100) == after
+
+
+def test_the_time_without_a_stop_is_told() -> None:
+    script = entering()
+    script.fill(Role.ENTRY)
+    script.now += 1_500
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert (script.closed.unprotected_ms, script.closed.unprotected_longest_ms) == (1_500, 1_500)

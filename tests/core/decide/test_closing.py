@@ -1,0 +1,243 @@
+from decimal import Decimal
+
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, Script, both_sides, closing, entering, protected
+
+from executor.core.model.events import Verb
+from executor.core.model.facts import Balance, Why
+from executor.core.model.ids import Role
+from executor.core.model.policy import EntryMode
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction, OrderStatus
+
+D = Decimal
+
+
+def selling(direction: Direction = Direction.LONG) -> Script:
+    """Everything is cancelled; what is held is being sold."""
+    script = closing(direction)
+    for _ in range(3):
+        script.accept()
+    assert script.kinds() == ["FLATTEN"]
+    return script
+
+
+def looked(script: Script) -> Script:
+    """The second looks of rule 6.3 are had."""
+    while "QueryOrder" in script.kinds():
+        script.accept("QueryOrder")
+    return script
+
+
+@both_sides
+def test_everything_is_cancelled_before_what_is_held_is_sold(direction: Direction) -> None:
+    """Rules 6.2, 7.1."""
+    script = closing(direction)
+    assert script.kinds() == ["CancelOrder", "CancelList", "CancelList"]
+    script.accept()
+    script.accept()
+    assert "FLATTEN" not in script.kinds()
+    script.accept()
+    assert script.kinds() == ["FLATTEN"]
+    sale = script.order(Role.FLATTEN)
+    assert (sale.side, sale.qty) == (direction.exit_side, sum(script.position.split))
+    script.settle()
+    assert all(r.status is not OrderStatus.NEW for r in script.book.values())
+
+
+def test_the_trade_ends_only_after_a_last_look_at_the_open_orders() -> None:
+    """Rule 7.1."""
+    script = selling()
+    script.accept()
+    assert script.kinds() == ["QueryOrder"] * 5
+    for _ in range(5):
+        script.accept()
+    assert script.kinds() == ["QueryOpenOrders"]
+    script.accept()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_second_look_that_failed_is_had_before_the_end() -> None:
+    """Rule 6.3."""
+    script = selling()
+    script.accept()
+    script.lose("QueryOrder")
+    for _ in range(4):
+        script.accept("QueryOrder")
+    assert script.kinds() == []
+    script.sleep()
+    assert script.kinds() == ["QueryOrder"]
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_refused_sale_is_repeated_at_its_pace_and_told_every_so_often() -> None:
+    script = selling()
+    for _ in range(5):
+        script.refuse(Why.OTHER)
+        assert looked(script).kinds() == []
+        script.wait(1_000)
+        assert script.kinds() == ["FLATTEN"]
+    assert script.told().count("close_failed") == 1
+
+
+def test_a_sale_that_was_asked_to_wait_is_not_repeated_before() -> None:
+    script = selling()
+    script.refuse(Why.RATE_LIMIT, retry_at=script.now + 120_000)
+    looked(script)
+    script.wait(119_000)
+    assert script.kinds() == []
+    script.wait(1_000)
+    assert script.kinds() == ["FLATTEN"]
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_sale_that_found_nobody_is_repeated_at_its_pace() -> None:
+    script = selling()
+    script.pending.clear()
+    script.state = replace(script.state, outbox=())
+    script.place(script.order(Role.FLATTEN).id, OrderStatus.EXPIRED)
+    assert looked(script).kinds() == []
+    script.sleep()
+    assert script.kinds()[-1] == "FLATTEN"
+
+
+def test_a_position_that_somebody_else_sold_is_given_up() -> None:
+    """Rule 6.6."""
+    script = selling()
+    script.balances["LTC"] = Balance(D(1))
+    script.refuse(Why.INSUFFICIENT_BALANCE)
+    looked(script)
+    script.wait(1_000)
+    assert script.kinds() == ["QueryBalances"]
+    script.accept()
+    assert "sold_elsewhere" in script.told()
+    script.settle()
+    assert script.closed.reason is Reason.EXTERNAL
+
+
+def test_a_position_that_is_still_there_is_sold_again() -> None:
+    script = selling()
+    script.refuse(Why.INSUFFICIENT_BALANCE)
+    looked(script)
+    script.wait(1_000)
+    script.accept("QueryBalances")
+    assert script.kinds() == ["FLATTEN"]
+
+
+def test_a_short_is_never_given_up_for_its_balance() -> None:
+    script = selling(Direction.SHORT)
+    script.refuse(Why.INSUFFICIENT_BALANCE)
+    script.wait(1_000)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_large_position_is_sold_in_pieces() -> None:
+    script = closing(rules=replace(RULES, market_max_qty=D(2)))
+    script.settle()
+    assert [r.qty for i, r in script.book.items() if "FLATTEN" in i] == [D(2), D("0.997")]
+
+
+def test_what_a_fill_after_the_cancel_sold_too_much_is_bought_back() -> None:
+    """Rule 6.3."""
+    script = selling()
+    stop = script.order(Role.SL)
+    script.accept("FLATTEN")
+    script.execute(stop.id)
+    script.push(stop.id)
+    assert "oversold" in looked(script).told()
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert abs(script.closed.dust) < D("0.002")
+
+
+def test_commissions_are_read_before_anything_is_sold_and_before_the_sum() -> None:
+    script = entering(policy=replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), working=False)
+    script.command(Verb.FLATTEN)
+    told = script.pending[0]
+    script.exchange_takes(told)
+    entry = script.order(Role.ENTRY).id
+    full = script.book[entry]
+    script.book[entry] = replace(full, fills=())
+    script.push(entry)
+    script.pending.clear()
+    script.state = replace(script.state, outbox=())
+    script.wait(1)
+    assert script.kinds() == ["QueryTrades"]
+    script.book[entry] = full
+    script.accept()
+    assert script.kinds() == ["FLATTEN"]
+    sale = script.pending[0]
+    script.exchange_takes(sale)
+    exit_id = script.order(Role.FLATTEN).id
+    full = script.book[exit_id]
+    script.book[exit_id] = replace(full, fills=())
+    script.pending.clear()
+    script.state = replace(script.state, outbox=())
+    script.push(exit_id)
+    assert script.kinds() == ["QueryTrades"]
+    script.lose()
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def unpriced(script: Script, role: Role) -> None:
+    """It fills; what it paid is not told."""
+    told = script.trade(role)
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+
+
+def guessing() -> Script:
+    """Protected, with the entry's commission reckoned only: it could not be read."""
+    script = entering()
+    unpriced(script, Role.ENTRY)
+    script.lose("QueryTrades")
+    script.settle()
+    return script
+
+
+def test_one_read_that_fails_leaves_the_others_their_answers() -> None:
+    script = guessing()
+    unpriced(script, Role.TP1)
+    script.push(script.order(Role.SL1).id)
+    script.command(Verb.FLATTEN)
+    while "QueryTrades" not in script.kinds():
+        script.accept()
+    assert script.kinds() == ["QueryTrades"] * 2
+    script.pending.reverse()
+    script.lose()  # the exit's; the entry's is on its way
+    assert script.kinds() == ["QueryTrades"]
+    script.accept()
+    assert script.kinds() == ["FLATTEN"]
+
+
+def test_what_may_be_commission_only_is_not_bought_back() -> None:
+    """Rule 6.3: only what was sold twice."""
+    script = guessing()
+    stop = script.order(Role.SL)
+    script.command(Verb.FLATTEN)
+    while "FLATTEN" not in script.kinds():
+        script.lose("QueryTrades") if "QueryTrades" in script.kinds() else script.accept()
+    script.accept()
+    script.execute(stop.id)
+    script.push(stop.id)
+    looked(script)
+    back = script.order(Role.BUYBACK)
+    assert back.qty == stop.qty - D("0.003")
+
+
+def test_the_other_side_of_an_oco_that_filled_is_looked_at_not_cancelled() -> None:
+    script = protected()
+    script.quote("102", after=1_000)
+    told = script.trade(Role.TP1)
+    script.push(told.id)
+    script.command(Verb.FLATTEN)
+    while script.pending:
+        script.accept()
+    assert [o.role for o in script.position.orders if o.live] == ["SL1"]
+    script.sleep()
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN

@@ -1,0 +1,378 @@
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import DONE, POLICY, RULES, Script, both_sides, entering
+
+from executor.core.model.events import Verb
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role
+from executor.core.model.policy import EntryMode, PlanBOrder
+from executor.core.model.state import Closing, End, Entering, Reason, Unprotected
+from executor.core.model.values import Direction, OrderType, TimeInForce
+
+D = Decimal
+
+
+def timed_out(script: Script) -> Script:
+    """The limit did not fill in time and is cancelled; Plan B is about to be decided."""
+    script.wait(90_000)
+    assert script.kinds() == ["CancelOrder"]
+    script.accept()
+    return script
+
+
+def priced(script: Script, last: str) -> Script:
+    """Plan B's price arrives."""
+    assert script.kinds() == ["QueryQuote"]
+    script.last = script.px(last)
+    script.accept()
+    return script
+
+
+@both_sides
+def test_the_entry_is_a_limit_at_the_entry_price(direction: Direction) -> None:
+    """Rule 3.1."""
+    script = entering(direction, working=False)
+    assert script.kinds() == ["ENTRY"]
+    order = script.order(Role.ENTRY)
+    assert (order.type, order.price, order.qty, order.side) == (OrderType.LIMIT, D(100), D(3), direction.entry_side)
+    assert order.time_in_force is TimeInForce.GTC
+
+
+@both_sides
+def test_a_market_entry_is_complete_at_once(direction: Direction) -> None:
+    script = entering(direction, replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), working=False)
+    assert script.order(Role.ENTRY).type is OrderType.MARKET
+    script.accept()
+    assert isinstance(script.phase, Unprotected)
+    assert script.kinds() == ["OCO1", "OCO2", "SL"]
+
+
+def test_exits_are_sized_by_what_is_held_after_commission() -> None:
+    """Rule 3.4: 3 bought, 0.003 paid in base."""
+    script = entering()
+    script.fill(Role.ENTRY)
+    assert script.position.split == (D("0.999"), D("0.999"), D("0.999"))
+    assert script.position.entered == script.now
+
+
+def test_a_short_holds_all_that_it_sold() -> None:
+    script = entering(Direction.SHORT)
+    script.fill(Role.ENTRY)
+    assert script.position.split == (D(1), D(1), D(1))
+
+
+@both_sides
+def test_an_entry_that_does_not_fill_is_followed_by_plan_b_near_the_price(direction: Direction) -> None:
+    """Rules 3.2, 3.3."""
+    script = priced(timed_out(entering(direction)), "100.3")
+    assert script.kinds() == ["PLANB"]
+    assert script.order(Role.PLANB).type is OrderType.MARKET
+    script.accept()
+    assert script.kinds() == ["OCO1", "OCO2", "SL"]
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [("100.6", "PLANB_DEVIATION"), ("102", "PLANB_PAST_TP1"), ("98", "PLANB_PAST_STOP")],
+)
+@both_sides
+def test_plan_b_is_not_bought_where_the_price_has_gone(direction: Direction, last: str, reason: str) -> None:
+    """Rule 3.3."""
+    script = priced(timed_out(entering(direction)), last)
+    script.settle()
+    assert script.closed.reason == reason
+    assert script.state.cooldown_until == script.now + POLICY.cooldown_abort_ms  # rule 7.3
+
+
+def test_each_bound_of_plan_b_that_is_set_must_hold() -> None:
+    policy = replace(POLICY, planb_max_dev=D("0.2"), planb_max_dev_r=D(0))
+    assert priced(timed_out(entering(policy=policy)), "100.1").kinds() == ["PLANB"]
+    script = priced(timed_out(entering(policy=policy)), "100.3")
+    script.settle()
+    assert script.closed.reason is Reason.PLANB_DEVIATION
+    unbounded = replace(policy, planb_max_dev=D(0), planb_abort_past_tp1=False)
+    assert priced(timed_out(entering(policy=unbounded)), "103").kinds() == ["PLANB"]
+
+
+@pytest.mark.parametrize(
+    ("dev", "past_tp1", "limit"),
+    [("0.25", True, "100.50"), ("0", True, "101.99"), ("0", False, "101.99"), ("2", False, "104")],
+)
+@both_sides
+def test_plan_b_as_a_limit_never_pays_more_than_the_guard_allows(
+    direction: Direction, dev: str, past_tp1: bool, limit: str
+) -> None:
+    policy = replace(POLICY, planb_order=PlanBOrder.LIMIT_IOC, planb_max_dev_r=D(dev), planb_abort_past_tp1=past_tp1)
+    script = priced(timed_out(entering(direction, policy)), "100.1")
+    order = script.order(Role.PLANB)
+    assert (order.price, order.time_in_force) == (script.px(limit), TimeInForce.IOC)
+
+
+def test_a_plan_b_limit_that_found_nobody_ends_the_trade_by_its_bound() -> None:
+    script = priced(timed_out(entering(policy=replace(POLICY, planb_order=PlanBOrder.LIMIT_IOC))), "100.1")
+    script.accept()
+    script.vanish(Role.PLANB, DONE[2])
+    script.settle()
+    assert script.closed.reason is Reason.PLANB_DEVIATION
+
+
+def test_plan_b_without_a_price_is_not_bought_unless_so_set() -> None:
+    script = timed_out(entering())
+    script.lose()
+    script.settle()
+    assert script.closed.reason is Reason.PLANB_NO_PRICE
+    script = timed_out(entering(policy=replace(POLICY, planb_require_price=False)))
+    script.lose()
+    assert script.kinds() == ["PLANB"]
+
+
+def test_a_quote_from_before_the_cancel_is_no_fresh_price() -> None:
+    script = entering()
+    script.quote("100", after=89_999)
+    assert timed_out(script).kinds() == ["QueryQuote"]
+
+
+def test_plan_b_is_tried_again_only_where_it_never_left() -> None:
+    script = priced(timed_out(entering()), "100.1")
+    for _ in range(2):
+        script.refuse(Why.RATE_LIMIT)
+        assert script.kinds() == []
+        script.quote("100.1", after=1_000)
+        assert script.kinds() == ["PLANB"]
+    script.refuse(Why.RATE_LIMIT)
+    script.settle()
+    assert script.closed.reason is Reason.PLANB_REFUSED
+
+
+def test_plan_b_that_is_refused_ends_the_trade() -> None:
+    script = priced(timed_out(entering()), "100.1")
+    script.refuse(Why.INSUFFICIENT_BALANCE)
+    script.settle()
+    assert script.closed.reason is Reason.PLANB_REFUSED
+
+
+def test_limit_only_gives_up_after_its_time() -> None:
+    script = timed_out(entering(policy=replace(POLICY, entry_mode=EntryMode.LIMIT_ONLY)))
+    script.settle()
+    assert script.closed.reason is Reason.ENTRY_TIMEOUT
+
+
+def test_a_rest_too_small_for_a_market_order_is_not_bought() -> None:
+    script = entering()
+    script.fill(Role.ENTRY, "2.96")
+    script.settle()
+    script.wait(90_000)
+    script.accept("CancelOrder")
+    script.accept("QueryQuote")
+    assert script.position.entered
+    assert not script.orders(Role.PLANB)
+
+
+def test_a_refused_entry_ends_the_trade_and_one_that_never_left_is_sent_again() -> None:
+    script = entering(working=False)
+    script.refuse(Why.FILTER)
+    script.settle()
+    assert script.closed.reason is Reason.REJECTED
+    script = entering(working=False)
+    script.refuse(Why.NOT_SENT)
+    assert script.kinds() == []
+    assert script.wake() == script.now + 1_000
+    script.sleep()
+    assert script.kinds() == ["ENTRY"]
+    assert len({o.id for o in script.orders(Role.ENTRY)}) == 2
+
+
+def test_an_entry_taken_away_by_somebody_else_is_not_bought_anew() -> None:
+    script = entering()
+    script.vanish(Role.ENTRY)
+    script.settle()
+    assert script.closed.reason is Reason.ENTRY_CANCELLED
+
+
+def test_a_market_entry_that_found_nobody_is_rejected() -> None:
+    script = entering(policy=replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), working=False)
+    script.refuse(Why.NOT_SENT, retry_at=script.now + 100_000)
+    script.wait(90_000)
+    script.settle()
+    assert script.closed.reason is Reason.REJECTED
+
+
+def test_the_operator_may_end_the_entry() -> None:
+    script = entering()
+    script.command(Verb.CANCEL_ENTRY)
+    script.settle()
+    assert script.closed.reason is Reason.ENTRY_CANCELLED
+
+
+def test_an_entry_ended_before_it_was_sent_again_buys_nothing() -> None:
+    script = entering(working=False)
+    script.refuse(Why.NOT_SENT)
+    script.command(Verb.CANCEL_ENTRY)
+    script.settle()
+    assert script.closed.reason is Reason.ENTRY_CANCELLED
+
+
+@both_sides
+def test_a_partly_filled_entry_is_covered_by_an_interim_stop_that_follows(direction: Direction) -> None:
+    """Rule 3.5: at most one replacement a second."""
+    script = entering(direction)
+    script.fill(Role.ENTRY, "1")
+    assert script.kinds() == ["SL"]
+    script.settle()
+    first = script.order(Role.SL)
+    script.fill(Role.ENTRY, "1")
+    assert script.kinds() == []
+    script.wait(1_000)
+    assert script.kinds() == ["replace SL"]
+    script.settle()
+    assert script.order(Role.SL).qty == 2 * first.qty
+    assert script.order(first.role).stop_price == script.px(98)
+
+
+@both_sides
+def test_a_part_too_small_for_a_stop_is_watched_by_software(direction: Direction) -> None:
+    """Rules 3.5, 6.4."""
+    script = entering(direction)
+    script.fill(Role.ENTRY, "0.01")
+    assert script.kinds() == []
+    script.quote("97.9", after=1_000)
+    script.sleep()
+    assert script.phase.end is Reason.SL if isinstance(script.phase, Entering) else False
+    script.settle()
+    assert script.closed.reason is Reason.SL
+    assert script.closed.dust != 0  # rule 3.6
+
+
+def test_an_interim_stop_that_fills_ends_the_entry() -> None:
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    script.quote("97.9", after=1_000)
+    script.fill(Role.SL)
+    script.settle()
+    assert script.closed.reason is Reason.SL
+
+
+def test_the_interim_stop_gives_way_to_the_final_exits() -> None:
+    """Rules 3.5, 4.1."""
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    script.fill(Role.ENTRY)
+    assert script.kinds() == ["CancelOrder"]
+    script.accept()
+    assert script.kinds() == ["OCO1", "OCO2", "SL"]
+    script.settle()
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+
+
+def test_a_partly_filled_entry_waits_for_its_next_try_under_its_interim_stop() -> None:
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    script.wait(90_000)
+    script.accept("CancelOrder")
+    script.accept("QueryQuote")
+    script.refuse(Why.NOT_SENT)
+    assert isinstance(script.phase, Entering)
+    assert script.live() == ["SL"]
+
+
+def test_a_fill_that_beats_the_cancel_counts() -> None:
+    """Rule 3.2."""
+    script = entering()
+    script.wait(90_000)
+    script.trade(Role.ENTRY)
+    script.accept("CancelOrder")
+    assert script.kinds() == ["QueryOrder"]
+    script.accept()
+    assert script.order(Role.ENTRY).end is End.FILLED
+    assert script.position.plan.qty == script.order(Role.ENTRY).cum_qty
+
+
+def test_commissions_that_are_not_known_are_read_before_the_exits_are_sized() -> None:
+    """Rule 3.4."""
+    script = entering()
+    told = script.trade(Role.ENTRY)
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+    assert script.kinds() == ["QueryTrades", "SL"]
+    script.book[told.id] = told
+    script.accept("QueryTrades")
+    script.settle()
+    assert script.position.split == (D("0.999"),) * 3
+
+
+def test_commissions_that_can_not_be_read_are_taken_at_the_highest_rate() -> None:
+    script = entering()
+    told = script.trade(Role.ENTRY)
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+    script.lose("QueryTrades")
+    script.settle()
+    assert script.position.guess_fees
+    assert sum(script.position.split) == D("2.997")
+
+
+def test_what_is_held_but_too_small_for_any_exit_is_dust() -> None:
+    """Rule 3.6."""
+    script = entering()
+    script.fill(Role.ENTRY, "0.04")
+    script.command(Verb.CANCEL_ENTRY)
+    script.settle()
+    assert script.closed.reason is Reason.ENTRY_CANCELLED
+    assert script.closed.dust == D("0.03996")
+
+
+def test_a_whole_entry_that_no_exit_carries_is_sold_again() -> None:
+    """Rule 2.4: more commission than was reckoned with leaves too little for one exit."""
+    script = entering(rules=replace(RULES, min_notional=D(293)))
+    told = script.trade(Role.ENTRY)
+    script.book[told.id] = replace(told, fills=(replace(told.fills[0], fee=D("0.05")),))
+    script.push(told.id)
+    script.settle()
+    assert script.closed.reason is Reason.REJECTED
+    assert script.closed.dust == 0
+
+
+def test_a_part_that_no_exit_carries_is_closed_with_what_ended_the_entry() -> None:
+    script = entering(rules=replace(RULES, min_notional=D(290)))
+    script.fill(Role.ENTRY, "2.95")
+    script.wait(90_000)
+    script.settle()
+    assert script.closed.reason is Reason.ENTRY_TIMEOUT
+
+
+def test_an_interim_stop_refused_past_its_level_ends_the_entry() -> None:
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.refuse(Why.WOULD_TRIGGER)
+    script.settle()
+    assert script.closed.reason is Reason.SL
+
+
+def test_flatten_ends_an_entry_under_way() -> None:
+    script = entering(working=False)
+    script.command(Verb.FLATTEN)
+    assert isinstance(script.phase, Closing)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_plan_b_buys_in_pieces_what_one_market_order_can_not_carry() -> None:
+    script = priced(timed_out(entering(rules=replace(RULES, market_max_qty=D(2)))), "100.1")
+    assert script.order(Role.PLANB).qty == 2
+    script.accept()
+    assert script.order(Role.PLANB).qty == 1
+    script.accept()
+    assert isinstance(script.phase, Unprotected)
+
+
+def test_plan_b_does_not_trust_an_old_price() -> None:
+    """Rule 3.3."""
+    script = entering(working=False)
+    script.refuse(Why.NOT_SENT, retry_at=script.now + 100_000)
+    script.wait(90_000)
+    assert script.kinds() == ["QueryQuote"]

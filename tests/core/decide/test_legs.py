@@ -1,0 +1,403 @@
+from decimal import Decimal
+
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, Script, both_sides, protected, unprotected
+
+from executor.core.model.facts import Balance, Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import CancelList
+from executor.core.model.policy import Layout
+from executor.core.model.state import Closing, End, Leave, OrderPhase, Reason
+from executor.core.model.values import Direction, OrderStatus
+
+D = Decimal
+PLAIN = replace(POLICY, layout=Layout.PLAIN)
+
+
+def lost_stop() -> Script:
+    """Leg 3's stop: its answer is lost, and it never arrived."""
+    script = unprotected()
+    script.accept("OCO1")
+    script.accept("OCO2")
+    script.lose("SL")
+    return script
+
+
+def trigger(script: Script, role: Role) -> None:
+    """A stop's limit order is on the book, and finds nobody."""
+    name = script.order(role).id
+    script.book[name] = replace(script.book[name], working=True)
+    script.push(name)
+
+
+# --- doubt ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_in_doubt_is_not_sent_again_before_it_is_settled() -> None:
+    """Rules 8.2, 8.3."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(100))
+    assert script.kinds() == ["QueryOrder"]
+    script.settle()
+    assert script.order(Role.SL).phase is OrderPhase.UNRESOLVED
+    while script.now < script.order(Role.SL).fence + 10_000 and len(script.orders(Role.SL)) == 1:
+        script.sleep()
+        script.settle()
+    first, second = script.orders(Role.SL)
+    assert first.end is End.NEVER
+    assert script.now >= first.fence + 10_000
+    assert second.phase is OrderPhase.WORKING
+
+
+def test_a_stop_in_doubt_that_did_arrive_is_adopted() -> None:
+    script = unprotected()
+    script.accept("OCO1")
+    script.accept("OCO2")
+    script.lose("SL", arrived=True)
+    script.settle()
+    assert script.order(Role.SL).phase is OrderPhase.WORKING
+    assert len(script.orders(Role.SL)) == 1
+
+
+def test_a_stop_in_doubt_is_sent_again_where_the_exchanges_lock_keeps_the_two_apart() -> None:
+    """Rule 8.3b: 0.999 are free: enough for one, not for two."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.settle()
+    first, second = script.orders(Role.SL)
+    assert first.apart
+    assert second.phase is OrderPhase.WORKING
+    assert "sent_again" in script.told()
+    script.quote("97", after=1_000)
+    script.wait(3_000)
+    assert "FLATTEN" not in script.kinds()
+    script.settle()
+    for _ in range(20):
+        script.sleep()
+        script.settle()
+        if script.state.position is None:
+            break
+    assert script.closed.reason is Reason.SL
+
+
+def test_a_stop_in_doubt_whose_own_lock_may_be_there_is_not_sent_again() -> None:
+    """Rule 8.3b: 0.999 are locked by no order that is known. The first may stand already, and its second beside it."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D("2.999"))
+    script.settle()
+    (first,) = script.orders(Role.SL)
+    assert not first.apart
+    assert "sent_again" not in script.told()
+
+
+def test_a_stop_in_doubt_is_not_sent_again_while_another_legs_base_is_being_freed() -> None:
+    """Rule 8.3b: the balance was read before the cancel that frees what would carry both."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.accept("QueryOrder")
+    trigger(script, Role.SL1)
+    script.wait(3_000)
+    assert "CancelList" in script.kinds()
+    script.accept("QueryBalances")
+    assert len(script.orders(Role.SL)) == 1
+    assert "sent_again" not in script.told()
+
+
+def test_while_the_lock_keeps_two_apart_no_other_leg_is_cancelled_to_be_sold() -> None:
+    """Rules 8.3b, 10.1: the base of a stop that triggered and found nobody would carry the order in doubt."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.settle()
+    assert script.orders(Role.SL)[0].apart
+    trigger(script, Role.SL1)
+    script.wait(3_000)
+    script.settle()
+    while script.orders(Role.SL)[0].live:
+        assert not any(isinstance(request, CancelList) for request in script.sent)
+        script.sleep()
+        script.settle()
+    assert script.orders(Role.SL)[0].end is End.NEVER
+    assert script.order(Role.FLATTEN).leg == 1
+
+
+def test_while_the_lock_keeps_two_apart_no_other_leg_is_moved() -> None:
+    """Rule 8.3b: a move would free the base that keeps the first from the book."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.settle()
+    assert script.orders(Role.SL)[0].apart
+    script.fill(Role.TP1)
+    script.quote("102", after=1_000)
+    script.wait(1_000)
+    assert "CancelList" not in script.kinds()
+    for _ in range(40):
+        script.settle()
+        if not script.orders(Role.SL)[0].live:
+            break
+        script.sleep()
+    script.quote("102", after=1_000)
+    assert "CancelList" in script.kinds() or script.leg(2).stop != script.position.plan.stop
+
+
+def test_after_a_market_order_that_came_to_nothing_the_cancelled_one_is_looked_at_first() -> None:
+    """Rule 6.3: it may have sold a part of what is to be sold again."""
+    script = protected()
+    script.quote("97", after=1_000)
+    script.wait(3_000)
+    script.accept("CancelOrder")
+    script.refuse(Why.OTHER, "FLATTEN")
+    script.wait(2_000)
+    assert "FLATTEN" not in script.kinds()
+    assert "QueryOrder" in script.kinds()
+    script.accept("QueryOrder")
+    assert "FLATTEN" in script.kinds()
+
+
+def test_a_stop_sent_again_that_is_refused_waits_for_its_next_try() -> None:
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.accept("QueryOrder")
+    script.accept("QueryBalances")
+    assert script.kinds() == ["SL"]
+    script.refuse(Why.INSUFFICIENT_BALANCE)
+    assert script.kinds() == []
+    script.wait(1_000)
+    script.settle()
+    assert script.orders(Role.SL)[-1].phase is OrderPhase.WORKING
+
+
+def test_a_shorts_stop_in_doubt_is_never_sent_again_early() -> None:
+    script = unprotected(Direction.SHORT)
+    script.accept("OCO1")
+    script.accept("OCO2")
+    script.lose("SL")
+    script.settle()
+    assert len(script.orders(Role.SL)) == 1
+
+
+def test_a_target_in_doubt_is_not_sent_again_early() -> None:
+    """Rule 8.3b is for protective stops."""
+    script = unprotected(policy=PLAIN)
+    script.lose("TP1")
+    script.settle()
+    assert len(script.orders(Role.TP1)) == 1
+
+
+def test_a_pair_of_which_one_side_is_known_waits_for_the_other() -> None:
+    script = unprotected()
+    script.lose("OCO1")
+    pair = [script.order(Role.TP1), script.order(Role.SL1)]
+    assert [o.phase for o in pair] == [OrderPhase.UNRESOLVED] * 2
+    script.accept("OCO2")
+    script.accept("SL")
+    script.accept("QueryOrder")
+    assert script.kinds() == ["QueryOrder"]
+    script.accept("QueryOrder")
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.settle()
+    assert len(script.orders(Role.TP1)) == 2
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+@both_sides
+def test_a_pair_refused_for_its_prices_asks_a_quote_which_side_was_crossed(direction: Direction) -> None:
+    """Rule 4.6."""
+    for last, leave in (("102.5", Leave.TARGET), ("97.5", Leave.STOP)):
+        script = unprotected(direction)
+        script.wait(10)
+        script.refuse(Why.PRICE_RELATION, "OCO1")
+        assert script.kinds() == ["OCO2", "SL", "QueryQuote"]
+        script.last = script.px(last)
+        script.accept("QueryQuote")
+        assert script.leg(1).leave is leave
+        assert script.kinds()[-1] == "FLATTEN"
+
+
+def test_a_pair_refused_for_prices_that_have_come_back_is_tried_again_and_counted() -> None:
+    script = unprotected()
+    script.refuse(Why.PRICE_RELATION, "OCO1")
+    assert script.kinds() == ["OCO2", "SL"]
+    assert script.leg(1).tries == 1
+    script.wait(1_000)
+    assert script.kinds() == ["OCO2", "SL", "OCO1"]
+
+
+def test_a_refusal_is_tried_again_after_its_pause_and_not_before_the_exchange_allows() -> None:
+    """Rule 4.7."""
+    script = unprotected()
+    script.refuse(Why.RATE_LIMIT, "SL", retry_at=script.now + 5_000)
+    assert script.leg(3).tries == 0
+    script.wait(4_999)
+    assert "SL" not in script.kinds()
+    script.wait(1)
+    assert script.kinds()[-1] == "SL"
+
+
+def test_a_position_sold_by_hand_is_given_up() -> None:
+    """Rule 6.6: the balance says so."""
+    script = unprotected()
+    script.balances["LTC"] = Balance(D("0.5"))
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    script.accept("OCO1")
+    script.accept("OCO2")
+    script.wait(1_000)
+    assert script.kinds() == ["QueryBalances"]
+    script.accept()
+    assert isinstance(script.phase, Closing)
+    script.settle()
+    assert script.closed.reason is Reason.EXTERNAL
+    assert "FLATTEN" not in script.kinds()
+
+
+def test_a_balance_that_still_has_it_all_is_tried_again() -> None:
+    script = unprotected()
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    script.wait(1_000)
+    script.accept("QueryBalances")
+    assert script.kinds()[-1] == "SL"
+
+
+def test_a_short_refused_for_lack_of_quote_is_tried_again() -> None:
+    script = unprotected(Direction.SHORT)
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    script.wait(1_000)
+    assert script.kinds()[-1] == "SL"
+
+
+def test_a_plain_target_that_keeps_being_refused_is_tried_less_often() -> None:
+    """It is no emergency: the whole position is covered by the stop."""
+    script = unprotected(policy=PLAIN)
+    script.accept("SL")
+    script.accept("TP2")
+    for _ in range(5):
+        script.refuse(Why.FILTER, "TP1")
+        script.wait(1_000)
+    assert script.kinds() == []
+    script.wait(29_000)
+    assert script.kinds() == ["TP1"]
+
+
+# --- vanished ---------------------------------------------------------------------------------------------------------
+
+
+@both_sides
+def test_an_exit_that_vanished_is_put_back_once_and_then_left_alone(direction: Direction) -> None:
+    """Rule 6.6."""
+    script = protected(direction)
+    script.vanish(Role.SL)
+    assert script.kinds() == ["SL"]
+    assert script.told() == ["exit_vanished"]
+    script.settle()
+    script.vanish(Role.SL, OrderStatus.EXPIRED)
+    assert script.told()[-1] == "exit_vanished_again"
+    script.settle()
+    assert script.closed.reason is Reason.EXTERNAL
+    assert script.closed.dust != 0
+    assert not any(kind == "FLATTEN" for kind in script.kinds())
+
+
+def test_a_pair_that_vanished_is_put_back_once() -> None:
+    script = protected()
+    script.vanish(Role.TP1)
+    script.settle()
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    script.vanish(Role.TP1)
+    script.settle()
+    assert script.closed.reason is Reason.EXTERNAL
+
+
+# --- at market --------------------------------------------------------------------------------------------------------
+
+
+def leaving(script: Script) -> Script:
+    """Leg 3 is to be sold at market because its stop was refused."""
+    script.settle()
+    script.vanish(Role.SL)
+    script.quote("97.9")
+    script.refuse(Why.WOULD_TRIGGER, "SL")
+    return script
+
+
+def test_a_market_order_that_found_nobody_is_not_repeated_at_once() -> None:
+    script = leaving(unprotected())
+    script.pending.remove(next(r for r in script.pending if r is script.sent[-1]))
+    sale = script.order(Role.FLATTEN)
+    script.place(sale.id, OrderStatus.EXPIRED)
+    assert script.kinds() == []
+    script.sleep()
+    assert "FLATTEN" in script.kinds()
+
+
+def test_a_market_order_larger_than_allowed_is_sent_in_pieces() -> None:
+    script = leaving(unprotected(rules=replace(RULES, market_max_qty=D("0.6"))))
+    assert script.order(Role.FLATTEN).qty == D("0.6")
+    script.accept("FLATTEN")
+    assert script.order(Role.FLATTEN).qty == D("0.399")
+
+
+def test_a_sale_in_flight_is_not_doubled() -> None:
+    script = leaving(unprotected())
+    script.wait(1_000)
+    assert script.kinds().count("FLATTEN") == 1
+    script.answer_with(OrderStatus.NEW, "FLATTEN")
+    script.wait(1_000)
+    assert script.kinds() == []
+    assert len(script.orders(Role.FLATTEN)) == 1
+
+
+def test_a_refused_sale_is_tried_again_after_its_pause() -> None:
+    script = leaving(unprotected())
+    script.refuse(Why.OTHER, "FLATTEN")
+    assert "FLATTEN" not in script.kinds()
+    script.wait(1_000)
+    assert "FLATTEN" in script.kinds()
+
+
+def test_a_sale_refused_for_lack_of_balance_asks_what_is_left() -> None:
+    script = leaving(unprotected())
+    script.refuse(Why.INSUFFICIENT_BALANCE, "FLATTEN")
+    script.wait(1_000)
+    assert script.kinds() == ["QueryBalances"]
+
+
+def test_the_cancelled_exit_is_looked_at_once_more_after_the_sale() -> None:
+    """Rule 6.3."""
+    script = protected()
+    script.quote("97", after=1_000)
+    script.wait(3_000)
+    stop = script.order(Role.SL)
+    assert script.order(Role.SL).recheck
+    script.accept("CancelOrder")
+    script.accept("FLATTEN")
+    assert ("QueryOrder", stop.id) in [(type(r).__name__, getattr(r, "id", "")) for r in script.pending]
+    script.settle()
+    assert script.closed.reason is Reason.SL
+
+
+def test_an_ocos_other_side_is_looked_at_when_its_push_does_not_come() -> None:
+    script = protected()
+    script.quote("102", after=1_000)
+    told = script.trade(Role.TP1)
+    script.push(told.id)
+    script.settle()
+    assert "SL1" in script.live()
+    script.wait(250)
+    assert "QueryOrder" in script.kinds()
+    script.settle()
+    assert "SL1" not in script.live()
+
+
+def test_the_plain_stop_refused_for_its_price_is_left_as_a_whole() -> None:
+    """Rules 4.6, 6.5: its targets are cancelled before anything is sold."""
+    script = unprotected(policy=PLAIN)
+    script.wait(10)
+    script.refuse(Why.PRICE_RELATION, "SL")
+    script.last = D("97.5")
+    script.accept("QueryQuote")
+    assert script.leg(0).leave is Leave.STOP
+    assert "FLATTEN" not in script.kinds()
+    script.wait(10)
+    script.settle()
+    assert script.closed.reason is Reason.SL

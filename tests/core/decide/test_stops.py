@@ -1,0 +1,270 @@
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, awake, both_sides, entering, protected, targets_filled, trailing
+
+from executor.core.model.events import Verb
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role
+from executor.core.model.policy import AfterTp1, Layout, Policy, TrailMode
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction, OrderType
+
+D = Decimal
+NATIVE = replace(POLICY, trail_mode=TrailMode.NATIVE, trail_r=D("0.5"))
+SWING = replace(POLICY, trail_mode=TrailMode.SWING, trail_swing_bars=1, trail_swing_buffer=D("0.5"))
+
+
+@both_sides
+def test_the_stop_follows_the_best_price_at_its_distance_and_never_goes_back(direction: Direction) -> None:
+    """Rules 5.4, 10.4: R is 2, the distance 1 R."""
+    script = trailing(direction)
+    script.settle()
+    for last, level in (("106", "104"), ("105", "104"), ("107", "105")):
+        script.quote(last, after=1_000)
+        script.settle()
+        assert script.order(Role.TRAIL).stop_price == script.px(level)
+
+
+def test_the_stop_moves_by_no_less_than_a_step_and_no_more_often_than_its_pace() -> None:
+    """Rule 5.4."""
+    script = trailing(policy=replace(POLICY, trail_step=D("0.5"), trail_every_ms=5_000))
+    script.settle()
+    script.quote("106", after=5_000)
+    script.settle()
+    assert script.order(Role.TRAIL).stop_price == 104
+    script.quote("107", after=4_999)
+    assert script.kinds() == []
+    script.wait(1)
+    assert script.kinds() == ["replace TRAIL"]
+    script.settle()
+    script.quote("107.49", after=5_000)
+    assert script.kinds() == []
+    script.quote("107.5", after=1)
+    assert script.kinds() == ["replace TRAIL"]
+
+
+@both_sides
+def test_a_swing_trail_reads_bars_and_stays_behind_the_last_swing(direction: Direction) -> None:
+    """Rule 5.4."""
+    script = trailing(direction, SWING)
+    assert script.position.trail is not None
+    script.last = script.px("104")
+    script.settle()
+    script.wait(60_000)
+    assert script.kinds() == ["QueryKlines"]
+    script.settle()
+    breakeven = script.leg(3).stop
+    assert breakeven is not None
+    assert script.position.trail.swing == script.px(99)
+    assert script.order(Role.SL).stop_price == breakeven  # 98.5 would be behind it
+
+
+def test_bars_that_can_not_be_read_move_nothing_and_are_asked_for_again() -> None:
+    script = targets_filled(policy=SWING)
+    for _ in range(3):
+        script.lose("QueryKlines")
+        assert "QueryKlines" not in script.kinds()
+        script.wait(1_000)
+        assert "QueryKlines" in script.kinds()
+    assert script.position.trail is not None
+    assert script.position.trail.swing is None
+
+
+@both_sides
+def test_a_native_trail_hands_the_leg_to_the_exchange(direction: Direction) -> None:
+    """Rule 5.4."""
+    script = trailing(direction, NATIVE)
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    stop = script.order(Role.TRAIL)
+    assert (stop.type, stop.price, stop.stop_price) == (OrderType.STOP_LOSS, None, None)
+    assert stop.trailing_delta is not None
+    assert abs(stop.trailing_delta - 95) <= 20
+    script.quote("115", after=5_000)
+    assert script.kinds() == []
+    script.fill(Role.TRAIL)
+    script.settle()
+    assert script.closed.reason is Reason.TRAIL
+
+
+def test_a_native_trail_without_stop_market_orders_has_a_limit() -> None:
+    types = tuple(t for t in OrderType if t is not OrderType.STOP_LOSS)
+    script = trailing(policy=NATIVE, rules=replace(RULES, order_types=types, trailing_below=(0, 0)))
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    stop = script.order(Role.TRAIL)
+    assert stop.type is OrderType.STOP_LOSS_LIMIT
+    assert stop.price is not None
+
+
+def test_a_native_trail_that_the_exchange_refuses_is_carried_on_by_software() -> None:
+    """Rule 5.4: no second attempt, so no stop is taken away for nothing again and again."""
+    script = targets_filled(policy=NATIVE)
+    assert script.kinds() == ["replace TRAIL"]
+    script.refuse(Why.FILTER)
+    script.wait(1_000)
+    script.settle()
+    script.quote("112", after=2_000)
+    script.settle()
+    stop = script.order(Role.TRAIL)
+    assert (stop.trailing_delta, stop.stop_price) == (None, D(111))
+    assert sum(1 for o in script.position.orders if o.trailing_delta) == 1
+
+
+def test_where_the_exchange_does_not_trail_software_does() -> None:
+    script = trailing(policy=NATIVE, rules=replace(RULES, trailing_allowed=False))
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    assert script.order(Role.TRAIL).stop_price == 109
+
+
+def test_a_native_stop_is_fitted_to_what_the_targets_leave() -> None:
+    """Rules 5.2, 5.4."""
+    policy = replace(NATIVE, layout=Layout.PLAIN, trail_after_tp2=False)
+    script = protected(policy=policy)
+    script.quote("101.9", after=1_000)
+    script.settle()
+    assert (script.order(Role.TRAIL).trailing_delta, script.order(Role.TRAIL).qty) == (100, D("2.997"))
+    script.wait(1_000)
+    assert script.kinds() == []
+    script.fill(Role.TP1)
+    script.settle()
+    assert script.order(Role.TRAIL).qty == D("1.998")
+
+
+def test_a_stop_is_not_fitted_to_what_no_stop_could_carry() -> None:
+    """Rule 3.6: 0.05 are worth selling at the price, and not at the stop's limit."""
+    script = protected(policy=replace(POLICY, layout=Layout.PLAIN, split=(D(1), D(1), D(0)), after_tp1=AfterTp1.KEEP))
+    script.quote("104", after=2_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.wait(1_000)
+    script.fill(Role.TP2, "1.449")
+    assert script.kinds() == []
+    script.wait(1_000)
+    assert script.kinds() == []
+
+
+def test_a_stop_that_triggered_and_did_not_fill_is_not_waited_for_though_the_price_came_back() -> None:
+    """Rule 6.5."""
+    script = protected()
+    stop = script.order(Role.SL)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    script.quote("99", after=1_000)
+    script.wait(2_000)
+    assert script.kinds() == ["CancelOrder"]
+
+
+def test_a_trade_whose_targets_are_gone_trails_what_is_left() -> None:
+    script = trailing()
+    script.settle()
+    only = replace(script.position, legs=(script.leg(3),), trail=None)
+    script.state = awake(replace(script.state, position=only))
+    script.command(Verb.PAUSE)
+    assert script.position.trail is not None
+
+
+@pytest.mark.parametrize("after_tp2", [True, False])
+def test_trailing_starts_after_the_targets_or_at_once(after_tp2: bool) -> None:
+    """Rule 5.3."""
+    script = protected(policy=replace(POLICY, trail_after_tp2=after_tp2))
+    script.quote("101", after=1_000)
+    assert (script.position.trail is None) is after_tp2
+
+
+def test_trailing_waits_for_a_price() -> None:
+    script = protected()
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.state = replace(script.state, market=replace(script.state.market, quote=None))
+    script.fill(Role.TP2)
+    assert "QueryQuote" in script.kinds()
+    script.settle()
+    assert script.position.trail is not None
+
+
+def test_breakeven_waits_until_the_price_leaves_room_for_it() -> None:
+    """Rule 5.2: a stop past the market would be refused."""
+    script = protected()
+    script.quote("100.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    assert script.order(Role.SL2).stop_price == 98
+    script.quote("101", after=1_000)
+    script.settle()
+    script.wait(1_000)
+    script.settle()
+    assert script.order(Role.SL2).stop_price == D("100.21")
+
+
+def test_a_list_whose_stop_has_triggered_is_not_moved() -> None:
+    script = protected()
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1, "0.5")
+    stop = script.order(Role.SL2)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    script.command(Verb.MOVE_STOP, "99")
+    assert "CancelList" not in script.kinds()
+
+
+def test_a_target_at_work_is_not_taken_away_to_move_its_stop() -> None:
+    """Rule 5.6."""
+    script = protected()
+    script.quote("102", after=1_000)
+    script.trade(Role.TP1, "0.5")
+    script.push(script.order(Role.TP1).id)
+    script.command(Verb.MOVE_STOP, "99")
+    script.settle()
+    script.wait(1_000)
+    script.settle()
+    assert script.order(Role.TP1).live
+    assert script.order(Role.SL2).stop_price == 99
+
+
+def policies() -> list[Policy]:
+    return [replace(POLICY, trail_mode=mode) for mode in TrailMode]
+
+
+@pytest.mark.parametrize("policy", policies())
+def test_a_trade_ends_the_same_way_whatever_trails_it(policy: Policy) -> None:
+    script = trailing(policy=policy)
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_stop_that_filled_while_it_was_being_replaced_is_cut_at_once() -> None:
+    """Rules 5.5, 10.1: the new one was sized before the fill was known."""
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    old = script.order(Role.SL).id
+    script.fill(Role.ENTRY, "1")
+    script.wait(1_000)
+    assert script.kinds() == ["replace SL"]
+    script.execute(old, D("0.4"))
+    script.accept()
+    assert script.order(Role.SL).qty == D("1.598")
+    assert "replace SL" in script.kinds()
+    script.settle()
+    assert script.closed.reason is Reason.SL
+    assert script.closed.dust == 0
+
+
+def test_a_stop_whose_move_is_in_doubt_is_left_alone_until_it_is_known() -> None:
+    """Rule 8.3: a stop being replaced, its answer lost, is left alone until it is known."""
+    script = trailing()
+    script.settle()
+    script.quote("106", after=2_000)
+    script.lose(arrived=True)
+    script.quote("108", after=2_000)
+    assert script.kinds() == ["QueryOrder", "QueryOrder"]

@@ -1,0 +1,138 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, make_report
+
+from executor.core.model import orders
+from executor.core.model.facts import Fill, Refused, Why
+from executor.core.model.ids import Role
+from executor.core.model.state import End, Order, OrderPhase
+from executor.core.model.values import OrderSide, OrderStatus, OrderType
+
+D = Decimal
+STOP = Order(
+    id="EX_1_SL_1",
+    role=Role.SL,
+    leg=3,
+    side=OrderSide.SELL,
+    type=OrderType.STOP_LOSS_LIMIT,
+    qty=D(2),
+    price=D(97),
+    stop_price=D(98),
+    sent_at=100,
+)
+WORKING = replace(STOP, phase=OrderPhase.WORKING, exchange_id=2)
+
+
+def fill(trade_id: int, qty: str, price: str = "98") -> Fill:
+    return Fill(trade_id, D(price), D(qty), D(0), "BNB", 0)
+
+
+def test_a_request_carries_what_the_order_is() -> None:
+    request = orders.request_of(STOP)
+    assert (request.id, request.qty, request.price, request.stop_price) == (STOP.id, D(2), D(97), D(98))
+
+
+def test_a_report_makes_a_submitted_order_a_working_one() -> None:
+    folded = orders.fold(STOP, make_report(STOP), 200)
+    assert (folded.phase, folded.exchange_id, folded.end) == (OrderPhase.WORKING, 2, None)
+    assert orders.fold(folded, make_report(STOP), 300) is folded
+
+
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        (OrderStatus.CANCELED, End.CANCELED),
+        (OrderStatus.EXPIRED, End.EXPIRED),
+        (OrderStatus.EXPIRED_IN_MATCH, End.EXPIRED),
+        (OrderStatus.REJECTED, End.EXPIRED),
+    ],
+)
+def test_a_final_status_closes_the_order_and_says_nothing_of_its_fills(status: OrderStatus, end: End) -> None:
+    folded = orders.fold(WORKING, make_report(STOP, status, cum_qty=D(1), cum_quote=D(98)), 200)
+    assert (folded.end, folded.cum_qty, folded.closed_at) == (end, D(1), 200)
+
+
+def test_a_fill_after_a_cancel_is_legal_and_the_order_stays_closed() -> None:
+    closed = orders.fold(WORKING, make_report(STOP, OrderStatus.CANCELED), 200)
+    more = orders.fold(closed, make_report(STOP, OrderStatus.PARTIALLY_FILLED, fills=(fill(1, "1.5"),)), 300)
+    assert (more.phase, more.end, more.cum_qty, more.cum_quote) == (OrderPhase.CLOSED, End.CANCELED, D("1.5"), D(147))
+    full = orders.fold(more, make_report(STOP, OrderStatus.FILLED, cum_qty=D(2), cum_quote=D(196)), 400)
+    assert (full.end, full.closed_at) == (End.FILLED, 200)
+
+
+def test_fills_that_add_up_to_the_whole_fill_it() -> None:
+    folded = orders.fold(WORKING, make_report(STOP, fills=(fill(1, "1"), fill(2, "1"))), 200)
+    assert (folded.end, folded.cum_qty) == (End.FILLED, D(2))
+
+
+@pytest.mark.parametrize("end", [End.NEVER, End.GONE])
+def test_an_order_believed_gone_comes_back_when_it_is_seen(end: End) -> None:
+    gone = replace(STOP, phase=OrderPhase.CLOSED, end=end, closed_at=150)
+    assert orders.fold(gone, make_report(STOP), 200).phase is OrderPhase.WORKING
+
+
+def test_a_stop_on_the_book_has_triggered_when_it_was_first_seen_there() -> None:
+    """Rule 6.5."""
+    triggered = orders.fold(WORKING, make_report(STOP, working=True), 200)
+    assert triggered.triggered_at == 200
+    assert orders.fold(triggered, make_report(STOP, cum_qty=D(1), cum_quote=D(98)), 300).triggered_at == 200
+
+
+def test_trades_read_on_their_own_count_too_and_only_once() -> None:
+    once = orders.fold_fills(WORKING, (fill(2, "0.5"), fill(1, "0.5")))
+    assert ([f.trade_id for f in once.fills], once.cum_qty, once.cum_quote) == ([1, 2], D(1), D(98))
+    assert orders.fold_fills(once, (fill(1, "0.5"),)) is once
+    known = replace(WORKING, cum_qty=D(1), cum_quote=D(98))
+    assert orders.fold_fills(known, (fill(1, "0.5"),)).cum_qty == 1
+
+
+def test_a_refusal_closes_what_was_submitted_and_nothing_else() -> None:
+    refused = Refused(Why.FILTER, -1013, "no")
+    assert orders.refuse(STOP, refused, 200).end is End.REFUSED
+    closed = replace(WORKING, phase=OrderPhase.CLOSED, end=End.FILLED)
+    assert orders.refuse(WORKING, refused, 200) is WORKING
+    assert orders.refuse(closed, refused, 200) is closed
+
+
+def test_an_accepted_order_is_gone_after_two_misses_apart() -> None:
+    """Rule 8.6."""
+    once = orders.miss(WORKING, 1_000, 1_000, POLICY)
+    assert (once.phase, once.check, once.ask_at) == (OrderPhase.WORKING, True, 3_000)
+    soon = orders.miss(once, 1_500, 1_500, POLICY)
+    assert soon.phase is OrderPhase.WORKING
+    assert orders.miss(soon, 3_000, 3_000, POLICY).end is End.GONE
+    ended = replace(WORKING, phase=OrderPhase.CLOSED, end=End.FILLED)
+    assert orders.miss(ended, 1, 1, POLICY) is ended
+
+
+def test_an_order_in_doubt_never_was_only_after_its_request_can_not_arrive_any_more() -> None:
+    """Rule 8.3: the fence at 5 s, and ten more seconds."""
+    order = orders.doubt(STOP, 5_000, 0)
+    asked = []
+    while order.end is None:
+        asked.append(order.ask_at)
+        order = orders.miss(order, order.ask_at, order.ask_at, POLICY)
+    assert asked == [0, 250, 750, 1_750, 3_750, 7_750, 11_750, 15_000]
+    assert order.end is End.NEVER
+
+
+def test_one_late_miss_is_not_enough() -> None:
+    order = orders.miss(orders.doubt(STOP, 0, 0), 20_000, 20_000, POLICY)
+    assert (order.phase, order.ask_at) == (OrderPhase.UNRESOLVED, 20_250)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"exchange_id": 9}, "EX_1_SL_1: exchange id 9, known as 2"),
+        ({"side": OrderSide.BUY}, "EX_1_SL_1: reported as BUY, sent as SELL"),
+        ({"qty": D(3)}, "EX_1_SL_1: 0 of 3 filled, sent for 2"),
+        ({"cum_qty": D(3)}, "EX_1_SL_1: 3 of 2 filled, sent for 2"),
+    ],
+)
+def test_an_impossible_report_is_named(changes: dict[str, Any], fault: str) -> None:
+    assert orders.impossible(WORKING, make_report(STOP, **changes)) == fault
+    assert orders.impossible(WORKING, make_report(STOP)) is None

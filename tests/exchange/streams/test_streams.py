@@ -1,0 +1,428 @@
+"""Streams over real WebSockets: they come back, say what was missed, and never fall silent unnoticed."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+from structlog.testing import capture_logs
+from tests.exchange.stub import KEY, SECRET, START_MS, ManualClock, Say, Stub
+from tests.exchange.wire.test_reading import golden
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from executor.core.model.facts import OrderReport
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.streams.events import BalanceMoved, BalancesSet
+from executor.exchange.streams.supervised import Connected, Lost, Timing, Told
+from executor.exchange.streams.user_stream import UserStream
+from executor.exchange.transport.auth import Credentials
+
+QUICK: Final = Timing(ping=0.2, open=1, first_wait=0.01, longest_wait=0.05)
+PATIENT: Final = 5.0
+
+Script = Callable[[ServerConnection], Awaitable[None]]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENT):
+        while not condition():  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0.01)
+
+
+class Heard:
+    """What a stream has said, and waiting for more of it."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self._more = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, event: Any) -> None:
+        self.events.append(event.fact if isinstance(event, Told) else event)
+        task = asyncio.create_task(self._tell())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def until(self, enough: Callable[[list[Any]], bool]) -> list[Any]:
+        async with asyncio.timeout(PATIENT), self._more:
+            await self._more.wait_for(lambda: enough(self.events))
+        return self.events
+
+    async def kinds(self, *kinds: type) -> list[Any]:
+        """Wait until the events so far are of these kinds."""
+        return await self.until(lambda events: [type(event) for event in events] == list(kinds))
+
+    async def _tell(self) -> None:
+        async with self._more:
+            self._more.notify_all()
+
+
+class Peer:
+    """A WebSocket server that plays one script per connection, the last one again and again."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self._scripts = list(scripts)
+        self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.open = 0
+        self.url = ""
+
+    async def handle(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        self.paths.append(connection.request.path)
+        script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        self.open += 1
+        try:
+            await script(connection)
+        except ConnectionClosed:
+            pass
+        finally:
+            self.open -= 1
+
+    async def subscribed(self, connection: ServerConnection, *early: bytes) -> None:
+        """Accept a subscription, `early` events first."""
+        request = json.loads(await connection.recv())
+        self.requests.append(request)
+        for event in early:
+            await connection.send(event.decode())
+        await connection.send(json.dumps({"id": request["id"], "status": 200, "result": {"subscriptionId": 0}}))
+
+    async def refuse(self, connection: ServerConnection, code: int, **more: Any) -> None:
+        request = json.loads(await connection.recv())
+        self.requests.append(request)
+        error = {"code": code, "msg": "refused", **more}
+        await connection.send(json.dumps({"id": request["id"], "status": 400, "error": error}))
+        await connection.wait_closed()
+
+
+@asynccontextmanager
+async def playing(peer: Peer) -> AsyncIterator[Peer]:
+    async with serve(peer.handle, "127.0.0.1", 0, close_timeout=0.1) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        peer.url = f"ws://127.0.0.1:{port}"
+        yield peer
+
+
+@asynccontextmanager
+async def user_stream(peer: Peer, exchange: BinanceExchange, timing: Timing = QUICK) -> AsyncIterator[Heard]:
+    heard = Heard()
+    async with playing(peer):
+        stream = UserStream(
+            peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, ["BTCUSDT"], heard, timing=timing
+        )
+        task = asyncio.create_task(stream.run())
+        try:
+            yield heard
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def stay(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+async def test_events_arrive_as_values(exchange: BinanceExchange) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection, golden("push_position"))
+        listed = {"subscriptionId": 0, "event": {"e": "listStatus", "s": "BTCUSDT", "g": 1}}
+        for message in (golden("push_trade"), json.dumps(listed).encode(), golden("push_balance_update")):
+            await connection.send(message.decode())
+        await stay(connection)
+
+    peer = Peer(script)
+    async with user_stream(peer, exchange) as heard:
+        events = await heard.kinds(Connected, BalancesSet, OrderReport, BalanceMoved)
+    assert events[2].id == "EX_1760000000000_TP1_4"
+    assert peer.open == 0, "a stream that is stopped leaves no connection"
+
+
+async def test_the_subscription_is_signed_as_the_websocket_api_wants(exchange: BinanceExchange) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(script)
+    async with user_stream(peer, exchange) as heard:
+        await heard.kinds(Connected)
+    (request,) = peer.requests
+    assert request["method"] == "userDataStream.subscribe.signature"
+    params = request["params"]
+    signature = params.pop("signature")
+    payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
+    assert signature == hmac.new(SECRET.encode(), payload.encode(), hashlib.sha256).hexdigest()
+    assert params == {"apiKey": KEY, "recvWindow": 3000, "timestamp": START_MS}
+
+
+TERMINATED: Final = json.dumps({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "terminated", "silence"])
+async def test_a_lost_subscription_is_told_and_made_again(exchange: BinanceExchange, how: str) -> None:
+    async def lose(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        match how:
+            case "close":
+                await connection.close()
+            case "reset":
+                connection.transport.abort()
+            case "terminated":
+                await connection.send(TERMINATED)
+            case "silence":  # the peer is there, but nothing of it works any more: not even pongs
+                connection.transport.pause_reading()
+            case _:
+                raise AssertionError(how)
+        await stay(connection)
+
+    async def well(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(golden("push_trade").decode())
+        await stay(connection)
+
+    peer = Peer(lose, well)
+    async with user_stream(peer, exchange) as heard:
+        events = await heard.kinds(Connected, Lost, Connected, OrderReport)
+    assert events[1].reason
+
+
+async def test_a_server_that_is_away_is_tried_until_it_is_back(exchange: BinanceExchange) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    heard = Heard()
+    stream = UserStream(
+        f"ws://127.0.0.1:{port}",
+        Credentials.hmac(KEY, SECRET),
+        exchange.connection,
+        ["BTCUSDT"],
+        heard,
+        timing=QUICK,
+    )
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(script)
+    used = exchange.connection.budget.used
+    task = asyncio.create_task(stream.run())
+    await eventually(lambda: exchange.connection.budget.used >= used + 12)  # three attempts, 4 each
+    assert heard.events == []
+    async with serve(peer.handle, "127.0.0.1", port, close_timeout=0.1):
+        await heard.kinds(Connected)
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_a_refused_subscription_is_tried_again(exchange: BinanceExchange, stub: Stub) -> None:
+    async def refuse(connection: ServerConnection) -> None:
+        await peer.refuse(connection, -1021)
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(refuse, script)
+    stub.time = START_MS + 9_000
+    async with user_stream(peer, exchange) as heard:
+        await heard.kinds(Connected)
+    assert peer.requests[1]["params"]["timestamp"] == START_MS + 9_000
+
+
+async def test_a_clock_that_can_not_be_set_is_tried_again(exchange: BinanceExchange, stub: Stub) -> None:
+    async def refuse(connection: ServerConnection) -> None:
+        await peer.refuse(connection, -1021)
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(refuse, script)
+    stub.script("GET time", *[Say(status=503, text="")] * 4)
+    with capture_logs() as logs:
+        async with user_stream(peer, exchange) as heard:
+            await heard.kinds(Connected)
+    assert "the clock is off" in logs[0]["error"]
+
+
+@pytest.mark.parametrize("message", ["nonsense", '{"id": null, "status": 400, "error": {"code": -1135}}'])
+async def test_an_answer_that_is_none_is_tried_again(exchange: BinanceExchange, message: str) -> None:
+    async def babble(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send(message)
+        await stay(connection)
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(babble, script)
+    async with user_stream(peer, exchange) as heard:
+        await heard.kinds(Connected)
+
+
+async def test_a_ban_keeps_the_stream_away_too(exchange: BinanceExchange, clock: ManualClock) -> None:
+    until = START_MS + 60_000
+
+    async def ban(connection: ServerConnection) -> None:
+        await peer.refuse(connection, -1003, data={"retryAfter": until})
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(ban, script)
+    with capture_logs() as logs:
+        async with user_stream(peer, exchange) as heard:
+            await eventually(lambda: sum(str(until) in entry["error"] for entry in logs) >= 3)
+            assert len(peer.paths) == 1
+            clock.at = until
+            await heard.kinds(Connected)
+
+
+@pytest.mark.parametrize("due", ["time", "shutdown"])
+async def test_a_new_connection_is_up_before_the_old_one_goes(exchange: BinanceExchange, due: str) -> None:
+    both = asyncio.Event()
+
+    async def old(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        if due == "shutdown":
+            await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
+        await stay(connection)
+
+    async def new(connection: ServerConnection) -> None:
+        if peer.open == 2:
+            both.set()
+        await peer.subscribed(connection)
+        await connection.send(golden("push_trade").decode())
+        await stay(connection)
+
+    peer = Peer(old, new)
+    renew = 0.2 if due == "time" else 3600.0
+    timing = Timing(ping=1, open=1, first_wait=0.01, longest_wait=0.05, renew=renew)
+    async with user_stream(peer, exchange, timing) as heard:
+        events = await heard.until(lambda events: any(isinstance(event, OrderReport) for event in events))
+        assert both.is_set()
+        assert [type(event) for event in events][:2] == [Connected, OrderReport], "nothing was lost"
+        await eventually(lambda: peer.open < 2 or len(peer.paths) > 2)
+        assert Lost not in {type(event) for event in heard.events}
+
+
+async def test_a_gap_between_the_old_and_the_new_connection_is_told(exchange: BinanceExchange) -> None:
+    successor_is_here, old_is_gone = asyncio.Event(), asyncio.Event()
+
+    async def old(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
+        await successor_is_here.wait()
+        await connection.close()
+        old_is_gone.set()
+
+    async def new(connection: ServerConnection) -> None:
+        successor_is_here.set()
+        await old_is_gone.wait()
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(old, new)
+    async with user_stream(peer, exchange) as heard:
+        events = await heard.kinds(Connected, Lost, Connected)
+    assert "1000" in events[1].reason
+    assert len(peer.paths) == 2
+
+
+async def test_while_no_new_connection_can_be_had_the_old_one_goes_on(exchange: BinanceExchange) -> None:
+    go_on = asyncio.Event()
+
+    async def old(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
+        await go_on.wait()
+        await connection.send(golden("push_trade").decode())
+        await stay(connection)
+
+    async def refused(connection: ServerConnection) -> None:
+        go_on.set()
+        await peer.refuse(connection, -2035)
+
+    peer = Peer(old, refused)
+    async with user_stream(peer, exchange) as heard:
+        await heard.kinds(Connected, OrderReport)
+        await eventually(lambda: len(peer.paths) >= 3)
+        await heard.kinds(Connected, OrderReport)
+
+
+async def test_what_can_not_be_read_is_a_gap_and_not_the_end(exchange: BinanceExchange) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        broken = json.loads(golden("push_trade"))
+        broken["event"]["z"] = "plenty"
+        broken["event"]["c"] = "EX_1_TP1_1"
+        for message in ("{", "{}", json.dumps(broken), golden("push_trade").decode()):
+            await connection.send(message)
+        await stay(connection)
+
+    peer = Peer(script)
+    gap = (Lost, Connected)
+    async with user_stream(peer, exchange) as heard:
+        await heard.kinds(Connected, *gap, *gap, *gap, OrderReport)
+    assert len(peer.paths) == 1
+
+
+async def test_an_error_of_our_own_is_not_taken_for_the_networks(exchange: BinanceExchange) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(golden("push_trade").decode())
+        await stay(connection)
+
+    def fail(event: Any) -> None:
+        if isinstance(event, Told):
+            raise KeyError("a bug")
+
+    peer = Peer(script)
+    async with playing(peer), asyncio.timeout(PATIENT):
+        stream = UserStream(
+            peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, ["BTCUSDT"], fail, timing=QUICK
+        )
+        with pytest.raises(KeyError):
+            await stream.run()
+
+
+async def test_reports_go_by_symbol_and_orders_of_ours_elsewhere_are_told_once(exchange: BinanceExchange) -> None:
+    def of(symbol: str, name: str = "EX_1760000000000_TP1_4") -> str:
+        told = json.loads(golden("push_trade"))
+        told["event"] |= {"s": symbol, "c": name}
+        return json.dumps(told)
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        strange = [of("XRPUSDT"), of("XRPUSDT"), of("DOGEUSDT", "web_1")]
+        for message in (of("ETHUSDT"), *strange, of("BTCUSDT")):
+            await connection.send(message)
+        await stay(connection)
+
+    told: list[Any] = []
+    peer = Peer(script)
+    with capture_logs() as log:
+        async with playing(peer):
+            stream = UserStream(
+                peer.url,
+                Credentials.hmac(KEY, SECRET),
+                exchange.connection,
+                ["BTCUSDT", "ETHUSDT"],
+                told.append,
+                timing=QUICK,
+            )
+            task = asyncio.create_task(stream.run())
+            await eventually(lambda: len(told) >= 3)
+            task.cancel()
+            await asyncio.wait({task})
+    assert [each.symbol for each in told[1:]] == ["ETHUSDT", "BTCUSDT"]
+    warned = [(entry["symbol"], entry["order"]) for entry in log if entry["event"] == "order_of_another_symbol"]
+    assert warned == [("XRPUSDT", "EX_1760000000000_TP1_4")]

@@ -1,0 +1,192 @@
+"""Request weight: who waits, for how long, and whose count is believed."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from structlog.testing import capture_logs
+from tests.exchange.stub import START_MS, ManualClock, Say, Stub, error
+
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.port import ReadError
+from executor.exchange.transport.budget import Budget
+from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.wire import calls
+
+MINUTE = 60_000
+TO_NEXT_MINUTE = (MINUTE - START_MS % MINUTE) / 1000
+
+
+@pytest.fixture
+def budget(clock: ManualClock) -> Budget:
+    budget = Budget(ExchangeClock(clock))
+    budget.limit = 100
+    return budget
+
+
+def spend(budget: Budget, used: int) -> None:
+    """An answer that tells how much of the minute is used."""
+    budget.end(calls.TIME, budget.begin(calls.TIME), {"X-MBX-USED-WEIGHT-1M": str(used)})
+
+
+@pytest.mark.parametrize(
+    ("used", "routine", "lookup"), [(0, 0, 0), (74, 0, 0), (75, 1, 0), (91, 1, 0), (92, 1, 1), (100, 1, 1)]
+)
+async def test_reads_leave_room_for_commands(
+    budget: Budget, clock: ManualClock, used: int, routine: int, lookup: int
+) -> None:
+    for call, waits in ((calls.OPEN_ORDERS, routine), (calls.ORDER, lookup)):
+        clock.at, clock.slept = START_MS, []
+        spend(budget, used)
+        await budget.admit(call)
+        assert clock.slept == [TO_NEXT_MINUTE] * waits
+
+
+async def test_a_start_waits_no_longer_than_a_doubt(budget: Budget, clock: ManualClock) -> None:
+    budget.hurried = True
+    for used, waits in ((91 - calls.OPEN_ORDERS.weight, 0), (92, 1)):
+        clock.at, clock.slept = START_MS, []
+        spend(budget, used)
+        await budget.admit(calls.OPEN_ORDERS)
+        assert clock.slept == [TO_NEXT_MINUTE] * waits
+
+
+async def test_a_start_is_hurried_until_its_orders_are_known(exchange: BinanceExchange) -> None:
+    assert exchange.connection.budget.hurried
+    await exchange.settle()
+    assert not exchange.connection.budget.hurried
+
+
+async def test_a_wait_is_told_once(budget: Budget, clock: ManualClock) -> None:
+    with capture_logs() as log:
+        spend(budget, 99)
+        await budget.admit(calls.OPEN_ORDERS)
+        clock.at = START_MS
+        await budget.admit(calls.TICKER)
+    assert [(entry["event"], entry["request"], entry["seconds"]) for entry in log] == [
+        ("rate_limit", "GET openOrders", TO_NEXT_MINUTE)
+    ]
+
+
+async def test_a_command_waits_for_no_weight(budget: Budget) -> None:
+    spend(budget, 5000)
+    assert budget.refusal(calls.PLACE) is None
+    assert budget.refusal(calls.CANCEL) is None
+
+
+async def test_a_new_minute_is_a_new_budget(budget: Budget, clock: ManualClock) -> None:
+    spend(budget, 90)
+    assert budget.used == 90
+    clock.at += round(TO_NEXT_MINUTE * 1000)
+    assert budget.used == 0
+
+
+async def test_what_is_in_flight_counts(budget: Budget) -> None:
+    mark = budget.begin(calls.ACCOUNT)
+    assert budget.used == 20
+    budget.end(calls.ACCOUNT, mark, {"X-MBX-USED-WEIGHT-1M": "33"})
+    assert budget.used == 33
+
+
+async def test_what_got_lost_counts(budget: Budget) -> None:
+    budget.end(calls.ACCOUNT, budget.begin(calls.ACCOUNT), None)
+    assert budget.used == 20
+
+
+async def test_answers_that_overtake_each_other_never_lower_the_count(budget: Budget) -> None:
+    spend(budget, 50)
+    spend(budget, 40)
+    assert budget.used == 50
+
+
+async def test_a_count_of_the_last_minute_says_nothing_about_this_one(budget: Budget, clock: ManualClock) -> None:
+    mark = budget.begin(calls.TIME)
+    clock.at += MINUTE
+    budget.end(calls.TIME, mark, {"X-MBX-USED-WEIGHT-1M": "99"})
+    assert budget.used == 1
+
+
+@pytest.mark.parametrize("told", ["", "many", "-1", "１"])
+async def test_a_header_that_is_no_number_is_no_count(budget: Budget, told: str) -> None:
+    budget.end(calls.TIME, budget.begin(calls.TIME), {"X-MBX-USED-WEIGHT-1M": told})
+    assert budget.used == 1
+
+
+async def test_counts_of_orders_are_kept(stub: Stub, exchange: BinanceExchange) -> None:
+    counts = {"X-MBX-ORDER-COUNT-10S": "3", "X-MBX-ORDER-COUNT-1D": "17", "X-MBX-USED-WEIGHT-1M": "444"}
+    zero = {"X-MBX-ORDER-COUNT-10S": "0"}
+    stub.script("GET openOrders", Say(json=[], headers=counts), Say(json=[], headers=zero))
+    await exchange.open_orders()
+    assert exchange.connection.budget.orders_10s == 3
+    await exchange.open_orders()
+    budget = exchange.connection.budget
+    assert (budget.orders_10s, budget.orders_1d, budget.used) == (0, 17, 450)
+
+
+async def test_a_read_waits_as_long_as_it_is_told(stub: Stub, exchange: BinanceExchange, clock: ManualClock) -> None:
+    slow = error(429, -1003, "Too much request weight used.", headers={"Retry-After": "9"})
+    stub.script("GET openOrders", slow, Say(json=[]))
+    assert await exchange.open_orders() == ()
+    assert clock.at >= START_MS + 9_000
+    assert stub.count("GET openOrders") == 2
+
+
+async def test_a_read_does_not_sit_out_a_ban(stub: Stub, exchange: BinanceExchange, clock: ManualClock) -> None:
+    stub.script("GET openOrders", Say(status=418, text="", headers={"Retry-After": "7200"}))
+    with pytest.raises(ReadError, match=str(START_MS)[:5]):
+        await exchange.open_orders()
+    assert clock.at < START_MS + 10_000
+    assert stub.count("GET openOrders") == 1
+    with pytest.raises(ReadError):
+        await exchange.quote()
+    assert stub.count("GET ticker/24hr") == 0
+
+
+async def test_watching_is_spread_over_the_minute_once_much_of_it_is_used(clock: ManualClock) -> None:
+    budget = Budget(ExchangeClock(clock))
+    clock.at = START_MS - START_MS % MINUTE
+    sent = []
+    while clock.at < START_MS - START_MS % MINUTE + MINUTE:
+        await budget.admit(calls.OPEN_ORDERS_ALL)
+        budget.end(calls.OPEN_ORDERS_ALL, budget.begin(calls.OPEN_ORDERS_ALL), None)
+        sent.append(clock.at % MINUTE)
+    assert sent[14] == 0, "a fifth at once"
+    assert len(sent) * 80 <= 6000 * 80 // 100 + 80
+    gaps = [after - before for before, after in pairwise(sent[15:-1])]
+    assert max(gaps) < 2_500, "and blind at no time"
+
+
+async def test_what_others_use_makes_watching_rarer_and_does_not_end_it(budget: Budget, clock: ManualClock) -> None:
+    budget.limit = 6000
+    clock.at = START_MS - START_MS % MINUTE + 10_000
+    spend(budget, 4000)
+    waited = []
+    for _ in range(9):
+        before = clock.at
+        await budget.admit(calls.OPEN_ORDERS_ALL)
+        budget.end(calls.OPEN_ORDERS_ALL, budget.begin(calls.OPEN_ORDERS_ALL), None)
+        waited.append(clock.at - before)
+    assert waited[0] == 0
+    assert all(4_000 < each < 8_000 for each in waited[1:]), waited
+
+
+async def test_whoever_has_come_first_looks_first(budget: Budget, clock: ManualClock) -> None:
+    budget.limit = 1000
+    spend(budget, 500)
+    order: list[int] = []
+
+    async def look(number: int) -> None:
+        await budget.admit(calls.OPEN_ORDERS)
+        budget.end(calls.OPEN_ORDERS, budget.begin(calls.OPEN_ORDERS), None)
+        order.append(number)
+
+    await asyncio.gather(*(look(number) for number in range(20)))
+    assert order == list(range(20))
+
+
+async def test_what_resolves_a_doubt_does_not_wait_for_watching(budget: Budget, clock: ManualClock) -> None:
+    spend(budget, 60)
+    budget.end(calls.OPEN_ORDERS, budget.begin(calls.OPEN_ORDERS), None)
+    clock.slept = []
+    await budget.admit(calls.ORDER)
+    assert clock.slept == []

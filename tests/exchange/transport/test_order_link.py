@@ -1,0 +1,161 @@
+"""Orders over the WebSocket API are judged as over REST, and what gets no answer is unknown (rule 8.2)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.exchange.streams.test_streams import QUICK
+from tests.exchange.test_paper import GOOD, limit, trading
+from tests.paper.server.exchange_kit import Kit
+
+from executor.core.model.facts import Done, NotTried, Refused, Unknown, Why
+from executor.core.model.intents import NewOrder
+from executor.core.model.values import OrderSide, OrderStatus, OrderType
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.transport.order_link import OrderLink
+from executor.paper.server.faults import Answer, RequestFault
+
+
+class WsFault:
+    """Goes wrong at each request of `method` on the WebSocket API; counts every request."""
+
+    def __init__(self, method: str = "", fault: RequestFault | None = None) -> None:
+        self.seen: list[str] = []
+        self._method = method
+        self._fault = fault
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        self.seen.append(f"{method} {path}")
+        return self._fault if (method, path) == ("WS", self._method) else None
+
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> None:
+        return None
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # counters of the other side, no event
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def linked(faults: WsFault) -> AsyncIterator[tuple[Kit, BinanceExchange, OrderLink]]:
+    async with trading(faults=faults) as (kit, exchange):
+        link = OrderLink(kit.urls.ws_api_url, GOOD, timing=QUICK)
+        exchange.connection.link = link
+        task = asyncio.create_task(link.run())
+        try:
+            await eventually(lambda: link.up)
+            yield kit, exchange, link
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def stop(own_id: str, price: str) -> NewOrder:
+    trigger = Decimal(price)
+    return limit(own_id, price, OrderSide.SELL, type=OrderType.STOP_LOSS_LIMIT, stop_price=trigger)
+
+
+async def test_every_command_goes_over_the_link() -> None:
+    faults = WsFault()
+    async with linked(faults) as (kit, exchange, _):
+        last = kit.engine.last_price(exchange.symbol)
+        assert last is not None
+        low = str(last / 2)
+        faults.seen.clear()
+        placed = await exchange.place(limit("EX_1_ENTRY_0", low))
+        assert isinstance(placed, Done)
+        assert placed.reports[0].status is OrderStatus.NEW
+        replaced = await exchange.replace("EX_1_ENTRY_0", limit("EX_1_ENTRY_1", low))
+        assert isinstance(replaced.cancel, Done)
+        assert isinstance(replaced.place, Done)
+        assert isinstance(await exchange.cancel("EX_1_ENTRY_1"), Done)
+        refused = await exchange.cancel("EX_1_ENTRY_1")
+        assert isinstance(refused, Refused)
+        assert refused.why is Why.UNKNOWN_ORDER
+        half = await exchange.replace("EX_1_ENTRY_1", limit("EX_1_ENTRY_2", low))
+        assert isinstance(half.cancel, Refused)
+        assert isinstance(half.place, NotTried)
+        assert faults.seen == [
+            "WS order.place",
+            "WS order.cancelReplace",
+            "WS order.cancel",
+            "WS order.cancel",
+            "WS order.cancelReplace",
+        ]
+        assert exchange.connection.budget.orders_10s > 0
+
+
+async def test_a_refusal_has_the_same_reason_as_over_rest() -> None:
+    async with linked(WsFault()) as (_, exchange, link):
+        order = limit("EX_1_ENTRY_0", "0.000001")
+        over_ws = await exchange.place(order)
+        exchange.connection.link = None
+        assert isinstance(over_ws, Refused)
+        assert over_ws == await exchange.place(order)
+        assert link.up
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RequestFault(disconnect=True),
+        RequestFault(disconnect=True, execute=False),
+        RequestFault(answer=Answer(200, b"not json")),
+    ],
+)
+async def test_what_gets_no_answer_is_unknown_until_its_fence(fault: RequestFault, monkeypatch: Any) -> None:
+    monkeypatch.setattr("executor.exchange.transport.order_link.ORDER_TIMEOUT_SEC", 0.2)
+    async with linked(WsFault("order.place", fault)) as (kit, exchange, link):
+        before = exchange.now()
+        outcome = await exchange.place(limit("EX_1_ENTRY_0", str((kit.engine.last_price(exchange.symbol) or 1) / 2)))
+        assert isinstance(outcome, Unknown)
+        assert outcome.fence >= before + exchange.connection.recv_window
+        await eventually(lambda: link.up)
+
+
+async def test_while_the_link_is_down_orders_go_over_rest() -> None:
+    faults = WsFault("order.place", RequestFault(disconnect=True))
+    async with linked(faults) as (kit, exchange, link):
+        low = str((kit.engine.last_price(exchange.symbol) or 1) / 2)
+        assert isinstance(await exchange.place(limit("EX_1_ENTRY_0", low)), Unknown)
+        faults.seen.clear()
+        link._connection = None
+        assert isinstance(await exchange.place(limit("EX_1_ENTRY_1", low)), Done)
+        assert faults.seen == ["POST /api/v3/order"]
+
+
+async def test_all_that_wait_are_unknown_at_once_when_the_connection_is_cut() -> None:
+    faults = WsFault("order.place", RequestFault(delay_before_ms=3_600_000))
+    async with linked(faults) as (kit, exchange, _):
+        low = str((kit.engine.last_price(exchange.symbol) or 1) / 2)
+        waiting = [asyncio.create_task(exchange.place(limit(f"EX_1_ENTRY_{n}", low))) for n in range(3)]
+        await eventually(lambda: faults.seen.count("WS order.place") == 3)
+        kit.server.drop_connections()
+        async with asyncio.timeout(2):
+            assert all(isinstance(outcome, Unknown) for outcome in await asyncio.gather(*waiting))
+
+
+async def test_a_link_that_is_closed_tells_at_once_what_it_can_not_hear_any_more() -> None:
+    """Rule 9.5: an end must not wait for an answer that can't come; what is needed then goes over REST."""
+    faults = WsFault("order.place", RequestFault(delay_after_ms=60_000))
+    async with trading(faults=faults) as (kit, exchange):
+        link = OrderLink(kit.urls.ws_api_url, GOOD, timing=QUICK)
+        exchange.connection.link = link
+        task = asyncio.create_task(link.run())
+        await eventually(lambda: link.up)
+        last = kit.engine.last_price(exchange.symbol)
+        assert last is not None
+        placing = asyncio.create_task(exchange.place(limit("EX_1_ENTRY_0", str(last / 2))))
+        await eventually(lambda: "WS order.place" in faults.seen)
+        task.cancel()
+        async with asyncio.timeout(2):
+            outcome = await placing
+        assert isinstance(outcome, Unknown)
+        assert "the connection was closed" in outcome.text
+        assert not link.up
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,51 @@
+"""What somebody does on the exchange's website while the service trades."""
+
+from tests.sim.checks import Outside
+from tests.sim.choices import Choices
+from tests.sim.setup import ACCOUNT
+from tests.sim.wire import Wire
+
+from executor.core.model.values import ZERO, OrderType
+from executor.paper.engine import model
+
+
+class ManualActions:
+    def __init__(self, outside: Outside, wire: Wire, choices: Choices) -> None:
+        self._outside = outside
+        self._wire = wire
+        self._choices = choices
+        self._engine = wire.direct.engine
+        self._symbol = wire.direct.symbol
+
+    def cancel(self, which: int | None = None) -> None:
+        """Cancel one of the open orders, a drawn one or the `which`-th."""
+        open_ids = self._outside.ours_open()
+        if open_ids:
+            n = self._choices.choose("which", len(open_ids)) if which is None else which % len(open_ids)
+            self._cancel(open_ids[n])
+            self._wire.hear()
+
+    def sell(self) -> None:
+        """Cancel everything and close the position of the trade in hand."""
+        outside = self._outside
+        truth = outside.trades.get(outside.followed)
+        if truth is None:
+            return
+        truth.by_hand = True
+        while left := outside.ours_open():
+            self._cancel(left[0])
+        qty = outside.rules.whole(truth.held)
+        price = self._engine.last_price(self._symbol) or ZERO
+        if qty > 0 and outside.rules.carries_market(qty, price):
+            order = model.NewOrder(
+                symbol=self._symbol, side=truth.direction.exit_side, type=OrderType.MARKET, quantity=qty
+            )
+            try:
+                self._engine.place_order(ACCOUNT, order, self._wire.timeline.now)
+            except model.Reject as reject:
+                if reject.code not in {-2010, -1013}:
+                    raise
+        self._wire.hear()
+
+    def _cancel(self, client_id: str) -> None:
+        self._engine.cancel_order(ACCOUNT, self._symbol, self._wire.timeline.now, orig_client_order_id=client_id)
