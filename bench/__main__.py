@@ -20,8 +20,8 @@ from typing import Final
 import msgspec
 
 from bench.inside import FILLS, QUOTES, Day, by_kind, covering, per_step, persist
+from bench.processes import Failed, play
 from bench.scenario import Result, Scenario, StreamFault
-from bench.stage import Failed, play
 from bench.table import Figures, Row, figures, text
 from executor.core.guard import advance
 from executor.core.model.state import SCHEMA_VERSION

@@ -24,7 +24,7 @@ from executor.paper.replay.recording import bundled_exchange_info, demo_trades
 from executor.service.store.document import document_of
 from executor.service.store.state_store import StateStore, seal
 from executor.simulate.direct import Direct
-from executor.simulate.session import Trader
+from executor.simulate.session import Session
 
 SYMBOL: Final = "LTCUSDT"
 ROUNDS: Final = 7
@@ -68,21 +68,21 @@ class Day:
 
     def play(self, *, keep: bool) -> float:
         """Seconds that it took."""
-        trader = Trader(Direct(self.engine, "bench", SYMBOL), self.policy, self.rules, self._heard if keep else _deaf)
-        self._before = trader.state
+        session = Session(Direct(self.engine, "bench", SYMBOL), self.policy, self.rules, self._heard if keep else _deaf)
+        self._before = session.state
         next_signal = self.trades[0].time + 60_000
         began = time.perf_counter()
         for trade in self.trades:
-            wake = trader.next_timer()
-            while wake is not None and wake < trade.time:
-                trader.tick(wake)
-                wake = trader.next_timer()
+            due = session.next_timer()
+            while due is not None and due < trade.time:
+                session.tick(due)
+                due = session.next_timer()
             self.engine.on_trade(SYMBOL, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
-            if trader.state.position is not None:
-                trader.market(trade.time)
+            if session.state.position is not None:
+                session.market(trade.time)
             elif trade.time >= next_signal:
                 next_signal = trade.time + self.mix.signal_every_ms
-                trader.signal(
+                session.signal(
                     Signal(key=str(trade.time), at=trade.time, direction=Direction.LONG, price=trade.price), trade.time
                 )
         return time.perf_counter() - began

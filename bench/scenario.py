@@ -28,7 +28,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """`play`: which script the venue plays. Quantities of time in seconds, `delay_ms` each way.
 
     `wait`: how long an entry rests before it fills: uniform from 0 to this. `size`: bytes that the floor persists.
-    `weather`: what happens to the streams at each fill.
+    `stream_fault`: what happens to the streams at each fill.
     """
 
     name: str

@@ -28,7 +28,7 @@ class Reporter:
         if not self._attached:
             runner.settle_memory()
         self._attached = True
-        loop.beside("bench", lambda: self._tell(loop))
+        loop.add_task("bench", lambda: self._tell(loop))
 
     async def _tell(self, loop: Loop) -> None:
         self._socket.send(f"ready {loop.state.symbol}".encode())

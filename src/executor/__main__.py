@@ -1,4 +1,4 @@
-"""The command line's door: `executor` and `python -m executor`."""
+"""The command line's entrance: `executor` and `python -m executor`."""
 
 from executor.cli.app import run
 

@@ -212,7 +212,7 @@ class Script:
     def told(self) -> list[str]:
         return [n.event for n in self.notes]
 
-    def wake(self) -> int | None:
+    def next_timer(self) -> int | None:
         return next_timer(self.state, self.policy)
 
     # --- events ----------------------------------------------------------------------------------------------------
@@ -247,9 +247,9 @@ class Script:
 
     def sleep(self) -> Step:
         """Until time alone makes something due."""
-        wake = self.wake()
-        assert wake is not None
-        return self.wait(wake - self.now)
+        due = self.next_timer()
+        assert due is not None
+        return self.wait(due - self.now)
 
     def command(self, verb: Verb, price: str | int | Decimal | None = None) -> Step:
         return self.feed(Commanded(at=self.now, verb=verb, price=None if price is None else self.px(price)))

@@ -228,7 +228,7 @@ class Campaign:
 
     @contextlib.asynccontextmanager
     async def serving(self, **settings: str) -> AsyncIterator[ForkServer]:
-        """The exchange on its port, and a nursery of daemons that trade there with these settings."""
+        """The exchange on its port, and a fork server of daemons that trade there with these settings."""
         urls = await self.server.start()
         self.environ = {
             "BINANCE_ENV": "custom",
@@ -264,17 +264,17 @@ class Campaign:
         }
         self.touch(ENTRY)
         try:
-            async with ForkServer() as nursery:
-                yield nursery
+            async with ForkServer() as fork_server:
+                yield fork_server
         finally:
             await self.server.stop()
 
     async def run(self) -> Report:
         began = asyncio.get_running_loop().time()
-        async with self.serving() as nursery:
+        async with self.serving() as fork_server:
             market = asyncio.create_task(self._trades())
             try:
-                await self._live(nursery, market)
+                await self._live(fork_server, market)
             finally:
                 market.cancel()
                 await asyncio.gather(market, return_exceptions=True)
@@ -287,11 +287,11 @@ class Campaign:
         while not self._over or len(self.written) < self.trades_wanted:
             await self.trade()
 
-    async def _live(self, nursery: ForkServer, market: asyncio.Task[None]) -> None:
+    async def _live(self, fork_server: ForkServer, market: asyncio.Task[None]) -> None:
         for end in self.ends:
-            await self._one_life(nursery, end)
+            await self._one_life(fork_server, end)
         self._over = True
-        daemon, began = await self.start(nursery)
+        daemon, began = await self.start(fork_server)
         self.wire_faults.forget_death()
         if await self._comes_up(daemon):
             began = self._is_up(began)
@@ -306,19 +306,19 @@ class Campaign:
         self._note(daemon, began, "end")
         self._audit_end()
 
-    async def start(self, nursery: ForkServer) -> tuple[Daemon, Life]:
+    async def start(self, fork_server: ForkServer) -> tuple[Daemon, Life]:
         self._born += 1
         number = self._born
         log = self.folder / f"life-{number:04d}.log"
         spawned = bool(self.spawn_every) and number % self.spawn_every == 0
         began = self.clock.now_ms()
-        daemon = await (spawn(self.environ, log) if spawned else nursery.start(self.environ, log))
+        daemon = await (spawn(self.environ, log) if spawned else fork_server.start(self.environ, log))
         self._daemon = daemon
         return daemon, Life(moment="", began=began, ready=0, ended=0, spawned=spawned)
 
-    async def _one_life(self, nursery: ForkServer, end: signal.Signals) -> None:
+    async def _one_life(self, fork_server: ForkServer, end: signal.Signals) -> None:
         struck: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
-        daemon, life = await self.start(nursery)
+        daemon, life = await self.start(fork_server)
 
         def strike(moment: Moment) -> None:
             if not struck.done():

@@ -141,7 +141,7 @@ class ForkServer:
                 case {"gone": pid, "code": code}:
                     self._lives.pop(pid).set_result(code)
                 case message:
-                    raise AssertionError(f"the nursery said {message}")
+                    raise AssertionError(f"the fork server said {message}")
 
 
 def _environ(settings: Mapping[str, str]) -> dict[str, str]:

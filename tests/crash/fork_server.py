@@ -4,7 +4,7 @@
                                         ->  {"gone": 123, "code": -9}   once it has ended
 
 A daemon born here differs from `python -m executor run` in nothing but the time its imports took. All of them end with
-their nursery, and it ends when nobody writes to it any more.
+their fork server, and it ends when nobody writes to it any more.
 """
 
 import json

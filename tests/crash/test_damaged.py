@@ -198,7 +198,7 @@ LIVES: Final = 20
 async def test_the_command_gives_up_damaged_states_with_a_sentence_and_without_an_order(tmp_path: Path) -> None:
     rng = random.Random(6)
     kinds = [kind for kind in KINDS if kind != "sealed nonsense"]
-    async with harness(tmp_path, LONG) as b, ForkServer() as nursery:
+    async with harness(tmp_path, LONG) as b, ForkServer() as fork_server:
         await b.enter()
         settings = environ_of(b)
         await b.stop()
@@ -213,7 +213,7 @@ async def test_the_command_gives_up_damaged_states_with_a_sentence_and_without_a
             path.write_bytes(KINDS[kind](rng, sound))
             path.with_name("state.json.prev").write_bytes(KINDS["truncated"](rng, previous))
             before = contents(folder)
-            daemon = await nursery.start({**settings, "STATE_FN": str(path)}, tmp_path / f"{n}.log")
+            daemon = await fork_server.start({**settings, "STATE_FN": str(path)}, tmp_path / f"{n}.log")
             async with asyncio.timeout(30):
                 while daemon.running:
                     await b.breathe()
@@ -324,10 +324,10 @@ async def test_without_an_open_trade_what_is_no_signal_file_ends_the_start(tmp_p
 
 async def test_a_second_process_is_told_who_holds_the_state(tmp_path: Path) -> None:
     """Rule 9.4, with two processes."""
-    async with harness(tmp_path, LONG, started=False) as b, ForkServer() as nursery:
+    async with harness(tmp_path, LONG, started=False) as b, ForkServer() as fork_server:
         settings = environ_of(b)
         with StateLock(b.settings().state_path(b.symbol)):
-            daemon = await nursery.start(settings, tmp_path / "second.log")
+            daemon = await fork_server.start(settings, tmp_path / "second.log")
             async with asyncio.timeout(30):
                 while daemon.running:
                     await b.breathe()

@@ -70,8 +70,8 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
             while not condition():
                 await campaign.pause()
 
-    async with campaign.serving(LIVE_ENTRY_TIMEOUT_SEC="600") as nursery:
-        daemon, _ = await campaign.start(nursery)
+    async with campaign.serving(LIVE_ENTRY_TIMEOUT_SEC="600") as fork_server:
+        daemon, _ = await campaign.start(fork_server)
         assert await daemon.ready(), daemon.output()
         if level is not None:
             campaign.touch(ENTRY + Decimal("0.08"))
@@ -93,7 +93,7 @@ async def test_sigterm_leaves_the_trade_as_it_stands_and_the_next_start_goes_on(
         assert orders() == before
         state = campaign.on_disk()
         assert state is None or state.outbox == ()
-        again, _ = await campaign.start(nursery)
+        again, _ = await campaign.start(fork_server)
         assert await again.ready(), again.output()
         await until(campaign.on_disk_is_quiet)
         assert orders() == before

@@ -44,8 +44,8 @@ async def test_exits_that_the_state_does_not_know_are_taken_up_and_not_sent_agai
             while not condition():
                 await campaign.pause()
 
-    async with campaign.serving() as nursery:
-        daemon, _ = await campaign.start(nursery)
+    async with campaign.serving() as fork_server:
+        daemon, _ = await campaign.start(fork_server)
         assert await daemon.ready(), daemon.output()
         campaign.touch(ENTRY + Decimal("0.08"))
         campaign.say(Direction.LONG)
@@ -57,7 +57,7 @@ async def test_exits_that_the_state_does_not_know_are_taken_up_and_not_sent_agai
         before = orders()
         assert before
         lose(tmp_path)
-        again, _ = await campaign.start(nursery)
+        again, _ = await campaign.start(fork_server)
         assert await again.ready(), again.output()
         assert len(again.said("newer_state_lost")) == 1
         taken = again.said("orders_taken_up")

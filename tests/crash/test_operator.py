@@ -17,12 +17,12 @@ from executor.core.model.values import Direction
 with_service = pytest.mark.parametrize("service", [True, False], ids=["beside the service", "alone"])
 
 
-class Puzzle:
+class UnrebuiltTrade:
     """A protected trade, its service killed, its state lost, one of its stops cancelled by hand."""
 
-    def __init__(self, campaign: Campaign, nursery: ForkServer) -> None:
+    def __init__(self, campaign: Campaign, fork_server: ForkServer) -> None:
         self.campaign = campaign
-        self.nursery = nursery
+        self.fork_server = fork_server
         self.daemon: Daemon | None = None
 
     def orders(self) -> list[str]:
@@ -34,7 +34,7 @@ class Puzzle:
                 await self.campaign.pause()
 
     async def start(self) -> Daemon:
-        self.daemon, _ = await self.campaign.start(self.nursery)
+        self.daemon, _ = await self.campaign.start(self.fork_server)
         assert await self.daemon.ready(), self.daemon.output()
         return self.daemon
 
@@ -53,10 +53,10 @@ def lose_state(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def puzzle(folder: Path, *, service: bool) -> AsyncIterator[Puzzle]:
+async def puzzle(folder: Path, *, service: bool) -> AsyncIterator[UnrebuiltTrade]:
     campaign = Campaign(folder, seed=4, kills=0, spawn_every=0)
-    async with campaign.serving(SIGNAL_START="end") as nursery:
-        made = Puzzle(campaign, nursery)
+    async with campaign.serving(SIGNAL_START="end") as fork_server:
+        made = UnrebuiltTrade(campaign, fork_server)
         await made.start()
         campaign.touch(ENTRY + Decimal("0.08"))
         campaign.say(Direction.LONG)

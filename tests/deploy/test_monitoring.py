@@ -45,11 +45,11 @@ def queries() -> list[str]:
 def told() -> dict[str, set[str]]:
     """Each series of a service that has traded, with the names of its labels."""
     watch = StreamWatch()
-    watch.hear(Connected())
+    watch.observe(Connected())
     holder: list[Walk] = []
-    view = View(lambda: holder[0].trader.state if holder else empty("LTCUSDT"), rules)
+    view = View(lambda: holder[0].session.state if holder else empty("LTCUSDT"), rules)
     metrics = Metrics([view], Budget(), watch)
-    holder.append(Walk(Policy(notional=Decimal(100), cooldown_ms=600_000), metrics.hear))
+    holder.append(Walk(Policy(notional=Decimal(100), cooldown_ms=600_000), metrics.observe))
     for _ in holder[0].steps():
         pass
     found: dict[str, set[str]] = {}

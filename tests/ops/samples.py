@@ -24,7 +24,7 @@ from executor.service.store.document import Orders, document_of
 from executor.service.store.state_store import StateStore
 from executor.signals.parse import parse_signal
 from executor.simulate.direct import Direct
-from executor.simulate.session import Trader
+from executor.simulate.session import Session
 
 SYMBOL: Final = "LTCUSDT"
 ACCOUNT: Final = "a"
@@ -125,19 +125,19 @@ class Walk:
         self.engine = Engine([Symbol.from_exchange_info(row)])
         self.engine.open_account(ACCOUNT, START)
         self.direct = Direct(self.engine, ACCOUNT, SYMBOL)
-        self.trader = Trader(self.direct, policy, rules(), on_step)
+        self.session = Session(self.direct, policy, rules(), on_step)
 
     def steps(self) -> Iterator[int]:
         signals = [parse_signal(line) for line in demo_signals().read_text("utf-8").splitlines()]
         waiting = [signal for signal in signals if isinstance(signal, Signal)][::-1]
-        trader = self.trader
+        session = self.session
         for trade in _turns():
             while waiting and waiting[-1].at <= trade.time:
                 signal = waiting.pop()
-                trader.signal(signal, signal.at)
-            while (wake := trader.next_timer()) is not None and wake < trade.time:
-                trader.tick(wake)
+                session.signal(signal, signal.at)
+            while (due := session.next_timer()) is not None and due < trade.time:
+                session.tick(due)
             self.engine.on_trade(SYMBOL, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
-            if trader.state.position is not None:
-                trader.market(trade.time)
+            if session.state.position is not None:
+                session.market(trade.time)
                 yield trade.time

@@ -19,7 +19,7 @@ POLICY = Policy(notional=Decimal(100), allow_short=True)
 
 
 def look(walk: Walk) -> Check:
-    return check(walk.trader.state, walk.direct.open_orders(), walk.trader.policy, rules())
+    return check(walk.session.state, walk.direct.open_orders(), walk.session.policy, rules())
 
 
 def resizing(state: State) -> bool:
@@ -36,9 +36,9 @@ def test_whatever_the_market_does_the_exits_are_as_expected(layout: Layout, trai
     seen: Counter[tuple[int, int]] = Counter()
     state: State | None = None
     for _ in walk.steps():
-        if state is not None and state.position is walk.trader.state.position:
+        if state is not None and state.position is walk.session.state.position:
             continue  # nothing new to compare
-        state = walk.trader.state
+        state = walk.session.state
         found = look(walk)
         assert all(each.kind is Kind.BARE and resizing(state) for each in found.faults), as_text(found)
         if found.settled and state.position is not None and isinstance(state.position.phase, Protected):
@@ -57,7 +57,7 @@ def covered() -> tuple[State, tuple[OrderReport, ...]]:
     for _ in walk.steps():
         if look(walk).exits == 3:
             break
-    return walk.trader.state, walk.direct.open_orders()
+    return walk.session.state, walk.direct.open_orders()
 
 
 def kinds(found: Check) -> set[Kind]:

@@ -33,7 +33,7 @@ class Server:
         exchange: Any = loop.exchange
         metrics = Metrics([app.view_of(loop)], exchange.connection.budget, StreamWatch())
         self.http = HttpServer("127.0.0.1", 0, [loop], metrics, [b.folder], **options)
-        loop.on_step.append(self.http.hear)
+        loop.on_step.append(self.http.observe)
         self._task = asyncio.create_task(self.http.run())
 
     async def stop(self) -> None:

@@ -45,21 +45,21 @@ def metrics_of(state: State, watch: StreamWatch | None = None) -> Metrics:
 
 def test_a_whole_recording_is_counted() -> None:
     holder: list[Walk] = []
-    view = View(lambda: holder[0].trader.state if holder else empty("LTCUSDT"), rules)
+    view = View(lambda: holder[0].session.state if holder else empty("LTCUSDT"), rules)
     metrics = Metrics([view], Budget(), StreamWatch())
-    walk = Walk(POLICY, metrics.hear)
+    walk = Walk(POLICY, metrics.observe)
     holder.append(walk)
     open_seen = 0
     for _ in walk.steps():
         if not open_seen:
             open_seen = int(samples(metrics)["executor_position_open",])
-    state = walk.trader.state
+    state = walk.session.state
     assert state.last_closed is not None
     found = samples(metrics)
     assert open_seen == 1
     assert found["executor_position_open",] == 0
     assert found["executor_position_base",] == 0
-    assert sum(v for k, v in found.items() if k[0] == "executor_events_total") == walk.trader.steps
+    assert sum(v for k, v in found.items() if k[0] == "executor_events_total") == walk.session.steps
     refused = {k[1]: v for k, v in found.items() if k[0] == "executor_signals_refused_total"}
     assert refused == state.refused
     assert refused
@@ -90,8 +90,8 @@ def test_requests_by_how_they_ended() -> None:
     )
     for seq, outcome in enumerate(outcomes):
         request = CancelOrder(seq=seq, id="EX_1_SL_1")
-        metrics.hear(Tick(at=1), Step(state, (request,), (), MOVED))
-        metrics.hear(Answered(at=2, seq=seq, outcome=outcome), step(state))
+        metrics.observe(Tick(at=1), Step(state, (request,), (), MOVED))
+        metrics.observe(Answered(at=2, seq=seq, outcome=outcome), step(state))
     found = samples(metrics)
     for word in ("accepted", "refused", "unknown"):
         assert found["executor_requests_total", word, "CancelOrder"] == 1
@@ -105,8 +105,8 @@ def test_reads_leave_nothing_behind() -> None:
     metrics = metrics_of(state)
     quote = Quote(1, Decimal(1), Decimal(2), Decimal(1))
     for seq in range(1000):
-        metrics.hear(Tick(at=1), Step(state, (QueryQuote(seq=seq),), (), MOVED))
-        metrics.hear(QuoteSeen(at=1, quote=quote, seq=seq), step(state))
+        metrics.observe(Tick(at=1), Step(state, (QueryQuote(seq=seq),), (), MOVED))
+        metrics.observe(QuoteSeen(at=1, quote=quote, seq=seq), step(state))
     assert len(metrics._requests_open) == 0
 
 
@@ -117,11 +117,11 @@ def test_the_stream_and_its_age() -> None:
     before = samples(metrics)
     assert before["executor_stream_connected",] == 0
     assert ("executor_stream_age_seconds",) not in before
-    watch.hear(Connected())
+    watch.observe(Connected())
     now[0] = 107.5
     found = samples(metrics)
     assert (found["executor_stream_connected",], found["executor_stream_age_seconds",]) == (1, 7.5)
-    watch.hear(Lost("gone"))
+    watch.observe(Lost("gone"))
     assert samples(metrics)["executor_stream_connected",] == 0
 
 

@@ -21,7 +21,7 @@ def test_the_state_file_alone_tells_what_the_service_does(layout: Layout) -> Non
     before: object = None
     seen = 0
     for _ in walk.steps():
-        state = walk.trader.state
+        state = walk.session.state
         if state.position is None or state.position.orders == before:
             continue
         before = state.position.orders
@@ -40,9 +40,9 @@ def test_the_state_file_alone_tells_what_the_service_does(layout: Layout) -> Non
 def test_json_is_stable_and_plain() -> None:
     walk = Walk(POLICY)
     for _ in walk.steps():
-        if walk.trader.state.position is not None and walk.trader.state.position.trail is not None:
+        if walk.session.state.position is not None and walk.session.state.position.trail is not None:
             break
-    found = status.status_of(walk.trader.state, rules(), running=True)
+    found = status.status_of(walk.session.state, rules(), running=True)
     told = json.loads(text.json(found))
     assert set(told) == {
         "symbol",
@@ -67,7 +67,7 @@ def test_json_is_stable_and_plain() -> None:
 def test_the_live_stop_is_the_one_reached_first() -> None:
     walk = Walk(POLICY)
     for _ in walk.steps():
-        position = walk.trader.state.position
+        position = walk.session.state.position
         if position is None:
             continue
         stops = {o.stop_price for o in position.orders if o.live and o.is_stop and o.stop_price is not None}

@@ -69,7 +69,7 @@ async def test_a_message_goes_to_the_chat(bot: Telegram) -> None:
 async def test_of_several_symbols_each_word_names_its_own(bot: Telegram) -> None:
     route = respx.post(URL).respond(json={"ok": True})
     async with sending(bot):
-        bot.hear(Notify(Level.INFO, "trade_opened", "long 3 ETH"), "ETHUSDT")
+        bot.notify(Notify(Level.INFO, "trade_opened", "long 3 ETH"), "ETHUSDT")
         with structlog.contextvars.bound_contextvars(symbol="BNBUSDT"):
             bot.overhear(None, "error", {"event": "state_unwritable", "alert": True, "error": "full"})
     told = "ETHUSDT trade opened: long 3 ETH\nALERT state unwritable: symbol BNBUSDT, error full"
@@ -161,9 +161,9 @@ async def test_notes_and_alerts_of_the_log_are_told_once(bot: Telegram) -> None:
     route = respx.post(URL).respond(json={"ok": True})
     log = structlog.get_logger("test")
     async with speaking(bot):
-        bot.hear(Notify(Level.INFO, "trade_opened", "LONG 1 LTC"))
-        bot.hear(Notify(Level.INFO, "filled", "not told"))
-        bot.hear(Notify(Level.ALERT, "failsafe", "told by the log alone"))
+        bot.notify(Notify(Level.INFO, "trade_opened", "LONG 1 LTC"))
+        bot.notify(Notify(Level.INFO, "filled", "not told"))
+        bot.notify(Notify(Level.ALERT, "failsafe", "told by the log alone"))
         log.error("failsafe", alert=True, trade="1", order=None, text="closing at market")
         log.error("not an alert")
     said = "\n".join(texts(route)).splitlines()

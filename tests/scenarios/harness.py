@@ -447,7 +447,7 @@ class Harness:
         for asset in paid.keys() - {self.base, self.quote}:
             assert self.gained(asset) == -paid[asset]
 
-    # --- somebody else's hands ------------------------------------------------------------------------------------
+    # --- what somebody else does ------------------------------------------------------------------------------------
 
     def cancel_by_hand(self, role: str) -> None:
         order = self.one(role)

@@ -112,7 +112,7 @@ async def test_no_state_file_that_can_be_used(tmp_path: Path) -> None:
         await b.enter()
         await b.stop()
         store = StateStore(tmp_path / "state.json", schema_version=SCHEMA_VERSION)
-        files = [path for path in (store.path, store.previous, store.ahead) if path.exists()]
+        files = [path for path in (store.path, store.previous, store.write_ahead) if path.exists()]
         for path in files:
             path.write_bytes(path.read_bytes()[:-100].replace(b"EX_", b"XE_"))
         damaged = [path.read_bytes() for path in files]
@@ -169,7 +169,7 @@ async def test_a_state_folder_that_becomes_read_only(
         monkeypatch.setattr(ReadOnly, "full", True)
         b.touch(b.at(0))
         assert b.loop is not None
-        b.loop.look()
+        b.loop.poll_now()
         for _ in range(2_000):
             await b.breathe()
             if "state_unwritable" in b.alerts():

@@ -511,7 +511,7 @@ async def test_the_supervisor_hears_of_all_and_nothing_once_one_hangs(
                 raise AssertionError
 
             b.loops["BNBUSDT"]._take = forever  # type: ignore[method-assign]
-            b.loops["BNBUSDT"].look()
+            b.loops["BNBUSDT"].poll_now()
             b.loops["BNBUSDT"].tell(Tick(at=b.loops["BNBUSDT"].now()))
             await hear("", 1)
             words.clear()

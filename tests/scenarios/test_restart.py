@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.scenarios.harness import EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
-from tests.scenarios.test_hands import phases
+from tests.scenarios.test_manual_actions import phases
 
 from executor.core.model.events import Verb
 from executor.core.model.state import Reason

@@ -14,18 +14,18 @@ from executor.core.model.state import Protected, Reason
 from executor.core.model.values import ZERO, Direction
 from executor.ops.replay import Replay
 from executor.service.inlets.control import Answer, Request, ask
-from executor.service.takeover import Wish, Word, propose, resolve
+from executor.service.takeover import TakeoverAnswer, TakeoverRequest, propose, resolve
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 LONG = World(Direction.LONG, "OCO", pushes=True)
 
 
-async def wish(b: Harness, how: Resolve, *, sure: bool = True, **more: Any) -> Word:
+async def take_over(b: Harness, how: Resolve, *, sure: bool = True, **more: Any) -> TakeoverAnswer:
     """What the service answers; `sure` has it done."""
     assert b.loop is not None
-    word = await (resolve if sure else propose)(b.loop, Wish(how, **more))
+    answer = await (resolve if sure else propose)(b.loop, TakeoverRequest(how, **more))
     await b.settle()
-    return word
+    return answer
 
 
 async def puzzle(b: Harness) -> list[str]:
@@ -46,8 +46,8 @@ async def test_an_adopted_trade_gets_the_stop_that_the_operator_gives_and_lives_
 ) -> None:
     async with harness(tmp_path, world) as b:
         left = await puzzle(b)
-        word = await wish(b, Resolve.ADOPT, stop=b.at("-0.5"), targets=(b.at(1), b.at(2)))
-        assert word.ok, word
+        answer = await take_over(b, Resolve.ADOPT, stop=b.at("-0.5"), targets=(b.at(1), b.at(2)))
+        assert answer.ok, answer
         await b.wait(1)
         assert b.roles() == EXITS[world.layout]
         assert not set(left) & {o.client_order_id for o in b.open()}
@@ -70,9 +70,9 @@ async def test_nothing_is_done_before_the_operator_has_said_yes(tmp_path: Path, 
     async with harness(tmp_path, world) as b:
         left = await puzzle(b)
         for how in Resolve:
-            word = await wish(b, how, sure=False, stop=b.at("-0.5"))
-            assert word.ok
-            assert len(word.words) >= 2
+            answer = await take_over(b, how, sure=False, stop=b.at("-0.5"))
+            assert answer.ok
+            assert len(answer.lines) >= 2
         assert sorted(o.client_order_id for o in b.open()) == left
         assert b.state.position is None
         assert b.state.halted
@@ -82,9 +82,9 @@ async def test_nothing_is_done_before_the_operator_has_said_yes(tmp_path: Path, 
 async def test_a_flattened_trade_is_sold_and_its_orders_are_gone(tmp_path: Path, world: World) -> None:
     async with harness(tmp_path, world, COOLDOWN_SEC="0", LOCK_SEC="0") as b:
         await puzzle(b)
-        word = await wish(b, Resolve.FLATTEN)
-        assert word.ok
-        assert any("cancel" in part for part in word.words)
+        answer = await take_over(b, Resolve.FLATTEN)
+        assert answer.ok
+        assert any("cancel" in part for part in answer.lines)
         closed = await b.ends(Reason.FLATTEN)
         assert abs(b.gained(b.base)) < Decimal("0.01")
         b.adds_up(closed)
@@ -98,7 +98,7 @@ async def test_a_flattened_trade_is_sold_and_its_orders_are_gone(tmp_path: Path,
 async def test_forgotten_orders_stay_where_they_are_and_halt_nothing_any_more(tmp_path: Path, world: World) -> None:
     async with harness(tmp_path, world, QTY="1") as b:
         left = await puzzle(b)
-        assert (await wish(b, Resolve.FORGET)).ok
+        assert (await take_over(b, Resolve.FORGET)).ok
         await b.wait(5)
         assert sorted(o.client_order_id for o in b.open()) == left
         assert not b.state.halted
@@ -108,7 +108,7 @@ async def test_forgotten_orders_stay_where_they_are_and_halt_nothing_any_more(tm
         await b.signal()
         assert "ENTRY" in b.roles()
         assert set(left) <= {o.client_order_id for o in b.open()}
-        again = await wish(b, Resolve.FORGET)
+        again = await take_over(b, Resolve.FORGET)
         assert not again.ok
 
 
@@ -122,7 +122,7 @@ async def test_an_entry_that_is_still_open_is_taken_over_with_what_it_has_bought
         await b.start()
         assert b.state.position is None
         assert "its entry is still open" in b.state.halted
-        assert (await wish(b, Resolve.ADOPT, stop=b.at(-1))).ok
+        assert (await take_over(b, Resolve.ADOPT, stop=b.at(-1))).ok
         await b.wait(1)
         assert "ENTRY" not in b.roles()
         assert b.covered() > ZERO
@@ -144,7 +144,7 @@ async def test_a_trade_without_any_order_is_adopted_too(tmp_path: Path, world: W
         assert b.open() == []
         await b.start()
         assert "it has NO STOP" in b.state.halted
-        assert (await wish(b, Resolve.ADOPT, stop=b.at(-1))).ok
+        assert (await take_over(b, Resolve.ADOPT, stop=b.at(-1))).ok
         await b.wait(1)
         assert b.roles() == EXITS[world.layout]
         await b.move(-1)
@@ -156,7 +156,7 @@ async def test_a_crash_in_the_middle_of_an_adoption_is_gone_on_with(tmp_path: Pa
     async with harness(tmp_path, world) as b:
         await puzzle(b)
         assert b.loop is not None
-        taking = asyncio.create_task(resolve(b.loop, Wish(Resolve.ADOPT, stop=b.at(-1))))
+        taking = asyncio.create_task(resolve(b.loop, TakeoverRequest(Resolve.ADOPT, stop=b.at(-1))))
         await b.loop.until(lambda state: state.position is not None)
         await b.stop()
         taking.cancel()
@@ -177,12 +177,12 @@ async def test_a_crash_in_the_middle_of_an_adoption_is_gone_on_with(tmp_path: Pa
         ({}, "a stop price is needed"),
     ],
 )
-async def test_a_wish_that_makes_no_sense_is_refused_by_name(tmp_path: Path, more: dict[str, Any], why: str) -> None:
+async def test_a_request_that_makes_no_sense_is_refused_by_name(tmp_path: Path, more: dict[str, Any], why: str) -> None:
     async with harness(tmp_path, LONG) as b:
         left = await puzzle(b)
-        word = await wish(b, Resolve.ADOPT, **more)
-        assert not word.ok
-        assert why in word.words[0]
+        answer = await take_over(b, Resolve.ADOPT, **more)
+        assert not answer.ok
+        assert why in answer.lines[0]
         assert sorted(o.client_order_id for o in b.open()) == left
 
 
@@ -190,36 +190,36 @@ async def test_an_open_trade_needs_no_adoption(tmp_path: Path) -> None:
     async with harness(tmp_path, LONG) as b:
         await b.enter()
         for how in Resolve:
-            word = await wish(b, how, stop=b.at("0.5"))
-            assert not word.ok
-            assert "is open, and looked after" in word.words[0]
+            answer = await take_over(b, how, stop=b.at("0.5"))
+            assert not answer.ok
+            assert "is open, and looked after" in answer.lines[0]
 
 
 async def test_of_two_trades_one_must_be_named(tmp_path: Path) -> None:
     async with harness(tmp_path, LONG, QTY="1", COOLDOWN_SEC="0", LOCK_SEC="0") as b:
         await puzzle(b)
-        await wish(b, Resolve.FORGET)
+        await take_over(b, Resolve.FORGET)
         await b.enter()
         second = b.position.trade
         await b.stop()
         lose_state(b)
         await b.start()
         assert "open orders of 2 trades" in b.state.halted
-        word = await wish(b, Resolve.FLATTEN)
-        assert not word.ok
-        assert "--trade" in word.words[0]
-        assert (await wish(b, Resolve.FLATTEN, trade=second)).ok
+        answer = await take_over(b, Resolve.FLATTEN)
+        assert not answer.ok
+        assert "--trade" in answer.lines[0]
+        assert (await take_over(b, Resolve.FLATTEN, trade=second)).ok
         await b.until(lambda: b.state.position is None)
         assert second not in "".join(o.client_order_id for o in b.open())
         await b.wait(5)
         assert b.state.halted, "the other one is still there"
-        assert (await wish(b, Resolve.FLATTEN)).ok
+        assert (await take_over(b, Resolve.FLATTEN)).ok
         await b.until(lambda: b.state.position is None)
         assert b.open() == []
         assert not b.gained("LTC") // Decimal("0.01")
 
 
-async def test_the_control_socket_takes_wishes(tmp_path: Path) -> None:
+async def test_the_control_socket_takes_requests(tmp_path: Path) -> None:
     async with harness(tmp_path, LONG) as b:
         await puzzle(b)
         state = b.settings().state_path(b.symbol)
@@ -227,11 +227,11 @@ async def test_the_control_socket_takes_wishes(tmp_path: Path) -> None:
         async def said(request: Request) -> Answer:
             return await asyncio.to_thread(ask, state, request)
 
-        proposed = await said(Request("propose", wish=Wish(Resolve.FLATTEN)))
+        proposed = await said(Request("propose", takeover=TakeoverRequest(Resolve.FLATTEN)))
         assert proposed.ok
-        assert "at market" in "".join(proposed.data["words"])
+        assert "at market" in "".join(proposed.data["lines"])
         assert not (await said(Request("propose"))).ok
-        assert not (await said(Request("pause", wish=Wish(Resolve.FORGET)))).ok
-        done = await said(Request("resolve", wish=Wish(Resolve.FLATTEN)))
+        assert not (await said(Request("pause", takeover=TakeoverRequest(Resolve.FORGET)))).ok
+        done = await said(Request("resolve", takeover=TakeoverRequest(Resolve.FLATTEN)))
         assert done.ok
         await b.ends(Reason.FLATTEN)

@@ -1,4 +1,4 @@
-"""The desk over whole trades: the state on disk is the state in memory, and the journal gives every state again."""
+"""The engine over whole trades: the state on disk is the state in memory, and the journal gives every state again."""
 
 from collections import deque
 from collections.abc import Iterator

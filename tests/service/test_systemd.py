@@ -44,7 +44,7 @@ def met(loop):
         print("HANGS", flush=True)
         await asyncio.Event().wait()
 
-    loop.beside("fault", later)
+    loop.add_task("fault", later)
 
 asyncio.run(app.run(settings, met))
 """

@@ -23,7 +23,7 @@ class ManualActions:
         if open_ids:
             n = self._choices.choose("which", len(open_ids)) if which is None else which % len(open_ids)
             self._cancel(open_ids[n])
-            self._wire.hear()
+            self._wire.deliver_pushes()
 
     def sell(self) -> None:
         """Cancel everything and close the position of the trade in hand."""
@@ -45,7 +45,7 @@ class ManualActions:
             except model.Reject as reject:
                 if reject.code not in {-2010, -1013}:
                     raise
-        self._wire.hear()
+        self._wire.deliver_pushes()
 
     def _cancel(self, client_id: str) -> None:
         self._engine.cancel_order(ACCOUNT, self._symbol, self._wire.timeline.now, orig_client_order_id=client_id)

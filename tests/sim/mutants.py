@@ -61,7 +61,7 @@ MUTANTS: Final = (
     Mutant(
         "unknown taken for refused",
         f"{CORE}/absorb/answers.py",
-        "            return Heard(_doubted(position, sent, outcome.fence, now), MOVED, (note,))",
+        "            return FoldedReports(_doubted(position, sent, outcome.fence, now), MOVED, (note,))",
         "            return _refused(position, tuple(the_order(position, i) for i in sent), "
         'Refused(Why.OTHER, 0, ""), now, policy)',
     ),
@@ -348,8 +348,8 @@ MUTANTS: Final = (
     Mutant(
         "fills of what was sent after an older state are left out",
         f"{CORE}/recover/catchup.py",
-        "    heard = hear(position, tuple(exits), now)\n",
-        "    heard = hear(position, tuple(e for e in exits if e.id in known), now)\n",
+        "    folded = fold_all(position, tuple(exits), now)\n",
+        "    folded = fold_all(position, tuple(e for e in exits if e.id in known), now)\n",
     ),
 )
 

@@ -85,7 +85,7 @@ class Shell:
         self._price_at = 0
         self._inbox: deque[AnyEvent] = deque()
         self._taking = False
-        self._wake: int | None = None
+        self._timer: int | None = None
         self._unseen: set[str] = set()
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -190,15 +190,15 @@ class Shell:
     # --- time and looking --------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        wake = next_timer(self.state, self.policy)
-        if wake is None or wake == self._wake:
+        timer = next_timer(self.state, self.policy)
+        if timer is None or timer == self._timer:
             return
-        self._wake = wake
-        self.timeline.at(self.clock.true_time(wake), lambda: self._ring(wake))
+        self._timer = timer
+        self.timeline.at(self.clock.true_time(timer), lambda: self._ring(timer))
 
-    def _ring(self, wake: int) -> None:
-        if self.alive and wake == self._wake:
-            self._wake = None
+    def _ring(self, timer: int) -> None:
+        if self.alive and timer == self._timer:
+            self._timer = None
             self.receive(Tick(at=self.clock.now()))
 
     def _poll(self) -> None:

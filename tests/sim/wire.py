@@ -186,7 +186,7 @@ class Wire:
             self._fill_first(request, partly=behind is not None)
         if fault == "half_done" and isinstance(request, ReplaceOrder):
             cancelled = self.direct.command(CancelOrder(seq=0, id=request.cancel_id), now)
-            self.hear()
+            self.deliver_pushes()
             if isinstance(cancelled, Done):
                 refused = Refused(Why.OTHER, -2010, "Account may not place orders now.")
                 return ReplaceOutcome(cancelled, refused)
@@ -195,7 +195,7 @@ class Wire:
         if self.direct.engine._last_order_id != before and not isinstance(outcome, Refused):
             for client_id in _new_ids(request, outcome):
                 self.on_placed(client_id)
-        self.hear()
+        self.deliver_pushes()
         self.on_executed()
         if behind is not None and isinstance(outcome, Done) and behind.cum_qty != outcome.reports[0].cum_qty:
             self.on_behind(behind.id, outcome.reports[0].cum_qty - behind.cum_qty)
@@ -326,7 +326,7 @@ class Wire:
 
     # --- pushes ------------------------------------------------------------------------------------------------------
 
-    def hear(self) -> None:
+    def deliver_pushes(self) -> None:
         """Take what the exchange has to tell, and push it on."""
         told = self.direct.engine.drain_events(self.direct.account)
         reports = [event for event in told if isinstance(event, ExecutionReport)]

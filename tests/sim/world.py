@@ -257,7 +257,7 @@ class World:
         self.engine.on_trade(
             self.market.symbol, self._trade_ids, self.price, volume, self._trade_ids % 2 == 0, self.timeline.now
         )
-        self.wire.hear()
+        self.wire.deliver_pushes()
         if self.setup.quotes and self.shell.alive:
             self.shell.receive(QuoteSeen(at=self.clock.now(), quote=self.direct.quote(self.clock.now())))
 

@@ -10,7 +10,7 @@ from executor.cli.context import Everything, Place, Which, find_chosen, for_each
 from executor.cli.exchange import not_on_paper
 from executor.cli.output import examples, fail, say
 from executor.cli.recover import Trade, alone, confirm
-from executor.cli.service import running, tell, wish_of
+from executor.cli.service import ask_takeover, running, tell
 from executor.core.model.events import Commanded, Resolve, Verb
 from executor.core.model.state import Closed
 from executor.ops import logs, report, status
@@ -18,12 +18,12 @@ from executor.service import app
 from executor.service.loop import Loop
 from executor.service.store.document import saved
 from executor.service.store.state_store import StateError
-from executor.service.takeover import Wish
+from executor.service.takeover import TakeoverRequest
 
 LOOK_EVERY_S: Final = 0.2
 
 
-class Wished(NamedTuple):
+class FlattenOptions(NamedTuple):
     """What was asked for; `trade`: empty where there is only one."""
 
     trade: str
@@ -60,8 +60,8 @@ def flatten(
     places = find_chosen(read_settings(context), symbol, everything=everything)
     if which and len(places) > 1:
         raise typer.BadParameter("a trade is of one symbol: name that with --symbol", param_hint="--trade")
-    wished = Wished(which, yes, timeout)
-    begun, code = for_each(places, lambda place: (place.symbol, _begin(place, wished)))
+    options = FlattenOptions(which, yes, timeout)
+    begun, code = for_each(places, lambda place: (place.symbol, _begin(place, options)))
     trades = {symbol: trade for symbol, trade in begun if trade}
     deadline = time.monotonic() + timeout
     closing = [place for place in places if place.symbol in trades]
@@ -70,16 +70,16 @@ def flatten(
         raise typer.Exit(code or late)
 
 
-def _begin(place: Place, wished: Wished) -> str:
+def _begin(place: Place, options: FlattenOptions) -> str:
     """Have the trade closed; its id when the service is at it, empty when there is nothing to wait for."""
     service = running(place)
     if service is None:
-        _alone(place, wished)
+        _alone(place, options)
         return ""
     if service.position is None:
-        return _stray(place, wished)
+        return _stray(place, options)
     trade, side, held = service.position.trade, service.position.side, service.position.held
-    _confirm(f"Close the {side} {place.symbol} trade {trade} at market ({held} held)?", yes=wished.yes)
+    _confirm(f"Close the {side} {place.symbol} trade {trade} at market ({held} held)?", yes=options.yes)
     answer = tell(place, "flatten")
     if not answer.ok:
         fail(f"flatten refused: {answer.text}")
@@ -99,18 +99,18 @@ def _wait(place: Place, trade: str, timeout: int, deadline: float) -> None:
     fail(f"trade {trade} is still open after {timeout} s; the service goes on closing it: see `executor status`")
 
 
-def _stray(place: Place, wished: Wished) -> str:
+def _stray(place: Place, options: FlattenOptions) -> str:
     """Have the service close a trade that it could not rebuild; its id, empty when there is none."""
-    wish = Wish(Resolve.FLATTEN, wished.trade)
-    proposal = wish_of(place, "propose", wish)
+    request = TakeoverRequest(Resolve.FLATTEN, options.trade)
+    proposal = ask_takeover(place, "propose", request)
     if proposal.nothing:
         say("no trade is open")
         return ""
-    confirm(proposal, yes=wished.yes)
-    done = wish_of(place, "resolve", wish)
+    confirm(proposal, yes=options.yes)
+    done = ask_takeover(place, "resolve", request)
     service = running(place)
     if not done.ok or service is None:
-        fail("; ".join(done.words))
+        fail("; ".join(done.lines))
     if service.position is not None:
         return service.position.trade
     if service.last_closed is not None:
@@ -123,13 +123,13 @@ def _confirm(question: str, *, yes: bool) -> None:
         fail("nothing was done")
 
 
-def _alone(place: Place, wished: Wished) -> None:
+def _alone(place: Place, options: FlattenOptions) -> None:
     try:
         loaded = saved(place.state)
     except StateError as error:
         fail(error)
     if loaded is None or loaded.value.position is None:
-        if alone(place, Wish(Resolve.FLATTEN, wished.trade), yes=wished.yes, timeout=wished.timeout):
+        if alone(place, TakeoverRequest(Resolve.FLATTEN, options.trade), yes=options.yes, timeout=options.timeout):
             say("closed; `executor report` shows how")
         else:
             say("no trade is open")
@@ -137,15 +137,15 @@ def _alone(place: Place, wished: Wished) -> None:
     settings = place.settings
     not_on_paper(settings)
     what = f"the {place.symbol} trade {loaded.value.position.trade}"
-    _confirm(f"No service runs. Close {what} at market from here?", yes=wished.yes)
+    _confirm(f"No service runs. Close {what} at market from here?", yes=options.yes)
     logs.set_up(settings.log_format, settings.log_level)
-    closer = _Closer(wished.timeout)
+    closer = _Closer(options.timeout)
     try:
         asyncio.run(app.run(settings, closer.attach, signals=False))
     except app.START_ERRORS as error:
         fail(error)
     if not closer.flat:
-        fail(f"{what} is still open after {wished.timeout} s; its state is kept: run this again, or `executor run`")
+        fail(f"{what} is still open after {options.timeout} s; its state is kept: run this again, or `executor run`")
     if closer.closed is None:
         say("no trade is open")
     else:
@@ -173,5 +173,5 @@ class _Closer:
             await asyncio.sleep(self._timeout)
             loop.stop()
 
-        loop.beside("flatten", close)
-        loop.beside("time limit", give_up, at_once=True)
+        loop.add_task("flatten", close)
+        loop.add_task("time limit", give_up, at_once=True)

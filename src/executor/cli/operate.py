@@ -61,13 +61,13 @@ def move_stop(
     it; `executor status` shows the live stop.
     """
     try:
-        wished = Decimal(price)
+        stop = Decimal(price)
     except InvalidOperation:
-        wished = Decimal(0)
-    if not wished.is_finite() or wished <= 0:
+        stop = Decimal(0)
+    if not stop.is_finite() or stop <= 0:
         raise typer.BadParameter(f"{price!r} must be a price above 0", param_hint="PRICE")
     place = find_place(read_settings(context), symbol)
-    _command([place], "move-stop", f"the stop is being moved to {price}", wished)
+    _command([place], "move-stop", f"the stop is being moved to {price}", stop)
 
 
 def _command(places: Sequence[Place], verb: str, done: str, price: Decimal | None = None) -> None:

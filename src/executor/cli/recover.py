@@ -9,7 +9,7 @@ import typer
 from executor.cli.context import Place, Which, find_place, read_settings
 from executor.cli.exchange import not_on_paper, reach
 from executor.cli.output import examples, fail
-from executor.cli.service import wish_of
+from executor.cli.service import ask_takeover
 from executor.core.absorb.takeover import judge
 from executor.core.model.events import Commanded, Resolve, Verb
 from executor.core.model.state import Protected, State
@@ -20,7 +20,7 @@ from executor.service.inlets.control import NotRunningError
 from executor.service.loop import Loop
 from executor.service.recovery import from_exchange
 from executor.service.store.document import saved, state_of
-from executor.service.takeover import Wish, Word, evidence, resolve, word_of
+from executor.service.takeover import TakeoverAnswer, TakeoverRequest, answer_of, evidence, resolve
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Trade = Annotated[str, typer.Option("--trade", metavar="ID", help="Which trade, where there are several.")]
@@ -51,8 +51,8 @@ def adopt(
     what it would do, and asks. Goes through the running service; when none runs, this command does it alone and
     ends once the trade is protected: start the service then.
     """
-    wish = Wish(Resolve.ADOPT, trade, _price(stop, "--stop"), _prices(targets))
-    _carry_out(find_place(read_settings(context), symbol), wish, "adopted", yes=yes, timeout=timeout)
+    request = TakeoverRequest(Resolve.ADOPT, trade, _price(stop, "--stop"), _prices(targets))
+    _carry_out(find_place(read_settings(context), symbol), request, "adopted", yes=yes, timeout=timeout)
 
 
 @examples(
@@ -65,57 +65,63 @@ def forget(context: typer.Context, yes: Yes = False, timeout: Timeout = 60, symb
     Entries are taken again. Their ids are remembered, so that they halt nothing any more. Whatever these trades
     hold is yours to look after. Shows first what it would do, and asks.
     """
-    _carry_out(find_place(read_settings(context), symbol), Wish(Resolve.FORGET), "forgotten", yes=yes, timeout=timeout)
+    _carry_out(
+        find_place(read_settings(context), symbol),
+        TakeoverRequest(Resolve.FORGET),
+        "forgotten",
+        yes=yes,
+        timeout=timeout,
+    )
 
 
-def _carry_out(place: Place, wish: Wish, done: str, *, yes: bool, timeout: int) -> None:
+def _carry_out(place: Place, request: TakeoverRequest, done: str, *, yes: bool, timeout: int) -> None:
     try:
-        proposal = wish_of(place, "propose", wish)
+        proposal = ask_takeover(place, "propose", request)
     except NotRunningError:
-        if not alone(place, wish, yes=yes, timeout=timeout):
+        if not alone(place, request, yes=yes, timeout=timeout):
             fail("no trade of ours has an open order or holds anything, and entries are not halted")
         typer.echo(f"{done}; start the service with `executor run`")
         return
     confirm(proposal, yes=yes)
-    _must(wish_of(place, "resolve", wish))
+    _must(ask_takeover(place, "resolve", request))
     typer.echo(f"{done}; `executor status` shows what stands now")
 
 
-def confirm(proposal: Word, *, yes: bool) -> None:
-    """Show what would be done, and ask. Ends the command when it can't be, or is not wished."""
+def confirm(proposal: TakeoverAnswer, *, yes: bool) -> None:
+    """Show what would be done, and ask. Ends the command when it can't be, or is not wanted."""
     _must(proposal)
-    for word in proposal.words:
-        typer.echo(word, err=True)
+    for answer in proposal.lines:
+        typer.echo(answer, err=True)
     if not yes and not typer.confirm("Do this?", err=True):
         fail("nothing was done")
 
 
-def _must(word: Word) -> None:
-    if not word.ok:
-        fail("; ".join(word.words))
+def _must(answer: TakeoverAnswer) -> None:
+    if not answer.ok:
+        fail("; ".join(answer.lines))
 
 
-def alone(place: Place, wish: Wish, *, yes: bool, timeout: int) -> bool:
+def alone(place: Place, request: TakeoverRequest, *, yes: bool, timeout: int) -> bool:
     """No service runs: look, ask, and do it from here, under the state's lock. Whether there was anything to do."""
     settings = place.settings
     not_on_paper(settings)
     logs.set_up(settings.log_format, settings.log_level)
-    resolver = _Resolver(wish, timeout)
+    resolver = _Resolver(request, timeout)
     try:
-        proposal = asyncio.run(_propose(place, wish))
+        proposal = asyncio.run(_propose(place, request))
         if proposal.nothing:
             return False
         confirm(proposal, yes=yes)
         asyncio.run(app.run(settings, resolver.attach, signals=False))
     except app.START_ERRORS as error:
         fail(error)
-    if resolver.word is None:
+    if resolver.answer is None:
         fail(f"not done after {timeout} s; the state is kept: run this again, or `executor run`")
-    _must(resolver.word)
+    _must(resolver.answer)
     return True
 
 
-async def _propose(place: Place, wish: Wish) -> Word:
+async def _propose(place: Place, request: TakeoverRequest) -> TakeoverAnswer:
     """What would be done, from the state on disk and the exchange alone; nothing is changed."""
     loaded = saved(place.state)
     async with reach(place.settings) as (venue, exchange, policy, rules):
@@ -123,44 +129,46 @@ async def _propose(place: Place, wish: Wish) -> Word:
             state = await from_exchange(exchange, empty(place.symbol, venue), policy, rules)
         else:
             state = state_of(loaded.value)
-        if state.position is not None and wish.how is Resolve.FLATTEN:
-            return Word(True, (f"close trade {state.position.trade} at market: cancel its orders, sell the rest",))
-        return word_of(judge(state, await evidence(exchange, wish), policy, rules))
+        if state.position is not None and request.how is Resolve.FLATTEN:
+            return TakeoverAnswer(
+                True, (f"close trade {state.position.trade} at market: cancel its orders, sell the rest",)
+            )
+        return answer_of(judge(state, await evidence(exchange, request), policy, rules))
 
 
 class _Resolver:
-    """Sits beside a loop that takes no signals: does what is wished once it is recovered, and stops.
+    """Sits beside a loop that takes no signals: does what is asked once it is recovered, and stops.
 
-    `word` is None until all of it is done.
+    `answer` is None until all of it is done.
     """
 
-    def __init__(self, wish: Wish, timeout: int) -> None:
-        self.word: Word | None = None
-        self._wish = wish
+    def __init__(self, request: TakeoverRequest, timeout: int) -> None:
+        self.answer: TakeoverAnswer | None = None
+        self._request = request
         self._timeout = timeout
 
     def attach(self, loop: Loop) -> None:
         async def act() -> None:
-            if loop.state.position is not None and self._wish.how is Resolve.FLATTEN:
+            if loop.state.position is not None and self._request.how is Resolve.FLATTEN:
                 await loop.ask(Commanded(at=loop.now(), verb=Verb.FLATTEN))
-                word = Word(True, ())
+                answer = TakeoverAnswer(True, ())
             else:
-                word = await resolve(loop, self._wish)
-            if word.ok:
+                answer = await resolve(loop, self._request)
+            if answer.ok:
                 await loop.until(self._settled)
-            self.word = word
+            self.answer = answer
             loop.stop()
 
         async def give_up() -> None:
             await asyncio.sleep(self._timeout)
             loop.stop()
 
-        loop.beside("resolve", act)
-        loop.beside("time limit", give_up, at_once=True)
+        loop.add_task("resolve", act)
+        loop.add_task("time limit", give_up, at_once=True)
 
     def _settled(self, state: State) -> bool:
         position = state.position
-        return position is None or (self._wish.how is Resolve.ADOPT and isinstance(position.phase, Protected))
+        return position is None or (self._request.how is Resolve.ADOPT and isinstance(position.phase, Protected))
 
 
 def _prices(text: str) -> tuple[Decimal, ...]:

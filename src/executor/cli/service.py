@@ -10,7 +10,7 @@ from executor.cli.context import Place
 from executor.cli.output import fail
 from executor.ops.status import Status
 from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request, ask
-from executor.service.takeover import Wish, Word
+from executor.service.takeover import TakeoverAnswer, TakeoverRequest
 
 T = TypeVar("T")
 
@@ -25,17 +25,17 @@ def tell(place: Place, verb: str, price: Decimal | None = None) -> Answer:
         fail(error)
 
 
-def wish_of(place: Place, verb: str, wish: Wish) -> Word:
-    """What the service says to a wish. Raises NotRunningError."""
+def ask_takeover(place: Place, verb: str, request: TakeoverRequest) -> TakeoverAnswer:
+    """What the service says to a request. Raises NotRunningError."""
     try:
-        answer = ask(place.state, Request(verb, wish=wish))
+        answer = ask(place.state, Request(verb, takeover=request))
     except NotRunningError:
         raise
     except ControlError as error:
         fail(error)
     if answer.data is None:
         fail(answer.text)
-    return data(answer, Word)
+    return data(answer, TakeoverAnswer)
 
 
 def running(place: Place) -> Status | None:

@@ -59,11 +59,11 @@ async def connect_all(
     client = BinanceClient(endpoints, credentials)
     connection = Connection(client, exchange_clock, Budget(exchange_clock), recv_window)
     connection.budget.hurried = True
-    looks = SharedReads(connection) if len(symbols) > 1 else None
+    shared = SharedReads(connection) if len(symbols) > 1 else None
     try:
         await connection.warm()
         await connection.sync_clock()
-        exchanges = {symbol: BinanceExchange(connection, symbol, looks) for symbol in symbols}
+        exchanges = {symbol: BinanceExchange(connection, symbol, shared) for symbol in symbols}
         await _prove(exchanges)
     except ReadRefused as error:
         await connection.close()
@@ -96,14 +96,14 @@ async def _prove(exchanges: Mapping[str, "BinanceExchange"]) -> None:
 
 
 class BinanceExchange:
-    """`executor.exchange.port.Exchange` over REST. `looks`: those that it shares with other symbols."""
+    """`executor.exchange.port.Exchange` over REST. `shared`: the reads that it shares with other symbols."""
 
-    def __init__(self, connection: Connection, symbol: str, looks: SharedReads | None = None) -> None:
+    def __init__(self, connection: Connection, symbol: str, shared: SharedReads | None = None) -> None:
         self.connection = connection
         self.symbol = symbol
         self.shown: SymbolRules | None = None
         """The rules that the start has read."""
-        self._looks = looks
+        self._shared = shared
 
     def now(self) -> int:
         return self.connection.clock.now_ms()
@@ -178,8 +178,8 @@ class BinanceExchange:
             query["fromId"] = str(page[-1].trade_id + 1)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
-        if self._looks is not None:
-            return await self._looks.open_orders(self.symbol)
+        if self._shared is not None:
+            return await self._shared.open_orders(self.symbol)
         return await self.connection.read(
             calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: reading.open_orders(reply.body)
         )
@@ -208,14 +208,14 @@ class BinanceExchange:
         )
 
     async def balances(self) -> dict[str, Balance]:
-        if self._looks is not None:
-            return await self._looks.balances()
+        if self._shared is not None:
+            return await self._shared.balances()
         return await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: reading.balances(reply.body))
 
     async def quote(self) -> Quote:
         """Bid, ask and last price of one and the same answer; `at` is when it was asked for."""
-        if self._looks is not None:
-            return await self._looks.quote(self.symbol)
+        if self._shared is not None:
+            return await self._shared.quote(self.symbol)
         return await self.connection.read(
             calls.TICKER, {"symbol": self.symbol}, lambda reply: reading.quote(reply.body, reply.asked_at)
         )
@@ -249,8 +249,8 @@ class BinanceExchange:
         return found
 
     async def _info(self) -> rule_book.ExchangeInfo:
-        if self._looks is not None:
-            return await self._looks.exchange_info(self.symbol)
+        if self._shared is not None:
+            return await self._shared.exchange_info(self.symbol)
         return await self.connection.read(
             calls.EXCHANGE_INFO, {"symbol": self.symbol}, lambda reply: rule_book.exchange_info(reply.body)
         )

@@ -1,7 +1,7 @@
-"""Looks at what all symbols of a connection have in common: many wishes, one request.
+"""Reads what all symbols of a connection have in common: many callers, one request.
 
-Whoever wishes to look while a request has not left yet joins it; whoever comes later waits for the next one. So no
-answer is older than the wish for it (rule 8.6), and nobody waits behind others: the longer the request weight of the
+A caller that comes while a request has not left yet joins it; one that comes later waits for the next one. So no
+answer is older than the call for it (rule 8.6), and nobody waits behind others: the longer the request weight of the
 minute keeps a look waiting, the more symbols it serves.
 """
 
@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """Wishes for the same of several symbols. `gather` returns when the request leaves; then `ask` is called once, with
-    the symbols wished for, and finds for each what it is, or why it can't be told.
+    """Calls for the same of several symbols. `gather` returns when the request leaves; then `ask` is called once, with
+    the symbols asked for, and finds for each what it is, or why it can't be told.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ def _seen(task: asyncio.Task[Any]) -> None:
 
 
 class SharedReads:
-    """Shared looks of one connection's symbols. Every method raises ReadError."""
+    """Shared reads of one connection's symbols. Every method raises ReadError."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -36,8 +36,8 @@ class HttpUnusable(Exception):  # noqa: N818  (it says what the address is)
 
 
 class HttpServer:
-    """Binds at once; `run` serves until cancelled. `hear` is to be told of every step. `heard_within`: seconds without
-    a word of the exchange after which it counts as unreachable.
+    """Binds at once; `run` serves until cancelled. `observe` is to be called for every step. `heard_within`: seconds
+    without a word of the exchange after which it counts as unreachable.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class HttpServer:
         self._socket = listen(host, port)
         self.port: int = self._socket.getsockname()[1]
 
-    def hear(self, event: AnyEvent, step: Step) -> None:
+    def observe(self, event: AnyEvent, step: Step) -> None:
         if isinstance(event, OpenOrdersSeen | QuoteSeen | BalancesSeen | KlinesSeen | Answered):
             self._heard[step.state.symbol] = time.monotonic()
 

@@ -49,7 +49,7 @@ class StreamWatch:
         self._clock = clock
         self._last: float | None = None
 
-    def hear(self, event: object) -> None:
+    def observe(self, event: object) -> None:
         self._last = self._clock()
         if isinstance(event, Connected | Lost):
             self.connected = isinstance(event, Connected)
@@ -68,8 +68,8 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """`hear` is to be told of every loop's steps, `unclaimed` of each signal that no loop could judge, and `watch_lag`
-    to be run beside the loops. What is of one symbol has the label `symbol`.
+    """`observe` is to be called for every loop's steps, `unclaimed` for each signal that no loop could judge, and
+    `watch_lag` to be run beside the loops. What is of one symbol has the label `symbol`.
     """
 
     def __init__(self, views: Sequence[View], budget: Budget, stream: StreamWatch) -> None:
@@ -121,7 +121,7 @@ class Metrics:
     def unclaimed(self) -> None:
         self._unclaimed.inc()
 
-    def hear(self, event: AnyEvent, step: Step) -> None:
+    def observe(self, event: AnyEvent, step: Step) -> None:
         symbol = step.state.symbol
         self._events.labels(symbol, type(event).__name__).inc()
         if isinstance(event, Answered):

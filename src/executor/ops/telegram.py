@@ -85,7 +85,7 @@ class Telegram:
         self._idle.clear()
         self._something.set()
 
-    def hear(self, note: Notify, symbol: str = "") -> None:
+    def notify(self, note: Notify, symbol: str = "") -> None:
         """A note of the loop, of that of `symbol` where there are several; alerts come by `overhear`, with all others
         that are logged.
         """

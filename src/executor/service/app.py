@@ -177,7 +177,7 @@ def begin_anew(settings: Settings, symbol: str) -> None:
     for path in (
         store.path,
         store.previous,
-        store.ahead,
+        store.write_ahead,
         settings.journal_path(symbol),
         trades_path(state_path),
         _memory(state_path),
@@ -196,30 +196,30 @@ async def serve(
     signals: bool = True,
 ) -> None:
     """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
-    async with contextlib.AsyncExitStack() as traders:
-        loops = await _traders(settings, place, exchanges, traders)
+    async with contextlib.AsyncExitStack() as sessions:
+        loops = await _begin_sessions(settings, place, exchanges, sessions)
         supervisor = Supervisor(loops)
         connection = exchanges[place.symbols[0]].connection
         stream = StreamWatch()
         intake = _intake(settings, place, supervisor) if signals else None
-        _doors(settings, supervisor, connection.budget, intake, stream)
+        _add_inlets(settings, supervisor, connection.budget, intake, stream)
         if alerts is not None:
-            _tell(alerts, supervisor)
+            _add_alerts(alerts, supervisor)
         attend(supervisor, SystemdNotifier.of(os.environ))
-        _beside(settings, place, supervisor, connection, stream)
-        supervisor.beside("settle", lambda: _settle(supervisor, connection.budget))
+        _add_streams(settings, place, supervisor, connection, stream)
+        supervisor.add_task("settle", lambda: _settle(supervisor, connection.budget))
         for loop in loops.values():
             on_start(loop)
         with _stop_on_signals(supervisor):
             await supervisor.run()
 
 
-async def _traders(
+async def _begin_sessions(
     settings: Settings, place: Market, exchanges: Mapping[str, BinanceExchange], stack: contextlib.AsyncExitStack
 ) -> dict[str, Loop]:
     """All at once: one that has to wait for the exchange must not keep the others waiting. Nor must one that can't be
-    begun keep the others from looking after their trades: it is told of, and left out. Raises as `trader` where none
-    can.
+    begun keep the others from looking after their trades: it is told of, and left out. Raises as `symbol_session`
+    where none can.
     """
     several = len(place.symbols) > 1
 
@@ -249,30 +249,30 @@ async def _settle(supervisor: Supervisor, budget: Budget) -> None:
     budget.hurried = False
 
 
-def _doors(
+def _add_inlets(
     settings: Settings, supervisor: Supervisor, budget: Budget, intake: Intake | None, stream: StreamWatch
 ) -> None:
     """The ways in: signals; for operators the control sockets, and health, metrics and status over HTTP."""
     paths = {symbol: settings.state_path(symbol) for symbol in supervisor.loops}
     if intake is not None:
-        supervisor.beside("signals", intake.run)
+        supervisor.add_task("signals", intake.run)
         if settings.webhook_port:
             access = Access.of(settings)
             webhook = Webhook(settings.webhook_host, settings.webhook_port, access, intake, settings.signal_file)
-            supervisor.beside("webhook", webhook.run)
+            supervisor.add_task("webhook", webhook.run)
     for symbol, loop in supervisor.loops.items():
-        loop.beside("control", Control(loop, paths[symbol]).run, at_once=True)
+        loop.add_task("control", Control(loop, paths[symbol]).run, at_once=True)
     if not settings.http_port:
         return
     metrics = Metrics([view_of(loop) for loop in supervisor.loops.values()], budget, stream)
     folders = {path.parent for path in paths.values()}
     server = HttpServer(settings.http_host, settings.http_port, list(supervisor.loops.values()), metrics, folders)
     for loop in supervisor.loops.values():
-        loop.on_step += [metrics.hear, server.hear]
+        loop.on_step += [metrics.observe, server.observe]
     if intake is not None:
         intake.on_unclaimed.append(metrics.unclaimed)
-    supervisor.beside("http", server.run, at_once=True)
-    supervisor.beside("lag", metrics.watch_lag, at_once=True)
+    supervisor.add_task("http", server.run, at_once=True)
+    supervisor.add_task("lag", metrics.watch_lag, at_once=True)
 
 
 def view_of(loop: Loop) -> View:
@@ -282,7 +282,7 @@ def view_of(loop: Loop) -> View:
 
 @contextlib.asynccontextmanager
 async def _alerts(settings: Settings, symbols: tuple[str, ...], *, wanted: bool) -> AsyncIterator[Telegram | None]:
-    """Telegram, where it is set up; it hears of the end too, however the end comes."""
+    """Telegram, where it is set up; it is told of the end too, however the end comes."""
     token, chat = settings.telegram_bot_token, settings.telegram_chat_id
     if token is None or chat is None or not wanted:
         yield None
@@ -299,7 +299,7 @@ async def _alerts(settings: Settings, symbols: tuple[str, ...], *, wanted: bool)
         telegram.tell("stopped")
 
 
-def _tell(alerts: Telegram, supervisor: Supervisor) -> None:
+def _add_alerts(alerts: Telegram, supervisor: Supervisor) -> None:
     alone = len(supervisor.loops) == 1
 
     async def hello() -> None:
@@ -308,8 +308,8 @@ def _tell(alerts: Telegram, supervisor: Supervisor) -> None:
             alerts.tell(f"started: {describe(loop.state, loop.engine.rules)}")
 
     for symbol, loop in supervisor.loops.items():
-        loop.on_note.append(partial(alerts.hear, symbol="" if alone else symbol))
-    supervisor.beside("hello", hello)
+        loop.on_note.append(partial(alerts.notify, symbol="" if alone else symbol))
+    supervisor.add_task("hello", hello)
 
 
 def _intake(settings: Settings, place: Market, supervisor: Supervisor) -> Intake:
@@ -323,24 +323,26 @@ def _intake(settings: Settings, place: Market, supervisor: Supervisor) -> Intake
     return Intake(supervisor.loops, follow, place.clock, look_every_s)
 
 
-def _beside(
+def _add_streams(
     settings: Settings, place: Market, supervisor: Supervisor, connection: Connection, watch: StreamWatch
 ) -> None:
     """What runs beside the loops: the orders' own connection, pushes, and on paper the market itself."""
     if settings.order_transport is OrderTransport.WS:
         link = OrderLink(place.endpoints.ws_api_url, place.credentials)
         connection.link = link
-        supervisor.beneath("order link", link.run)
+        supervisor.add_transport("order link", link.run)
     if settings.user_stream:
         router = PushRouter(supervisor.loops, watch)
-        stream = UserStream(place.endpoints.ws_api_url, place.credentials, connection, place.symbols, router.hear_user)
-        supervisor.beside("user stream", stream.run)
+        stream = UserStream(
+            place.endpoints.ws_api_url, place.credentials, connection, place.symbols, router.on_user_event
+        )
+        supervisor.add_task("user stream", stream.run)
         if place.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
-            prices = MarketStream(place.endpoints.stream_url, connection.clock, router.hear_price)
+            prices = MarketStream(place.endpoints.stream_url, connection.clock, router.on_price_event)
             _follow(prices, supervisor)
-            supervisor.beside("market stream", prices.run)
+            supervisor.add_task("market stream", prices.run)
     if place.embedded is not None:
-        _beside_paper(settings, place.embedded, supervisor.loops[place.symbol])
+        _add_recording(settings, place.embedded, supervisor.loops[place.symbol])
 
 
 def _follow(prices: MarketStream, supervisor: Supervisor) -> None:
@@ -363,14 +365,14 @@ def _place_kept(settings: Settings, symbols: tuple[str, ...]) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def _beside_paper(settings: Settings, paper: "Embedded", loop: Loop) -> None:
+def _add_recording(settings: Settings, paper: "Embedded", loop: Loop) -> None:
     from executor.service.embedded import recorded_signals, speak  # noqa: PLC0415
 
     paper.replay.wait_for(lambda: loop.quiet() or paper.patient_clock.waiting > 0)
-    loop.beside("market", lambda: _play(paper, loop, pushed=settings.user_stream))
+    loop.add_task("market", lambda: _play(paper, loop, pushed=settings.user_stream))
     signals = recorded_signals(settings)
     if signals is not None:
-        loop.beside("recorded signals", lambda: speak(signals, settings.signal_file, paper.clock))
+        loop.add_task("recorded signals", lambda: speak(signals, settings.signal_file, paper.clock))
 
 
 async def _play(paper: "Embedded", loop: Loop, *, pushed: bool) -> None:

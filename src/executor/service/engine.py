@@ -46,14 +46,14 @@ _TOLD_AGAIN: Final = (
     | Tick
     | TradesSeen
 )
-"""What the exchange or the clock says: a restart hears it again (rule 9.1)."""
+"""What the exchange or the clock says: a restart is told it again (rule 9.1)."""
 
 
 class Engine:
     """`take` and `commit` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be
     taken again.
 
-    `on_closed` hears of each finished trade, after it is on disk.
+    `on_closed` is called with each finished trade, after it is on disk.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Engine:
         self._journal_whole = False
         self._on_closed = on_closed
         self._unwritten: Took | None = None
-        self._unheard: Closed | None = None
+        self._unlisted: Closed | None = None
         self._behind = False
         """The state on disk is older than the one in memory, which owes nothing yet."""
         self._perishable = False
@@ -114,7 +114,7 @@ class Engine:
         self.state = step.state
         if changed or step.requests or step.notes or _market_moved(before, step.state):
             self._unwritten = Took(event=event, sum=checksum)
-        self._unheard = closed
+        self._unlisted = closed
         return step
 
     def write_down(self) -> None:
@@ -122,8 +122,8 @@ class Engine:
         if self._unwritten is not None:
             record, self._unwritten = self._unwritten, None
             self._record(record)
-        if self._unheard is not None:
-            closed, self._unheard = self._unheard, None
+        if self._unlisted is not None:
+            closed, self._unlisted = self._unlisted, None
             self._on_closed(closed)
 
     def publish(self) -> None:

@@ -1,6 +1,6 @@
 """The loop: one consumer takes events one at a time; requests run beside it and come back as events.
 
-    signals, pushes, polls, time, operator -> inbox -> desk (transition, state on disk) -> dispatch -> journal and log
+    signals, pushes, polls, time, operator -> inbox -> engine (transition, state on disk) -> dispatch -> journal and log
 
 The answers to what was dispatched come back to the inbox.
 
@@ -50,9 +50,9 @@ DRAIN_LOOK_S: Final = 0.01
 
 
 class Loop:
-    """Runs one desk on one exchange until `stop`. `on_step` hears of every step, after it is on disk and dispatched;
-    `on_note` of everything that a person should read; `on_turn` each time the consumer has come round; `on_ready` once
-    the orders of before are known, `on_stop` once it is to end.
+    """Runs one engine on one exchange until `stop`. `on_step` is called with every step, after it is on disk and
+    dispatched; `on_note` with everything that a person should read; `on_turn` each time the consumer has come round;
+    `on_ready` once the orders of before are known, `on_stop` once it is to end.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Loop:
         self.timing = timing
         self.ready = asyncio.Event()
         self.poller = Poller(self)
-        self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.poller.hear_step]
+        self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.poller.on_step]
         self.on_note: list[Callable[[Notify], None]] = []
         self.on_turn: list[Callable[[], None]] = []
         self.on_ready: list[Callable[[], None]] = []
@@ -106,7 +106,7 @@ class Loop:
         """Have the exchange's clock measured now and then: one loop of a connection does so for all."""
         self._sync_clock = sync
 
-    def beside(self, name: str, task: Callable[[], Coroutine[Any, Any, None]], *, at_once: bool = False) -> None:
+    def add_task(self, name: str, task: Callable[[], Coroutine[Any, Any, None]], *, at_once: bool = False) -> None:
         """Run `task` beside the loop once it is ready, or `at_once`; it is cancelled first when the loop stops."""
         (self._first if at_once else self._side).append((name, task))
 
@@ -125,7 +125,7 @@ class Loop:
         self._inbox.put_nowait((waits, next(self._numbers), event, answer))
 
     def beat(self) -> None:
-        """Put a heartbeat in the inbox: `on_turn` hears of it when the consumer has come to it, behind every event
+        """Put a heartbeat in the inbox: `on_turn` is called when the consumer has come to it, behind every event
         that was there before, prices apart. One that has not come through yet is enough.
         """
         if not self._beating:
@@ -147,9 +147,9 @@ class Loop:
         finally:
             self.on_turn.remove(turned)
 
-    def look(self) -> None:
+    def poll_now(self) -> None:
         """Look at the orders now, not at the next turn."""
-        self.poller.look()
+        self.poller.poll_now()
 
     async def until(self, condition: Callable[[State], bool]) -> None:
         """Return when the state meets `condition`."""
@@ -159,8 +159,8 @@ class Loop:
     def stop(self) -> None:
         if not self._stop.is_set():
             self._stop.set()
-            for hear in self.on_stop:
-                hear()
+            for callback in self.on_stop:
+                callback()
 
     def quiet(self) -> bool:
         """Whether nothing is on its way: no event waits, no request or read of ours is unanswered."""
@@ -190,8 +190,8 @@ class Loop:
             if not self._stop.is_set():
                 self.ready.set()
                 log.info("ready", symbol=self.state.symbol, position=self.state.position is not None)
-                for hear in self.on_ready:
-                    hear()
+                for callback in self.on_ready:
+                    callback()
                 own = [
                     ("orders", self.poller.orders),
                     ("prices", self.poller.prices),
@@ -222,12 +222,12 @@ class Loop:
         now = self.now()
         await self.ask(Started(at=now, fence=now + self.timing.recv_window_ms))
         await self.until(lambda state: not state.started)
-        while not await self._first_look():
+        while not await self._first_poll():
             await self.clock.sleep(self.timing.poll)
 
-    async def _first_look(self) -> bool:
+    async def _first_poll(self) -> bool:
         with self.at_work():
-            return await self.poller.look_at_orders()
+            return await self.poller.poll_orders()
 
     async def _consume(self) -> None:
         while True:
@@ -246,8 +246,8 @@ class Loop:
                 self._news.set()
                 for note in step.notes:
                     self._say(note)
-                for hear in self.on_step:
-                    hear(event, step)
+                for callback in self.on_step:
+                    callback(event, step)
                 if answer is not None and not answer.done():
                     answer.set_result(step)
                 self._arm()
@@ -256,11 +256,11 @@ class Loop:
             self._turned()
 
     def _turned(self) -> None:
-        for hear in tuple(self.on_turn):
-            hear()
+        for callback in tuple(self.on_turn):
+            callback()
 
     async def _take(self, event: AnyEvent, *, more: bool) -> Step:
-        """The desk's step, once its state is on disk: until then nothing is sent (rule 8.1), however full the disk."""
+        """The engine's step, its state on disk: until then nothing is sent (rule 8.1), however full the disk."""
         told = False
         while True:
             try:
@@ -328,14 +328,14 @@ class Loop:
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        wake = self.engine.next_timer()
-        if wake == self._alarm_at:
+        due = self.engine.next_timer()
+        if due == self._alarm_at:
             return
         self._disarm()
-        if wake is not None:
+        if due is not None:
             assert self._tasks is not None
-            self._alarm_at = wake
-            self._alarm = self._tasks.create_task(self._ring(wake), name="alarm")
+            self._alarm_at = due
+            self._alarm = self._tasks.create_task(self._ring(due), name="alarm")
 
     def _disarm(self) -> None:
         if self._alarm is not None:
@@ -375,8 +375,8 @@ class Loop:
     # --- words ----------------------------------------------------------------------------------------------------
 
     def _say(self, note: Notify) -> None:
-        for hear in self.on_note:
-            hear(note)
+        for callback in self.on_note:
+            callback(note)
         position = self.state.position
         trade = position.trade if position is not None else getattr(self.state.last_closed, "trade", None)
         order = {"order": note.order} if note.order else {}

@@ -86,13 +86,13 @@ def own_filters(rules: SymbolRules, settings: Settings) -> SymbolRules:
     )
 
 
-def _coarser(name: str, wished: Decimal | None, own: Decimal, symbol: str) -> list[Fault]:
-    if wished is None or on_grid(wished, own):
+def _coarser(name: str, value: Decimal | None, own: Decimal, symbol: str) -> list[Fault]:
+    if value is None or on_grid(value, own):
         return []
-    return [Fault(name, plain(wished), f"a multiple of the exchange's {plain(own)} for {symbol}")]
+    return [Fault(name, plain(value), f"a multiple of the exchange's {plain(own)} for {symbol}")]
 
 
-def _at_least(name: str, wished: Decimal | None, own: Decimal, symbol: str) -> list[Fault]:
-    if wished is None or wished >= own:
+def _at_least(name: str, value: Decimal | None, own: Decimal, symbol: str) -> list[Fault]:
+    if value is None or value >= own:
         return []
-    return [Fault(name, plain(wished), f"at least the exchange's {plain(own)} for {symbol}")]
+    return [Fault(name, plain(value), f"at least the exchange's {plain(own)} for {symbol}")]

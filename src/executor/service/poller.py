@@ -1,4 +1,4 @@
-"""Watching a symbol: the streams tell at once, looks make sure (rules 8.6, 6.4; architecture: the way of an event).
+"""Watching a symbol: the streams tell at once, polls make sure (rules 8.6, 6.4; architecture: the way of an event).
 
 While the user stream is sound, orders are looked at now and then only; the moment it is lost, silent where it should
 have spoken, or back after a gap, they are looked at directly: nothing is believed lost or found on the stream's word
@@ -26,7 +26,7 @@ from executor.exchange.streams.supervised import Connected, Lost
 log = structlog.get_logger(__name__)
 
 SAFETY_NET_S: Final = 60.0
-"""Between two looks at the orders while the user stream is sound: 6 of request weight a minute."""
+"""Between two polls of the orders while the user stream is sound: 6 of request weight a minute."""
 ENTRY_NET_S: Final = 5.0
 """The same while an entry waits for its fill, which would leave a position bare: 48 a minute. A stream that is dead and
 still answers pings is told by nothing else.
@@ -40,13 +40,13 @@ EXTREME_MS: Final = 100
 SUSPICION_S: Final = 0.5
 """How long after the price went through an order its report may take before the orders are looked at."""
 SAME_MOMENT: Final = 0.1
-"""A share of the time between two looks: who wakes this much too early has had the look that was due."""
+"""A share of the time between two polls: one that comes this much too early is the one that was due."""
 ENTRY_SHARE: Final = 0.5
 """An entry is looked at twice as often as other orders: its fill is what leaves a position bare."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds between looks, where no stream tells."""
+    """Seconds between polls, where no stream tells."""
 
     poll: float = 1.0
     idle_poll: float = 10.0
@@ -54,7 +54,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     reload_rules: float = 3600.0
     recv_window_ms: int = 5000
     together: bool = False
-    """Others watch other symbols over the same connection: looks fall together, so that one request serves many."""
+    """Others watch other symbols over the same connection: polls fall together, so that one request serves many."""
 
 
 class Clock(Protocol):
@@ -85,7 +85,8 @@ class Host(Protocol):
 
 
 class Poller:
-    """Looks at one symbol's orders and price; `orders` and `prices` run beside the loop, the `hear`s are its ears.
+    """Asks for one symbol's orders and price: `orders` and `prices` run beside the loop, and are told by the `on_…`
+    methods what streams and loop have to say.
 
     `orders_pushed`, `prices_pushed`: whether the stream is sound.
     """
@@ -96,8 +97,8 @@ class Poller:
         self.connected = asyncio.Event()
         """The user stream has been up once."""
         self._host = host
-        self._look = asyncio.Event()
-        self._look_at_price = asyncio.Event()
+        self._poll_wanted = asyncio.Event()
+        self._price_wanted = asyncio.Event()
         self._unseen = False
         """The last look has failed: until one succeeds, no stream's word is enough."""
         self._rhythm = asyncio.Event()
@@ -107,27 +108,27 @@ class Poller:
         self._due: asyncio.Task[None] | None = None
         self._suspicion: asyncio.Task[None] | None = None
 
-    # --- ears -----------------------------------------------------------------------------------------------------
+    # --- told -----------------------------------------------------------------------------------------------------
 
-    def look(self) -> None:
+    def poll_now(self) -> None:
         """Look at the orders now, not at the next turn."""
-        self._look.set()
+        self._poll_wanted.set()
 
-    def hear_user(self, event: OrderReport | Connected | Lost) -> None:
+    def on_user_event(self, event: OrderReport | Connected | Lost) -> None:
         match event:
             case OrderReport():
                 self._host.tell(Reported(at=self._host.now(), report=event))
                 if not event.status.is_final and self._is_stray(event):
-                    self.look()  # an order with our name that no trade here has made: see what else there is
+                    self.poll_now()  # an order with our name that no trade here has made: see what else there is
             case Connected():
                 self.orders_pushed = True
                 self.connected.set()
-                self.look()  # what happened without the stream is not known
+                self.poll_now()  # what happened without the stream is not known
             case Lost():
                 self.orders_pushed = False
-                self.look()
+                self.poll_now()
 
-    def hear_price(self, event: Quote | Connected | Lost) -> None:
+    def on_price_event(self, event: Quote | Connected | Lost) -> None:
         match event:
             case Quote():
                 self._thinned.take(event)
@@ -137,19 +138,19 @@ class Poller:
                 self.prices_pushed = True
             case Lost():
                 self.prices_pushed = False
-                self._look_at_price.set()
+                self._price_wanted.set()
 
-    def hear_step(self, event: AnyEvent, step: Step) -> None:
+    def on_step(self, event: AnyEvent, step: Step) -> None:
         """To be told of every step: a trade that begins or ends changes the rhythm, a price may tell of a lost fill."""
         is_open = step.state.position is not None
         if is_open is not self._was_open:
             self._was_open = is_open
             self._thinned.forget()
             if not self.orders_pushed:
-                self.look()
+                self.poll_now()
             if is_open:
                 self._rhythm.set()
-                self._look_at_price.set()
+                self._price_wanted.set()
         if isinstance(event, QuoteSeen) and self.orders_pushed and self._suspicion is None and _passed(step.state):
             self._suspicion = asyncio.create_task(self._suspect(), name="suspicion")
 
@@ -162,20 +163,20 @@ class Poller:
     async def orders(self) -> None:
         """Look at the orders for ever, as often as is needed."""
         while True:
-            called = self._look.is_set() or self._unseen
-            self._look.clear()
+            called = self._poll_wanted.is_set() or self._unseen
+            self._poll_wanted.clear()
             began = self._host.now()
             with self._host.at_work():
                 whole = called and self.orders_pushed  # after a gap nothing is known, not of the entry alone
-                self._unseen = not ((not whole and await self._look_at_entry()) or await self.look_at_orders())
+                self._unseen = not ((not whole and await self._poll_entry()) or await self.poll_orders())
             await self._rest(began)
 
     async def _rest(self, began: int) -> None:
         """Until the next look is due, from look to look, or called for; the rhythm may change meanwhile."""
         due = False
-        while not due and not self._look.is_set():
+        while not due and not self._poll_wanted.is_set():
             self._rhythm.clear()
-            due = await self._nap(self._left(self._pause(), began), self._look, self._rhythm)
+            due = await self._nap(self._left(self._pause(), began), self._poll_wanted, self._rhythm)
 
     def _left(self, pause: float, began: int) -> float:
         """Seconds until a look that comes `pause` after the one that `began` then, or together with those of others."""
@@ -192,7 +193,7 @@ class Poller:
             return timing.idle_poll
         return timing.poll * ENTRY_SHARE if isinstance(position.phase, Entering) else timing.poll
 
-    async def look_at_orders(self) -> bool:
+    async def poll_orders(self) -> bool:
         """Ask for the open orders; whether there was an answer."""
         asked_at = self._host.now()
         try:
@@ -203,9 +204,9 @@ class Poller:
         await self._host.ask(OpenOrdersSeen(at=self._host.now(), reports=reports, asked_at=asked_at))
         return True
 
-    async def _look_at_entry(self) -> bool:
+    async def _poll_entry(self) -> bool:
         """An entry alone is asked for by itself: cheaper, and its end is told at once. Whether it was."""
-        order = None if self._host.timing.together else _lone_entry(self._host.state)
+        order = None if self._host.timing.together else _single_entry(self._host.state)
         if order is None:
             return False
         try:
@@ -223,7 +224,7 @@ class Poller:
         await self._host.clock.sleep(SUSPICION_S)
         if self.orders_pushed and _passed(self._host.state):
             log.info("report_missing", looks="at the orders")
-            self.look()
+            self.poll_now()
             await self._host.clock.sleep(self._host.timing.poll)  # and not again at once
         self._suspicion = None
 
@@ -232,16 +233,16 @@ class Poller:
     async def prices(self) -> None:
         """Ask for the price while a trade is open and no stream tells it."""
         while True:
-            self._look_at_price.clear()
+            self._price_wanted.clear()
             if self._host.state.position is None:
-                await self._look_at_price.wait()
+                await self._price_wanted.wait()
                 continue
             began = self._host.now()
             if not self.prices_pushed or self._thinned.age_ms(began) >= SILENCE_S * 1000:
                 with self._host.at_work():
                     await self._ask_price()
             pause = SILENCE_S if self.prices_pushed else self._host.timing.poll
-            await self._nap(self._left(pause, began), self._look_at_price)
+            await self._nap(self._left(pause, began), self._price_wanted)
 
     async def _ask_price(self) -> None:
         try:
@@ -349,7 +350,7 @@ def _telling(quotes: list[Quote]) -> list[Quote]:
     return [quote for quote, after in pairwise(quotes) if quote.last != after.last] + quotes[-1:]
 
 
-def _lone_entry(state: State) -> Order | None:
+def _single_entry(state: State) -> Order | None:
     """The entry, where it is the only live order of the trade and known to the exchange."""
     position = state.position
     if position is None or not isinstance(position.phase, Entering):

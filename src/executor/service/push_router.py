@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class PushRouter:
-    """The ears of both streams. A loop that is not ready yet hears nothing, and that they are up once it is."""
+    """Takes both streams' events. A loop that is not ready yet is told nothing, and that they are up once it is."""
 
     def __init__(self, loops: Mapping[str, Loop], watch: StreamWatch) -> None:
         self._loops = loops
@@ -27,30 +27,30 @@ class PushRouter:
         for loop in loops.values():
             loop.on_ready.append(self._catcher_up(loop))
 
-    def hear_user(self, event: UserEvent | Connected | Lost) -> None:
-        self._watch.hear(event)
+    def on_user_event(self, event: UserEvent | Connected | Lost) -> None:
+        self._watch.observe(event)
         match event:
             case Told(symbol, report):
                 loop = self._loops[symbol]
                 if loop.ready.is_set():
-                    loop.poller.hear_user(report)
+                    loop.poller.on_user_event(report)
             case Connected() | Lost():
                 _say(event, "user")
                 self._user = event if isinstance(event, Connected) else None
                 for loop in self._ready():
-                    loop.poller.hear_user(event)
+                    loop.poller.on_user_event(event)
             case _:
                 pass  # balances are asked for when they matter
 
-    def hear_price(self, event: Told[Quote] | Connected | Lost) -> None:
+    def on_price_event(self, event: Told[Quote] | Connected | Lost) -> None:
         match event:
             case Told(symbol, quote):
-                self._loops[symbol].poller.hear_price(quote)
+                self._loops[symbol].poller.on_price_event(quote)
             case Connected() | Lost():
                 _say(event, "market")
                 self._market = event if isinstance(event, Connected) else None
                 for loop in self._ready():
-                    loop.poller.hear_price(event)
+                    loop.poller.on_price_event(event)
 
     def _ready(self) -> list[Loop]:
         return [loop for loop in self._loops.values() if loop.ready.is_set()]
@@ -58,9 +58,9 @@ class PushRouter:
     def _catcher_up(self, loop: Loop) -> Callable[[], None]:
         def catch_up() -> None:
             if self._user is not None:
-                loop.poller.hear_user(self._user)
+                loop.poller.on_user_event(self._user)
             if self._market is not None:
-                loop.poller.hear_price(self._market)
+                loop.poller.on_price_event(self._market)
 
         return catch_up
 
@@ -77,7 +77,7 @@ def follow_trades(market: MarketStream, symbol: str, loop: Loop) -> None:
     """Have the prices of `symbol` while a trade of it is open."""
     following = False
 
-    def hear(event: AnyEvent, step: Step) -> None:
+    def on_step(event: AnyEvent, step: Step) -> None:
         nonlocal following
         is_open = step.state.position is not None
         if is_open is not following:
@@ -86,4 +86,4 @@ def follow_trades(market: MarketStream, symbol: str, loop: Loop) -> None:
         if is_open and isinstance(event, QuoteSeen):
             market.know(symbol, event.quote.last)
 
-    loop.on_step.append(hear)
+    loop.on_step.append(on_step)

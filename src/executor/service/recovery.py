@@ -44,7 +44,7 @@ class Shown(msgspec.Struct, frozen=True):
         return tuple(merge(self.open_orders, self.history).values())
 
 
-async def look_back(exchange: Exchange, trade: str = "") -> Shown:
+async def read_history(exchange: Exchange, trade: str = "") -> Shown:
     """Of `trade` too, where it is named. Raises ReadError."""
     open_orders = await exchange.open_orders()
     live = {name.trade for report in open_orders if (name := ids.parse(report.id)) is not None}
@@ -84,7 +84,7 @@ async def catch_up(
         await _let_arrive(policy, recv_window, sleep)
     if position is None:
         return await from_exchange(exchange, state, policy, rules)
-    shown = await look_back(exchange, position.trade)
+    shown = await read_history(exchange, position.trade)
     lost = age is Age.OLD
     state, notes = catchup.catch_up(
         state, position, shown.reports, shown.fills, policy, rules, exchange.now(), lost=lost
@@ -105,16 +105,16 @@ async def begin(
 
     Where the exchange shows orders of ours there was a state, and all of it was lost: as in `catch_up` with an old one.
     """
-    shown = await look_back(exchange)
+    shown = await read_history(exchange)
     if shown.reports:
         await _let_arrive(policy, recv_window, sleep)
-        shown = await look_back(exchange)
+        shown = await read_history(exchange)
     return _restored(exchange, shown, state, policy, rules)
 
 
 async def from_exchange(exchange: Exchange, state: State, policy: Policy, rules: SymbolRules) -> State:
     """`state`, which holds no trade, with what the exchange shows now of one. Raises ReadError."""
-    return _restored(exchange, await look_back(exchange), state, policy, rules)
+    return _restored(exchange, await read_history(exchange), state, policy, rules)
 
 
 async def _let_arrive(policy: Policy, recv_window: int, sleep: Callable[[float], Awaitable[None]]) -> None:

@@ -36,11 +36,11 @@ class Supervisor:
             loop.on_stop.append(self._stop.set)
             loop.on_ready.append(self._one_ready.set)
 
-    def beside(self, name: str, task: Task, *, at_once: bool = False) -> None:
+    def add_task(self, name: str, task: Task, *, at_once: bool = False) -> None:
         """Run `task` beside the loops as soon as one of them is ready, or `at_once`; it is cancelled at the stop."""
         (self._at_once if at_once else self._later).append((name, task))
 
-    def beneath(self, name: str, task: Task) -> None:
+    def add_transport(self, name: str, task: Task) -> None:
         """Run `task` for as long as there are loops: their last requests and answers travel over it (rule 9.5)."""
         self._below.append((name, task))
 

@@ -1,4 +1,4 @@
-"""Who trades one symbol: its files, its desk and its loop, from the settings that hold for it."""
+"""One symbol of a run: its files, its engine and its loop, from the settings that hold for it."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class RunContext(msgspec.Struct, frozen=True):
-    """What a trader has in common with the others of its run. `alone`: there are none."""
+    """What a session has in common with the others of its run. `alone`: there are none."""
 
     venue: str
     clock: Clock
@@ -77,7 +77,7 @@ def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None
     if loaded is None:
         return None, Age.NEWEST
     if loaded.fault == STALE:
-        log.warning("state_recovered", fault=loaded.fault, used=str(store.ahead), unless="you take it away")
+        log.warning("state_recovered", fault=loaded.fault, used=str(store.write_ahead), unless="you take it away")
     elif loaded.fault:
         used = "the write-ahead copy" if loaded.source == "ahead" else "the state before it"
         aside = str(loaded.set_aside) if loaded.set_aside is not None else ""

@@ -92,7 +92,7 @@ def attend(supervisor: Supervisor, notifier: SystemdNotifier, monotonic: Callabl
         if notifier.watchdog_s:
             loop.on_turn.append(partial(attendant.turned, loop))
         loop.on_step.append(partial(attendant.told, loop))
-    supervisor.beside("supervisor", attendant.announce)
+    supervisor.add_task("supervisor", attendant.announce)
 
 
 class _Heartbeat:

@@ -22,9 +22,9 @@ from executor.paper.engine.model import KlinePath, MarketTrade
 from executor.paper.engine.tape import kline_trades
 from executor.paper.replay.recording import RecordedKline
 from executor.simulate.direct import Direct
-from executor.simulate.session import Trader
+from executor.simulate.session import Session
 
-_LONGEST_MS: Final = 86_400_000  # a day: what a lone kline is taken for
+_LONGEST_MS: Final = 86_400_000  # a day: what a single kline is taken for
 _WAKES_MAX: Final = 100_000  # after the market's end: more is a trade that cannot be closed
 
 
@@ -54,7 +54,7 @@ class Simulation:
         self.outcome = Outcome()
         self._engine = engine
         self._symbol = rules.symbol
-        self._trader = Trader(Direct(engine, account, rules.symbol), policy, rules, self._hear)
+        self._session = Session(Direct(engine, account, rules.symbol), policy, rules, self._hear)
 
     def run(self, trades: Iterable[MarketTrade], signals: Sequence[Signal]) -> Outcome:
         """Play `trades`, which must be in the order of their times. What is open at the end is closed at market."""
@@ -66,13 +66,13 @@ class Simulation:
             while waiting and waiting[-1].at <= trade.time:
                 signal = waiting.pop()
                 self._pass_time(signal.at)
-                self._trader.signal(signal, signal.at)
+                self._session.signal(signal, signal.at)
             self._pass_time(trade.time)
             self._play(trade)
         for signal in reversed(waiting):
             self._miss(signal, "after the recording's end")
         self._close()
-        self.outcome.steps = self._trader.steps
+        self.outcome.steps = self._session.steps
         return self.outcome
 
     def _drop_early(self, waiting: list[Signal]) -> list[Signal]:
@@ -86,31 +86,31 @@ class Simulation:
 
     def _pass_time(self, until: int) -> None:
         """What time alone has made due before `until`."""
-        wake = self._trader.next_timer()
-        while wake is not None and wake < until:
-            self._trader.tick(wake)
-            wake = self._trader.next_timer()
+        due = self._session.next_timer()
+        while due is not None and due < until:
+            self._session.tick(due)
+            due = self._session.next_timer()
 
     def _play(self, trade: MarketTrade) -> None:
         self._engine.on_trade(self._symbol, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
         self.outcome.trades += 1
         self.outcome.last = trade.time
-        if self._trader.state.position is not None:
-            self._trader.market(trade.time)
+        if self._session.state.position is not None:
+            self._session.market(trade.time)
 
     def _close(self) -> None:
         now = self.outcome.last
         if self._open():
-            self._trader.feed(Commanded(at=now, verb=Verb.FLATTEN), now)
+            self._session.feed(Commanded(at=now, verb=Verb.FLATTEN), now)
         for _ in range(_WAKES_MAX):
-            wake = self._trader.next_timer()
-            if not self._open() or wake is None:
+            due = self._session.next_timer()
+            if not self._open() or due is None:
                 return
-            self._trader.tick(wake)
-        raise AssertionError(f"the trade does not close: {self._trader.state.position!r}")
+            self._session.tick(due)
+        raise AssertionError(f"the trade does not close: {self._session.state.position!r}")
 
     def _open(self) -> bool:
-        return self._trader.state.position is not None
+        return self._session.state.position is not None
 
     def _hear(self, event: AnyEvent, step: Step) -> None:
         if isinstance(event, SignalSeen) and isinstance(step.verdict, Refusal):

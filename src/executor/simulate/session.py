@@ -17,7 +17,7 @@ from executor.simulate.direct import Direct, pushed
 _STEPS_MAX = 10_000  # per moment: more is a quarrel between the core and the exchange that time would not end
 
 
-class Trader:
+class Session:
     """`on_step` sees every step. A violated invariant is an AssertionError: in here it is always a defect."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Trader:
 
     def market(self, now: int) -> None:
         """The market has moved: pushes first, then the price, then what time alone has made due."""
-        self._hear(now)
+        self._take_pushes(now)
         known = self.state.market.quote
         if self._inbox or known is None or known.last != self.direct.last():
             self.feed(QuoteSeen(at=now, quote=self.direct.quote(now)), now)
@@ -75,9 +75,9 @@ class Trader:
         for request in step.requests:
             self._inbox.append(self.direct.perform(request, now))
         if step.requests:
-            self._hear(now)
+            self._take_pushes(now)
 
-    def _hear(self, now: int) -> None:
+    def _take_pushes(self, now: int) -> None:
         for event in self.direct.engine.drain_events(self.direct.account):
             if isinstance(event, ExecutionReport):
                 self._inbox.append(Reported(at=now, report=pushed(event)))

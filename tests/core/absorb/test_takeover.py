@@ -114,7 +114,7 @@ def test_a_trade_that_never_bought_is_flattened_by_its_cancels_alone() -> None:
     event = word(script, Resolve.FLATTEN)
     made = judge(script.state, event, script.policy, script.rules)
     assert isinstance(made, Takeover)
-    assert made.words[-1] == "there is nothing to sell"
+    assert made.lines[-1] == "there is nothing to sell"
     script.feed(event)
     script.settle()
     assert script.closed.qty == 0
@@ -160,7 +160,7 @@ def test_what_is_held_without_any_order_can_be_adopted_flattened_and_forgotten()
             script.book[report.id] = replace(report, status=OrderStatus.CANCELED)
         made = judge(script.state, word(script, how, stop=D(99)), script.policy, script.rules)
         assert isinstance(made, Takeover)
-        assert told in "; ".join(made.words)
+        assert told in "; ".join(made.lines)
 
 
 def test_a_trade_on_record_as_closed_holds_nothing() -> None:

@@ -69,7 +69,7 @@ def test_every_unit_is_covered_by_a_live_stop_whose_target_is_untouched(directio
 
 @both_sides
 def test_a_stop_that_has_triggered_and_not_filled_covers_nothing(direction: Direction) -> None:
-    """Rules 1, 6.5: it is a limit order now, and the price has jumped over it; a lone one as one of an OCO."""
+    """Rules 1, 6.5: it is a limit order now, and the price has jumped over it; a single one as one of an OCO."""
     script = protected(direction)
     stop = script.order(Role.SL)
     assert covers(stop, script.position)

@@ -178,7 +178,7 @@ def test_a_refused_entry_ends_the_trade_and_one_that_never_left_is_sent_again() 
     script = entering(working=False)
     script.refuse(Why.NOT_SENT)
     assert script.kinds() == []
-    assert script.wake() == script.now + 1_000
+    assert script.next_timer() == script.now + 1_000
     script.sleep()
     assert script.kinds() == ["ENTRY"]
     assert len({o.id for o in script.orders(Role.ENTRY)}) == 2

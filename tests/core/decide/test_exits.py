@@ -130,7 +130,7 @@ def test_the_plain_stop_shrinks_with_the_targets() -> None:
 def test_a_trade_is_closed_when_its_time_is_up() -> None:
     """Rule 6.7."""
     script = protected(policy=replace(POLICY, max_hold_ms=60_000))
-    assert script.wake() is not None
+    assert script.next_timer() is not None
     script.wait(60_000)
     assert isinstance(script.phase, Closing)
     script.settle()

@@ -1,4 +1,4 @@
-"""A small trading desk on the engine, so that a test says only what it is about."""
+"""A client of the engine, so that a test says only what it is about."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -446,7 +446,7 @@ class TestImmediateOrders:
 class TestSelfTradePrevention:
     """The taker's mode decides (faqs/stp_faq.md); the resting order is the only liquidity."""
 
-    def desk(self, mode: StpMode, resting: str = "1", taking: str = "3") -> tuple[Client, Any, Any]:
+    def opposing_orders(self, mode: StpMode, resting: str = "1", taking: str = "3") -> tuple[Client, Any, Any]:
         rows = [row(allowedSelfTradePreventionModes=[*StpMode])]
         client = Client(rows=rows, opening=None, liquidity=LiquidityModel.unlimited())
         maker = client.limit(SELL, resting, "80.00")
@@ -454,23 +454,23 @@ class TestSelfTradePrevention:
         return client, client.order(maker), taker
 
     def test_none_trades_with_oneself(self) -> None:
-        _, maker, taker = self.desk(StpMode.NONE)
+        _, maker, taker = self.opposing_orders(StpMode.NONE)
         assert (maker.status, taker.executed_qty) == (OrderStatus.FILLED, d(1))
 
     def test_expire_maker(self) -> None:
-        client, maker, taker = self.desk(StpMode.EXPIRE_MAKER)
+        client, maker, taker = self.opposing_orders(StpMode.EXPIRE_MAKER)
         assert (maker.status, maker.prevented_qty) == (OrderStatus.EXPIRED_IN_MATCH, d(1))
         assert (taker.status, taker.executed_qty) == (OrderStatus.NEW, d(0))
         assert client.locked("LTC") == 0
 
     def test_expire_taker(self) -> None:
-        client, maker, taker = self.desk(StpMode.EXPIRE_TAKER)
+        client, maker, taker = self.opposing_orders(StpMode.EXPIRE_TAKER)
         assert maker.status is OrderStatus.NEW
         assert (taker.status, taker.prevented_qty) == (OrderStatus.EXPIRED_IN_MATCH, d(3))
         assert client.locked("USDT") == 0
 
     def test_expire_both(self) -> None:
-        client, maker, taker = self.desk(StpMode.EXPIRE_BOTH)
+        client, maker, taker = self.opposing_orders(StpMode.EXPIRE_BOTH)
         assert maker.status is taker.status is OrderStatus.EXPIRED_IN_MATCH
         match = client.engine.prevented_matches(ME, LTC)[0]
         assert (match.taker_prevented_qty, match.maker_prevented_qty, match.price) == (d(3), d(1), d(80))
@@ -478,7 +478,7 @@ class TestSelfTradePrevention:
 
     @pytest.mark.parametrize("mode", [StpMode.DECREMENT, StpMode.TRANSFER])
     def test_decrement_takes_the_overlap_from_both(self, mode: StpMode) -> None:
-        client, maker, taker = self.desk(mode)
+        client, maker, taker = self.opposing_orders(mode)
         assert (maker.status, maker.prevented_qty) == (OrderStatus.EXPIRED_IN_MATCH, d(1))
         assert (taker.status, taker.prevented_qty, taker.open_qty) == (OrderStatus.NEW, d(1), d(2))
         assert client.locked("USDT") == 160

@@ -303,7 +303,7 @@ class Recorder(asyncio.Protocol):
         self.lost.set()
 
 
-class TestDoorman:
+class TestAdmission:
     @asynccontextmanager
     async def serving(self, bounds: Bounds) -> AsyncIterator[tuple[ConnectionLimiter, list[Recorder], int]]:
         made: list[Recorder] = []

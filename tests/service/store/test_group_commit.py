@@ -12,7 +12,7 @@ from executor.service.store.document import Document, differs, state_of
 
 
 def on_disk(place: Place) -> bool:
-    """Whether the disk has what the desk has."""
+    """Whether the disk has what the engine has."""
     loaded = place.store.load(Document)
     return loaded is not None and not differs(state_of(loaded.value), place.engine.state)
 
@@ -98,4 +98,4 @@ def test_the_end_of_a_run_leaves_everything_on_disk(entered: Place) -> None:
     entered.engine.commit(accepted(entered), more=True)
     entered.engine.settle()
     assert on_disk(entered)
-    assert not entered.store.ahead.exists()
+    assert not entered.store.write_ahead.exists()

@@ -5,7 +5,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from executor.core.absorb import reports
-from executor.core.absorb.reports import Heard
+from executor.core.absorb.reports import FoldedReports
 from executor.core.book import levels
 from executor.core.book.edit import find_leg, find_order, the_order, with_leg, with_order
 from executor.core.model import orders
@@ -63,7 +63,7 @@ def settle(state: State, seq: int) -> State:
 
 def _answered(
     position: Position, request: Command, outcome: Outcome | ReplaceOutcome, now: int, policy: Policy
-) -> Heard:
+) -> FoldedReports:
     if isinstance(request, ReplaceOrder):
         return _replaced(position, request, _halves(outcome), now, policy)
     if isinstance(outcome, ReplaceOutcome):
@@ -84,20 +84,20 @@ def _answered(
 # --- placed -------------------------------------------------------------------------------------------------------
 
 
-def _placed(position: Position, sent: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> Heard:
+def _placed(position: Position, sent: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> FoldedReports:
     match outcome:
         case Done():
             missed = [i for i in sent if the_order(position, i).check]
-            heard = reports.hear(position, outcome.reports, now)
+            folded = reports.fold_all(position, outcome.reports, now)
             # An acceptance that does not tell of its order: a look does. As it does where a list that was asked for
             # after the request has left the order out: it may have ended before its acceptance is heard of (rule 8.6).
-            known = _doubted(heard.position, sent, now, now)
+            known = _doubted(folded.position, sent, now, now)
             for order in [the_order(known, i) for i in missed]:
                 known = with_order(known, replace(order, check=order.live))
-            return replace(heard, position=known)
+            return replace(folded, position=known)
         case Unknown():
             note = Notify(Level.WARNING, "outcome_unknown", f"{', '.join(sent)}: {outcome.text}", " ".join(sent))
-            return Heard(_doubted(position, sent, outcome.fence, now), MOVED, (note,))
+            return FoldedReports(_doubted(position, sent, outcome.fence, now), MOVED, (note,))
         case Refused():
             return _refused(position, tuple(the_order(position, i) for i in sent), outcome, now, policy)
         case _ as unreachable:
@@ -113,10 +113,10 @@ def _doubted(position: Position, sent: tuple[str, ...], fence: int, now: int) ->
     return position
 
 
-def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now: int, policy: Policy) -> Heard:
+def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now: int, policy: Policy) -> FoldedReports:
     for order in sent:
         if order.phase is OrderPhase.WORKING:
-            return Heard(position, Ignored(f"{order.id} was refused, but is known to be working"))
+            return FoldedReports(position, Ignored(f"{order.id} was refused, but is known to be working"))
         position = with_order(position, orders.refuse(order, refused, now))
     names = ", ".join(o.id for o in sent)
     text = f"{names}: {refused.text} ({refused.code})"
@@ -129,7 +129,7 @@ def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now:
         stop = next((o.stop_price for o in sent if o.stop_price is not None), None)
         moved = stop is not None and leg.stop is not None and levels.is_safer(stop, leg.stop, position.plan.direction)
         position = with_leg(position, _leg_refused(leg, refused, now, policy, moved=moved))
-    return Heard(position, MOVED, (note,))
+    return FoldedReports(position, MOVED, (note,))
 
 
 def _retry_at(refused: Refused, now: int, policy: Policy) -> int:
@@ -158,20 +158,20 @@ def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved:
 # --- cancelled, replaced ------------------------------------------------------------------------------------------
 
 
-def _cancelled(position: Position, asked: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> Heard:
-    heard = Heard(position)
+def _cancelled(position: Position, asked: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> FoldedReports:
+    folded = FoldedReports(position)
     wait = now
     if isinstance(outcome, Done):
-        heard = reports.hear(position, outcome.reports, now)
+        folded = reports.fold_all(position, outcome.reports, now)
     elif isinstance(outcome, Refused):
         wait = max(now, outcome.retry_at) if outcome.why is Why.UNKNOWN_ORDER else _retry_at(outcome, now, policy)
-    position = heard.position
+    position = folded.position
     for client_id in asked:
         order = the_order(position, client_id)
         if order.live:
             # Not confirmed by this answer: only a direct look tells (rule 6.2).
             position = with_order(position, replace(order, check=True, ask_at=wait))
-    return replace(heard, position=position, verdict=heard.verdict if heard.fault else MOVED)
+    return replace(folded, position=position, verdict=folded.verdict if folded.fault else MOVED)
 
 
 def _halves(outcome: Outcome | ReplaceOutcome) -> ReplaceOutcome:
@@ -183,7 +183,9 @@ def _halves(outcome: Outcome | ReplaceOutcome) -> ReplaceOutcome:
     return ReplaceOutcome(outcome, outcome)
 
 
-def _replaced(position: Position, request: ReplaceOrder, outcome: ReplaceOutcome, now: int, policy: Policy) -> Heard:
+def _replaced(
+    position: Position, request: ReplaceOrder, outcome: ReplaceOutcome, now: int, policy: Policy
+) -> FoldedReports:
     cancel = _cancelled(position, (request.cancel_id,), outcome.cancel, now, policy)
     if isinstance(outcome.place, NotTried):
         order = the_order(cancel.position, request.order.id)
@@ -192,7 +194,7 @@ def _replaced(position: Position, request: ReplaceOrder, outcome: ReplaceOutcome
     place = _placed(cancel.position, (request.order.id,), outcome.place, now, policy)
     fault = cancel.fault or place.fault
     verdict = cancel.verdict if cancel.fault else place.verdict if place.fault else MOVED
-    return Heard(place.position, verdict, (*cancel.notes, *place.notes), fault)
+    return FoldedReports(place.position, verdict, (*cancel.notes, *place.notes), fault)
 
 
 # --- reads --------------------------------------------------------------------------------------------------------

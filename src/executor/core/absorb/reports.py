@@ -42,7 +42,7 @@ LOOK_AGAIN_MS: Final = 250
 _LIST_AGAIN_MS: Final = 250
 
 
-class Heard(msgspec.Struct, frozen=True):
+class FoldedReports(msgspec.Struct, frozen=True):
     """A position with what reports add to it. `fault`: what one of them said can't be true."""
 
     position: Position
@@ -57,7 +57,7 @@ class Heard(msgspec.Struct, frozen=True):
         )
 
 
-def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Heard:
+def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int) -> FoldedReports:
     """Fold `reports`, heard at `now`, into the trade's orders; those of other trades are left out."""
     notes: list[Notify] = []
     verdict: Verdict = Ignored("nothing new")
@@ -79,7 +79,7 @@ def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Hear
                 notes.append(Notify(Level.ALERT, "order_adopted", text, report.id))
         if (fault := orders.impossible(order, report)) is not None:
             notes.append(Notify(Level.ALERT, "impossible_report", fault, report.id))
-            return Heard(position, Refusal(fault), tuple(notes), fault)
+            return FoldedReports(position, Refusal(fault), tuple(notes), fault)
         folded = orders.fold(order, report, now)
         if folded is order:
             continue
@@ -87,7 +87,7 @@ def hear(position: Position, reports: tuple[OrderReport, ...], now: int) -> Hear
         position = _accepted_stop(with_order(position, folded), folded)
         if folded.cum_qty > order.cum_qty:
             notes.append(_fill_note(order, folded))
-    return Heard(position, verdict, tuple(notes))
+    return FoldedReports(position, verdict, tuple(notes))
 
 
 def adopt(report: OrderReport, name: ids.ClientId) -> Order:
@@ -111,13 +111,13 @@ def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tup
     """An order of the trade that is not on record: the state at hand is older than it (rule 9.2). Its id is spent."""
     order = adopt(report, name)
     if order.is_stop and order.leg in (0, 3):
-        order = replace(order, leg=_lone_leg(position, order))
+        order = replace(order, leg=_single_leg(position, order))
     elif order.role is Role.FLATTEN and not isinstance(position.phase, Closing):
         order = replace(order, leg=_leg_at_market(position, order))
     return replace(position, revs=max(position.revs, name.rev + 1)), order
 
 
-def _lone_leg(position: Position, stop: Order) -> int:
+def _single_leg(position: Position, stop: Order) -> int:
     """The leg of a stop that stands alone: the whole where there is such a leg, else the trailing one; a stop that is
     larger than that is the interim one.
     """
@@ -162,18 +162,18 @@ def _fill_note(before: Order, after: Order) -> Notify:
 
 
 def _reported(state: State, position: Position, event: Reported) -> Absorbed:
-    heard = hear(position, (event.report,), state.market.now)
+    folded = fold_all(position, (event.report,), state.market.now)
     if not event.seq:
-        return heard.onto(state)
-    known, order = find_order(position, event.report.id), find_order(heard.position, event.report.id)
+        return folded.onto(state)
+    known, order = find_order(position, event.report.id), find_order(folded.position, event.report.id)
     if known is None or known.live or order is None or not order.recheck:
-        return heard.onto(state)
+        return folded.onto(state)
     # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3). One that
     # shows it working still is a stale one (rule 8.6), and is had again.
     stale = not event.report.status.is_final
     again = replace(order, ask_at=state.market.now + LOOK_AGAIN_MS) if stale else replace(order, recheck=False)
-    looked = with_order(heard.position, again)
-    return replace(heard, position=looked, verdict=MOVED).onto(state)
+    looked = with_order(folded.position, again)
+    return replace(folded, position=looked, verdict=MOVED).onto(state)
 
 
 def _absent(state: State, position: Position, event: Absent, policy: Policy) -> Absorbed:
@@ -223,10 +223,10 @@ def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbe
         state = replace(state, halted=f"{state.halted}; {text}" if state.halted else text)
     if position is None:
         return Absorbed(state, MOVED, notes)
-    heard = hear(position, mine, state.market.now)
-    position = _missed(heard.position, event, frozenset(r.id for r in mine), state.market.now)
-    verdict = heard.verdict if heard.fault else MOVED
-    return replace(heard, position=position, verdict=verdict, notes=(*notes, *heard.notes)).onto(state)
+    folded = fold_all(position, mine, state.market.now)
+    position = _missed(folded.position, event, frozenset(r.id for r in mine), state.market.now)
+    verdict = folded.verdict if folded.fault else MOVED
+    return replace(folded, position=position, verdict=verdict, notes=(*notes, *folded.notes)).onto(state)
 
 
 def _just_closed(client_id: str, state: State, event: OpenOrdersSeen, policy: Policy) -> bool:

@@ -44,17 +44,17 @@ class Stray(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Takeover(msgspec.Struct, frozen=True):
-    """What comes of the operator's word: the state after it, and in `words` what will be done."""
+    """What comes of the operator's word: the state after it, and in `lines` what will be done."""
 
     state: State
-    words: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 def absorb(state: State, event: Resolved, policy: Policy, rules: SymbolRules) -> Absorbed:
     made = judge(state, event, policy, rules)
     if isinstance(made, Refusal | Ignored):
         return Absorbed(state, made)
-    note = Notify(Level.ALERT, f"operator_{event.how}", "; ".join(made.words))
+    note = Notify(Level.ALERT, f"operator_{event.how}", "; ".join(made.lines))
     return Absorbed(made.state, MOVED, (note,))
 
 
@@ -153,9 +153,9 @@ def _flatten(state: State, stray: Stray, rules: SymbolRules) -> Takeover:
     plan = replace(bare.plan, entry=price, stop=price)
     closing = replace(bare, plan=plan, phase=Closing(reason=Reason.FLATTEN, since=state.market.now))
     deed = "sell" if stray.direction is Direction.LONG else "buy back"
-    words = [_what(stray, rules), _cancels(stray)]
-    words.append(f"{deed} {short(stray.held)} {rules.base} at market" if stray.held else "there is nothing to sell")
-    return Takeover(replace(state, position=closing, halted=""), tuple(words))
+    lines = [_what(stray, rules), _cancels(stray)]
+    lines.append(f"{deed} {short(stray.held)} {rules.base} at market" if stray.held else "there is nothing to sell")
+    return Takeover(replace(state, position=closing, halted=""), tuple(lines))
 
 
 def _adopt(state: State, stray: Stray, event: Resolved, policy: Policy, rules: SymbolRules) -> Takeover | Refusal:
@@ -175,12 +175,12 @@ def _adopt(state: State, stray: Stray, event: Resolved, policy: Policy, rules: S
     if split(stray.held, plan, policy, rules) is None:
         return Refusal(f"{short(stray.held)} {rules.base} are too small for an exit: `executor flatten` sells them")
     named = ", ".join(map(short, targets))
-    words = (
+    lines = (
         _what(stray, rules),
         _cancels(stray),
         f"then protect {short(stray.held)} {rules.base} by stops at {short(event.stop)}, with targets {named}",
     )
-    return Takeover(replace(state, position=replace(bare, plan=plan), halted=""), words)
+    return Takeover(replace(state, position=replace(bare, plan=plan), halted=""), lines)
 
 
 def _fault(direction: Direction, event: Resolved, targets: tuple[Decimal, ...], rules: SymbolRules) -> str | None:
@@ -206,12 +206,12 @@ def _forget(state: State, event: Resolved, rules: SymbolRules) -> Takeover | Ign
     held = [stray for stray in strays(state, event.reports, event.fills, rules) if stray.held]
     if not live and not held and not state.halted:
         return Ignored("there is nothing to forget: no order of ours is open, and entries are not halted")
-    words = [f"leave {report.id} ({report.side} {short(report.qty)}) where it is" for report in live]
-    words += [f"look no more after {short(s.held)} {rules.base} of trade {s.trade} ({s.direction})" for s in held]
-    words.append("take entries again")
+    lines = [f"leave {report.id} ({report.side} {short(report.qty)}) where it is" for report in live]
+    lines += [f"look no more after {short(s.held)} {rules.base} of trade {s.trade} ({s.direction})" for s in held]
+    lines.append("take entries again")
     entries = {order.id: None for stray in held for order in stray.orders if order.is_entry}  # without them, no stray
     ignored = tuple(dict.fromkeys((*state.ignored, *(report.id for report in live), *entries)))
-    return Takeover(replace(state, ignored=ignored, halted=""), tuple(words))
+    return Takeover(replace(state, ignored=ignored, halted=""), tuple(lines))
 
 
 def _what(stray: Stray, rules: SymbolRules) -> str:

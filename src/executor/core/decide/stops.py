@@ -163,7 +163,7 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
 
 
 def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decimal) -> None:
-    """Move a lone stop, or fit its size, by cancel-replace (rule 5.5).
+    """Move a single stop, or fit its size, by cancel-replace (rule 5.5).
 
     Where the symbol has none, it is done as for an OCO: the stop is cancelled, and placed anew where it belongs.
     """

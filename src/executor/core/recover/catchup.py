@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from executor.core.absorb.reports import hear
+from executor.core.absorb.reports import fold_all
 from executor.core.book import retire
 from executor.core.decide import entry
 from executor.core.decide.draft import Draft
@@ -48,19 +48,19 @@ def catch_up(
     if lost:
         position = _without_doubt(position, {report.id for report in mine}, now)
     state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
-    entered = hear(position, tuple(r for r in mine if _role(r) in ENTRIES), now)
+    entered = fold_all(position, tuple(r for r in mine if _role(r) in ENTRIES), now)
     position = entered.position
     exits = [report for report in mine if _role(report) not in ENTRIES]
     if isinstance(position.phase, Entering) and any(report.id not in known for report in exits):
         position = _open_up(state, position, policy, rules)
-    heard = hear(position, tuple(exits), now)
+    folded = fold_all(position, tuple(exits), now)
     sent = [report.id for report in mine if report.id not in known]
-    notes = [note for note in (*entered.notes, *heard.notes) if note.event != "order_adopted"]
+    notes = [note for note in (*entered.notes, *folded.notes) if note.event != "order_adopted"]
     if sent:
         text = f"sent after the state at hand, and taken up again: {', '.join(sent)}"
         notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
-    halted = state.halted or entered.fault or heard.fault
-    position = _ours(heard.position, over) if lost or sent else heard.position
+    halted = state.halted or entered.fault or folded.fault
+    position = _ours(folded.position, over) if lost or sent else folded.position
     return replace(state, position=position, halted=halted), tuple(notes)
 
 

@@ -187,7 +187,7 @@ class _Rebuilding:
             raise _Refusal(f"{report.id} has filled {short(report.cum_qty)}, and its trades do not add up to that")
         order = adopt(report, _name(report.id))
         if order.leg == 0 and order.role is Role.SL and self.policy.layout is Layout.OCO:
-            order = replace(order, leg=3)  # without targets beside it, the lone stop is the trailing leg's
+            order = replace(order, leg=3)  # without targets beside it, the single stop is the trailing leg's
         return fold(order, replace(report, fills=named), report.time or self.now)
 
     def position(self) -> Position:

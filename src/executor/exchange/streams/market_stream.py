@@ -63,24 +63,24 @@ class MarketStream(Stream[Told[Quote]]):
         self._named: frozenset[str] = frozenset()
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[None]] = {}
-        self._wishes: set[asyncio.Event] = set()
+        self._changed: set[asyncio.Event] = set()
         self._behind = 0
         self._message_at = 0.0
 
     @property
     def settled(self) -> bool:
         """Whether every connection delivers what is followed now, and nothing else."""
-        return not self._behind and not any(wish.is_set() for wish in self._wishes)
+        return not self._behind and not any(wanted.is_set() for wanted in self._changed)
 
     def follow(self, symbol: str) -> None:
         """Have the prices of `symbol`: within milliseconds, while the stream is up."""
         assert len(self._prices) < MOST_SYMBOLS, "the start refuses more"
         self._prices.setdefault(symbol, _Prices())
-        self._wish()
+        self._tell_all()
 
     def leave(self, symbol: str) -> None:
         self._prices.pop(symbol, None)
-        self._wish()
+        self._tell_all()
 
     def know(self, symbol: str, last: Decimal) -> None:
         """The last price as it was learnt elsewhere: a quiet market may not tell it for long."""
@@ -88,9 +88,9 @@ class MarketStream(Stream[Told[Quote]]):
         if prices is not None and prices.last is None:
             prices.last = last
 
-    def _wish(self) -> None:
-        for wish in self._wishes:
-            wish.set()
+    def _tell_all(self) -> None:
+        for wanted in self._changed:
+            wanted.set()
 
     # --- the connection -------------------------------------------------------------------------------------------
 
@@ -106,21 +106,21 @@ class MarketStream(Stream[Told[Quote]]):
         return []
 
     async def _tend(self, connection: ClientConnection) -> None:
-        wish = asyncio.Event()
-        wish.set()
-        self._wishes.add(wish)
+        wanted = asyncio.Event()
+        wanted.set()
+        self._changed.add(wanted)
         delivered = set(self._named)
         try:
             while True:
-                await wish.wait()
+                await wanted.wait()
                 self._behind += 1
-                wish.clear()
+                wanted.clear()
                 try:
                     await self._catch_up(connection, delivered)
                 finally:
                     self._behind -= 1
         finally:
-            self._wishes.discard(wish)
+            self._changed.discard(wanted)
 
     async def _catch_up(self, connection: ClientConnection, delivered: set[str]) -> None:
         if missing := self._prices.keys() - delivered:

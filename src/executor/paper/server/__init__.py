@@ -1,6 +1,6 @@
 """The paper exchange's wire: Binance Spot's REST, WebSocket API, market and user streams on loopback.
 
-`PaperServer` is the door; the engine, the clock and the recording live next door in `executor.paper`. A
+`PaperServer` is the entrance; the engine, the clock and the recording live in `executor.paper`. A
 request goes transport (`rest`, `ws_api`) → `exchange` → a handler found in `routes` → engine → `render`. No
 handler knows which transport it serves.
 """

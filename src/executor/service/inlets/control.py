@@ -34,7 +34,7 @@ from executor.ops import status as ops_status
 from executor.service import takeover
 from executor.service.loop import Loop
 from executor.service.store import codec
-from executor.service.takeover import Wish
+from executor.service.takeover import TakeoverRequest
 
 log = structlog.get_logger(__name__)
 
@@ -58,14 +58,14 @@ _VERBS: Final = {
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`price`: the wished stop of move-stop, quote per base. `count`: the wished lines of logs. `wish`: that of propose
-    and resolve.
+    """`price`: the new stop of move-stop, quote per base. `count`: the lines of logs. `takeover`: what propose and
+    resolve are about.
     """
 
     verb: str
     price: Decimal | None = None
     count: int = 50
-    wish: Wish | None = None
+    takeover: TakeoverRequest | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -179,8 +179,8 @@ class Control:
             return Answer(False, "move-stop, and only move-stop, has a price")
         if request.price is not None and request.price <= 0:
             return Answer(False, f"price is {request.price}, must be above 0")
-        if (request.wish is None) == (request.verb in _WISHES):
-            return Answer(False, "propose and resolve, and only they, have a wish")
+        if (request.takeover is None) == (request.verb in _TAKEOVERS):
+            return Answer(False, "propose and resolve, and only they, have a takeover")
         return await self._obey(request)
 
     async def _obey(self, request: Request) -> Answer:
@@ -196,10 +196,10 @@ class Control:
             case "check":
                 return await self._check()
             case "propose" | "resolve" as verb:
-                assert request.wish is not None
-                log.info("operator", verb=verb, wish=msgspec.to_builtins(request.wish, str_keys=True))
-                word = await _WISHES[verb](self._loop, request.wish)
-                return Answer(word.ok, "done" if word.ok else word.words[0], word)
+                assert request.takeover is not None
+                log.info("operator", verb=verb, takeover=msgspec.to_builtins(request.takeover, str_keys=True))
+                answer = await _TAKEOVERS[verb](self._loop, request.takeover)
+                return Answer(answer.ok, "done" if answer.ok else answer.lines[0], answer)
             case verb:
                 log.info("operator", verb=verb, price=request.price)
                 step = await self._loop.ask(Commanded(at=self._loop.now(), verb=_VERBS[verb], price=request.price))
@@ -235,8 +235,8 @@ def _orders(loop: Loop) -> tuple[Order, ...]:
     return position.orders if position is not None else ()
 
 
-_WISHES: Final = {"propose": takeover.propose, "resolve": takeover.resolve}
-VERBS: Final = ("ping", "status", "logs", "check", *_WISHES, *_VERBS)
+_TAKEOVERS: Final = {"propose": takeover.propose, "resolve": takeover.resolve}
+VERBS: Final = ("ping", "status", "logs", "check", *_TAKEOVERS, *_VERBS)
 
 
 def ask(state: Path, request: Request, *, timeout: float = 30.0) -> Answer:

@@ -45,7 +45,7 @@ class Intake:
     """Takes signals from the followed file and gives each to the loop of its symbol. Those of a symbol are judged one
     after the other, and wait for no other symbol's. It remembers how far it has come: everything before is judged.
 
-    `on_taken` hears of each line and what became of it.
+    `on_taken` is called with each line and what became of it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Intake:
         self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
         self.on_taken: list[Callable[[bytes, Verdict], None]] = []
         self.on_unclaimed: list[Callable[[], None]] = []
-        """Hear of each signal that no loop could judge."""
+        """Called for each signal that no loop could judge."""
         try:
             self._follower = open_file()
         except SignalFileError as error:
@@ -132,8 +132,8 @@ class Intake:
                 self._judged(taken, await self.submit(taken.parsed))
 
     def _judged(self, taken: _Taken, verdict: Verdict) -> None:
-        for hear in self.on_taken:
-            hear(taken.line.data, verdict)
+        for callback in self.on_taken:
+            callback(taken.line.data, verdict)
         self._done(taken)
 
     def _done(self, taken: _Taken) -> None:
@@ -206,8 +206,8 @@ class Intake:
         else:
             about, why = parsed.key, f"signal is for {parsed.symbol or 'no symbol'}, this trades {traded}"
         log.warning("signal_refused", signal=about, why=why)
-        for hear in self.on_unclaimed:
-            hear()
+        for callback in self.on_unclaimed:
+            callback()
         return Refusal(why)
 
 

@@ -162,8 +162,8 @@ class StateStore:
         self.schema_version = schema_version
         self._temporary = self.path.with_name(self.path.name + ".tmp")
         self._fs = RealFileSystem() if fs is None else fs
-        self.ahead = self.path.with_name(self.path.name + ".ahead")
-        self._ahead = WriteAhead(self.ahead, self._fs)
+        self.write_ahead = self.path.with_name(self.path.name + ".ahead")
+        self._write_ahead = WriteAhead(self.write_ahead, self._fs)
         self._committed: bytes | None = None
         """What `commit` wrote last and the current file does not show yet."""
         self._shown = False
@@ -182,13 +182,13 @@ class StateStore:
         data, checksum = _seal(document, self.schema_version)
         with self._replacing:
             try:
-                if copied := self._ahead.exists():
-                    self._ahead.write(data)  # it must not be older than the state, should its removal be lost
+                if copied := self._write_ahead.exists():
+                    self._write_ahead.write(data)  # it must not be older than the state, should its removal be lost
                 self._fs.write_synced(self._temporary, codec.pretty(data))
                 self._replace()
                 self._fs.sync_folder(self.path.parent)
                 if copied:
-                    self._ahead.remove()
+                    self._write_ahead.remove()
                 self._fs.release()
             except OSError as error:
                 self._give_up(error)
@@ -203,7 +203,7 @@ class StateStore:
         """
         data, checksum = _seal(document, self.schema_version)
         try:
-            self._ahead.write(data, durable=durable)
+            self._write_ahead.write(data, durable=durable)
         except OSError as error:
             raise StateUnwritable(self.path, error) from error
         self._committed = data
@@ -284,7 +284,7 @@ class StateStore:
         except _Damage as damage:
             current = damage
         try:
-            ahead = self._read_ahead(decode)
+            ahead = self._read_write_ahead(decode)
         except _Damage:
             ahead = None
         if ahead is not None and ahead != current:
@@ -302,18 +302,18 @@ class StateStore:
     def age(self, loaded: Loaded[T]) -> Age:
         """How far what `load` or `peek` gave may be behind the service's last state. Raises StateUnreadable."""
         try:
-            if loaded.source == "previous" or self._ahead.torn():
+            if loaded.source == "previous" or self._write_ahead.torn():
                 return Age.OLD
-            return Age.NEWEST if self._ahead.exists() else Age.UNKNOWN
+            return Age.NEWEST if self._write_ahead.exists() else Age.UNKNOWN
         except OSError as error:
-            raise StateUnreadable(self.ahead, error) from error
+            raise StateUnreadable(self.write_ahead, error) from error
 
-    def _read_ahead(self, decode: Callable[[bytes, Path], T]) -> T | None:
+    def _read_write_ahead(self, decode: Callable[[bytes, Path], T]) -> T | None:
         try:
-            data = self._ahead.read()
+            data = self._write_ahead.read()
         except OSError as error:
-            raise StateUnreadable(self.ahead, error) from error
-        return None if data is None else decode(data, self.ahead)
+            raise StateUnreadable(self.write_ahead, error) from error
+        return None if data is None else decode(data, self.write_ahead)
 
     def _read(self, path: Path, decode: Callable[[bytes, Path], T]) -> T:
         try:

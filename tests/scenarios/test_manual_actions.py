@@ -1,4 +1,4 @@
-"""Exits that are refused, and hands other than ours: failsafe, orders cancelled, the position sold, the operator."""
+"""Exits that are refused, and what others do: failsafe, orders cancelled, the position sold, the operator."""
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal

@@ -33,7 +33,7 @@ async def play(scenario: Scenario) -> Result:
             urls = msgspec.json.decode(await _line(venue, folder), type=Urls)
             urls = await _delayed(urls, scenario, stack, folder)
             place = Place(folder, urls.base_url, urls.ws_api_url, urls.stream_url)
-            subject = await stack.enter_async_context(_trader(scenario, place, folder))
+            subject = await stack.enter_async_context(_subject(scenario, place, folder))
             return await _watch(venue, subject, folder)
 
 
@@ -82,7 +82,7 @@ async def _delayed(urls: Urls, scenario: Scenario, stack: contextlib.AsyncExitSt
     return Urls(rest, ws_api, stream)
 
 
-def _trader(scenario: Scenario, place: Place, folder: str) -> contextlib.AbstractAsyncContextManager[Process]:
+def _subject(scenario: Scenario, place: Place, folder: str) -> contextlib.AbstractAsyncContextManager[Process]:
     if scenario.floor:
         return _process("bench.floor", scenario, place, folder)
     environ = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "PYTHONPATH"}}
