@@ -21,6 +21,7 @@ from executor.core.model.values import Direction
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.clock import SystemClock
 from executor.service import app
+from executor.service.market import Market
 from executor.service.store.document import Document, state_of
 from executor.service.store.lock import StateLock
 from executor.service.store.state_store import Age, StateStore, seal
@@ -119,7 +120,7 @@ async def test_5000_damaged_state_files(tmp_path: Path) -> None:
         None,
     )
     clock = SystemClock()
-    place = app.Market("custom", Endpoints("", "", ""), Credentials.hmac("k", "k"), ("LTCUSDT",), clock, clock)
+    place = Market("custom", Endpoints("", "", ""), Credentials.hmac("k", "k"), ("LTCUSDT",), clock, clock)
     rng = random.Random(5)
     kinds = list(KINDS)
     path, previous = folder / "state.json", folder / "state.json.prev"

@@ -12,7 +12,7 @@ from executor.core.model.values import Direction
 from executor.ops import http
 from executor.ops.http import HttpServer, HttpUnusable, listen
 from executor.ops.metrics import Metrics, StreamWatch
-from executor.service import app
+from executor.service import wiring
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 POLLED: Final = World(Direction.LONG, "OCO", pushes=False)
@@ -31,7 +31,7 @@ class Server:
         assert b.loop is not None
         loop = b.loop
         exchange: Any = loop.exchange
-        metrics = Metrics([app.view_of(loop)], exchange.connection.budget, StreamWatch())
+        metrics = Metrics([wiring.view_of(loop)], exchange.connection.budget, StreamWatch())
         self.http = HttpServer("127.0.0.1", 0, [loop], metrics, [b.folder], **options)
         loop.on_step.append(self.http.observe)
         self._task = asyncio.create_task(self.http.run())

@@ -351,7 +351,7 @@ main()
 @pytest.mark.parametrize(
     "where",
     [
-        "executor.service.app.credentials",
+        "executor.service.market.credentials",
         "executor.service.app.connect_all",
         "executor.service.app.serve",
         "executor.service.symbol_session.policy_of",

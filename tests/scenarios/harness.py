@@ -37,6 +37,7 @@ from executor.paper.server.limits import Limits
 from executor.service import app
 from executor.service.embedded import WaitingClock
 from executor.service.loop import Loop
+from executor.service.market import Market, credentials
 from executor.service.store.document import Document, document_of
 from executor.service.store.state_store import STALE, StateStore
 from executor.service.store.trades import read_trades, trades_path
@@ -223,10 +224,10 @@ class Harness:
     async def _serve(self, settings: Settings) -> None:
         self._connects = self.said("stream_connected")
         where = Endpoints(self._urls.rest_url, self._urls.ws_api_url, self._urls.stream_url)
-        credentials = app.credentials(settings)
-        exchanges = await connect_all(where, credentials, self.traded, self.patient, settings.recv_window)
+        keys = credentials(settings)
+        exchanges = await connect_all(where, keys, self.traded, self.patient, settings.recv_window)
         try:
-            place = app.Market(self._urls.base_url, where, credentials, self.traded, self.clock, self.patient)
+            place = Market(self._urls.base_url, where, keys, self.traded, self.clock, self.patient)
             await app.serve(settings, place, exchanges, self._met)
         finally:
             await exchanges[self.traded[0]].close()

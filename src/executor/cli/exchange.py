@@ -10,7 +10,7 @@ from executor.config import BinanceEnv, Settings
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.exchange.binance import BinanceExchange, connect
-from executor.service import app
+from executor.service.market import open_market
 from executor.service.policy import own_filters, policy_of
 
 
@@ -28,7 +28,7 @@ async def reach(settings: Settings) -> AsyncIterator[Reached]:
     """`settings` are those of one symbol. Raises what a start does: StartError, ReadError, SettingsError; on paper,
     where an exchange is set up for this alone, PaperError.
     """
-    async with app.market(settings) as market:
+    async with open_market(settings) as market:
         exchange = await connect(
             market.endpoints, market.credentials, market.symbol, market.patient, settings.recv_window
         )

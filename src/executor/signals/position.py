@@ -26,6 +26,11 @@ class SignalFileError(Exception):
         self.reason = reason
 
 
+def position_path(state: Path) -> Path:
+    """Where it is kept: beside the state file `state`."""
+    return state.with_name(state.name + ".signals")
+
+
 class Position(msgspec.Struct, frozen=True):
     """A place between two lines. `inode` 0: before the first byte of a file that was not there yet.
 

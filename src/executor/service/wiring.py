@@ -1,0 +1,190 @@
+"""What runs beside the loops of a run, wired to them: the ways in, the streams, alerts, and on paper the market."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from executor.config import OrderTransport, Settings, SignalStart
+from executor.core.model.events import Commanded, Verb
+from executor.exchange.streams.market_stream import MarketStream
+from executor.exchange.streams.user_stream import UserStream
+from executor.exchange.transport.budget import Budget
+from executor.exchange.transport.clock import SystemClock
+from executor.exchange.transport.connection import Connection
+from executor.exchange.transport.order_link import OrderLink
+from executor.ops.http import HttpServer
+from executor.ops.metrics import Metrics, StreamWatch, View
+from executor.ops.telegram import Telegram, speaking
+from executor.service.inlets.control import Control
+from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
+from executor.service.inlets.webhook import Access, Webhook
+from executor.service.loop import Loop
+from executor.service.market import Market
+from executor.service.push_router import PushRouter, follow_trades
+from executor.service.supervisor import Supervisor
+from executor.service.systemd import describe
+from executor.signals.follower import SignalFollower
+from executor.signals.position import PositionFile, position_path
+
+if TYPE_CHECKING:
+    from executor.service.embedded import Embedded
+
+log = structlog.get_logger(__name__)
+
+
+# --- the ways in ------------------------------------------------------------------------------------------------------
+
+
+def intake_of(settings: Settings, market: Market, supervisor: Supervisor) -> Intake:
+    memory = PositionFile(_kept_position(settings, market.symbols))
+    start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
+    look_every_s = LOOK_EVERY_S if isinstance(market.clock, SystemClock) else LOOK_IN_MARKET_TIME_S
+
+    def follow() -> SignalFollower:
+        return SignalFollower(settings.signal_file, start=start, memory=memory)
+
+    return Intake(supervisor.loops, follow, market.clock, look_every_s)
+
+
+def _kept_position(settings: Settings, symbols: tuple[str, ...]) -> Path:
+    """One for all symbols, beside one's state: where it was kept before, whichever symbols have come or gone since."""
+    paths = [position_path(settings.state_path(symbol)) for symbol in symbols]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def add_inlets(
+    settings: Settings, supervisor: Supervisor, budget: Budget, intake: Intake | None, stream: StreamWatch
+) -> None:
+    """The ways in: signals; for operators the control sockets, and health, metrics and status over HTTP."""
+    paths = {symbol: settings.state_path(symbol) for symbol in supervisor.loops}
+    if intake is not None:
+        supervisor.add_task("signals", intake.run)
+        if settings.webhook_port:
+            access = Access.of(settings)
+            webhook = Webhook(settings.webhook_host, settings.webhook_port, access, intake, settings.signal_file)
+            supervisor.add_task("webhook", webhook.run)
+    for symbol, loop in supervisor.loops.items():
+        loop.add_task("control", Control(loop, paths[symbol]).run, at_once=True)
+    if not settings.http_port:
+        return
+    metrics = Metrics([view_of(loop) for loop in supervisor.loops.values()], budget, stream)
+    folders = {path.parent for path in paths.values()}
+    server = HttpServer(settings.http_host, settings.http_port, list(supervisor.loops.values()), metrics, folders)
+    for loop in supervisor.loops.values():
+        loop.on_step += [metrics.observe, server.observe]
+    if intake is not None:
+        intake.on_unclaimed.append(metrics.unclaimed)
+    supervisor.add_task("http", server.run, at_once=True)
+    supervisor.add_task("lag", metrics.watch_lag, at_once=True)
+
+
+def view_of(loop: Loop) -> View:
+    """What metrics see of a loop."""
+    return View(lambda: loop.state, lambda: loop.engine.rules)
+
+
+# --- alerts -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def alerts_of(settings: Settings, symbols: tuple[str, ...], *, wanted: bool) -> AsyncIterator[Telegram | None]:
+    """Telegram, where it is set up; it is told of the end too, however the end comes."""
+    token, chat = settings.telegram_bot_token, settings.telegram_chat_id
+    if token is None or chat is None or not wanted:
+        yield None
+        return
+    what = symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
+    name = f"Executor {what} ({settings.binance_env})"
+    telegram = Telegram(token.get_secret_value(), chat, api=settings.telegram_api_url, name=name)
+    async with speaking(telegram):
+        try:
+            yield telegram
+        except BaseException as error:
+            telegram.tell(f"stopped by {type(error).__name__}: see the log")
+            raise
+        telegram.tell("stopped")
+
+
+def add_alerts(alerts: Telegram, supervisor: Supervisor) -> None:
+    alone = len(supervisor.loops) == 1
+
+    async def hello() -> None:
+        await supervisor.started()
+        for loop in supervisor.loops.values():
+            alerts.tell(f"started: {describe(loop.state, loop.engine.rules)}")
+
+    for symbol, loop in supervisor.loops.items():
+        loop.on_note.append(partial(alerts.notify, symbol="" if alone else symbol))
+    supervisor.add_task("hello", hello)
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def add_streams(
+    settings: Settings, market: Market, supervisor: Supervisor, connection: Connection, watch: StreamWatch
+) -> None:
+    """What runs beside the loops: the orders' own connection, pushes, and on paper the market itself."""
+    if settings.order_transport is OrderTransport.WS:
+        link = OrderLink(market.endpoints.ws_api_url, market.credentials)
+        connection.link = link
+        supervisor.add_transport("order link", link.run)
+    if settings.user_stream:
+        router = PushRouter(supervisor.loops, watch)
+        stream = UserStream(
+            market.endpoints.ws_api_url, market.credentials, connection, market.symbols, router.on_user_event
+        )
+        supervisor.add_task("user stream", stream.run)
+        if market.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
+            prices = MarketStream(market.endpoints.stream_url, connection.clock, router.on_price_event)
+            _follow(prices, supervisor)
+            supervisor.add_task("market stream", prices.run)
+    if market.embedded is not None:
+        _add_recording(settings, market.embedded, supervisor.loops[market.symbol])
+
+
+def _follow(prices: MarketStream, supervisor: Supervisor) -> None:
+    """One symbol's prices are always there; of several, those of the open trades."""
+    for symbol, loop in supervisor.loops.items():
+        if len(supervisor.loops) == 1:
+            prices.follow(symbol)
+        else:
+            follow_trades(prices, symbol, loop)
+
+
+# --- the embedded market ----------------------------------------------------------------------------------------------
+
+
+def _add_recording(settings: Settings, paper: "Embedded", loop: Loop) -> None:
+    from executor.service.embedded import recorded_signals, speak  # noqa: PLC0415
+
+    paper.replay.wait_for(lambda: loop.quiet() or paper.patient_clock.waiting > 0)
+    loop.add_task("market", lambda: _play(paper, loop, pushed=settings.user_stream))
+    signals = recorded_signals(settings)
+    if signals is not None:
+        loop.add_task("recorded signals", lambda: speak(signals, settings.signal_file, paper.clock))
+
+
+async def _play(paper: "Embedded", loop: Loop, *, pushed: bool) -> None:
+    """Play the recording; at its end close what is open, so that the account can be read, and stop.
+
+    It begins when the user stream is up: how long that took is no time of the market, and must not change the run.
+    """
+    if pushed:
+        await loop.poller.connected.wait()
+    await paper.replay.run()
+    log.info("recording_ended", trades=paper.replay.trades_played)
+    loop.tell(Commanded(at=loop.now(), verb=Verb.PAUSE))
+    after = asyncio.create_task(paper.replay.hold())
+    try:
+        if loop.state.position is not None:
+            await loop.ask(Commanded(at=loop.now(), verb=Verb.FLATTEN))
+            await loop.until(lambda state: state.position is None)
+    finally:
+        after.cancel()
+    loop.stop()
