@@ -8,7 +8,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -37,6 +36,9 @@ from executor.core.model.state import State
 from executor.core.model.values import Direction, OrderStatus
 from executor.core.model.verdict import Refusal
 from executor.core.transition import Step, transition
+from executor.service.store.codec import decode, encode
+from executor.service.store.document import Document, differs, document_of, state_of
+from executor.service.store.records import Began, Record
 
 D = Decimal
 T = TypeVar("T")
@@ -174,13 +176,16 @@ def test_whatever_happens_the_invariants_hold_and_the_trade_ends(
 def test_every_state_is_one_that_can_be_restarted_from(
     data: st.DataObject, direction: Direction, policy: Policy
 ) -> None:
-    """Rule 10.5: it is the same after a trip through its file."""
+    """Rule 10.5: it is the same after a trip through its file, and through the journal."""
     script = Script(direction, policy)
     script.signal()
     life = Life(data, script, faults=True)
+    life.states.append(script.state)
     life.live(25)
     for state in life.states:
-        assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
+        assert not differs(state_of(decode(encode(document_of(state)), Document)), state)
+        began = Began(version="1", why="start", policy=policy, rules=RULES, state=state)
+        assert decode(encode(began), Record) == began
 
 
 # --- mirrored ---------------------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from executor.core.guard import advance
 from executor.core.model.events import (
+    Answered,
     AnyEvent,
     Commanded,
     OpenOrdersSeen,
@@ -21,11 +23,13 @@ from executor.core.model.events import (
     Tick,
     Verb,
 )
+from executor.core.model.facts import Done
+from executor.core.model.intents import Level
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
-from executor.core.model.state import SCHEMA_VERSION, Closed, Reason, State
-from executor.core.model.values import Direction
+from executor.core.model.state import SCHEMA_VERSION, Closed, OrderPhase, Reason, State
+from executor.core.model.values import Direction, OrderStatus
 from executor.core.transition import empty
 from executor.files import RealFileSystem
 from executor.paper.engine.exchange import Engine as PaperEngine
@@ -265,6 +269,66 @@ def test_changed_rules_are_in_the_journal(place: Place) -> None:
     place.win()
     replayed(place.journal_path)
     assert [r.why for r in records(place.journal_path) if isinstance(r, Began)] == ["start", "rules changed"]
+
+
+def test_an_interrupted_journal_goes_on_while_an_entry_rests(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its base holds how far the price may move before there is anything to decide: however high, for an entry."""
+    place.price("80.00")
+    place.signal("80.00", "79.00")
+    place.price("80.20", seconds=3)
+    assert place.engine.state.market.quiet is not None
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(Journal, "_write", _full)
+        for _ in range(3):
+            place.take(Commanded(at=place.now, verb=Verb.PAUSE))
+            place.take(Commanded(at=place.now, verb=Verb.RESUME))
+        assert [line["event"] for line in log] == ["journal_interrupted"]
+    place.price("80.30")
+    place.engine.change_rules(replace(RULES, max_qty=Decimal(50)))
+    for price in ("79.90", "80.50", "81.20", "82.30", "82.90", "81.90", "81.85"):
+        place.price(price)
+    assert [c.reason for c in place.closed] == [Reason.TRAIL]
+    replayed(place.journal_path)
+
+
+def _full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_answer_that_can_not_be_written_down_counts_as_unknown_and_the_trade_goes_on(place: Place) -> None:
+    place.price("80.00")
+    step = place.engine.take(place.seen("80.00", "79.00"))
+    (request,) = step.requests
+    answered = place.direct.perform(request, place.now)
+    assert isinstance(answered, Answered)
+    assert isinstance(answered.outcome, Done)
+    (told,) = answered.outcome.reports
+    absurd = replace(told, status=OrderStatus.PARTIALLY_FILLED, cum_qty=Decimal("0.5"), cum_quote=Decimal("1E+5000"))
+    step = place.engine.take(replace(answered, outcome=Done((absurd,))))
+    assert [note.event for note in step.notes if note.level is Level.ALERT] == ["event_unwritable"]
+    place.check_disk()
+    assert place.engine.state.halted
+    for due in (place.direct.perform(request, place.now) for request in step.requests):
+        place.take(due)
+    position = place.engine.state.position
+    assert position is not None
+    assert [order.phase for order in position.orders] == [OrderPhase.WORKING]
+    place.price("79.90")
+    assert len(place.direct.open_orders()) == 5
+
+
+def test_a_push_that_can_not_be_written_down_is_passed_over(place: Place) -> None:
+    place.price("80.00")
+    place.signal("80.00", "79.00")
+    (order,) = place.direct.open_orders()
+    absurd = replace(order, status=OrderStatus.PARTIALLY_FILLED, cum_qty=Decimal("0.5"), cum_quote=Decimal("NaN"))
+    step = place.engine.take(Reported(at=place.now, report=absurd))
+    assert [note.event for note in step.notes] == ["event_unwritable"]
+    assert place.engine.state.halted
+    place.check_disk()
+    place.price("79.90")
+    assert len(place.direct.open_orders()) == 5
+    replayed(place.journal_path)
 
 
 def test_each_trade_is_listed_once(tmp_path: Path, place: Place) -> None:

@@ -1,5 +1,6 @@
 """One symbol's engine: takes events one at a time, and has the new state on disk before anything leaves (rule 8.1)."""
 
+import contextlib
 from collections.abc import Callable
 from importlib import metadata
 from typing import Final
@@ -22,15 +23,18 @@ from executor.core.model.events import (
     Tick,
     TradesSeen,
 )
-from executor.core.model.intents import Command
+from executor.core.model.intents import Command, Level, Notify
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
+from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
+from executor.service.store.codec import CodecError
 from executor.service.store.document import differs, document_of
 from executor.service.store.journal import Journal, JournalError
 from executor.service.store.records import Began, Record, Took
 from executor.service.store.state_store import StateStore
+from executor.service.unwritable import stand_in
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +75,10 @@ class Engine:
         self._store = store
         self._journal = journal
         self._journal_whole = False
+        self._journal_told = False
+        """That it is interrupted has been told."""
+        self._written = state
+        """What the disk held last."""
         self._on_closed = on_closed
         self._unwritten: Took | None = None
         self._unlisted: Closed | None = None
@@ -94,9 +102,32 @@ class Engine:
 
         The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
         know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
-        such step; and where `more` events wait already, their write is enough.
+        such step; and where `more` events wait already, their write is enough. A step that can't be written at all, on
+        any disk, is not made: `unwritable.stand_in` is taken instead.
         """
         self.write_down()
+        try:
+            return self._commit(event, more=more)
+        except CodecError as error:
+            return self._without(event, str(error))
+
+    def _without(self, event: AnyEvent, why: str) -> Step:
+        """Go back to what is written, and on from there without what can't be. What is lost of facts is heard again."""
+        halted = self._written
+        if not halted.halted:
+            halted = replace(halted, halted=f"an event can't be written down: {why}")
+            self._store.commit(document_of(halted))
+            self._perishable, self._in_order = False, False
+        self.state, self._written = halted, halted
+        self._behind, self._journal_whole = False, False
+        note = Notify(Level.ALERT, "event_unwritable", f"{type(event).__name__}: {why}")
+        step = Step(halted, (), (), Refusal(why))
+        if (instead := stand_in(event, why)) is not None:
+            with contextlib.suppress(CodecError):
+                step = self._commit(instead, more=False)
+        return replace(step, notes=(note, *step.notes))
+
+    def _commit(self, event: AnyEvent, *, more: bool) -> Step:
         before = self.state
         if event.at < before.market.now:
             # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
@@ -109,6 +140,7 @@ class Engine:
         if (lasting and (changed or self._behind or self._perishable)) or ((changed or self._behind) and not more):
             checksum = self._store.commit(document_of(step.state), durable=lasting)
             self._behind, self._perishable, self._in_order = False, not lasting, False
+            self._written = step.state
         elif changed:
             self._behind = True
         self.state = step.state
@@ -134,7 +166,10 @@ class Engine:
         """Leave the state file in order, alone and synced: for the end of a run. Raises StateUnwritable."""
         self.write_down()
         if self._behind or not self._in_order:
-            self._store.save(document_of(self.state))
+            try:
+                self._store.save(document_of(self.state))
+            except CodecError:
+                self._store.save(document_of(self._written))
             self._behind, self._perishable, self._in_order = False, False, True
 
     def change_rules(self, rules: SymbolRules) -> None:
@@ -150,23 +185,29 @@ class Engine:
         began = Began(
             version=metadata.version("executor"), why=why, policy=self.policy, rules=self.rules, state=self.state
         )
-        self._journal_whole = True
-        self._write(began)
+        self._journal_whole = self._write(began)
 
     def _record(self, record: Record) -> None:
         if not self._journal_whole:
             self._note("the journal was interrupted")
             return  # the new base holds what this event did
-        self._write(record)
+        self._journal_whole = self._write(record)
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: Record) -> bool:
+        """Whether it is in the journal now. The journal explains, the state file protects: where it can't be written,
+        trading goes on, and the gap is marked when it can be.
+        """
         try:
             self._journal.append(record)
-        except JournalError as error:
-            # The journal explains, the state file protects: trading goes on, and the gap is marked when it can be.
-            if self._journal_whole:
+        except (JournalError, CodecError) as error:
+            if not self._journal_told:
                 log.error("journal_interrupted", error=str(error))
-            self._journal_whole = False
+            self._journal_told = True
+            return False
+        if self._journal_told:
+            log.info("journal_goes_on")
+        self._journal_told = False
+        return True
 
 
 def _lasting(event: AnyEvent, before: State, step: Step) -> bool:

@@ -278,6 +278,7 @@ class Loop:
 
     async def _publish(self) -> None:
         """Have the state file follow, out of the way of events."""
+        told = False
         while True:
             await self._news.wait()
             self._news.clear()
@@ -285,9 +286,15 @@ class Loop:
             try:
                 await asyncio.to_thread(self.engine.publish)
             except StateUnwritable as error:
-                log.error("state_file_behind", alert=True, error=str(error), safe="in the write-ahead copy")
+                if not told:
+                    log.error("state_file_behind", alert=True, error=str(error), safe="in the write-ahead copy")
+                told = True
                 await asyncio.sleep(DISK_RETRY_S)
                 self._news.set()
+            else:
+                if told:
+                    log.info("state_file_follows_again")
+                told = False
 
     # --- requests -------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,9 @@ from tests.core.build import (
 from executor.core.model.events import BalancesSeen, Tick, Verb
 from executor.core.model.ids import Role
 from executor.core.model.policy import TrailMode
-from executor.core.model.state import QuietSpan
+from executor.core.model.state import QuietSpan, State
 from executor.core.model.values import Direction
+from executor.service.store.codec import decode, encode
 
 D = Decimal
 
@@ -44,7 +45,7 @@ def test_a_quiet_trade_rests_between_the_prices_that_matter(direction: Direction
     assert band.until == 0
     near, far = sorted((script.px("102"), RULES.min_notional / D("0.999")), key=lambda p: abs(p - script.last))
     assert near in (band.low, band.high)
-    assert band.low < script.last < band.high
+    assert band.low < script.last < (band.high or D(1_000_000))
     assert far != near
     decided = script.state
     script.quote("101", after=500)
@@ -90,6 +91,16 @@ def test_closing_never_rests_and_an_entry_only_while_it_works() -> None:
     script = entering()
     script.quote("100.5", after=10)
     assert rest(script) is not None
+
+
+def test_an_entry_that_rests_has_no_level_above_it_and_its_state_can_be_written() -> None:
+    script = entering()
+    script.quote("100.5", after=10)
+    band = rest(script)
+    assert band == QuietSpan(band.until, D(0), None) if band is not None else False
+    assert decode(encode(script.state), State) == script.state
+    script.quote("1000000", after=10)
+    assert rest(script) is band
 
 
 def test_a_price_at_a_level_is_no_rest() -> None:

@@ -14,6 +14,7 @@ from executor.core.decide.draft import Draft
 from executor.core.decide.timers import next_due
 from executor.core.model.policy import TrailMode
 from executor.core.model.state import Entering, OrderPhase, Position, Protected, QuietSpan, State, Unprotected
+from executor.core.model.values import ZERO
 
 
 def stays_quiet(before: State, after: State) -> bool:
@@ -25,7 +26,8 @@ def stays_quiet(before: State, after: State) -> bool:
         return False
     return (
         quote is not None
-        and quiet.low < quote.last < quiet.high
+        and quiet.low < quote.last
+        and (quiet.high is None or quote.last < quiet.high)
         and (not quiet.until or after.market.now < quiet.until)
     )
 
@@ -35,13 +37,10 @@ def quiet_span(draft: Draft) -> QuietSpan | None:
     position, quote = draft.position, draft.market.quote
     if quote is None or not _calm(draft, position):
         return None
-    low, high = Decimal(0), Decimal("Infinity")
-    for price in _prices(draft, position):
-        if price <= quote.last:
-            low = max(low, price)
-        if price >= quote.last:
-            high = min(high, price)
-    if not low < quote.last < high:
+    levels = tuple(_prices(draft, position))
+    low = max((price for price in levels if price <= quote.last), default=ZERO)
+    high = min((price for price in levels if price >= quote.last), default=None)
+    if not low < quote.last or quote.last == high:
         return None
     return QuietSpan(next_due(position, draft.now, draft.policy) or 0, low, high)
 

@@ -317,11 +317,13 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class QuietSpan(msgspec.Struct, frozen=True):
-    """Nothing is to be decided before `until` (ms; 0 = no such time) while the price stays between `low` and `high`."""
+    """Nothing is to be decided before `until` (ms; 0 = no such time) while the price stays between `low` and `high`
+    (None = however high).
+    """
 
     until: int
     low: Decimal
-    high: Decimal
+    high: Decimal | None = None
 
 
 class Market(msgspec.Struct, frozen=True):

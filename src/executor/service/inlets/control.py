@@ -151,7 +151,7 @@ class Control:
             else:
                 answer = await self._hear(reader)
             async with asyncio.timeout(SLOW_S):
-                writer.write(codec.encode(answer) + b"\n")
+                writer.write(_encoded(answer))
                 await writer.drain()
         except (ConnectionError, TimeoutError) as error:
             log.warning("control_client_lost", error=type(error).__name__)
@@ -228,6 +228,13 @@ class Control:
             shown = await loop.exchange.open_orders()
             found = ops_check.check(loop.state, shown, loop.engine.policy, loop.engine.rules)
             return found, found.settled and _orders(loop) == before
+
+
+def _encoded(answer: Answer) -> bytes:
+    try:
+        return codec.encode(answer) + b"\n"
+    except codec.CodecError as error:
+        return codec.encode(Answer(False, f"the answer can't be written: {error}")) + b"\n"
 
 
 def _orders(loop: Loop) -> tuple[Order, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from executor.core.model.state import Closed
+from executor.service.store.codec import CodecError
 from executor.service.store.journal import Journal, JournalCorrupt, JournalError, JournalReader, JournalUnwritable
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,7 @@ class TradeList:
             return
         try:
             self._journal.append(closed)
-        except JournalError as error:
+        except (JournalError, CodecError) as error:
             log.error("trade_not_listed", alert=True, trade=closed.trade, error=str(error))
             return
         self._last = closed.trade
