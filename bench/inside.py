@@ -18,7 +18,7 @@ from executor.core.model.values import Direction
 from executor.core.transition import Step, transition
 from executor.exchange.wire.rules import Commission, exchange_info, symbol_rules
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.recording import bundled_exchange_info, demo_trades
 from executor.service.store.document import document_of

@@ -22,7 +22,7 @@ from bench.scenario import BASE, KEY, SECRET, Place, Result, Scenario, StreamFau
 from bench.stream_faults import FaultInjector
 from executor.paper.engine import model
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import WallClock
 from executor.paper.replay.recording import bundled_exchange_info

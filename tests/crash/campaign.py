@@ -25,7 +25,7 @@ from executor.cli import exits
 from executor.core.model.state import SCHEMA_VERSION, Closed, State
 from executor.core.model.values import ZERO, Direction
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import WallClock
 from executor.paper.replay.recording import bundled_exchange_info

@@ -17,7 +17,7 @@ from executor.core.model.values import ZERO, Direction
 from executor.core.transition import empty
 from executor.exchange.wire import rules as rule_book
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.recording import bundled_exchange_info, demo_signals, demo_trades
 from executor.service.store.document import Orders, document_of

@@ -28,7 +28,8 @@ from executor.exchange.binance import connect_all
 from executor.exchange.transport.auth import Endpoints
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.liquidity import LiquidityModel
-from executor.paper.engine.model import CommissionRates, MarketTrade, NewOrder, Order
+from executor.paper.engine.market_data import MarketTrade
+from executor.paper.engine.model import CommissionRates, NewOrder, Order
 from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import MarketClock
 from executor.paper.replay.recording import bundled_exchange_info

@@ -20,7 +20,8 @@ from executor.core.model.signal import Signal
 from executor.exchange.wire import rules as rule_book
 from executor.ops import account, text
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import KlinePath, MarketTrade
+from executor.paper.engine.market_data import MarketTrade
+from executor.paper.engine.model import KlinePath
 from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
 from executor.paper.replay.recording import (

@@ -14,7 +14,7 @@ import structlog
 from executor.config import Settings
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
 from executor.paper.replay.clock import MarketClock

@@ -18,7 +18,8 @@ from executor.core.model.state import Closed
 from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import KlinePath, MarketTrade
+from executor.paper.engine.market_data import MarketTrade
+from executor.paper.engine.model import KlinePath
 from executor.paper.engine.tape import kline_trades
 from executor.paper.replay.recording import RecordedKline
 from executor.simulate.direct import Direct

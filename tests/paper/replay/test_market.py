@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from tests.paper.server.exchange_kit import START_MS, SYMBOL, Kit, market_stream, rest, running, ws_api
 
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.replay.clock import MarketClock, WallClock
 from executor.paper.replay.market import LAP_GAP_MS, AtEnd, LivePlay, Replay, Tape
 

@@ -8,21 +8,17 @@ from executor.paper.engine.account import Account, LiveOrder
 from executor.paper.engine.book import Book
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.market_data import BookTicker, Depth, MarketKline, MarketTrade, Ticker
 from executor.paper.engine.model import (
     Amendment,
     Balance,
-    BookTicker,
     CommissionRates,
-    Depth,
     Fill,
-    MarketKline,
-    MarketTrade,
     Order,
     OrderCount,
     OrderListView,
     PreventedMatch,
     Reject,
-    Ticker,
 )
 from executor.paper.engine.symbol import Symbol
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.replay.clock import MarketClock, WallClock
 
 SPEED_DEFAULT: Final = 150.0

@@ -24,7 +24,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.errors import RecordingError
 
 DEMO_SYMBOL: Final = "LTCUSDT"

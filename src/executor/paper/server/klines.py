@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from executor.core.model.values import ZERO
-from executor.paper.engine.model import MarketKline, MarketTrade
+from executor.paper.engine.market_data import MarketKline, MarketTrade
 from executor.paper.server import errors
 from executor.paper.server.call import Call
 from executor.paper.server.limits import DAY_MS, MINUTE_MS, SECOND_MS

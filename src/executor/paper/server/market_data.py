@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Final
 
 from executor.core.model.values import ZERO
-from executor.paper.engine.model import BookTicker, MarketTrade, SymbolStatus, Ticker
+from executor.paper.engine.market_data import BookTicker, MarketTrade, Ticker
+from executor.paper.engine.model import SymbolStatus
 from executor.paper.engine.symbol import Symbol
 from executor.paper.server import errors
 from executor.paper.server.call import Call

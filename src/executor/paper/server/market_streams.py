@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import BookTicker, MarketKline, MarketTrade
+from executor.paper.engine.market_data import BookTicker, MarketKline, MarketTrade
 from executor.paper.replay.clock import Clock
 from executor.paper.server.call import Call
 from executor.paper.server.connection import Connection

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import MarketTrade
+from executor.paper.engine.market_data import MarketTrade
 from executor.paper.errors import PortInUse
 from executor.paper.replay.clock import Clock
 from executor.paper.server import errors
