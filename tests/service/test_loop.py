@@ -3,6 +3,7 @@
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from tests.scenarios.harness import World, harness
 
 from executor.core.model.events import AnyEvent, QuoteSeen, Tick
@@ -29,3 +30,22 @@ async def test_a_fill_does_not_wait_for_prices_that_came_before_it(tmp_path: Pat
             b.loop.tell(event)
         await b.settle()
         assert taken[:5] == [*others, *prices]
+
+
+async def test_a_timer_rings_in_time_where_the_exchanges_clock_is_set_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry's timeout is 90 s away by the clock that it was set by, and 5 s by the one measured since."""
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=True), ENTRY_MODE="LIMIT_ONLY") as b:
+        await b.signal()
+        assert b.loop is not None
+        monkeypatch.setattr(b.loop.exchange, "now", lambda: b.clock.now_ms() + 85_000)
+        ticks: list[AnyEvent] = []
+
+        def note(event: AnyEvent, _step: Step) -> None:
+            if isinstance(event, Tick):
+                ticks.append(event)
+
+        b.loop.on_step.append(note)
+        await b.wait(6)
+        assert ticks

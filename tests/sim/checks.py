@@ -358,6 +358,10 @@ class Outside:
 
     # --- in the calm -------------------------------------------------------------------------------------------------
 
+    def has_time(self, now: int, grace: int) -> bool:
+        """Whether the trade has become bare so lately that nobody need have been told (ms, the service's time)."""
+        return bool(self.bare_since) and now - self.bare_since < grace + KNOWN_SLACK_MS
+
     def must_be_safe(self, state: State, alerted_at: int, now: int) -> None:
         """Liveness: flat, covered, or somebody was told of it as it is now (ms, the service's time)."""
         position = state.position

@@ -28,6 +28,7 @@ from executor.core.model.intents import (
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.transition import Step, transition
+from executor.service.loop import TIMER_LOOK_S
 from executor.service.poller import SAFETY_NET_S, SILENCE_S, _passed
 from executor.service.store.document import differs
 from executor.service.store.state_store import StateUnwritable
@@ -35,6 +36,7 @@ from executor.service.store.state_store import StateUnwritable
 SAFETY_NET_MS: Final = int(SAFETY_NET_S * 1000)
 SILENCE_MS: Final = int(SILENCE_S * 1000)
 DISK_RETRY_MS: Final = 1_000
+TIMER_LOOK_MS: Final = int(TIMER_LOOK_S * 1000)
 
 
 class Dead(BaseException):
@@ -194,12 +196,20 @@ class Shell:
         if timer is None or timer == self._timer:
             return
         self._timer = timer
-        self.timeline.at(self.clock.true_time(timer), lambda: self._ring(timer))
+        self._sleep(timer)
+
+    def _sleep(self, timer: int) -> None:
+        until = min(self.clock.true_time(timer), self.timeline.now + TIMER_LOOK_MS)
+        self.timeline.at(until, lambda: self._ring(timer))
 
     def _ring(self, timer: int) -> None:
-        if self.alive and timer == self._timer:
-            self._timer = None
-            self.receive(Tick(at=self.clock.now()))
+        if not self.alive or timer != self._timer:
+            return
+        if self.clock.now() < timer:
+            self._sleep(timer)
+            return
+        self._timer = None
+        self.receive(Tick(at=self.clock.now()))
 
     def _poll(self) -> None:
         if not self.alive:

@@ -204,7 +204,11 @@ class World:
         while not self.shell.alive:
             self.advance(1_000)
         end = max(self.timeline.now, self.wire.banned_until) + CALM_MS  # a ban is a fault until it ends
-        while self.timeline.now < end and self._busy() and not self.outside.broken:
+        grace = self.setup.policy.failsafe_grace_ms
+        while self._busy() and not self.outside.broken:
+            due = end + 2 * grace if self.outside.has_time(self.clock.now(), grace) else end
+            if self.timeline.now >= due:
+                break
             self.print_trade(self.price)
             self.advance(3_000)
         self.outside.must_be_safe(self.shell.state, self.shell.alerted_at, self.clock.now())

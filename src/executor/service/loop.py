@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 DISK_RETRY_S: Final = 1.0
 PUBLISH_AFTER_S: Final = 0.05
 """The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
+TIMER_LOOK_S: Final = 1.0
+"""A timer looks at the exchange's time so often: measured anew, it may have moved ahead of the one it was set by."""
 DRAIN_S: Final = 5.0
 DRAIN_LOOK_S: Final = 0.01
 """How long a stop waits for answers (rule 9.5); what has not come by then is looked up at the next start."""
@@ -350,7 +352,8 @@ class Loop:
         self._alarm, self._alarm_at = None, None
 
     async def _ring(self, at: int) -> None:
-        await self.clock.sleep(max(0, at - self.now()) / 1000)
+        while (left := at - self.now()) > 0:
+            await self.clock.sleep(min(left / 1000, TIMER_LOOK_S))
         self._alarm, self._alarm_at = None, None
         self.tell(Tick(at=self.now()))
 

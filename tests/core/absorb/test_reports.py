@@ -1,9 +1,11 @@
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
 from tests.core.build import START, Script, awake, closing, entering, make_report, protected, trailing, unprotected
 
+from executor.core.book.edit import with_order
 from executor.core.model.events import Absent, OpenOrdersSeen, Reported, TradesSeen, Verb
 from executor.core.model.ids import Role
 from executor.core.model.intents import QueryOrder
@@ -229,9 +231,8 @@ def test_doubt_is_settled_by_two_misses_past_the_fence() -> None:
     assert "doubt_settled" in script.told()
 
 
-@pytest.mark.parametrize("found", [True, False])
-def test_the_second_look_is_had_once(found: bool) -> None:
-    """Rule 6.3."""
+def second_look() -> tuple[Script, str]:
+    """The stop was cancelled and its leg sold at market: it is looked at once more. The stop's id."""
     script = protected()
     script.quote("97", after=1_000)
     script.wait(3_000)
@@ -239,10 +240,58 @@ def test_the_second_look_is_had_once(found: bool) -> None:
     stop = script.orders(Role.SL)[0]
     script.accept("FLATTEN")
     assert stop.recheck
-    if not found:
-        del script.book[stop.id]
+    return script, stop.id
+
+
+def test_the_second_look_is_had_once() -> None:
+    """Rule 6.3."""
+    script, _ = second_look()
     script.accept("QueryOrder")
     assert not script.orders(Role.SL)[0].recheck
+
+
+def test_a_second_look_that_does_not_find_the_order_is_had_again_and_what_it_sold_counts() -> None:
+    """Rules 6.3, 8.6: the exchange took the order, so it is the answer that is behind."""
+    script, stop = second_look()
+    truth = script.book.pop(stop)
+    script.accept("QueryOrder")
+    assert script.orders(Role.SL)[0].recheck
+    assert "QueryOrder" not in script.kinds()
+    script.book[stop] = replace(truth, cum_qty=D("0.5"), cum_quote=D(48))
+    while "QueryOrder" not in script.kinds():
+        script.sleep()
+    script.accept("QueryOrder")
+    assert not script.orders(Role.SL)[0].recheck
+    assert script.orders(Role.SL)[0].cum_qty == D("0.5")
+
+
+def test_second_looks_that_never_find_the_order_end_with_an_alert() -> None:
+    """Rule 8.7."""
+    script, stop = second_look()
+    del script.book[stop]
+    times = []
+    while script.orders(Role.SL)[0].recheck:
+        if "QueryOrder" in script.kinds():
+            script.accept("QueryOrder")
+            times.append(script.now)
+        else:
+            script.sleep()
+    assert len(times) == 6
+    pauses = [b - a for a, b in pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert script.told().count("second_look_failed") == 1
+
+
+def test_a_second_look_at_an_order_that_was_never_there_is_enough() -> None:
+    """Rule 6.3: it never had a number at the exchange."""
+    script, stop = second_look()
+    del script.book[stop]
+    script.unchecked = True
+    bent = replace(script.orders(Role.SL)[0], exchange_id=0)
+    script.state = replace(script.state, position=with_order(script.position, bent))
+    script.accept("QueryOrder")
+    assert not script.orders(Role.SL)[0].recheck
+    assert "second_look_failed" not in script.told()
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -15,6 +15,7 @@ from executor.core.book.ledger import (
     holding,
     leg_left,
     leg_sold,
+    owned,
     sellable,
 )
 from executor.core.model.ids import Role
@@ -43,6 +44,18 @@ def test_unknown_commissions_are_taken_at_the_highest_rate() -> None:
     assert (held.held, held.certain) == (D("1.998"), False)
 
 
+def test_each_fill_s_commission_may_have_been_rounded_up() -> None:
+    """Rule 3.4: what is held is never reckoned too high, however many fills there were."""
+    script = entering()
+    told = script.trade(Role.ENTRY, "2")
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+    rules = replace(RULES, fee_unit=D("0.00001"))
+    assert holding(script.position, rules).held == D("1.988")
+    assert holding(script.position, replace(rules, step=D("0.01"))).held == D("1.996")
+    assert holding(script.position, replace(rules, maker_fee=D(0), taker_fee=D(0))).certain
+
+
 def test_a_short_owes_all_that_it_sold() -> None:
     held = holding(protected(Direction.SHORT).position, RULES)
     assert (held.held, held.certain) == (D(3), True)
@@ -55,6 +68,16 @@ def test_commission_in_another_asset_leaves_the_base_whole() -> None:
     script.fill(Role.ENTRY, "1")
     assert holding(script.position, RULES).held == 2
     assert commissions(script.position) == {"BNB": D("0.0002")}
+
+
+def test_what_the_account_owns_is_what_it_had_and_what_the_trade_holds() -> None:
+    script = protected()
+    assert owned(script.position, RULES) == D(1_000) + D("2.997")
+    assert owned(replace(script.position, spare=None), RULES) is None
+    script.fill(Role.TP1)
+    paid = replace(script.order(Role.TP1).fills[0], fee=D("0.002"), fee_asset="LTC")  # a base that fees are paid in
+    position = with_order(script.position, replace(script.order(Role.TP1), fills=(paid,)))
+    assert owned(position, RULES) == D(1_000) + D("1.996")
 
 
 @both_sides

@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, Script, both_sides, protected, unprotected
 
@@ -8,15 +9,21 @@ from executor.core.model.ids import Role
 from executor.core.model.intents import CancelList
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Leave, OrderPhase, Reason
-from executor.core.model.values import Direction, OrderStatus
+from executor.core.model.values import ZERO, Direction, OrderStatus
 
 D = Decimal
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
 
 
+def alone(script: Script) -> Script:
+    """The account had no base of its own before the trade."""
+    script.state = replace(script.state, position=replace(script.position, spare=ZERO))
+    return script
+
+
 def lost_stop() -> Script:
     """Leg 3's stop: its answer is lost, and it never arrived."""
-    script = unprotected()
+    script = alone(unprotected())
     script.accept("OCO1")
     script.accept("OCO2")
     script.lose("SL")
@@ -87,6 +94,17 @@ def test_a_stop_in_doubt_whose_own_lock_may_be_there_is_not_sent_again() -> None
     script.settle()
     (first,) = script.orders(Role.SL)
     assert not first.apart
+    assert "sent_again" not in script.told()
+
+
+@pytest.mark.parametrize("spare", [D(1), None])
+def test_a_stop_in_doubt_is_not_sent_again_where_it_may_have_stood_and_filled(spare: Decimal | None) -> None:
+    """Rules 8.3b, 10.1: the account had 1 of its own, and of the 2.997 that were bought a third is gone."""
+    script = lost_stop()
+    script.state = replace(script.state, position=replace(script.position, spare=spare))
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.settle()
+    assert len(script.orders(Role.SL)) == 1
     assert "sent_again" not in script.told()
 
 
@@ -184,7 +202,7 @@ def test_a_target_in_doubt_is_not_sent_again_early() -> None:
 
 
 def test_a_pair_of_which_one_side_is_known_waits_for_the_other() -> None:
-    script = unprotected()
+    script = alone(unprotected())
     script.lose("OCO1")
     pair = [script.order(Role.TP1), script.order(Role.SL1)]
     assert [o.phase for o in pair] == [OrderPhase.UNRESOLVED] * 2

@@ -52,6 +52,7 @@ def test_todays_filters() -> None:
         max_algo_orders=5,
         maker_fee=Decimal("0.00181"),
         taker_fee=Decimal("0.00292"),
+        fee_unit=Decimal("1E-8"),
     )
 
 

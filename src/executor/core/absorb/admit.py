@@ -90,12 +90,14 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
     if refusal is not None:
         return refusal
     now = state.market.now
+    assert event.balances is not None
     return Position(
         trade=trade_id(state, now),
         signal=event.signal.key,
         opened=now,
         plan=plan,
         phase=Entering(give_up_at=now + policy.entry_timeout_ms),
+        spare=event.balances.get(rules.base, Balance(ZERO)).total,
     )
 
 

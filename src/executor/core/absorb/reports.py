@@ -38,7 +38,6 @@ def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen,
 
 _TRADES_AGAIN_MS: Final = 1_000
 _TRADES_TRIES: Final = 3
-LOOK_AGAIN_MS: Final = 250
 _LIST_AGAIN_MS: Final = 250
 
 
@@ -171,7 +170,7 @@ def _reported(state: State, position: Position, event: Reported) -> Absorbed:
     # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3). One that
     # shows it working still is a stale one (rule 8.6), and is had again.
     stale = not event.report.status.is_final
-    again = replace(order, ask_at=state.market.now + LOOK_AGAIN_MS) if stale else replace(order, recheck=False)
+    again = orders.look_again(order, state.market.now) if stale else replace(order, recheck=False)
     looked = with_order(folded.position, again)
     return replace(folded, position=looked, verdict=MOVED).onto(state)
 
@@ -182,7 +181,7 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
         return Absorbed(state, Ignored(f"{event.id} is not of the open trade"))
     if not order.live:
         if order.recheck and event.seq:
-            return Absorbed(replace(state, position=with_order(position, replace(order, recheck=False))))
+            return _not_found_again(state, position, order)
         return Absorbed(state, Ignored(f"{event.id} has ended"))
     missed = orders.miss(order, event.asked_at, state.market.now, policy)
     notes: tuple[Notify, ...] = ()
@@ -192,6 +191,19 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
     elif missed.end is End.NEVER:
         notes = (Notify(Level.INFO, "doubt_settled", f"{order.id}: never reached the exchange", order.id),)
     return Absorbed(replace(state, position=with_order(position, missed)), MOVED, notes)
+
+
+def _not_found_again(state: State, position: Position, order: Order) -> Absorbed:
+    """A second look (rule 6.3) at an ended order found nothing. Of one that the exchange took, that is stale (rule 8.6)
+    and had again, though not for ever (8.7).
+    """
+    looked, notes = orders.look_again(order, state.market.now), tuple[Notify, ...]()
+    if not order.exchange_id or looked.looks >= orders.SECOND_LOOKS:
+        looked = replace(looked, recheck=False)
+    if order.exchange_id and not looked.recheck:
+        text = f"{order.id}: not found in {looked.looks} second looks; what its end told of it counts"
+        notes = (Notify(Level.ALERT, "second_look_failed", text, order.id),)
+    return Absorbed(replace(state, position=with_order(position, looked)), MOVED, notes)
 
 
 def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:

@@ -7,7 +7,7 @@ import msgspec
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import End, Leg, Order, OrderPhase, Position
-from executor.core.model.values import ONE, ZERO, Direction
+from executor.core.model.values import ZERO, Direction
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
                 if fill.fee_asset == rules.base:
                     fee += fill.fee
             if known < order.cum_qty:
-                guessed += (order.cum_qty - known) * (ONE - rules.worst_keep())
+                guessed += rules.most_commission(order.cum_qty - known)
     return Holding(entered, left, entered - fee - guessed - left, guessed)
 
 
@@ -153,6 +153,17 @@ def locked(position: Position) -> Decimal:
             name = order.list_id or order.id
             locks[name] = min(order.leaves, locks.get(name, order.leaves))
     return sum(locks.values(), ZERO)
+
+
+def owned(position: Position, rules: SymbolRules) -> Decimal | None:
+    """Base that the account has at least, locked or free, as far as the trade's orders are known and nobody else takes
+    any away; None where it is not known what it had before.
+    """
+    if position.spare is None:
+        return None
+    exits = [o for o in position.orders if o.side is position.plan.direction.exit_side]
+    fees = sum([f.fee for o in exits for f in o.fills if f.fee_asset == rules.base], ZERO)
+    return position.spare + holding(position, rules).held - fees
 
 
 def filled_lists(position: Position) -> set[str]:

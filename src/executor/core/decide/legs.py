@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from executor.core.book.edit import the_leg
-from executor.core.book.ledger import filled_lists, locked
+from executor.core.book.ledger import filled_lists, locked, owned
 from executor.core.book.levels import beyond, past
 from executor.core.decide import doubt
 from executor.core.decide.draft import Draft
@@ -35,7 +35,8 @@ def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
 def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) -> bool:
     """Rule 8.3b: an exit in doubt, once not found, may be sent again when the exchange's own lock keeps the two apart:
     the base that is free after the second could not carry the first. What is locked beyond what is known to lock it may
-    be the first's own lock, and then does not keep the second from the book; nor does what is about to be freed.
+    be the first's own lock, and then does not keep the second from the book; nor does what is about to be freed. Where
+    base is missing, the first may have stood and filled.
     """
     if all(o.apart for o in doubtful):
         return True
@@ -49,6 +50,9 @@ def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) 
     if any(o.cancelling for o in draft.live() if o.leg != leg.n):
         return False
     balance = draft.market.balances.get(draft.rules.base, Balance(ZERO))
+    least = owned(draft.position, draft.rules)
+    if least is None or balance.total < least:
+        return False
     unexplained = max(balance.locked - locked(draft.position), ZERO)
     if balance.free < left or balance.free + unexplained >= left + doubtful[0].qty:
         return False

@@ -23,6 +23,8 @@ _ENDS: Final = {
     OrderStatus.EXPIRED_IN_MATCH: End.EXPIRED,
 }
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
+SECOND_LOOKS: Final = 6
+"""So many looks at an order that has ended may fail to find it; what its end said of it counts then."""
 
 
 def request_of(order: Order) -> NewOrder:
@@ -132,11 +134,22 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     settled = order.fence + policy.doubt_settle_ms
     if misses >= 2 and asked_at >= settled and order.phase is OrderPhase.UNRESOLVED:
         return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
-    pause = _ASK_AGAIN_MS[min(misses, len(_ASK_AGAIN_MS)) - 1]
-    ask_at = at + pause
+    ask_at = at + _pause(misses)
     if at < settled < ask_at:
         ask_at = settled
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
+
+
+def look_again(order: Order, at: int) -> Order:
+    """A second look at an ended order (rule 6.3) that was answered at `at` and settles nothing: another one later, in
+    growing pauses (rule 8.7).
+    """
+    looks = order.looks + 1
+    return replace(order, looks=looks, ask_at=at + _pause(looks))
+
+
+def _pause(misses: int) -> int:
+    return _ASK_AGAIN_MS[min(misses, len(_ASK_AGAIN_MS)) - 1]
 
 
 def _union(known: tuple[Fill, ...], new: tuple[Fill, ...]) -> tuple[Fill, ...]:

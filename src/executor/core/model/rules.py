@@ -1,16 +1,20 @@
 """What one symbol's filters allow (Binance filters.md), and the arithmetic of staying inside them."""
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
-from executor.core.model.values import ONE, ZERO, OrderSide, OrderType, ceil_to, floor_to, on_grid, plain
+from executor.core.model.values import ONE, ZERO, OrderSide, OrderType, ceil_to, floor_to, on_grid, plain, units
+
+_FILLS: Final = 1_000  # more than one order is filled in
 
 
 class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol's trading rules. A bound of 0 is a rule that is off, as on the exchange.
 
-    Prices are quote per base, quantities base, notionals quote, trailing deltas basis points, fees fractions.
+    Prices are quote per base, quantities base, notionals quote, trailing deltas basis points, fees fractions;
+    `fee_unit`: the smallest amount of base that commission is charged in.
     """
 
     symbol: str
@@ -41,6 +45,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     max_algo_orders: int = 0
     maker_fee: Decimal = ZERO
     taker_fee: Decimal = ZERO
+    fee_unit: Decimal = ZERO
 
     def carries(self, qty: Decimal, price: Decimal) -> bool:
         """Whether an order of `qty` at `price` passes LOT_SIZE and NOTIONAL (rule 2.4)."""
@@ -92,6 +97,13 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
         if not on_grid(price, self.tick):
             return f"price {plain(price)} is not a multiple of the tick {plain(self.tick)}"
         return None
+
+    def most_commission(self, qty: Decimal) -> Decimal:
+        """The most that an order's fills of `qty` in all can have paid in base: the taker fee, and each fill's own
+        share rounded up.
+        """
+        paid = qty * (ONE - self.worst_keep())
+        return paid + min(units(qty, self.step), _FILLS) * self.fee_unit if paid else ZERO
 
     def worst_keep(self) -> Decimal:
         """The fraction of a received quantity that is left when the taker fee is taken from it."""

@@ -52,8 +52,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     first sent at `first_miss_at`; `ask_at`: when to ask (again); of a refused order, before when the exchange wants no
     other. `cancelling`: a cancel of ours is or was under way. `check`: a direct query is wanted before it is acted on.
     `heard_at`: when the exchange last told something new of it. `recheck`: cancelled to be sold at market instead, so
-    it is looked at once more after that (rule 6.3). `apart`: in doubt, and kept apart from its successor by the
-    exchange's own lock (rule 8.3b). `triggered_at`: when a stop was first known to be on the book.
+    it is looked at once more after that (rule 6.3); `looks`: how often in vain. `apart`: in doubt, and kept apart from
+    its successor by the exchange's own lock (rule 8.3b). `triggered_at`: when a stop was first known to be on the book.
     """
 
     id: str
@@ -86,6 +86,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     cancelling: bool = False
     check: bool = False
     recheck: bool = False
+    looks: int = 0
     apart: bool = False
     refusal: Why | None = None
 
@@ -244,7 +245,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
     read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
     `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
-    first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3).
+    first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3); `spare`:
+    base that the account had before it began, None where that is not known.
     """
 
     trade: str
@@ -266,6 +268,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     alerted_at: int = 0
     ask_at: int = 0
     taken: int = 0
+    spare: Decimal | None = None
     exposure: Exposure = Exposure()
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.rules import SymbolRules
-from executor.core.model.values import ZERO, OrderType
+from executor.core.model.values import ONE, ZERO, OrderType
 
 
 class _Filter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -41,6 +41,7 @@ class _Symbol(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     quote_asset: str
     order_types: tuple[str, ...]
     filters: tuple[_Filter, ...]
+    base_commission_precision: int = 8
     is_spot_trading_allowed: bool = True
     oco_allowed: bool = False
     allow_trailing_stop: bool = False
@@ -166,4 +167,5 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         max_algo_orders=filters.get("MAX_NUM_ALGO_ORDERS", _NONE).max_num_algo_orders,
         maker_fee=fees.maker,
         taker_fee=fees.taker,
+        fee_unit=ONE.scaleb(-found.base_commission_precision),
     )
