@@ -96,15 +96,10 @@ format: $(VENV)/.test ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The tables between the README's markers, and .env.example, from the program's own list of settings.
+# What is made from the source: .env.example, docs/settings.md, what stands between markers in README.md and docs/.
 .PHONY: docs
-docs: $(VENV)/.run ## write the settings' tables in README.md and .env.example
-	@$(BIN)/executor config --env-example > $(VENV)/docs && cp $(VENV)/docs .env.example
-	@$(BIN)/executor config --markdown > $(VENV)/docs
-	@awk -v tables=$(VENV)/docs \
-		'/<!-- settings:end/ {skip = 0} !skip {print} \
-		/<!-- settings:begin/ {skip = 1; while ((getline line < tables) > 0) print line}' \
-		README.md > $(VENV)/README.md && cp $(VENV)/README.md README.md
+docs: $(VENV)/.run ## write the documents that are made from the source (settings' tables, .env.example, pictures)
+	@$(BIN)/python -m tools.documents
 
 .PHONY: lock
 lock: $(VENV)/.test ## resolve the newest versions within pyproject.toml's ranges into the lock files

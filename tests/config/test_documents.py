@@ -1,4 +1,4 @@
-"""The README's tables, `.env.example` and `executor config` say what the source says."""
+"""Generated documents and `executor config` say what the source says."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+from tools.documents import between, documents
 from typer.testing import CliRunner
 
 from executor.cli.app import COMMANDS, app, load_command
@@ -25,17 +26,19 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     return CliRunner()
 
 
-def test_the_readme_is_in_step() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, begin, rest = text.partition("<!-- settings:begin (made by: make docs) -->\n")
-    tables, end, _ = rest.partition("<!-- settings:end -->")
-    assert begin
-    assert end
-    assert tables == rendering.markdown(), "run: make docs"
+def test_what_is_made_from_the_source_is_in_step() -> None:
+    behind = [path.name for path, text in documents() if path.read_text(encoding="utf-8") != text]
+    assert behind == [], "run: make docs"
 
 
-def test_env_example_is_in_step() -> None:
-    assert (ROOT / ".env.example").read_text(encoding="utf-8") == rendering.env_example(), "run: make docs"
+def test_a_document_without_its_markers_is_noticed() -> None:
+    with pytest.raises(ValueError, match="no markers for settings"):
+        between("<!-- settings:begin (made by: make docs) -->\n", "settings", rendering.markdown_first)
+
+
+def test_the_readme_names_a_dozen_settings_that_are_there() -> None:
+    assert len(rendering.FIRST) == 12
+    assert rendering.markdown_first().count("\n| `") == 12
 
 
 def test_env_example_as_it_is_changes_nothing_and_uncommented_neither(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def config(
     context: typer.Context,
     output: Annotated[TableFormat, typer.Option("--format", help="How to print them.")] = TableFormat.TABLE,
     env_example: Annotated[bool, typer.Option("--env-example", help="Print the text of .env.example instead.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's tables instead.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the text of docs/settings.md instead.")] = False,
 ) -> None:
     """Show every setting, its value and where it came from.
 

@@ -1,4 +1,4 @@
-"""What people read about the settings: the table of `executor config`, `.env.example`, the README's table."""
+"""What people read about the settings: `executor config`, `.env.example`, `docs/settings.md`, the README's table."""
 
 import json
 import textwrap
@@ -20,6 +20,23 @@ from executor.config.sources import FILE_SUFFIX
 
 WIDTH: Final = 110
 _PER_SYMBOL: Final = "May differ per symbol"
+_TABLE_HEAD: Final = ("| name | default | must be | meaning |", "|---|---|---|---|")
+
+FIRST: Final = (
+    "BINANCE_ENV",
+    "SYMBOL",
+    "BINANCE_API_KEY",
+    "BINANCE_API_SECRET",
+    "LIVE_CONFIRM",
+    "SIGNAL_FILE",
+    "STATE_FN",
+    "QTY_USD",
+    "SL_PCT",
+    "TP_R_LIST",
+    "MAX_TRADES_PER_DAY",
+    "MAX_DAILY_LOSS_USD",
+)
+"""What a newcomer decides: where, what, with which key, how much, and how much of it at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,24 +148,42 @@ def env_example() -> str:
 
 
 def markdown() -> str:
-    """The README's tables, one under each heading."""
+    """The text of `docs/settings.md`: how settings are read, and a table under each heading."""
     lines = [
+        "# Settings",
+        "",
+        "Made by `make docs` from the program's own list; `executor config` shows every setting, its value and where",
+        "it came from.",
+        "",
+        "Each setting is an environment variable. Where a name is given more than once, the first of these counts: the",
+        "environment, the file `.env` (start from `.env.example`; `executor --env-file FILE` reads another), a file",
+        "per secret in `SECRETS_DIR`, the default. A secret may also be read from a file that the environment or",
+        "`.env` names: `BINANCE_API_SECRET_FILE=/path/to/file`. All wrong settings are reported at once, and nothing",
+        "starts with one.",
         "",
         "With several symbols in `SYMBOLS`, a setting marked \\* can be set for one of them alone:",
         "`BTCUSDT__QTY_USD=50` goes before `QTY_USD` for BTCUSDT, wherever the two are set. Of settings that exclude",
         "each other, one for the symbol takes the place of the one for all. `executor config` lists them by symbol.",
     ]
     for group, members in _grouped():
-        lines += ["", f"### {group}", "", "| name | default | must be | meaning |", "|---|---|---|---|"]
-        for setting in members:
-            default = f"`{setting.default}`" if setting.default else setting.default_note
-            name = (
-                f"`{setting.name}`"
-                + (f" `{setting.name}{FILE_SUFFIX}`" if setting.secret else "")
-                + (r" \*" if setting.per_symbol else "")
-            )
-            lines.append(f"| {name} | {default} | {setting.must} | {setting.meaning} |")
-    return "\n".join([*lines, "", ""])
+        lines += ["", f"## {group}", "", *_TABLE_HEAD, *map(_markdown_row, members)]
+    return "\n".join([*lines, ""])
+
+
+def markdown_first() -> str:
+    """The README's table: the settings that matter first."""
+    found = {setting.name: setting for setting in descriptions()}
+    return "\n".join([*_TABLE_HEAD, *(_markdown_row(found[name]) for name in FIRST), ""])
+
+
+def _markdown_row(setting: Description) -> str:
+    default = f"`{setting.default}`" if setting.default else setting.default_note
+    name = (
+        f"`{setting.name}`"
+        + (f" `{setting.name}{FILE_SUFFIX}`" if setting.secret else "")
+        + (r" \*" if setting.per_symbol else "")
+    )
+    return f"| {name} | {default} | {setting.must} | {setting.meaning} |"
 
 
 def _grouped() -> Iterator[tuple[str, Iterator[Description]]]:
