@@ -48,6 +48,7 @@ LIFE_MAX_S: Final = 8.0
 BARE_UP_MAX_MS: Final = 3_000
 """How long a running daemon may take for a stop: a doubt settled (recvWindow and DOUBT_SETTLE_SEC, so 2.5 s) and a
 refusal. As long again for each life that begins meanwhile, and for each request that is lost."""
+NAPS_MS: Final = (RECV_WINDOW_MS // 4, RECV_WINDOW_MS, 3 * RECV_WINDOW_MS)
 LIMITS: Final = Limits(request_weight_per_minute=100_000)
 """Starts are heavy, and here there are more in a minute than in a year."""
 
@@ -74,6 +75,13 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     spawned: bool
 
 
+class Nap(msgspec.Struct, frozen=True):
+    """A time in which the daemon was suspended (SIGSTOP), in ms."""
+
+    since: int
+    until: int
+
+
 class Report(msgspec.Struct, kw_only=True):
     """`start_ms`: from the start of a process until it traded, by how it was started. `bare_ms`, `at_work_ms`: per
     trade (`exchange_books.TradeTruth`), sorted.
@@ -82,6 +90,7 @@ class Report(msgspec.Struct, kw_only=True):
     seed: int
     kills: int = 0
     terms: int = 0
+    naps: int = 0
     seconds: float = 0.0
     trades: int = 0
     filled: int = 0
@@ -100,7 +109,8 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Campaign:
-    """`folder` gets the daemon's files and logs. `kills`, `terms`: how many lives end so; `storm`: how often a request
+    """`folder` gets the daemon's files and logs. `kills`, `terms`: how many lives end so; `naps`: how often in each
+    of them it is suspended, for anything from a blink to several recvWindows, and woken; `storm`: how often a request
     or push goes wrong while trades are stormy (every other one).
     """
 
@@ -111,6 +121,7 @@ class Campaign:
         seed: int,
         kills: int,
         terms: int = 0,
+        naps: int = 0,
         storm: float = 0.08,
         trades: int = 0,
         spawn_every: int = 10,
@@ -137,6 +148,8 @@ class Campaign:
         self.state_path = folder / "state.json"
         self.signals = folder / "signals.jsonl"
         self.lives: list[Life] = []
+        self.naps: list[Nap] = []
+        self._naps_each = naps
         self.written: list[str] = []
         self.environ: dict[str, str] = {}
         self._trade_id = 0
@@ -333,9 +346,10 @@ class Campaign:
             up = await self._comes_up(daemon)
         if up:
             life = self._is_up(life)
+            self._up.set()
+            await self._nod_off(daemon, struck)
             if not struck.done():
                 self.wire_faults.plan_death(strike, started=True)
-            self._up.set()
             await asyncio.wait({struck}, timeout=LIFE_MAX_S)
         self.wire_faults.forget_death()
         strike(Moment.ANY)
@@ -354,6 +368,31 @@ class Campaign:
         self._audit_now()
         if self.rng.random() < 0.3:
             await asyncio.sleep(self.rng.random() * 0.5)
+
+    async def _nod_off(self, daemon: Daemon, struck: asyncio.Future[Moment]) -> None:
+        for _ in range(self._naps_each):
+            if not struck.done():
+                await self._nap(daemon)
+
+    async def _nap(self, daemon: Daemon) -> None:
+        """Suspend the daemon in the middle of something, and wake it."""
+        struck: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
+
+        def strike(moment: Moment) -> None:
+            if not struck.done():
+                daemon.send(signal.SIGSTOP)
+                struck.set_result(moment)
+
+        self.wire_faults.plan_death(strike, started=True)
+        await asyncio.wait({struck}, timeout=LIFE_MAX_S)
+        self.wire_faults.forget_death()
+        strike(Moment.ANY)
+        since = self.clock.now_ms()
+        await asyncio.sleep(self.rng.choice(NAPS_MS) * self.rng.uniform(0.5, 1.0) / 1000)
+        daemon.send(signal.SIGCONT)
+        self.naps.append(Nap(since, self.clock.now_ms()))
+        self.report.naps += 1
+        _count(self.report.deaths, f"suspended: {struck.result()}")
 
     async def _comes_up(self, daemon: Daemon) -> bool:
         try:
@@ -474,15 +513,17 @@ class Campaign:
             up = span.ms - self._down(span)
             self.report.bare_up_longest_ms = max(self.report.bare_up_longest_ms, up)
             setbacks = sum(1 for life in self.lives if span.since < life.began < span.until)
+            setbacks += sum(1 for nap in self.naps if span.since < nap.until < span.until)
             setbacks += sum(1 for at in self.wire_faults.lost_at if span.since - 1_000 < at < span.until)
             if up > BARE_UP_MAX_MS * (1 + setbacks):
                 text = f"trade {trade.trade}: {span.qty} bare for {span.ms} ms, {up} ms of them with the daemon up"
                 self.fault(f"{text}\n{self.story(trade.trade)}")
 
     def _down(self, span: exchange_books.Span) -> int:
-        """Of a span, the time in which no daemon was up, in ms."""
+        """Of a span, the time in which no daemon was up and awake, in ms."""
         up = sum(max(0, min(span.until, life.ended) - max(span.since, life.ready)) for life in self.lives if life.ready)
-        return span.ms - up
+        asleep = sum(max(0, min(span.until, nap.until) - max(span.since, nap.since)) for nap in self.naps)
+        return span.ms - up + asleep
 
     def _audit_account(self, closed: Sequence[Closed]) -> None:
         """The account changed by what the trades tell, to the last unit."""

@@ -14,6 +14,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tests.crash.suspended import arrange
+
 from executor.cli.app import app, load_command
 
 
@@ -58,6 +60,7 @@ def _become(environ: dict[str, str], log: Path) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         os.setsid()
+        arrange(environ)
         os.environ.clear()
         os.environ.update(environ)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

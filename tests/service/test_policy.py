@@ -22,7 +22,7 @@ RULES = SymbolRules(
 
 def test_the_defaults_are_the_core_s_own() -> None:
     made = policy_of(load_settings({}, env_file=None))
-    assert made == core.Policy(notional=Decimal(100))
+    assert made == core.Policy(notional=Decimal(100), recv_window_ms=5_000)
 
 
 def test_each_setting_reaches_its_place() -> None:
@@ -71,6 +71,7 @@ def test_each_setting_reaches_its_place() -> None:
         "MAX_DAILY_LOSS_USD": "50",
         "ALLOW_SHORT": "true",
         "MAX_SIGNAL_AGE_SEC": "30",
+        "RECV_WINDOW": "3000",
     }
     made = policy_of(load_settings(environ, env_file=None))
     assert made == core.Policy(
@@ -119,6 +120,7 @@ def test_each_setting_reaches_its_place() -> None:
         max_daily_loss=Decimal(50),
         allow_short=True,
         max_signal_age_ms=30_000,
+        recv_window_ms=3_000,
     )
 
 

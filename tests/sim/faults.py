@@ -37,8 +37,11 @@ OUTSIDE: Final = (
     "state_rotten",
 )
 CRASH: Final = ("crash_before", "crash_torn_old", "crash_torn_new", "crash_torn_damaged")
+PAUSE: Final = ("suspended",)
 OTHER: Final = ("partial_fill",)
-ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *OTHER)
+ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *PAUSE, *OTHER)
+PAUSES: Final = (3_000, 1_000, 7_000, 120_000)
+"""How long a process is suspended (ms); recvWindow is 5,000."""
 
 REFUSALS: Final[tuple[tuple[int, int, str], ...]] = (
     # HTTP status, code, text: one of each verdict in facts.md's tables
@@ -91,6 +94,7 @@ class Faults:
         self._push = [mood(_WEIGHTS) for _ in PUSH]
         self._outside = [mood(_OUTSIDE_WEIGHTS) for _ in OUTSIDE]
         self._crash = [mood(_CRASH_WEIGHTS) for _ in CRASH]
+        self._pause = [mood(_CRASH_WEIGHTS) for _ in PAUSE]
         self._partial = mood((0.0, 0.1, 0.4))
 
     def command(self, kind: str) -> str:
@@ -110,6 +114,10 @@ class Faults:
         if where == "persist":
             return self._pick("crash:persist", CRASH, self._crash)
         return self._pick(f"crash:{where}", CRASH[:1], self._crash[:1])
+
+    def pause(self) -> int:
+        """For how long (ms) the process is suspended before it sends what is on disk; 0: not at all."""
+        return PAUSES[self.detail("pause", len(PAUSES))] if self._pick("pause", PAUSE, self._pause) else 0
 
     def partial(self, n: int) -> int:
         if self.calm:

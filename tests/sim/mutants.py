@@ -59,6 +59,12 @@ MUTANTS: Final = (
         "            return True\n",
     ),
     Mutant(
+        "stamped as it is sent",
+        f"{CORE}/transition.py",
+        "    stamp = Stamp(now or state.market.now, policy.recv_window_ms) if policy.recv_window_ms else None\n",
+        "    stamp = None\n",
+    ),
+    Mutant(
         "unknown taken for refused",
         f"{CORE}/absorb/answers.py",
         "            return FoldedReports(_doubted(position, sent, outcome.fence, now), MOVED, (note,))",

@@ -46,6 +46,7 @@ MARKETS: Final = (
     Market("DOGEUSDT", Decimal("0.1"), Decimal("0.0001")),
     Market("PEPEUSDT", Decimal("0.00001"), Decimal("0.00000001")),
 )
+RECV_WINDOW: Final = 5_000
 SPARE: Final = 50_000  # worth, in quote
 
 
@@ -64,7 +65,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     poll: int = 2_000
     step: int = 1_500
     latency: int = 40
-    recv_window: int = 5_000
+    recv_window: int = RECV_WINDOW
     timeout: int = 1_500
     trades: int = 4
     tape: int = -1
@@ -125,6 +126,7 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
         return options[choices.choose(label, len(options))]
 
     policy = Policy(
+        recv_window_ms=RECV_WINDOW,
         layout=pick("layout", Layout.OCO, Layout.PLAIN),
         entry_mode=pick("entry_mode", *EntryMode),
         planb_order=pick("planb_order", *PlanBOrder),

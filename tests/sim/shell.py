@@ -1,12 +1,14 @@
 """The service in small: take an event, have the new state on disk, send what it owes; ask around; start again.
 
 The real one is asyncio around the same steps (executor.service.loop and engine). Each place where a machine may stop
-is a `boundary`: before the save, inside it, after it, before each request and after it.
+is a `boundary`: before the save, inside it, after it, before each request and after it. Before a request leaves, the
+process may also be suspended (SIGSTOP, a machine that is moved), and go on much later as if nothing had been.
 """
 
 from collections import deque
 from typing import Final, Protocol
 
+from msgspec.structs import replace
 from tests.sim.disk import Disk
 from tests.sim.setup import Setup
 from tests.sim.timeline import ServiceClock, Timeline
@@ -14,8 +16,10 @@ from tests.sim.wire import Wire
 
 from executor.core.decide.timers import next_timer
 from executor.core.invariants import violations
-from executor.core.model.events import Absent, AnyEvent, OpenOrdersSeen, ReadFailed, Reported, Started, Tick
+from executor.core.model.events import Absent, Answered, AnyEvent, OpenOrdersSeen, ReadFailed, Reported, Started, Tick
+from executor.core.model.facts import Refused
 from executor.core.model.intents import (
+    Command,
     Level,
     Notify,
     PlaceOco,
@@ -28,6 +32,7 @@ from executor.core.model.intents import (
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.transition import Step, transition
+from executor.service.dispatcher import withdrawn
 from executor.service.loop import TIMER_LOOK_S
 from executor.service.poller import SAFETY_NET_S, SILENCE_S, _passed
 from executor.service.store.document import differs
@@ -48,6 +53,12 @@ class Host(Protocol):
 
     def boundary(self, where: str, state: State) -> None:
         """Raises Dead if the machine stops here."""
+
+    def pause(self) -> int:
+        """For how long (ms) the process is suspended now; mostly 0."""
+
+    def woken(self) -> None:
+        """It was suspended until now."""
 
     def stepped(self, event: AnyEvent, before: State, step: Step) -> None: ...
 
@@ -89,6 +100,8 @@ class Shell:
         self._taking = False
         self._timer: int | None = None
         self._unseen: set[str] = set()
+        self._outgoing: deque[tuple[Request, int]] = deque()
+        self.suspended = False
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -123,7 +136,16 @@ class Shell:
     def _consume(self) -> None:
         self._taking = True
         try:
-            while self._inbox and self.alive:
+            while self.alive:
+                while self._outgoing:
+                    self.host.boundary("send", self.state)
+                    if pause := self.host.pause():
+                        self.suspended = True
+                        self.timeline.at(self.timeline.now + pause, self._wake_up)
+                        return
+                    self._send_next()
+                if not self._inbox:
+                    break
                 if not self._take(self._inbox[0]):
                     self.timeline.at(self.timeline.now + DISK_RETRY_MS, self._again)
                     return
@@ -133,13 +155,33 @@ class Shell:
         except Dead:
             self.stop()
 
+    def _send_next(self) -> None:
+        request, decided = self._outgoing.popleft()
+        self._send(request, decided)
+        self.host.boundary("sent", self.state)
+
+    def _wake_up(self) -> None:
+        """Go on where it was suspended: what has come meanwhile is read now."""
+        if not self.alive:
+            return
+        self.host.woken()
+        self.suspended = False
+        self.began_at = self.clock.now()
+        self._inbox = deque(replace(event, at=self.clock.now()) for event in self._inbox)
+        try:
+            self._send_next()
+        except Dead:
+            self.stop()
+        else:
+            self._consume()
+
     def _again(self) -> None:
         if self.alive:
             self._consume()
 
     def _take(self, event: AnyEvent) -> bool:
         before = self.state
-        step = transition(before, event, self.policy, self.rules)
+        step = transition(before, event, self.policy, self.rules, self.clock.stamp())
         self.steps += 1
         # What was sound and has not changed is sound.
         same = step.state.position is before.position and step.state.outbox is before.outbox
@@ -152,10 +194,7 @@ class Shell:
         if self._unseen:
             self._looked_up(event, step)
         self.host.stepped(event, before, step)
-        for request in step.requests:
-            self.host.boundary("send", step.state)
-            self._send(request)
-            self.host.boundary("sent", step.state)
+        self._outgoing.extend((request, self.timeline.now) for request in step.requests)
         return True
 
     def _looked_up(self, event: AnyEvent, step: Step) -> None:
@@ -182,8 +221,14 @@ class Shell:
         self.host.boundary("persisted", state)
         return True
 
-    def _send(self, request: Request) -> None:
-        self.wire.send(request, self.receive)
+    def _send(self, request: Request, decided: int) -> None:
+        if isinstance(request, Command) and (late := withdrawn(request, self.clock.stamp())) is not None:
+            self.timeline.at(self.timeline.now, lambda: self.receive(self._withdrawn(request, late)))
+        else:
+            self.wire.send(request, self.receive, decided)
+
+    def _withdrawn(self, request: Request, late: Refused) -> AnyEvent:
+        return Answered(at=self.clock.now(), seq=request.seq, outcome=late)
 
     def _say(self, notes: tuple[Notify, ...]) -> None:
         if any(note.level is Level.ALERT for note in notes):
@@ -215,6 +260,9 @@ class Shell:
         if not self.alive:
             return
         now = self.timeline.now
+        if self.suspended:
+            self.timeline.at(now + self.setup.poll, self._poll)
+            return
         if self.state.position is not None or not self.ready:
             if not self._streams_tell() or now - self.looked_at >= SAFETY_NET_MS:
                 self.wire.read(QueryOpenOrders(seq=0), lambda event: self._looked(event, now), poll=True)

@@ -61,6 +61,7 @@ STALE: Final = (1_800, 300, 900)
 ENGINE_LATE: Final = 5_000
 BANS: Final = (*(4_000, 20_000) * 15, 125_000)
 IN_VAIN: Final = 12  # commands that may be on their way when a ban comes: each leg's, a cancel of each
+CLOCK_AHEAD: Final = 4_000  # as far as the service's clock may be before the exchange's, with a drift on top
 PATIENCE_MS: Final = 61_000  # as the adapter's budget: a read waits so long for a ban's end, then it fails at once
 LATE: Final = (2_500, 6_000)
 
@@ -111,14 +112,16 @@ class Wire:
         """The service that knew of a ban is gone; the next one must hear of it anew."""
         self._closed_until = 0
 
-    def send(self, request: Request, deliver: Deliver) -> None:
+    def send(self, request: Request, deliver: Deliver, decided: int) -> None:
+        """`decided`: when, in true time (ms)."""
         if isinstance(request, Command):
-            self._command(request, deliver)
+            self._command(request, deliver, decided)
         else:
             self.read(request, deliver)
 
-    def _command(self, request: Command, deliver: Deliver) -> None:
-        stamp, now, lag = self.clock.stamp(), self.timeline.now, self.setup.latency
+    def _command(self, request: Command, deliver: Deliver, decided: int) -> None:
+        now, lag = self.timeline.now, self.setup.latency
+        stamp = request.stamp.timestamp if request.stamp is not None else self.clock.stamp()
         if now < self._closed_until:
             self._in_vain += 1
             if self._in_vain > IN_VAIN:
@@ -127,19 +130,19 @@ class Wire:
             return
         fault = self.faults.command(type(request).__name__)
         if fault in _DOUBTFUL:
-            self._leave_in_doubt(request, stamp, fault, deliver)
+            self._leave_in_doubt(request, stamp, fault, deliver, decided)
         elif fault in {"refused", "not_sent", "banned"}:
             self._answer(request, self._refusal(request, fault, stamp), now + 2 * lag, deliver)
         else:
             back = LATE[self.faults.detail("late", len(LATE))] if fault == "answer_late" else lag
 
             def arrive() -> None:
-                outcome = self._execute(request, stamp, fault)
+                outcome = self._execute(request, stamp, fault, decided)
                 self._answer(request, outcome, self.timeline.now + back, deliver)
 
             self.timeline.at(now + lag, arrive)
 
-    def _leave_in_doubt(self, request: Command, stamp: int, fault: str, deliver: Deliver) -> None:
+    def _leave_in_doubt(self, request: Command, stamp: int, fault: str, deliver: Deliver, decided: int) -> None:
         now, lag = self.timeline.now, self.setup.latency
         after, heard_at_once = _DOUBTFUL[fault]
         if fault == "executed_late":
@@ -150,7 +153,7 @@ class Wire:
             window_left = stamp + self.setup.recv_window - (now + lag)
             after = window_left + ENGINE_LATE if in_window else None
         if after is not None:
-            self.timeline.at(now + lag + after, lambda: self._execute(request, stamp, fault))
+            self.timeline.at(now + lag + after, lambda: self._execute(request, stamp, fault, decided))
         unknown = Unknown("HTTP 503" if heard_at_once else "timeout", stamp + self.setup.recv_window)
         self._answer(request, unknown, now + (2 * lag if heard_at_once else self.setup.timeout), deliver)
 
@@ -174,13 +177,15 @@ class Wire:
         told = outcome
         self.timeline.at(when, lambda: deliver(Answered(at=self.clock.now(), seq=request.seq, outcome=told)))
 
-    def _execute(self, request: Command, stamp: int, fault: str) -> Outcome:
+    def _execute(self, request: Command, stamp: int, fault: str, decided: int) -> Outcome:
         now = self.timeline.now
         if now < self.banned_until:
             return self._ban_answer()
         if fault != "executed_at_last" and not -1_000 < now - stamp <= self.setup.recv_window:
             self.clock.sync()
             return Refused(Why.CLOCK, -1021, "Timestamp for this request is outside of the recvWindow.")
+        if now - decided > self.setup.recv_window + CLOCK_AHEAD + (ENGINE_LATE if fault == "executed_at_last" else 0):
+            self.on_pressed(f"W13 (8.3d): {type(request).__name__} is executed {now - decided} ms after its decision")
         behind = self._before(request) if fault == "cancel_behind" else None
         if fault in {"fill_during_cancel", "cancel_behind"}:
             self._fill_first(request, partly=behind is not None)

@@ -201,7 +201,7 @@ class World:
         self._crash_at = ()
         self.clock.sync()
         self._heal_disk()
-        while not self.shell.alive:
+        while not self._awake:
             self.advance(1_000)
         end = max(self.timeline.now, self.wire.banned_until) + CALM_MS  # a ban is a fault until it ends
         grace = self.setup.policy.failsafe_grace_ms
@@ -235,7 +235,7 @@ class World:
 
     def _busy(self) -> bool:
         """A trade is open, or may be about to be."""
-        return self.shell.state.position is not None or self.shell.backlog > 0
+        return self.shell.state.position is not None or self.shell.backlog > 0 or self.shell.suspended
 
     # --- the market --------------------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class World:
         self.print_trade(self._walk.after(self.price, trading=self.shell.state.position is not None))
         self._outside_fault()
         self.advance(self.setup.step)
-        if self.shell.alive and self.shell.ready:
+        if self._awake and self.shell.ready:
             self._operate()
             state = self.shell.state
             if not self._busy() and self._opened < self.setup.trades:
@@ -362,6 +362,15 @@ class World:
             self.faults.count("state_rotten")  # and what has just been sent is known to nobody
         self.crash()
         raise Dead
+
+    def pause(self) -> int:
+        pause = self.faults.pause()
+        if pause:
+            self._expose()
+        return pause
+
+    def woken(self) -> None:
+        self._expose()
 
     def _executed(self) -> None:
         """The exchange has carried something out, and the answer is not home yet."""
@@ -493,14 +502,18 @@ class World:
             bare = self.outside.bare(trade) > 0
             met = met | self.outside.met(trade) if bare else met
             banned = self.timeline.now <= self.wire.banned_until
-            self.exposure.see(self.timeline.now, bare=bare, met=met, alive=self.shell.alive, banned=banned)
+            self.exposure.see(self.timeline.now, bare=bare, met=met, alive=self._awake, banned=banned)
             if not bare and trade == self.outside.followed:
                 self.outside.sound()
+
+    @property
+    def _awake(self) -> bool:
+        return self.shell.alive and not self.shell.suspended
 
     def _watch(self) -> None:
         self._expose()
         shell = self.shell
-        if not shell.alive:
+        if not self._awake:
             return
         position = shell.state.position
         if position is None:

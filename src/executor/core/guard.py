@@ -11,11 +11,11 @@ from executor.core.model.state import State
 from executor.core.transition import Step, transition
 
 
-def advance(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Step:
+def advance(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules, now: int = 0) -> Step:
     """`transition`, then the invariants of rule 10. A broken one is a defect of ours, never of the market: new
     entries are halted and an alert goes out, and the position is looked after as before.
     """
-    step = transition(state, event, policy, rules)
+    step = transition(state, event, policy, rules, now)
     broken = violations(state, step.state, policy, rules)
     if not broken:
         return step

@@ -20,7 +20,7 @@ from executor.core.decide import closing, doubt, entry, exits
 from executor.core.decide.draft import Draft
 from executor.core.decide.quiet import quiet_span, stays_quiet
 from executor.core.model.events import AnyEvent
-from executor.core.model.intents import Level, Notify, Request
+from executor.core.model.intents import Level, Notify, Request, Stamp
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import (
@@ -49,20 +49,24 @@ class Step(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
-def transition(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Step:
+def transition(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules, now: int = 0) -> Step:
+    """`now`: the exchange's clock as it is known, in ms; 0: as late as the event. Requests are stamped with it, where
+    the policy has them stamped (rule 8.3d); nothing else depends on it.
+    """
     absorbed = absorb(state, event, policy, rules)
     if stays_quiet(state, absorbed.state):
         return Step(absorbed.state, (), absorbed.notes, absorbed.verdict)
-    decided, requests, notes = decide(absorbed.state, policy, rules)
+    decided, requests, notes = decide(absorbed.state, policy, rules, now)
     return Step(decided, requests, (*absorbed.notes, *notes), absorbed.verdict)
 
 
-def decide(state: State, policy: Policy, rules: SymbolRules) -> Decision:
+def decide(state: State, policy: Policy, rules: SymbolRules, now: int = 0) -> Decision:
     """From the facts alone: the requests that are owed now; where there are none, how long that stays so."""
     position = state.position
     if position is None:
         return (replace(state, started=0) if state.started else state), (), ()
-    draft = Draft(state, position, policy, rules)
+    stamp = Stamp(now or state.market.now, policy.recv_window_ms) if policy.recv_window_ms else None
+    draft = Draft(state, position, policy, rules, stamp)
     doubt.decide(draft)
     if state.started:
         if doubt.looking_up(draft):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome, Why
-from executor.core.model.intents import NewOrder
+from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
 from executor.exchange.port import ReadError, StartError
@@ -119,33 +119,35 @@ class BinanceExchange:
     async def close(self) -> None:
         await self.connection.close()
 
-    async def place(self, order: NewOrder) -> Outcome:
+    async def place(self, order: NewOrder, stamp: Stamp | None = None) -> Outcome:
         return await self.connection.command(
-            calls.PLACE, params.place(self.symbol, order), partial(reading.placed, own_id=order.id)
+            calls.PLACE, params.place(self.symbol, order), partial(reading.placed, own_id=order.id), stamp
         )
 
-    async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder) -> Outcome:
+    async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder, stamp: Stamp | None = None) -> Outcome:
         return await self.connection.command(
             calls.PLACE_OCO,
             params.oco(self.symbol, list_id, target, stop),
             partial(reading.oco_placed, list_id=list_id, leg_ids={target.id, stop.id}),
+            stamp,
         )
 
-    async def cancel(self, id: str) -> Outcome:  # noqa: A002  # the port's word
+    async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome:  # noqa: A002  # the port's word
         return await self.connection.command(
-            calls.CANCEL, {"symbol": self.symbol, "origClientOrderId": id}, partial(reading.cancelled, own_id=id)
+            calls.CANCEL, {"symbol": self.symbol, "origClientOrderId": id}, partial(reading.cancelled, own_id=id), stamp
         )
 
-    async def cancel_list(self, list_id: str) -> Outcome:
+    async def cancel_list(self, list_id: str, stamp: Stamp | None = None) -> Outcome:
         return await self.connection.command(
             calls.CANCEL_LIST,
             {"symbol": self.symbol, "listClientOrderId": list_id},
             partial(reading.list_cancelled, list_id=list_id),
+            stamp,
         )
 
-    async def replace(self, cancel_id: str, order: NewOrder) -> ReplaceOutcome:
+    async def replace(self, cancel_id: str, order: NewOrder, stamp: Stamp | None = None) -> ReplaceOutcome:
         return await self.connection.replace(
-            params.replace(self.symbol, cancel_id, order), cancel_id=cancel_id, new_id=order.id
+            params.replace(self.symbol, cancel_id, order), stamp, cancel_id=cancel_id, new_id=order.id
         )
 
     async def order(self, id: str) -> OrderReport | None:  # noqa: A002  # the port's word

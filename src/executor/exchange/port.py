@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome
-from executor.core.model.intents import NewOrder
+from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.rules import SymbolRules
 
 
@@ -18,21 +18,24 @@ class StartError(Exception):
 class Exchange(Protocol):
     """Requests that change something never raise for what the exchange or the network does: they return an outcome.
 
-    Reads raise `ReadError`. All times are ms of the exchange's clock.
+    They are signed with the stamp that they are given (rule 8.3d); without one they are stamped as they are sent. Reads
+    raise `ReadError`. All times are ms of the exchange's clock.
     """
 
     def now(self) -> int:
         """The exchange's clock, from the local one and the measured offset."""
 
-    async def place(self, order: NewOrder) -> Outcome: ...
+    async def place(self, order: NewOrder, stamp: Stamp | None = None) -> Outcome: ...
 
-    async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder) -> Outcome: ...
+    async def place_oco(
+        self, list_id: str, target: NewOrder, stop: NewOrder, stamp: Stamp | None = None
+    ) -> Outcome: ...
 
-    async def cancel(self, id: str) -> Outcome: ...  # noqa: A002  # the field's word
+    async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome: ...  # noqa: A002  # the field's word
 
-    async def cancel_list(self, list_id: str) -> Outcome: ...
+    async def cancel_list(self, list_id: str, stamp: Stamp | None = None) -> Outcome: ...
 
-    async def replace(self, cancel_id: str, order: NewOrder) -> ReplaceOutcome: ...
+    async def replace(self, cancel_id: str, order: NewOrder, stamp: Stamp | None = None) -> ReplaceOutcome: ...
 
     async def order(self, id: str) -> OrderReport | None:  # noqa: A002
         """The order with this client order id; None when the exchange says that there is none."""

@@ -97,7 +97,7 @@ class Replay:
                     if state is None or policy is None or rules is None:
                         self.skipped += 1  # rotation has removed the base that these build on
                         continue
-                    step = advance(state, took.event, policy, rules)
+                    step = advance(state, took.event, policy, rules, took.now)
                     segment = self.segments[-1]
                     segment.events += 1
                     segment.states += bool(took.sum)

@@ -12,7 +12,7 @@ from executor.core.model.events import (
     Reported,
     TradesSeen,
 )
-from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown
+from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
     CancelList,
     CancelOrder,
@@ -35,7 +35,7 @@ from executor.exchange.port import Exchange, ReadError
 async def perform(exchange: Exchange, request: Request) -> AnyEvent:
     """Carry out one request. Never raises for what the exchange or the network does (rule 8.2)."""
     if isinstance(request, Command):
-        outcome = await _command(exchange, request)
+        outcome = withdrawn(request, exchange.now()) or await _command(exchange, request)
         return Answered(at=exchange.now(), seq=request.seq, outcome=outcome)
     try:
         return await _read(exchange, request)
@@ -43,18 +43,29 @@ async def perform(exchange: Exchange, request: Request) -> AnyEvent:
         return ReadFailed(at=exchange.now(), seq=request.seq, text=str(error))
 
 
+def withdrawn(request: Command, now: int) -> Refused | None:
+    """How a request ends whose turn has come too late: it is not sent (rule 8.3d). None: it is to be sent. `now`: ms of
+    the exchange's clock.
+    """
+    if request.stamp is None or not request.stamp.too_old(now):
+        return None
+    age = now - request.stamp.timestamp
+    text = f"withdrawn: {age} ms old when its turn came, and the exchange would take it for {request.stamp.recv_window}"
+    return Refused(Why.WITHDRAWN, 0, text)
+
+
 async def _command(exchange: Exchange, request: Command) -> Done | Refused | Unknown | ReplaceOutcome:
     match request:
         case PlaceOrder():
-            return await exchange.place(request.order)
+            return await exchange.place(request.order, request.stamp)
         case PlaceOco():
-            return await exchange.place_oco(request.list_id, request.target, request.stop)
+            return await exchange.place_oco(request.list_id, request.target, request.stop, request.stamp)
         case CancelOrder():
-            return await exchange.cancel(request.id)
+            return await exchange.cancel(request.id, request.stamp)
         case CancelList():
-            return await exchange.cancel_list(request.list_id)
+            return await exchange.cancel_list(request.list_id, request.stamp)
         case ReplaceOrder():
-            return await exchange.replace(request.cancel_id, request.order)
+            return await exchange.replace(request.cancel_id, request.order, request.stamp)
 
 
 async def _read(exchange: Exchange, request: Read) -> AnyEvent:

@@ -97,21 +97,22 @@ class Engine:
         self.publish()
         return step
 
-    def commit(self, event: AnyEvent, *, more: bool = False) -> Step:
+    def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0) -> Step:
         """The step that `event` makes, its state on disk: its requests may be sent. `write_down` and `publish` follow.
 
         The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
         know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
         such step; and where `more` events wait already, their write is enough. A step that can't be written at all, on
-        any disk, is not made: `unwritable.stand_in` is taken instead.
+        any disk, is not made: `unwritable.stand_in` is taken instead. `now`: the exchange's clock, in ms, with which the
+        requests are stamped (rule 8.3d); 0: as late as the event.
         """
         self.write_down()
         try:
-            return self._commit(event, more=more)
+            return self._commit(event, more=more, now=now)
         except CodecError as error:
-            return self._without(event, str(error))
+            return self._without(event, str(error), now)
 
-    def _without(self, event: AnyEvent, why: str) -> Step:
+    def _without(self, event: AnyEvent, why: str, now: int) -> Step:
         """Go back to what is written, and on from there without what can't be. What is lost of facts is heard again."""
         halted = self._written
         if not halted.halted:
@@ -124,15 +125,15 @@ class Engine:
         step = Step(halted, (), (), Refusal(why))
         if (instead := stand_in(event, why)) is not None:
             with contextlib.suppress(CodecError):
-                step = self._commit(instead, more=False)
+                step = self._commit(instead, more=False, now=now)
         return replace(step, notes=(note, *step.notes))
 
-    def _commit(self, event: AnyEvent, *, more: bool) -> Step:
+    def _commit(self, event: AnyEvent, *, more: bool, now: int) -> Step:
         before = self.state
         if event.at < before.market.now:
             # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
             event = replace(event, at=before.market.now)
-        step = advance(before, event, self.policy, self.rules)
+        step = advance(before, event, self.policy, self.rules, now)
         closed = step.state.last_closed if step.state.last_closed is not before.last_closed else None
         changed = differs(before, step.state)
         lasting = _lasting(event, before, step)
@@ -145,7 +146,7 @@ class Engine:
             self._behind = True
         self.state = step.state
         if changed or step.requests or step.notes or _market_moved(before, step.state):
-            self._unwritten = Took(event=event, sum=checksum)
+            self._unwritten = Took(event=event, sum=checksum, now=now if step.requests else 0)
         self._unlisted = closed
         return step
 

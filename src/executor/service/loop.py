@@ -266,7 +266,7 @@ class Loop:
         told = False
         while True:
             try:
-                step = self.engine.commit(event, more=more)
+                step = self.engine.commit(event, more=more, now=self.now())
             except StateUnwritable as error:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")

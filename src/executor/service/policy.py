@@ -60,6 +60,7 @@ def policy_of(settings: Settings) -> core.Policy:
         max_daily_loss=settings.max_daily_loss_usd,
         allow_short=settings.allow_short,
         max_signal_age_ms=to_ms(settings.max_signal_age_sec),
+        recv_window_ms=settings.recv_window,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from tests.exchange.stub import KEY, SECRET, START_MS, ManualClock, Say, Stub, connected, error, signed_well
 
+from executor.core.model.facts import Unknown
+from executor.core.model.intents import Stamp
 from executor.exchange import binance
 from executor.exchange.binance import connect
 from executor.exchange.port import StartError
@@ -107,6 +109,19 @@ async def test_the_clock_is_set_before_anything_is_signed(stub: Stub, clock: Man
             assert int(seen.params["timestamp"]) == START_MS + 3_600_000
             assert seen.params["recvWindow"] == "3000"
             assert signed_well(seen)
+
+
+async def test_a_change_is_signed_with_the_stamp_that_it_is_given(stub: Stub, clock: ManualClock) -> None:
+    """Rule 8.3d: not with the time at which it is sent."""
+    async with connected(stub, clock) as exchange:
+        stub.script("DELETE order", error(503, -1001, "Internal error."))
+        stamp = Stamp(START_MS - 1_234, 4_321)
+        outcome = await exchange.cancel("EX_1_SL_1", stamp)
+        seen = stub.last("DELETE order")
+        assert (seen.params["timestamp"], seen.params["recvWindow"]) == (str(stamp.timestamp), "4321")
+        assert signed_well(seen)
+        assert isinstance(outcome, Unknown)
+        assert outcome.fence == stamp.fence
 
 
 async def test_the_clock_is_set_anew_on_demand(stub: Stub, clock: ManualClock) -> None:

@@ -12,7 +12,7 @@ from tests.exchange.test_paper import GOOD, limit, trading
 from tests.paper.server.exchange_kit import Kit
 
 from executor.core.model.facts import Done, NotTried, Refused, Unknown, Why
-from executor.core.model.intents import NewOrder
+from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.values import OrderSide, OrderStatus, OrderType
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.transport.order_link import OrderLink
@@ -88,6 +88,20 @@ async def test_every_command_goes_over_the_link() -> None:
             "WS order.cancelReplace",
         ]
         assert exchange.connection.budget.orders_10s > 0
+
+
+async def test_a_change_is_signed_with_the_stamp_that_it_is_given() -> None:
+    """Rule 8.3d: one that was chosen too long ago is refused by the exchange, over either way."""
+    async with linked(WsFault()) as (kit, exchange, _):
+        low = str((kit.engine.last_price(exchange.symbol) or 1) / 2)
+        now, window = exchange.now(), exchange.connection.recv_window
+        for link in (exchange.connection.link, None):
+            exchange.connection.link = link
+            late = await exchange.place(limit("EX_1_ENTRY_0", low), Stamp(now - window - 1_000, window))
+            assert isinstance(late, Refused)
+            assert late.why is Why.CLOCK
+            assert isinstance(await exchange.place(limit("EX_1_ENTRY_0", low), Stamp(now - 10, window)), Done)
+            assert isinstance(await exchange.cancel("EX_1_ENTRY_0", Stamp(now - 10, window)), Done)
 
 
 async def test_a_refusal_has_the_same_reason_as_over_rest() -> None:

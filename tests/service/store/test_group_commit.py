@@ -76,8 +76,8 @@ def test_a_step_that_owes_a_request_never_waits(tmp_path: Path) -> None:
     commit = place.engine.commit
     seen: list[int] = []
 
-    def watched(event: AnyEvent, *, more: bool = False) -> Step:
-        step = commit(event, more=True)
+    def watched(event: AnyEvent, *, more: bool = False, now: int = 0) -> Step:
+        step = commit(event, more=True, now=now)
         if step.requests:
             loaded = place.store.load(Document)
             assert loaded is not None

@@ -10,7 +10,7 @@ from executor.core.book import levels
 from executor.core.book.edit import find_leg, find_order, the_order, with_leg, with_order
 from executor.core.model import orders
 from executor.core.model.events import Answered, ReadFailed
-from executor.core.model.facts import Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.facts import PASSING, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
     CancelList,
     CancelOrder,
@@ -32,7 +32,6 @@ from executor.core.model.policy import Policy
 from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Position, State
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
-_PASSING = frozenset({Why.NOT_SENT, Why.RATE_LIMIT, Why.CLOCK})
 _READ_AGAIN_MS = 1_000
 
 
@@ -133,7 +132,8 @@ def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now:
 
 
 def _retry_at(refused: Refused, now: int, policy: Policy) -> int:
-    return max(now + policy.exits_retry_ms, refused.retry_at)
+    """What was withdrawn is decided anew at once: half of recvWindow has passed since it was decided (rule 8.3d)."""
+    return now if refused.why is Why.WITHDRAWN else max(now + policy.exits_retry_ms, refused.retry_at)
 
 
 def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved: bool) -> Leg:
@@ -149,7 +149,7 @@ def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved:
         return replace(leg, puzzled_at=now)
     return replace(
         leg,
-        tries=leg.tries + (refused.why not in _PASSING),
+        tries=leg.tries + (refused.why not in PASSING),
         retry_at=_retry_at(refused, now, policy),
         poor=leg.poor + (refused.why is Why.INSUFFICIENT_BALANCE),
     )

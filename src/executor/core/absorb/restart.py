@@ -1,16 +1,18 @@
 """Absorb a restart: all that was in flight is in doubt; all that was live wants a direct look (rule 9.1)."""
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from executor.core.model import orders
 from executor.core.model.events import Started
-from executor.core.model.intents import Level, Notify
+from executor.core.model.intents import Level, Notify, PlaceOco, PlaceOrder, ReplaceOrder, Request, placed
 from executor.core.model.state import Closing, Order, OrderPhase, State
 from executor.core.model.verdict import MOVED, Absorbed
 
 
 def absorb(state: State, event: Started) -> Absorbed:
-    now = state.market.now
+    now, owes = state.market.now, state.outbox
     state = replace(state, outbox=(), started=now)
     # Each start tells of it anew: who looks after this one may not have heard the last.
     notes = (Notify(Level.ALERT, "still_halted", state.halted),) if state.halted else ()
@@ -20,9 +22,22 @@ def absorb(state: State, event: Started) -> Absorbed:
     phase = position.phase
     if isinstance(phase, Closing):
         phase = replace(phase, looked_at=0)
-    wondered = tuple(_wondered(order, event.fence, now) for order in position.orders)
+    fences = _fences(owed.request for owed in owes)
+    wondered = tuple(_wondered(order, fences.get(order.id, event.fence), now) for order in position.orders)
     position = replace(position, orders=wondered, phase=phase)
     return Absorbed(replace(state, position=position), MOVED, notes)
+
+
+def _fences(requests: Iterable[Request]) -> dict[str, int]:
+    """Until when what each of them places may still reach the exchange, by client order id: as it is stamped, and not
+    as late as the start. Whoever sent it may have been suspended, not ended, and send it yet (rule 8.3d).
+    """
+    return {
+        name: request.stamp.fence
+        for request in requests
+        if isinstance(request, PlaceOrder | PlaceOco | ReplaceOrder) and request.stamp is not None
+        for name in placed(request)
+    }
 
 
 def _wondered(order: Order, fence: int, now: int) -> Order:

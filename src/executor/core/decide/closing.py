@@ -87,7 +87,8 @@ def _failed(draft: Draft, role: Role) -> list[Order]:
 def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> bool:
     """Whether to try once more after the orders `failed`."""
     policy, last = draft.policy, failed[-1]
-    if draft.now < max(last.closed_at + policy.exits_retry_ms, last.ask_at):
+    pause = 0 if last.refusal is Why.WITHDRAWN else policy.exits_retry_ms
+    if draft.now < max(last.closed_at + pause, last.ask_at):
         return False
     if role is Role.FLATTEN and last.refusal is Why.INSUFFICIENT_BALANCE and draft.market.balances_at <= last.closed_at:
         draft.query_balances()

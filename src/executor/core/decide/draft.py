@@ -31,6 +31,7 @@ from executor.core.model.intents import (
     QueryTrades,
     ReplaceOrder,
     Request,
+    Stamp,
     names,
 )
 from executor.core.model.orders import request_of
@@ -44,7 +45,11 @@ LOOK_AFTER_MS: Final = 250
 
 
 class Draft:
-    def __init__(self, state: State, position: Position, policy: Policy, rules: SymbolRules) -> None:
+    """`stamp`: what its requests are signed with (rule 8.3d); None: they are stamped as they are sent."""
+
+    def __init__(
+        self, state: State, position: Position, policy: Policy, rules: SymbolRules, stamp: Stamp | None = None
+    ) -> None:
         self.state = state
         self.position = position
         self.policy = policy
@@ -56,6 +61,7 @@ class Draft:
         self.halted = state.halted
         self.tally: Tally = tally(position, rules)
         self._next_seq = state.next_seq
+        self._stamp = stamp
         self._limits: dict[Decimal, Decimal] = {}
         self._commanded = {name for owed in state.outbox for name in names(owed.request)}
 
@@ -174,16 +180,17 @@ class Draft:
     # --- requests ----------------------------------------------------------------------------------------------
 
     def place(self, order: Order) -> None:
-        self._send(PlaceOrder(seq=self._next_seq, order=request_of(order)))
+        self._send(PlaceOrder(seq=self._next_seq, stamp=self._stamp, order=request_of(order)))
 
     def place_oco(self, target: Order, stop: Order) -> None:
         pair = request_of(target), request_of(stop)
-        self._send(PlaceOco(seq=self._next_seq, list_id=target.list_id, target=pair[0], stop=pair[1]))
+        seq, stamp = self._next_seq, self._stamp
+        self._send(PlaceOco(seq=seq, stamp=stamp, list_id=target.list_id, target=pair[0], stop=pair[1]))
 
     def swap(self, old: Order, new: Order) -> None:
         self.put(replace(old, cancelling=True))
         self.put(replace(new, replaces=old.id))
-        self._send(ReplaceOrder(seq=self._next_seq, cancel_id=old.id, order=request_of(new)))
+        self._send(ReplaceOrder(seq=self._next_seq, stamp=self._stamp, cancel_id=old.id, order=request_of(new)))
 
     def cancel(self, orders: list[Order], *, recheck: bool = False) -> None:
         """Cancel these working orders, lists as lists; one that is being changed already, or whose fate wants a look
@@ -197,9 +204,9 @@ class Draft:
             if order.list_id:
                 lists.setdefault(order.list_id, []).append(order.id)
             else:
-                self._send(CancelOrder(seq=self._next_seq, id=order.id))
+                self._send(CancelOrder(seq=self._next_seq, stamp=self._stamp, id=order.id))
         for list_id, ids in lists.items():
-            self._send(CancelList(seq=self._next_seq, list_id=list_id, ids=tuple(ids)))
+            self._send(CancelList(seq=self._next_seq, stamp=self._stamp, list_id=list_id, ids=tuple(ids)))
 
     def query(self, order: Order) -> None:
         if not self.asked(QueryOrder, order.id):

@@ -9,13 +9,12 @@ from executor.core.book.plan import split, target_of
 from executor.core.decide import single_stops
 from executor.core.decide.draft import Draft
 from executor.core.decide.legs import dismiss
-from executor.core.model.facts import Quote, Why
+from executor.core.model.facts import PASSING, Quote
 from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode, Layout, PlanBOrder
 from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Reason, Unprotected
 from executor.core.model.values import ZERO, Direction, OrderType, ceil_to, floor_to
 
-_PASSING = frozenset({Why.NOT_SENT, Why.RATE_LIMIT, Why.CLOCK})
 _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the first never left, then no more
 
 
@@ -69,7 +68,7 @@ def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enterin
     in_time = draft.now < phase.give_up_at
     if last.role is Role.PLANB:
         return _after_planb(draft, phase, last, rest)
-    if last.end is End.REFUSED and last.refusal not in _PASSING:
+    if last.end is End.REFUSED and last.refusal not in PASSING:
         return _end(draft, phase, Reason.REJECTED)
     unborn = last.end in (End.REFUSED, End.NEVER)
     if unborn and in_time:
@@ -87,7 +86,7 @@ def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enterin
 
 def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     tries = sum(1 for o in draft.position.orders if o.role is Role.PLANB)
-    if last.end is End.REFUSED and last.refusal in _PASSING and tries < _PLANB_MAX:
+    if last.end is End.REFUSED and last.refusal in PASSING and tries < _PLANB_MAX:
         return _plan_b(draft, phase, last, rest) if draft.now >= phase.retry_at else phase
     if last.end is End.FILLED:
         return _plan_b(draft, phase, last, rest)  # a piece: the rest is more than one market order may carry

@@ -8,6 +8,7 @@ from executor.core.book import levels
 from executor.core.book.ledger import covers, entry_average
 from executor.core.decide import doubt
 from executor.core.decide.draft import Draft
+from executor.core.model.facts import PASSING
 from executor.core.model.ids import Role
 from executor.core.model.policy import AfterTp1, TrailMode
 from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Trail
@@ -121,7 +122,10 @@ def native_offered(draft: Draft) -> bool:
     """Whether the exchange trails by itself here; where it does not, or has refused to, software does at the same
     distance (rule 5.4).
     """
-    refused = any(o.trailing_delta is not None and o.end is End.REFUSED for o in draft.position.orders)
+    refused = any(
+        o.trailing_delta is not None and o.end is End.REFUSED and o.refusal not in PASSING
+        for o in draft.position.orders
+    )
     return draft.rules.trailing_allowed and not refused
 
 

@@ -16,7 +16,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Started(Event, frozen=True, tag="started"):
     """The service is up again: what was in flight when it went down is in doubt (rule 9.1).
 
-    `fence`: no request sent before the start can reach the exchange's engine later than this (ms).
+    `fence`: no request without a stamp (rule 8.3d) can reach the exchange's engine later than this (ms); one that has a
+    stamp, not later than that allows.
     """
 
     fence: int

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -86,7 +87,12 @@ class Why(StrEnum):
     AUTH = "auth"
     MARKET_CLOSED = "market_closed"
     NOT_SENT = "not_sent"  # failed before anything left this machine
+    WITHDRAWN = "withdrawn"  # not sent either: its stamp was too old when its turn came (rule 8.3d)
     OTHER = "other"
+
+
+PASSING: Final = frozenset({Why.NOT_SENT, Why.WITHDRAWN, Why.RATE_LIMIT, Why.CLOCK})
+"""Refusals that say nothing of the order itself."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

@@ -21,15 +21,41 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     trailing_delta: int | None = None
 
 
+class Stamp(msgspec.Struct, frozen=True):
+    """What a request is signed with, in ms: `timestamp` by the exchange's clock, chosen before the request is on disk
+    (rule 8.3d), and `recv_window`, for which the exchange takes it.
+    """
+
+    timestamp: int
+    recv_window: int
+
+    @property
+    def fence(self) -> int:
+        """After it (ms, exchange clock) a request that has not reached the engine never will (rule 8.3)."""
+        return self.timestamp + self.recv_window
+
+    def too_old(self, now: int) -> bool:
+        """Whether it is too late to send the request: it would be on its way when its time is up (rule 8.3d)."""
+        return 2 * (now - self.timestamp) > self.recv_window
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
 
 
-class PlaceOrder(Intent, frozen=True, tag="place_order"):
+class Change(Intent, frozen=True, kw_only=True, omit_defaults=True):
+    """What changes something at the exchange. `stamp`: None in states from before there were any, and where requests
+    are stamped as they are sent.
+    """
+
+    stamp: Stamp | None = None
+
+
+class PlaceOrder(Change, frozen=True, tag="place_order"):
     order: NewOrder
 
 
-class PlaceOco(Intent, frozen=True, tag="place_oco"):
+class PlaceOco(Change, frozen=True, tag="place_oco"):
     """`target` (LIMIT_MAKER) and `stop` (STOP_LOSS_LIMIT) share side and quantity (rule 4.2)."""
 
     list_id: str
@@ -37,16 +63,16 @@ class PlaceOco(Intent, frozen=True, tag="place_oco"):
     stop: NewOrder
 
 
-class CancelOrder(Intent, frozen=True, tag="cancel_order"):
+class CancelOrder(Change, frozen=True, tag="cancel_order"):
     id: str
 
 
-class CancelList(Intent, frozen=True, tag="cancel_list"):
+class CancelList(Change, frozen=True, tag="cancel_list"):
     list_id: str
     ids: tuple[str, ...]
 
 
-class ReplaceOrder(Intent, frozen=True, tag="replace_order"):
+class ReplaceOrder(Change, frozen=True, tag="replace_order"):
     """Cancel-replace in STOP_ON_FAILURE mode (rule 5.5)."""
 
     cancel_id: str
@@ -103,6 +129,11 @@ class Notify(msgspec.Struct, frozen=True, tag="notify"):
 Command = PlaceOrder | PlaceOco | CancelOrder | CancelList | ReplaceOrder
 Read = QueryOrder | QueryTrades | QueryOpenOrders | QueryBalances | QueryQuote | QueryKlines
 Request = Command | Read
+
+
+def placed(request: PlaceOrder | PlaceOco | ReplaceOrder) -> tuple[str, ...]:
+    """The client order ids of the orders that `request` places."""
+    return (request.target.id, request.stop.id) if isinstance(request, PlaceOco) else (request.order.id,)
 
 
 def names(request: Request) -> tuple[str, ...]:

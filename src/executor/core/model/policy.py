@@ -92,3 +92,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     allow_short: bool = False
     max_signal_age_ms: int = 600_000
     clock_tolerance_ms: int = 5_000
+    recv_window_ms: int = 0
+    """With which requests are stamped before they are on disk (rule 8.3d); 0: stamped as they are sent."""

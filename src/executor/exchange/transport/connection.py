@@ -10,6 +10,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from executor.core.model.facts import Done, OrderReport, Outcome, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.intents import Stamp
 from executor.exchange.port import ReadError
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.client import CONNECTIONS, Answer, Attempt, BinanceClient
@@ -66,10 +67,16 @@ class Connection:
         await self._client.close_connection()
 
     async def command(
-        self, call: Call, params: Mapping[str, str], read: Callable[[bytes], tuple[OrderReport, ...]]
+        self,
+        call: Call,
+        params: Mapping[str, str],
+        read: Callable[[bytes], tuple[OrderReport, ...]],
+        stamp: Stamp | None = None,
     ) -> Outcome:
-        """Send once a request that changes something. `read` turns the body of a success into its reports."""
-        outcome = await self._send(call, params)
+        """Send once a request that changes something, signed with `stamp`; without one it is stamped now. `read` turns
+        the body of a success into its reports.
+        """
+        outcome = await self._send(call, params, stamp)
         if not isinstance(outcome, tuple):
             return outcome
         answer, attempt = outcome
@@ -81,8 +88,10 @@ class Connection:
         except msgspec.DecodeError as error:
             return Unknown(f"HTTP {answer.status}, but not the answer to {call}: {error}", attempt.fence)
 
-    async def replace(self, params: Mapping[str, str], *, cancel_id: str, new_id: str) -> ReplaceOutcome:
-        outcome = await self._send(calls.REPLACE, params)
+    async def replace(
+        self, params: Mapping[str, str], stamp: Stamp | None = None, *, cancel_id: str, new_id: str
+    ) -> ReplaceOutcome:
+        outcome = await self._send(calls.REPLACE, params, stamp)
         if not isinstance(outcome, tuple):
             return ReplaceOutcome(outcome, outcome)
         answer, attempt = outcome
@@ -116,10 +125,13 @@ class Connection:
         count = min(WARM_CONNECTIONS, CONNECTIONS)
         await asyncio.gather(*(self.read(calls.PING, {}, lambda _: None) for _ in range(count)))
 
-    async def _send(self, call: Call, params: Mapping[str, str]) -> tuple[Answer, Attempt] | Refused | Unknown:
+    async def _send(
+        self, call: Call, params: Mapping[str, str], stamp: Stamp | None
+    ) -> tuple[Answer, Attempt] | Refused | Unknown:
         if refusal := self.budget.refusal(call):
             return refusal
-        attempt = Attempt(self.clock.now_ms(), self.recv_window)
+        stamp = stamp or Stamp(self.clock.now_ms(), self.recv_window)
+        attempt = Attempt(stamp.timestamp, stamp.recv_window)
         try:
             return await self._tell(call, params, attempt), attempt
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)

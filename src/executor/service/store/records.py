@@ -18,11 +18,14 @@ class Began(msgspec.Struct, frozen=True, tag="began", kw_only=True):
     state: State
 
 
-class Took(msgspec.Struct, frozen=True, tag="took", kw_only=True):
-    """One event. `sum`: the checksum of the state file written after it; empty when nothing durable changed."""
+class Took(msgspec.Struct, frozen=True, tag="took", kw_only=True, omit_defaults=True):
+    """One event. `sum`: the checksum of the state file written after it; empty when nothing durable changed. `now`:
+    the exchange's clock when it was taken, in ms, where what it set off was stamped with it (rule 8.3d); else 0.
+    """
 
     event: AnyEvent
     sum: str = ""
+    now: int = 0
 
 
 Record = Began | Took
