@@ -103,8 +103,8 @@ class Engine:
         The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
         know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
         such step; and where `more` events wait already, their write is enough. A step that can't be written at all, on
-        any disk, is not made: `unwritable.stand_in` is taken instead. `now`: the exchange's clock, in ms, with which the
-        requests are stamped (rule 8.3d); 0: as late as the event.
+        any disk, is not made: `unwritable.stand_in` is taken instead. `now`: the exchange's clock, in ms, with which
+        the requests are stamped (rule 8.3d); 0: as late as the event.
         """
         self.write_down()
         try:
