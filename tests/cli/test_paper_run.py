@@ -17,9 +17,17 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.kit import START_MS, process, ramp, recording, run_here, signals
 
+from executor.config import load_settings
+from executor.core.model.state import SCHEMA_VERSION
+from executor.core.transition import empty
+from executor.service.app import set_paper_files_aside
+from executor.service.market import PAPER
+from executor.service.store.document import document_of
 from executor.service.store.journal import Journal, JournalReader
 from executor.service.store.records import Record, Took
+from executor.service.store.state_store import StateStore
 
+PAPER_ENV: Final = Path(__file__).parents[2] / "config" / "paper.env"
 LONG: Final = {"side": "long", "price": "100", "stop": "99"}
 
 
@@ -186,7 +194,7 @@ def test_a_service_stopped_with_a_trade_open(tmp_path: Path, unused_tcp_port: in
         assert found["executor_unprotected_now_seconds"] == 0
         assert httpx.get(f"{url}/metrics", params={"x": "y"}).status_code == 200
         assert httpx.post(f"{url}/status").status_code == 405
-        assert httpx.get(f"{url}/").status_code == 404
+        assert (httpx.get(f"{url}/").status_code, httpx.get(f"{url}/nothing").status_code) == (200, 404)
         running.send_signal(signal.SIGTERM)
         out, err = running.communicate(timeout=60)
         assert running.returncode == 0, err
@@ -194,6 +202,26 @@ def test_a_service_stopped_with_a_trade_open(tmp_path: Path, unused_tcp_port: in
         assert "add up over all fills" in out
         told = json.loads(run_here(["status", "--format", "json"], env).stdout)
         assert (told["running"], told["position"]["phase"]) == (False, "protected")
+
+
+def test_the_next_command_after_make_run_shows_its_trades(tmp_path: Path) -> None:
+    market = recording(tmp_path, ramp("100.2", "100", "103", "100.4", steps=12))
+    wanted = signals(tmp_path, {**LONG, "ts": START_MS + 2_000, "id": "first"})
+    env = {"PAPER_RECORDING": str(market), "PAPER_SIGNALS": str(wanted)}
+    with process(tmp_path, env, "--env-file", str(PAPER_ENV), "run") as made:
+        out, err = made.communicate(timeout=120)
+    assert made.returncode == 0, out + err
+    with process(tmp_path, {}, "report", "--format", "json") as report:
+        out, _ = report.communicate(timeout=60)
+    assert [trade["signal"] for trade in json.loads(out)] == ["first"]
+
+
+@pytest.mark.parametrize("venue", [PAPER, "testnet"])
+def test_only_what_an_embedded_run_left_behind_gives_way_to_the_next_run(tmp_path: Path, venue: str) -> None:
+    path = tmp_path / "state.json"
+    StateStore(path, schema_version=SCHEMA_VERSION).save(document_of(empty("LTCUSDT", venue)))
+    set_paper_files_aside(load_settings({"STATE_FN": str(path)}, None), "LTCUSDT")
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json.last" if venue == PAPER else "state.json"]
 
 
 def test_a_port_in_use_is_told(tmp_path: Path, unused_tcp_port: int) -> None:

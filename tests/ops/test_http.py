@@ -1,6 +1,7 @@
 """Readiness, on the service as it runs: each reason not to be ready, one after the other."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +97,18 @@ async def test_status_is_what_the_command_prints(tmp_path: Path) -> None:
         await b.enter()
         code, told = await get(server.http.port, "/status")
         assert (code, told["position"]["phase"], told["running"]) == (200, "protected", True)
+        await server.stop()
+
+
+async def test_the_root_names_everything_that_is_there(tmp_path: Path) -> None:
+    async with harness(tmp_path, WORLD) as b:
+        server = Server(b)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.http.port}") as client:
+            index = await client.get("/")
+            assert index.headers["content-type"].startswith("text/html")
+            linked = re.findall(r'href="([^"]+)"', index.text)
+            assert linked == ["/status", "/readyz", "/healthz", "/metrics"]
+            assert [(await client.get(path)).status_code in (200, 503) for path in linked] == [True] * 4
         await server.stop()
 
 

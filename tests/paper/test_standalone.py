@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import aiohttp
@@ -93,6 +94,76 @@ async def test_the_command_says_where_it_is_and_stops_at_a_signal(number: signal
         process.send_signal(number)
         _, errors = await asyncio.wait_for(process.communicate(), 20)
     assert (process.returncode, errors) == (0, b"")
+
+
+def served(monkeypatch: pytest.MonkeyPatch, *args: str, **env: str) -> Standalone:
+    """What `executor paper` would serve with these options and settings."""
+    found: list[Standalone] = []
+
+    async def keep(what: Standalone, **_: object) -> None:
+        found.append(what)
+
+    monkeypatch.setattr("executor.cli.paper.serve", keep)
+    outcome = CliRunner().invoke(app, ["paper", *args], env=env)
+    assert outcome.exit_code == 0, outcome.output
+    return found[0]
+
+
+def test_the_paper_settings_hold_where_no_option_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = recording(tmp_path)
+    Path(".env").write_text("PAPER_AT_END=hold\nPAPER_API_KEY=mine\nBINANCE_ENV=live\n", "utf-8")
+    env = {
+        "PAPER_PORT": "1234",
+        "PAPER_SPEED": "3.5",
+        "PAPER_RECORDING": str(path),
+        "PAPER_BALANCES": "BTC=2",
+        "PAPER_API_SECRET": "hush",
+    }
+    wanted = Standalone(
+        recording=path,
+        speed=3.5,
+        at_end=AtEnd.HOLD,
+        port=1234,
+        balances={"BTC": Decimal(2)},
+        api_key="mine",
+        api_secret="hush",
+    )
+    assert served(monkeypatch, **env) == wanted
+    args = ["--port", "0", "--speed", "2", "--balances", "USDT=1", "--at-end", "exit", "--api-key", "theirs"]
+    given = served(monkeypatch, *args, **env)
+    assert (given.port, given.speed, given.balances, given.at_end) == (0, 2, {"USDT": Decimal(1)}, AtEnd.EXIT)
+    assert (given.api_key, given.recording) == ("theirs", path)
+
+
+def test_without_settings_it_plays_the_bundled_recording_in_real_time_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert served(monkeypatch) == Standalone(balances={"USDT": Decimal(10_000)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [
+        ("PAPER_SPEED", "0", "above 0 here"),
+        ("PAPER_PORT", "70000", "from 0 to 65535"),
+        ("PAPER_BALANCES", "USDT", "ASSET=amount"),
+        ("PAPER_AT_END", "stop", "exit, loop or hold"),
+        ("PAPER_API_KEY_FILE", "/nowhere/key", "readable"),
+    ],
+)
+def test_a_paper_setting_that_is_wrong_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, must: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = CliRunner().invoke(app, ["paper"], env={name: value, "POLL_SEC": "0"})
+    assert outcome.exit_code == exits.BAD_SETTINGS
+    assert f"{name}: was" in outcome.output
+    assert must in outcome.output
+    assert "POLL_SEC" not in outcome.output
 
 
 @pytest.mark.parametrize("balances", ["USDT", "USDT=", "USDT=-1", "USDT=nan", "=5", "USDT=1,USDT=2"])

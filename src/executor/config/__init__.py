@@ -22,8 +22,8 @@ from executor.config.choices import (
 from executor.config.endpoints import Endpoints
 from executor.config.faults import Fault, SettingsError
 from executor.config.kinds import to_ms
-from executor.config.loading import load_settings
-from executor.config.settings import Origin, Settings
+from executor.config.loading import load_paper_settings, load_settings
+from executor.config.settings import Origin, PaperSettings, Settings
 
 __all__ = [
     "BinanceEnv",
@@ -36,6 +36,7 @@ __all__ = [
     "OrderTransport",
     "Origin",
     "PaperAtEnd",
+    "PaperSettings",
     "PlanBOrder",
     "Settings",
     "SettingsError",
@@ -44,6 +45,7 @@ __all__ = [
     "StopMode",
     "TradeMode",
     "TrailMode",
+    "load_paper_settings",
     "load_settings",
     "to_ms",
 ]

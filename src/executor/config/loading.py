@@ -11,8 +11,8 @@ from executor.config.faults import Fault, SettingsError
 from executor.config.keys import override_key
 from executor.config.kinds import HIDDEN, is_secret, must_be
 from executor.config.overrides import PER_SYMBOL, judge
-from executor.config.settings import Origin, Settings
-from executor.config.sources import FIELDS, Override, gather
+from executor.config.settings import Origin, PaperSettings, Settings
+from executor.config.sources import FIELDS, FILE_SUFFIX, Override, gather
 
 LONGEST_SHOWN = 80
 
@@ -46,6 +46,25 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     for each in (settings, *settings._of.values()):  # noqa: SLF001
         each._warnings = tuple(warnings)  # noqa: SLF001
     return settings.of(settings.traded[0]) if len(settings.traded) == 1 else settings
+
+
+def load_paper_settings(
+    environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")
+) -> tuple[PaperSettings, frozenset[str]]:
+    """Those of the paper exchange alone, whatever the others are; and the names of those that are set anywhere.
+
+    Raises:
+        SettingsError: with every fault of theirs.
+    """
+    found = gather(os.environ if environ is None else environ, env_file)
+    ours = {name.upper() for name in PaperSettings.model_fields}
+    texts = {name: text for name, text in found.texts.items() if name in ours}
+    _, faults = _wrong_by_themselves(texts)
+    others = FIELDS.keys() - ours
+    own = [fault for fault in found.faults if fault.name.split()[0].removesuffix(FILE_SUFFIX) not in others]
+    if own or faults:
+        raise SettingsError([*own, *faults])
+    return PaperSettings.model_validate(texts), frozenset(texts)
 
 
 def _of_symbol(

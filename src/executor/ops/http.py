@@ -1,5 +1,6 @@
 """Health, metrics and status over HTTP, on loopback unless HTTP_HOST says otherwise. Reading only: nothing here trades.
 
+/         what there is to read here
 /healthz  200 while the event loop runs
 /readyz   200 when trading: recovered, exchange heard, inbox served, state writable; else 503; JSON says which
 /metrics  Prometheus' text format
@@ -29,6 +30,17 @@ HEARD_WITHIN_S: Final = 60.0
 """Without a user stream the orders are looked at more often than this, also while no trade is open."""
 DISK_FREE_MIN: Final = 1024 * 1024
 BODY_MAX: Final = 1024
+INDEX: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Executor</title>
+<h1>Executor</h1>
+<ul>
+<li><a href="/status">/status</a> the trade, its orders and the last one, as JSON
+<li><a href="/readyz">/readyz</a> whether it can trade, and why not
+<li><a href="/healthz">/healthz</a> whether it is alive
+<li><a href="/metrics">/metrics</a> for Prometheus
+</ul>
+</html>
+"""
 
 
 class HttpUnusable(Exception):  # noqa: N818  (it says what the address is)
@@ -67,6 +79,7 @@ class HttpServer:
     async def run(self) -> None:
         app = web.Application(client_max_size=BODY_MAX)
         routes: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
+            "/": self._index,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics_text,
@@ -82,6 +95,9 @@ class HttpServer:
             for probe in self._probes.values():
                 probe.cancel()
             await runner.cleanup()
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        return web.Response(text=INDEX, content_type="text/html")
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _json({"alive": True}, 200)

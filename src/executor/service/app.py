@@ -66,8 +66,8 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
         with contextlib.ExitStack() as locks:
             for symbol in market.symbols:
                 locks.enter_context(StateLock(settings.state_path(symbol)))
-            if market.embedded is not None:
-                begin_anew(settings, market.symbol)
+            for symbol in market.symbols:
+                set_paper_files_aside(settings, symbol)
             exchanges = await connect_all(
                 market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window
             )
@@ -79,9 +79,10 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
         return market
 
 
-def begin_anew(settings: Settings, symbol: str) -> None:
-    """Each embedded run has a new account and begins at the recording's first trade: what the last one left behind is
-    renamed to `*.last`. A state that is not of a paper exchange is left alone, and refused later.
+def set_paper_files_aside(settings: Settings, symbol: str) -> None:
+    """What an embedded run has left behind is renamed to `*.last`: its account and its market are gone with it, so that
+    neither the next one nor a run on another exchange can go on from there. Any other state is left alone, and refused
+    later where it is of another exchange.
     """
     state_path = settings.state_path(symbol)
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
