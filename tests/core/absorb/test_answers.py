@@ -1,8 +1,9 @@
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, Script, closing, entering, make_report, protected, trailing, unprotected
+from tests.core.build import POLICY, START, Script, closing, entering, make_report, protected, trailing, unprotected
 
 from executor.core.model.events import Answered, ReadFailed, Verb
 from executor.core.model.facts import Done, NotTried, Refused, ReplaceOutcome, Unknown, Why
@@ -132,19 +133,31 @@ def test_a_cancel_refused_by_the_rate_limit_waits() -> None:
 
 
 def test_a_cancel_that_does_not_take_is_not_repeated_in_a_tight_loop() -> None:
-    """Reads may be stale (rule 8.6): cancel, refused as unknown, and still listed as working."""
+    """Reads may be stale (rule 8.6): cancel, refused as unknown, and still listed as working. Rule 8.7: pauses grow."""
     script = closing()
     script.accept("CancelList")
     script.accept("CancelList")
-    for _ in range(5):
+    times = []
+    for _ in range(3):
         script.refuse(Why.UNKNOWN_ORDER, "CancelOrder")
         assert script.kinds() == ["QueryOrder"]
         script.accept()
-        assert script.kinds() == []
-        script.sleep()
+        while not script.kinds():
+            script.sleep()
         assert script.kinds() == ["CancelOrder"]
+        times.append(script.now)
+    assert [b - a for a, b in pairwise([START, *times])] == [250, 500, 1_000]
     script.settle()
     assert script.closed.reason is Reason.FLATTEN
+
+
+@pytest.mark.parametrize("why", [Why.RATE_LIMIT, Why.CLOCK, Why.NOT_SENT])
+def test_a_cancel_held_up_on_its_way_is_none_that_its_order_has_outlived(why: Why) -> None:
+    script = closing()
+    script.refuse(why, "CancelList")
+    assert script.order(Role.TP1).cancels == 0
+    script.refuse(Why.OTHER, "CancelList")
+    assert script.order(Role.TP2).cancels == 1
 
 
 def test_an_impossible_report_in_an_answer_halts() -> None:

@@ -73,9 +73,9 @@ def _answered(
         case PlaceOco():
             return _placed(position, (request.target.id, request.stop.id), outcome, now, policy)
         case CancelOrder():
-            return _cancelled(position, (request.id,), outcome, now, policy)
+            return _outlived(_cancelled(position, (request.id,), outcome, now, policy), (request.id,), outcome)
         case CancelList():
-            return _cancelled(position, request.ids, outcome, now, policy)
+            return _outlived(_cancelled(position, request.ids, outcome, now, policy), request.ids, outcome)
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -172,6 +172,20 @@ def _cancelled(position: Position, asked: tuple[str, ...], outcome: Outcome, now
             # Not confirmed by this answer: only a direct look tells (rule 6.2).
             position = with_order(position, replace(order, check=True, ask_at=wait))
     return replace(folded, position=position, verdict=folded.verdict if folded.fault else MOVED)
+
+
+def _outlived(folded: FoldedReports, asked: tuple[str, ...], outcome: Outcome) -> FoldedReports:
+    """Those of `asked` that still live have outlived a cancel: the next one takes another way, and its time (rule 8.7).
+    One that was held up on its way does not count.
+    """
+    if isinstance(outcome, Refused) and outcome.why in PASSING:
+        return folded
+    position = folded.position
+    for client_id in asked:
+        order = the_order(position, client_id)
+        if order.live:
+            position = with_order(position, replace(order, cancels=order.cancels + 1))
+    return replace(folded, position=position)
 
 
 def _halves(outcome: Outcome | ReplaceOutcome) -> ReplaceOutcome:

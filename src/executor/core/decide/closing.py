@@ -4,12 +4,13 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from executor.core.book.ledger import filled_lists
+from executor.core.book.ledger import committed
 from executor.core.decide import doubt
-from executor.core.decide.draft import Draft
+from executor.core.decide.draft import OUTLIVED, Draft
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
+from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderType, plain
 
@@ -17,13 +18,15 @@ from executor.core.model.values import ZERO, Direction, OrderType, plain
 def decide(draft: Draft, phase: Closing) -> Reason | None:
     """One step towards the end; the reason to write down once the trade is over, None before."""
     live = [o for o in draft.position.orders if o.live]
-    if live:
-        _cancel(draft, live)
+    draft.dismiss(live, recheck=True)
+    if live and not _stuck(draft, live):
         return None
     if draft.changing() or any(doubt.owes_look(draft, o) for o in draft.position.orders):
         return None
     phase = _abandon(draft, phase)
     if not phase.abandon and _trade_rest(draft, phase):
+        return None
+    if live:
         return None
     if _look_again(draft):
         return None
@@ -35,16 +38,15 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     return phase.reason
 
 
-def _cancel(draft: Draft, live: list[Order]) -> None:
-    """Cancel what works. Market orders end by themselves; an OCO's other side has ended when the first filled: a look
-    is enough. (When it merely expired, the other one is at work: a stop that triggered, a target half filled.)
+def _stuck(draft: Draft, live: list[Order]) -> bool:
+    """Whether nothing is left that a cancel can rid the book of. What such orders can't sell is sold beside them, and
+    new entries stay halted: a close always comes to its end (rules 8.7, 10.6).
     """
-    ended = filled_lists(draft.position)
-    working = [o for o in live if o.phase is OrderPhase.WORKING and o.type is not OrderType.MARKET]
-    for order in working:
-        if order.list_id in ended:
-            draft.look(order)
-    draft.cancel([o for o in working if o.list_id not in ended], recheck=True)
+    if not all(o.phase is OrderPhase.WORKING and o.cancels >= OUTLIVED for o in live):
+        return False
+    names = ", ".join(o.id for o in live)
+    draft.halted = draft.halted or f"{names} can't be cancelled"
+    return True
 
 
 def _look_again(draft: Draft) -> bool:
@@ -64,7 +66,8 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
         return True
     # What may be commission only is neither sold nor bought back.
     short = -(held.held + held.guessed)
-    qty = rules.market_piece(max(held.held, short, ZERO), draft.price)
+    standing = committed(position, layout=Layout.OCO)
+    qty = rules.market_piece(max(held.held - standing, short, ZERO), draft.price)
     if not qty:
         return False
     role = Role.FLATTEN if held.held > 0 else Role.BUYBACK

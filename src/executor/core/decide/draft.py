@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from executor.core.book import retire
 from executor.core.book.edit import with_leg, with_order
-from executor.core.book.ledger import Tally, tally
+from executor.core.book.ledger import Tally, filled_lists, tally
 from executor.core.book.levels import stop_limit
 from executor.core.model.ids import Role, client_id
 from executor.core.model.intents import (
@@ -34,14 +34,17 @@ from executor.core.model.intents import (
     Stamp,
     names,
 )
-from executor.core.model.orders import request_of
+from executor.core.model.orders import cancel_again_at, request_of
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closing, Leg, Market, Order, Owed, Phase, Position, Reason, State
+from executor.core.model.state import Closing, Leg, Market, Order, OrderPhase, Owed, Phase, Position, Reason, State
 from executor.core.model.values import OrderSide, OrderType, TimeInForce
 
-CANCEL_AGAIN_MS: Final = 250
 LOOK_AFTER_MS: Final = 250
+LOOKS: Final = 2
+OUTLIVED: Final = 4
+"""An order that so many cancels, by every way there is, have not rid the book of is not waited for any more."""
+OUTLIVED_ALERT: Final = 5
 
 
 class Draft:
@@ -100,7 +103,7 @@ class Draft:
 
     def may_change(self, order: Order) -> bool:
         """Whether a cancel may go out now: none is under way, and one that did not take is not repeated at once."""
-        return not self.commanded(order) and not (order.cancelling and self.now < order.ask_at + CANCEL_AGAIN_MS)
+        return not self.commanded(order) and not (order.cancelling and self.now < cancel_again_at(order))
 
     def changing(self) -> bool:
         """Whether any request that changes something waits for its answer."""
@@ -124,7 +127,7 @@ class Draft:
     def look(self, order: Order) -> None:
         """Have `order` queried before it is acted on, unless a push tells its end first."""
         if not order.check:
-            self.put(replace(order, check=True, ask_at=self.now + LOOK_AFTER_MS))
+            self.put(replace(order, check=True, looks=order.looks + 1, ask_at=self.now + LOOK_AFTER_MS))
 
     def put_leg(self, leg: Leg) -> None:
         self.position = with_leg(self.position, leg)
@@ -193,20 +196,51 @@ class Draft:
         self._send(ReplaceOrder(seq=self._next_seq, stamp=self._stamp, cancel_id=old.id, order=request_of(new)))
 
     def cancel(self, orders: list[Order], *, recheck: bool = False) -> None:
-        """Cancel these working orders, lists as lists; one that is being changed already, or whose fate wants a look
-        first, is left for the next decision.
+        """Cancel these working orders; one that is being changed already, or whose fate wants a look first, is left for
+        the next decision. `recheck`: it is looked at once more when it has ended (rule 6.3).
+
+        A list goes as a list while both of its sides work; a side that is left of one, or has outlived such a cancel,
+        goes by its own id, which is known whether or not the exchange calls the list done (rules 8.7, 8.8).
         """
         lists: dict[str, list[str]] = {}
         for order in orders:
             if order.check or not self.may_change(order) or self.asked(QueryOrder, order.id):
                 continue
+            self._tell_outlived(order)
             self.put(replace(order, cancelling=True, recheck=order.recheck or recheck))
-            if order.list_id:
+            if order.list_id and not order.cancels and self._paired(order):
                 lists.setdefault(order.list_id, []).append(order.id)
             else:
                 self._send(CancelOrder(seq=self._next_seq, stamp=self._stamp, id=order.id))
         for list_id, ids in lists.items():
             self._send(CancelList(seq=self._next_seq, stamp=self._stamp, list_id=list_id, ids=tuple(ids)))
+
+    def dismiss(self, orders: list[Order], *, recheck: bool = False) -> None:
+        """Have these orders gone: what works is cancelled, save the side of a list whose other has filled: it has ended
+        by the exchange's own rule, so a look is enough, and where two have shown it working all the same, its cancel.
+        Market orders end by themselves.
+        """
+        working = [o for o in orders if o.phase is OrderPhase.WORKING and o.type is not OrderType.MARKET]
+        ended = filled_lists(self.position)
+        expected = {o.id for o in working if o.list_id in ended and o.looks < LOOKS}
+        for order in working:
+            if order.id in expected:
+                self.look(order)
+        self.cancel([o for o in working if o.id not in expected], recheck=recheck)
+
+    def _paired(self, order: Order) -> bool:
+        """Whether the other side of its list works as well."""
+        return any(
+            o.phase is OrderPhase.WORKING
+            for o in self.position.orders
+            if o.id != order.id and o.list_id == order.list_id
+        )
+
+    def _tell_outlived(self, order: Order) -> None:
+        """An order that no way of cancelling rids the book of is named, again and again (rule 8.7)."""
+        if order.cancels and order.cancels % OUTLIVED_ALERT == 0:
+            text = f"{order.id} still stands after {order.cancels} cancels; tried again, in growing pauses"
+            self.note(Level.ALERT, "cancel_failed", text, [order])
 
     def query(self, order: Order) -> None:
         if not self.asked(QueryOrder, order.id):

@@ -8,7 +8,6 @@ from executor.core.book.levels import beyond, past, safer
 from executor.core.book.plan import split, target_of
 from executor.core.decide import single_stops
 from executor.core.decide.draft import Draft
-from executor.core.decide.legs import dismiss
 from executor.core.model.facts import PASSING, Quote
 from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode, Layout, PlanBOrder
@@ -47,7 +46,7 @@ def _take_over(draft: Draft, phase: Entering) -> None:
     """A trade adopted on the operator's word: the orders that it came with go first, then it gets exits (rule 9.3)."""
     inherited = [o for o in draft.position.orders[: draft.position.taken] if o.live]
     if inherited:
-        dismiss(draft, inherited)
+        draft.dismiss(inherited)
         return
     _complete(draft, phase)
 

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from executor.core.book.edit import the_leg
-from executor.core.book.ledger import filled_lists, locked, owned
+from executor.core.book.ledger import locked, owned
 from executor.core.book.levels import beyond, past
 from executor.core.decide import doubt
 from executor.core.decide.draft import Draft
@@ -168,13 +168,3 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     if qty:
         side = draft.position.plan.direction.exit_side
         draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, qty, leg=leg.n))
-
-
-def dismiss(draft: Draft, live: list[Order]) -> None:
-    """The leg is sold: an OCO's other side is gone by the exchange's own rule, any other order is cancelled."""
-    ended = filled_lists(draft.position)
-    working = [o for o in live if o.phase is OrderPhase.WORKING]
-    for order in working:
-        if order.list_id in ended:
-            draft.look(order)
-    draft.cancel([o for o in working if o.list_id not in ended])

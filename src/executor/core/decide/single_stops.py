@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from executor.core.book.edit import the_leg
 from executor.core.decide import stops
 from executor.core.decide.draft import Draft
-from executor.core.decide.legs import dismiss, may_place, put_back, sell_at_market, standing
+from executor.core.decide.legs import may_place, put_back, sell_at_market, standing
 from executor.core.decide.reasons import stop_reason
 from executor.core.model.state import Leg
 
@@ -17,7 +17,7 @@ def tend(draft: Draft, leg: Leg) -> None:
     if live is None:
         return
     if left <= 0:
-        dismiss(draft, live)
+        draft.dismiss(live)
         return
     leave = leg.leave or stops.watch(draft, leg, live)
     if leave is not None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from executor.core.decide.draft import CANCEL_AGAIN_MS
 from executor.core.decide.legs import BACKOFF_TIMES
 from executor.core.decide.stops import KLINES_EVERY_MS, RESIZE_EVERY_MS
+from executor.core.model.orders import cancel_again_at
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Entering, Leg, Order, Position, State
 from executor.core.model.values import OrderType
@@ -51,7 +51,7 @@ def _of_order(order: Order, policy: Policy) -> Iterator[int]:
             yield order.closed_at + policy.exits_retry_ms
         return
     if order.cancelling:
-        yield order.ask_at + CANCEL_AGAIN_MS
+        yield cancel_again_at(order)
     if order.triggered_at:
         yield order.triggered_at + policy.watchdog_grace_ms
     if order.is_stop:

@@ -23,6 +23,7 @@ _ENDS: Final = {
     OrderStatus.EXPIRED_IN_MATCH: End.EXPIRED,
 }
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
+_CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000)
 SECOND_LOOKS: Final = 6
 """So many looks at an order that has ended may fail to find it; what its end said of it counts then."""
 
@@ -61,11 +62,11 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         cum_qty, cum_quote = report.cum_qty, report.cum_quote
     if named > cum_qty:
         cum_qty, cum_quote = named, worth(fills)
-    phase, end, status, closed_at = order.phase, order.end, order.status, order.closed_at
+    phase, end, status, closed_at, looks = order.phase, order.end, order.status, order.closed_at, order.looks
     if phase is not OrderPhase.CLOSED or end in (End.NEVER, End.GONE):
         status = report.status if report.cum_qty >= order.cum_qty else status
         if report.status.is_final or cum_qty >= order.qty:
-            phase, closed_at = OrderPhase.CLOSED, at
+            phase, closed_at, looks = OrderPhase.CLOSED, at, 0
             end = End.FILLED if cum_qty >= order.qty else _ENDS[report.status]
         else:
             phase, end = OrderPhase.WORKING, None
@@ -88,6 +89,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         misses=0,
         first_miss_at=0,
         check=False,
+        looks=looks,
     )
     return order if folded == order else replace(folded, heard_at=at)
 
@@ -138,6 +140,11 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     if at < settled < ask_at:
         ask_at = settled
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
+
+
+def cancel_again_at(order: Order) -> int:
+    """When another cancel of an order that has outlived one may go out (ms): in growing pauses (rule 8.7)."""
+    return order.ask_at + _CANCEL_AGAIN_MS[min(order.cancels, len(_CANCEL_AGAIN_MS) - 1)]
 
 
 def look_again(order: Order, at: int) -> Order:

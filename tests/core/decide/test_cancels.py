@@ -1,0 +1,176 @@
+"""Ways to have an order gone, one after the other (rules 6.2, 8.7, 8.8, 10.6)."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, Script, both_sides, closing, entering, protected
+
+from executor.core.model.events import Verb
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import CancelList, CancelOrder, QueryOrder
+from executor.core.model.policy import Layout
+from executor.core.model.state import OrderPhase, Reason
+from executor.core.model.values import Direction, OrderStatus
+
+D = Decimal
+PLAIN = replace(POLICY, layout=Layout.PLAIN)
+
+
+def jumped(direction: Direction = Direction.LONG) -> Script:
+    """Leg 1's stop triggered, its limit was jumped: it rests on the book, its target has expired."""
+    script = protected(direction)
+    stop, target = script.order(Role.SL1), script.order(Role.TP1)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.book[target.id] = replace(script.book[target.id], status=OrderStatus.EXPIRED)
+    script.push(stop.id)
+    script.push(target.id)
+    return script
+
+
+@both_sides
+@pytest.mark.parametrize("how", ["watch", "flatten"])
+def test_what_is_left_of_a_half_ended_list_is_cancelled_by_its_own_id_and_sold(direction: Direction, how: str) -> None:
+    """Rules 6.5, 8.7, 8.8: whether or not the exchange calls the list done by then."""
+    script = jumped(direction)
+    if how == "watch":
+        script.wait(3_000)
+    else:
+        script.command(Verb.FLATTEN)
+    lists = {r.list_id for r in script.sent if isinstance(r, CancelList)}
+    assert script.order(Role.SL1).list_id not in lists
+    assert script.order(Role.SL1).id in {r.id for r in script.sent if isinstance(r, CancelOrder)}
+    script.settle()
+    assert any(o.cum_qty for o in script.orders(Role.FLATTEN)) if how == "watch" else script.closed.dust < D("0.001")
+
+
+def test_a_half_filled_targets_rest_is_cancelled_by_its_own_id() -> None:
+    """Rules 5.6, 8.8: its stop side has gone, and so, for some exchanges, has the list."""
+    script = protected()
+    script.fill(Role.TP1, "0.5")
+    script.quote("97", after=1_000)
+    script.wait(3_000)
+    assert script.order(Role.TP1).id in {r.id for r in script.sent if isinstance(r, CancelOrder)}
+    script.settle()
+    assert script.closed.qty == 3
+    assert script.closed.dust < D("0.001")
+
+
+@both_sides
+def test_a_list_that_the_exchange_no_longer_knows_is_cancelled_side_by_side(direction: Direction) -> None:
+    """Rule 8.7: the refused cancel of a list is not sent again."""
+    script = closing(direction)
+    script.accept("CancelOrder")
+    script.accept("CancelList")
+    script.refuse(Why.UNKNOWN_ORDER, "CancelList")
+    assert script.kinds() == ["QueryOrder", "QueryOrder"]
+    script.accept()
+    script.accept()
+    script.sleep()
+    assert script.kinds() == ["CancelOrder", "CancelOrder"]
+    script.settle()
+    assert len([r for r in script.sent if isinstance(r, CancelList)]) == 2
+    assert script.closed.reason is Reason.FLATTEN
+
+
+@pytest.mark.parametrize("answer", ["lost", "refused"])
+def test_a_list_whose_cancel_had_no_effect_is_cancelled_side_by_side(answer: str) -> None:
+    script = closing()
+    if answer == "lost":
+        script.lose("CancelList")
+    else:
+        script.refuse(Why.OTHER, "CancelList")
+    script.settle()
+    while script.state.position is not None:
+        script.sleep()
+        script.settle()
+    assert len([r for r in script.sent if isinstance(r, CancelList)]) == 2
+    assert len([r for r in script.sent if isinstance(r, CancelOrder)]) >= 2
+
+
+def outlive(script: Script, role: Role, cancels: int) -> list[int]:
+    """Until that order has outlived so many cancels: when they went out. All else is carried out."""
+    name = script.order(role).id
+    times = []
+    for _ in range(2_000):
+        if script.order(role).cancels >= cancels:
+            break
+        doomed = [r for r in script.pending if isinstance(r, CancelOrder) and r.id == name]
+        if doomed:
+            times.append(script.now)
+            script.pending.remove(doomed[0])
+            script.pending.insert(0, doomed[0])
+            script.refuse(Why.UNKNOWN_ORDER, "CancelOrder")
+        elif script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    return times
+
+
+@both_sides
+def test_beside_an_order_that_no_cancel_ends_the_rest_is_sold_and_entries_are_halted(direction: Direction) -> None:
+    """Rules 8.7, 10.6: flatten ends flat, or halted with an alert that names what stands."""
+    script = closing(direction)
+    times = outlive(script, Role.SL, 12)
+    pauses = [b - a for a, b in pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] >= 60_000
+    stuck = script.order(Role.SL)
+    sold = sum(o.cum_qty for o in script.orders(Role.FLATTEN))
+    assert sold == sum(script.position.split) - stuck.qty
+    assert stuck.id in script.state.halted
+    told = [n for n in script.notes if n.event == "cancel_failed"]
+    assert [stuck.id in n.text for n in told] == [True, True]
+    script.settle()
+    for _ in range(20):
+        if script.state.position is None:
+            break
+        script.sleep()
+        script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert script.closed.dust < D("0.001")
+
+
+def test_beside_stuck_orders_of_plain_no_more_is_sold_than_they_leave() -> None:
+    """Rule 10.1: the stop of the whole may sell everything."""
+    script = closing(policy=PLAIN)
+    outlive(script, Role.SL, 6)
+    assert not script.orders(Role.FLATTEN)
+    script.settle()
+    while script.state.position is not None:
+        script.sleep()
+        script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_the_other_side_of_a_filled_list_that_works_all_the_same_is_cancelled() -> None:
+    """Rules 8.7, 8.8: the exchange ends it by its own rule; where looks show that it did not, a cancel does."""
+    script = protected()
+    told = script.trade(Role.TP1)
+    stop = script.order(Role.SL1)
+    script.book[stop.id] = replace(script.book[stop.id], status=OrderStatus.NEW)
+    script.push(told.id)
+    looks = 0
+    for _ in range(40):
+        mine = [r for r in script.pending if getattr(r, "id", "") == stop.id]
+        looks += any(isinstance(r, QueryOrder) for r in mine)
+        if any(isinstance(r, CancelOrder) for r in mine):
+            break
+        if script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    assert looks == 2
+    script.settle()
+    assert script.orders(Role.SL1)[0].phase is OrderPhase.CLOSED
+
+
+def test_an_entry_that_no_cancel_ends_is_told() -> None:
+    """Rule 8.7."""
+    script = entering()
+    script.wait(90_000)
+    outlive(script, Role.ENTRY, 6)
+    assert "cancel_failed" in script.told()
