@@ -7,6 +7,7 @@ from tests.core.build import START, Script, awake, closing, entering, make_repor
 
 from executor.core.book.edit import with_order
 from executor.core.model.events import Absent, OpenOrdersSeen, Reported, TradesSeen, Verb
+from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import QueryOrder
 from executor.core.model.state import End, OrderPhase, Reason
@@ -133,8 +134,33 @@ def test_a_stop_that_the_engine_rejected_never_stood() -> None:
     before = script.leg(3).stop
     script.quote("106", after=2_000)
     moved = script.order(Role.TRAIL)
-    script.feed(Reported(at=script.now, report=make_report(moved, status=OrderStatus.REJECTED)))
+    script.feed(Reported(at=script.now, report=make_report(moved, status=OrderStatus.REJECTED), seq=999))
     assert script.leg(3).stop == before
+
+
+@pytest.mark.parametrize("answered", ["before", "after", "lost"])
+def test_a_refusal_that_is_pushed_as_well_changes_nothing(answered: str) -> None:
+    """Rule 8.8: with it, whenever it comes, the trade does what it does without it."""
+
+    def trade(*, pushed: bool) -> Script:
+        script = trailing()
+        script.settle()
+        script.quote("106", after=2_000)
+        moved = script.order(Role.TRAIL)
+        push = Reported(at=script.now, report=make_report(moved, status=OrderStatus.REJECTED, exchange_id=-1))
+        if pushed and answered != "before":
+            script.feed(push)
+        if answered == "lost":
+            script.lose()
+        else:
+            script.refuse(Why.WOULD_TRIGGER)
+        if pushed and answered == "before":
+            script.feed(push)
+        return script
+
+    with_it, without_it = trade(pushed=True), trade(pushed=False)
+    assert awake(with_it.state) == awake(without_it.state)
+    assert with_it.notes == without_it.notes
 
 
 # --- absence ----------------------------------------------------------------------------------------------------------

@@ -146,6 +146,7 @@ async def test_unknown(stub: Stub, exchange: BinanceExchange, request_: str, say
         (error(400, -2010, "Stop loss orders are not supported for this symbol."), Why.OTHER),
         (error(400, -2010, "Something new."), Why.OTHER),
         (error(400, -2011, "Unknown order sent."), Why.UNKNOWN_ORDER),
+        (error(400, -2011, "Unknown order list sent."), Why.UNKNOWN_ORDER),
         (error(400, -2011, "Order was not canceled due to cancel restrictions."), Why.OTHER),
         (error(400, -2011, "Cancel order is invalid. Check origClOrdId and orderId."), Why.OTHER),
         (Say(status=401, text="", content_type="text/html"), Why.AUTH),

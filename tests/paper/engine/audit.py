@@ -5,7 +5,16 @@ from decimal import Decimal
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType, on_grid
 from executor.paper.engine.account import Account, LiveOrder
 from executor.paper.engine.exchange import Engine
-from executor.paper.engine.model import NOT_WORKING, AccountPosition, Balance, Event, ExecutionReport, ListStatus
+from executor.paper.engine.model import (
+    NO_ORDER,
+    NOT_WORKING,
+    AccountPosition,
+    Balance,
+    Event,
+    ExecutionReport,
+    ExecutionType,
+    ListStatus,
+)
 from executor.paper.engine.symbol import ALGO_TYPES, MARKET_TYPES
 
 
@@ -38,6 +47,8 @@ class Audit:
         for event in self.engine.drain_events(name):
             self.log.append(event)
             match event:
+                case ExecutionReport(execution_type=ExecutionType.REJECTED):
+                    assert event.order.order_id == NO_ORDER, "a refused order is none"
                 case ExecutionReport():
                     before = self.told[name].get(event.order.order_id)
                     if before is not None:

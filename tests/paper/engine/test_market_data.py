@@ -192,7 +192,7 @@ class TestPlayedKlines:
         assert kline.volume == 10
 
     def test_the_order_decides_which_leg_of_an_oco_goes(self) -> None:
-        for path, winner in ((KlinePath.LOW_FIRST, 2), (KlinePath.HIGH_FIRST, 1)):
+        for path, winner in ((KlinePath.LOW_FIRST, 1), (KlinePath.HIGH_FIRST, 2)):
             client = Client()
             client.oco(SELL, "1", "81.50", "78.50", "77.00")
             self.play(client, path)

@@ -109,7 +109,7 @@ class TestOco:
         client = Client()
         client.events()
         placed = client.oco(SELL, "1", "81.00", "79.00", "78.90", list_client_order_id="mine")
-        assert [order.is_working for order in placed.orders] == [True, False]
+        assert [order.is_working for order in placed.orders] == [False, True]
         assert placed.order_list.contingency_type is ContingencyType.OCO
         assert placed.order_list.list_status_type is ListStatusType.EXEC_STARTED
         assert summary(client.events()) == ["NEW 1 NEW", "NEW 2 NEW", "list 1 EXEC_STARTED", "position"]
@@ -144,20 +144,20 @@ class TestOco:
         placed = client.oco(SELL, "2", "81.00", "79.00", "78.90")
         client.events()
         client.trade("81.00", "0.5")
-        assert statuses(client, placed) == [OrderStatus.PARTIALLY_FILLED, OrderStatus.EXPIRED]
-        assert summary(client.events()) == ["TRADE 1 PARTIALLY_FILLED", "EXPIRED 2 EXPIRED", "position"]
+        assert statuses(client, placed) == [OrderStatus.EXPIRED, OrderStatus.PARTIALLY_FILLED]
+        assert summary(client.events()) == ["TRADE 2 PARTIALLY_FILLED", "EXPIRED 1 EXPIRED", "position"]
         assert client.locked("LTC") == d("1.5")
         client.trade("79.00")
-        assert client.order(1).executed_qty == d("0.5"), "the rest is unprotected"
+        assert client.order(2).executed_qty == d("0.5"), "the rest is unprotected"
         client.trade("81.00")
-        assert summary(client.events()) == ["TRADE 1 FILLED", "list 1 ALL_DONE", "position"]
+        assert summary(client.events()) == ["TRADE 2 FILLED", "list 1 ALL_DONE", "position"]
 
     def test_a_triggered_stop_that_does_not_fill_has_removed_the_target(self) -> None:
         client = Client()
         placed = client.oco(SELL, "2", "81.00", "79.00", "78.90")
         client.trade("78.00")
-        assert statuses(client, placed) == [OrderStatus.EXPIRED, OrderStatus.NEW]
-        assert client.order(2).is_working
+        assert statuses(client, placed) == [OrderStatus.NEW, OrderStatus.EXPIRED]
+        assert client.order(1).is_working
         assert client.locked("LTC") == 2
 
     def test_cancelling_one_leg_cancels_the_list(self) -> None:
@@ -180,13 +180,13 @@ class TestOco:
             client.oco(SELL, "2", "81.00", "79.00", "78.90", list_client_order_id="two" if len(ids) else None)
             cancelled = client.engine.cancel_order_list(ME, LTC, client.now, **ids)
             assert [order.status for order in cancelled.orders] == [OrderStatus.CANCELED] * 2
-        with refused(-2011, "Unknown order sent."):
+        with refused(-2011, "Unknown order list sent."):
             client.engine.cancel_order_list(ME, LTC, client.now, order_list_id=1)
         with refused(-1102):
             client.engine.cancel_order_list(ME, LTC, client.now)
         assert [each.order_list_id for each in client.engine.all_order_lists(ME)] == [1, 2]
         assert [each.order_list_id for each in client.engine.all_order_lists(ME, from_id=2)] == [2]
-        with refused(-2013):
+        with refused(-2018, "Order list does not exist."):
             client.engine.order_list(ME, order_list_id=9)
         with refused(-1102):
             client.engine.order_list(ME)
@@ -198,7 +198,7 @@ class TestOco:
         placed = client.engine.place_oco(ME, pair, client.now)
         client.trade("82.00")
         client.trade("81.00")
-        assert statuses(client, placed) == [OrderStatus.EXPIRED, OrderStatus.FILLED]
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.EXPIRED]
 
     def test_two_trailing_legs_of_which_one_fires(self) -> None:
         client = Client()
@@ -318,7 +318,7 @@ class TestOtoco:
         assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.NEW, OrderStatus.NEW]
         assert client.locked("LTC") == d("1.5")
         client.trade("82.00")
-        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.FILLED, OrderStatus.EXPIRED]
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.EXPIRED, OrderStatus.FILLED]
 
     def test_both_pending_legs_are_rejected_together(self) -> None:
         client = Client()

@@ -81,17 +81,13 @@ def test_invalid_symbol() -> None:
 
 
 @pytest.mark.parametrize("status", [each for each in SymbolStatus if each is not SymbolStatus.TRADING])
-def test_only_a_trading_symbol_takes_orders_and_cancel_only_lets_go(status: SymbolStatus) -> None:
+def test_only_a_trading_symbol_takes_orders_and_any_lets_go(status: SymbolStatus) -> None:
     client = Client()
     order = client.limit(BUY, "1", "79.00")
     client.engine.set_symbol_status(LTC, status)
     with refused(-2010, "Market is closed."):
         client.limit(BUY, "1", "79.00")
-    if status is SymbolStatus.CANCEL_ONLY:
-        assert client.cancel(order).status is OrderStatus.CANCELED
-    else:
-        with refused(-2011, "Market is closed."):
-            client.cancel(order)
+    assert client.cancel(order).status is OrderStatus.CANCELED
 
 
 def test_a_test_order_is_checked_and_forgotten() -> None:
@@ -491,7 +487,8 @@ class TestSelfTradePrevention:
         client = Client(liquidity=LiquidityModel.tight(d(90), 1))
         legs = client.oco(SELL, "1", "80.10", "79.00", "78.90").orders
         client.limit(BUY, "3", "80.10")
-        assert [client.order(leg).status for leg in legs] == [OrderStatus.EXPIRED_IN_MATCH, OrderStatus.EXPIRED]
+        assert [client.order(leg).status for leg in legs] == [OrderStatus.EXPIRED, OrderStatus.EXPIRED_IN_MATCH]
+        assert client.order(legs[0]).expiry_reason is ExpiryReason.OCO_TRIGGER
         assert client.engine.open_order_lists(ME) == []
         assert client.locked("LTC") == 0
 

@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.exchange import Engine
+from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import Clock, MarketClock
@@ -303,13 +305,20 @@ async def running(
     balances: Mapping[str, str] | None = None,
     last_price: str | None = "100000",
     symbols: list[dict[str, Any]] | None = None,
+    liquidity: LiquidityModel | None = None,
+    choices: ExchangeChoices | None = None,
     **server_options: Any,
 ) -> AsyncIterator[Kit]:
     """A started exchange with one funded account, and a market whose last price is 100000."""
     limits = limits or Limits()
     clock = clock or MarketClock(START_MS)
     rows = symbols or [symbol_row(), symbol_row("ETHUSDT", "ETH")]
-    engine = Engine([Symbol.from_exchange_info(row) for row in rows], rate_limits=limits.announce())
+    engine = Engine(
+        [Symbol.from_exchange_info(row) for row in rows],
+        liquidity=liquidity,
+        rate_limits=limits.announce(),
+        choices=choices,
+    )
     funds = {"BTC": "1", "USDT": "100000"} if balances is None else balances
     known = keys or {API_KEY: Credential(ACCOUNT, HmacSecret(SECRET))}
     engine.open_account(ACCOUNT, {asset: Decimal(amount) for asset, amount in funds.items()})
@@ -342,6 +351,16 @@ async def ws_api(kit: Kit, key: str = API_KEY, sign: Sign | None = None, query: 
 async def market_stream(kit: Kit, path: str) -> AsyncIterator[Ws]:
     async with aiohttp.ClientSession() as session, session.ws_connect(kit.urls.stream_url + path) as socket:
         yield Ws(kit, socket)
+
+
+async def ask_stream(ws: Ws, method: str, *params: Any) -> Json:
+    """Send a control message to a market stream; pushes that come before its answer are kept in `events`."""
+    await ws.socket.send_str(json.dumps({"method": method, "params": list(params), "id": 1}))
+    while True:
+        answer = await ws.receive()
+        if "id" in answer:
+            return answer
+        ws.events.append(answer)
 
 
 def public_key(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> PublicKey:

@@ -1,11 +1,10 @@
 """Market streams: what is pushed, to whom, and how often."""
 
-import json
-from typing import Any
-
 import aiohttp
 import pytest
-from tests.paper.server.exchange_kit import Kit, Ws, market_stream, running
+from tests.paper.server.exchange_kit import SYMBOL, Kit, ask_stream, market_stream, running
+from tests.paper.server.test_as_documented import LIMIT
+from tests.paper.server.transports import REST, wire
 
 KEYS: dict[str, set[str]] = {
     "trade": {"e", "E", "s", "t", "p", "q", "T", "m", "M"},
@@ -23,16 +22,6 @@ KEYS: dict[str, set[str]] = {
 }  # fmt: skip
 
 
-async def ask(ws: Ws, method: str, *params: Any) -> Any:
-    """Send a control message; pushes that come before its answer are kept in `events`."""
-    await ws.socket.send_str(json.dumps({"method": method, "params": list(params), "id": 1}))
-    while True:
-        answer = await ws.receive()
-        if "id" in answer:
-            return answer
-        ws.events.append(answer)
-
-
 def later(kit: Kit, price: str = "100001", after_ms: int = 1_000) -> None:
     kit.advance(after_ms)
     kit.trade(price)
@@ -45,8 +34,8 @@ async def test_each_stream_has_the_documented_fields(kind: str) -> None:
         market_stream(kit, f"/ws/btcusdt@{kind}") as raw,
         market_stream(kit, f"/stream?streams=btcusdt@{kind}") as combined,
     ):
-        await ask(raw, "LIST_SUBSCRIPTIONS")
-        await ask(combined, "LIST_SUBSCRIPTIONS")
+        await ask_stream(raw, "LIST_SUBSCRIPTIONS")
+        await ask_stream(combined, "LIST_SUBSCRIPTIONS")
         later(kit)
         message = await raw.receive()
         assert set(message) == KEYS[kind]
@@ -55,7 +44,7 @@ async def test_each_stream_has_the_documented_fields(kind: str) -> None:
 
 async def test_an_address_may_name_several_streams() -> None:
     async with running() as kit, market_stream(kit, "/stream?streams=btcusdt@trade/ethusdt@trade") as ws:
-        assert (await ask(ws, "LIST_SUBSCRIPTIONS"))["result"] == ["btcusdt@trade", "ethusdt@trade"]
+        assert (await ask_stream(ws, "LIST_SUBSCRIPTIONS"))["result"] == ["btcusdt@trade", "ethusdt@trade"]
         kit.trade("2500", symbol="ETHUSDT")
         kit.trade("100001")
         assert [(await ws.receive())["stream"] for _ in range(2)] == ["ethusdt@trade", "btcusdt@trade"]
@@ -63,20 +52,20 @@ async def test_an_address_may_name_several_streams() -> None:
 
 async def test_streams_are_added_and_taken_away() -> None:
     async with running() as kit, market_stream(kit, "/ws") as ws:
-        assert await ask(ws, "SUBSCRIBE", "btcusdt@trade", "btcusdt@avgPrice") == {"result": None, "id": 1}
-        assert await ask(ws, "UNSUBSCRIBE", "btcusdt@avgPrice") == {"result": None, "id": 1}
-        assert (await ask(ws, "LIST_SUBSCRIPTIONS"))["result"] == ["btcusdt@trade"]
+        assert await ask_stream(ws, "SUBSCRIBE", "btcusdt@trade", "btcusdt@avgPrice") == {"result": None, "id": 1}
+        assert await ask_stream(ws, "UNSUBSCRIBE", "btcusdt@avgPrice") == {"result": None, "id": 1}
+        assert (await ask_stream(ws, "LIST_SUBSCRIPTIONS"))["result"] == ["btcusdt@trade"]
         later(kit)
         assert (await ws.receive())["e"] == "trade"
-        assert (await ask(ws, "UNSUBSCRIBE", "btcusdt@trade"))["result"] is None
+        assert (await ask_stream(ws, "UNSUBSCRIBE", "btcusdt@trade"))["result"] is None
         assert not kit.server.market_is_watched
         assert ws.events == []
 
 
 async def test_the_frame_around_messages_can_be_changed() -> None:
     async with running() as kit, market_stream(kit, "/ws/btcusdt@trade") as ws:
-        assert (await ask(ws, "GET_PROPERTY", "combined"))["result"] is False
-        assert (await ask(ws, "SET_PROPERTY", "combined", True))["result"] is None
+        assert (await ask_stream(ws, "GET_PROPERTY", "combined"))["result"] is False
+        assert (await ask_stream(ws, "SET_PROPERTY", "combined", True))["result"] is None
         later(kit)
         assert (await ws.receive())["stream"] == "btcusdt@trade"
 
@@ -98,16 +87,16 @@ async def test_what_cannot_be_done_is_refused(text: str) -> None:
     async with running() as kit, market_stream(kit, "/ws") as ws:
         await ws.socket.send_str(text)
         assert set((await ws.receive())["error"]) == {"code", "msg"}
-        assert (await ask(ws, "LIST_SUBSCRIPTIONS"))["result"] == []
+        assert (await ask_stream(ws, "LIST_SUBSCRIPTIONS"))["result"] == []
 
 
 async def test_more_than_five_messages_a_second_end_the_connection() -> None:
     async with running() as kit, market_stream(kit, "/ws") as ws:
         for _ in range(5):
-            await ask(ws, "LIST_SUBSCRIPTIONS")
+            await ask_stream(ws, "LIST_SUBSCRIPTIONS")
         kit.advance(1_000)
         for _ in range(5):
-            await ask(ws, "LIST_SUBSCRIPTIONS")
+            await ask_stream(ws, "LIST_SUBSCRIPTIONS")
         await ws.socket.send_str("{}")
         message = await ws.socket.receive(timeout=5)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
@@ -116,7 +105,7 @@ async def test_more_than_five_messages_a_second_end_the_connection() -> None:
 async def test_trades_come_each_and_statistics_once_a_second() -> None:
     streams = "/stream?streams=btcusdt@trade/btcusdt@miniTicker"
     async with running() as kit, market_stream(kit, streams) as ws:
-        await ask(ws, "LIST_SUBSCRIPTIONS")
+        await ask_stream(ws, "LIST_SUBSCRIPTIONS")
         for _ in range(3):
             later(kit, after_ms=300)
         kit.advance(1_000)
@@ -128,14 +117,14 @@ async def test_trades_come_each_and_statistics_once_a_second() -> None:
 
 async def test_best_prices_come_when_they_change() -> None:
     async with running() as kit, market_stream(kit, "/ws/btcusdt@bookTicker") as ws:
-        await ask(ws, "LIST_SUBSCRIPTIONS")
+        await ask_stream(ws, "LIST_SUBSCRIPTIONS")
         kit.trade("100005")
         assert (await ws.receive())["b"] == "100005.00000000"
 
 
 async def test_a_kline_is_pushed_closed_before_the_next_one_begins() -> None:
     async with running() as kit, market_stream(kit, "/ws/btcusdt@kline_1m") as ws:
-        await ask(ws, "LIST_SUBSCRIPTIONS")
+        await ask_stream(ws, "LIST_SUBSCRIPTIONS")
         later(kit, "100010")
         later(kit, "100020", after_ms=60_000)
         first, closed, begun = [(await ws.receive())["k"] for _ in range(3)]
@@ -150,6 +139,56 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
     async with running() as kit:
         for path in ("/ws/btcusdt@trade", "/ws"):
             async with market_stream(kit, path) as ws:
-                await ask(ws, "LIST_SUBSCRIPTIONS")
+                await ask_stream(ws, "LIST_SUBSCRIPTIONS")
                 watched.append(kit.server.market_is_watched)
     assert watched == [True, False]
+
+
+class TestStreams:
+    @pytest.mark.parametrize("window", ["1h", "4h", "1d"])
+    async def test_rolling_window(self, window: str) -> None:
+        """web-socket-streams.md, "Individual Symbol Rolling Window Statistics Streams"."""
+        async with running() as kit, market_stream(kit, f"/ws/btcusdt@ticker_{window}") as ws:
+            await ask_stream(ws, "LIST_SUBSCRIPTIONS")
+            kit.advance(1_000)
+            kit.trade("101000", "2")
+            row = await ws.receive()
+            assert (row["e"], row["s"], row["c"], row["P"]) == (f"{window}Ticker", SYMBOL, "101000.00000000", "1.000")
+            assert (row["o"], row["h"], row["l"], row["n"]) == (
+                "100000.00000000",
+                "101000.00000000",
+                "100000.00000000",
+                2,
+            )
+            assert row["O"] % 60_000 == 0
+            assert row["C"] == kit.clock.now_ms()
+
+    @pytest.mark.parametrize(("kind", "every_ms"), [("depth", 1_000), ("depth@100ms", 100)])
+    async def test_a_copy_of_a_snapshot_is_kept_right_by_the_diffs(self, kind: str, every_ms: int) -> None:
+        """web-socket-streams.md, "How to manage a local order book correctly"."""
+        async with running() as kit, wire(kit, REST) as client, market_stream(kit, f"/ws/btcusdt@{kind}") as ws:
+            await ask_stream(ws, "LIST_SUBSCRIPTIONS")
+            kit.trade("100500")
+            first = await ws.receive()
+            kit.trade("99000")  # within the interval: in the snapshot, and in the next message
+            await client.ask("order.place", **{**LIMIT, "type": "MARKET", "price": None, "timeInForce": None})
+            snapshot = await client.ask("depth", symbol=SYMBOL, limit=5000)
+            book = {side: dict(snapshot[side]) for side in ("bids", "asks")}
+            assert first["u"] < snapshot["lastUpdateId"]
+            for price in ("99500", "101000", "101000"):
+                kit.advance(every_ms)
+                kit.trade(price)
+            told = first["u"]
+            for _ in range(3):
+                diff = await ws.receive()
+                assert set(diff) == {"e", "E", "s", "U", "u", "b", "a"}
+                assert (diff["e"], diff["U"]) == ("depthUpdate", told + 1)
+                told = diff["u"]
+                for side, rows_ in (("bids", diff["b"]), ("asks", diff["a"])):
+                    for price, quantity in rows_:
+                        book[side][price] = quantity
+                        if float(quantity) == 0:
+                            del book[side][price]
+            now = await client.ask("depth", symbol=SYMBOL, limit=5000)
+            assert now["lastUpdateId"] == told
+            assert {side: dict(now[side]) for side in ("bids", "asks")} == book

@@ -4,7 +4,7 @@ import pytest
 
 from executor.paper.server import errors
 from executor.paper.server.errors import ApiError
-from executor.paper.server.params import Params, json_text, parse_form
+from executor.paper.server.params import SYMBOLS, Params, json_text, parse_form
 
 
 def refused(code: int, message: str | None = None) -> pytest.RaisesExc[ApiError]:
@@ -43,10 +43,24 @@ def test_an_integer_beyond_64_bits_overflows() -> None:
     assert Params({"orderId": str(2**63 - 1)}).integer("orderId") == 2**63 - 1
 
 
-@pytest.mark.parametrize("text", ["btcusdt", "BTC/USDT", "BTC USDT", "A" * 21])
+@pytest.mark.parametrize("text", ["btcusdt", "BTC/USDT", "BTC USDT", "A" * 51, "BTC&USDT", "ÄaB", ""])
 def test_a_symbol_has_its_characters(text: str) -> None:
-    with refused(-1100):
+    with refused(-1100 if text else -1105):
         Params({"symbol": text}).symbol()
+
+
+@pytest.mark.parametrize("text", ["BTCUSDT", "币安人生USDT", "A" * 50, "1000SATS-USD_T.X", "ÄÖÜUSDT"])
+def test_a_symbol_may_have_letters_of_any_script(text: str) -> None:
+    """As the exchange prints its own rule since December 2025: 1 to 50 word characters but a to z, `-` and `.`."""
+    assert Params({"symbol": text}).symbol() == text
+    assert Params({"symbols": f'["{text}","X"]'}).optional_symbols() == [text, "X"]
+
+
+@pytest.mark.parametrize("text", ['["A", "B"]', "[A]", '["a"]', '"A"', "[", '["A",]', '["A"]]', '["A""B"]'])
+def test_symbols_are_a_json_array_without_white_space(text: str) -> None:
+    with refused(-1100, f"Illegal characters found in parameter 'symbols'; legal range is '{SYMBOLS}'."):
+        Params({"symbols": text}).optional_symbols()
+    assert Params({"symbols": "[]"}).optional_symbols() == []
 
 
 @pytest.mark.parametrize("text", ["has space", "ünicode", "a" * 37, "semi;colon"])
@@ -103,7 +117,7 @@ def test_a_form_is_decoded_and_a_double_name_refused() -> None:
         "e": "",
     }
     assert parse_form("") == {}
-    with refused(-1101, "Duplicate values for parameter 'a' detected."):
+    with refused(-1101, "Duplicate values for parameter 'a'."):
         parse_form("a=1&a=2")
 
 

@@ -161,6 +161,9 @@ def _fill_note(before: Order, after: Order) -> Notify:
 
 
 def _reported(state: State, position: Position, event: Reported) -> Absorbed:
+    if event.report.status is OrderStatus.REJECTED and not event.seq:
+        # Pushed or not, before the answer or after it (rule 8.8): the answer says why; where that is lost, a look.
+        return Absorbed(state, Ignored(f"{event.report.id}: a refusal is learnt from its answer"))
     folded = fold_all(position, (event.report,), state.market.now)
     if not event.seq:
         return folded.onto(state)

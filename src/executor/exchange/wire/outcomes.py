@@ -52,6 +52,7 @@ TEXTS: Final[tuple[tuple[str, Why | Doubt], ...]] = (
     ("The relationship of the prices for the orders is not correct.", Why.PRICE_RELATION),
     ("Account has insufficient balance for requested action.", Why.INSUFFICIENT_BALANCE),
     ("Unknown order sent.", Why.UNKNOWN_ORDER),
+    ("Unknown order list sent.", Why.UNKNOWN_ORDER),  # not in errors.md; what a cancelled or done list answers
     ("Market is closed.", Why.MARKET_CLOSED),
     ("trading is not enabled.", Why.MARKET_CLOSED),
     ("This action is disabled on this account.", Why.AUTH),

@@ -35,9 +35,10 @@ INTERVAL_MS: Final = {"SECOND": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY"
 class LiveOrder(Order):
     """An order as the engine works on it.
 
-    `lock_price` is the price at which a BUY reserves quote; `reserves` is False for MARKET and pending
-    orders. `sibling` is the other leg of an OCO pair while both live: the pair's reserve is then kept by
-    the list. `entry` is the order's place in the book, `extreme` the best price a trailing order has seen.
+    `older` is the order that had its client order id before it. `lock_price` is the price at which a BUY reserves
+    quote; `reserves` is False for MARKET and pending orders. `sibling` is the other leg of an OCO pair while both live:
+    the pair's reserve is then kept by the list. `entry` is the order's place in the book, `extreme` the best price a
+    trailing order has seen. `prevented` are the matches in which it was the taker.
     """
 
     account: "Account"
@@ -49,7 +50,9 @@ class LiveOrder(Order):
     sibling: "LiveOrder | None" = None
     entry: "Entry | None" = None
     extreme: Decimal | None = None
+    older: "LiveOrder | None" = None
     fills: list[Fill] = field(default_factory=list)
+    prevented: list[PreventedMatch] = field(default_factory=list)
     amendments: list[Amendment] = field(default_factory=list)
 
     @property
@@ -144,6 +147,35 @@ class Account:
         self.locked[asset] = self.locked.get(asset, ZERO) + locked
         self.touched[asset] = None
         self.dirty[self.name] = self
+
+    def register(self, order: LiveOrder) -> None:
+        """Make an order known and open; the newest of a client order id is found first."""
+        self.orders[order.order_id] = order
+        self.open.setdefault(order.symbol, {})[order.order_id] = order
+        self.name_order(order)
+
+    def name_order(self, order: LiveOrder) -> None:
+        """Let an order be found by its client order id, before others that had it."""
+        key = (order.symbol, order.client_order_id)
+        order.older = self.newest.get(key)
+        self.newest[key] = order
+
+    def rename_order(self, order: LiveOrder, client_order_id: str) -> None:
+        """Give an order another client order id; who had the old one before it is found again."""
+        key = (order.symbol, order.client_order_id)
+        newer = self.newest[key]
+        if newer is order:
+            if order.older is None:
+                del self.newest[key]
+            else:
+                self.newest[key] = order.older
+        else:
+            while newer.older is not order:
+                assert newer.older is not None, "an order is found by its own client order id"
+                newer = newer.older
+            newer.older = order.older
+        order.client_order_id = client_order_id
+        self.name_order(order)
 
     def reserve(self, order: LiveOrder) -> None:
         """Bring an order's own reserve in line with its need."""

@@ -5,16 +5,17 @@ The order of the checks is the exchange's: parameters (-11xx), what the symbol a
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from executor.core.model.values import ZERO, OrderSide, OrderType, TimeInForce, ceil_to
+from executor.core.model.values import ZERO, OrderSide, OrderType, TimeInForce, ceil_to, on_grid
 from executor.paper.engine.account import Account, LiveOrder
 from executor.paper.engine.book import Book, fires_on_fall
 from executor.paper.engine.model import Leg, NewOrder, Reject, StpMode
-from executor.paper.engine.symbol import ALGO_TYPES, MARKET_TYPES, Symbol
+from executor.paper.engine.names import PLAIN, Names
+from executor.paper.engine.symbol import ALGO_TYPES, MARKET_TYPES, STOP_LOSS_TYPES, Symbol
 
 CLIENT_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,36}\Z")
 _BIPS: Final = 10_000
@@ -52,16 +53,11 @@ def leg_order(symbol: str, side: OrderSide, quantity: Decimal | None, leg: Leg, 
 # --- parameters ---------------------------------------------------------------------------------------------
 
 
-def check_parameters(order: NewOrder, prefix: str = "", *, sized: bool = True) -> None:
+def check_parameters(order: NewOrder, name: Names = PLAIN, *, sized: bool = True, paired: bool = False) -> None:
     """Which fields the type needs and which it must not have (rest-api.md, "New order").
 
-    `prefix` names a leg in messages (`aboveStopPrice`); `sized=False` is an OPO's pending order, without
-    quantity.
+    `sized=False` is an OPO's pending order, without quantity; `paired` a leg of an OCO, live or pending.
     """
-
-    def name(field: str) -> str:
-        return prefix + field[0].upper() + field[1:] if prefix else field
-
     kind = order.type
     _check_size(order, name, sized=sized)
     _exactly_when(order.price, name("price"), wanted=kind in _LIMIT_TYPES)
@@ -73,16 +69,16 @@ def check_parameters(order: NewOrder, prefix: str = "", *, sized: bool = True) -
         raise _one_of(name("stopPrice"), name("trailingDelta"))
     if order.iceberg_qty is not None and kind not in _LIMIT_TYPES:
         raise _not_required(name("icebergQty"))
-    _check_signs(order)
-    check_client_id(order.client_order_id, name("clientOrderId") if prefix else "newClientOrderId")
+    _check_signs(order, name, paired=paired)
+    check_client_id(order.client_order_id, name("clientOrderId"))
     if order.strategy_type is not None and order.strategy_type < 1_000_000:
         raise Reject(-1134, "strategyType was less than 1000000.")
 
 
-def _check_size(order: NewOrder, name: Callable[[str], str], *, sized: bool) -> None:
+def _check_size(order: NewOrder, name: Names, *, sized: bool) -> None:
     if not sized:
         if order.quantity is not None:
-            raise Reject(-1225, f"Parameter '{name('quantity')}' is not supported for OPO orders.")
+            raise Reject(-1225, f"Pending orders should not include the '{name('quantity')}' tag.")
         return
     if order.type is not OrderType.MARKET:
         _require(order.quantity, name("quantity"))
@@ -101,7 +97,7 @@ def check_client_id(client_id: str | None, parameter: str) -> None:
         )
 
 
-def _check_signs(order: NewOrder) -> None:
+def _check_signs(order: NewOrder, name: Names, *, paired: bool) -> None:
     for value, message in (
         (order.quantity, "Invalid quantity."),
         (order.quote_order_qty, "Invalid quote order qty."),
@@ -113,10 +109,11 @@ def _check_signs(order: NewOrder) -> None:
     if order.iceberg_qty is not None:
         if order.iceberg_qty < 0:
             raise Reject(-1013, "Invalid icebergQty.")
-        if order.quantity is not None and order.iceberg_qty > order.quantity:
-            raise Reject(-2010, "IcebergQty exceeds QTY.")
         if order.iceberg_qty > 0 and order.time_in_force not in {None, TimeInForce.GTC}:
-            raise Reject(-1014, "Unsupported order combination.")
+            if not paired:
+                raise Reject(-1014, "Unsupported order combination.")
+            needed = name("timeInForce")
+            raise Reject(-1160, f"Parameter '{name('icebergQty')}' is not supported if '{needed}' is not GTC.")
 
 
 def _require(value: object, parameter: str) -> None:
@@ -148,16 +145,15 @@ def check_pair_types(side: OrderSide, above: Leg, below: Leg) -> None:
         raise Reject(-1168, "At least one OCO order must be contingent.")
     sells = side is OrderSide.SELL
     target, stop = (above, below) if sells else (below, above)
-    stops = {OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT}
     if stop.type is OrderType.LIMIT_MAKER:
         if sells:
             raise Reject(-1166, "A limit order in a sell OCO must be above.")
         raise Reject(-1165, "A limit order in a buy OCO must be below.")
-    if target.type in stops:
+    if target.type in STOP_LOSS_TYPES:
         if sells:
             raise Reject(-1197, "A stop loss order in a sell OCO must be below.")
         raise Reject(-1196, "A stop loss order in a buy OCO must be above.")
-    if stop.type not in stops:
+    if stop.type not in STOP_LOSS_TYPES:
         if sells:
             raise Reject(-1199, "A take profit order in a sell OCO must be above.")
         raise Reject(-1198, "A take profit order in a buy OCO must be below.")
@@ -181,21 +177,21 @@ def check_allowed(order: NewOrder, rules: Symbol) -> None:
         raise Reject(-1013, "This symbol does not allow the specified self-trade prevention mode.")
 
 
-def check_filters(order: NewOrder, book: Book, account: Account, now: int) -> None:
+def check_filters(order: NewOrder, book: Book, account: Account, now: int, name: Names = PLAIN) -> None:
     """The symbol's filters, for values that are known now (filters.md)."""
     rules = book.rules
     if order.price is not None:
-        rules.check_price(order.price, "price")
+        rules.check_price(order.price, name("price"))
     if order.stop_price is not None:
-        rules.check_price(order.stop_price, "stopPrice")
+        rules.check_price(order.stop_price, name("stopPrice"))
     if order.price is not None:
         _check_percent_price(order.side, order.price, book, now)
     if order.quantity is not None:
-        rules.check_quantity(order.quantity, "quantity", market=order.type is OrderType.MARKET)
+        rules.check_quantity(order.quantity, name("quantity"), market=order.type is OrderType.MARKET)
     if order.quote_order_qty is not None and order.quote_order_qty % rules.quote_unit:
         raise Reject(-1111, "Parameter 'quoteOrderQty' has too much precision.")
     if order.iceberg_qty:
-        _check_iceberg(order, rules)
+        check_iceberg(order.iceberg_qty, order.quantity or ZERO, rules, name("icebergQty"))
     if order.trailing_delta is not None:
         rules.check_trailing_delta(order.trailing_delta, above=not fires_on_fall(order.side, order.type))
     _check_notional(order, book, now)
@@ -210,11 +206,13 @@ def _check_percent_price(side: OrderSide, price: Decimal, book: Book, now: int) 
             raise Reject(-1013, f"Filter failure: {rule.filter_type}")
 
 
-def _check_iceberg(order: NewOrder, rules: Symbol) -> None:
-    visible = order.iceberg_qty or ZERO
+def check_iceberg(visible: Decimal, quantity: Decimal, rules: Symbol, parameter: str) -> None:
+    """Filters of a visible quantity."""
+    if not on_grid(visible, rules.base_unit):
+        raise Reject(-1111, f"Parameter '{parameter}' has too much precision.")
     if not rules.lot.admits(visible):
         raise Reject(-1013, "Filter failure: LOT_SIZE")
-    parts = -((order.quantity or ZERO) // -visible)
+    parts = -(quantity // -visible)
     if rules.iceberg_parts is not None and parts > rules.iceberg_parts:
         raise Reject(-1013, "Filter failure: ICEBERG_PARTS")
 
@@ -275,13 +273,16 @@ class ExchangeLimits:
 def check_counts(
     orders: Sequence[NewOrder], rules: Symbol, account: Account, limits: ExchangeLimits, *, lists: int = 0
 ) -> None:
-    """Open orders and lists, the new ones included, against the count filters; MARKET orders never stay."""
-    resting = [order for order in orders if order.type is not OrderType.MARKET]
+    """Open orders and lists, the new ones included, against the count filters.
+
+    A MARKET order never stays, and counts only in a list, which adds as many orders as it has (rest-api.md).
+    """
+    added = len(orders) if lists else sum(order.type is not OrderType.MARKET for order in orders)
     here = account.open.get(rules.name, {})
     algos = sum(order.type in ALGO_TYPES for order in orders)
     icebergs = sum(bool(order.iceberg_qty) for order in orders)
 
-    _check_count("MAX_NUM_ORDERS", len(here) + len(resting), rules.max_orders, len(resting))
+    _check_count("MAX_NUM_ORDERS", len(here) + added, rules.max_orders, added)
     if algos and rules.max_algo_orders is not None:
         _check_count("MAX_NUM_ALGO_ORDERS", _algos(here.values()) + algos, rules.max_algo_orders, algos)
     if icebergs and rules.max_iceberg_orders is not None:
@@ -294,7 +295,7 @@ def check_counts(
     if limits == ExchangeLimits():
         return
     everywhere = [order for live_orders in account.open.values() for order in live_orders.values()]
-    _check_count("EXCHANGE_MAX_NUM_ORDERS", len(everywhere) + len(resting), limits.orders, len(resting))
+    _check_count("EXCHANGE_MAX_NUM_ORDERS", len(everywhere) + added, limits.orders, added)
     _check_count("EXCHANGE_MAX_NUM_ALGO_ORDERS", _algos(everywhere) + algos, limits.algo_orders, algos)
     _check_count("EXCHANGE_MAX_NUM_ICEBERG_ORDERS", _icebergs(everywhere) + icebergs, limits.iceberg_orders, icebergs)
     _check_count("EXCHANGE_MAX_NUM_ORDER_LISTS", len(account.open_lists) + lists, limits.order_lists, lists)

@@ -20,9 +20,7 @@ def amend(matcher: Matcher, order: LiveOrder, *, new_qty: Decimal, new_client_id
     old_id = order.client_order_id
     renamed = new_client_id != old_id
     if renamed:
-        del order.account.newest[order.symbol, old_id]
-        order.client_order_id = new_client_id
-        order.account.newest[order.symbol, new_client_id] = order
+        order.account.rename_order(order, new_client_id)
     order_list = order.order_list
     execution_id = 0
     for leg in legs:
@@ -58,6 +56,7 @@ def amend(matcher: Matcher, order: LiveOrder, *, new_qty: Decimal, new_client_id
     return Amended(
         transaction_time=now,
         execution_id=execution_id,
+        orig_client_order_id=old_id,
         order=order.snapshot(),
         order_list=None if order_list is None else order_list.view(),
         list_orders=() if order_list is None else tuple(each.snapshot() for each in order_list.orders),
@@ -82,7 +81,7 @@ def _check(order: LiveOrder, legs: tuple[LiveOrder, ...], new_qty: Decimal) -> N
         raise Reject(-1013, "Invalid quantity.")
     order_list = order.order_list
     if order.status is OrderStatus.PENDING_NEW and order_list is not None and order_list.pays_out:
-        raise Reject(-2038, "The quantity of a pending OPO order is not known yet.")
+        raise Reject(-2038, "Order amend (pending OPO order) is not supported.")
     if new_qty == order.orig_qty:
         raise Reject(-2038, "The requested action would change no state; rejecting")
     if new_qty > order.orig_qty:

@@ -17,6 +17,7 @@ from executor.core.model.values import ZERO
 from executor.paper.engine.account import Account, OrderCounter
 from executor.paper.engine.admission import ExchangeLimits
 from executor.paper.engine.book import Book
+from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.matching import Matcher
@@ -49,8 +50,11 @@ class Engine(OrderLists):
         liquidity: LiquidityModel | None = None,
         rate_limits: Iterable[Mapping[str, Any]] = (),
         exchange_filters: Iterable[Mapping[str, Any]] = (),
+        choices: ExchangeChoices | None = None,
     ) -> None:
-        """The last two are rows of exchangeInfo; without an ORDERS row new orders are not counted."""
+        """`rate_limits` and `exchange_filters` are rows of exchangeInfo; without an ORDERS row new orders are not
+        counted. `choices` are the readings of what the documents leave open.
+        """
         self._books = {symbol.name: Book(symbol) for symbol in symbols}
         self._accounts: dict[str, Account] = {}
         self._rate_limits = tuple(rate_limits)
@@ -58,12 +62,21 @@ class Engine(OrderLists):
         self._liquidity = liquidity or LiquidityModel()
         self._ledger = Ledger(self._books)
         self._dirty: dict[str, Account] = {}
-        self._matcher = Matcher(self._books, self._ledger, self._liquidity, self._dirty)
+        self._matcher = Matcher(self._books, self._ledger, self._liquidity, self._dirty, choices or ExchangeChoices())
         self._last_order_id = 0
         self._last_list_id = 0
         self._generated_ids = 0
 
     # --- set-up ---
+
+    @property
+    def choices(self) -> ExchangeChoices:
+        """The readings of what the documents leave open; a change holds from now on, orders and lists stay."""
+        return self._matcher.choices
+
+    @choices.setter
+    def choices(self, choices: ExchangeChoices) -> None:
+        self._matcher.choices = choices
 
     def open_account(self, account: str, balances: Mapping[str, Decimal], *, bnb_burn: bool = False) -> None:
         """A new account with free balances by asset; ValueError if it exists or a balance is negative."""
@@ -140,8 +153,12 @@ class Engine(OrderLists):
         buyer_is_maker: bool,  # noqa: FBT001
         now: int,
     ) -> None:
-        """A recorded trade: resting orders fill, stops trigger (see `matching`)."""
+        """A recorded trade: resting orders fill, stops trigger (see `matching`). Nothing trades unless the symbol's
+        status is TRADING: the trade then has not happened.
+        """
         book = self._books[symbol]
+        if book.rules.status is not SymbolStatus.TRADING:
+            return
         book.tape.add_trade((trade_id, price, qty, buyer_is_maker, now))
         if book.taken:
             book.taken.clear()

@@ -126,6 +126,8 @@ def plan_taker(
         if not own:
             total += qty
             spent += amount
+        if left <= 0 and qty < offered:
+            break  # the level could give more: what is left of a budget buys nothing here, so it goes no further
     return TakerPlan(tuple(steps), total, spent, wanted + max(left, ZERO))
 
 

@@ -12,14 +12,17 @@ rest; then pending orders of lists whose working order has filled are placed; th
 
 from collections import deque
 from decimal import Decimal
+from typing import Final
 
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType, TimeInForce, floor_to
 from executor.paper.engine.account import Account, LiveList, LiveOrder
 from executor.paper.engine.book import Book
+from executor.paper.engine.choices import ExchangeChoices, OcoDone
 from executor.paper.engine.entry import check_entry, check_pair, check_proceeds, size_by_proceeds
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel, Step, plan_taker
 from executor.paper.engine.model import (
+    NO_ORDER,
     NO_TRADE,
     ExecutionReport,
     ExecutionType,
@@ -41,6 +44,15 @@ PAIR = 2
 """Orders of a list that is, or ends in, an OCO pair."""
 
 
+_REJECT_REASONS: Final = {
+    "Account has insufficient balance for requested action.": "INSUFFICIENT_BALANCES",
+    "Order would trigger immediately.": "STOP_PRICE_WOULD_TRIGGER_IMMEDIATELY",
+    "Order would immediately match and take.": "WOULD_MATCH_IMMEDIATELY",
+    "The relationship of the prices for the orders is not correct.": "OCO_BAD_PRICES",
+}
+"""`r` of a refusal (user-data-stream.md, "Order Reject Reason"); the documents name none for the others."""
+
+
 class Matcher:
     """Moves live orders through their lives; the books, accounts and money of the exchange follow."""
 
@@ -48,43 +60,46 @@ class Matcher:
         "_books",
         "_dirty",
         "_ready",
+        "choices",
         "execution_id",
         "ledger",
         "liquidity",
-        "prevented_id",
+        "prevented_ids",
         "trade_ids",
     )
 
     def __init__(
-        self, books: dict[str, Book], ledger: Ledger, liquidity: LiquidityModel, dirty: dict[str, Account]
+        self,
+        books: dict[str, Book],
+        ledger: Ledger,
+        liquidity: LiquidityModel,
+        dirty: dict[str, Account],
+        choices: ExchangeChoices,
     ) -> None:
         self._books = books
+        self.choices = choices
         self.ledger = ledger
         self.liquidity = liquidity
         self._dirty = dirty
         self._ready: deque[LiveList] = deque()
         self.execution_id = 0
-        self.prevented_id = 0
+        self.prevented_ids: dict[str, int] = dict.fromkeys(books, 0)
         self.trade_ids: dict[str, int] = dict.fromkeys(books, 0)
 
     # --- entering -------------------------------------------------------------------------------------------
 
     def accept(self, order: LiveOrder, now: int) -> None:
-        """Make an order live and reserve its funds; `start` then sets it to work."""
-        self._register(order)
+        """Make a registered order live and reserve its funds; `start` then sets it to work."""
         self._enter(order, now)
 
     def accept_pending(self, order: LiveOrder, now: int) -> None:
-        """Make an order known that waits for the working one of its list; it reserves nothing yet."""
+        """Let a registered order wait for the working one of its list; it reserves nothing yet."""
         order.status = OrderStatus.PENDING_NEW
         order.reserves = False
-        self._register(order)
         self.report(order, ExecutionType.NEW, now)
 
     def accept_pair(self, pair: LiveList, legs: tuple[LiveOrder, LiveOrder], now: int) -> None:
         """Make both legs of an OCO live; they reserve funds once, by the list."""
-        for leg in legs:
-            self._register(leg)
         self._enter_pair(pair, legs, now)
 
     def start(self, order: LiveOrder, now: int, quote_budget: Decimal | None = None) -> None:
@@ -93,12 +108,6 @@ class Matcher:
             self._books[order.symbol].await_trigger(order)
         else:
             self._work(order, now, quote_budget)
-
-    def _register(self, order: LiveOrder) -> None:
-        account = order.account
-        account.orders[order.order_id] = order
-        account.newest[order.symbol, order.client_order_id] = order
-        account.open.setdefault(order.symbol, {})[order.order_id] = order
 
     def _enter(self, order: LiveOrder, now: int) -> None:
         if order.type not in ALGO_TYPES:
@@ -157,9 +166,10 @@ class Matcher:
     def _match(self, taker: LiveOrder, step: Step, now: int) -> None:
         trade_id = self._next_trade_id(taker.symbol)
         if step.maker is None:
-            taken = self._books[taker.symbol].taken
+            book = self._books[taker.symbol]
             key = (taker.side, step.price)
-            taken[key] = taken.get(key, ZERO) + step.qty
+            book.taken[key] = book.taken.get(key, ZERO) + step.qty
+            book.tape.update_id += 1
         else:
             self._fill(step.maker, step.price, step.qty, now, trade_id=trade_id, maker=True)
         self._fill(taker, step.price, step.qty, now, trade_id=trade_id, maker=False)
@@ -199,17 +209,21 @@ class Matcher:
             self._update_list(order, now)
 
     def _prevent(self, taker: LiveOrder, step: Step, now: int) -> None:
-        """Self-trade prevention (faqs/stp_faq.md): the taker's mode decides who loses which quantity."""
+        """Self-trade prevention (faqs/stp_faq.md): the taker's mode decides who loses which quantity; for TRANSFER both
+        must ask, else it is DECREMENT.
+        """
         maker = step.maker
         if maker is None:
             raise AssertionError("the market is nobody's own order")
         mode = taker.stp_mode
+        if mode is StpMode.TRANSFER and maker.stp_mode is not StpMode.TRANSFER:
+            mode = StpMode.DECREMENT
         decrement = mode in {StpMode.DECREMENT, StpMode.TRANSFER}
         taker_loss = step.qty if decrement else ZERO if mode is StpMode.EXPIRE_MAKER else taker.open_qty
         maker_loss = step.qty if decrement else ZERO if mode is StpMode.EXPIRE_TAKER else maker.open_qty
         match = PreventedMatch(
             symbol=taker.symbol,
-            prevented_match_id=self.prevented_id,
+            prevented_match_id=self.prevented_ids[taker.symbol],
             taker_order_id=taker.order_id,
             maker_order_id=maker.order_id,
             stp_mode=mode,
@@ -218,8 +232,9 @@ class Matcher:
             maker_prevented_qty=maker_loss,
             time=now,
         )
-        self.prevented_id += 1
+        self.prevented_ids[taker.symbol] += 1
         taker.account.prevented.append(match)
+        taker.prevented.append(match)
         for order, other, loss in ((maker, taker, maker_loss), (taker, maker, taker_loss)):
             if loss > 0:
                 self._lose(order, other, loss, match, now)
@@ -236,7 +251,7 @@ class Matcher:
         order.account.reserve(order)
         self.report(order, ExecutionType.TRADE_PREVENTION, now, prevented=(qty, match.price, other.order_id))
         if sibling is not None:
-            self.expire(sibling, ExpiryReason.EXCHANGE_CANCELED, now)
+            self.expire(sibling, ExpiryReason.OCO_TRIGGER, now)
         if done:
             self._update_list(order, now)
 
@@ -366,14 +381,20 @@ class Matcher:
                 return
             for each in waiting:
                 self.expire(each, ExpiryReason.OTO_PHASE_ONE_EXPIRED, now)
-        done = order_list.order_status is ListOrderStatus.ALL_DONE
-        if not done and all(each.status.is_final for each in order_list.orders):
+        if order_list.order_status is not ListOrderStatus.ALL_DONE and self._is_done(order_list):
             if order_list.proceeds:
                 self._free_proceeds(order_list)
             order_list.status_type = ListStatusType.ALL_DONE
             order_list.order_status = ListOrderStatus.ALL_DONE
             del order_list.account.open_lists[order_list.list_id]
             self.report_list(order_list, now)
+
+    def _is_done(self, order_list: LiveList) -> bool:
+        live = [each for each in order_list.orders if not each.status.is_final]
+        if not live or self.choices.oco_done is OcoDone.ENDED:
+            return not live
+        pair = order_list.orders if order_list.working is None else order_list.pending
+        return len(pair) == PAIR and len(live) == 1 and live[0] in pair
 
     def _place_pending(self, order_list: LiveList, now: int) -> None:
         """The working order has filled: its pending orders go to the exchange, or expire as REJECTED."""
@@ -432,6 +453,24 @@ class Matcher:
     def report_list(self, order_list: LiveList, now: int) -> None:
         order_list.time = now
         order_list.account.events.append(ListStatus(order_list=order_list.view(), time=now))
+
+    def report_refusal(self, order: LiveOrder, reject: Reject, now: int) -> None:
+        """Append the executionReport of an order that the matching engine refused: it has no id, and is not kept."""
+        self.execution_id += 1
+        refused = order.snapshot()
+        refused.order_id = NO_ORDER
+        refused.status = OrderStatus.REJECTED
+        order.account.events.append(
+            ExecutionReport(
+                order=refused,
+                execution_type=ExecutionType.REJECTED,
+                client_order_id=refused.client_order_id,
+                orig_client_order_id="",
+                execution_id=self.execution_id,
+                time=now,
+                reject_reason=_REJECT_REASONS.get(reject.message, "NONE"),
+            )
+        )
 
     def report(
         self,

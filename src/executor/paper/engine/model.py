@@ -12,8 +12,10 @@ from operator import attrgetter
 from typing import Final
 
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType, TimeInForce
+from executor.paper.engine.names import ABOVE, BELOW, Names
 
 NO_LIST: Final = -1
+NO_ORDER: Final = -1
 NO_TRADE: Final = -1
 NOT_WORKING: Final = -1
 
@@ -158,7 +160,7 @@ class Leg:
 
 @dataclass(slots=True, kw_only=True)
 class NewOco:
-    """`POST /api/v3/orderList/oco`."""
+    """`POST /api/v3/orderList/oco`; `names` are what its legs' parameters were called, above and below."""
 
     symbol: str
     side: OrderSide
@@ -167,6 +169,7 @@ class NewOco:
     below: Leg
     list_client_order_id: str | None = None
     stp_mode: StpMode | None = None
+    names: tuple[Names, Names] = (ABOVE, BELOW)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -321,7 +324,7 @@ class Amendment:
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class PreventedMatch:
-    """One entry of `GET /api/v3/myPreventedMatches`."""
+    """One entry of `GET /api/v3/myPreventedMatches`; ids count up per symbol, a quantity of 0 was not lost."""
 
     symbol: str
     prevented_match_id: int
@@ -349,10 +352,11 @@ class OrderCount:
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class Placed:
-    """Answer to an accepted order: the order right after placement, and the fills made during it."""
+    """Answer to an accepted order: the order right after placement, the fills made and prevented during it."""
 
     order: Order
     fills: tuple[Fill, ...]
+    prevented: tuple["PreventedMatch", ...] = ()
 
 
 @dataclass(slots=True, kw_only=True, frozen=True)
@@ -360,7 +364,11 @@ class ListPlaced:
     """Answer to an accepted list; a pending order shows PENDING_NEW even if the working one has filled."""
 
     order_list: OrderListView
-    orders: tuple[Order, ...]
+    placed: tuple[Placed, ...]
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        return tuple(each.order for each in self.placed)
 
 
 @dataclass(slots=True, kw_only=True, frozen=True)
@@ -407,6 +415,7 @@ class Amended:
 
     transaction_time: int
     execution_id: int
+    orig_client_order_id: str
     order: Order
     order_list: OrderListView | None
     list_orders: tuple[Order, ...]

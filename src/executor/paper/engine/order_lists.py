@@ -1,6 +1,8 @@
 """Requests about order lists: OCO, OTO, OTOCO, and those whose proceeds pay (OPO, OPOCO)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from executor.core.model.values import OrderSide, OrderType
 from executor.paper.engine.account import Account, LiveList, LiveOrder
@@ -14,7 +16,9 @@ from executor.paper.engine.admission import (
     leg_order,
 )
 from executor.paper.engine.book import Book
-from executor.paper.engine.entry import check_entry, check_pair
+from executor.paper.engine.choices import PushRefusals
+from executor.paper.engine.entry import check_entry, check_pair, check_visible
+from executor.paper.engine.matching import PAIR
 from executor.paper.engine.model import (
     ContingencyType,
     ListCancelled,
@@ -23,10 +27,20 @@ from executor.paper.engine.model import (
     NewOrder,
     NewOto,
     NewOtoco,
+    OrderListView,
     Reject,
 )
-from executor.paper.engine.orders import Orders, check_cancellable, check_trading, snapshots
-from executor.paper.engine.symbol import Symbol
+from executor.paper.engine.names import PENDING, PENDING_ABOVE, PENDING_BELOW, WORKING, Names
+from executor.paper.engine.orders import Orders, check_trading, placement, snapshots
+from executor.paper.engine.symbol import STOP_LOSS_TYPES, Symbol
+
+
+@dataclass(slots=True, frozen=True)
+class Named:
+    """An order of a list, and what its parameters were called."""
+
+    order: NewOrder
+    name: Names
 
 
 class OrderLists(Orders):
@@ -45,22 +59,23 @@ class OrderLists(Orders):
         if not book.rules.oco_allowed:
             raise Reject(-2010, "OCO orders are not supported for this symbol")
         check_pair_types(request.side, request.above, request.below)
-        above, below = (
-            leg_order(request.symbol, request.side, request.quantity, leg, request.stp_mode)
-            for leg in (request.above, request.below)
-        )
-        check_parameters(above, "above")
-        check_parameters(below, "below")
-        built = self._check_list(owner, book, (above, below), request.list_client_order_id, now)
+        legs = [
+            Named(leg_order(request.symbol, request.side, request.quantity, leg, request.stp_mode), name)
+            for leg, name in zip((request.above, request.below), request.names, strict=True)
+        ]
+        for leg in legs:
+            check_parameters(leg.order, leg.name, paired=True)
+        built = self._check_list(owner, book, _stop_first(legs), request.list_client_order_id, now)
         pair = (built[0], built[1])
-        check_pair(book, pair)
+        with self._pushing_refusals(built, now):
+            check_pair(book, pair)
         placed = self._register_list(ContingencyType.OCO, built, request.list_client_order_id, now)
         self._matcher.accept_pair(placed, pair, now)
         self._matcher.report_list(placed, now)
         view = placed.view()
-        for leg in built:
-            self._matcher.start(leg, now)
-        return self._list_answer(ListPlaced(order_list=view, orders=snapshots(built)), now)
+        for live in built:
+            self._matcher.start(live, now)
+        return self._list_answer(view, built, now)
 
     def place_oto(self, account: str, request: NewOto, now: int) -> ListPlaced:
         """`POST /api/v3/orderList/oto`, or `/opo` where the request pays out.
@@ -68,7 +83,8 @@ class OrderLists(Orders):
         Raises:
             Reject: as for single orders; -1222, -1223, -1225 for an OPO that is not a buy paying for a sell.
         """
-        return self._place_oto(account, request, {"pending": request.pending}, now, pays_out=request.pays_out)
+        pending = (Named(request.pending, PENDING),)
+        return self._place_oto(account, request, pending, now, pays_out=request.pays_out)
 
     def place_otoco(self, account: str, request: NewOtoco, now: int) -> ListPlaced:
         """`POST /api/v3/orderList/otoco`, or `/opoco` without a pending quantity.
@@ -80,13 +96,15 @@ class OrderLists(Orders):
         if not self._book(working.symbol).rules.oco_allowed:
             raise Reject(-2010, "OCO orders are not supported for this symbol")
         check_pair_types(request.pending_side, request.pending_above, request.pending_below)
-        pending = {
-            prefix: leg_order(working.symbol, request.pending_side, request.pending_quantity, leg, working.stp_mode)
-            for prefix, leg in (
-                ("pendingAbove", request.pending_above),
-                ("pendingBelow", request.pending_below),
-            )
-        }
+        pending = _stop_first(
+            [
+                Named(
+                    leg_order(working.symbol, request.pending_side, request.pending_quantity, leg, working.stp_mode),
+                    name,
+                )
+                for leg, name in ((request.pending_above, PENDING_ABOVE), (request.pending_below, PENDING_BELOW))
+            ]
+        )
         return self._place_oto(account, request, pending, now, pays_out=request.pending_quantity is None)
 
     def cancel_order_list(
@@ -99,7 +117,7 @@ class OrderLists(Orders):
         list_client_order_id: str | None = None,
         new_client_order_id: str | None = None,
     ) -> ListCancelled:
-        """`DELETE /api/v3/orderList`; -2011 if the list is not open, -1102 without an id."""
+        """`DELETE /api/v3/orderList`; -2011 if the list is not open or the ids name two, -1102 without an id."""
         owner, book = self._account(account), self._book(symbol)
         check_client_id(new_client_order_id, "newClientOrderId")
         if order_list_id is None and list_client_order_id is None:
@@ -108,9 +126,13 @@ class OrderLists(Orders):
             found = owner.lists.get(order_list_id)
         else:
             found = owner.list_by_client.get(list_client_order_id or "")
-        if found is None or found.symbol != book.rules.name or found.list_id not in owner.open_lists:
-            raise Reject(-2011, "Unknown order sent.")
-        check_cancellable(book)
+        if (
+            found is None
+            or found.symbol != book.rules.name
+            or found.list_id not in owner.open_lists
+            or list_client_order_id not in {None, found.client_id}
+        ):
+            raise Reject(-2011, "Unknown order list sent.")
         cancel_id = new_client_order_id or self._generated_id()
         orders = self._matcher.cancel_list(found, cancel_id, now)
         self._matcher.close_operation(now)
@@ -120,21 +142,23 @@ class OrderLists(Orders):
         self,
         account: str,
         request: NewOto | NewOtoco,
-        pending: Mapping[str, NewOrder],
+        pending: Sequence[Named],
         now: int,
         *,
         pays_out: bool,
     ) -> ListPlaced:
-        """`pending` is by the prefix of its parameters, as messages name them."""
         working = request.working
         owner, book = self._account(account), self._book(working.symbol)
-        waiting = tuple(pending.values())
-        _check_oto(book.rules, working, waiting, pays_out=pays_out)
-        check_parameters(working, "working")
-        for prefix, order in pending.items():
-            check_parameters(order, prefix, sized=not pays_out)
-        built = self._check_list(owner, book, (working, *waiting), request.list_client_order_id, now)
-        check_entry(book, built[0], self._liquidity)
+        _check_oto(book.rules, working, [each.order for each in pending], pays_out=pays_out)
+        check_parameters(working, WORKING)
+        for each in pending:
+            check_parameters(each.order, each.name, sized=not pays_out, paired=len(pending) == PAIR)
+        named = (Named(working, WORKING), *pending)
+        built = self._check_list(owner, book, named, request.list_client_order_id, now)
+        with self._pushing_refusals(built, now):
+            for live in built[1:]:
+                check_visible(live)
+            check_entry(book, built[0], self._liquidity)
         placed = self._register_list(ContingencyType.OTO, built, request.list_client_order_id, now)
         placed.working, placed.pending, placed.pays_out = built[0], built[1:], pays_out
         for live in placed.pending:
@@ -143,13 +167,13 @@ class OrderLists(Orders):
         self._matcher.report_list(placed, now)
         view = placed.view()
         self._matcher.start(built[0], now)
-        return self._list_answer(ListPlaced(order_list=view, orders=snapshots(built)), now)
+        return self._list_answer(view, built, now)
 
     def _check_list(
         self,
         owner: Account,
         book: Book,
-        orders: Sequence[NewOrder],
+        named: Sequence[Named],
         list_client_order_id: str | None,
         now: int,
     ) -> tuple[LiveOrder, ...]:
@@ -157,13 +181,23 @@ class OrderLists(Orders):
         live.
         """
         check_client_id(list_client_order_id, "listClientOrderId")
+        orders = [each.order for each in named]
         for order in orders:
             check_allowed(order, book.rules)
-        for order in orders:
-            check_filters(order, book, owner, now)
+        for each in named:
+            check_filters(each.order, book, owner, now, each.name)
         check_counts(orders, book.rules, owner, self._limits, lists=1)
         owner.counter.check(len(orders), now)
-        check_trading(book)
+        built = tuple(self._build(owner, book, order, now, nth=nth) for nth, order in enumerate(orders, 1))
+        with self._pushing_refusals(built, now):
+            check_trading(book)
+            self._check_ids(owner, book, orders, list_client_order_id)
+        return built
+
+    def _check_ids(
+        self, owner: Account, book: Book, orders: Sequence[NewOrder], list_client_order_id: str | None
+    ) -> None:
+        """No id of the list is in use, or given twice."""
         given = [each.client_order_id for each in orders if each.client_order_id is not None]
         known = owner.list_by_client.get(list_client_order_id or "")
         list_is_open = known is not None and known.list_id in owner.open_lists
@@ -172,7 +206,17 @@ class OrderLists(Orders):
             raise Reject(-2010, "Duplicate order sent.")
         for client_id in given:
             self._check_unused(owner, book, client_id)
-        return tuple(self._build(owner, book, order, now, nth=nth) for nth, order in enumerate(orders, 1))
+
+    @contextmanager
+    def _pushing_refusals(self, built: Sequence[LiveOrder], now: int) -> Iterator[None]:
+        """Push the matching engine's refusal of a list where every refusal is pushed."""
+        try:
+            yield
+        except Reject as reject:
+            if self._matcher.choices.push_refusals is PushRefusals.ALWAYS:
+                for live in built:
+                    self._matcher.report_refusal(live, reject, now)
+            raise
 
     def _register_list(
         self, contingency: ContingencyType, orders: tuple[LiveOrder, ...], client_id: str | None, now: int
@@ -196,14 +240,21 @@ class OrderLists(Orders):
         for order in orders:
             order.order_list = placed
             order.order_list_id = placed.list_id
+            owner.register(order)
         return placed
 
-    def _list_answer(self, answer: ListPlaced, now: int) -> ListPlaced:
+    def _list_answer(self, view: OrderListView, built: Sequence[LiveOrder], now: int) -> ListPlaced:
         """The answer is fixed before pending orders are placed, as the exchange's own is (rest-api.md,
         OTO).
         """
+        answer = ListPlaced(order_list=view, placed=tuple(placement(live) for live in built))
         self._matcher.close_operation(now)
         return answer
+
+
+def _stop_first(legs: Sequence[Named]) -> list[Named]:
+    """The legs of a pair in the order in which the exchange numbers and lists them (samples of rest-api.md)."""
+    return sorted(legs, key=lambda leg: leg.order.type not in STOP_LOSS_TYPES)
 
 
 def _check_oto(rules: Symbol, working: NewOrder, pending: Sequence[NewOrder], *, pays_out: bool) -> None:
@@ -220,6 +271,6 @@ def _check_oto(rules: Symbol, working: NewOrder, pending: Sequence[NewOrder], *,
     if not rules.opo_allowed:
         raise Reject(-2010, "OPO orders are not supported for this symbol.")
     if working.side is not OrderSide.BUY:
-        raise Reject(-1222, "The working order of an OPO must be a buy order.")
+        raise Reject(-1222, "Working order in an OPO list must be a bid.")
     if any(order.side is not OrderSide.SELL for order in pending):
-        raise Reject(-1223, "The pending orders of an OPO must be sell orders.")
+        raise Reject(-1223, "Pending orders in an OPO list must be asks.")

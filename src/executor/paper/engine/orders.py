@@ -17,6 +17,7 @@ from executor.paper.engine.admission import (
 )
 from executor.paper.engine.amend import amend
 from executor.paper.engine.book import Book
+from executor.paper.engine.choices import PushRefusals
 from executor.paper.engine.entry import check_entry
 from executor.paper.engine.matching import Matcher
 from executor.paper.engine.model import (
@@ -27,6 +28,7 @@ from executor.paper.engine.model import (
     CancelReplaceMode,
     CancelRestriction,
     ListCancelled,
+    ListOrderStatus,
     NewOrder,
     Order,
     Outcome,
@@ -68,7 +70,7 @@ class Orders(Queries):
         owner, book = self._account(account), self._book(order.symbol)
         self._check_new(owner, book, order, now)
         owner.counter.check(1, now)
-        live = self._enter(owner, book, order, now)
+        live = self._enter(owner, book, order, now, pushed=self._matcher.choices.push_refusals is PushRefusals.ALWAYS)
         owner.counter.charge(1, now)
         placed = self._place(live, order, now)
         self._matcher.close_operation(now)
@@ -92,7 +94,7 @@ class Orders(Queries):
         """`DELETE /api/v3/order`. An order of a list takes its whole list with it.
 
         Raises:
-            Reject: -1121, -2011 not open (or never known), restrictions not met, market closed, no id given.
+            Reject: -1121, -1102, -2011 not open (or never known), restrictions not met.
         """
         owner, book = self._account(account), self._book(symbol)
         request = _CancelRequest(
@@ -106,17 +108,19 @@ class Orders(Queries):
         return cancelled
 
     def cancel_open_orders(self, account: str, symbol: str, now: int) -> list[Cancelled | ListCancelled]:
-        """`DELETE /api/v3/openOrders`: every open order and list of a symbol; -2011 when nothing is open."""
+        """`DELETE /api/v3/openOrders`: every open order and list of a symbol, by one cancel with one client
+        order id; -2011 when nothing is open.
+        """
         owner, book = self._account(account), self._book(symbol)
-        check_cancellable(book)
         live = list(owner.open.get(book.rules.name, {}).values())
         if not live:
             raise Reject(-2011, "Unknown order sent.")
         answers: list[Cancelled | ListCancelled] = []
+        cancel_id = self._generated_id()
         for order in live:
             if order.status.is_final:
                 continue  # went with its list
-            cancelled = self._cancel_live(order, self._generated_id(), now)
+            cancelled = self._cancel_live(order, cancel_id, now)
             answers.append(cancelled.order_list or cancelled)
         self._matcher.close_operation(now)
         return answers
@@ -151,7 +155,7 @@ class Orders(Queries):
             placed = over_count
         else:
             owner.counter.charge(1, now)
-            placed = self._try_place(owner, book, order, now)
+            placed = self._try_place(owner, book, order, now, cancelled=isinstance(cancelled, Cancelled))
         self._matcher.close_operation(now)
         counts_against_it = over_count is not None and request.mode is CancelReplaceMode.STOP_ON_FAILURE
         return _judge_replace(cancelled, placed, over_count=counts_against_it)
@@ -180,7 +184,7 @@ class Orders(Queries):
         order = find_order(owner, book.rules.name, order_id, orig_client_order_id)
         if order is None or order.status.is_final:
             raise Reject(-2038, "Unknown order sent.")
-        check_not_halted(book, -2038)
+        check_amendable(book)
         if new_client_order_id not in {None, order.client_order_id}:
             self._check_unused(owner, book, new_client_order_id)
         amended = amend(
@@ -201,24 +205,33 @@ class Orders(Queries):
         check_filters(order, book, owner, now)
         check_counts((order,), book.rules, owner, self._limits)
 
-    def _enter(self, owner: Account, book: Book, order: NewOrder, now: int) -> LiveOrder:
-        """What the matching engine checks of a new order; gives it its ids."""
-        check_trading(book)
-        if order.client_order_id is not None:
-            self._check_unused(owner, book, order.client_order_id)
+    def _enter(self, owner: Account, book: Book, order: NewOrder, now: int, *, pushed: bool) -> LiveOrder:
+        """What the matching engine checks of a new order; gives it its ids. A refusal may be pushed as well."""
         live = self._build(owner, book, order, now)
-        check_entry(book, live, self._liquidity, order.quote_order_qty)
+        try:
+            check_trading(book)
+            if order.client_order_id is not None:
+                self._check_unused(owner, book, order.client_order_id)
+            check_entry(book, live, self._liquidity, order.quote_order_qty)
+        except Reject as reject:
+            if pushed:
+                self._matcher.report_refusal(live, reject, now)
+            raise
         self._last_order_id += 1
         return live
 
     def _place(self, live: LiveOrder, order: NewOrder, now: int) -> Placed:
+        live.account.register(live)
         self._matcher.accept(live, now)
         self._matcher.start(live, now, order.quote_order_qty)
-        return Placed(order=live.snapshot(), fills=tuple(live.fills))
+        return placement(live)
 
-    def _try_place(self, owner: Account, book: Book, order: NewOrder, now: int) -> Placed | Reject:
+    def _try_place(self, owner: Account, book: Book, order: NewOrder, now: int, *, cancelled: bool) -> Placed | Reject:
+        """The new order of a cancel-replace; `cancelled` says whether the old one went."""
+        wanted = self._matcher.choices.push_refusals
+        pushed = wanted is PushRefusals.ALWAYS or (wanted is PushRefusals.CANCEL_REPLACE and cancelled)
         try:
-            return self._place(self._enter(owner, book, order, now), order, now)
+            return self._place(self._enter(owner, book, order, now, pushed=pushed), order, now)
         except Reject as reject:
             return reject
 
@@ -250,7 +263,6 @@ class Orders(Queries):
         order = find_order(owner, book.rules.name, request.order_id, request.orig_client_order_id)
         if order is None or order.status.is_final or request.orig_client_order_id not in {None, order.client_order_id}:
             raise Reject(-2011, "Unknown order sent.")
-        check_cancellable(book)
         wanted = {
             None: order.status,
             CancelRestriction.ONLY_NEW: OrderStatus.NEW,
@@ -262,7 +274,7 @@ class Orders(Queries):
 
     def _cancel_live(self, order: LiveOrder, cancel_id: str, now: int) -> Cancelled:
         order_list = order.order_list
-        if order_list is None:
+        if order_list is None or order_list.order_status is ListOrderStatus.ALL_DONE:
             self._matcher.cancel(order, cancel_id, now)
             return Cancelled(order=order.snapshot(), cancel_client_order_id=cancel_id, order_list=None)
         orders = self._matcher.cancel_list(order_list, cancel_id, now)
@@ -289,14 +301,15 @@ def check_trading(book: Book) -> None:
         raise Reject(-2010, "Market is closed.")
 
 
-def check_cancellable(book: Book) -> None:
-    check_not_halted(book, -2011)
-
-
-def check_not_halted(book: Book, code: int) -> None:
-    """Cancel and amend work while a symbol trades or is CANCEL_ONLY (faqs/spot_glossary.md)."""
+def check_amendable(book: Book) -> None:
+    """Amending works while a symbol trades or is CANCEL_ONLY (faqs/spot_glossary.md); cancelling always does."""
     if book.rules.status not in {SymbolStatus.TRADING, SymbolStatus.CANCEL_ONLY}:
-        raise Reject(code, "Market is closed.")
+        raise Reject(-2038, "Market is closed.")
+
+
+def placement(live: LiveOrder) -> Placed:
+    """What the placement of an order answers, as the order is now."""
+    return Placed(order=live.snapshot(), fills=tuple(live.fills), prevented=tuple(live.prevented))
 
 
 def _count_refusal(owner: Account, now: int) -> Reject | None:

@@ -112,7 +112,7 @@ class Queries:
     def order_list(
         self, account: str, *, order_list_id: int | None = None, list_client_order_id: str | None = None
     ) -> OrderListView:
-        """`GET /api/v3/orderList`; -2013 if there is none, -1102 without an id."""
+        """`GET /api/v3/orderList`; -2018 if there is none, or the ids name two; -1102 without an id."""
         owner = self._account(account)
         if order_list_id is None and list_client_order_id is None:
             raise Reject(-1102, "Param 'orderListId' or 'origClientOrderId' must be sent, but both were empty/null!")
@@ -120,8 +120,8 @@ class Queries:
             found = owner.lists.get(order_list_id)
         else:
             found = owner.list_by_client.get(list_client_order_id or "")
-        if found is None:
-            raise Reject(-2013, "Order does not exist.")
+        if found is None or list_client_order_id not in {None, found.client_id}:
+            raise Reject(-2018, "Order list does not exist.")
         return found.view()
 
     def open_order_lists(self, account: str) -> list[OrderListView]:
@@ -169,11 +169,12 @@ class Queries:
         order_id: int | None = None,
         prevented_match_id: int | None = None,
     ) -> list[PreventedMatch]:
-        """`GET /api/v3/myPreventedMatches`."""
+        """`GET /api/v3/myPreventedMatches`; -1121 if there is no such symbol."""
+        name = self._book(symbol).rules.name
         return [
             each
             for each in self._account(account).prevented
-            if each.symbol == symbol
+            if each.symbol == name
             and (order_id is None or order_id in {each.taker_order_id, each.maker_order_id})
             and (prevented_match_id is None or each.prevented_match_id == prevented_match_id)
         ]
@@ -242,7 +243,7 @@ class Queries:
         """What takers would meet of the market, by the liquidity model."""
         book = self._book(symbol)
         return Depth(
-            last_update_id=book.tape.update_id + len(book.tape.trades),
+            last_update_id=book.tape.update_id,
             bids=tuple(self._liquidity.offers(book, OrderSide.SELL))[:limit],
             asks=tuple(self._liquidity.offers(book, OrderSide.BUY))[:limit],
         )

@@ -109,6 +109,7 @@ class Tape:
 
     def add_trade(self, trade: RawTrade) -> None:
         self.trades.append(trade)
+        self.update_id += 1
         price = trade[1]
         self.last = price
         if not self.quoted:

@@ -156,9 +156,9 @@ def _prevented(match: PreventedMatch) -> Json:
         "takerOrderId": match.taker_order_id,
         "makerSymbol": match.symbol,
         "makerOrderId": match.maker_order_id,
-        "tradeGroupId": match.prevented_match_id,
+        "tradeGroupId": render.NO_TRADE_GROUP,
         "selfTradePreventionMode": match.stp_mode.value,
         "price": amount(match.price),
-        "makerPreventedQuantity": amount(match.maker_prevented_qty),
+        **render.lost_quantities(match),
         "transactTime": match.time,
     }

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from executor.paper.engine.exchange import Engine
 from executor.paper.server.limits import Limits
+from executor.paper.server.parameters import KNOWN
 from executor.paper.server.params import Params
+
+_SIGNING_NAMES: Final = ("timestamp", "recvWindow", "signature")
 
 
 class Security(Enum):
@@ -26,12 +29,15 @@ class Security(Enum):
 
 
 class Call(msgspec.Struct):
-    """One request: the exchange as it is, whose account it concerns (empty for public data), and its time."""
+    """One request: the exchange as it is, whose account it concerns (empty for public data), its time, and whether it
+    came over the WebSocket API.
+    """
 
     engine: Engine
     limits: Limits
     account: str
     now_ms: int
+    over_ws: bool = False
 
 
 Handler = Callable[[Call, Params], Any]
@@ -57,6 +63,14 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     charges_orders: bool = False
     free: bool = False
+
+    @property
+    def parameters(self) -> int | None:
+        """How many parameters the endpoint knows, those of a key and a signature among them; None if unlisted."""
+        names = KNOWN.get(f"{self.verb} {self.path}")
+        if names is None:
+            return None
+        return len(names) + (len(_SIGNING_NAMES) if self.security.signed else 0)
 
     def weigh(self, params: Params) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(params)

@@ -104,7 +104,11 @@ def illegal_characters(name: str, legal: str) -> ApiError:
 
 
 def duplicate_values(name: str) -> ApiError:
-    return ApiError(-1101, f"Duplicate values for parameter '{name}' detected.")
+    return ApiError(-1101, f"Duplicate values for parameter '{name}'.")
+
+
+def too_many_parameters(known: int, sent: int) -> ApiError:
+    return ApiError(-1101, f"Too many parameters; expected '{known}' and received '{sent}'.")
 
 
 def missing(name: str) -> ApiError:
@@ -155,8 +159,9 @@ def lookup_too_wide(hours: int) -> ApiError:
     return ApiError(-1127, f"More than {hours} hours between startTime and endTime.")
 
 
-def bad_combination() -> ApiError:
-    return ApiError(-1128, "Combination of optional parameters invalid.")
+def bad_combination(recommendation: str | None = None) -> ApiError:
+    advice = "" if recommendation is None else f" Recommendation: {recommendation}"
+    return ApiError(-1128, f"Combination of optional parameters invalid.{advice}")
 
 
 def invalid_data(name: str) -> ApiError:

@@ -2,7 +2,7 @@
 
 A transport reads a request and writes an answer; everything between is `Exchange.serve`: the weight is
 charged, the key and the signature are checked, the fault plan is asked, the handler runs, and what it made
-happen goes out to the user streams before the answer does.
+happen goes out to the user streams before or after the answer does (`ExchangeChoices.push_order`).
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from executor.paper.engine.choices import PushOrder
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.model import Reject
 from executor.paper.replay.clock import Clock
@@ -26,6 +27,10 @@ TOO_MANY_ORDERS = -1015
 
 Payload = Callable[[], tuple[bytes, str]]
 """Makes what was signed, and the signature, out of a request."""
+
+
+OVER_WS = "WS"
+"""`Request.method` of what came over the WebSocket API."""
 
 
 class LostError(Exception):
@@ -81,6 +86,8 @@ class Exchange:
         for account in accounts:
             engine.balances(account)  # a key of an account that is not open is a mistake: KeyError, here and now
         self.user_streams = UserStreams(engine, clock, accounts, faults)
+        self.pushes_owed = False
+        """Whether something waits to be pushed until the answer that comes before it has left."""
         self.in_hand = 0
         """Requests being worked on; those that a fault makes wait in market time are not among them."""
 
@@ -96,7 +103,7 @@ class Exchange:
         """Carry out a connection's own method, which no route leads to, under the fault plan."""
         self.in_hand += 1
         try:
-            fault = None if self.faults is None else self.faults.on_request("WS", path, values)
+            fault = None if self.faults is None else self.faults.on_request(OVER_WS, path, values)
             if fault is None:
                 return act()
             await self._before(fault)
@@ -105,6 +112,12 @@ class Exchange:
             return result
         finally:
             self.in_hand -= 1
+
+    def push_owed(self) -> None:
+        """An answer has left: push what had to wait for it."""
+        if self.pushes_owed:
+            self.pushes_owed = False
+            self.user_streams.flush()
 
     async def wait(self, ms: int) -> None:
         """Let market time pass. The request is not in hand meanwhile, else time would never pass."""
@@ -136,6 +149,7 @@ class Exchange:
         route, params = request.route, Params(request.values)
         weight = route.weigh(params)
         self.meter.charge(self.clock.now_ms(), weight)
+        _check_number(request)
         account, window = self._admit(request, params)
         fault = self._fault(request)
         if fault is not None:
@@ -143,7 +157,7 @@ class Exchange:
         now_ms = self.clock.now_ms()
         if window is not None:
             window.check_age(now_ms)
-        call = Call(self.engine, self.limits, account, now_ms)
+        call = Call(self.engine, self.limits, account, now_ms, over_ws=request.method == OVER_WS)
         refusal: errors.ApiError | None = None
         result: Any = None
         try:
@@ -152,9 +166,7 @@ class Exchange:
             refusal = self._refusal(reject, call)
         except errors.ApiError as error:
             refusal = error
-        self.user_streams.flush()
-        if fault is not None:
-            await self._after(fault)
+        await self._push_and_answer(fault)
         if refusal is not None:
             raise refusal
         if route.free:
@@ -193,6 +205,17 @@ class Exchange:
             return None
         return self.faults.on_request(request.method, request.path, request.values)
 
+    async def _push_and_answer(self, fault: RequestFault | None) -> None:
+        """Push what the request made happen, now or once its answer has left: `push_owed` is then due."""
+        last = self.engine.choices.push_order is PushOrder.AFTER_ANSWER
+        if not last:
+            self.user_streams.flush()
+        try:
+            if fault is not None:
+                await self._after(fault)
+        finally:
+            self.pushes_owed = self.pushes_owed or last
+
     async def _before(self, fault: RequestFault) -> None:
         await self.wait(fault.delay_before_ms)
         if not fault.execute:
@@ -205,3 +228,11 @@ class Exchange:
             raise LostError
         if fault.answer is not None:
             raise MisledError(fault.answer)
+
+
+def _check_number(request: Request) -> None:
+    """-1101 for more parameters than the endpoint knows; the WebSocket API's requests carry their key among them."""
+    known = request.route.parameters
+    sent = len(request.values)
+    if known is not None and sent > known + (request.method == OVER_WS and "apiKey" in request.values):
+        raise errors.too_many_parameters(known, sent)

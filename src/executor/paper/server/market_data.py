@@ -273,7 +273,7 @@ def rolling_window(call: Call, params: Params) -> Json | list[Json]:
     unit = {"m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": DAY_MS}[size[-1]]
     opens = (call.now_ms - int(size[:-1]) * unit) // MINUTE_MS * MINUTE_MS
     return _for_symbols(
-        call, params, lambda s: _window_row(call, s.name, opens, call.now_ms, mini=mini), needs_symbol=True
+        call, params, lambda s: window_row(call, s.name, opens, call.now_ms, mini=mini), needs_symbol=True
     )
 
 
@@ -286,12 +286,12 @@ def trading_day(call: Call, params: Params) -> Json | list[Json]:
     return _for_symbols(
         call,
         params,
-        lambda s: _window_row(call, s.name, opens, opens + DAY_MS - 1, mini=mini),
+        lambda s: window_row(call, s.name, opens, opens + DAY_MS - 1, mini=mini),
         needs_symbol=True,
     )
 
 
-def _window_row(call: Call, symbol: str, opens: int, closes: int, *, mini: bool) -> Json:
+def window_row(call: Call, symbol: str, opens: int, closes: int, *, mini: bool) -> Json:
     rows = call.engine.klines(symbol, MINUTE_MS, start_time=opens, end_time=closes, limit=ALL)
     first = call.engine.recent_trades(symbol, start_time=opens, limit=1)
     last = call.engine.recent_trades(symbol, limit=1)

@@ -15,20 +15,43 @@ from executor.paper.engine.market_data import BookTicker, MarketKline, MarketTra
 from executor.paper.replay.clock import Clock
 from executor.paper.server.call import Call
 from executor.paper.server.connection import Connection
+from executor.paper.server.depth_streams import DepthDiff
 from executor.paper.server.faults import FaultPlan
 from executor.paper.server.klines import KLINE_INTERVALS
-from executor.paper.server.limits import SECOND_MS, Limits
+from executor.paper.server.limits import DAY_MS, MINUTE_MS, SECOND_MS, Limits
 from executor.paper.server.market_data import (
     AVG_PRICE_MINS,
     aggregate_row,
     depth_levels,
     percent_change,
+    window_row,
 )
 from executor.paper.server.render import Json, amount
 
 MAX_STREAMS: Final = 1_024
 MESSAGES_PER_SECOND: Final = 5
 _DEPTHS: Final = {f"depth{n}{speed}": n for n in (5, 10, 20) for speed in ("", "@100ms", "@1000ms")}
+_DIFFS: Final = {"depth": SECOND_MS, "depth@1000ms": SECOND_MS, "depth@100ms": 100}
+_WINDOWS_MS: Final = {"ticker_1h": 60 * MINUTE_MS, "ticker_4h": 240 * MINUTE_MS, "ticker_1d": DAY_MS}
+_LEVELS: Final = 5_000
+
+
+_WINDOW_LETTERS: Final = {
+    "p": "priceChange",
+    "P": "priceChangePercent",
+    "o": "openPrice",
+    "h": "highPrice",
+    "l": "lowPrice",
+    "c": "lastPrice",
+    "w": "weightedAvgPrice",
+    "v": "volume",
+    "q": "quoteVolume",
+    "O": "openTime",
+    "C": "closeTime",
+    "F": "firstId",
+    "L": "lastId",
+    "n": "count",
+}
 
 
 class _Topic(msgspec.Struct):
@@ -41,6 +64,7 @@ class _Topic(msgspec.Struct):
     pushed_ms: int = -SECOND_MS
     kline_open_ms: int = -1
     book: BookTicker | None = None
+    diff: DepthDiff | None = None
 
 
 class MarketStreams:
@@ -75,6 +99,8 @@ class MarketStreams:
         if topic is None:
             symbol, _, kind = name.partition("@")
             topic = self._topics[name] = _Topic(name, symbol.upper(), kind, {})
+            if kind in _DIFFS:
+                topic.diff = DepthDiff(self._engine.depth(topic.symbol, _LEVELS))
         topic.listeners[connection] = combined
 
     def unsubscribe(self, name: str, connection: Connection) -> None:
@@ -94,9 +120,16 @@ class MarketStreams:
     def on_quote(self, symbol: str) -> None:
         """The best prices may have changed without a trade."""
         for topic in self._topics.values():
-            if topic.symbol == symbol and topic.kind == "bookTicker":
-                for message in self._book_ticker(topic):
-                    self._push(topic, message)
+            if topic.symbol != symbol:
+                continue
+            if topic.kind == "bookTicker":
+                messages = self._book_ticker(topic)
+            elif topic.kind in _DIFFS:
+                messages = self._depth_diff(topic)
+            else:
+                continue
+            for message in messages:
+                self._push(topic, message)
 
     def _messages(self, topic: _Topic, trade: MarketTrade) -> list[Json]:
         maker = self._makers.get(topic.kind)
@@ -104,6 +137,10 @@ class MarketStreams:
             return maker(topic, trade)
         if topic.kind in _DEPTHS:
             return self._depth(topic)
+        if topic.kind in _DIFFS:
+            return self._depth_diff(topic)
+        if topic.kind in _WINDOWS_MS:
+            return self._window(topic)
         return self._kline(topic)
 
     def _push(self, topic: _Topic, message: Json) -> None:
@@ -152,6 +189,27 @@ class MarketStreams:
             return []
         call = Call(self._engine, self._limits, "", self._clock.now_ms())
         return [depth_levels(call, topic.symbol, _DEPTHS[topic.kind])]
+
+    def _depth_diff(self, topic: _Topic) -> list[Json]:
+        book, now_ms = self._engine.depth(topic.symbol, _LEVELS), self._clock.now_ms()
+        diff = topic.diff
+        if diff is None:
+            raise AssertionError("a diff stream has a diff")
+        if not self._due(topic, _DIFFS[topic.kind]):
+            diff.note(book)
+            return []
+        message = diff.take(book, topic.symbol, now_ms)
+        return [] if message is None else [message]
+
+    def _window(self, topic: _Topic) -> list[Json]:
+        if not self._due(topic):
+            return []
+        now_ms = self._clock.now_ms()
+        opens = (now_ms - _WINDOWS_MS[topic.kind]) // MINUTE_MS * MINUTE_MS
+        row = window_row(Call(self._engine, self._limits, "", now_ms), topic.symbol, opens, now_ms, mini=False)
+        window = topic.kind.removeprefix("ticker_")
+        named = {letter: row[field] for letter, field in _WINDOW_LETTERS.items()}
+        return [{"e": f"{window}Ticker", "E": now_ms, "s": topic.symbol, **named}]
 
     def _kline(self, topic: _Topic) -> list[Json]:
         interval = topic.kind.removeprefix("kline_")
@@ -256,9 +314,9 @@ class MarketStreams:
         }
         return [row]
 
-    def _due(self, topic: _Topic) -> bool:
+    def _due(self, topic: _Topic, every_ms: int = SECOND_MS) -> bool:
         now_ms = self._clock.now_ms()
-        if now_ms - topic.pushed_ms < SECOND_MS:
+        if now_ms - topic.pushed_ms < every_ms:
             return False
         topic.pushed_ms = now_ms
         return True
@@ -267,7 +325,9 @@ class MarketStreams:
         return any(known.name == symbol for known in self._engine.symbols())
 
     def _has_kind(self, kind: str) -> bool:
-        return kind in self._makers or kind in _DEPTHS or kind.removeprefix("kline_") in KLINE_INTERVALS
+        if kind in self._makers or kind in _DEPTHS or kind in _DIFFS or kind in _WINDOWS_MS:
+            return True
+        return kind.startswith("kline_") and kind.removeprefix("kline_") in KLINE_INTERVALS
 
 
 class StreamSession:

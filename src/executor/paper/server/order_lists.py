@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from executor.core.model.values import OrderSide, OrderType
 from executor.paper.engine.model import Leg, NewOco, NewOrder, NewOto, NewOtoco, OrderListView, StpMode
+from executor.paper.engine.names import OLD_LIMIT, OLD_STOP
 from executor.paper.server import errors, render
 from executor.paper.server.call import Call
 from executor.paper.server.orders import (
@@ -37,7 +38,10 @@ def place_oco(call: Call, params: Params) -> Json:
 
 
 def place_legacy_oco(call: Call, params: Params) -> Json:
-    """The older form (`POST /api/v3/order/oco`): a LIMIT_MAKER and a stop, told apart by the side."""
+    """The older form (`POST /api/v3/order/oco`): a LIMIT_MAKER and a stop, told apart by the side.
+
+    `orderList.place` answers FULL by default (web-socket-api.md); the REST page names no default, and shows a RESULT.
+    """
     symbol, side, quantity = params.symbol(), read_side(params, "side"), params.decimal("quantity")
     limit = Leg(
         type=OrderType.LIMIT_MAKER,
@@ -62,7 +66,7 @@ def place_legacy_oco(call: Call, params: Params) -> Json:
     if stop.stop_price is None and stop.trailing_delta is None:
         raise errors.missing("stopPrice")
     if stop_limit_price is not None and stop.time_in_force is None:
-        raise errors.missing("stopLimitTimeInForce")
+        raise errors.bad_combination("'stopLimitTimeInForce' should also be sent.")
     request = NewOco(
         symbol=symbol,
         side=side,
@@ -71,8 +75,9 @@ def place_legacy_oco(call: Call, params: Params) -> Json:
         below=stop if side is OrderSide.SELL else limit,
         list_client_order_id=params.optional_client_id("listClientOrderId"),
         stp_mode=read_stp_mode(params),
+        names=(OLD_LIMIT, OLD_STOP) if side is OrderSide.SELL else (OLD_STOP, OLD_LIMIT),
     )
-    how = _read_how(params)
+    how = read_response_type(params) or (ResponseType.FULL if call.over_ws else ResponseType.RESULT)
     params.finish()
     return render.list_placed(call.engine.place_oco(call.account, request, call.now_ms), how)
 

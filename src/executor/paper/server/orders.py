@@ -124,7 +124,6 @@ def amend(call: Call, params: Params) -> Json:
     params.finish()
     if order_id is None and client_id is None:
         raise errors.missing_both("origClientOrderId", "orderId")
-    before = call.engine.order(call.account, symbol, order_id=order_id, orig_client_order_id=client_id)
     answer = call.engine.amend_order(
         call.account,
         symbol,
@@ -134,7 +133,7 @@ def amend(call: Call, params: Params) -> Json:
         orig_client_order_id=client_id,
         new_client_order_id=new_id,
     )
-    return render.amended(answer, before.client_order_id)
+    return render.amended(answer)
 
 
 def amendments(call: Call, params: Params) -> list[Json]:

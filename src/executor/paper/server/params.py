@@ -20,12 +20,15 @@ E = TypeVar("E")
 NUMBER: Final = r"^([0-9]{1,20})(\.[0-9]{1,20})?$"
 INTEGER: Final = r"^[0-9]{1,20}$"
 CLIENT_ID: Final = r"^[a-zA-Z0-9-_]{1,36}$"
-SYMBOL: Final = r"^[A-Z0-9-_.]{1,20}$"
+SYMBOL: Final = r"^[\w\-._&&[^a-z]]{1,50}$"
+"""As the exchange prints it: letters and digits of any script, without the small Latin ones."""
+SYMBOLS: Final = r"""^\[("[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}){0,1}\]$"""
 
 _NUMBER: Final = re.compile(NUMBER)
 _INTEGER: Final = re.compile(INTEGER)
 _CLIENT_ID: Final = re.compile(CLIENT_ID)
-_SYMBOL: Final = re.compile(SYMBOL)
+_SYMBOL: Final = re.compile(r"(?:(?![a-z])[\w\-.]){1,50}\Z")
+_QUOTED: Final = re.compile(r'"(?:(?![a-z])[\w\-.]){1,50}"\Z')
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -144,16 +147,14 @@ class Params:
         return lowered == "true"
 
     def optional_symbols(self) -> list[str] | None:
-        """`symbols`: a JSON array of names, each named once (-1151)."""
+        """`symbols`: a JSON array of names without white space (-1100), each named once (-1151)."""
         value = self.optional_text("symbols")
         if value is None:
             return None
-        try:
-            names = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            raise errors.illegal_characters("symbols", SYMBOL) from None
-        if not isinstance(names, list) or not all(isinstance(n, str) and _SYMBOL.match(n) for n in names):
-            raise errors.illegal_characters("symbols", SYMBOL)
+        names = value[1:-1].split(",") if len(value) > len("[]") else []
+        if value[:1] + value[-1:] != "[]" or not all(_QUOTED.match(name) for name in names):
+            raise errors.illegal_characters("symbols", SYMBOLS)
+        names = [name[1:-1] for name in names]
         if len(set(names)) != len(names):
             raise errors.duplicate_symbols()
         return names

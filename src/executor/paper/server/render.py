@@ -27,10 +27,14 @@ from executor.paper.engine.model import (
     Order,
     OrderListView,
     Placed,
+    PreventedMatch,
     Reject,
 )
 
 Json = dict[str, Any]
+
+NO_TRADE_GROUP: Final = -1
+"""`tradeGroupId` of an account that belongs to none (faqs/stp_faq.md); no account here does."""
 
 _STOP_TYPES: Final = frozenset(
     {OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT}
@@ -60,14 +64,8 @@ def amount(value: Decimal) -> str:
 
 
 def placed(answer: Placed, how: ResponseType) -> Json:
-    report = order_report(answer.order, how)
-    if how is ResponseType.FULL:
-        report["fills"] = [_fill(fill) for fill in answer.fills]
-    return report
-
-
-def order_report(order: Order, how: ResponseType) -> Json:
-    """An order as its placement answers it."""
+    """An order as its placement answers it; FULL lists what traded, and what self-trade prevention kept from it."""
+    order = answer.order
     report: Json = {
         "symbol": order.symbol,
         "orderId": order.order_id,
@@ -81,6 +79,11 @@ def order_report(order: Order, how: ResponseType) -> Json:
     _conditional(report, order)
     report["workingTime"] = order.working_time
     report["selfTradePreventionMode"] = order.stp_mode.value
+    if how is ResponseType.FULL:
+        report["fills"] = [_fill(fill) for fill in answer.fills]
+        if answer.prevented:
+            report.pop("preventedMatchId", None)  # the samples of faqs/stp_faq.md name it in the list alone
+            report["preventedMatches"] = [_prevented(match) for match in answer.prevented]
     return report
 
 
@@ -149,7 +152,7 @@ def order_list(view: OrderListView) -> Json:
 
 def list_placed(answer: ListPlaced, how: ResponseType) -> Json:
     body = order_list(answer.order_list)
-    body["orderReports"] = [order_report(order, how) for order in answer.orders]
+    body["orderReports"] = [placed(each, how) for each in answer.placed]
     return body
 
 
@@ -159,13 +162,13 @@ def list_cancelled(answer: ListCancelled) -> Json:
     return body
 
 
-def amended(answer: Amended, orig_client_order_id: str) -> Json:
+def amended(answer: Amended) -> Json:
     order = answer.order
     report: Json = {
         "symbol": order.symbol,
         "orderId": order.order_id,
         "orderListId": order.order_list_id,
-        "origClientOrderId": orig_client_order_id,
+        "origClientOrderId": answer.orig_client_order_id,
         "clientOrderId": order.client_order_id,
         "price": amount(order.price),
         "qty": amount(order.orig_qty),
@@ -219,6 +222,26 @@ def balance(row: Balance) -> Json:
 
 def refusal(reject: Reject) -> Json:
     return {"code": reject.code, "msg": reject.message}
+
+
+def lost_quantities(match: PreventedMatch) -> Json:
+    """What prevention took from either side; a side that lost nothing is not mentioned."""
+    lost: Json = {}
+    if match.taker_prevented_qty:
+        lost["takerPreventedQuantity"] = amount(match.taker_prevented_qty)
+    if match.maker_prevented_qty:
+        lost["makerPreventedQuantity"] = amount(match.maker_prevented_qty)
+    return lost
+
+
+def _prevented(match: PreventedMatch) -> Json:
+    return {
+        "preventedMatchId": match.prevented_match_id,
+        "makerSymbol": match.symbol,
+        "makerOrderId": match.maker_order_id,
+        "price": amount(match.price),
+        **lost_quantities(match),
+    }
 
 
 def _fill(fill: Fill) -> Json:
@@ -341,9 +364,9 @@ def _execution_report(report: ExecutionReport, now_ms: int) -> Json:
     if order.prevented_match_id is not None:
         body["v"] = order.prevented_match_id
         body["A"] = amount(order.prevented_qty)
-        body["B"] = amount(report.last_prevented_qty)
     if report.execution_type is ExecutionType.TRADE_PREVENTION:
-        body["u"] = order.prevented_match_id
+        body["B"] = amount(report.last_prevented_qty)
+        body["u"] = NO_TRADE_GROUP
         body["U"] = report.counter_order_id
         body["Cs"] = report.counter_symbol
         body["pl"] = amount(report.last_prevented_qty)

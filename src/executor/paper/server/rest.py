@@ -25,6 +25,16 @@ class Rest:
         self._routes = by_path()
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
+        try:
+            response = await self._respond(request)
+            if self._exchange.pushes_owed:
+                await response.prepare(request)
+                await response.write_eof()
+            return response
+        finally:
+            self._exchange.push_owed()
+
+    async def _respond(self, request: BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         route = self._routes.get((request.method, path))
         if route is None:

@@ -125,7 +125,9 @@ class PaperServer:
 
     def quiet(self) -> bool:
         """Whether no request is in hand and every push has been handed to its socket."""
-        return self._exchange.in_hand == 0 and all(connection.idle for connection in self._connections)
+        if self._exchange.in_hand or self._exchange.pushes_owed:
+            return False
+        return all(connection.idle for connection in self._connections)
 
     def on_trade(self, symbol: str, trade: MarketTrade) -> bool:
         """Push what a trade, already fed to the engine, has changed; whether an account was touched. Accounts first:

@@ -12,7 +12,7 @@ from executor.paper.server import errors
 from executor.paper.server.account import order_count_rows
 from executor.paper.server.call import Call, Security
 from executor.paper.server.connection import Connection
-from executor.paper.server.exchange import SIGNING_NAMES, Exchange, LostError, MisledError, Request
+from executor.paper.server.exchange import OVER_WS, SIGNING_NAMES, Exchange, LostError, MisledError, Request
 from executor.paper.server.params import Params, json_text
 from executor.paper.server.render import Json
 from executor.paper.server.routes import by_method
@@ -83,6 +83,12 @@ class Session:
 
     async def _answer(self, text: str) -> None:
         try:
+            await self._respond(text)
+        finally:
+            self._exchange.push_owed()
+
+    async def _respond(self, text: str) -> None:
+        try:
             envelope = _DECODER.decode(text)
         except msgspec.DecodeError:
             self._reply(None, errors.invalid_json(), show=self._show_rate_limits)
@@ -115,7 +121,7 @@ class Session:
             raise errors.missing("apiKey")
         served = await self._exchange.serve(
             Request(
-                method="WS",
+                method=OVER_WS,
                 path=method,
                 route=route,
                 values=values,
