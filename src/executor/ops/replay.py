@@ -9,12 +9,12 @@ from executor.core.guard import advance
 from executor.core.model.events import AnyEvent
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import SCHEMA_VERSION, State
+from executor.core.model.state import State
 from executor.core.transition import Step
 from executor.service.store.document import differs, document_of
 from executor.service.store.journal import Entry, JournalReader
+from executor.service.store.layouts import checksum_in
 from executor.service.store.records import Began, Record, Took
-from executor.service.store.state_store import checksum
 
 
 class Segment(msgspec.Struct):
@@ -26,6 +26,7 @@ class Segment(msgspec.Struct):
     where: str
     why: str
     version: str
+    layout: int
     break_: str = ""
     events: int = 0
     states: int = 0
@@ -90,7 +91,14 @@ class Replay:
             match entry.record:
                 case Began() as began:
                     self.segments.append(
-                        Segment(entry.n, where, began.why, began.version, _broken(state, began) if state else "")
+                        Segment(
+                            entry.n,
+                            where,
+                            began.why,
+                            began.version,
+                            began.layout,
+                            _broken(state, began) if state else "",
+                        )
                     )
                     state, policy, rules = began.state, began.policy, began.rules
                 case Took() as took:
@@ -101,7 +109,7 @@ class Replay:
                     segment = self.segments[-1]
                     segment.events += 1
                     segment.states += bool(took.sum)
-                    fault = _compare(step.state, took)
+                    fault = _compare(step.state, took, segment.layout)
                     mismatch = None
                     if fault:
                         mismatch = Mismatch(entry.n, where, type(took.event).__name__, fault)
@@ -111,11 +119,11 @@ class Replay:
                     yield Told(entry.n, where, took.event, step, mismatch)
 
 
-def _compare(after: State, took: Took) -> str:
+def _compare(after: State, took: Took, layout: int) -> str:
     """A step that owed nothing may have shared the save of a later one: that one's checksum speaks for both."""
     if not took.sum:
         return ""
-    found = checksum(document_of(after), SCHEMA_VERSION)
+    found = checksum_in(layout, document_of(after))
     return "" if found == took.sum else f"the saved state has checksum {took.sum[:12]}…, this one {found[:12]}…"
 
 

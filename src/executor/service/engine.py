@@ -32,6 +32,7 @@ from executor.core.transition import Step
 from executor.service.store.codec import CodecError
 from executor.service.store.document import differs, document_of
 from executor.service.store.journal import Journal, JournalError
+from executor.service.store.layouts import LAYOUT
 from executor.service.store.records import Began, Record, Took
 from executor.service.store.state_store import StateStore
 from executor.service.unwritable import stand_in
@@ -184,7 +185,12 @@ class Engine:
 
     def _note(self, why: str) -> None:
         began = Began(
-            version=metadata.version("executor"), why=why, policy=self.policy, rules=self.rules, state=self.state
+            layout=LAYOUT,
+            version=metadata.version("executor"),
+            why=why,
+            policy=self.policy,
+            rules=self.rules,
+            state=self.state,
         )
         self._journal_whole = self._write(began)
 

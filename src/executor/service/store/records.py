@@ -9,8 +9,11 @@ from executor.core.model.state import State
 
 
 class Began(msgspec.Struct, frozen=True, tag="began", kw_only=True):
-    """The base that the following events build on: after a start, a change of rules, or a gap in the journal."""
+    """The base that the following events build on: after a start, a change of rules, or a gap in the journal.
+    `layout`: what the states of then look like (`layouts`).
+    """
 
+    layout: int = 0
     version: str
     why: str
     policy: Policy
