@@ -15,8 +15,9 @@ from executor.core.model.events import AnyEvent
 from executor.core.model.ids import ENTRIES, parse
 from executor.core.model.intents import CancelList, CancelOrder, PlaceOrder, ReplaceOrder, Request, names
 from executor.exchange.port import Exchange
-from executor.exchange.transport.client import Answer, Attempt, BinanceClient
+from executor.exchange.transport.client import BinanceClient
 from executor.exchange.transport.order_link import OrderLink
+from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call, Urgency
 from executor.service import dispatcher, loop
 

@@ -14,7 +14,7 @@ from tests.ops.samples import Walk, rules
 
 from executor.core.model.policy import Policy
 from executor.core.transition import empty
-from executor.exchange.streams.supervised import Connected
+from executor.exchange.transport.supervised import Connected
 from executor.ops.metrics import Metrics, StreamWatch, View
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ from executor.core.model.values import OrderSide, OrderStatus, OrderType, TimeIn
 from executor.exchange.binance import BinanceExchange, connect
 from executor.exchange.port import Exchange, StartError
 from executor.exchange.streams.market_stream import MarketStream
-from executor.exchange.streams.supervised import Connected, Lost
 from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport.auth import Credentials, Endpoints
+from executor.exchange.transport.supervised import Connected, Lost
 from executor.paper.server import Credential
 from executor.paper.server.faults import RequestFault
 

@@ -11,7 +11,7 @@ from executor.core.model.policy import Layout, Policy, TrailMode
 from executor.core.model.state import SCHEMA_VERSION
 from executor.core.model.values import OrderType
 from executor.core.transition import empty
-from executor.exchange.wire.permissions import KeyPermissions
+from executor.exchange.permissions import KeyPermissions
 from executor.ops import doctor, doctor_exchange
 from executor.ops.doctor import Finding, Level
 from executor.service.store.document import document_of

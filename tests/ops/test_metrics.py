@@ -15,7 +15,7 @@ from executor.core.model.policy import Policy
 from executor.core.model.state import State
 from executor.core.model.verdict import MOVED
 from executor.core.transition import Step, empty
-from executor.exchange.streams.supervised import Connected, Lost
+from executor.exchange.transport.supervised import Connected, Lost
 from executor.ops.metrics import Metrics, StreamWatch, View
 
 POLICY = Policy(notional=Decimal(100), allow_short=True, cooldown_ms=600_000)

@@ -19,8 +19,8 @@ from executor.core.model.state import Market, Plan
 from executor.core.model.values import ZERO, Direction, OrderType, plain
 from executor.core.transition import empty
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.permissions import KeyPermissions, key_permissions
 from executor.exchange.port import ReadError
-from executor.exchange.wire.permissions import KeyPermissions, key_permissions
 from executor.ops import text
 from executor.ops.doctor import Finding, fail, ok, warn
 

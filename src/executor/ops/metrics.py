@@ -25,7 +25,7 @@ from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
-from executor.exchange.streams.supervised import Connected, Lost
+from executor.exchange.transport.supervised import Connected, Lost
 
 LAG_EVERY_S: Final = 0.5
 _COVER_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

@@ -21,7 +21,7 @@ from executor.core.model.state import Entering, Order, OrderPhase, State
 from executor.core.model.values import OrderSide
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
-from executor.exchange.streams.supervised import Connected, Lost
+from executor.exchange.transport.supervised import Connected, Lost
 
 log = structlog.get_logger(__name__)
 

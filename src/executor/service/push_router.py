@@ -8,8 +8,8 @@ from executor.core.model.events import AnyEvent, QuoteSeen
 from executor.core.model.facts import Quote
 from executor.core.transition import Step
 from executor.exchange.streams.market_stream import MarketStream
-from executor.exchange.streams.supervised import Connected, Lost, Told
 from executor.exchange.streams.user_stream import UserEvent
+from executor.exchange.transport.supervised import Connected, Lost, Told
 from executor.ops.metrics import StreamWatch
 from executor.service.loop import Loop
 

@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from executor.core.model.facts import Quote
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.streams.market_stream import MESSAGE_EVERY_S, MarketStream
-from executor.exchange.streams.supervised import Connected, Lost
+from executor.exchange.transport.supervised import Connected, Lost
 
 BOOK: Final = json.dumps(
     {

@@ -19,9 +19,9 @@ from websockets.exceptions import ConnectionClosed
 from executor.core.model.facts import OrderReport
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.streams.events import BalanceMoved, BalancesSet
-from executor.exchange.streams.supervised import Connected, Lost, Timing, Told
 from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport.auth import Credentials
+from executor.exchange.transport.supervised import Connected, Lost, Timing, Told
 
 QUICK: Final = Timing(ping=0.2, open=1, first_wait=0.01, longest_wait=0.05)
 PATIENT: Final = 5.0

@@ -1,4 +1,4 @@
-"""What Binance pushes: connections that stay up, the account's events, the market's prices.
+"""What Binance pushes: the account's events and the market's prices.
 
-Not here: requests and their answers (`transport`).
+Not here: the connections that they come over, requests and their answers (`transport`).
 """

@@ -16,7 +16,8 @@ from websockets.asyncio.client import ClientConnection
 
 from executor.core.model.facts import Quote
 from executor.exchange.streams import events
-from executor.exchange.streams.supervised import (
+from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.transport.supervised import (
     DEFAULT_TIMING,
     Connected,
     Ending,
@@ -26,7 +27,6 @@ from executor.exchange.streams.supervised import (
     Timing,
     Told,
 )
-from executor.exchange.transport.clock import ExchangeClock
 
 MOST_SYMBOLS: Final = 512
 """Two streams for each; a connection takes 1024."""

@@ -12,7 +12,9 @@ from executor.core.model.facts import OrderReport
 from executor.exchange.port import ReadError
 from executor.exchange.streams import events
 from executor.exchange.streams.events import BalanceMoved, BalancesSet
-from executor.exchange.streams.supervised import (
+from executor.exchange.transport.auth import Credentials
+from executor.exchange.transport.connection import CLOCK_CODE, Connection
+from executor.exchange.transport.supervised import (
     DEFAULT_TIMING,
     Connected,
     Ending,
@@ -22,8 +24,6 @@ from executor.exchange.streams.supervised import (
     Timing,
     Told,
 )
-from executor.exchange.transport.auth import Credentials
-from executor.exchange.transport.connection import CLOCK_CODE, Connection
 
 _log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ import structlog
 
 from executor.core.model.facts import Refused, Why
 from executor.exchange.port import ReadError
-from executor.exchange.transport.client import Answer
 from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.wire.answer import Answer
 from executor.exchange.wire.calls import Call, Urgency
 from executor.exchange.wire.outcomes import Fault
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import aiohttp
-import msgspec
 
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.library import AsyncClient
+from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
 
 if TYPE_CHECKING:
@@ -35,32 +35,6 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
 
 
 _SIGNATURE: Final = re.compile(rb"signature=[^&\s\"']+")
-
-
-class Attempt:
-    """One request on its way: stamped `timestamp` (ms, exchange clock); `sent` once it is being written."""
-
-    __slots__ = ("recv_window", "sent", "timestamp")
-
-    def __init__(self, timestamp: int, recv_window: int) -> None:
-        self.timestamp = timestamp
-        self.recv_window = recv_window
-        self.sent = False
-
-    @property
-    def fence(self) -> int:
-        """After it (ms, exchange clock) a request that has not reached the engine never will (rule 8.3)."""
-        return self.timestamp + self.recv_window
-
-
-class Answer(msgspec.Struct, frozen=True):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
 
 
 _attempt: ContextVar[Attempt] = ContextVar("_attempt")

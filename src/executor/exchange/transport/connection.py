@@ -13,10 +13,11 @@ from executor.core.model.facts import Done, OrderReport, Outcome, Refused, Repla
 from executor.core.model.intents import Stamp
 from executor.exchange.port import ReadError
 from executor.exchange.transport.budget import Budget
-from executor.exchange.transport.client import CONNECTIONS, Answer, Attempt, BinanceClient
+from executor.exchange.transport.client import CONNECTIONS, BinanceClient
 from executor.exchange.transport.clock import ExchangeClock
 from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.wire import calls, reading
+from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
 from executor.exchange.wire.outcomes import DOUBT, Fault, describe, failed, fault_of, unanswered, verdict
 from executor.exchange.wire.replace import replaced

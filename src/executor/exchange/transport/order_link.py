@@ -14,9 +14,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
-from executor.exchange.streams.supervised import DEFAULT_TIMING, Connected, Ending, Lost, Stream, Timing
 from executor.exchange.transport.auth import Credentials
-from executor.exchange.transport.client import ORDER_TIMEOUT_SEC, Answer, Attempt
+from executor.exchange.transport.client import ORDER_TIMEOUT_SEC
+from executor.exchange.transport.supervised import DEFAULT_TIMING, Connected, Ending, Lost, Stream, Timing
+from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
 
 NUMBERS: Final = frozenset({"trailingDelta"})

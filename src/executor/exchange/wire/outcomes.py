@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.facts import Refused, Unknown, Why
-from executor.exchange.transport.client import Answer, Attempt
+from executor.exchange.wire.answer import Answer, Attempt
 
 
 class Doubt(Enum):

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from executor.core.model.facts import Done, NotTried, Refused, ReplaceOutcome, Unknown, Why
-from executor.exchange.transport.client import Answer, Attempt
 from executor.exchange.wire import reading
+from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.outcomes import Fault, failed, fault_of
 
 HALF_DONE: Final = frozenset({-2021, -2022})

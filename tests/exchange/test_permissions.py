@@ -4,8 +4,8 @@ import pytest
 from tests.exchange.stub import Say, Stub, error, signed_well
 
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.permissions import KeyPermissions, key_permissions
 from executor.exchange.port import ReadError
-from executor.exchange.wire.permissions import KeyPermissions, key_permissions
 
 PATH = "GET /sapi/v1/account/apiRestrictions"
 ANSWER = {

@@ -1,4 +1,4 @@
-"""Streams that stay up: a supervisor of one WebSocket subscription, and what the service hears from it.
+"""Streams that stay up: a supervisor of one WebSocket subscription, and what it tells the service.
 
 The exchange replays nothing that was missed, so every gap is announced: `Lost` when a subscription ends,
 `Connected` when one is up again, upon which the service must look at its orders itself (user-data-stream.md). A
