@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from executor.cli import exits
 from executor.cli.app import app
+from executor.paper.engine.choices import ExchangeChoices, OcoDone
 from executor.paper.errors import RecordingError
 from executor.paper.replay.clock import WallClock
 from executor.paper.replay.market import AtEnd
-from executor.paper.server import Urls
-from executor.paper.standalone import Standalone, StandaloneError, serve
+from executor.paper.standalone import PaperAccount, Serving, Standalone, StandaloneError, serve
 
 HEADER = "time_ms,price,qty,is_buyer_maker,trade_id\n"
 
@@ -31,11 +31,12 @@ def recording(folder: Path, name: str = "BTCUSDT-trades.csv", rows: int = 3) -> 
 
 async def test_it_serves_a_recording_on_the_wall_clock_until_told_to_stop(tmp_path: Path) -> None:
     stop = asyncio.Event()
-    started: asyncio.Future[tuple[Urls, str]] = asyncio.get_running_loop().create_future()
-    what = Standalone(recording=recording(tmp_path), at_end=AtEnd.HOLD, speed=100)
-    serving = asyncio.create_task(serve(what, started=lambda *at: started.set_result(at), stop=stop))
-    urls, symbol = await asyncio.wait_for(started, 5)
-    assert symbol == "BTCUSDT"
+    started: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
+    what = Standalone(recordings=(recording(tmp_path),), at_end=AtEnd.HOLD, speed=100)
+    serving = asyncio.create_task(serve(what, started=started.set_result, stop=stop))
+    at = await asyncio.wait_for(started, 5)
+    urls = at.urls
+    assert (at.symbols, at.control) == (("BTCUSDT",), "")
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{urls.rest_url}/v3/time") as response:
             assert abs((await response.json())["serverTime"] - WallClock().now_ms()) < 5_000
@@ -46,8 +47,8 @@ async def test_it_serves_a_recording_on_the_wall_clock_until_told_to_stop(tmp_pa
 
 
 async def test_it_ends_with_the_recording_when_asked_to(tmp_path: Path) -> None:
-    what = Standalone(recording=recording(tmp_path), at_end=AtEnd.EXIT, speed=1000)
-    await asyncio.wait_for(serve(what, started=lambda *_: None, stop=asyncio.Event()), 5)
+    what = Standalone(recordings=(recording(tmp_path),), at_end=AtEnd.EXIT, speed=1000)
+    await asyncio.wait_for(serve(what, started=lambda _: None, stop=asyncio.Event()), 5)
 
 
 async def test_a_recording_that_breaks_off_is_told(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ async def test_a_recording_that_breaks_off_is_told(tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8") + "1,2\n", "utf-8")
     with pytest.raises(RecordingError, match="line 5"):
         await serve(
-            Standalone(recording=path, speed=1000, at_end=AtEnd.EXIT), started=lambda *_: None, stop=asyncio.Event()
+            Standalone(recordings=(path,), speed=1000, at_end=AtEnd.EXIT), started=lambda _: None, stop=asyncio.Event()
         )
 
 
@@ -70,8 +71,8 @@ async def test_a_recording_that_breaks_off_is_told(tmp_path: Path) -> None:
 async def test_a_symbol_that_cannot_be_used_is_named(tmp_path: Path, name: str, symbol: str | None, fault: str) -> None:
     with pytest.raises((StandaloneError, RecordingError), match=fault):
         await serve(
-            Standalone(recording=recording(tmp_path, name), symbol=symbol),
-            started=lambda *_: None,
+            Standalone(recordings=(recording(tmp_path, name),), symbols=(symbol,) if symbol else ()),
+            started=lambda _: None,
             stop=asyncio.Event(),
         )
 
@@ -123,26 +124,25 @@ def test_the_paper_settings_hold_where_no_option_says_otherwise(
         "PAPER_API_SECRET": "hush",
     }
     wanted = Standalone(
-        recording=path,
+        recordings=(path,),
         speed=3.5,
         at_end=AtEnd.HOLD,
         port=1234,
-        balances={"BTC": Decimal(2)},
-        api_key="mine",
-        api_secret="hush",
+        accounts=(PaperAccount(api_key="mine", api_secret="hush", balances={"BTC": Decimal(2)}),),
     )
     assert served(monkeypatch, **env) == wanted
     args = ["--port", "0", "--speed", "2", "--balances", "USDT=1", "--at-end", "exit", "--api-key", "theirs"]
     given = served(monkeypatch, *args, **env)
-    assert (given.port, given.speed, given.balances, given.at_end) == (0, 2, {"USDT": Decimal(1)}, AtEnd.EXIT)
-    assert (given.api_key, given.recording) == ("theirs", path)
+    assert (given.port, given.speed, given.at_end, given.recordings) == (0, 2, AtEnd.EXIT, (path,))
+    (account,) = given.accounts
+    assert (account.api_key, account.balances) == ("theirs", {"USDT": Decimal(1)})
 
 
 def test_without_settings_it_plays_the_bundled_recording_in_real_time_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert served(monkeypatch) == Standalone(balances={"USDT": Decimal(10_000)})
+    assert served(monkeypatch) == Standalone(accounts=(PaperAccount(balances={"USDT": Decimal(10_000)}),))
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,45 @@ def test_balances_that_cannot_be_read_are_refused(balances: str) -> None:
     outcome = CliRunner().invoke(app, ["paper", "--balances", balances])
     assert outcome.exit_code == exits.USAGE
     assert "ASSET=AMOUNT" in outcome.output
+
+
+def test_accounts_symbols_choices_and_control_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [recording(tmp_path, name) for name in ("a.csv", "b.csv")]
+    given = served(
+        monkeypatch,
+        *("--recording", str(paths[0]), "--recording", str(paths[1]), "--symbols", "LTCUSDT, BTCUSDT,ETHUSDT=3000.5"),
+        *("--accounts", "ann,bob", "--balances", "USDT=5", "--balances", "bob:USDT=7,BTC=1"),
+        *("--choice", "oco_done=triggered", "--control-port", "0"),
+    )
+    assert given == Standalone(
+        recordings=tuple(paths),
+        symbols=("LTCUSDT", "BTCUSDT"),
+        still={"ETHUSDT": Decimal("3000.5")},
+        accounts=(
+            PaperAccount("ann", "ann", "ann", {"USDT": Decimal(5)}),
+            PaperAccount("bob", "bob", "bob", {"USDT": Decimal(7), "BTC": Decimal(1)}),
+        ),
+        choices=ExchangeChoices(oco_done=OcoDone.TRIGGERED),
+        control_port=0,
+    )
+    assert served(monkeypatch, "--symbols", "LTCUSDT=80", PAPER_RECORDING=str(paths[0])).recordings == ()
+
+
+@pytest.mark.parametrize(
+    ("args", "fault"),
+    [
+        (("--symbols", "LTCUSDT=0"), "with a price above 0"),
+        (("--symbols", "LTCUSDT,LTCUSDT"), "each once"),
+        (("--symbols", "=5"), "NAME or NAME=PRICE"),
+        (("--accounts", "a b"), "'a b' must be a name"),
+        (("--accounts", "a,a"), "each once"),
+        (("--accounts", "a", "--balances", "b:USDT=1"), "must be one of the accounts a"),
+        (("--accounts", "a", "--balances", "a:USDT=1", "--balances", "a:USDT=2"), "given twice"),
+        (("--choice", "oco_done"), "must be one of ended, triggered"),
+    ],
+)
+def test_options_that_cannot_be_read_are_refused(args: tuple[str, ...], fault: str) -> None:
+    outcome = CliRunner().invoke(app, ["paper", *args], env={"COLUMNS": "200"})
+    assert outcome.exit_code == exits.USAGE
+    assert fault in outcome.output

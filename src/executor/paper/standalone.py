@@ -1,20 +1,29 @@
-"""A paper exchange of its own: the recorded market on the wall clock, for any client of Binance."""
+"""A paper exchange of its own, on the wall clock, for any client of Binance.
+
+Any number of accounts and symbols; a symbol's market is a recording, or stands at a price until it is moved.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from executor.paper.control import Control, Served
+from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
 from executor.paper.replay.clock import WallClock
-from executor.paper.replay.market import AtEnd, LivePlay, Tape
+from executor.paper.replay.live import LiveMarket, LivePlay, StillPlay
+from executor.paper.replay.market import AtEnd, Tape
 from executor.paper.replay.recording import TradeFile, bundled_exchange_info, demo_trades, symbol_of
 from executor.paper.server import Credential, HmacSecret, Limits, PaperServer, Urls
+from executor.paper.server.injected import InjectedFaults
 
 ACCOUNT: Final = "paper"
 
@@ -23,55 +32,154 @@ class StandaloneError(PaperError):
     """The exchange cannot be set up as asked; the message says what is wrong and what it must be."""
 
 
+class PaperAccount(msgspec.Struct, frozen=True):
+    """An account, the key pair that trades on it, and what it starts with."""
+
+    name: str = ACCOUNT
+    api_key: str = "paper"
+    api_secret: str = "paper"  # noqa: S105 - the default of an exchange without money
+    balances: Mapping[str, Decimal] = {}
+
+
 class Standalone(msgspec.Struct, frozen=True):
     """What to serve.
 
-    `recording` is None for the one that ships with the package; `symbol` is None for the one its file name begins
-    with. `speed` squeezes the recording, while the exchange's clock stays the wall clock.
+    `recordings` empty is the one that ships with the package, unless `still` names symbols. `symbols` are what the
+    recordings are of, in their order; empty for what their names begin with. `still` are markets that stand at a price.
+    `speed` squeezes the recordings, while the exchange's clock stays the wall clock. `exchange_info` is a saved answer
+    of `GET /api/v3/exchangeInfo` that knows the symbols, None for the one that ships. `control_port` None: no control.
     """
 
-    recording: Path | None = None
-    symbol: str | None = None
+    recordings: tuple[Path, ...] = ()
+    symbols: tuple[str, ...] = ()
+    still: Mapping[str, Decimal] = {}
     speed: float = 1.0
     at_end: AtEnd = AtEnd.LOOP
     port: int = 0
-    balances: Mapping[str, Decimal] = {}
-    api_key: str = "paper"
-    api_secret: str = "paper"  # noqa: S105 - the default of an exchange without money
+    accounts: tuple[PaperAccount, ...] = (PaperAccount(),)
+    choices: ExchangeChoices = ExchangeChoices()
+    control_port: int | None = None
+    exchange_info: Path | None = None
 
 
-async def serve(what: Standalone, *, started: Callable[[Urls, str], None], stop: asyncio.Event) -> None:
-    """Serve until `stop` is set or the recording has ended. `started` gets the addresses and the symbol.
+class Serving(msgspec.Struct, frozen=True):
+    """Where it serves: the exchange's addresses, that of the control endpoint ("" without one), and the symbols."""
+
+    urls: Urls
+    control: str
+    symbols: tuple[str, ...]
+
+
+async def serve(what: Standalone, *, started: Callable[[Serving], None], stop: asyncio.Event) -> None:
+    """Serve until `stop` is set or every recording has ended. `started` is told where.
 
     Raises:
-        StandaloneError: the symbol is unknown.
-        RecordingError: the recording cannot be read, or no symbol is given and its name begins with none.
-        PortInUse: another program has the port.
+        StandaloneError: a symbol is unknown or named twice, a price is not one of its symbol's.
+        RecordingError: a recording cannot be read, or no symbol is given and its name begins with none.
+        PortInUse: another program has a port.
     """
-    trades = demo_trades() if what.recording is None else TradeFile(what.recording)
-    symbol = what.symbol or symbol_of(trades.path)
-    rows = {row["symbol"]: row for row in bundled_exchange_info()["symbols"]}
-    if symbol not in rows:
-        raise StandaloneError(f"symbol is {symbol!r}, must be one of {', '.join(rows)}")
+    tapes = _tapes(what)
+    rows = _rows(what, [*(tape.symbol for tape in tapes), *what.still])
     clock, limits = WallClock(), Limits()
-    engine = Engine([Symbol.from_exchange_info(row) for row in rows.values()], rate_limits=limits.announce())
-    engine.open_account(ACCOUNT, what.balances)
-    keys = {what.api_key: Credential(ACCOUNT, HmacSecret(what.api_secret))}
-    server = PaperServer(engine, clock, keys, port=what.port, limits=limits)
-    live = LivePlay(Tape(symbol, trades), engine, clock, server, speed=what.speed, at_end=what.at_end)
-    urls = await server.start()
     try:
-        playing = asyncio.create_task(live.run())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.sleep(0)
-        started(urls, symbol)
-        try:
-            done, _ = await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if playing in done:
-                await playing
-        finally:
-            playing.cancel()
-            stopping.cancel()
-            await asyncio.gather(playing, stopping, return_exceptions=True)
+        listed = [Symbol.from_exchange_info(row) for row in rows]
+    except ValueError as error:
+        raise StandaloneError(f"exchange info: {error}") from error
+    engine = Engine(listed, rate_limits=limits.announce(), choices=what.choices)
+    for account in what.accounts:
+        engine.open_account(account.name, account.balances)
+    keys = {each.api_key: Credential(each.name, HmacSecret(each.api_secret)) for each in what.accounts}
+    faults = None if what.control_port is None else InjectedFaults(clock)
+    server = PaperServer(engine, clock, keys, port=what.port, limits=limits, faults=faults)
+    markets = _markets(what, tapes, engine, clock, server)
+    async with AsyncExitStack() as stack:
+        urls = await server.start()
+        stack.push_async_callback(server.stop)
+        control = ""
+        if faults is not None:
+            endpoint = Control(Served(engine, clock, server, markets, faults), port=what.control_port or 0)
+            control = await endpoint.start()
+            stack.push_async_callback(endpoint.stop)
+        serving = Serving(urls, control, tuple(markets))
+        await _play(list(markets.values()), stop, lambda: started(serving))
+
+
+async def _play(markets: Iterable[LiveMarket], stop: asyncio.Event, started: Callable[[], None]) -> None:
+    """Run the markets until all have ended or `stop` is set."""
+
+    async def all_markets() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for market in markets:
+                tasks.create_task(market.run())
+
+    playing = asyncio.create_task(all_markets())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.sleep(0)
+    started()
+    try:
+        done, _ = await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if playing in done:
+            await _raise_first(playing)
     finally:
-        await server.stop()
+        playing.cancel()
+        stopping.cancel()
+        await asyncio.gather(playing, stopping, return_exceptions=True)
+
+
+async def _raise_first(playing: asyncio.Task[None]) -> None:
+    """What went wrong in the first market that did, itself."""
+    try:
+        await playing
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+def _tapes(what: Standalone) -> list[Tape]:
+    files = [TradeFile(path) for path in what.recordings]
+    if not files and not what.still:
+        files = [demo_trades()]
+    symbols = list(what.symbols) or [symbol_of(file.path) for file in files]
+    if len(symbols) != len(files):
+        raise StandaloneError(
+            f"symbols are {', '.join(symbols)}, must be one for each of {len(files)} recordings; a symbol without one"
+            " needs a price, as in BTCUSDT=60000"
+        )
+    return [Tape(symbol, file) for symbol, file in zip(symbols, files, strict=True)]
+
+
+def _rows(what: Standalone, symbols: list[str]) -> list[dict[str, Any]]:
+    """The exchangeInfo rows to serve: all that ship, or those of the file that are traded."""
+    twice = [name for name in symbols if symbols.count(name) > 1]
+    if twice:
+        raise StandaloneError(f"symbols name {twice[0]} twice, must name each once")
+    info = bundled_exchange_info() if what.exchange_info is None else _read_info(what.exchange_info)
+    rows = {str(row["symbol"]): row for row in info["symbols"]}
+    for symbol in symbols:
+        if symbol not in rows:
+            known = ", ".join(rows) if len(rows) <= 20 else f"one of the {len(rows)} of {what.exchange_info}"
+            raise StandaloneError(f"symbol is {symbol!r}, must be one of {known}")
+    return list(rows.values()) if what.exchange_info is None else [rows[name] for name in symbols]
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text("utf-8"))
+        if isinstance(info, dict) and all("symbol" in row for row in info["symbols"]):
+            return info
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StandaloneError(f"exchange info {path}: cannot be read: {error}") from error
+    raise StandaloneError(f"exchange info {path}: must be an answer of GET /api/v3/exchangeInfo")
+
+
+def _markets(
+    what: Standalone, tapes: list[Tape], engine: Engine, clock: WallClock, server: PaperServer
+) -> dict[str, LiveMarket]:
+    markets: dict[str, LiveMarket] = {}
+    for tape in tapes:
+        markets[tape.symbol] = LivePlay(tape, engine, clock, server, speed=what.speed, at_end=what.at_end)
+    for symbol, price in what.still.items():
+        try:
+            markets[symbol] = StillPlay(symbol, price, engine, clock, server)
+        except ValueError as error:
+            raise StandaloneError(str(error)) from error
+    return markets

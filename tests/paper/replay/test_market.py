@@ -8,7 +8,8 @@ from tests.paper.server.exchange_kit import START_MS, SYMBOL, Kit, market_stream
 
 from executor.paper.engine.market_data import MarketTrade
 from executor.paper.replay.clock import MarketClock, WallClock
-from executor.paper.replay.market import LAP_GAP_MS, AtEnd, LivePlay, Replay, Tape
+from executor.paper.replay.live import LivePlay
+from executor.paper.replay.market import LAP_GAP_MS, AtEnd, Replay, Tape
 
 
 def trades(*prices: str, every_ms: int = 1_000) -> list[MarketTrade]:

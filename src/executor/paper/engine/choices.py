@@ -98,3 +98,13 @@ def shown_choices(choices: ExchangeChoices) -> dict[str, str]:
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def choices_table() -> str:
+    """The choices as rows of a Markdown table: what docs/paper.md holds between its markers."""
+    rows = ["| choice | values, the default first | what it decides |", "|---|---|---|"]
+    for choice in all_choices():
+        others = [value for value in choice.values if value != choice.default]
+        values = ", ".join(f"`{value}`" for value in (choice.default, *others))
+        rows.append(f"| `{choice.name}` | {values} | {choice.decides} |")
+    return "\n".join(rows)

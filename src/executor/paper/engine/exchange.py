@@ -25,6 +25,7 @@ from executor.paper.engine.model import (
     BalanceUpdate,
     CommissionRates,
     Event,
+    ExpiryReason,
     ExternalLockUpdate,
     KlinePath,
     Reject,
@@ -141,6 +142,27 @@ class Engine(OrderLists):
         owner.change(asset, -delta, delta)
         owner.events.append(ExternalLockUpdate(asset=asset, delta=delta, time=now))
         self._matcher.close_operation(now)
+
+    def expire_order(self, account: str, symbol: str, order_id: int, now: int) -> None:
+        """The exchange itself ends an open order (EXCHANGE_CANCELED), and what is in a list with it.
+
+        Raises:
+            Reject: -2011 if it is not open.
+        """
+        order = self._account(account).open.get(symbol, {}).get(order_id)
+        if order is None:
+            raise Reject(-2011, "Unknown order sent.")
+        sibling = order.sibling
+        self._matcher.expire(order, ExpiryReason.EXCHANGE_CANCELED, now)
+        for other in () if order.order_list is None else order.order_list.orders:
+            if not other.status.is_final:
+                reason = ExpiryReason.OCO_TRIGGER if other is sibling else ExpiryReason.EXCHANGE_CANCELED
+                self._matcher.expire(other, reason, now)
+        self._matcher.close_operation(now)
+
+    def accounts(self) -> list[str]:
+        """Their names, in the order in which they were opened."""
+        return list(self._accounts)
 
     # --- the market ---
 

@@ -225,6 +225,10 @@ class Queries:
         """The last traded price; None before the first trade."""
         return self._book(symbol).tape.last
 
+    def next_trade_id(self, symbol: str) -> int:
+        """One more than the newest trade's; 1 before the first."""
+        return self._book(symbol).tape.next_trade_id
+
     def avg_price(self, symbol: str, now: int, mins: int = 5) -> Decimal | None:
         """`GET /api/v3/avgPrice`: the last price if nothing traded for `mins` minutes; None before any
         trade.

@@ -1,9 +1,8 @@
-"""A recorded market, played to the engine: as market time in a run of its own, or on the wall clock.
+"""A recorded market, played to the engine as market time in a run of its own; `live` plays it on the wall clock.
 
 `Replay` moves a `MarketClock`. It goes to whatever comes first, the next recorded trade or the next sleeper, and only
 while all is quiet: nobody has a request in hand, a message unread or a thought unfinished. So an embedded run is the
-same each time, and as fast as the work in it allows. `LivePlay` plays the same recording to the wall clock, for a
-paper exchange that stands alone and whose clients stamp their requests with the real time.
+same each time, and as fast as the work in it allows.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ import msgspec
 
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.market_data import MarketTrade
-from executor.paper.replay.clock import MarketClock, WallClock
+from executor.paper.replay.clock import MarketClock
 
 SPEED_DEFAULT: Final = 150.0
 CALM_PASSES: Final = 4
@@ -194,51 +193,6 @@ class Replay:
             passes += 1
             await asyncio.sleep(0 if passes < _PATIENCE else _POLL_S)
             calm = calm + 1 if all(quiet() for quiet in self._quiet) else 0
-
-
-class LivePlay:
-    """Plays a recording on the wall clock: its first trade now, the others as much later as they were recorded.
-
-    `speed` stretches or squeezes the recording; the exchange's clock stays the wall clock.
-    """
-
-    def __init__(
-        self,
-        tape: Tape,
-        engine: Engine,
-        clock: WallClock,
-        audience: Audience,
-        *,
-        speed: float = 1.0,
-        at_end: AtEnd = AtEnd.LOOP,
-    ) -> None:
-        if speed <= 0:
-            raise ValueError(f"speed must be positive, not {speed}")
-        self._tape = tape
-        self._engine = engine
-        self._clock = clock
-        self._audience = audience
-        self._speed = speed
-        self._at_end = at_end
-        self.ended = asyncio.Event()
-
-    async def run(self) -> None:
-        """Play the recording. With LOOP and HOLD this ends only when it is cancelled."""
-        start_ms = self._clock.now_ms()
-        first_ms: int | None = None
-        for trade in self._tape.play(again=self._at_end is AtEnd.LOOP):
-            first_ms = trade.time if first_ms is None else first_ms
-            await self._clock.sleep_until(start_ms + round((trade.time - first_ms) / self._speed))
-            self._play(trade)
-        if self._at_end is AtEnd.HOLD:
-            await asyncio.Event().wait()
-        self.ended.set()
-
-    def _play(self, trade: MarketTrade) -> None:
-        now_ms = self._clock.now_ms()
-        symbol = self._tape.symbol
-        self._engine.on_trade(symbol, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, now_ms)
-        self._audience.on_trade(symbol, replace(trade, time=now_ms))
 
 
 def _shift(trade: MarketTrade, later_ms: int, higher_id: int) -> MarketTrade:

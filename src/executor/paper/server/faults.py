@@ -13,11 +13,17 @@ import msgspec
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What to answer instead of the truth."""
+    """What to answer instead of the truth.
+
+    Over the WebSocket API `body` is sent as it is, or, `enveloped`, as the error of an answer with the request's id.
+    `retry_after_s` other than 0 says when to try again, as that of a 429 or 418 does.
+    """
 
     status: int
     body: bytes
     content_type: str = "application/json"
+    enveloped: bool = False
+    retry_after_s: int = 0
 
 
 class RequestFault(msgspec.Struct, frozen=True):

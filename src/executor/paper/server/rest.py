@@ -55,11 +55,11 @@ class Rest:
         except errors.ApiError as error:
             return self._refused(error)
         except MisledError as misled:
-            return web.Response(
-                status=misled.answer.status,
-                body=misled.answer.body,
-                headers={"Content-Type": misled.answer.content_type},
-            )
+            answer = misled.answer
+            headers = {"Content-Type": answer.content_type}
+            if answer.retry_after_s:
+                headers["Retry-After"] = str(answer.retry_after_s)
+            return web.Response(status=answer.status, body=answer.body, headers=headers)
         except LostError:
             if request.transport is not None:
                 request.transport.abort()

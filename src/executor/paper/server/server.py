@@ -77,6 +77,7 @@ class PaperServer:
         self._rest = Rest(self._exchange)
         self._connections: dict[Connection, Session | StreamSession] = {}
         self._runner: web.ServerRunner | None = None
+        self._sockets_from_ms = 0
 
     async def start(self) -> Urls:
         """Listen. Raises `PortInUse`."""
@@ -145,8 +146,18 @@ class PaperServer:
             self._markets.on_quote(symbol)
         return touched
 
-    def drop_connections(self) -> None:
-        """Cut every WebSocket, as a network that fails does."""
+    def flush(self) -> None:
+        """Push what has happened to accounts outside any request."""
+        self._exchange.user_streams.flush()
+
+    @property
+    def sockets(self) -> int:
+        """Open WebSockets."""
+        return len(self._connections)
+
+    def drop_connections(self, *, away_ms: int = 0) -> None:
+        """Cut every WebSocket, as a network that fails does, and take no new one for `away_ms`."""
+        self._sockets_from_ms = self._exchange.clock.now_ms() + away_ms
         for connection in list(self._connections):
             connection.drop()
 
@@ -158,10 +169,11 @@ class PaperServer:
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:
         path = request.path
-        if path == "/ws-api/v3":
-            return await self._serve_api(request)
-        if path in ("/stream", "/ws") or path.startswith("/ws/"):
-            return await self._serve_streams(request, path)
+        is_api = path == "/ws-api/v3"
+        if is_api or path in ("/stream", "/ws") or path.startswith("/ws/"):
+            if self._exchange.clock.now_ms() < self._sockets_from_ms:
+                return web.Response(status=503)
+            return await (self._serve_api(request) if is_api else self._serve_streams(request, path))
         return await self._rest.handle(request)
 
     async def _serve_api(self, request: BaseRequest) -> web.StreamResponse:

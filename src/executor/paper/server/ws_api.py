@@ -13,6 +13,7 @@ from executor.paper.server.account import order_count_rows
 from executor.paper.server.call import Call, Security
 from executor.paper.server.connection import Connection
 from executor.paper.server.exchange import OVER_WS, SIGNING_NAMES, Exchange, LostError, MisledError, Request
+from executor.paper.server.faults import Answer
 from executor.paper.server.params import Params, json_text
 from executor.paper.server.render import Json
 from executor.paper.server.routes import by_method
@@ -102,7 +103,7 @@ class Session:
             self._reply(envelope.id, error, show=show)
             return
         except MisledError as misled:
-            self._connection.send(misled.answer.body)
+            self._connection.send(self._misleading(envelope.id, misled.answer))
             return
         except LostError:
             self._connection.drop()
@@ -152,6 +153,15 @@ class Session:
         self._connection.send(orjson.dumps(body))
         if body["status"] == 418:
             self._connection.end_soon(WSCloseCode.POLICY_VIOLATION)
+
+    def _misleading(self, request_id: int | str | None, answer: Answer) -> bytes:
+        if not answer.enveloped:
+            return answer.body
+        error: Json = orjson.loads(answer.body)
+        if answer.retry_after_s:
+            now_ms = self._exchange.clock.now_ms()
+            error["data"] = {"serverTime": now_ms, "retryAfter": now_ms + 1_000 * answer.retry_after_s}
+        return orjson.dumps({"id": request_id, "status": answer.status, "error": error})
 
     # the session's own methods
 
