@@ -1,4 +1,4 @@
-"""Writes what is made from the source: `.env.example`, the settings' tables.
+"""Writes what is made from the source: `.env.example`, the settings' tables, the list of alerts.
 
 Run it from the project's folder: `make docs`. A test holds each document in step with what `documents` says.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from executor.config import rendering
+from executor.ops.alerts import document
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -16,6 +17,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     """Each generated document with the text that it ought to have."""
     yield ROOT / ".env.example", rendering.env_example()
     yield ROOT / "docs" / "settings.md", rendering.markdown()
+    yield ROOT / "docs" / "alerts.md", document.markdown()
     readme = ROOT / "README.md"
     yield readme, between(readme.read_text("utf-8"), "settings", rendering.markdown_first)
 

@@ -17,6 +17,8 @@ from executor.config import (
     Origin,
     Settings,
     SettingsError,
+    Sound,
+    Topic,
     TradeMode,
     load_settings,
     loading,
@@ -51,7 +53,8 @@ PROMISED = {
     "PAPER_RECORDING": "", "PAPER_SPEED": "150", "PAPER_AT_END": "exit", "PAPER_BALANCES": "USDT=10000",
     "PAPER_PORT": "0", "PAPER_API_KEY": "***", "PAPER_API_SECRET": "***", "HTTP_HOST": "127.0.0.1",
     "HTTP_PORT": "8080", "LOG_FORMAT": "auto", "LOG_LEVEL": "INFO", "TELEGRAM_BOT_TOKEN": "",
-    "TELEGRAM_CHAT_ID": "", "TELEGRAM_API_URL": "https://api.telegram.org",
+    "TELEGRAM_CHAT_ID": "", "TELEGRAM_API_URL": "https://api.telegram.org", "TELEGRAM_USERS": "",
+    "TELEGRAM_NOTIFY": "", "ALERT_WEBHOOK_URL": "", "ALERT_WEBHOOK_SECRET": "", "WATCHDOG_EVERY_SEC": "60",
     "WEBHOOK_PORT": "0", "WEBHOOK_HOST": "127.0.0.1", "WEBHOOK_SECRET": "", "WEBHOOK_HMAC_SECRET": "",
     "WEBHOOK_WINDOW_SEC": "60", "WEBHOOK_ALLOW": "", "WEBHOOK_TRUSTED_PROXY": "", "WEBHOOK_MAX_BYTES": "16384",
     "WEBHOOK_RATE_PER_MIN": "30", "WEBHOOK_TOTAL_PER_MIN": "60",
@@ -107,6 +110,10 @@ BREAKAGES: dict[str, dict[str, str]] = {
     "HTTP_HOST": {"HTTP_HOST": "every where"},
     "LOG_LEVEL": {"LOG_LEVEL": "LOUD"},
     "TELEGRAM_CHAT_ID": {"TELEGRAM_BOT_TOKEN": "token"},
+    "TELEGRAM_USERS": {"TELEGRAM_USERS": "-1"},
+    "TELEGRAM_NOTIFY": {"TELEGRAM_NOTIFY": "opened=loud"},
+    "WATCHDOG_EVERY_SEC": {"WATCHDOG_EVERY_SEC": "-1"},
+    "ALERT_WEBHOOK_URL": {"ALERT_WEBHOOK_URL": "alerts.example.com"},
     "JOURNAL_FN": {"JOURNAL_FN": "folder/.."},
     "WEBHOOK_SECRET and WEBHOOK_HMAC_SECRET": {"WEBHOOK_PORT": "8081"},
     "WEBHOOK_ALLOW": {"WEBHOOK_ALLOW": "192.0.2.0/33"},
@@ -511,6 +518,29 @@ class TestWhoMayReadSecrets:
         assert (fault.name, fault.was) == (name, "***")
 
 
+def test_alerts_and_who_may_command() -> None:
+    environ = {"TELEGRAM_BOT_TOKEN": "t", "TELEGRAM_CHAT_ID": "-100", "TELEGRAM_USERS": "7, 12"}
+    settings = load_settings(environ | {"TELEGRAM_NOTIFY": "opened=Silent, daily=off"}, None)
+    assert settings.telegram_users == (7, 12)
+    assert settings.telegram_notify == {Topic.OPENED: Sound.SILENT, Topic.DAILY: Sound.OFF}
+    assert as_text(settings.telegram_notify) == "opened=silent,daily=off"
+    assert [fault.name for fault in faults_of(environ | {"TELEGRAM_CHAT_ID": "@news"})] == ["TELEGRAM_CHAT_ID"]
+    assert [fault.name for fault in faults_of({"TELEGRAM_USERS": "7"})] == ["TELEGRAM_CHAT_ID"]
+    assert [fault.name for fault in faults_of(environ | {"TELEGRAM_USERS": "7,x"})] == ["TELEGRAM_USERS"]
+    assert [fault.name for fault in faults_of(environ | {"TELEGRAM_NOTIFY": "daily=off,daily=on"})] == [
+        "TELEGRAM_NOTIFY"
+    ]
+
+
+@pytest.mark.parametrize("url", ["ftp://a.example", "https://", "https://u:p@a.example/x", "https://a:99999/x"])
+def test_an_alert_webhook_goes_to_an_address(url: str) -> None:
+    assert [fault.name for fault in faults_of({"ALERT_WEBHOOK_URL": url})] == ["ALERT_WEBHOOK_URL"]
+    assert [fault.name for fault in faults_of({"ALERT_WEBHOOK_SECRET": "k" * 32})] == ["ALERT_WEBHOOK_URL"]
+    sound = {"ALERT_WEBHOOK_URL": "https://a.example/x?token=1"}
+    assert load_settings(sound, None).alert_webhook_url is not None
+    assert [fault.name for fault in faults_of(sound | {"ALERT_WEBHOOK_SECRET": "short"})] == ["ALERT_WEBHOOK_SECRET"]
+
+
 class TestSecretsStayHidden:
     MARK = "hush-7f3a-hush-7f3a"
 
@@ -533,6 +563,7 @@ class TestSecretsStayHidden:
 
     def test_in_sound_settings(self) -> None:
         environ = LIVE | {name: self.MARK for name in SECRETS if not name.startswith("BINANCE_PRIVATE")}
+        environ["ALERT_WEBHOOK_URL"] = f"https://alerts.example.com/{self.MARK}"
         settings = load_settings(environ | {"TELEGRAM_CHAT_ID": "1"}, None)
         assert settings.binance_api_secret == SecretStr(self.MARK)
         shown = [str(settings), repr(settings), rendering.table(settings), rendering.as_json(settings)]

@@ -4,7 +4,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from executor.config import Topic
+from executor.core.model.events import Resolve
 from executor.core.model.state import Reason
+from executor.ops.alerts import document
+from executor.ops.alerts.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,11 +45,43 @@ def test_each_ending_of_a_trade_is_in_the_lifecycle() -> None:
     assert [reason for reason in Reason if f"`{reason}`" not in text] == []
 
 
-def test_each_is_documented_and_nothing_else_is() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    _, begin, rest = text.partition("<!-- alerts:begin -->")
-    table, end, _ = rest.partition("<!-- alerts:end -->")
-    assert begin
-    assert end
-    documented = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
-    assert documented == raised()
+def told(tree: ast.AST) -> Iterator[str]:
+    """Names of what is told though it is no alert of a log line: by `alerts.tell`, or as a note of another level."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "tell" and len(node.args) == 2:
+            name = node.args[0]
+        elif isinstance(node.func, ast.Name) and node.func.id == "Notify" and len(node.args) >= 2:
+            name = node.args[1]
+        else:
+            continue
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            yield name.value
+
+
+def test_each_alert_is_in_the_catalogue() -> None:
+    assert raised() - CATALOGUE.keys() == set(), "add it to executor.ops.alerts.catalogue, or watchdog.findings"
+
+
+def test_the_catalogue_has_nothing_that_is_never_raised() -> None:
+    paths = (ROOT / "src").rglob("*.py")
+    said = {name for path in paths for name in told(ast.parse(path.read_text(encoding="utf-8")))}
+    by_operator = {f"operator_{how}" for how in Resolve}
+    assert CATALOGUE.keys() - raised() - said - by_operator == set()
+
+
+def test_the_document_has_each_once() -> None:
+    rows = [line.split("`")[1] for line in document.markdown().splitlines() if line.startswith("| `")]
+    assert sorted(rows) == sorted([*CATALOGUE, *Topic])
+    assert document.TOPICS.keys() == set(Topic)
+
+
+def test_each_entry_says_what_it_means_and_what_to_do() -> None:
+    for kind in CATALOGUE.values():
+        assert kind.meaning.endswith("."), kind.event
+        assert kind.action.endswith((".", "?")), kind.event
+        assert "|" not in kind.meaning + kind.action, kind.event
+        assert (kind.handling is None) == (kind.topic is not Topic.FINDING), kind.event
+        assert kind.event in document.details(kind)
+        assert f"\n{kind.event} " in document.table()

@@ -30,7 +30,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from executor.config.sources import SECRETS
 
-MARKS: Final[Mapping[str, str]] = {name: f"MARK-{name.replace('_', '-')}-9f27c1" for name in SECRETS}
+MARKS: Final[Mapping[str, str]] = {name: f"MARK-{name.replace('_', '-')}-9f27c1" for name in SECRETS} | {
+    "ALERT_WEBHOOK_URL": "http://127.0.0.1:9/MARK-ALERT-WEBHOOK-URL-9f27c1"
+}
 PATIENCE_S: Final = 60.0
 
 

@@ -26,6 +26,7 @@ from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, Ti
 from executor.core.transition import Step
 from executor.exchange.binance import connect_all
 from executor.exchange.transport.auth import Endpoints
+from executor.ops.alerting import alerting
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.market_data import MarketTrade
@@ -229,7 +230,8 @@ class Harness:
         exchanges = await connect_all(where, keys, self.traded, self.patient, settings.recv_window)
         try:
             place = Market(self._urls.base_url, where, keys, self.traded, self.clock, self.patient)
-            await app.serve(settings, place, exchanges, self._met)
+            async with alerting(settings, self.traded, wanted=True) as told:
+                await app.serve(settings, place, exchanges, self._met, told)
         finally:
             await exchanges[self.traded[0]].close()
 

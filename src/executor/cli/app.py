@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "replay": Command("executor.cli.replay:replay", "Replay the journal, and compare every state."),
     "simulate": Command("executor.cli.simulate:simulate", "Carry out signals on a recorded market, at full speed."),
     "doctor": Command("executor.cli.doctor:doctor", "Look at all that a start needs, and say what to do about it."),
+    "alerts": Command("executor.cli.alerts:alerts", "Explain the alerts: what each means, and what to do."),
     "matrix": Command("executor.cli.matrix:matrix", "Show what every event does in every phase of a trade."),
     "config": Command("executor.cli.config:config", "Show every setting, its value and where it came from."),
 }

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from executor.config.choices import BinanceEnv, Confirmation, TradeMode, TrailMode
 from executor.config.faults import Fault
-from executor.config.kinds import HIDDEN, as_text
+from executor.config.kinds import HIDDEN, as_text, is_address
 from executor.config.private import others_that_read, private
 from executor.config.settings import Settings
 
@@ -204,3 +204,27 @@ def _telegram(settings: Settings) -> Iterator[Fault]:
     if (settings.telegram_bot_token is None) != (settings.telegram_chat_id is None):
         missing = "TELEGRAM_BOT_TOKEN" if settings.telegram_bot_token is None else "TELEGRAM_CHAT_ID"
         yield Fault(missing, NOT_SET, "set, since the other of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID is")
+
+
+@_check("TELEGRAM_CHAT_ID", "TELEGRAM_USERS")
+def _commands(settings: Settings) -> Iterator[Fault]:
+    chat = settings.telegram_chat_id
+    if not settings.telegram_users:
+        return
+    if chat is None:
+        yield Fault("TELEGRAM_CHAT_ID", NOT_SET, "set, since TELEGRAM_USERS is: commands are taken from that chat")
+    elif chat.startswith("@"):
+        must = "a chat's number, since TELEGRAM_USERS is set: in a channel nobody can be told apart"
+        yield Fault("TELEGRAM_CHAT_ID", repr(chat), must)
+
+
+@_check("ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET")
+def _alert_webhook(settings: Settings) -> Iterator[Fault]:
+    url, secret = settings.alert_webhook_url, settings.alert_webhook_secret
+    if url is not None and not is_address(url.get_secret_value()):
+        yield Fault("ALERT_WEBHOOK_URL", HIDDEN, "an address such as https://alerts.example.com/executor")
+    if url is None and secret is not None:
+        yield Fault("ALERT_WEBHOOK_URL", NOT_SET, "set, since ALERT_WEBHOOK_SECRET is")
+    if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
+        must = f"at least {SHORTEST_SECRET} characters, such as `openssl rand -hex 32` prints"
+        yield Fault("ALERT_WEBHOOK_SECRET", HIDDEN, must)

@@ -100,3 +100,25 @@ class LogLevel(Choice):
 class Confirmation(Choice):
     NO = "no"
     YES = "yes"
+
+
+class Sound(Choice):
+    """How a kind of alert is sent to Telegram."""
+
+    ON = "on"
+    SILENT = "silent"
+    OFF = "off"
+
+
+class Topic(Choice):
+    """The kinds of alerts, as TELEGRAM_NOTIFY names them."""
+
+    OPENED = "opened"
+    CLOSED = "closed"
+    REFUSED = "refused"
+    DOUBT = "doubt"
+    HALT = "halt"
+    RESTART = "restart"
+    FINDING = "finding"
+    TROUBLE = "trouble"
+    DAILY = "daily"

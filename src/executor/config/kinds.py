@@ -19,6 +19,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 from pydantic.fields import FieldInfo
 
+from executor.config.choices import Sound, Topic
+
 HIDDEN: Final = "***"
 
 # A bound on every amount, so that no typing slip ("1e999") becomes a number with a thousand digits.
@@ -81,6 +83,15 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def is_address(text: str) -> bool:
+    """Whether `text` is where an HTTP request can go: with a query perhaps, without a user's name in it."""
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
+    except ValueError:  # no such port, no such host
+        return False
+
+
 def _file_template(text: str) -> str:
     rest = text.replace("{symbol}", "")
     folder = text.endswith("/") or Path(text).name in {"", ".."}
@@ -101,6 +112,23 @@ def _decimals(text: str) -> tuple[Decimal, ...]:
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(","))
+
+
+def _user_ids(text: str) -> tuple[int, ...]:
+    users = tuple(part.strip() for part in text.split(","))
+    if not all(re.fullmatch(r"[1-9][0-9]{0,18}", user) for user in users):
+        raise ValueError("not numbers of users")
+    return tuple(map(int, users))
+
+
+def _notify(text: str) -> Mapping[Topic, Sound]:
+    wanted: dict[Topic, Sound] = {}
+    for part in text.split(","):
+        topic, sign, sound = (piece.strip() for piece in part.partition("="))
+        if not sign or topic in wanted:
+            raise ValueError("not kind=on, kind=silent or kind=off, each once")
+        wanted[Topic(topic)] = Sound(sound)
+    return wanted
 
 
 def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
@@ -176,6 +204,19 @@ Symbols = Annotated[
     tuple[str, ...],
     _from_text(_symbols),
     Must("symbols as the exchange spells them with commas between, each once, such as BTCUSDT,ETHUSDT"),
+]
+UserIds = Annotated[
+    tuple[int, ...], _from_text(_user_ids), Must("numbers of Telegram users with commas between, such as 4711,815")
+]
+Notify = Annotated[
+    Mapping[Topic, Sound],
+    _from_text(_notify),
+    AfterValidator(MappingProxyType),
+    PlainSerializer(dict, return_type=dict[Topic, Sound]),
+    Must(
+        "kind=on, kind=silent or kind=off with commas between, such as opened=silent,daily=off; the kinds are "
+        + ", ".join(Topic)
+    ),
 ]
 Balances = Annotated[
     Mapping[str, Decimal],

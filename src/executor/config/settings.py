@@ -397,14 +397,33 @@ class OperationSettings(_Group):
     log_level: choices.LogLevel = choices.LogLevel.INFO
     """The least severe messages that are logged."""
 
+
+class AlertSettings(_Group):
+    """Watchdog and alerts"""
+
+    watchdog_every_sec: kinds.Seconds = Decimal(60)
+    """Seconds between two rounds of the watchdog, which compares the exchange with the state; 0 = off."""
+
     telegram_bot_token: SecretStr | None = None
     """Token of the Telegram bot that sends alerts."""
 
     telegram_chat_id: kinds.ChatId | None = None
-    """The chat that alerts are sent to."""
+    """The chat that alerts are sent to, and that commands are taken from."""
+
+    telegram_users: Annotated[kinds.UserIds, Unset("nobody")] = ()
+    """Numbers of the Telegram users who may give commands in that chat."""
+
+    telegram_notify: Annotated[kinds.Notify, Unset("all on")] = Field(default_factory=lambda: MappingProxyType({}))
+    """How each kind of alert is sent to Telegram: with a sound (on), without one (silent), or not at all (off)."""
 
     telegram_api_url: kinds.HttpUrl = "https://api.telegram.org"
     """Base URL of the Bot API, for those who run a server of it themselves."""
+
+    alert_webhook_url: SecretStr | None = None
+    """An address that alerts are sent to as JSON by POST, beside Telegram or in its place."""
+
+    alert_webhook_secret: SecretStr | None = None
+    """Key of the signature (HMAC-SHA256) that goes with each of those."""
 
 
 class Settings(
@@ -421,6 +440,7 @@ class Settings(
     LimitSettings,
     PaperSettings,
     OperationSettings,
+    AlertSettings,
 ):
     """All settings, frozen. `load_settings` makes checked ones."""
 

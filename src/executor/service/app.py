@@ -14,9 +14,10 @@ from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange, connect_all
 from executor.exchange.port import ReadError, StartError
 from executor.exchange.transport.budget import Budget
+from executor.ops.alerting import Alerting, alerting
+from executor.ops.alerts.alerts import Alerts
 from executor.ops.http import HttpUnusable
 from executor.ops.metrics import StreamWatch
-from executor.ops.telegram import Telegram
 from executor.paper.errors import PaperError
 from executor.service.inlets.control import SocketUnusable
 from executor.service.inlets.webhook import WebhookUnusable
@@ -30,7 +31,7 @@ from executor.service.store.trades import trades_path
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_session import RunContext, symbol_session
 from executor.service.systemd import SystemdNotifier, attend
-from executor.service.wiring import add_alerts, add_inlets, add_streams, alerts_of, intake_of
+from executor.service.wiring import add_alerts, add_inlets, add_streams, intake_of, telling_the_end
 from executor.signals.position import SignalFileError, position_path
 
 log = structlog.get_logger(__name__)
@@ -62,21 +63,29 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
 
     Raises one of START_ERRORS.
     """
-    async with open_market(settings) as market, alerts_of(settings, market.symbols, wanted=signals) as alerts:
+    async with open_market(settings) as market:
         with contextlib.ExitStack() as locks:
             for symbol in market.symbols:
                 locks.enter_context(StateLock(settings.state_path(symbol)))
             for symbol in market.symbols:
                 set_paper_files_aside(settings, symbol)
-            exchanges = await connect_all(
-                market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window
-            )
-            connection = exchanges[market.symbols[0]].connection
-            try:
-                await serve(settings, market, exchanges, on_start, alerts, signals=signals)
-            finally:
-                await connection.close()
+            async with alerting(settings, market.symbols, wanted=signals) as told:
+                with telling_the_end(told.alerts):
+                    await _trade(settings, market, on_start, told, signals=signals)
         return market
+
+
+async def _trade(
+    settings: Settings, market: Market, on_start: Callable[[Loop], None], told: Alerting, *, signals: bool
+) -> None:
+    exchanges = await connect_all(
+        market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window
+    )
+    connection = exchanges[market.symbols[0]].connection
+    try:
+        await serve(settings, market, exchanges, on_start, told, signals=signals)
+    finally:
+        await connection.close()
 
 
 def set_paper_files_aside(settings: Settings, symbol: str) -> None:
@@ -109,7 +118,7 @@ async def serve(
     market: Market,
     exchanges: Mapping[str, BinanceExchange],
     on_start: Callable[[Loop], None],
-    alerts: Telegram | None = None,
+    told: Alerting | None = None,
     *,
     signals: bool = True,
 ) -> None:
@@ -120,9 +129,9 @@ async def serve(
         connection = exchanges[market.symbols[0]].connection
         stream = StreamWatch()
         intake = intake_of(settings, market, supervisor) if signals else None
-        add_inlets(settings, supervisor, connection.budget, intake, stream)
-        if alerts is not None:
-            add_alerts(alerts, supervisor)
+        told = told or Alerting(settings, Alerts(None, ()))
+        add_inlets(settings, supervisor, connection.budget, intake, stream, told.alerts)
+        add_alerts(told, supervisor)
         attend(supervisor, SystemdNotifier.of(os.environ))
         add_streams(settings, market, supervisor, connection, stream)
         supervisor.add_task("settle", lambda: _settle(supervisor, connection.budget))

@@ -1,7 +1,7 @@
 """One symbol's engine: takes events one at a time, and has the new state on disk before anything leaves (rule 8.1)."""
 
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from importlib import metadata
 from typing import Final
 
@@ -33,8 +33,8 @@ from executor.service.store.codec import CodecError
 from executor.service.store.document import differs, document_of
 from executor.service.store.journal import Journal, JournalError
 from executor.service.store.layouts import LAYOUT
-from executor.service.store.port import SymbolStore
 from executor.service.store.records import Began, Record, Took
+from executor.service.store.state_store import StateStore
 from executor.service.unwritable import stand_in
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class Engine:
         state: State,
         policy: Policy,
         rules: SymbolRules,
-        store: SymbolStore,
+        store: StateStore,
         journal: Journal,
         on_closed: Callable[[Closed], None],
     ) -> None:
@@ -83,6 +83,11 @@ class Engine:
         self._on_closed = on_closed
         self._unwritten: Took | None = None
         self._unlisted: Closed | None = None
+        self.on_decided: list[Callable[[State, AnyEvent, Step], None]] = []
+        """Each is called with every step that has notes, before its state is on disk: with the state before it, and its
+        event.
+        """
+        self._told: AnyEvent | None = None
         self._behind = False
         """The state on disk is older than the one in memory, which owes nothing yet."""
         self._perishable = False
@@ -98,22 +103,16 @@ class Engine:
         self.publish()
         return step
 
-    def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0, takes: Collection[str] = ()) -> Step:
+    def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0) -> Step:
         """The step that `event` makes, its state on disk: its requests may be sent. `write_down` and `publish` follow.
 
         The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
         know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
         such step; and where `more` events wait already, their write is enough. A step that can't be written at all, on
         any disk, is not made: `unwritable.stand_in` is taken instead. `now`: the exchange's clock, in ms, with which
-        the requests are stamped (rule 8.3d); 0: as late as the event. `takes`: signals that are consumed with it.
-
-        Where the store only stages what is committed, `pending` says so, and `written` is to be awaited before anything
-        is sent.
+        the requests are stamped (rule 8.3d); 0: as late as the event.
         """
         self.write_down()
-        if takes:
-            self._store.take(takes)
-            self._behind = True
         try:
             return self._commit(event, more=more, now=now)
         except CodecError as error:
@@ -130,17 +129,21 @@ class Engine:
         self._behind, self._journal_whole = False, False
         note = Notify(Level.ALERT, "event_unwritable", f"{type(event).__name__}: {why}")
         step = Step(halted, (), (), Refusal(why))
+        self._tell(halted, event, replace(step, notes=(note,)))
         if (instead := stand_in(event, why)) is not None:
             with contextlib.suppress(CodecError):
                 step = self._commit(instead, more=False, now=now)
         return replace(step, notes=(note, *step.notes))
 
     def _commit(self, event: AnyEvent, *, more: bool, now: int) -> Step:
-        before = self.state
+        before, heard = self.state, event
         if event.at < before.market.now:
             # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
             event = replace(event, at=before.market.now)
         step = advance(before, event, self.policy, self.rules, now)
+        if step.notes and heard is not self._told:  # once, however often its state can't be written
+            self._told = heard
+            self._tell(before, event, step)
         closed = step.state.last_closed if step.state.last_closed is not before.last_closed else None
         changed = differs(before, step.state)
         lasting = _lasting(event, before, step)
@@ -157,6 +160,10 @@ class Engine:
         self._unlisted = closed
         return step
 
+    def _tell(self, before: State, event: AnyEvent, step: Step) -> None:
+        for callback in self.on_decided:
+            callback(before, event, step)
+
     def write_down(self) -> None:
         """What follows a step and need not be done before its requests leave: the journal, the list of trades."""
         if self._unwritten is not None:
@@ -165,14 +172,6 @@ class Engine:
         if self._unlisted is not None:
             closed, self._unlisted = self._unlisted, None
             self._on_closed(closed)
-
-    @property
-    def pending(self) -> bool:
-        return self._store.pending
-
-    async def written(self) -> None:
-        """Return once all that was committed is in the store. Raises Fenced, StoreUnwritable."""
-        await self._store.written()
 
     def publish(self) -> None:
         """Have the state file show the state. May run in a thread beside everything else; raises StateUnwritable."""

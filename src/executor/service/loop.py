@@ -11,7 +11,7 @@ rule 9.1.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, assert_never
 
 import structlog
@@ -31,13 +31,14 @@ from executor.core.model.intents import (
     Request,
 )
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import State
+from executor.core.model.state import Closed, State
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
+from executor.ops.alerts.noted import noted
 from executor.service.dispatcher import perform
 from executor.service.engine import Engine
 from executor.service.poller import Clock, Poller, Timing
-from executor.service.store.port import Fenced, StoreUnwritable
+from executor.service.store.state_store import StateUnwritable
 
 log = structlog.get_logger(__name__)
 
@@ -72,15 +73,16 @@ class Loop:
         self.ready = asyncio.Event()
         self.poller = Poller(self)
         self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.poller.on_step]
-        self.on_note: list[Callable[[Notify], None]] = []
+        self.closed: Sequence[Closed] = ()
+        """The last finished trades, oldest first."""
         self.on_turn: list[Callable[[], None]] = []
         self.on_ready: list[Callable[[], None]] = []
         self.on_stop: list[Callable[[], None]] = []
         self._reload = reload
         self._sync_clock: Callable[[], Coroutine[Any, Any, None]] | None = None
-        self._inbox: asyncio.PriorityQueue[
-            tuple[bool, int, AnyEvent | None, asyncio.Future[Step] | None, Collection[str]]
-        ] = asyncio.PriorityQueue()
+        self._inbox: asyncio.PriorityQueue[tuple[bool, int, AnyEvent | None, asyncio.Future[Step] | None]] = (
+            asyncio.PriorityQueue()
+        )
         self._numbers = itertools.count()
         self._waiting = 0
         self._beating = False
@@ -116,22 +118,15 @@ class Loop:
         """Put an event in the inbox. A price lets everything else by: a fill must not wait for it."""
         self._put(event, None, waits=isinstance(event, QuoteSeen))
 
-    async def ask(self, event: AnyEvent, takes: Collection[str] = ()) -> Step:
-        """Put an event in the inbox and wait for what became of it. `takes`: signals of the store that it consumes."""
+    async def ask(self, event: AnyEvent) -> Step:
+        """Put an event in the inbox and wait for what became of it."""
         answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        self._put(event, answer, takes=takes)
+        self._put(event, answer)
         return await answer
 
-    def _put(
-        self,
-        event: AnyEvent,
-        answer: asyncio.Future[Step] | None,
-        *,
-        waits: bool = False,
-        takes: Collection[str] = (),
-    ) -> None:
+    def _put(self, event: AnyEvent, answer: asyncio.Future[Step] | None, *, waits: bool = False) -> None:
         self._waiting += 1
-        self._inbox.put_nowait((waits, next(self._numbers), event, answer, takes))
+        self._inbox.put_nowait((waits, next(self._numbers), event, answer))
 
     def beat(self) -> None:
         """Put a heartbeat in the inbox: `on_turn` is called when the consumer has come to it, behind every event
@@ -139,7 +134,7 @@ class Loop:
         """
         if not self._beating:
             self._beating = True
-            self._inbox.put_nowait((False, next(self._numbers), None, None, ()))
+            self._inbox.put_nowait((False, next(self._numbers), None, None))
 
     async def come_round(self) -> None:
         """Return when the consumer has come round once more: a loop that hangs never does."""
@@ -187,17 +182,7 @@ class Loop:
     # --- the run --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until `stop`; raises what killed a task. Fenced: without another request, its answers not waited for."""
-        try:
-            await self._run()
-        except BaseExceptionGroup as group:
-            if (fenced := group.subgroup(Fenced)) is not None:
-                raise Fenced(str(_first(fenced))) from None
-            raise
-        finally:
-            self._tasks = None
-
-    async def _run(self) -> None:
+        """Until `stop`; raises what killed a task."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             consumer = tasks.create_task(self._consume(), name="consumer")
@@ -226,6 +211,7 @@ class Loop:
             await self._drain()
             self._disarm()
             consumer.cancel()
+        self._tasks = None
 
     async def _drain(self) -> None:
         """Wait a moment for the answers under way (rule 9.5)."""
@@ -249,14 +235,14 @@ class Loop:
 
     async def _consume(self) -> None:
         while True:
-            _, _, event, answer, takes = await self._inbox.get()
+            _, _, event, answer = await self._inbox.get()
             if event is None:
                 self._beating = False
                 self._turned()
                 continue
             self._waiting -= 1
             with self.at_work():
-                step = await self._take(event, more=answer is None and self._waiting > 0, takes=takes)
+                step = await self._take(event, more=answer is None and self._waiting > 0)
                 for request in step.requests:
                     self._dispatch(request)
                     await self._sent()
@@ -277,16 +263,13 @@ class Loop:
         for callback in tuple(self.on_turn):
             callback()
 
-    async def _take(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
-        """The engine's step, its state in the store: until then nothing is sent (rule 8.1), however full the disk."""
-        told, step = False, None
+    async def _take(self, event: AnyEvent, *, more: bool) -> Step:
+        """The engine's step, its state on disk: until then nothing is sent (rule 8.1), however full the disk."""
+        told = False
         while True:
             try:
-                if step is None:
-                    step = self.engine.commit(event, more=more, now=self.now(), takes=takes)
-                if self.engine.pending:
-                    await self.engine.written()
-            except StoreUnwritable as error:
+                step = self.engine.commit(event, more=more, now=self.now())
+            except StateUnwritable as error:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
                 told = True
@@ -306,8 +289,7 @@ class Loop:
             await asyncio.sleep(PUBLISH_AFTER_S)
             try:
                 await asyncio.to_thread(self.engine.publish)
-                await self.engine.written()
-            except StoreUnwritable as error:
+            except StateUnwritable as error:
                 if not told:
                     log.error("state_file_behind", alert=True, error=str(error), safe="in the write-ahead copy")
                 told = True
@@ -405,8 +387,6 @@ class Loop:
     # --- words ----------------------------------------------------------------------------------------------------
 
     def _say(self, note: Notify) -> None:
-        for callback in self.on_note:
-            callback(note)
         position = self.state.position
         trade = position.trade if position is not None else getattr(self.state.last_closed, "trade", None)
         order = {"order": note.order} if note.order else {}
@@ -416,14 +396,8 @@ class Loop:
             case Level.WARNING:
                 log.warning(note.event, trade=trade, **order, text=note.text)
             case Level.ALERT:
-                log.error(note.event, alert=True, trade=trade, **order, text=note.text)
-
-
-def _first(group: BaseExceptionGroup[Fenced]) -> BaseException:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+                with noted():
+                    log.error(note.event, alert=True, trade=trade, **order, text=note.text)
 
 
 def _ids_of(request: Command) -> dict[str, str]:

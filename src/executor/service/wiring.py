@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,15 +11,20 @@ import structlog
 
 from executor.config import OrderTransport, Settings, SignalStart
 from executor.core.model.events import Commanded, Verb
+from executor.core.model.rules import SymbolRules
 from executor.exchange.streams.market_stream import MarketStream
 from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.clock import SystemClock
 from executor.exchange.transport.connection import Connection
 from executor.exchange.transport.order_link import OrderLink
+from executor.ops.alerting import Alerting
+from executor.ops.alerts.alerts import Alerts
+from executor.ops.alerts.metrics import AlertMetrics
+from executor.ops.alerts.notes import teller
 from executor.ops.http import HttpServer
+from executor.ops.keep_up import keep_up
 from executor.ops.metrics import Metrics, StreamWatch, View
-from executor.ops.telegram import Telegram, speaking
 from executor.service.inlets.control import Control
 from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
 from executor.service.inlets.webhook import Access, Webhook
@@ -27,7 +32,7 @@ from executor.service.loop import Loop
 from executor.service.market import Market
 from executor.service.push_router import PushRouter, follow_trades
 from executor.service.supervisor import Supervisor
-from executor.service.systemd import describe
+from executor.service.systemd import describe, summary
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, position_path
 
@@ -58,7 +63,12 @@ def _kept_position(settings: Settings, symbols: tuple[str, ...]) -> Path:
 
 
 def add_inlets(
-    settings: Settings, supervisor: Supervisor, budget: Budget, intake: Intake | None, stream: StreamWatch
+    settings: Settings,
+    supervisor: Supervisor,
+    budget: Budget,
+    intake: Intake | None,
+    stream: StreamWatch,
+    alerts: Alerts,
 ) -> None:
     """The ways in: signals; for operators the control sockets, and health, metrics and status over HTTP."""
     paths = {symbol: settings.state_path(symbol) for symbol in supervisor.loops}
@@ -73,6 +83,7 @@ def add_inlets(
     if not settings.http_port:
         return
     metrics = Metrics([view_of(loop) for loop in supervisor.loops.values()], budget, stream)
+    metrics.registry.register(AlertMetrics(alerts))
     folders = {path.parent for path in paths.values()}
     server = HttpServer(settings.http_host, settings.http_port, list(supervisor.loops.values()), metrics, folders)
     for loop in supervisor.loops.values():
@@ -91,36 +102,41 @@ def view_of(loop: Loop) -> View:
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def alerts_of(settings: Settings, symbols: tuple[str, ...], *, wanted: bool) -> AsyncIterator[Telegram | None]:
-    """Telegram, where it is set up; it is told of the end too, however the end comes."""
-    token, chat = settings.telegram_bot_token, settings.telegram_chat_id
-    if token is None or chat is None or not wanted:
-        yield None
-        return
-    what = symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
-    name = f"Executor {what} ({settings.binance_env})"
-    telegram = Telegram(token.get_secret_value(), chat, api=settings.telegram_api_url, name=name)
-    async with speaking(telegram):
-        try:
-            yield telegram
-        except BaseException as error:
-            telegram.tell(f"stopped by {type(error).__name__}: see the log")
-            raise
-        telegram.tell("stopped")
+@contextlib.contextmanager
+def telling_the_end(alerts: Alerts) -> Iterator[None]:
+    """Have the end told, however it comes."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        alerts.tell("stopped", "")
+        raise
+    except BaseException as error:
+        alerts.tell("died", f"{type(error).__name__}: see the log")
+        raise
+    alerts.tell("stopped", "")
 
 
-def add_alerts(alerts: Telegram, supervisor: Supervisor) -> None:
-    alone = len(supervisor.loops) == 1
+def add_alerts(alerting: Alerting, supervisor: Supervisor) -> None:
+    """What the engines note is told; a word when all are up; commands from the chat, and the day's summary."""
+    alerts = alerting.alerts
 
     async def hello() -> None:
         await supervisor.started()
-        for loop in supervisor.loops.values():
-            alerts.tell(f"started: {describe(loop.state, loop.engine.rules)}")
+        words = {symbol: describe(loop.state, loop.engine.rules) for symbol, loop in supervisor.loops.items()}
+        alerts.tell("started", summary(words, len(words)))
 
-    for symbol, loop in supervisor.loops.items():
-        loop.on_note.append(partial(alerts.notify, symbol="" if alone else symbol))
+    for loop in supervisor.loops.values():
+        loop.engine.on_decided.append(teller(alerts, partial(_rules_of, loop)))
     supervisor.add_task("hello", hello)
+    if alerts.senders:
+        supervisor.add_task("daily summary", keep_up("daily summary", alerting.daily(supervisor.loops).run))
+    listener = alerting.listen(supervisor.loops)
+    if listener is not None:
+        supervisor.add_task("telegram commands", keep_up("telegram commands", listener.run))
+
+
+def _rules_of(loop: Loop) -> SymbolRules:
+    return loop.engine.rules
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------

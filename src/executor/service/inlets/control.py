@@ -23,14 +23,12 @@ import msgspec
 import structlog
 
 from executor.core.model.events import Commanded, Verb
-from executor.core.model.state import Order
 from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.core.transition import Step
-from executor.exchange.port import ReadError
 from executor.files import PRIVATE
-from executor.ops import check as ops_check
 from executor.ops import logs as ops_logs
 from executor.ops import status as ops_status
+from executor.ops.check_now import check_now
 from executor.service import takeover
 from executor.service.loop import Loop
 from executor.service.store import codec
@@ -45,8 +43,6 @@ SLOW_S: Final = 5.0
 """Seconds in which a client must have sent its line, and taken the answer."""
 CLIENTS_MAX: Final = 32
 ADDRESS_MAX: Final = 107
-CHECK_TRIES: Final = 20
-CHECK_PAUSE_S: Final = 0.25
 
 _VERBS: Final = {
     "pause": Verb.PAUSE,
@@ -194,7 +190,9 @@ class Control:
             case "logs":
                 return Answer(True, "logs", ops_logs.recent(request.count))
             case "check":
-                return await self._check()
+                checked = await check_now(self._loop)
+                sound = checked.certain and checked.found is not None and checked.found.sound
+                return Answer(sound, checked.text, checked.found)
             case "propose" | "resolve" as verb:
                 assert request.takeover is not None
                 log.info("operator", verb=verb, takeover=msgspec.to_builtins(request.takeover, str_keys=True))
@@ -205,41 +203,12 @@ class Control:
                 step = await self._loop.ask(Commanded(at=self._loop.now(), verb=_VERBS[verb], price=request.price))
                 return _verdict(step)
 
-    async def _check(self) -> Answer:
-        """Compare while nothing is under way: what is, is given a few moments to end."""
-        before: ops_check.Check | None = None
-        for _ in range(CHECK_TRIES):
-            try:
-                found, settled = await self._look()
-            except ReadError as error:
-                return Answer(False, f"the exchange could not be asked: {error}")
-            # What is amiss must be so twice: a report of it may be on its way (rule 8.6).
-            if settled and (found.sound or found == before):
-                return Answer(found.sound, "as expected" if found.sound else "not as expected", found)
-            before = found
-            await asyncio.sleep(CHECK_PAUSE_S)
-        return Answer(False, "still changing", before)
-
-    async def _look(self) -> tuple[ops_check.Check, bool]:
-        """One comparison, and whether nothing moved meanwhile. Raises ReadError."""
-        loop = self._loop
-        with loop.at_work():
-            before = _orders(loop)
-            shown = await loop.exchange.open_orders()
-            found = ops_check.check(loop.state, shown, loop.engine.policy, loop.engine.rules)
-            return found, found.settled and _orders(loop) == before
-
 
 def _encoded(answer: Answer) -> bytes:
     try:
         return codec.encode(answer) + b"\n"
     except codec.CodecError as error:
         return codec.encode(Answer(False, f"the answer can't be written: {error}")) + b"\n"
-
-
-def _orders(loop: Loop) -> tuple[Order, ...]:
-    position = loop.state.position
-    return position.orders if position is not None else ()
 
 
 _TAKEOVERS: Final = {"propose": takeover.propose, "resolve": takeover.resolve}

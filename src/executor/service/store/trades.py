@@ -1,5 +1,6 @@
 """The list of finished trades, one JSON line each, beside the state: what `executor report` shows."""
 
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,14 @@ def trades_path(state: Path) -> Path:
     return state.with_suffix(".trades.jsonl")
 
 
+RECENT = 500
+"""Trades kept in memory: more than a day has, at the shortest cooldown that makes sense."""
+
+
 class TradeList:
-    """Appends each finished trade once, also one that was closed right before a crash."""
+    """Appends each finished trade once, also one that was closed right before a crash. `recent`: the last of them,
+    oldest first.
+    """
 
     def __init__(self, path: Path) -> None:
         """A list that can't be read is set aside: it must not keep an open trade from its service. Raises
@@ -29,10 +36,12 @@ class TradeList:
         """
         self._path = path
         self._last = ""
+        self.recent: deque[Closed] = deque(maxlen=RECENT)
         while True:
             try:
                 for trade in read_trades(path):
                     self._last = trade.trade
+                    self.recent.append(trade)
             except JournalCorrupt as error:
                 aside = _set_aside(error.path)
                 log.error("trade_list_damaged", alert=True, fault=str(error), set_aside=str(aside))
@@ -44,6 +53,7 @@ class TradeList:
         """A trade that can't be listed is told of, and trading goes on: the state file holds it as `last_closed`."""
         if closed.trade == self._last:
             return
+        self.recent.append(closed)
         try:
             self._journal.append(closed)
         except (JournalError, CodecError) as error:

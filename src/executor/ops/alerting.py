@@ -1,0 +1,138 @@
+"""Alerts and commands as the settings want them: the outbox beside the state, the channels, and who is listened to."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import httpx
+import structlog
+
+from executor.config import Settings
+from executor.ops.alerts.alerts import Alerts, outbox_path
+from executor.ops.alerts.channel import Channel
+from executor.ops.alerts.daily import DailySummary
+from executor.ops.alerts.outbox import Outbox
+from executor.ops.alerts.webhook import WebhookChannel
+from executor.ops.keep_up import keep_up
+from executor.ops.telegram.api import BotApi
+from executor.ops.telegram.channel import TelegramChannel
+from executor.ops.telegram.chat import Chat
+from executor.ops.telegram.commands import Commands
+from executor.ops.telegram.listener import Listener, place_path
+from executor.ops.why import why
+from executor.service.loop import Loop
+
+log = structlog.get_logger(__name__)
+
+FAREWELL_S: Final = 3.0
+"""Seconds that a stop waits for the last words; what has not gone by then goes after the next start."""
+
+
+class Alerting:
+    """What a run tells, and whom it hears. `chat`: where Telegram is set up; `listener`: once the loops are there."""
+
+    def __init__(self, settings: Settings, alerts: Alerts, chat: Chat | None = None) -> None:
+        self.alerts = alerts
+        self.chat = chat
+        self.listener: Listener | None = None
+        self._settings = settings
+
+    def listen(self, loops: Mapping[str, Loop]) -> Listener | None:
+        """Who takes commands from the chat; None where nobody may give any."""
+        settings = self._settings
+        if self.chat is None or not settings.telegram_users:
+            return None
+
+        async def explain(loop: Loop, about: str) -> str:
+            return await why(loop, about, settings.journal_path(loop.state.symbol))
+
+        def conflict(words: str) -> None:
+            self.alerts.tell("telegram_conflict", words)
+
+        self.listener = Listener(
+            self.chat,
+            settings.telegram_users,
+            Commands(loops, explain),
+            place_path(_first_state(settings, loops)),
+            pace=self.alerts.senders[TelegramChannel.name].pace,
+            on_conflict=conflict,
+        )
+        return self.listener
+
+    def daily(self, loops: Mapping[str, Loop]) -> DailySummary:
+        return DailySummary(self.alerts, loops)
+
+
+@contextlib.asynccontextmanager
+async def alerting(settings: Settings, symbols: tuple[str, ...], *, wanted: bool) -> AsyncIterator[Alerting]:
+    """Tell while the body runs, what the log says included; at its end the last words get a moment. The states must be
+    locked: the outbox is beside the first.
+    """
+    if not wanted or (settings.telegram_bot_token is None and settings.alert_webhook_url is None):
+        yield Alerting(settings, Alerts(None, ()))
+        return
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and ours hold secrets
+    async with httpx.AsyncClient(follow_redirects=False) as http:
+        outbox = Outbox(outbox_path(_first_state(settings, symbols)))
+        chat = _chat(settings, http)
+        alerts = Alerts(outbox, list(_channels(settings, symbols, http, chat)))
+        _remember_moves(alerts, chat)
+        async with _telling(alerts):
+            yield Alerting(settings, alerts, chat)
+
+
+def _chat(settings: Settings, http: httpx.AsyncClient) -> Chat | None:
+    token, chat = settings.telegram_bot_token, settings.telegram_chat_id
+    if token is None or chat is None:
+        return None
+    return Chat(BotApi(http, token.get_secret_value(), settings.telegram_api_url), chat)
+
+
+def _channels(
+    settings: Settings, symbols: tuple[str, ...], http: httpx.AsyncClient, chat: Chat | None
+) -> list[Channel]:
+    what = symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
+    title = f"Executor {what} ({settings.binance_env})"
+    channels: list[Channel] = []
+    if chat is not None:
+        channels.append(TelegramChannel(chat, title, settings.telegram_notify))
+    if settings.alert_webhook_url is not None:
+        secret = settings.alert_webhook_secret
+        key = None if secret is None else secret.get_secret_value()
+        channels.append(WebhookChannel(http, settings.alert_webhook_url.get_secret_value(), key, title))
+    return channels
+
+
+def _remember_moves(alerts: Alerts, chat: Chat | None) -> None:
+    """A chat that became a supergroup is found where it went, also after a restart."""
+    if chat is None:
+        return
+    name = f"chat {chat.id}"
+    chat.id = alerts.marked(name) or chat.id
+    chat.on_moved = lambda now: alerts.mark(name, now)
+
+
+@contextlib.asynccontextmanager
+async def _telling(alerts: Alerts) -> AsyncIterator[None]:
+    processors = structlog.get_config()["processors"]
+    processors.insert(0, alerts.overhear)  # in place: loggers that are in use hold this very list
+    sending = asyncio.create_task(keep_up("alerts", alerts.run)(), name="alerts")
+    try:
+        yield
+    finally:
+        processors.remove(alerts.overhear)
+        with contextlib.suppress(TimeoutError):  # what has not gone by then is in the outbox
+            async with asyncio.timeout(FAREWELL_S):
+                await alerts.flush()
+        sending.cancel()
+        await asyncio.wait({sending})
+        await asyncio.to_thread(alerts.close)
+
+
+def _first_state(settings: Settings, symbols: tuple[str, ...] | Mapping[str, Loop]) -> Path:
+    """One file for all symbols: beside one's state, where it was before, whichever symbols have come or gone since."""
+    paths = [settings.state_path(symbol) for symbol in symbols]
+    return next((path for path in paths if outbox_path(path).exists()), paths[0])

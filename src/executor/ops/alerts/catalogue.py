@@ -1,0 +1,356 @@
+"""Every alert that Executor can raise: how grave it is, what it means, what to do.
+
+From this list come the messages' kinds and severities, `executor alerts` and `docs/alerts.md`; a test holds it against
+the source: what is raised is here, and nothing else is.
+"""
+
+from typing import Final
+
+from executor.config import Topic
+from executor.ops.alerts.kinds import Kind, Severity
+from executor.ops.watchdog.findings import FINDINGS
+
+INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
+
+
+def _kind(event: str, topic: Topic, severity: Severity, meaning: str, action: str, *, once: bool = False) -> Kind:
+    return Kind(event=event, topic=topic, severity=severity, meaning=meaning, action=action, once=once)
+
+
+_TRADES: Final = (
+    _kind(
+        "trade_opened",
+        Topic.OPENED,
+        INFO,
+        "A signal was taken: side, size, entry, stop and targets as planned.",
+        "Nothing.",
+        once=True,
+    ),
+    _kind(
+        "trade_closed",
+        Topic.CLOSED,
+        INFO,
+        "A trade has ended: why, its result in quote and in R, average prices, commissions, time unprotected.",
+        "Nothing. `executor report` has it too, `/why` tells how it came about.",
+        once=True,
+    ),
+    _kind(
+        "signal_refused",
+        Topic.REFUSED,
+        WARNING,
+        "A signal opened no trade, for a reason that a person can do something about: it could not be read, came too "
+        "late, met a halt or a daily limit, found too little balance, did not fit the filters. Those refused for the "
+        "ordinary reasons (a trade is open, cooldown, lock, pause, seen before) are counted, logged and not told.",
+        "The text names what was wrong, what it was and what it must be.",
+    ),
+)
+
+_RISK: Final = (
+    _kind(
+        "unprotected",
+        Topic.TROUBLE,
+        CRITICAL,
+        "A held quantity has had no stop on the exchange for longer than `FAILSAFE_EXITS_GRACE_SEC`. The price is "
+        "watched, and a stop that is crossed is sold at market.",
+        "Look at the lines before it: they say why the stop is missing. If it repeats and you would rather be out: "
+        "`executor flatten`, or `/flatten`.",
+    ),
+    _kind(
+        "failsafe",
+        Topic.TROUBLE,
+        CRITICAL,
+        "Exits were refused too often, or for too long: the position is being closed at market.",
+        "Nothing for the trade. Read the refusals before it (`refused`, `code`, `text`); mostly filters, balance, or "
+        "too many open orders.",
+    ),
+    _kind(
+        "failsafe_off",
+        Topic.TROUBLE,
+        CRITICAL,
+        "The same, but `FAILSAFE_FLATTEN` is off: the position stays, watched by software alone, and entries are "
+        "halted.",
+        "Act now: place a stop by hand, or `executor flatten`.",
+    ),
+    _kind(
+        "exit_vanished",
+        Topic.TROUBLE,
+        WARNING,
+        "An exit was cancelled or expired, and not by Executor. It has been put back.",
+        "Nothing, if it was you by mistake. To be rid of the trade: `executor flatten`.",
+    ),
+    _kind(
+        "exit_vanished_again",
+        Topic.TROUBLE,
+        CRITICAL,
+        "It vanished a second time: the trade is closed as `EXTERNAL` and what is held is left alone.",
+        "The coins are yours now, without a stop. Sell or protect them.",
+    ),
+    _kind(
+        "sold_elsewhere",
+        Topic.TROUBLE,
+        WARNING,
+        "The account holds less than the trade: somebody sold it. The trade closes as `EXTERNAL`.",
+        "Nothing. Use an account of its own for each Executor, so that nobody does.",
+    ),
+    _kind(
+        "oversold",
+        Topic.TROUBLE,
+        CRITICAL,
+        "More was sold than was held (a cancelled exit had filled after all); the excess is being bought back at "
+        "market.",
+        "Check `executor report` for the difference; it is a few ticks.",
+    ),
+    _kind(
+        "buyback_failed",
+        Topic.TROUBLE,
+        CRITICAL,
+        "The buy-back was refused (too small, no quote left).",
+        "Buy the named quantity by hand if the account should be even.",
+    ),
+    _kind(
+        "close_failed",
+        Topic.TROUBLE,
+        CRITICAL,
+        "Market orders to close keep failing. It goes on trying.",
+        "Look at the reason: a halted market, no balance. Close by hand if you can; it is noticed.",
+    ),
+    _kind(
+        "cancel_failed",
+        Topic.TROUBLE,
+        CRITICAL,
+        "An order still stands after several cancels, by every way that there is. It is tried again, with growing "
+        "pauses.",
+        "Cancel the named order in the exchange's app; that is noticed.",
+    ),
+    _kind(
+        "second_look_failed",
+        Topic.TROUBLE,
+        WARNING,
+        "An order that had ended could not be found when it was looked at once more: what its end told of it counts.",
+        "Compare `executor report` with the exchange's own list of trades, should the amounts matter.",
+    ),
+    _kind(
+        "order_gone",
+        Topic.TROUBLE,
+        WARNING,
+        "An order that had been accepted is unknown to the exchange now.",
+        "Nothing; exits are put back. After a reset of the testnet this is usual.",
+    ),
+    _kind(
+        "impossible_report",
+        Topic.HALT,
+        CRITICAL,
+        "The exchange said something of an order that can't be true (less filled than before, say). It was not "
+        "believed, and entries are halted.",
+        "Keep the journal and report it. `executor check` tells how things stand; then `executor resume`.",
+    ),
+    _kind(
+        "invariant_broken",
+        Topic.HALT,
+        CRITICAL,
+        "One of Executor's own rules does not hold: a defect. Entries are halted, the position is looked after.",
+        "`executor check`, then close the trade when it suits you. Report it with the journal.",
+    ),
+)
+
+_DEFECTS: Final = (
+    _kind(
+        "event_unwritable",
+        Topic.HALT,
+        CRITICAL,
+        "What came in can't be written down, on any disk: a defect, or an answer that no exchange gives. The trade "
+        "goes on as if it had not come: an answer counts as unknown, and is looked up. Entries are halted.",
+        "`executor check`, then `executor resume`. Report the text.",
+    ),
+)
+
+_STARTS: Final = (
+    _kind(
+        "started",
+        Topic.RESTART,
+        INFO,
+        "The service is up and knows its orders; what it found is in the text.",
+        "Nothing, if you started it. If you did not: look for the line before it that says why it had stopped.",
+    ),
+    _kind("stopped", Topic.RESTART, INFO, "The service has ended as it was told to.", "Nothing, if you stopped it."),
+    _kind(
+        "died",
+        Topic.RESTART,
+        CRITICAL,
+        "The service ends because of an error. Stops on the exchange stay; the supervisor (systemd, docker) restarts "
+        "it.",
+        "If no `started` follows within a minute, start it yourself. Report the error with the log's traceback.",
+    ),
+    _kind(
+        "trade_rebuilt",
+        Topic.RESTART,
+        WARNING,
+        "There was no state file; the open trade was rebuilt from the exchange and is supervised again.",
+        "`executor status`: are stop and targets those that you want?",
+    ),
+    _kind(
+        "not_rebuilt",
+        Topic.HALT,
+        CRITICAL,
+        "There was no state file, and what is on the exchange could not be made into one trade. Nothing is touched, "
+        "entries are halted.",
+        "The text names what was found and the commands: `executor adopt`, `executor flatten` or `executor forget`.",
+    ),
+    _kind(
+        "orders_taken_up",
+        Topic.RESTART,
+        WARNING,
+        "The state was older than what had been sent, and orders of this trade were found on the exchange: they are "
+        "looked after again.",
+        "Nothing; `executor check` shows them.",
+    ),
+    _kind(
+        "state_damaged",
+        Topic.RESTART,
+        CRITICAL,
+        "The state file did not pass its checks. It was set aside, its predecessor is used, every order is looked up.",
+        "Keep the file that is named for the report; check the disk.",
+    ),
+    _kind(
+        "not_recovered",
+        Topic.RESTART,
+        CRITICAL,
+        "Of several symbols the named ones could not look up their orders within a minute of the start. The others "
+        "trade.",
+        "The lines `look_failed` say why. It is tried on and on; stops that stand on the exchange work meanwhile.",
+    ),
+    _kind(
+        "not_started",
+        Topic.RESTART,
+        CRITICAL,
+        "Of several symbols the named one could not begin: the text says why, mostly its state file. Nobody looks "
+        "after its trade; stops on the exchange work. The others trade.",
+        "Mend what is named (`docs/recovery.md`), then restart the service.",
+    ),
+)
+
+_HALTS: Final = (
+    _kind("paused", Topic.HALT, INFO, "The operator has paused entries. An open trade goes on.", "`/resume` ends it."),
+    _kind("resumed", Topic.HALT, INFO, "Entries are allowed again: the pause, or the halt, is over.", "Nothing."),
+    _kind("flatten", Topic.HALT, INFO, "The operator has asked to close the trade at market.", "Nothing."),
+    _kind(
+        "still_halted",
+        Topic.HALT,
+        WARNING,
+        "At a start: entries had been halted before it, and still are. The text names the reason.",
+        "As for that reason; then `executor resume`, or `/resume`.",
+    ),
+    _kind("operator_adopt", Topic.HALT, WARNING, "The operator's `executor adopt` is being carried out.", "Nothing."),
+    _kind(
+        "operator_flatten",
+        Topic.HALT,
+        WARNING,
+        "The operator's `executor flatten` of orders that belonged to no trade is being carried out.",
+        "Nothing.",
+    ),
+    _kind(
+        "operator_forget",
+        Topic.HALT,
+        WARNING,
+        "The operator's `executor forget` is done: the named orders are left alone from now on.",
+        "Nothing. They are yours now.",
+    ),
+)
+
+_MACHINE: Final = (
+    _kind(
+        "state_unwritable",
+        Topic.TROUBLE,
+        CRITICAL,
+        "The state can't be written, so nothing is sent. Stops on the exchange stay. It goes on by itself once it can.",
+        "Free space, or mend the disk. If it lasts, watch the position yourself.",
+    ),
+    _kind(
+        "state_file_behind",
+        Topic.TROUBLE,
+        WARNING,
+        "`executor_state.json` can't be replaced, while its write-ahead copy can be written: trading goes on, and "
+        "nothing is lost.",
+        "Free space, or mend the folder's rights: backups and people read the file.",
+    ),
+    _kind(
+        "trade_list_damaged",
+        Topic.TROUBLE,
+        WARNING,
+        "The list of finished trades did not pass its checks and was set aside; a new one begins.",
+        "Trading is not touched. Keep the file: older trades are in it.",
+    ),
+    _kind(
+        "trade_not_listed",
+        Topic.TROUBLE,
+        WARNING,
+        "A finished trade could not be appended to the list. The state file has it as the last one.",
+        "Free space; it is listed at the next start.",
+    ),
+    _kind(
+        "signal_file",
+        Topic.TROUBLE,
+        WARNING,
+        "The signal file can't be read, or the place in it can't be remembered.",
+        "Check `SIGNAL_FILE`, its owner and mode. Signals wait, and age.",
+    ),
+    _kind(
+        "webhook_not_written",
+        Topic.TROUBLE,
+        WARNING,
+        "A signal came in over the webhook and could not be written down; the sender was told to try again.",
+        "Check space, owner and mode of `SIGNAL_FILE`.",
+    ),
+    _kind(
+        "webhook_failed",
+        Topic.TROUBLE,
+        WARNING,
+        "A defect in handling one webhook request. The sender got the status 500.",
+        "Report it with the traceback. `executor status` says whether the signal was taken.",
+    ),
+)
+
+_ALERTING: Final = (
+    _kind(
+        "telegram_conflict",
+        Topic.TROUBLE,
+        WARNING,
+        "Another program reads the updates of the same Telegram bot, or a webhook is set for it: commands may not "
+        "arrive. Alerts do.",
+        "Give each service a bot of its own, or `TELEGRAM_USERS` to one of them only.",
+    ),
+    _kind(
+        "alerts_damaged",
+        Topic.TROUBLE,
+        WARNING,
+        "Lines of the alerts' outbox could not be read and were left out.",
+        "The log has every alert of then. Check the disk.",
+    ),
+    _kind(
+        "observer_died",
+        Topic.TROUBLE,
+        WARNING,
+        "A defect in what only observes (the watchdog, Telegram's commands, the daily summary). Trading is not "
+        "touched; it is started again after a minute.",
+        "Report it with the log's traceback.",
+    ),
+    _kind(
+        "daily_summary",
+        Topic.DAILY,
+        INFO,
+        "Once a day, after midnight UTC: trades, result in quote and R, commissions, time unprotected, alerts; or "
+        "that nothing was traded. It is a sign of life.",
+        "Miss it when it does not come.",
+    ),
+)
+
+ALERTS: Final = (*_TRADES, *_RISK, *_DEFECTS, *_STARTS, *_HALTS, *_MACHINE, *_ALERTING)
+CATALOGUE: Final = {kind.event: kind for kind in (*ALERTS, *FINDINGS)}
+"""By event name."""
+
+UNLISTED: Final = _kind("", Topic.TROUBLE, WARNING, "An alert without an entry here.", "Read its text.")
+
+
+def kind_of(event: str) -> Kind:
+    """Its entry; one for whatever has none, so that nothing goes untold."""
+    return CATALOGUE.get(event, UNLISTED)

@@ -1,0 +1,109 @@
+"""The few methods of Telegram's Bot API that are needed (core.telegram.org/bots/api), on httpx.
+
+The bot's token is part of every address, so nothing that the HTTP library says of an error is ever shown.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+TIMEOUT_S: Final = 10.0
+DESCRIPTION_MAX: Final = 200
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    """Why a request failed, as far as it can be helped automatically (ResponseParameters)."""
+
+    retry_after: float | None = None
+    migrate_to_chat_id: int | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    ok: bool
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error_code: int = 0
+    description: str = ""
+    parameters: Parameters = Parameters()
+
+
+class UnreachableError(Exception):
+    """No answer came; the request may have been carried out. The text is the kind of error, nothing of the address."""
+
+
+class BotError(Exception):
+    """Telegram answered with an error. `code` is HTTP's status."""
+
+    def __init__(self, code: int, description: str, parameters: Parameters) -> None:
+        super().__init__(f"{code} {description}".strip())
+        self.code = code
+        self.description = description
+        self.parameters = parameters
+
+    @property
+    def about_chat(self) -> bool:
+        """Whether it is the chat or the bot that is at fault, not what was said."""
+        words = self.description.lower()
+        return self.code in {401, 403, 404} or any(each in words for each in _OF_THE_CHAT)
+
+
+_OF_THE_CHAT: Final = (
+    "chat not found",
+    "chat_id is empty",
+    "peer_id_invalid",
+    "group chat was upgraded",
+    "not enough rights",
+    "have no rights",
+    "bot was kicked",
+    "bot is not a member",
+    "topic_closed",
+    "chat_write_forbidden",
+    "user is deactivated",
+)
+
+
+class BotApi:
+    """One bot. `http` is not closed here."""
+
+    def __init__(self, http: httpx.AsyncClient, token: str, url: str = "https://api.telegram.org") -> None:
+        self._http = http
+        self._token = token
+        self._base = f"{url}/bot{token}/"
+
+    async def call(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        timeout: float = TIMEOUT_S,  # noqa: ASYNC109  # the library's own, of each part of the exchange
+        photo: bytes | None = None,
+    ) -> msgspec.Raw:
+        """The result of one method; `photo` goes with it as a file. Raises UnreachableError or BotError."""
+        try:
+            answer = await self._http.post(self._base + method, timeout=timeout, **_body(params, photo))
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise UnreachableError(type(error).__name__) from None
+        return self._read(answer)
+
+    def _read(self, answer: httpx.Response) -> msgspec.Raw:
+        try:
+            told = msgspec.json.decode(answer.content, type=Answer)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if answer.is_success:
+                raise UnreachableError("an answer that can't be read") from None
+            raise BotError(answer.status_code, "", Parameters()) from None
+        if told.ok and answer.is_success:
+            return told.result
+        description = told.description.replace(self._token, "***")[:DESCRIPTION_MAX]
+        raise BotError(told.error_code or answer.status_code, description, told.parameters)
+
+
+def _body(params: Mapping[str, Any], photo: bytes | None) -> dict[str, Any]:
+    given = {name: value for name, value in params.items() if value is not None}
+    if photo is None:
+        return {"content": msgspec.json.encode(given), "headers": {"Content-Type": "application/json"}}
+    fields = {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in given.items()
+    }
+    return {"data": fields, "files": {"photo": ("trade.png", photo, "image/png")}}

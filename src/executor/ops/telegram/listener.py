@@ -1,0 +1,273 @@
+"""Commands from the chat: fetched by long polling, taken at most once, from those alone who may give them.
+
+An update's number is on disk before its command is carried out: a crash in between loses the command, and never repeats
+it. What was sent before the start is dropped, and told to be. Strangers are not answered, but counted.
+"""
+
+import asyncio
+import html
+import time
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from executor.files import RealFileSystem, replace_file
+from executor.ops.alerts.kinds import Severity
+from executor.ops.alerts.pace import Pace
+from executor.ops.telegram.api import BotError, UnreachableError
+from executor.ops.telegram.chat import Chat
+from executor.ops.telegram.commands import COMMANDS, Commands, Reply
+from executor.ops.telegram.updates import CallbackQuery, Message, Update, updates, username
+
+log = structlog.get_logger(__name__)
+
+POLL_S: Final = 50
+"""Seconds that Telegram keeps a question open while there is nothing to tell."""
+ANSWER_WITHIN_S: Final = 70.0
+KINDS: Final = ["message", "callback_query"]
+"""An edited message is no command: it is not even asked for."""
+NUMBERS_LAST_S: Final = 3 * 24 * 3600.0
+CONFLICT_WAIT_S: Final = 30.0
+REFUSED_WAIT_S: Final = 300.0
+WAIT_MAX_S: Final = 60.0
+REPLY_TRIES: Final = 3
+TEXT_MAX: Final = 3900
+STRANGER_TOLD_EVERY_S: Final = 600.0
+READ_ONLY: Final = frozenset({"status", "check", "trades", "why", "help", "start"})
+"""Commands that change nothing, and are answered also while the disk takes nothing."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What is on disk: the next update that is not taken yet."""
+
+    offset: int
+
+
+class Listener:
+    """`users`: the numbers of those who may command. `on_conflict` is called when another program reads the bot's
+    updates. `strangers`: how often somebody else tried.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        users: Collection[int],
+        commands: Commands,
+        place: Path,
+        *,
+        pace: Pace | None = None,
+        on_conflict: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.strangers = 0
+        self._chat = chat
+        self._users = frozenset(users)
+        self._commands = commands
+        self._place = place
+        self._pace = pace or Pace()
+        self._on_conflict = on_conflict
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._offset = 0
+        self._name = ""
+        self._dropped: list[str] = []
+        self._heard = monotonic()
+        self._failures = 0
+        self._stranger_told = -STRANGER_TOLD_EVERY_S
+
+    async def run(self) -> None:
+        """Listen, until cancelled."""
+        await self._until_done(self._introduce)
+        await self._until_done(self._drop_older)
+        while True:
+            await self._until_done(self._listen)
+
+    # --- with patience ----------------------------------------------------------------------------------------------
+
+    async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do it, however often it takes, with pauses that suit what went wrong."""
+        while True:
+            try:
+                await step()
+            except UnreachableError as error:
+                await self._wait(str(error), 0.0)
+            except msgspec.DecodeError:
+                await self._wait("an answer that can't be read", 0.0)
+            except BotError as error:
+                if error.code == 409:
+                    self._on_conflict(error.description)
+                await self._wait(str(error), _pause(error))
+            else:
+                self._failures = 0
+                return
+
+    async def _wait(self, why: str, least: float) -> None:
+        self._failures += 1
+        if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+            log.warning("telegram_not_heard", why=why, tries=self._failures)
+        await self._sleep(max(least, min(2.0 ** min(self._failures - 1, 6), WAIT_MAX_S)))
+
+    # --- the dialogue -----------------------------------------------------------------------------------------------
+
+    async def _introduce(self) -> None:
+        """Learn the bot's own name, and offer the commands to the chat alone."""
+        self._name = username(await self._chat.api.call("getMe", {})).lower()
+        offered = [{"command": name, "description": meaning} for name, meaning in COMMANDS]
+        scope = {"type": "chat", "chat_id": self._chat.id}
+        await self._chat.api.call("setMyCommands", {"commands": offered, "scope": scope})
+
+    async def _drop_older(self) -> None:
+        """What was sent before the start is too old to be carried out: it is told, and forgotten."""
+        while found := await self._fetch(0):
+            self._dropped += [word for each in found if (word := self._word_of(each))]
+            self._offset = max(each.update_id for each in found) + 1
+        await self._remember()
+        if self._dropped:
+            words = ", ".join(html.escape(word) for word in self._dropped[-10:])
+            await self._say(Reply(f"Sent before the service started, and not carried out: {words}"))
+
+    def _word_of(self, update: Update) -> str:
+        """The command of an update that would have been obeyed."""
+        message = update.message
+        if message is None or not self._may(message):
+            return ""
+        command = self._command(message.text)
+        return f"/{command[0]}" if command is not None else ""
+
+    async def _listen(self) -> None:
+        for update in await self._fetch(POLL_S):
+            self._heard = self._monotonic()
+            self._offset = update.update_id + 1
+            kept = await self._remember()
+            if update.message is not None:
+                await self._hear(update.message, kept=kept)
+            elif update.callback_query is not None:
+                await self._feel(update.callback_query, kept=kept)
+
+    async def _fetch(self, wait_s: int) -> list[Update]:
+        # After a week without one, numbers begin anew anywhere; what was taken has long been confirmed by then.
+        idle = self._monotonic() - self._heard > NUMBERS_LAST_S
+        asked = {"offset": None if idle else self._offset or None, "timeout": wait_s, "allowed_updates": KINDS}
+        return updates(await self._chat.api.call("getUpdates", asked, timeout=ANSWER_WITHIN_S))
+
+    async def _remember(self) -> bool:
+        """Have the place on disk; whether it is."""
+        data = msgspec.json.encode(Place(self._offset))
+        try:
+            await asyncio.to_thread(replace_file, RealFileSystem(), self._place, data)
+        except OSError as error:
+            log.warning("telegram_place_not_kept", error=error.strerror or str(error))
+            return False
+        return True
+
+    # --- who, and what ----------------------------------------------------------------------------------------------
+
+    def _may(self, message: Message) -> bool:
+        sender = message.sender
+        return str(message.chat.id) == self._chat.id and sender is not None and sender.id in self._users
+
+    async def _hear(self, message: Message, *, kept: bool) -> None:
+        if message.migrate_to_chat_id is not None and str(message.chat.id) == self._chat.id:
+            self._chat.move(str(message.migrate_to_chat_id))
+            return
+        command = self._command(message.text)
+        if command is None:
+            return
+        if not self._may(message):
+            self._count_stranger(str(message.chat.id), message.sender.id if message.sender is not None else 0)
+            return
+        name, words = command
+        log.info("operator", verb=name, by="telegram", words=" ".join(words))
+        if not kept and name not in READ_ONLY:
+            await self._say(Reply("Not carried out: the disk takes nothing, so it could be carried out twice."))
+            return
+        for reply in await self._commands.answer(name, words):
+            await self._say(reply)
+
+    async def _feel(self, query: CallbackQuery, *, kept: bool) -> None:
+        message = query.message
+        if message is None or str(message.chat.id) != self._chat.id or query.sender.id not in self._users:
+            self._count_stranger("a button", query.sender.id)
+            return
+        log.info("operator", verb="button", by="telegram", data=query.data)
+        said = await self._commands.pressed(query.data) if kept else "Not carried out: the disk takes nothing."
+        await self._try("answerCallbackQuery", {"callback_query_id": query.id, "text": said[:200]}, at_chat=False)
+        await self._try("editMessageReplyMarkup", {"message_id": message.message_id})
+        await self._say(Reply(said))
+
+    def _command(self, text: str) -> tuple[str, list[str]] | None:
+        """Name and words of a command that is meant for this bot; None for anything else."""
+        first, *words = text.split() or [""]
+        name, at, bot = first.removeprefix("/").partition("@")
+        if not first.startswith("/") or not name or (at and bot.lower() != self._name):
+            return None
+        return name.lower(), words
+
+    def _count_stranger(self, where: str, who: int) -> None:
+        self.strangers += 1
+        if self._monotonic() - self._stranger_told >= STRANGER_TOLD_EVERY_S:
+            self._stranger_told = self._monotonic()
+            log.warning("telegram_stranger", chat=where, user=who, so_far=self.strangers)
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    async def _say(self, reply: Reply) -> None:
+        buttons = None
+        if reply.buttons:
+            row = [{"text": label, "callback_data": data} for label, data in reply.buttons]
+            buttons = {"inline_keyboard": [row]}
+        params: dict[str, Any] = {"text": _short(reply.text), "parse_mode": "HTML", "reply_markup": buttons}
+        await self._try("sendMessage", params)
+
+    async def _try(self, method: str, params: dict[str, Any], *, at_chat: bool = True) -> None:
+        """A few times: an answer that does not arrive is asked for again by whoever wants it."""
+        why = ""
+        for number in range(REPLY_TRIES):
+            pause = 2.0**number
+            if at_chat:
+                await self._sleep(self._pace.wait(self._monotonic(), Severity.CRITICAL))
+                self._pace.take(self._monotonic())
+            try:
+                await (self._chat.call(method, params) if at_chat else self._chat.api.call(method, params))
+            except UnreachableError as error:
+                why = str(error)
+            except BotError as error:
+                why = str(error)
+                if error.code != 429 and error.code < 500:
+                    log.warning("telegram_answer_refused", method=method, why=why)
+                    return
+                pause = max(pause, error.parameters.retry_after or 0.0)
+            else:
+                return
+            await self._sleep(pause)
+        log.warning("telegram_answer_lost", method=method, why=why)
+
+
+def _pause(error: BotError) -> float:
+    """Seconds before Telegram wants to be asked again."""
+    match error.code:
+        case 409:
+            return CONFLICT_WAIT_S
+        case 429:
+            return error.parameters.retry_after or 1.0
+        case 401 | 403 | 404:
+            return REFUSED_WAIT_S
+        case _:
+            return 0.0
+
+
+def _short(text: str) -> str:
+    """What fits into one message: whole lines, with markup that is closed."""
+    if len(text) <= TEXT_MAX:
+        return text
+    kept = text[:TEXT_MAX].rpartition("\n")[0]
+    return kept + ("\n…</pre>" if kept.count("<pre>") > kept.count("</pre>") else "\n…")
+
+
+def place_path(state: Path) -> Path:
+    """Beside the state."""
+    return state.with_name(state.name + ".telegram")

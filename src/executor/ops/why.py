@@ -1,0 +1,124 @@
+"""How a trade or an order came about, in plain lines: from the list of finished trades and the journal's end.
+
+Looks at no more than the journal's last part, in a thread: the answer may be short, but trading never waits for it.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from executor.core.model import ids
+from executor.core.model.events import Absent, AnyEvent, Commanded, Reported, SignalSeen
+from executor.core.model.state import Closed, State
+from executor.core.model.values import short
+from executor.ops import logs, text
+from executor.ops.alerts import wording
+from executor.service.loop import Loop
+from executor.service.store.journal import JournalError, tail
+from executor.service.store.records import Record, Took
+
+READ_MAX: Final = 512 * 1024
+LINES_MAX: Final = 30
+
+
+async def why(loop: Loop, about: str, journal: Path) -> str:
+    """Of the trade, the order or the signal `about`; of the open or the last trade where that is empty. Empty where
+    nothing is known of it.
+    """
+    trade, order = _named(loop, about)
+    if not trade:
+        return "\n".join(_refused(about))
+    fault, records = "", list[Record]()
+    try:
+        records = await asyncio.to_thread(tail, journal, Record, READ_MAX)  # type: ignore[arg-type]  # a union is no class
+    except JournalError as error:
+        fault = str(error)
+    closed = next((each for each in reversed(loop.closed) if each.trade == trade), None)
+    head = _head(loop.state, closed, trade)
+    lines = _unrepeated(_told(records, trade, order, _signal(loop.state, closed)))
+    if not head and not lines:
+        return ""
+    left_out = [f"({len(lines) - LINES_MAX} earlier lines left out)"] if len(lines) > LINES_MAX else []
+    return "\n".join([*head, *left_out, *lines[-LINES_MAX:], *([fault] if fault else [])])
+
+
+def _named(loop: Loop, about: str) -> tuple[str, str]:
+    """The trade that is meant, and the order where it is one; empty where there is none."""
+    state = loop.state
+    if not about:
+        if state.position is not None:
+            return state.position.trade, ""
+        return (state.last_closed.trade, "") if state.last_closed is not None else ("", "")
+    if (name := ids.parse(about)) is not None:
+        return name.trade, about
+    known = [each.trade for each in loop.closed if about in (each.trade, each.signal)]
+    if state.position is not None and about in (state.position.trade, state.position.signal):
+        known.append(state.position.trade)
+    return (known[-1], "") if known else ("", "")
+
+
+def _signal(state: State, closed: Closed | None) -> str:
+    if closed is not None:
+        return closed.signal
+    return state.position.signal if state.position is not None else ""
+
+
+def _head(state: State, closed: Closed | None, trade: str) -> list[str]:
+    if closed is not None:
+        planned = f"planned: entry {short(closed.entry_planned)}, stop {short(closed.stop_planned)}"
+        ended = f"ended {text.moment(closed.closed)}: {closed.reason}, {wording.REASONS[closed.reason]}"
+        return [f"{closed.symbol} trade {trade}, signal {closed.signal}", planned, ended]
+    position = state.position
+    if position is None or position.trade != trade:
+        return []
+    plan = position.plan
+    planned = f"planned: {plan.direction} {short(plan.qty)}, entry {short(plan.entry)}, stop {short(plan.stop)}"
+    return [f"{state.symbol} trade {trade}, signal {position.signal}, open", planned]
+
+
+def _told(records: list[Record], trade: str, order: str, signal: str) -> Iterator[str]:
+    """What the journal has of it, a line each."""
+    for record in records:
+        if isinstance(record, Took) and (words := _words(record.event, trade, order, signal)):
+            yield f"{text.moment(record.event.at)[11:]} {words}"
+
+
+def _words(event: AnyEvent, trade: str, order: str, signal: str) -> str:
+    match event:
+        case SignalSeen() if event.signal.key == signal and not order:
+            return f"signal: {event.signal.direction} at {short(event.signal.price)}"
+        case Reported() if _is_about(event.report.id, trade, order):
+            report = event.report
+            filled = f", {short(report.cum_qty)} of {short(report.qty)} filled" if report.cum_qty else ""
+            level = report.stop_price or report.price
+            return f"{report.id} {report.side}{f' at {short(level)}' if level else ''}: {report.status}{filled}"
+        case Absent() if _is_about(event.id, trade, order):
+            return f"{event.id}: not found on the exchange"
+        case Commanded() if not order:
+            return f"the operator: {event.verb}"
+        case _:
+            return ""
+
+
+def _unrepeated(lines: Iterator[str]) -> list[str]:
+    """Without what says the same as before, a look later."""
+    kept: dict[str, str] = {}
+    for line in lines:
+        kept.setdefault(line.partition(" ")[2], line)
+    return list(kept.values())
+
+
+def _is_about(client_id: str, trade: str, order: str) -> bool:
+    name = ids.parse(client_id)
+    return name is not None and name.trade == trade and order in ("", client_id)
+
+
+def _refused(about: str) -> Iterator[str]:
+    """A signal that opened no trade, as far as the log's memory goes."""
+    for line in logs.recent(logs.KEPT) if about else []:
+        said = msgspec.json.decode(line)
+        if said.get("event") == "signal_refused" and about in str(said.get("text")):
+            yield f"{said.get('timestamp', '')} signal refused: {said['text']}"

@@ -1,0 +1,224 @@
+"""What the chat's commands answer and do, on a service that trades."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.ops.telegram.fake_bot import markup_fault
+from tests.scenarios.harness import Harness, World, harness
+
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction
+from executor.ops.telegram import commands as module
+from executor.ops.telegram.commands import COMMANDS, Commands, Reply
+from executor.ops.telegram.confirm import OPEN_MAX, VALID_S, Questions
+from executor.ops.why import why
+from executor.service.loop import Loop
+
+WORLD = World(Direction.LONG, "OCO", pushes=True)
+
+
+class Desk:
+    """The commands of a running service, with a clock for questions."""
+
+    def __init__(self, bench: Harness) -> None:
+        self.bench = bench
+        self.monotonic = 0.0
+        self.commands = Commands(bench.loops, self.explain, Questions(lambda: self.monotonic))
+
+    async def explain(self, loop: Loop, about: str) -> str:
+        return await why(loop, about, self.bench.settings().journal_path(loop.state.symbol))
+
+    async def replies(self, line: str) -> list[Reply]:
+        """As the listener calls it, while time passes for the service."""
+        name, *words = line.split()
+        asked = asyncio.create_task(self.commands.answer(name, words))
+        while not asked.done():
+            await self.bench.settle()
+            await asyncio.sleep(0.001)
+        for reply in asked.result():
+            assert markup_fault(reply.text) == ""
+        return asked.result()
+
+    async def say(self, line: str) -> str:
+        return "\n".join(reply.text for reply in await self.replies(line))
+
+    async def press(self, reply: Reply, label: str) -> str:
+        return await self.commands.pressed(dict(reply.buttons)[label])
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Harness]:
+    async with harness(tmp_path, WORLD) as found:
+        yield found
+
+
+@pytest.fixture
+def desk(bench: Harness) -> Desk:
+    return Desk(bench)
+
+
+async def test_help_names_every_command(desk: Desk) -> None:
+    for line in ("help", "start", "nonsense"):
+        told = await desk.say(line)
+        assert all(f"/{name}: " in told for name, _ in COMMANDS)
+    assert "/nonsense is no command" in await desk.say("nonsense")
+
+
+async def test_status_without_and_with_a_trade(desk: Desk, bench: Harness) -> None:
+    assert "no trade is open" in await desk.say("status")
+    await bench.enter()
+    told = await desk.say("status")
+    assert "long 2.997 held, 2.997 covered by stops, protected" in told
+    assert "entry 100" in told
+    assert "last price 100" in told
+    assert "entries: " in told
+    await bench.move(-1)
+    await bench.ends(Reason.SL)
+    assert "last: long SL" in await desk.say("status")
+
+
+async def test_a_symbol_can_be_named(desk: Desk) -> None:
+    assert "LTCUSDT" in await desk.say("status ltcusdt")
+    assert "not traded here, but LTCUSDT" in await desk.say("status ETHUSDT")
+    assert "not traded here" in await desk.say("flatten <b>")
+
+
+async def test_check_looks_at_the_exchange(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    assert "as expected" in await desk.say("check")
+
+
+async def test_a_check_that_is_not_answered_says_so(
+    desk: Desk, bench: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECK_WITHIN_S", 0.05)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    assert bench.loop is not None
+    monkeypatch.setattr(bench.loop.exchange, "open_orders", never)
+    assert "did not answer within" in await desk.commands._check(bench.loop)
+
+
+async def test_trades_are_listed_the_newest_first(desk: Desk, bench: Harness) -> None:
+    assert "No trade has been finished" in await desk.say("trades")
+    await bench.enter()
+    await bench.move(-1)
+    await bench.ends(Reason.SL)
+    told = await desk.say("trades")
+    assert "LTCUSDT" in told
+    assert " SL " in told
+
+
+async def test_pause_and_resume(desk: Desk, bench: Harness) -> None:
+    assert await desk.say("pause") == "LTCUSDT: no new entries"
+    assert bench.state.paused
+    assert "entries: paused" in await desk.say("status")
+    assert await desk.say("resume") == "LTCUSDT: entries are allowed"
+    assert not bench.state.paused
+
+
+async def test_a_command_that_waits_says_so(desk: Desk, bench: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OBEY_WITHIN_S", 0.01)
+
+    async def never(_event: object) -> None:
+        await asyncio.Event().wait()
+
+    assert bench.loop is not None
+    monkeypatch.setattr(bench.loop, "ask", never)
+    assert "waits its turn" in await desk.say("pause")
+
+
+# --- flatten ----------------------------------------------------------------------------------------------------------
+
+
+async def test_flatten_asks_and_yes_closes(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    (question,) = await desk.replies("flatten")
+    assert "Close it at market?" in question.text
+    assert bench.state.position is not None
+    assert await desk.press(question, "Close at market") == "LTCUSDT: being closed at market"
+    await bench.ends(Reason.FLATTEN)
+
+
+async def test_no_is_no_for_good(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    (question,) = await desk.replies("flatten")
+    assert "nothing is done" in await desk.press(question, "No")
+    assert "void" in await desk.press(question, "Close at market")
+    await bench.wait(2)
+    assert bench.state.position is not None
+
+
+async def test_a_yes_counts_once(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    (question,) = await desk.replies("flatten")
+    await desk.press(question, "Close at market")
+    assert "void" in await desk.press(question, "Close at market")
+    await bench.ends(Reason.FLATTEN)
+
+
+async def test_after_a_minute_it_is_void(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    (question,) = await desk.replies("flatten")
+    desk.monotonic = VALID_S
+    assert "good for 60 s" in await desk.press(question, "Close at market")
+    await bench.wait(2)
+    assert bench.state.position is not None
+
+
+async def test_after_the_trade_it_is_void_also_for_the_next_one(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    (question,) = await desk.replies("flatten")
+    await bench.move(-1)
+    await bench.ends(Reason.SL)
+    (another,) = await desk.replies("flatten")
+    assert another == Reply("No trade is open.")
+    assert "has ended meanwhile" in await desk.press(question, "Close at market")
+
+
+async def test_a_button_of_another_run_is_void(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    (question,) = await desk.replies("flatten")
+    assert "void" in await Desk(bench).press(question, "Close at market")
+    for data in ("", ":::", "1:2", "x" * 64):
+        assert "void" in await desk.commands.pressed(data)
+    trade, nonce, _ = question.buttons[0][1].split(":")
+    assert "void" in await desk.commands.pressed(f"{trade}9:{nonce}:y")
+    assert "void" in await desk.press(question, "Close at market")  # somebody has played with it
+
+
+def test_so_many_questions_wait_at_once() -> None:
+    questions = Questions(lambda: 0.0)
+    first = questions.ask("A", "1")
+    later = [questions.ask("A", str(n)) for n in range(OPEN_MAX)]
+    assert questions.take(first[0][1])[0] is None
+    assert questions.take(later[-1][0][1])[1]
+
+
+# --- why --------------------------------------------------------------------------------------------------------------
+
+
+async def test_why_tells_of_the_open_and_of_finished_trades(desk: Desk, bench: Harness) -> None:
+    assert "Nothing is known" in await desk.say("why")
+    await bench.enter()
+    told = await desk.say("why")
+    assert "signal: long at 100" in told
+    assert "2 filled" not in told
+    assert "_ENTRY_0 BUY at 100: FILLED, 3 of 3 filled" in told
+    trade = bench.position.trade
+    order = bench.one("SL").client_order_id
+    assert f"{order} SELL at 99: NEW" in await desk.say(f"why {order}")
+    await bench.move(-1)
+    await bench.ends(Reason.SL)
+    for about in ("", trade, "s1", "LTCUSDT", "ltcusdt"):
+        assert "the stop was reached" in await desk.say(f"why {about}")
+
+
+async def test_why_of_what_is_not_known(desk: Desk, bench: Harness) -> None:
+    await bench.enter()
+    for about in ("EX_1_SL_1", "17", "<b>"):
+        assert "Nothing is known" in await desk.say(f"why {about}")

@@ -1,0 +1,406 @@
+"""Commands are taken from those alone who may give them, at most once, whatever Telegram and the machine do."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from tests.ops.telegram.fake_bot import TOKEN, FakeBot, Fault, body, cut, lost, page, status
+
+from executor.ops.telegram import listener as module
+from executor.ops.telegram.api import BotApi
+from executor.ops.telegram.chat import Chat
+from executor.ops.telegram.commands import COMMANDS, Reply
+from executor.ops.telegram.listener import Listener, place_path
+
+
+class Spy:
+    """Stands for the commands: remembers what came, answers plainly; `on_call` runs before the answer."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, list[str]]] = []
+        self.pressed_data: list[str] = []
+        self.replies = [Reply("<b>fine</b>")]
+        self.on_call: Callable[[], Awaitable[None] | None] = lambda: None
+
+    async def answer(self, command: str, words: Sequence[str]) -> list[Reply]:
+        self.heard.append((command, list(words)))
+        if (waited := self.on_call()) is not None:
+            await waited
+        return self.replies
+
+    async def pressed(self, data: str) -> str:
+        self.pressed_data.append(data)
+        return "being closed"
+
+
+class Bench:
+    def __init__(self, bot: FakeBot, http: httpx.AsyncClient, folder: Path) -> None:
+        self.bot = bot
+        self.spy = Spy()
+        self.slept: list[float] = []
+        self.conflicts: list[str] = []
+        self.chat = Chat(BotApi(http, TOKEN, bot.url), "-100")
+        self.place = place_path(folder / "state.json")
+        self.monotonic = 0.0
+        self.listener = self.made()
+
+    def made(self) -> Listener:
+        return Listener(
+            self.chat,
+            (7, 8),
+            self.spy,  # type: ignore[arg-type]  # as far as it is used
+            self.place,
+            on_conflict=self.conflicts.append,
+            sleep=self.sleep,
+            monotonic=lambda: self.monotonic,
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.monotonic += seconds
+        await asyncio.sleep(0)
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """From when it has dropped what is old."""
+        task = asyncio.create_task(self.listener.run())
+        try:
+            await self.until(lambda: self.polls > 0)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+        if not task.cancelled():
+            await task
+
+    @property
+    def polls(self) -> int:
+        return sum(1 for method, params in self.bot.calls if method == "getUpdates" and params["timeout"])
+
+    async def until(self, there: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not there():  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.005)
+
+    async def quiet(self) -> None:
+        """Until everything so far is done: what comes after it has been confirmed."""
+        last = self.bot.write("nothing that is a command")
+        await self.until(lambda: self.bot.confirmed >= last)
+
+    @property
+    def offset(self) -> int:
+        return int(json.loads(self.place.read_bytes())["offset"])
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with FakeBot((-100, -1001)).serving() as bot, httpx.AsyncClient(trust_env=False) as http:
+        yield Bench(bot, http, tmp_path)
+
+
+async def test_it_introduces_itself_to_its_chat_alone(bench: Bench) -> None:
+    async with bench.listening():
+        pass
+    assert bench.bot.commands["scope"] == {"type": "chat", "chat_id": "-100"}
+    assert [each["command"] for each in bench.bot.commands["commands"]] == [name for name, _ in COMMANDS]
+
+
+async def test_it_polls_long_and_for_messages_and_buttons_alone(bench: Bench) -> None:
+    async with bench.listening():
+        pass
+    (asked,) = [params for method, params in bench.bot.calls if method == "getUpdates" and params["timeout"]]
+    assert asked["timeout"] >= 20
+    assert asked["allowed_updates"] == ["message", "callback_query"]
+
+
+async def test_a_command_is_answered(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.write("/pause ethusdt now")
+        await bench.until(lambda: bool(bench.bot.said))
+    assert bench.spy.heard == [("pause", ["ethusdt", "now"])]
+    assert bench.bot.said[0]["text"] == "<b>fine</b>"
+
+
+@pytest.mark.parametrize(
+    ("text", "heard"),
+    [
+        ("/status@ExecutorBot", 1),
+        ("/STATUS@executorbot", 1),
+        ("/status@OtherBot", 0),
+        ("status", 0),
+        ("please /status", 0),
+        ("/", 0),
+        ("", 0),
+        ("/ status", 0),
+    ],
+)
+async def test_what_is_a_command_for_this_bot(bench: Bench, text: str, heard: int) -> None:
+    async with bench.listening():
+        bench.bot.write(text)
+        await bench.quiet()
+    assert len(bench.spy.heard) == heard
+
+
+async def test_strangers_are_ignored_and_counted(bench: Bench) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with bench.listening():
+            bench.bot.write("/flatten", user=9)
+            bench.bot.write("/flatten", chat=-999)
+            bench.bot.write("/flatten", user=7, chat=7)
+            bench.bot.update(
+                message={"message_id": 1, "date": 1, "chat": {"id": -100, "type": "channel"}, "text": "/x"}
+            )
+            bench.bot.press("data", user=9)
+            bench.bot.press("data", chat=-999)
+            bench.bot.write("just talk", user=9)
+            await bench.quiet()
+    assert (bench.spy.heard, bench.spy.pressed_data, bench.bot.said) == ([], [], [])
+    assert bench.listener.strangers == 6
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["telegram_stranger"]
+
+
+async def test_an_edited_message_is_no_command(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.update(edited_message={"message_id": 1, "date": 1, "chat": {"id": -100}, "text": "/flatten"})
+        await bench.quiet()
+    assert bench.spy.heard == []
+
+
+async def test_what_was_sent_before_the_start_is_dropped_and_told(bench: Bench) -> None:
+    for n in range(120):  # more than one page
+        bench.bot.write("/flatten" if n in (3, 110) else f"talk {n}")
+    last = bench.bot.write("/pause", user=9)
+    async with bench.listening():
+        await bench.until(lambda: bool(bench.bot.said))
+        assert bench.offset == last + 1
+    assert bench.spy.heard == []
+    assert bench.bot.texts == ["Sent before the service started, and not carried out: /flatten, /flatten"]
+    assert bench.bot.confirmed == last
+
+
+async def test_the_place_is_on_disk_before_the_command_is_carried_out(bench: Bench) -> None:
+    seen: list[int] = []
+    bench.spy.on_call = lambda: seen.append(bench.offset)
+    async with bench.listening():
+        first = bench.bot.write("/pause")
+        second = bench.bot.write("/resume")
+        await bench.until(lambda: len(bench.bot.said) == 2)
+    assert seen == [first + 1, second + 1]
+    assert bench.place.stat().st_mode & 0o777 == 0o600
+
+
+async def test_nothing_changes_while_the_disk_takes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with bench.listening():
+        monkeypatch.setattr(module, "replace_file", full)
+        bench.bot.write("/pause")
+        bench.bot.write("/status")
+        bench.bot.press("data")
+        await bench.until(lambda: len(bench.bot.said) == 3)
+    assert bench.spy.heard == [("status", [])]
+    assert bench.spy.pressed_data == []
+    assert "Not carried out" in bench.bot.texts[0]
+
+
+async def test_a_lost_answer_repeats_no_command(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.fail("getUpdates", lost, lost)
+        bench.bot.write("/pause")
+        await bench.until(lambda: bool(bench.bot.said))
+        await bench.quiet()
+    assert bench.spy.heard == [("pause", [])]
+
+
+async def test_a_button(bench: Bench) -> None:
+    bench.spy.replies = [Reply("sure?", (("Close", "1:ab:y"), ("No", "1:ab:n")))]
+    async with bench.listening():
+        bench.bot.write("/flatten")
+        await bench.until(lambda: bool(bench.bot.said))
+        bench.bot.press("1:ab:y")
+        await bench.until(lambda: len(bench.bot.said) == 2)
+    row = bench.bot.said[0]["reply_markup"]["inline_keyboard"][0]
+    assert row == [{"text": "Close", "callback_data": "1:ab:y"}, {"text": "No", "callback_data": "1:ab:n"}]
+    assert bench.spy.pressed_data == ["1:ab:y"]
+    assert bench.bot.answered[0]["text"] == "being closed"
+    assert bench.bot.edited[0]["message_id"] == 1
+    assert "reply_markup" not in bench.bot.edited[0]
+
+
+async def test_another_reader_is_waited_out_and_told(bench: Bench) -> None:
+    bench.bot.fail("getUpdates", *[status(409, "Conflict: terminated by other getUpdates request")] * 3)
+    async with bench.listening():
+        bench.bot.write("/status")
+        await bench.until(lambda: bool(bench.bot.said))
+    assert len(bench.conflicts) == 3
+    assert bench.slept.count(30.0) == 3
+
+
+FAULTS = [
+    (status(429, "Too Many Requests: retry after 41", retry_after=41), 41.0),
+    (status(500), 1.0),
+    (page(502), 1.0),
+    (cut, 1.0),
+    (body(b"\xff"), 1.0),
+    (body(b'{"ok":true,"result":7}'), 1.0),
+    (body(b'{"ok":true,"result":[{"no":"number"}]}'), 1.0),
+    (status(401, "Unauthorized"), 300.0),
+]
+ALL = [(method, *fault) for method in ("getMe", "getUpdates") for fault in FAULTS]
+
+
+@pytest.mark.parametrize(("method", "fault", "pause"), [*ALL, ("setMyCommands", status(429, retry_after=41), 41.0)])
+async def test_whatever_goes_wrong_is_waited_out(bench: Bench, method: str, fault: Fault, pause: float) -> None:
+    bench.bot.fail(method, fault)
+    async with bench.listening():
+        bench.bot.write("/status")
+        await bench.until(lambda: bool(bench.bot.said))
+    assert bench.slept[0] == pause
+    assert bench.spy.heard == [("status", [])]
+
+
+async def test_long_trouble_is_told_ever_more_seldom(bench: Bench) -> None:
+    bench.bot.fail("getMe", *[status(500)] * 20)
+    with structlog.testing.capture_logs() as logs:
+        async with bench.listening():
+            pass
+    assert [line["tries"] for line in logs if line["event"] == "telegram_not_heard"] == [1, 2, 4, 8, 16]
+    assert max(bench.slept) == 60.0
+    assert TOKEN not in str(logs)
+
+
+async def test_an_update_that_can_not_be_read_does_not_block_the_next(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.update(message={"message_id": "odd"})
+        bench.bot.update(callback_query={"id": 5})
+        bench.bot.write("/status")
+        await bench.until(lambda: bool(bench.bot.said))
+    assert bench.spy.heard == [("status", [])]
+
+
+async def test_a_chat_that_became_a_supergroup_is_followed(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.write("", migrate_to_chat_id=-1001)
+        bench.bot.write("/status", chat=-1001)
+        await bench.until(lambda: bool(bench.bot.said))
+        bench.bot.write("/status", chat=-100)
+        await bench.quiet()
+    assert bench.spy.heard == [("status", [])]
+    assert bench.bot.said[0]["chat_id"] == "-1001"
+
+
+async def test_an_answer_that_is_not_taken_is_tried_a_few_times(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.fail("sendMessage", status(500), status(429, retry_after=9))
+        bench.bot.write("/status")
+        await bench.until(lambda: bool(bench.bot.said))
+        assert 9.0 in bench.slept
+        bench.bot.fail("sendMessage", *[cut] * 3)
+        bench.bot.write("/status")
+        await bench.quiet()
+        bench.bot.fail("sendMessage", status(400, "Bad Request: odd"))
+        bench.bot.write("/status")
+        await bench.quiet()
+    assert len(bench.bot.said) == 1
+    assert len(bench.spy.heard) == 3
+
+
+async def test_a_long_answer_is_cut_with_its_markup_closed(bench: Bench) -> None:
+    bench.spy.replies = [Reply("<pre>" + "row\n" * 2_000 + "</pre>"), Reply("row\n" * 2_000)]
+    async with bench.listening():
+        bench.bot.write("/trades")
+        await bench.until(lambda: len(bench.bot.said) == 2)
+    assert bench.bot.texts[0].endswith("\n…</pre>")
+    assert bench.bot.texts[1].endswith("\n…")
+
+
+async def test_answers_keep_the_pace(bench: Bench) -> None:
+    async with bench.listening():
+        for _ in range(40):
+            bench.bot.write("/status")
+        await bench.until(lambda: len(bench.bot.said) == 40)
+    assert bench.monotonic >= 60
+
+
+async def test_after_a_week_of_silence_numbers_begin_anew_anywhere(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.write("/status")
+        await bench.until(lambda: len(bench.bot.said) == 1)
+        await bench.quiet()
+        bench.monotonic += module.NUMBERS_LAST_S + 1
+        bench.bot.fail("getUpdates", status(500))
+        before = bench.polls
+        bench.bot._polls += 1  # the poll that is under way ends
+        await bench.until(lambda: bench.polls > before)
+        bench.bot._next = 10  # Telegram draws another number
+        bench.bot.write("/status")
+        await bench.until(lambda: len(bench.bot.said) == 2)
+
+
+KILLED = """
+    import asyncio, os, signal, sys
+    from pathlib import Path
+    import httpx
+    from executor.ops.telegram.api import BotApi
+    from executor.ops.telegram.chat import Chat
+    from executor.ops.telegram.commands import Reply
+    from executor.ops.telegram.listener import Listener
+
+    url, token, place, done = sys.argv[1:5]
+
+    class Deadly:
+        async def answer(self, command, words):
+            if command == "pause":
+                os.kill(os.getpid(), signal.SIGKILL)
+            with open(done, "a") as file:
+                file.write(command + "\\n")
+            return [Reply("done")]
+
+    async def main():
+        async with httpx.AsyncClient(trust_env=False) as http:
+            await Listener(Chat(BotApi(http, token, url), "-100"), (7,), Deadly(), Path(place)).run()
+
+    asyncio.run(main())
+"""
+
+
+async def test_a_kill_between_an_update_and_its_command_loses_it_and_never_repeats_it(
+    bench: Bench, tmp_path: Path
+) -> None:
+    done = tmp_path / "done"
+    program = [sys.executable, "-c", textwrap.dedent(KILLED), bench.bot.url, TOKEN, str(bench.place), str(done)]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    first = subprocess.Popen(program, env=environ)  # noqa: ASYNC220
+    try:
+        await bench.until(lambda: bench.polls > 0)
+        fatal = bench.bot.write("/pause")
+        await asyncio.to_thread(first.wait, 20)
+        assert first.returncode == -signal.SIGKILL
+        assert bench.offset == fatal + 1  # it was on disk before
+        before = bench.polls
+        second = subprocess.Popen(program, env=environ)  # noqa: ASYNC220
+        try:
+            await bench.until(lambda: bench.polls > before)
+            bench.bot.write("/status")
+            await bench.until(lambda: done.exists() and done.read_text().endswith("status\n"))
+            assert second.poll() is None  # a second /pause would have killed it
+        finally:
+            second.kill()
+            second.wait()
+    finally:
+        first.kill()
+        first.wait()
+    assert done.read_text() == "status\n"
+    assert any("not carried out: /pause" in text for text in bench.bot.texts)
