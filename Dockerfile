@@ -12,13 +12,26 @@ RUN python -m venv /opt/executor \
     && /opt/executor/bin/pip install --require-hashes --no-deps --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md ./
 COPY src ./src
-# What is only needed to install does not go along; the modules are compiled here, since nothing can be written later.
+# Left out: what is only needed to install, and what python-binance wants for functions that nothing here calls
+# (exchange/transport/library.py), 25 MB in all. The modules are compiled here, since nothing can be written later, and
+# by what is in them, not by when they were written, so that one source gives one image.
 RUN /opt/executor/bin/pip install --no-build-isolation --no-deps . \
-    && /opt/executor/bin/pip uninstall --yes setuptools pip \
-    && python -m compileall -q /opt/executor/lib
+    && /opt/executor/bin/pip uninstall --quiet --yes \
+        dateparser pygments python-dateutil regex tzdata tzlocal setuptools \
+    && rm -r /opt/executor/lib/python3*/site-packages/Crypto/SelfTest \
+    && mkdir -p /opt/executor/share/executor \
+    && /opt/executor/bin/python -c 'import importlib.metadata as m, re; print(*sorted({re.sub("_", "-", d.name.lower()) \
+        + "==" + d.version for d in m.distributions() if d.name != "pip"}), sep="\n")' \
+        > /opt/executor/share/executor/packages.txt \
+    && /opt/executor/bin/pip uninstall --quiet --yes pip \
+    && find /opt/executor -name RECORD -path '*.dist-info/*' -delete \
+    && find /opt/executor -name __pycache__ -prune -exec rm -rf {} + \
+    && python -m compileall -q --invalidation-mode unchecked-hash /opt/executor/lib
 
 FROM ${PYTHON}
-LABEL org.opencontainers.image.title="executor" \
+ARG PYTHON
+LABEL org.opencontainers.image.base.name="${PYTHON}" \
+      org.opencontainers.image.title="executor" \
       org.opencontainers.image.description="Carries out trade signals on Binance Spot, from signal to close"
 COPY --from=build /opt/executor /opt/executor
 # A number, so that a host's files can be given to it: chown 10001:10001

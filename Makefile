@@ -16,7 +16,7 @@ UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generat
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The first interpreter that really runs and is new enough; `make PYTHON=...` chooses another.
 $(BIN)/python:
@@ -81,6 +81,10 @@ bench: $(VENV)/.test ## measure speed and cost on this machine, against the pape
 .PHONY: bench-quick
 bench-quick: $(VENV)/.test ## the same with a tenth of the entries
 	$(BIN)/python -m bench --quick
+
+.PHONY: image-test
+image-test: $(VENV)/.test ## build the container image and run it for real (root, podman; says what is missing)
+	$(BIN)/python -m tests.deploy.image
 
 .PHONY: lint
 lint: $(VENV)/.test ## format and lint checks
