@@ -45,7 +45,7 @@ def run(context: typer.Context) -> None:
         watched.append(loop)
 
     try:
-        place = runner.run(app.run(settings, started))
+        place = runner.run(app.run(settings, started, own_process=True))
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(code_of(error)) from error

@@ -23,6 +23,7 @@ from executor.service.inlets.control import SocketUnusable
 from executor.service.inlets.webhook import WebhookUnusable
 from executor.service.loop import Loop
 from executor.service.market import PAPER, Market, open_market
+from executor.service.self_watchdog import SelfWatchdog, hang_path
 from executor.service.store.document import saved
 from executor.service.store.journal import JournalError
 from executor.service.store.lock import LockError, StateLock
@@ -57,9 +58,16 @@ OF_ONE: Final = (StateError, JournalError, ReadError)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: None, *, signals: bool = True) -> Market:
+async def run(
+    settings: Settings,
+    on_start: Callable[[Loop], None] = lambda _: None,
+    *,
+    signals: bool = True,
+    own_process: bool = False,
+) -> Market:
     """Trade until SIGTERM or SIGINT, or until an embedded recording has ended; where it has traded. Without `signals`
     open trades are looked after, and none is taken. `on_start` is told of each symbol's loop before it runs.
+    `own_process`: the process is there for this alone, and ends when a loop hangs.
 
     Raises one of START_ERRORS.
     """
@@ -71,19 +79,25 @@ async def run(settings: Settings, on_start: Callable[[Loop], None] = lambda _: N
                 set_paper_files_aside(settings, symbol)
             async with alerting(settings, market.symbols, wanted=signals) as told:
                 with telling_the_end(told.alerts):
-                    await _trade(settings, market, on_start, told, signals=signals)
+                    await _trade(settings, market, on_start, told, signals=signals, own_process=own_process)
         return market
 
 
 async def _trade(
-    settings: Settings, market: Market, on_start: Callable[[Loop], None], told: Alerting, *, signals: bool
+    settings: Settings,
+    market: Market,
+    on_start: Callable[[Loop], None],
+    told: Alerting,
+    *,
+    signals: bool,
+    own_process: bool,
 ) -> None:
     exchanges = await connect_all(
         market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window
     )
     connection = exchanges[market.symbols[0]].connection
     try:
-        await serve(settings, market, exchanges, on_start, told, signals=signals)
+        await serve(settings, market, exchanges, on_start, told, signals=signals, own_process=own_process)
     finally:
         await connection.close()
 
@@ -121,6 +135,7 @@ async def serve(
     told: Alerting | None = None,
     *,
     signals: bool = True,
+    own_process: bool = False,
 ) -> None:
     """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
     async with contextlib.AsyncExitStack() as sessions:
@@ -132,7 +147,8 @@ async def serve(
         told = told or Alerting(settings, Alerts(None, ()))
         add_inlets(settings, supervisor, connection.budget, intake, stream, told.alerts)
         add_alerts(told, supervisor)
-        attend(supervisor, SystemdNotifier.of(os.environ))
+        watchdog = SelfWatchdog(hang_path(settings.state_path(market.symbols[0]))) if own_process else None
+        attend(supervisor, SystemdNotifier.of(os.environ), watchdog)
         add_streams(settings, market, supervisor, connection, stream)
         supervisor.add_task("settle", lambda: _settle(supervisor, connection.budget))
         for loop in loops.values():

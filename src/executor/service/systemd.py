@@ -23,6 +23,7 @@ from executor.core.model.state import State
 from executor.core.model.values import plain
 from executor.core.transition import Step
 from executor.service.loop import Loop
+from executor.service.self_watchdog import SelfWatchdog
 from executor.service.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -83,22 +84,37 @@ class SystemdNotifier:
             self._complained = True
 
 
-def attend(supervisor: Supervisor, notifier: SystemdNotifier, monotonic: Callable[[], float] = time.monotonic) -> None:
-    """Tell systemd of `supervisor`: ready once its loops are, alive while every consumer turns, what they hold."""
-    if not notifier.listens:
+def attend(
+    supervisor: Supervisor,
+    notifier: SystemdNotifier,
+    own: SelfWatchdog | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Tell systemd of `supervisor`: ready once its loops are, alive while every consumer turns, what they hold. Where
+    it does not watch, `own` does.
+    """
+    if notifier.watchdog_s:
+        own = None
+    if not notifier.listens and own is None:
         return
-    attendant = _Heartbeat(supervisor, notifier, monotonic)
+    attendant = _Heartbeat(supervisor, notifier, own, monotonic)
     for loop in supervisor.loops.values():
-        if notifier.watchdog_s:
-            loop.on_turn.append(partial(attendant.turned, loop))
+        loop.on_turn.append(partial(attendant.turned, loop))
         loop.on_step.append(partial(attendant.told, loop))
     supervisor.add_task("supervisor", attendant.announce)
 
 
 class _Heartbeat:
-    def __init__(self, supervisor: Supervisor, notifier: SystemdNotifier, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        notifier: SystemdNotifier,
+        own: SelfWatchdog | None,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._supervisor = supervisor
         self._notifier = notifier
+        self._own = own
         self._monotonic = monotonic
         self._missing = set(supervisor.loops.values())
         self._last_alive = -ALIVE_EVERY_S
@@ -111,9 +127,14 @@ class _Heartbeat:
         if self._ready and not self._missing and self._monotonic() - self._last_alive >= ALIVE_EVERY_S:
             self._last_alive = self._monotonic()
             self._missing = set(self._supervisor.loops.values())
-            self._notifier.alive()
+            if self._notifier.watchdog_s:
+                self._notifier.alive()
+            if self._own is not None:
+                self._own.alive()
 
     def told(self, loop: Loop, _event: AnyEvent, step: Step) -> None:
+        if not self._notifier.listens:
+            return
         self._words[step.state.symbol] = describe(step.state, loop.engine.rules)
         text = summary(self._words, len(self._supervisor.loops))
         if text != self._last_status:
@@ -121,17 +142,20 @@ class _Heartbeat:
             self._notifier.status(text)
 
     async def announce(self) -> None:
+        limit = self._notifier.watchdog_s if self._own is None else self._own.limit_s
         try:
             await self._supervisor.started()
             self._ready = True
             self._notifier.ready()
-            while self._notifier.watchdog_s:
+            while limit:
                 for loop in self._supervisor.loops.values():
                     loop.beat()
-                await asyncio.sleep(self._notifier.watchdog_s / BEATS_IN_LIMIT)
+                await asyncio.sleep(limit / BEATS_IN_LIMIT)
             await asyncio.Event().wait()
         finally:
             self._notifier.stopping()
+            if self._own is not None:
+                self._own.stop()
 
 
 def summary(words: Mapping[str, str], count: int) -> str:

@@ -1,0 +1,58 @@
+"""The service ends itself when its loop hangs, where nobody outside would: containers restart what has ended, not what
+is unhealthy. A thread of the interpreter's own keeps the time, so that it needs no turn of the loop and no Python.
+
+Where the loop hung is written beside the state, and told by the next start. Under systemd its own watchdog is used.
+"""
+
+import faulthandler
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+HANG_S: Final = 60.0
+"""A turn takes milliseconds; a full disk or an exchange that is away does not keep the loop from turning."""
+
+
+def hang_path(state: Path) -> Path:
+    return state.with_name(state.name + ".hang")
+
+
+class SelfWatchdog:
+    """Ends this process, with exit code 1, when `alive` has not been called for `limit_s`. `path`: where the tracebacks
+    of all threads go then.
+    """
+
+    def __init__(self, path: Path, limit_s: float = HANG_S) -> None:
+        self.limit_s = limit_s
+        self._path = path
+        self._file = None if self._told() else path.open("w", encoding="utf-8")
+
+    def _told(self) -> bool:
+        """Whether there is no place to write to; what an earlier run has left is told and kept as `*.last`."""
+        try:
+            if self._path.exists() and self._path.stat().st_size:
+                kept = self._path.with_name(self._path.name + ".last")
+                self._path.replace(kept)
+                log.error(
+                    "ended_by_hang", alert=True, text="the last run's loop hung, and it ended itself", see=str(kept)
+                )
+            self._path.touch(mode=0o600)
+        except OSError as error:
+            log.warning("hang_not_recorded", path=str(self._path), error=error.strerror or str(error))
+            return True
+        return False
+
+    def alive(self) -> None:
+        if self._file is None:
+            faulthandler.dump_traceback_later(self.limit_s, exit=True)
+        else:
+            faulthandler.dump_traceback_later(self.limit_s, exit=True, file=self._file)
+
+    def stop(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,81 @@
+"""A loop that hangs ends the process where nobody outside watches, and the next start tells of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from executor.service.self_watchdog import SelfWatchdog, hang_path
+
+HANGS = """
+import sys, time
+from pathlib import Path
+from executor.service.self_watchdog import SelfWatchdog
+
+watchdog = SelfWatchdog(Path(sys.argv[1]), 0.5)
+for _ in range(3):
+    watchdog.alive()
+    time.sleep(0.1)
+if sys.argv[2] == "stops":
+    watchdog.stop()
+    time.sleep(1.0)
+    sys.exit(7)
+time.sleep(60)
+"""
+
+
+def run(path: Path, how: str) -> int:
+    return subprocess.run([sys.executable, "-c", HANGS, str(path), how], timeout=30, check=False).returncode
+
+
+def test_a_hang_ends_the_process_and_leaves_its_traceback(tmp_path: Path) -> None:
+    path = hang_path(tmp_path / "executor_state.json")
+    assert run(path, "hangs") == 1
+    assert "line 14" in path.read_text()
+
+
+def test_the_next_start_tells_of_it_once(tmp_path: Path) -> None:
+    path = hang_path(tmp_path / "executor_state.json")
+    run(path, "hangs")
+    with capture_logs() as told:
+        SelfWatchdog(path).stop()
+        SelfWatchdog(path).stop()
+    assert [(each["event"], each["alert"]) for each in told] == [("ended_by_hang", True)]
+    assert path.with_name(path.name + ".last").stat().st_size
+    assert not path.exists()
+
+
+def test_a_stopped_one_ends_nothing(tmp_path: Path) -> None:
+    assert run(tmp_path / "state.hang", "stops") == 7
+
+
+def test_without_a_place_to_write_it_watches_all_the_same(tmp_path: Path) -> None:
+    assert run(tmp_path / "nowhere" / "state.hang", "hangs") == 1
+
+
+SERVICE = """
+import asyncio, time
+from executor.config import load_settings
+from executor.service import app, self_watchdog
+
+self_watchdog.SelfWatchdog.__init__.__defaults__ = (2.0,)
+
+def hang(loop):
+    async def later():
+        await asyncio.sleep(0.5)
+        time.sleep(60)
+
+    loop.add_task("fault", later)
+
+asyncio.run(app.run(load_settings(env_file=None), hang, own_process=True))
+"""
+
+
+def test_a_service_whose_loop_hangs_ends(tmp_path: Path) -> None:
+    environ = {**os.environ, "PAPER_AT_END": "hold", "PAPER_SPEED": "20", "HTTP_PORT": "0"}
+    done = subprocess.run([sys.executable, "-c", SERVICE], timeout=60, check=False, env=environ, cwd=tmp_path)
+    assert done.returncode == 1
+    (kept,) = tmp_path.rglob("*.hang")
+    assert "later" in kept.read_text()
