@@ -86,6 +86,10 @@ bench-quick: $(VENV)/.test ## the same with a tenth of the entries
 image-test: $(VENV)/.test ## build the container image and run it for real (root, podman; says what is missing)
 	$(BIN)/python -m tests.deploy.image
 
+.PHONY: unit-test
+unit-test: $(VENV)/.test ## run the systemd unit under a real systemd in a container (root, podman, systemd-nspawn)
+	$(BIN)/python -m tests.deploy.image.unit
+
 .PHONY: lint
 lint: $(VENV)/.test ## format and lint checks
 	$(BIN)/ruff format --check .

@@ -42,7 +42,7 @@ def main() -> int:
     given = arguments.parse_args()
     wanted = [check for check in CHECKS if not given.words or any(word in check.__name__ for word in given.words)]
     try:
-        with configured():
+        with configured("docker-compose"):
             return _run(wanted, keep=given.keep)
     except EngineMissing as error:
         sys.stderr.write(f"make image-test can't run here: {error}\n")

@@ -6,11 +6,17 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-NEEDED: Final = {"podman": "podman", "runc": "runc", "debootstrap": "debootstrap", "docker-compose": "docker-compose"}
+NEEDED: Final = {
+    "podman": "podman",
+    "runc": "runc",
+    "debootstrap": "debootstrap",
+    "docker-compose": "docker-compose",
+    "systemd-nspawn": "systemd-container",
+}
 """Programs, and the Debian packages they are in."""
 
 # Cgroups without a systemd to ask, and limits that a container inside a container may set.
@@ -38,15 +44,15 @@ class Done:
         self.text = "\n".join(line for line in text.splitlines() if _NOISE not in line)
 
 
-def missing() -> list[str]:
-    """The Debian packages of the programs that are not here."""
-    return sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
+def missing(programs: Iterable[str]) -> list[str]:
+    """The Debian packages of those `programs` that are not here."""
+    return sorted({NEEDED[program] for program in programs if shutil.which(program) is None})
 
 
 @contextlib.contextmanager
-def configured() -> Iterator[None]:
-    """The engine's configuration for the time of the tests. Raises EngineMissing."""
-    lacking = missing()
+def configured(*programs: str) -> Iterator[None]:
+    """The engine's configuration for the time of the tests; `programs` are wanted beside it. Raises EngineMissing."""
+    lacking = missing(("podman", "runc", "debootstrap", *programs))
     if lacking:
         raise EngineMissing(f"not here: {', '.join(lacking)}. On Debian: apt-get install {' '.join(lacking)}")
     if os.geteuid() != 0:
