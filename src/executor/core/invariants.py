@@ -17,6 +17,7 @@ from executor.core.book.ledger import committed, covered, holding, leg_sold
 from executor.core.book.levels import is_safer
 from executor.core.model.ids import parse
 from executor.core.model.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
+from executor.core.model.orders import REVOCABLE
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import (
@@ -104,11 +105,14 @@ def _sold_once(view: View) -> Iterator[str]:
 
 
 def _apart(position: Position) -> Decimal:
-    """What exits under rule 8.3b name beyond the largest of them: the exchange's own lock forbids it."""
+    """What exits under rule 8.3b name beyond the largest of them: the exchange's own lock forbids it. As exits do that
+    are there after all, beside the ones sent in their place: of those all but one are being cancelled.
+    """
     total = ZERO
-    for leg in {o.leg for o in position.orders if o.apart}:
-        kin = [o for o in position.orders if o.leg == leg and o.is_exit]
-        kin = kin[next(i for i, o in enumerate(kin) if o.apart) :]
+    exits = [o for o in position.orders if o.is_exit]
+    for leg in {o.leg for o in exits if o.apart or o.back}:
+        kin = [o for o in exits if o.leg == leg]
+        kin = kin[next(i for i, o in enumerate(kin) if o.apart or o.back) :]
         sold = sum((o.cum_qty for o in kin), ZERO)
         naming = ZERO
         for name in {o.list_id or o.id for o in kin if o.live}:
@@ -239,7 +243,7 @@ def _only_grows(old: Position, new: Position) -> Iterator[str]:
                 yield f"{order.id} was forgotten"
         elif now.cum_qty < order.cum_qty:
             yield f"{order.id}: filled {plain(now.cum_qty)} after {plain(order.cum_qty)}"
-        elif not order.live and now.live and order.end not in (End.NEVER, End.GONE):
+        elif not order.live and now.live and order.end not in REVOCABLE:
             yield f"{order.id} came back to life"
 
 

@@ -74,7 +74,7 @@ def test_a_second_look_that_failed_is_had_before_the_end() -> None:
 def test_a_refused_sale_is_repeated_at_its_pace_and_told_every_so_often() -> None:
     script = selling()
     for _ in range(5):
-        script.refuse(Why.OTHER)
+        script.refuse(Why.MARKET_CLOSED)
         assert looked(script).kinds() == []
         script.wait(1_000)
         assert script.kinds() == ["FLATTEN"]

@@ -163,7 +163,7 @@ def test_after_a_market_order_that_came_to_nothing_the_cancelled_one_is_looked_a
     script.quote("97", after=1_000)
     script.wait(3_000)
     script.accept("CancelOrder")
-    script.refuse(Why.OTHER, "FLATTEN")
+    script.refuse(Why.MARKET_CLOSED, "FLATTEN")
     script.wait(2_000)
     assert "FLATTEN" not in script.kinds()
     assert "QueryOrder" in script.kinds()
@@ -367,7 +367,7 @@ def test_a_sale_in_flight_is_not_doubled() -> None:
 
 def test_a_refused_sale_is_tried_again_after_its_pause() -> None:
     script = leaving(unprotected())
-    script.refuse(Why.OTHER, "FLATTEN")
+    script.refuse(Why.MARKET_CLOSED, "FLATTEN")
     assert "FLATTEN" not in script.kinds()
     script.wait(1_000)
     assert "FLATTEN" in script.kinds()

@@ -10,7 +10,7 @@ from executor.core.book import levels
 from executor.core.book.edit import find_leg, find_order, the_order, with_leg, with_order
 from executor.core.model import orders
 from executor.core.model.events import Answered, ReadFailed
-from executor.core.model.facts import PASSING, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.facts import PASSING, POVERTY, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
     CancelList,
     CancelOrder,
@@ -137,21 +137,26 @@ def _retry_at(refused: Refused, now: int, policy: Policy) -> int:
 
 
 def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved: bool) -> Leg:
-    """What a refusal teaches about a leg, whose stop was to be `moved` or not (rules 4.6, 4.7, 5.5)."""
-    if refused.why in (Why.WOULD_TRIGGER, Why.PRICE_RELATION) and moved:
-        # The wished level is past the market: the stop goes back to the level in force.
-        return replace(leg, moved_at=now)
+    """What a refusal teaches about a leg, whose stop was to be `moved` or not (rules 4.6, 4.7, 5.5).
+
+    Words that are not known teach nothing: the price tells whether a side was crossed, the balance whether the base is
+    there, and a look whether the order is.
+    """
+    if moved and refused.why not in PASSING:
+        # Whatever is wrong with the wished level: the stop goes back to the level in force, at once.
+        return replace(leg, moved_at=now, balks=leg.balks + 1)
     if refused.why is Why.WOULD_TRIGGER:
         return replace(leg, leave=Leave.STOP)
     if refused.why is Why.WOULD_MATCH:
         return replace(leg, leave=Leave.TARGET)
-    if refused.why is Why.PRICE_RELATION:
-        return replace(leg, puzzled_at=now)
+    if leg.leave is None and refused.why in (Why.PRICE_RELATION, Why.OTHER):
+        return replace(leg, puzzled_at=now, refused_at=now, poor=leg.poor + (refused.why is Why.OTHER))
     return replace(
         leg,
+        refused_at=now,
         tries=leg.tries + (refused.why not in PASSING),
         retry_at=_retry_at(refused, now, policy),
-        poor=leg.poor + (refused.why is Why.INSUFFICIENT_BALANCE),
+        poor=leg.poor + (refused.why in POVERTY),
     )
 
 
@@ -203,7 +208,7 @@ def _replaced(
     cancel = _cancelled(position, (request.cancel_id,), outcome.cancel, now, policy)
     if isinstance(outcome.place, NotTried):
         order = the_order(cancel.position, request.order.id)
-        untried = replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)
+        untried = replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)
         return replace(cancel, position=with_order(cancel.position, untried))
     place = _placed(cancel.position, (request.order.id,), outcome.place, now, policy)
     fault = cancel.fault or place.fault
@@ -230,7 +235,8 @@ def _unread(position: Position, request: Request, now: int) -> Position:
         case QueryQuote() if isinstance(position.phase, Entering):
             return replace(position, phase=replace(position.phase, no_price=True))
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
-            return with_order(position, replace(order, ask_at=now + _READ_AGAIN_MS))
+            looking = order.check and order.live  # one that was refused is not looked for again and again
+            return with_order(position, replace(order, check=looking, ask_at=now + _READ_AGAIN_MS))
         case QueryQuote() | QueryBalances() | QueryOpenOrders() | QueryKlines():
             return replace(position, ask_at=now + _READ_AGAIN_MS)
         case _:

@@ -185,6 +185,8 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
     if not order.live:
         if order.recheck and event.seq:
             return _not_found_again(state, position, order)
+        if order.check and event.seq:
+            return Absorbed(replace(state, position=with_order(position, replace(order, check=False))))
         return Absorbed(state, Ignored(f"{event.id} has ended"))
     missed = orders.miss(order, event.asked_at, state.market.now, policy)
     notes: tuple[Notify, ...] = ()

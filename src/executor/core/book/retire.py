@@ -61,7 +61,7 @@ def retired(position: Position, named: set[str], now: int) -> Position:
             and i >= position.taken
             and (order.role in _AT_MARKET or order.leg in tended)
             and settled(order)
-            and not order.recheck
+            and not (order.recheck or order.check)
             and order.closed_at < now  # ended in a step before this one
             and order.id not in named
             and order.list_id not in lists

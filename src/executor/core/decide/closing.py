@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from executor.core.book.ledger import committed
 from executor.core.decide import doubt
 from executor.core.decide.draft import OUTLIVED, Draft
-from executor.core.model.facts import Balance, Why
+from executor.core.model.facts import POVERTY, Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
 from executor.core.model.policy import Layout
@@ -21,7 +21,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     draft.dismiss(live, recheck=True)
     if live and not _stuck(draft, live):
         return None
-    if draft.changing() or any(doubt.owes_look(draft, o) for o in draft.position.orders):
+    if draft.changing() or any(o.check or doubt.owes_look(draft, o) for o in draft.position.orders):
         return None
     phase = _abandon(draft, phase)
     if not phase.abandon and _trade_rest(draft, phase):
@@ -90,11 +90,11 @@ def _failed(draft: Draft, role: Role) -> list[Order]:
 def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> bool:
     """Whether to try once more after the orders `failed`."""
     policy, last = draft.policy, failed[-1]
+    if role is Role.FLATTEN and last.refusal in POVERTY and draft.market.balances_at < last.closed_at:
+        draft.query_balances()
+        return False
     pause = 0 if last.refusal is Why.WITHDRAWN else policy.exits_retry_ms
     if draft.now < max(last.closed_at + pause, last.ask_at):
-        return False
-    if role is Role.FLATTEN and last.refusal is Why.INSUFFICIENT_BALANCE and draft.market.balances_at <= last.closed_at:
-        draft.query_balances()
         return False
     again = phase.again + 1
     draft.enter(replace(phase, again=again))
@@ -111,7 +111,7 @@ def _abandon(draft: Draft, phase: Closing) -> Closing:
     if draft.position.plan.direction is Direction.SHORT or not failed:
         return phase
     last, market = failed[-1], draft.market
-    if last.refusal is not Why.INSUFFICIENT_BALANCE or market.balances_at <= last.closed_at or phase.abandon:
+    if last.refusal not in POVERTY or market.balances_at < last.closed_at or phase.abandon:
         return phase
     owned: Decimal = market.balances.get(draft.rules.base, Balance(ZERO)).total
     if owned >= draft.tally.sellable:

@@ -7,9 +7,9 @@ from executor.core.model.state import Order, OrderPhase
 
 def decide(draft: Draft) -> None:
     for order in draft.position.orders:
-        if order.phase is OrderPhase.CLOSED and not order.recheck:
+        if order.phase is OrderPhase.CLOSED and not (order.recheck or order.check):
             continue
-        wanted = order.phase is OrderPhase.UNRESOLVED or (order.check and order.live)
+        wanted = order.phase is OrderPhase.UNRESOLVED or order.check
         if ((wanted and not draft.commanded(order)) or owes_look(draft, order)) and draft.now >= order.ask_at:
             draft.query(order)
 

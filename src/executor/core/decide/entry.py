@@ -28,7 +28,12 @@ def decide(draft: Draft, phase: Entering) -> None:
         _place_entry(draft)
         return
     live = [o for o in entries if o.live]
+    if any(o.check for o in entries if not o.live):
+        _interim(draft)
+        return
     if live:
+        if len(live) > 1:  # one of them was called refused or gone, and is there after all
+            draft.cancel([o for o in live[:-1] if o.phase is OrderPhase.WORKING])
         if phase.end is not None or (draft.now >= phase.give_up_at and any(o.role is Role.ENTRY for o in live)):
             draft.cancel([o for o in live if o.phase is OrderPhase.WORKING])
         _interim(draft)

@@ -10,6 +10,7 @@ from executor.core.book.ledger import locked, owned
 from executor.core.book.levels import beyond, past
 from executor.core.decide import doubt
 from executor.core.decide.draft import Draft
+from executor.core.model import ids
 from executor.core.model.facts import Balance
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
@@ -22,6 +23,9 @@ BACKOFF_TIMES: Final = 29  # a target that keeps being refused while its leg is 
 def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
     """The leg's live orders when it may be acted on; None while something of it is in flight or in doubt (6.2, 8.3)."""
     live = draft.live(leg.n)
+    if any(o.check for o in draft.position.orders if o.leg == leg.n and not o.live):
+        _ask_about(draft, leg)
+        return None  # refused in words that don't tell why: a look tells first whether it is there
     if any(o.check or draft.commanded(o) or o.phase is OrderPhase.SUBMITTED for o in live):
         return None
     doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]
@@ -30,6 +34,33 @@ def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
     if len(doubtful) < len(live) or left <= 0:
         return None
     return [] if _locked_apart(draft, leg, doubtful, left) else None
+
+
+def surplus(draft: Draft, live: list[Order]) -> bool:
+    """Whether more than one exit of a leg stands, and so all but one are being cancelled: an order that was called
+    refused or gone may be there after all, beside the one sent in its place. The safer stop stays, else the newer.
+    """
+    groups: dict[str, list[Order]] = {}
+    for order in live:
+        if order.role is not Role.FLATTEN:
+            groups.setdefault(order.list_id or order.id, []).append(order)
+    if len(groups) < 2:
+        return False
+    direction = draft.position.plan.direction
+    kept = max(groups.values(), key=lambda group: max(_safety(o, direction) for o in group))
+    extra = [o for group in groups.values() if group is not kept for o in group]
+    if not any(o.cancelling for o in extra):
+        draft.note(Level.ALERT, "surplus_exit", f"{', '.join(o.id for o in extra)}: there after all; cancelled", extra)
+    draft.cancel(extra, recheck=True)
+    return True
+
+
+def _safety(order: Order, direction: Direction) -> tuple[bool, Decimal, int]:
+    """Greater is better to keep."""
+    name = ids.parse(order.id)
+    assert name is not None
+    level = order.stop_price or ZERO
+    return order.is_stop, direction.sign * level, name.rev
 
 
 def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order], left: Decimal) -> bool:
@@ -75,6 +106,20 @@ def may_place(draft: Draft, leg: Leg) -> bool:
     return True
 
 
+def _ask_about(draft: Draft, leg: Leg) -> None:
+    """What has to be known after a refusal before the leg is placed again: the price and what the account owns."""
+    quote = draft.market.quote
+    if leg.puzzled_at and (quote is None or quote.at < leg.puzzled_at):
+        draft.query_quote()
+    if leg.poor and draft.position.plan.direction is Direction.LONG and not _balances_known(draft, leg):
+        draft.query_balances()
+
+
+def _balances_known(draft: Draft, leg: Leg) -> bool:
+    """Whether what the account owns was read after the leg was last refused."""
+    return draft.market.balances_at >= max(leg.refused_at, 1)
+
+
 def _puzzle(draft: Draft, leg: Leg) -> bool:
     """An OCO was refused for its price relation: a fresh quote says which side was crossed (rule 4.6)."""
     quote = draft.market.quote
@@ -103,7 +148,7 @@ def _still_ours(draft: Draft, leg: Leg) -> bool:
     position, market = draft.position, draft.market
     if position.plan.direction is Direction.SHORT:
         return True
-    if market.balances_at < leg.retry_at - draft.policy.exits_retry_ms:
+    if not _balances_known(draft, leg):
         draft.query_balances()
         return False
     owned = market.balances.get(draft.rules.base, Balance(ZERO)).total

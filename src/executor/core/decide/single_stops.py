@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from executor.core.book.edit import the_leg
 from executor.core.decide import stops
 from executor.core.decide.draft import Draft
-from executor.core.decide.legs import may_place, put_back, sell_at_market, standing
+from executor.core.decide.legs import may_place, put_back, sell_at_market, standing, surplus
 from executor.core.decide.reasons import stop_reason
 from executor.core.model.state import Leg
 
@@ -18,6 +18,8 @@ def tend(draft: Draft, leg: Leg) -> None:
         return
     if left <= 0:
         draft.dismiss(live)
+        return
+    if surplus(draft, live):
         return
     leave = leg.leave or stops.watch(draft, leg, live)
     if leave is not None:

@@ -6,7 +6,7 @@ from typing import Final
 from executor.core.book.levels import past
 from executor.core.decide import stops
 from executor.core.decide.draft import Draft
-from executor.core.decide.legs import may_place, put_back, sell_at_market, standing
+from executor.core.decide.legs import may_place, put_back, sell_at_market, standing, surplus
 from executor.core.model.ids import Role
 from executor.core.model.state import Leave, Leg, Order
 from executor.core.model.values import OrderType
@@ -24,6 +24,8 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
         return
     if left <= 0:
         draft.dismiss(live)
+        return
+    if surplus(draft, live):
         return
     leave = leg.leave or stops.watch(draft, leg, live) or _missed(draft, leg, target, live)
     if leave is not None:

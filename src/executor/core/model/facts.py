@@ -93,6 +93,8 @@ class Why(StrEnum):
 
 PASSING: Final = frozenset({Why.NOT_SENT, Why.WITHDRAWN, Why.RATE_LIMIT, Why.CLOCK})
 """Refusals that say nothing of the order itself."""
+POVERTY: Final = frozenset({Why.INSUFFICIENT_BALANCE, Why.OTHER})
+"""Refusals after which the balance is read: it is too small, or nobody knows."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from executor.core.model.facts import Fill, OrderReport, Refused
+from executor.core.model.facts import Fill, OrderReport, Refused, Why
 from executor.core.model.intents import NewOrder
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Order, OrderPhase
@@ -22,6 +22,8 @@ _ENDS: Final = {
     OrderStatus.EXPIRED: End.EXPIRED,
     OrderStatus.EXPIRED_IN_MATCH: End.EXPIRED,
 }
+REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
+"""Ends that say that there is no such order: one that is seen after all is believed."""
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
 _CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000)
 SECOND_LOOKS: Final = 6
@@ -63,8 +65,10 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     if named > cum_qty:
         cum_qty, cum_quote = named, worth(fills)
     phase, end, status, closed_at, looks = order.phase, order.end, order.status, order.closed_at, order.looks
-    if phase is not OrderPhase.CLOSED or end in (End.NEVER, End.GONE):
+    back = order.back
+    if phase is not OrderPhase.CLOSED or (end in REVOCABLE and report.status is not OrderStatus.REJECTED):
         status = report.status if report.cum_qty >= order.cum_qty else status
+        back = back or end is not None
         if report.status.is_final or cum_qty >= order.qty:
             phase, closed_at, looks = OrderPhase.CLOSED, at, 0
             end = End.FILLED if cum_qty >= order.qty else _ENDS[report.status]
@@ -86,6 +90,8 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         status=status,
         closed_at=closed_at,
         triggered_at=triggered_at,
+        refusal=None if end is not End.REFUSED else order.refusal,
+        back=back,
         misses=0,
         first_miss_at=0,
         check=False,
@@ -106,6 +112,7 @@ def fold_fills(order: Order, fills: tuple[Fill, ...]) -> Order:
 
 
 def refuse(order: Order, refused: Refused, at: int) -> Order:
+    """`order` as refused; where the words do not tell why, with a look at whether it is there after all."""
     if order.phase is OrderPhase.CLOSED or order.phase is OrderPhase.WORKING:
         return order
     return replace(
@@ -115,6 +122,7 @@ def refuse(order: Order, refused: Refused, at: int) -> Order:
         refusal=refused.why,
         closed_at=at,
         ask_at=refused.retry_at,
+        check=refused.why is Why.OTHER,
     )
 
 

@@ -54,7 +54,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     query is wanted before it is acted on.
     `heard_at`: when the exchange last told something new of it. `recheck`: cancelled to be sold at market instead, so
     it is looked at once more after that (rule 6.3); `looks`: how often in vain. `apart`: in doubt, and kept apart from
-    its successor by the exchange's own lock (rule 8.3b). `triggered_at`: when a stop was first known to be on the book.
+    its successor by the exchange's own lock (rule 8.3b). `back`: called refused, gone or never there, and there after
+    all. `triggered_at`: when a stop was first known to be on the book.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     recheck: bool = False
     looks: int = 0
     apart: bool = False
+    back: bool = False
     refusal: Why | None = None
 
     @property
@@ -137,7 +139,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     `target`: its target price; `stop`: the level in force, the best one ever accepted (rule 10.4), None for a leg whose
     stop is carried by leg 0. `breach_since`: since when the price has been at or past that level. `vanished`: how often
     its orders were taken away by somebody else (rule 6.6). `tries`, `retry_at`: refusals in a row and when to try again
-    (rule 4.7); `poor`: those for lack of balance. `moved_at`: when its stop was last moved or refused a move.
+    (rule 4.7); `poor`: those for lack of balance; `refused_at`: the last of them. `moved_at`: when its stop was last
+    moved or refused a move; `balks`: moves refused in a row.
     `puzzled_at`: when an OCO was refused for its price relation, until a quote tells which side was crossed (rule 4.6).
     """
 
@@ -151,7 +154,9 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     retry_at: int = 0
     poor: int = 0
+    refused_at: int = 0
     moved_at: int = 0
+    balks: int = 0
     puzzled_at: int = 0
 
 

@@ -77,7 +77,7 @@ def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRule
 def _without_doubt(position: Position, shown: set[str], now: int) -> Position:
     """What was in doubt then and is not shown now was never placed; what took its place may have been (rule 8.3)."""
     orders = tuple(
-        replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)
+        replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)
         if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED) and order.id not in shown
         else order
         for order in position.orders
