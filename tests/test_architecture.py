@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from tools import imports as rooms_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "executor"
@@ -24,11 +25,31 @@ INWARD = {
     "paper": {"core"},
     "signals": {"core", "files"},
     "simulate": {"core", "exchange", "paper"},
-    "service": {"core", "config", "exchange", "files", "ops", "paper", "policy", "signals"},
-    "ops": {"core", "config", "exchange", "files", "policy", "service", "signals"},
-    "policy": {"core", "config"},
+    "service": {"core", "config", "exchange", "files", "ops", "paper", "signals"},
+    "ops": {"core", "config", "exchange", "files", "service", "signals"},
 }
 WIRING = {"cli", "__main__", "__init__"}
+
+# The floors of each room, the lowest first: what stands on one imports from the floors below it alone, so that those on
+# the same floor do not know each other. "*" is every folder and module of the room that is not named.
+REST = "*"
+FLOORS: dict[str, tuple[set[str], ...]] = {
+    "core": (
+        {"model"},
+        {"book"},
+        {"absorb", "decide"},
+        {"transition", "invariants"},
+        {"guard", "recover"},
+        {"matrix"},
+    ),
+    "exchange": ({"port", "wire"}, {"transport"}, {REST}, {"binance"}),
+    "paper": ({"engine", "errors"}, {"replay"}, {"server"}, {"standalone"}),
+    "service": ({"store"}, {REST}, {"inlets"}, {"wiring"}, {"app"}),
+    "ops": ({REST}, {"http"}),
+    "simulate": ({"direct"}, {"session"}, {"market"}),
+    "cli": ({REST}, {"app"}),
+}
+LOOSE = {"exchange", "service", "ops", "cli"}  # rooms whose "*" may have arrows of its own
 
 # What a pure module may not have: a clock, randomness, the outside, or another's turn to run.
 IMPURE_IMPORTS = {
@@ -75,6 +96,33 @@ def outward_imports(name: str, tree: ast.AST) -> list[str]:
             there = room(imported)
             if there != here and there not in INWARD.get(here, set()):
                 faults.append(f"{name}:{line} imports {imported}, which lies outside of {here}")
+    return faults
+
+
+def upward_imports(under: str, graph: rooms_of.Graph) -> list[str]:
+    """The imports inside of the room `under` that do not lead down its floors."""
+    floors = FLOORS[under]
+    named = {name: number for number, floor in enumerate(floors) for name in floor}
+
+    def floor(part: str) -> int | None:
+        return named.get(part, named.get(REST))
+
+    faults = []
+    for name, targets in graph.items():
+        here = rooms_of.room(name, under)
+        if here is None or here == name:
+            continue
+        if floor(here) is None:
+            faults.append(f"{name} has no floor in {under}: give it one in FLOORS")
+            continue
+        for target in sorted(targets):
+            there = rooms_of.room(target, under)
+            if there is None or there == here:
+                continue
+            below, above = floor(there), floor(here)
+            loose = under in LOOSE and here not in named and there not in named
+            if below is None or above is None or (below >= above and not loose):
+                faults.append(f"{name} imports {target}, which does not stand below it in {under}")
     return faults
 
 
@@ -171,6 +219,35 @@ def test_imports_point_inwards(trees: dict[str, ast.AST]) -> None:
     assert [fault for name, tree in trees.items() for fault in outward_imports(name, tree)] == []
 
 
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    return rooms_of.module_graph()
+
+
+@pytest.mark.parametrize("under", sorted(FLOORS))
+def test_each_room_has_its_floors(graph: dict[str, set[str]], under: str) -> None:
+    assert upward_imports(under, graph) == []
+    parts = set(rooms_of.rooms(graph, under))
+    named = {part for floor in FLOORS[under] for part in floor} - {REST}
+    assert named <= parts, "a floor names what is not there"
+
+
+def test_no_modules_import_each_other_in_a_circle(graph: dict[str, set[str]]) -> None:
+    assert [name for name in graph if name in rooms_of.reach(graph, name)] == []
+
+
+def test_what_absorbs_and_what_decides_do_not_know_each_other(graph: dict[str, set[str]]) -> None:
+    core = rooms_of.rooms(graph, "core")
+    assert "decide" not in rooms_of.reach(core, "absorb")
+    assert "absorb" not in rooms_of.reach(core, "decide")
+
+
+def test_every_folder_says_what_lives_there(trees: dict[str, ast.AST]) -> None:
+    folders = {module_name(path): path for path in MODULES if path.name == "__init__.py"}
+    silent = [name for name in folders if not ast.get_docstring(trees[name])]  # type: ignore[arg-type]  # a module
+    assert silent == []
+
+
 def test_the_core_is_pure(trees: dict[str, ast.AST]) -> None:
     core = {name: tree for name, tree in trees.items() if room(name) == "core"}
     assert [fault for name, tree in core.items() for fault in impurities(name, tree, frozenset({"msgspec"}))] == []
@@ -235,6 +312,30 @@ def test_no_module_is_several_things() -> None:
 )
 def test_a_wrong_import_is_noticed(name: str, source: str) -> None:
     assert len(outward_imports(name, ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    ("graph", "fault"),
+    [
+        ({"core.model.state": {"core.book.plan"}}, "does not stand below it"),
+        ({"core.absorb.admit": {"core.decide.draft"}}, "does not stand below it"),
+        ({"core.decide.draft": {"core.absorb.admit"}}, "does not stand below it"),
+        ({"core.transition": {"core.invariants"}}, "does not stand below it"),
+        ({"core.newroom.x": set()}, "has no floor"),
+        ({"core.transition": {"core.decide.draft", "core.book.plan"}}, ""),
+        ({"core.book.plan": {"core.book.levels", "core.model.state"}}, ""),
+    ],
+)
+def test_an_upward_import_is_noticed(graph: dict[str, set[str]], fault: str) -> None:
+    found = upward_imports("core", graph)
+    assert len(found) == bool(fault)
+    assert fault in "".join(found)
+
+
+def test_a_module_on_a_folder_s_floor_may_not_import_what_stands_on_it() -> None:
+    assert upward_imports("service", {"service.store.journal": {"service.loop"}}) != []
+    assert upward_imports("service", {"service.loop": {"service.inlets.intake"}}) != []
+    assert upward_imports("service", {"service.loop": {"service.engine", "service.store.journal"}}) == []
 
 
 @pytest.mark.parametrize(
