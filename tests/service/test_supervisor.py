@@ -38,6 +38,9 @@ class FakeLoop:
     def settle(self) -> None:
         self.record.append("settled")
 
+    async def written(self) -> None:
+        self.record.append("written")
+
 
 async def noted(record: list[str], name: str) -> None:
     try:
@@ -60,7 +63,16 @@ async def test_the_orders_own_connection_outlives_the_loops_and_signals_do_not()
     await asyncio.sleep(0.02)
     supervisor.stop()
     await run
-    assert record == ["signals ended", "answers are in", "settled", "answers are in", "settled", "link ended"]
+    assert record == [
+        "signals ended",
+        "answers are in",
+        "settled",
+        "written",
+        "answers are in",
+        "settled",
+        "written",
+        "link ended",
+    ]
 
 
 async def test_when_a_loop_dies_the_others_end_in_order_and_the_run_says_why() -> None:
@@ -68,7 +80,7 @@ async def test_when_a_loop_dies_the_others_end_in_order_and_the_run_says_why() -
     supervisor = supervisor_of(record, A=FakeLoop(record, dies=True), B=FakeLoop(record))
     with pytest.raises(RuntimeError, match="dead"):
         await supervisor.run()
-    assert record == ["settled", "signals ended", "answers are in", "settled", "link ended"]
+    assert record == ["settled", "written", "signals ended", "answers are in", "settled", "written", "link ended"]
 
 
 async def test_when_what_they_stand_on_dies_the_run_ends_with_all_states_in_order() -> None:
@@ -83,4 +95,4 @@ async def test_when_what_they_stand_on_dies_the_run_ends_with_all_states_in_orde
     with pytest.raises(ExceptionGroup) as caught:
         await supervisor.run()
     assert caught.group_contains(RuntimeError, match="no link")
-    assert record[-2:] == ["answers are in", "settled"]
+    assert record[-3:] == ["answers are in", "settled", "written"]

@@ -1,7 +1,7 @@
 """One symbol's engine: takes events one at a time, and has the new state on disk before anything leaves (rule 8.1)."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import metadata
 from typing import Final
 
@@ -33,8 +33,8 @@ from executor.service.store.codec import CodecError
 from executor.service.store.document import differs, document_of
 from executor.service.store.journal import Journal, JournalError
 from executor.service.store.layouts import LAYOUT
+from executor.service.store.port import SymbolStore
 from executor.service.store.records import Began, Record, Took
-from executor.service.store.state_store import StateStore
 from executor.service.unwritable import stand_in
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class Engine:
         state: State,
         policy: Policy,
         rules: SymbolRules,
-        store: StateStore,
+        store: SymbolStore,
         journal: Journal,
         on_closed: Callable[[Closed], None],
     ) -> None:
@@ -103,16 +103,22 @@ class Engine:
         self.publish()
         return step
 
-    def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0) -> Step:
+    def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0, takes: Collection[str] = ()) -> Step:
         """The step that `event` makes, its state on disk: its requests may be sent. `write_down` and `publish` follow.
 
         The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
         know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
         such step; and where `more` events wait already, their write is enough. A step that can't be written at all, on
         any disk, is not made: `unwritable.stand_in` is taken instead. `now`: the exchange's clock, in ms, with which
-        the requests are stamped (rule 8.3d); 0: as late as the event.
+        the requests are stamped (rule 8.3d); 0: as late as the event. `takes`: signals that are consumed with it.
+
+        Where the store only stages what is committed, `pending` says so, and `written` is to be awaited before anything
+        is sent.
         """
         self.write_down()
+        if takes:
+            self._store.take(takes)
+            self._behind = True
         try:
             return self._commit(event, more=more, now=now)
         except CodecError as error:
@@ -172,6 +178,14 @@ class Engine:
         if self._unlisted is not None:
             closed, self._unlisted = self._unlisted, None
             self._on_closed(closed)
+
+    @property
+    def pending(self) -> bool:
+        return self._store.pending
+
+    async def written(self) -> None:
+        """Return once all that was committed is in the store. Raises Fenced, StoreUnwritable."""
+        await self._store.written()
 
     def publish(self) -> None:
         """Have the state file show the state. May run in a thread beside everything else; raises StateUnwritable."""

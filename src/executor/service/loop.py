@@ -11,7 +11,7 @@ rule 9.1.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any, Final, assert_never
 
 import structlog
@@ -38,7 +38,7 @@ from executor.ops.alerts.noted import noted
 from executor.service.dispatcher import perform
 from executor.service.engine import Engine
 from executor.service.poller import Clock, Poller, Timing
-from executor.service.store.state_store import StateUnwritable
+from executor.service.store.port import Fenced, StoreUnwritable
 
 log = structlog.get_logger(__name__)
 
@@ -80,9 +80,9 @@ class Loop:
         self.on_stop: list[Callable[[], None]] = []
         self._reload = reload
         self._sync_clock: Callable[[], Coroutine[Any, Any, None]] | None = None
-        self._inbox: asyncio.PriorityQueue[tuple[bool, int, AnyEvent | None, asyncio.Future[Step] | None]] = (
-            asyncio.PriorityQueue()
-        )
+        self._inbox: asyncio.PriorityQueue[
+            tuple[bool, int, AnyEvent | None, asyncio.Future[Step] | None, Collection[str]]
+        ] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
         self._waiting = 0
         self._beating = False
@@ -118,15 +118,22 @@ class Loop:
         """Put an event in the inbox. A price lets everything else by: a fill must not wait for it."""
         self._put(event, None, waits=isinstance(event, QuoteSeen))
 
-    async def ask(self, event: AnyEvent) -> Step:
-        """Put an event in the inbox and wait for what became of it."""
+    async def ask(self, event: AnyEvent, takes: Collection[str] = ()) -> Step:
+        """Put an event in the inbox and wait for what became of it. `takes`: signals of the store that it consumes."""
         answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        self._put(event, answer)
+        self._put(event, answer, takes=takes)
         return await answer
 
-    def _put(self, event: AnyEvent, answer: asyncio.Future[Step] | None, *, waits: bool = False) -> None:
+    def _put(
+        self,
+        event: AnyEvent,
+        answer: asyncio.Future[Step] | None,
+        *,
+        waits: bool = False,
+        takes: Collection[str] = (),
+    ) -> None:
         self._waiting += 1
-        self._inbox.put_nowait((waits, next(self._numbers), event, answer))
+        self._inbox.put_nowait((waits, next(self._numbers), event, answer, takes))
 
     def beat(self) -> None:
         """Put a heartbeat in the inbox: `on_turn` is called when the consumer has come to it, behind every event
@@ -134,7 +141,7 @@ class Loop:
         """
         if not self._beating:
             self._beating = True
-            self._inbox.put_nowait((False, next(self._numbers), None, None))
+            self._inbox.put_nowait((False, next(self._numbers), None, None, ()))
 
     async def come_round(self) -> None:
         """Return when the consumer has come round once more: a loop that hangs never does."""
@@ -182,7 +189,17 @@ class Loop:
     # --- the run --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until `stop`; raises what killed a task."""
+        """Until `stop`; raises what killed a task. Fenced: without another request, its answers not waited for."""
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            if (fenced := group.subgroup(Fenced)) is not None:
+                raise Fenced(str(_first(fenced))) from None
+            raise
+        finally:
+            self._tasks = None
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             consumer = tasks.create_task(self._consume(), name="consumer")
@@ -211,7 +228,6 @@ class Loop:
             await self._drain()
             self._disarm()
             consumer.cancel()
-        self._tasks = None
 
     async def _drain(self) -> None:
         """Wait a moment for the answers under way (rule 9.5)."""
@@ -235,14 +251,14 @@ class Loop:
 
     async def _consume(self) -> None:
         while True:
-            _, _, event, answer = await self._inbox.get()
+            _, _, event, answer, takes = await self._inbox.get()
             if event is None:
                 self._beating = False
                 self._turned()
                 continue
             self._waiting -= 1
             with self.at_work():
-                step = await self._take(event, more=answer is None and self._waiting > 0)
+                step = await self._take(event, more=answer is None and self._waiting > 0, takes=takes)
                 for request in step.requests:
                     self._dispatch(request)
                     await self._sent()
@@ -263,13 +279,16 @@ class Loop:
         for callback in tuple(self.on_turn):
             callback()
 
-    async def _take(self, event: AnyEvent, *, more: bool) -> Step:
-        """The engine's step, its state on disk: until then nothing is sent (rule 8.1), however full the disk."""
-        told = False
+    async def _take(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
+        """The engine's step, its state in the store: until then nothing is sent (rule 8.1), however full the disk."""
+        told, step = False, None
         while True:
             try:
-                step = self.engine.commit(event, more=more, now=self.now())
-            except StateUnwritable as error:
+                if step is None:
+                    step = self.engine.commit(event, more=more, now=self.now(), takes=takes)
+                if self.engine.pending:
+                    await self.engine.written()
+            except StoreUnwritable as error:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
                 told = True
@@ -289,7 +308,8 @@ class Loop:
             await asyncio.sleep(PUBLISH_AFTER_S)
             try:
                 await asyncio.to_thread(self.engine.publish)
-            except StateUnwritable as error:
+                await self.engine.written()
+            except StoreUnwritable as error:
                 if not told:
                     log.error("state_file_behind", alert=True, error=str(error), safe="in the write-ahead copy")
                 told = True
@@ -398,6 +418,13 @@ class Loop:
             case Level.ALERT:
                 with noted():
                     log.error(note.event, alert=True, trade=trade, **order, text=note.text)
+
+
+def _first(group: BaseExceptionGroup[Fenced]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 def _ids_of(request: Command) -> dict[str, str]:

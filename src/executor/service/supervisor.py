@@ -11,12 +11,15 @@ from typing import Any, Final
 import structlog
 
 from executor.service.loop import DRAIN_S, Loop
+from executor.service.store.port import Fenced, StoreUnwritable
 
 log = structlog.get_logger(__name__)
 
 LAGGARD_S: Final = 60.0
 STOP_S: Final = DRAIN_S + 5.0
 """How long the loops may take to stop; what takes longer is cancelled, and looked up at the next start."""
+
+SETTLE_S: Final = 3.0
 
 Task = Callable[[], Coroutine[Any, Any, None]]
 
@@ -81,7 +84,7 @@ class Supervisor:
         try:
             await loop.run()
         finally:
-            loop.engine.settle()
+            await _settle(loop)
 
     async def _start(self) -> None:
         try:
@@ -108,6 +111,18 @@ class Supervisor:
             for name, task in self._later:
                 tasks.create_task(task(), name=name)
             await asyncio.Event().wait()
+
+
+async def _settle(loop: Loop) -> None:
+    """Leave the state in order; what another owner has taken over is not touched any more."""
+    loop.engine.settle()
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            await loop.engine.written()
+    except Fenced as error:
+        log.warning("not_settled", why=str(error))
+    except (StoreUnwritable, TimeoutError) as error:
+        log.error("not_settled", alert=True, error=str(error), safe="as it was written last")
 
 
 def _raise(tasks: list[asyncio.Task[Any]]) -> None:

@@ -1,5 +1,6 @@
 """Facts share the sync of the next step that needs one; no request leaves before its own (rule 8.1)."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
 
@@ -76,8 +77,8 @@ def test_a_step_that_owes_a_request_never_waits(tmp_path: Path) -> None:
     commit = place.engine.commit
     seen: list[int] = []
 
-    def watched(event: AnyEvent, *, more: bool = False, now: int = 0) -> Step:
-        step = commit(event, more=True, now=now)
+    def watched(event: AnyEvent, *, more: bool = False, now: int = 0, takes: Collection[str] = ()) -> Step:
+        step = commit(event, more=True, now=now, takes=takes)
         if step.requests:
             loaded = place.store.load(Document)
             assert loaded is not None

@@ -25,7 +25,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -36,6 +36,7 @@ import msgspec
 
 from executor.files import NO_HARD_LINKS, FileSystem, RealFileSystem, TooBigError
 from executor.service.store import codec
+from executor.service.store.port import StoreUnwritable
 from executor.service.store.write_ahead import WriteAhead
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class StateError(Exception):
     """The state file can't be used. The text names the file and says what a person can do."""
 
 
-class StateUnwritable(StateError):  # noqa: N818  (the names say what the file is)
+class StateUnwritable(StateError, StoreUnwritable):  # noqa: N818  (the names say what the file is)
     """The state could not be written: after this the disk holds the state before it or the new one, whole."""
 
     def __init__(self, path: Path, reason: OSError) -> None:
@@ -210,6 +211,18 @@ class StateStore:
         if not self._shown:
             self.publish()  # a copy without a state file beside it would look like a loss
         return checksum
+
+    @property
+    def pending(self) -> bool:
+        """Nothing ever is: `commit` and `save` write at once."""
+        return False
+
+    async def written(self) -> None:
+        """What was committed is there."""
+
+    def take(self, names: Collection[str]) -> None:
+        """Signals lie in a file of their own, whose reader remembers its place: none is taken from here."""
+        assert not names
 
     def publish(self) -> None:
         """Have the current file show what was committed last. May run in a thread beside `commit`. Raises
