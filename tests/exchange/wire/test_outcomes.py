@@ -131,6 +131,9 @@ async def test_unknown(stub: Stub, exchange: BinanceExchange, request_: str, say
         (error(400, -9999, "Something new."), Why.OTHER),
         (error(400, -2010, "Account has insufficient balance for requested action."), Why.INSUFFICIENT_BALANCE),
         (error(400, -2010, "Order would trigger immediately."), Why.WOULD_TRIGGER),
+        (error(400, -2010, "Stop price would trigger immediately."), Why.WOULD_TRIGGER),
+        (error(400, -2010, "Order would immediately trigger."), Why.WOULD_TRIGGER),
+        (error(400, -1013, "STOP PRICE WOULD TRIGGER IMMEDIATELY"), Why.WOULD_TRIGGER),
         (error(400, -2010, "Order would immediately match and take."), Why.WOULD_MATCH),
         (
             error(400, -2010, "The relationship of the prices for the orders is not correct."),
@@ -145,6 +148,9 @@ async def test_unknown(stub: Stub, exchange: BinanceExchange, request_: str, say
         (error(400, -2010, "Price * QTY is zero or less."), Why.OTHER),
         (error(400, -2010, "Stop loss orders are not supported for this symbol."), Why.OTHER),
         (error(400, -2010, "Something new."), Why.OTHER),
+        (error(400, -2010, "Filter failure: MAX_POSITION"), Why.FILTER),
+        (error(400, -1013, "Invalid quantity."), Why.FILTER),
+        (error(400, -1013, "Market is closed."), Why.MARKET_CLOSED),
         (error(400, -2011, "Unknown order sent."), Why.UNKNOWN_ORDER),
         (error(400, -2011, "Unknown order list sent."), Why.UNKNOWN_ORDER),
         (error(400, -2011, "Order was not canceled due to cancel restrictions."), Why.OTHER),
@@ -367,7 +373,7 @@ async def test_the_texts_show_no_signature_and_no_key(
 def test_the_tables_agree_with_the_documents() -> None:
     """What errors.md calls unknown is in doubt, and nothing else is."""
     assert {code for code, why in CODES.items() if isinstance(why, Doubt)} == {-1000, -1001, -1006, -1007}
-    assert [text for text, why in TEXTS if why is DOUBT] == ["Duplicate order sent."]
+    assert [text for text, why in TEXTS if why is DOUBT] == ["duplicate order"]
 
 
 def hurry(exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch) -> None:

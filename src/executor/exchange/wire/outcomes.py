@@ -1,6 +1,6 @@
 """How a request that changes something ended: certainly refused, or unknown (rule 8.2; codes of errors.md).
 
-The HTTP status decides first, then the code, then, for what the matching engine refused, its text.
+The HTTP status decides first, then the code, then, for what the matching engine or a filter refused, its text.
 """
 
 from enum import Enum
@@ -43,24 +43,27 @@ CODES: Final[dict[int, Why | Doubt]] = {
 }
 """What a code means; a code that is not here refuses for a reason of its own (`Why.OTHER`)."""
 
-ENGINE_CODES: Final = frozenset({-1010, -2010, -2011})
+TEXT_CODES: Final = frozenset({-1010, -1013, -2010, -2011})
 TEXTS: Final[tuple[tuple[str, Why | Doubt], ...]] = (
     # an open order has this id already: an earlier attempt came through, so this one is to be looked up
-    ("Duplicate order sent.", DOUBT),
-    ("Order would trigger immediately.", Why.WOULD_TRIGGER),
-    ("Order would immediately match and take.", Why.WOULD_MATCH),
-    ("The relationship of the prices for the orders is not correct.", Why.PRICE_RELATION),
-    ("Account has insufficient balance for requested action.", Why.INSUFFICIENT_BALANCE),
-    ("Unknown order sent.", Why.UNKNOWN_ORDER),
-    ("Unknown order list sent.", Why.UNKNOWN_ORDER),  # not in errors.md; what a cancelled or done list answers
-    ("Market is closed.", Why.MARKET_CLOSED),
-    ("trading is not enabled.", Why.MARKET_CLOSED),
-    ("This action is disabled on this account.", Why.AUTH),
-    ("This account may not place or cancel orders.", Why.AUTH),
-    ("is not permitted for this account.", Why.AUTH),
-    ("is restricted for this account.", Why.AUTH),
+    ("duplicate order", DOUBT),
+    ("trigger immediately", Why.WOULD_TRIGGER),  # "Order would ..." in errors.md, "Stop price would ..." as it is sent
+    ("immediately trigger", Why.WOULD_TRIGGER),
+    ("immediately match", Why.WOULD_MATCH),
+    ("relationship of the prices", Why.PRICE_RELATION),
+    ("insufficient balance", Why.INSUFFICIENT_BALANCE),
+    ("unknown order", Why.UNKNOWN_ORDER),  # "... list sent." too, which errors.md does not have
+    ("market is closed", Why.MARKET_CLOSED),
+    ("trading is not enabled", Why.MARKET_CLOSED),
+    ("this action is disabled on this account", Why.AUTH),
+    ("this account may not place or cancel orders", Why.AUTH),
+    ("is not permitted for this account", Why.AUTH),
+    ("is restricted for this account", Why.AUTH),
+    ("filter failure", Why.FILTER),
 )
-"""What the engine says to `ENGINE_CODES`, wherever it stands in the message."""
+"""What is said with `TEXT_CODES`, in small letters, wherever it stands in the message. The words are not what the
+documents promise, so what they don't tell is `Why.OTHER`: whoever asked looks at prices and orders and acts by those.
+"""
 
 DOUBTFUL_STATUSES: Final = frozenset({408, 409, 499})
 """A proxy or the exchange gave up half-way; 409 is read in full by `replace.replaced` where it belongs."""
@@ -88,9 +91,11 @@ def verdict(status: int, fault: Fault) -> Why | Doubt:
         return Why.AUTH
     if not 400 <= status < 500 or status in DOUBTFUL_STATUSES:
         return DOUBT
-    if fault.code in ENGINE_CODES:
-        return next((why for text, why in TEXTS if text in fault.msg), Why.OTHER)
-    return CODES.get(fault.code, Why.OTHER)
+    known = CODES.get(fault.code, Why.OTHER)
+    if fault.code not in TEXT_CODES:
+        return known
+    said = fault.msg.lower()
+    return next((why for text, why in TEXTS if text in said), known)
 
 
 def failed(status: int, fault: Fault, attempt: Attempt, retry_at: int) -> Refused | Unknown:
