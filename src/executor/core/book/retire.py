@@ -37,7 +37,7 @@ def settled(order: Order) -> bool:
     if order.phase is not OrderPhase.CLOSED or order.cum_qty or order.is_entry or order.trailing_delta is not None:
         return False
     never_sent = order.end is End.NEVER and not order.fence
-    return (order.end in _SAID or never_sent) and not (order.apart or order.check)
+    return (order.end in _SAID or never_sent) and not order.apart
 
 
 def retired(position: Position, named: set[str], now: int) -> Position:
