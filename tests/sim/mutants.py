@@ -354,8 +354,8 @@ MUTANTS: Final = (
     Mutant(
         "fills of what was sent after an older state are left out",
         f"{CORE}/recover/catchup.py",
-        "    folded = fold_all(position, tuple(exits), now)\n",
-        "    folded = fold_all(position, tuple(e for e in exits if e.id in known), now)\n",
+        "    folded = fold_all(position, tuple(exits), now, policy)\n",
+        "    folded = fold_all(position, tuple(e for e in exits if e.id in known), now, policy)\n",
     ),
 )
 

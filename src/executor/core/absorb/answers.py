@@ -4,13 +4,12 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from executor.core.absorb import reports
+from executor.core.absorb import refusals, reports
 from executor.core.absorb.reports import FoldedReports
-from executor.core.book import levels
-from executor.core.book.edit import find_leg, find_order, the_order, with_leg, with_order
+from executor.core.book.edit import find_order, the_order, with_order
 from executor.core.model import orders
 from executor.core.model.events import Answered, ReadFailed
-from executor.core.model.facts import PASSING, POVERTY, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.facts import PASSING, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
     CancelList,
     CancelOrder,
@@ -29,7 +28,7 @@ from executor.core.model.intents import (
     Request,
 )
 from executor.core.model.policy import Policy
-from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Position, State
+from executor.core.model.state import End, Entering, Order, OrderPhase, Position, State
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 _READ_AGAIN_MS = 1_000
@@ -87,7 +86,7 @@ def _placed(position: Position, sent: tuple[str, ...], outcome: Outcome, now: in
     match outcome:
         case Done():
             missed = [i for i in sent if the_order(position, i).check]
-            folded = reports.fold_all(position, outcome.reports, now)
+            folded = reports.fold_all(position, outcome.reports, now, policy)
             # An acceptance that does not tell of its order: a look does. As it does where a list that was asked for
             # after the request has left the order out: it may have ended before its acceptance is heard of (rule 8.6).
             known = _doubted(folded.position, sent, now, now)
@@ -116,48 +115,20 @@ def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now:
     for order in sent:
         if order.phase is OrderPhase.WORKING:
             return FoldedReports(position, Ignored(f"{order.id} was refused, but is known to be working"))
-        position = with_order(position, orders.refuse(order, refused, now))
+    pushed = [o for o in sent if o.end is End.REFUSED]
+    vague = any(o.refusal is Why.OTHER for o in pushed)
+    for order in sent:
+        known = orders.refuse(order, refused, now)
+        position = with_order(position, replace(known, refusal=refused.why) if vague else known)
+    if pushed:
+        # One refusal of ours, told of twice (rule 5.5); the answer may know a better reason than the push did.
+        if vague:
+            position = refusals.learn(position, sent, refused, now, policy, counted=True)
+        return FoldedReports(position)
     names = ", ".join(o.id for o in sent)
     text = f"{names}: {refused.text} ({refused.code})"
     note = Notify(Level.WARNING, "order_refused", text, " ".join(o.id for o in sent))
-    phase = position.phase
-    leg = find_leg(position, sent[0].leg)
-    if sent[0].is_entry and isinstance(phase, Entering):
-        position = replace(position, phase=replace(phase, retry_at=_retry_at(refused, now, policy)))
-    elif leg is not None and not sent[0].is_entry:
-        stop = next((o.stop_price for o in sent if o.stop_price is not None), None)
-        moved = stop is not None and leg.stop is not None and levels.is_safer(stop, leg.stop, position.plan.direction)
-        position = with_leg(position, _leg_refused(leg, refused, now, policy, moved=moved))
-    return FoldedReports(position, MOVED, (note,))
-
-
-def _retry_at(refused: Refused, now: int, policy: Policy) -> int:
-    """What was withdrawn is decided anew at once: half of recvWindow has passed since it was decided (rule 8.3d)."""
-    return now if refused.why is Why.WITHDRAWN else max(now + policy.exits_retry_ms, refused.retry_at)
-
-
-def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved: bool) -> Leg:
-    """What a refusal teaches about a leg, whose stop was to be `moved` or not (rules 4.6, 4.7, 5.5).
-
-    Words that are not known teach nothing: the price tells whether a side was crossed, the balance whether the base is
-    there, and a look whether the order is.
-    """
-    if moved and refused.why not in PASSING:
-        # Whatever is wrong with the wished level: the stop goes back to the level in force, at once.
-        return replace(leg, moved_at=now, balks=leg.balks + 1)
-    if refused.why is Why.WOULD_TRIGGER:
-        return replace(leg, leave=Leave.STOP)
-    if refused.why is Why.WOULD_MATCH:
-        return replace(leg, leave=Leave.TARGET)
-    if leg.leave is None and refused.why in (Why.PRICE_RELATION, Why.OTHER):
-        return replace(leg, puzzled_at=now, refused_at=now, poor=leg.poor + (refused.why is Why.OTHER))
-    return replace(
-        leg,
-        refused_at=now,
-        tries=leg.tries + (refused.why not in PASSING),
-        retry_at=_retry_at(refused, now, policy),
-        poor=leg.poor + (refused.why in POVERTY),
-    )
+    return FoldedReports(refusals.learn(position, sent, refused, now, policy), MOVED, (note,))
 
 
 # --- cancelled, replaced ------------------------------------------------------------------------------------------
@@ -167,9 +138,11 @@ def _cancelled(position: Position, asked: tuple[str, ...], outcome: Outcome, now
     folded = FoldedReports(position)
     wait = now
     if isinstance(outcome, Done):
-        folded = reports.fold_all(position, outcome.reports, now)
+        folded = reports.fold_all(position, outcome.reports, now, policy)
     elif isinstance(outcome, Refused):
-        wait = max(now, outcome.retry_at) if outcome.why is Why.UNKNOWN_ORDER else _retry_at(outcome, now, policy)
+        wait = (
+            max(now, outcome.retry_at) if outcome.why is Why.UNKNOWN_ORDER else refusals.retry_at(outcome, now, policy)
+        )
     position = folded.position
     for client_id in asked:
         order = the_order(position, client_id)

@@ -1,21 +1,23 @@
 """Absorb what is said of orders: reports, absences, trades, the list of open orders."""
 
+from collections.abc import Iterator
 from typing import Final, assert_never
 
 import msgspec
 from msgspec.structs import replace
 
+from executor.core.absorb import refusals
 from executor.core.book import levels, retire
 from executor.core.book.edit import find_leg, find_order, with_leg, with_order
 from executor.core.book.ledger import leg_sold
 from executor.core.model import ids, orders
 from executor.core.model.events import Absent, OpenOrdersSeen, Reported, TradesSeen
-from executor.core.model.facts import OrderReport
+from executor.core.model.facts import OrderReport, Refused, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import Policy
 from executor.core.model.state import Closing, End, Order, OrderPhase, Position, State
-from executor.core.model.values import ZERO, OrderStatus, plain
+from executor.core.model.values import ZERO, plain
 from executor.core.model.verdict import MOVED, Absorbed, Ignored, Refusal, Verdict
 
 
@@ -27,7 +29,7 @@ def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen,
         return Absorbed(state, Ignored("no trade is open"))
     match event:
         case Reported():
-            return _reported(state, position, event)
+            return _reported(state, position, event, policy)
         case Absent():
             return _absent(state, position, event, policy)
         case TradesSeen():
@@ -56,7 +58,7 @@ class FoldedReports(msgspec.Struct, frozen=True):
         )
 
 
-def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int) -> FoldedReports:
+def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, policy: Policy) -> FoldedReports:
     """Fold `reports`, heard at `now`, into the trade's orders; those of other trades are left out."""
     notes: list[Notify] = []
     verdict: Verdict = Ignored("nothing new")
@@ -83,10 +85,21 @@ def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int) -> 
         if folded is order:
             continue
         verdict = MOVED
-        position = _accepted_stop(with_order(position, folded), folded)
-        if folded.cum_qty > order.cum_qty:
-            notes.append(_fill_note(order, folded))
+        position = _moved(with_order(position, folded), order, folded)
+        position = _accepted_stop(position, folded)
+        if folded.end is End.REFUSED and order.live:
+            position = _refused(position, folded, report, now, policy)
+        notes += _told(order, folded)
     return FoldedReports(position, verdict, tuple(notes))
+
+
+def _refused(position: Position, order: Order, report: OrderReport, now: int, policy: Policy) -> Position:
+    """A pushed REJECTED is a refusal like any other; of a list, one side's tells of both (rule 5.5)."""
+    sent = [o for o in position.orders if o.list_id == order.list_id] if order.list_id else [order]
+    if any(o.end is End.REFUSED for o in sent if o.id != order.id):
+        return position
+    refused = Refused(report.refusal or Why.OTHER, 0, "pushed as REJECTED")
+    return refusals.learn(position, sent, refused, now, policy, pushed=True)
 
 
 def adopt(report: OrderReport, name: ids.ClientId) -> Order:
@@ -139,7 +152,7 @@ def _leg_at_market(position: Position, sale: Order) -> int:
 
 def _accepted_stop(position: Position, order: Order) -> Position:
     """A stop that stands, or has stood, is a level in force: the leg's stop never goes back behind it (rule 10.4)."""
-    if not order.is_stop or order.stop_price is None or order.status is OrderStatus.REJECTED:
+    if not order.is_stop or order.stop_price is None or order.end is End.REFUSED:
         return position
     leg = find_leg(position, order.leg)
     if leg is None or leg.stop is None:
@@ -153,18 +166,31 @@ def _accepted_stop(position: Position, order: Order) -> Position:
     return position if leg is known else with_leg(position, leg)
 
 
-def _fill_note(before: Order, after: Order) -> Notify:
+def _moved(position: Position, before: Order, after: Order) -> Position:
+    """Where a stop was moved, the way that it was moved by is one again (rule 8.7)."""
+    leg = find_leg(position, after.leg)
+    if leg is None or not leg.balks or before.exchange_id or not after.exchange_id:
+        return position
+    if after.replaces or (after.list_id and after.stop_price is not None and after.stop_price != leg.stop):
+        return with_leg(position, replace(leg, balks=0))
+    return position
+
+
+def _told(before: Order, after: Order) -> Iterator[Notify]:
+    """What a person should hear of what was learned of an order."""
     filled = after.cum_qty - before.cum_qty
-    price = (after.cum_quote - before.cum_quote) / filled
-    text = f"{after.id}: {plain(filled)} at {plain(price.normalize())}, {plain(after.cum_qty)} of {plain(after.qty)}"
-    return Notify(Level.INFO, "filled", text, after.id)
+    if filled > 0:
+        price = (after.cum_quote - before.cum_quote) / filled
+        text = (
+            f"{after.id}: {plain(filled)} at {plain(price.normalize())}, {plain(after.cum_qty)} of {plain(after.qty)}"
+        )
+        yield Notify(Level.INFO, "filled", text, after.id)
+    if after.end is End.REFUSED and before.live:
+        yield Notify(Level.WARNING, "order_refused", f"{after.id}: {after.refusal}", after.id)
 
 
-def _reported(state: State, position: Position, event: Reported) -> Absorbed:
-    if event.report.status is OrderStatus.REJECTED and not event.seq:
-        # Pushed or not, before the answer or after it (rule 8.8): the answer says why; where that is lost, a look.
-        return Absorbed(state, Ignored(f"{event.report.id}: a refusal is learnt from its answer"))
-    folded = fold_all(position, (event.report,), state.market.now)
+def _reported(state: State, position: Position, event: Reported, policy: Policy) -> Absorbed:
+    folded = fold_all(position, (event.report,), state.market.now, policy)
     if not event.seq:
         return folded.onto(state)
     known, order = find_order(position, event.report.id), find_order(folded.position, event.report.id)
@@ -240,7 +266,7 @@ def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbe
         state = replace(state, halted=f"{state.halted}; {text}" if state.halted else text)
     if position is None:
         return Absorbed(state, MOVED, notes)
-    folded = fold_all(position, mine, state.market.now)
+    folded = fold_all(position, mine, state.market.now, policy)
     position = _missed(folded.position, event, frozenset(r.id for r in mine), state.market.now)
     verdict = folded.verdict if folded.fault else MOVED
     return replace(folded, position=position, verdict=verdict, notes=(*notes, *folded.notes)).onto(state)

@@ -10,12 +10,14 @@ from executor.core.decide import doubt
 from executor.core.decide.draft import Draft
 from executor.core.model.facts import PASSING
 from executor.core.model.ids import Role
-from executor.core.model.policy import AfterTp1, TrailMode
+from executor.core.model.policy import AfterTp1, Policy, TrailMode
 from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Trail
 from executor.core.model.values import Direction, OrderType
 
 RESIZE_EVERY_MS = 1_000  # rule 3.5
 KLINES_EVERY_MS = 60_000
+BALKS = 3
+"""So many moves in a row are refused before another way is taken."""
 _BIPS = 10_000
 
 
@@ -28,7 +30,7 @@ def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
     """
     level = stop
     _read_bars(draft, leg)
-    if draft.now - leg.moved_at < draft.policy.trail_every_ms and leg.moved_at:
+    if draft.now < move_again_at(leg, draft.policy) or leg.tries:
         return level
     direction = draft.position.plan.direction
     step = max(draft.policy.trail_step, draft.rules.tick)
@@ -39,6 +41,11 @@ def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
     if trail is not None and _has_room(draft, trail) and direction.sign * (trail - level) >= step:
         level = trail
     return level
+
+
+def move_again_at(leg: Leg, policy: Policy) -> int:
+    """When the leg's stop may be moved again (ms): later and later where moves are refused (rule 8.7)."""
+    return leg.moved_at + policy.trail_every_ms * 2 ** min(leg.balks, BALKS) if leg.moved_at else 0
 
 
 def _has_room(draft: Draft, level: Decimal) -> bool:
@@ -169,7 +176,8 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
 def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decimal) -> None:
     """Move a single stop, or fit its size, by cancel-replace (rule 5.5).
 
-    Where the symbol has none, it is done as for an OCO: the stop is cancelled, and placed anew where it belongs.
+    Where the symbol has none, or refuses it again and again (rule 8.7), it is done as for an OCO: the stop is
+    cancelled, and placed anew where it belongs.
     """
     if live.triggered_at or not live.is_stop or not draft.may_change(live):
         return
@@ -191,7 +199,9 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
     limit = draft.stop_limit(level)
     if not draft.rules.carries(left, min(level, limit)):
         return
-    if not draft.rules.cancel_replace_allowed:
+    if leg.balks and draft.now < move_again_at(leg, draft.policy):
+        return
+    if not draft.rules.cancel_replace_allowed or leg.balks >= BALKS:
         draft.cancel([live])
         return
     draft.put_leg(replace(leg, moved_at=draft.now))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from executor.core.decide.legs import BACKOFF_TIMES
-from executor.core.decide.stops import KLINES_EVERY_MS, RESIZE_EVERY_MS
+from executor.core.decide.stops import KLINES_EVERY_MS, RESIZE_EVERY_MS, move_again_at
 from executor.core.model.orders import cancel_again_at
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Entering, Leg, Order, Position, State
@@ -69,4 +69,4 @@ def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
     if leg.breach_since:
         yield leg.breach_since + policy.watchdog_grace_ms
     if leg.moved_at:
-        yield leg.moved_at + policy.trail_every_ms
+        yield move_again_at(leg, policy)

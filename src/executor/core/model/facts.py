@@ -47,30 +47,6 @@ class Fill(msgspec.Struct, frozen=True):
     time: int
 
 
-class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one order from a placement answer, a query, a cancel answer or a push.
-
-    `id` is the order's own client order id (never the id of a cancel request); quantities are cumulative; `working` is
-    whether it is on the book (false for an untriggered stop); `fills` holds the trades this report happens to name.
-    """
-
-    id: str
-    exchange_id: int
-    side: OrderSide
-    type: OrderType
-    status: OrderStatus
-    qty: Decimal
-    cum_qty: Decimal = ZERO
-    cum_quote: Decimal = ZERO
-    price: Decimal = ZERO
-    stop_price: Decimal = ZERO
-    trailing_delta: int = 0
-    list_exchange_id: int = -1
-    working: bool = False
-    time: int = 0
-    fills: tuple[Fill, ...] = ()
-
-
 class Why(StrEnum):
     """Why the exchange (or the adapter, before sending) refused a request. A refusal is certain: nothing was
     executed.
@@ -95,6 +71,32 @@ PASSING: Final = frozenset({Why.NOT_SENT, Why.WITHDRAWN, Why.RATE_LIMIT, Why.CLO
 """Refusals that say nothing of the order itself."""
 POVERTY: Final = frozenset({Why.INSUFFICIENT_BALANCE, Why.OTHER})
 """Refusals after which the balance is read: it is too small, or nobody knows."""
+
+
+class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one order from a placement answer, a query, a cancel answer or a push.
+
+    `id` is the order's own client order id (never the id of a cancel request); quantities are cumulative; `working` is
+    whether it is on the book (false for an untriggered stop); `fills` holds the trades this report happens to name;
+    `refusal`: of a REJECTED one, why, where that is told. Such a report need not know the order's number.
+    """
+
+    id: str
+    exchange_id: int
+    side: OrderSide
+    type: OrderType
+    status: OrderStatus
+    qty: Decimal
+    cum_qty: Decimal = ZERO
+    cum_quote: Decimal = ZERO
+    price: Decimal = ZERO
+    stop_price: Decimal = ZERO
+    trailing_delta: int = 0
+    list_exchange_id: int = -1
+    working: bool = False
+    time: int = 0
+    fills: tuple[Fill, ...] = ()
+    refusal: Why | None = None
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

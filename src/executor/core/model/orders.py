@@ -46,7 +46,7 @@ def request_of(order: Order) -> NewOrder:
 
 def impossible(order: Order, report: OrderReport) -> str | None:
     """Why `report` can't be about `order`; None when it can."""
-    if order.exchange_id and report.exchange_id != order.exchange_id:
+    if order.exchange_id and report.exchange_id != order.exchange_id and report.status is not OrderStatus.REJECTED:
         return f"{order.id}: exchange id {report.exchange_id}, known as {order.exchange_id}"
     if report.side is not order.side:
         return f"{order.id}: reported as {report.side}, sent as {order.side}"
@@ -56,7 +56,15 @@ def impossible(order: Order, report: OrderReport) -> str | None:
 
 
 def fold(order: Order, report: OrderReport, at: int) -> Order:
-    """`order` with what `report`, heard at `at`, adds to it; the same object when it adds nothing."""
+    """`order` with what `report`, heard at `at`, adds to it; the same object when it adds nothing.
+
+    REJECTED: never accepted, so it need not have a number. One with another number than an order that works is about
+    something else: a look decides.
+    """
+    rejected = report.status is OrderStatus.REJECTED
+    stood = order.phase is OrderPhase.WORKING or bool(report.cum_qty)
+    if rejected and stood and report.exchange_id != order.exchange_id:
+        return replace(look_again(order, at), check=True)
     fills = _union(order.fills, report.fills)
     named = sum((f.qty for f in fills), ZERO)
     cum_qty, cum_quote = order.cum_qty, order.cum_quote
@@ -66,12 +74,14 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         cum_qty, cum_quote = named, worth(fills)
     phase, end, status, closed_at, looks = order.phase, order.end, order.status, order.closed_at, order.looks
     back = order.back
-    if phase is not OrderPhase.CLOSED or (end in REVOCABLE and report.status is not OrderStatus.REJECTED):
+    if phase is not OrderPhase.CLOSED or (end in REVOCABLE and not rejected):
         status = report.status if report.cum_qty >= order.cum_qty else status
         back = back or end is not None
         if report.status.is_final or cum_qty >= order.qty:
             phase, closed_at, looks = OrderPhase.CLOSED, at, 0
             end = End.FILLED if cum_qty >= order.qty else _ENDS[report.status]
+            if rejected and not stood:
+                end = End.REFUSED
         else:
             phase, end = OrderPhase.WORKING, None
     elif end is not End.FILLED and cum_qty >= order.qty:
@@ -81,7 +91,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         triggered_at = at
     folded = replace(
         order,
-        exchange_id=report.exchange_id,
+        exchange_id=order.exchange_id if rejected else report.exchange_id,
         fills=fills,
         cum_qty=cum_qty,
         cum_quote=cum_quote,
@@ -90,7 +100,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         status=status,
         closed_at=closed_at,
         triggered_at=triggered_at,
-        refusal=None if end is not End.REFUSED else order.refusal,
+        refusal=order.refusal or report.refusal or Why.OTHER if end is End.REFUSED else None,
         back=back,
         misses=0,
         first_miss_at=0,
@@ -156,9 +166,7 @@ def cancel_again_at(order: Order) -> int:
 
 
 def look_again(order: Order, at: int) -> Order:
-    """A second look at an ended order (rule 6.3) that was answered at `at` and settles nothing: another one later, in
-    growing pauses (rule 8.7).
-    """
+    """A look that was answered at `at` and settles nothing: another one later, in growing pauses (rule 8.7)."""
     looks = order.looks + 1
     return replace(order, looks=looks, ask_at=at + _pause(looks))
 

@@ -140,7 +140,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     stop is carried by leg 0. `breach_since`: since when the price has been at or past that level. `vanished`: how often
     its orders were taken away by somebody else (rule 6.6). `tries`, `retry_at`: refusals in a row and when to try again
     (rule 4.7); `poor`: those for lack of balance; `refused_at`: the last of them. `moved_at`: when its stop was last
-    moved or refused a move; `balks`: moves refused in a row.
+    moved or refused a move; `balks`: moves refused in a row, for another reason than the price.
     `puzzled_at`: when an OCO was refused for its price relation, until a quote tells which side was crossed (rule 4.6).
     """
 

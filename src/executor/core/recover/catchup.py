@@ -48,12 +48,12 @@ def catch_up(
     if lost:
         position = _without_doubt(position, {report.id for report in mine}, now)
     state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
-    entered = fold_all(position, tuple(r for r in mine if _role(r) in ENTRIES), now)
+    entered = fold_all(position, tuple(r for r in mine if _role(r) in ENTRIES), now, policy)
     position = entered.position
     exits = [report for report in mine if _role(report) not in ENTRIES]
     if isinstance(position.phase, Entering) and any(report.id not in known for report in exits):
         position = _open_up(state, position, policy, rules)
-    folded = fold_all(position, tuple(exits), now)
+    folded = fold_all(position, tuple(exits), now, policy)
     sent = [report.id for report in mine if report.id not in known]
     notes = [note for note in (*entered.notes, *folded.notes) if note.event != "order_adopted"]
     if sent:

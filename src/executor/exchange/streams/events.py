@@ -4,12 +4,23 @@ Every function raises `msgspec.DecodeError` for a message that can't be read.
 """
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from executor.core.model import ids
-from executor.core.model.facts import Balance, Fill, OrderReport
+from executor.core.model.facts import Balance, Fill, OrderReport, Why
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
+
+NO_REASON: Final = "NONE"
+_NO_ID: Final = frozenset({"", "null"})
+_REASONS: Final = (
+    ("INSUFFICIENT_BALANCE", Why.INSUFFICIENT_BALANCE),
+    ("WOULD_TRIGGER", Why.WOULD_TRIGGER),
+    ("WOULD_MATCH", Why.WOULD_MATCH),
+    ("OCO_BAD_PRICES", Why.PRICE_RELATION),
+)
+"""A word of the reason, which is spelt in more than one way, and what it means."""
 
 
 class BalancesSet(msgspec.Struct, frozen=True):
@@ -63,11 +74,19 @@ class _Report(msgspec.Struct, frozen=True, kw_only=True):
     trade_id: int = msgspec.field(name="t", default=-1)
     time: int = msgspec.field(name="T")
     on_book: bool = msgspec.field(name="w", default=False)
+    reason: str = msgspec.field(name="r", default=NO_REASON)
 
     @property
     def own_id(self) -> str:
         # in a cancel's report `c` names the cancel, and `C` the order; after an amendment `c` is the new name
-        return self.id if self.execution == "REPLACED" or not self.original_id else self.original_id
+        return self.id if self.execution == "REPLACED" or self.original_id in _NO_ID else self.original_id
+
+    @property
+    def refusal(self) -> Why | None:
+        """Why an order was not accepted (user-data-stream.md, "Order Reject Reason"); None where that is not said."""
+        if self.status is not OrderStatus.REJECTED or self.reason == NO_REASON:
+            return None
+        return next((why for word, why in _REASONS if word in self.reason), Why.OTHER)
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -79,7 +98,7 @@ class Owner(msgspec.Struct, frozen=True):
 
     @property
     def is_ours(self) -> bool:
-        return ids.is_ours(self.original_id or self.id)
+        return ids.is_ours(self.id if self.original_id in _NO_ID else self.original_id)
 
 
 class _Asset(msgspec.Struct, frozen=True):
@@ -164,6 +183,7 @@ def order_report(event: msgspec.Raw) -> OrderReport | None:
         working=told.on_book and not told.status.is_final,
         time=told.time,
         fills=(fill,) if is_trade else (),
+        refusal=told.refusal,
     )
 
 
