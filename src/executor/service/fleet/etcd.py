@@ -1,0 +1,352 @@
+"""etcd through its JSON gateway: ranges, transactions, leases, watches.
+
+The gateway speaks gRPC's messages as JSON: keys and values in base64, 64-bit numbers as text. Every call goes round the
+nodes until one answers. A call that changes something and got no answer may have been carried out: `Unreachable` says
+so, and whoever asked finds out by reading (a transaction here always compares what it stands on, so that it may simply
+be tried again).
+"""
+
+import base64
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import structlog
+
+log = structlog.get_logger(__name__)
+
+CALL_S: Final = 0.5
+"""Seconds that one node has for an answer. Several of them must fit into a lease's time: a node that stands still must
+not hold up the renewals of an owner.
+"""
+ROUNDS: Final = 2
+WATCH_SILENCE_S: Final = 30.0
+
+
+class EtcdError(Exception):
+    """etcd could not be used. The text is for people."""
+
+
+class Unreachable(EtcdError):  # noqa: N818  (it says what the nodes are)
+    """No node gave a usable answer. `sent`: one of them may have carried the call out all the same."""
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+class Refused(EtcdError):  # noqa: N818
+    """etcd answered that the call can't be carried out as it is: another try would not change that."""
+
+
+class Value(msgspec.Struct, frozen=True):
+    """One key as it is at one revision. `lease` 0: none."""
+
+    key: str
+    value: bytes
+    created: int
+    modified: int
+    lease: int = 0
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What a transaction came to: which branch it took, what its ranges found, one list each, and at which revision."""
+
+    succeeded: bool
+    found: tuple[tuple[Value, ...], ...]
+    revision: int
+    cluster: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a watch tells of a key: its new value, None when it is gone."""
+
+    key: str
+    value: Value | None
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One member of the cluster; `urls`: where clients find it."""
+
+    id: str
+    name: str
+    urls: tuple[str, ...]
+    learner: bool = False
+
+
+class Status(msgspec.Struct, frozen=True):
+    version: str
+    leader: bool
+    db_bytes: int
+    raft_term: int
+    errors: tuple[str, ...] = ()
+
+
+Compare = Mapping[str, Any]
+Operation = Mapping[str, Any]
+
+
+class Etcd:
+    """A cluster, by the base URLs of its nodes. To be built inside the running event loop, and closed."""
+
+    def __init__(self, endpoints: Sequence[str], tls: ssl.SSLContext | None = None, *, call_s: float = CALL_S) -> None:
+        if not endpoints:
+            raise ValueError("no endpoint")
+        self.endpoints = tuple(endpoints)
+        self._next = 0
+        self._call_s = call_s
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    # --- keys -----------------------------------------------------------------------------------------------------
+
+    async def read(self, key: str) -> Value | None:
+        """The key as it is now, by a majority's word. Raises EtcdError."""
+        found, _ = await self.range(key, prefix=False)
+        return found[0] if found else None
+
+    async def range(self, key: str, *, prefix: bool = True) -> tuple[list[Value], int]:
+        """All keys that begin with `key`, in order, and the revision that they are of. Raises EtcdError."""
+        body = await self._call("kv/range", _range(key, prefix=prefix), changes=False)
+        return [_value(each) for each in body.get("kvs", [])], _revision(body)
+
+    async def txn(
+        self, compare: Sequence[Compare], success: Sequence[Operation], failure: Sequence[Operation] = ()
+    ) -> Answered:
+        """All at once or not at all. Raises EtcdError."""
+        message = {"compare": compare, "success": success, "failure": failure}
+        body = await self._call("kv/txn", message, changes=True)
+        found = tuple(
+            tuple(_value(kv) for kv in each["response_range"].get("kvs", []))
+            for each in body.get("responses", [])
+            if "response_range" in each
+        )
+        header = body.get("header", {})
+        return Answered(bool(body.get("succeeded")), found, _revision(body), str(header.get("cluster_id", "")))
+
+    async def put(self, key: str, value: bytes, *, lease: int = 0) -> None:
+        """Raises EtcdError."""
+        await self._call("kv/put", _put(key, value, lease), changes=True)
+
+    async def delete(self, key: str) -> None:
+        """Raises EtcdError."""
+        await self._call("kv/deleterange", {"key": _b64(key)}, changes=True)
+
+    # --- leases ---------------------------------------------------------------------------------------------------
+
+    async def grant(self, seconds: int) -> int:
+        """A new lease. Raises EtcdError."""
+        return int((await self._call("lease/grant", {"TTL": str(seconds)}, changes=True))["ID"])
+
+    async def keep_alive(self, lease: int) -> int:
+        """Renew; the seconds that it now lasts, 0 when there is no such lease any more. Raises EtcdError."""
+        body = await self._call("lease/keepalive", {"ID": str(lease)}, changes=False)
+        return int(body.get("result", body).get("TTL", 0))
+
+    async def revoke(self, lease: int) -> None:
+        """End it, and every key that hangs on it. Raises EtcdError."""
+        try:
+            await self._call("lease/revoke", {"ID": str(lease)}, changes=True)
+        except Refused as error:
+            if "not found" not in str(error):
+                raise
+
+    # --- watches --------------------------------------------------------------------------------------------------
+
+    async def watch(self, prefix: str, since: int) -> AsyncIterator[tuple[list[Change], int]]:
+        """What happens to the keys of `prefix` from revision `since` on, as it happens, with the revision that it is
+        told up to. Ends by raising EtcdError: the caller reads anew, and watches on from there.
+        """
+        url = self._endpoint()
+        request = {**_range(prefix), "start_revision": str(since), "progress_notify": True}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._call_s * 2, sock_read=None)
+        try:
+            async with self._session.post(
+                f"{url}/v3/watch", json={"create_request": request}, timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    raise Refused(_said(await response.read(), response.status))
+                async for line in _lines(response.content):
+                    result = msgspec.json.decode(line).get("result", {})
+                    if result.get("canceled") or result.get("compact_revision"):
+                        raise EtcdError(f"the watch was ended: {result.get('cancel_reason', 'compacted')}")
+                    yield [_change(each) for each in result.get("events", [])], _revision(result)
+            raise EtcdError(f"{url} ended the watch")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._turn()
+            raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
+        except msgspec.DecodeError as error:
+            raise EtcdError(f"{url} sent what can't be read: {error}") from error
+
+    # --- the cluster ----------------------------------------------------------------------------------------------
+
+    async def members(self) -> list[Member]:
+        """Raises EtcdError."""
+        body = await self._call("cluster/member/list", {}, changes=False)
+        return [
+            Member(
+                str(each["ID"]), each.get("name", ""), tuple(each.get("clientURLs", [])), each.get("isLearner", False)
+            )
+            for each in body.get("members", [])
+        ]
+
+    async def status(self, endpoint: str) -> Status:
+        """Of that one node. Raises EtcdError."""
+        body = await self._ask(endpoint, "maintenance/status", {})
+        mine, leader = body.get("header", {}).get("member_id"), body.get("leader")
+        return Status(
+            version=str(body.get("version", "")),
+            leader=bool(mine) and mine == leader,
+            db_bytes=int(body.get("dbSize", 0)),
+            raft_term=int(body.get("raftTerm", 0)),
+            errors=tuple(body.get("errors", [])),
+        )
+
+    # --- the wire -------------------------------------------------------------------------------------------------
+
+    async def _call(self, path: str, message: Mapping[str, Any], *, changes: bool) -> dict[str, Any]:
+        """Round the nodes, twice at most."""
+        faults: list[str] = []
+        sent = False
+        for _ in range(ROUNDS * len(self.endpoints)):
+            url = self._endpoint()
+            try:
+                return await self._ask(url, path, message)
+            except Unreachable as error:
+                faults.append(str(error))
+                sent = sent or error.sent
+                self._turn()
+        raise Unreachable(f"etcd: {'; '.join(dict.fromkeys(faults))}", sent=sent and changes)
+
+    async def _ask(self, url: str, path: str, message: Mapping[str, Any]) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=self._call_s)
+        try:
+            async with self._session.post(f"{url}/v3/{path}", json=message, timeout=timeout) as response:
+                data = await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"{url}: {_words(error)}", sent=True) from error
+        if response.status in _TRY_ANOTHER:
+            raise Unreachable(f"{url}: {_said(data, response.status)}", sent=True)
+        if response.status != 200:
+            raise Refused(f"{url}: {_said(data, response.status)}")
+        try:
+            body: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise Unreachable(f"{url} sent what can't be read: {error}", sent=True) from error
+        return body
+
+    def _endpoint(self) -> str:
+        return self.endpoints[self._next % len(self.endpoints)]
+
+    def _turn(self) -> None:
+        self._next += 1
+
+
+_TRY_ANOTHER: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""No leader, a request that timed out inside, a node that is starting."""
+
+
+# --- parts of a transaction -------------------------------------------------------------------------------------------
+
+
+def created_is(key: str, revision: int) -> Compare:
+    """The key is the one that was made at `revision`; 0: there is none."""
+    return {"key": _b64(key), "target": "CREATE", "result": "EQUAL", "create_revision": str(revision)}
+
+
+def modified_is(key: str, revision: int) -> Compare:
+    """Nobody has changed the key since `revision`; 0: there is none."""
+    return {"key": _b64(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
+
+
+def put(key: str, value: bytes, *, lease: int = 0) -> Operation:
+    return {"request_put": _put(key, value, lease)}
+
+
+def delete(key: str) -> Operation:
+    return {"request_delete_range": {"key": _b64(key)}}
+
+
+def get(key: str) -> Operation:
+    return {"request_range": _range(key, prefix=False)}
+
+
+def _put(key: str, value: bytes, lease: int) -> dict[str, str]:
+    message = {"key": _b64(key), "value": base64.b64encode(value).decode()}
+    return {**message, "lease": str(lease)} if lease else message
+
+
+def _range(key: str, *, prefix: bool = True) -> dict[str, str]:
+    return {"key": _b64(key), "range_end": _b64(_after(key))} if prefix else {"key": _b64(key)}
+
+
+def _after(prefix: str) -> str:
+    """The first key that does not begin with `prefix`, whose last character is no wilder than ours are."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _value(kv: Mapping[str, Any]) -> Value:
+    return Value(
+        key=base64.b64decode(kv["key"]).decode(),
+        value=base64.b64decode(kv.get("value", "")),
+        created=int(kv.get("create_revision", 0)),
+        modified=int(kv.get("mod_revision", 0)),
+        lease=int(kv.get("lease", 0)),
+    )
+
+
+def _change(event: Mapping[str, Any]) -> Change:
+    value = _value(event["kv"])
+    return Change(value.key, None if event.get("type") == "DELETE" else value)
+
+
+def _revision(body: Mapping[str, Any]) -> int:
+    return int(body.get("header", {}).get("revision", 0))
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """One JSON object a line, however long: a state may be some hundred kilobytes."""
+    waiting = b""
+    async for part in content.iter_any():
+        *whole, waiting = (waiting + part).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield line
+
+
+def _said(data: bytes, status: int) -> str:
+    try:
+        body = msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return f"HTTP {status}"
+    return str(body.get("error") or body.get("message") or f"HTTP {status}")
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def tls_of(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    """For https endpoints: `ca` verifies the nodes (None: as the system does), `cert` and `key` show who we are. Raises
+    EtcdError.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise EtcdError(f"FLEET_CA, FLEET_CERT or FLEET_KEY can't be used: {_words(error)}") from error
+    return context

@@ -1,0 +1,87 @@
+"""Where what lies in the fleet's store: every key begins with /executor/<fleet>/."""
+
+from urllib.parse import quote, unquote
+
+ROOT = "/executor"
+
+
+class Keys:
+    """The keys of one fleet. Names are quoted, so that none of them reaches into another's place."""
+
+    def __init__(self, fleet: str) -> None:
+        self.root = f"{ROOT}/{_safe(fleet)}/"
+
+    @property
+    def nodes(self) -> str:
+        return self.root + "node/"
+
+    def node(self, node: str) -> str:
+        """That a node lives, and how it is; on its lease."""
+        return self.nodes + _safe(node)
+
+    @property
+    def owners(self) -> str:
+        return self.root + "own/"
+
+    def owner(self, account: str) -> str:
+        """Who owns an account; on the owner's lease. The revision at which it was made is the epoch."""
+        return self.owners + _safe(account)
+
+    @property
+    def drains(self) -> str:
+        return self.root + "drain/"
+
+    def drain(self, node: str) -> str:
+        """That a node is to give its accounts away; until somebody takes the key away."""
+        return self.drains + _safe(node)
+
+    def want(self, account: str) -> str:
+        """Which node an operator wants an account on."""
+        return f"{self.root}want/{_safe(account)}"
+
+    @property
+    def wants(self) -> str:
+        return self.root + "want/"
+
+    def states(self, account: str = "") -> str:
+        return f"{self.root}state/{_safe(account)}/" if account else self.root + "state/"
+
+    def state(self, account: str, symbol: str) -> str:
+        return self.states(account) + _safe(symbol)
+
+    def signals(self, account: str) -> str:
+        return f"{self.root}sig/{_safe(account)}/"
+
+    def signal(self, account: str, symbol: str, id: str) -> str:  # noqa: A002  (the field's word)
+        """A signal that waits for its account's owner."""
+        return f"{self.signals(account)}{_safe(symbol)}/{_safe(id)}"
+
+    def seen(self, account: str, symbol: str, id: str) -> str:  # noqa: A002
+        """That a signal was put once, so that it is not put again; on a lease that outlasts its use."""
+        return f"{self.root}seen/{_safe(account)}/{_safe(symbol)}/{_safe(id)}"
+
+    def commands(self, account: str) -> str:
+        return f"{self.root}cmd/{_safe(account)}/"
+
+    def command(self, account: str, symbol: str, id: str) -> str:  # noqa: A002
+        """An operator's word to an account's owner, wherever that is."""
+        return f"{self.commands(account)}{_safe(symbol)}/{_safe(id)}"
+
+    def answer(self, id: str) -> str:  # noqa: A002
+        """What came of a command; on a lease of a minute."""
+        return f"{self.root}ans/{_safe(id)}"
+
+    # --- read back ------------------------------------------------------------------------------------------------
+
+    def name_in(self, key: str) -> str:
+        """The last name in a key."""
+        return unquote(key.rpartition("/")[2])
+
+    def names_in(self, key: str) -> tuple[str, ...]:
+        """All names in a key, after the fleet's and the kind."""
+        return tuple(unquote(part) for part in key.removeprefix(self.root).split("/")[1:])
+
+
+def _safe(name: str) -> str:
+    """`name` without what would make it another key; letters, digits and the like stay readable."""
+    return quote(name, safe="")

@@ -1,0 +1,228 @@
+"""One symbol's state in the fleet's store: each write compares the epoch, so that who has lost the account can't write.
+
+A write is one transaction: "the account is still mine, and the state is the one that I wrote last -> the state, and the
+signals that it consumes are gone". What a lost answer leaves open is found out by the next try: its comparison fails,
+and the state that is there says who wrote it.
+"""
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from executor.core.model.state import SCHEMA_VERSION
+from executor.service.fleet.etcd import (
+    Etcd,
+    EtcdError,
+    Refused,
+    Unreachable,
+    Value,
+    created_is,
+    delete,
+    get,
+    modified_is,
+    put,
+)
+from executor.service.fleet.keys import Keys
+from executor.service.store.document import Document, contradiction
+from executor.service.store.port import Fenced, StoreUnwritable
+from executor.service.store.state_store import Age, StateDamaged, StateError, StateForeign, pack, unpack
+
+log = structlog.get_logger(__name__)
+
+TRIES: Final = 8
+"""Tries of one write whose answers get lost, or meet one's own earlier one."""
+
+
+class StoreUnreachable(StoreUnwritable):
+    """etcd has no majority, or this node no way to it."""
+
+
+class StateRestored(StateError):  # noqa: N818
+    """The state is of another cluster, or of a later time than this cluster knows: etcd was restored from a copy."""
+
+    def __init__(self, account: str, symbol: str, why: str) -> None:
+        super().__init__(
+            f"state of {account}, {symbol}: {why}. Newer states may be lost, and another fleet may still be trading. "
+            f"When that is certain not to be: executor fleet adopt {account} --from-exchange"
+        )
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """That this node owns an account. `epoch`: the revision at which it became so; it only ever grows."""
+
+    account: str
+    node: str
+    epoch: int
+    cluster: str
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What lies under a state's key: the state, and who wrote it as which write of its time as owner. `restored`: an
+    operator has said that newer states may be lost, and that the exchange is to tell.
+    """
+
+    epoch: int
+    seq: int
+    node: str
+    cluster: str
+    state: msgspec.Raw
+    restored: bool = False
+
+
+class FleetSymbolStore:
+    """`SymbolStore` on etcd. `took_ms`: how long the last writes took, for whoever measures."""
+
+    def __init__(self, etcd: Etcd, keys: Keys, claim: Claim, symbol: str) -> None:
+        self.claim = claim
+        self.symbol = symbol
+        self.took_s: float = 0.0
+        self.writes = 0
+        self._etcd = etcd
+        self._keys = keys
+        self._key = keys.state(claim.account, symbol)
+        self._own = keys.owner(claim.account)
+        self._revision = 0
+        self._staged: bytes | None = None
+        self._durable = False
+        self._takes: set[str] = set()
+        self._seq = 0
+        self._fenced = ""
+        self._writing = asyncio.Lock()
+
+    # --- the port -------------------------------------------------------------------------------------------------
+
+    def commit(self, document: object, *, durable: bool = True) -> str:
+        data, checksum = pack(document, SCHEMA_VERSION)
+        self._staged = data
+        self._durable = self._durable or durable
+        return checksum
+
+    def save(self, document: object) -> str:
+        return self.commit(document)
+
+    def take(self, names: Collection[str]) -> None:
+        self._takes.update(names)
+        self._durable = True
+
+    @property
+    def pending(self) -> bool:
+        return self._durable
+
+    def publish(self) -> None:
+        """Whoever wants to see it asks etcd."""
+
+    async def written(self) -> None:
+        """Raises Fenced, StoreUnreachable."""
+        async with self._writing:
+            while self._staged is not None:
+                await self._write(self._staged)
+
+    # --- the start ------------------------------------------------------------------------------------------------
+
+    async def load(self, venue: str) -> tuple[Document | None, Age]:
+        """The state as its last owner left it, None when there was none; to be asked for once the account is claimed.
+
+        Raises StateError, StoreUnreachable.
+        """
+        try:
+            found = await self._etcd.read(self._key)
+        except EtcdError as error:
+            raise StoreUnreachable(str(error)) from error
+        if found is None:
+            return None, Age.NEWEST
+        self._revision = found.modified
+        where = Path(self._key)
+        envelope = _envelope(found, where)
+        if not envelope.restored:
+            self._judge(envelope)
+        document = unpack(bytes(envelope.state), where, SCHEMA_VERSION, Document)
+        if (fault := contradiction(document)) is not None:
+            raise StateDamaged({where: f"contradicts itself: {fault}"})
+        if document.symbol != self.symbol:
+            raise StateForeign(where, f"it is of {document.symbol}, not of {self.symbol}")
+        if document.venue != venue:
+            raise StateForeign(where, f"its orders are on {document.venue!r}, not on {venue!r}: check BINANCE_ENV")
+        return document, Age.OLD if envelope.restored else Age.NEWEST
+
+    def _judge(self, envelope: Envelope) -> None:
+        account = self.claim.account
+        if envelope.cluster != self.claim.cluster:
+            why = f"it was written to another etcd cluster ({envelope.cluster}, this is {self.claim.cluster})"
+            raise StateRestored(account, self.symbol, why)
+        if envelope.epoch > self.claim.epoch:
+            why = f"it was written in epoch {envelope.epoch}, and this cluster has only come to {self.claim.epoch}"
+            raise StateRestored(account, self.symbol, why)
+
+    # --- a write --------------------------------------------------------------------------------------------------
+
+    async def _write(self, data: bytes) -> None:
+        if self._fenced:
+            raise Fenced(self._fenced)
+        takes = tuple(self._takes)
+        began = monotonic()
+        for _ in range(TRIES):
+            self._seq += 1
+            answer = await self._try(data, takes)
+            if answer is not None:
+                self._revision = answer
+                break
+        else:
+            raise StoreUnreachable(f"{self._key}: no write came through in {TRIES} tries")
+        self.took_s, self.writes = monotonic() - began, self.writes + 1
+        self._takes.difference_update(takes)
+        if self._staged is data:
+            self._staged = None
+            self._durable = bool(self._takes)
+
+    async def _try(self, data: bytes, takes: Collection[str]) -> int | None:
+        """The revision that it was written at; None where another try is needed. Raises Fenced, StoreUnreachable."""
+        claim = self.claim
+        envelope = Envelope(claim.epoch, self._seq, claim.node, claim.cluster, msgspec.Raw(data))
+        compare = [created_is(self._own, claim.epoch), modified_is(self._key, self._revision)]
+        success = [put(self._key, msgspec.json.encode(envelope)), *map(delete, takes)]
+        try:
+            done = await self._etcd.txn(compare, success, [get(self._own), get(self._key)])
+        except Unreachable as error:
+            raise StoreUnreachable(str(error)) from error
+        except Refused as error:
+            raise StoreUnreachable(f"{self._key}: {error}") from error
+        if done.succeeded:
+            return done.revision
+        owners, states = done.found
+        self._check_owner(owners)
+        self._find_own(states)
+        return None
+
+    def _check_owner(self, owners: tuple[Value, ...]) -> None:
+        mine = bool(owners) and owners[0].created == self.claim.epoch
+        if mine:
+            return
+        who = f"{owners[0].value.decode()} since epoch {owners[0].created}" if owners else "nobody"
+        self._fence(f"{self.claim.account} is owned by {who}, not by {self.claim.node} in epoch {self.claim.epoch}")
+
+    def _find_own(self, states: tuple[Value, ...]) -> None:
+        """The account is ours, and the state is not the one that we knew: it must be a write of ours whose answer was
+        lost. Nobody else can have written it.
+        """
+        if not states:
+            self._fence(f"{self._key} was taken away")
+        envelope = _envelope(states[0], Path(self._key))
+        if envelope.epoch != self.claim.epoch:
+            self._fence(f"{self._key} was written in epoch {envelope.epoch}, not in {self.claim.epoch}")
+        self._revision = states[0].modified
+
+    def _fence(self, why: str) -> Any:
+        self._fenced = why
+        raise Fenced(why)
+
+
+def _envelope(found: Value, where: Path) -> Envelope:
+    try:
+        return msgspec.json.decode(found.value, type=Envelope)
+    except msgspec.DecodeError as error:
+        raise StateDamaged({where: f"is no state of a fleet: {error}"}) from error

@@ -1,0 +1,223 @@
+"""The client and the symbol store against a real etcd."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.core.build import RULES, protected
+from tests.fleet.cluster import Cluster, needs_etcd, running
+
+from executor.core.transition import empty
+from executor.service.fleet.etcd import Etcd, Unreachable, created_is, get, put
+from executor.service.fleet.keys import Keys
+from executor.service.fleet.symbol_store import Claim, FleetSymbolStore, StateRestored, StoreUnreachable
+from executor.service.store.document import document_of, state_of
+from executor.service.store.port import Fenced
+from executor.service.store.state_store import Age
+
+pytestmark = needs_etcd
+KEYS = Keys("test")
+VENUE = "http://exchange"
+
+
+@asynccontextmanager
+async def client(cluster: Cluster) -> AsyncIterator[Etcd]:
+    etcd = Etcd(cluster.endpoints)
+    try:
+        yield etcd
+    finally:
+        await etcd.close()
+
+
+async def claim(etcd: Etcd, node: str, account: str = "alice") -> Claim:
+    own = KEYS.owner(account)
+    await etcd.delete(own)
+    done = await etcd.txn([created_is(own, 0)], [put(own, node.encode())])
+    assert done.succeeded
+    return Claim(account, node, done.revision, done.cluster)
+
+
+def some_state(venue: str = VENUE) -> object:
+    return document_of(empty(RULES.symbol, venue))
+
+
+async def test_keys_are_read_written_compared_and_watched(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        assert await etcd.read("/a") is None
+        await etcd.put("/a/1", b"one")
+        await etcd.put("/a/2", "zwei€".encode())
+        found, revision = await etcd.range("/a/")
+        assert [(value.key, value.value) for value in found] == [("/a/1", b"one"), ("/a/2", "zwei€".encode())]
+        done = await etcd.txn([created_is("/a/1", 0)], [put("/a/1", b"x")], [get("/a/1")])
+        assert not done.succeeded
+        assert done.found[0][0].value == b"one"
+        watch = etcd.watch("/a/", revision + 1)
+        waiting = asyncio.ensure_future(anext(watch))
+        while not waiting.done():
+            await etcd.put("/a/3", b"drei")
+            await asyncio.sleep(0.02)
+        changes, _ = waiting.result()
+        while not changes:
+            changes, _ = await anext(watch)
+        assert (changes[0].key, changes[0].value and changes[0].value.value) == ("/a/3", b"drei")
+        await watch.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_lease_ends_with_its_keys(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        lease = await etcd.grant(2)
+        await etcd.put("/l", b"", lease=lease)
+        assert await etcd.keep_alive(lease) == 2
+        await etcd.revoke(lease)
+        assert await etcd.read("/l") is None
+        assert await etcd.keep_alive(lease) == 0
+        await etcd.revoke(lease)
+
+
+async def test_nobody_there_is_told_with_every_node_s_fault() -> None:
+    etcd = Etcd(["http://127.0.0.1:1", "http://127.0.0.1:2"])
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1.*127\.0\.0\.1:2") as caught:
+        await etcd.put("/a", b"")
+    assert not caught.value.sent
+    await etcd.close()
+
+
+async def test_a_state_is_written_and_read_by_the_next_owner(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        state = protected().state
+        first = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        assert await first.load(VENUE) == (None, Age.NEWEST)
+        first.commit(some_state())
+        await first.written()
+        first.commit(document_of(state))
+        assert first.pending
+        await first.written()
+        assert not first.pending
+        second = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n2"), RULES.symbol)
+        document, age = await second.load(state.venue)
+        assert document is not None
+        assert state_of(document).position == state.position
+        assert age is Age.NEWEST
+
+
+async def test_who_has_lost_the_account_writes_no_more_and_says_who_has_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        zombie = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        zombie.commit(some_state())
+        await zombie.written()
+        owner = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n2"), RULES.symbol)
+        zombie.commit(document_of(protected().state))
+        with pytest.raises(Fenced, match="owned by n2"):
+            await zombie.written()
+        document, _ = await owner.load(VENUE)
+        assert document is not None
+        assert document.position is None
+        await etcd.delete(KEYS.owner("alice"))
+        owner.commit(some_state())
+        for _ in range(2):  # and for good
+            with pytest.raises(Fenced, match="owned by nobody"):
+                await owner.written()
+
+
+async def test_a_signal_is_gone_with_the_write_that_takes_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        store = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        key = KEYS.signal("alice", RULES.symbol, "a")
+        await etcd.put(key, b"{}")
+        store.take([key])
+        store.commit(some_state(), durable=False)
+        assert store.pending
+        await store.written()
+        assert await etcd.read(key) is None
+
+
+async def test_what_the_exchange_would_tell_again_may_wait(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        store = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        store.commit(some_state(), durable=False)
+        assert not store.pending
+        assert await etcd.read(KEYS.state("alice", RULES.symbol)) is None
+        await store.written()
+        assert await etcd.read(KEYS.state("alice", RULES.symbol)) is not None
+
+
+async def test_an_own_write_whose_answer_was_lost_is_found_and_gone_on_from(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        store = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        store.commit(some_state())
+        original = etcd.txn
+        lost = [2]
+
+        async def losing(*args: object) -> object:
+            done = await original(*args)  # type: ignore[arg-type]
+            if lost[0]:
+                lost[0] -= 1
+                raise Unreachable("lost", sent=True)
+            return done
+
+        etcd.txn = losing  # type: ignore[method-assign,assignment]
+        with pytest.raises(StoreUnreachable):
+            await store.written()
+        store.commit(document_of(protected().state))
+        with pytest.raises(StoreUnreachable):
+            await store.written()
+        await store.written()
+        found = await etcd.read(KEYS.state("alice", RULES.symbol))
+        assert found is not None
+        assert b"protected" in found.value
+
+
+async def test_a_state_of_another_cluster_or_of_the_future_is_not_gone_on_from(tmp_path: Path) -> None:
+    """A copy was put back: newer states may be lost, and another fleet may still trade."""
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        mine = await claim(etcd, "n1")
+        other = FleetSymbolStore(etcd, KEYS, Claim("alice", "n1", mine.epoch, "other"), RULES.symbol)
+        other.commit(some_state())
+        await other.written()
+        with pytest.raises(StateRestored, match="another etcd cluster"):
+            await FleetSymbolStore(etcd, KEYS, mine, RULES.symbol).load(VENUE)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_writes_go_on_when_the_leader_is_gone(tmp_path: Path, how: signal.Signals) -> None:
+    async with running(tmp_path, 3) as cluster, client(cluster) as etcd:
+        store = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        (leader,) = [node for node in cluster.nodes if (await etcd.status(node.client)).leader]
+        store.commit(some_state())
+        await store.written()
+        leader.send(how)
+        async with asyncio.timeout(20):
+            for _ in range(5):
+                store.commit(some_state())
+                while True:
+                    try:
+                        await store.written()
+                        break
+                    except StoreUnreachable:
+                        await asyncio.sleep(0.1)
+        assert store.writes == 6
+        leader.send(signal.SIGCONT)
+
+
+async def test_without_a_majority_nothing_is_written(tmp_path: Path) -> None:
+    async with running(tmp_path, 3) as cluster, client(cluster) as etcd:
+        store = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        store.commit(some_state())
+        await store.written()
+        for node in cluster.nodes[:2]:
+            await node.kill()
+        store.commit(some_state())
+        with pytest.raises(StoreUnreachable):
+            await store.written()
+        for node in cluster.nodes[:2]:
+            await node.start(cluster.initial)
+        await cluster.wait_until_up()
+        async with asyncio.timeout(20):
+            while store.pending:
+                try:
+                    await store.written()
+                except StoreUnreachable:
+                    await asyncio.sleep(0.1)
