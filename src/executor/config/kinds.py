@@ -93,7 +93,7 @@ def is_address(text: str) -> bool:
 
 
 def _file_template(text: str) -> str:
-    rest = text.replace("{symbol}", "")
+    rest = text.replace("{symbol}", "").replace("{account}", "")
     folder = text.endswith("/") or Path(text).name in {"", ".."}
     if folder or "{" in rest or "}" in rest or "\0" in rest:
         raise ValueError("not a file name")
@@ -108,6 +108,17 @@ def _decimals(text: str) -> tuple[Decimal, ...]:
     if not all(number.is_finite() and 0 <= number <= LARGEST and _exact(number) == number for number in numbers):
         raise ValueError("out of range")
     return numbers
+
+
+def _nodes(text: str) -> tuple[str, ...]:
+    nodes = tuple(part.strip() for part in text.removeprefix("etcd://").split(","))
+    if not text.startswith("etcd://") or len(set(nodes)) < len(nodes):
+        raise ValueError("not a cluster")
+    for node in nodes:
+        url = urlsplit(f"http://{node}")
+        if not url.hostname or not url.port or url.path or url.username is not None:
+            raise ValueError("not a node")
+    return nodes
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -171,7 +182,9 @@ Symbol = Annotated[str, AfterValidator(_symbol), Must("a symbol as the exchange 
 HttpUrl = Annotated[str, _url("http", "https"), Must("a base URL such as http://127.0.0.1:9100")]
 WebSocketUrl = Annotated[str, _url("ws", "wss"), Must("a base URL such as ws://127.0.0.1:9100")]
 FileTemplate = Annotated[
-    str, AfterValidator(_file_template), Must("a file name, in which {symbol} may stand for the symbol")
+    str,
+    AfterValidator(_file_template),
+    Must("a file name, in which {symbol} may stand for the symbol and {account} for the account"),
 ]
 Host = Annotated[
     str,
@@ -217,6 +230,16 @@ Notify = Annotated[
         "kind=on, kind=silent or kind=off with commas between, such as opened=silent,daily=off; the kinds are "
         + ", ".join(Topic)
     ),
+]
+Name = Annotated[
+    str,
+    AfterValidator(lambda text: text if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text) else _refuse("no name")),
+    Must("a name of letters, digits, dots, hyphens and underscores"),
+]
+FleetNodes = Annotated[
+    tuple[str, ...],
+    _from_text(_nodes),
+    Must("etcd:// and its nodes as host:port with commas between, such as etcd://h1:2379,h2:2379,h3:2379"),
 ]
 Balances = Annotated[
     Mapping[str, Decimal],

@@ -11,18 +11,29 @@ from executor.config.faults import Fault, SettingsError
 from executor.config.keys import override_key
 from executor.config.kinds import HIDDEN, is_secret, must_be
 from executor.config.overrides import PER_SYMBOL, judge
-from executor.config.settings import Origin, PaperSettings, Settings
+from executor.config.settings import GROUPS, ExchangeSettings, FileSettings, Origin, PaperSettings, Settings
 from executor.config.sources import FIELDS, FILE_SUFFIX, Override, gather
 
 LONGEST_SHOWN = 80
+OF_AN_ACCOUNT = frozenset(
+    name.upper()
+    for group in GROUPS
+    if group in (ExchangeSettings, FileSettings)
+    for name in group.model_fields
+    if name != "secrets_dir"
+)
+"""What is judged for each account, not for all."""
 
 
-def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env"), *, account: str = ""
+) -> Settings:
     """Read and check the settings.
 
     Each setting is taken from the first of: `environ` (default: the process's), `env_file` (a missing one is
     empty; None reads none), the secrets folder, its default. An empty value counts as not set. A value for one symbol
-    goes before one for all; where a single symbol is traded, what is returned is what holds for it.
+    goes before one for all; where a single symbol is traded, what is returned is what holds for it. `account`: whose
+    settings they are; where ACCOUNTS names a folder, what is returned is what the accounts have in common.
 
     Raises:
         SettingsError: with every fault, when any setting is wrong or a source cannot be read.
@@ -31,6 +42,13 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     wrong, faults = _wrong_by_themselves(found.texts)
     sound = {name: text for name, text in found.texts.items() if name not in wrong}
     settings = _build(sound, found.origins, wrong)
+    settings._account = account  # noqa: SLF001
+    if settings.accounts is not None:
+        faults += _wrong_together(settings, {*wrong, *OF_AN_ACCOUNT})
+        if found.faults or faults:
+            raise SettingsError([*found.faults, *faults])
+        settings._warnings = tuple(found.warnings)  # noqa: SLF001
+        return settings
     faults += _wrong_together(settings, wrong)
     warnings = found.warnings
     if wrong.isdisjoint(("SYMBOL", "SYMBOLS")) and not (settings.symbol and settings.symbols):
@@ -45,6 +63,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
         raise SettingsError([*found.faults, *faults])
     for each in (settings, *settings._of.values()):  # noqa: SLF001
         each._warnings = tuple(warnings)  # noqa: SLF001
+        each._account = account  # noqa: SLF001
     return settings.of(settings.traded[0]) if len(settings.traded) == 1 else settings
 
 

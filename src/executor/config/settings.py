@@ -426,6 +426,34 @@ class AlertSettings(_Group):
     """Key of the signature (HMAC-SHA256) that goes with each of those."""
 
 
+class FleetSettings(_Group):
+    """Accounts and fleet"""
+
+    accounts: Annotated[Path | None, Unset("one account: these settings")] = None
+    """A folder with one env file per account, named after it: alice.env; each has keys and symbols of its own."""
+
+    fleet: Annotated[kinds.FleetNodes, Unset("none: state in files")] = ()
+    """The etcd cluster in which several machines keep the state of their accounts, so that each has one owner."""
+
+    fleet_name: kinds.Name = "executor"
+    """The fleet's name: several may live in one cluster."""
+
+    fleet_node: Annotated[kinds.Name | None, Unset("the host's name")] = None
+    """This machine's name in the fleet."""
+
+    fleet_ttl_sec: Annotated[int, Ge(2), Le(60)] = 5
+    """Seconds without a sign of life after which another machine takes this one's accounts over."""
+
+    fleet_ca: Path | None = None
+    """The PEM file with the authority that the cluster's certificates are of; with it etcd is spoken to over TLS."""
+
+    fleet_cert: Path | None = None
+    """The PEM file with this machine's certificate for the cluster."""
+
+    fleet_key: Path | None = None
+    """The PEM file with the key of FLEET_CERT."""
+
+
 class Settings(
     ExchangeSettings,
     FileSettings,
@@ -441,6 +469,7 @@ class Settings(
     PaperSettings,
     OperationSettings,
     AlertSettings,
+    FleetSettings,
 ):
     """All settings, frozen. `load_settings` makes checked ones."""
 
@@ -448,6 +477,7 @@ class Settings(
     _warnings: tuple[str, ...] = PrivateAttr(default=())
     _of: dict[str, "Settings"] = PrivateAttr(default_factory=dict)
     _overridden: tuple[str, ...] = PrivateAttr(default=())
+    _account: str = PrivateAttr(default="")
 
     def origin(self, name: str) -> Origin:
         """Where the setting `name` (as in the environment) came from. Raises KeyError for an unknown one."""
@@ -459,6 +489,11 @@ class Settings(
     def warnings(self) -> tuple[str, ...]:
         """What is odd but does not stop a start, such as names that are not known; one sentence each."""
         return self._warnings
+
+    @property
+    def account(self) -> str:
+        """The account that these settings are of; empty where there is only one, and it has no name."""
+        return self._account
 
     @property
     def traded(self) -> tuple[str, ...]:
@@ -499,13 +534,16 @@ class Settings(
         )
 
     def state_path(self, symbol: str) -> Path:
-        return Path(self.state_fn.replace("{symbol}", symbol))
+        return self._path(self.state_fn, symbol)
 
     def journal_path(self, symbol: str) -> Path:
         """Beside the state, named after it, where JOURNAL_FN does not say otherwise."""
         if self.journal_fn is not None:
-            return Path(self.journal_fn.replace("{symbol}", symbol))
+            return self._path(self.journal_fn, symbol)
         return self.state_path(symbol).with_suffix(".journal.jsonl")
+
+    def _path(self, template: str, symbol: str) -> Path:
+        return Path(template.replace("{symbol}", symbol).replace("{account}", self._account))
 
 
 GROUPS: Final = cast("tuple[type[_Group], ...]", Settings.__bases__)

@@ -96,8 +96,8 @@ KNOWN_NAMES: Final = frozenset([*FIELDS, *OLDER_NAMES, *(name + FILE_SUFFIX for 
 def gather(environ: Mapping[str, str], env_file: Path | None) -> Found:
     """Everything that is set, each setting from the first of: environment, `env_file`, secrets folder."""
     found = Found()
-    in_file = _read_env_file(env_file, found) if env_file is not None else {}
-    found.warnings.extend(_unknown_in_file(in_file, env_file))
+    in_file = read_env_file(env_file, found) if env_file is not None else {}
+    found.warnings.extend(unknown_in_file(in_file, env_file))
     found.warnings.extend(_near_misses(environ))
     for given, origin in ((environ, Origin.ENVIRONMENT), (in_file, Origin.ENV_FILE)):
         _take_named(given, origin, found)
@@ -186,7 +186,7 @@ def _judge_env_file(path: Path, given: Mapping[str, str], found: Found) -> None:
         found.faults.append(Fault(str(path), f"a file with {held[0]}, which {open_to} can read", private(path)))
 
 
-def _read_env_file(path: Path, found: Found) -> dict[str, str]:
+def read_env_file(path: Path, found: Found) -> dict[str, str]:
     """The file's names and texts, taken literally: `$` in a secret is not an invitation to expand it."""
     try:
         with path.open(encoding="utf-8") as stream:
@@ -213,7 +213,7 @@ def _read_env_file(path: Path, found: Found) -> dict[str, str]:
     return given
 
 
-def _unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:
+def unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:
     for name in names:
         if name not in KNOWN_NAMES and not MAY_BE_OVERRIDE.fullmatch(name):
             near = get_close_matches(name.upper(), KNOWN_NAMES, n=1)

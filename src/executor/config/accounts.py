@@ -1,0 +1,117 @@
+"""Several accounts: one env file each, in the folder that ACCOUNTS names.
+
+`alice.env` is the account `alice`. What it sets goes before what holds for all, wherever that was set: keys, symbols,
+sizes. What the process has only once (its ports, its log, the fleet) can't be set there.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from executor.config.checks import ONE_OF
+from executor.config.choices import BinanceEnv
+from executor.config.faults import Fault, SettingsError
+from executor.config.loading import load_settings
+from executor.config.settings import FleetSettings, OperationSettings, PaperSettings, Settings, WebhookSettings
+from executor.config.sources import Found, read_env_file, unknown_in_file
+
+SUFFIX: Final = ".env"
+STATE_FN: Final = "data/state/{account}/{symbol}.json"
+"""Where an account's state is kept, if nobody says otherwise."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+OF_ALL: Final = frozenset(
+    ["SECRETS_DIR"]
+    + [
+        name.upper()
+        for group in (FleetSettings, OperationSettings, PaperSettings, WebhookSettings)
+        for name in group.model_fields
+    ]
+)
+
+
+def load_accounts(
+    settings: Settings, environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")
+) -> dict[str, Settings]:
+    """The settings of each account, by its name, in the order of the names; `settings` are those of all.
+
+    Raises:
+        SettingsError: with every fault of every account.
+    """
+    folder = settings.accounts
+    assert folder is not None
+    environ = os.environ if environ is None else environ
+    files, faults = _files(folder)
+    found: dict[str, Settings] = {}
+    for name, path in files.items():
+        try:
+            found[name] = _load(name, path, environ, env_file, several=len(files) > 1)
+        except SettingsError as error:
+            faults += [Fault(f"{name}: {fault.name}", fault.was, fault.must) for fault in error.faults]
+    faults += _shared(found)
+    if faults:
+        raise SettingsError(faults)
+    return found
+
+
+def _files(folder: Path) -> tuple[dict[str, Path], list[Fault]]:
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX) and path.name != SUFFIX)
+    except OSError as error:
+        return {}, [Fault("ACCOUNTS", repr(str(folder)), f"a folder that can be read ({error.strerror})")]
+    if not paths:
+        return {}, [Fault("ACCOUNTS", repr(str(folder)), f"a folder with a file per account, such as alice{SUFFIX}")]
+    named = {path.name.removesuffix(SUFFIX): path for path in paths}
+    bad = [name for name in named if not _NAME.fullmatch(name)]
+    must = "an account's name of letters, digits, dots, hyphens and underscores"
+    return named, [Fault(str(named[name]), repr(name), must) for name in bad]
+
+
+def _load(name: str, path: Path, environ: Mapping[str, str], env_file: Path | None, *, several: bool) -> Settings:
+    read = Found()
+    own = {key: text for key, text in read_env_file(path, read).items() if text.strip()}
+    faults = [
+        *read.faults,
+        *(Fault(key, "set", "unset: it holds for all accounts alike") for key in own if key in OF_ALL),
+    ]
+    if faults:
+        raise SettingsError(faults)
+    replaced = {each for group in ONE_OF if not own.keys().isdisjoint(group.names) for each in group.names}
+    replaced |= {"SYMBOL", "SYMBOLS"} if own.keys() & {"SYMBOL", "SYMBOLS"} else set()
+    kept = {key: text for key, text in environ.items() if key not in replaced}
+    # The file's own names are blanked in the env file of all, so that none of them is taken beside the account's.
+    merged = {"STATE_FN": STATE_FN, **_of_file(env_file, replaced), **kept, **own, "ACCOUNTS": ""}
+    settings = load_settings(merged, None, account=name)
+    if settings.binance_env is BinanceEnv.PAPER:
+        must = "another than paper: the embedded exchange has one account; `executor paper` serves several"
+        raise SettingsError([Fault("BINANCE_ENV", "'paper'", must)])
+    for setting, file in (("STATE_FN", settings.state_fn), ("JOURNAL_FN", settings.journal_fn)):
+        if several and file is not None and "{account}" not in file and setting not in own:
+            must = "a name with {account} in it, since there are several accounts and each has its own"
+            raise SettingsError([Fault(setting, repr(file), must)])
+    settings._warnings = (*settings.warnings, *read.warnings, *unknown_in_file(own, path))  # noqa: SLF001
+    return settings
+
+
+def _of_file(env_file: Path | None, without: set[str]) -> dict[str, str]:
+    if env_file is None:
+        return {}
+    given = read_env_file(env_file, Found())  # what is wrong with it, the settings of all have said
+    return {key: text for key, text in given.items() if text.strip() and key not in without}
+
+
+def _shared(found: Mapping[str, Settings]) -> list[Fault]:
+    """What two accounts may not have in common: a key would count twice against its limits, a file be written twice."""
+    faults: list[Fault] = []
+    keys: dict[str, str] = {}
+    files: dict[Path, str] = {}
+    for name, settings in found.items():
+        key = settings.binance_api_key.get_secret_value() if settings.binance_api_key is not None else ""
+        if key and keys.setdefault(key, name) != name:
+            faults.append(Fault(f"{name}: BINANCE_API_KEY", f"that of {keys[key]}", "a key of its own"))
+        for symbol in settings.traded:
+            path = settings.state_path(symbol)
+            if files.setdefault(path, name) != name:
+                faults.append(Fault(f"{name}: STATE_FN", f"{path}, as that of {files[path]}", "a file of its own"))
+    return faults
