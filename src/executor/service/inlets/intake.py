@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -41,7 +41,66 @@ class _Taken(msgspec.Struct):
     done: bool = False
 
 
-class Intake:
+class SignalJudge:
+    """Puts signals before the loops that they are for. `on_unclaimed` is called for each that no loop could judge."""
+
+    def __init__(self, loops: Mapping[str, Loop]) -> None:
+        self._loops = loops
+        self._last_moment = 0
+        self.on_unclaimed: list[Callable[[], None]] = []
+
+    def now(self) -> int:
+        """The exchange's clock, ms."""
+        return next(iter(self._loops.values())).now()
+
+    def knows(self, signal: Signal) -> bool:
+        """Whether it was judged before, as far back as the loop of its symbol remembers."""
+        symbol = self._whose(signal)
+        return symbol is not None and any(seen.key == signal.key for seen in self._loops[symbol].state.seen)
+
+    async def submit(self, parsed: Signal | Malformed, takes: Collection[str] = ()) -> Verdict:
+        """Put a signal before the loop of its symbol; what became of it. `takes`: what it consumes of the store."""
+        symbol = self._whose(parsed)
+        if symbol is None:
+            return self._unclaimed(parsed)
+        loop = self._loops[symbol]
+        event: AnyEvent
+        if isinstance(parsed, Malformed):
+            event = SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
+        else:
+            quote, balances, klines = await _evidence(loop, parsed)
+            event = SignalSeen(at=self._moment(loop), signal=parsed, quote=quote, balances=balances, klines=klines)
+        return (await loop.ask(event, takes)).verdict
+
+    def _moment(self, loop: Loop) -> int:
+        """Now; but no two symbols' trades begin in the same millisecond: it names their orders (rule 1), and of one
+        name an account can have only one open order.
+        """
+        now = loop.now()
+        if len(self._loops) > 1:
+            now = self._last_moment = max(now, loop.state.market.now, self._last_moment + 1)
+        return now
+
+    def _whose(self, parsed: Signal | Malformed) -> str | None:
+        """The symbol whose loop is to judge; a single loop judges all, and journals what it refuses (rule 2.5)."""
+        if len(self._loops) == 1:
+            return next(iter(self._loops))
+        symbol = parsed.symbol if isinstance(parsed, Signal) else ""
+        return symbol if symbol in self._loops else None
+
+    def _unclaimed(self, parsed: Signal | Malformed) -> Refusal:
+        traded = ", ".join(self._loops)
+        if isinstance(parsed, Malformed):
+            about, why = parsed.text, f"malformed: {parsed.fault}"
+        else:
+            about, why = parsed.key, f"signal is for {parsed.symbol or 'no symbol'}, this trades {traded}"
+        log.warning("signal_refused", signal=about, why=why)
+        for callback in self.on_unclaimed:
+            callback()
+        return Refusal(why)
+
+
+class Intake(SignalJudge):
     """Takes signals from the followed file and gives each to the loop of its symbol. Those of a symbol are judged one
     after the other, and wait for no other symbol's. It remembers how far it has come: everything before is judged.
 
@@ -58,18 +117,15 @@ class Intake:
         """Raises SignalFileError when the file can't be followed and no trade is open; an open one is looked after
         all the same, and the file tried again and again.
         """
+        super().__init__(loops)
         self._look_every_s = look_every_s
-        self._loops = loops
         self._open_file = open_file
         self._follower: SignalFollower | None = None
         self._clock = clock
         self._complained = ""
-        self._last_moment = 0
         self._under_way: deque[_Taken] = deque()
         self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
         self.on_taken: list[Callable[[bytes, Verdict], None]] = []
-        self.on_unclaimed: list[Callable[[], None]] = []
-        """Called for each signal that no loop could judge."""
         try:
             self._follower = open_file()
         except SignalFileError as error:
@@ -157,58 +213,6 @@ class Intake:
         if str(error) != self._complained:
             log.error("signal_file", alert=True, error=str(error))
         self._complained = str(error)
-
-    # --- one signal -----------------------------------------------------------------------------------------------
-
-    def now(self) -> int:
-        """The exchange's clock, ms."""
-        return next(iter(self._loops.values())).now()
-
-    def knows(self, signal: Signal) -> bool:
-        """Whether it was judged before, as far back as the loop of its symbol remembers."""
-        symbol = self._whose(signal)
-        return symbol is not None and any(seen.key == signal.key for seen in self._loops[symbol].state.seen)
-
-    async def submit(self, parsed: Signal | Malformed) -> Verdict:
-        """Put a signal before the loop of its symbol; what became of it."""
-        symbol = self._whose(parsed)
-        if symbol is None:
-            return self._unclaimed(parsed)
-        loop = self._loops[symbol]
-        event: AnyEvent
-        if isinstance(parsed, Malformed):
-            event = SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
-        else:
-            quote, balances, klines = await _evidence(loop, parsed)
-            event = SignalSeen(at=self._moment(loop), signal=parsed, quote=quote, balances=balances, klines=klines)
-        return (await loop.ask(event)).verdict
-
-    def _moment(self, loop: Loop) -> int:
-        """Now; but no two symbols' trades begin in the same millisecond: it names their orders (rule 1), and of one
-        name an account can have only one open order.
-        """
-        now = loop.now()
-        if len(self._loops) > 1:
-            now = self._last_moment = max(now, loop.state.market.now, self._last_moment + 1)
-        return now
-
-    def _whose(self, parsed: Signal | Malformed) -> str | None:
-        """The symbol whose loop is to judge; a single loop judges all, and journals what it refuses (rule 2.5)."""
-        if len(self._loops) == 1:
-            return next(iter(self._loops))
-        symbol = parsed.symbol if isinstance(parsed, Signal) else ""
-        return symbol if symbol in self._loops else None
-
-    def _unclaimed(self, parsed: Signal | Malformed) -> Refusal:
-        traded = ", ".join(self._loops)
-        if isinstance(parsed, Malformed):
-            about, why = parsed.text, f"malformed: {parsed.fault}"
-        else:
-            about, why = parsed.key, f"signal is for {parsed.symbol or 'no symbol'}, this trades {traded}"
-        log.warning("signal_refused", signal=about, why=why)
-        for callback in self.on_unclaimed:
-            callback()
-        return Refusal(why)
 
 
 async def _evidence(
