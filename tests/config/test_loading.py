@@ -66,6 +66,14 @@ LIVE = {
     "SYMBOL": "BTCUSDT",
     "BINANCE_API_KEY": "key",
     "BINANCE_API_SECRET": "secret",
+    "ACCOUNTS": "",
+    "FLEET": "",
+    "FLEET_NAME": "executor",
+    "FLEET_NODE": "",
+    "FLEET_TTL_SEC": "5",
+    "FLEET_CA": "",
+    "FLEET_CERT": "",
+    "FLEET_KEY": "",
 }
 
 # Each entry breaks settings of its own on top of LIVE: the name of the one fault, and what is set.

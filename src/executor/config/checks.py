@@ -199,6 +199,29 @@ def _webhook(settings: Settings) -> Iterator[Fault]:
             yield Fault(name, HIDDEN, f"at least {SHORTEST_SECRET} characters, such as `openssl rand -hex 32` prints")
 
 
+@_check("BINANCE_ENV", "FLEET", "ACCOUNTS")
+def _fleet(settings: Settings) -> Iterator[Fault]:
+    if settings.fleet and settings.binance_env is BinanceEnv.PAPER and settings.accounts is None:
+        must = "another than paper in a fleet: the embedded exchange ends with its machine"
+        yield Fault("BINANCE_ENV", "'paper'", must)
+
+
+@_check("FLEET_CA", "FLEET_CERT", "FLEET_KEY")
+def _fleet_files(settings: Settings) -> Iterator[Fault]:
+    if (settings.fleet_cert is None) != (settings.fleet_key is None):
+        missing = "FLEET_CERT" if settings.fleet_cert is None else "FLEET_KEY"
+        yield Fault(missing, NOT_SET, "set, since the other of FLEET_CERT and FLEET_KEY is")
+    if settings.fleet_cert is not None and settings.fleet_ca is None:
+        yield Fault("FLEET_CA", NOT_SET, "set, since FLEET_CERT is: the nodes are verified by it")
+    for name in ("FLEET_CA", "FLEET_CERT", "FLEET_KEY"):
+        path = _value(settings, name)
+        if isinstance(path, Path) and not isfile(path):  # noqa: PTH113
+            yield Fault(name, repr(str(path)), "a file that exists")
+    if settings.fleet_key is not None and (open_to := others_that_read(settings.fleet_key)):
+        file = settings.fleet_key
+        yield Fault("FLEET_KEY", f"the file {str(file)!r}, which {open_to} can read", private(file))
+
+
 @_check("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID")
 def _telegram(settings: Settings) -> Iterator[Fault]:
     if (settings.telegram_bot_token is None) != (settings.telegram_chat_id is None):
