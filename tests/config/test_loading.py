@@ -58,6 +58,8 @@ PROMISED = {
     "WEBHOOK_PORT": "0", "WEBHOOK_HOST": "127.0.0.1", "WEBHOOK_SECRET": "", "WEBHOOK_HMAC_SECRET": "",
     "WEBHOOK_WINDOW_SEC": "60", "WEBHOOK_ALLOW": "", "WEBHOOK_TRUSTED_PROXY": "", "WEBHOOK_MAX_BYTES": "16384",
     "WEBHOOK_RATE_PER_MIN": "30", "WEBHOOK_TOTAL_PER_MIN": "60",
+    "ACCOUNTS": "", "FLEET": "", "FLEET_NAME": "executor", "FLEET_NODE": "", "FLEET_TTL_SEC": "5", "FLEET_CA": "",
+    "FLEET_CERT": "", "FLEET_KEY": "",
 }  # fmt: skip
 
 LIVE = {
@@ -66,14 +68,6 @@ LIVE = {
     "SYMBOL": "BTCUSDT",
     "BINANCE_API_KEY": "key",
     "BINANCE_API_SECRET": "secret",
-    "ACCOUNTS": "",
-    "FLEET": "",
-    "FLEET_NAME": "executor",
-    "FLEET_NODE": "",
-    "FLEET_TTL_SEC": "5",
-    "FLEET_CA": "",
-    "FLEET_CERT": "",
-    "FLEET_KEY": "",
 }
 
 # Each entry breaks settings of its own on top of LIVE: the name of the one fault, and what is set.

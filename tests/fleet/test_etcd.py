@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from executor.service.store.port import Fenced
 from tests.core.build import RULES, protected
 from tests.fleet.cluster import Cluster, needs_etcd, running
 
@@ -16,6 +15,7 @@ from executor.service.fleet.etcd import Etcd, Unreachable, created_is, get, put
 from executor.service.fleet.keys import Keys
 from executor.service.fleet.symbol_store import Claim, FleetSymbolStore, StateRestored, StoreUnreachable
 from executor.service.store.document import document_of, state_of
+from executor.service.store.port import Fenced
 from executor.service.store.state_store import Age
 
 pytestmark = needs_etcd

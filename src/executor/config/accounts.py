@@ -14,7 +14,14 @@ from executor.config.checks import ONE_OF
 from executor.config.choices import BinanceEnv
 from executor.config.faults import Fault, SettingsError
 from executor.config.loading import load_settings
-from executor.config.settings import FleetSettings, OperationSettings, PaperSettings, Settings, WebhookSettings
+from executor.config.settings import (
+    AlertSettings,
+    FleetSettings,
+    OperationSettings,
+    PaperSettings,
+    Settings,
+    WebhookSettings,
+)
 from executor.config.sources import Found, read_env_file, unknown_in_file
 
 SUFFIX: Final = ".env"
@@ -25,7 +32,7 @@ OF_ALL: Final = frozenset(
     ["SECRETS_DIR"]
     + [
         name.upper()
-        for group in (FleetSettings, OperationSettings, PaperSettings, WebhookSettings)
+        for group in (AlertSettings, FleetSettings, OperationSettings, PaperSettings, WebhookSettings)
         for name in group.model_fields
     ]
 )
