@@ -230,6 +230,8 @@ def cases(state: State) -> Iterator[Case]:
         yield Case(str(verb), events.Commanded(at=now, verb=verb, price=price))
     for how in events.Resolve:
         yield Case(str(how), events.Resolved(at=now, how=how, reports=(), fills={}))
+    yield Case("a finding", events.Found(at=now, finding="foreign_order", text="somebody trades here"))
+    yield Case("one that halts", events.Found(at=now, finding="balance_short", text="1 LTC is missing", halts=True))
 
 
 def _answer_cases(state: State, now: int) -> Iterator[Case]:

@@ -4,13 +4,14 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from executor.core.absorb import admit, answers, market, operator, reports, restart, takeover
+from executor.core.absorb import admit, answers, market, operator, reports, restart, takeover, watchdog
 from executor.core.model.events import (
     Absent,
     Answered,
     AnyEvent,
     BalancesSeen,
     Commanded,
+    Found,
     KlinesSeen,
     OpenOrdersSeen,
     QuoteSeen,
@@ -44,11 +45,22 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
             return answers.absorb(state, event, policy)
         case SignalSeen() | SignalMalformed():
             return admit.absorb(state, event, policy, rules)
+        case Commanded() | Resolved() | Found():
+            return _from_within(state, event, policy, rules)
+        case Started():
+            return restart.absorb(state, event)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _from_within(state: State, event: Commanded | Resolved | Found, policy: Policy, rules: SymbolRules) -> Absorbed:
+    """What the operator wants, and what the watchdog has found."""
+    match event:
         case Commanded():
             return operator.absorb(state, event)
         case Resolved():
             return takeover.absorb(state, event, policy, rules)
-        case Started():
-            return restart.absorb(state, event)
+        case Found():
+            return watchdog.absorb(state, event)
         case _ as unreachable:
             assert_never(unreachable)

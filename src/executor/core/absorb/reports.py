@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.absorb import refusals
+from executor.core.absorb.watchdog import named_in, stray_text
 from executor.core.book import levels, retire
 from executor.core.book.edit import find_leg, find_order, with_leg, with_order
 from executor.core.book.ledger import leg_sold
@@ -259,9 +260,10 @@ def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbe
     mine = tuple(r for r in ours if (name := ids.parse(r.id)) is not None and name.trade == trade)
     strangers = [r.id for r in ours if r not in mine and not _just_closed(r.id, state, event, policy)]
     notes: tuple[Notify, ...] = ()
-    news = [key for key in strangers if key not in state.halted]
+    told = named_in(state.halted)
+    news = [key for key in strangers if key not in told]
     if news:  # each is told once: the reason of the halt names those that were
-        text = f"open orders that belong to no trade here: {', '.join(news)}"
+        text = stray_text(news)
         notes = (Notify(Level.ALERT, "stray_orders", text, " ".join(news)),)
         state = replace(state, halted=f"{state.halted}; {text}" if state.halted else text)
     if position is None:

@@ -140,6 +140,19 @@ class Resolved(Event, frozen=True, tag="resolved"):
     targets: tuple[Decimal, ...] = ()
 
 
+class Found(Event, frozen=True, tag="found"):
+    """What the watchdog has seen twice (rule 12), in words. `order`: the client order ids that it is about, with spaces
+    between. `halts`: no entry is taken until the operator has looked. `gone`: orders of finished trades that it has
+    cancelled and seen gone: a halt for them alone is over.
+    """
+
+    finding: str
+    text: str
+    order: str = ""
+    halts: bool = False
+    gone: tuple[str, ...] = ()
+
+
 AnyEvent = (
     Started
     | Tick
@@ -156,4 +169,5 @@ AnyEvent = (
     | ReadFailed
     | Commanded
     | Resolved
+    | Found
 )
