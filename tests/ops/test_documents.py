@@ -1,11 +1,8 @@
 """The documents tell of everything that the program can say: each alert, and each ending of a trade."""
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 from executor.config import Topic
-from executor.core.model.events import Resolve
 from executor.core.model.state import Reason
 from executor.ops.alerts import document
 from executor.ops.alerts.catalogue import CATALOGUE
@@ -13,62 +10,9 @@ from executor.ops.alerts.catalogue import CATALOGUE
 ROOT = Path(__file__).parents[2]
 
 
-def alerts(tree: ast.AST) -> Iterator[str]:
-    """Event names of notes of the level ALERT, and of log lines marked as alerts."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        noted = [i for i, arg in enumerate(node.args) if isinstance(arg, ast.Attribute) and arg.attr == "ALERT"]
-        named = [node.args[i + 1] for i in noted if i + 1 < len(node.args)]
-        if any(keyword.arg == "alert" for keyword in node.keywords) and node.args:
-            named.append(node.args[0])
-        for name in named:
-            if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield name.value
-
-
-def raised() -> set[str]:
-    paths = (ROOT / "src").rglob("*.py")
-    return {name for path in paths for name in alerts(ast.parse(path.read_text(encoding="utf-8")))}
-
-
-def test_the_alerts_are_found() -> None:
-    assert {"failsafe", "sold_elsewhere", "state_unwritable", "signal_file", "trade_rebuilt"} <= raised()
-    assert list(alerts(ast.parse('draft.note(Level.ALERT, "x", text)\nlog.error("y", alert=True)\nlog.info("z")'))) == [
-        "x",
-        "y",
-    ]
-
-
 def test_each_ending_of_a_trade_is_in_the_lifecycle() -> None:
     text = (ROOT / "docs" / "lifecycle.md").read_text("utf-8")
     assert [reason for reason in Reason if f"`{reason}`" not in text] == []
-
-
-def told(tree: ast.AST) -> Iterator[str]:
-    """Names of what is told though it is no alert of a log line: by `alerts.tell`, or as a note of another level."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "tell" and len(node.args) == 2:
-            name = node.args[0]
-        elif isinstance(node.func, ast.Name) and node.func.id == "Notify" and len(node.args) >= 2:
-            name = node.args[1]
-        else:
-            continue
-        if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            yield name.value
-
-
-def test_each_alert_is_in_the_catalogue() -> None:
-    assert raised() - CATALOGUE.keys() == set(), "add it to executor.ops.alerts.catalogue, or watchdog.findings"
-
-
-def test_the_catalogue_has_nothing_that_is_never_raised() -> None:
-    paths = (ROOT / "src").rglob("*.py")
-    said = {name for path in paths for name in told(ast.parse(path.read_text(encoding="utf-8")))}
-    by_operator = {f"operator_{how}" for how in Resolve}
-    assert CATALOGUE.keys() - raised() - said - by_operator == set()
 
 
 def test_the_document_has_each_once() -> None:

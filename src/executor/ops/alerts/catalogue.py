@@ -123,6 +123,14 @@ _RISK: Final = (
         "Cancel the named order in the exchange's app; that is noticed.",
     ),
     _kind(
+        "surplus_exit",
+        Topic.TROUBLE,
+        WARNING,
+        "More than one exit stood for the same part: one that was called refused or gone was there after all. The "
+        "surplus is being cancelled; what it sold meanwhile is bought back.",
+        "Nothing.",
+    ),
+    _kind(
         "second_look_failed",
         Topic.TROUBLE,
         WARNING,
@@ -180,6 +188,21 @@ _STARTS: Final = (
         "The service ends because of an error. Stops on the exchange stay; the supervisor (systemd, docker) restarts "
         "it.",
         "If no `started` follows within a minute, start it yourself. Report the error with the log's traceback.",
+    ),
+    _kind(
+        "ended_by_hang",
+        Topic.RESTART,
+        CRITICAL,
+        "The last run's loop did not turn for a minute, and the service ended itself; this is the next one.",
+        "Report it with the file that is named: it says where the loop hung.",
+    ),
+    _kind(
+        "not_settled",
+        Topic.RESTART,
+        WARNING,
+        "At its end the service could not write its state once more. It stands as it was written last, and the next "
+        "start looks everything up.",
+        "Look at the disk.",
     ),
     _kind(
         "trade_rebuilt",
