@@ -9,6 +9,7 @@ from typing import Final
 
 from executor.config import rendering
 from executor.ops.alerts import document
+from tools import rules
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -18,6 +19,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     yield ROOT / ".env.example", rendering.env_example()
     yield ROOT / "docs" / "settings.md", rendering.markdown()
     yield ROOT / "docs" / "alerts.md", document.markdown()
+    yield rules.PAGE, rules.linked(rules.PAGE.read_text("utf-8"))
     readme = ROOT / "README.md"
     yield readme, between(readme.read_text("utf-8"), "settings", rendering.markdown_first)
 

@@ -110,6 +110,7 @@ class TestClientOrderIds:
         assert client.engine.order(ME, LTC, orig_client_order_id="same").order_id == second.order_id
 
     def test_a_filled_market_order_does_not_block_its_duplicate(self) -> None:
+        """So an id sent twice is no protection (rule 8.4)."""
         client = Client()
         for _ in range(2):
             assert client.market(BUY, "1", client_order_id="same").order.status is OrderStatus.FILLED

@@ -18,6 +18,7 @@ _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the f
 
 
 def decide(draft: Draft, phase: Entering) -> None:
+    """The limit order until its time is up, its cancel (rule 3.2), Plan B, and then what is held."""
     if draft.position.taken:
         _take_over(draft, phase)
         return

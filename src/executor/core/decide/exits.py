@@ -12,6 +12,7 @@ from executor.core.model.state import Closing, Leave, OrderPhase, Reason
 
 
 def decide(draft: Draft) -> None:
+    """A trade that holds nothing any more is finished first (rule 6.1), one whose time is up is closed (rule 6.7)."""
     position, rules, policy = draft.position, draft.rules, draft.policy
     sellable = any(rules.market_piece(draft.left(leg), draft.price) for leg in position.legs)
     if not sellable and not _at_work(draft):

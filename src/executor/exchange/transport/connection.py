@@ -100,7 +100,7 @@ class Connection:
         return replaced(answer, attempt, cancel_id=cancel_id, new_id=new_id, retry_at=retry_at)
 
     async def read(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
-        """Ask, and again when the answer got lost. Raises `ReadRefused` or another `ReadError`."""
+        """Ask, and again when the answer got lost (rule 8.5). Raises `ReadRefused` or another `ReadError`."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(READ_ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.2, max=2),

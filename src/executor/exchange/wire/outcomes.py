@@ -45,7 +45,7 @@ CODES: Final[dict[int, Why | Doubt]] = {
 
 TEXT_CODES: Final = frozenset({-1010, -1013, -2010, -2011})
 TEXTS: Final[tuple[tuple[str, Why | Doubt], ...]] = (
-    # an open order has this id already: an earlier attempt came through, so this one is to be looked up
+    # an open order has this id already: an earlier attempt came through, so this one is to be looked up (rule 8.4)
     ("duplicate order", DOUBT),
     ("trigger immediately", Why.WOULD_TRIGGER),  # "Order would ..." in errors.md, "Stop price would ..." as it is sent
     ("immediately trigger", Why.WOULD_TRIGGER),
