@@ -16,11 +16,12 @@ from executor.core.model.facts import Balance, Done, NotTried, OrderReport, Outc
 from executor.core.model.intents import NewOrder
 from executor.core.model.values import OrderSide, OrderStatus, OrderType, TimeInForce
 from executor.exchange.binance import BinanceExchange, connect
-from executor.exchange.port import Exchange, StartError
+from executor.exchange.port import Exchange, ReadError, StartError
 from executor.exchange.streams.market_stream import MarketStream
 from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.supervised import Connected, Lost
+from executor.paper.engine.model import SymbolStatus
 from executor.paper.server import Credential
 from executor.paper.server.faults import RequestFault
 
@@ -112,6 +113,17 @@ async def test_rules_quote_balances_and_klines() -> None:
         assert await exchange.balances() == {"BTC": Balance(Decimal(1)), "USDT": Balance(Decimal(100000))}
         (bar,) = await exchange.klines(10)
         assert bar.close == 100000
+
+
+async def test_whether_a_symbol_trades() -> None:
+    async with trading() as (kit, exchange):
+        assert await exchange.is_trading()
+        for status in SymbolStatus:
+            kit.engine.set_symbol_status(SYMBOL, status)
+            assert await exchange.is_trading() is (await exchange.rules()).tradable is (status == "TRADING")
+        kit.engine._books.clear()
+        with pytest.raises(ReadError):
+            await exchange.is_trading()
 
 
 async def test_a_market_order_reports_its_fills_and_its_trades_agree() -> None:

@@ -65,19 +65,62 @@ async def test_exits_refused_for_a_while_go_out_in_the_end(tmp_path: Path, world
         b.adds_up(closed)
 
 
+@pytest.mark.parametrize("status", [SymbolStatus.BREAK, SymbolStatus.CANCEL_ONLY])
 @worlds
-async def test_a_symbol_that_is_halted(tmp_path: Path, world: World) -> None:
-    """Nothing can be placed or sold while it is; then the failsafe does what it has decided."""
+async def test_a_symbol_that_closes_before_its_exits_are_placed(
+    tmp_path: Path, world: World, status: SymbolStatus
+) -> None:
+    """Nothing can be placed or sold while it is closed: it is told, waited for, and covered when it opens."""
     async with harness(tmp_path, world) as b:
         await b.signal()
         b.touch(b.at(0))
-        b.engine.set_symbol_status(b.symbol, SymbolStatus.BREAK)
-        await b.wait(20)
+        b.engine.set_symbol_status(b.symbol, status)
+        await b.wait(40)
         assert b.open() == []
-        assert "failsafe" in b.alerts()
+        assert {"market_closed", "unprotected"} <= set(b.alerts())
         b.engine.set_symbol_status(b.symbol, SymbolStatus.TRADING)
-        closed = await b.ends(Reason.FAILSAFE, refusals=[Why.MARKET_CLOSED, Why.OTHER])
+        await b.wait(20)
+        assert b.covered() == sum(b.position.split)
+        assert b.said("market_open") == 1
+        await b.move(-1)
+        closed = await b.ends(Reason.SL, refusals=[Why.MARKET_CLOSED])
         b.adds_up(closed)
+
+
+@pytest.mark.parametrize("status", [SymbolStatus.HALT, SymbolStatus.CANCEL_ONLY])
+@oco_worlds
+async def test_exits_that_stand_when_a_symbol_closes_are_left_standing(
+    tmp_path: Path, world: World, status: SymbolStatus
+) -> None:
+    """Cancels are taken then and orders are not: what would be cancelled could not be replaced, not even to close."""
+    async with harness(tmp_path, world, MAX_HOLD_SEC="100") as b:
+        await b.enter()
+        before = {order.client_order_id for order in b.open()}
+        b.engine.set_symbol_status(b.symbol, status)
+        await b.wait(80)
+        assert "market_closed" in b.alerts()
+        await b.wait(120)
+        await b.command(Verb.FLATTEN)
+        await b.wait(5)
+        assert {order.client_order_id for order in b.open()} == before
+        b.engine.set_symbol_status(b.symbol, SymbolStatus.TRADING)
+        closed = await b.ends(Reason.MAX_HOLD, Reason.FLATTEN)
+        b.adds_up(closed)
+
+
+async def test_a_symbol_that_is_closed_takes_no_entry(tmp_path: Path) -> None:
+    async with harness(tmp_path, WORLDS[0]) as b:
+        b.engine.set_symbol_status(b.symbol, SymbolStatus.CANCEL_ONLY)
+        await b.restart()
+        assert "market_closed" in b.alerts()
+        await b.signal()
+        assert b.state.position is None
+        assert b.state.refused["market_closed"] == 1
+        b.engine.set_symbol_status(b.symbol, SymbolStatus.TRADING)
+        await b.wait(20)
+        await b.enter()
+        await b.move(-1)
+        await b.ends(Reason.SL)
 
 
 def crowd(b: Harness, count: int) -> None:

@@ -16,7 +16,7 @@ from executor.core.absorb.admit import day_at
 from executor.core.absorb.fold import absorb
 from executor.core.book.ledger import covered
 from executor.core.book.summary import settle_exposure, summarize
-from executor.core.decide import closing, doubt, entry, exits
+from executor.core.decide import closing, doubt, entry, exits, suspended
 from executor.core.decide.draft import Draft
 from executor.core.decide.quiet import quiet_span, stays_quiet
 from executor.core.model.events import AnyEvent
@@ -98,9 +98,10 @@ def _decide_phase(draft: Draft, phase: Phase) -> Reason | None:
         case Entering():
             entry.decide(draft, phase)
         case Unprotected() | Protected():
-            exits.decide(draft)
+            if not suspended.waits(draft):
+                exits.decide(draft)
         case Closing():
-            return closing.decide(draft, phase)
+            return None if suspended.waits(draft) else closing.decide(draft, phase)
         case _ as unreachable:
             assert_never(unreachable)
     return None

@@ -202,9 +202,10 @@ class Engine:
             self._behind, self._perishable, self._in_order = False, False, True
 
     def change_rules(self, rules: SymbolRules) -> None:
-        """The exchange changed the symbol's filters or fees."""
+        """The exchange changed the symbol's filters, fees or status: the next decision is made anew."""
         self.write_down()
         self.rules = rules
+        self.state = replace(self.state, market=replace(self.state.market, quiet=None))
         self._note("rules changed")
 
     def next_timer(self) -> int | None:

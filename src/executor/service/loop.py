@@ -17,7 +17,7 @@ from typing import Any, Final, assert_never
 import structlog
 
 from executor.core.model.events import AnyEvent, QuoteSeen, Started, Tick
-from executor.core.model.facts import Refused, ReplaceOutcome, Unknown
+from executor.core.model.facts import Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.ids import parse
 from executor.core.model.intents import (
     CancelList,
@@ -47,6 +47,14 @@ PUBLISH_AFTER_S: Final = 0.05
 """The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
 TIMER_LOOK_S: Final = 1.0
 """A timer looks at the exchange's time so often: measured anew, it may have moved ahead of the one it was set by."""
+CLOSED_LOOK_S: Final = 15.0
+"""Rules are not read more often, whatever is refused, and so often while a symbol is not open for trading: 160 of
+request weight a minute.
+"""
+OPEN_LOOK_S: Final = 60.0
+"""While something is held the symbol's status is asked for so often, 2 of request weight each: exits of a symbol that
+has closed must not be taken away.
+"""
 DRAIN_S: Final = 5.0
 DRAIN_LOOK_S: Final = 0.01
 """How long a stop waits for answers (rule 9.5); what has not come by then is looked up at the next start."""
@@ -65,6 +73,7 @@ class Loop:
         clock: Clock,
         timing: Timing,
         reload: Callable[[], Coroutine[Any, Any, SymbolRules]],
+        is_trading: Callable[[], Coroutine[Any, Any, bool]],
     ) -> None:
         self.engine = engine
         self.exchange = exchange
@@ -79,6 +88,7 @@ class Loop:
         self.on_ready: list[Callable[[], None]] = []
         self.on_stop: list[Callable[[], None]] = []
         self._reload = reload
+        self._is_trading = is_trading
         self._sync_clock: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._inbox: asyncio.PriorityQueue[
             tuple[bool, int, AnyEvent | None, asyncio.Future[Step] | None, Collection[str]]
@@ -89,6 +99,7 @@ class Loop:
         self._stop = asyncio.Event()
         self._changed = asyncio.Condition()
         self._news = asyncio.Event()
+        self._closed = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at: int | None = None
@@ -344,6 +355,10 @@ class Loop:
             self._requests -= 1
 
     def _log_outcome(self, request: Command, outcome: object) -> None:
+        if any(
+            isinstance(o, Refused) and o.why is Why.MARKET_CLOSED for o in (outcome, getattr(outcome, "place", None))
+        ):
+            self._closed.set()
         ids = _ids_of(request)
         kind = type(request).__name__
         match outcome:
@@ -391,18 +406,67 @@ class Loop:
                     log.warning("clock_not_synced", error=str(error))
 
     async def _keep_rules(self) -> None:
-        """Filters can change while orders rest: read them again now and then (filters.md)."""
+        """Filters can change while orders rest, and a symbol can close: read its rules again now and then (filters.md),
+        sooner while something is held, at once where an order was refused for it, and often until it has opened.
+        """
+        if not self.engine.rules.tradable:
+            self._tell_market()
         while True:
-            await self.clock.sleep(self.timing.reload_rules)
+            await self._rest_rules()
+            self._closed.clear()
             with self.at_work():
                 try:
                     rules = await self._reload()
                 except ReadError as error:
                     log.warning("rules_not_reloaded", error=str(error))
                     continue
-                if rules != self.engine.rules:
-                    log.info("rules_changed", symbol=rules.symbol)
-                    self.engine.change_rules(rules)
+                known = self.engine.rules
+                if rules == known:
+                    continue
+                log.info("rules_changed", symbol=rules.symbol)
+                self.engine.change_rules(rules)
+                if rules.tradable is not known.tradable:
+                    self._tell_market()
+                    self.tell(Tick(at=self.now()))
+
+    async def _rest_rules(self) -> None:
+        """Until the rules are to be read again."""
+        await self.clock.sleep(CLOSED_LOOK_S)
+        if not self.engine.rules.tradable:
+            return
+        left = self.timing.reload_rules - CLOSED_LOOK_S
+        while left > 0 and not self._closed.is_set():
+            await self._nap(min(left, OPEN_LOOK_S))
+            left -= OPEN_LOOK_S
+            if self.state.position is not None and not await self._still_trades():
+                return
+
+    async def _nap(self, seconds: float) -> None:
+        """Sleep, but not on when an order was refused for a closed market."""
+        nap = asyncio.ensure_future(self.clock.sleep(seconds))
+        call = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait((nap, call), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            nap.cancel()
+            call.cancel()
+
+    async def _still_trades(self) -> bool:
+        with self.at_work():
+            try:
+                return await self._is_trading()
+            except ReadError as error:
+                log.warning("look_failed", what="symbol status", error=str(error))
+                return True
+
+    def _tell_market(self) -> None:
+        symbol = self.engine.rules.symbol
+        if self.engine.rules.tradable:
+            self._say(Notify(Level.INFO, "market_open", f"{symbol} is open for trading again"))
+            return
+        what = "exits that stand are left standing, and nothing can be placed" if self.state.position else "no entries"
+        text = f"{symbol} is not open for trading: {what} until it opens; it is asked every {CLOSED_LOOK_S:.0f} s"
+        self._say(Notify(Level.ALERT, "market_closed", text))
 
     # --- words ----------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ async def symbol_session(
             state = await catch_up(exchange, state, age, policy, rules, window, sleep)
         engine = Engine(state, policy, rules, store, journal, trades.add)
         timing = _timing(settings, together=not context.alone)
-        loop = Loop(engine, exchange, context.clock, timing, _reload(exchange, settings))
+        loop = Loop(engine, exchange, context.clock, timing, _reload(exchange, settings), exchange.is_trading)
         loop.closed = trades.recent
         yield loop
 

@@ -11,6 +11,8 @@ from executor.core.model.facts import PASSING, POVERTY, Refused, Why
 from executor.core.model.policy import Policy
 from executor.core.model.state import Entering, Leave, Leg, Order, Position
 
+_NOT_COUNTED: Final = PASSING | {Why.MARKET_CLOSED}
+"""Refusals that say nothing against an exit: a market that is closed takes none (rule 6.8)."""
 _OF_PRICES: Final = frozenset({Why.WOULD_TRIGGER, Why.WOULD_MATCH, Why.PRICE_RELATION})
 
 
@@ -83,7 +85,7 @@ def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved:
     return replace(
         leg,
         refused_at=now,
-        tries=leg.tries + (refused.why not in PASSING and not counted),
+        tries=leg.tries + (refused.why not in _NOT_COUNTED and not counted),
         retry_at=retry_at(refused, now, policy),
         poor=leg.poor + (refused.why in POVERTY and not counted),
     )

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from executor.core.book.levels import beyond, past, safer
 from executor.core.book.plan import split, target_of
-from executor.core.decide import single_stops
+from executor.core.decide import single_stops, suspended
 from executor.core.decide.draft import Draft
 from executor.core.model.facts import PASSING, Quote
 from executor.core.model.ids import Role
@@ -70,6 +70,8 @@ def _place_entry(draft: Draft) -> None:
 
 def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     """No entry order is live and something is still to be bought: again, Plan B, or no more."""
+    if not draft.rules.tradable:
+        return _end(draft, phase, Reason.REJECTED)
     in_time = draft.now < phase.give_up_at
     if last.role is Role.PLANB:
         return _after_planb(draft, phase, last, rest)
@@ -188,6 +190,8 @@ def _interim(draft: Draft) -> None:
         return
     if not position.legs:
         draft.update(legs=(Leg(n=0, qty=ZERO, stop=position.plan.stop),))
+    if suspended.waits(draft):
+        return
     single_stops.tend(draft, draft.position.legs[0])
 
 

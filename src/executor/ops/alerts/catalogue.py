@@ -72,6 +72,15 @@ _RISK: Final = (
         "Act now: place a stop by hand, or `executor flatten`.",
     ),
     _kind(
+        "market_closed",
+        Topic.TROUBLE,
+        WARNING,
+        "The symbol is halted, in a break or CANCEL_ONLY: no entry is taken. What stands of a trade is left standing, "
+        "since nothing could be put in its place: stops are not moved, and no close begins, until it trades again.",
+        "Wait, and watch for what is bare (`unprotected`). If a delisting is meant: cancel the exits in the app and "
+        "withdraw or convert the coins; the trade closes as `EXTERNAL`.",
+    ),
+    _kind(
         "exit_vanished",
         Topic.TROUBLE,
         WARNING,

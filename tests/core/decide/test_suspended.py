@@ -1,0 +1,100 @@
+"""A symbol that is halted or CANCEL_ONLY: what stands, stands (rule 6.8)."""
+
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, Script, both_sides, closing, entering, protected, trailing, unprotected
+
+from executor.core.model.events import Verb
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role, parse
+from executor.core.model.state import Closing, Reason
+from executor.core.model.values import Direction
+
+CLOSED = replace(RULES, tradable=False)
+
+
+def shut(script: Script) -> Script:
+    """The exchange tells that the symbol is not open for trading."""
+    script.settle()
+    script.rules = CLOSED
+    return script
+
+
+def opened(script: Script) -> Script:
+    script.rules = RULES
+    script.wait(1)
+    return script
+
+
+@both_sides
+def test_exits_that_stand_are_left_alone_by_all_that_would_move_or_sell(direction: Direction) -> None:
+    script = shut(trailing(direction, policy=replace(POLICY, max_hold_ms=60_000)))
+    before = script.live()
+    script.quote("106", after=2_000)  # a trail that would move
+    script.wait(60_000)  # a time that is up
+    script.command(Verb.FLATTEN)
+    assert script.kinds() == []
+    assert script.live() == before
+    opened(script)
+    assert script.kinds() != []
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+@both_sides
+def test_what_is_bare_is_told_of_and_covered_when_the_market_opens(direction: Direction) -> None:
+    script = unprotected(direction)
+    script.rules = CLOSED
+    for kind in list(script.kinds()):
+        script.refuse(Why.MARKET_CLOSED, kind)
+    for _ in range(30):
+        script.wait(2_000)
+    assert script.kinds() == []
+    assert "failsafe" not in script.told()
+    assert script.told().count("unprotected") > 1
+    opened(script)
+    script.settle()
+    assert script.live() == protected(direction).live()
+
+
+def test_what_is_in_doubt_is_looked_up_all_the_same() -> None:
+    script = unprotected()
+    script.rules = CLOSED
+    script.lose("SL")
+    assert "QueryOrder" in script.kinds() or script.next_timer() is not None
+
+
+def test_a_trade_whose_last_exit_has_filled_ends() -> None:
+    script = protected()
+    for role in (Role.TP1, Role.TP2):
+        script.fill(role)
+    script.settle()
+    script.rules = CLOSED
+    script.fill(Role.SL)
+    script.settle()
+    assert script.state.position is None
+
+
+def test_a_close_under_way_goes_on_when_the_market_opens() -> None:
+    script = closing()
+    script.rules = CLOSED
+    script.settle()
+    assert isinstance(script.phase, Closing)
+    opened(script)
+    script.settle()
+    assert script.state.position is None
+
+
+def test_an_entry_that_was_not_filled_is_given_up_without_another() -> None:
+    script = shut(entering())
+    script.wait(POLICY.entry_timeout_ms)
+    script.settle()
+    assert script.closed.reason is Reason.REJECTED
+    assert Role.PLANB not in {parse(request_id).role for request_id in script.book}  # type: ignore[union-attr]
+
+
+def test_a_part_of_an_entry_waits_for_its_stop() -> None:
+    script = shut(entering())
+    script.fill(Role.ENTRY, "1")
+    assert script.kinds() == []
+    opened(script)
+    assert script.kinds() == ["SL"]
