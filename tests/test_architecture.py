@@ -21,13 +21,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 INWARD = {
     "core": set[str](),
     "config": set[str](),
+    "decoding": set[str](),
     "files": set[str](),
-    "exchange": {"core"},
+    "exchange": {"core", "decoding"},
     "paper": {"core"},
     "signals": {"core", "files"},
     "simulate": {"core", "exchange", "paper"},
     "service": {"core", "config", "exchange", "files", "ops", "paper", "signals"},
-    "ops": {"core", "config", "exchange", "files", "service", "signals"},
+    "ops": {"core", "config", "decoding", "exchange", "files", "service", "signals"},
 }
 WIRING = {"cli", "__main__", "__init__"}
 
@@ -381,3 +382,15 @@ def test_sound_source_passes() -> None:
     source = "import msgspec\nfrom decimal import Decimal\ntry: f()\nexcept ValueError: pass\nx = Decimal('0.1')"
     tree = ast.parse(source)
     assert impurities("x", tree, frozenset({"msgspec"})) + floats("x", tree) + swallowed_errors("x", tree) == []
+
+
+def test_what_strangers_send_is_decoded_in_two_places_alone() -> None:
+    """The library raises more than its own errors, and takes NaN for a price: `decoding` and `codec` know that."""
+    rooms = ("exchange", "ops/telegram", "service/inlets")
+    found = [
+        str(path.relative_to(PACKAGE))
+        for name in rooms
+        for path in (PACKAGE / name).rglob("*.py")
+        if "msgspec.json.decode(" in (text := path.read_text("utf-8")) or "json.Decoder(" in text
+    ]
+    assert found == []

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome, Why
 from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.rules import SymbolRules
@@ -257,7 +259,11 @@ class BinanceExchange:
             raise
         if info.weight_per_minute is not None:
             self.connection.budget.limit = info.weight_per_minute
-        found = rule_book.symbol_rules(info, self.symbol, await self._commission())
+        fees = await self._commission()
+        try:
+            found = rule_book.symbol_rules(info, self.symbol, fees)
+        except msgspec.DecodeError as error:
+            raise ReadError(f"{calls.EXCHANGE_INFO}: what it shows of {self.symbol} can't be read: {error}") from error
         if found is None:
             raise StartError(_not_listed(self.symbol))
         return found

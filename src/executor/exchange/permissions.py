@@ -2,6 +2,7 @@
 
 import msgspec
 
+from executor.decoding import decode
 from executor.exchange.transport.connection import Connection
 from executor.exchange.wire import calls
 
@@ -16,6 +17,4 @@ class KeyPermissions(msgspec.Struct, frozen=True, kw_only=True):
 
 async def key_permissions(connection: Connection) -> KeyPermissions:
     """Raises ReadError, also where the exchange has no such answer."""
-    return await connection.read(
-        calls.KEY_PERMISSIONS, {}, lambda reply: msgspec.json.decode(reply.body, type=KeyPermissions)
-    )
+    return await connection.read(calls.KEY_PERMISSIONS, {}, lambda reply: decode(reply.body, KeyPermissions))

@@ -133,11 +133,13 @@ class SharedReads:
         if len(symbols) == 1:
             return await self._each(symbols, self._price_of)
         try:
-            return await self._connection.read(
+            found = await self._connection.read(
                 calls.tickers(len(symbols)),
                 {"symbols": _listed(symbols)},
-                lambda reply: reading.quotes(reply.body, set(symbols), reply.asked_at),
+                lambda reply: reading.quotes(reply.body, reply.asked_at),
             )
+            missing = ReadError(f"{calls.TICKER}: the answer has no price of it that can be read")
+            return {symbol: found.get(symbol, missing) for symbol in symbols}
         except ReadRefused:  # one symbol that is not there any more must not hide the others
             return await self._each(symbols, self._price_of)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from executor.files import FileSystem, RealFileSystem, make_folder, replace_file
+from executor.files import FileSystem, RealFileSystem, TooBigError, make_folder, replace_file
 
 COVERED: Final = 1024
 """Bytes at the beginning of the file, and before the position, that tell one file from another: several
@@ -85,6 +85,8 @@ class PositionFile:
             data = self._fs.read(self.path, _FILE_SIZE_MAX)
         except FileNotFoundError:
             return None
+        except TooBigError:
+            return BEGINNING
         except OSError as error:
             raise SignalFileError(self.path, error) from error
         try:

@@ -182,9 +182,12 @@ MINUTE: Final = START_MS - START_MS % 60_000 + 60_000
         (Say(status=418, text=""), START_MS + 120_000),
         (error(429, -1015, "Too many new orders.", headers={"Retry-After": "3"}), START_MS + 3_000),
         (error(429, -1015, "Too many new orders."), START_MS + 10_000),
-        (error(400, -1008, "Server is currently overloaded."), START_MS + 60_000),
+        (error(400, -1008, "Server is currently overloaded."), START_MS + 5_000),
         (error(400, -1034, "Too many requests to connect."), START_MS + 60_000),
-        (Say(status=403, text="<html>", content_type="text/html"), START_MS + 120_000),
+        (Say(status=403, text="<html>", content_type="text/html"), START_MS + 1_000),
+        (error(418, -1003, f"Way too much; IP banned until {START_MS + 90_000}. Use streams."), START_MS + 90_000),
+        (error(429, -1003, f"IP banned until {START_MS - 90_000}."), MINUTE),
+        (error(418, -1003, "banned", headers={"Retry-After": "9" * 12}), START_MS + 120_000),
     ],
 )
 async def test_slowed_down(stub: Stub, exchange: BinanceExchange, say: Say, retry_at: int) -> None:

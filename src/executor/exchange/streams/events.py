@@ -11,6 +11,7 @@ import msgspec
 from executor.core.model import ids
 from executor.core.model.facts import Balance, Fill, OrderReport, Why
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
+from executor.decoding import Ms, Row, decode, not_negative
 
 NO_REASON: Final = "NONE"
 _NO_ID: Final = frozenset({"", "null"})
@@ -49,7 +50,7 @@ class _Kind(msgspec.Struct, frozen=True):
     e: str = ""
 
 
-class _Report(msgspec.Struct, frozen=True, kw_only=True):
+class _Report(Row, frozen=True, kw_only=True):
     """`executionReport`; the names are the exchange's letters."""
 
     symbol: str = msgspec.field(name="s")
@@ -72,9 +73,13 @@ class _Report(msgspec.Struct, frozen=True, kw_only=True):
     fee: Decimal = msgspec.field(name="n")
     fee_asset: str | None = msgspec.field(name="N", default=None)
     trade_id: int = msgspec.field(name="t", default=-1)
-    time: int = msgspec.field(name="T")
+    time: Ms = msgspec.field(name="T")
     on_book: bool = msgspec.field(name="w", default=False)
     reason: str = msgspec.field(name="r", default=NO_REASON)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.qty, self.price, self.stop_price, self.last_qty, self.last_price, self.cum_qty)
 
     @property
     def own_id(self) -> str:
@@ -101,7 +106,7 @@ class Owner(msgspec.Struct, frozen=True):
         return ids.is_ours(self.id if self.original_id in _NO_ID else self.original_id)
 
 
-class _Asset(msgspec.Struct, frozen=True):
+class _Asset(Row, frozen=True):
     a: str
     f: Decimal
     l: Decimal  # noqa: E741  # the exchange's letter
@@ -109,16 +114,16 @@ class _Asset(msgspec.Struct, frozen=True):
 
 class _Position(msgspec.Struct, frozen=True):
     B: tuple[_Asset, ...]
-    u: int
+    u: Ms
 
 
-class _Delta(msgspec.Struct, frozen=True):
+class _Delta(Row, frozen=True):
     a: str
     d: Decimal
-    T: int
+    T: Ms
 
 
-class MarketData(msgspec.Struct, frozen=True):
+class MarketData(Row, frozen=True):
     """An event of a market stream: best prices `b` and `a` of a `bookTicker`, which has no `e` of its own, or the price
     `p` of a trade. `s`: the symbol.
     """
@@ -143,25 +148,25 @@ class MarketMessage(msgspec.Struct, frozen=True):
 
 def event(message: bytes) -> msgspec.Raw:
     """The event in a message of the WebSocket API."""
-    return msgspec.json.decode(message, type=_Envelope).event
+    return decode(message, _Envelope).event
 
 
 def kind(event: msgspec.Raw) -> str:
     """The event's type, `e`; empty for the one kind that has none (`bookTicker`)."""
-    return msgspec.json.decode(event, type=_Kind).e
+    return decode(event, _Kind).e
 
 
 def owner(event: msgspec.Raw) -> Owner:
     """Whose `executionReport` it is."""
-    return msgspec.json.decode(event, type=Owner)
+    return decode(event, Owner)
 
 
 def order_report(event: msgspec.Raw) -> OrderReport | None:
     """The report in an `executionReport`; None for an order of a kind that is not ours."""
     try:
-        told = msgspec.json.decode(event, type=_Report)
-    except msgspec.ValidationError:
-        if owner(event).is_ours:
+        told = decode(event, _Report)
+    except msgspec.DecodeError:
+        if ids.PREFIX.encode() in bytes(event):
             raise
         return None
     is_trade = told.execution == "TRADE"
@@ -175,7 +180,7 @@ def order_report(event: msgspec.Raw) -> OrderReport | None:
         qty=told.qty,
         # "0.00000000" is written down as plain 0: no sum needs its digits
         cum_qty=told.cum_qty or ZERO,
-        cum_quote=told.cum_quote or ZERO,
+        cum_quote=max(ZERO, told.cum_quote),  # below zero: not known any more
         price=told.price or ZERO,
         stop_price=told.stop_price or ZERO,
         trailing_delta=told.trailing_delta,
@@ -188,17 +193,14 @@ def order_report(event: msgspec.Raw) -> OrderReport | None:
 
 
 def balances_set(event: msgspec.Raw) -> BalancesSet:
-    told = msgspec.json.decode(event, type=_Position)
+    told = decode(event, _Position)
     return BalancesSet(told.u, {row.a: Balance(row.f, row.l) for row in told.B})
 
 
 def balance_moved(event: msgspec.Raw) -> BalanceMoved:
-    told = msgspec.json.decode(event, type=_Delta)
+    told = decode(event, _Delta)
     return BalanceMoved(told.T, told.a, told.d)
 
 
 def market_message(message: bytes) -> MarketMessage:
-    return _market_decoder.decode(message)
-
-
-_market_decoder = msgspec.json.Decoder(MarketMessage)
+    return decode(message, MarketMessage)

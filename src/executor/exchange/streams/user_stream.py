@@ -9,6 +9,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection
 
 from executor.core.model.facts import OrderReport
+from executor.decoding import decode
 from executor.exchange.port import ReadError
 from executor.exchange.streams import events
 from executor.exchange.streams.events import BalanceMoved, BalancesSet
@@ -24,6 +25,8 @@ from executor.exchange.transport.supervised import (
     Timing,
     Told,
 )
+from executor.exchange.wire.answer import Answer
+from executor.exchange.wire.outcomes import Fault
 
 _log = structlog.get_logger(__name__)
 
@@ -83,7 +86,7 @@ class UserStream(Stream[UserEvent]):
         while True:
             message = await connection.recv(decode=False)
             try:
-                reply = msgspec.json.decode(message, type=_Reply)
+                reply = decode(message, _Reply)
             except msgspec.DecodeError as error:
                 raise StreamFault(f"unreadable answer to the subscription: {error}") from error
             if reply.id is None and reply.error is None:
@@ -100,8 +103,8 @@ class UserStream(Stream[UserEvent]):
                 await self._rest.sync_clock()
             except ReadError as error:
                 raise StreamFault(f"the clock is off, and can't be set: {error}") from error
-        if fault.data is not None:
-            self._rest.budget.close_until(fault.data.retry_after)
+        retry_at = fault.data.retry_after if fault.data is not None else 0
+        self._rest.budget.heed(Answer(reply.status, {}, b"", retry_at), Fault(fault.code, fault.msg))
         raise StreamFault(f"subscription refused: {reply.status} {fault.code} {fault.msg}")
 
     def _request(self, number: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ seconds, and be blind for the rest of it.
 
 import asyncio
 import math
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -30,11 +31,17 @@ BURST: Final = 20
 PATIENCE_MS: Final = MINUTE_MS + 1_000
 """A read waits for the next minute, but not for the end of a long ban."""
 FIRST_BAN_MS: Final = 2 * MINUTE_MS
+OVERLOAD_MS: Final = 5_000
+"""An exchange that is overloaded wants to be left alone for a while, and a position wants its stop."""
+LONGEST_BAN_MS: Final = 3 * 24 * 60 * MINUTE_MS
+"""Bans last from two minutes to three days (rest-api.md, "IP Limits"): whoever tells of a later end tells nothing."""
 DEFAULT_LIMIT: Final = 6_000
 """REQUEST_WEIGHT per minute until exchangeInfo tells."""
 
 _log = structlog.get_logger(__name__)
 
+_UNTIL: Final = re.compile(r"banned until ([0-9]{13})(?![0-9])")
+_COUNT: Final = re.compile(r"[0-9]{1,12}")
 _USED: Final = "X-MBX-USED-WEIGHT-1M"
 _ORDERS_10S: Final = "X-MBX-ORDER-COUNT-10S"
 _ORDERS_1D: Final = "X-MBX-ORDER-COUNT-1D"
@@ -119,25 +126,22 @@ class Budget:
         self._roll()
         self._counted += weight
 
-    def close_until(self, at: int) -> None:
-        """Nobody asks before `at` (ms, exchange clock)."""
-        self.closed_until = max(self.closed_until, at)
-
     def heed(self, answer: Answer, fault: Fault) -> int:
         """Obey an answer that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
         now = self._clock.now_ms()
-        told = _number(answer.headers, "Retry-After")
-        until = now + told * 1000 if told is not None else 0
+        until = _told_until(answer, fault, now)
         if fault.code == -1015 or (fault.code == -2021 and answer.status == 429):
             until = until or now + 10_000 - now % 10_000
             self.orders_closed_until = max(self.orders_closed_until, until)
-        elif answer.status in {403, 418}:
+        elif answer.status == 418:
             until = until or now + FIRST_BAN_MS
-            self.close_until(until)
+            self.closed_until = max(self.closed_until, until)
         elif answer.status == 429 or fault.code == -1003:
             until = until or now + MINUTE_MS - now % MINUTE_MS
-            self.close_until(until)
-        elif fault.code in {-1008, -1034}:
+            self.closed_until = max(self.closed_until, until)
+        elif fault.code == -1008:
+            until = until or now + OVERLOAD_MS
+        elif fault.code == -1034:
             until = until or now + MINUTE_MS
         return until
 
@@ -174,6 +178,16 @@ class Budget:
             self._counted = 0
 
 
+def _told_until(answer: Answer, fault: Fault, now: int) -> int:
+    """The latest of the moments (ms, exchange clock) that an answer tells, in its header, its data or its text alone;
+    0 for none.
+    """
+    seconds = _number(answer.headers, "Retry-After")
+    text = _UNTIL.search(fault.msg)
+    told = (now + seconds * 1000 if seconds is not None else 0, answer.retry_at, int(text[1]) if text else 0)
+    return max((each for each in told if now < each <= now + LONGEST_BAN_MS), default=0)
+
+
 def _number(headers: Mapping[str, str] | None, name: str) -> int | None:
     text = headers.get(name) if headers is not None else None
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+    return int(text) if text is not None and _COUNT.fullmatch(text) else None

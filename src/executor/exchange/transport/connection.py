@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
@@ -15,16 +15,18 @@ from executor.exchange.port import ReadError
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.client import CONNECTIONS, BinanceClient
 from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.transport.firewall import Firewall
 from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.wire import calls, reading
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
-from executor.exchange.wire.outcomes import DOUBT, Fault, describe, failed, fault_of, unanswered, verdict
+from executor.exchange.wire.outcomes import DOUBT, Fault, describe, failed, fault_of, unanswered, verdict, words
 from executor.exchange.wire.replace import replaced
 
 READ_ATTEMPTS: Final = 4
 WARM_CONNECTIONS: Final = 4
 CLOCK_CODE: Final = -1021
+FIREWALL: Final = 403
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +55,21 @@ class Reply(msgspec.Struct, frozen=True):
     answered: int
 
 
+class _Answered(NamedTuple):
+    """`retry_at`: when the exchange takes the next one (ms of its clock); 0 where it says nothing of that."""
+
+    answer: Answer
+    attempt: Attempt
+    retry_at: int
+
+
+class _Way(NamedTuple):
+    """How a request goes: over `link`, or over REST; and what stands before it."""
+
+    link: OrderLink | None
+    wall: Firewall
+
+
 class Connection:
     """Requests of one key to one host. `recv_window` in ms; `close` ends it."""
 
@@ -61,6 +78,8 @@ class Connection:
         self.clock = clock
         self.budget = budget
         self.recv_window = recv_window
+        self._rest_wall = Firewall()
+        self._link_wall = Firewall()
         self.link: OrderLink | None = None
         """Where orders go while it is up; else, and without one, over REST."""
 
@@ -78,12 +97,11 @@ class Connection:
         the body of a success into its reports.
         """
         outcome = await self._send(call, params, stamp)
-        if not isinstance(outcome, tuple):
+        if not isinstance(outcome, _Answered):
             return outcome
-        answer, attempt = outcome
+        answer, attempt, retry_at = outcome
         if not answer.ok:
-            fault = fault_of(answer)
-            return failed(answer.status, fault, attempt, await self._heed(answer, fault))
+            return failed(answer.status, fault_of(answer), attempt, retry_at)
         try:
             return Done(read(answer.body))
         except msgspec.DecodeError as error:
@@ -93,10 +111,9 @@ class Connection:
         self, params: Mapping[str, str], stamp: Stamp | None = None, *, cancel_id: str, new_id: str
     ) -> ReplaceOutcome:
         outcome = await self._send(calls.REPLACE, params, stamp)
-        if not isinstance(outcome, tuple):
+        if not isinstance(outcome, _Answered):
             return ReplaceOutcome(outcome, outcome)
-        answer, attempt = outcome
-        retry_at = 0 if answer.ok else await self._heed(answer, fault_of(answer))
+        answer, attempt, retry_at = outcome
         return replaced(answer, attempt, cancel_id=cancel_id, new_id=new_id, retry_at=retry_at)
 
     async def read(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
@@ -126,24 +143,31 @@ class Connection:
         count = min(WARM_CONNECTIONS, CONNECTIONS)
         await asyncio.gather(*(self.read(calls.PING, {}, lambda _: None) for _ in range(count)))
 
-    async def _send(
-        self, call: Call, params: Mapping[str, str], stamp: Stamp | None
-    ) -> tuple[Answer, Attempt] | Refused | Unknown:
+    async def _send(self, call: Call, params: Mapping[str, str], stamp: Stamp | None) -> _Answered | Refused | Unknown:
+        """What was answered, with what it asks of us done; or how it ended without an answer."""
+        way, now = self._way(call), self.clock.now_ms()
         if refusal := self.budget.refusal(call):
             return refusal
-        stamp = stamp or Stamp(self.clock.now_ms(), self.recv_window)
+        if at := way.wall.command_at(now):
+            return Refused(Why.RATE_LIMIT, 0, f"not sent: a firewall answers 403, the next may go at {at}", at)
+        way.wall.sent(now)
+        stamp = stamp or Stamp(now, self.recv_window)
         attempt = Attempt(stamp.timestamp, stamp.recv_window)
         try:
-            return await self._tell(call, params, attempt), attempt
+            answer = await self._tell(call, params, attempt, way)
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
             return unanswered(error, attempt)
+        return _Answered(answer, attempt, 0 if answer.ok else await self._heed(answer, fault_of(answer), way))
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
+        way = self._way(call)
+        if way.wall.closed(self.clock.now_ms()):
+            raise ReadError(f"{call}: a firewall has answered 403, reads wait until {way.wall.reads_wait_until}")
         await self.budget.admit(call)
         attempt = Attempt(self.clock.now_ms(), self.recv_window)
         asked = self.clock.wall_ms()
         try:
-            answer = await self._tell(call, params, attempt)
+            answer = await self._tell(call, params, attempt, way)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _Hiccup(describe(error)) from error
         if answer.ok:
@@ -152,31 +176,54 @@ class Connection:
             except msgspec.DecodeError as error:
                 raise _Hiccup(f"HTTP {answer.status}, but unreadable: {error}") from error
         fault = fault_of(answer)
-        await self._heed(answer, fault)
-        text = f"HTTP {answer.status}: {fault.code} {fault.msg}"
+        await self._heed(answer, fault, way)
+        text = words(answer.status, fault)
         why = verdict(answer.status, fault)
         if why is DOUBT or why is Why.RATE_LIMIT or fault.code == CLOCK_CODE:
             raise _Hiccup(text)
         raise ReadRefused(f"{call}: {text}", answer.status, fault)
 
-    async def _tell(self, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
+    async def _tell(self, call: Call, params: Mapping[str, str], attempt: Attempt, way: _Way) -> Answer:
         mark = self.budget.begin(call)
         headers: Mapping[str, str] | None = None
         try:
-            if call.ws and self.link is not None and self.link.up:
-                answer = await self.link.call(call, params, attempt)
+            if way.link is not None:
+                answer = await way.link.call(call, params, attempt)
             else:
                 answer = await self._client.call(call, params, attempt)
             headers = answer.headers
-            return answer
         finally:
             self.budget.end(call, mark, headers)
+        if answer.ok:
+            way.wall.passed()
+        return answer
 
-    async def _heed(self, answer: Answer, fault: Fault) -> int:
+    def _way(self, call: Call) -> _Way:
+        """REST, or for orders the link while it is up; but REST where a firewall stands before the link alone."""
+        if not call.ws or self.link is None or not self.link.up:
+            return _Way(None, self._rest_wall)
+        now = self.clock.now_ms()
+        if self._link_wall.closed(now) and not self._rest_wall.closed(now):
+            return _Way(None, self._rest_wall)
+        return _Way(self.link, self._link_wall)
+
+    async def _heed(self, answer: Answer, fault: Fault, way: _Way) -> int:
         """Do what a failed answer asks for: measure the clock anew, slow down. Returns when to try again."""
+        if answer.status == FIREWALL:
+            return self._shut(way.wall, words(answer.status, fault))
+        if fault.code:
+            way.wall.passed()
         if fault.code == CLOCK_CODE:
             try:
                 await self.sync_clock()
             except ReadError as error:
                 _log.warning("clock_not_synced", error=str(error))
         return self.budget.heed(answer, fault)
+
+    def _shut(self, wall: Firewall, said: str) -> int:
+        now = self.clock.now_ms()
+        known = wall.closed(now)
+        at = wall.shut(now)
+        if not known:
+            _log.error("firewall", alert=True, answer=said, reads="wait", orders="go on, slowly")
+        return at

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
+from executor.decoding import decode
 from executor.exchange.transport.auth import Credentials
 from executor.exchange.transport.client import ORDER_TIMEOUT_SEC
 from executor.exchange.transport.supervised import DEFAULT_TIMING, Connected, Ending, Lost, Stream, Timing
@@ -38,7 +39,6 @@ class _RateLimit(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Ban(msgspec.Struct, frozen=True, rename="camel"):
-    server_time: int = 0
     retry_after: int = 0  # ms since the epoch, unlike REST's header
 
 
@@ -136,7 +136,7 @@ class OrderLink(Stream[None]):
                 answer.set_exception(LinkLost(reason))
 
     def _events(self, message: bytes) -> list[Ending | None]:
-        reply = msgspec.json.decode(message, type=_Reply)
+        reply = decode(message, _Reply)
         answer = self._pending.get(reply.id or "")
         if answer is not None and not answer.done():
             answer.set_result(_answer(reply))
@@ -150,9 +150,7 @@ def _answer(reply: _Reply) -> Answer:
     if not bytes(reply.error):
         return Answer(reply.status, headers, bytes(reply.result))
     try:
-        ban = msgspec.json.decode(reply.error, type=_Fault).data
-    except msgspec.ValidationError:  # data of another kind: the halves of a cancel-replace
+        ban = decode(reply.error, _Fault).data
+    except msgspec.DecodeError:  # data of another kind: the halves of a cancel-replace
         ban = None
-    if ban is not None and ban.retry_after:
-        headers["Retry-After"] = str(max(1, -(-(ban.retry_after - ban.server_time) // 1000)))
-    return Answer(reply.status, headers, bytes(reply.error))
+    return Answer(reply.status, headers, bytes(reply.error), ban.retry_after if ban is not None else 0)

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 import msgspec
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 
 from executor.exchange.wire.outcomes import describe
 
@@ -55,6 +55,11 @@ DEFAULT_TIMING: Final = Timing()
 LARGEST_MESSAGE: Final = 2**22
 """Bytes; far above any event, so that only garbage ends a connection for its size."""
 
+GAP_EVERY_S: Final = 1.0
+BANS: Final = frozenset({403, 418, 429})
+BAN_S: Final = 60.0
+LONGEST_BAN_S: Final = 3600.0
+MOST_DIGITS: Final = 6
 MOST_DOUBLINGS: Final = 16
 
 
@@ -81,23 +86,32 @@ class Stream(ABC, Generic[T]):
         self._url = url
         self._on_event = on_event
         self._timing = timing
+        self._up = False
+        self._gap_told_at = -GAP_EVERY_S
+        self._gap_to_tell: asyncio.TimerHandle | None = None
 
     async def run(self) -> NoReturn:
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            started = loop.time()
+            started, ban = loop.time(), 0.0
             try:
                 session = await self._open()
             except _FAULTS as error:
                 _log.warning("stream_not_up", error=describe(error))
+                ban = _ban(error)
             else:
+                self._up = True
                 self._on_event(Connected())
-                self._on_event(Lost(await self._follow(session)))
+                try:
+                    reason = await self._follow(session)
+                finally:
+                    self._up = False
+                self._on_event(Lost(reason))
             if loop.time() - started > self._timing.longest_wait:
                 failures = 0  # it had been sound
             longest = min(self._timing.first_wait * 2**failures, self._timing.longest_wait)
-            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311  # spreads clients, hides nothing
+            await asyncio.sleep(ban + random.uniform(0, longest))  # noqa: S311  # spreads clients, hides nothing
             failures = min(failures + 1, MOST_DOUBLINGS)
 
     def _admit(self) -> None:
@@ -175,8 +189,30 @@ class Stream(ABC, Generic[T]):
         return any(isinstance(event, Ending) for event in events)
 
     def _announce_gap(self, reason: str) -> None:
-        self._on_event(Lost(reason))
-        self._on_event(Connected())
+        """At once, and at most once a second: a gap has the orders looked at, and nobody's bytes set that pace."""
+        now = asyncio.get_running_loop().time()
+        wait = self._gap_told_at + GAP_EVERY_S - now
+        if wait > 0:
+            if self._gap_to_tell is None:
+                self._gap_to_tell = asyncio.get_running_loop().call_later(wait, self._tell_gap, reason)
+            return
+        self._tell_gap(reason)
+
+    def _tell_gap(self, reason: str) -> None:
+        self._gap_to_tell = None
+        if self._up:  # else it is told already
+            self._gap_told_at = asyncio.get_running_loop().time()
+            self._on_event(Lost(reason))
+            self._on_event(Connected())
+
+
+def _ban(error: Exception) -> float:
+    """Seconds in which the exchange wants no other connection from here."""
+    if not isinstance(error, InvalidStatus) or error.response.status_code not in BANS:
+        return 0.0
+    told = error.response.headers.get("Retry-After", "")
+    seconds = float(told) if told.isascii() and told.isdigit() and len(told) <= MOST_DIGITS else BAN_S
+    return min(max(seconds, BAN_S), LONGEST_BAN_S)
 
 
 class _Session:

@@ -22,9 +22,12 @@ class Attempt:
 
 
 class Answer(msgspec.Struct, frozen=True):
+    """`retry_at`: when to try again, where it is told as a moment (ms, exchange clock); else 0."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
+    retry_at: int = 0
 
     @property
     def ok(self) -> bool:

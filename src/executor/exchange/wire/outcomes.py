@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.facts import Refused, Unknown, Why
+from executor.decoding import decode
 from executor.exchange.wire.answer import Answer, Attempt
 
 
@@ -69,6 +70,10 @@ DOUBTFUL_STATUSES: Final = frozenset({408, 409, 499})
 """A proxy or the exchange gave up half-way; 409 is read in full by `replace.replaced` where it belongs."""
 
 
+WORDS_MAX: Final = 300
+"""Characters of what an answer says that are shown and kept."""
+
+
 class Fault(msgspec.Struct, frozen=True):
     """What an answer that is no success says: Binance's code (0 when it is not Binance speaking) and text."""
 
@@ -78,10 +83,19 @@ class Fault(msgspec.Struct, frozen=True):
 
 def fault_of(answer: Answer) -> Fault:
     try:
-        fault = msgspec.json.decode(answer.body, type=Fault)
+        fault = decode(answer.body, Fault)
     except msgspec.DecodeError:
-        return Fault(0, f"HTTP {answer.status} without a readable body")
-    return fault if fault.code else Fault(0, f"HTTP {answer.status} without an error code")
+        said = _one_line(answer.body[: 4 * WORDS_MAX].decode("utf-8", "replace"))
+        return Fault(0, f"HTTP {answer.status}, not readable as an error: {said or 'nothing'}")
+    words = _one_line(fault.msg)
+    if fault.code:
+        return Fault(fault.code, words)
+    return Fault(0, f"HTTP {answer.status} without an error code: {words or 'and without words'}")
+
+
+def _one_line(text: str) -> str:
+    """Fit for logs and the journal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:WORDS_MAX]
 
 
 def verdict(status: int, fault: Fault) -> Why | Doubt:
@@ -105,7 +119,7 @@ def failed(status: int, fault: Fault, attempt: Attempt, retry_at: int) -> Refuse
     """
     why = verdict(status, fault)
     if isinstance(why, Doubt):
-        return Unknown(_words(status, fault), attempt.fence)
+        return Unknown(words(status, fault), attempt.fence)
     return Refused(why, fault.code or -status, fault.msg, retry_at if why is Why.RATE_LIMIT else 0)
 
 
@@ -122,5 +136,6 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
-def _words(status: int, fault: Fault) -> str:
+def words(status: int, fault: Fault) -> str:
+    """What an answer that is no success says, with its status."""
     return f"HTTP {status}: {fault.code} {fault.msg}" if fault.code else fault.msg

@@ -4,33 +4,37 @@ Every function raises `msgspec.DecodeError` (or its child `ValidationError`) for
 asked for.
 """
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 
 from executor.core.model import ids
 from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Quote
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
+from executor.decoding import Ms, Row, decode, not_negative
 
 STOP_TYPES: Final = frozenset(
     {OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT}
 )
 
-T = TypeVar("T")
 
-
-class _PlacementFill(msgspec.Struct, frozen=True, rename="camel"):
+class _PlacementFill(Row, frozen=True, rename="camel"):
     price: Decimal
     qty: Decimal
     commission: Decimal
     commission_asset: str
     trade_id: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.price, self.qty)
 
-class _Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+
+class _Order(Row, frozen=True, kw_only=True, rename="camel"):
     """One order in any REST answer: placement (RESULT, FULL), cancel, query, order list."""
 
     symbol: str
@@ -48,10 +52,14 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stop_price: Decimal = ZERO
     trailing_delta: int = 0
     is_working: bool | None = None
-    working_time: int | None = None
-    transact_time: int = 0
-    update_time: int = 0
+    working_time: Ms | None = None
+    transact_time: Ms = 0
+    update_time: Ms = 0
     fills: tuple[_PlacementFill, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.orig_qty, self.executed_qty, self.price, self.stop_price)
 
     def report(self) -> OrderReport:
         time = max(self.transact_time, self.update_time)
@@ -101,16 +109,20 @@ class _Replaced(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     new_order_response: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Trade(msgspec.Struct, frozen=True, rename="camel"):
+class _Trade(Row, frozen=True, rename="camel"):
     id: int
     price: Decimal
     qty: Decimal
     commission: Decimal
     commission_asset: str
-    time: int
+    time: Ms
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.price, self.qty)
 
 
-class _Asset(msgspec.Struct, frozen=True):
+class _Asset(Row, frozen=True):
     asset: str
     free: Decimal
     locked: Decimal
@@ -121,7 +133,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     can_trade: bool = True
 
 
-class _Ticker(msgspec.Struct, frozen=True, rename="camel"):
+class _Ticker(Row, frozen=True, rename="camel"):
     bid_price: Decimal
     ask_price: Decimal
     last_price: Decimal
@@ -131,13 +143,23 @@ class _NamedTicker(_Ticker, frozen=True, rename="camel"):
     symbol: str
 
 
+class _Bar(Row, frozen=True, array_like=True):
+    """A kline; what follows in its row is not read."""
+
+    open_time: Ms
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+
+
 class _ServerTime(msgspec.Struct, frozen=True, rename="camel"):
-    server_time: int
+    server_time: Annotated[int, msgspec.Meta(ge=1_000_000_000_000, le=4_102_444_800_000)]
 
 
 def placed(body: bytes | msgspec.Raw, own_id: str) -> tuple[OrderReport, ...]:
     """The answer to an order: must name `own_id`."""
-    return _own((msgspec.json.decode(body, type=_Order),), {own_id})
+    return _own((decode(body, _Order),), {own_id})
 
 
 def oco_placed(body: bytes, list_id: str, leg_ids: set[str]) -> tuple[OrderReport, ...]:
@@ -147,9 +169,9 @@ def oco_placed(body: bytes, list_id: str, leg_ids: set[str]) -> tuple[OrderRepor
 def cancelled(body: bytes | msgspec.Raw, own_id: str) -> tuple[OrderReport, ...]:
     """The answer to a cancel. Cancelling a leg ends its whole list, and may be answered as one."""
     try:
-        orders: tuple[_Order, ...] = (msgspec.json.decode(body, type=_Order),)
+        orders: tuple[_Order, ...] = (decode(body, _Order),)
     except msgspec.ValidationError:
-        orders = msgspec.json.decode(body, type=_OrderList).order_reports
+        orders = decode(body, _OrderList).order_reports
     return _own(orders, {own_id})
 
 
@@ -159,11 +181,11 @@ def list_cancelled(body: bytes, list_id: str) -> tuple[OrderReport, ...]:
 
 def halves(body: bytes | msgspec.Raw) -> _Replaced:
     """The two halves of a cancel-replace: the answer itself, or `data` of -2021 and -2022."""
-    return msgspec.json.decode(body, type=_Replaced)
+    return decode(body, _Replaced)
 
 
 def order(body: bytes) -> OrderReport:
-    return msgspec.json.decode(body, type=_Order).report()
+    return decode(body, _Order).report()
 
 
 def open_orders(body: bytes) -> tuple[OrderReport, ...]:
@@ -180,11 +202,11 @@ def open_orders_by_symbol(body: bytes) -> dict[str, tuple[OrderReport, ...]]:
 
 
 def _orders(body: bytes) -> Iterator[tuple[str, OrderReport]]:
-    for row in msgspec.json.decode(body, type=list[msgspec.Raw]):
+    for row in decode(body, list[msgspec.Raw]):
         try:
-            order = msgspec.json.decode(row, type=_Order)
-        except msgspec.ValidationError:
-            if ids.is_ours(msgspec.json.decode(row, type=_Owner).client_order_id):
+            order = decode(row, _Order)
+        except msgspec.DecodeError:
+            if ids.PREFIX.encode() in bytes(row):
                 raise
         else:
             yield order.symbol, order.report()
@@ -193,53 +215,46 @@ def _orders(body: bytes) -> Iterator[tuple[str, OrderReport]]:
 def trades(body: bytes) -> tuple[Fill, ...]:
     return tuple(
         Fill(trade.id, trade.price, trade.qty, trade.commission, trade.commission_asset, trade.time)
-        for trade in msgspec.json.decode(body, type=list[_Trade])
+        for trade in decode(body, list[_Trade])
     )
 
 
 def balances(body: bytes) -> dict[str, Balance]:
     """Balances by asset; an asset that is not there is not held."""
-    rows = msgspec.json.decode(body, type=_Account).balances
+    rows = decode(body, _Account).balances
     return {row.asset: Balance(row.free or ZERO, row.locked or ZERO) for row in rows}
 
 
 def may_trade(body: bytes) -> bool:
-    return msgspec.json.decode(body, type=_Account).can_trade
+    return decode(body, _Account).can_trade
 
 
 def quote(body: bytes, at: int) -> Quote:
-    ticker = msgspec.json.decode(body, type=_Ticker)
+    ticker = decode(body, _Ticker)
     return Quote(at, ticker.bid_price, ticker.ask_price, ticker.last_price)
 
 
-def quotes(body: bytes, symbols: set[str], at: int) -> dict[str, Quote]:
-    """One for each of `symbols`."""
-    rows = msgspec.json.decode(body, type=list[_NamedTicker])
-    found = {row.symbol: Quote(at, row.bid_price, row.ask_price, row.last_price) for row in rows}
-    if missing := symbols - found.keys():
-        raise msgspec.ValidationError(f"no price of {', '.join(sorted(missing))}")
+def quotes(body: bytes, at: int) -> dict[str, Quote]:
+    """By symbol. A row that can't be read is left out: it must not hide the others."""
+    found: dict[str, Quote] = {}
+    for row in decode(body, list[msgspec.Raw]):
+        with contextlib.suppress(msgspec.DecodeError):
+            told = decode(row, _NamedTicker)
+            found[told.symbol] = Quote(at, told.bid_price, told.ask_price, told.last_price)
     return found
 
 
 def klines(body: bytes) -> tuple[Kline, ...]:
-    """Rows of open time, open, high, low, close, and more that is not read."""
-    rows = msgspec.json.decode(body, type=list[list[Decimal | int]])
-    try:
-        return tuple(Kline(int(row[0]), Decimal(row[2]), Decimal(row[3]), Decimal(row[4])) for row in rows)
-    except IndexError:
-        raise msgspec.ValidationError("a kline has fewer than five fields") from None
+    rows = decode(body, list[_Bar])
+    return tuple(Kline(row.open_time, row.high, row.low, row.close) for row in rows)
 
 
 def server_time(body: bytes) -> int:
-    return msgspec.json.decode(body, type=_ServerTime).server_time
-
-
-class _Owner(msgspec.Struct, frozen=True, rename="camel"):
-    client_order_id: str
+    return decode(body, _ServerTime).server_time
 
 
 def _list(body: bytes, list_id: str) -> tuple[_Order, ...]:
-    found = msgspec.json.decode(body, type=_OrderList)
+    found = decode(body, _OrderList)
     if found.list_client_order_id != list_id:
         raise msgspec.ValidationError(f"the answer is about list {found.list_client_order_id!r}, not {list_id!r}")
     return found.order_reports

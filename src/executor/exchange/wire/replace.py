@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.facts import Done, NotTried, Refused, ReplaceOutcome, Unknown, Why
+from executor.decoding import decode
 from executor.exchange.wire import reading
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.outcomes import Fault, failed, fault_of
@@ -26,9 +27,7 @@ def replaced(answer: Answer, attempt: Attempt, *, cancel_id: str, new_id: str, r
         outcome = failed(answer.status, fault, attempt, retry_at)
         return ReplaceOutcome(outcome, outcome)
     try:
-        carrier: bytes | msgspec.Raw = (
-            answer.body if answer.ok else msgspec.json.decode(answer.body, type=_Carrier).data
-        )
+        carrier: bytes | msgspec.Raw = answer.body if answer.ok else decode(answer.body, _Carrier).data
         halves = reading.halves(carrier)
     except msgspec.DecodeError as error:
         doubt = Unknown(f"cancel-replace with an unreadable answer: {error}", attempt.fence)
@@ -75,7 +74,7 @@ def _place(
 
 def _refused(response: msgspec.Raw, attempt: Attempt, retry_at: int) -> Refused | Unknown:
     try:
-        fault = msgspec.json.decode(response, type=Fault)
+        fault = decode(response, Fault)
     except msgspec.DecodeError as error:
         return Unknown(f"failed for an unreadable reason: {error}", attempt.fence)
     return failed(400, fault, attempt, retry_at)

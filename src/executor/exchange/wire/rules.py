@@ -1,18 +1,20 @@
 """`exchangeInfo` and commission rates in, `SymbolRules` out (filters.md, faqs/commission_faq.md). Pure."""
 
 from decimal import Decimal
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ONE, ZERO, OrderType
+from executor.decoding import Row, decode, not_negative
+
+_Places = Annotated[int, msgspec.Meta(ge=0, le=18)]
 
 
-class _Filter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Any filter; each has its own few of these."""
+class _Filter(Row, frozen=True, kw_only=True, rename="camel"):
+    """Any filter that is known; each has its own few of these."""
 
-    filter_type: str
     tick_size: Decimal = ZERO
     step_size: Decimal = ZERO
     min_price: Decimal = ZERO
@@ -33,6 +35,14 @@ class _Filter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     max_trailing_below_delta: int = 0
     max_num_algo_orders: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(*(value for value in msgspec.structs.astuple(self) if isinstance(value, Decimal)))
+
+
+class _Kind(msgspec.Struct, frozen=True, rename="camel"):
+    filter_type: str
+
 
 class _Symbol(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     symbol: str
@@ -40,8 +50,10 @@ class _Symbol(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     base_asset: str
     quote_asset: str
     order_types: tuple[str, ...]
-    filters: tuple[_Filter, ...]
-    base_commission_precision: int = 8
+    filters: tuple[msgspec.Raw, ...]
+    base_asset_precision: _Places = 8
+    quote_asset_precision: _Places = 8
+    base_commission_precision: _Places = 8
     is_spot_trading_allowed: bool = True
     oco_allowed: bool = False
     allow_trailing_stop: bool = False
@@ -55,11 +67,15 @@ class _RateLimit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     limit: int
 
 
+class _Name(msgspec.Struct, frozen=True):
+    symbol: str
+
+
 class ExchangeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is read of `GET /api/v3/exchangeInfo`."""
+    """What is read of `GET /api/v3/exchangeInfo`; symbols one by one, as they are asked for."""
 
     rate_limits: tuple[_RateLimit, ...] = ()
-    symbols: tuple[_Symbol, ...] = ()
+    symbols: tuple[msgspec.Raw, ...] = ()
 
     @property
     def weight_per_minute(self) -> int | None:
@@ -74,7 +90,7 @@ class ExchangeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         )
 
 
-class _Rates(msgspec.Struct, frozen=True):
+class _Rates(Row, frozen=True):
     maker: Decimal = ZERO
     taker: Decimal = ZERO
     buyer: Decimal = ZERO
@@ -108,27 +124,33 @@ class _AccountRates(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def exchange_info(body: bytes) -> ExchangeInfo:
-    return msgspec.json.decode(body, type=ExchangeInfo)
+    return decode(body, ExchangeInfo)
 
 
 def commission(body: bytes) -> Commission:
-    return msgspec.json.decode(body, type=Commission)
+    return decode(body, Commission)
 
 
 def account_commission(body: bytes) -> Commission:
     """The rates that the account itself shows, for hosts without `account/commission`."""
-    return Commission(standard_commission=msgspec.json.decode(body, type=_AccountRates).commission_rates)
+    return Commission(standard_commission=decode(body, _AccountRates).commission_rates)
 
 
-_NONE: Final = _Filter(filter_type="")
+_NONE: Final = _Filter()
+_KNOWN: Final = frozenset({
+    "PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "NOTIONAL", "MIN_NOTIONAL", "PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE",
+    "TRAILING_DELTA", "MAX_NUM_ALGO_ORDERS",
+})  # fmt: skip
 
 
 def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRules | None:
-    """The rules of `symbol`; None when the exchange does not list it."""
-    found = next((row for row in info.symbols if row.symbol == symbol), None)
+    """The rules of `symbol`; None when the exchange does not list it. Other symbols, and filters that are not known,
+    may be anything. Raises `msgspec.DecodeError` when what it shows of this one can't be read.
+    """
+    found = _symbol(info, symbol)
     if found is None:
         return None
-    filters = {row.filter_type: row for row in found.filters}
+    filters = _filters(found)
     price = filters.get("PRICE_FILTER", _NONE)
     lot = filters.get("LOT_SIZE", _NONE)
     market_lot = filters.get("MARKET_LOT_SIZE", _NONE)
@@ -141,8 +163,9 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         symbol=found.symbol,
         base=found.base_asset,
         quote=found.quote_asset,
-        tick=price.tick_size.normalize(),
-        step=lot.step_size.normalize(),
+        # a step of 0 is a filter that is off: then the asset's own precision is the step
+        tick=(price.tick_size or ONE.scaleb(-found.quote_asset_precision)).normalize(),
+        step=(lot.step_size or ONE.scaleb(-found.base_asset_precision)).normalize(),
         min_price=price.min_price,
         max_price=price.max_price,
         min_qty=lot.min_qty,
@@ -169,3 +192,20 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         taker_fee=fees.taker,
         fee_unit=ONE.scaleb(-found.base_commission_precision),
     )
+
+
+def _symbol(info: ExchangeInfo, symbol: str) -> _Symbol | None:
+    row = next((row for row in info.symbols if _name(row) == symbol), None)
+    return decode(row, _Symbol) if row is not None else None
+
+
+def _name(row: msgspec.Raw) -> str:
+    try:
+        return decode(row, _Name).symbol
+    except msgspec.DecodeError:
+        return ""
+
+
+def _filters(symbol: _Symbol) -> dict[str, _Filter]:
+    kinds = ((decode(row, _Kind).filter_type, row) for row in symbol.filters)
+    return {kind: decode(row, _Filter) for kind, row in kinds if kind in _KNOWN}

@@ -261,6 +261,18 @@ _STARTS: Final = (
     ),
 )
 
+_EXCHANGE: Final = (
+    _kind(
+        "firewall",
+        Topic.TROUBLE,
+        WARNING,
+        "A firewall in front of the exchange answers 403 in its place. Reads wait two minutes; stops, sales and "
+        "cancels go on, slowly, and over the other way where that is open. Told once for each time.",
+        "Fewer programs behind this address; some data centres and VPNs are not welcome. If it stays, look at the "
+        "position in the app.",
+    ),
+)
+
 _HALTS: Final = (
     _kind("paused", Topic.HALT, INFO, "The operator has paused entries. An open trade goes on.", "`/resume` ends it."),
     _kind("resumed", Topic.HALT, INFO, "Entries are allowed again: the pause, or the halt, is over.", "Nothing."),
@@ -376,7 +388,7 @@ _ALERTING: Final = (
     ),
 )
 
-ALERTS: Final = (*_TRADES, *_RISK, *_DEFECTS, *_STARTS, *_HALTS, *_MACHINE, *_ALERTING)
+ALERTS: Final = (*_TRADES, *_RISK, *_DEFECTS, *_STARTS, *_EXCHANGE, *_HALTS, *_MACHINE, *_ALERTING)
 CATALOGUE: Final = {kind.event: kind for kind in (*ALERTS, *FINDINGS)}
 """By event name."""
 

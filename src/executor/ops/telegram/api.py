@@ -4,19 +4,23 @@ The bot's token is part of every address, so nothing that the HTTP library says 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import httpx
 import msgspec
 
+from executor.decoding import decode
+
 TIMEOUT_S: Final = 10.0
 DESCRIPTION_MAX: Final = 200
+LONGEST_PAUSE_S: Final = 86_400.0
+"""Whoever asks for a longer one is not believed."""
 
 
 class Parameters(msgspec.Struct, frozen=True):
     """Why a request failed, as far as it can be helped automatically (ResponseParameters)."""
 
-    retry_after: float | None = None
+    retry_after: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_PAUSE_S)] | None = None
     migrate_to_chat_id: int | None = None
 
 
@@ -88,8 +92,8 @@ class BotApi:
 
     def _read(self, answer: httpx.Response) -> msgspec.Raw:
         try:
-            told = msgspec.json.decode(answer.content, type=Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            told = decode(answer.content, Answer)
+        except msgspec.DecodeError:
             if answer.is_success:
                 raise UnreachableError("an answer that can't be read") from None
             raise BotError(answer.status_code, "", Parameters()) from None

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from executor.decoding import decode
+
 
 class User(msgspec.Struct, frozen=True):
     id: int
@@ -45,17 +47,17 @@ def updates(result: msgspec.Raw) -> list[Update]:
     Raises msgspec.DecodeError where not even that is there.
     """
     found = []
-    for row in msgspec.json.decode(result, type=list[msgspec.Raw]):
+    for row in decode(result, list[msgspec.Raw]):
         try:
-            found.append(msgspec.json.decode(row, type=Update))
-        except msgspec.ValidationError:
-            found.append(Update(msgspec.json.decode(row, type=_Numbered).update_id))
+            found.append(decode(row, Update))
+        except msgspec.DecodeError:
+            found.append(Update(decode(row, _Numbered).update_id))
     return found
 
 
 def username(result: msgspec.Raw) -> str:
     """The bot's name, from an answer of getMe. Raises msgspec.DecodeError."""
-    return msgspec.json.decode(result, type=_Me).username
+    return decode(result, _Me).username
 
 
 class _Me(msgspec.Struct, frozen=True):

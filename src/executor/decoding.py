@@ -1,0 +1,57 @@
+"""JSON from outside into typed values: whatever the bytes are, it is a value or `msgspec.DecodeError`, nothing else.
+
+The library raises other errors as well (for text that is no UTF-8, for nesting too deep), and takes for a Decimal what
+no sum can use. A number that came as text, or an id as a number in quotes, is read as what it says: the exchange's
+documents promise neither form for ever (rule 8.8).
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypeVar, overload
+
+import msgspec
+
+T = TypeVar("T")
+
+MAGNITUDE_MAX: Final = 30
+"""No price, quantity or sum of money lies beyond 1E±30."""
+
+Ms = Annotated[int, msgspec.Meta(ge=-1, le=4_102_444_800_000)]
+"""Milliseconds since the epoch, before the year 2100; -1 for none."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What is read from outside: its Decimals are numbers that can be reckoned with."""
+
+    def __post_init__(self) -> None:
+        for value in msgspec.structs.astuple(self):
+            if type(value) is Decimal:
+                sensible(value)
+
+
+def not_negative(*values: Decimal) -> None:
+    """Raises ValueError for the first that is."""
+    for value in values:
+        if value < 0:
+            raise ValueError(f"{value} must not be below 0")
+
+
+def sensible(value: Decimal) -> Decimal:
+    """The number, if it is one that can be reckoned with. Raises ValueError."""
+    # In this order: a NaN compares with nothing, and rounding what is far too large overflows.
+    if not value.is_finite() or not -MAGNITUDE_MAX <= value.adjusted() <= MAGNITUDE_MAX or +value != value:
+        raise ValueError(f"{value!s:.40} is no sensible number")
+    return value
+
+
+@overload
+def decode(data: bytes | msgspec.Raw, type: type[T]) -> T: ...
+@overload
+def decode(data: bytes | msgspec.Raw, type: Any) -> Any: ...
+def decode(data: bytes | msgspec.Raw, type: Any) -> Any:  # noqa: A002  (the name that msgspec uses)
+    """The value of the given type that `data` describes. Raises `msgspec.DecodeError`, or its child ValidationError."""
+    try:
+        return msgspec.json.decode(data, type=type, strict=False)
+    except msgspec.DecodeError:
+        raise
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise msgspec.DecodeError(f"{error!s:.200}") from None

@@ -1,0 +1,83 @@
+"""A firewall's page (403) closes one way for reads, and leaves stops and sales a slow one (rules 8.7, 8.9)."""
+
+import pytest
+from structlog.testing import capture_logs
+from tests.exchange.stub import START_MS, ManualClock, Say, Stub, placed
+from tests.exchange.test_paper import limit
+from tests.exchange.transport.test_order_link import WsFault, linked
+from tests.exchange.wire.test_outcomes import ORDER
+
+from executor.core.model.facts import Done, Refused, Why
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.port import ReadError
+from executor.exchange.transport.firewall import PACE_MAX_MS, Firewall
+
+PAGE = Say(status=403, text="<html><h1>403 Forbidden</h1></html>", content_type="text/html")
+
+
+async def test_orders_go_on_slowly_and_reads_wait(stub: Stub, exchange: BinanceExchange, clock: ManualClock) -> None:
+    stub.script("GET openOrders", PAGE)
+    with capture_logs() as log, pytest.raises(ReadError, match="403"):
+        await exchange.open_orders()
+    assert [(line["event"], line["alert"]) for line in log] == [("firewall", True)]
+    for read in (exchange.open_orders, exchange.quote, exchange.balances):
+        with pytest.raises(ReadError, match="firewall"):
+            await read()
+    assert (stub.count("GET openOrders"), stub.count("GET ticker/24hr")) == (1, 0)
+
+    at_once = await exchange.place(ORDER)
+    assert isinstance(at_once, Refused)
+    assert (at_once.why, at_once.retry_at) == (Why.RATE_LIMIT, START_MS + 1_000)
+    clock.at += 1_000
+    stub.script("POST order", PAGE)
+    with capture_logs() as log:
+        refused = await exchange.place(ORDER)
+    assert isinstance(refused, Refused)
+    assert refused.retry_at == clock.at + 2_000
+    assert log == [], "told once"
+    assert stub.count("POST order") == 1
+
+
+async def test_the_first_order_that_comes_through_opens_the_way_again(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    stub.script("GET openOrders", PAGE, Say(json=[]))
+    with pytest.raises(ReadError):
+        await exchange.open_orders()
+    clock.at += 1_000
+    stub.script("POST order", placed)
+    assert isinstance(await exchange.place(ORDER), Done)
+    assert await exchange.open_orders() == ()
+
+
+def test_the_pace_falls_with_each_page_and_never_ends() -> None:
+    wall, now = Firewall(), START_MS
+    pauses = []
+    for _ in range(20):
+        at = wall.shut(now)
+        pauses.append(at - now)
+        assert wall.command_at(now) == at
+        assert wall.command_at(at) == 0
+        now = at
+    assert pauses[:4] == [1_000, 2_000, 4_000, 8_000]
+    assert set(pauses[4:]) == {PACE_MAX_MS}
+
+
+def test_orders_that_go_together_are_spread() -> None:
+    wall = Firewall()
+    at = wall.shut(START_MS)
+    wall.sent(at)
+    assert wall.command_at(at) == at + 1_000
+
+
+@pytest.mark.parametrize(("shut", "way"), [("_rest_wall", "WS order.place"), ("_link_wall", "POST /api/v3/order")])
+async def test_the_other_way_is_not_closed_by_it(shut: str, way: str) -> None:
+    """None of the orders over it waits for a pace."""
+    faults = WsFault()
+    async with linked(faults) as (kit, exchange, _):
+        low = str((kit.engine.last_price(exchange.symbol) or 1) / 2)
+        getattr(exchange.connection, shut).shut(exchange.now())
+        faults.seen.clear()
+        for number in range(3):
+            assert isinstance(await exchange.place(limit(f"EX_1_ENTRY_{number}", low)), Done)
+        assert faults.seen == [way] * 3
