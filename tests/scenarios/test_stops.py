@@ -17,8 +17,10 @@ oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 
 @worlds
 async def test_breakeven_waits_for_room(tmp_path: Path, world: World) -> None:
-    """Rule 5.2: a stop past the price would be refused; the old one stays until the price has come back."""
-    async with harness(tmp_path, world) as b:
+    """Rule 5.2: a stop past the price would be refused; the old one stays until the price has come back, if that does
+    not take too long (6.4b).
+    """
+    async with harness(tmp_path, world, SL_WATCHDOG_GRACE_SEC="10") as b:
         await b.enter()
         b.touch(b.at(1))
         await b.move("0.1", then=5)
@@ -29,6 +31,18 @@ async def test_breakeven_waits_for_room(tmp_path: Path, world: World) -> None:
         assert world.side.sign * (stop - b.at(0)) > 0
         await b.move("0.1")
         closed = await b.ends(Reason.BREAKEVEN)
+        assert closed.pnl > 0
+        b.adds_up(closed)
+
+
+@worlds
+async def test_a_price_that_stays_past_breakeven_sells(tmp_path: Path, world: World) -> None:
+    """Rule 6.4b: a stop ought to stand there."""
+    async with harness(tmp_path, world) as b:
+        await b.enter()
+        b.touch(b.at(1))
+        await b.move("0.1")
+        closed = await b.ends(Reason.BREAKEVEN, within=6)
         assert closed.pnl > 0
         b.adds_up(closed)
 

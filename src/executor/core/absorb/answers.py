@@ -32,6 +32,8 @@ from executor.core.model.state import End, Entering, Order, OrderPhase, Position
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 _READ_AGAIN_MS = 1_000
+_UNSURE = frozenset({Why.UNKNOWN_ORDER, Why.OTHER, Why.WITHDRAWN})
+"""Refusals of a cancel after which its order may be another than it was."""
 
 
 def absorb(state: State, event: Answered | ReadFailed, policy: Policy) -> Absorbed:
@@ -134,9 +136,12 @@ def _refused(position: Position, sent: tuple[Order, ...], refused: Refused, now:
 # --- cancelled, replaced ------------------------------------------------------------------------------------------
 
 
-def _cancelled(position: Position, asked: tuple[str, ...], outcome: Outcome, now: int, policy: Policy) -> FoldedReports:
+def _cancelled(
+    position: Position, asked: tuple[str, ...], outcome: Outcome, now: int, policy: Policy, by: str = ""
+) -> FoldedReports:
+    """`by`: the order that is to take the place of the one that was asked for."""
     folded = FoldedReports(position)
-    wait = now
+    wait, unsure = now, not isinstance(outcome, Refused) or outcome.why in _UNSURE
     if isinstance(outcome, Done):
         folded = reports.fold_all(position, outcome.reports, now, policy)
     elif isinstance(outcome, Refused):
@@ -147,8 +152,10 @@ def _cancelled(position: Position, asked: tuple[str, ...], outcome: Outcome, now
     for client_id in asked:
         order = the_order(position, client_id)
         if order.live:
-            # Not confirmed by this answer: only a direct look tells (rule 6.2).
-            position = with_order(position, replace(order, check=True, ask_at=wait))
+            # Not confirmed by this answer: only a direct look tells (rule 6.2), where it can have been carried out.
+            position = with_order(position, replace(order, check=order.check or unsure, ask_at=wait))
+        elif isinstance(outcome, Done):
+            position = reports.without_rivals(position, order.id, by, now)
     return replace(folded, position=position, verdict=folded.verdict if folded.fault else MOVED)
 
 
@@ -178,11 +185,12 @@ def _halves(outcome: Outcome | ReplaceOutcome) -> ReplaceOutcome:
 def _replaced(
     position: Position, request: ReplaceOrder, outcome: ReplaceOutcome, now: int, policy: Policy
 ) -> FoldedReports:
-    cancel = _cancelled(position, (request.cancel_id,), outcome.cancel, now, policy)
+    cancel = _cancelled(position, (request.cancel_id,), outcome.cancel, now, policy, by=request.order.id)
     if isinstance(outcome.place, NotTried):
         order = the_order(cancel.position, request.order.id)
         untried = replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)
-        return replace(cancel, position=with_order(cancel.position, untried))
+        asked = reports.rivals_looked_up(with_order(cancel.position, untried), request.cancel_id, now)
+        return replace(cancel, position=asked)
     place = _placed(cancel.position, (request.order.id,), outcome.place, now, policy)
     fault = cancel.fault or place.fault
     verdict = cancel.verdict if cancel.fault else place.verdict if place.fault else MOVED

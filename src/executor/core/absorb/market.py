@@ -40,10 +40,11 @@ def quote(state: State, seen: Quote) -> Absorbed:
 
 
 def _priced(position: Position, seen: Quote) -> Position:
-    """Since when the price has been at or past each leg's stop, and how far it has come for the trail."""
+    """Since when the price has been at or past the level at which each leg is watched; the best one for the trail."""
     direction = position.plan.direction
     for leg in position.legs:
-        if leg.stop is not None and levels.beyond(seen.last, leg.stop, direction) is not bool(leg.breach_since):
+        level = leg.watched
+        if level is not None and levels.beyond(seen.last, level, direction) is not bool(leg.breach_since):
             turned = replace(leg, breach_since=0 if leg.breach_since else max(seen.at, 1))
             position = with_leg(position, turned)
     trail = position.trail

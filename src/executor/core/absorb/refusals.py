@@ -75,7 +75,7 @@ def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved:
     """
     if moved and refused.why not in PASSING:
         # Whatever is wrong with the wished level: the stop goes back to the level in force, at once.
-        return replace(leg, moved_at=now)
+        return replace(leg, moved_at=now, refused_at=now)
     if refused.why is Why.WOULD_TRIGGER:
         return replace(leg, leave=Leave.STOP)
     if refused.why is Why.WOULD_MATCH:

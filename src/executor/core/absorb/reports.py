@@ -88,6 +88,8 @@ def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, pol
         verdict = MOVED
         position = _moved(with_order(position, folded), order, folded)
         position = _accepted_stop(position, folded)
+        if folded.replaces and folded.exchange_id and not order.exchange_id:
+            position = without_rivals(position, folded.replaces, folded.id, now)
         if folded.end is End.REFUSED and order.live:
             position = _refused(position, folded, report, now, policy)
         notes += _told(order, folded)
@@ -101,6 +103,25 @@ def _refused(position: Position, order: Order, report: OrderReport, now: int, po
         return position
     refused = Refused(report.refusal or Why.OTHER, 0, "pushed as REJECTED")
     return refusals.learn(position, sent, refused, now, policy, pushed=True)
+
+
+def rivals_looked_up(position: Position, old_id: str, now: int) -> Position:
+    """`old_id` could not be replaced: another request that is in doubt may have done it, which a look tells at once."""
+    for order in position.orders:
+        if order.replaces == old_id and order.phase is OrderPhase.UNRESOLVED:
+            position = with_order(position, replace(order, ask_at=now))
+    return position
+
+
+def without_rivals(position: Position, old_id: str, winner: str, now: int) -> Position:
+    """`old_id` was cancelled by us, or `winner` stands in its place. Only one request can have done that, so what is in
+    doubt of the others that were to replace it has never come to be (rule 8.3e).
+    """
+    for order in position.orders:
+        if order.replaces == old_id and order.id != winner and order.phase is OrderPhase.UNRESOLVED:
+            never = replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)
+            position = with_order(position, never)
+    return position
 
 
 def adopt(report: OrderReport, name: ids.ClientId) -> Order:
@@ -161,7 +182,9 @@ def _accepted_stop(position: Position, order: Order) -> Position:
     level = levels.safer(leg.stop, order.stop_price, position.plan.direction)
     known = leg
     if level != leg.stop:
-        leg = replace(leg, stop=level)
+        leg = replace(leg, stop=level, balks=0)
+    if leg.due is not None and not levels.is_safer(leg.due, level, position.plan.direction):
+        leg = replace(leg, due=None, breach_since=0)
     if order.live and (leg.tries or leg.poor or leg.retry_at):
         leg = replace(leg, tries=0, poor=0, retry_at=0)
     return position if leg is known else with_leg(position, leg)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from executor.core.book.edit import find_order
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import End, Leg, Order, OrderPhase, Position
@@ -126,6 +127,7 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     gave_way = {o.replaces for o in position.orders if o.replaces and o.exchange_id}
     total = ZERO
     lists = set()
+    rivals: dict[str, Decimal] = {}
     for order in position.orders:
         if not order.live or order.side is not exit_side or order.id in gave_way:
             continue
@@ -133,11 +135,13 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
             continue
         if order.list_id:
             lists.add(order.list_id)
-        elif (old := _stands_for(order, position)) is not None:
-            # One that has begun to fill is not replaced any more.
-            total += max(order.leaves - old.leaves, ZERO) if old.live and not old.cum_qty else ZERO
+        elif order.replaces and not order.exchange_id:
+            # Of those that are to take one order's place only one ever can (rule 8.3e).
+            more = _beyond(order, find_order(position, order.replaces))
+            rivals[order.replaces] = max(rivals.get(order.replaces, ZERO), more)
         else:
             total += order.leaves
+    total += sum(rivals.values(), ZERO)
     for list_id in lists:
         # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
         sides = [o for o in position.orders if o.list_id == list_id]
@@ -171,16 +175,13 @@ def filled_lists(position: Position) -> set[str]:
     return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED}
 
 
-def _stands_for(order: Order, position: Position) -> Order | None:
-    """The order that `order` replaces and that is still live or has begun to fill: the two can't both stand (rule 5.5;
-    what has begun to fill is not replaced).
+def _beyond(order: Order, old: Order | None) -> Decimal:
+    """What `order` could sell beyond the one that it replaces: the two can't both stand (rule 5.5), and one that has
+    begun to fill is not replaced any more.
     """
-    if not order.replaces or order.exchange_id:
-        return None
-    return next(
-        (o for o in position.orders if o.id == order.replaces and (o.live or o.cum_qty)),
-        None,
-    )
+    if old is None or not (old.live or old.cum_qty):
+        return order.leaves
+    return ZERO if old.cum_qty else max(order.leaves - old.leaves, ZERO)
 
 
 def entry_average(position: Position) -> Decimal | None:

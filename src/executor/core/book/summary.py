@@ -107,7 +107,7 @@ def _exit_slippage(position: Position, exits: list[Order]) -> Decimal:
         meant = order.price if order.is_target else order.stop_price
         if order.role is Role.FLATTEN and order.leg in legs:
             leg = legs[order.leg]
-            meant = leg.target if leg.leave is Leave.TARGET else leg.stop
+            meant = leg.target if leg.leave is Leave.TARGET else leg.watched
         if meant is not None:
             lost += sign * (meant * order.cum_qty - order.cum_quote)
             qty += order.cum_qty

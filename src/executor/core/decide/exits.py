@@ -29,6 +29,8 @@ def decide(draft: Draft) -> None:
         return
     for n in [leg.n for leg in draft.position.legs]:
         leg = the_leg(draft.position, n)
+        if leg.stop is not None and leg.leave is None and draft.left(leg) > 0:
+            leg = stops.note_due(draft, leg, leg.stop)
         if leg.target is not None:
             targets.tend(draft, leg, leg.target)
         else:

@@ -31,7 +31,10 @@ def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
     doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]
     if not doubtful:
         return live
-    if len(doubtful) < len(live) or left <= 0:
+    known = [o for o in live if o.phase is OrderPhase.WORKING]
+    if all(o.misses and o.replaces for o in doubtful) and {o.replaces for o in doubtful} == {o.id for o in known}:
+        return known  # it stands, so none of those that are to replace it does (rule 8.3e)
+    if known or left <= 0:
         return None
     return [] if _locked_apart(draft, leg, doubtful, left) else None
 

@@ -77,5 +77,11 @@ def _prices(draft: Draft, position: Position) -> Iterator[Decimal]:
     for leg in position.legs:
         left = draft.left(leg)
         if left > 0:
-            levels += [leg.target, stops.trail_level(draft, leg), rules.min_notional / left, rules.max_notional / left]
+            levels += [
+                leg.target,
+                leg.due,
+                stops.trail_level(draft, leg),
+                rules.min_notional / left,
+                rules.max_notional / left,
+            ]
     yield from (level for level in levels if level is not None)

@@ -26,7 +26,7 @@ def exit_reason(draft: Draft) -> Reason:
         leg = find_leg(position, last.leg)
         if leg is not None and leg.leave is Leave.TARGET:
             return Reason.TP
-        return stop_reason(draft, leg.stop if leg is not None else None, trailing=last.leg == 3)
+        return stop_reason(draft, leg.watched if leg is not None else None, trailing=last.leg == 3)
     return stop_reason(draft, last.stop_price, trailing=last.role is Role.TRAIL)
 
 

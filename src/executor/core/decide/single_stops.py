@@ -44,4 +44,4 @@ def tend(draft: Draft, leg: Leg) -> None:
 def _leave_whole(draft: Draft, leg: Leg) -> None:
     """PLAIN's stop, or the interim one, has failed: everything of the trade is cancelled, then what is held is sold."""
     if draft.position.entered:
-        draft.close(stop_reason(draft, leg.stop, trailing=draft.position.trail is not None))
+        draft.close(stop_reason(draft, leg.watched, trailing=draft.position.trail is not None))

@@ -8,7 +8,7 @@ from executor.core.book import levels
 from executor.core.book.ledger import covers, entry_average
 from executor.core.decide import doubt
 from executor.core.decide.draft import Draft
-from executor.core.model.facts import PASSING
+from executor.core.model.facts import PASSING, Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import AfterTp1, Policy, TrailMode
 from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Trail
@@ -18,6 +18,9 @@ RESIZE_EVERY_MS = 1_000  # rule 3.5
 KLINES_EVERY_MS = 60_000
 BALKS = 3
 """So many moves in a row are refused before another way is taken."""
+RESEND_MS = (0, 1_000, 2_000, 4_000, 8_000)
+"""How long after one cancel-replace in doubt the next may go out, the old stop seen standing (rules 8.3e, 8.7)."""
+_BALK_MS = (2_000, 4_000, 8_000, 15_000, 30_000)
 _BIPS = 10_000
 
 
@@ -25,27 +28,56 @@ _BIPS = 10_000
 
 
 def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
-    """The level the leg's stop belongs at now; never behind `stop`, the level in force, never past the market (rule
-    10.4).
-    """
+    """The level to ask for a stop at now: never behind `stop`, the level in force, never past the market (10.4)."""
     level = stop
     _read_bars(draft, leg)
     if draft.now < move_again_at(leg, draft.policy) or leg.tries:
         return level
     direction = draft.position.plan.direction
-    step = max(draft.policy.trail_step, draft.rules.tick)
-    for candidate in (breakeven(draft), draft.position.manual_stop):
+    for candidate in (breakeven(draft), draft.position.manual_stop, leg.due):
         if candidate is not None and _has_room(draft, candidate):
             level = levels.safer(level, candidate, direction)
-    trail = trail_level(draft, leg)
-    if trail is not None and _has_room(draft, trail) and direction.sign * (trail - level) >= step:
+    trail = _trailed(draft, leg, level)
+    return trail if trail is not None and _has_room(draft, trail) else level
+
+
+def note_due(draft: Draft, leg: Leg, stop: Decimal) -> Leg:
+    """`leg` with the level where its stop ought to stand, so that software watches there for as long as no stop does
+    (rule 6.4b): the market may be past it already. A swing that the price is past may be older than the trade, and is
+    no level that a stop of it ever stood at.
+    """
+    direction = draft.position.plan.direction
+    level = leg.due or stop
+    for candidate in (breakeven(draft), draft.position.manual_stop):
+        if candidate is not None:
+            level = levels.safer(level, candidate, direction)
+    trail = _trailed(draft, leg, level)
+    if trail is not None and (draft.policy.trail_mode is not TrailMode.SWING or _has_room(draft, trail)):
         level = trail
-    return level
+    if level == (leg.due or stop):
+        return leg
+    quote = draft.market.quote
+    past = quote is not None and levels.beyond(quote.last, level, direction)
+    leg = replace(leg, due=level, breach_since=leg.breach_since or (draft.now if past else 0))
+    draft.put_leg(leg)
+    return leg
+
+
+def _trailed(draft: Draft, leg: Leg, level: Decimal) -> Decimal | None:
+    """Where the trail has come to, if it is to move from `level` now: by its step, and not too often (rule 5.4)."""
+    if leg.moved_at and draft.now - leg.moved_at < draft.policy.trail_every_ms:
+        return None
+    trail = trail_level(draft, leg)
+    step = max(draft.policy.trail_step, draft.rules.tick)
+    far = trail is not None and draft.position.plan.direction.sign * (trail - level) >= step
+    return trail if far else None
 
 
 def move_again_at(leg: Leg, policy: Policy) -> int:
     """When the leg's stop may be moved again (ms): later and later where moves are refused (rule 8.7)."""
-    return leg.moved_at + policy.trail_every_ms * 2 ** min(leg.balks, BALKS) if leg.moved_at else 0
+    if leg.balks:
+        return leg.moved_at + _BALK_MS[min(leg.balks, len(_BALK_MS)) - 1]
+    return leg.refused_at + policy.exits_retry_ms if leg.refused_at else 0
 
 
 def _has_room(draft: Draft, level: Decimal) -> bool:
@@ -162,7 +194,7 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     direction = draft.position.plan.direction
     roles = {1: Role.SL1, 2: Role.SL2}
     delta = _native_delta(draft, leg)
-    trailing = delta is not None or (trails(draft, leg) and level == trail_level(draft, leg))
+    trailing = delta is not None or (trails(draft, leg) and level in (trail_level(draft, leg), leg.due))
     role = Role.TRAIL if trailing else roles.get(leg.n, Role.SL)
     side = direction.exit_side
     limit = draft.stop_limit(level)
@@ -179,7 +211,7 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
     Where the symbol has none, or refuses it again and again (rule 8.7), it is done as for an OCO: the stop is
     cancelled, and placed anew where it belongs.
     """
-    if live.triggered_at or not live.is_stop or not draft.may_change(live):
+    if live.triggered_at or not live.is_stop or not _may_replace(draft, leg, live):
         return
     entering = isinstance(draft.position.phase, Entering)
     level = stop if entering else wanted(draft, leg, stop)
@@ -201,11 +233,32 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         return
     if leg.balks and draft.now < move_again_at(leg, draft.policy):
         return
-    if not draft.rules.cancel_replace_allowed or leg.balks >= BALKS:
+    if not draft.rules.cancel_replace_allowed or (leg.balks >= BALKS and not _order_at_fault(draft, live)):
         draft.cancel([live])
         return
     draft.put_leg(replace(leg, moved_at=draft.now))
     draft.swap(live, stop_order(draft, leg, left, level))
+
+
+def _may_replace(draft: Draft, leg: Leg, live: Order) -> bool:
+    """One lost answer does not freeze a stop: as long as the old one is seen standing, the same is asked for once more,
+    in growing pauses. Only one of such requests can cancel it, and the others then place nothing (rule 8.3e).
+    """
+    tries = [o for o in draft.position.orders if o.replaces == live.id and o.phase is OrderPhase.UNRESOLVED]
+    if draft.now < leg.retry_at:
+        return False
+    if not tries:
+        return draft.may_change(live)
+    pause = RESEND_MS[min(len(tries), len(RESEND_MS)) - 1]
+    return not draft.commanded(live) and draft.now >= tries[-1].sent_at + pause
+
+
+def _order_at_fault(draft: Draft, live: Order) -> bool:
+    """Whether it is the new order that a filter does not take, whichever way it comes: without the old one there would
+    be none.
+    """
+    refused = [o.refusal for o in draft.position.orders if o.replaces == live.id and o.end is End.REFUSED]
+    return bool(refused) and refused[-1] is Why.FILTER
 
 
 def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:

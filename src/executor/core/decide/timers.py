@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from executor.core.decide.legs import BACKOFF_TIMES
-from executor.core.decide.stops import KLINES_EVERY_MS, RESIZE_EVERY_MS, move_again_at
+from executor.core.decide.stops import KLINES_EVERY_MS, RESEND_MS, RESIZE_EVERY_MS, move_again_at
 from executor.core.model.orders import cancel_again_at
 from executor.core.model.policy import Policy
-from executor.core.model.state import End, Entering, Leg, Order, Position, State
+from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Position, State
 from executor.core.model.values import OrderType
 
 
@@ -54,6 +54,8 @@ def _of_order(order: Order, policy: Policy) -> Iterator[int]:
         yield cancel_again_at(order)
     if order.triggered_at:
         yield order.triggered_at + policy.watchdog_grace_ms
+    if order.phase is OrderPhase.UNRESOLVED and order.replaces:
+        yield from (order.sent_at + pause for pause in RESEND_MS)
     if order.is_stop:
         yield order.sent_at + RESIZE_EVERY_MS
 
@@ -69,4 +71,5 @@ def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
     if leg.breach_since:
         yield leg.breach_since + policy.watchdog_grace_ms
     if leg.moved_at:
-        yield move_again_at(leg, policy)
+        yield leg.moved_at + policy.trail_every_ms
+    yield move_again_at(leg, policy)

@@ -137,11 +137,12 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """One part of the position and its own exit. `n` as in `Order.leg`; leg 0 follows whatever is held.
 
     `target`: its target price; `stop`: the level in force, the best one ever accepted (rule 10.4), None for a leg whose
-    stop is carried by leg 0. `breach_since`: since when the price has been at or past that level. `vanished`: how often
-    its orders were taken away by somebody else (rule 6.6). `tries`, `retry_at`: refusals in a row and when to try again
-    (rule 4.7); `poor`: those for lack of balance; `refused_at`: the last of them. `moved_at`: when its stop was last
-    moved or refused a move; `balks`: moves refused in a row, for another reason than the price.
-    `puzzled_at`: when an OCO was refused for its price relation, until a quote tells which side was crossed (rule 4.6).
+    stop is carried by leg 0. `breach_since`: since when the price has been at or past the level that is watched.
+    `vanished`: how often its orders were taken away by somebody else (rule 6.6). `tries`, `retry_at`: refusals in a row
+    and when to try again (rule 4.7); `poor`: those for lack of balance; `refused_at`: the last of them. `moved_at`:
+    when its stop was last moved or refused a move; `balks`: moves refused in a row, for another reason than the price.
+    `due`: where its stop ought to stand, while none stands there yet (rule 6.4b). `puzzled_at`: when an OCO was refused
+    for its price relation, or any exit in unknown words, until a quote tells which side was crossed (rule 4.6).
     """
 
     n: int
@@ -157,7 +158,13 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     refused_at: int = 0
     moved_at: int = 0
     balks: int = 0
+    due: Decimal | None = None
     puzzled_at: int = 0
+
+    @property
+    def watched(self) -> Decimal | None:
+        """The level at which software sells where no stop does (rules 6.4, 6.4b)."""
+        return self.stop if self.due is None else self.due
 
 
 class Trail(msgspec.Struct, frozen=True, kw_only=True):
