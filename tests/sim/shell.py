@@ -205,6 +205,7 @@ class Shell:
             self._unseen.discard(event.id)
         elif isinstance(event, OpenOrdersSeen):
             self._unseen -= {report.id for report in event.reports}
+        self._unseen -= _outdone(step.state)
         if self._unseen and (
             early := [r for r in step.requests if isinstance(r, PlaceOrder | PlaceOco | ReplaceOrder)]
         ):
@@ -284,3 +285,10 @@ class Shell:
         if isinstance(event, OpenOrdersSeen):
             self.looked_at = max(self.looked_at, asked)  # an answer that comes late tells of before
         self.receive(event)
+
+
+def _outdone(state: State) -> set[str]:
+    """Those that were to take an order's place and can't have: another one has (rule 8.3e). No look is needed."""
+    orders = state.position.orders if state.position is not None else ()
+    taken = {o.replaces for o in orders if o.replaces and o.exchange_id}
+    return {o.id for o in orders if o.replaces in taken and not o.exchange_id}

@@ -136,9 +136,10 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
         if order.list_id:
             lists.add(order.list_id)
         elif order.replaces and not order.exchange_id:
-            # Of those that are to take one order's place only one ever can (rule 8.3e).
-            more = _beyond(order, find_order(position, order.replaces))
-            rivals[order.replaces] = max(rivals.get(order.replaces, ZERO), more)
+            if order.replaces not in gave_way:
+                # Of those that are to take one order's place only one ever can (rule 8.3e).
+                more = _beyond(order, find_order(position, order.replaces))
+                rivals[order.replaces] = max(rivals.get(order.replaces, ZERO), more)
         else:
             total += order.leaves
     total += sum(rivals.values(), ZERO)

@@ -272,7 +272,7 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
     if not levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction):
         return
     if _others_stand(draft, leg):
-        draft.cancel(live)
+        draft.cancel(live, recheck=any(o.cancels for o in live))
 
 
 def _others_stand(draft: Draft, leg: Leg) -> bool:
