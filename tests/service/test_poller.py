@@ -11,10 +11,11 @@ from tests.scenarios.harness import AFTER_TP1, EXITS, World, harness
 from executor.core.model.facts import Quote, Why
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
+from executor.exchange.thinned import EXTREME_MS, FRESH_MS, ThinnedPrices
 from executor.paper.server.faults import Answer, PushFault, RequestFault
 from executor.paper.server.params import Params
 from executor.paper.server.routes import by_path
-from executor.service.poller import EXTREME_MS, FRESH_MS, SAFETY_NET_S, SUSPICION_S, _Thinned
+from executor.service.poller import SAFETY_NET_S, SUSPICION_S
 
 PUSHED: Final = World(Direction.LONG, "OCO", pushes=True)
 POLLED: Final = World(Direction.LONG, "OCO", pushes=False)
@@ -159,13 +160,13 @@ class TestThinned:
         return [Quote(n, Decimal(p), Decimal(p), Decimal(p)) for n, p in enumerate(prices)]
 
     def test_the_extremes_and_the_newest_are_kept_in_their_order(self) -> None:
-        thinned = _Thinned()
+        thinned = ThinnedPrices()
         for quote in self.quotes("5", "9", "4", "6", "3", "8", "7"):
             thinned.take(quote)
         assert [str(quote.last) for quote in thinned.give(0)] == ["9", "3", "7"]
 
     def test_a_new_extreme_waits_less_than_a_price_in_between(self) -> None:
-        thinned = _Thinned()
+        thinned = ThinnedPrices()
         for quote in self.quotes("5", "9"):
             thinned.take(quote)
         thinned.give(1_000)
@@ -176,7 +177,7 @@ class TestThinned:
         assert thinned.wait_ms(1_000 + EXTREME_MS) == 0
 
     def test_another_trade_begins_with_what_is_known(self) -> None:
-        thinned = _Thinned()
+        thinned = ThinnedPrices()
         for quote in self.quotes("5", "9", "7"):
             thinned.take(quote)
         thinned.give(1_000)

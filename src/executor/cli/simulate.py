@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -40,6 +41,13 @@ from executor.simulate.market import Outcome, Simulation, Untaken, trades_of
 ACCOUNT: Final = "simulated"
 
 
+class Prices(StrEnum):
+    """How an open trade learns the price."""
+
+    POLLED = "polled"
+    PUSHED = "pushed"
+
+
 @examples(
     "executor simulate",
     "TRAIL_MODE=SWING EXIT_LAYOUT=PLAIN PAPER_BALANCES=USDT=10000,LTC=5 executor simulate",
@@ -63,6 +71,13 @@ def simulate(
         Path | None,
         typer.Option("--exchange-info", metavar="FILE", help="Symbol rules as Binance's exchangeInfo gives them."),
     ] = None,
+    prices: Annotated[
+        Prices,
+        typer.Option(
+            help="How an open trade learns the price: asked for every POLL_SEC, as `executor run` does on paper, or"
+            " pushed, as by the exchange's streams."
+        ),
+    ] = Prices.POLLED,
     output: Annotated[ListFormat, typer.Option("--format", help="How to print the trades.")] = ListFormat.TABLE,
 ) -> None:
     """Carry out signals on a recorded market, at full speed.
@@ -70,9 +85,11 @@ def simulate(
     What would these settings have done? The same core and matching engine as on paper, without sockets and files.
 
     Settings are taken as for `executor run` (environment and --env-file); the account starts with PAPER_BALANCES, and
-    each signal acts at its own time. The symbol is SYMBOL, or what the file's name begins with. Files are CSV, plain or
-    gzipped: trades with time_ms, price, qty, is_buyer_maker, trade_id; klines with open_time_ms, open, high, low,
-    close, volume. The trades go to stdout; what was not taken, the account and the figures go to stderr.
+    each signal is seen at the next look into its file, a quarter of a second at most after its time. On the same
+    recording it makes the trades that `executor run` makes on paper. The symbol is SYMBOL, or what the file's name
+    begins with. Files are CSV, plain or gzipped: trades with time_ms, price, qty, is_buyer_maker, trade_id; klines with
+    open_time_ms, open, high, low, close, volume. The trades go to stdout; what was not taken, the account and the
+    figures go to stderr.
 
     Exit code 1 when the account does not add up.
     """
@@ -84,7 +101,7 @@ def simulate(
         raise typer.BadParameter("a market of your own needs --signals")
     try:
         outcome, books, seconds = _simulate(
-            settings, trades, klines, path, signals if signals is not None else demo_signals(), exchange_info
+            settings, trades, klines, path, signals if signals is not None else demo_signals(), exchange_info, prices
         )
     except (SettingsError, PaperError) as error:
         fail(error)
@@ -95,7 +112,13 @@ def simulate(
 
 
 def _simulate(
-    settings: Settings, trades: Path | None, klines: Path | None, path: KlinePath, signals: Path, info: Path | None
+    settings: Settings,
+    trades: Path | None,
+    klines: Path | None,
+    path: KlinePath,
+    signals: Path,
+    info: Path | None,
+    prices: Prices,
 ) -> tuple[Outcome, account.Account, float]:
     file = klines or trades or demo_trades().path
     symbol, rules = _symbol(settings, settings.symbol or symbol_of(file), info)
@@ -105,7 +128,8 @@ def _simulate(
     if klines is not None:
         market = trades_of(KlineFile(klines), path, rules.step)
     wanted, malformed = _signals(signals)
-    simulation = Simulation(engine, ACCOUNT, policy_of(settings), rules)
+    poll_ms = None if prices is Prices.PUSHED else round(settings.poll_sec * 1000)
+    simulation = Simulation(engine, ACCOUNT, policy_of(settings), rules, poll_ms=poll_ms)
     simulation.outcome.untaken += malformed
     began = time.perf_counter()
     outcome = simulation.run(market, wanted)

@@ -8,7 +8,6 @@ alone. Prices come by stream as well, thinned out to what a decision can depend 
 import asyncio
 import contextlib
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final, Protocol
 
 import msgspec
@@ -21,6 +20,7 @@ from executor.core.model.state import Entering, Order, OrderPhase, State
 from executor.core.model.values import OrderSide
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
+from executor.exchange.thinned import ThinnedPrices
 from executor.exchange.transport.supervised import Connected, Lost
 
 log = structlog.get_logger(__name__)
@@ -33,10 +33,6 @@ still answers pings is told by nothing else.
 """
 SILENCE_S: Final = 30.0
 """A price stream that says nothing for so long is made sure of by asking."""
-FRESH_MS: Final = 1_000
-"""A price that is no new extreme is passed on this often."""
-EXTREME_MS: Final = 100
-"""A new highest or lowest price of the trade is passed on at most this often."""
 SUSPICION_S: Final = 0.5
 """How long after the price went through an order its report may take before the orders are looked at."""
 SAME_MOMENT: Final = 0.1
@@ -104,7 +100,7 @@ class Poller:
         self._rhythm = asyncio.Event()
         """A trade begins: the next look may be due sooner."""
         self._was_open = False
-        self._thinned = _Thinned()
+        self._thinned = ThinnedPrices()
         self._due: asyncio.Task[None] | None = None
         self._suspicion: asyncio.Task[None] | None = None
 
@@ -294,60 +290,6 @@ def _until_next(seconds: float, now: int) -> float:
     step = max(1, round(seconds * 1000))
     left = step - now % step
     return (left if left > step * SAME_MOMENT else left + step) / 1000
-
-
-class _Thinned:
-    """Pushed prices, of which only the extremes and now and then the last are passed on.
-
-    A decision depends on the best and the worst price of a trade, and on a fresh one. What is passed on keeps the order
-    in which it came.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: list[Quote] = []
-        self._newest: Quote | None = None
-        self._given_at = 0
-        self._low: Decimal | None = None
-        self._high: Decimal | None = None
-
-    def forget(self) -> None:
-        """Another trade: its extremes are its own. The newest price stays known."""
-        self._low = self._high = None
-        self._given_at = 0
-        self._waiting = [self._newest] if self._newest is not None else []
-
-    def age_ms(self, now: int) -> int:
-        return now if self._newest is None else now - self._newest.at
-
-    def take(self, quote: Quote) -> None:
-        self._newest = quote
-        kept = self._waiting
-        low = min((each.last for each in kept), default=None)
-        high = max((each.last for each in kept), default=None)
-        # of those that wait: the lowest, the highest and the newest
-        self._waiting = [each for each in kept if each.last in (low, high)][-2:] if low != high else kept[:1]
-        self._waiting.append(quote)
-
-    def wait_ms(self, now: int) -> int:
-        """How long what waits is to wait."""
-        extreme = any(
-            self._low is None or self._high is None or not self._low <= each.last <= self._high
-            for each in self._waiting
-        )
-        return self._given_at + (EXTREME_MS if extreme else FRESH_MS) - now
-
-    def give(self, now: int) -> list[Quote]:
-        given, self._waiting = self._waiting, []
-        self._given_at = now
-        for quote in given:
-            self._low = quote.last if self._low is None else min(self._low, quote.last)
-            self._high = quote.last if self._high is None else max(self._high, quote.last)
-        return _telling(given)
-
-
-def _telling(quotes: list[Quote]) -> list[Quote]:
-    """The last one, and before it those of another price than their successor."""
-    return [quote for quote, after in pairwise(quotes) if quote.last != after.last] + quotes[-1:]
 
 
 def _single_entry(state: State) -> Order | None:

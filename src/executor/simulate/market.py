@@ -1,6 +1,7 @@
 """A recorded market and its signals, carried out at once: what would these settings have done?
 
-Nothing takes time but the market: a request is answered at the moment it is sent, and a signal acts at its own `ts`.
+Nothing takes time but the market, as in an embedded run: a request is answered at the moment it is sent, a signal is
+seen at the next look into its file, and an open trade asks for the price as often.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ from executor.paper.replay.recording import RecordedKline
 from executor.simulate.direct import Direct
 from executor.simulate.session import Session
 
+LOOK_EVERY_MS: Final = 250
+"""Between two looks into the signal file where time is the market's (`service.inlets.intake`)."""
 _LONGEST_MS: Final = 86_400_000  # a day: what a single kline is taken for
 _WAKES_MAX: Final = 100_000  # after the market's end: more is a trade that cannot be closed
 
@@ -51,11 +54,14 @@ class Outcome(msgspec.Struct, kw_only=True):
 class Simulation:
     """One account of `engine` trades one symbol. `run` plays; the engine holds the account's end state after that."""
 
-    def __init__(self, engine: Engine, account: str, policy: Policy, rules: SymbolRules) -> None:
+    def __init__(
+        self, engine: Engine, account: str, policy: Policy, rules: SymbolRules, *, poll_ms: int | None = 1_000
+    ) -> None:
         self.outcome = Outcome()
+        self._now = 0
         self._engine = engine
         self._symbol = rules.symbol
-        self._session = Session(Direct(engine, account, rules.symbol), policy, rules, self._hear)
+        self._session = Session(Direct(engine, account, rules.symbol), policy, rules, self._hear, poll_ms=poll_ms)
 
     def run(self, trades: Iterable[MarketTrade], signals: Sequence[Signal]) -> Outcome:
         """Play `trades`, which must be in the order of their times. What is open at the end is closed at market."""
@@ -64,10 +70,10 @@ class Simulation:
             if not self.outcome.trades:
                 self.outcome.first = trade.time
                 waiting = self._drop_early(waiting)
-            while waiting and waiting[-1].at <= trade.time:
+            while waiting and self._heard(waiting[-1]) <= trade.time:
                 signal = waiting.pop()
-                self._pass_time(signal.at)
-                self._session.signal(signal, signal.at)
+                self._pass_time(self._heard(signal))
+                self._session.signal(signal, self._heard(signal))
             self._pass_time(trade.time)
             self._play(trade)
         for signal in reversed(waiting):
@@ -85,12 +91,23 @@ class Simulation:
     def _miss(self, signal: Signal, why: str) -> None:
         self.outcome.untaken.append(Untaken(signal.key, signal.at, why))
 
+    def _heard(self, signal: Signal) -> int:
+        """When a signal is seen: at the next look into the signal file, as in an embedded run."""
+        return self.outcome.first - (self.outcome.first - signal.at) // LOOK_EVERY_MS * LOOK_EVERY_MS
+
     def _pass_time(self, until: int) -> None:
-        """What time alone has made due before `until`."""
-        due = self._session.next_timer()
-        while due is not None and due < until:
-            self._session.tick(due)
-            due = self._session.next_timer()
+        """What time alone has made due up to `until`: deadlines, and the price that an open trade is to know."""
+        while True:
+            timer, price = self._session.next_timer(), self._session.next_price(self._now)
+            due = min((at for at in (timer, price) if at is not None), default=until + 1)
+            if due > until:
+                break
+            self._now = max(due, self._now)
+            if price is not None and price <= due:
+                self._session.price(self._now)
+            else:
+                self._session.tick(due)
+        self._now = until
 
     def _play(self, trade: MarketTrade) -> None:
         self._engine.on_trade(self._symbol, trade.trade_id, trade.price, trade.qty, trade.buyer_is_maker, trade.time)
