@@ -28,6 +28,7 @@ from tests.sim.world import Result, World
 
 from executor.core.model.intents import Command
 from executor.core.model.state import SCHEMA_VERSION, State
+from executor.paper.engine.choices import ExchangeChoices
 from executor.service.store.document import Document, document_of
 from executor.service.store.state_store import StateError, StateStore
 
@@ -124,6 +125,16 @@ def enumerate_all(scenario: Scenario, *, short: bool | None = None) -> Tally:
         tally.add(
             "lived on from a disk", (nth, sorted(path.name for path in left.names)), _live_on(scenario, nth, left)
         )
+    return tally
+
+
+def under(scenario: Scenario, exchange: ExchangeChoices) -> Tally:
+    """Each boundary once, on an exchange that reads the documents as `exchange` does."""
+    tally = Tally(scenario.name)
+    quiet = play(scenario, exchange=exchange)
+    tally.add("no crash", "all", quiet)
+    for at in range(1, quiet.boundaries + 1):
+        tally.add("one crash", at, play(scenario, crash_at=(at,), exchange=exchange))
     return tally
 
 

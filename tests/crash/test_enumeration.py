@@ -2,7 +2,9 @@
 
 import pytest
 from tests.crash import enumeration
+from tests.sim.choices import Choices
 from tests.sim.scenarios import SCENARIOS, Scenario, play
+from tests.sim.setup import OPPOSITE, drawn_exchange
 
 ENDS = {
     "stop at once": "SL",
@@ -46,6 +48,19 @@ def test_a_crash_everywhere(scenario: Scenario) -> None:
     if scenario.short:
         assert tally.runs["two crashes"] > total * (total - 1) / 2
         assert tally.runs["lived on from a disk"] > 2 * tally.boundaries["persist"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=_name)
+def test_a_crash_everywhere_on_an_exchange_that_reads_the_documents_the_other_way(scenario: Scenario) -> None:
+    tally = enumeration.under(scenario, OPPOSITE)
+    assert tally.broken == {}
+    assert tally.runs["one crash"] > 5
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=_name)
+def test_a_crash_everywhere_on_an_exchange_whose_readings_are_drawn(scenario: Scenario) -> None:
+    drawn = drawn_exchange(Choices(sum(scenario.name.encode())))
+    assert enumeration.under(scenario, drawn).broken == {}
 
 
 def test_the_tally_names_each_violation() -> None:

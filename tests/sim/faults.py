@@ -22,8 +22,10 @@ COMMAND: Final = (
     "fill_during_cancel",
     "cancel_behind",
     "half_done",
+    "garbled",
+    "refused_oddly",
 )
-READ: Final = ("read_lost", "read_5xx", "read_stale", "read_late", "read_banned")
+READ: Final = ("read_lost", "read_5xx", "read_stale", "read_late", "read_banned", "read_garbled")
 PUSH: Final = ("push_lost", "push_twice", "push_late", "stream_gap")
 OUTSIDE: Final = (
     "cancelled_by_hand",
@@ -69,6 +71,16 @@ REFUSALS: Final[tuple[tuple[int, int, str], ...]] = (
     (400, -1000, "An unknown error occurred while processing the request."),
     (400, -1001, "Internal error; unable to process your request."),
 )
+ODD_REFUSALS: Final[tuple[tuple[int, int, str], ...]] = (
+    # what no document has: the default of whoever reads it must be safe
+    (400, -2010, "Stop price would trigger immediately."),
+    (400, -2010, "This order can not be taken right now."),
+    (400, -2011, "The order is being worked on."),
+    (400, -9999, "A code of a later day."),
+    (400, 0, "no code at all"),
+    (422, -2010, ""),
+    (404, 0, "<html>not here</html>"),
+)
 _WEIGHTS: Final = (0.0, 0.0, 0.01, 0.03, 0.08)
 _OUTSIDE_WEIGHTS: Final = (0.0, 0.0, 0.0, 0.003, 0.01)
 _CRASH_WEIGHTS: Final = (0.0, 0.0, 0.0003, 0.001, 0.005)
@@ -87,7 +99,9 @@ class Faults:
         self.calm = False
         self.tally: Counter[tuple[str, str]] = Counter()
         self.kinds: list[str] = []
-        self.phase = "Flat"
+        self.readings: tuple[str, ...] = ()
+        self.read_in: Counter[tuple[str, str]] = Counter()
+        self._phase = "Flat"
         mood = choices.mood if wild else lambda _: 0.0
         self._command = [mood(_WEIGHTS) for _ in COMMAND]
         self._read = [mood(_WEIGHTS) for _ in READ]
@@ -96,6 +110,17 @@ class Faults:
         self._crash = [mood(_CRASH_WEIGHTS) for _ in CRASH]
         self._pause = [mood(_CRASH_WEIGHTS) for _ in PAUSE]
         self._partial = mood((0.0, 0.1, 0.4))
+
+    @property
+    def phase(self) -> str:
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        """Each reading of what the documents leave open is counted once for each phase that is entered under it."""
+        if phase != self._phase:
+            self.read_in.update((reading, phase) for reading in self.readings)
+        self._phase = phase
 
     def command(self, kind: str) -> str:
         return self._pick(f"command:{kind}", COMMAND, self._command)

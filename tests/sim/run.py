@@ -19,6 +19,7 @@ from tests.sim import corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.exposure import Exposures
 from tests.sim.faults import ALL
+from tests.sim.setup import READINGS
 from tests.sim.shrink import shrink, symptom
 from tests.sim.world import Result, World
 
@@ -53,6 +54,7 @@ class Tally:
         self.faulted = 0
         self.exposures = Exposures()
         self.faults: Counter[tuple[str, str]] = Counter()
+        self.readings: Counter[tuple[str, str]] = Counter()
         self.closed: Counter[str] = Counter()
         self.failed: list[tuple[int, str]] = []
 
@@ -65,6 +67,7 @@ class Tally:
         self.faulted += sum(trade.faulted for trade in result.exposure)
         self.exposures.add(seed, result.exposure)
         self.faults.update(result.tally)
+        self.readings.update(result.readings)
         self.closed.update(result.closed)
         if result.broken:
             self.failed.append((seed, result.broken[0]))
@@ -74,6 +77,7 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.exposures.merge(other.exposures)
         self.faults.update(other.faults)
+        self.readings.update(other.readings)
         self.closed.update(other.closed)
         self.failed.extend(other.failed)
 
@@ -104,22 +108,26 @@ def soak(seconds: float, seed: int, processes: int) -> Tally:
 
 
 def table(faults: Counter[tuple[str, str]]) -> str:
-    """Fault kind by phase of the trade."""
-    lines = [f"{'':20}" + "".join(f"{phase:>13}" for phase in PHASES)]
-    lines += [f"{kind:20}" + "".join(f"{faults[kind, phase]:13}" for phase in PHASES) for kind in ALL]
+    """Fault kind, and reading of what the documents leave open, by phase of the trade."""
+    lines = [f"{'':28}" + "".join(f"{phase:>13}" for phase in PHASES)]
+    readings = [f"{name}={value}" for name, values in READINGS.items() for value in values]
+    lines += [f"{kind:28}" + "".join(f"{faults[kind, phase]:13}" for phase in PHASES) for kind in (*ALL, *readings)]
     return "\n".join(lines)
 
 
 def report(tally: Tally, seconds: float, out: TextIO) -> None:
     days = tally.virtual_ms / 86_400_000
+    faults = sum(tally.faults.values())
     out.write(
         f"{tally.runs} runs, {tally.trades} trades, {tally.faulted} of them met by faults, {days:.1f} virtual days, "
-        f"{sum(tally.faults.values())} faults, {tally.crashes} crashes, {tally.steps} steps in {seconds:.0f} s "
+        f"{faults} faults, {tally.crashes} crashes, {tally.steps} steps in {seconds:.0f} s "
         f"({tally.cpu:.0f} s of CPU, {tally.trades / max(tally.cpu, 0.001):.0f} trades each); "
         f"{len(tally.failed)} violations\n"
     )
     out.write(", ".join(f"{reason} {n}" for reason, n in tally.closed.most_common()) + "\n\n")
-    out.write(table(tally.faults) + "\n\nwithout a stop, by trade and by what held its longest spell\n")
+    out.write(
+        table(tally.faults + tally.readings) + "\n\nwithout a stop, by trade and by what held its longest spell\n"
+    )
     out.write(tally.exposures.table() + "\n")
     out.writelines(f"seed {seed}: {what}\n" for seed, what in tally.failed[:20])
 

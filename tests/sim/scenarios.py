@@ -16,6 +16,7 @@ from tests.sim.world import Result, World
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
 from executor.core.model.values import Direction
+from executor.paper.engine.choices import ExchangeChoices
 
 Act = Callable[[World], None]
 
@@ -160,8 +161,11 @@ def play(
     down: int = 0,
     world: type[World] = World,
     verbose: bool = False,
+    exchange: ExchangeChoices | None = None,
 ) -> Result:
-    """`down`: which of `world.DOWN` the service is down after its first crash."""
+    """`down`: which of `world.DOWN` the service is down after its first crash. `exchange`: how it reads what the
+    documents leave open.
+    """
     setup = Setup(
         policy=scenario.policy,
         balances={
@@ -170,6 +174,7 @@ def play(
         },
         thin=scenario.thin,
         trades=1,
+        exchange=exchange or ExchangeChoices(),
     )
     choices = Choices(plan=[("down", 0, down)])
     made = world(choices, setup, wild=False, crash_at=crash_at, disk=disk, verbose=verbose)

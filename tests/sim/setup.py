@@ -12,6 +12,17 @@ from executor.core.model.policy import AfterTp1, EntryMode, Layout, PlanBOrder, 
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import Direction
 from executor.exchange.wire import rules as wire_rules
+from executor.paper.engine.choices import (
+    CancelledId,
+    ExchangeChoices,
+    OcoDone,
+    OcoSibling,
+    PushOrder,
+    PushRefusals,
+    RefusalTexts,
+    SeenInReads,
+    shown_choices,
+)
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.symbol import Symbol
@@ -69,6 +80,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     timeout: int = 1_500
     trades: int = 4
     tape: int = -1
+    exchange: ExchangeChoices = ExchangeChoices()
 
 
 @cache
@@ -109,7 +121,7 @@ def tape() -> tuple[Decimal, ...]:
 
 def build(setup: Setup) -> Engine:
     liquidity = LiquidityModel.tight(Decimal(300), 3) if setup.thin else LiquidityModel()
-    engine = Engine([_symbol(setup.market.symbol)], liquidity=liquidity)
+    engine = Engine([_symbol(setup.market.symbol)], liquidity=liquidity, choices=setup.exchange)
     engine.open_account(ACCOUNT, setup.balances, bnb_burn=setup.burn)
     engine.set_bnb_price(QUOTE, Decimal(600))
     return engine
@@ -171,4 +183,42 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
         step=pick("step", 1_500, 700, 4_000),
         trades=trades,
         tape=choices.choose("tape_from", 2_000) if on_tape else -1,
+        exchange=drawn_exchange(choices),
     )
+
+
+OPPOSITE: Final = ExchangeChoices(
+    oco_done=OcoDone.TRIGGERED,
+    push_refusals=PushRefusals.ALWAYS,
+    push_order=PushOrder.AFTER_ANSWER,
+    oco_sibling=OcoSibling.CANCELED,
+    cancelled_id=CancelledId.NONE,
+    seen_in_reads=SeenInReads.LATER,
+    refusal_texts=RefusalTexts.OTHERS,
+)
+"""An exchange that reads every document the other way."""
+
+
+def drawn_exchange(choices: Choices) -> ExchangeChoices:
+    """One reading of what the documents leave open; what only the wire's bytes show is for the tests over sockets."""
+    return ExchangeChoices(
+        **{name: values[choices.choose(f"open:{name}", len(values))] for name, values in READINGS.items()}
+    )
+
+
+READINGS: Final[dict[str, tuple[Any, ...]]] = {
+    "oco_done": tuple(OcoDone),
+    "push_refusals": (PushRefusals.CANCEL_REPLACE, PushRefusals.NEVER, PushRefusals.ALWAYS),
+    "push_order": tuple(PushOrder),
+    "oco_sibling": tuple(OcoSibling),
+    "cancelled_id": tuple(CancelledId),
+    "seen_in_reads": tuple(SeenInReads),
+    "refusal_texts": tuple(RefusalTexts),
+}
+"""The readings of each choice, the quiet one first."""
+
+
+def named(exchange: ExchangeChoices) -> tuple[str, ...]:
+    """Each reading by its name, as the tally has it."""
+    shown = shown_choices(exchange)
+    return tuple(f"{name}={shown[name]}" for name in READINGS)

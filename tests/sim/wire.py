@@ -5,6 +5,7 @@ Fault model. What each kind in `faults.COMMAND` and `faults.READ` does:
 - a lost request never reaches the exchange, a lost answer leaves it executed; the service hears of neither and gives
   up after its timeout, as it does for what is executed only later: within recvWindow, or, held up inside the engine,
   at most `ENGINE_LATE` after the window (rule 8.3 allows 10 s);
+- what can't be read comes at once, and was executed; an answer in unknown words or with an unknown code refuses;
 - a 5XX comes at once, and says nothing of whether the request was, or will be, executed;
 - a refusal changes nothing; so does a ban, which refuses everything until it ends; the service that has heard of it
   sends nothing meanwhile: commands are refused here, reads wait, or fail where the end is far;
@@ -19,7 +20,7 @@ from typing import Final
 
 from msgspec.structs import replace
 from tests.sim import setup as world_setup
-from tests.sim.faults import REFUSALS, Faults
+from tests.sim.faults import ODD_REFUSALS, REFUSALS, Faults
 from tests.sim.timeline import ServiceClock, Timeline
 
 from executor.core.model.events import (
@@ -34,7 +35,7 @@ from executor.core.model.events import (
     Reported,
     TradesSeen,
 )
-from executor.core.model.facts import Done, OrderReport, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.facts import Done, NotTried, OrderReport, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.ids import ENTRIES, is_ours, parse
 from executor.core.model.intents import (
     CancelList,
@@ -54,6 +55,15 @@ from executor.core.model.intents import (
 )
 from executor.core.model.values import OrderStatus
 from executor.exchange.wire.outcomes import Doubt, Fault, verdict
+from executor.paper.engine.choices import (
+    OPEN_LATER_MS,
+    OTHER_WORDS,
+    QUERY_LATER_MS,
+    CancelledId,
+    PushOrder,
+    RefusalTexts,
+    SeenInReads,
+)
 from executor.paper.engine.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct, pushed
 
@@ -64,6 +74,8 @@ IN_VAIN: Final = 12  # commands that may be on their way when a ban comes: each 
 CLOCK_AHEAD: Final = 4_000  # as far as the service's clock may be before the exchange's, with a drift on top
 PATIENCE_MS: Final = 61_000  # as the adapter's budget: a read waits so long for a ban's end, then it fails at once
 LATE: Final = (2_500, 6_000)
+AFTER_ANSWER_MS: Final = 20  # a push that leaves behind the answer
+_WORDED: Final = frozenset({-2010, -2011})
 
 _DOUBTFUL: Final[dict[str, tuple[int | None, bool]]] = {
     # when it is executed (ms after its arrival; None: never), and whether the service hears of its failure at once
@@ -74,6 +86,7 @@ _DOUBTFUL: Final[dict[str, tuple[int | None, bool]]] = {
     "5xx_executed": (0, True),
     "5xx_not_executed": (None, True),
     "5xx_executed_late": (3_000, True),
+    "garbled": (0, True),
 }
 
 Deliver = Callable[[AnyEvent], None]
@@ -131,8 +144,8 @@ class Wire:
         fault = self.faults.command(type(request).__name__)
         if fault in _DOUBTFUL:
             self._leave_in_doubt(request, stamp, fault, deliver, decided)
-        elif fault in {"refused", "not_sent", "banned"}:
-            self._answer(request, self._refusal(request, fault, stamp), now + 2 * lag, deliver)
+        elif fault in {"refused", "refused_oddly", "not_sent", "banned"}:
+            self._answer(request, self._refusal(request, fault, stamp, decided), now + 2 * lag, deliver)
         else:
             back = LATE[self.faults.detail("late", len(LATE))] if fault == "answer_late" else lag
 
@@ -157,17 +170,22 @@ class Wire:
         unknown = Unknown("HTTP 503" if heard_at_once else "timeout", stamp + self.setup.recv_window)
         self._answer(request, unknown, now + (2 * lag if heard_at_once else self.setup.timeout), deliver)
 
-    def _refusal(self, request: Command, fault: str, stamp: int) -> Refused | Unknown:
+    def _refusal(self, request: Command, fault: str, stamp: int, decided: int) -> Refused | Unknown:
         if fault == "not_sent":
             return Refused(Why.NOT_SENT, 0, "connection refused")
         if fault == "banned":
             self._ban()
             return self._ban_answer()
-        status, code, text = REFUSALS[self.faults.detail(f"refusal:{type(request).__name__}", len(REFUSALS))]
+        kinds = ODD_REFUSALS if fault == "refused_oddly" else REFUSALS
+        status, code, text = kinds[self.faults.detail(f"{fault}:{type(request).__name__}", len(kinds))]
         if code == -1021:
             self.clock.sync()
         why = verdict(status, Fault(code, text))
         if isinstance(why, Doubt):
+            if self.faults.detail("doubtful_executed", 2):  # no document says whether it was
+                self.timeline.at(
+                    self.timeline.now + self.setup.latency, lambda: self._execute(request, stamp, "", decided)
+                )
             return Unknown(text, stamp + self.setup.recv_window)
         return Refused(why, code, text)
 
@@ -196,7 +214,7 @@ class Wire:
                 refused = Refused(Why.OTHER, -2010, "Account may not place orders now.")
                 return ReplaceOutcome(cancelled, refused)
         before = self.direct.engine._last_order_id
-        outcome = self.direct.command(request, now)
+        outcome = self._worded(self.direct.command(request, now))
         if self.direct.engine._last_order_id != before and not isinstance(outcome, Refused):
             for client_id in _new_ids(request, outcome):
                 self.on_placed(client_id)
@@ -207,6 +225,22 @@ class Wire:
             told = replace(behind, status=outcome.reports[0].status)
             return Done((told,)) if told.status is OrderStatus.CANCELED else outcome
         return outcome
+
+    def _worded(self, outcome: Outcome) -> Outcome:
+        """A refusal in the words of the exchange's choice, and what the adapter makes of it."""
+        match outcome:
+            case Refused() if self.setup.exchange.refusal_texts is RefusalTexts.OTHERS and outcome.code in _WORDED:
+                why = verdict(400, Fault(outcome.code, OTHER_WORDS))
+                assert not isinstance(why, Doubt)
+                return replace(outcome, why=why, text=OTHER_WORDS)
+            case ReplaceOutcome():
+                cancel, place = self._worded(outcome.cancel), outcome.place
+                placed = place if isinstance(place, NotTried) else self._worded(place)
+                assert not isinstance(cancel, ReplaceOutcome)
+                assert not isinstance(placed, ReplaceOutcome)
+                return ReplaceOutcome(cancel, placed)
+            case _:
+                return outcome
 
     def _before(self, request: Command) -> OrderReport | None:
         """An exit as it was before its cancel. (Of an entry the cancel's answer is believed by rule 3.2.)"""
@@ -279,6 +313,8 @@ class Wire:
         match fault:
             case "read_lost":
                 self._fail(request, now + self.setup.timeout, "timeout", deliver)
+            case "read_garbled":
+                self._fail(request, now + 2 * lag, "HTTP 200 without a readable body", deliver)
             case "read_5xx":
                 self._fail(request, now + 2 * lag, "HTTP 503", deliver)
             case "read_banned":
@@ -295,7 +331,7 @@ class Wire:
             case QueryOrder():
                 name = request.id
                 found = self._was(name, as_of) if as_of else direct.order(name)
-                if found is None:
+                if found is None or self._hidden(found, by_own_id=bool(request.exchange_id)):
                     return lambda at: Absent(at=at, id=name, asked_at=asked_at, seq=seq)
                 report = found
                 return lambda at: Reported(at=at, report=report, seq=seq)
@@ -307,6 +343,7 @@ class Wire:
                 return lambda at: TradesSeen(at=at, id=name, fills=fills, seq=seq)
             case QueryOpenOrders():
                 reports = self._were_open(as_of) if as_of else direct.open_orders()
+                reports = tuple(report for report in reports if not self._too_young(report, OPEN_LATER_MS))
                 return lambda at: OpenOrdersSeen(at=at, reports=reports, asked_at=asked_at, seq=seq)
             case QueryBalances():
                 balances = direct.balances()
@@ -317,6 +354,20 @@ class Wire:
             case QueryKlines():
                 klines = direct.klines(request.count, self.timeline.now)
                 return lambda at: KlinesSeen(at=at, klines=klines, seq=seq)
+
+    def _hidden(self, report: OrderReport, *, by_own_id: bool) -> bool:
+        """Whether a query does not find it, by the exchange's choices; `by_own_id`: the exchange's own."""
+        choices = self.setup.exchange
+        renamed = not by_own_id and choices.cancelled_id in {CancelledId.CANCEL, CancelledId.NONE}
+        if report.status is OrderStatus.CANCELED and renamed:
+            return True
+        return choices.seen_in_reads is SeenInReads.LATER and self._too_young(report, QUERY_LATER_MS)
+
+    def _too_young(self, report: OrderReport, ms: int) -> bool:
+        if self.setup.exchange.seen_in_reads is SeenInReads.AT_ONCE:
+            return False
+        told = self._history.get(report.id, [])
+        return bool(told) and self.timeline.now - told[0][0] < ms
 
     def _was(self, name: str, as_of: int) -> OrderReport | None:
         return next((report for time, report in reversed(self._history.get(name, [])) if time <= as_of), None)
@@ -354,7 +405,8 @@ class Wire:
         if fault == "push_lost" or now < self.silent_until:
             self.lost_at = now
             return
-        whens = [now + lag]
+        after = AFTER_ANSWER_MS if self.setup.exchange.push_order is PushOrder.AFTER_ANSWER else 0
+        whens = [now + lag + after]
         if fault == "push_twice":
             whens.append(now + lag + 500)
         elif fault == "push_late":

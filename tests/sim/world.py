@@ -56,6 +56,7 @@ class Result(msgspec.Struct):
     boundaries: int = 0
     exposure: list[Bareness] = []
     tally: dict[tuple[str, str], int] = {}
+    readings: dict[tuple[str, str], int] = {}
     closed: dict[str, int] = {}
     log: list[str] = []
 
@@ -83,6 +84,7 @@ class World:
         self.engine = world_setup.build(self.setup)
         self.direct = Direct(self.engine, ACCOUNT, self.market.symbol)
         self.faults = Faults(choices, wild=wild)
+        self.faults.readings = world_setup.named(self.setup.exchange)
         self.outside = Outside(self.direct, self.setup, self.rules)
         self.exposure = Watch(self.faults.kinds, pushed=self.setup.pushes)
         self.wire = Wire(self.timeline, self.clock, self.direct, self.faults, self.setup)
@@ -186,6 +188,7 @@ class World:
             boundaries=self.boundaries,
             exposure=self.exposure.trades,
             tally=dict(self.faults.tally),
+            readings=dict(self.faults.read_in),
             closed=dict(self.outside.closed),
             log=self.log,
         )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome, Why
 from executor.core.model.intents import NewOrder, Stamp
@@ -153,24 +154,26 @@ class BinanceExchange:
             params.replace(self.symbol, cancel_id, order), stamp, cancel_id=cancel_id, new_id=order.id
         )
 
-    async def order(self, id: str) -> OrderReport | None:  # noqa: A002  # the port's word
+    async def order(self, id: str, exchange_id: int = 0) -> OrderReport | None:  # noqa: A002  # the port's word
         """The order with this client order id; None when the exchange says that there is none.
+
+        It is asked for by `exchange_id` where that is known: that finds it under every reading of what a cancelled
+        order is called. What is found is the order asked for, whichever client order id it shows (rule 8.8).
 
         Of an order that ended without a fill more than 90 days ago the exchange tells nothing else: its
         report is CANCELED with nothing filled, and its other fields mean nothing.
         """
+        name = {"orderId": str(exchange_id)} if exchange_id else {"origClientOrderId": id}
+        query = {"symbol": self.symbol, **name}
         try:
-            return await self.connection.read(
-                calls.ORDER,
-                {"symbol": self.symbol, "origClientOrderId": id},
-                lambda reply: reading.order(reply.body),
-            )
+            found = await self.connection.read(calls.ORDER, query, lambda reply: reading.order(reply.body))
         except ReadRefused as error:
             if error.fault.code == NO_SUCH_ORDER:
                 return None
             if error.fault.code == ARCHIVED:
                 return _archived(id)
             raise
+        return found if found.id == id else replace(found, id=id)
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
         found: tuple[Fill, ...] = ()

@@ -37,8 +37,10 @@ class Exchange(Protocol):
 
     async def replace(self, cancel_id: str, order: NewOrder, stamp: Stamp | None = None) -> ReplaceOutcome: ...
 
-    async def order(self, id: str) -> OrderReport | None:  # noqa: A002
-        """The order with this client order id; None when the exchange says that there is none."""
+    async def order(self, id: str, exchange_id: int = 0) -> OrderReport | None:  # noqa: A002
+        """The order with this client order id, asked for by the exchange's own id where that is known (not 0); None
+        when the exchange says that there is none.
+        """
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]: ...
 

@@ -72,7 +72,7 @@ async def _read(exchange: Exchange, request: Read) -> AnyEvent:
     seq, asked_at = request.seq, exchange.now()
     match request:
         case QueryOrder():
-            report = await exchange.order(request.id)
+            report = await exchange.order(request.id, request.exchange_id)
             if report is None:
                 return Absent(at=exchange.now(), id=request.id, asked_at=asked_at, seq=seq)
             return Reported(at=exchange.now(), report=report, seq=seq)

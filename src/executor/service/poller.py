@@ -206,7 +206,7 @@ class Poller:
         if order is None:
             return False
         try:
-            report = await self._host.exchange.order(order.id)
+            report = await self._host.exchange.order(order.id, order.exchange_id)
         except ReadError as error:
             log.warning("look_failed", what="entry", error=str(error))
             return True

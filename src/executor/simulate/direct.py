@@ -94,7 +94,7 @@ class Direct:
         seq = request.seq
         match request:
             case QueryOrder():
-                found = self.order(request.id)
+                found = self.order(request.id, request.exchange_id)
                 if found is None:
                     return Absent(at=now, id=request.id, asked_at=now, seq=seq)
                 return Reported(at=now, report=found, seq=seq)
@@ -110,9 +110,12 @@ class Direct:
             case QueryKlines():
                 return KlinesSeen(at=now, klines=self.klines(request.count, now), seq=seq)
 
-    def order(self, client_id: str) -> OrderReport | None:
+    def order(self, client_id: str, exchange_id: int = 0) -> OrderReport | None:
         try:
-            found = self.engine.order(self.account, self.symbol, orig_client_order_id=client_id)
+            if exchange_id:
+                found = self.engine.order(self.account, self.symbol, order_id=exchange_id)
+            else:
+                found = self.engine.order(self.account, self.symbol, orig_client_order_id=client_id)
         except model.Reject:
             return None
         return report(found)

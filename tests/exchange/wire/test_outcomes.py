@@ -93,6 +93,7 @@ async def outcome_of(stub: Stub, exchange: BinanceExchange, say: Say, request: s
         pytest.param(error(400, -1000, "An unknown error occurred."), id="-1000"),
         pytest.param(error(400, -1001, "Internal error."), id="-1001"),
         pytest.param(error(400, -1006, "An unexpected response was received."), id="-1006"),
+        pytest.param(error(400, -1008, "Server is currently overloaded with other requests."), id="-1008"),
         pytest.param(error(400, -1007, "Timeout waiting for response from backend server."), id="-1007"),
         pytest.param(error(400, -2010, "Duplicate order sent."), id="duplicate"),
     ],
@@ -182,7 +183,6 @@ MINUTE: Final = START_MS - START_MS % 60_000 + 60_000
         (Say(status=418, text=""), START_MS + 120_000),
         (error(429, -1015, "Too many new orders.", headers={"Retry-After": "3"}), START_MS + 3_000),
         (error(429, -1015, "Too many new orders."), START_MS + 10_000),
-        (error(400, -1008, "Server is currently overloaded."), START_MS + 5_000),
         (error(400, -1034, "Too many requests to connect."), START_MS + 60_000),
         (Say(status=403, text="<html>", content_type="text/html"), START_MS + 1_000),
         (error(418, -1003, f"Way too much; IP banned until {START_MS + 90_000}. Use streams."), START_MS + 90_000),
@@ -375,7 +375,7 @@ async def test_the_texts_show_no_signature_and_no_key(
 
 def test_the_tables_agree_with_the_documents() -> None:
     """What errors.md calls unknown is in doubt, and nothing else is."""
-    assert {code for code, why in CODES.items() if isinstance(why, Doubt)} == {-1000, -1001, -1006, -1007}
+    assert {code for code, why in CODES.items() if isinstance(why, Doubt)} == {-1000, -1001, -1006, -1007, -1008}
     assert [text for text, why in TEXTS if why is DOUBT] == ["duplicate order"]
 
 

@@ -244,7 +244,7 @@ class Draft:
 
     def query(self, order: Order) -> None:
         if not self.asked(QueryOrder, order.id):
-            self._send(QueryOrder(seq=self._next_seq, id=order.id))
+            self._send(QueryOrder(seq=self._next_seq, id=order.id, exchange_id=order.exchange_id))
 
     def query_trades(self, order: Order) -> None:
         if self.now >= order.ask_at and not self.asked(QueryTrades, order.id):

@@ -80,7 +80,12 @@ class ReplaceOrder(Change, frozen=True, tag="replace_order"):
 
 
 class QueryOrder(Intent, frozen=True, tag="query_order"):
+    """`exchange_id`: the exchange's own id where it is known, else 0. It finds an order in every case, its client order
+    id perhaps not: which one a cancelled order is known by, Binance's documents leave open (rule 8.8).
+    """
+
     id: str
+    exchange_id: int = 0
 
 
 class QueryTrades(Intent, frozen=True, tag="query_trades"):

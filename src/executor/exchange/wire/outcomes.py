@@ -28,7 +28,7 @@ CODES: Final[dict[int, Why | Doubt]] = {
     -1003: Why.RATE_LIMIT,  # request weight
     -1006: DOUBT,  # unexpected answer from the message bus
     -1007: DOUBT,  # backend timeout
-    -1008: Why.RATE_LIMIT,  # server overloaded
+    -1008: DOUBT,  # server overloaded: whether it was before or after the request was taken, no document says
     -1013: Why.FILTER,  # filter failure, before the engine
     -1015: Why.RATE_LIMIT,  # unfilled order count
     -1016: Why.MARKET_CLOSED,  # service gone

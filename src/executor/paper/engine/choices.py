@@ -8,7 +8,7 @@ field with the default and what it decides, and the place that asks for it; the 
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -39,6 +39,62 @@ class PushOrder(StrEnum):
     AFTER_ANSWER = "after_answer"
 
 
+class OcoSibling(StrEnum):
+    """How the other order of an OCO ends, once one has triggered or traded."""
+
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+
+
+class CancelledId(StrEnum):
+    """By which client id a query finds an order that a request has cancelled."""
+
+    OWN = "own"
+    CANCEL = "cancel"
+    """Only by that of the cancel, which the cancel's answer and its report carry as `clientOrderId`."""
+    BOTH = "both"
+    NONE = "none"
+    """By its order id alone."""
+
+
+class SeenInReads(StrEnum):
+    """When an order that was just placed shows in reads, which may come from memory or the database."""
+
+    AT_ONCE = "at_once"
+    OPEN_LATER = "open_later"
+    """In openOrders only after `OPEN_LATER_MS`."""
+    LATER = "later"
+    """There, and to a query of its own only after `QUERY_LATER_MS`."""
+
+
+class RefusalTexts(StrEnum):
+    """In which words the matching engine refuses (codes -2010 and -2011)."""
+
+    DOCUMENTED = "documented"
+    OTHERS = "others"
+    """In words that no document has."""
+
+
+class EventOrder(StrEnum):
+    """In which order the events of one happening are pushed."""
+
+    REPORTS_FIRST = "reports_first"
+    LISTS_FIRST = "lists_first"
+    BALANCES_FIRST = "balances_first"
+
+
+class IdsAs(StrEnum):
+    """How the exchange writes the ids of orders, lists and trades."""
+
+    NUMBERS = "numbers"
+    STRINGS = "strings"
+
+
+OPEN_LATER_MS: Final = 1_500
+QUERY_LATER_MS: Final = 500
+OTHER_WORDS: Final = "The order was not accepted."
+
+
 class ExchangeChoices(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of the documents; the defaults are the likeliest one."""
 
@@ -49,6 +105,25 @@ class ExchangeChoices(msgspec.Struct, frozen=True, kw_only=True):
     push_order: Annotated[
         PushOrder, Meta(description="whether pushes leave before or after the answer to the request behind them")
     ] = PushOrder.BEFORE_ANSWER
+    oco_sibling: Annotated[
+        OcoSibling, Meta(description="how the other order of an OCO ends once one has triggered or traded")
+    ] = OcoSibling.EXPIRED
+    cancelled_id: Annotated[
+        CancelledId, Meta(description="by which client id a query finds an order that was cancelled")
+    ] = CancelledId.OWN
+    seen_in_reads: Annotated[
+        SeenInReads, Meta(description="when an order that was just placed shows in openOrders and in queries")
+    ] = SeenInReads.AT_ONCE
+    refusal_texts: Annotated[
+        RefusalTexts, Meta(description="whether the matching engine refuses in the words of errors.md")
+    ] = RefusalTexts.DOCUMENTED
+    event_order: Annotated[
+        EventOrder, Meta(description="in which order executionReport, listStatus and balances of one happening come")
+    ] = EventOrder.REPORTS_FIRST
+    ids_as: Annotated[IdsAs, Meta(description="whether ids are JSON numbers or strings")] = IdsAs.NUMBERS
+    extra_fields: Annotated[
+        bool, Meta(description="whether answers and events carry fields and enum-like values of a later day")
+    ] = False
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from typing import Final
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType, TimeInForce, floor_to
 from executor.paper.engine.account import Account, LiveList, LiveOrder
 from executor.paper.engine.book import Book
-from executor.paper.engine.choices import ExchangeChoices, OcoDone
+from executor.paper.engine.choices import CancelledId, ExchangeChoices, OcoDone, OcoSibling
 from executor.paper.engine.entry import check_entry, check_pair, check_proceeds, size_by_proceeds
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel, Step, plan_taker
@@ -318,10 +318,15 @@ class Matcher:
     # --- leaving --------------------------------------------------------------------------------------------
 
     def expire(self, order: LiveOrder, reason: ExpiryReason, now: int) -> None:
+        if reason is ExpiryReason.OCO_TRIGGER and self.choices.oco_sibling is OcoSibling.CANCELED:
+            self._finish(order, OrderStatus.CANCELED, ExecutionType.CANCELED, now, request_id=order.client_order_id)
+            return
         order.expiry_reason = reason
         self._finish(order, OrderStatus.EXPIRED, ExecutionType.EXPIRED, now)
 
     def cancel(self, order: LiveOrder, cancel_id: str, now: int) -> None:
+        if self.choices.cancelled_id in {CancelledId.CANCEL, CancelledId.BOTH}:
+            order.account.newest.setdefault((order.symbol, cancel_id), order)
         self._finish(order, OrderStatus.CANCELED, ExecutionType.CANCELED, now, request_id=cancel_id)
 
     def cancel_list(self, order_list: LiveList, cancel_id: str, now: int) -> list[LiveOrder]:

@@ -14,7 +14,7 @@ from executor.paper.engine.choices import PushOrder
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.model import Reject
 from executor.paper.replay.clock import Clock
-from executor.paper.server import errors
+from executor.paper.server import errors, open_choices
 from executor.paper.server.call import Call, Route, Security
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 from executor.paper.server.limits import MINUTE_MS, Limits, RequestMeter
@@ -162,7 +162,8 @@ class Exchange:
         result: Any = None
         try:
             result = route.handler(call, params)
-        except Reject as reject:
+        except Reject as told:
+            reject = open_choices.worded(self.engine.choices, told)
             refusal = self._refusal(reject, call)
         except errors.ApiError as error:
             refusal = error

@@ -13,7 +13,7 @@ from executor.paper.engine.model import (
     RateLimitExceededMode,
     StpMode,
 )
-from executor.paper.server import errors, render
+from executor.paper.server import errors, open_choices, render
 from executor.paper.server.call import Call
 from executor.paper.server.limits import DAY_MS
 from executor.paper.server.params import Params
@@ -163,13 +163,14 @@ def query(call: Call, params: Params) -> Json:
     if order_id is None and client_id is None:
         raise errors.missing_both("origClientOrderId", "orderId")
     order = call.engine.order(call.account, symbol, order_id=order_id, orig_client_order_id=client_id)
-    return render.queried(order)
+    return render.queried(open_choices.found(call.engine.choices, order, client_id, call.now_ms))
 
 
 def open_orders(call: Call, params: Params) -> list[Json]:
     symbol = params.optional_symbol()
     params.finish()
-    return [render.queried(order) for order in call.engine.open_orders(call.account, symbol)]
+    orders = call.engine.open_orders(call.account, symbol)
+    return [render.queried(order) for order in open_choices.shown_open(call.engine.choices, orders, call.now_ms)]
 
 
 def all_orders(call: Call, params: Params) -> list[Json]:

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from executor.paper.server import errors
+from executor.paper.server import errors, open_choices
 from executor.paper.server.account import order_count_rows
 from executor.paper.server.exchange import Exchange, LostError, MisledError, Request, Served
 from executor.paper.server.params import parse_form
@@ -67,7 +67,8 @@ class Rest:
         headers = self._headers()
         if route.charges_orders:
             self._count_orders(headers, served)
-        return web.Response(body=orjson.dumps(served.result), headers=headers)
+        result = open_choices.written(self._exchange.engine.choices, served.result)
+        return web.Response(body=orjson.dumps(result), headers=headers)
 
     def _refused(self, error: errors.ApiError) -> web.Response:
         headers = self._headers()

@@ -6,7 +6,7 @@ import orjson
 
 from executor.paper.engine.exchange import Engine
 from executor.paper.replay.clock import Clock
-from executor.paper.server import render
+from executor.paper.server import open_choices, render
 from executor.paper.server.connection import Connection
 from executor.paper.server.faults import FaultPlan
 
@@ -36,8 +36,9 @@ class UserStreams:
             happened = True
             if listeners:
                 now_ms = self._clock.now_ms()
-                for event in events:
-                    self._push(render.event(event, now_ms), listeners)
+                choices = self._engine.choices
+                for event in open_choices.ordered(choices, events):
+                    self._push(open_choices.written(choices, render.event(event, now_ms)), listeners)
         return happened
 
     def _push(self, event: dict[str, Any], listeners: dict[tuple[Connection, int], None]) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 from aiohttp import WSCloseCode
 
-from executor.paper.server import errors
+from executor.paper.server import errors, open_choices
 from executor.paper.server.account import order_count_rows
 from executor.paper.server.call import Call, Security
 from executor.paper.server.connection import Connection
@@ -143,7 +143,7 @@ class Session:
                 body["error"]["data"] = {"serverTime": now_ms, "retryAfter": outcome.retry_after_ms}
         else:
             body["status"] = 200
-            body["result"] = outcome
+            body["result"] = open_choices.written(self._exchange.engine.choices, outcome)
         if show:
             rows = [self._exchange.meter.row(now_ms)]
             if orders_of is not None:
