@@ -24,6 +24,7 @@ from tests.crash.wire_faults import RECV_WINDOW_MS, Moment, WireFaults
 from executor.cli import exits
 from executor.core.model.state import SCHEMA_VERSION, Closed, State
 from executor.core.model.values import ZERO, Direction
+from executor.paper.engine.choices import ExchangeChoices, all_choices, read_choices
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
@@ -49,6 +50,8 @@ BARE_UP_MAX_MS: Final = 3_000
 """How long a running daemon may take for a stop: a doubt settled (recvWindow and DOUBT_SETTLE_SEC, so 2.5 s) and a
 refusal. As long again for each life that begins meanwhile, and for each request that is lost."""
 NAPS_MS: Final = (RECV_WINDOW_MS // 4, RECV_WINDOW_MS, 3 * RECV_WINDOW_MS)
+CHOICES_DRAWN: Final = 0.4
+"""How often each choice that the documents leave open is drawn for a life; else it is the likely one."""
 LIMITS: Final = Limits(request_weight_per_minute=100_000)
 """Starts are heavy, and here there are more in a minute than in a year."""
 
@@ -98,6 +101,7 @@ class Report(msgspec.Struct, kw_only=True):
     deaths: dict[str, int] = {}
     phases: dict[str, int] = {}
     faults: dict[str, int] = {}
+    readings: dict[str, int] = {}
     reasons: dict[str, int] = {}
     start_ms: dict[str, list[int]] = {}
     bare_ms: list[int] = []
@@ -159,6 +163,17 @@ class Campaign:
         self._up = asyncio.Event()
         self._over = False
         self._born = 0
+
+    def _draw_choices(self) -> ExchangeChoices:
+        """How the exchange reads what the documents leave open, for one life of the daemon; most as it likely does."""
+        drawn = [
+            (choice.name, self.rng.choice(choice.values))
+            for choice in all_choices()
+            if self.rng.random() < CHOICES_DRAWN
+        ]
+        for name, value in drawn:
+            self.report.readings[f"{name}={value}"] = self.report.readings.get(f"{name}={value}", 0) + 1
+        return read_choices(drawn)
 
     # --- the market -----------------------------------------------------------------------------------------------
 
@@ -338,6 +353,8 @@ class Campaign:
                 daemon.send(end)
                 struck.set_result(moment)
 
+        if self.storm:
+            self.engine.choices = self._draw_choices()
         early = self.rng.random() < 0.15
         if early:
             self.wire_faults.plan_death(strike, started=False)

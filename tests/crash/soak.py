@@ -80,6 +80,7 @@ def as_text(report: Report) -> str:
         f"died at         {_counts(report.deaths)}",
         f"died while      {_counts(report.phases)}",
         f"faults          {_counts(report.faults)}",
+        f"readings        {_counts(report.readings)}",
         f"alerts          {_counts(report.alerts)}",
         f"unprotected     per trade: {_spread(bare)}; all {sum(bare)} ms",
         f"                at a time: most {report.bare_longest_ms} ms, {report.bare_up_longest_ms} ms with it up",

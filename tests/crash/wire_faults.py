@@ -23,6 +23,9 @@ RECV_WINDOW_MS: Final = 1_000
 UNAVAILABLE: Final = Answer(503, b'{"code":-1001,"msg":"Internal error; unable to process your request."}')
 TIMED_OUT: Final = Answer(504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server."}')
 GARBAGE: Final = Answer(200, b"<html>", "text/html")
+NOT_UTF8: Final = Answer(502, b'{"code":-1000,"msg":"Acc\xe8s refus\xe9"}')
+ODD_WORDS: Final = Answer(400, b'{"code":-2010,"msg":"Not at this moment."}', enveloped=True)
+ODD_CODE: Final = Answer(400, b'{"code":-9999,"msg":"A code of a later day."}', enveloped=True)
 
 
 class Moment(StrEnum):
@@ -177,6 +180,9 @@ _FAULTS: Final = (
     ("-1007, executed", RequestFault(answer=TIMED_OUT)),
     ("-1007, not executed", RequestFault(execute=False, answer=TIMED_OUT)),
     ("unreadable answer", RequestFault(answer=GARBAGE)),
+    ("answer not UTF-8", RequestFault(answer=NOT_UTF8)),
+    ("refused in unknown words", RequestFault(execute=False, answer=ODD_WORDS)),
+    ("refused with an unknown code", RequestFault(execute=False, answer=ODD_CODE)),
     ("executed late", RequestFault(delay_before_ms=400)),
     ("executed late, answer lost", RequestFault(delay_before_ms=700, disconnect=True)),
     ("past its window", RequestFault(delay_before_ms=RECV_WINDOW_MS + 200)),
@@ -185,6 +191,7 @@ _FAULTS: Final = (
 _READ_FAULTS: Final = (
     ("read lost", RequestFault(disconnect=True)),
     ("read 5XX", RequestFault(answer=UNAVAILABLE)),
+    ("read not UTF-8", RequestFault(answer=NOT_UTF8)),
     ("read late", RequestFault(delay_after_ms=300)),
 )
 _PUSH_FAULTS: Final = (
