@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 from msgspec.structs import replace
+from tests.core.lender import Lender
 
 from executor.core.decide.timers import next_timer
 from executor.core.invariants import violations
@@ -16,8 +17,12 @@ from executor.core.model.events import (
     Answered,
     AnyEvent,
     BalancesSeen,
+    BorrowableSeen,
     Commanded,
     KlinesSeen,
+    LiquidationsSeen,
+    LoansSeen,
+    MarginSeen,
     OpenOrdersSeen,
     QuoteSeen,
     ReadFailed,
@@ -43,15 +48,23 @@ from executor.core.model.facts import (
 )
 from executor.core.model.ids import Role
 from executor.core.model.intents import (
+    Borrow,
     CancelList,
     CancelOrder,
     Command,
+    LoanCommand,
+    MarginRead,
     NewOrder,
     Notify,
+    OrderCommand,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
+    QueryBorrowable,
     QueryKlines,
+    QueryLiquidations,
+    QueryLoans,
+    QueryMargin,
     QueryOpenOrders,
     QueryOrder,
     QueryQuote,
@@ -60,6 +73,7 @@ from executor.core.model.intents import (
     ReplaceOrder,
     Request,
 )
+from executor.core.model.loans import Bars, Booked, Borrowable, LoanKind, MarginAccount, MarginTerms
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
@@ -93,6 +107,12 @@ RULES: Final = SymbolRules(
     maker_fee=D("0.001"),
     taker_fee=D("0.001"),
 )
+MARGIN_RULES: Final = replace(
+    RULES,
+    margin=MarginTerms(isolated=True, bars=Bars(borrow=D("1.25"), call=D("1.19"), liquidation=D("1.15"))),
+    cancel_replace_allowed=False,
+)
+"""The same symbol, traded with a margin account of its own."""
 POLICY: Final = Policy(qty=D(3), allow_short=True)
 RICH: Final = {"LTC": Balance(D(1_000)), "USDT": Balance(D(1_000_000))}
 DONE: Final = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED)
@@ -164,6 +184,8 @@ class Script:
         self.balances = dict(RICH)
         self.last = MIDDLE
         self.fee_asset: str | None = None
+        self.lender = Lender({"USDT": D(100), "LTC": ZERO}, now=self.now)
+        """The account, where the rules are those of a margin account; Spot is rich."""
         self.unchecked = False
         self._trade_id = 0
 
@@ -232,9 +254,34 @@ class Script:
 
     def signal(self, **changes: object) -> Step:
         signal = replace(make_signal(self.direction, self.now, f"s{self.now}"), **changes)
+        account = self.account() if self.rules.margin is not None else None
+        balances = account.balances if account is not None else RICH
+        quote = make_quote(self.last, self.now)
         return self.feed(
-            SignalSeen(at=self.now, signal=signal, quote=make_quote(self.last, self.now), balances=RICH, klines=())
+            SignalSeen(at=self.now, signal=signal, quote=quote, balances=balances, klines=(), margin=account)
         )
+
+    def read_account(self, after: int = 0) -> Step:
+        """The account is looked at, as now and then."""
+        self.now += after
+        return self.feed(MarginSeen(at=self.now, account=self.account()))
+
+    def account(self) -> MarginAccount:
+        self.lender.pass_time(self.now)
+        rules = self.rules
+        return self.lender.account(self.now, rules.base, rules.quote, self.last, self._locked())
+
+    def _locked(self) -> dict[str, Decimal]:
+        """What open orders lock: an order list once, at its dearest side."""
+        locks: dict[tuple[str, str], Decimal] = {}
+        for told in self.book.values():
+            if told.status in DONE:
+                continue
+            sells = told.side is OrderSide.SELL
+            asset, left = self.rules.base if sells else self.rules.quote, told.qty - told.cum_qty
+            key = asset, self.lists.get(told.id, told.id)
+            locks[key] = max(locks.get(key, ZERO), left if sells else left * told.price)
+        return {asset: sum((v for (a, _), v in locks.items() if a == asset), ZERO) for asset, _ in locks}
 
     def quote(self, last: str | int | Decimal, after: int = 0) -> Step:
         self.now += after
@@ -274,6 +321,10 @@ class Script:
         cum = told.cum_qty + amount
         self._trade_id += 1
         fill = Fill(self._trade_id, at, amount, *self._fee(told.side, amount, at), self.now)
+        sign = 1 if told.side is OrderSide.BUY else -1
+        self.lender.add(self.rules.base, sign * amount)
+        self.lender.add(self.rules.quote, -sign * amount * at)
+        self.lender.add(fill.fee_asset, -fill.fee)
         status = OrderStatus.FILLED if cum == told.qty else OrderStatus.PARTIALLY_FILLED
         told = replace(
             told,
@@ -319,9 +370,21 @@ class Script:
     def accept(self, kind: str = "") -> Step:
         """The oldest pending request (of that kind) is carried out."""
         request = self._take(kind)
-        if isinstance(request, Command):
+        if isinstance(request, LoanCommand):
+            return self.feed(Answered(at=self.now, seq=request.seq, outcome=self._lend(request)))
+        if isinstance(request, OrderCommand):
             return self.feed(Answered(at=self.now, seq=request.seq, outcome=self._perform(request)))
         return self.feed(self._read(request))
+
+    def exchange_lends(self) -> None:
+        """The exchange carries out the loan or repayment that waits; its answer is not told yet."""
+        (request,) = (r for r in self.pending if isinstance(r, LoanCommand))
+        self._lend(request)
+
+    def _lend(self, request: LoanCommand) -> Booked | Refused:
+        self.lender.pass_time(self.now)
+        kind = LoanKind.BORROW if isinstance(request, Borrow) else LoanKind.REPAY
+        return self.lender.ask(kind, request.asset, request.amount, self.now)
 
     def answer_with(self, status: OrderStatus, kind: str) -> Step:
         """A placement is accepted, and its order left in that status."""
@@ -332,7 +395,7 @@ class Script:
 
     def exchange_takes(self, request: Request) -> None:
         """The exchange carries out a command; its answer is not told yet."""
-        assert isinstance(request, Command)
+        assert isinstance(request, OrderCommand)
         self._perform(request)
 
     def settle(self) -> None:
@@ -357,7 +420,10 @@ class Script:
         request = self._take(kind)
         if not isinstance(request, Command):
             return self.feed(ReadFailed(at=self.now, seq=request.seq, text="timeout"))
-        if arrived:
+        if isinstance(request, LoanCommand):
+            if arrived:
+                self._lend(request)
+        elif arrived:
             self._perform(request)
         return self.feed(Answered(at=self.now, seq=request.seq, outcome=Unknown("timeout", self.now + 5_000)))
 
@@ -373,7 +439,7 @@ class Script:
             return qty * self.rules.taker_fee, self.rules.base
         return qty * price * self.rules.taker_fee, self.rules.quote
 
-    def _perform(self, request: Command) -> Done | Refused | ReplaceOutcome:
+    def _perform(self, request: OrderCommand) -> Done | Refused | ReplaceOutcome:
         match request:
             case PlaceOrder():
                 return Done((self._place(request.order),))
@@ -405,7 +471,25 @@ class Script:
             self.book[t.id] = replace(t, status=OrderStatus.CANCELED)
         return Done(tuple(self.book[t.id] for t in told))
 
+    def _read_margin(self, request: MarginRead) -> AnyEvent:
+        now, seq = self.now, request.seq
+        match request:
+            case QueryMargin():
+                return MarginSeen(at=now, account=self.account(), seq=seq)
+            case QueryLoans(kind=kind, asset=asset):
+                rows = [row for row in self.lender.records if (row.kind, row.asset) == (kind, asset)]
+                since = tuple(row for row in rows if row.time >= request.since)
+                account = self.account()
+                return LoansSeen(at=now, kind=kind, asset=asset, account=account, records=since, asked_at=now, seq=seq)
+            case QueryBorrowable():
+                most = Borrowable(request.asset, self.lender.lendable, now)
+                return BorrowableSeen(at=now, borrowable=most, seq=seq)
+            case QueryLiquidations():
+                return LiquidationsSeen(at=now, times=self.lender.liquidated, asked_at=now, seq=seq)
+
     def _read(self, request: Read) -> AnyEvent:
+        if isinstance(request, MarginRead):
+            return self._read_margin(request)
         now, seq = self.now, request.seq
         match request:
             case QueryOrder():
@@ -497,6 +581,15 @@ def trailing(direction: Direction = Direction.LONG, policy: Policy = POLICY, rul
     """Both targets have filled, leg 3 trails."""
     script = targets_filled(direction, policy, rules)
     script.settle()
+    return script
+
+
+def repaying(direction: Direction = Direction.LONG, policy: Policy = POLICY) -> Script:
+    """A trade on borrowed money is flat; its debt is being read."""
+    script = protected(direction, policy, MARGIN_RULES)
+    script.command(Verb.FLATTEN)
+    while script.named() != "Repaying":
+        script.accept()
     return script
 
 

@@ -7,9 +7,10 @@ executor matrix --diagram > tests/golden/phases.mmd
 from pathlib import Path
 from typing import get_args
 
-from executor.core import matrix
+from executor.core import matrix, matrix_margin
 from executor.core.invariants import violations
-from executor.core.model.events import AnyEvent
+from executor.core.model.events import AnyEvent, BorrowableSeen, LiquidationsSeen, MarginSeen
+from executor.core.model.intents import QueryBorrowable, QueryLiquidations, QueryMargin
 from executor.core.model.state import Phase
 from executor.core.transition import transition
 
@@ -33,9 +34,9 @@ def test_every_phase_meets_every_kind_of_event() -> None:
 
 def test_no_cell_breaks_an_invariant() -> None:
     for sample in matrix.samples():
-        for case in matrix.cases(sample.state):
-            step = transition(sample.state, case.event, matrix.POLICY, matrix.RULES)
-            assert violations(sample.state, step.state, matrix.POLICY, matrix.RULES) == [], (sample.label, case.label)
+        for case in matrix.cases(sample):
+            step = transition(sample.state, case.event, matrix.POLICY, sample.rules)
+            assert violations(sample.state, step.state, matrix.POLICY, sample.rules) == [], (sample.label, case.label)
 
 
 def test_the_diagram_walks_a_trade_from_flat_to_flat() -> None:
@@ -53,3 +54,10 @@ def test_the_readme_draws_the_moves_that_are_made() -> None:
 
 def _arrows(diagram: str) -> set[str]:
     return {line.partition(":")[0].strip() for line in diagram.splitlines() if "-->" in line}
+
+
+def test_the_margin_account_of_the_samples_answers_every_read() -> None:
+    state = next(sample.state for sample in matrix.samples() if sample.label == "on margin: every unit is covered")
+    reads = (QueryMargin(seq=1), QueryLiquidations(seq=1, since=0), QueryBorrowable(seq=1, asset="USDT"))
+    kinds = [type(matrix_margin.answer(state, read)) for read in reads]
+    assert kinds == [MarginSeen, LiquidationsSeen, BorrowableSeen]

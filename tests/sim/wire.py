@@ -41,6 +41,7 @@ from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Command,
+    OrderCommand,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -52,6 +53,7 @@ from executor.core.model.intents import (
     Read,
     ReplaceOrder,
     Request,
+    SpotRead,
 )
 from executor.core.model.values import OrderStatus
 from executor.exchange.wire.outcomes import Doubt, Fault, verdict
@@ -214,6 +216,7 @@ class Wire:
                 refused = Refused(Why.OTHER, -2010, "Account may not place orders now.")
                 return ReplaceOutcome(cancelled, refused)
         before = self.direct.engine._last_order_id
+        assert isinstance(request, OrderCommand)
         outcome = self._worded(self.direct.command(request, now))
         if self.direct.engine._last_order_id != before and not isinstance(outcome, Refused):
             for client_id in _new_ids(request, outcome):
@@ -326,6 +329,7 @@ class Wire:
 
     def _look(self, request: Read, asked_at: int, as_of: int) -> Callable[[int], AnyEvent]:
         """What the exchange says now, to be told when it arrives. `as_of` (ms) where it is behind, else 0."""
+        assert isinstance(request, SpotRead)
         direct, seq = self.direct, request.seq
         match request:
             case QueryOrder():

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from executor.core import margin_invariants as margin
 from executor.core.book import retire
 from executor.core.book.ledger import committed, covered, holding, leg_sold
 from executor.core.book.levels import is_safer
 from executor.core.model.ids import parse
-from executor.core.model.intents import Command, PlaceOco, PlaceOrder, ReplaceOrder
+from executor.core.model.intents import Command, OrderCommand, PlaceOco, PlaceOrder, ReplaceOrder
 from executor.core.model.orders import REVOCABLE
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
@@ -36,7 +37,9 @@ from executor.core.model.values import ZERO, on_grid, plain
 
 
 class View(NamedTuple):
-    """What a check may look at. `fresh`: the orders that nobody has looked at yet; `held`: base, as in `Holding`."""
+    """What a check may look at. `fresh`: the orders that nobody has looked at yet; `held`, `most`: base, as in
+    `Holding`.
+    """
 
     state: State
     position: Position
@@ -44,12 +47,15 @@ class View(NamedTuple):
     rules: SymbolRules
     fresh: Sequence[Order]
     held: Decimal
+    most: Decimal
 
 
 def unsound(state: State, policy: Policy, rules: SymbolRules) -> list[str]:
     """What `state` breaks, seen alone."""
     position = state.position
-    return list(_flat(state)) if position is None else _alone(state, position, position.orders, policy, rules)
+    if position is None:
+        return [*_flat(state), *margin.flat(state), *margin.owed(state)]
+    return _alone(state, position, position.orders, policy, rules)
 
 
 def violations(before: State, after: State, policy: Policy, rules: SymbolRules) -> list[str]:
@@ -60,26 +66,29 @@ def violations(before: State, after: State, policy: Policy, rules: SymbolRules) 
     """
     old, new = before.position, after.position
     proven = not before.halted and not after.started
-    if proven and new is old and after.outbox is before.outbox:
+    if proven and new is old and after.outbox is before.outbox and after.loan is before.loan:
         return []
+    lent = list(margin.in_time(before, after, rules)) if after.loan is not before.loan else []
     if new is None or old is None or new.trade != old.trade:
-        return unsound(after, policy, rules)
+        return [*unsound(after, policy, rules), *lent]
     known = {id(order) for order in old.orders} if proven else set()
-    found = _alone(after, new, [order for order in new.orders if id(order) not in known], policy, rules)
+    found = lent + _alone(after, new, [order for order in new.orders if id(order) not in known], policy, rules)
     for number, compare in _IN_TIME:
         found += [f"{number}: {text}" for text in compare(old, new)]
     return found
 
 
 def _alone(state: State, position: Position, fresh: Sequence[Order], policy: Policy, rules: SymbolRules) -> list[str]:
-    view = View(state, position, policy, rules, fresh, holding(position, rules).held)
-    return [f"{number}: {text}" for number, check in _ALONE for text in check(view)]
+    holds = holding(position, rules)
+    view = View(state, position, policy, rules, fresh, holds.held, holds.held if holds.most is None else holds.most)
+    found = [f"{number}: {text}" for number, check in _ALONE for text in check(view)]
+    return [*found, *margin.owed(state), *margin.credit(state, position, rules)]
 
 
 def _flat(state: State) -> Iterator[str]:
     """10.3: no trade, no orders: nothing is owed to the exchange either."""
     for owed in state.outbox:
-        if isinstance(owed.request, Command):
+        if isinstance(owed.request, OrderCommand):
             yield f"10.3: no trade is open, but {owed.request!r} is owed"
 
 
@@ -93,7 +102,7 @@ def _sold_once(view: View) -> Iterator[str]:
     if any(order.live for order in position.orders[: position.taken]):
         return  # nobody here has sent these, and they are being cancelled
     selling = committed(position, layout=layout) - _apart(position) - _overtaken(position)
-    if selling <= max(view.held, ZERO):
+    if selling <= max(view.most, ZERO):
         return
     if layout is Layout.PLAIN:
         beside, oversold = " beside the stop", any(o.is_stop and o.cum_qty for o in position.orders)

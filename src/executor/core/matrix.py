@@ -11,22 +11,30 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from executor.core import matrix_margin as margin
 from executor.core.model import events
 from executor.core.model.events import AnyEvent
 from executor.core.model.facts import Balance, Done, Fill, OrderReport, Quote, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import (
+    Borrow,
     CancelList,
     CancelOrder,
     Command,
     NewOrder,
     PlaceOco,
     PlaceOrder,
+    QueryBorrowable,
+    QueryLiquidations,
+    QueryLoans,
+    QueryMargin,
     QueryOpenOrders,
     Read,
+    Repay,
     ReplaceOrder,
     Request,
 )
+from executor.core.model.loans import Booked, MarginAccount
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
@@ -48,6 +56,7 @@ RULES: Final = SymbolRules(
     maker_fee=Decimal("0.001"),
 )
 POLICY: Final = Policy(qty=Decimal(3))
+MARGIN_RULES: Final = margin.on_margin(RULES)
 BALANCES: Final = {"LTC": Balance(Decimal(10)), "USDT": Balance(Decimal(1_000))}
 SIGNAL: Final = Signal(
     key="sample",
@@ -72,6 +81,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     label: str
     state: State
+    rules: SymbolRules = RULES
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -98,8 +108,8 @@ class Row(msgspec.Struct, frozen=True):
 
 def rows() -> Iterator[Row]:
     for sample in samples():
-        for case in cases(sample.state):
-            step = transition(sample.state, case.event, POLICY, RULES)
+        for case in cases(sample):
+            step = transition(sample.state, case.event, POLICY, sample.rules)
             yield Row(
                 sample=sample.label,
                 phase=phase_of(sample.state),
@@ -193,41 +203,77 @@ def samples() -> Iterator[Sample]:
         looking = _answered(looking)
     yield Sample("the last look is under way", looking)
     yield Sample("a trade has been", _settled(looking))
+    yield from _margin_samples()
 
 
-def _after(state: State, event: AnyEvent) -> State:
-    return transition(state, event, POLICY, RULES).state
+def _margin_samples() -> Iterator[Sample]:
+    """A long trade on borrowed money, where it differs."""
+    flat = empty(RULES.symbol)
+    yield Sample("on margin: no trade has been yet", flat, MARGIN_RULES)
+    lent = _after(flat, _signal(START, margin.account(flat)), MARGIN_RULES)
+    yield Sample("on margin: the debt and what may be borrowed are read", lent, MARGIN_RULES)
+    borrowing = _answered(_answered(lent, MARGIN_RULES), MARGIN_RULES)
+    yield Sample("on margin: the loan is under way", borrowing, MARGIN_RULES)
+    (loan,) = (owed.request for owed in borrowing.outbox)
+    unknown = events.Answered(at=START, seq=loan.seq, outcome=Unknown("timeout", START + 5_000))
+    yield Sample("on margin: the loan is in doubt", _after(borrowing, unknown, MARGIN_RULES), MARGIN_RULES)
+    booked = _answered(borrowing, MARGIN_RULES)
+    yield Sample("on margin: the loan is accepted, its record is looked at", booked, MARGIN_RULES)
+    entering = _settled(booked, MARGIN_RULES)
+    filled = _after(entering, _filled(entering, Role.ENTRY, Decimal(3)), MARGIN_RULES)
+    covered = _settled(filled, MARGIN_RULES)
+    yield Sample("on margin: every unit is covered", covered, MARGIN_RULES)
+    state = _after(covered, events.Commanded(at=covered.market.now, verb=events.Verb.FLATTEN), MARGIN_RULES)
+    while not any(isinstance(owed.request, QueryOpenOrders) for owed in state.outbox):
+        state = _answered(state, MARGIN_RULES)
+    yield Sample("on margin: the last look is under way", state, MARGIN_RULES)
+    state = _answered(state, MARGIN_RULES)
+    yield Sample("on margin: flat, the debt is read", state, MARGIN_RULES)
+    state = _answered(state, MARGIN_RULES)
+    yield Sample("on margin: the repayment is under way", state, MARGIN_RULES)
+    state = _answered(state, MARGIN_RULES)
+    yield Sample("on margin: the repayment is accepted, its record is looked at", state, MARGIN_RULES)
+    yield Sample("on margin: a trade has been", _settled(state, MARGIN_RULES), MARGIN_RULES)
 
 
-def _answered(state: State) -> State:
+def _after(state: State, event: AnyEvent, rules: SymbolRules = RULES) -> State:
+    return transition(state, event, POLICY, rules).state
+
+
+def _answered(state: State, rules: SymbolRules = RULES) -> State:
     """`state` after the oldest request was carried out."""
-    return _after(state, _answer(state, state.outbox[0].request))
+    return _after(state, _answer(state, state.outbox[0].request), rules)
 
 
-def _settled(state: State) -> State:
+def _settled(state: State, rules: SymbolRules = RULES) -> State:
     while state.outbox:
-        state = _answered(state)
+        state = _answered(state, rules)
     return state
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-def cases(state: State) -> Iterator[Case]:
-    """Every kind of event, with the facts that matter in `state`."""
+def cases(sample: Sample) -> Iterator[Case]:
+    """Every kind of event, with the facts that matter in the state."""
+    state = sample.state
     now = state.market.now + 1 if state.market.now else START
     yield Case("after a crash", events.Started(at=now, fence=now + 5_000))
     yield Case("a moment later", events.Tick(at=now))
     yield Case("two minutes later", events.Tick(at=now + 120_000))
-    yield Case("a signal", _signal(now))
-    yield Case("an hour later", _signal(now + 3_600_000))
+    account = margin.account(state) if sample.rules.margin is not None else None
+    yield Case("a signal", _signal(now, account))
+    yield Case("an hour later", _signal(now + 3_600_000, account))
     yield Case("no JSON", events.SignalMalformed(at=now, text="{", fault="no JSON"))
     yield from _answer_cases(state, now)
     yield from _report_cases(state, now)
     yield from _market_cases(state, now)
     for verb in events.Verb:
         price = Decimal(99) if verb is events.Verb.MOVE_STOP else None
-        yield Case(str(verb), events.Commanded(at=now, verb=verb, price=price))
+        asset = RULES.quote if verb is events.Verb.REPAY else ""
+        yield Case(str(verb), events.Commanded(at=now, verb=verb, price=price, asset=asset))
+    for label, event in margin.cases(state, now):
+        yield Case(label, event)
     for how in events.Resolve:
         yield Case(str(how), events.Resolved(at=now, how=how, reports=(), fills={}))
     yield Case("a finding", events.Found(at=now, finding="foreign_order", text="somebody trades here"))
@@ -276,10 +322,17 @@ def _market_cases(state: State, now: int) -> Iterator[Case]:
     yield Case("read", events.KlinesSeen(at=now, klines=()))
 
 
-def _signal(at: int) -> events.SignalSeen:
+def _signal(at: int, account: MarginAccount | None = None) -> events.SignalSeen:
     quote = Quote(at, Decimal("99.99"), Decimal("100.01"), Decimal(100))
     signal = replace(SIGNAL, at=at, key=f"at {at}")
-    return events.SignalSeen(at=at, signal=signal, quote=quote, balances=BALANCES, klines=None)
+    return events.SignalSeen(
+        at=at,
+        signal=signal,
+        quote=quote,
+        balances=BALANCES if account is None else account.balances,
+        klines=None,
+        margin=account,
+    )
 
 
 def _quote(state: State, last: Decimal) -> events.QuoteSeen:
@@ -303,6 +356,10 @@ def _answer(state: State, request: Request) -> AnyEvent:
     match request:
         case QueryOpenOrders():
             return events.OpenOrdersSeen(at=now, reports=(), asked_at=now, seq=request.seq)
+        case Borrow() | Repay():
+            return events.Answered(at=now, seq=request.seq, outcome=Booked(request.n))
+        case QueryMargin() | QueryLoans() | QueryBorrowable() | QueryLiquidations():
+            return margin.answer(state, request)
         case PlaceOrder():
             return _done(now, request, (_placed(request.order),))
         case PlaceOco():

@@ -16,7 +16,7 @@ from executor.core.absorb.admit import day_at
 from executor.core.absorb.fold import absorb
 from executor.core.book.ledger import covered
 from executor.core.book.summary import settle_exposure, summarize
-from executor.core.decide import closing, doubt, entry, exits, suspended
+from executor.core.decide import borrow, closing, doubt, entry, exits, flat, lending, repay, suspended
 from executor.core.decide.draft import Draft
 from executor.core.decide.quiet import quiet_span, stays_quiet
 from executor.core.model.events import AnyEvent
@@ -24,6 +24,7 @@ from executor.core.model.intents import Level, Notify, Request, Stamp
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import (
+    Borrowing,
     Closing,
     Entering,
     Exposure,
@@ -31,6 +32,7 @@ from executor.core.model.state import (
     Protected,
     QuietSpan,
     Reason,
+    Repaying,
     State,
     Unprotected,
 )
@@ -64,10 +66,10 @@ def decide(state: State, policy: Policy, rules: SymbolRules, now: int = 0) -> De
     """From the facts alone: the requests that are owed now; where there are none, how long that stays so."""
     position = state.position
     if position is None:
-        return (replace(state, started=0) if state.started else state), (), ()
-    stamp = Stamp(now or state.market.now, policy.recv_window_ms) if policy.recv_window_ms else None
-    draft = Draft(state, position, policy, rules, stamp)
+        return _decide_flat(state, policy, rules, now)
+    draft = Draft(state, position, policy, rules, _stamp(state, policy, now))
     doubt.decide(draft)
+    lending.look(draft)
     if state.started:
         if doubt.looking_up(draft):
             _expose(draft)
@@ -88,6 +90,19 @@ def decide(state: State, policy: Policy, rules: SymbolRules, now: int = 0) -> De
     return after, tuple(draft.requests), tuple(draft.notes)
 
 
+def _stamp(state: State, policy: Policy, now: int) -> Stamp | None:
+    return Stamp(now or state.market.now, policy.recv_window_ms) if policy.recv_window_ms else None
+
+
+def _decide_flat(state: State, policy: Policy, rules: SymbolRules, now: int) -> Decision:
+    if state.started:
+        state = replace(state, started=0)
+    if flat.idle(state):
+        return state, (), ()
+    after, desk = flat.decide(state, policy, rules, _stamp(state, policy, now))
+    return after, tuple(desk.requests), tuple(desk.notes)
+
+
 def _with_quiet(state: State, quiet: QuietSpan | None) -> State:
     return state if quiet == state.market.quiet else replace(state, market=replace(state.market, quiet=quiet))
 
@@ -95,13 +110,22 @@ def _with_quiet(state: State, quiet: QuietSpan | None) -> State:
 def _decide_phase(draft: Draft, phase: Phase) -> Reason | None:
     """The reason of the trade's end, when it has come to it."""
     match phase:
+        case Borrowing():
+            borrow.decide(draft, phase)
         case Entering():
             entry.decide(draft, phase)
         case Unprotected() | Protected():
             if not suspended.waits(draft):
                 exits.decide(draft)
         case Closing():
-            return None if suspended.waits(draft) else closing.decide(draft, phase)
+            if suspended.waits(draft):
+                return None
+            reason = closing.decide(draft, phase)
+            if reason is None or not repay.owes(draft):
+                return reason
+            repay.begin(draft, reason)
+        case Repaying():
+            return repay.tend(draft, phase)
         case _ as unreachable:
             assert_never(unreachable)
     return None
@@ -148,7 +172,8 @@ def _speak_up(draft: Draft, held: Decimal) -> None:
 def _close(draft: Draft, reason: Reason) -> Decision:
     """The trade is over: sum it up and free the slot (rules 7.1-7.3)."""
     policy, rules = draft.policy, draft.rules
-    closed = summarize(draft.position, reason, rules, draft.now)
+    debts = repay.named_rest(draft)
+    closed = summarize(draft.position, reason, rules, draft.now, debts)
     state = draft.finish()
     aborted = not closed.qty
     pause = policy.cooldown_abort_ms if aborted else policy.cooldown_ms
@@ -159,6 +184,7 @@ def _close(draft: Draft, reason: Reason) -> Decision:
         position=None,
         outbox=(),
         last_closed=closed,
+        debts=debts,
         cooldown_until=draft.now + pause,
         day=replace(day, pnl=day.pnl + closed.pnl) if closed.pnl != ZERO else day,
     )

@@ -1,9 +1,21 @@
 """What Executor needs of an exchange for one symbol. Implemented by the Binance adapter and by the simulation."""
 
-from typing import Protocol
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
 
-from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome
+from executor.core.model.facts import (
+    Balance,
+    Fill,
+    Kline,
+    OrderReport,
+    Outcome,
+    Quote,
+    Refused,
+    ReplaceOutcome,
+    Unknown,
+)
 from executor.core.model.intents import NewOrder, Stamp
+from executor.core.model.loans import Booked, LoanKind, LoanRecord, MarginAccount
 from executor.core.model.rules import SymbolRules
 
 
@@ -56,3 +68,26 @@ class Exchange(Protocol):
     async def klines(self, count: int) -> tuple[Kline, ...]: ...
 
     async def rules(self) -> SymbolRules: ...
+
+
+@runtime_checkable
+class MarginExchange(Exchange, Protocol):
+    """An exchange whose account is a margin account: orders are placed on it, and what it lacks can be borrowed.
+
+    `balances` are that account's. A loan and a repayment never raise for what the exchange or the network does.
+    """
+
+    async def borrow(self, asset: str, amount: Decimal, stamp: Stamp | None = None) -> Booked | Refused | Unknown: ...
+
+    async def repay(self, asset: str, amount: Decimal, stamp: Stamp | None = None) -> Booked | Refused | Unknown: ...
+
+    async def margin_account(self) -> MarginAccount: ...
+
+    async def loan_records(self, kind: LoanKind, asset: str, since: int) -> tuple[LoanRecord, ...]:
+        """The exchange's own records of such loans since `since` (ms), in any order."""
+
+    async def borrowable(self, asset: str) -> Decimal:
+        """The most that may be borrowed now."""
+
+    async def liquidations(self, since: int) -> tuple[int, ...]:
+        """When the exchange has traded to liquidate the account, since `since` (ms)."""

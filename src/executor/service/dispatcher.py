@@ -5,7 +5,11 @@ from executor.core.model.events import (
     Answered,
     AnyEvent,
     BalancesSeen,
+    BorrowableSeen,
     KlinesSeen,
+    LiquidationsSeen,
+    LoansSeen,
+    MarginSeen,
     OpenOrdersSeen,
     QuoteSeen,
     ReadFailed,
@@ -14,13 +18,20 @@ from executor.core.model.events import (
 )
 from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
+    Borrow,
     CancelList,
     CancelOrder,
     Command,
+    LoanCommand,
+    MarginRead,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
+    QueryBorrowable,
     QueryKlines,
+    QueryLiquidations,
+    QueryLoans,
+    QueryMargin,
     QueryOpenOrders,
     QueryOrder,
     QueryQuote,
@@ -29,7 +40,8 @@ from executor.core.model.intents import (
     ReplaceOrder,
     Request,
 )
-from executor.exchange.port import Exchange, ReadError
+from executor.core.model.loans import Booked, Borrowable
+from executor.exchange.port import Exchange, MarginExchange, ReadError
 
 
 async def perform(exchange: Exchange, request: Request) -> AnyEvent:
@@ -54,7 +66,11 @@ def withdrawn(request: Command, now: int) -> Refused | None:
     return Refused(Why.WITHDRAWN, 0, text)
 
 
-async def _command(exchange: Exchange, request: Command) -> Done | Refused | Unknown | ReplaceOutcome:
+async def _command(exchange: Exchange, request: Command) -> Done | Refused | Unknown | ReplaceOutcome | Booked:
+    if isinstance(request, LoanCommand):
+        lender = _margin(exchange)
+        lend = lender.borrow if isinstance(request, Borrow) else lender.repay
+        return await lend(request.asset, request.amount, request.stamp)
     match request:
         case PlaceOrder():
             return await exchange.place(request.order, request.stamp)
@@ -68,7 +84,36 @@ async def _command(exchange: Exchange, request: Command) -> Done | Refused | Unk
             return await exchange.replace(request.cancel_id, request.order, request.stamp)
 
 
+def _margin(exchange: Exchange) -> MarginExchange:
+    assert isinstance(exchange, MarginExchange), "a trade on Spot has asked for a margin account"
+    return exchange
+
+
+async def _read_margin(exchange: MarginExchange, request: MarginRead) -> AnyEvent:
+    seq, asked_at = request.seq, exchange.now()
+    match request:
+        case QueryMargin():
+            account = await exchange.margin_account()
+            return MarginSeen(at=exchange.now(), account=account, seq=seq)
+        case QueryLoans(kind=kind, asset=asset):
+            account = await exchange.margin_account()
+            asked_at = exchange.now()
+            records = await exchange.loan_records(kind, asset, request.since)
+            return LoansSeen(
+                at=exchange.now(), kind=kind, asset=asset, account=account, records=records, asked_at=asked_at, seq=seq
+            )
+        case QueryBorrowable():
+            amount = await exchange.borrowable(request.asset)
+            most = Borrowable(request.asset, amount, asked_at)
+            return BorrowableSeen(at=exchange.now(), borrowable=most, seq=seq)
+        case QueryLiquidations():
+            times = await exchange.liquidations(request.since)
+            return LiquidationsSeen(at=exchange.now(), times=times, asked_at=asked_at, seq=seq)
+
+
 async def _read(exchange: Exchange, request: Read) -> AnyEvent:
+    if isinstance(request, MarginRead):
+        return await _read_margin(_margin(exchange), request)
     seq, asked_at = request.seq, exchange.now()
     match request:
         case QueryOrder():

@@ -24,7 +24,9 @@ from executor.core.model.intents import (
     CancelOrder,
     Command,
     Level,
+    LoanCommand,
     Notify,
+    OrderCommand,
     PlaceOco,
     PlaceOrder,
     ReplaceOrder,
@@ -32,6 +34,7 @@ from executor.core.model.intents import (
 )
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
+from executor.core.model.values import plain
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
 from executor.ops.alerts.noted import noted
@@ -493,12 +496,14 @@ def _first(group: BaseExceptionGroup[Fenced]) -> BaseException:
 
 def _ids_of(request: Command) -> dict[str, str]:
     """What a log line about a request is found by: its trade and the client ids of its orders."""
+    if isinstance(request, LoanCommand):
+        return {"loan": f"{request.n}: {plain(request.amount)} {request.asset}"}
     found = _names(request)
     name = parse(found["order"].partition(" ")[0])
     return {"trade": name.trade if name is not None else "", **found}
 
 
-def _names(request: Command) -> dict[str, str]:
+def _names(request: OrderCommand) -> dict[str, str]:
     match request:
         case PlaceOrder():
             return {"order": request.order.id}

@@ -31,8 +31,8 @@ from executor.core.model.facts import (
 from executor.core.model.intents import (
     CancelList,
     CancelOrder,
-    Command,
     NewOrder,
+    OrderCommand,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -41,9 +41,9 @@ from executor.core.model.intents import (
     QueryOrder,
     QueryQuote,
     QueryTrades,
-    Read,
     ReplaceOrder,
     Request,
+    SpotRead,
 )
 from executor.core.model.values import ZERO, OrderSide
 from executor.exchange.wire.outcomes import Fault, verdict
@@ -61,11 +61,12 @@ class Direct:
 
     def perform(self, request: Request, now: int) -> AnyEvent:
         """Carry out `request` at `now` (ms) and say how it ended. Nothing is ever unknown here."""
-        if isinstance(request, Command):
+        if isinstance(request, OrderCommand):
             return Answered(at=now, seq=request.seq, outcome=self.command(request, now))
+        assert isinstance(request, SpotRead), "this is a Spot account"
         return self.read(request, now)
 
-    def command(self, request: Command, now: int) -> Done | Refused | ReplaceOutcome:
+    def command(self, request: OrderCommand, now: int) -> Done | Refused | ReplaceOutcome:
         try:
             match request:
                 case PlaceOrder():
@@ -90,7 +91,7 @@ class Direct:
         except model.Reject as reject:
             return refusal(reject)
 
-    def read(self, request: Read, now: int) -> AnyEvent:
+    def read(self, request: SpotRead, now: int) -> AnyEvent:
         seq = request.seq
         match request:
             case QueryOrder():

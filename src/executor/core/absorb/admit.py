@@ -6,7 +6,8 @@ from typing import Final, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from executor.core.absorb import market
+from executor.core.absorb import credit, loans, market
+from executor.core.book import debt as debts
 from executor.core.book.levels import beyond, past, stop_limit
 from executor.core.book.plan import PlanError, Split, make_plan, split
 from executor.core.model.events import SignalMalformed, SignalSeen
@@ -37,13 +38,20 @@ def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
     signal, now = event.signal, state.market.now
     if event.quote is not None:
         state = market.quote(state, event.quote).state
+    notes: tuple[Notify, ...] = ()
+    if event.margin is not None:
+        read = loans.account(state, event.margin, policy, rules)
+        state, notes = read.state, read.notes
     judged = judge(state, event, policy, rules)
     horizon = now - policy.max_signal_age_ms - policy.clock_tolerance_ms
     seen = tuple(s for s in state.seen if s.at >= horizon and s.key != signal.key)[-_SEEN_MAX:]
     state = replace(state, seen=(*seen, Seen(signal.key, max(signal.at, now))))
     if isinstance(judged, NotAdmitted):
-        return _refuse(state, judged.kind, judged.text, f"{signal.key}: {judged.text}")
+        refused = _refuse(state, judged.kind, judged.text, f"{signal.key}: {judged.text}")
+        return replace(refused, notes=(*notes, *refused.notes))
     day = day_at(state, now)
+    if judged.credit is not None:
+        state = debts.with_debt(state, debts.of_new_trade(debts.find(state.debts, judged.credit.asset)))
     state = replace(
         state,
         position=judged,
@@ -55,7 +63,7 @@ def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         f"{plan.direction} {plain(plan.qty)} {rules.base}: entry {plain(plan.entry)}, stop {plain(plan.stop)}, "
         f"targets {', '.join(map(plain, plan.targets))}"
     )
-    return Absorbed(state, MOVED, (Notify(Level.INFO, "trade_opened", text),))
+    return Absorbed(state, MOVED, (*notes, Notify(Level.INFO, "trade_opened", text)))
 
 
 def _refuse(state: State, kind: str, why: str, text: str) -> Absorbed:
@@ -91,7 +99,7 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         return refusal
     now = state.market.now
     assert event.balances is not None
-    return Position(
+    position = Position(
         trade=trade_id(state, now),
         signal=event.signal.key,
         opened=now,
@@ -99,6 +107,12 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         phase=Entering(give_up_at=now + policy.entry_timeout_ms),
         spare=event.balances.get(rules.base, Balance(ZERO)).total,
     )
+    if rules.margin is None:
+        return position
+    try:
+        return credit.grant(state, position, event.margin, rules.margin, policy, rules)
+    except credit.NotGranted as fault:
+        return NotAdmitted(fault.kind, str(fault))
 
 
 def trade_id(state: State, now: int) -> str:
@@ -185,7 +199,10 @@ def _about_money(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, ru
         return NotAdmitted("max_position", f"{plain(notional)} {rules.quote}, MAX_POSITION_USD is {limit}")
     if event.balances is None:
         return NotAdmitted("no_balance", "the balances could not be read")
-    for asset, needed, purpose in _needs(quote, plan, policy, rules):
+    needs = _needs(quote, plan, policy, rules)
+    if rules.margin is not None:
+        needs = needs[1:]  # what the entry itself lacks is borrowed
+    for asset, needed, purpose in needs:
         free = event.balances.get(asset, Balance(ZERO)).free
         if free < needed:
             missing = plain(needed - free)

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from executor.core.absorb import refusals, reports
+from executor.core.absorb import loans, refusals, reports
 from executor.core.absorb.reports import FoldedReports
 from executor.core.book.edit import find_order, the_order, with_order
 from executor.core.model import orders
@@ -15,11 +15,18 @@ from executor.core.model.intents import (
     CancelOrder,
     Command,
     Level,
+    LoanCommand,
+    MarginRead,
     Notify,
+    OrderCommand,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
+    QueryBorrowable,
     QueryKlines,
+    QueryLiquidations,
+    QueryLoans,
+    QueryMargin,
     QueryOpenOrders,
     QueryOrder,
     QueryQuote,
@@ -27,6 +34,7 @@ from executor.core.model.intents import (
     ReplaceOrder,
     Request,
 )
+from executor.core.model.loans import Booked
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Entering, Order, OrderPhase, Position, State
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
@@ -43,6 +51,8 @@ def absorb(state: State, event: Answered | ReadFailed, policy: Policy) -> Absorb
             if not isinstance(request, Command):
                 return Absorbed(state, Ignored(f"no command waits for answer {event.seq}"))
             state = settle(state, event.seq)
+            if isinstance(request, LoanCommand):
+                return loans.answered(state, request, event.outcome)
             if state.position is None:
                 return Absorbed(state, Ignored("no trade is open"))
             return _answered(state.position, request, event.outcome, state.market.now, policy).onto(state)
@@ -62,8 +72,10 @@ def settle(state: State, seq: int) -> State:
 
 
 def _answered(
-    position: Position, request: Command, outcome: Outcome | ReplaceOutcome, now: int, policy: Policy
+    position: Position, request: OrderCommand, outcome: Outcome | ReplaceOutcome | Booked, now: int, policy: Policy
 ) -> FoldedReports:
+    if isinstance(outcome, Booked):
+        raise AssertionError(f"{request!r} was answered with {outcome!r}")  # noqa: TRY004 - a defect, not a type
     if isinstance(request, ReplaceOrder):
         return _replaced(position, request, _halves(outcome), now, policy)
     if isinstance(outcome, ReplaceOutcome):
@@ -201,9 +213,11 @@ def _replaced(
 
 
 def _read_failed(state: State, request: Request, text: str) -> Absorbed:
-    position = state.position
+    position, now = state.position, state.market.now
     if position is not None:
-        position = _unread(position, request, state.market.now)
+        position = _unread(position, request, now)
+    elif isinstance(request, MarginRead):
+        state = replace(state, market=replace(state.market, ask_at=now + _READ_AGAIN_MS))
     about = request.id if isinstance(request, QueryOrder | QueryTrades) else ""
     return Absorbed(replace(state, position=position), MOVED, (Notify(Level.WARNING, "read_failed", text, about),))
 
@@ -218,7 +232,16 @@ def _unread(position: Position, request: Request, now: int) -> Position:
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
             looking = order.check and order.live  # one that was refused is not looked for again and again
             return with_order(position, replace(order, check=looking, ask_at=now + _READ_AGAIN_MS))
-        case QueryQuote() | QueryBalances() | QueryOpenOrders() | QueryKlines():
+        case (
+            QueryQuote()
+            | QueryBalances()
+            | QueryOpenOrders()
+            | QueryKlines()
+            | QueryMargin()
+            | QueryLoans()
+            | QueryBorrowable()
+            | QueryLiquidations()
+        ):
             return replace(position, ask_at=now + _READ_AGAIN_MS)
         case _:
             return position

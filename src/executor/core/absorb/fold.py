@@ -4,15 +4,19 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from executor.core.absorb import admit, answers, market, operator, reports, restart, takeover, watchdog
+from executor.core.absorb import admit, answers, loans, market, operator, reports, restart, takeover, watchdog
 from executor.core.model.events import (
     Absent,
     Answered,
     AnyEvent,
     BalancesSeen,
+    BorrowableSeen,
     Commanded,
     Found,
     KlinesSeen,
+    LiquidationsSeen,
+    LoansSeen,
+    MarginSeen,
     OpenOrdersSeen,
     QuoteSeen,
     ReadFailed,
@@ -41,6 +45,8 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
             return market.absorb(answers.settle(state, event.seq), event, policy)
         case Reported() | Absent() | TradesSeen() | OpenOrdersSeen():
             return reports.absorb(answers.settle(state, event.seq), event, policy)
+        case MarginSeen() | LoansSeen() | BorrowableSeen() | LiquidationsSeen():
+            return loans.absorb(answers.settle(state, event.seq), event, policy, rules)
         case Answered() | ReadFailed():
             return answers.absorb(state, event, policy)
         case SignalSeen() | SignalMalformed():

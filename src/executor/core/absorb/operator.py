@@ -5,12 +5,14 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from executor.core.book import debt as debts
 from executor.core.book import levels
 from executor.core.book.ledger import leg_sold
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.intents import Level, Notify
-from executor.core.model.state import Closing, Entering, Position, Reason, State
-from executor.core.model.values import plain
+from executor.core.model.loans import Repayment
+from executor.core.model.state import Borrowing, Closing, Entering, Position, Reason, Repaying, State
+from executor.core.model.values import ZERO, plain
 from executor.core.model.verdict import MOVED, Absorbed, Ignored, Refusal
 
 
@@ -21,6 +23,8 @@ def absorb(state: State, event: Commanded) -> Absorbed:
         case Verb.RESUME:
             note = Notify(Level.INFO, "resumed", "new entries allowed")
             return Absorbed(replace(state, paused=False, halted=""), MOVED, (note,))
+        case Verb.REPAY:
+            return _repay(state, event.asset)
         case Verb.FLATTEN | Verb.CANCEL_ENTRY | Verb.MOVE_STOP:
             if state.position is None:
                 return Absorbed(state, Refusal("no trade is open"))
@@ -38,16 +42,31 @@ def _about_trade(state: State, position: Position, event: Commanded) -> Absorbed
 
 
 def _flatten(state: State, position: Position) -> Absorbed:
-    if isinstance(position.phase, Closing):
+    if isinstance(position.phase, Closing | Repaying):
         return Absorbed(state, Ignored("the trade is being closed already"))
     phase = Closing(reason=Reason.FLATTEN, since=state.market.now)
     closing = replace(position, phase=phase, guess_fees=False)  # as each other close: asked for again
     return Absorbed(replace(state, position=closing), MOVED, (Notify(Level.INFO, "flatten", "asked for"),))
 
 
+def _repay(state: State, asset: str) -> Absorbed:
+    """The whole debt of `asset` is given back, whoever made it: the operator has said so (rule 11.7)."""
+    position = state.position
+    if position is not None:
+        return Absorbed(state, Refusal(f"trade {position.trade} is open: what it owes is repaid when it is over"))
+    debt = debts.find(state.debts, asset)
+    whole = debt.own + debt.foreign
+    if not whole:
+        return Absorbed(state, Refusal(f"no {asset} is owed, as far as the account was read"))
+    state = debts.with_debt(state, replace(debt, own=whole, foreign=ZERO))
+    judged = state.loan.n if state.loan is not None and not state.loan.open else 0
+    note = Notify(Level.INFO, "repay", f"asked for: {plain(whole)} {asset}")
+    return Absorbed(replace(state, repaying=Repayment(since=state.market.now, judged=judged)), MOVED, (note,))
+
+
 def _cancel_entry(state: State, position: Position) -> Absorbed:
     phase = position.phase
-    if not isinstance(phase, Entering):
+    if not isinstance(phase, Borrowing | Entering):
         return Absorbed(state, Refusal("the entry is complete"))
     ended = replace(phase, end=phase.end or Reason.ENTRY_CANCELLED)
     return Absorbed(replace(state, position=replace(position, phase=ended)))
@@ -58,7 +77,7 @@ def _move_stop(state: State, position: Position, price: Decimal | None) -> Absor
     stops = [
         leg.stop for leg in position.legs if leg.stop is not None and (not leg.n or leg_sold(position, leg) < leg.qty)
     ]
-    if price is None or not stops or isinstance(position.phase, Entering | Closing):
+    if price is None or not stops or isinstance(position.phase, Entering | Closing | Repaying):
         return Absorbed(state, Refusal("there is no stop to move"))
     if not any(levels.is_safer(price, stop, direction) for stop in stops):
         return Absorbed(state, Refusal(f"{plain(price)} is not better than the stop at {plain(stops[0])}"))

@@ -4,20 +4,28 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from executor.core.absorb import loans
+from executor.core.book import debt as debts
 from executor.core.model import orders
 from executor.core.model.events import Started
-from executor.core.model.intents import Level, Notify, PlaceOco, PlaceOrder, ReplaceOrder, Request, placed
+from executor.core.model.intents import Level, LoanCommand, Notify, PlaceOco, PlaceOrder, ReplaceOrder, Request, placed
+from executor.core.model.loans import Loan, LoanPhase
 from executor.core.model.state import Closing, Order, OrderPhase, State
+from executor.core.model.values import short
 from executor.core.model.verdict import MOVED, Absorbed
 
 
 def absorb(state: State, event: Started) -> Absorbed:
     now, owes = state.market.now, state.outbox
-    state = replace(state, outbox=(), started=now)
+    loan = _wondered_loan(state, event.fence)
+    state = replace(state, outbox=(), started=now, loan=loan)
     # Each start tells of it anew: who looks after this one may not have heard the last.
     notes = (Notify(Level.ALERT, "still_halted", state.halted),) if state.halted else ()
     position = state.position
     if position is None:
+        for asset, left in debts.owed(state.debts).items():
+            text = f"{short(left)} {asset} are owed still: `executor repay {asset}` gives them back"
+            notes = (*notes, Notify(Level.ALERT, "debt_left", text))
         return Absorbed(state, MOVED, notes)
     phase = position.phase
     if isinstance(phase, Closing):
@@ -26,6 +34,18 @@ def absorb(state: State, event: Started) -> Absorbed:
     wondered = tuple(_wondered(order, fences.get(order.id, event.fence), now) for order in position.orders)
     position = replace(position, orders=wondered, phase=phase)
     return Absorbed(replace(state, position=position), MOVED, notes)
+
+
+def _wondered_loan(state: State, fence: int) -> Loan | None:
+    """Settled before anything else, as it was left: by its record and the debt (rule 11.12)."""
+    loan = state.loan
+    if loan is None or not loan.open:
+        return loan
+    if loan.phase is not LoanPhase.SUBMITTED:
+        return replace(loan, ask_at=0)
+    stamps = [o.request.stamp for o in state.outbox if isinstance(o.request, LoanCommand)]
+    fences = [stamp.fence for stamp in stamps if stamp is not None]
+    return loans.doubt(loan, max(fences, default=fence), state.market.now)
 
 
 def _fences(requests: Iterable[Request]) -> dict[str, int]:

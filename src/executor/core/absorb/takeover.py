@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.absorb.reports import adopt
+from executor.core.book import debt
 from executor.core.book.ledger import entry_average, holding
 from executor.core.book.levels import beyond
 from executor.core.book.plan import split
@@ -147,8 +148,16 @@ def _position(trade: str, direction: Direction, orders: tuple[Order, ...]) -> Po
     )
 
 
-def _flatten(state: State, stray: Stray, rules: SymbolRules) -> Takeover:
+def _owing(stray: Stray, rules: SymbolRules) -> Position:
+    """As `_position`; on margin with what its entry has spent, which explains its debt (rule 11.12)."""
     bare = _position(stray.trade, stray.direction, stray.orders)
+    long = stray.direction is Direction.LONG
+    spent = sum((order.cum_quote if long else order.cum_qty for order in stray.orders if order.is_entry), ZERO)
+    return replace(bare, credit=debt.unclaimed(stray.direction, spent, rules))
+
+
+def _flatten(state: State, stray: Stray, rules: SymbolRules) -> Takeover:
+    bare = _owing(stray, rules)
     price = _on_tick(stray.average or ZERO, rules)
     plan = replace(bare.plan, entry=price, stop=price)
     closing = replace(bare, plan=plan, phase=Closing(reason=Reason.FLATTEN, since=state.market.now))
@@ -170,7 +179,7 @@ def _adopt(state: State, stray: Stray, event: Resolved, policy: Policy, rules: S
     fault = _fault(stray.direction, event, targets, rules)
     if fault is not None:
         return Refusal(fault)
-    bare = _position(stray.trade, stray.direction, stray.orders)
+    bare = _owing(stray, rules)
     plan = replace(bare.plan, entry=entry, stop=event.stop, targets=targets, r=r)
     if split(stray.held, plan, policy, rules) is None:
         return Refusal(f"{short(stray.held)} {rules.base} are too small for an exit: `executor flatten` sells them")

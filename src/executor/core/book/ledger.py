@@ -4,7 +4,9 @@ from decimal import Decimal
 
 import msgspec
 
+from executor.core.book import debt
 from executor.core.book.edit import find_order
+from executor.core.model.ids import Role
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import End, Leg, Order, OrderPhase, Position
@@ -14,16 +16,21 @@ from executor.core.model.values import ZERO, Direction
 class Holding(msgspec.Struct, frozen=True):
     """`entered` and `left`: base quantity traded on the entry side and the exit side. `held`: what may be sold, after
     the commission that the entry paid in base (rule 3.4); negative = oversold. A short mirrors it: what must be
-    bought back.
+    bought back; on borrowed money that is what the debt takes, interest and the buys' own commission included (11.6).
 
     Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
     the close's dust, not here. `guessed`: of the entry's commission, what is not known but reckoned.
+
+    Of a short on borrowed money: `beyond`: what it owes beyond what its exits were sized for, and the last buy takes;
+    `most`: what exits may trade at the most, as their commissions are known only once they are paid (else `held`).
     """
 
     entered: Decimal
     left: Decimal
     held: Decimal
     guessed: Decimal
+    beyond: Decimal = ZERO
+    most: Decimal | None = None
 
     @property
     def certain(self) -> bool:
@@ -36,7 +43,7 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
     long = position.plan.direction is Direction.LONG
     entered = left = fee = guessed = ZERO
     for order in position.orders:
-        if not order.cum_qty:
+        if not order.cum_qty or order.role is Role.DEBT:
             continue
         if order.side is not entry_side:
             left += order.cum_qty
@@ -50,6 +57,9 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
                     fee += fill.fee
             if known < order.cum_qty:
                 guessed += rules.most_commission(order.cum_qty - known)
+    if position.credit is not None and not long:
+        held, beyond, most = debt.to_buy_back(position, position.credit, rules, entered, left)
+        return Holding(entered, left, held, ZERO, beyond, most)
     return Holding(entered, left, entered - fee - guessed - left, guessed)
 
 
@@ -129,7 +139,7 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     lists = set()
     rivals: dict[str, Decimal] = {}
     for order in position.orders:
-        if not order.live or order.side is not exit_side or order.id in gave_way:
+        if not order.live or order.side is not exit_side or order.id in gave_way or order.role is Role.DEBT:
             continue
         if layout is Layout.PLAIN and order.is_stop and order.leg == 0:
             continue

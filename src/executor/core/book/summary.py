@@ -1,10 +1,13 @@
 """What is told of a finished trade (rule 7.2)."""
 
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
+from executor.core.book.debt import owed
 from executor.core.book.ledger import average, commissions, entry_average, exit_orders
 from executor.core.model.ids import Role
+from executor.core.model.loans import OwnDebt
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, Exposure, Leave, Order, Position, Reason
 from executor.core.model.values import ZERO
@@ -12,13 +15,17 @@ from executor.core.model.values import ZERO
 _FIGURE: Final = Decimal("1E-8")
 
 
-def summarize(position: Position, reason: Reason, rules: SymbolRules, now: int) -> Closed:
+def summarize(
+    position: Position, reason: Reason, rules: SymbolRules, now: int, debts: Iterable[OwnDebt] = ()
+) -> Closed:
     plan = position.plan
+    debts = tuple(debts)
+    interest = {debt.asset: debt.charged for debt in debts if debt.charged}
     sign = plan.direction.sign
     entry_avg = entry_average(position)
     exits = exit_orders(position)
     exit_avg = average(exits)
-    pnl = _profit(position, rules)
+    pnl = _profit(position, rules, interest)
     qty = sum((o.cum_qty for o in position.orders if o.is_entry), ZERO)
     risked = plan.r * qty
     exposure = settle_exposure(position.exposure, now)
@@ -46,9 +53,12 @@ def summarize(position: Position, reason: Reason, rules: SymbolRules, now: int) 
         r=_rounded(pnl / risked, Decimal("0.0001")) if risked else ZERO,
         entry_slippage=_rounded(entry_slippage),
         exit_slippage=_rounded(_exit_slippage(position, exits)),
-        dust=_dust(position, rules),
+        dust=_dust(position, rules) - interest.get(rules.base, ZERO),
         unprotected_ms=exposure.total,
         unprotected_longest_ms=exposure.longest,
+        borrowed={debt.asset: debt.borrowed for debt in debts if debt.borrowed},
+        interest=interest,
+        debt_left=owed(debts),
     )
 
 
@@ -60,12 +70,12 @@ def settle_exposure(exposure: Exposure, now: int) -> Exposure:
     return Exposure(0, exposure.total + spell, max(exposure.longest, spell))
 
 
-def _profit(position: Position, rules: SymbolRules) -> Decimal:
-    """Quote gained, less commissions in quote, less those in base at the price of their own fill. Commissions in a
-    third asset (BNB) are listed, not priced.
+def _profit(position: Position, rules: SymbolRules, interest: Mapping[str, Decimal]) -> Decimal:
+    """Quote gained, less commissions and interest in quote, less those in base at the price of their own fill, or the
+    last one. Commissions in a third asset (BNB) are listed, not priced.
     """
-    gained = ZERO
-    last_price = ZERO
+    gained = -interest.get(rules.quote, ZERO)
+    last_price = position.plan.entry
     bought = sold = ZERO
     for order in position.orders:
         if not order.cum_qty:
@@ -84,7 +94,7 @@ def _profit(position: Position, rules: SymbolRules) -> Decimal:
             elif fill.fee_asset == rules.base:
                 gained -= fill.fee * fill.price
     # What is left over (dust, or a position that was abandoned) counts at the last price traded.
-    return gained + (bought - sold) * last_price
+    return gained + (bought - sold - interest.get(rules.base, ZERO)) * last_price
 
 
 def _dust(position: Position, rules: SymbolRules) -> Decimal:

@@ -30,7 +30,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
         return None
     if _look_again(draft):
         return None
-    if _price_fills(draft):
+    if price_fills(draft):
         return None
     if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):
         draft.query_open_orders()
@@ -62,15 +62,15 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     """Sell what is still held, or buy back what was sold too much; whether something is under way."""
     position, rules = draft.position, draft.rules
     held = draft.tally.holding
-    if not held.certain and _price_fills(draft):
+    if not held.certain and price_fills(draft):
         return True
     # What may be commission only is neither sold nor bought back.
     short = -(held.held + held.guessed)
     standing = committed(position, layout=Layout.OCO)
-    qty = rules.market_piece(max(held.held - standing, short, ZERO), draft.price)
+    qty = rules.market_piece(max(held.held + held.beyond - standing, short, ZERO), draft.price)
     if not qty:
         return False
-    role = Role.FLATTEN if held.held > 0 else Role.BUYBACK
+    role = Role.FLATTEN if held.held + held.beyond > 0 else Role.BUYBACK
     failed = _failed(draft, role)
     if failed and not _again(draft, phase, role, failed):
         return True
@@ -122,7 +122,7 @@ def _abandon(draft: Draft, phase: Closing) -> Closing:
     return abandoned
 
 
-def _price_fills(draft: Draft) -> bool:
+def price_fills(draft: Draft) -> bool:
     """Every fill's commission is known before the trade is summed up; whether some are still asked for."""
     unpriced = [o for o in draft.position.orders if o.unpriced_qty > 0]
     if draft.position.guess_fees:

@@ -4,7 +4,6 @@ Mutable, but only inside one call of `decide`; it keeps the bookkeeping (ids, se
 in one place, so that the deciding modules read like the rules they carry out.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -14,13 +13,12 @@ from executor.core.book import retire
 from executor.core.book.edit import with_leg, with_order
 from executor.core.book.ledger import Tally, filled_lists, tally
 from executor.core.book.levels import stop_limit
+from executor.core.decide.outbox import Outbox
 from executor.core.model.ids import Role, client_id
 from executor.core.model.intents import (
     CancelList,
     CancelOrder,
-    Command,
     Level,
-    Notify,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -30,14 +28,12 @@ from executor.core.model.intents import (
     QueryQuote,
     QueryTrades,
     ReplaceOrder,
-    Request,
     Stamp,
-    names,
 )
 from executor.core.model.orders import cancel_again_at, request_of
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closing, Leg, Market, Order, OrderPhase, Owed, Phase, Position, Reason, State
+from executor.core.model.state import Closing, Leg, Order, OrderPhase, Owed, Phase, Position, Reason, State
 from executor.core.model.values import OrderSide, OrderType, TimeInForce
 
 LOOK_AFTER_MS: Final = 250
@@ -47,26 +43,15 @@ OUTLIVED: Final = 4
 OUTLIVED_ALERT: Final = 5
 
 
-class Draft:
-    """`stamp`: what its requests are signed with (rule 8.3d); None: they are stamped as they are sent."""
-
+class Draft(Outbox):
     def __init__(
         self, state: State, position: Position, policy: Policy, rules: SymbolRules, stamp: Stamp | None = None
     ) -> None:
-        self.state = state
+        super().__init__(state, policy, rules, stamp)
         self.position = position
-        self.policy = policy
-        self.rules = rules
-        self.now: int = state.market.now
-        self.market: Market = state.market
-        self.requests: list[Request] = []
-        self.notes: list[Notify] = []
         self.halted = state.halted
         self.tally: Tally = tally(position, rules)
-        self._next_seq = state.next_seq
-        self._stamp = stamp
         self._limits: dict[Decimal, Decimal] = {}
-        self._commanded = {name for owed in state.outbox for name in names(owed.request)}
 
     @property
     def price(self) -> Decimal:
@@ -86,13 +71,6 @@ class Draft:
 
     # --- what is asked already ---------------------------------------------------------------------------------
 
-    def pending(self) -> list[Request]:
-        return [*(o.request for o in self.state.outbox), *self.requests]
-
-    def asked(self, kind: type[Request], about: str | None = None) -> bool:
-        """Whether such a request waits for its answer (about the order of that id, where it is about one)."""
-        return any(isinstance(r, kind) and (about is None or getattr(r, "id", None) == about) for r in self.pending())
-
     def _asked_about(self) -> set[str]:
         """The orders that queries are about."""
         return {r.id for r in self.pending() if isinstance(r, QueryOrder | QueryTrades)}
@@ -105,9 +83,11 @@ class Draft:
         """Whether a cancel may go out now: none is under way, and one that did not take is not repeated at once."""
         return not self.commanded(order) and not (order.cancelling and self.now < cancel_again_at(order))
 
-    def changing(self) -> bool:
-        """Whether any request that changes something waits for its answer."""
-        return any(isinstance(r, Command) for r in self.pending())
+    def may_read(self) -> bool:
+        return self.now >= self.position.ask_at
+
+    def read_again(self, at: int) -> None:
+        self.update(ask_at=max(self.position.ask_at, at))
 
     # --- the position ------------------------------------------------------------------------------------------
 
@@ -135,9 +115,6 @@ class Draft:
     def live(self, leg: int | None = None) -> list[Order]:
         """Live exit orders, of one leg or of all."""
         return [o for o in self.position.orders if (leg is None or o.leg == leg) and o.live and o.is_exit]
-
-    def note(self, level: Level, event: str, text: str, about: Sequence[Order] = ()) -> None:
-        self.notes.append(Notify(level, event, text, " ".join(order.id for order in about)))
 
     # --- orders ------------------------------------------------------------------------------------------------
 
@@ -262,15 +239,6 @@ class Draft:
     def query_klines(self, count: int) -> None:
         self._read(QueryKlines(seq=self._next_seq, count=count))
 
-    def _read(self, request: Request) -> None:
-        if self.now >= self.position.ask_at and not self.asked(type(request)):
-            self._send(request)
-
-    def _send(self, request: Request) -> None:
-        self.requests.append(request)
-        self._commanded.update(names(request))
-        self._next_seq += 1
-
     # --- the result --------------------------------------------------------------------------------------------
 
     def finish(self) -> State:
@@ -287,4 +255,6 @@ class Draft:
             outbox=(*state.outbox, *owed),
             next_seq=self._next_seq,
             halted=self.halted,
+            loan=self.loan,
+            market=self.market_after,
         )

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from executor.core.book.borrowing import planb_bounds, worst_price
 from executor.core.book.levels import beyond, past, safer
 from executor.core.book.plan import split, target_of
 from executor.core.decide import single_stops, suspended
@@ -12,7 +13,7 @@ from executor.core.model.facts import PASSING, Quote
 from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode, Layout, PlanBOrder
 from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Reason, Unprotected
-from executor.core.model.values import ZERO, Direction, OrderType, ceil_to, floor_to
+from executor.core.model.values import ZERO, Direction, OrderType
 
 _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the first never left, then no more
 
@@ -120,7 +121,7 @@ def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enteri
         return _end(draft, phase, Reason.ENTRY_TIMEOUT)
     side = plan.direction.entry_side
     if policy.planb_order is PlanBOrder.LIMIT_IOC:
-        order = draft.order(Role.PLANB, side, OrderType.LIMIT, qty, price=_planb_limit(draft), ioc=True)
+        order = draft.order(Role.PLANB, side, OrderType.LIMIT, qty, price=worst_price(plan, policy, rules), ioc=True)
     else:
         order = draft.order(Role.PLANB, side, OrderType.MARKET, qty)
     draft.place(order)
@@ -136,29 +137,9 @@ def planb_refusal(draft: Draft, quote: Quote) -> Reason | None:
     if policy.planb_abort_past_tp1 and past(price, plan.targets[0], plan.direction):
         return Reason.PLANB_PAST_TP1
     deviation = plan.direction.sign * (price - plan.entry)
-    if any(deviation > bound for bound in _bounds(draft)):
+    if any(deviation > bound for bound in planb_bounds(plan, policy)):
         return Reason.PLANB_DEVIATION
     return None
-
-
-def _bounds(draft: Draft) -> list[Decimal]:
-    policy = draft.policy
-    bounds = [policy.planb_max_dev] if policy.planb_max_dev else []
-    if policy.planb_max_dev_r:
-        bounds.append(policy.planb_max_dev_r * draft.position.plan.r)
-    return bounds
-
-
-def _planb_limit(draft: Draft) -> Decimal:
-    """The worst price Plan B may pay: the guard's, never TP1 or worse where that is guarded."""
-    plan, tick = draft.position.plan, draft.rules.tick
-    sign = plan.direction.sign
-    worst = [plan.entry + sign * b for b in _bounds(draft)]
-    if draft.policy.planb_abort_past_tp1 or not worst:
-        worst.append(plan.targets[0] - sign * tick)
-    if plan.direction is Direction.LONG:
-        return floor_to(min(worst), tick)
-    return ceil_to(max(worst), tick)
 
 
 def _end(draft: Draft, phase: Entering, reason: Reason) -> Entering:

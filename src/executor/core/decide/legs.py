@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from executor.core.book.edit import the_leg
 from executor.core.book.ledger import locked, owned
 from executor.core.book.levels import beyond, past
-from executor.core.decide import doubt
+from executor.core.decide import doubt, hands
 from executor.core.decide.draft import Draft
 from executor.core.model import ids
 from executor.core.model.facts import Balance
@@ -174,6 +174,8 @@ def put_back(draft: Draft, leg: Leg) -> bool:
     ours = any(o.cancelling or o.end in (End.REFUSED, End.NEVER) or o.role is Role.FLATTEN for o in group)
     if ours or any(o.live for o in group):  # live and bare: in doubt, and kept apart (rule 8.3b)
         return True
+    if not hands.still_there(draft, max(o.closed_at for o in group)):
+        return False
     names = ", ".join(o.id for o in group)
     if leg.vanished:
         draft.note(

@@ -6,7 +6,17 @@ from executor.core.decide.legs import BACKOFF_TIMES
 from executor.core.decide.stops import KLINES_EVERY_MS, RESEND_MS, RESIZE_EVERY_MS, move_again_at
 from executor.core.model.orders import cancel_again_at
 from executor.core.model.policy import Policy
-from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Position, State
+from executor.core.model.state import (
+    Borrowing,
+    End,
+    Entering,
+    Leg,
+    Order,
+    OrderPhase,
+    Position,
+    Repaying,
+    State,
+)
 from executor.core.model.values import OrderType
 
 
@@ -14,10 +24,23 @@ def next_timer(state: State, policy: Policy) -> int | None:
     """The earliest time (ms) after now at which a deadline, a retry or a grace period runs out; None = only events
     matter.
     """
-    position, quiet = state.position, state.market.quiet
-    if position is None:
-        return None
-    return next_due(position, state.market.now, policy) if quiet is None else quiet.until or None
+    position, quiet, now = state.position, state.market.quiet, state.market.now
+    if quiet is not None and position is not None:
+        return quiet.until or None
+    due = [t for t in _of_loans(state) if t > now]
+    if position is not None and (own := next_due(position, now, policy)) is not None:
+        due.append(own)
+    return min(due, default=None)
+
+
+def _of_loans(state: State) -> Iterator[int]:
+    loan, work = state.loan, state.repaying
+    if loan is not None and loan.open:
+        yield loan.ask_at
+    if work is not None:
+        yield work.ask_at
+    if state.position is None:
+        yield state.market.ask_at
 
 
 def next_due(position: Position, now: int, policy: Policy) -> int | None:
@@ -33,9 +56,11 @@ def next_due(position: Position, now: int, policy: Policy) -> int | None:
 
 def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
     yield position.ask_at
-    if isinstance(position.phase, Entering):
+    if isinstance(position.phase, Entering | Borrowing):
         yield position.phase.give_up_at
         yield position.phase.retry_at
+    elif isinstance(position.phase, Repaying):
+        yield position.phase.work.ask_at
     if position.trail is not None and position.trail.klines_at:
         yield position.trail.klines_at + KLINES_EVERY_MS
     if position.exposure.since:

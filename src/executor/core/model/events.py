@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from executor.core.model.facts import Balance, Done, Fill, Kline, OrderReport, Quote, Refused, ReplaceOutcome, Unknown
+from executor.core.model.loans import Booked, Borrowable, LoanKind, LoanRecord, MarginAccount
 from executor.core.model.signal import Signal
 
 
@@ -28,12 +29,16 @@ class Tick(Event, frozen=True, tag="tick"):
 
 
 class SignalSeen(Event, frozen=True, tag="signal_seen"):
-    """A well-formed signal, with what is needed to judge it; what could not be read is None (rule 2.5)."""
+    """A well-formed signal, with what is needed to judge it; what could not be read is None (rule 2.5).
+
+    `margin`: the account of a symbol that is traded on margin, its balances those of `balances`.
+    """
 
     signal: Signal
     quote: Quote | None
     balances: dict[str, Balance] | None
     klines: tuple[Kline, ...] | None
+    margin: MarginAccount | None = None
 
 
 class SignalMalformed(Event, frozen=True, tag="signal_malformed"):
@@ -44,10 +49,10 @@ class SignalMalformed(Event, frozen=True, tag="signal_malformed"):
 
 
 class Answered(Event, frozen=True, tag="answered"):
-    """How a place, cancel or replace request ended."""
+    """How a request that changes something ended."""
 
     seq: int
-    outcome: Done | Refused | Unknown | ReplaceOutcome
+    outcome: Done | Refused | Unknown | ReplaceOutcome | Booked
 
 
 class Reported(Event, frozen=True, tag="reported"):
@@ -94,6 +99,37 @@ class KlinesSeen(Event, frozen=True, tag="klines_seen"):
     seq: int = 0
 
 
+class MarginSeen(Event, frozen=True, tag="margin_seen"):
+    """The margin account: as asked for by a watch (`seq` 0), or the answer to QueryMargin."""
+
+    account: MarginAccount
+    seq: int = 0
+
+
+class LoansSeen(Event, frozen=True, tag="loans_seen"):
+    """The margin account, and the records that were asked for after it (`asked_at`, ms), in any order."""
+
+    kind: LoanKind
+    asset: str
+    account: MarginAccount
+    records: tuple[LoanRecord, ...]
+    asked_at: int
+    seq: int = 0
+
+
+class BorrowableSeen(Event, frozen=True, tag="borrowable_seen"):
+    borrowable: Borrowable
+    seq: int = 0
+
+
+class LiquidationsSeen(Event, frozen=True, tag="liquidations_seen"):
+    """Client order ids are not ours: all that is told of a liquidation is when its orders traded (`times`, ms)."""
+
+    times: tuple[int, ...]
+    asked_at: int
+    seq: int = 0
+
+
 class ReadFailed(Event, frozen=True, tag="read_failed"):
     """A query got no usable answer; it may be asked again."""
 
@@ -107,13 +143,15 @@ class Verb(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     MOVE_STOP = "move_stop"
+    REPAY = "repay"
 
 
 class Commanded(Event, frozen=True, tag="commanded"):
-    """The operator's word. `price`: the wished stop of MOVE_STOP."""
+    """The operator's word. `price`: the wished stop of MOVE_STOP; `asset`: of REPAY, whose whole debt is given back."""
 
     verb: Verb
     price: Decimal | None = None
+    asset: str = ""
 
 
 class Resolve(StrEnum):
@@ -166,6 +204,10 @@ AnyEvent = (
     | BalancesSeen
     | QuoteSeen
     | KlinesSeen
+    | MarginSeen
+    | LoansSeen
+    | BorrowableSeen
+    | LiquidationsSeen
     | ReadFailed
     | Commanded
     | Resolved

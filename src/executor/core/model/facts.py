@@ -64,6 +64,11 @@ class Why(StrEnum):
     MARKET_CLOSED = "market_closed"
     NOT_SENT = "not_sent"  # failed before anything left this machine
     WITHDRAWN = "withdrawn"  # not sent either: its stamp was too old when its turn came (rule 8.3d)
+    LOAN_BUSY = "loan_busy"  # another loan or repayment of the account is being worked on
+    NOT_LENT = "not_lent"  # more than may be borrowed, nothing to lend, or not allowed
+    DEBT_SUM = "debt_sum"  # more than is owed, or what would be left is too small
+    LOAN_MINIMUM = "loan_minimum"  # less than may be borrowed or repaid
+    NOT_ALLOWED = "not_allowed"  # the account or the pair may not do this (now)
     OTHER = "other"
 
 

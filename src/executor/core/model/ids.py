@@ -17,7 +17,7 @@ MAX_LENGTH: Final = 36  # Binance fix-api.md: ^[a-zA-Z0-9-_]{1,36}$
 
 class Role(StrEnum):
     """What an order is for. OCO1 and OCO2 name the order lists of legs 1 and 2; BUYBACK undoes an oversell (4.3,
-    6.3).
+    6.3); DEBT buys what a debt lacks once the position is flat (11.7).
     """
 
     ENTRY = "ENTRY"
@@ -30,6 +30,7 @@ class Role(StrEnum):
     TRAIL = "TRAIL"
     FLATTEN = "FLATTEN"
     BUYBACK = "BUYBACK"
+    DEBT = "DEBT"
     OCO1 = "OCO1"
     OCO2 = "OCO2"
 

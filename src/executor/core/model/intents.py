@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from executor.core.model.loans import LoanKind
 from executor.core.model.values import OrderSide, OrderType, TimeInForce
 
 
@@ -113,6 +114,48 @@ class QueryKlines(Intent, frozen=True, tag="query_klines"):
     count: int
 
 
+class Borrow(Change, frozen=True, tag="borrow"):
+    """A loan of `amount`, in units of `asset` (rule 11.2). `n`: its number in the state, which the exchange does not
+    know.
+    """
+
+    n: int
+    asset: str
+    amount: Decimal
+
+
+class Repay(Change, frozen=True, tag="repay"):
+    """`amount` of the debt given back, interest first (rule 11.7)."""
+
+    n: int
+    asset: str
+    amount: Decimal
+
+
+class QueryMargin(Intent, frozen=True, tag="query_margin"):
+    """The margin account: balances, debts, level."""
+
+
+class QueryLoans(Intent, frozen=True, tag="query_loans"):
+    """The margin account, and after it the exchange's records of such loans (or repayments) since `since` (ms)."""
+
+    kind: LoanKind
+    asset: str
+    since: int
+
+
+class QueryBorrowable(Intent, frozen=True, tag="query_borrowable"):
+    """The most of `asset` that may be borrowed now."""
+
+    asset: str
+
+
+class QueryLiquidations(Intent, frozen=True, tag="query_liquidations"):
+    """Whether the exchange has liquidated the account since `since` (ms)."""
+
+    since: int
+
+
 class Level(StrEnum):
     INFO = "info"
     WARNING = "warning"
@@ -131,8 +174,12 @@ class Notify(msgspec.Struct, frozen=True, tag="notify"):
     order: str = ""
 
 
-Command = PlaceOrder | PlaceOco | CancelOrder | CancelList | ReplaceOrder
-Read = QueryOrder | QueryTrades | QueryOpenOrders | QueryBalances | QueryQuote | QueryKlines
+OrderCommand = PlaceOrder | PlaceOco | CancelOrder | CancelList | ReplaceOrder
+LoanCommand = Borrow | Repay
+Command = OrderCommand | LoanCommand
+MarginRead = QueryMargin | QueryLoans | QueryBorrowable | QueryLiquidations
+SpotRead = QueryOrder | QueryTrades | QueryOpenOrders | QueryBalances | QueryQuote | QueryKlines
+Read = SpotRead | MarginRead
 Request = Command | Read
 
 

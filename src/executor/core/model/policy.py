@@ -41,7 +41,9 @@ class TrailMode(StrEnum):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """One field per rule that can be set; defaults are the product's. A zero limit is off."""
+    """One field per rule that can be set; defaults are the product's. A zero limit is off; a margin level that is None
+    is had from the account's own bars (rule 11.10).
+    """
 
     entry_mode: EntryMode = EntryMode.LIMIT_THEN_MARKET
     entry_offset: Decimal = ZERO
@@ -94,3 +96,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     clock_tolerance_ms: int = 5_000
     recv_window_ms: int = 0
     """With which requests are stamped before they are on disk (rule 8.3d); 0: stamped as they are sent."""
+    max_borrow: Decimal = ZERO
+    level_min: Decimal | None = None
+    level_alert: Decimal | None = None
+    level_reduce: Decimal | None = None
+    allow_foreign_debt: bool = False

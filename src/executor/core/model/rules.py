@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from executor.core.model.loans import MarginTerms
 from executor.core.model.values import ONE, ZERO, OrderSide, OrderType, ceil_to, floor_to, on_grid, plain, units
 
 _FILLS: Final = 1_000  # more than one order is filled in
@@ -14,7 +15,8 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol's trading rules. A bound of 0 is a rule that is off, as on the exchange.
 
     Prices are quote per base, quantities base, notionals quote, trailing deltas basis points, fees fractions;
-    `fee_unit`: the smallest amount of base that commission is charged in.
+    `fee_unit`: the smallest amount of base that commission is charged in; `margin`: the account's own terms, where the
+    symbol is traded on margin.
     """
 
     symbol: str
@@ -46,6 +48,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     maker_fee: Decimal = ZERO
     taker_fee: Decimal = ZERO
     fee_unit: Decimal = ZERO
+    margin: MarginTerms | None = None
 
     def carries(self, qty: Decimal, price: Decimal) -> bool:
         """Whether an order of `qty` at `price` passes LOT_SIZE and NOTIONAL (rule 2.4)."""

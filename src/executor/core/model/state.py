@@ -14,6 +14,7 @@ import msgspec
 from executor.core.model.facts import Balance, Fill, Kline, Quote, Why
 from executor.core.model.ids import ENTRIES, EXITS, STOPS, TARGETS, Role
 from executor.core.model.intents import Request
+from executor.core.model.loans import Borrowable, Credit, Loan, MarginAccount, OwnDebt, Records, Repayment
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, TimeInForce
 
 SCHEMA_VERSION: Final = 1
@@ -206,6 +207,23 @@ class Reason(StrEnum):
     MAX_HOLD = "MAX_HOLD"
     EXTERNAL = "EXTERNAL"
     REJECTED = "REJECTED"
+    BORROW_REFUSED = "BORROW_REFUSED"
+    MARGIN_LEVEL = "MARGIN_LEVEL"
+    LIQUIDATED = "LIQUIDATED"
+
+
+class Borrowing(msgspec.Struct, frozen=True, tag="borrowing", kw_only=True):
+    """What the entry needs is being borrowed (rule 11.1), since `since`, until `give_up_at` at the latest. `end`: why
+    there will be no entry; `again`: loans in a row that were not made, `judged`: the newest of them; `retry_at`: no
+    other is asked for before (ms).
+    """
+
+    since: int
+    give_up_at: int
+    end: Reason | None = None
+    again: int = 0
+    judged: int = 0
+    retry_at: int = 0
 
 
 class Entering(msgspec.Struct, frozen=True, tag="entering", kw_only=True):
@@ -242,7 +260,14 @@ class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     again: int = 0
 
 
-Phase = Entering | Unprotected | Protected | Closing
+class Repaying(msgspec.Struct, frozen=True, tag="repaying", kw_only=True):
+    """Flat, for `reason`, and what was borrowed is being given back (rule 11.7)."""
+
+    reason: Reason
+    work: Repayment
+
+
+Phase = Borrowing | Entering | Unprotected | Protected | Closing | Repaying
 
 
 class Exposure(msgspec.Struct, frozen=True):
@@ -260,7 +285,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
     `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
     first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3); `spare`:
-    base that the account had before it began, None where that is not known.
+    base that the account had before it began, None where that is not known; `credit`: what it is on borrowed money,
+    None on Spot.
     """
 
     trade: str
@@ -284,11 +310,13 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     taken: int = 0
     spare: Decimal | None = None
     exposure: Exposure = Exposure()
+    credit: Credit | None = None
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished trade (rule 7.2). Times ms; prices quote per base; `pnl` quote, net of commissions that can be priced;
-    `slippage` in quote per base, positive = worse than planned; `dust` base still held, or missing when negative.
+    """A finished trade (rule 7.2). Times ms; prices quote per base; `pnl` quote, net of commissions that can be priced
+    and of interest; `slippage` in quote per base, positive = worse than planned; `dust` base still held, or missing
+    when negative. By asset: what was `borrowed`, the `interest` that was charged, the debt that is left (rule 11.9).
     """
 
     trade: str
@@ -316,6 +344,9 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     dust: Decimal
     unprotected_ms: int
     unprotected_longest_ms: int
+    borrowed: dict[str, Decimal] = {}
+    interest: dict[str, Decimal] = {}
+    debt_left: dict[str, Decimal] = {}
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -344,13 +375,23 @@ class QuietSpan(msgspec.Struct, frozen=True):
 
 
 class Market(msgspec.Struct, frozen=True):
-    """Facts of the moment. Not on disk: a restart asks anew. `rest`: what the last decision leaves of itself."""
+    """Facts of the moment. Not on disk: a restart asks anew. `rest`: what the last decision leaves of itself.
+
+    On margin: the account as last read, the records of loans and what may be borrowed as last asked for, and the times
+    of liquidations as of `liquidations_at`. `ask_at`: without a trade, nothing is read before (ms).
+    """
 
     now: int = 0
     quote: Quote | None = None
     balances: dict[str, Balance] = {}
     balances_at: int = 0
     klines: tuple[Kline, ...] = ()
+    margin: MarginAccount | None = None
+    records: Records | None = None
+    borrowable: Borrowable | None = None
+    liquidations: tuple[int, ...] = ()
+    liquidations_at: int = 0
+    ask_at: int = 0
     quiet: QuietSpan | None = msgspec.field(default=None, name="rest")
 
 
@@ -366,6 +407,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     `started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look
     up. `ignored`: orders in our name space that the operator wants left alone, and the entries of their trades.
+
+    On margin: `debts`, by asset; `loan`, the newest loan or repayment; `repaying`: what is owed is given back though no
+    trade is open, on the operator's word.
     """
 
     symbol: str
@@ -383,4 +427,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     next_seq: int = 1
     outbox: tuple[Owed, ...] = ()
+    debts: tuple[OwnDebt, ...] = ()
+    loan: Loan | None = None
+    repaying: Repayment | None = None
     market: Market = Market()

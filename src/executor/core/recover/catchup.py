@@ -61,6 +61,8 @@ def catch_up(
         notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
     halted = state.halted or entered.fault or folded.fault
     position = _ours(folded.position, over) if lost or sent else folded.position
+    if lost and position.credit is not None:  # a loan may have been made, or given back, that is not on record
+        position = replace(position, credit=replace(position.credit, unclaimed=True))
     return replace(state, position=position, halted=halted), tuple(notes)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.absorb.reports import adopt
+from executor.core.book import debt
 from executor.core.book.ledger import holding
 from executor.core.book.levels import is_safer
 from executor.core.model import ids
@@ -210,9 +211,14 @@ class _Rebuilding:
             split=self._split(legs),
             orders=tuple(self.orders),
             target_hit=any(order.is_target and order.cum_qty == order.qty for order in self.orders),
+            credit=debt.unclaimed(direction, self._spent(direction), self.rules),
         )
         self._add_up(position)
         return position
+
+    def _spent(self, direction: Direction) -> Decimal:
+        long = direction is Direction.LONG
+        return sum((order.cum_quote if long else order.cum_qty for order in self.entries), ZERO)
 
     def _plan(self, direction: Direction) -> Plan:
         """From the orders' own prices: the entry's, the first stop's, each target's."""

@@ -1,0 +1,234 @@
+"""Absorb what is said of loans and debts: the account, the records, how a loan ended (rules 11.3, 11.4, 11.9)."""
+
+from typing import Final, assert_never
+
+from msgspec.structs import replace
+
+from executor.core.book import debt as debts
+from executor.core.model.events import BorrowableSeen, LiquidationsSeen, LoansSeen, MarginSeen
+from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown
+from executor.core.model.intents import Borrow, Level, LoanCommand, Notify
+from executor.core.model.loans import (
+    Booked,
+    Loan,
+    LoanEnd,
+    LoanKind,
+    LoanPhase,
+    LoanRecord,
+    MarginAccount,
+    OwnDebt,
+    Records,
+    RecordStatus,
+)
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
+from executor.core.model.values import Direction, plain, short
+from executor.core.model.verdict import MOVED, Absorbed, Ignored
+
+RECORD_EARLY_MS: Final = 5_000
+"""A record's time is the exchange's own, and may be so much before the request was stamped."""
+_ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 5_000)
+_SLOW_MS: Final = 60_000
+
+Seen = MarginSeen | LoansSeen | BorrowableSeen | LiquidationsSeen
+
+
+def absorb(state: State, event: Seen, policy: Policy, rules: SymbolRules) -> Absorbed:
+    match event:
+        case MarginSeen():
+            return account(state, event.account, policy, rules)
+        case LoansSeen():
+            seen = Records(event.kind, event.asset, event.asked_at, tuple(row.tran_id for row in event.records))
+            looked = _looked(replace(state, market=replace(state.market, records=seen)), event, policy)
+            read = account(looked.state, event.account, policy, rules)
+            return replace(read, verdict=MOVED, notes=(*looked.notes, *read.notes))
+        case BorrowableSeen():
+            return Absorbed(replace(state, market=replace(state.market, borrowable=event.borrowable)))
+        case LiquidationsSeen():
+            market = replace(state.market, liquidations=event.times, liquidations_at=event.asked_at)
+            return Absorbed(replace(state, market=market))
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def named(loan: Loan) -> str:
+    what = "the loan of" if loan.kind is LoanKind.BORROW else "the repayment of"
+    return f"{what} {plain(loan.amount)} {loan.asset}"
+
+
+# --- the account ------------------------------------------------------------------------------------------------------
+
+
+def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> Absorbed:
+    """What the account holds and owes; whose its debts are, once no loan of ours is under way that may explain them."""
+    known = state.market.margin
+    if known is not None and shown.asked_at < known.asked_at:
+        return Absorbed(state, Ignored("older than the account at hand"))
+    market = replace(state.market, margin=shown, balances=shown.balances, balances_at=state.market.now)
+    state = replace(state, market=market)
+    loan = state.loan
+    if loan is not None and (loan.open or shown.asked_at < loan.closed_at):
+        return Absorbed(state)
+    notes: list[Notify] = []
+    for asset in (rules.base, rules.quote):
+        before = debts.find(state.debts, asset)
+        claimed = _claimed(state, before, shown)
+        after = claimed or debts.read(before, shown, policy.absence_grace_ms)
+        if claimed is not None:
+            state = _without_claim(state)
+        if after != OwnDebt(asset=asset):
+            state = debts.with_debt(state, after)
+        notes += _hands(state, before, after)
+    return Absorbed(_into_position(state), MOVED, tuple(notes))
+
+
+def _claimed(state: State, before: OwnDebt, shown: MarginAccount) -> OwnDebt | None:
+    """Without a record of it, what a trade's fills explain of the account's debt is its own (rule 11.12)."""
+    position = state.position
+    if position is None or position.credit is None or shown.unsettled:
+        return None
+    credit = position.credit
+    if not credit.unclaimed or credit.asset != before.asset:
+        return None
+    return debts.claimed(before, shown, debts.explained(position, credit))
+
+
+def _without_claim(state: State) -> State:
+    position = state.position
+    assert position is not None
+    assert position.credit is not None
+    return replace(state, position=replace(position, credit=replace(position.credit, unclaimed=False)))
+
+
+def _into_position(state: State) -> State:
+    """What a short owes beyond what it borrowed must be bought back with it (rule 11.6)."""
+    position = state.position
+    if position is None or position.credit is None:
+        return state
+    credit = position.credit
+    if position.plan.direction is Direction.SHORT:
+        credit = replace(credit, accrued=debts.accrued(debts.find(state.debts, credit.asset)))
+    return state if credit == position.credit else replace(state, position=replace(position, credit=credit))
+
+
+def _hands(state: State, before: OwnDebt, after: OwnDebt) -> list[Notify]:
+    """What of a debt was not done by us is told once, with what can be done about it."""
+    asset, notes = after.asset, []
+    if after.by_hand > before.by_hand:
+        text = f"{short(after.by_hand - before.by_hand)} {asset} of our debt were repaid by somebody else"
+        notes.append(Notify(Level.ALERT, "debt_repaid_elsewhere", text))
+    if after.foreign > before.foreign and after.foreign - before.foreign > before.foreign / 100:
+        whose = "somebody else has borrowed" if state.position is not None else "no trade of ours explains"
+        text = f"the account owes {short(after.foreign)} {asset} that {whose}: `executor repay {asset}` gives it back"
+        notes.append(Notify(Level.ALERT, "foreign_debt", text))
+    return notes
+
+
+# --- a loan's end -----------------------------------------------------------------------------------------------------
+
+
+def answered(
+    state: State, request: LoanCommand, outcome: Done | Refused | Unknown | ReplaceOutcome | Booked
+) -> Absorbed:
+    loan, now = state.loan, state.market.now
+    if loan is None or loan.n != request.n or not loan.open:
+        return Absorbed(state, Ignored(f"loan {request.n} is not under way"))
+    match outcome:
+        case Booked():
+            return Absorbed(
+                replace(state, loan=replace(loan, phase=LoanPhase.BOOKED, tran_id=outcome.tran_id, ask_at=now))
+            )
+        case Refused():
+            word = "not lent" if isinstance(request, Borrow) else "not taken"
+            text = f"{named(loan)}: {word}: {outcome.text} ({outcome.code})"
+            closed = _closed(state, loan, LoanEnd.REFUSED, now)
+            refused = replace(loan_of(closed), refusal=outcome.why, ask_at=outcome.retry_at)
+            return Absorbed(replace(closed, loan=refused), MOVED, (Notify(Level.WARNING, "loan_refused", text),))
+        case Unknown():
+            note = Notify(Level.WARNING, "outcome_unknown", f"{named(loan)}: {outcome.text}")
+            return Absorbed(replace(state, loan=doubt(loan, outcome.fence, now)), MOVED, (note,))
+        case _:
+            raise AssertionError(f"{request!r} was answered with {outcome!r}")
+
+
+def doubt(loan: Loan, fence: int, now: int) -> Loan:
+    """A loan whose request has an unknown outcome: its records and the debt tell (rule 11.3)."""
+    return replace(loan, phase=LoanPhase.UNRESOLVED, fence=fence, ask_at=now)
+
+
+def loan_of(state: State) -> Loan:
+    assert state.loan is not None
+    return state.loan
+
+
+def _closed(state: State, loan: Loan, end: LoanEnd, at: int) -> State:
+    """`state` with the loan at its end; one that is done has moved the debt."""
+    state = replace(state, loan=replace(loan, phase=LoanPhase.CLOSED, end=end, closed_at=at, ask_at=0))
+    if end is not LoanEnd.DONE:
+        return state
+    return debts.with_debt(state, debts.moved(debts.find(state.debts, loan.asset), loan.kind, loan.amount))
+
+
+def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
+    """What a look at the records and at the debt tells of the loan under way."""
+    loan, now = state.loan, state.market.now
+    if loan is None or not loan.open or (loan.kind, loan.asset) != (event.kind, event.asset):
+        return Absorbed(state)
+    if loan.phase is LoanPhase.SUBMITTED:
+        return Absorbed(state)  # its answer is on its way, and tells more
+    record = _record(loan, event.records)
+    if record is not None and record.status is RecordStatus.FAILED:
+        text = f"{named(loan)} has failed at the exchange (record {record.tran_id})"
+        return Absorbed(_closed(state, loan, LoanEnd.FAILED, now), MOVED, (Notify(Level.WARNING, "loan_failed", text),))
+    shown = _shown(loan, event.account)
+    if shown or (record is not None and record.status is RecordStatus.CONFIRMED):
+        note = Notify(Level.INFO, "borrowed" if loan.kind is LoanKind.BORROW else "repaid", f"{named(loan)} is done")
+        done = _closed(state, loan, LoanEnd.DONE, event.account.asked_at if shown else now)
+        return Absorbed(done, MOVED, (note,))
+    if record is not None:
+        loan = replace(loan, phase=LoanPhase.BOOKED, tran_id=record.tran_id)
+    asked_at = min(event.asked_at, event.account.asked_at)
+    settled = loan.fence + policy.doubt_settle_ms
+    misses = loan.misses + (asked_at >= loan.fence)
+    if loan.phase is LoanPhase.UNRESOLVED and misses >= 2 and asked_at >= settled:
+        text = f"{named(loan)} was never carried out"
+        return Absorbed(_closed(state, loan, LoanEnd.NEVER, now), MOVED, (Notify(Level.WARNING, "loan_never", text),))
+    ask_at = now + _ASK_AGAIN_MS[min(loan.looks, len(_ASK_AGAIN_MS) - 1)]
+    if loan.phase is LoanPhase.UNRESOLVED and now < settled < ask_at:
+        ask_at = settled
+    loan = replace(loan, looks=loan.looks + 1, misses=misses, ask_at=ask_at)
+    notes: tuple[Notify, ...] = ()
+    if now - max(loan.sent_at, loan.alerted_at) >= _SLOW_MS:
+        loan = replace(loan, alerted_at=now)
+        text = f"{named(loan)} is not settled after {(now - loan.sent_at) / 1000:.0f} s: it is looked for on and on"
+        notes = (Notify(Level.ALERT, "loan_slow", text),)
+    return Absorbed(replace(state, loan=loan), MOVED, notes)
+
+
+def _record(loan: Loan, records: tuple[LoanRecord, ...]) -> LoanRecord | None:
+    """The loan's own record: by its number, or the one that came since it was asked for, of the same amount."""
+    if loan.tran_id:
+        return next((row for row in records if row.tran_id == loan.tran_id), None)
+    return next(
+        (
+            row
+            for row in records
+            if row.manual
+            and row.amount == loan.amount
+            and row.tran_id not in loan.known
+            and row.time >= loan.sent_at - RECORD_EARLY_MS
+        ),
+        None,
+    )
+
+
+def _shown(loan: Loan, shown: MarginAccount) -> bool:
+    """Whether the debt itself tells that the loan was carried out: nobody else's request is under way on it."""
+    if shown.unsettled or shown.asked_at < loan.sent_at:
+        return False
+    debt, before = shown.debt(loan.asset), loan.before
+    if loan.kind is LoanKind.BORROW:
+        return debt.principal == before.principal + loan.amount
+    rest = before.total - loan.amount
+    return rest <= debt.total < min(rest + before.total / debts.LARGEST_CHARGE, before.total)

@@ -1,0 +1,197 @@
+"""How much is owed, whose debt it is, and what a short must buy to be rid of it (rules 11.3, 11.4, 11.6, 11.9).
+
+Of an account the exchange tells one debt for each asset, whoever made it. What of it is ours is kept by what we
+borrowed and repaid, and by how it grew between two readings: interest is shared by what each owes. What neither
+explains was done by somebody else, and is believed when it is seen twice (8.6).
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.model.loans import PRECISION, Credit, Debt, LoanKind, MarginAccount, Others, OwnDebt
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Position, State
+from executor.core.model.values import ONE, ZERO, Direction, ceil_to
+
+RESERVED_HOURS: Final = 3
+"""Of interest that a short's exits buy beforehand, a step at most: what is charged while they wait."""
+LEFT_OVER_STEPS: Final = 3
+"""What a short buys beyond its debt, for the rounding of its orders, is dust and not sold back (rule 11.6)."""
+_SLACK: Final = 10 * PRECISION
+"""How much less than expected may be owed because somebody rounds otherwise."""
+LARGEST_CHARGE: Final = Decimal(100)
+"""A debt that has grown by more than a hundredth of it between two readings has not grown by interest."""
+_UNSPENT: Final = Decimal(50)
+"""A loan may be larger by a fiftieth than what its entry has spent."""
+_OTHERS_INTEREST: Final = Decimal(1_000)
+"""What others of this service owe may have grown by a thousandth since they last looked."""
+
+
+# --- the account's debts ----------------------------------------------------------------------------------------------
+
+
+def find(debts: Iterable[OwnDebt], asset: str) -> OwnDebt:
+    """That of `asset`; an empty one where nothing was ever owed or seen of it."""
+    return next((debt for debt in debts if debt.asset == asset), OwnDebt(asset=asset))
+
+
+def with_debt(state: State, debt: OwnDebt) -> State:
+    """`state` with `debt` in the place of the one of its asset; itself when nothing changes."""
+    known = find(state.debts, debt.asset)
+    if known == debt:
+        return state
+    others = tuple(each for each in state.debts if each.asset != debt.asset)
+    return replace(state, debts=(*others, debt))
+
+
+def owed(debts: Iterable[OwnDebt]) -> dict[str, Decimal]:
+    """What we owe, by asset."""
+    return {debt.asset: debt.own for debt in debts if debt.own > 0}
+
+
+def of_new_trade(debt: OwnDebt) -> OwnDebt:
+    """A trade begins: what it borrows and is charged is counted from here on."""
+    return replace(debt, borrowed=ZERO, repaid=ZERO, charged=ZERO, by_hand=ZERO)
+
+
+def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal) -> OwnDebt:
+    """A loan or repayment of ours is done."""
+    sign = 1 if kind is LoanKind.BORROW else -1
+    return replace(
+        debt,
+        own=max(debt.own + sign * amount, ZERO),
+        moved=debt.moved + sign * amount,
+        ever=debt.ever + sign * amount,
+        borrowed=debt.borrowed + (amount if kind is LoanKind.BORROW else ZERO),
+        repaid=debt.repaid + (amount if kind is LoanKind.REPAY else ZERO),
+    )
+
+
+def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
+    """`debt` with what the account shows now."""
+    if account.unsettled:
+        return debt
+    shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
+    if not debt.own and not debt.moved:
+        return _seen(replace(debt, foreign=_foreign(shown, others)), shown, others)
+    by_others = others.moved - debt.others_moved
+    grown = shown.total - (debt.seen.total + debt.moved + by_others)
+    borrowed = max(debt.moved, ZERO) + max(by_others, ZERO)
+    explained = shown.principal <= debt.seen.principal + borrowed
+    if explained and -_SLACK <= grown <= (debt.seen.total + borrowed) / LARGEST_CHARGE:
+        return _seen(_charged(debt, grown, shown, others), shown, others)
+    if not debt.doubted_at:
+        return replace(debt, doubted_at=account.asked_at)
+    if account.asked_at - debt.doubted_at < grace_ms:
+        return debt
+    return _seen(_by_hand(debt, grown, shown, others), shown, others)
+
+
+def _foreign(shown: Debt, others: Others) -> Decimal:
+    """What is owed while we owe nothing: somebody else's, but for what others of this service owe."""
+    foreign = shown.total - others.owed
+    return foreign if foreign > others.owed / _OTHERS_INTEREST else ZERO
+
+
+def _charged(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnDebt:
+    """It has grown by interest: ours is in proportion to what we owed meanwhile."""
+    if not debt.foreign and not others.owed:
+        return replace(debt, own=shown.total, charged=debt.charged + shown.total - debt.own)
+    meanwhile = debt.own - min(debt.moved, ZERO)
+    share = min(ceil_to(grown * meanwhile / (meanwhile + debt.foreign + others.owed), PRECISION), grown)
+    foreign = debt.foreign + grown - share if debt.foreign else ZERO
+    return replace(debt, own=max(debt.own + share, ZERO), charged=debt.charged + share, foreign=foreign)
+
+
+def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnDebt:
+    """Somebody else has borrowed, or repaid: their own debt first."""
+    foreign = max(debt.foreign + grown, ZERO)
+    own = min(debt.own, max(shown.total - others.owed - foreign, ZERO))
+    return replace(debt, own=own, foreign=foreign, by_hand=debt.by_hand + debt.own - own)
+
+
+def _seen(debt: OwnDebt, shown: Debt, others: Others) -> OwnDebt:
+    return replace(debt, seen=shown, moved=ZERO, others_moved=others.moved, doubted_at=0)
+
+
+def unclaimed(direction: Direction, spent: Decimal, rules: SymbolRules) -> Credit | None:
+    """The money of a trade whose debt is not on record, and whose entry has spent so much; None on Spot."""
+    if rules.margin is None:
+        return None
+    asset = rules.quote if direction is Direction.LONG else rules.base
+    return Credit(asset=asset, need=spent, spare=spent, unclaimed=True)
+
+
+def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal) -> OwnDebt:
+    """`debt` where it is not on record what of it is ours: what the trade's fills explain (rule 11.12), and a little
+    more, as the loan was for the worst price that they could have had.
+    """
+    shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
+    theirs = shown.principal - others.owed - explained
+    theirs = theirs if theirs > explained / _UNSPENT else ZERO
+    share = (shown.principal - theirs) / shown.principal if shown.principal else ONE
+    own = min(ceil_to(shown.total * share, PRECISION), max(shown.total - others.owed, ZERO))
+    foreign = max(shown.total - own - others.owed, ZERO) if theirs else ZERO
+    borrowed = min(explained, own)
+    made = replace(debt, own=own, foreign=foreign, borrowed=borrowed, charged=own - borrowed)
+    return _seen(made, shown, others)
+
+
+def explained(position: Position, credit: Credit) -> Decimal:
+    """What of `credit.asset` the trade's entry has spent, or was to spend."""
+    entries = [order for order in position.orders if order.is_entry]
+    long = position.plan.direction is Direction.LONG
+    return max(credit.need, sum((order.cum_quote if long else order.cum_qty for order in entries), ZERO))
+
+
+# --- buying back ------------------------------------------------------------------------------------------------------
+
+
+def accrued(debt: OwnDebt) -> Decimal:
+    """What is owed beyond what the trade borrowed: interest, and what an earlier one left. Negative where somebody else
+    has repaid of it.
+    """
+    return debt.own + debt.repaid - debt.borrowed
+
+
+def kept(position: Position, rules: SymbolRules) -> Decimal:
+    """The fraction of a bought quantity that is left after its commission; all of it, where the trade pays in a third
+    asset.
+    """
+    third = any(fill.fee_asset not in (rules.base, rules.quote) for order in position.orders for fill in order.fills)
+    return ONE if third else rules.worst_keep()
+
+
+def gross(net: Decimal, kept_part: Decimal, step: Decimal) -> Decimal:
+    """What must be bought, in whole steps, so that `net` is left of it (rule 11.6)."""
+    return ceil_to(net / kept_part, step)
+
+
+def to_buy_back(
+    position: Position, credit: Credit, rules: SymbolRules, entered: Decimal, left: Decimal
+) -> tuple[Decimal, Decimal, Decimal]:
+    """As `Holding`'s `held`, `beyond` and `most`, for a short on borrowed money that has sold `entered` and bought
+    `left`.
+
+    What the exits were sized for is what is held: interest that comes on top while they stand is bought by the last
+    buy, not by moving them for it.
+    """
+    keep, step = kept(position, rules), rules.step
+    net = left
+    for order in position.orders:
+        if order.cum_qty and order.is_exit:
+            net -= sum((fill.fee for fill in order.fills if fill.fee_asset == rules.base), ZERO)
+            net -= order.unpriced_qty * (ONE - keep)
+    interest = max(credit.accrued, ZERO)
+    reserve = min(interest * RESERVED_HOURS, step)
+    most = gross(entered + interest + reserve, rules.worst_keep(), step) + step - left
+    need = entered + credit.accrued - net
+    if need <= 0:
+        return min(need + step * LEFT_OVER_STEPS, ZERO), ZERO, most
+    wanted = gross(need + reserve, keep, step)
+    sized = next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
+    held = min(wanted, max(sized - left, ZERO)) if sized else wanted
+    return held, wanted - held, most

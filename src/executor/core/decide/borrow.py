@@ -1,0 +1,89 @@
+"""Decide while borrowing (rules 11.1-11.3): what the entry lacks is borrowed once, and known to be there before it."""
+
+from msgspec.structs import replace
+
+from executor.core.book import debt as debts
+from executor.core.book.borrowing import missing, terms_of
+from executor.core.book.levels import beyond, past
+from executor.core.decide import lending
+from executor.core.decide.draft import Draft
+from executor.core.model.intents import Level
+from executor.core.model.loans import Loan, LoanEnd, LoanKind
+from executor.core.model.state import Borrowing, Entering, Reason
+from executor.core.model.values import short
+
+
+def decide(draft: Draft, phase: Borrowing) -> None:
+    if lending.look(draft) or draft.changing():
+        return
+    credit, terms = draft.position.credit, draft.rules.margin
+    assert credit is not None
+    assert terms is not None
+    last = _last(draft, phase)
+    end = phase.end or _too_late(draft, phase) or _refused(draft, last)
+    if end is not None:
+        draft.close(end)
+        return
+    if last is not None and lending.passing(last) and last.n > phase.judged:
+        again = phase.again + 1
+        retry_at = lending.again_at(last, draft.policy.exits_retry_ms, again)
+        phase = replace(phase, judged=last.n, again=again, retry_at=retry_at)
+        draft.enter(phase)
+    if draft.now < phase.retry_at:
+        return
+    since = max(phase.since, last.closed_at if last is not None else 0)
+    if not _known(draft, credit.asset, since):
+        return
+    account, borrowable = draft.market.margin, draft.market.borrowable
+    assert account is not None
+    lacks = missing(credit.need, account.free(credit.asset), terms_of(credit.asset, terms, draft.rules))
+    if not lacks:
+        draft.enter(Entering(give_up_at=draft.now + draft.policy.entry_timeout_ms))
+        return
+    assert borrowable is not None
+    borrowed = debts.find(draft.state.debts, credit.asset).borrowed
+    if lacks > borrowable.amount or (borrowed and borrowed + lacks > credit.need):
+        draft.note(
+            Level.ALERT,
+            "borrow_refused",
+            f"{short(lacks)} {credit.asset} are missing for the entry, {short(borrowable.amount)} can be borrowed now"
+            + (f", {short(borrowed)} were borrowed already" if borrowed else ""),
+        )
+        draft.close(Reason.BORROW_REFUSED)
+        return
+    draft.borrow(credit.asset, lacks)
+
+
+def _last(draft: Draft, phase: Borrowing) -> Loan | None:
+    """The newest loan of this trade."""
+    loan = draft.loan
+    return loan if loan is not None and loan.kind is LoanKind.BORROW and loan.sent_at >= phase.since else None
+
+
+def _known(draft: Draft, asset: str, since: int) -> bool:
+    """Whether all that the loan rests on was read at `since` or later: asked for together."""
+    borrowable = draft.market.borrowable
+    asked = borrowable is not None and borrowable.asset == asset and borrowable.asked_at >= draft.position.opened
+    if not asked:
+        draft.query_borrowable(asset)
+    return lending.known(draft, LoanKind.BORROW, asset, since) and asked
+
+
+def _refused(draft: Draft, last: Loan | None) -> Reason | None:
+    if last is None or last.end is LoanEnd.DONE or lending.passing(last):
+        return None
+    draft.note(Level.ALERT, "borrow_refused", f"{short(last.amount)} {last.asset} were not lent: there is no entry")
+    return Reason.BORROW_REFUSED
+
+
+def _too_late(draft: Draft, phase: Borrowing) -> Reason | None:
+    """The entry's guard holds for the time that borrowing takes, too (rule 3.3b)."""
+    plan, quote = draft.position.plan, draft.market.quote
+    if draft.now >= phase.give_up_at:
+        return Reason.ENTRY_TIMEOUT
+    if quote is None:
+        return None
+    if beyond(quote.last, plan.stop, plan.direction):
+        return Reason.PLANB_PAST_STOP
+    beyond_tp1 = draft.policy.planb_abort_past_tp1 and past(quote.last, plan.targets[0], plan.direction)
+    return Reason.PLANB_PAST_TP1 if beyond_tp1 else None

@@ -1,0 +1,57 @@
+"""What loans and repayments share: how one under way is looked for, and what must be known before one (rule 11.3)."""
+
+from typing import Final
+
+from executor.core.book import debt as debts
+from executor.core.decide.outbox import Outbox
+from executor.core.model.facts import Why
+from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase
+
+RECORDS_MS: Final = 60_000
+"""How far back records are read: what is older is nothing that is under way."""
+LOOK_AGAIN_MS: Final = 250
+BUSY_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 5_000)
+"""After a loan that found another one being worked on: each takes about 100 ms, some were seen to take seconds."""
+
+_PASSING: Final = frozenset({Why.LOAN_BUSY, Why.NOT_SENT, Why.WITHDRAWN, Why.RATE_LIMIT, Why.CLOCK})
+
+
+def look(desk: Outbox) -> bool:
+    """Whether a loan or repayment is under way: its records and the debt are looked at, at its pace."""
+    loan = desk.loan
+    if loan is None or not loan.open:
+        return False
+    if loan.phase is not LoanPhase.SUBMITTED and desk.now >= loan.ask_at:
+        desk.query_loans(loan.kind, loan.asset, loan.sent_at - RECORDS_MS)
+    return True
+
+
+def known(desk: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
+    """Whether the debt of `asset` and the records of such loans are known as of `since` (ms), so that the next one can
+    be told from what was before. They are asked for where not, and again while the debt is not explained.
+    """
+    market = desk.market
+    account, records = market.margin, market.records
+    read = account is not None and account.asked_at >= since
+    listed = records is not None and (records.kind, records.asset) == (kind, asset) and records.asked_at >= since
+    if account is None or not read or not listed:
+        desk.query_loans(kind, asset, desk.now - RECORDS_MS)
+        return False
+    debt = debts.find(desk.state.debts, asset)
+    if account.unsettled or debt.doubted_at or debt.moved:
+        desk.read_again(account.asked_at + LOOK_AGAIN_MS)
+        desk.query_loans(kind, asset, desk.now - RECORDS_MS)
+        return False
+    return True
+
+
+def passing(loan: Loan) -> bool:
+    """Whether the loan was not made for a reason that passes by itself."""
+    return loan.end is LoanEnd.NEVER or (loan.end is LoanEnd.REFUSED and loan.refusal in _PASSING)
+
+
+def again_at(loan: Loan, pause_ms: int, again: int) -> int:
+    """When a loan that was refused, for the `again`th time in a row, may be asked for once more (ms)."""
+    busy = BUSY_AGAIN_MS[min(again, len(BUSY_AGAIN_MS)) - 1]
+    pause = {Why.LOAN_BUSY: busy, Why.WITHDRAWN: 0}.get(loan.refusal or Why.OTHER, pause_ms)
+    return max(loan.closed_at + pause, loan.ask_at)

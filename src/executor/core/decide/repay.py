@@ -1,0 +1,181 @@
+"""Decide while repaying (rules 11.7, 11.8): what is owed is given back to the last unit, or what is left is named.
+
+The debt is read before each repayment and after it: interest may be charged at any moment, and what is asked for at
+once may be more than is owed by then, or leave a rest. So it goes on until nothing is owed, or nothing more can be done
+about it; a repayment that can't be had for a reason that passes is asked for again, with growing pauses, for ever.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.book import debt as debts
+from executor.core.book.borrowing import terms_of
+from executor.core.decide import closing, lending
+from executor.core.decide.draft import Draft
+from executor.core.decide.outbox import Outbox
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import Level
+from executor.core.model.loans import LoanEnd, LoanKind, OwnDebt, Repayment
+from executor.core.model.state import Reason, Repaying
+from executor.core.model.values import ONE, ZERO, Direction, OrderType, ceil_to, short
+
+HOUR_MS: Final = 3_600_000
+AROUND_THE_HOUR_MS: Final = 5_000
+"""Interest is charged at the full hour: a sum that was read before may be too small after it (rule 11.7)."""
+PAUSE_MAX_MS: Final = 60_000
+DOUBLINGS_MAX: Final = 6
+EXACT_TRIES: Final = 3
+BUYS_MAX: Final = 3
+_ROOM: Final = Decimal("1.02")
+"""What is bought at market is judged by an average price; and may cost a little more than the last one."""
+
+Buy = Callable[[Repayment, OwnDebt, Decimal], Repayment | None]
+
+
+def owes(draft: Draft) -> bool:
+    """Whether the trade that is over has anything to give back, or may have."""
+    credit, loan = draft.position.credit, draft.loan
+    if credit is None:
+        return False
+    return credit.unclaimed or bool(debts.owed(draft.state.debts)) or (loan is not None and loan.open)
+
+
+def begin(draft: Draft, reason: Reason) -> None:
+    loan = draft.loan
+    judged = loan.n if loan is not None and not loan.open else 0
+    draft.enter(Repaying(reason=reason, work=Repayment(since=draft.now, judged=judged)))
+
+
+def tend(draft: Draft, phase: Repaying) -> Reason | None:
+    """One step; the reason of the trade's end once nothing is owed, or nothing more can be given back."""
+    if any(order.live for order in draft.position.orders) or closing.price_fills(draft):
+        return None
+    bought = [order for order in draft.position.orders if order.role is Role.DEBT]
+    since = max([phase.work.since, *(order.closed_at for order in bought)])
+
+    def buy(work: Repayment, debt: OwnDebt, missing: Decimal) -> Repayment | None:
+        return _buy(draft, work, debt, missing)
+
+    work = step(draft, phase.work, since, buy)
+    if work is None:
+        return phase.reason
+    if work != phase.work:
+        draft.enter(replace(phase, work=work))
+    return None
+
+
+def step(desk: Outbox, work: Repayment, since: int, buy: Buy | None = None) -> Repayment | None:
+    """One step of giving back; None once there is no other. `since`: what was read before says nothing any more."""
+    if lending.look(desk) or desk.changing():
+        return work
+    work = _judged(desk, work)
+    if desk.now < work.ask_at:
+        return work
+    loan = desk.loan
+    since = max(since, loan.closed_at if loan is not None else 0)
+    for debt in _owing(desk, since):
+        if not lending.known(desk, LoanKind.REPAY, debt.asset, since):
+            return work
+        after = _repay(desk, work, debt, buy)
+        if after is not None:
+            return after
+    return None
+
+
+def _owing(desk: Outbox, since: int) -> list[OwnDebt]:
+    """What we owe, or may owe: what was not read since then, or is not explained yet, counts as owed."""
+    account, position = desk.market.margin, desk.state.position
+    read = account is not None and account.asked_at >= since
+    owing = [debt for debt in desk.state.debts if debt.own > 0 or debt.doubted_at or debt.moved or not read]
+    credit = position.credit if position is not None else None
+    if credit is not None and credit.unclaimed and all(debt.asset != credit.asset for debt in owing):
+        owing.append(OwnDebt(asset=credit.asset))
+    return owing
+
+
+def _judged(desk: Outbox, work: Repayment) -> Repayment:
+    """`work` with what the end of the newest repayment teaches; each is judged once."""
+    loan = desk.loan
+    if loan is None or loan.n <= work.judged:
+        return work
+    work = replace(work, judged=loan.n)
+    if loan.end is LoanEnd.DONE:
+        return replace(work, again=0, exact=0)
+    if loan.refusal is Why.DEBT_SUM:
+        part = loan.amount < debts.find(desk.state.debts, loan.asset).own
+        work = replace(work, exact=work.exact + 1, whole=work.whole or part)
+        if work.exact <= EXACT_TRIES:
+            return work  # the debt has grown, or shrunk: read anew, it is asked for to the last unit
+    again = work.again + 1
+    if again % desk.policy.failsafe_tries == 0:
+        text = f"{again} repayments of {loan.asset} in a row were not taken: interest runs, it is tried again"
+        desk.note(Level.ALERT, "repay_failed", text)
+    pause = min(desk.policy.exits_retry_ms * 2 ** min(again - 1, DOUBLINGS_MAX), PAUSE_MAX_MS)
+    return replace(work, again=again, ask_at=lending.again_at(loan, pause, again))
+
+
+def _repay(desk: Outbox, work: Repayment, debt: OwnDebt, buy: Buy | None) -> Repayment | None:
+    """The next step for one debt; None where nothing can be done about it."""
+    account, terms = desk.market.margin, desk.rules.margin
+    assert account is not None
+    assert terms is not None
+    free = account.free(debt.asset)
+    amount = min(free, debt.own)
+    if amount < debt.own:
+        bought = buy(work, debt, debt.own - amount) if buy is not None else None
+        if bought is not None:
+            return bought
+    if not amount or amount < terms_of(debt.asset, terms, desk.rules).min_repay or (work.whole and amount < debt.own):
+        return None
+    wait = _around_the_hour(desk.now)
+    if wait:
+        return replace(work, ask_at=desk.now + wait)
+    desk.repay(debt.asset, amount)
+    return work
+
+
+def _around_the_hour(now: int) -> int:
+    """How long to wait until interest has been charged (ms)."""
+    into = (now + AROUND_THE_HOUR_MS) % HOUR_MS
+    return 2 * AROUND_THE_HOUR_MS - into if into < 2 * AROUND_THE_HOUR_MS else 0
+
+
+def _buy(draft: Draft, work: Repayment, debt: OwnDebt, missing: Decimal) -> Repayment | None:
+    """What a short's debt still lacks is bought, where it can be (rule 11.6); None where it is too little, or there is
+    nothing to buy it with. Less than can be bought is bought all the same where the exchange would else take nothing.
+    """
+    position, rules, account = draft.position, draft.rules, draft.market.margin
+    assert account is not None
+    if debt.asset != rules.base or position.plan.direction is Direction.LONG or work.bought >= BUYS_MAX:
+        return None
+    price, keep = draft.price, debts.kept(position, rules)
+    qty = debts.gross(missing, keep, rules.step)
+    if work.whole:
+        qty = max(qty, ceil_to(max(rules.min_qty, rules.min_notional * _ROOM / price), rules.step))
+    if not rules.carries_market(qty, price) or account.free(rules.quote) < qty * price * _ROOM:
+        return None
+    text = f"{short(qty)} {rules.base} bought at market: the debt lacks {short(missing)}"
+    draft.note(Level.WARNING, "debt_bought", text)
+    draft.outdate()
+    draft.place(draft.order(Role.DEBT, position.plan.direction.exit_side, OrderType.MARKET, qty))
+    return replace(work, bought=work.bought + 1)
+
+
+def named_rest(desk: Outbox) -> tuple[OwnDebt, ...]:
+    """The debts, with what is still owed named: an alert where it is more than dust (rule 11.7)."""
+    rules, quote, account = desk.rules, desk.market.quote, desk.market.margin
+    named = []
+    for debt in desk.state.debts:
+        left = debt.own > 0
+        named.append(replace(debt, named=left))
+        if left:
+            worth = debt.own * (quote.last if debt.asset == rules.base and quote is not None else ONE)
+            free = account.free(debt.asset) if account is not None else ZERO
+            resolves = f"`executor repay {debt.asset}` gives them back"
+            text = f"{short(debt.own)} {debt.asset} are owed still, {short(free)} are free: {resolves}"
+            desk.note(Level.ALERT if worth >= rules.min_notional else Level.WARNING, "debt_left", text)
+    return tuple(named)

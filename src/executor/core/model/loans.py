@@ -1,0 +1,252 @@
+"""What is borrowed and given back on margin (rule 11): the account's debts as facts, what of them is ours, and the one
+loan or repayment that is under way.
+
+A loan has no client id, so its number here is not known to the exchange: it is found again by its records and by the
+debt, both of which are read before it is asked for (rule 11.3).
+
+    Loan: Submitted -> {Booked, Unresolved} -> Closed(done | refused | failed | never)
+
+Amounts are in units of the asset they are of. Its precision is eight digits on every account of Binance.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from executor.core.model.facts import Balance, Why
+from executor.core.model.values import ZERO
+
+PRECISION: Final = Decimal("1E-8")
+
+
+class LoanKind(StrEnum):
+    BORROW = "BORROW"
+    REPAY = "REPAY"
+
+
+class Debt(msgspec.Struct, frozen=True):
+    """What an account owes of one asset."""
+
+    principal: Decimal = ZERO
+    interest: Decimal = ZERO
+
+    @property
+    def total(self) -> Decimal:
+        return self.principal + self.interest
+
+
+class Bars(msgspec.Struct, frozen=True, kw_only=True):
+    """Margin levels of the account at which the exchange lends no more, warns, and liquidates."""
+
+    borrow: Decimal
+    call: Decimal
+    liquidation: Decimal
+
+
+class AssetTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be borrowed of one asset. `fault`: why nothing may, empty where it may."""
+
+    fault: str = ""
+    min_borrow: Decimal = ZERO
+    min_repay: Decimal = ZERO
+
+
+class MarginTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """The account that a symbol is traded with, part of its rules. `fault`: why it can't be traded there."""
+
+    isolated: bool
+    bars: Bars
+    base: AssetTerms = AssetTerms()
+    quote: AssetTerms = AssetTerms()
+    fault: str = ""
+
+
+class Others(msgspec.Struct, frozen=True):
+    """What the other symbols of this service owe of an asset on the same account: `owed` in all, as last read, and
+    `moved`: all that they ever borrowed less all that they ever repaid.
+    """
+
+    owed: Decimal = ZERO
+    moved: Decimal = ZERO
+
+
+class MarginAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """The account as it was read, asked for at `asked_at` (ms).
+
+    `assets` and `liabilities` are worth so much in quote with a unit of base at `price`. `level`: their ratio as the
+    exchange tells it, None without a debt (it is no ratio then); `liquidation_price`: where the exchange tells one.
+    `debts`: by asset, those that are not zero. `others`: by asset, of a shared account; `unsettled`: a loan of theirs
+    is under way, so that a debt does not tell whose it is.
+    """
+
+    asked_at: int
+    balances: dict[str, Balance]
+    debts: dict[str, Debt] = {}
+    assets: Decimal = ZERO
+    liabilities: Decimal = ZERO
+    price: Decimal = ZERO
+    level: Decimal | None = None
+    liquidation_price: Decimal | None = None
+    others: dict[str, Others] = {}
+    unsettled: bool = False
+
+    def free(self, asset: str) -> Decimal:
+        balance = self.balances.get(asset)
+        return balance.free if balance is not None else ZERO
+
+    def total(self, asset: str) -> Decimal:
+        balance = self.balances.get(asset)
+        return balance.total if balance is not None else ZERO
+
+    def debt(self, asset: str) -> Debt:
+        return self.debts.get(asset, Debt())
+
+
+class RecordStatus(StrEnum):
+    PENDING = "PENDING"
+    CONFIRMED = "CONFIRMED"
+    FAILED = "FAILED"
+
+
+class LoanRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the exchange's own list of loans or repayments. `manual`: asked for, not by an order's side effect."""
+
+    tran_id: int
+    kind: LoanKind
+    asset: str
+    amount: Decimal
+    status: RecordStatus
+    time: int
+    principal: Decimal = ZERO
+    interest: Decimal = ZERO
+    manual: bool = True
+
+
+class Records(msgspec.Struct, frozen=True):
+    """Which rows the list held when it was last asked for, at `asked_at` (ms)."""
+
+    kind: LoanKind
+    asset: str
+    asked_at: int
+    ids: tuple[int, ...]
+
+
+class Borrowable(msgspec.Struct, frozen=True):
+    """The most of `asset` that the account may borrow now."""
+
+    asset: str
+    amount: Decimal
+    asked_at: int
+
+
+class Booked(msgspec.Struct, frozen=True, tag="booked"):
+    """A loan or a repayment was accepted under this number; whether it is done, its record tells."""
+
+    tran_id: int
+
+
+class LoanPhase(StrEnum):
+    SUBMITTED = "submitted"
+    BOOKED = "booked"
+    UNRESOLVED = "unresolved"
+    CLOSED = "closed"
+
+
+class LoanEnd(StrEnum):
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+    NEVER = "never"  # in doubt, and proven never to have been carried out (rule 11.3)
+
+
+class Loan(msgspec.Struct, frozen=True, kw_only=True):
+    """A loan or a repayment, and what is known of it.
+
+    `follows`: how the one before it ended; `before`: the account's debt of the asset when it was asked for, `known`:
+    the records that were there. `fence`: its request can't be carried out later (ms). `looks`: how often it was looked
+    for, `misses`: of those after the fence that found no trace of it; `ask_at`: when to look (again), of a refused one
+    before when the exchange wants no other. `alerted_at`: when it was last told that it takes long. `closed_at`: since
+    when the account shows how it ended.
+    """
+
+    n: int
+    kind: LoanKind
+    asset: str
+    amount: Decimal
+    sent_at: int
+    follows: LoanEnd | None = None
+    before: Debt = Debt()
+    known: tuple[int, ...] = ()
+    phase: LoanPhase = LoanPhase.SUBMITTED
+    end: LoanEnd | None = None
+    tran_id: int = 0
+    fence: int = 0
+    looks: int = 0
+    misses: int = 0
+    ask_at: int = 0
+    closed_at: int = 0
+    alerted_at: int = 0
+    refusal: Why | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it may still change the debt, as far as is known."""
+        return self.phase is not LoanPhase.CLOSED
+
+
+class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an account's debt is ours (rule 11.4). `own` and `foreign`: owed by us and by others than this service,
+    interest included, as of `seen`, the account's debt as last believed, and what we `moved` since: borrowed less
+    repaid. `others_moved`: as in `Others`, when it was read. `ever`: all that we moved, for the others.
+    `doubted_at`: since when the account shows a debt that our loans and interest do not explain: believed when seen
+    twice (8.6). `named`: with no trade open any more, it was told that so much is owed still.
+
+    Of the trade at hand, or the last one: what it `borrowed` and `repaid`, the interest that it was `charged`, and what
+    somebody else has repaid `by_hand`.
+    """
+
+    asset: str
+    own: Decimal = ZERO
+    foreign: Decimal = ZERO
+    seen: Debt = Debt()
+    moved: Decimal = ZERO
+    others_moved: Decimal = ZERO
+    ever: Decimal = ZERO
+    doubted_at: int = 0
+    named: bool = False
+    borrowed: Decimal = ZERO
+    repaid: Decimal = ZERO
+    charged: Decimal = ZERO
+    by_hand: Decimal = ZERO
+
+
+class Repayment(msgspec.Struct, frozen=True, kw_only=True):
+    """What is owed is being given back (rule 11.7), since `since`. `judged`: the number of the newest loan whose end
+    was taken note of; `again`: failures in a row, `exact`: those because the sum did not fit the debt; `ask_at`: not
+    before (ms); `bought`: how often what the debt lacks was bought; `whole`: the exchange takes all of it or nothing.
+    """
+
+    since: int
+    judged: int = 0
+    again: int = 0
+    exact: int = 0
+    ask_at: int = 0
+    bought: int = 0
+    whole: bool = False
+
+
+class Credit(msgspec.Struct, frozen=True, kw_only=True):
+    """An open trade's money: its entry spends `need` of `asset`, of which `spare` was free before. `accrued`: what a
+    short owes in base beyond what it borrowed; what must be bought back with it (rule 11.6). `unclaimed`: its debt is
+    not on record, what its fills explain of the account's is its own (11.12). `warned`: it was told that the level is
+    low.
+    """
+
+    asset: str
+    need: Decimal = ZERO
+    spare: Decimal = ZERO
+    accrued: Decimal = ZERO
+    unclaimed: bool = False
+    warned: bool = False

@@ -1,0 +1,321 @@
+"""How a loan ended, by its records and by the debt (rule 11.3); and what an account tells (11.4, 11.6, 11.11)."""
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, closing, protected, repaying
+
+from executor.core.model.events import Answered, LoansSeen, MarginSeen
+from executor.core.model.facts import Done, Refused, Unknown, Why
+from executor.core.model.intents import Borrow, QueryLoans
+from executor.core.model.loans import Booked, Debt, Loan, LoanEnd, LoanKind, LoanPhase, LoanRecord, RecordStatus
+from executor.core.model.values import ZERO, Direction
+from executor.core.model.verdict import Ignored
+
+FENCE = 5_000
+SETTLED = FENCE + POLICY.doubt_settle_ms
+
+
+def borrowing(direction: Direction = Direction.LONG) -> Script:
+    """The loan is asked for."""
+    script = Script(direction, POLICY, MARGIN_RULES)
+    script.signal()
+    script.accept("QueryLoans")
+    script.accept("QueryBorrowable")
+    assert script.kinds() == ["Borrow"]
+    return script
+
+
+def loan(script: Script) -> Loan:
+    assert script.state.loan is not None
+    return script.state.loan
+
+
+def pass_looks(script: Script) -> None:
+    """Time passes, and everything that is asked is answered, until the loan is settled."""
+    for _ in range(60):
+        if not loan(script).open:
+            return
+        if script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    raise AssertionError("never settled")
+
+
+@both_sides
+def test_an_accepted_loan_is_done_when_its_record_says_so(direction: Direction) -> None:
+    script = borrowing(direction)
+    script.accept()
+    assert (loan(script).phase, loan(script).tran_id) == (LoanPhase.BOOKED, 101)
+    assert script.kinds() == ["QueryLoans"]
+    script.accept()
+    assert loan(script).end is LoanEnd.DONE
+    assert "borrowed" in script.told()
+    assert script.named() == "Entering"
+
+
+def test_a_pending_loan_is_waited_for_with_growing_pauses() -> None:
+    script = borrowing()
+    script.lender.status = RecordStatus.PENDING
+    script.accept()
+    pauses = []
+    for _ in range(6):
+        script.accept("QueryLoans")
+        assert not script.pending
+        before = script.now
+        script.sleep()
+        pauses.append(script.now - before)
+    assert pauses == [250, 500, 1_000, 2_000, 5_000, 5_000]
+    script.lender.confirm()
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.DONE
+
+
+def test_a_loan_that_takes_long_is_told_of_again_and_again() -> None:
+    script = borrowing()
+    script.lender.status = RecordStatus.PENDING
+    script.accept()
+    while script.now < START + 150_000:
+        script.accept() if script.pending else script.sleep()
+    assert script.told().count("loan_slow") == 2
+
+
+def test_a_loan_that_failed_at_the_exchange_was_not_made() -> None:
+    script = borrowing()
+    script.lender.status = RecordStatus.PENDING
+    script.accept()
+    script.lender.confirm(RecordStatus.FAILED)
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.FAILED
+    assert script.named() == "Closing"
+    assert script.lender.debts == {}
+
+
+@both_sides
+def test_a_lost_answer_of_a_loan_that_was_made_is_found_by_its_record(direction: Direction) -> None:
+    script = borrowing(direction)
+    script.lose(arrived=True)
+    assert loan(script).phase is LoanPhase.UNRESOLVED
+    script.accept()
+    assert loan(script).end is LoanEnd.DONE
+    assert len(script.lender.records) == 1
+
+
+def test_a_record_that_is_pending_settles_the_doubt_but_not_the_loan() -> None:
+    script = borrowing()
+    script.lender.status = RecordStatus.PENDING
+    script.lose(arrived=True)
+    script.accept()
+    assert (loan(script).phase, loan(script).tran_id) == (LoanPhase.BOOKED, 101)
+
+
+def test_without_a_record_the_debt_itself_tells() -> None:
+    script = borrowing()
+    script.lose(arrived=True)
+    rows, script.lender.records = script.lender.records, []  # the records lag behind
+    script.accept()
+    assert rows
+    assert loan(script).end is LoanEnd.DONE
+    assert script.named() == "Entering"
+
+
+def test_never_happened_takes_two_looks_past_the_window_and_the_settling_time() -> None:
+    script = borrowing()
+    script.lose()
+    seen = []
+    while loan(script).open:
+        if script.pending:
+            script.accept()
+            seen.append((script.now - START, loan(script).misses))
+        else:
+            script.sleep()
+    assert next(at for at, misses in seen if misses) >= FENCE
+    assert seen[-1][0] >= SETTLED
+    assert len([at for at, _ in seen if at >= FENCE]) >= 2
+    assert loan(script).end is LoanEnd.NEVER
+    assert "loan_never" in script.told()
+
+
+def test_a_loan_that_is_made_late_is_found() -> None:
+    script = borrowing()
+    request = script.pending[0]
+    script.lose()
+    script.accept()
+    script.wait(4_900)
+    assert isinstance(request, Borrow)
+    script.lender.ask(LoanKind.BORROW, request.asset, request.amount, script.now)
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.DONE
+    assert len(script.lender.records) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"manual": False},
+        {"amount": D(7)},
+        {"time": START - 6_000},
+        {"tran_id": 77},
+    ],
+)
+def test_a_record_of_another_loan_is_not_taken_for_ours(row: dict[str, object]) -> None:
+    script = Script(rules=MARGIN_RULES)
+    known = LoanRecord(
+        tran_id=77,
+        kind=LoanKind.BORROW,
+        asset="USDT",
+        amount=D("201.50"),
+        status=RecordStatus.CONFIRMED,
+        time=START - 100,
+    )
+    script.lender.records = [known]
+    script.signal()
+    script.accept("QueryLoans")
+    script.accept("QueryBorrowable")
+    script.lender.records.append(replace(known, **{"tran_id": 78, "time": START, **row}))
+    script.lose()
+    script.accept()
+    assert loan(script).phase is LoanPhase.UNRESOLVED
+
+
+def test_the_debt_tells_nothing_while_others_borrow_or_where_it_is_older() -> None:
+    for change in ({"unsettled": True}, {"asked_at": START - 1}):
+        script = borrowing()
+        script.lose(arrived=True)
+        script.lender.records.clear()
+        (query,) = script.pending
+        assert isinstance(query, QueryLoans)
+        step = script.feed(_seen(script, query, **change))
+        assert step.state.loan is not None
+        assert step.state.loan.open
+
+
+def _seen(script: Script, query: QueryLoans, **change: object) -> LoansSeen:
+    event = script._read_margin(query)
+    assert isinstance(event, LoansSeen)
+    return replace(event, account=replace(event.account, **change))
+
+
+def test_a_refused_loan_was_not_made() -> None:
+    script = borrowing()
+    script.refuse(Why.NOT_LENT)
+    assert (loan(script).end, loan(script).refusal) == (LoanEnd.REFUSED, Why.NOT_LENT)
+    assert "loan_refused" in script.told()
+
+
+def test_a_refused_repayment_says_so() -> None:
+    script = repaying()
+    script.accept()
+    script.refuse(Why.NOT_ALLOWED, "Repay")
+    assert any("not taken" in note.text for note in script.notes)
+
+
+def test_an_answer_to_a_loan_that_is_over_tells_nothing() -> None:
+    script = borrowing()
+    (request,) = script.pending
+    script.accept()
+    script.accept()
+    owed = script.state.outbox
+    late = replace(owed[0], request=replace(request, n=9))
+    script.unchecked = True
+    script.state = replace(script.state, outbox=(*owed, late))
+    step = script.feed(Answered(at=script.now, seq=request.seq, outcome=Booked(5)))
+    assert step.verdict == Ignored("loan 9 is not under way")
+
+
+def test_a_loan_is_never_answered_like_an_order() -> None:
+    script = borrowing()
+    with pytest.raises(AssertionError, match="was answered with Done"):
+        script.feed(Answered(at=script.now, seq=script.pending[0].seq, outcome=Done()))
+    entry = closing(rules=MARGIN_RULES)
+    with pytest.raises(AssertionError, match="was answered with Booked"):
+        entry.feed(Answered(at=entry.now, seq=entry.pending[0].seq, outcome=Booked(5)))
+
+
+def test_a_look_before_the_answer_is_for_later() -> None:
+    script = borrowing()
+    query = QueryLoans(seq=0, kind=LoanKind.BORROW, asset="USDT", since=0)
+    before = loan(script)
+    script.exchange_lends()
+    script.feed(script._read_margin(query))
+    assert loan(script) == before
+
+
+def test_an_older_account_is_ignored() -> None:
+    script = protected(rules=MARGIN_RULES)
+    account = script.account()
+    script.read_account(after=1_000)
+    step = script.feed(MarginSeen(at=script.now, account=account))
+    assert step.verdict == Ignored("older than the account at hand")
+
+
+@both_sides
+def test_interest_is_a_fact_of_the_open_trade(direction: Direction) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    script.read_account(after=3_600_000)
+    credit = script.position.credit
+    assert credit is not None
+    (debt,) = script.state.debts
+    if direction is Direction.LONG:
+        assert (debt.charged, credit.accrued) == (D("0.00403"), ZERO)
+    else:
+        assert debt.charged == credit.accrued == D("0.00006")
+
+
+def test_a_repayment_by_hand_is_told_once() -> None:
+    script = protected(rules=MARGIN_RULES)
+    script.lender.debts["USDT"] = Debt(D(100))
+    for _ in range(4):
+        script.read_account(after=2_000)
+    assert script.told() == ["debt_repaid_elsewhere"]
+    assert script.notes[0].text == "101.502015 USDT of our debt were repaid by somebody else"
+
+
+def test_a_loan_by_hand_is_told_once_and_is_not_ours() -> None:
+    script = protected(rules=MARGIN_RULES)
+    debt = script.lender.debts["USDT"]
+    script.lender.debts["USDT"] = Debt(debt.principal + 50, debt.interest)
+    for _ in range(4):
+        script.read_account(after=2_000)
+    assert script.told() == ["foreign_debt"]
+    assert script.notes[0].text.startswith("the account owes 50 USDT that somebody else has borrowed")
+    assert script.state.debts[0].own == D("201.502015")
+
+
+def test_a_debt_without_a_trade_halts_nothing_and_names_the_command() -> None:
+    script = Script(rules=MARGIN_RULES)
+    script.lender.debts["LTC"] = Debt(D("0.5"))
+    for _ in range(3):
+        script.read_account(after=2_000)
+    assert script.told() == ["foreign_debt"]
+    assert "0.5 LTC that no trade of ours explains: `executor repay LTC`" in script.notes[0].text
+    assert not script.state.halted
+
+
+def test_a_rebuilt_trade_claims_what_its_fills_explain() -> None:
+    for unsettled in (True, False):
+        script = protected(rules=MARGIN_RULES)
+        script.unchecked = True
+        assert script.position.credit is not None
+        unclaimed = replace(script.position.credit, need=D(300), unclaimed=True)
+        script.state = replace(script.state, debts=(), position=replace(script.position, credit=unclaimed))
+        script.lender.unsettled = unsettled
+        script.read_account(after=1)
+        credit = script.position.credit
+        assert credit is not None
+        assert credit.unclaimed is unsettled
+        if not unsettled:
+            assert script.state.debts[0].own == D("201.502015")
+
+
+def test_an_unknown_outcome_keeps_the_fence_of_its_request() -> None:
+    script = borrowing()
+    script.feed(Answered(at=script.now, seq=script.pending[0].seq, outcome=Unknown("HTTP 503", START + 1_234)))
+    assert loan(script).fence == START + 1_234
+
+
+def test_a_refusal_that_names_a_time_is_kept() -> None:
+    script = borrowing()
+    outcome = Refused(Why.RATE_LIMIT, -1003, "too many", START + 9_000)
+    script.feed(Answered(at=script.now, seq=script.pending[0].seq, outcome=outcome))
+    assert loan(script).ask_at == START + 9_000

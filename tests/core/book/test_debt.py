@@ -1,0 +1,216 @@
+"""What is owed, and by whom (rules 11.4, 11.6, 11.9)."""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, RULES, START, D, protected
+
+from executor.core.book import debt as debts
+from executor.core.book.ledger import holding
+from executor.core.model.loans import Credit, Debt, LoanKind, MarginAccount, Others, OwnDebt
+from executor.core.model.state import Position, State
+from executor.core.model.values import ZERO, Direction
+
+GRACE = 2_000
+OTHERS = {"USDT": Others(owed=D(3_000), moved=D(3_000))}
+LENT = debts.moved(OwnDebt(asset="USDT"), LoanKind.BORROW, D(1_000))
+
+
+def shown(principal: str, interest: str = "0", *, after: int = 0, **others: object) -> MarginAccount:
+    debt = Debt(D(principal), D(interest))
+    return MarginAccount(asked_at=START + after, balances={}, debts={"USDT": debt} if debt.total else {}, **others)  # type: ignore[arg-type]
+
+
+def read(debt: OwnDebt, *accounts: MarginAccount) -> OwnDebt:
+    for account in accounts:
+        debt = debts.read(debt, account, GRACE)
+    return debt
+
+
+def test_what_is_owed_while_we_owe_nothing_is_somebody_elses() -> None:
+    seen = read(OwnDebt(asset="USDT"), shown("50", "0.1"))
+    assert (seen.own, seen.foreign) == (ZERO, D("50.1"))
+
+
+def test_a_loan_of_ours_is_ours_with_its_first_interest() -> None:
+    seen = read(LENT, shown("1000", "0.01"))
+    assert (seen.own, seen.borrowed, seen.charged, seen.moved) == (D("1000.01"), D(1_000), D("0.01"), ZERO)
+
+
+def test_interest_grows_what_we_owe() -> None:
+    seen = read(LENT, shown("1000", "0.01"), shown("1000", "0.02"))
+    assert (seen.own, seen.charged) == (D("1000.02"), D("0.02"))
+
+
+def test_a_repayment_to_the_last_unit_leaves_nothing() -> None:
+    seen = debts.moved(read(LENT, shown("1000", "0.01")), LoanKind.REPAY, D("1000.01"))
+    seen = read(seen, shown("0"))
+    assert (seen.own, seen.repaid, seen.charged, seen.foreign) == (ZERO, D("1000.01"), D("0.01"), ZERO)
+
+
+def test_interest_charged_between_reading_and_repaying_is_a_rest_of_ours() -> None:
+    seen = debts.moved(read(LENT, shown("1000", "0.01")), LoanKind.REPAY, D("1000.01"))
+    seen = read(seen, shown("0.01"))
+    assert (seen.own, seen.charged) == (D("0.01"), D("0.02"))
+
+
+def test_beside_a_foreign_debt_interest_is_shared_by_what_each_owes() -> None:
+    before = replace(read(OwnDebt(asset="USDT"), shown("3000")), asset="USDT")
+    seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("4000", "0.04"))
+    assert (seen.own, seen.foreign, seen.charged) == (D("1000.01"), D("3000.03"), D("0.01"))
+
+
+def test_our_repayment_leaves_a_foreign_debt_as_it_was() -> None:
+    before = read(OwnDebt(asset="USDT"), shown("3000"))
+    seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("4000", "0.04"))
+    # the exchange takes the interest of all first
+    seen = read(debts.moved(seen, LoanKind.REPAY, D("1000.01")), shown("3000.03"))
+    assert (seen.own, seen.foreign) == (ZERO, D("3000.03"))
+
+
+def test_a_debt_that_nothing_explains_is_believed_when_seen_twice_and_apart() -> None:
+    seen = read(LENT, shown("1000", "0.01"))
+    doubted = read(seen, shown("1500", "0.01", after=100))
+    assert doubted == replace(seen, doubted_at=START + 100)
+    assert read(doubted, shown("1500", "0.01", after=200)) == doubted
+    believed = read(doubted, shown("1500", "0.01", after=100 + GRACE))
+    assert (believed.own, believed.foreign, believed.doubted_at) == (D("1000.01"), D(500), 0)
+
+
+def test_a_small_loan_by_hand_is_not_taken_for_interest() -> None:
+    seen = read(LENT, shown("1000", "0.01"), shown("1000.5", "0.01", after=100))
+    assert seen.doubted_at == START + 100
+
+
+def test_a_stale_look_after_a_loan_is_not_taken_for_a_repayment_by_hand() -> None:
+    seen = read(LENT, shown("0", after=100), shown("1000", "0.01", after=5_000))
+    assert (seen.own, seen.by_hand, seen.doubted_at) == (D("1000.01"), ZERO, 0)
+
+
+def test_a_stale_look_after_a_repayment_is_not_taken_for_interest() -> None:
+    owed = read(LENT, shown("1000", "0.01"))
+    seen = read(debts.moved(owed, LoanKind.REPAY, D("1000.01")), shown("1000", "0.01", after=100))
+    assert (seen.own, seen.charged, seen.doubted_at) == (ZERO, D("0.01"), START + 100)
+    assert read(seen, shown("0", after=200)).doubted_at == 0
+
+
+def test_what_somebody_else_repays_is_taken_off_their_own_debt_first() -> None:
+    before = read(OwnDebt(asset="USDT"), shown("300"))
+    seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("1300"))
+    gone = read(seen, shown("900", after=100), shown("900", after=100 + GRACE))
+    assert (gone.own, gone.foreign, gone.by_hand) == (D(900), ZERO, D(100))
+
+
+def test_a_rounding_of_the_exchange_is_nobodys_hand() -> None:
+    seen = read(LENT, shown("1000", "0.01"), shown("1000", "0.00999999", after=100))
+    assert (seen.own, seen.charged, seen.doubted_at) == (D("1000.00999999"), D("0.00999999"), 0)
+
+
+class TestSharedAccount:
+    """Several symbols on one cross account owe the same asset."""
+
+    def test_what_others_of_this_service_owe_is_not_foreign(self) -> None:
+        seen = read(OwnDebt(asset="USDT"), shown("3000", "0.03", others=OTHERS))
+        assert (seen.own, seen.foreign, seen.others_moved) == (ZERO, ZERO, D(3_000))
+
+    def test_what_nobody_of_this_service_owes_is(self) -> None:
+        assert read(OwnDebt(asset="USDT"), shown("3100", others=OTHERS)).foreign == D(100)
+
+    def test_interest_is_shared(self) -> None:
+        before = read(OwnDebt(asset="USDT"), shown("3000", others=OTHERS))
+        seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("4000", "0.04", others=OTHERS))
+        assert (seen.own, seen.foreign) == (D("1000.01"), ZERO)
+
+    def test_a_loan_of_theirs_is_no_hand(self) -> None:
+        before = read(LENT, shown("1000", "0.01"))
+        seen = read(before, shown("4000", "0.05", others=OTHERS))
+        assert (seen.own, seen.foreign, seen.doubted_at) == (D("1000.02000008"), ZERO, 0)
+
+    def test_while_a_loan_of_theirs_is_not_settled_nothing_is_concluded(self) -> None:
+        assert read(LENT, shown("9000", unsettled=True)) == LENT
+
+    def test_what_is_missing_is_ours_only_beyond_what_they_owe(self) -> None:
+        before = read(OwnDebt(asset="USDT"), shown("3000", others=OTHERS))
+        seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("4000", others=OTHERS))
+        looks = (shown("3400", after=after, others=OTHERS) for after in (100, 100 + GRACE))
+        gone = read(seen, *looks)
+        assert (gone.own, gone.by_hand) == (D(400), D(600))
+
+
+class TestWithoutRecord:
+    """Rule 11.12: of the debt, what a rebuilt trade's purchases explain is its own."""
+
+    def test_all_of_it_where_they_explain_all(self) -> None:
+        made = debts.claimed(OwnDebt(asset="USDT"), shown("1005", "0.1"), D(1_000))
+        assert (made.own, made.foreign, made.borrowed, made.charged) == (D("1005.1"), ZERO, D(1_000), D("5.1"))
+
+    def test_only_their_part_where_more_is_owed(self) -> None:
+        made = debts.claimed(OwnDebt(asset="USDT"), shown("4000", "0.04"), D(1_000))
+        assert (made.own, made.foreign) == (D("1000.01"), D("3000.03"))
+
+    def test_nothing_where_nothing_is_owed(self) -> None:
+        assert debts.claimed(OwnDebt(asset="USDT"), shown("0"), D(1_000)).own == ZERO
+
+    def test_what_the_fills_or_the_plan_explain(self) -> None:
+        for direction, spent in ((Direction.LONG, D(300)), (Direction.SHORT, D(3))):
+            position = protected(direction, rules=MARGIN_RULES).position
+            assert debts.explained(position, Credit(asset="")) == spent
+            assert debts.explained(position, Credit(asset="", need=D(1_000))) == D(1_000)
+
+    def test_a_trade_on_spot_owes_nothing(self) -> None:
+        assert debts.unclaimed(Direction.LONG, D(300), RULES) is None
+        assert debts.unclaimed(Direction.SHORT, D(3), MARGIN_RULES) == Credit(
+            asset="LTC", need=D(3), spare=D(3), unclaimed=True
+        )
+
+
+def test_debts_are_found_replaced_and_summed_up_by_asset() -> None:
+    state = debts.with_debt(State(symbol="LTCUSDT"), LENT)
+    assert debts.with_debt(state, LENT) is state
+    state = debts.with_debt(state, OwnDebt(asset="LTC"))
+    assert debts.owed(state.debts) == {"USDT": D(1_000)}
+    assert debts.find(state.debts, "BNB") == OwnDebt(asset="BNB")
+    assert debts.of_new_trade(LENT).borrowed == ZERO
+
+
+class TestBuyingBack:
+    """Rule 11.6, with the example of 0.01 BTC in the facts: sold 3 LTC, 0.1 % commission."""
+
+    def short(self, accrued: str = "0.00003", **changes: object) -> Position:
+        position = protected(Direction.SHORT, rules=MARGIN_RULES).position
+        assert position.credit is not None
+        return replace(position, credit=replace(position.credit, accrued=D(accrued)), **changes)
+
+    def held(self, position: Position) -> Decimal:
+        return holding(position, MARGIN_RULES).held
+
+    def test_debt_interest_and_commission_are_bought(self) -> None:
+        assert self.held(self.short(legs=())) == D("3.004")  # (3 + 4 * 0.00003) / 0.999, up to the step
+
+    def test_commission_in_a_third_asset_takes_nothing_of_what_is_bought(self) -> None:
+        short = self.short(legs=())
+        orders = tuple(
+            replace(order, fills=tuple(replace(fill, fee_asset="BNB") for fill in order.fills))
+            for order in short.orders
+        )
+        assert self.held(replace(short, orders=orders)) == D("3.001")
+
+    def test_interest_that_comes_while_the_exits_stand_moves_none_of_them(self) -> None:
+        assert self.held(self.short("0.01")) == sum(leg.qty for leg in self.short().legs) == D("3.004")
+
+    def test_what_somebody_else_repaid_is_not_bought(self) -> None:
+        assert self.held(self.short("-1", legs=())) == D("2.003")
+
+    def test_what_is_bought_beyond_the_debt_is_dust_and_not_sold_back(self) -> None:
+        assert self.held(self.short("-3.001", legs=())) == ZERO
+        assert self.held(self.short("-3.5", legs=())) == D("-0.497")
+
+    def test_what_was_bought_is_not_bought_again(self) -> None:
+        script = protected(Direction.SHORT, rules=MARGIN_RULES)
+        script.unchecked = True
+        script.quote("102.1", after=1_000)
+        for role in ("TP1", "TP2", "SL"):
+            script.trade(role, price=D(98))
+            script.push(script.order(role).id)
+        assert holding(script.position, MARGIN_RULES).left == D("3.004")
+        assert self.held(script.position) == ZERO

@@ -1,0 +1,233 @@
+"""While borrowing: the loan is made once, and the entry goes out once what it needs is there (rules 11.1-11.3)."""
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, make_quote
+
+from executor.core.model.events import QuoteSeen, Verb
+from executor.core.model.facts import Why
+from executor.core.model.intents import Borrow, PlaceOrder, Repay
+from executor.core.model.loans import Debt, RecordStatus
+from executor.core.model.policy import Policy
+from executor.core.model.state import Borrowing, Reason
+from executor.core.model.values import Direction
+
+
+def begun(direction: Direction = Direction.LONG, policy: Policy = POLICY) -> Script:
+    """What the loan rests on is being read."""
+    script = Script(direction, policy, MARGIN_RULES)
+    script.signal()
+    return script
+
+
+def asked(direction: Direction = Direction.LONG, policy: Policy = POLICY) -> Script:
+    """The loan is under way."""
+    script = begun(direction, policy)
+    script.accept("QueryBorrowable")
+    script.accept("QueryLoans")
+    return script
+
+
+def over(script: Script) -> Script:
+    """Until the trade is closed, whatever that takes."""
+    for _ in range(200):
+        if script.state.position is None:
+            return script
+        script.accept() if script.pending else script.sleep()
+    raise AssertionError(f"still open: {script.named()}")
+
+
+def borrowed(script: Script) -> list[Borrow]:
+    return [request for request in script.sent if isinstance(request, Borrow)]
+
+
+@both_sides
+def test_the_debt_the_records_and_the_bound_are_read_then_it_is_borrowed_then_entered(direction: Direction) -> None:
+    script = begun(direction)
+    script.settle()
+    kinds = [type(request).__name__ for request in script.sent]
+    assert kinds == ["QueryBorrowable", "QueryLoans", "Borrow", "QueryLoans", "PlaceOrder"]
+    (loan,) = borrowed(script)
+    assert (loan.asset, loan.amount) == (("USDT", D("201.50")) if direction is Direction.LONG else ("LTC", D(3)))
+    assert script.named() == "Entering"
+
+
+def test_both_reads_must_be_there_in_whichever_order() -> None:
+    script = begun()
+    script.accept("QueryLoans")
+    assert script.kinds() == ["QueryBorrowable"]
+    script.accept("QueryBorrowable")
+    assert script.kinds() == ["Borrow"]
+
+
+def test_no_entry_leaves_while_the_loan_is_not_settled() -> None:
+    script = asked()
+    script.lose()
+    while not any(isinstance(request, PlaceOrder) for request in script.sent) and script.state.position is not None:
+        loan = script.state.loan
+        assert loan is not None
+        assert loan.open or len(borrowed(script)) > 1 or script.named() != "Entering"
+        script.accept() if script.pending else script.sleep()
+    assert len(borrowed(script)) == 2  # proven never to have been made, then made once more
+
+
+def test_money_that_came_meanwhile_is_not_borrowed() -> None:
+    script = begun()
+    script.accept("QueryBorrowable")
+    script.lender.add("USDT", D(500))
+    script.accept("QueryLoans")
+    assert script.kinds() == ["ENTRY"]
+    assert not borrowed(script)
+
+
+def test_more_than_can_be_borrowed_now_is_no_entry() -> None:
+    script = begun()
+    script.lender.lendable = D(200)
+    script.accept("QueryBorrowable")
+    script.accept("QueryLoans")
+    assert over(script).closed.reason is Reason.BORROW_REFUSED
+    assert "201.5 USDT are missing for the entry, 200 can be borrowed now" in [note.text for note in script.notes]
+    assert not borrowed(script)
+
+
+@pytest.mark.parametrize("why", [Why.NOT_LENT, Why.NOT_ALLOWED, Why.AUTH, Why.OTHER])
+def test_a_refusal_that_does_not_pass_ends_the_trade(why: Why) -> None:
+    script = asked()
+    script.refuse(why)
+    assert over(script).closed.reason is Reason.BORROW_REFUSED
+    assert len(borrowed(script)) == 1
+
+
+@pytest.mark.parametrize(
+    ("why", "pause"),
+    [(Why.LOAN_BUSY, 250), (Why.RATE_LIMIT, 1_000), (Why.NOT_SENT, 1_000), (Why.CLOCK, 1_000), (Why.WITHDRAWN, 0)],
+)
+def test_a_refusal_that_passes_is_waited_out_and_nothing_is_borrowed_twice(why: Why, pause: int) -> None:
+    script = asked()
+    script.refuse(why)
+    if pause:
+        assert not script.pending
+        before = script.now
+        script.sleep()
+        assert script.now - before == pause
+    script.settle()
+    assert script.named() == "Entering"
+    assert len(script.lender.records) == 1
+
+
+def test_a_refusal_that_names_its_end_is_waited_out() -> None:
+    script = asked()
+    script.refuse(Why.RATE_LIMIT, retry_at=script.now + 7_000)
+    before = script.now
+    while not script.pending:
+        script.sleep()
+    assert script.now - before == 7_000
+    script.settle()
+    assert script.named() == "Entering"
+
+
+def test_it_is_not_waited_for_beyond_the_entrys_own_time() -> None:
+    script = asked()
+    for _ in range(1_000):
+        if script.named() != "Borrowing":
+            break
+        if "Borrow" in script.kinds():
+            script.refuse(Why.LOAN_BUSY)
+        else:
+            script.accept() if script.pending else script.sleep()
+    assert len(borrowed(script)) < 30  # with growing pauses: each weighs as much as 250 orders
+    assert over(script).closed.reason is Reason.ENTRY_TIMEOUT
+
+
+@both_sides
+@pytest.mark.parametrize(("price", "reason"), [("97.9", Reason.PLANB_PAST_STOP), ("102.5", Reason.PLANB_PAST_TP1)])
+def test_the_guard_of_the_entry_holds_while_it_is_borrowed(direction: Direction, price: str, reason: Reason) -> None:
+    script = asked(direction)
+    script.quote(price, after=10)
+    assert script.named() == "Borrowing"  # what is under way is settled first
+    script.settle()
+    assert over(script).closed.reason is reason
+    assert sum(isinstance(request, Repay) for request in script.sent) == 1
+    assert script.closed.qty == 0
+
+
+def test_past_the_target_is_no_bar_where_plan_b_is_not_barred_either() -> None:
+    script = asked(policy=replace(POLICY, planb_abort_past_tp1=False))
+    script.quote("102.5", after=10)
+    script.settle()
+    assert script.named() == "Entering"
+
+
+def test_without_a_price_there_is_no_guard() -> None:
+    script = asked()
+    script.unchecked = True
+    script.state = replace(script.state, market=replace(script.state.market, quote=None))
+    script.settle()
+    assert script.named() == "Entering"
+
+
+@pytest.mark.parametrize(
+    ("verb", "reason"), [(Verb.CANCEL_ENTRY, Reason.ENTRY_CANCELLED), (Verb.FLATTEN, Reason.FLATTEN)]
+)
+@pytest.mark.parametrize("settled", [True, False])
+def test_the_operator_gives_it_up_and_the_loan_goes_back(verb: Verb, reason: Reason, *, settled: bool) -> None:
+    script = asked()
+    if not settled:
+        script.lose(arrived=True)
+    script.command(verb)
+    assert over(script).closed.reason is reason
+    assert script.lender.debt("USDT").total == 0
+    assert script.closed.debt_left == {}
+
+
+def test_a_look_at_an_account_that_lags_does_not_borrow_again() -> None:
+    script = asked()
+    script.accept("Borrow")
+    script.lender.debts, debts = {}, script.lender.debts
+    script.lender.add("USDT", D("-201.50"))  # the account does not show it yet, its record does
+    script.accept()
+    for _ in range(3):
+        script.accept() if script.pending else script.sleep()
+    assert len(borrowed(script)) == 1
+    script.lender.debts = debts
+    script.lender.add("USDT", D("201.50"))
+    while script.named() == "Borrowing":
+        script.accept() if script.pending else script.sleep()
+    assert len(borrowed(script)) == 1
+
+
+def test_what_others_took_meanwhile_is_borrowed_but_never_more_than_the_entry_costs() -> None:
+    script = asked()
+    script.lender.add("USDT", D(-30))
+    script.settle()
+    assert [loan.amount for loan in borrowed(script)] == [D("201.50"), D(30)]
+    assert script.named() == "Entering"
+    poor = asked()
+    poor.accept("Borrow")
+    poor.lender.add("USDT", D(-250))
+    assert over(poor).closed.reason is Reason.BORROW_REFUSED
+    assert "201.5 were borrowed already" in " ".join(note.text for note in poor.notes)
+
+
+def test_reads_that_fail_are_asked_for_again() -> None:
+    script = begun()
+    script.lose("QueryLoans")
+    script.lose("QueryBorrowable")
+    assert not script.pending
+    script.sleep()
+    assert sorted(script.kinds()) == ["QueryBorrowable", "QueryLoans"]
+
+
+def test_while_borrowing_a_fresh_quote_changes_nothing() -> None:
+    script = asked()
+    step = script.feed(QuoteSeen(at=script.now, quote=make_quote("100.2", script.now)))
+    assert step.requests == ()
+    assert isinstance(script.phase, Borrowing)
+
+
+def test_a_pending_loan_blocks_nothing_but_the_entry() -> None:
+    script = asked()
+    script.lender.status = RecordStatus.PENDING
+    script.settle()
+    assert script.named() == "Borrowing"
+    assert script.lender.debt("USDT") == Debt()

@@ -1,0 +1,140 @@
+"""Without a trade: what is owed is given back on the operator's word (rule 11.7), what is under way is settled."""
+
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, RULES, D, Script, repaying
+
+from executor.core.decide.timers import next_timer
+from executor.core.model.events import Commanded, Verb
+from executor.core.model.facts import Why
+from executor.core.model.intents import Repay
+from executor.core.model.loans import Debt, LoanEnd
+from executor.core.model.values import ZERO
+from executor.core.model.verdict import Refusal
+
+
+def owing(amount: str = "50", own: str = "100") -> Script:
+    """No trade was made; somebody has left a debt of quote."""
+    script = Script(rules=MARGIN_RULES)
+    script.lender.holdings["USDT"] = D(own)
+    script.lender.debts["USDT"] = Debt(D(amount))
+    script.read_account(after=1)
+    script.notes.clear()
+    return script
+
+
+def repay(script: Script, asset: str = "USDT") -> Script:
+    script.now += 1
+    script.feed(Commanded(at=script.now, verb=Verb.REPAY, asset=asset))
+    return script
+
+
+def go_on(script: Script) -> Script:
+    for _ in range(100):
+        if script.state.repaying is None:
+            return script
+        script.accept() if script.pending else script.wait((script.next_timer() or 0) - script.now)
+    raise AssertionError("still repaying")
+
+
+def repaid(script: Script) -> list[str]:
+    return [str(request.amount) for request in script.sent if isinstance(request, Repay)]
+
+
+def test_the_operator_has_a_debt_repaid() -> None:
+    script = go_on(repay(owing()))
+    assert repaid(script) == ["50"]
+    assert script.lender.debt("USDT").total == ZERO
+    assert script.told() == ["repay", "repaid", "repayment_over"]
+
+
+def test_what_can_not_be_repaid_is_named() -> None:
+    script = go_on(repay(owing(own="30")))
+    assert repaid(script) == ["30"]
+    assert script.told() == ["repay", "repaid", "debt_left", "repayment_over"]
+    assert script.state.debts[0].named
+
+
+def test_what_is_not_owed_is_not_repaid() -> None:
+    script = repay(owing(), "LTC")
+    assert script.verdict == Refusal("no LTC is owed, as far as the account was read")
+    assert script.state.repaying is None
+
+
+def test_while_a_trade_is_open_its_debt_is_its_own_business() -> None:
+    script = repay(repaying())
+    assert isinstance(script.verdict, Refusal)
+    assert script.verdict.why.endswith("what it owes is repaid when it is over")
+
+
+def test_a_refusal_is_tried_again() -> None:
+    script = repay(owing())
+    script.accept()
+    script.refuse(Why.LOAN_BUSY)
+    assert next_timer(script.state, script.policy) == script.now + 250
+    go_on(script)
+    assert script.lender.debt("USDT").total == ZERO
+
+
+def test_a_read_that_fails_is_had_again() -> None:
+    script = repay(owing())
+    script.lose("QueryLoans")
+    assert next_timer(script.state, script.policy) == script.now + 1_000
+    go_on(script)
+    assert script.lender.debt("USDT").total == ZERO
+
+
+def test_a_debt_that_is_in_doubt_is_read_again() -> None:
+    script = repay(owing())
+    script.lender.debts["USDT"] = Debt(D(90))
+    script.accept()
+    assert not script.pending
+    go_on(script)
+    assert repaid(script) == ["50"]
+    assert script.lender.debt("USDT").total == D(40)  # the other forty are nobody's whom the operator has named
+
+
+def test_a_restart_settles_what_was_under_way_and_goes_on() -> None:
+    for arrived in (True, False):
+        script = repay(owing())
+        script.accept()
+        if arrived:
+            script.exchange_lends()
+        script.restart()
+        assert script.kinds() == ["QueryLoans"]
+        go_on(script)
+        assert script.lender.debt("USDT").total == ZERO
+        assert len(script.lender.records) == 1
+
+
+def test_a_restart_tells_what_is_owed_still() -> None:
+    script = go_on(repay(owing(own="30")))
+    script.notes.clear()
+    script.restart()
+    (note,) = script.notes
+    assert note.text == "20 USDT are owed still: `executor repay USDT` gives them back"
+    assert not script.pending
+
+
+def test_a_loan_that_lost_its_trade_is_settled_without_one() -> None:
+    script = Script(rules=MARGIN_RULES)
+    script.signal()
+    script.accept()
+    script.accept()
+    script.lose("Borrow", arrived=True)
+    script.unchecked = True
+    script.state = replace(script.state, position=None, outbox=())
+    script.pending.clear()
+    script.wait(1)
+    assert script.kinds() == ["QueryLoans"]
+    script.accept()
+    assert script.state.loan is not None
+    assert script.state.loan.end is LoanEnd.DONE
+
+
+def test_spot_has_nothing_to_decide_without_a_trade() -> None:
+    script = Script(rules=RULES)
+    before = script.state
+    script.wait(1)
+    assert script.pending == []
+    assert replace(script.state, market=before.market) == before
+    assert script.next_timer() is None

@@ -1,0 +1,113 @@
+"""Liquidation and hands: what is gone is a fact, and is not put back (rule 11.11)."""
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, protected
+
+from executor.core.model.intents import PlaceOco, PlaceOrder, Repay
+from executor.core.model.loans import Debt
+from executor.core.model.state import Closed, Reason
+from executor.core.model.values import ZERO, Direction, OrderStatus
+
+
+def taken(direction: Direction, *, liquidated: bool, exits: bool = True) -> Script:
+    """Somebody closes the trade and repays its debt; its exits are gone with it."""
+    script = protected(direction, rules=MARGIN_RULES)
+    script.now += 1_000
+    script.lender.debts.clear()
+    script.lender.holdings = {"USDT": D(20), "LTC": ZERO}
+    if liquidated:
+        script.lender.liquidated = (START + 900,)
+    script.sent.clear()
+    if exits:
+        for client_id, told in list(script.book.items()):
+            if told.status is OrderStatus.NEW:
+                gone = OrderStatus.EXPIRED if liquidated else OrderStatus.CANCELED
+                script.book[client_id] = replace(told, status=gone)
+                script.push(client_id)
+    return script
+
+
+def over(script: Script) -> Closed:
+    for _ in range(200):
+        if script.state.position is None:
+            return script.closed
+        if script.pending:
+            script.accept()
+        elif script.next_timer() is not None:
+            script.sleep()
+        else:
+            script.read_account(after=1_000)
+    raise AssertionError(f"still open: {script.named()}")
+
+
+def placed(script: Script) -> list[object]:
+    return [request for request in script.sent if isinstance(request, PlaceOrder | PlaceOco | Repay)]
+
+
+@both_sides
+@pytest.mark.parametrize("liquidated", [True, False])
+def test_a_trade_that_is_gone_is_closed_and_nothing_is_put_back(direction: Direction, *, liquidated: bool) -> None:
+    script = taken(direction, liquidated=liquidated)
+    closed = over(script)
+    assert closed.reason is (Reason.LIQUIDATED if liquidated else Reason.EXTERNAL)
+    assert placed(script) == []
+    assert closed.debt_left == {}
+    event = "liquidated" if liquidated else "closed_elsewhere"
+    assert script.told().count(event) == 1
+
+
+def test_what_is_owed_after_a_liquidation_is_told_and_repaid_as_far_as_there_is() -> None:
+    script = taken(Direction.LONG, liquidated=True)
+    script.lender.debts["USDT"] = Debt(D(50), D("0.1"))
+    closed = over(script)
+    assert closed.reason is Reason.LIQUIDATED
+    assert script.lender.debt("USDT").total == D("30.1")
+    assert closed.debt_left == {"USDT": D("30.1")}
+
+
+def test_a_short_whose_debt_was_repaid_by_hand_is_over_though_its_exits_stand() -> None:
+    script = taken(Direction.SHORT, liquidated=False, exits=False)
+    closed = over(script)
+    assert closed.reason is Reason.EXTERNAL
+    assert placed(script) == []
+    assert all(told.status is not OrderStatus.NEW for told in script.book.values())
+
+
+@both_sides
+def test_an_exit_that_vanished_while_the_holdings_are_there_is_put_back(direction: Direction) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    script.now += 1_000
+    script.vanish("SL")
+    assert script.kinds() == ["QueryMargin"]
+    script.accept()
+    assert script.kinds() == ["SL"]
+    script.settle()
+    assert script.named() == "Protected"
+
+
+def test_a_debt_that_is_in_doubt_is_read_again_first() -> None:
+    script = protected(Direction.SHORT, rules=MARGIN_RULES)
+    script.now += 1_000
+    debts, script.lender.debts = script.lender.debts, {}
+    script.vanish("SL")
+    script.accept()
+    assert not script.pending
+    script.lender.debts = debts  # it was a stale look
+    script.sleep()
+    assert script.kinds() == ["QueryMargin"]
+    script.accept()
+    assert script.kinds() == ["SL"]
+
+
+def test_a_part_that_was_repaid_by_hand_leaves_the_rest_covered() -> None:
+    script = protected(Direction.SHORT, POLICY, MARGIN_RULES)
+    debt = script.lender.debts["LTC"]
+    script.lender.debts["LTC"] = Debt(debt.principal - 1, debt.interest)
+    for _ in range(3):
+        script.read_account(after=2_000)
+    script.settle()
+    assert script.told().count("debt_repaid_elsewhere") == 1
+    assert script.named() == "Protected"
+    assert script.position.credit is not None
+    assert script.position.credit.accrued == D("-0.99997")

@@ -1,0 +1,95 @@
+"""The ladder while a trade is open: an alert, then the end of it (rule 11.10)."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, protected
+
+from executor.core.model.events import MarginSeen
+from executor.core.model.intents import Repay
+from executor.core.model.state import Reason
+from executor.core.model.values import ZERO, Direction
+
+
+def level(script: Script, value: str | None, price: str | None = None) -> list[str]:
+    """The account tells that level; what people read of it."""
+    script.notes.clear()
+    script.now += 1
+    liquidation = None if price is None else D(price)
+    account = replace(script.account(), level=None if value is None else D(value), liquidation_price=liquidation)
+    script.feed(MarginSeen(at=script.now, account=account))
+    return [note.text for note in script.notes]
+
+
+@both_sides
+def test_below_the_alert_level_it_is_told_once_with_the_liquidation_price(direction: Direction) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    assert level(script, "1.3") == []
+    assert level(script, "1.18", "123.456") == [
+        "the margin level is 1.1800, below 1.19; below 1.17 the trade is closed; liquidation at 123.46"
+    ]
+    assert level(script, "1.175") == []
+    assert script.named() == "Protected"
+
+
+def test_it_is_told_again_once_it_had_recovered() -> None:
+    script = protected(rules=MARGIN_RULES)
+    assert level(script, "1.18")
+    assert level(script, "1.195") == []
+    assert level(script, "1.18") == []  # not a recovery yet
+    assert level(script, "1.21") == []
+    assert level(script, "1.18")
+
+
+@both_sides
+def test_below_the_last_level_the_trade_is_closed_at_market_and_repaid(direction: Direction) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    (text,) = level(script, "1.16")
+    assert text == "the margin level is 1.1600, below 1.17: the trade is closed at market"
+    assert script.named() == "Closing"
+    for _ in range(40):
+        if script.state.position is None:
+            break
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.MARGIN_LEVEL
+    assert any(isinstance(request, Repay) for request in script.sent)
+    assert script.lender.debt("USDT").total == script.lender.debt("LTC").total == ZERO
+
+
+@pytest.mark.parametrize("told", [None, "0"])
+def test_without_a_debt_no_level_is_compared(told: str | None) -> None:
+    script = Script(rules=MARGIN_RULES)
+    script.lender.add("USDT", D(1_000))
+    script.signal()
+    script.settle()
+    script.fill("ENTRY")
+    script.settle()
+    assert script.state.debts == ()
+    assert level(script, told) == []
+    assert script.named() == "Protected"
+
+
+def test_a_debt_without_a_level_is_not_compared_either() -> None:
+    script = protected(rules=MARGIN_RULES)
+    script.now += 1
+    account = replace(script.account(), level=None, assets=ZERO, liabilities=ZERO)
+    script.feed(MarginSeen(at=script.now, account=account))
+    assert script.named() == "Protected"
+
+
+def test_the_operators_own_levels_count() -> None:
+    policy = replace(POLICY, level_min=D("1.2"), level_alert=D("1.4"), level_reduce=D("1.35"))
+    script = protected(policy=policy, rules=MARGIN_RULES)
+    assert level(script, "1.45") == []
+    assert level(script, "1.39")
+    level(script, "1.34")
+    assert script.named() == "Closing"
+
+
+def test_where_no_price_leads_to_liquidation_none_is_told() -> None:
+    script = protected(Direction.LONG, rules=MARGIN_RULES)
+    script.now += 1
+    rich = replace(script.account(), level=D("1.18"), assets=Decimal(10_000))
+    script.feed(MarginSeen(at=script.now, account=rich))
+    assert script.notes[-1].text.endswith("below 1.17 the trade is closed")

@@ -1,0 +1,314 @@
+"""What was borrowed is given back to the last unit, or what is left is named (rules 11.6-11.8)."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, entering, protected, repaying
+
+from executor.core.decide.repay import AROUND_THE_HOUR_MS, HOUR_MS
+from executor.core.model.events import TradesSeen, Verb
+from executor.core.model.facts import Why
+from executor.core.model.intents import Repay
+from executor.core.model.loans import AssetTerms, Debt, LoanEnd
+from executor.core.model.state import Reason, Repaying
+from executor.core.model.values import ZERO, Direction
+
+
+def go_on(script: Script, until: int = 400) -> Script:
+    """Until the trade is over."""
+    for _ in range(until):
+        if script.state.position is None:
+            return script
+        script.accept() if script.pending else script.sleep()
+    raise AssertionError(f"still open: {script.named()}, {script.state.loan}")
+
+
+def repaid(script: Script) -> list[Decimal]:
+    return [request.amount for request in script.sent if isinstance(request, Repay)]
+
+
+def asking(direction: Direction = Direction.LONG) -> Script:
+    """The repayment is under way."""
+    script = repaying(direction)
+    script.accept()
+    assert script.kinds() == ["Repay"]
+    return script
+
+
+@both_sides
+def test_the_whole_debt_goes_back_with_its_interest(direction: Direction) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    script.read_account(after=2 * HOUR_MS)
+    owed = script.lender.debt("USDT" if direction is Direction.LONG else "LTC").total
+    script.command(Verb.FLATTEN)
+    go_on(script)
+    assert repaid(script) == [owed]
+    assert script.lender.debt("USDT").total == script.lender.debt("LTC").total == ZERO
+    assert script.closed.debt_left == {}
+    assert sum(script.closed.interest.values()) > ZERO
+
+
+@both_sides
+def test_an_entry_that_never_filled_gives_the_loan_back_at_once(direction: Direction) -> None:
+    script = entering(direction, POLICY, MARGIN_RULES)
+    if direction is Direction.SHORT:
+        script.lender.add("LTC", D("0.001"))  # some base of its own pays the first hour
+    script.command(Verb.CANCEL_ENTRY)
+    go_on(script)
+    assert script.now == START
+    assert script.closed.reason is Reason.ENTRY_CANCELLED
+    assert script.lender.debt("USDT").total == script.lender.debt("LTC").total == ZERO
+
+
+def test_the_slot_is_free_only_once_it_is_repaid() -> None:
+    script = asking()
+    assert isinstance(script.phase, Repaying)
+    script.now += 1
+    script.signal()
+    assert "trade_open" in script.state.refused
+
+
+def test_a_lost_answer_of_a_repayment_is_settled_before_another() -> None:
+    for arrived in (True, False):
+        script = asking()
+        script.lose(arrived=arrived)
+        go_on(script)
+        assert len(script.lender.records) == 2  # the loan, and one repayment
+        assert len(repaid(script)) == (1 if arrived else 2)
+        assert script.lender.debt("USDT").total == ZERO
+
+
+def test_interest_that_ticks_between_reading_and_repaying_is_repaid_too() -> None:
+    script = asking()
+    script.lender.debts["USDT"] = Debt(D("201.50"), D("0.00403"))
+    go_on(script)
+    assert repaid(script) == [D("201.502015"), D("0.002015")]
+    assert script.lender.debt("USDT").total == ZERO
+
+
+def test_a_sum_that_does_not_fit_is_asked_for_anew_to_the_last_unit() -> None:
+    script = asking()
+    script.lender.debts["USDT"] = Debt(D("201.50"), D("0.00403"))
+    script.lender.least = D(1)  # a rest that small is not left
+    script.accept()
+    assert script.state.loan is not None
+    assert script.state.loan.end is LoanEnd.REFUSED
+    go_on(script)
+    assert repaid(script) == [D("201.502015"), D("201.50403")]
+
+
+def test_nothing_is_repaid_around_the_full_hour() -> None:
+    for before in (AROUND_THE_HOUR_MS, 1, 0, -AROUND_THE_HOUR_MS + 1):
+        script = repaying()
+        script.now = (script.now // HOUR_MS + 1) * HOUR_MS - before
+        script.unchecked = True
+        script.accept()
+        assert not script.pending
+        script.sleep()
+        assert script.now % HOUR_MS == AROUND_THE_HOUR_MS
+        go_on(script)
+        assert script.lender.debt("USDT").total == ZERO
+    script = repaying()
+    script.now = (script.now // HOUR_MS + 1) * HOUR_MS - AROUND_THE_HOUR_MS - 1
+    script.accept()
+    assert script.kinds() == ["Repay"]
+
+
+@pytest.mark.parametrize("why", [Why.NOT_ALLOWED, Why.OTHER, Why.INSUFFICIENT_BALANCE, Why.AUTH, Why.MARKET_CLOSED])
+def test_a_refused_repayment_is_asked_for_again_with_growing_pauses_and_alerts(why: Why) -> None:
+    script = asking()
+    times = []
+    for _ in range(12):
+        times.append(script.now)
+        script.refuse(why, "Repay")
+        while "Repay" not in script.kinds():
+            script.accept() if script.pending else script.sleep()
+    pauses = [b - a for a, b in pairwise(times)]
+    assert pauses[:6] == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000]
+    assert max(pauses) <= 60_000 + 2 * AROUND_THE_HOUR_MS
+    assert script.told().count("repay_failed") == 2
+    go_on(script)
+    assert script.lender.debt("USDT").total == ZERO
+
+
+def test_another_loan_being_worked_on_is_waited_out() -> None:
+    script = asking()
+    script.refuse(Why.LOAN_BUSY)
+    before = script.now
+    go_on(script)
+    assert script.now - before == 250
+
+
+def test_sums_that_never_fit_are_not_asked_for_for_ever_at_once() -> None:
+    script = asking()
+    for _ in range(8):
+        script.refuse(Why.DEBT_SUM, "Repay")
+        while "Repay" not in script.kinds():
+            script.accept() if script.pending else script.sleep()
+    assert script.now - START >= 1_000 + 2_000 + 4_000
+
+
+def test_with_too_little_free_what_there_is_goes_back_and_the_rest_is_told() -> None:
+    script = repaying()
+    script.lender.add("USDT", D(-150))
+    go_on(script)
+    left = script.closed.debt_left["USDT"]
+    assert left == script.lender.debt("USDT").total > ZERO
+    (note,) = [note for note in script.notes if note.event == "debt_left"]
+    assert (note.level.value, "`executor repay USDT`" in note.text) == ("alert", True)
+    assert script.state.debts[0].named
+
+
+def test_what_is_carried_is_taken_along_by_the_next_repayment() -> None:
+    script = repaying()
+    script.lender.add("USDT", D(-150))
+    go_on(script)
+    left = script.closed.debt_left["USDT"]
+    script.lender.add("USDT", D(300))
+    script.now += 200_000
+    script.signal()
+    assert script.named() in ("Borrowing", "Entering")
+    script.settle()
+    script.command(Verb.CANCEL_ENTRY)
+    go_on(script)
+    assert script.lender.debt("USDT").total == ZERO < left
+    assert script.closed.debt_left == {}
+
+
+class TestShortOfBase:
+    """A short's debt that the account can't pay in base (rule 11.6)."""
+
+    def test_what_is_missing_and_large_enough_is_bought(self) -> None:
+        script = repaying(Direction.SHORT)
+        script.lender.add("LTC", D("-0.5"))
+        go_on(script)
+        assert script.lender.debt("LTC").total == ZERO
+        assert [note.text for note in script.notes if note.event == "debt_bought"] == [
+            "0.5 LTC bought at market: the debt lacks 0.499034"
+        ]
+
+    def test_a_rest_too_small_to_be_bought_is_carried_and_named(self) -> None:
+        script = repaying(Direction.SHORT)
+        script.lender.add("LTC", D("-0.003"))
+        go_on(script)
+        assert script.closed.debt_left == {"LTC": D("0.002034")}
+        (note,) = [note for note in script.notes if note.event == "debt_left"]
+        assert note.level.value == "warning"
+
+    def test_where_the_exchange_leaves_no_small_rest_the_least_is_bought(self) -> None:
+        """An aborted short owes an hour's interest that it has no base for."""
+        script = entering(Direction.SHORT, POLICY, MARGIN_RULES)
+        script.lender.least = D("0.001")
+        script.command(Verb.CANCEL_ENTRY)
+        go_on(script)
+        assert repaid(script) == [D(3), D("3.00003")]
+        assert script.lender.debt("LTC").total == ZERO
+        assert script.closed.debt_left == {}
+        assert script.lender.holdings["LTC"] < D("0.06")  # five quote units' worth
+
+    def test_without_the_money_for_it_the_debt_is_carried(self) -> None:
+        script = entering(Direction.SHORT, POLICY, MARGIN_RULES)
+        script.lender.least = D("0.001")
+        script.lender.add("USDT", D(-98))
+        script.command(Verb.CANCEL_ENTRY)
+        go_on(script)
+        assert script.closed.debt_left == {"LTC": D("3.00003")}
+
+    def test_buying_has_an_end(self) -> None:
+        script = repaying(Direction.SHORT)
+        script.lender.add("LTC", D("-0.5"))
+        for _ in range(100):
+            if script.state.position is None:
+                break
+            if "DEBT" in script.kinds():
+                script.refuse(Why.OTHER, "DEBT")
+            else:
+                script.accept() if script.pending else script.sleep()
+        assert script.told().count("debt_bought") == 3
+        assert script.closed.debt_left["LTC"] > ZERO
+
+    def test_what_it_cost_is_known_before_the_trade_is_summed_up(self) -> None:
+        script = repaying(Direction.SHORT)
+        script.lender.add("LTC", D("-0.5"))
+        while "DEBT" not in script.kinds():
+            script.accept()
+        script.accept()
+        assert script.order("DEBT").unpriced_qty == ZERO
+        go_on(script)
+        assert script.closed.commissions["LTC"] > ZERO
+
+
+def test_fills_whose_commission_is_not_known_are_asked_for_first() -> None:
+    script = repaying(Direction.SHORT)
+    script.lender.add("LTC", D("-0.5"))
+    while "DEBT" not in script.kinds():
+        script.accept()
+    told = script.book  # the market order is answered without its trades
+    script.accept()
+    order = script.order("DEBT")
+    bare = replace(order, fills=())
+    script.unchecked = True
+    orders = tuple(bare if each.id == order.id else each for each in script.position.orders)
+    script.state = replace(script.state, position=replace(script.position, orders=orders))
+    script.wait(1)
+    assert "QueryTrades" in script.kinds()
+    script.feed(TradesSeen(at=script.now, id=order.id, fills=told[order.id].fills))
+    go_on(script)
+
+
+def test_less_than_may_be_repaid_is_carried() -> None:
+    assert MARGIN_RULES.margin is not None
+    script = repaying()
+    script.rules = replace(MARGIN_RULES, margin=replace(MARGIN_RULES.margin, quote=AssetTerms(min_repay=D(500))))
+    go_on(script)
+    assert script.closed.debt_left == {"USDT": D("201.502015")}
+    assert repaid(script) == []
+
+
+def test_a_trade_without_a_loan_repays_nothing() -> None:
+    script = Script(rules=MARGIN_RULES)
+    script.lender.add("USDT", D(1_000))
+    script.signal()
+    script.settle()
+    script.command(Verb.CANCEL_ENTRY)
+    while script.state.position is not None:
+        assert script.named() != "Repaying"
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.borrowed == {}
+
+
+def test_a_debt_that_somebody_else_repaid_is_not_repaid_again() -> None:
+    script = repaying()
+    script.lender.debts.clear()
+    go_on(script)
+    assert repaid(script) == []
+    assert script.closed.debt_left == {}
+
+
+def test_a_stale_look_after_the_repayment_is_had_again() -> None:
+    script = asking()
+    debts, holdings = dict(script.lender.debts), dict(script.lender.holdings)
+    script.accept("Repay")
+    fresh = script.lender.debts, script.lender.holdings
+    script.lender.debts, script.lender.holdings = debts, holdings
+    script.accept()  # the record is there, the account lags behind
+    assert script.state.position is not None
+    script.accept() if script.pending else script.sleep()
+    assert script.state.position is not None
+    script.lender.debts, script.lender.holdings = fresh
+    go_on(script)
+    assert len(repaid(script)) == 1
+
+
+def test_a_restart_settles_the_repayment_first() -> None:
+    for arrived in (True, False):
+        script = asking()
+        if arrived:
+            script.exchange_lends()
+        script.restart()
+        assert script.kinds() == ["QueryLoans"]
+        go_on(script)
+        assert script.lender.debt("USDT").total == ZERO
+        assert len(script.lender.records) == 2

@@ -1,0 +1,129 @@
+"""A trade on borrowed money from less than its state: what its fills explain of the debt is its own (rule 11.12)."""
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import DONE, MARGIN_RULES, POLICY, D, Script, both_sides, entering, protected
+
+from executor.core.absorb.takeover import Takeover, judge
+from executor.core.model.events import Resolve, Resolved, Verb
+from executor.core.model.loans import Debt
+from executor.core.model.state import State
+from executor.core.model.values import ZERO, Direction
+from executor.core.recover.catchup import catch_up
+from executor.core.recover.rebuild import restore
+from executor.core.transition import empty
+
+
+def resumed(end: Script, state: State) -> Script:
+    """A service that goes on from `state` on the exchange and the account as they are at the end."""
+    script = Script(end.direction, end.policy, end.rules)
+    script.book, script.lists, script.lender = dict(end.book), dict(end.lists), end.lender
+    script.last, script._trade_id, script.now = end.last, end._trade_id, end.now + 60_000
+    script.unchecked = True
+    script.state = state
+    script.restart()
+    script.settle()
+    script.unchecked = False
+    script.read_account(after=1)
+    script.settle()
+    return script
+
+
+def over(script: Script) -> Script:
+    for _ in range(100):
+        if script.state.position is None:
+            return script
+        script.accept() if script.pending else script.sleep()
+    raise AssertionError(f"still open: {script.named()}")
+
+
+def from_nothing(end: Script) -> Script:
+    known = tuple(end.book.values())
+    made = restore(
+        empty("LTCUSDT"),
+        open_orders=[report for report in known if report.status not in DONE],
+        history=known,
+        fills={report.id: report.fills for report in known},
+        policy=end.policy,
+        rules=end.rules,
+        now=end.now,
+    )
+    assert made.state.position is not None
+    return resumed(end, made.state)
+
+
+@both_sides
+def test_a_rebuilt_trade_owes_what_it_borrowed_and_repays_it(direction: Direction) -> None:
+    end = protected(direction, rules=MARGIN_RULES)
+    owed = end.lender.debt("USDT" if direction is Direction.LONG else "LTC").total
+    script = from_nothing(end)
+    (debt,) = script.state.debts
+    assert (debt.own, debt.foreign) == (owed, ZERO)
+    assert script.position.credit is not None
+    assert not script.position.credit.unclaimed
+    script.command(Verb.FLATTEN)
+    over(script)
+    assert end.lender.debt("USDT").total == end.lender.debt("LTC").total == ZERO
+
+
+def test_a_rebuilt_trade_does_not_claim_what_it_can_not_have_borrowed() -> None:
+    end = protected(rules=MARGIN_RULES)
+    debt = end.lender.debts["USDT"]
+    end.lender.debts["USDT"] = Debt(debt.principal + 1_000, debt.interest)
+    script = from_nothing(end)
+    (own,) = script.state.debts
+    assert own.own < D(301)
+    assert own.foreign > D(900)
+    assert "foreign_debt" in script.told()
+
+
+@both_sides
+@pytest.mark.parametrize("how", [Resolve.FLATTEN, Resolve.ADOPT])
+def test_a_trade_taken_over_owes_what_its_fills_explain(direction: Direction, how: Resolve) -> None:
+    end = protected(direction, rules=MARGIN_RULES)
+    event = Resolved(
+        at=end.now,
+        how=how,
+        reports=tuple(end.book.values()),
+        fills={report.id: report.fills for report in end.book.values()},
+        stop=end.px(98),
+    )
+    made = judge(empty("LTCUSDT"), event, POLICY, MARGIN_RULES)
+    assert isinstance(made, Takeover)
+    script = resumed(end, made.state)
+    if how is Resolve.ADOPT:
+        assert script.named() == "Protected"
+        assert script.state.debts[0].own > ZERO
+        script.command(Verb.FLATTEN)
+    over(script)
+    assert end.lender.debt("USDT").total == end.lender.debt("LTC").total == ZERO
+
+
+def test_a_state_from_before_the_loan_claims_what_the_entry_was_to_borrow() -> None:
+    end = Script(rules=MARGIN_RULES)
+    end.signal()
+    old = end.state
+    end.settle()
+    end.fill("ENTRY")
+    end.settle()
+    assert old.position is not None
+    told = tuple(replace(report, fills=()) for report in end.book.values())
+    fills = {report.id: report.fills for report in end.book.values()}
+    state, _ = catch_up(old, old.position, told, fills, POLICY, MARGIN_RULES, end.now + 60_000)
+    assert state.position is not None
+    assert state.position.credit is not None
+    assert state.position.credit.unclaimed
+
+
+def test_a_state_behind_which_the_loan_was_given_back_repays_nothing_twice() -> None:
+    end = entering(rules=MARGIN_RULES)
+    old = end.state
+    end.command(Verb.CANCEL_ENTRY)
+    over(end)
+    assert old.position is not None
+    told = tuple(end.book.values())
+    state, _ = catch_up(old, old.position, told, {}, POLICY, MARGIN_RULES, end.now + 60_000)
+    repayments = len(end.lender.records)
+    over(resumed(end, state))
+    assert len(end.lender.records) == repayments
+    assert end.lender.debt("USDT").total == ZERO
