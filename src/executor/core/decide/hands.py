@@ -59,10 +59,12 @@ def _close(draft: Draft, since: int) -> None:
     if market.liquidations_at < since:
         draft.query_liquidations(position.opened)
         return
-    liquidated = any(time >= position.opened for time in market.liquidations)
     owed = ", ".join(f"{short(left)} {asset}" for asset, left in debts.owed(draft.state.debts).items()) or "nothing"
-    what = "the account was liquidated" if liquidated else "what the trade held was closed by somebody else"
-    draft.note(
-        Level.ALERT, "liquidated" if liquidated else "closed_elsewhere", f"{what}; {owed} is owed as far as known"
-    )
-    draft.close(Reason.LIQUIDATED if liquidated else Reason.EXTERNAL, abandon=True)
+    if any(time >= position.opened for time in market.liquidations):
+        text = f"the exchange has liquidated the account; {owed} is owed as far as known"
+        draft.note(Level.ALERT, "liquidated", text)
+        draft.close(Reason.LIQUIDATED, abandon=True)
+    else:
+        text = f"what the trade held was closed by somebody else; {owed} is owed as far as known"
+        draft.note(Level.ALERT, "closed_elsewhere", text)
+        draft.close(Reason.EXTERNAL, abandon=True)

@@ -38,6 +38,9 @@ REASONS: Final = {
     Reason.MAX_HOLD: "held for MAX_HOLD_SEC: closed at market",
     Reason.EXTERNAL: "closed by somebody else's hand",
     Reason.REJECTED: "the exchange refused the entry",
+    Reason.BORROW_REFUSED: "what the entry lacked was not lent",
+    Reason.MARGIN_LEVEL: "the margin level was too low: closed at market",
+    Reason.LIQUIDATED: "the exchange has liquidated the margin account",
 }
 """Why a trade has ended, for those who do not know the codes."""
 
@@ -54,6 +57,10 @@ def closed(trade: Closed, rules: SymbolRules) -> str:
     lines = [f"{trade.direction} {result}", why, f"{path} in {text.span(trade.closed - trade.entered)}"]
     if trade.commissions:
         lines.append(f"commissions {text.amounts(trade.commissions)}")
+    if trade.interest:
+        lines.append(f"interest {text.amounts(trade.interest)}")
+    if trade.debt_left:
+        lines.append(f"still owed {text.amounts(trade.debt_left)}")
     if trade.unprotected_ms:
         lines.append(f"without a stop for {text.seconds(trade.unprotected_ms)} s")
     if trade.dust:
