@@ -39,9 +39,9 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
     "core": (
         {"model"},
         {"book"},
-        {"absorb", "decide"},
+        {"absorb", "decide", "margin_invariants"},
         {"transition", "invariants"},
-        {"guard", "recover"},
+        {"guard", "recover", "matrix_margin"},
         {"matrix"},
     ),
     "exchange": ({"port", "wire"}, {"transport"}, {REST}, {"binance"}),
