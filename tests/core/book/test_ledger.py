@@ -159,3 +159,14 @@ def test_a_fill_without_commission_pays_none() -> None:
     script = entering(rules=replace(RULES, taker_fee=D(0)))
     script.fill(Role.ENTRY)
     assert commissions(script.position) == {}
+
+
+def test_of_two_that_were_to_take_one_orders_place_the_one_that_is_known_counts_alone() -> None:
+    """Rule 8.3e: once the exchange knows one of them, the other can never stand."""
+    script = protected(policy=POLICY)
+    stop = script.order("SL")
+    known = replace(stop, id=f"{stop.id}7", replaces=stop.id, exchange_id=77)
+    unknown = replace(stop, id=f"{stop.id}8", replaces=stop.id, exchange_id=0)
+    alone = replace(script.position, orders=(*script.position.orders, known))
+    both = replace(script.position, orders=(*script.position.orders, known, unknown))
+    assert committed(both, layout=Layout.OCO) == committed(alone, layout=Layout.OCO)
