@@ -9,9 +9,10 @@ from typing import Final
 
 from executor.config import rendering
 from executor.ops.alerts import document
-from tools import rules
+from tools import imports, rules
 
 ROOT: Final = Path(__file__).parents[1]
+MAP: Final = ROOT / "docs" / "architecture.md"
 
 
 def documents() -> Iterator[tuple[Path, str]]:
@@ -20,6 +21,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "settings.md", rendering.markdown()
     yield ROOT / "docs" / "alerts.md", document.markdown()
     yield rules.PAGE, rules.linked(rules.PAGE.read_text("utf-8"))
+    yield MAP, between(MAP.read_text("utf-8"), "rooms", imports.drawing)
     readme = ROOT / "README.md"
     yield readme, between(readme.read_text("utf-8"), "settings", rendering.markdown_first)
 

@@ -80,16 +80,25 @@ def room(name: str, under: str = "") -> str | None:
 
 
 def floors(graph: Graph) -> list[list[str]]:
-    """The rooms by floor, the lowest first: each stands above everything that it imports. Raises ValueError for a
-    circle.
+    """The rooms by floor, the lowest first: each stands above everything that it imports. Rooms that import each other
+    in a circle share a floor.
     """
+    below = {name: reach(graph, name) for name in graph}
     level: dict[str, int] = {}
     while len(level) < len(graph):
-        ready = [name for name, targets in graph.items() if name not in level and all(t in level for t in targets)]
-        if not ready:
-            raise ValueError(f"a circle among {', '.join(sorted(graph.keys() - level.keys()))}")
-        level |= {name: max((level[t] + 1 for t in graph[name]), default=0) for name in ready}
+        for name in graph.keys() - level.keys():
+            circle = {name} | {other for other in below[name] if name in below[other]}
+            under = {target for each in circle for target in graph[each]} - circle
+            if under <= level.keys():
+                level |= dict.fromkeys(circle, max((level[target] + 1 for target in under), default=0))
     return [sorted(name for name in level if level[name] == n) for n in range(max(level.values(), default=-1) + 1)]
+
+
+def drawing() -> str:
+    """The two pictures of docs/architecture.md: the rooms of the program, and those of the core."""
+    graph = module_graph()
+    whole = {name: targets for name, targets in rooms(graph).items() if not name.startswith("__")}
+    return f"{picture(whole)}\nThe core:\n\n{picture(rooms(graph, 'core'))}"
 
 
 def picture(graph: Graph) -> str:
@@ -105,8 +114,13 @@ def picture(graph: Graph) -> str:
 
 
 def shown(graph: Graph, name: str) -> set[str]:
-    """What `name` imports and does not reach through something else that it imports."""
-    return {target for target in graph[name] if not any(target in reach(graph, via) for via in graph[name])}
+    """What `name` imports and does not reach through something else that it imports, circles apart."""
+    below = {via: reach(graph, via) for via in (name, *graph[name])}
+
+    def implied(target: str, via: str) -> bool:
+        return target in below[via] and via not in below[target] and name not in below[via]
+
+    return {target for target in graph[name] if not any(implied(target, via) for via in graph[name])}
 
 
 def reach(graph: Graph, name: str) -> set[str]:

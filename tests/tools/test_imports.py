@@ -4,19 +4,30 @@ import ast
 from pathlib import Path
 
 import pytest
+from tools.documents import MAP, between
 
 from tools import imports
 
 LADDER = {"top": {"middle", "bottom"}, "middle": {"bottom"}, "bottom": set[str](), "aside": {"bottom"}}
 
 
+def test_the_pictures_are_in_step() -> None:
+    text = MAP.read_text(encoding="utf-8")
+    assert between(text, "rooms", imports.drawing) == text, "run: make docs"
+
+
 def test_each_room_stands_above_what_it_imports() -> None:
     assert imports.floors(LADDER) == [["bottom"], ["aside", "middle"], ["top"]]
 
 
-def test_a_circle_has_no_floors() -> None:
-    with pytest.raises(ValueError, match="a circle among a, b"):
-        imports.floors({"a": {"b"}, "b": {"a"}})
+def test_rooms_in_a_circle_share_a_floor_and_show_both_arrows() -> None:
+    graph = {"a": {"b", "c"}, "b": {"a", "c"}, "c": set[str](), "d": {"a", "c"}}
+    assert imports.floors(graph) == [["c"], ["a", "b"], ["d"]]
+    drawn = imports.picture(graph)
+    assert "room_a --> room_b" in drawn
+    assert "room_b --> room_a" in drawn
+    assert "room_d --> room_c" not in drawn
+    assert imports.shown({**graph, "e": {"a", "b"}}, "e") == {"a", "b"}
 
 
 def test_an_arrow_that_others_imply_is_not_drawn() -> None:
