@@ -13,7 +13,7 @@ from executor.core.invariants import unsound
 from executor.core.model.facts import OrderReport
 from executor.core.model.ids import is_ours, parse
 from executor.core.model.intents import Command
-from executor.core.model.policy import Policy
+from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closing, Entering, Leg, Order, OrderPhase, Position, State
 from executor.core.model.values import ZERO, plain
@@ -27,6 +27,8 @@ class Kind(StrEnum):
     EXTRA = "extra"  # of this trade, ought not to be open
     FOREIGN = "foreign"  # an EX_ order of no trade that is open
     DIFFERENT = "different"  # open with another side, price or quantity
+    RENAMED = "renamed"  # open under another id than it was sent with
+    OVER = "over"  # more for sale than is held
     COUNT = "count"  # not as many exits as rule 4.5 says
     BARE = "bare"  # held without a stop
     INVARIANT = "invariant"  # rule 10
@@ -35,9 +37,12 @@ class Kind(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
+    """`figure`: which one of the order is different, in words."""
+
     kind: Kind
     text: str
     order: str = ""
+    figure: str = ""
 
     @property
     def fault(self) -> bool:
@@ -75,7 +80,7 @@ def check(state: State, open_orders: Sequence[OrderReport], policy: Policy, rule
     position = state.position
     ours = [order for order in open_orders if is_ours(order.id)]
     others = len(open_orders) - len(ours)
-    findings = [*_under_way(state), *_against_orders(position, ours)]
+    findings = [*_under_way(state), *_against_orders(position, ours, open_orders)]
     expected_exits = exits = expected_open = 0
     phase = "flat"
     if position is not None:
@@ -85,6 +90,7 @@ def check(state: State, open_orders: Sequence[OrderReport], policy: Policy, rule
         expected_open = expected_exit_orders + entries
         exits = _ways_out(position, ours)
         findings += _about_cover(state, position, rules)
+        findings += _over(position, ours, policy, rules)
         quiet = not any(each.kind is Kind.UNDERWAY for each in findings)
         if quiet and not isinstance(position.phase, Closing) and (exits, len(ours)) != (expected_exits, expected_open):
             findings.append(
@@ -140,14 +146,20 @@ def _under_way(state: State) -> Iterator[Finding]:
             yield Finding(Kind.UNDERWAY, f"{type(owed.request).__name__} is not answered yet")
 
 
-def _against_orders(position: Position | None, ours: Sequence[OrderReport]) -> Iterator[Finding]:
+def _against_orders(
+    position: Position | None, ours: Sequence[OrderReport], everybodys: Sequence[OrderReport]
+) -> Iterator[Finding]:
     """Order by order: what the state believes live against what the exchange shows."""
     known = {order.id: order for order in position.orders} if position is not None else {}
     shown = {report.id: report for report in ours}
+    by_number = {report.exchange_id: report for report in everybodys}
     for order in known.values():
         report = shown.get(order.id)
         if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED):
             yield Finding(Kind.UNDERWAY, f"{_name(order)}: it is not yet known what became of it", order.id)
+        elif order.live and report is None and order.exchange_id in by_number:
+            other = by_number[order.exchange_id].id
+            yield Finding(Kind.RENAMED, f"{_name(order)} is open under another id, {other}", order.id)
         elif order.live and report is None:
             yield Finding(Kind.MISSING, f"{_name(order)} is not open on the exchange", order.id)
         elif order.live and report is not None:
@@ -171,7 +183,10 @@ def _differs(order: Order, report: OrderReport) -> Iterator[Finding]:
     if order.type is not report.type:
         different.append(("type", report.type, order.type))
     for what, found, wanted in different:
-        yield Finding(Kind.DIFFERENT, f"{_name(order)}: {what} is {found}, ought to be {wanted}", order.id)
+        yield Finding(Kind.DIFFERENT, f"{_name(order)}: {what} is {found}, ought to be {wanted}", order.id, what)
+    if order.exchange_id and report.exchange_id != order.exchange_id:
+        text = f"{_name(order)}: the exchange's number is {report.exchange_id}, was {order.exchange_id}"
+        yield Finding(Kind.DIFFERENT, text, order.id, "number")
 
 
 def _unknown(report: OrderReport, position: Position | None) -> Finding:
@@ -234,6 +249,25 @@ def _about_cover(state: State, position: Position, rules: SymbolRules) -> Iterat
         yield Finding(Kind.NOTE, f"{told}; the price is watched instead (rule 6.4)")
     else:
         yield Finding(Kind.BARE, told)
+
+
+def _over(position: Position, ours: Sequence[OrderReport], policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
+    """Rule 10.1 by the exchange's own word: open exits, an OCO counted once, sell no more than is held. PLAIN's stop
+    stands beside its targets by design (rule 4.3), and while closing what still stands is being cancelled.
+    """
+    if policy.layout is Layout.PLAIN or isinstance(position.phase, Closing):
+        return
+    by_list: dict[object, Decimal] = {}
+    for report in ours:
+        name = parse(report.id)
+        if name is None or name.trade != position.trade or report.side is not position.plan.direction.exit_side:
+            continue
+        key = report.list_exchange_id if report.list_exchange_id != -1 else report.id
+        left = report.qty - report.cum_qty
+        by_list[key] = min(left, by_list.get(key, left))
+    selling, held = sum(by_list.values(), ZERO), sellable(position, rules)
+    if selling > held:
+        yield Finding(Kind.OVER, f"open exits would sell {plain(selling)}, {plain(held)} {rules.base} are held")
 
 
 def _name(order: Order) -> str:

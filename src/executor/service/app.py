@@ -32,7 +32,7 @@ from executor.service.store.trades import trades_path
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_session import RunContext, symbol_session
 from executor.service.systemd import SystemdNotifier, attend
-from executor.service.wiring import add_alerts, add_inlets, add_streams, intake_of, telling_the_end
+from executor.service.wiring import add_alerts, add_inlets, add_streams, add_watchdog, intake_of, telling_the_end
 from executor.signals.position import SignalFileError, position_path
 
 log = structlog.get_logger(__name__)
@@ -149,7 +149,8 @@ async def serve(
         add_alerts(told, supervisor)
         watchdog = SelfWatchdog(hang_path(settings.state_path(market.symbols[0]))) if own_process else None
         attend(supervisor, SystemdNotifier.of(os.environ), watchdog)
-        add_streams(settings, market, supervisor, connection, stream)
+        found = add_watchdog(settings, supervisor, connection)
+        add_streams(settings, market, supervisor, connection, stream, found)
         supervisor.add_task("settle", lambda: _settle(supervisor, connection.budget))
         for loop in loops.values():
             on_start(loop)

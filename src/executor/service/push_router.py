@@ -22,6 +22,8 @@ class PushRouter:
     def __init__(self, loops: Mapping[str, Loop], watch: StreamWatch) -> None:
         self._loops = loops
         self._watch = watch
+        self.on_event: list[Callable[[UserEvent | Connected | Lost], None]] = []
+        """Each is called with what the user stream tells, before the loops are."""
         self._user: Connected | None = None
         self._market: Connected | None = None
         for loop in loops.values():
@@ -29,6 +31,8 @@ class PushRouter:
 
     def on_user_event(self, event: UserEvent | Connected | Lost) -> None:
         self._watch.observe(event)
+        for callback in self.on_event:
+            callback(event)
         match event:
             case Told(symbol, report):
                 loop = self._loops[symbol]

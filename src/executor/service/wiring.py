@@ -24,6 +24,9 @@ from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.alerts.notes import teller
 from executor.ops.http import HttpServer
 from executor.ops.keep_up import keep_up
+from executor.ops.watchdog.machine import MachineWatch
+from executor.ops.watchdog.rounds import Watchdog
+from executor.ops.watchdog.stream import StreamProof
 from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.service.inlets.control import Control
 from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
@@ -139,11 +142,34 @@ def _rules_of(loop: Loop) -> SymbolRules:
     return loop.engine.rules
 
 
+# --- the watchdog -----------------------------------------------------------------------------------------------------
+
+
+def add_watchdog(settings: Settings, supervisor: Supervisor, connection: Connection) -> Watchdog | None:
+    """What compares the state with the exchange, and looks at what all trades stand on; None where it is off."""
+    every_s = float(settings.watchdog_every_sec)
+    loops = supervisor.loops
+    if not every_s:
+        return None
+    watchdog = Watchdog(loops, connection.budget, every_s)
+    clock = next(iter(loops.values())).clock
+    machine = MachineWatch(connection, clock, {settings.state_path(symbol).parent for symbol in loops})
+    watchdog.before_round.append(machine.round)
+    supervisor.add_task("watchdog", keep_up("watchdog", watchdog.run, clock.sleep))
+    supervisor.add_task("answers", keep_up("answers", machine.run, clock.sleep))
+    return watchdog
+
+
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
 def add_streams(
-    settings: Settings, market: Market, supervisor: Supervisor, connection: Connection, watch: StreamWatch
+    settings: Settings,
+    market: Market,
+    supervisor: Supervisor,
+    connection: Connection,
+    watch: StreamWatch,
+    watchdog: Watchdog | None,
 ) -> None:
     """What runs beside the loops: the orders' own connection, pushes, and on paper the market itself."""
     if settings.order_transport is OrderTransport.WS:
@@ -152,10 +178,16 @@ def add_streams(
         supervisor.add_transport("order link", link.run)
     if settings.user_stream:
         router = PushRouter(supervisor.loops, watch)
+        if watchdog is not None:
+            router.on_event.append(watchdog.hear)
         stream = UserStream(
             market.endpoints.ws_api_url, market.credentials, connection, market.symbols, router.on_user_event
         )
         supervisor.add_task("user stream", stream.run)
+        if watchdog is not None:
+            proof = StreamProof(supervisor.loops, stream.reopen)
+            router.on_event.append(proof.hear)
+            supervisor.add_task("stream proof", keep_up("stream proof", proof.run, market.clock.sleep))
         if market.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
             prices = MarketStream(market.endpoints.stream_url, connection.clock, router.on_price_event)
             _follow(prices, supervisor)

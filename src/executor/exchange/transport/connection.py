@@ -82,6 +82,13 @@ class Connection:
         self._link_wall = Firewall()
         self.link: OrderLink | None = None
         """Where orders go while it is up; else, and without one, over REST."""
+        self.failing_since = 0
+        """Since when (ms, local) every request has found no answer, or that of a server in trouble; 0: the last was
+        answered.
+        """
+        self.last_failure = ""
+        self.key_fault = ""
+        """How the exchange refuses the key; empty while the last signed request was not refused for it."""
 
     async def close(self) -> None:
         await self._client.close_connection()
@@ -134,6 +141,17 @@ class Connection:
         """Measure the exchange's clock. Raises `ReadError`."""
         reply, server_time = await self.read(calls.TIME, {}, lambda reply: (reply, reading.server_time(reply.body)))
         self.clock.adopt(reply.asked, reply.answered, server_time)
+
+    async def clock_off(self, limit: int) -> int:
+        """By how many ms the clock is off for certain, ahead below 0, where that is more than `limit`; else 0. Nothing is
+        set. Raises `ReadError`.
+        """
+        reply, server_time = await self.read(calls.TIME, {}, lambda reply: (reply, reading.server_time(reply.body)))
+        least = server_time - reply.answered - self.clock.offset
+        most = server_time - reply.asked - self.clock.offset
+        if least > limit:
+            return least
+        return most if most < -limit else 0
 
     async def warm(self) -> None:
         """Open the connections on which orders will go in parallel, so that none waits for a handshake.
@@ -192,11 +210,32 @@ class Connection:
             else:
                 answer = await self._client.call(call, params, attempt)
             headers = answer.headers
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._note_failure(describe(error))
+            raise
         finally:
             self.budget.end(call, mark, headers)
+        self._note_answer(call, answer)
         if answer.ok:
             way.wall.passed()
         return answer
+
+    def _note_failure(self, text: str) -> None:
+        self.failing_since = self.failing_since or self.clock.wall_ms()
+        self.last_failure = text
+
+    def _note_answer(self, call: Call, answer: Answer) -> None:
+        """What an answer, whatever it says, tells of the exchange and of the key."""
+        if answer.status >= 500:
+            self._note_failure(f"HTTP {answer.status}")
+            return
+        self.failing_since = 0
+        if not call.signed:
+            return
+        if answer.ok:
+            self.key_fault = ""
+        elif verdict(answer.status, fault := fault_of(answer)) is Why.AUTH:
+            self.key_fault = f"HTTP {answer.status}: {fault.code} {fault.msg}"
 
     def _way(self, call: Call) -> _Way:
         """REST, or for orders the link while it is up; but REST where a firewall stands before the link alone."""

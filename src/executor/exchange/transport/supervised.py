@@ -89,6 +89,14 @@ class Stream(ABC, Generic[T]):
         self._up = False
         self._gap_told_at = -GAP_EVERY_S
         self._gap_to_tell: asyncio.TimerHandle | None = None
+        self._session: _Session | None = None
+
+    def reopen(self) -> None:
+        """End the connection that is up, as if the network had: another one follows at once. For a stream that is up and
+        tells nothing.
+        """
+        if self._session is not None:
+            self._session.hang_up()
 
     async def run(self) -> NoReturn:
         loop = asyncio.get_running_loop()
@@ -157,6 +165,7 @@ class Stream(ABC, Generic[T]):
     async def _follow(self, session: "_Session") -> str:
         """Deliver until the subscription is lost, changing connections when due. Returns why it was lost."""
         due = self._timing.renew
+        self._session = session
         try:
             while not await session.ended(within=due):
                 if (due := self._timing.longest_wait - session.age) > 0:
@@ -168,12 +177,14 @@ class Stream(ABC, Generic[T]):
                     due = self._timing.longest_wait  # meanwhile the old one delivers
                     continue
                 previous, session, due = session, successor, self._timing.renew
+                self._session = session
                 gap = previous.reason() if previous.pump.done() else None
                 await previous.close()
                 if gap is not None:
                     self._announce_gap(gap)  # it ended before the new one was up
             return session.reason()
         finally:
+            self._session = None
             await session.close()
 
     def _deliver(self, message: bytes) -> bool:
@@ -246,6 +257,10 @@ class _Session:
             warned.cancel()
         self._ending.clear()
         return self.pump.done()
+
+    def hang_up(self) -> None:
+        """Close the connection without waiting for it: its reader then ends."""
+        self._closing = asyncio.create_task(self._connection.close())
 
     def reason(self) -> str:
         """Why it has ended. Raises what is no fault of the stream: an error of our own."""

@@ -172,6 +172,14 @@ _RISK: Final = (
 
 _DEFECTS: Final = (
     _kind(
+        "doubt_lasts",
+        Topic.DOUBT,
+        WARNING,
+        "What became of an order has not been known for more than a minute. It is being looked up; where it is a stop, "
+        "the price is watched by software.",
+        "Look at the exchange's status page, and at the network.",
+    ),
+    _kind(
         "event_unwritable",
         Topic.HALT,
         CRITICAL,

@@ -1,0 +1,267 @@
+"""The watchdog's rounds: look, look again, and do what the finding asks for (rule 12). No trade is decided here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+import structlog
+
+from executor.core.model import ids
+from executor.core.model.events import AnyEvent, Found, OpenOrdersSeen, Tick
+from executor.core.model.facts import Balance, OrderReport, Refused
+from executor.core.model.intents import Command
+from executor.core.model.state import State
+from executor.core.transition import Step
+from executor.exchange.port import ReadError
+from executor.exchange.streams.events import BalanceMoved
+from executor.exchange.transport.supervised import Told
+from executor.exchange.transport.budget import Budget
+from executor.ops import check as ops_check
+from executor.ops.watchdog.books import MOVED, Books
+from executor.ops.watchdog.suspects import Suspect, of_holdings, of_orders, of_time
+from executor.service.loop import Loop
+
+log = structlog.get_logger(__name__)
+
+CONFIRM_S: Final = 2.5
+"""Between the two looks; longer than a report may be on its way (rule 8.6)."""
+AFTER_CLOSE_S: Final = 3.0
+TELL_AGAIN_MS: Final = 600_000
+"""What has been told and stands is told again this often."""
+BUDGET_SHARE: Final = 0.5
+"""A round is left out where the minute's request weight is used up to so much: trading needs the rest."""
+TURN_WITHIN_S: Final = 10.0
+FOREIGN_KEPT: Final = 1_000
+
+GHOST: Final = "ghost_order"
+HANDED: Final = frozenset(
+    {"exit_missing", "exit_resized", "exit_renamed", "uncovered", "order_adopted", "stray_orders"}
+)
+TOLD_BY_DECIDER: Final = frozenset({"order_adopted", "stray_orders"})
+"""The decider tells of these itself, with what it makes of them."""
+HALTING: Final = frozenset({"exit_moved", "sells_beyond_held", "stop_lowered", "balance_short", "invariant_broken"})
+PUSHED: Final = "state_stuck"
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What one look has shown. `asked_at`: when (ms)."""
+
+    state: State
+    shown: tuple[OrderReport, ...]
+    asked_at: int
+    balances: dict[str, Balance]
+    suspects: dict[tuple[str, str], Suspect]
+
+
+class Watchdog:
+    """One for all `loops` of a service. `rounds`: how many it has made; `found`: what it has believed, newest last."""
+
+    def __init__(self, loops: Mapping[str, Loop], budget: Budget, every_s: float) -> None:
+        self.rounds = 0
+        self.found: list[Suspect] = []
+        self._loops = tuple(loops.values())
+        self._budget = budget
+        self._every_s = every_s
+        self.books = Books(self._loops)
+        self.before_round: list[Callable[[], Awaitable[None]]] = []
+        self._told: dict[tuple[str, str, str], int] = {}
+        self._foreign: dict[tuple[str, int], None] = {}
+        self._foreign_known = False
+        self._soon = asyncio.Event()
+        self._closed = {id(loop): loop.state.last_closed for loop in self._loops}
+        for loop in self._loops:
+            loop.on_step.append(self._on_step)
+
+    async def run(self) -> None:
+        """Make rounds, until cancelled."""
+        clock = self._loops[0].clock
+        while True:
+            await self._nap(self._every_s)
+            if self._soon.is_set():
+                self._soon.clear()
+                await clock.sleep(AFTER_CLOSE_S)
+            await self.round()
+
+    async def round(self) -> None:
+        """Look at everything once; what looks wrong is looked at again, and believed when it still does."""
+        if self._budget.used > self._budget.limit * BUDGET_SHARE:
+            log.info("watchdog_waits", used=self._budget.used, limit=self._budget.limit)
+            return
+        self.rounds += 1
+        for look in self.before_round:
+            await look()
+        await asyncio.gather(*(self._turn(loop) for loop in self._loops))
+        looks = [(loop, await self._look(loop)) for loop in self._loops if loop.ready.is_set()]
+        suspicious = [(loop, look) for loop, look in looks if look is not None and look.suspects]
+        if not suspicious:
+            return
+        await self._loops[0].clock.sleep(CONFIRM_S)
+        for loop, before in suspicious:
+            after = await self._look(loop)
+            if after is not None:
+                believed = [each for key, each in after.suspects.items() if key in before.suspects]
+                await self._act(loop, after, believed)
+
+    def hear(self, event: object) -> None:
+        """What the user stream tells: somebody else's order shows a foreign hand, a transfer explains a balance."""
+        match event:
+            case Told(symbol, OrderReport() as report):
+                loop = next((loop for loop in self._loops if loop.state.symbol == symbol), None)
+                if loop is not None:
+                    self._about_foreign(loop, (report,))
+            case BalanceMoved(_, asset, delta):
+                self.books.explain(asset, delta)
+            case _:
+                pass
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def _look(self, loop: Loop) -> Look | None:
+        """One comparison; None where the exchange could not be asked, or where something was under way."""
+        with loop.at_work():
+            before, asked_at = loop.state, loop.now()
+            try:
+                shown = await loop.exchange.open_orders()
+                balances = await loop.exchange.balances()
+            except ReadError as error:
+                log.info("watchdog_look_failed", error=str(error))
+                return None
+            state = loop.state
+            suspects = list(of_time(state, loop.engine.policy, loop.now()))
+            if not _moving(state) and _same(before, state):
+                found = ops_check.check(state, shown, loop.engine.policy, loop.engine.rules)
+                finished = {trade.trade for trade in loop.closed}
+                suspects += [
+                    *of_orders(state, shown, found, finished),
+                    *of_holdings(state, balances, loop.engine.rules),
+                    *self._off_books(loop, balances),
+                ]
+        self._about_foreign(loop, shown)
+        return Look(state, shown, asked_at, balances, {each.key: each for each in suspects})
+
+    def _off_books(self, loop: Loop, balances: Mapping[str, Balance]) -> list[Suspect]:
+        """Of the loop's own base, once: every loop of it would find the same."""
+        base = loop.engine.rules.base
+        if loop is not next(each for each in self._loops if each.engine.rules.base == base):
+            return []
+        if any(_moving(each.state) for each in self._loops if each.engine.rules.base == base):
+            return []
+        return [each for each in self.books.compare(balances) if each.about == base]
+
+    def _about_foreign(self, loop: Loop, shown: tuple[OrderReport, ...]) -> None:
+        """Orders of others: those that were there at the first look are known; each later one is told of once."""
+        for report in shown:
+            key = loop.state.symbol, report.exchange_id
+            if ids.is_ours(report.id) or key in self._foreign or self._is_renamed(loop, report):
+                continue
+            self._foreign[key] = None
+            if len(self._foreign) > FOREIGN_KEPT:
+                del self._foreign[next(iter(self._foreign))]
+            if self.rounds > 1:
+                price = f" at {report.price or report.stop_price}" if report.price or report.stop_price else ""
+                text = f"{report.id}: {report.side} {report.qty}{price}, {report.status}"
+                self._tell(loop, Suspect("foreign_order", report.id, text, (report.id,)))
+
+    def _is_renamed(self, loop: Loop, report: OrderReport) -> bool:
+        position = loop.state.position
+        return position is not None and any(o.exchange_id == report.exchange_id for o in position.orders)
+
+    async def _turn(self, loop: Loop) -> None:
+        """Whether the loop's consumer comes round at all."""
+        try:
+            async with asyncio.timeout(TURN_WITHIN_S):
+                await loop.come_round()
+        except TimeoutError:
+            text = f"the loop has not come round for {TURN_WITHIN_S:.0f} s"
+            log.error("state_stuck", alert=True, symbol=loop.state.symbol, text=text)
+
+    # --- acting -----------------------------------------------------------------------------------------------------
+
+    async def _act(self, loop: Loop, look: Look, believed: list[Suspect]) -> None:
+        self.found = [*self.found, *believed][-100:]
+        ghosts = [each for each in believed if each.finding == GHOST]
+        if ghosts:
+            await self._lay(loop, ghosts)
+        if any(each.finding in HANDED for each in believed):
+            loop.tell(OpenOrdersSeen(at=loop.now(), reports=look.shown, asked_at=look.asked_at))
+        for each in believed:
+            if each.finding == PUSHED:
+                loop.tell(Tick(at=loop.now()))
+            if each.finding not in TOLD_BY_DECIDER and each.finding != GHOST:
+                self._tell(loop, each)
+        self.books.settle(look.balances, [each.about for each in believed if each.finding == MOVED])
+
+    async def _lay(self, loop: Loop, ghosts: list[Suspect]) -> None:
+        """Cancel ghosts, and see whether they are gone."""
+        refused: dict[str, str] = {}
+        with loop.at_work():
+            for ghost in ghosts:
+                outcome = await loop.exchange.cancel(ghost.about)
+                if isinstance(outcome, Refused):
+                    refused[ghost.about] = outcome.text
+            try:
+                left = {report.id for report in await loop.exchange.open_orders()}
+            except ReadError as error:
+                log.info("watchdog_look_failed", error=str(error))
+                return  # the next round sees
+        for ghost in ghosts:
+            gone = ghost.about not in left
+            done = "cancelled" if gone else f"could not be cancelled: {refused.get(ghost.about, 'it still stands')}"
+            loop.tell(
+                Found(
+                    at=loop.now(),
+                    finding=ghost.finding,
+                    text=f"{ghost.text}: {done}",
+                    order=ghost.about,
+                    halts=not gone,
+                    gone=(ghost.about,) if gone else (),
+                )
+            )
+
+    def _tell(self, loop: Loop, found: Suspect) -> None:
+        """By way of the decider, so that it is in the journal; the same again only after a while."""
+        key, now = (loop.state.symbol, *found.key), loop.now()
+        if key in self._told and now - self._told[key] < TELL_AGAIN_MS:
+            return
+        self._told = {k: at for k, at in self._told.items() if now - at < TELL_AGAIN_MS} | {key: now}
+        loop.tell(
+            Found(
+                at=now,
+                finding=found.finding,
+                text=found.text,
+                order=" ".join(found.orders),
+                halts=found.finding in HALTING,
+            )
+        )
+
+    # --- when -------------------------------------------------------------------------------------------------------
+
+    def _on_step(self, _event: AnyEvent, step: Step) -> None:
+        """After each close, and where entries are halted, a round comes soon."""
+        loop = next(each for each in self._loops if each.state.symbol == step.state.symbol)
+        closed = step.state.last_closed
+        if closed is not self._closed[id(loop)] or any(note.event == "stray_orders" for note in step.notes):
+            self._closed[id(loop)] = closed
+            self._soon.set()
+
+    async def _nap(self, seconds: float) -> None:
+        asleep = asyncio.ensure_future(self._loops[0].clock.sleep(seconds))
+        called = asyncio.ensure_future(self._soon.wait())
+        try:
+            await asyncio.wait({asleep, called}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asleep.cancel()
+            called.cancel()
+
+
+def _moving(state: State) -> bool:
+    """Whether something is under way that changes orders."""
+    return bool(state.started) or any(isinstance(owed.request, Command) for owed in state.outbox)
+
+
+def _same(before: State, after: State) -> bool:
+    """Whether no order has changed meanwhile."""
+    old = before.position.orders if before.position is not None else ()
+    new = after.position.orders if after.position is not None else ()
+    return old == new and before.last_closed is after.last_closed
