@@ -62,10 +62,12 @@ class Ear:
 
 @asynccontextmanager
 async def many(
-    folder: Path, world: World, symbols: tuple[str, ...] = THREE, ear: Ear | None = None
+    folder: Path, world: World, symbols: tuple[str, ...] = THREE, ear: Ear | None = None, *, watchdog: str = "60"
 ) -> AsyncIterator[Harness]:
-    limits = Limits(orders_per_10_seconds=1_000)
-    async with harness(folder, world, symbols=symbols, balances={"USDT": "1000000"}, faults=ear, limits=limits) as b:
+    limits, money = Limits(orders_per_10_seconds=1_000), {"USDT": "1000000"}
+    async with harness(
+        folder, world, symbols=symbols, balances=money, faults=ear, limits=limits, WATCHDOG_EVERY_SEC=watchdog
+    ) as b:
         yield b
 
 
@@ -245,7 +247,7 @@ async def test_more_exits_at_once_than_the_exchange_takes_are_out_when_it_takes_
 
 async def test_one_look_serves_all_when_the_safety_net_falls_due(tmp_path: Path) -> None:
     ear = Ear()
-    async with many(tmp_path, PUSHED, TWENTY, ear=ear) as b:
+    async with many(tmp_path, PUSHED, TWENTY, ear=ear, watchdog="0") as b:  # whose looks are its own
         await enter_all(b)
         assert covered(b) == list(TWENTY)
         await b.wait(SAFETY_NET_S - b.clock.now_ms() / 1000 % SAFETY_NET_S + 1)
@@ -255,9 +257,22 @@ async def test_one_look_serves_all_when_the_safety_net_falls_due(tmp_path: Path)
         assert ear.weight / 2 <= 12 * 20
 
 
+async def test_a_round_of_the_watchdog_looks_once_for_all(tmp_path: Path) -> None:
+    """80 for the orders of all, 20 for the balances, 1 for the clock; beside the poller's own look."""
+    ear = Ear()
+    async with many(tmp_path, PUSHED, TWENTY, ear=ear) as b:
+        await enter_all(b)
+        await b.wait(SAFETY_NET_S)
+        ear.forget()
+        await b.wait(3 * SAFETY_NET_S)
+        assert ear.asked["openOrders"] <= 7, ear.asked
+        assert ear.asked["account"] <= 4
+        assert not [entry for entry in b.log if entry.get("alert")]
+
+
 async def test_few_symbols_are_looked_at_by_name(tmp_path: Path) -> None:
     ear = Ear()
-    async with many(tmp_path, PUSHED, ear=ear) as b:
+    async with many(tmp_path, PUSHED, ear=ear, watchdog="0") as b:
         await enter_all(b)
         await b.wait(SAFETY_NET_S - b.clock.now_ms() / 1000 % SAFETY_NET_S + 1)
         ear.forget()

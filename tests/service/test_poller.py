@@ -119,7 +119,7 @@ async def test_a_look_after_a_gap_that_fails_is_had_again_until_it_succeeds(tmp_
 
 async def test_while_both_streams_are_sound_watching_costs_almost_nothing(tmp_path: Path) -> None:
     faults = Pushes()
-    async with harness(tmp_path, PUSHED, faults=faults) as b:
+    async with harness(tmp_path, PUSHED, faults=faults, WATCHDOG_EVERY_SEC="0") as b:
         await b.enter()
         await b.wait(SAFETY_NET_S)
         faults.forget()

@@ -24,10 +24,10 @@ from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.alerts.notes import teller
 from executor.ops.http import HttpServer
 from executor.ops.keep_up import keep_up
+from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.ops.watchdog.machine import MachineWatch
 from executor.ops.watchdog.rounds import Watchdog
 from executor.ops.watchdog.stream import StreamProof
-from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.service.inlets.control import Control
 from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
 from executor.service.inlets.webhook import Access, Webhook
@@ -152,8 +152,10 @@ def add_watchdog(settings: Settings, supervisor: Supervisor, connection: Connect
     if not every_s:
         return None
     watchdog = Watchdog(loops, connection.budget, every_s)
-    clock = next(iter(loops.values())).clock
-    machine = MachineWatch(connection, clock, {settings.state_path(symbol).parent for symbol in loops})
+    first = next(iter(loops.values()))
+    clock = first.clock
+    folders = {settings.state_path(symbol).parent for symbol in loops}
+    machine = MachineWatch(connection, clock, folders, first.at_work)
     watchdog.before_round.append(machine.round)
     supervisor.add_task("watchdog", keep_up("watchdog", watchdog.run, clock.sleep))
     supervisor.add_task("answers", keep_up("answers", machine.run, clock.sleep))

@@ -143,8 +143,8 @@ class Connection:
         self.clock.adopt(reply.asked, reply.answered, server_time)
 
     async def clock_off(self, limit: int) -> int:
-        """By how many ms the clock is off for certain, ahead below 0, where that is more than `limit`; else 0. Nothing is
-        set. Raises `ReadError`.
+        """By how many ms the clock is off for certain (below 0: ahead), where that is more than `limit`; else 0. It is
+        not set. Raises `ReadError`.
         """
         reply, server_time = await self.read(calls.TIME, {}, lambda reply: (reply, reading.server_time(reply.body)))
         least = server_time - reply.answered - self.clock.offset

@@ -92,9 +92,7 @@ class Stream(ABC, Generic[T]):
         self._session: _Session | None = None
 
     def reopen(self) -> None:
-        """End the connection that is up, as if the network had: another one follows at once. For a stream that is up and
-        tells nothing.
-        """
+        """End the connection that is up, as if the network had, for it tells nothing: another one follows at once."""
         if self._session is not None:
             self._session.hang_up()
 

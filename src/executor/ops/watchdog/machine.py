@@ -3,7 +3,8 @@
 import asyncio
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +25,20 @@ PROBE_SIZE: Final = 4096
 
 
 class MachineWatch:
-    """`run` looks every few seconds whether the exchange answers; `round` looks at clock and folders."""
+    """`run` looks every few seconds whether the exchange answers; `round` looks at clock and folders. `at_work`: held
+    while something is done that time must wait for, where time can wait.
+    """
 
-    def __init__(self, connection: Connection, clock: Clock, folders: Collection[Path]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        folders: Collection[Path],
+        at_work: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._connection = connection
         self._clock = clock
+        self._at_work = at_work
         self._folders = sorted(set(folders))
         self._away_told = 0
         self._key_told = False
@@ -70,19 +80,21 @@ class MachineWatch:
 
     async def _look_at_clock(self) -> None:
         try:
-            if not await self._connection.clock_off(CLOCK_OFF_MS):
-                return
+            with self._at_work():
+                if not await self._connection.clock_off(CLOCK_OFF_MS):
+                    return
             await self._clock.sleep(CONFIRM_S)
-            off = await self._connection.clock_off(CLOCK_OFF_MS)
-            if off:
-                await self._connection.sync_clock()
-                text = f"off by {off / 1000:.1f} s; measured anew and set"
-                log.error("clock_off", alert=True, text=text)
+            with self._at_work():
+                off = await self._connection.clock_off(CLOCK_OFF_MS)
+                if off:
+                    await self._connection.sync_clock()
+                    text = f"off by {off / 1000:.1f} s; measured anew and set"
+                    log.error("clock_off", alert=True, text=text)
         except ReadError as error:
             log.info("watchdog_look_failed", error=str(error))
 
     async def _look_at_folder(self, folder: Path) -> None:
-        fault = await asyncio.to_thread(probe, folder)
+        fault = await self._probe(folder)
         if not fault:
             if folder in self._unwritable:
                 self._unwritable.discard(folder)
@@ -91,9 +103,13 @@ class MachineWatch:
         if folder in self._unwritable:
             return
         await self._clock.sleep(CONFIRM_S)
-        if fault := await asyncio.to_thread(probe, folder):
+        if fault := await self._probe(folder):
             self._unwritable.add(folder)
             log.error("folder_unwritable", alert=True, folder=str(folder), text=fault)
+
+    async def _probe(self, folder: Path) -> str:
+        with self._at_work():
+            return await asyncio.to_thread(probe, folder)
 
 
 def probe(folder: Path) -> str:

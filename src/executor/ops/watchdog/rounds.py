@@ -15,8 +15,8 @@ from executor.core.model.state import State
 from executor.core.transition import Step
 from executor.exchange.port import ReadError
 from executor.exchange.streams.events import BalanceMoved
-from executor.exchange.transport.supervised import Told
 from executor.exchange.transport.budget import Budget
+from executor.exchange.transport.supervised import Told
 from executor.ops import check as ops_check
 from executor.ops.watchdog.books import MOVED, Books
 from executor.ops.watchdog.suspects import Suspect, of_holdings, of_orders, of_time
@@ -67,7 +67,6 @@ class Watchdog:
         self.before_round: list[Callable[[], Awaitable[None]]] = []
         self._told: dict[tuple[str, str, str], int] = {}
         self._foreign: dict[tuple[str, int], None] = {}
-        self._foreign_known = False
         self._soon = asyncio.Event()
         self._closed = {id(loop): loop.state.last_closed for loop in self._loops}
         for loop in self._loops:
@@ -92,13 +91,13 @@ class Watchdog:
         for look in self.before_round:
             await look()
         await asyncio.gather(*(self._turn(loop) for loop in self._loops))
-        looks = [(loop, await self._look(loop)) for loop in self._loops if loop.ready.is_set()]
-        suspicious = [(loop, look) for loop, look in looks if look is not None and look.suspects]
+        looks = await self._look_at([loop for loop in self._loops if loop.ready.is_set()])
+        suspicious = {loop: look for loop, look in looks.items() if look is not None and look.suspects}
         if not suspicious:
             return
         await self._loops[0].clock.sleep(CONFIRM_S)
-        for loop, before in suspicious:
-            after = await self._look(loop)
+        for loop, after in (await self._look_at(list(suspicious))).items():
+            before = suspicious[loop]
             if after is not None:
                 believed = [each for key, each in after.suspects.items() if key in before.suspects]
                 await self._act(loop, after, believed)
@@ -109,13 +108,17 @@ class Watchdog:
             case Told(symbol, OrderReport() as report):
                 loop = next((loop for loop in self._loops if loop.state.symbol == symbol), None)
                 if loop is not None:
-                    self._about_foreign(loop, (report,))
+                    self._about_foreign(loop, (report,), news=True)
             case BalanceMoved(_, asset, delta):
                 self.books.explain(asset, delta)
             case _:
                 pass
 
     # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def _look_at(self, loops: list[Loop]) -> dict[Loop, Look | None]:
+        """All at once: one request may serve them all."""
+        return dict(zip(loops, await asyncio.gather(*map(self._look, loops)), strict=True))
 
     async def _look(self, loop: Loop) -> Look | None:
         """One comparison; None where the exchange could not be asked, or where something was under way."""
@@ -133,11 +136,11 @@ class Watchdog:
                 found = ops_check.check(state, shown, loop.engine.policy, loop.engine.rules)
                 finished = {trade.trade for trade in loop.closed}
                 suspects += [
-                    *of_orders(state, shown, found, finished),
+                    *of_orders(state, shown, found, finished, loop.engine.policy, loop.now()),
                     *of_holdings(state, balances, loop.engine.rules),
                     *self._off_books(loop, balances),
                 ]
-        self._about_foreign(loop, shown)
+        self._about_foreign(loop, shown, news=self.rounds > 1)
         return Look(state, shown, asked_at, balances, {each.key: each for each in suspects})
 
     def _off_books(self, loop: Loop, balances: Mapping[str, Balance]) -> list[Suspect]:
@@ -149,8 +152,8 @@ class Watchdog:
             return []
         return [each for each in self.books.compare(balances) if each.about == base]
 
-    def _about_foreign(self, loop: Loop, shown: tuple[OrderReport, ...]) -> None:
-        """Orders of others: those that were there at the first look are known; each later one is told of once."""
+    def _about_foreign(self, loop: Loop, shown: tuple[OrderReport, ...], *, news: bool) -> None:
+        """Orders of others: those that were there at the first look are no news; each later one is told of once."""
         for report in shown:
             key = loop.state.symbol, report.exchange_id
             if ids.is_ours(report.id) or key in self._foreign or self._is_renamed(loop, report):
@@ -158,7 +161,7 @@ class Watchdog:
             self._foreign[key] = None
             if len(self._foreign) > FOREIGN_KEPT:
                 del self._foreign[next(iter(self._foreign))]
-            if self.rounds > 1:
+            if news:
                 price = f" at {report.price or report.stop_price}" if report.price or report.stop_price else ""
                 text = f"{report.id}: {report.side} {report.qty}{price}, {report.status}"
                 self._tell(loop, Suspect("foreign_order", report.id, text, (report.id,)))
@@ -170,8 +173,9 @@ class Watchdog:
     async def _turn(self, loop: Loop) -> None:
         """Whether the loop's consumer comes round at all."""
         try:
-            async with asyncio.timeout(TURN_WITHIN_S):
-                await loop.come_round()
+            with loop.at_work():
+                async with asyncio.timeout(TURN_WITHIN_S):
+                    await loop.come_round()
         except TimeoutError:
             text = f"the loop has not come round for {TURN_WITHIN_S:.0f} s"
             log.error("state_stuck", alert=True, symbol=loop.state.symbol, text=text)

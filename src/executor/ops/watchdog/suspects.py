@@ -43,10 +43,14 @@ class Suspect(msgspec.Struct, frozen=True):
         return self.finding, self.about
 
 
-def of_orders(state: State, shown: Sequence[OrderReport], found: Check, finished: Collection[str]) -> Iterator[Suspect]:
+def of_orders(
+    state: State, shown: Sequence[OrderReport], found: Check, finished: Collection[str], policy: Policy, now: int
+) -> Iterator[Suspect]:
     """`finished`: trades that have ended here."""
     for each in found.findings:
         name = _NAMES.get(each.kind)
+        if each.kind is Kind.BARE and not _bare_for_long(state.position, policy, now):
+            continue  # a stop that has triggered, or is being placed, is given its time (rules 4.7, 6.5)
         if each.kind is Kind.DIFFERENT:
             name = "exit_resized" if each.figure == "quantity" else "exit_moved"
         if name is not None:
@@ -55,6 +59,10 @@ def of_orders(state: State, shown: Sequence[OrderReport], found: Check, finished
         if ids.is_ours(report.id) and report.id not in state.ignored:
             yield from _about_owner(state.position, report, finished)
     yield from _lowered(state.position, shown)
+
+
+def _bare_for_long(position: Position | None, policy: Policy, now: int) -> bool:
+    return position is not None and 0 < position.exposure.since <= now - policy.failsafe_grace_ms
 
 
 _NAMES: Final = {

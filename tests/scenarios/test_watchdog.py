@@ -1,0 +1,268 @@
+"""What the watchdog can find, brought about on the exchange by another client with the same keys (rule 12)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.scenarios.harness import ACCOUNT, EXITS, Harness, World, harness
+
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction, OrderSide, OrderType
+from executor.ops.watchdog import machine
+from executor.ops.watchdog.machine import probe
+from executor.paper.server.errors import unknown_key
+
+POLLED = World(Direction.LONG, "OCO", pushes=False)
+PUSHED = World(Direction.LONG, "OCO", pushes=True)
+SHORT = World(Direction.SHORT, "OCO", pushes=True)
+EVERY_S = 60.0
+ROUNDS = 3
+
+worlds = pytest.mark.parametrize("world", [POLLED, PUSHED], ids=str)
+
+
+@pytest.fixture(params=[PUSHED, POLLED], ids=str)
+async def b(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    async with harness(tmp_path, request.param) as found:
+        yield found
+
+
+async def found(b: Harness, event: str) -> dict[str, Any]:
+    """The alert of that name, within three rounds."""
+    await b.until(lambda: event in b.alerts(), within=ROUNDS * EVERY_S + 10)
+    return next(entry for entry in b.log if entry["event"] == event and entry.get("alert"))
+
+
+def no_finding(b: Harness, *but: str) -> None:
+    assert set(b.alerts()) <= set(but), b.story()
+
+
+# --- no fault, no finding ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [POLLED, PUSHED, SHORT], ids=str)
+async def test_a_life_without_faults_has_no_findings(tmp_path: Path, world: World) -> None:
+    async with harness(tmp_path, world, COOLDOWN_SEC="1", LOCK_SEC="0") as b:
+        for last in (-1, 1, 2):
+            await b.wait(EVERY_S + 5)
+            await b.enter()
+            await b.wait(2 * EVERY_S)
+            if last > 0:
+                await b.move(1)
+                await b.wait(EVERY_S)
+            if last > 1:
+                await b.move(2)
+                await b.move(3)
+                await b.wait(EVERY_S)
+            await b.move(-1)
+            await b.until(lambda: b.state.position is None)
+            await b.wait(2 * EVERY_S)
+            await b.move(0)
+        no_finding(b)
+        assert not b.state.halted
+
+
+async def test_it_can_be_switched_off(tmp_path: Path) -> None:
+    async with harness(tmp_path, PUSHED, WATCHDOG_EVERY_SEC="0") as b:
+        b.place_by_hand("web_1", OrderSide.BUY, "1", price=b.at(-5))
+        await b.wait(5 * EVERY_S)
+        no_finding(b)
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_ghost_of_a_finished_trade_is_cancelled_and_entries_go_on(b: Harness) -> None:
+    await b.enter()
+    trade = b.position.trade
+    await b.move(-1)
+    await b.ends(Reason.SL)
+    b.place_by_hand(f"EX_{trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
+    told = await found(b, "ghost_order")
+    assert told["text"].endswith("cancelled")
+    assert b.open() == []
+    await b.wait(5)
+    assert not b.state.halted
+
+
+async def test_a_ghost_that_can_not_be_cancelled_halts(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    await b.enter()
+    trade = b.position.trade
+    await b.move(-1)
+    await b.ends(Reason.SL)
+    b.place_by_hand(f"EX_{trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
+    assert b.loop is not None
+
+    async def nothing(_id: str) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(b.loop.exchange, "cancel", nothing)
+    assert "could not be cancelled" in (await found(b, "ghost_order"))["text"]
+    assert b.state.halted
+
+
+async def test_orders_of_no_trade_here_halt_and_are_not_touched(b: Harness) -> None:
+    b.place_by_hand("EX_17_TP1_1", OrderSide.SELL, "1", price=b.at(30))
+    await found(b, "stray_orders")
+    assert "EX_17_TP1_1" in b.state.halted
+    await b.wait(2 * EVERY_S)
+    assert len(b.open()) == 1
+    assert b.alerts().count("stray_orders") == 1
+
+
+async def test_orders_of_others_are_told_of_once_and_never_touched(b: Harness) -> None:
+    await b.wait(EVERY_S + 5)
+    await b.enter()
+    b.place_by_hand("web_1", OrderSide.BUY, "1", price=b.at(-5))
+    assert "web_1: BUY 1" in (await found(b, "foreign_order"))["text"]
+    await b.wait(3 * EVERY_S)
+    assert b.alerts().count("foreign_order") == 1
+    assert [o.client_order_id for o in b.engine.open_orders(ACCOUNT, b.symbol)].count("web_1") == 1
+    assert b.roles() == EXITS["OCO"]
+
+
+async def test_orders_of_others_that_were_there_before_are_no_news(tmp_path: Path) -> None:
+    async with harness(tmp_path, PUSHED, started=False) as b:
+        b.place_by_hand("web_1", OrderSide.BUY, "1", price=b.at(-5))
+        await b.start()
+        await b.wait(4 * EVERY_S)
+        no_finding(b)
+
+
+async def test_a_stop_that_is_cancelled_is_put_back(b: Harness) -> None:
+    await b.enter()
+    b.cancel_by_hand("SL")
+    await found(b, "exit_vanished")
+    await b.wait(5)
+    assert b.roles() == EXITS["OCO"]
+
+
+async def test_an_order_of_this_trade_that_the_state_does_not_know_is_followed(b: Harness) -> None:
+    await b.enter()
+    b.place_by_hand(f"EX_{b.position.trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
+    await found(b, "order_adopted")
+
+
+# --- holdings ---------------------------------------------------------------------------------------------------------
+
+
+@worlds
+async def test_base_that_is_sold_in_part_is_told(tmp_path: Path, world: World) -> None:
+    """Of what the trade does not hold."""
+    async with harness(tmp_path, world) as b:
+        await b.wait(EVERY_S + 5)
+        await b.enter()
+        await b.wait(EVERY_S + 5)
+        b.place_by_hand("web_1", OrderSide.SELL, "4", type=OrderType.MARKET)
+        told = await found(b, "balance_moved")
+        assert "4" in told["text"]
+        assert "less" in told["text"]
+        await b.wait(3 * EVERY_S)
+        assert b.alerts().count("balance_moved") == 1
+        assert not b.state.halted
+
+
+@worlds
+async def test_base_that_the_trade_holds_is_sold_elsewhere(tmp_path: Path, world: World) -> None:
+    async with harness(tmp_path, world, balances={"USDT": "10000"}, LIVE_ENTRY_TIMEOUT_SEC="600") as b:
+        await b.signal()
+        b.touch(b.at(0))
+        await b.settle()
+        await b.wait(EVERY_S)
+        assert b.covered()
+        b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
+        b.place_by_hand("web_1", OrderSide.SELL, "2", type=OrderType.MARKET)
+        await b.wait(ROUNDS * EVERY_S)
+        assert {"balance_short", "sold_elsewhere", "exit_vanished", "balance_moved"} & set(b.alerts()), b.story()
+
+
+# --- what everything stands on ----------------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_is_off_is_set(b: Harness) -> None:
+    assert b.loop is not None
+    b.loop.exchange.connection.clock.offset -= 3_000  # type: ignore[attr-defined]
+    assert "measured anew and set" in (await found(b, "clock_off"))["text"]
+    assert abs(b.loop.exchange.connection.clock.offset) < 100  # type: ignore[attr-defined]
+    await b.wait(3 * EVERY_S)
+    assert b.alerts().count("clock_off") == 1
+
+
+async def test_a_folder_that_can_not_be_written_is_found_while_quiet(
+    b: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "probe", lambda _folder: "Read-only file system")
+    assert (await found(b, "folder_unwritable"))["text"] == "Read-only file system"
+    await b.wait(3 * EVERY_S)
+    assert b.alerts().count("folder_unwritable") == 1
+    monkeypatch.setattr(machine, "probe", probe)
+    await b.until(lambda: b.said("folder_writable_again") == 1, within=2 * EVERY_S)
+
+
+def test_a_folder_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
+    assert probe(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+    assert probe(tmp_path / "gone") == "No such file or directory"
+    (tmp_path / "file").touch()
+    assert probe(tmp_path / "file") == "Not a directory"
+
+
+def silence(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the exchange answers nothing."""
+    assert b.loop is not None
+
+    async def nobody(*_: object, **__: object) -> None:
+        await asyncio.sleep(0)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(b.loop.exchange.connection._client, "call", nobody)  # type: ignore[attr-defined]
+
+
+async def test_an_exchange_that_is_away_is_told_and_its_return_too(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence(b, monkeypatch)
+    assert "no route to host" in (await found(b, "exchange_away"))["text"]
+    await b.wait(EVERY_S)
+    assert b.alerts().count("exchange_away") == 1
+    monkeypatch.undo()
+    await found(b, "exchange_back")
+
+
+def refuse(_key: object) -> None:
+    raise unknown_key()
+
+
+async def test_a_key_that_is_refused_is_one_alert(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(b.server._exchange.keys, "find", refuse)
+    assert "-2015" in (await found(b, "key_refused"))["text"]
+    await b.wait(2 * EVERY_S)
+    assert b.alerts().count("key_refused") == 1
+    monkeypatch.undo()
+    await b.until(lambda: b.said("key_accepted_again") == 1, within=2 * EVERY_S)
+
+
+async def test_a_stream_that_is_up_and_silent_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with harness(tmp_path, PUSHED) as b:
+        await b.wait(EVERY_S)
+        streams = b.server._exchange.user_streams
+        monkeypatch.setattr(streams, "flush", lambda: False)
+        await b.signal()
+        b.touch(b.at(0))
+        await found(b, "stream_dead")
+        assert b.covered()
+        monkeypatch.undo()
+        async with asyncio.timeout(10):  # in real time: the network's own
+            while b.said("stream_connected") < 3:  # noqa: ASYNC110  # both streams, and the one that was opened anew
+                await asyncio.sleep(0.01)
+
+
+async def test_a_loop_that_does_not_turn_is_told(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executor.ops.watchdog.rounds.TURN_WITHIN_S", 0.05)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    assert b.loop is not None
+    monkeypatch.setattr(b.loop, "come_round", never)
+    assert "not come round" in (await found(b, "state_stuck"))["text"]
