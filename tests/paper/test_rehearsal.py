@@ -1,0 +1,122 @@
+"""docs/rehearsal.md: each of its ten commands as written, against the real service on a served exchange."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.paper.test_control import Desk, desk
+
+from executor.paper.standalone import PaperAccount
+
+PAGE = (Path(__file__).parents[2] / "docs" / "rehearsal.md").read_text("utf-8")
+COMMANDS = re.findall(r"^    (curl .*)$", PAGE, re.MULTILINE)
+BEFORE = PAGE.partition("## Before the signal")[2]
+WITHIN_S = 90.0
+
+Log = list[dict[str, Any]]
+
+
+def said(*events: str) -> Callable[[Log], bool]:
+    return lambda log: set(events) <= {line["event"] for line in log}
+
+
+OUTCOMES: list[tuple[str, Callable[[Log], bool]]] = [
+    ("/move", said("leg_at_market", "trade_closed")),
+    ("/status", said("market_closed")),
+    ("/cut", said("stream_lost")),
+    ("'{}' http", said("exit_vanished")),
+    ("by_exchange", lambda log: sum(line.get("request") == "PlaceOco" for line in log) > 2),
+    ("503", said("look_failed")),
+    ("418", said("rate_limit")),
+    ("disconnect", said("unknown")),
+    ("insufficient", said("refused")),
+    ("/push", said("trade_opened")),
+]
+
+
+class Trader:
+    """`executor run` as the page starts it, with its log."""
+
+    def __init__(self, folder: Path, at: Desk) -> None:
+        urls = at.serving.urls
+        self.env = {
+            **os.environ, "PYTHONPATH": "src", "BINANCE_ENV": "custom", "BINANCE_REST_URL": urls.base_url,
+            "BINANCE_WS_API_URL": urls.ws_api_url, "BINANCE_STREAM_URL": urls.stream_url, "BINANCE_API_KEY": "paper",
+            "BINANCE_API_SECRET": "paper", "SYMBOL": "LTCUSDT", "STATE_FN": str(folder / "state.json"),
+            "SIGNAL_FILE": str(folder / "signals.jsonl"), "LOG_FORMAT": "json", "HTTP_PORT": "0",
+        }  # fmt: skip
+        self.log: Log = []
+
+    async def run(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "executor", "run", env=self.env,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        self.reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            if line.startswith(b"{"):
+                self.log.append(json.loads(line))
+
+    async def signal(self) -> None:
+        told = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "executor", "signal", "--side", "long", "--price", "80", "--stop", "79",
+            env=self.env, stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert await told.wait() == 0
+
+    async def until(self, holds: Callable[[Log], bool], within: float = WITHIN_S) -> None:
+        async with asyncio.timeout(within):
+            while not holds(self.log):
+                assert self.process.returncode is None, self.log
+                await asyncio.sleep(0.05)
+
+    async def end(self) -> None:
+        if self.process.returncode is None:
+            self.process.terminate()
+        await self.process.wait()
+        await self.reading
+
+
+def test_there_are_ten() -> None:
+    assert len(COMMANDS) == len(OUTCOMES) == 10
+    for command, (mark, _) in zip(COMMANDS, OUTCOMES, strict=True):
+        assert mark in command
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed: the page's commands need it")
+@pytest.mark.parametrize(("command", "outcome"), [(c, o) for c, (_, o) in zip(COMMANDS, OUTCOMES, strict=True)])
+async def test_a_rehearsal_goes_as_written(tmp_path: Path, command: str, outcome: Callable[[Log], bool]) -> None:
+    account = PaperAccount(balances={"USDT": Decimal(10_000), "LTC": Decimal(10)})
+    async with desk(accounts=(account,)) as at:
+        trader = Trader(tmp_path, at)
+        await trader.run()
+        try:
+            await trader.until(said("ready"))
+            first = command in BEFORE
+            if not first:
+                await trader.signal()
+                await trader.until(lambda log: sum(line.get("request") == "PlaceOco" for line in log) >= 2)
+            line = command.replace("http://127.0.0.1:9101", at.serving.control)
+            done = await asyncio.create_subprocess_shell(
+                f"{line} --silent --fail", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            )
+            _, fault = await done.communicate()
+            assert done.returncode == 0, fault
+            if first:
+                await trader.signal()
+            await trader.until(outcome)
+        except TimeoutError as error:
+            raise AssertionError("\n".join(json.dumps(entry) for entry in trader.log[-40:])) from error
+        finally:
+            await trader.end()
