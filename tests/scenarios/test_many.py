@@ -382,10 +382,16 @@ async def test_one_word_stops_all(tmp_path: Path) -> None:
             assert b.on_disk().paused is (b.symbol == "BNBUSDT")
 
 
-async def test_a_symbol_that_is_not_listed_is_named(tmp_path: Path) -> None:
+async def test_a_symbol_that_is_not_listed_is_named_and_left_out(tmp_path: Path) -> None:
     async with many(tmp_path, PUSHED) as b:
         await b.stop()
         b.symbols = (*THREE, "NOSUCHUSDT")
+        await b.start()
+        assert set(b.loops) == set(THREE)
+        (told,) = [line["error"] for line in b.log if line["event"] == "not_started"]
+        assert "does not list the symbol 'NOSUCHUSDT'" in told
+        await b.stop()
+        b.symbols = ("NOSUCHUSDT", "NORTHISUSDT")
         with pytest.raises(StartError, match="does not list the symbol 'NOSUCHUSDT'"):
             await b.start()
 

@@ -12,7 +12,7 @@ from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome
 from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
-from executor.exchange.port import ReadError, StartError
+from executor.exchange.port import NotListedError, ReadError, StartError
 from executor.exchange.shared_reads import SharedReads
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.budget import Budget
@@ -40,8 +40,12 @@ async def connect(
     clock: WallClock,
     recv_window: int = 5000,
 ) -> "BinanceExchange":
-    """As `connect_all`, for one symbol."""
-    return (await connect_all(endpoints, credentials, (symbol,), clock, recv_window))[symbol]
+    """As `connect_all`, for one symbol. Raises `StartError` also where that is not listed."""
+    exchange = (await connect_all(endpoints, credentials, (symbol,), clock, recv_window))[symbol]
+    if exchange.fault is not None:
+        await exchange.close()
+        raise exchange.fault
+    return exchange
 
 
 async def connect_all(
@@ -52,10 +56,10 @@ async def connect_all(
     recv_window: int = 5000,
 ) -> dict[str, "BinanceExchange"]:
     """Reach the exchange, set the clock, and prove that key and symbols can be used. By symbol, over one connection;
-    `recv_window` in ms.
+    `recv_window` in ms. A symbol that can't be is no fault of the others: see `fault`.
 
-    Its reads are hurried until `settle`. Raises `StartError`, in words for people, when any of it fails. One of the
-    results must be closed: the connection is the same.
+    Its reads are hurried until `settle`. Raises `StartError`, in words for people, when the exchange can't be used at
+    all. One of the results must be closed: the connection is the same.
     """
     if not 0 < recv_window <= 60_000:
         raise StartError(f"recv_window is {recv_window} ms; it must be above 0 and at most 60000")
@@ -90,13 +94,9 @@ async def connect_all(
 async def _prove(exchanges: Mapping[str, "BinanceExchange"]) -> None:
     """The first symbol alone before the others: a key that is refused is refused once."""
     first, *others = exchanges.values()
-    first.shown = await first.rules()
+    await first.prove_symbol()
     await first.prove_account()
-    shown = await asyncio.gather(*(exchange.rules() for exchange in others), return_exceptions=True)
-    for exchange, rules in zip(others, shown, strict=True):
-        if isinstance(rules, BaseException):
-            raise rules
-        exchange.shown = rules
+    await asyncio.gather(*(exchange.prove_symbol() for exchange in others))
 
 
 class BinanceExchange:
@@ -107,6 +107,8 @@ class BinanceExchange:
         self.symbol = symbol
         self.shown: SymbolRules | None = None
         """The rules that the start has read."""
+        self.fault: NotListedError | None = None
+        """Why it could not read any."""
         self._shared = shared
 
     def now(self) -> int:
@@ -253,12 +255,12 @@ class BinanceExchange:
         return found
 
     async def rules(self) -> SymbolRules:
-        """Filters and fees as they are now. Raises `StartError` when the symbol is not listed."""
+        """Filters and fees as they are now. Raises `NotListedError`, `ReadError`."""
         try:
             info = await self._info()
         except ReadRefused as error:
             if error.fault.code == INVALID_SYMBOL:
-                raise StartError(_not_listed(self.symbol)) from error
+                raise NotListedError(_not_listed(self.symbol)) from error
             raise
         if info.weight_per_minute is not None:
             self.connection.budget.limit = info.weight_per_minute
@@ -268,7 +270,7 @@ class BinanceExchange:
         except msgspec.DecodeError as error:
             raise ReadError(f"{calls.EXCHANGE_INFO}: what it shows of {self.symbol} can't be read: {error}") from error
         if found is None:
-            raise StartError(_not_listed(self.symbol))
+            raise NotListedError(_not_listed(self.symbol))
         return found
 
     async def _info(self) -> rule_book.ExchangeInfo:
@@ -277,6 +279,13 @@ class BinanceExchange:
         return await self.connection.read(
             calls.EXCHANGE_INFO, {"symbol": self.symbol}, lambda reply: rule_book.exchange_info(reply.body)
         )
+
+    async def prove_symbol(self) -> None:
+        """Has `shown` or `fault` set. Raises `ReadError`."""
+        try:
+            self.shown = await self.rules()
+        except NotListedError as error:
+            self.fault = error
 
     async def prove_account(self) -> None:
         """Raises `StartError` when the account may not trade, `ReadError` when the key is refused."""

@@ -27,6 +27,10 @@ class StartError(Exception):
     """The exchange can't be used as configured: keys refused, symbol unknown, not reachable. The text is for people."""
 
 
+class NotListedError(StartError):
+    """The exchange does not list the symbol, or does not any more."""
+
+
 class Exchange(Protocol):
     """Requests that change something never raise for what the exchange or the network does: they return an outcome.
 

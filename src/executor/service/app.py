@@ -12,7 +12,7 @@ import structlog
 from executor.config import Settings, SettingsError
 from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange, connect_all
-from executor.exchange.port import ReadError, StartError
+from executor.exchange.port import NotListedError, ReadError, StartError
 from executor.exchange.transport.budget import Budget
 from executor.ops.alerting import Alerting, alerting
 from executor.ops.alerts.alerts import Alerts
@@ -52,8 +52,8 @@ START_ERRORS: Final = (
 )
 """Why a run could not begin or go on, each with a text for people."""
 
-OF_ONE: Final = (StateError, JournalError, ReadError)
-"""Of several symbols these keep one alone from trading: its files, its orders."""
+OF_ONE: Final = (StateError, JournalError, ReadError, NotListedError, SettingsError)
+"""Of several symbols these keep one alone from trading: its files, its orders, its filters."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 

@@ -1,26 +1,25 @@
 """One symbol of a run: its files, its engine and its loop, from the settings that hold for it."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 import msgspec
 import structlog
 
 from executor.config import Settings
-from executor.core.model.rules import SymbolRules
 from executor.core.model.state import SCHEMA_VERSION, State
 from executor.core.transition import empty
 from executor.exchange.binance import BinanceExchange
 from executor.service.engine import Engine
 from executor.service.loop import Loop
-from executor.service.policy import own_filters, policy_of
+from executor.service.policy import policy_of
 from executor.service.poller import Clock, Timing
 from executor.service.recovery import begin, catch_up
 from executor.service.store.document import Document, contradiction, state_of
 from executor.service.store.journal import Journal
 from executor.service.store.state_store import STALE, Age, StateStore
 from executor.service.store.trades import TradeList, trades_path
+from executor.service.symbol_rules import RulesReader
 
 log = structlog.get_logger(__name__)
 
@@ -41,12 +40,13 @@ async def symbol_session(
     """The loop of `symbol` on its state, which must be locked; its files are closed at the end. `settings`: those that
     hold for this symbol.
 
-    Raises StateError, JournalError, StartError or ReadError.
+    Raises StateError, JournalError, StartError, SettingsError or ReadError.
     """
     state_path = settings.state_path(symbol)
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
     state, age = load_state(store, symbol, context.venue)
-    rules = own_filters(exchange.shown or await exchange.rules(), settings)
+    reader = RulesReader(exchange, settings, state_path)
+    rules = await reader.begin(trade_open=state is not None and state.position is not None)
     trades = TradeList(trades_path(state_path))
     journal = Journal(settings.journal_path(symbol))
     with contextlib.closing(journal), contextlib.closing(trades):
@@ -60,7 +60,7 @@ async def symbol_session(
             state = await catch_up(exchange, state, age, policy, rules, window, sleep)
         engine = Engine(state, policy, rules, store, journal, trades.add)
         timing = _timing(settings, together=not context.alone)
-        loop = Loop(engine, exchange, context.clock, timing, _reload(exchange, settings), exchange.is_trading)
+        loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
         loop.closed = trades.recent
         yield loop
 
@@ -94,10 +94,3 @@ def _timing(settings: Settings, *, together: bool) -> Timing:
         recv_window_ms=settings.recv_window,
         together=together,
     )
-
-
-def _reload(exchange: BinanceExchange, settings: Settings) -> Callable[[], Coroutine[Any, Any, SymbolRules]]:
-    async def reload() -> SymbolRules:
-        return own_filters(await exchange.rules(), settings)
-
-    return reload

@@ -183,7 +183,7 @@ def add_streams(
         if watchdog is not None:
             router.on_event.append(watchdog.hear)
         stream = UserStream(
-            market.endpoints.ws_api_url, market.credentials, connection, market.symbols, router.on_user_event
+            market.endpoints.ws_api_url, market.credentials, connection, tuple(supervisor.loops), router.on_user_event
         )
         supervisor.add_task("user stream", stream.run)
         if watchdog is not None:

@@ -82,6 +82,8 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
     refusal = _about_signal(state, event, policy) or _about_moment(state) or _about_limits(state, event, policy)
     if refusal is not None:
         return refusal
+    if rules.barred:
+        return NotAdmitted("barred", f"entries are refused: {rules.barred}")
     if not rules.tradable:
         return NotAdmitted("market_closed", f"{rules.symbol} is not open for trading")
     try:

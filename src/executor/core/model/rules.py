@@ -16,7 +16,8 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
 
     Prices are quote per base, quantities base, notionals quote, trailing deltas basis points, fees fractions;
     `fee_unit`: the smallest amount of base that commission is charged in; `margin`: the account's own terms, where the
-    symbol is traded on margin.
+    symbol is traded on margin. `barred`: why no entry is made by these rules, which may not be the exchange's own any
+    more; empty where one may.
     """
 
     symbol: str
@@ -41,6 +42,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     trailing_below: tuple[int, int] = (0, 0)
     order_types: tuple[OrderType, ...] = tuple(OrderType)
     tradable: bool = True
+    barred: str = ""
     oco_allowed: bool = True
     trailing_allowed: bool = True
     cancel_replace_allowed: bool = True

@@ -271,6 +271,22 @@ _STARTS: Final = (
 
 _EXCHANGE: Final = (
     _kind(
+        "not_listed",
+        Topic.HALT,
+        CRITICAL,
+        "The exchange does not list the symbol any more. The open trade is looked after by the rules that were read "
+        "last, and no entry is made.",
+        "Read the exchange's announcement. Its orders may be cancelled by it: look at the position in the app.",
+    ),
+    _kind(
+        "filters_unfit",
+        Topic.HALT,
+        CRITICAL,
+        "The exchange's filters have changed: `QTY_STEP`, `TICK_SIZE`, `MIN_QTY` or `MIN_NOTIONAL` as it is set does "
+        "not fit them any more. The open trade goes on by the exchange's own, and no entry is made.",
+        "Set what the text names anew, or leave it unset, and restart the service.",
+    ),
+    _kind(
         "firewall",
         Topic.TROUBLE,
         WARNING,

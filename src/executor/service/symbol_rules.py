@@ -1,0 +1,100 @@
+"""A symbol's rules as a run reads them: again and again, and with a trade open never without any.
+
+What the exchange shows may cease to fit what is set (a coarser tick under TICK_SIZE), and the symbol may be gone from
+its list. With a trade open neither ends the service: it goes on by the exchange's own filters, or by the last rules
+that were read, which are kept beside the state for that; entries are refused until a person has mended it.
+"""
+
+from pathlib import Path
+
+import structlog
+from msgspec.structs import replace
+
+from executor.config import Settings, SettingsError
+from executor.core.model.rules import SymbolRules
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.port import NotListedError
+from executor.files import RealFileSystem, replace_file
+from executor.service.policy import own_filters
+from executor.service.store import codec
+
+log = structlog.get_logger(__name__)
+
+SIZE_MAX = 64 * 1024
+
+
+def rules_path(state: Path) -> Path:
+    """Beside the state."""
+    return state.with_name(state.name + ".rules")
+
+
+class RulesReader:
+    """Reads one symbol's rules. `begin` once, then `again` as often as is wished."""
+
+    def __init__(self, exchange: BinanceExchange, settings: Settings, state: Path) -> None:
+        self._exchange = exchange
+        self._settings = settings
+        self._path = rules_path(state)
+        self._last: SymbolRules | None = None
+        self._told = ""
+
+    async def begin(self, *, trade_open: bool) -> SymbolRules:
+        """Raises NotListedError, SettingsError or ReadError; with a trade open only what leaves no rules to go by."""
+        fault = self._exchange.fault
+        if fault is not None:
+            kept = self._kept() if trade_open else None
+            if kept is None:
+                raise fault
+            return self._unlisted(kept, str(fault))
+        shown = self._exchange.shown or await self._exchange.rules()
+        rules = self._fitted(shown) if trade_open else own_filters(shown, self._settings)
+        self._keep(rules)
+        return rules
+
+    async def again(self) -> SymbolRules:
+        """Raises ReadError."""
+        assert self._last is not None, "it has begun"
+        try:
+            rules = self._fitted(await self._exchange.rules())
+        except NotListedError as error:
+            return self._unlisted(self._last, str(error))
+        if not rules.barred and self._told:
+            log.info("rules_fit_again", symbol=rules.symbol)
+            self._told = ""
+        if rules != self._last:
+            self._keep(rules)
+        return rules
+
+    def _fitted(self, shown: SymbolRules) -> SymbolRules:
+        """With what is set, or, where that does not fit any more, without it and without entries."""
+        try:
+            return own_filters(shown, self._settings)
+        except SettingsError as error:
+            why = "; ".join(map(str, error.faults))
+            if self._told != why:
+                log.error("filters_unfit", alert=True, symbol=shown.symbol, text=why)
+            return self._barred(shown, why)
+
+    def _unlisted(self, last: SymbolRules, why: str) -> SymbolRules:
+        if self._told != why:
+            log.error("not_listed", alert=True, symbol=last.symbol, text=why)
+        return self._barred(last, why)
+
+    def _barred(self, rules: SymbolRules, why: str) -> SymbolRules:
+        self._told = why
+        self._last = replace(rules, barred=why)
+        return self._last
+
+    def _keep(self, rules: SymbolRules) -> None:
+        self._last = rules
+        try:
+            replace_file(RealFileSystem(), self._path, codec.encode(rules) + b"\n")
+        except OSError as error:
+            log.warning("rules_not_kept", path=str(self._path), error=error.strerror or str(error))
+
+    def _kept(self) -> SymbolRules | None:
+        try:
+            found: SymbolRules = codec.decode(RealFileSystem().read(self._path, SIZE_MAX), SymbolRules)
+        except (OSError, codec.CodecError):
+            return None
+        return found if found.symbol == self._exchange.symbol else None
