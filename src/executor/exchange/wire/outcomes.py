@@ -44,6 +44,37 @@ CODES: Final[dict[int, Why | Doubt]] = {
 }
 """What a code means; a code that is not here refuses for a reason of its own (`Why.OTHER`)."""
 
+MARGIN_CODES: Final[dict[int, Why | Doubt]] = {
+    -3000: DOUBT,  # internal error: whether before or after the loan was made, no document says
+    -3003: Why.NOT_ALLOWED,  # there is no cross account yet
+    -3004: Why.NOT_ALLOWED,  # trading not allowed
+    -3006: Why.NOT_LENT,  # above what may be borrowed
+    -3007: Why.LOAN_BUSY,  # another loan or repayment is being worked on
+    -3008: Why.NOT_LENT,  # borrowing not allowed: in general
+    -3010: Why.NOT_ALLOWED,  # repaying not allowed
+    -3012: Why.NOT_LENT,  # of this asset; was also seen for lack of stock
+    -3013: Why.LOAN_MINIMUM,  # less than may be borrowed
+    -3014: Why.NOT_LENT,  # by this account
+    -3015: Why.DEBT_SUM,  # more than is owed, or the rest would be too small
+    -3016: Why.LOAN_MINIMUM,  # less than may be repaid
+    -3021: Why.NOT_ALLOWED,  # the pair is not traded on margin
+    -3022: Why.NOT_ALLOWED,  # the account may not trade
+    -3023: Why.NOT_ALLOWED,  # not at this margin level
+    -3024: Why.DEBT_SUM,  # the rest would be too small
+    -3027: Why.NOT_ALLOWED,  # no margin asset
+    -3028: Why.NOT_ALLOWED,  # no margin pair
+    -3036: Why.NOT_ALLOWED,  # the account may not repay
+    -3037: Why.LOAN_BUSY,  # the account is being cleared
+    -3041: Why.INSUFFICIENT_BALANCE,
+    -3044: DOUBT,  # system busy
+    -3045: Why.NOT_LENT,  # nothing left to lend
+    -3064: Why.FILTER,  # limit price too far from the index
+    -3067: Why.NOT_ALLOWED,  # the pair is banned on margin
+    -11001: Why.NOT_ALLOWED,  # there is no isolated account of the pair yet
+    -11008: Why.NOT_LENT,  # above what may be borrowed, isolated
+}
+"""The same of `/sapi` margin."""
+
 TEXT_CODES: Final = frozenset({-1010, -1013, -2010, -2011})
 TEXTS: Final[tuple[tuple[str, Why | Doubt], ...]] = (
     # an open order has this id already: an earlier attempt came through, so this one is to be looked up (rule 8.4)

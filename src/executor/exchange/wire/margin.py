@@ -1,0 +1,250 @@
+"""Margin on Binance's wire (`/sapi/v1`): whose account a request is for, orders, loans, accounts. Pure.
+
+`isIsolated` defaults to FALSE on every one of Binance's margin calls: a request that forgets it is carried out on the
+cross account. So there is no way here to write one without saying whose account it is for: every function that writes
+parameters takes an `Account`, and puts it in.
+
+Every reading raises `msgspec.DecodeError` (or its child `ValidationError`) for a body that is not what was asked for.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from executor.core.model.facts import Balance
+from executor.core.model.intents import NewOrder
+from executor.core.model.loans import Booked, Debt, LoanKind, LoanRecord, MarginAccount, RecordStatus
+from executor.core.model.values import ZERO, plain
+from executor.exchange.wire import params
+from executor.exchange.wire.calls import Call, Urgency
+
+Params = dict[str, str]
+
+PLACE: Final = Call(method="post", path="margin/order", weight=6, urgency=Urgency.COMMAND, orders=1, sapi=True)
+PLACE_OCO: Final = Call(method="post", path="margin/order/oco", weight=6, urgency=Urgency.COMMAND, orders=2, sapi=True)
+CANCEL: Final = Call(method="delete", path="margin/order", weight=10, urgency=Urgency.COMMAND, sapi=True)
+CANCEL_LIST: Final = Call(method="delete", path="margin/orderList", weight=1, urgency=Urgency.COMMAND, sapi=True)
+LEND: Final = Call(method="post", path="margin/borrow-repay", weight=1500, urgency=Urgency.COMMAND, sapi=True)
+ORDER: Final = Call(method="get", path="margin/order", weight=10, urgency=Urgency.LOOKUP, sapi=True)
+OPEN_ORDERS: Final = Call(method="get", path="margin/openOrders", weight=10, paced=True, sapi=True)
+ALL_ORDERS: Final = Call(method="get", path="margin/allOrders", weight=200, urgency=Urgency.LOOKUP, sapi=True)
+TRADES: Final = Call(method="get", path="margin/myTrades", weight=10, urgency=Urgency.LOOKUP, sapi=True)
+RECORDS: Final = Call(method="get", path="margin/borrow-repay", weight=10, urgency=Urgency.LOOKUP, sapi=True)
+BORROWABLE: Final = Call(method="get", path="margin/maxBorrowable", weight=750, urgency=Urgency.LOOKUP, sapi=True)
+CROSS: Final = Call(method="get", path="margin/account", weight=10, urgency=Urgency.LOOKUP, sapi=True)
+ISOLATED: Final = Call(method="get", path="margin/isolated/account", weight=10, urgency=Urgency.LOOKUP, sapi=True)
+LIQUIDATIONS: Final = Call(method="get", path="margin/forceLiquidationRec", weight=1, urgency=Urgency.LOOKUP, sapi=True)
+
+RECORDS_MAX: Final = 100
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Whose margin account: that of the pair `isolated`, or the cross account where it is empty."""
+
+    isolated: str = ""
+
+    @property
+    def flag(self) -> Params:
+        """What every call needs that names its pair anyway."""
+        return {"isIsolated": "TRUE" if self.isolated else "FALSE"}
+
+    @property
+    def named(self) -> Params:
+        """What loans need, which name the pair only because of this."""
+        return {**self.flag, "symbol": self.isolated} if self.isolated else self.flag
+
+    @property
+    def told_apart(self) -> Params:
+        """What reads of loans need: the isolated pair under a name of its own, nothing for the cross account."""
+        return {"isolatedSymbol": self.isolated} if self.isolated else {}
+
+
+_PLAIN_ORDER: Final = {"sideEffectType": "NO_SIDE_EFFECT", "autoRepayAtCancel": "FALSE"}
+"""An order borrows nothing and repays nothing: side effects can fail in silence (rule 11.1)."""
+
+
+# --- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def place(account: Account, symbol: str, order: NewOrder) -> Params:
+    return params.place(symbol, order) | account.flag | _PLAIN_ORDER
+
+
+def oco(account: Account, symbol: str, list_id: str, target: NewOrder, stop: NewOrder) -> Params:
+    """The older form: the target's price, the stop's trigger and limit.
+
+    Raises `ValueError` when the two do not share side and quantity, or one lacks a price.
+    """
+    if target.side is not stop.side or target.qty != stop.qty:
+        raise ValueError(f"the orders of list {list_id} differ in side or quantity")
+    if target.price is None or stop.stop_price is None or stop.price is None:
+        raise ValueError(f"an order of list {list_id} lacks a price")
+    return {
+        "symbol": symbol,
+        "side": target.side.value,
+        "quantity": plain(target.qty),
+        "listClientOrderId": list_id,
+        "limitClientOrderId": target.id,
+        "price": plain(target.price),
+        "stopClientOrderId": stop.id,
+        "stopPrice": plain(stop.stop_price),
+        "stopLimitPrice": plain(stop.price),
+        "stopLimitTimeInForce": "GTC",
+        "newOrderRespType": "FULL",
+        **account.flag,
+        **_PLAIN_ORDER,
+    }
+
+
+def about(account: Account, symbol: str, **names: str) -> Params:
+    """Parameters of a call that is about the orders of `symbol`."""
+    return {"symbol": symbol, **account.flag, **names}
+
+
+def lend(account: Account, kind: LoanKind, asset: str, amount: Decimal) -> Params:
+    return {"asset": asset, "amount": plain(amount), "type": kind.value, **account.named}
+
+
+def records_since(account: Account, kind: LoanKind, asset: str, since: int) -> Params:
+    named = {"type": kind.value, "asset": asset, "startTime": str(since), "size": str(RECORDS_MAX)}
+    return named | account.told_apart
+
+
+# --- what is answered -------------------------------------------------------------------------------------------------
+
+
+class _Booked(msgspec.Struct, frozen=True):
+    tran_id: int = msgspec.field(name="tranId")
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    tran_id: int = msgspec.field(name="txId")
+    asset: str
+    amount: Decimal
+    status: RecordStatus
+    timestamp: int
+    principal: Decimal = ZERO
+    interest: Decimal = ZERO
+    type: str = "MANUAL"
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    rows: tuple[_Row, ...] = ()
+
+
+class _Amount(msgspec.Struct, frozen=True):
+    amount: Decimal
+
+
+class _Held(msgspec.Struct, frozen=True):
+    asset: str
+    free: Decimal
+    locked: Decimal
+    borrowed: Decimal
+    interest: Decimal
+
+
+class _Cross(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    margin_level: Decimal
+    total_asset_of_btc: Decimal
+    total_liability_of_btc: Decimal
+    user_assets: tuple[_Held, ...]
+
+
+class _Pair(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    symbol: str
+    base_asset: _Held
+    quote_asset: _Held
+    index_price: Decimal
+    margin_level: Decimal = ZERO
+    liquidate_price: Decimal = ZERO
+
+
+class _Pairs(msgspec.Struct, frozen=True):
+    assets: tuple[_Pair, ...]
+
+
+class _Liquidation(msgspec.Struct, frozen=True, rename="camel"):
+    symbol: str
+    updated_time: int
+
+
+class _Liquidations(msgspec.Struct, frozen=True):
+    rows: tuple[_Liquidation, ...] = ()
+
+
+def booked(body: bytes) -> Booked:
+    return Booked(msgspec.json.decode(body, type=_Booked).tran_id)
+
+
+def records(body: bytes, kind: LoanKind) -> tuple[LoanRecord, ...]:
+    return tuple(
+        LoanRecord(
+            tran_id=row.tran_id,
+            kind=kind,
+            asset=row.asset,
+            amount=row.amount,
+            status=row.status,
+            time=row.timestamp,
+            principal=row.principal,
+            interest=row.interest,
+            manual=row.type == "MANUAL",
+        )
+        for row in msgspec.json.decode(body, type=_Rows).rows
+    )
+
+
+def borrowable(body: bytes) -> Decimal:
+    return msgspec.json.decode(body, type=_Amount).amount
+
+
+def liquidations(body: bytes) -> tuple[int, ...]:
+    return tuple(row.updated_time for row in msgspec.json.decode(body, type=_Liquidations).rows)
+
+
+def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
+    """The account of one pair. Without a debt its level is no ratio, and is not told."""
+    pair = next((p for p in msgspec.json.decode(body, type=_Pairs).assets if p.symbol == symbol), None)
+    if pair is None:
+        raise msgspec.ValidationError(f"no isolated account of {symbol}")
+    held = (pair.base_asset, pair.quote_asset)
+    owed = _worth(pair, lambda row: row.borrowed + row.interest)
+    return MarginAccount(
+        asked_at=asked_at,
+        balances=_balances(held),
+        debts=_debts(held),
+        assets=_worth(pair, lambda row: row.free + row.locked),
+        liabilities=owed,
+        price=pair.index_price,
+        level=pair.margin_level if owed else None,
+        liquidation_price=pair.liquidate_price or None,
+    )
+
+
+def cross_account(body: bytes, asked_at: int, *, price: Decimal, btc_price: Decimal) -> MarginAccount:
+    """The cross account. `price`: of the symbol's base, `btc_price`: of a bitcoin, both in the symbol's quote."""
+    shown = msgspec.json.decode(body, type=_Cross)
+    owed = shown.total_liability_of_btc * btc_price
+    return MarginAccount(
+        asked_at=asked_at,
+        balances=_balances(shown.user_assets),
+        debts=_debts(shown.user_assets),
+        assets=shown.total_asset_of_btc * btc_price,
+        liabilities=owed,
+        price=price,
+        level=shown.margin_level if owed else None,
+    )
+
+
+def _balances(held: tuple[_Held, ...]) -> dict[str, Balance]:
+    return {row.asset: Balance(row.free or ZERO, row.locked or ZERO) for row in held}
+
+
+def _debts(held: tuple[_Held, ...]) -> dict[str, Debt]:
+    return {row.asset: Debt(row.borrowed, row.interest) for row in held if row.borrowed or row.interest}
+
+
+def _worth(pair: _Pair, of: Callable[[_Held], Decimal]) -> Decimal:
+    return of(pair.quote_asset) + of(pair.base_asset) * pair.index_price

@@ -1,0 +1,187 @@
+"""Margin on the wire: every request says whose account it is for; answers as Binance's documents show them."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from executor.core.model.facts import Balance, Why
+from executor.core.model.intents import NewOrder
+from executor.core.model.loans import Booked, Debt, LoanKind, RecordStatus
+from executor.core.model.values import OrderSide, OrderType, TimeInForce
+from executor.exchange.wire import margin
+from executor.exchange.wire.margin import Account
+from executor.exchange.wire.outcomes import DOUBT, Fault, verdict
+
+D = Decimal
+PAIR, CROSS = Account("BTCUSDT"), Account()
+TARGET = NewOrder(id="EX_1_TP1_2", side=OrderSide.BUY, type=OrderType.LIMIT_MAKER, qty=D("0.01002"), price=D(58_000))
+STOP = NewOrder(
+    id="EX_1_SL1_3",
+    side=OrderSide.BUY,
+    type=OrderType.STOP_LOSS_LIMIT,
+    qty=D("0.01002"),
+    price=D("61100.5"),
+    stop_price=D(61_000),
+    time_in_force=TimeInForce.GTC,
+)
+HELD = {"free": "1.5", "locked": "0.5", "borrowed": "0.00000000", "interest": "0.00000000"}
+
+
+def test_every_request_says_whose_account_it_is_for() -> None:
+    for account, flag in ((PAIR, "TRUE"), (CROSS, "FALSE")):
+        asked = (
+            margin.place(account, "BTCUSDT", STOP),
+            margin.oco(account, "BTCUSDT", "EX_1_OCO1_1", TARGET, STOP),
+            margin.about(account, "BTCUSDT", origClientOrderId="EX_1_SL_1"),
+            margin.lend(account, LoanKind.BORROW, "BTC", D("0.01")),
+        )
+        assert [params["isIsolated"] for params in asked] == [flag] * len(asked)
+
+
+def test_loans_name_the_pair_of_an_isolated_account_and_none_of_the_cross_one() -> None:
+    assert margin.lend(PAIR, LoanKind.REPAY, "USDT", D("1E+2")) == {
+        "asset": "USDT",
+        "amount": "100",
+        "type": "REPAY",
+        "isIsolated": "TRUE",
+        "symbol": "BTCUSDT",
+    }
+    assert "symbol" not in margin.lend(CROSS, LoanKind.REPAY, "USDT", D(100))
+    since = margin.records_since(PAIR, LoanKind.BORROW, "BTC", 17)
+    assert since["isolatedSymbol"] == "BTCUSDT"
+    assert "isolatedSymbol" not in margin.records_since(CROSS, LoanKind.BORROW, "BTC", 17)
+
+
+def test_an_order_has_no_side_effect() -> None:
+    for params in (margin.place(CROSS, "BTCUSDT", STOP), margin.oco(CROSS, "BTCUSDT", "L", TARGET, STOP)):
+        assert (params["sideEffectType"], params["autoRepayAtCancel"]) == ("NO_SIDE_EFFECT", "FALSE")
+
+
+def test_an_order_list_has_the_older_form_with_our_ids() -> None:
+    params = margin.oco(PAIR, "BTCUSDT", "EX_1_OCO1_1", TARGET, STOP)
+    assert params == {
+        "symbol": "BTCUSDT",
+        "side": "BUY",
+        "quantity": "0.01002",
+        "listClientOrderId": "EX_1_OCO1_1",
+        "limitClientOrderId": "EX_1_TP1_2",
+        "price": "58000",
+        "stopClientOrderId": "EX_1_SL1_3",
+        "stopPrice": "61000",
+        "stopLimitPrice": "61100.5",
+        "stopLimitTimeInForce": "GTC",
+        "newOrderRespType": "FULL",
+        "isIsolated": "TRUE",
+        "sideEffectType": "NO_SIDE_EFFECT",
+        "autoRepayAtCancel": "FALSE",
+    }
+
+
+def test_a_list_of_orders_that_do_not_belong_together_is_not_written() -> None:
+    with pytest.raises(ValueError, match="differ in side or quantity"):
+        margin.oco(PAIR, "BTCUSDT", "L", TARGET, msgspec.structs.replace(STOP, qty=D(1)))
+    with pytest.raises(ValueError, match="lacks a price"):
+        margin.oco(PAIR, "BTCUSDT", "L", msgspec.structs.replace(TARGET, price=None), STOP)
+
+
+def test_the_account_of_a_pair() -> None:
+    body = msgspec.json.encode(
+        {
+            "assets": [
+                {
+                    "symbol": "BTCUSDT",
+                    "indexPrice": "60000.00000000",
+                    "marginLevel": "1.33333000",
+                    "liquidatePrice": "69565.00000000",
+                    "baseAsset": {**HELD, "asset": "BTC", "free": "0", "locked": "0", "borrowed": "0.05"},
+                    "quoteAsset": {**HELD, "asset": "USDT", "free": "3900", "locked": "100"},
+                }
+            ]
+        }
+    )
+    account = margin.isolated_account(body, "BTCUSDT", 7)
+    assert account.balances == {"BTC": Balance(D(0)), "USDT": Balance(D(3_900), D(100))}
+    assert account.debts == {"BTC": Debt(D("0.05"))}
+    assert (account.assets, account.liabilities, account.price) == (D(4_000), D(3_000), D(60_000))
+    assert (account.level, account.liquidation_price) == (D("1.33333"), D(69_565))
+    with pytest.raises(msgspec.ValidationError, match="no isolated account of LTCUSDT"):
+        margin.isolated_account(body, "LTCUSDT", 7)
+
+
+def test_without_a_debt_an_account_has_no_level() -> None:
+    body = msgspec.json.encode(
+        {
+            "assets": [
+                {
+                    "symbol": "BTCUSDT",
+                    "indexPrice": "60000",
+                    "marginLevel": "0.00000000",
+                    "liquidatePrice": "0.00000000",
+                    "baseAsset": {**HELD, "asset": "BTC"},
+                    "quoteAsset": {**HELD, "asset": "USDT"},
+                }
+            ]
+        }
+    )
+    account = margin.isolated_account(body, "BTCUSDT", 7)
+    assert (account.level, account.liquidation_price, account.debts) == (None, None, {})
+
+
+def test_the_cross_account_in_the_quote_of_the_symbol() -> None:
+    body = msgspec.json.encode(
+        {
+            "marginLevel": "2.5",
+            "totalAssetOfBtc": "0.5",
+            "totalLiabilityOfBtc": "0.2",
+            "userAssets": [{**HELD, "asset": "USDT", "borrowed": "12000", "interest": "0.1"}],
+        }
+    )
+    account = margin.cross_account(body, 7, price=D(100), btc_price=D(60_000))
+    assert (account.assets, account.liabilities, account.level) == (D(30_000), D(12_000), D("2.5"))
+    assert account.debt("USDT").total == D("12000.1")
+    free = margin.cross_account(body.replace(b'"0.2"', b'"0"'), 7, price=D(100), btc_price=D(60_000))
+    assert free.level is None
+
+
+def test_loans_their_records_and_what_may_be_borrowed() -> None:
+    assert margin.booked(b'{"tranId": 100000001}') == Booked(100000001)
+    (row,) = margin.records(
+        b'{"rows": [{"txId": 12, "asset": "BTC", "amount": "0.01000006", "principal": "0.01", "interest": "0.00000006",'
+        b' "status": "PENDING", "timestamp": 9, "type": "AUTO"}], "total": 1}',
+        LoanKind.REPAY,
+    )
+    assert (row.tran_id, row.status, row.manual) == (12, RecordStatus.PENDING, False)
+    assert row.principal + row.interest == row.amount
+    assert margin.borrowable(b'{"amount": "1.69248805", "borrowLimit": "60"}') == D("1.69248805")
+    assert margin.liquidations(b'{"rows": [{"symbol": "BTCUSDT", "updatedTime": 5}], "total": 1}') == (5,)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>"])
+def test_what_is_no_answer_is_not_read(body: bytes) -> None:
+    for read in (margin.booked, margin.borrowable):
+        with pytest.raises(msgspec.DecodeError):
+            read(body)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (-3000, DOUBT),
+        (-3044, DOUBT),
+        (-3003, Why.NOT_ALLOWED),
+        (-3006, Why.NOT_LENT),
+        (-3007, Why.LOAN_BUSY),
+        (-3012, Why.NOT_LENT),
+        (-3015, Why.DEBT_SUM),
+        (-3016, Why.LOAN_MINIMUM),
+        (-3024, Why.DEBT_SUM),
+        (-3036, Why.NOT_ALLOWED),
+        (-3041, Why.INSUFFICIENT_BALANCE),
+        (-3045, Why.NOT_LENT),
+        (-11001, Why.NOT_ALLOWED),
+        (-11008, Why.NOT_LENT),
+    ],
+)
+def test_codes_of_margin_are_refusals_of_their_kind_or_leave_in_doubt(code: int, why: object) -> None:
+    assert verdict(400, Fault(code, "")) is why
