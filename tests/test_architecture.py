@@ -44,7 +44,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
         {"guard", "recover", "matrix_margin"},
         {"matrix"},
     ),
-    "exchange": ({"port", "wire"}, {"transport"}, {REST}, {"binance"}),
+    "exchange": ({"port", "wire"}, {"transport"}, {REST}, {"binance"}, {"margin"}),
     "paper": ({"engine", "errors"}, {"replay"}, {"server"}, {REST}),
     "service": ({"store"}, {REST}, {"inlets"}, {"wiring"}, {"app"}),
     "ops": ({REST}, {"http"}),

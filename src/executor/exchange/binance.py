@@ -102,6 +102,9 @@ async def _prove(exchanges: Mapping[str, "BinanceExchange"]) -> None:
 class BinanceExchange:
     """`executor.exchange.port.Exchange` over REST. `shared`: the reads that it shares with other symbols."""
 
+    most_orders = MAX_ORDERS
+    """How many orders one answer tells at the most."""
+
     def __init__(self, connection: Connection, symbol: str, shared: SharedReads | None = None) -> None:
         self.connection = connection
         self.symbol = symbol
@@ -207,13 +210,13 @@ class BinanceExchange:
         while after:
             page = await self._all_orders({"orderId": str(after)})
             found += page
-            after = page[-1].exchange_id + 1 if len(page) == MAX_ORDERS else 0
+            after = page[-1].exchange_id + 1 if len(page) == self.most_orders else 0
         return found
 
     async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
         return await self.connection.read(
             calls.ALL_ORDERS,
-            {"symbol": self.symbol, "limit": str(MAX_ORDERS), **query},
+            {"symbol": self.symbol, "limit": str(self.most_orders), **query},
             lambda reply: reading.open_orders(reply.body),
         )
 

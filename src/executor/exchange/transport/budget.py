@@ -101,19 +101,19 @@ class Budget:
     def begin(self, call: Call) -> int:
         """Count a request as it leaves; the returned mark goes to `end`."""
         self._roll()
-        self._in_flight += call.weight
+        self._in_flight += call.charged
         if call.paced and not self.hurried:
-            self._watched_at, self._watched_weight = self._clock.now_ms(), call.weight
+            self._watched_at, self._watched_weight = self._clock.now_ms(), call.charged
         return self._minute
 
     def end(self, call: Call, mark: int, headers: Mapping[str, str] | None) -> None:
         """Count it as answered, with the answer's headers, or as lost (None)."""
         self._roll()
-        self._in_flight -= call.weight
+        self._in_flight -= call.charged
         told = _number(headers, _USED)
         # a count of the minute in which it was asked says nothing about the next one
         if told is None or mark != self._minute:
-            self._counted += call.weight
+            self._counted += call.charged
         else:
             self._counted = max(self._counted, told)
         if (orders := _number(headers, _ORDERS_10S)) is not None:
@@ -158,14 +158,14 @@ class Budget:
             return self.closed_until - now
         urgency = max(call.urgency, Urgency.LOOKUP) if self.hurried else call.urgency
         room = self.limit * CEILING.get(urgency, 100) // 100
-        if call.urgency is Urgency.COMMAND or self.used + call.weight <= room or not self.used:
+        if call.urgency is Urgency.COMMAND or self.used + call.charged <= room or not self.used:
             return 0
         return MINUTE_MS - now % MINUTE_MS
 
     def _pause_ms(self, call: Call) -> int:
         """How long watching must wait, so that what is left for it lasts to the end of the minute."""
         now, used = self._clock.now_ms(), self.used
-        if used + call.weight <= self.limit * BURST // 100:
+        if used + call.charged <= self.limit * BURST // 100:
             return 0
         left = max(1, self.limit * CEILING[Urgency.ROUTINE] // 100 - used)
         due = self._watched_at + self._watched_weight * (MINUTE_MS - now % MINUTE_MS) / left

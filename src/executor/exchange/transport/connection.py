@@ -114,6 +114,18 @@ class Connection:
         except msgspec.DecodeError as error:
             return Unknown(f"HTTP {answer.status}, but not the answer to {call}: {error}", attempt.fence)
 
+    async def ask_once(
+        self, call: Call, params: Mapping[str, str], stamp: Stamp | None = None
+    ) -> tuple[bytes, int] | Refused | Unknown:
+        """As `command`, for what is no order: the body of a success as it came, and the request's fence (ms)."""
+        outcome = await self._send(call, params, stamp)
+        if not isinstance(outcome, _Answered):
+            return outcome
+        answer, attempt, retry_at = outcome
+        if not answer.ok:
+            return failed(answer.status, fault_of(answer), attempt, retry_at)
+        return answer.body, attempt.fence
+
     async def replace(
         self, params: Mapping[str, str], stamp: Stamp | None = None, *, cancel_id: str, new_id: str
     ) -> ReplaceOutcome:

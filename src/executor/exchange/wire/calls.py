@@ -33,6 +33,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ws: str = ""
     """The WebSocket API's method for the same, where orders may go that way."""
 
+    @property
+    def charged(self) -> int:
+        """What it takes of the request weight of `/api`; `/sapi` has limits of its own, for each call alone."""
+        return 0 if self.sapi else self.weight
+
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
 

@@ -17,6 +17,7 @@ from executor.core.model.facts import Balance
 from executor.core.model.intents import NewOrder
 from executor.core.model.loans import Booked, Debt, LoanKind, LoanRecord, MarginAccount, RecordStatus
 from executor.core.model.values import ZERO, plain
+from executor.decoding import Row, decode
 from executor.exchange.wire import params
 from executor.exchange.wire.calls import Call, Urgency
 
@@ -115,11 +116,11 @@ def records_since(account: Account, kind: LoanKind, asset: str, since: int) -> P
 # --- what is answered -------------------------------------------------------------------------------------------------
 
 
-class _Booked(msgspec.Struct, frozen=True):
+class _Booked(Row, frozen=True):
     tran_id: int = msgspec.field(name="tranId")
 
 
-class _Row(msgspec.Struct, frozen=True, kw_only=True):
+class _Row(Row, frozen=True, kw_only=True):
     tran_id: int = msgspec.field(name="txId")
     asset: str
     amount: Decimal
@@ -130,15 +131,15 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     type: str = "MANUAL"
 
 
-class _Rows(msgspec.Struct, frozen=True):
+class _Rows(Row, frozen=True):
     rows: tuple[_Row, ...] = ()
 
 
-class _Amount(msgspec.Struct, frozen=True):
+class _Amount(Row, frozen=True):
     amount: Decimal
 
 
-class _Held(msgspec.Struct, frozen=True):
+class _Held(Row, frozen=True):
     asset: str
     free: Decimal
     locked: Decimal
@@ -146,14 +147,14 @@ class _Held(msgspec.Struct, frozen=True):
     interest: Decimal
 
 
-class _Cross(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class _Cross(Row, frozen=True, kw_only=True, rename="camel"):
     margin_level: Decimal
     total_asset_of_btc: Decimal
     total_liability_of_btc: Decimal
     user_assets: tuple[_Held, ...]
 
 
-class _Pair(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class _Pair(Row, frozen=True, kw_only=True, rename="camel"):
     symbol: str
     base_asset: _Held
     quote_asset: _Held
@@ -162,21 +163,21 @@ class _Pair(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     liquidate_price: Decimal = ZERO
 
 
-class _Pairs(msgspec.Struct, frozen=True):
+class _Pairs(Row, frozen=True):
     assets: tuple[_Pair, ...]
 
 
-class _Liquidation(msgspec.Struct, frozen=True, rename="camel"):
+class _Liquidation(Row, frozen=True, rename="camel"):
     symbol: str
     updated_time: int
 
 
-class _Liquidations(msgspec.Struct, frozen=True):
+class _Liquidations(Row, frozen=True):
     rows: tuple[_Liquidation, ...] = ()
 
 
 def booked(body: bytes) -> Booked:
-    return Booked(msgspec.json.decode(body, type=_Booked).tran_id)
+    return Booked(decode(body, _Booked).tran_id)
 
 
 def records(body: bytes, kind: LoanKind) -> tuple[LoanRecord, ...]:
@@ -192,21 +193,21 @@ def records(body: bytes, kind: LoanKind) -> tuple[LoanRecord, ...]:
             interest=row.interest,
             manual=row.type == "MANUAL",
         )
-        for row in msgspec.json.decode(body, type=_Rows).rows
+        for row in decode(body, _Rows).rows
     )
 
 
 def borrowable(body: bytes) -> Decimal:
-    return msgspec.json.decode(body, type=_Amount).amount
+    return decode(body, _Amount).amount
 
 
 def liquidations(body: bytes) -> tuple[int, ...]:
-    return tuple(row.updated_time for row in msgspec.json.decode(body, type=_Liquidations).rows)
+    return tuple(row.updated_time for row in decode(body, _Liquidations).rows)
 
 
 def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
     """The account of one pair. Without a debt its level is no ratio, and is not told."""
-    pair = next((p for p in msgspec.json.decode(body, type=_Pairs).assets if p.symbol == symbol), None)
+    pair = next((p for p in decode(body, _Pairs).assets if p.symbol == symbol), None)
     if pair is None:
         raise msgspec.ValidationError(f"no isolated account of {symbol}")
     held = (pair.base_asset, pair.quote_asset)
@@ -225,7 +226,7 @@ def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
 
 def cross_account(body: bytes, asked_at: int, *, price: Decimal, btc_price: Decimal) -> MarginAccount:
     """The cross account. `price`: of the symbol's base, `btc_price`: of a bitcoin, both in the symbol's quote."""
-    shown = msgspec.json.decode(body, type=_Cross)
+    shown = decode(body, _Cross)
     owed = shown.total_liability_of_btc * btc_price
     return MarginAccount(
         asked_at=asked_at,

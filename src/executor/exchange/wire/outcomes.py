@@ -136,7 +136,7 @@ def verdict(status: int, fault: Fault) -> Why | Doubt:
         return Why.AUTH
     if not 400 <= status < 500 or status in DOUBTFUL_STATUSES:
         return DOUBT
-    known = CODES.get(fault.code, Why.OTHER)
+    known = CODES.get(fault.code) or MARGIN_CODES.get(fault.code, Why.OTHER)
     if fault.code not in TEXT_CODES:
         return known
     said = fault.msg.lower()

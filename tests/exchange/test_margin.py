@@ -1,0 +1,122 @@
+"""The margin account over real sockets: whose it is on every request, what is lent, what is in doubt (rule 11)."""
+
+from decimal import Decimal
+
+import pytest
+from tests.exchange.stub import Say, Stub, error, signed_well
+
+from executor.core.model.facts import NotTried, Refused, Unknown, Why
+from executor.core.model.intents import NewOrder
+from executor.core.model.loans import Bars, Booked, Debt, LoanKind, MarginTerms
+from executor.core.model.values import OrderSide, OrderType
+from executor.exchange import port
+from executor.exchange.binance import BinanceExchange
+from executor.exchange.margin import MarginExchange
+from executor.exchange.port import StartError
+from executor.exchange.wire.margin import Account
+
+D = Decimal
+TERMS = MarginTerms(isolated=True, bars=Bars(borrow=D("1.25"), call=D("1.19"), liquidation=D("1.15")))
+ASSET = {"free": "1", "locked": "0", "borrowed": "0", "interest": "0"}
+PAIR = {
+    "assets": [
+        {
+            "symbol": "BTCUSDT",
+            "indexPrice": "100",
+            "marginLevel": "1.5",
+            "liquidatePrice": "80",
+            "baseAsset": {**ASSET, "asset": "BTC"},
+            "quoteAsset": {**ASSET, "asset": "USDT", "borrowed": "200", "interest": "0.002"},
+        }
+    ]
+}
+
+
+@pytest.fixture
+def margin(exchange: BinanceExchange) -> MarginExchange:
+    return MarginExchange(exchange.connection, exchange.symbol, Account(exchange.symbol), TERMS)
+
+
+def test_it_is_what_the_port_wants_of_a_margin_account(margin: MarginExchange) -> None:
+    as_port: port.MarginExchange = margin
+    assert isinstance(as_port, port.MarginExchange)
+
+
+async def test_a_loan_names_its_account_is_signed_and_sent_once(stub: Stub, margin: MarginExchange) -> None:
+    stub.script("POST /sapi/v1/margin/borrow-repay", Say(json={"tranId": 77}))
+    assert await margin.borrow("USDT", D("201.50")) == Booked(77)
+    seen = stub.seen[-1]
+    assert seen.path.endswith("/sapi/v1/margin/borrow-repay")
+    assert {name: seen.params[name] for name in ("asset", "amount", "type", "isIsolated", "symbol")} == {
+        "asset": "USDT",
+        "amount": "201.50",
+        "type": "BORROW",
+        "isIsolated": "TRUE",
+        "symbol": margin.symbol,
+    }
+    assert signed_well(seen)
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        Say(cut=True),
+        Say(status=503, text=""),
+        Say(text="<html>", content_type="text/html"),
+        Say(json={}),
+        error(400, -3000, "Inner error."),
+        error(400, -3044, "System is busy now."),
+        error(400, -1007, "Timeout."),
+    ],
+)
+async def test_what_does_not_say_whether_it_was_lent_leaves_it_in_doubt_and_is_not_repeated(
+    stub: Stub, margin: MarginExchange, say: Say
+) -> None:
+    stub.script("POST /sapi/v1/margin/borrow-repay", say)
+    assert isinstance(await margin.repay("USDT", D(1)), Unknown)
+    assert stub.count("POST /sapi/v1/margin/borrow-repay") == 1
+
+
+async def test_a_refusal_is_one(stub: Stub, margin: MarginExchange) -> None:
+    stub.script("POST /sapi/v1/margin/borrow-repay", error(400, -3045, "The system does not have enough asset now."))
+    outcome = await margin.borrow("USDT", D(1))
+    assert isinstance(outcome, Refused)
+    assert (outcome.why, outcome.code) == (Why.NOT_LENT, -3045)
+
+
+async def test_account_records_and_bounds_are_read(stub: Stub, margin: MarginExchange) -> None:
+    stub.script("GET /sapi/v1/margin/isolated/account", Say(json=PAIR))
+    account = await margin.margin_account()
+    assert account.debts == {"USDT": Debt(D(200), D("0.002"))}
+    assert stub.seen[-1].params["symbols"] == margin.symbol
+    row = {"txId": 7, "asset": "USDT", "amount": "1", "status": "CONFIRMED", "timestamp": 5, "type": "MANUAL"}
+    stub.script("GET /sapi/v1/margin/borrow-repay", Say(json={"rows": [row], "total": 1}))
+    (record,) = await margin.loan_records(LoanKind.REPAY, "USDT", 4)
+    assert (record.tran_id, record.kind) == (7, LoanKind.REPAY)
+    stub.script("GET /sapi/v1/margin/maxBorrowable", Say(json={"amount": "12.5", "borrowLimit": "60"}))
+    assert await margin.borrowable("USDT") == D("12.5")
+    stub.script("GET /sapi/v1/margin/forceLiquidationRec", Say(json={"rows": [], "total": 0}))
+    assert await margin.liquidations(3) == ()
+    assert all(seen.params["isolatedSymbol"] == margin.symbol for seen in stub.seen[-3:])
+
+
+async def test_an_account_that_was_never_opened_is_told_in_words(stub: Stub, margin: MarginExchange) -> None:
+    stub.script("GET /sapi/v1/margin/isolated/account", error(400, -11001, "Isolated margin account does not exist."))
+    with pytest.raises(StartError, match=f"there is not an isolated margin account of {margin.symbol}: open it"):
+        await margin.prove_account()
+
+
+async def test_a_replacement_is_not_tried(stub: Stub, margin: MarginExchange) -> None:
+    before = len(stub.seen)
+    order = NewOrder(id="EX_1_SL_1", side=OrderSide.SELL, type=OrderType.MARKET, qty=D(1))
+    outcome = await margin.replace("EX_1_SL_0", order)
+    assert isinstance(outcome.cancel, Refused)
+    assert outcome.place == NotTried()
+    assert len(stub.seen) == before
+
+
+async def test_loans_take_nothing_of_spots_request_weight(stub: Stub, margin: MarginExchange) -> None:
+    stub.script("POST /sapi/v1/margin/borrow-repay", Say(json={"tranId": 77}))
+    before = margin.connection.budget.used
+    await margin.borrow("USDT", D(1))
+    assert margin.connection.budget.used == before
