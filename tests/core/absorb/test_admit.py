@@ -171,3 +171,10 @@ def test_pause_and_resume_let_signals_in_again() -> None:
     script.command(Verb.RESUME)
     script.signal(key="b")
     assert script.position.signal == "b"
+
+
+def test_a_symbol_that_may_not_be_entered_is_refused_with_the_reason() -> None:
+    script = Script(rules=replace(RULES, barred="BTCUSDT is gone from the list"))
+    script.signal()
+    assert script.verdict == Refusal("entries are refused: BTCUSDT is gone from the list")
+    assert script.state.refused == {"barred": 1}
