@@ -123,6 +123,8 @@ def test_an_entry_that_was_withdrawn_is_decided_anew_at_once() -> None:
     script.now += 2_000
     script.refuse(Why.WITHDRAWN)
     assert isinstance(script.phase, Entering)
+    assert script.kinds() == ["QueryQuote"]  # where the price has gone meanwhile (rule 3.3b)
+    script.accept()
     assert script.kinds() == ["ENTRY"]
 
 

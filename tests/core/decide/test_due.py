@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, Script, both_sides, make_report, protected, targets_filled, trailing
 
+from executor.core.book.ledger import committed
 from executor.core.decide.stops import RESEND_MS
 from executor.core.model.events import Answered, Verb
 from executor.core.model.facts import NotTried, Refused, ReplaceOutcome, Unknown, Why
@@ -94,6 +95,17 @@ def test_a_push_of_the_one_that_stands_settles_the_other() -> None:
     script.lose(arrived=True)
     script.push(second.id)
     assert script.orders(Role.TRAIL)[-2].end is End.NEVER
+
+
+def test_a_repeat_on_its_way_counts_nothing_once_the_first_has_come() -> None:
+    """Rule 10.1: it can't replace what is gone."""
+    script = settled(lost())
+    first = script.orders(Role.TRAIL)[-2]
+    old = script.book[first.replaces]
+    script.book[old.id] = replace(old, status=OrderStatus.CANCELED)
+    script.push(old.id)
+    script.place(first.id, OrderStatus.NEW)
+    assert committed(script.position, layout=Layout.OCO) == first.qty
 
 
 def test_answer_after_answer_lost_it_is_asked_for_in_growing_pauses() -> None:

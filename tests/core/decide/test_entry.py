@@ -376,3 +376,53 @@ def test_plan_b_does_not_trust_an_old_price() -> None:
     script.refuse(Why.NOT_SENT, retry_at=script.now + 100_000)
     script.wait(90_000)
     assert script.kinds() == ["QueryQuote"]
+
+
+# --- sent again (rule 3.3b) -------------------------------------------------------------------------------------------
+
+
+@both_sides
+@pytest.mark.parametrize(
+    ("price", "reason"), [("97.9", Reason.PLANB_PAST_STOP), ("102.1", Reason.PLANB_PAST_TP1), ("100.5", None)]
+)
+def test_an_entry_is_sent_again_only_while_the_price_has_not_run_away(
+    direction: Direction, price: str, reason: Reason | None
+) -> None:
+    script = entering(direction, working=False)
+    script.wait(5)
+    script.refuse(Why.NOT_SENT)
+    script.last = script.px(price)
+    script.wait(1_000)
+    assert script.kinds() == ["QueryQuote"]
+    script.accept()
+    if reason is None:
+        assert script.kinds() == ["ENTRY"]
+        return
+    script.settle()
+    assert script.closed.reason is reason
+
+
+def test_an_entry_proven_absent_is_sent_again_under_the_same_guard() -> None:
+    script = entering(working=False)
+    script.lose()
+    script.last = script.px("97")
+    for _ in range(30):
+        script.settle()
+        if script.state.position is None:
+            break
+        script.sleep()
+    assert script.closed.reason is Reason.PLANB_PAST_STOP
+
+
+def test_without_a_price_the_entry_waits_at_a_pace() -> None:
+    script = entering(working=False)
+    script.wait(5)
+    script.refuse(Why.NOT_SENT)
+    script.wait(1_000)
+    for _ in range(5):
+        script.lose("QueryQuote")
+        assert script.kinds() == []
+        script.wait(1_000)
+        assert script.kinds() == ["QueryQuote"]
+    script.settle()
+    assert script.order(Role.ENTRY).live

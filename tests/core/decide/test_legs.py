@@ -2,8 +2,9 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, both_sides, protected, unprotected
+from tests.core.build import POLICY, RULES, Script, both_sides, make_quote, protected, trailing, unprotected
 
+from executor.core.model.events import QuoteSeen
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelList
@@ -419,3 +420,110 @@ def test_the_plain_stop_refused_for_its_price_is_left_as_a_whole() -> None:
     script.wait(10)
     script.settle()
     assert script.closed.reason is Reason.SL
+
+
+# --- several in doubt at once (rule 8.3c) -----------------------------------------------------------------------------
+
+
+def killed(own: str, arrived: tuple[str, ...] = ()) -> Script:
+    """The service was killed between the fill and its exits, of which those `arrived`; the account has `own` beside."""
+    script = unprotected()
+    script.state = replace(script.state, position=replace(script.position, spare=D(own)))
+    for kind in arrived:
+        script.exchange_takes(next(r for r in script.pending if kind in str(r)))
+    locked = D("0.999") * len(arrived)
+    script.balances["LTC"] = Balance(D("2.997") + D(own) - locked, locked)
+    script.restart()
+    return script
+
+
+def test_a_kill_between_fill_and_exits_leaves_the_position_bare_for_one_start() -> None:
+    """Rule 8.3c: none of them arrived; sent again together, they leave no base for the first ones."""
+    script = killed("0.5")
+    begun = script.now
+    script.settle()
+    assert script.now == begun
+    assert script.named() == "Protected"
+    assert script.live() == ["SL", "SL", "SL1", "SL1", "SL2", "SL2", "TP1", "TP1", "TP2", "TP2"]
+    assert script.told().count("sent_again") == 1
+
+
+def test_those_that_arrived_are_taken_up_and_the_others_sent_again() -> None:
+    script = killed("0.5", ("_OCO1_",))
+    script.settle()
+    assert script.named() == "Protected"
+    assert len(script.orders(Role.SL1)) == 1
+    assert len(script.orders(Role.SL2)) == len(script.orders(Role.SL)) == 2
+
+
+@pytest.mark.parametrize("own", ["0.999", "5"])
+def test_where_the_account_has_base_for_one_of_the_first_it_is_waited_for(own: str) -> None:
+    """Rule 10.1."""
+    script = killed(own)
+    script.settle()
+    assert script.named() == "Unprotected"
+    assert len(script.orders(Role.SL)) == 1
+    for _ in range(60):
+        if script.named() == "Protected":
+            break
+        script.sleep()
+        script.settle()
+    assert script.named() == "Protected"
+    assert script.now >= script.orders(Role.SL)[0].fence + script.policy.doubt_settle_ms
+
+
+def test_sizes_that_could_be_combined_to_more_than_is_held_are_not_sent_again() -> None:
+    """0.75 beside: no first fits into it, but the trailing leg's twice and another one would (rule 10.1)."""
+    script = Script(policy=replace(POLICY, split=(D(1), D(1), D("1.5"))))
+    script.signal()
+    script.settle()
+    script.fill(Role.ENTRY)
+    script.state = replace(script.state, position=replace(script.position, spare=D("0.75")))
+    script.balances["LTC"] = Balance(D("3.747"))
+    script.restart()
+    script.settle()
+    assert len(script.orders(Role.SL)) == 1
+
+
+def test_a_first_that_comes_in_between_is_cancelled_and_every_leg_gets_its_own() -> None:
+    script = killed("0")
+    while "SL" not in script.kinds():
+        script.accept()
+    first = script.orders(Role.SL)[0].id
+    script.accept("OCO1")
+    script.place(first, OrderStatus.NEW)
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    for _ in range(30):
+        script.settle()
+        if script.named() == "Protected" and not any(o.phase is OrderPhase.UNRESOLVED for o in script.position.orders):
+            break
+        script.sleep()
+    assert script.named() == "Protected"
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+
+
+def test_a_shorts_stop_is_kept_when_its_profit_makes_it_too_small_to_sell() -> None:
+    """Rule 3.6: what a stop stands for is no dust; 0.999 at 5 is worth less than NOTIONAL asks for."""
+    script = trailing(Direction.SHORT, replace(POLICY, trail_r=D(40)))
+    script.settle()
+    script.feed(QuoteSeen(at=script.now, quote=make_quote(D("4.9"), script.now)))
+    script.settle()
+    assert script.named() == "Protected"
+    assert len(script.live()) == 1
+    script.feed(QuoteSeen(at=script.now, quote=make_quote(D("101"), script.now)))
+    script.wait(3_000)
+    assert script.kinds() == ["CancelOrder"]
+    script.settle()
+    assert script.state.position is None
+
+
+def test_a_stop_that_stands_is_not_cancelled_for_a_sale_that_no_filter_would_take() -> None:
+    script = trailing(Direction.SHORT, replace(POLICY, trail_r=D(40)))
+    script.settle()
+    script.feed(QuoteSeen(at=script.now, quote=make_quote(D("4.9"), script.now)))
+    script.settle()
+    legs = tuple(replace(leg, leave=Leave.STOP) if leg.n == 3 else leg for leg in script.position.legs)
+    script.state = replace(script.state, position=replace(script.position, legs=legs))
+    script.wait(60_000)
+    assert script.kinds() == []
+    assert len(script.live()) == 1

@@ -228,7 +228,7 @@ def _unread(position: Position, request: Request, now: int) -> Position:
         case QueryTrades():
             return replace(position, guess_fees=True)
         case QueryQuote() if isinstance(position.phase, Entering):
-            return replace(position, phase=replace(position.phase, no_price=True))
+            return replace(position, phase=replace(position.phase, no_price=True, retry_at=now + _READ_AGAIN_MS))
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
             looking = order.check and order.live  # one that was refused is not looked for again and again
             return with_order(position, replace(order, check=looking, ask_at=now + _READ_AGAIN_MS))

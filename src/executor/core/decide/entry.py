@@ -80,9 +80,7 @@ def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enterin
         return _end(draft, phase, Reason.REJECTED)
     unborn = last.end in (End.REFUSED, End.NEVER)
     if unborn and in_time:
-        if draft.now >= phase.retry_at:
-            _place_entry(draft)
-        return phase
+        return _enter_again(draft, phase, last) if draft.now >= phase.retry_at else phase
     if last.type is OrderType.MARKET:
         return _end(draft, phase, Reason.REJECTED)
     if not unborn and not last.cancelling:
@@ -90,6 +88,18 @@ def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enterin
     if draft.policy.entry_mode is EntryMode.LIMIT_THEN_MARKET:
         return _plan_b(draft, phase, last, rest)
     return _end(draft, phase, Reason.ENTRY_TIMEOUT)
+
+
+def _enter_again(draft: Draft, phase: Entering, last: Order) -> Entering:
+    """What never came to be is sent once more, if the price has not run past the stop or TP1 meanwhile (rule 3.3b)."""
+    quote = draft.market.quote
+    if quote is None or quote.at < max(last.closed_at, draft.now - draft.policy.quote_max_age_ms):
+        draft.query_quote()
+        return phase
+    if (reason := _past_plan(draft, quote)) is not None:
+        return _end(draft, phase, reason)
+    _place_entry(draft)
+    return phase
 
 
 def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
@@ -130,15 +140,24 @@ def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enteri
 
 def planb_refusal(draft: Draft, quote: Quote) -> Reason | None:
     """Which bound of rule 3.3 the price fails; None when it may be bought."""
-    plan, policy = draft.position.plan, draft.policy
+    if (reason := _past_plan(draft, quote)) is not None:
+        return reason
+    plan = draft.position.plan
+    price = quote.ask if plan.direction is Direction.LONG else quote.bid
+    deviation = plan.direction.sign * (price - plan.entry)
+    if any(deviation > bound for bound in planb_bounds(plan, draft.policy)):
+        return Reason.PLANB_DEVIATION
+    return None
+
+
+def _past_plan(draft: Draft, quote: Quote) -> Reason | None:
+    """Whether the price has run past the stop, or past TP1 where that is guarded."""
+    plan = draft.position.plan
     price = quote.ask if plan.direction is Direction.LONG else quote.bid
     if beyond(price, plan.stop, plan.direction) or beyond(quote.last, plan.stop, plan.direction):
         return Reason.PLANB_PAST_STOP
-    if policy.planb_abort_past_tp1 and past(price, plan.targets[0], plan.direction):
+    if draft.policy.planb_abort_past_tp1 and past(price, plan.targets[0], plan.direction):
         return Reason.PLANB_PAST_TP1
-    deviation = plan.direction.sign * (price - plan.entry)
-    if any(deviation > bound for bound in planb_bounds(plan, policy)):
-        return Reason.PLANB_DEVIATION
     return None
 
 

@@ -5,6 +5,7 @@ Each leg is tended by itself, from its orders' facts alone: bare -> placed, in d
 """
 
 from executor.core.book.edit import the_leg
+from executor.core.book.ledger import covers
 from executor.core.decide import failsafe, hands, margin_level, single_stops, stops, targets
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
@@ -67,5 +68,8 @@ def _note_targets(draft: Draft) -> None:
 
 
 def _at_work(draft: Draft) -> bool:
-    """A partly filled order may have less left than could be sold anew; it keeps working (rule 5.6)."""
-    return any(o.cum_qty and not o.cancelling for o in draft.live())
+    """A partly filled order may have less left than could be sold anew; it keeps working (rule 5.6). So does a short's
+    stop when the price has fallen so far that its quantity is worth less than NOTIONAL asks for.
+    """
+    held = {leg.n for leg in draft.position.legs if draft.left(leg) > 0}
+    return any((o.cum_qty or (covers(o, draft.position) and o.leg in held)) and not o.cancelling for o in draft.live())
