@@ -1,5 +1,6 @@
 """Admission: whether a signal becomes a trade now (rule 2.5). A refused signal changes nothing but its count."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -9,14 +10,14 @@ from msgspec.structs import replace
 from executor.core.absorb import credit, loans, market
 from executor.core.book import debt as debts
 from executor.core.book.levels import beyond, past, stop_limit
-from executor.core.book.plan import PlanError, Split, make_plan, split
+from executor.core.book.plan import PlanError, Split, make_plan, split, target_of
 from executor.core.model.events import SignalMalformed, SignalSeen
-from executor.core.model.facts import Balance, Quote
+from executor.core.model.facts import Balance, OrderReport, Quote
 from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Day, Entering, Plan, Position, Seen, State
-from executor.core.model.values import ONE, ZERO, Direction, plain
+from executor.core.model.values import ALGO_TYPES, ONE, ZERO, Direction, plain
 from executor.core.model.verdict import MOVED, Absorbed, Refusal
 
 DAY_MS: Final = 86_400_000
@@ -93,7 +94,7 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
     if event.quote is None:
         return NotAdmitted("no_price", "no fresh price at hand")
     refusal = (
-        _about_exits(plan, policy, rules)
+        _about_exits(event, event.quote, plan, policy, rules)
         or _about_price(event.quote, plan, policy)
         or _about_money(event, event.quote, plan, policy, rules)
     )
@@ -173,16 +174,59 @@ def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
     return None
 
 
-def _about_exits(plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
-    """Exits that the symbol does not take are refused before there is anything to protect (rule 4.2)."""
-    if policy.layout is not Layout.OCO:
-        return None
-    if not rules.oco_allowed:
+def _about_exits(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
+    """Exits that the symbol does not take are refused before there is anything to protect (rules 2.6, 4.2)."""
+    legs = [(qty, target_of(n, plan)) for n, qty in enumerate(_legs(plan, policy, rules), 1) if qty > 0]
+    paired = policy.layout is Layout.OCO
+    if paired and not rules.oco_allowed:
         return NotAdmitted("exits", f"{rules.symbol} takes no OCO, EXIT_LAYOUT must be PLAIN")
-    stops = sum(qty > 0 for qty in _legs(plan, policy, rules))
-    if 0 < rules.max_algo_orders < stops:
+    stops = len(legs) if paired else 1
+    if paired and 0 < rules.max_algo_orders < stops:
         most = f"{rules.symbol} takes {rules.max_algo_orders} at once"
         return NotAdmitted("exits", f"the exits are {stops} stops, {most}: EXIT_LAYOUT=PLAIN needs one")
+    targets = sum(target is not None for _, target in legs)
+    needs = (stops, stops + targets, targets if paired else 0)
+    return _about_places(event.open_orders, needs, rules) or _about_values(quote, plan, legs, policy, rules)
+
+
+def _about_places(
+    open_orders: tuple[OrderReport, ...] | None, needs: tuple[int, int, int], rules: SymbolRules
+) -> NotAdmitted | None:
+    """Whether there are places left for as many stops, orders and lists, other hands' orders counted (rule 2.6)."""
+    if open_orders is None:
+        return NotAdmitted("no_orders", "the open orders could not be read")
+    taken = (
+        sum(report.type in ALGO_TYPES for report in open_orders),
+        len(open_orders),
+        len({report.list_exchange_id for report in open_orders if report.list_exchange_id >= 0}),
+    )
+    limits = (
+        ("MAX_NUM_ALGO_ORDERS", "stops", rules.max_algo_orders),
+        ("MAX_NUM_ORDERS", "orders", rules.max_orders),
+        ("MAX_NUM_ORDER_LISTS", "order lists", rules.max_order_lists),
+    )
+    for (name, what, most), need, have in zip(limits, needs, taken, strict=True):
+        if most and have + need > most:
+            text = f"{name}: the exits need {need} {what}, {have} are open, {rules.symbol} takes {most} at once"
+            return NotAdmitted("exits", text)
+    return None
+
+
+def _about_values(
+    quote: Quote, plan: Plan, legs: Sequence[tuple[Decimal, Decimal | None]], policy: Policy, rules: SymbolRules
+) -> NotAdmitted | None:
+    """Whether every exit's price and value pass the filters as the price stands now (rule 2.6)."""
+    side = plan.direction.exit_side
+    limit = stop_limit(plan.stop, plan.direction, policy, rules)
+    named = [("the stop's limit", limit), *((f"TP{i}", target) for i, target in enumerate(plan.targets[:2], 1))]
+    for name, price in named:
+        fault = rules.price_fault(price) or rules.percent_fault(price, side, quote.last)
+        if fault is not None:
+            return NotAdmitted("exits", f"{name}: {fault}")
+    for qty, target in legs:
+        for price in (limit, target or limit):
+            if not rules.carries(qty, price):
+                return NotAdmitted("exits", f"LOT_SIZE, NOTIONAL: an exit of {plain(qty)} at {plain(price)}")
     return None
 
 

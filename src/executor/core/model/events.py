@@ -32,6 +32,7 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     """A well-formed signal, with what is needed to judge it; what could not be read is None (rule 2.5).
 
     `margin`: the account of a symbol that is traded on margin, its balances those of `balances`.
+    `open_orders`: all of the symbol, other hands' too, which take places that the exits need (rule 2.6).
     """
 
     signal: Signal
@@ -39,6 +40,7 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     balances: dict[str, Balance] | None
     klines: tuple[Kline, ...] | None
     margin: MarginAccount | None = None
+    open_orders: tuple[OrderReport, ...] | None = ()
 
 
 class SignalMalformed(Event, frozen=True, tag="signal_malformed"):

@@ -47,6 +47,8 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     trailing_allowed: bool = True
     cancel_replace_allowed: bool = True
     max_algo_orders: int = 0
+    max_orders: int = 0
+    max_order_lists: int = 0
     maker_fee: Decimal = ZERO
     taker_fee: Decimal = ZERO
     fee_unit: Decimal = ZERO
@@ -92,6 +94,17 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
         if self.max_price:
             high = min(high, self.max_price)
         return max(low, min(price, high) if high > 0 else price)
+
+    def percent_fault(self, price: Decimal, side: OrderSide, reference: Decimal) -> str | None:
+        """Why PERCENT_PRICE or PERCENT_PRICE_BY_SIDE would refuse `price` around `reference`; None when not."""
+        up, down = (self.bid_up, self.bid_down) if side is OrderSide.BUY else (self.ask_up, self.ask_down)
+        low, high = reference * down, reference * up
+        if price < low or (up and price > high):
+            return (
+                f"PERCENT_PRICE_BY_SIDE: {plain(price)} is outside of {plain(low)} to {plain(high)}, "
+                f"{plain(down)} to {plain(up)} times the price {plain(reference)}"
+            )
+        return None
 
     def price_fault(self, price: Decimal) -> str | None:
         """Why PRICE_FILTER would refuse `price`; None when it would not."""

@@ -45,6 +45,12 @@ class OrderType(StrEnum):
     TAKE_PROFIT_LIMIT = "TAKE_PROFIT_LIMIT"
 
 
+ALGO_TYPES: Final = frozenset(
+    {OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT}
+)
+"""What MAX_NUM_ALGO_ORDERS counts (filters.md)."""
+
+
 class TimeInForce(StrEnum):
     GTC = "GTC"
     IOC = "IOC"

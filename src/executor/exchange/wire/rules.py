@@ -34,6 +34,8 @@ class _Filter(Row, frozen=True, kw_only=True, rename="camel"):
     min_trailing_below_delta: int = 0
     max_trailing_below_delta: int = 0
     max_num_algo_orders: int = 0
+    max_num_orders: int = 0
+    max_num_order_lists: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -188,6 +190,8 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         trailing_allowed=found.allow_trailing_stop,
         cancel_replace_allowed=found.cancel_replace_allowed,
         max_algo_orders=filters.get("MAX_NUM_ALGO_ORDERS", _NONE).max_num_algo_orders,
+        max_orders=filters.get("MAX_NUM_ORDERS", _NONE).max_num_orders,
+        max_order_lists=filters.get("MAX_NUM_ORDER_LISTS", _NONE).max_num_order_lists,
         maker_fee=fees.maker,
         taker_fee=fees.taker,
         fee_unit=ONE.scaleb(-found.base_commission_precision),

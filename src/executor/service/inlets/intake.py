@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from executor.core.model.events import AnyEvent, SignalMalformed, SignalSeen
-from executor.core.model.facts import Balance, Kline, Quote
+from executor.core.model.facts import Balance, Kline, OrderReport, Quote
 from executor.core.model.policy import Policy, StopMode
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
@@ -68,8 +68,15 @@ class SignalJudge:
         if isinstance(parsed, Malformed):
             event = SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
         else:
-            quote, balances, klines = await _evidence(loop, parsed)
-            event = SignalSeen(at=self._moment(loop), signal=parsed, quote=quote, balances=balances, klines=klines)
+            quote, balances, klines, orders = await _evidence(loop, parsed)
+            event = SignalSeen(
+                at=self._moment(loop),
+                signal=parsed,
+                quote=quote,
+                balances=balances,
+                klines=klines,
+                open_orders=orders,
+            )
         return (await loop.ask(event, takes)).verdict
 
     def _moment(self, loop: Loop) -> int:
@@ -217,12 +224,22 @@ class Intake(SignalJudge):
 
 async def _evidence(
     loop: Loop, signal: Signal
-) -> tuple[Quote | None, dict[str, Balance] | None, tuple[Kline, ...] | None]:
-    """Price, balances and bars, where a decision can depend on them at all."""
+) -> tuple[Quote | None, dict[str, Balance] | None, tuple[Kline, ...] | None, tuple[OrderReport, ...] | None]:
+    """Price, balances, bars and open orders, where a decision can depend on them at all."""
     exchange, policy = loop.exchange, loop.engine.policy
     if loop.state.position is not None:
-        return None, None, None
-    return await asyncio.gather(_quote(exchange), _balances(exchange), _klines(exchange, policy, signal))
+        return None, None, None, None
+    return await asyncio.gather(
+        _quote(exchange), _balances(exchange), _klines(exchange, policy, signal), _open_orders(exchange)
+    )
+
+
+async def _open_orders(exchange: Exchange) -> tuple[OrderReport, ...] | None:
+    try:
+        return await exchange.open_orders()
+    except ReadError as error:
+        log.warning("look_failed", what="open orders", error=str(error))
+        return None
 
 
 async def _quote(exchange: Exchange) -> Quote | None:
