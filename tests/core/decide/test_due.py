@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, Script, both_sides, make_report, protected, targets_filled, trailing
+from tests.core.build import POLICY, Script, both_sides, entering, make_report, protected, targets_filled, trailing
 
 from executor.core.book.ledger import committed
 from executor.core.decide.stops import RESEND_MS
@@ -211,6 +211,21 @@ def test_a_breakeven_that_the_price_is_past_when_the_target_is_heard_of_is_watch
     script.wait(3_000)
     script.settle()
     assert script.closed.reason is Reason.BREAKEVEN
+
+
+def test_a_breakeven_beyond_the_target_after_a_dear_entry_is_not_watched() -> None:
+    """No stop can ever have stood there."""
+    script = entering()
+    script.fill(Role.ENTRY, price=D(103))
+    script.settle()
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.wait(10_000)
+    assert [leg.due for leg in script.position.legs] == [None, None, None]
+    assert script.live() == ["SL", "SL2", "TP2"]
+    script.quote("103.9", after=1_000)
+    assert script.leg(3).due == D("103.21") or "CancelList" in script.kinds()
 
 
 def test_where_stops_are_kept_nothing_is_due() -> None:

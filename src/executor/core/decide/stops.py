@@ -43,12 +43,12 @@ def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
 
 def note_due(draft: Draft, leg: Leg, stop: Decimal) -> Leg:
     """`leg` with the level where its stop ought to stand, so that software watches there for as long as no stop does
-    (rule 6.4b): the market may be past it already. A swing that the price is past may be older than the trade, and is
-    no level that a stop of it ever stood at.
+    (rule 6.4b): the market may be past it already. Not a level at which no stop can ever have stood: a breakeven beyond
+    the first target, after a dear entry, or a swing that the price is past and that may be older than the trade.
     """
     direction = draft.position.plan.direction
     level = leg.due or stop
-    for candidate in (breakeven(draft), draft.position.manual_stop):
+    for candidate in (_reached_breakeven(draft), draft.position.manual_stop):
         if candidate is not None:
             level = levels.safer(level, candidate, direction)
     trail = _trailed(draft, leg, level)
@@ -61,6 +61,13 @@ def note_due(draft: Draft, leg: Leg, stop: Decimal) -> Leg:
     leg = replace(leg, due=level, breach_since=leg.breach_since or (draft.now if past else 0))
     draft.put_leg(leg)
     return leg
+
+
+def _reached_breakeven(draft: Draft) -> Decimal | None:
+    """Breakeven, where the price was past it for certain when a target was hit."""
+    level, plan = breakeven(draft), draft.position.plan
+    reached = level is not None and plan.targets and levels.is_safer(plan.targets[0], level, plan.direction)
+    return level if reached or (level is not None and _has_room(draft, level)) else None
 
 
 def _trailed(draft: Draft, leg: Leg, level: Decimal) -> Decimal | None:
