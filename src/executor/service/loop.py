@@ -50,6 +50,8 @@ PUBLISH_AFTER_S: Final = 0.05
 """The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
 TIMER_LOOK_S: Final = 1.0
 """A timer looks at the exchange's time so often: measured anew, it may have moved ahead of the one it was set by."""
+FILTER_LOOK_S: Final = 0.5
+"""So soon the rules are read again where a filter has refused an order; later each time that there is no news."""
 CLOSED_LOOK_S: Final = 15.0
 """Rules are not read more often, whatever is refused, and so often while a symbol is not open for trading: 160 of
 request weight a minute.
@@ -103,6 +105,9 @@ class Loop:
         self._changed = asyncio.Condition()
         self._news = asyncio.Event()
         self._closed = asyncio.Event()
+        self._filtered = asyncio.Event()
+        self._same_rules = 0
+        """So many times in a row the rules were read again and had not changed."""
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at: int | None = None
@@ -358,10 +363,11 @@ class Loop:
             self._requests -= 1
 
     def _log_outcome(self, request: Command, outcome: object) -> None:
-        if any(
-            isinstance(o, Refused) and o.why is Why.MARKET_CLOSED for o in (outcome, getattr(outcome, "place", None))
-        ):
+        refused = [o.why for o in (outcome, getattr(outcome, "place", None)) if isinstance(o, Refused)]
+        if Why.MARKET_CLOSED in refused:
             self._closed.set()
+        if Why.FILTER in refused:
+            self._filtered.set()
         ids = _ids_of(request)
         kind = type(request).__name__
         match outcome:
@@ -417,6 +423,7 @@ class Loop:
         while True:
             await self._rest_rules()
             self._closed.clear()
+            self._filtered.clear()
             with self.at_work():
                 try:
                     rules = await self._reload()
@@ -424,6 +431,7 @@ class Loop:
                     log.warning("rules_not_reloaded", error=str(error))
                     continue
                 known = self.engine.rules
+                self._same_rules = self._same_rules + 1 if rules == known else 0
                 if rules == known:
                     continue
                 log.info("rules_changed", symbol=rules.symbol)
@@ -434,25 +442,26 @@ class Loop:
 
     async def _rest_rules(self) -> None:
         """Until the rules are to be read again."""
-        await self.clock.sleep(CLOSED_LOOK_S)
-        if not self.engine.rules.tradable:
+        pause = min(FILTER_LOOK_S * 2 ** min(self._same_rules, 6), CLOSED_LOOK_S)
+        await self.clock.sleep(pause)
+        await self._nap(CLOSED_LOOK_S - pause, self._filtered)
+        if self._filtered.is_set() or not self.engine.rules.tradable:
             return
         left = self.timing.reload_rules - CLOSED_LOOK_S
-        while left > 0 and not self._closed.is_set():
-            await self._nap(min(left, OPEN_LOOK_S))
+        while left > 0 and not self._closed.is_set() and not self._filtered.is_set():
+            await self._nap(min(left, OPEN_LOOK_S), self._closed, self._filtered)
             left -= OPEN_LOOK_S
             if self.state.position is not None and not await self._still_trades():
                 return
 
-    async def _nap(self, seconds: float) -> None:
-        """Sleep, but not on when an order was refused for a closed market."""
-        nap = asyncio.ensure_future(self.clock.sleep(seconds))
-        call = asyncio.ensure_future(self._closed.wait())
+    async def _nap(self, seconds: float, *calls: asyncio.Event) -> None:
+        """Sleep, but not on when an order was refused for what the rules of the symbol may have become."""
+        waits = [asyncio.ensure_future(self.clock.sleep(seconds)), *(asyncio.ensure_future(c.wait()) for c in calls)]
         try:
-            await asyncio.wait((nap, call), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            nap.cancel()
-            call.cancel()
+            for each in waits:
+                each.cancel()
 
     async def _still_trades(self) -> bool:
         with self.at_work():

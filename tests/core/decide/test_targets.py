@@ -84,3 +84,35 @@ def test_a_partly_filled_target_whose_price_falls_back_is_sold_at_market(directi
     assert "CancelOrder" in script.kinds() or "CancelList" in script.kinds()
     script.settle()
     assert script.closed.reason is Reason.SL
+
+
+@both_sides
+def test_prices_go_onto_the_grid_of_now(direction: Direction) -> None:
+    """Rule 2.6: the tick has grown coarser since the plan; the orders of before are on the grid of then."""
+    script = unprotected(direction)
+    script.now += 5
+    script.rules = replace(script.rules, tick=D("0.3"))
+    for role in ("OCO1", "OCO2", "SL"):
+        script.refuse(Why.FILTER, role)
+    script.wait(1_000)
+    script.settle()
+    assert script.named() == "Protected"
+    stop, target = script.order(Role.SL1).stop_price, script.order(Role.TP1).price
+    assert stop is not None
+    assert target is not None
+    assert not stop % D("0.3")
+    assert not target % D("0.3")
+    assert abs(stop - script.px("98")) < D("0.3")
+    script.quote("99", after=5_000)
+    script.settle()
+    assert len(script.orders(Role.SL)) == 2
+
+
+def test_a_stop_that_stood_on_the_old_grid_never_moves_against_the_position() -> None:
+    """Rule 10.4."""
+    script = protected()
+    script.now += 5
+    script.rules = replace(script.rules, tick=D("0.3"))
+    script.vanish(Role.SL)
+    script.settle()
+    assert script.order(Role.SL).stop_price == D("98.1")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from executor.core.book import retire
 from executor.core.book.edit import with_leg, with_order
 from executor.core.book.ledger import Tally, filled_lists, tally
-from executor.core.book.levels import stop_limit
+from executor.core.book.levels import away_from_profit, stop_limit
 from executor.core.decide.outbox import Outbox
 from executor.core.model.ids import Role, client_id
 from executor.core.model.intents import (
@@ -61,7 +61,13 @@ class Draft(Outbox):
 
     def left(self, leg: Leg) -> Decimal:
         """What the leg still has to sell, in whole steps."""
-        return self.tally.left(leg)
+        return self.rules.whole(self.tally.left(leg))  # in the steps of now: they may have grown coarser since
+
+    def on_grid(self, price: Decimal) -> Decimal:
+        """`price` in the ticks of now, which may have grown coarser since it was planned: away from profit, as it was
+        then (rules 2.2, 2.6).
+        """
+        return away_from_profit(price, self.rules.tick, self.position.plan.direction)
 
     def stop_limit(self, level: Decimal) -> Decimal:
         """The limit price of a stop at `level` (rule 4.4); reckoned once, as most legs share their level."""

@@ -28,6 +28,19 @@ _BIPS = 10_000
 
 
 def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
+    """The level to ask for a stop at now: never behind `stop`, the level in force, never past the market (10.4). In the
+    ticks of now: where they have grown coarser, a level at which a stop has stood goes towards profit, never back.
+    """
+    level = _wanted(draft, leg, stop)
+    coarse = draft.on_grid(level)
+    stood = [o.stop_price for o in draft.position.orders if o.leg == leg.n and o.is_stop and o.exchange_id]
+    direction = draft.position.plan.direction
+    if any(price is not None and levels.is_safer(price, coarse, direction) for price in stood):
+        return levels.toward_profit(level, draft.rules.tick, direction)
+    return coarse
+
+
+def _wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
     """The level to ask for a stop at now: never behind `stop`, the level in force, never past the market (10.4)."""
     level = stop
     _read_bars(draft, leg)

@@ -39,6 +39,7 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
 
 
 def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
+    target = draft.on_grid(target)
     if leg.stop is None:
         if draft.rules.carries(left, target) and put_back(draft, leg):
             side = draft.position.plan.direction.exit_side
