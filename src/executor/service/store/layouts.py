@@ -47,6 +47,12 @@ _FIRST: Final = {
     "CancelOrder": "id seq",
     "CancelList": "list_id ids seq",
     "ReplaceOrder": "cancel_id order seq",
+    "QueryOrder": "id seq",
+    "QueryTrades": "id exchange_id seq",
+    "QueryOpenOrders": "seq",
+    "QueryBalances": "seq",
+    "QueryQuote": "seq",
+    "QueryKlines": "count seq",
 }
 
 FIELDS: Final[Mapping[int, Mapping[str, frozenset[str]]]] = {
