@@ -202,3 +202,26 @@ async def test_market_streams() -> None:
             assert (await asyncio.wait_for(trades.get(), 5)).p == "100001.00000000"
         finally:
             await connection.close_connection()
+
+
+async def test_a_bracket_over_the_websocket_api() -> None:
+    async with client() as (kit, spot):
+        connection = await spot.websocket_api.create_connection()
+        try:
+            await connection.session_logon()
+            subscribed = await connection.user_data_stream_subscribe()
+            events: asyncio.Queue[Any] = asyncio.Queue()
+            subscribed.stream.on("message", events.put_nowait)
+            bracket = (
+                await connection.order_list_place_otoco(
+                    SYMBOL, "LIMIT", "BUY", 99000.0, 0.01, "SELL", 0.009, "LIMIT_MAKER",
+                    working_time_in_force="GTC", pending_above_price=110000.0, pending_below_type="STOP_LOSS",
+                    pending_below_stop_price=95000.0,
+                )
+            ).data()  # fmt: skip
+            assert [report.type for report in bracket.result.order_reports] == ["LIMIT", "STOP_LOSS", "LIMIT_MAKER"]
+            kit.trade("99000")
+            kinds = [type((await asyncio.wait_for(events.get(), 5)).actual_instance).__name__ for _ in range(8)]
+            assert {"ExecutionReport", "ListStatus", "OutboundAccountPosition"} <= set(kinds)
+        finally:
+            await connection.close_connection()

@@ -113,3 +113,23 @@ async def test_market_data() -> None:
         assert (await exchange.fetch_order_book(PAIR))["bids"][0][0] > 0
         assert (await exchange.fetch_bids_asks([PAIR]))[PAIR]["ask"] > 0
         assert (await exchange.fetch_last_prices([PAIR]))[PAIR]["price"] == 100001
+
+
+async def test_a_bracket_whose_exits_come_when_the_entry_fills() -> None:
+    async with client() as (kit, exchange):
+        bracket = await exchange.private_post_orderlist_otoco(
+            {
+                "symbol": SYMBOL, "workingType": "LIMIT", "workingSide": "BUY", "workingPrice": "99000",
+                "workingQuantity": "0.01", "workingTimeInForce": "GTC", "pendingSide": "SELL",
+                "pendingQuantity": "0.009", "pendingAboveType": "LIMIT_MAKER", "pendingAbovePrice": "110000",
+                "pendingBelowType": "STOP_LOSS", "pendingBelowStopPrice": "95000",
+            }
+        )  # fmt: skip
+        kinds = [report["type"] for report in bracket["orderReports"]]
+        assert kinds == ["LIMIT", "STOP_LOSS", "LIMIT_MAKER"]
+        kit.trade("99000")
+        live = await exchange.fetch_open_orders(PAIR)
+        assert [order["info"]["status"] for order in live] == ["NEW", "NEW"]
+        kit.trade("94000")
+        ended = await exchange.fetch_orders(PAIR)
+        assert [order["status"] for order in ended] == ["closed", "closed", "expired"]

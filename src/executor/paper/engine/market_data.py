@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+import msgspec
+
 
 @dataclass(slots=True, kw_only=True, frozen=True)
 class BookTicker:
@@ -15,8 +17,7 @@ class BookTicker:
     ask_qty: Decimal
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class MarketTrade:
+class MarketTrade(msgspec.Struct, kw_only=True, frozen=True):
     """One trade of the market (`GET /api/v3/trades`, `aggTrades`)."""
 
     trade_id: int

@@ -7,11 +7,11 @@ same each time, and as fast as the work in it allows.
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from enum import StrEnum
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.market_data import MarketTrade

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
@@ -80,12 +81,13 @@ class TradeFile:
         last = 0
         columns = (("time_ms",), ("price",), ("qty",), ("is_buyer_maker",), ("trade_id", "agg_trade_id"))
         for row in _rows(self.path, columns):
+            read = row.read
             trade = MarketTrade(
-                time=row.read(0, _time),
-                price=row.read(1, _positive),
-                qty=row.read(2, _positive),
-                buyer_is_maker=row.read(3, _flag),
-                trade_id=row.read(4, _whole),
+                time=read(0, _time),
+                price=read(1, _positive),
+                qty=read(2, _positive),
+                buyer_is_maker=read(3, _flag),
+                trade_id=read(4, _whole),
             )
             if trade.time < last:
                 raise row.error(0, f"a time of {last} or later")
@@ -169,10 +171,13 @@ def _data_path(name: str) -> Path:
 class _Row:
     """A line of a file with the columns asked for."""
 
-    __slots__ = ("_cells", "_indices", "_names", "_where")
+    __slots__ = ("_cells", "_indices", "_line", "_names", "_path")
 
-    def __init__(self, where: str, names: Sequence[str], indices: Sequence[int], cells: Sequence[str]) -> None:
-        self._where = where
+    def __init__(
+        self, path: Path, line: int, names: Sequence[str], indices: Sequence[int], cells: Sequence[str]
+    ) -> None:
+        self._path = path
+        self._line = line
         self._names = names
         self._indices = indices
         self._cells = cells
@@ -186,7 +191,8 @@ class _Row:
 
     def error(self, column: int, must_be: str) -> RecordingError:
         value = self._cells[self._indices[column]]
-        return RecordingError(f"{self._where}: {self._names[column]} is {value!r}, must be {must_be}")
+        where = f"{self._path}, line {self._line}"
+        return RecordingError(f"{where}: {self._names[column]} is {value!r}, must be {must_be}")
 
 
 @contextmanager
@@ -212,10 +218,10 @@ def _rows(path: Path, columns: Sequence[tuple[str, ...]]) -> Iterator[_Row]:
         names = [_find(path, header, choices) for choices in columns]
         indices = [header.index(name) for name in names]
         for cells in reader:
-            where = f"{path}, line {reader.line_num}"
             if len(cells) != len(header):
+                where = f"{path}, line {reader.line_num}"
                 raise RecordingError(f"{where}: has {len(cells)} fields, must have {len(header)} as the header")
-            yield _Row(where, names, indices, cells)
+            yield _Row(path, reader.line_num, names, indices, cells)
 
 
 def _find(path: Path, header: Sequence[str], choices: tuple[str, ...]) -> str:
@@ -223,6 +229,9 @@ def _find(path: Path, header: Sequence[str], choices: tuple[str, ...]) -> str:
         if name in header:
             return name
     raise RecordingError(f"{path}: the header line {','.join(header)!r} must have a column {' or '.join(choices)}")
+
+
+_FLAGS: Final = {"true": True, "false": False}
 
 
 def _whole(text: str) -> int:
@@ -247,6 +256,7 @@ def _amount(text: str) -> Decimal:
     return value
 
 
+@lru_cache(maxsize=1 << 16)  # a recording says the same prices and quantities again and again
 def _positive(text: str) -> Decimal:
     value = _amount(text)
     if value == 0:
@@ -255,7 +265,7 @@ def _positive(text: str) -> Decimal:
 
 
 def _flag(text: str) -> bool:
-    flag = {"true": True, "false": False}.get(text.lower())
+    flag = _FLAGS.get(text.lower())
     if flag is None:
         raise ValueError("true or false")
     return flag

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,12 @@ class Security(Enum):
     @property
     def signed(self) -> bool:
         return self in (Security.USER_DATA, Security.TRADE)
+
+
+@cache
+def _known(verb: str, path: str, *, signed: bool) -> int | None:
+    names = KNOWN.get(f"{verb} {path}")
+    return None if names is None else len(names) + (len(_SIGNING_NAMES) if signed else 0)
 
 
 class Call(msgspec.Struct):
@@ -67,10 +74,7 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def parameters(self) -> int | None:
         """How many parameters the endpoint knows, those of a key and a signature among them; None if unlisted."""
-        names = KNOWN.get(f"{self.verb} {self.path}")
-        if names is None:
-            return None
-        return len(names) + (len(_SIGNING_NAMES) if self.security.signed else 0)
+        return _known(self.verb, self.path, signed=self.security.signed)
 
     def weigh(self, params: Params) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(params)
