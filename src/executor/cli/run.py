@@ -35,6 +35,7 @@ def run(context: typer.Context) -> None:
     is left without a trade, or the account does not add up to the last unit.
     """
     settings = read_settings(context)
+    logs.take_over_stderr(settings.log_format)
     logs.set_up(settings.log_format, settings.log_level)
     faulthandler.enable(STDERR)  # a watchdog ends a service that hangs by SIGABRT: then the log shows where it hung
     watched: list[Loop] = []

@@ -1,6 +1,9 @@
 """Log lines: one event name per happening; for people on a terminal, JSON for machines."""
 
+import atexit
+import json
 import logging
+import os
 import sys
 from collections import deque
 from typing import Final
@@ -8,7 +11,9 @@ from typing import Final
 import structlog
 
 from executor.config import LogFormat, LogLevel
+from executor.ops.log_writer import LogWriter
 
+STDERR: Final = 2
 KEPT: Final = 1_000
 """Lines kept for `executor logs`: some hours of an open trade, a few hundred kilobytes."""
 
@@ -28,9 +33,36 @@ def _remember(
     return event
 
 
+def take_over_stderr(log_format: LogFormat) -> LogWriter | None:
+    """Have everything that this process says on stderr written by a thread, from now on until it ends (rule 8.9): log
+    lines, warnings, tracebacks. None where something else stands in stderr's place.
+    """
+    if sys.stderr is not sys.__stderr__:
+        return None
+    for descriptor in range(STDERR + 1):  # one that is closed would become the next file that is opened
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    as_json = not _for_people(log_format)
+
+    def lost(count: int) -> str:
+        line = {"event": "log_lines_lost", "level": "warning", "count": count}
+        return f"{json.dumps(line) if as_json else f'[warning  ] log_lines_lost count={count}'}\n"
+
+    writer = LogWriter(STDERR, lost)
+    sys.stderr = writer
+    atexit.register(writer.finish)
+    return writer
+
+
+def _for_people(log_format: LogFormat) -> bool:
+    return log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and sys.stderr.isatty())
+
+
 def set_up(log_format: LogFormat, level: LogLevel) -> None:
     """Log to stderr from now on, so that a command's own output stays clean."""
-    console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and sys.stderr.isatty())
+    console = _for_people(log_format)
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
     )
@@ -44,6 +76,6 @@ def set_up(log_format: LogFormat, level: LogLevel) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.value]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
