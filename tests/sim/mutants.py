@@ -61,8 +61,8 @@ MUTANTS: Final = (
     Mutant(
         "stamped as it is sent",
         f"{CORE}/transition.py",
-        "    stamp = Stamp(now or state.market.now, policy.recv_window_ms) if policy.recv_window_ms else None\n",
-        "    stamp = None\n",
+        "    return Stamp(now or state.market.now, policy.recv_window_ms) if policy.recv_window_ms else None\n",
+        "    return None\n",
     ),
     Mutant(
         "unknown taken for refused",
@@ -324,8 +324,8 @@ MUTANTS: Final = (
     Mutant(
         "what was sold twice is not bought back",
         f"{CORE}/decide/closing.py",
-        "    qty = rules.market_piece(max(held.held, short, ZERO), draft.price)\n",
-        "    qty = rules.market_piece(max(held.held, ZERO), draft.price)\n",
+        "    qty = rules.market_piece(max(held.held + held.beyond - standing, short, ZERO), draft.price)\n",
+        "    qty = rules.market_piece(max(held.held + held.beyond - standing, ZERO), draft.price)\n",
     ),
     Mutant(
         "a signal is taken twice",
