@@ -319,3 +319,16 @@ def test_a_refusal_that_names_a_time_is_kept() -> None:
     outcome = Refused(Why.RATE_LIMIT, -1003, "too many", START + 9_000)
     script.feed(Answered(at=script.now, seq=script.pending[0].seq, outcome=outcome))
     assert loan(script).ask_at == START + 9_000
+
+
+def test_one_look_alone_proves_nothing_however_late_it_comes() -> None:
+    script = borrowing()
+    script.lose()
+    while script.now < START + SETTLED + 1_000:
+        script.lose("QueryLoans") if script.pending else script.sleep()
+    while not script.pending:
+        script.sleep()
+    script.accept()
+    assert loan(script).open
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.NEVER
