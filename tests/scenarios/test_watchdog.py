@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,28 @@ async def test_an_order_of_this_trade_that_the_state_does_not_know_is_followed(b
     await b.enter()
     b.place_by_hand(f"EX_{b.position.trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
     await found(b, "order_adopted")
+
+
+@pytest.mark.parametrize("role", ["SL", "SL1", "TP2"])
+async def test_an_exit_that_is_made_smaller_by_another_hand_is_made_whole(b: Harness, role: str) -> None:
+    """Under the same id, as the exchange's own amendment does; pushed as REPLACED where there are pushes."""
+    await b.enter()
+    before, order = b.covered(), b.one(role)
+    b.engine.amend_order(
+        ACCOUNT,
+        b.symbol,
+        Decimal("0.1"),
+        b.clock.now_ms(),
+        order_id=order.order_id,
+        new_client_order_id=order.client_order_id,
+    )
+    b.server.on_quote(b.symbol)
+    assert "made smaller by another hand" in (await found(b, "exit_resized"))["text"]
+    await b.wait(5)
+    assert b.covered() == before
+    assert b.roles() == EXITS["OCO"]
+    await b.move(-1)
+    await b.ends(Reason.SL)
 
 
 # --- holdings ---------------------------------------------------------------------------------------------------------

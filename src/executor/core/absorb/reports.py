@@ -202,6 +202,9 @@ def _moved(position: Position, before: Order, after: Order) -> Position:
 
 def _told(before: Order, after: Order) -> Iterator[Notify]:
     """What a person should hear of what was learned of an order."""
+    if after.qty < before.qty:
+        text = f"{after.id}: made smaller by another hand, from {plain(before.qty)} to {plain(after.qty)}"
+        yield Notify(Level.ALERT, "exit_resized", text, after.id)
     filled = after.cum_qty - before.cum_qty
     if filled > 0:
         price = (after.cum_quote - before.cum_quote) / filled

@@ -289,9 +289,9 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
     if any(o.cum_qty or o.phase is not OrderPhase.WORKING for o in live):
         return
     direction = draft.position.plan.direction
-    if not levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction):
-        return
-    if _others_stand(draft, leg):
+    raised = levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction)
+    shrunk = any(o.sent_qty and o.qty < draft.left(leg) for o in live)
+    if (raised or shrunk) and _others_stand(draft, leg):
         draft.cancel(live, recheck=any(o.cancels for o in live))
 
 

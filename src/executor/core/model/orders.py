@@ -50,8 +50,9 @@ def impossible(order: Order, report: OrderReport) -> str | None:
         return f"{order.id}: exchange id {report.exchange_id}, known as {order.exchange_id}"
     if report.side is not order.side:
         return f"{order.id}: reported as {report.side}, sent as {order.side}"
-    if report.cum_qty > report.qty or report.qty > order.qty:
-        return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {order.qty}"
+    sent = order.sent_qty or order.qty
+    if report.cum_qty > report.qty or report.qty > sent:
+        return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {sent}"
     return None
 
 
@@ -65,6 +66,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     stood = order.phase is OrderPhase.WORKING or bool(report.cum_qty)
     if rejected and stood and report.exchange_id != order.exchange_id:
         return replace(look_again(order, at), check=True)
+    known, order = order, cut_to(order, report.qty)
     fills = _union(order.fills, report.fills)
     named = sum((f.qty for f in fills), ZERO)
     cum_qty, cum_quote = order.cum_qty, order.cum_quote
@@ -107,7 +109,16 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         check=False,
         looks=looks,
     )
-    return order if folded == order else replace(folded, heard_at=at)
+    return known if folded == known else replace(folded, heard_at=at)
+
+
+def cut_to(order: Order, qty: Decimal) -> Order:
+    """An order whose quantity another hand has amended: it only ever shrinks (order_amend_keep_priority.md), so that an
+    older report of more undoes nothing. An archived order, reported without any quantity, is as it was.
+    """
+    if not 0 < qty < order.qty:
+        return order
+    return replace(order, qty=qty, sent_qty=order.sent_qty or order.qty)
 
 
 def fold_fills(order: Order, fills: tuple[Fill, ...]) -> Order:

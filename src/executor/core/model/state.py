@@ -47,7 +47,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One client order id and all that is known of it. Quantities only grow (rule 5.1).
 
     `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg, -1 taken over, of no leg.
-    `list_id`: its OCO, else empty.
+    `list_id`: its OCO, else empty. `sent_qty`: what it was sent for, where another hand has made it smaller; else 0.
     `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone. `fence`: a
     request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it, the
     first sent at `first_miss_at`; `ask_at`: when to ask (again); of a refused order, before when the exchange wants no
@@ -75,6 +75,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     end: End | None = None
     status: OrderStatus | None = None
     exchange_id: int = 0
+    sent_qty: Decimal = ZERO
     cum_qty: Decimal = ZERO
     cum_quote: Decimal = ZERO
     fills: tuple[Fill, ...] = ()
