@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, Final, assert_never
 
 import structlog
 
-from executor.core.model.events import AnyEvent, QuoteSeen, Started, Tick
+from executor.core.book.ledger import covered, sellable
+from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, Started, Tick, Verb
 from executor.core.model.facts import Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.ids import parse
 from executor.core.model.intents import (
@@ -34,7 +36,7 @@ from executor.core.model.intents import (
 )
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
-from executor.core.model.values import plain
+from executor.core.model.values import ZERO, plain
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
 from executor.ops.alerts.noted import noted
@@ -106,6 +108,8 @@ class Loop:
         self._news = asyncio.Event()
         self._closed = asyncio.Event()
         self._filtered = asyncio.Event()
+        self.ended_bare = ZERO
+        """Base that was left without a stop when the loop was stopped (rule 9.5)."""
         self._same_rules = 0
         """So many times in a row the rules were read again and had not changed."""
         self._tasks: asyncio.TaskGroup | None = None
@@ -245,8 +249,21 @@ class Loop:
             await asyncio.gather(*beside, return_exceptions=True)
             self.poller.end()
             await self._drain()
+            bare = self._bare()
+            if bare and self.ready.is_set():
+                self.tell(Commanded(at=self.now(), verb=Verb.RETRY))
+                await self._drain()
+                bare = self.ended_bare = self._bare()
             self._disarm()
             consumer.cancel()
+            if bare:
+                text = f"{plain(bare)} {self.engine.rules.base} without a stop on the exchange, and nobody watches now"
+                self._say(Notify(Level.ALERT, "stopped_bare", text))
+
+    def _bare(self) -> Decimal:
+        """Base that is held without a stop on the exchange."""
+        position = self.state.position
+        return sellable(position, self.engine.rules) - covered(position) if position is not None else ZERO
 
     async def _drain(self) -> None:
         """Wait a moment for the answers under way (rule 9.5)."""

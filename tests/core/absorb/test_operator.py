@@ -1,9 +1,10 @@
 from decimal import Decimal
 
 import pytest
-from tests.core.build import Script, both_sides, closing, entering, protected
+from tests.core.build import Script, both_sides, closing, entering, protected, unprotected
 
 from executor.core.model.events import Commanded, Verb
+from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
@@ -81,3 +82,20 @@ def test_a_leg_that_is_sold_has_no_stop_to_move() -> None:
     script.settle()
     script.command(Verb.MOVE_STOP, "99")
     assert script.verdict == Refusal("99 is not better than the stop at 100.21")
+
+
+def test_at_the_end_what_waits_for_its_retry_is_tried_once_more() -> None:
+    """Rule 9.5."""
+    script = unprotected()
+    script.accept("OCO1")
+    script.accept("OCO2")
+    script.refuse(Why.MARKET_CLOSED, "SL")
+    assert script.kinds() == []
+    script.command(Verb.RETRY)
+    assert script.kinds() == ["SL"]
+    script.settle()
+    script.command(Verb.RETRY)
+    assert script.verdict == Ignored("nothing waits for a retry")
+    idle = Script()
+    idle.command(Verb.RETRY)
+    assert idle.verdict == Ignored("nothing waits for a retry")

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from executor.core.book import debt as debts
 from executor.core.book import levels
+from executor.core.book.edit import with_leg
 from executor.core.book.ledger import leg_sold
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.intents import Level, Notify
@@ -25,12 +26,25 @@ def absorb(state: State, event: Commanded) -> Absorbed:
             return Absorbed(replace(state, paused=False, halted=""), MOVED, (note,))
         case Verb.REPAY:
             return _repay(state, event.asset)
+        case Verb.RETRY:
+            return _retry(state)
         case Verb.FLATTEN | Verb.CANCEL_ENTRY | Verb.MOVE_STOP:
             if state.position is None:
                 return Absorbed(state, Refusal("no trade is open"))
             return _about_trade(state, state.position, event)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _retry(state: State) -> Absorbed:
+    """The service is about to end: an exit that waits for its retry is tried once more at once (rule 9.5)."""
+    now, position = state.market.now, state.position
+    waiting = [leg for leg in position.legs if leg.retry_at > now] if position is not None else []
+    if position is None or not waiting:
+        return Absorbed(state, Ignored("nothing waits for a retry"))
+    for leg in waiting:
+        position = with_leg(position, replace(leg, retry_at=now))
+    return Absorbed(replace(state, position=position))
 
 
 def _about_trade(state: State, position: Position, event: Commanded) -> Absorbed:

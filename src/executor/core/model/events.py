@@ -145,6 +145,7 @@ class Verb(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     MOVE_STOP = "move_stop"
+    RETRY = "retry"
     REPAY = "repay"
 
 

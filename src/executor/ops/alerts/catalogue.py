@@ -132,6 +132,14 @@ _RISK: Final = (
         "Cancel the named order in the exchange's app; that is noticed.",
     ),
     _kind(
+        "stopped_bare",
+        Topic.TROUBLE,
+        CRITICAL,
+        "The service was ended while a part of the position had no stop on the exchange; one more try did not help. "
+        "The exit code is 1.",
+        "Start it again, or protect the position by hand: nobody watches the price.",
+    ),
+    _kind(
         "surplus_exit",
         Topic.TROUBLE,
         WARNING,

@@ -1,0 +1,58 @@
+"""An end with a part of the position bare says so, after one more try (rule 9.5)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.scenarios.harness import EXITS, OCO_WORLDS, World, harness
+
+from executor.core.model.facts import Why
+from executor.paper.server.faults import Answer, PushFault, RequestFault
+
+oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
+DISABLED = Answer(400, b'{"code": -2010, "msg": "This action is disabled on this account."}')
+
+
+class Refusing:
+    """So many single stops are refused."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        if not self.left or method != "POST" or not path.endswith("/order") or "_SL_" not in str(params):
+            return None
+        self.left -= 1
+        return RequestFault(execute=False, answer=DISABLED)
+
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
+        return None
+
+
+@oco_worlds
+async def test_a_stop_that_waits_for_its_retry_is_tried_once_more_at_the_end(tmp_path: Path, world: World) -> None:
+    faults = Refusing(99)
+    async with harness(tmp_path, world, faults=faults, ORDER_TRANSPORT="rest", EXITS_RETRY_EVERY_SEC="60") as b:
+        await b.signal()
+        await b.move(0, then=1)
+        assert b.roles() != EXITS["OCO"]
+        loop = b.loop
+        assert loop is not None
+        faults.left = 0
+        await b.stop()
+        assert b.roles() == EXITS["OCO"]
+        assert not loop.ended_bare
+        assert Why.AUTH in b.refusals()
+
+
+@oco_worlds
+async def test_an_end_that_stays_bare_says_so(tmp_path: Path, world: World) -> None:
+    async with harness(tmp_path, world, faults=Refusing(99), ORDER_TRANSPORT="rest", EXITS_RETRY_EVERY_SEC="60") as b:
+        await b.signal()
+        await b.move(0, then=1)
+        loop = b.loop
+        assert loop is not None
+        await b.stop()
+        assert loop.ended_bare > 0
+        assert "stopped_bare" in [entry["event"] for entry in b.log]
