@@ -28,6 +28,11 @@ MARGIN_MS: Final = 60_000
 LOOK_BACK_MS: Final = 24 * 3_600_000
 """How far back a trade that has no open order is looked for; one that has is read from its own beginning."""
 
+LOOK_BACK_MOST_MS: Final = 30 * LOOK_BACK_MS
+"""A trade with an open order that is older than this is not read from its beginning: a day takes 20 of request weight
+at least, and an order with a made-up name would begin in 1970. It is told of, not rebuilt (rule 9.3).
+"""
+
 
 class Shown(msgspec.Struct, frozen=True):
     """What the exchange shows of the symbol: `open_orders` all, `history` as far back as read, `fills` by client order
@@ -49,7 +54,9 @@ async def read_history(exchange: Exchange, trade: str = "") -> Shown:
     open_orders = await exchange.open_orders()
     live = {name.trade for report in open_orders if (name := ids.parse(report.id)) is not None}
     named = live | {trade} if trade else live
-    since = min([exchange.now() - LOOK_BACK_MS, *(int(each) - MARGIN_MS for each in named)])
+    now = exchange.now()
+    begun = [int(each) - MARGIN_MS for each in named if int(each) >= now - LOOK_BACK_MOST_MS]
+    since = min([now - LOOK_BACK_MS, *begun])
     history = await exchange.history(since)
     ours = merge(open_orders, history)
     trades = {key: name.trade for key in ours if (name := ids.parse(key)) is not None}
