@@ -46,8 +46,8 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
     ),
     "exchange": ({"port", "wire"}, {"transport"}, {REST}, {"binance"}, {"margin"}),
     "paper": ({"engine", "errors"}, {"replay"}, {"server"}, {REST}),
-    "service": ({"store"}, {REST}, {"inlets"}, {"wiring"}, {"app"}),
-    "ops": ({REST}, {"http"}),
+    "service": ({"store"}, {REST}, {"inlets"}, {"wiring"}, {"account"}, {"fleet"}, {"accounts", "app"}),
+    "ops": ({REST}, {"http"}, {"http_accounts"}),
     "simulate": ({"direct"}, {"session"}, {"market"}),
     "cli": ({REST}, {"app"}),
 }

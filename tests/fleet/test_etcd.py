@@ -11,10 +11,10 @@ from tests.core.build import RULES, protected
 from tests.fleet.cluster import Cluster, needs_etcd, running
 
 from executor.core.transition import empty
-from executor.service.fleet.etcd import Etcd, Unreachable, created_is, get, put
-from executor.service.fleet.keys import Keys
-from executor.service.fleet.symbol_store import Claim, FleetSymbolStore, StateRestored, StoreUnreachable
 from executor.service.store.document import document_of, state_of
+from executor.service.store.etcd import Etcd, Unreachable, created_is, get, put
+from executor.service.store.fleet_keys import Keys
+from executor.service.store.fleet_store import Claim, FleetSymbolStore, StateRestored, StoreUnreachable
 from executor.service.store.port import Fenced
 from executor.service.store.state_store import Age
 

@@ -10,6 +10,7 @@ import typer
 from executor.cli import exits
 from executor.cli.output import about, fail
 from executor.config import BinanceEnv, Settings, SettingsError, load_settings
+from executor.config.accounts import ALONE, load_accounts, named
 from executor.paper.errors import RecordingError
 
 T = TypeVar("T")
@@ -43,6 +44,24 @@ def read_settings(context: typer.Context) -> Settings:
     for warning in settings.warnings:
         typer.echo(f"warning: {warning}", err=True)
     return settings
+
+
+def read_accounts(context: typer.Context, settings: Settings) -> dict[str, Settings]:
+    """The settings of each account where there are several, or a fleet; empty where this process trades a single one.
+    Warnings and faults go to stderr. Raises typer.Exit as `read_settings`.
+    """
+    if settings.accounts is None:
+        if not settings.fleet:
+            return {}
+        return {ALONE: named(settings, ALONE)}
+    try:
+        accounts = load_accounts(settings, env_file=context.find_object(Path) or Path(".env"))
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(exits.BAD_SETTINGS) from error
+    for warning in dict.fromkeys(warning for each in accounts.values() for warning in each.warnings):
+        typer.echo(f"warning: {warning}", err=True)
+    return accounts
 
 
 def find_place(settings: Settings, symbol: str | None = None) -> Place:

@@ -1,12 +1,13 @@
 """`executor run`: trade until stopped."""
 
 import faulthandler
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
 
 from executor.cli import exits
-from executor.cli.context import read_settings
+from executor.cli.context import read_accounts, read_settings
 from executor.cli.output import code_of, examples, fail
 from executor.config import Settings
 from executor.core.model.state import State
@@ -45,6 +46,10 @@ def run(context: typer.Context) -> None:
             runner.settle_memory()
         watched.append(loop)
 
+    accounts = read_accounts(context, settings)
+    if accounts:
+        _run_accounts(settings, accounts, started)
+        return
     try:
         place = runner.run(app.run(settings, started, own_process=True))
     except app.START_ERRORS as error:
@@ -55,6 +60,16 @@ def run(context: typer.Context) -> None:
         raise typer.Exit(exits.FAILED)
     if place.embedded is not None:
         _close_the_books(settings, place.embedded, watched[0].state)
+
+
+def _run_accounts(settings: Settings, accounts: dict[str, Settings], started: Callable[[Loop], None]) -> None:
+    from executor.service.accounts import run_accounts  # noqa: PLC0415  (most runs trade one account)
+
+    try:
+        runner.run(run_accounts(settings, accounts, started))
+    except app.START_ERRORS as error:
+        typer.echo(f"executor can't run: {error}", err=True)
+        raise typer.Exit(code_of(error)) from error
 
 
 def _close_the_books(settings: Settings, paper: "Embedded", state: State) -> None:

@@ -25,6 +25,8 @@ from executor.config.settings import (
 from executor.config.sources import Found, read_env_file, unknown_in_file
 
 SUFFIX: Final = ".env"
+ALONE: Final = "main"
+"""The account of a fleet whose nodes have no folder of accounts."""
 STATE_FN: Final = "data/state/{account}/{symbol}.json"
 """Where an account's state is kept, if nobody says otherwise."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -122,3 +124,10 @@ def _shared(found: Mapping[str, Settings]) -> list[Fault]:
             if files.setdefault(path, name) != name:
                 faults.append(Fault(f"{name}: STATE_FN", f"{path}, as that of {files[path]}", "a file of its own"))
     return faults
+
+
+def named(settings: Settings, account: str) -> Settings:
+    """`settings` as those of an account."""
+    for each in (settings, *settings._of.values()):  # noqa: SLF001
+        each._account = account  # noqa: SLF001
+    return settings

@@ -9,51 +9,29 @@ from typing import Final
 
 import structlog
 
-from executor.config import Settings, SettingsError
+from executor.config import Settings
 from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange, connect_all
-from executor.exchange.port import NotListedError, ReadError, StartError
-from executor.exchange.transport.budget import Budget
 from executor.ops.alerting import Alerting, alerting
 from executor.ops.alerts.alerts import Alerts
-from executor.ops.http import HttpUnusable
 from executor.ops.metrics import StreamWatch
-from executor.paper.errors import PaperError
-from executor.service.inlets.control import SocketUnusable
-from executor.service.inlets.webhook import WebhookUnusable
+from executor.service import account
+from executor.service.account import begin_sessions, settle_budget
 from executor.service.loop import Loop
 from executor.service.market import PAPER, Market, open_market
 from executor.service.self_watchdog import SelfWatchdog, hang_path
 from executor.service.store.document import saved
-from executor.service.store.journal import JournalError
-from executor.service.store.lock import LockError, StateLock
+from executor.service.store.lock import StateLock
 from executor.service.store.state_store import StateError, StateStore
 from executor.service.store.trades import trades_path
 from executor.service.supervisor import Supervisor
-from executor.service.symbol_session import RunContext, symbol_session
 from executor.service.systemd import SystemdNotifier, attend
 from executor.service.wiring import add_alerts, add_inlets, add_streams, add_watchdog, intake_of, telling_the_end
-from executor.signals.position import SignalFileError, position_path
+from executor.signals.position import position_path
 
 log = structlog.get_logger(__name__)
 
-START_ERRORS: Final = (
-    StartError,
-    ReadError,
-    PaperError,
-    SettingsError,
-    StateError,
-    LockError,
-    JournalError,
-    SignalFileError,
-    SocketUnusable,
-    HttpUnusable,
-    WebhookUnusable,
-)
-"""Why a run could not begin or go on, each with a text for people."""
-
-OF_ONE: Final = (StateError, JournalError, ReadError, NotListedError, SettingsError)
-"""Of several symbols these keep one alone from trading: its files, its orders, its filters."""
+START_ERRORS: Final = account.START_ERRORS
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -139,7 +117,7 @@ async def serve(
 ) -> None:
     """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
     async with contextlib.AsyncExitStack() as sessions:
-        loops = await _begin_sessions(settings, market, exchanges, sessions)
+        loops = await begin_sessions(settings, market, exchanges, sessions)
         supervisor = Supervisor(loops)
         connection = exchanges[market.symbols[0]].connection
         stream = StreamWatch()
@@ -151,46 +129,11 @@ async def serve(
         attend(supervisor, SystemdNotifier.of(os.environ), watchdog)
         found = add_watchdog(settings, supervisor, connection)
         add_streams(settings, market, supervisor, connection, stream, found)
-        supervisor.add_task("settle", lambda: _settle(supervisor, connection.budget))
+        supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
         for loop in loops.values():
             on_start(loop)
         with _stop_on_signals(supervisor):
             await supervisor.run()
-
-
-async def _begin_sessions(
-    settings: Settings, market: Market, exchanges: Mapping[str, BinanceExchange], stack: contextlib.AsyncExitStack
-) -> dict[str, Loop]:
-    """All at once: one that has to wait for the exchange must not keep the others waiting. Nor must one that can't be
-    begun keep the others from looking after their trades: it is told of, and left out. Raises as `symbol_session`
-    where none can.
-    """
-    several = len(market.symbols) > 1
-
-    async def begin(symbol: str) -> Loop:
-        if several:
-            structlog.contextvars.bind_contextvars(symbol=symbol)
-        context = RunContext(market.venue, market.clock, market.patient, alone=not several)
-        return await stack.enter_async_context(symbol_session(symbol, settings.of(symbol), exchanges[symbol], context))
-
-    begun = await asyncio.gather(*map(begin, market.symbols), return_exceptions=True)
-    found = dict(zip(market.symbols, begun, strict=True))
-    loops = {symbol: loop for symbol, loop in found.items() if isinstance(loop, Loop)}
-    faults = {symbol: fault for symbol, fault in found.items() if isinstance(fault, BaseException)}
-    for fault in faults.values():
-        if not loops or not isinstance(fault, OF_ONE):
-            raise fault
-    for symbol, fault in faults.items():
-        log.error("not_started", alert=True, symbol=symbol, error=str(fault), text="the others trade")
-    keeper = next(iter(loops))
-    loops[keeper].keep_clock(exchanges[keeper].sync_clock)
-    return loops
-
-
-async def _settle(supervisor: Supervisor, budget: Budget) -> None:
-    """The start is over once the orders are known: from then on watching may wait for its turn."""
-    await supervisor.started()
-    budget.hurried = False
 
 
 @contextlib.contextmanager

@@ -16,7 +16,9 @@ from executor.service.policy import policy_of
 from executor.service.poller import Clock, Timing
 from executor.service.recovery import begin, catch_up
 from executor.service.store.document import Document, contradiction, state_of
+from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import Journal
+from executor.service.store.port import SymbolStore
 from executor.service.store.state_store import STALE, Age, StateStore
 from executor.service.store.trades import TradeList, trades_path
 from executor.service.symbol_rules import RulesReader
@@ -25,12 +27,15 @@ log = structlog.get_logger(__name__)
 
 
 class RunContext(msgspec.Struct, frozen=True):
-    """What a session has in common with the others of its run. `alone`: there are none."""
+    """What a session has in common with the others of its run. `alone`: there are none. `store_of`: where a symbol's
+    state is kept in a fleet; else it is in its file.
+    """
 
     venue: str
     clock: Clock
     patient: Clock
     alone: bool = True
+    store_of: Callable[[str], FleetSymbolStore] | None = None
 
 
 @contextlib.asynccontextmanager
@@ -43,8 +48,14 @@ async def symbol_session(
     Raises StateError, JournalError, StartError, SettingsError or ReadError.
     """
     state_path = settings.state_path(symbol)
-    store = StateStore(state_path, schema_version=SCHEMA_VERSION)
-    state, age = load_state(store, symbol, context.venue)
+    store: SymbolStore
+    if context.store_of is None:
+        store = StateStore(state_path, schema_version=SCHEMA_VERSION)
+        state, age = load_state(store, symbol, context.venue)
+    else:
+        store = context.store_of(symbol)
+        document, age = await store.load(context.venue)
+        state = state_of(document) if document is not None else None
     reader = RulesReader(exchange, settings, state_path)
     rules = await reader.begin(trade_open=state is not None and state.position is not None)
     trades = TradeList(trades_path(state_path))

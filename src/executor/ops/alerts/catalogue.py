@@ -494,7 +494,91 @@ _MARGIN: Final = (
     ),
 )
 
-ALERTS: Final = (*_TRADES, *_RISK, *_MARGIN, *_DEFECTS, *_STARTS, *_EXCHANGE, *_HALTS, *_MACHINE, *_ALERTING)
+
+_FLEET: Final = (
+    _kind(
+        "account_down",
+        Topic.RESTART,
+        CRITICAL,
+        "An account of several could not be begun, or a part of it died. The others trade on. It is "
+        "begun anew, each time a little later; in a fleet another machine may have it meanwhile.",
+        "The text says what it was: keys, a symbol, a file, the exchange. Exits that stand on the exchange rest there.",
+    ),
+    _kind(
+        "account_stuck",
+        Topic.RESTART,
+        CRITICAL,
+        "In a fleet: a trading loop of the account did not come round for `FLEET_TTL_SEC`, so this "
+        "machine gives the account away.",
+        "Look at this machine: CPU, disk, the log lines before it.",
+    ),
+    _kind(
+        "fenced",
+        Topic.RESTART,
+        CRITICAL,
+        "In a fleet: this machine wanted to write for an account that another owns by now, as after a "
+        "long suspension. Nothing was sent.",
+        "Find out why it stood still: a suspended or overloaded machine, a long garbage collection, a "
+        "network that was cut.",
+    ),
+    _kind(
+        "let_go",
+        Topic.RESTART,
+        WARNING,
+        "In a fleet: this machine has let go of an account at once, because another owns it or its own "
+        "lease has ended.",
+        "As with `fenced`, where it comes unasked.",
+    ),
+    _kind(
+        "lease_lost",
+        Topic.RESTART,
+        WARNING,
+        "In a fleet: this machine's lease ended before it was renewed. It let go of its accounts, and begins anew.",
+        "Look at the way to etcd, and whether this machine stood still.",
+    ),
+    _kind(
+        "claim_failed",
+        Topic.TROUBLE,
+        WARNING,
+        "In a fleet: an account could not be claimed, for a defect. It is tried again.",
+        "Report it with the text.",
+    ),
+    _kind(
+        "exchange_unreachable",
+        Topic.TROUBLE,
+        CRITICAL,
+        "In a fleet: the exchange has not answered this machine for ten seconds, while others reach it. "
+        "Its accounts are given away.",
+        "Look at this machine's network. It takes accounts again once the exchange answers.",
+    ),
+    _kind(
+        "signal_not_kept",
+        Topic.TROUBLE,
+        WARNING,
+        "In a fleet: a line of the signal file could not be put into etcd. It is tried until it can be.",
+        "Look at etcd: `executor fleet members`, `executor doctor`.",
+    ),
+    _kind(
+        "signal_for_no_symbol",
+        Topic.REFUSED,
+        WARNING,
+        "In a fleet: a signal waits for a symbol that its account does not trade any more.",
+        "Add the symbol to the account again, or leave it: it opens nothing.",
+    ),
+)
+
+ALERTS: Final = (
+    *_TRADES,
+    *_RISK,
+    *_MARGIN,
+    *_DEFECTS,
+    *_STARTS,
+    *_EXCHANGE,
+    *_HALTS,
+    *_MACHINE,
+    *_ALERTING,
+    *_FLEET,
+)
 CATALOGUE: Final = {kind.event: kind for kind in (*ALERTS, *FINDINGS)}
 """By event name."""
 

@@ -31,15 +31,16 @@ import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 from aiohttp import web
 
 from executor.config import Settings
+from executor.core.model.signal import Signal
 from executor.core.model.verdict import Ignored, Moved, Refusal, Verdict
 from executor.service.inlets.access import (
     FORWARDED_HEADER,
@@ -53,7 +54,6 @@ from executor.service.inlets.access import (
     within,
 )
 from executor.service.inlets.connections import Bounds, ConnectionLimiter
-from executor.service.inlets.intake import Intake
 from executor.signals.alert import SHOWN_AS, line_of, secret_in
 from executor.signals.append import append_line
 from executor.signals.parse import Malformed, SignalFault, parse_signal, read_object
@@ -79,6 +79,26 @@ _SILENT: Final = logging.Logger("webhook", logging.CRITICAL + 1)  # noqa: LOG001
 
 class WebhookUnusable(Exception):  # noqa: N818  (it says what the address is)
     """WEBHOOK_HOST and WEBHOOK_PORT can't be listened on; the text is for people."""
+
+
+class NotKeptError(Exception):
+    """A signal could not be written down; it may be sent again. The text is for people."""
+
+
+class NobodyTakesError(Exception):
+    """No account trades the signal's symbol. The text is for people."""
+
+
+class Inlet(Protocol):
+    """What the webhook needs of whatever judges its signals."""
+
+    on_taken: list[Callable[[bytes, Verdict], None]]
+
+    def now(self) -> int: ...
+
+    def knows(self, signal: Signal) -> bool: ...
+
+    async def submit(self, parsed: Signal | Malformed, takes: Collection[str] = ()) -> Verdict: ...
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,15 +139,19 @@ class Webhook:
         host: str,
         port: int,
         access: Access,
-        intake: Intake,
-        signals: Path,
+        intake: Inlet,
+        signals: Path | None,
         *,
+        keep: Callable[[bytes, Signal], Awaitable[bool]] | None = None,
         bounds: Bounds | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises WebhookUnusable."""
+        """`keep` writes a signal down where there is no file `signals` for it, and says whether it was new; its verdict
+        is then not waited for. Raises WebhookUnusable.
+        """
         self._access = access
+        self._keep = keep
         self._intake = intake
         self._signals = signals
         self._bounds = bounds or Bounds()
@@ -147,8 +171,9 @@ class Webhook:
         self.port: int = self._socket.getsockname()[1]
 
     async def run(self) -> None:
-        for key in await asyncio.to_thread(recent_keys, self._signals):
-            self._know(key)
+        if self._signals is not None:
+            for key in await asyncio.to_thread(recent_keys, self._signals):
+                self._know(key)
         self._trading = asyncio.get_running_loop()
         self._intake.on_taken.append(self._taken)
         outside, stop = asyncio.new_event_loop(), asyncio.Event()
@@ -283,6 +308,9 @@ class Webhook:
         key, known_as = signal.key, (signal.symbol, signal.key)
         if known_as in self._known or self._intake.knows(signal):
             return _answer(409, accepted=False, key=key, why="this signal was sent before")
+        if self._keep is not None:
+            return await self._hand_on(line, signal, self._keep)
+        assert self._signals is not None
         self._know(known_as)
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._awaited[line] = verdict
@@ -306,6 +334,22 @@ class Webhook:
                 return _answer(200, accepted=True, key=key, why="taken")
             case Ignored(why) | Refusal(why):
                 return _answer(409, accepted=False, key=key, why=why)
+
+    async def _hand_on(
+        self, line: bytes, signal: Signal, keep: Callable[[bytes, Signal], Awaitable[bool]]
+    ) -> web.Response:
+        try:
+            fresh = await keep(line, signal)
+        except NotKeptError as error:
+            log.error("webhook_not_written", alert=True, signal=signal.key, error=str(error))
+            why = "the signal can't be written: send it again"
+            return _answer(_TRY_AGAIN, accepted=False, key=signal.key, why=why, retry_after=5)
+        except NobodyTakesError as error:
+            return _answer(409, accepted=False, key=signal.key, why=str(error))
+        self._know((signal.symbol, signal.key))
+        if not fresh:
+            return _answer(409, accepted=False, key=signal.key, why="this signal was sent before")
+        return _answer(202, accepted=None, key=signal.key, why="written down, not judged yet")
 
     def _taken(self, line: bytes, verdict: Verdict) -> None:
         awaited = self._awaited.get(line)

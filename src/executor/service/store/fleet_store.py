@@ -15,7 +15,8 @@ import msgspec
 import structlog
 
 from executor.core.model.state import SCHEMA_VERSION
-from executor.service.fleet.etcd import (
+from executor.service.store.document import Document, contradiction
+from executor.service.store.etcd import (
     Etcd,
     EtcdError,
     Refused,
@@ -27,8 +28,7 @@ from executor.service.fleet.etcd import (
     modified_is,
     put,
 )
-from executor.service.fleet.keys import Keys
-from executor.service.store.document import Document, contradiction
+from executor.service.store.fleet_keys import Keys
 from executor.service.store.port import Fenced, StoreUnwritable
 from executor.service.store.state_store import Age, StateDamaged, StateError, StateForeign, pack, unpack
 

@@ -12,8 +12,13 @@ class Keys:
         self.root = f"{ROOT}/{_safe(fleet)}/"
 
     @property
+    def control(self) -> str:
+        """Under which lies what every node watches: nodes, owners, drains, wishes."""
+        return self.root + "ctl/"
+
+    @property
     def nodes(self) -> str:
-        return self.root + "node/"
+        return self.control + "node/"
 
     def node(self, node: str) -> str:
         """That a node lives, and how it is; on its lease."""
@@ -21,7 +26,7 @@ class Keys:
 
     @property
     def owners(self) -> str:
-        return self.root + "own/"
+        return self.control + "own/"
 
     def owner(self, account: str) -> str:
         """Who owns an account; on the owner's lease. The revision at which it was made is the epoch."""
@@ -29,7 +34,7 @@ class Keys:
 
     @property
     def drains(self) -> str:
-        return self.root + "drain/"
+        return self.control + "drain/"
 
     def drain(self, node: str) -> str:
         """That a node is to give its accounts away; until somebody takes the key away."""
@@ -37,11 +42,11 @@ class Keys:
 
     def want(self, account: str) -> str:
         """Which node an operator wants an account on."""
-        return f"{self.root}want/{_safe(account)}"
+        return self.wants + _safe(account)
 
     @property
     def wants(self) -> str:
-        return self.root + "want/"
+        return self.control + "want/"
 
     def states(self, account: str = "") -> str:
         return f"{self.root}state/{_safe(account)}/" if account else self.root + "state/"

@@ -1,0 +1,189 @@
+"""One account, traded until it is stopped: its connection, its symbols' loops, its streams and its inlets.
+
+What a process has only once (its ports, its alerts, its signals from the system) is not here: `service.app` for a
+process that trades one account, `service.accounts` for one that trades several.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from executor.config import Settings, SettingsError
+from executor.exchange.binance import BinanceExchange, connect_all
+from executor.exchange.port import NotListedError, ReadError, StartError
+from executor.exchange.transport.budget import Budget
+from executor.ops.http import HttpUnusable
+from executor.ops.metrics import Metrics, StreamWatch
+from executor.paper.errors import PaperError
+from executor.service.inlets.control import Control, SocketUnusable
+from executor.service.inlets.intake import SignalJudge
+from executor.service.inlets.webhook import WebhookUnusable
+from executor.service.loop import Loop
+from executor.service.market import Market, open_market
+from executor.service.store.fleet_store import FleetSymbolStore
+from executor.service.store.journal import JournalError
+from executor.service.store.lock import LockError, StateLock
+from executor.service.store.state_store import StateError
+from executor.service.supervisor import Supervisor
+from executor.service.symbol_session import RunContext, symbol_session
+from executor.service.wiring import add_streams, add_watchdog, intake_of, view_of
+from executor.signals.position import SignalFileError
+
+log = structlog.get_logger(__name__)
+
+START_ERRORS: Final = (
+    StartError,
+    ReadError,
+    PaperError,
+    SettingsError,
+    StateError,
+    LockError,
+    JournalError,
+    SignalFileError,
+    SocketUnusable,
+    HttpUnusable,
+    WebhookUnusable,
+)
+"""Why a run could not begin or go on, each with a text for people."""
+
+OF_ONE: Final = (StateError, JournalError, ReadError, NotListedError, SettingsError)
+"""Of several symbols these keep one alone from trading: its files, its orders, its filters."""
+
+
+class SignalSource(Protocol):
+    """Where an account's signals come from, if not from a file that it follows itself."""
+
+    async def run(self, judge: SignalJudge, loops: Mapping[str, Loop]) -> None:
+        """Put each before `judge`, for ever."""
+
+
+class AccountRun:
+    """Trades one account. `store_of`: where its symbols' states are kept, if not in their files; `source`: where its
+    signals come from, if not from SIGNAL_FILE. `loops`, `metrics`: once it has begun.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store_of: Callable[[str], FleetSymbolStore] | None = None,
+        source: SignalSource | None = None,
+        on_loops: Callable[[Mapping[str, Loop]], None] = lambda _: None,
+    ) -> None:
+        self.name = settings.account
+        self.settings = settings
+        self.loops: dict[str, Loop] = {}
+        self.judge: SignalJudge | None = None
+        self.metrics: Metrics | None = None
+        self._store_of = store_of
+        self._source = source
+        self._on_loops = on_loops
+        self._supervisor: Supervisor | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """As on SIGTERM (rule 9.5): what is in flight is finished, the exits rest."""
+        self._stopping = True
+        if self._supervisor is not None:
+            self._supervisor.stop()
+
+    async def run(self) -> None:
+        """Until it is stopped. Raises Fenced, one of `app.START_ERRORS`, or what killed a part of it."""
+        structlog.contextvars.bind_contextvars(account=self.name)
+        async with open_market(self.settings) as market:
+            with contextlib.ExitStack() as locks:
+                for symbol in market.symbols:
+                    locks.enter_context(StateLock(self.settings.state_path(symbol)))
+                exchanges = await connect_all(
+                    market.endpoints, market.credentials, market.symbols, market.patient, self.settings.recv_window
+                )
+                connection = exchanges[market.symbols[0]].connection
+                try:
+                    await self._serve(market, exchanges)
+                finally:
+                    self.loops, self.judge = {}, None
+                    await connection.close()
+
+    async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange]) -> None:
+        settings = self.settings
+        async with contextlib.AsyncExitStack() as sessions:
+            loops = await begin_sessions(settings, market, exchanges, sessions, self._store_of)
+            supervisor = Supervisor(loops)
+            connection = exchanges[market.symbols[0]].connection
+            stream = StreamWatch()
+            self.judge = self._signals(market, supervisor)
+            for symbol, loop in loops.items():
+                loop.add_task("control", Control(loop, settings.state_path(symbol)).run, at_once=True)
+            metrics = Metrics([view_of(loop) for loop in loops.values()], connection.budget, stream)
+            for loop in loops.values():
+                loop.on_step.append(metrics.observe)
+            self.judge.on_unclaimed.append(metrics.unclaimed)
+            found = add_watchdog(settings, supervisor, connection)
+            add_streams(settings, market, supervisor, connection, stream, found)
+            supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
+            self.loops, self.metrics = loops, metrics
+            self._supervisor = supervisor
+            self._on_loops(loops)
+            if self._stopping:
+                supervisor.stop()
+            try:
+                await supervisor.run()
+            finally:
+                self._supervisor = None
+
+    def _signals(self, market: Market, supervisor: Supervisor) -> SignalJudge:
+        source = self._source
+        if source is None:
+            intake = intake_of(self.settings, market, supervisor)
+            supervisor.add_task("signals", intake.run)
+            return intake
+        judge = SignalJudge(supervisor.loops)
+        supervisor.add_task("signals", lambda: source.run(judge, supervisor.loops))
+        return judge
+
+
+async def begin_sessions(
+    settings: Settings,
+    market: Market,
+    exchanges: Mapping[str, BinanceExchange],
+    stack: contextlib.AsyncExitStack,
+    store_of: Callable[[str], FleetSymbolStore] | None = None,
+) -> dict[str, Loop]:
+    """All at once: one that has to wait for the exchange must not keep the others waiting. Nor must one that can't be
+    begun keep the others from looking after their trades: it is told of, and left out. Raises as `symbol_session`
+    where none can. `store_of`: where a symbol's state is kept, if not in its file.
+    """
+    several = len(market.symbols) > 1
+
+    async def begin(symbol: str) -> Loop:
+        if several:
+            structlog.contextvars.bind_contextvars(symbol=symbol)
+        context = RunContext(market.venue, market.clock, market.patient, alone=not several, store_of=store_of)
+        return await stack.enter_async_context(symbol_session(symbol, settings.of(symbol), exchanges[symbol], context))
+
+    begun = await asyncio.gather(*map(begin, market.symbols), return_exceptions=True)
+    found = dict(zip(market.symbols, begun, strict=True))
+    loops = {symbol: loop for symbol, loop in found.items() if isinstance(loop, Loop)}
+    faults = {symbol: fault for symbol, fault in found.items() if isinstance(fault, BaseException)}
+    for fault in faults.values():
+        if not loops or not isinstance(fault, OF_ONE):
+            raise fault
+    for symbol, fault in faults.items():
+        log.error("not_started", alert=True, symbol=symbol, error=str(fault), text="the others trade")
+    keeper = next(iter(loops))
+    loops[keeper].keep_clock(exchanges[keeper].sync_clock)
+    return loops
+
+
+async def settle_budget(supervisor: Supervisor, budget: Budget) -> None:
+    """The start is over once the orders are known: from then on watching may wait for its turn."""
+    await supervisor.started()
+    budget.hurried = False
+
+
+def tell_down(account: str, error: Exception, **more: object) -> None:
+    """What a start can say of itself needs no traceback."""
+    say = log.error if isinstance(error, START_ERRORS) else log.exception
+    say("account_down", alert=True, account=account, error=f"{type(error).__name__}: {error}", **more)

@@ -1,0 +1,286 @@
+"""A process that trades several accounts, or is a node of a fleet: what it has once, and its accounts side by side.
+
+A fault of one account leaves the others alone: it is told of, and the account is begun anew, each time a little later.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from time import monotonic
+from typing import Any, Final, Literal
+
+import structlog
+from prometheus_client.registry import Collector
+
+from executor.config import Settings, SignalStart
+from executor.core.model.signal import Signal
+from executor.core.model.verdict import Refusal, Verdict
+from executor.exchange.port import StartError
+from executor.files import make_folder
+from executor.ops.alerting import alerting
+from executor.ops.http_accounts import AccountsHttp
+from executor.service.account import AccountRun, tell_down
+from executor.service.fleet.metrics import FleetMetrics
+from executor.service.fleet.node import FleetNode
+from executor.service.fleet.signals import FileRelay, SignalPoster, StoredSignals, takers
+from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptError, Webhook
+from executor.service.loop import Loop
+from executor.service.store.etcd import Etcd, EtcdError, tls_of
+from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
+from executor.service.wiring import telling_the_end
+from executor.signals.append import append_line
+from executor.signals.follower import SignalFollower
+from executor.signals.parse import Malformed
+from executor.signals.position import PositionFile, SignalFileError, position_path
+
+log = structlog.get_logger(__name__)
+
+AGAIN_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
+LONG_LIFE_S: Final = 300.0
+"""An account that was traded for so long begins anew at once."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+Keep = Callable[[bytes, Signal], Awaitable[bool]]
+Task = Callable[[], Coroutine[Any, Any, None]]
+
+
+async def run_accounts(
+    settings: Settings, accounts: Mapping[str, Settings], on_start: Callable[[Loop], None] = lambda _: None
+) -> None:
+    """Trade all `accounts` until SIGTERM or SIGINT; in a fleet, those of them that this node owns. Raises one of
+    `app.START_ERRORS`.
+    """
+    first = next(iter(accounts.values()))
+    make_folder(first.state_path(first.traded[0]).parent)
+
+    def begun(loops: Mapping[str, Loop]) -> None:
+        for loop in loops.values():
+            on_start(loop)
+
+    async with alerting(first, first.traded, wanted=True) as told:
+        with telling_the_end(told.alerts):
+            await (_in_a_fleet if settings.fleet else _on_files)(settings, accounts, begun)
+
+
+# --- with files -------------------------------------------------------------------------------------------------------
+
+
+class _Kept:
+    """An account that is begun anew whenever it ends otherwise than it was told to."""
+
+    def __init__(self, settings: Settings, begun: Callable[[Mapping[str, Loop]], None]) -> None:
+        self.run: AccountRun | None = None
+        self._settings = settings
+        self._begun = begun
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self.run is not None:
+            self.run.stop()
+
+    async def keep(self) -> None:
+        """Until `stop`."""
+        times = 0
+        while not self._stop.is_set():
+            began = monotonic()
+            self.run = AccountRun(self._settings, on_loops=self._begun)
+            try:
+                await self.run.run()
+            except Exception as error:  # noqa: BLE001  # whatever befell one account, the others trade on
+                if monotonic() - began > LONG_LIFE_S:
+                    times = 0
+                again_s = AGAIN_S[min(times, len(AGAIN_S) - 1)]
+                times += 1
+                tell_down(self._settings.account, error, again_s=again_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(again_s):
+                        await self._stop.wait()
+            finally:
+                self.run = None
+
+
+async def _on_files(
+    settings: Settings, accounts: Mapping[str, Settings], begun: Callable[[Mapping[str, Loop]], None]
+) -> None:
+    kept = {name: _Kept(own, begun) for name, own in accounts.items()}
+
+    async def keep(line: bytes, signal: Signal) -> bool:
+        """Into the file that each account follows, once where several follow the same."""
+        found = takers(signal, accounts)
+        if not found:
+            raise NobodyTakesError(f"no account trades {signal.symbol or 'a single symbol'}")
+        try:
+            for file in dict.fromkeys(accounts[name].signal_file for name in found):
+                await asyncio.to_thread(append_line, file, line)
+        except SignalFileError as error:
+            raise NotKeptError(str(error)) from error
+        return True
+
+    def end() -> None:
+        for each in kept.values():
+            each.stop()
+
+    process = _Process(lambda: {name: each.run for name, each in kept.items() if each.run is not None}, end)
+    process.serve(settings, keep)
+    await process.run([each.keep for each in kept.values()])
+
+
+# --- in a fleet -------------------------------------------------------------------------------------------------------
+
+
+async def _in_a_fleet(
+    settings: Settings, accounts: Mapping[str, Settings], begun: Callable[[Mapping[str, Loop]], None]
+) -> None:
+    etcd = open_etcd(settings)
+    try:
+        node = FleetNode(
+            settings,
+            accounts,
+            etcd,
+            lambda account: StoredSignals(etcd, node.keys, account),
+            lambda _, loops: begun(loops),
+        )
+        poster = SignalPoster(etcd, node.keys, accounts)
+
+        async def keep(line: bytes, signal: Signal) -> bool:
+            try:
+                return bool((await poster.put(line, signal)).fresh)
+            except EtcdError as error:
+                raise NotKeptError(str(error)) from error
+
+        process = _Process(lambda: {name: owned.run for name, owned in node.owned.items()}, node.stop)
+        process.serve(settings, keep, FleetMetrics(node))
+        relay = FileRelay(_follower(settings, accounts), poster.put)
+        await process.run([node.run], beside=[relay.run])
+    finally:
+        await etcd.close()
+
+
+def open_etcd(settings: Settings) -> Etcd:
+    """The fleet's store. Raises StartError."""
+    scheme = "https" if settings.fleet_ca is not None else "http"
+    files = (settings.fleet_ca, settings.fleet_cert, settings.fleet_key)
+    try:
+        tls = tls_of(*(str(file) if file is not None else None for file in files)) if scheme == "https" else None
+    except EtcdError as error:
+        raise StartError(str(error)) from error
+    return Etcd([f"{scheme}://{node}" for node in settings.fleet], tls)
+
+
+def _follower(settings: Settings, accounts: Mapping[str, Settings]) -> Callable[[], SignalFollower]:
+    """Of this node's signal file, whose place is remembered beside the first account's state."""
+    first = next(iter(accounts.values()))
+    memory = PositionFile(position_path(first.state_path(first.traded[0]).with_name("fleet.json")))
+    start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
+    return lambda: SignalFollower(settings.signal_file, start=start, memory=memory)
+
+
+# --- what a process has once ------------------------------------------------------------------------------------------
+
+
+class _Inlet:
+    """What the webhook asks of whoever judges: nothing here does, so that it only knows the time."""
+
+    def __init__(self) -> None:
+        self.on_taken: list[Callable[[bytes, Verdict], None]] = []
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def knows(self, _signal: Signal) -> bool:
+        return False
+
+    async def submit(self, parsed: Signal | Malformed, _takes: Collection[str] = ()) -> Verdict:
+        why = f"malformed: {parsed.fault}" if isinstance(parsed, Malformed) else "not judged here"
+        log.warning("signal_refused", signal=parsed.text if isinstance(parsed, Malformed) else parsed.key, why=why)
+        return Refusal(why)
+
+
+class _Process:
+    """`runs`: the accounts that are traded at the moment; `end`: what a signal from the system does."""
+
+    def __init__(self, runs: Callable[[], Mapping[str, AccountRun]], end: Callable[[], None]) -> None:
+        self._runs = runs
+        self._end = end
+        self._notifier = SystemdNotifier.of(os.environ)
+        self._beside: list[Task] = []
+
+    def serve(self, settings: Settings, keep: Keep, more: Collector | None = None) -> None:
+        """The ports of the process. Raises HttpUnusable, WebhookUnusable."""
+        if settings.http_port:
+
+            def loops() -> dict[str, Mapping[str, Loop]]:
+                return {name: run.loops for name, run in self._runs().items()}
+
+            def metrics() -> dict[str, Any]:
+                return {name: run.metrics for name, run in self._runs().items() if run.metrics is not None}
+
+            self._beside.append(AccountsHttp(settings.http_host, settings.http_port, loops, metrics, more).run)
+        if settings.webhook_port:
+            access = Access.of(settings)
+            webhook = Webhook(settings.webhook_host, settings.webhook_port, access, _Inlet(), None, keep=keep)
+            self._beside.append(webhook.run)
+
+    async def run(self, main: Collection[Task], beside: Collection[Task] = ()) -> None:
+        """Until each of `main` has ended; what runs `beside` them ends after them. Raises what killed a task."""
+        others = [asyncio.create_task(task()) for task in (*self._beside, *beside, self._attend)]
+        trading = [asyncio.create_task(task()) for task in main]
+        try:
+            with _stop_on_signals(self._end):
+                waiting = set(trading)
+                while waiting:
+                    done, _ = await asyncio.wait({*waiting, *others}, return_when=asyncio.FIRST_COMPLETED)
+                    waiting -= done
+                    if dead := done.intersection(others):
+                        self._end()  # a part of the process has died: all accounts end in order, and it is begun anew
+                        await asyncio.wait(waiting) if waiting else None
+                        for task in dead:
+                            task.result()
+                    for task in done:
+                        task.result()
+        finally:
+            for task in (*others, *trading):
+                task.cancel()
+            await asyncio.gather(*others, *trading, return_exceptions=True)
+
+    async def _attend(self) -> None:
+        """Tell systemd that it is up, and that it lives while all loops come round."""
+        notifier = self._notifier
+        try:
+            notifier.ready()
+            while True:
+                pause = notifier.watchdog_s / BEATS_IN_LIMIT if notifier.watchdog_s else 5.0
+                runs = self._runs()
+                turns = [asyncio.create_task(loop.come_round()) for run in runs.values() for loop in run.loops.values()]
+                late: set[asyncio.Task[None]] = set()
+                if turns:
+                    _, late = await asyncio.wait(turns, timeout=pause)
+                    for task in late:
+                        task.cancel()
+                if len(late) < len(turns) or not turns:  # one that hangs is dropped or begun anew by itself
+                    notifier.alive()
+                notifier.status(f"{len(runs)} accounts: {', '.join(sorted(runs))}"[:500])
+                await asyncio.sleep(pause)
+        finally:
+            notifier.stopping()
+
+
+@contextlib.contextmanager
+def _stop_on_signals(end: Callable[[], None]) -> Iterator[None]:
+    running = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        log.info("stopping", signal=number.name)
+        end()
+
+    for number in _SIGNALS:
+        running.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            running.remove_signal_handler(number)

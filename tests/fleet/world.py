@@ -1,0 +1,233 @@
+"""A fleet on this machine: etcd, a paper exchange with several accounts in this process, and nodes as real processes.
+
+What must hold is read from the exchange's own books.
+"""
+
+import asyncio
+import json
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from tests.crash import exchange_books
+from tests.crash.daemon import Daemon, ForkServer
+from tests.crash.wire_faults import RECV_WINDOW_MS, WireFaults
+from tests.fleet.cluster import Cluster, free_port
+
+from executor.core.model.values import Direction
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.market_data import MarketTrade
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.clock import WallClock
+from executor.paper.replay.recording import bundled_exchange_info
+from executor.paper.server import Credential, HmacSecret, Limits, PaperServer
+from executor.service.store.etcd import Etcd
+from executor.service.store.fleet_keys import Keys
+
+SYMBOL: Final = "LTCUSDT"
+ENTRY: Final = Decimal(100)
+LIMITS: Final = Limits(request_weight_per_minute=1_000_000)
+TICK_S: Final = 0.02
+STRIDE: Final = Decimal("0.08")
+TTL_S: Final = 2
+
+
+class FleetWorld:
+    """`accounts` on one exchange; nodes are started by name."""
+
+    def __init__(self, folder: Path, cluster: Cluster, accounts: tuple[str, ...], *, seed: int = 1) -> None:
+        self.folder = folder
+        self.cluster = cluster
+        self.accounts = accounts
+        self.rng = random.Random(seed)
+        self.wire_faults = WireFaults(random.Random(seed + 1))
+        self.clock = WallClock()
+        rows = bundled_exchange_info()["symbols"]
+        self.engine = Engine([Symbol.from_exchange_info(row) for row in rows], rate_limits=LIMITS.announce())
+        for name in accounts:
+            self.engine.open_account(name, {"USDT": Decimal(10_000), "LTC": Decimal(10)})
+        keys = {name: Credential(name, HmacSecret(name)) for name in accounts}
+        self.server = PaperServer(self.engine, self.clock, keys, limits=LIMITS, faults=self.wire_faults)
+        self.keys = Keys("test")
+        self.etcd = Etcd(cluster.endpoints)
+        self.nodes: dict[str, Daemon] = {}
+        self.webhooks: dict[str, int] = {}
+        self.started = 0
+        self._price = ENTRY
+        self._falling = False
+        self._trade_id = 0
+        self._signals = 0
+        self._nursery: ForkServer | None = None
+        self._urls: dict[str, str] = {}
+
+    @asynccontextmanager
+    async def serving(self, **settings: str) -> AsyncIterator["FleetWorld"]:
+        urls = await self.server.start()
+        accounts = self.folder / "accounts"
+        accounts.mkdir(exist_ok=True)
+        for name in self.accounts:
+            file = accounts / f"{name}.env"
+            file.write_text(f"BINANCE_API_KEY={name}\nBINANCE_API_SECRET={name}\nSYMBOL={SYMBOL}\n")
+            file.chmod(0o600)
+        self._urls = {
+            "BINANCE_ENV": "custom",
+            "BINANCE_REST_URL": urls.base_url,
+            "BINANCE_WS_API_URL": urls.ws_api_url,
+            "BINANCE_STREAM_URL": urls.stream_url,
+            "ACCOUNTS": str(accounts),
+            "FLEET": self.cluster.setting,
+            "FLEET_NAME": "test",
+            "FLEET_TTL_SEC": str(TTL_S),
+            "SIGNAL_START": "begin",
+            "ALLOW_SHORT": "true",
+            "QTY": "3",
+            "HTTP_PORT": "0",
+            "RECV_WINDOW": str(RECV_WINDOW_MS),
+            "POLL_SEC": "0.25",
+            "POLL_IDLE_SEC": "1",
+            "LIVE_ENTRY_TIMEOUT_SEC": "10",
+            "EXITS_RETRY_EVERY_SEC": "0.3",
+            "FAILSAFE_EXITS_GRACE_SEC": "5",
+            "SL_WATCHDOG_GRACE_SEC": "0.5",
+            "ABSENCE_GRACE_SEC": "0.3",
+            "DOUBT_SETTLE_SEC": "1.5",
+            "TRAIL_UPDATE_EVERY_SEC": "0.2",
+            "TRAIL_DISTANCE_R_MULT": "0.5",
+            "COOLDOWN_SEC": "0",
+            "COOLDOWN_ABORT_SEC": "0",
+            "LOCK_SEC": "0",
+            "LOG_FORMAT": "json",
+            **settings,
+        }
+        self.touch(ENTRY)
+        try:
+            async with ForkServer() as self._nursery:
+                yield self
+                for daemon in self.nodes.values():
+                    daemon.send(signal.SIGCONT)
+                    daemon.send(signal.SIGKILL)
+        finally:
+            await self.etcd.close()
+            await self.server.stop()
+
+    # --- nodes ----------------------------------------------------------------------------------------------------
+
+    async def start(self, name: str, **settings: str) -> Daemon:
+        assert self._nursery is not None
+        self.started += 1
+        place = self.folder / name
+        place.mkdir(exist_ok=True)
+        self.webhooks.setdefault(name, free_port())
+        environ = {
+            **self._urls,
+            "FLEET_NODE": name,
+            "STATE_FN": str(place / "{account}" / "{symbol}.json"),
+            "SIGNAL_FILE": str(place / "signals.jsonl"),
+            "WEBHOOK_PORT": str(self.webhooks[name]),
+            "WEBHOOK_SECRET": "0123456789abcdef0123456789abcdef",
+            **settings,
+        }
+        daemon = await self._nursery.start(environ, self.folder / f"{name}-{self.started:03d}.log")
+        self.nodes[name] = daemon
+        return daemon
+
+    async def owner(self, account: str) -> tuple[str, int]:
+        """Who owns it, and the epoch; nobody: empty and 0."""
+        found = await self.etcd.read(self.keys.owner(account))
+        return (found.value.decode(), found.created) if found is not None else ("", 0)
+
+    async def owned(self, *, by: Callable[[str], bool] = lambda _: True, within: float = 20.0) -> None:
+        """Return when each account is owned by such a node."""
+        async with asyncio.timeout(within):
+            for account in self.accounts:
+                while True:
+                    name, _ = await self.owner(account)
+                    if name and by(name):
+                        break
+                    await asyncio.sleep(0.02)
+
+    # --- the market -----------------------------------------------------------------------------------------------
+
+    def touch(self, price: Decimal, qty: Decimal = Decimal(100_000)) -> None:
+        if price != self._price:
+            self._falling = price < self._price
+        self._price = price
+        self._trade_id += 1
+        now = self.clock.now_ms()
+        self.engine.on_trade(SYMBOL, self._trade_id, price, qty, self._falling, now)
+        self.server.on_trade(
+            SYMBOL, MarketTrade(trade_id=self._trade_id, price=price, qty=qty, buyer_is_maker=self._falling, time=now)
+        )
+
+    async def lead(self, level: str, side: Direction = Direction.LONG) -> None:
+        """Walk to so many R from the entry."""
+        goal = ENTRY + side.sign * Decimal(level)
+        while self._price != goal:
+            left = goal - self._price
+            stride = min(abs(left), STRIDE)
+            self.touch(self._price + (stride if left > 0 else -stride))
+            await asyncio.sleep(TICK_S)
+
+    def line(self, side: Direction = Direction.LONG) -> bytes:
+        """A fresh signal."""
+        self._signals += 1
+        values = {
+            "ts": self.clock.now_ms(),
+            "id": f"s{self._signals}",
+            "symbol": SYMBOL,
+            "side": str(side),
+            "price": str(ENTRY),
+            "stop": str(ENTRY - side.sign),
+            "targets": [str(ENTRY + side.sign), str(ENTRY + 2 * side.sign)],
+        }
+        return json.dumps(values).encode()
+
+    def say(self, node: str, line: bytes) -> None:
+        """Write it into a node's signal file."""
+        with (self.folder / node / "signals.jsonl").open("ab") as file:
+            file.write(line + b"\n")
+
+    # --- the books ------------------------------------------------------------------------------------------------
+
+    def open_ids(self, account: str) -> list[str]:
+        return sorted(o.client_order_id for o in self.engine.open_orders(account, SYMBOL))
+
+    def books(self, account: str) -> exchange_books.Books:
+        return exchange_books.read(self.engine, account, SYMBOL, self.clock.now_ms())
+
+    async def until(self, condition: Callable[[], bool], within: float = 15.0) -> None:
+        async with asyncio.timeout(within):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(TICK_S)
+
+    def faults(self, *, over: bool = True) -> list[str]:
+        """What is wrong by the exchange's books. `over`: all trades have ended."""
+        found = []
+        for account in self.accounts:
+            books = self.books(account)
+            if books.twice:
+                found.append(f"{account}: ids used twice: {books.twice}")
+            found += [
+                f"{account}: trade {t.trade} left more than it held: {t.lowest}" for t in books.trades if t.lowest < 0
+            ]
+            if over and (left := self.open_ids(account)):
+                found.append(f"{account}: left behind: {left}")
+            entries = [t for t in books.trades if t.fills]
+            if len(entries) > self._signals:
+                found.append(f"{account}: {len(entries)} trades of {self._signals} signals")
+        return found
+
+    async def settle(self, within: float = 40.0) -> None:
+        """The market to and fro until nothing of any trade stands."""
+        async with asyncio.timeout(within):
+            while any(self.open_ids(account) for account in self.accounts):
+                for level in ("0", "-1.2", "-1.6", "1", "2.2"):
+                    await self.lead(level)
+                    await asyncio.sleep(0.2)
+
+    def logs(self) -> str:
+        return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
