@@ -1,7 +1,7 @@
 """One symbol of a run: its files, its engine and its loop, from the settings that hold for it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import structlog
@@ -53,8 +53,8 @@ async def symbol_session(
         store = StateStore(state_path, schema_version=SCHEMA_VERSION)
         state, age = load_state(store, symbol, context.venue)
     else:
-        store = context.store_of(symbol)
-        document, age = await store.load(context.venue)
+        store = kept = context.store_of(symbol)
+        document, age = await kept.load(context.venue)
         state = state_of(document) if document is not None else None
     reader = RulesReader(exchange, settings, state_path)
     rules = await reader.begin(trade_open=state is not None and state.position is not None)
