@@ -28,6 +28,7 @@ from executor.service.store.records import Record, Took
 from executor.service.store.state_store import StateStore
 
 PAPER_ENV: Final = Path(__file__).parents[2] / "config" / "paper.env"
+GOLDEN_WHY: Final = Path(__file__).parents[1] / "golden" / "why.txt"
 LONG: Final = {"side": "long", "price": "100", "stop": "99"}
 
 
@@ -266,3 +267,19 @@ def test_a_port_in_use_is_told(tmp_path: Path, unused_tcp_port: int) -> None:
             out, _ = doctor.communicate(timeout=60)
         findings = {each["name"]: each["level"] for each in json.loads(out)}
         assert (findings["service"], findings["http"]) == ("ok", "ok")
+
+
+def test_why_tells_the_trade_as_a_trader_reads_it(ran: tuple[Path, dict[str, str], str]) -> None:
+    """A golden text: `executor why one > tests/golden/why.txt` after a change that is meant."""
+    _, env, _ = ran
+    told = run_here(["why", "one"], env).stdout
+    assert told == GOLDEN_WHY.read_text("utf-8")
+
+
+def test_why_on_every_order_and_on_nothing(ran: tuple[Path, dict[str, str], str]) -> None:
+    _, env, _ = ran
+    whole = run_here(["why", "one"], env).stdout
+    for order in sorted(set(re.findall(r"EX_\d+_[A-Z0-9]+_\d+", whole))):
+        assert order in run_here(["why", order], env).stdout
+    assert run_here(["why", "never-seen"], env).exit_code == 1
+    assert "signal three" in run_here(["why"], env).stdout

@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "forget": Command("executor.cli.recover:forget", "Leave orders that could not be rebuilt where they are."),
     "signal": Command("executor.cli.signal:signal", "Append one signal to the signal file."),
     "report": Command("executor.cli.report:report", "Show the finished trades."),
+    "why": Command("executor.cli.why:why", "Tell how a trade, an order or a refused signal came about."),
     "replay": Command("executor.cli.replay:replay", "Replay the journal, and compare every state."),
     "simulate": Command("executor.cli.simulate:simulate", "Carry out signals on a recorded market, at full speed."),
     "doctor": Command("executor.cli.doctor:doctor", "Look at all that a start needs, and say what to do about it."),

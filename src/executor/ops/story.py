@@ -1,0 +1,202 @@
+"""How a trade came about: the journal told again, in words a trader reads. What `executor why` prints.
+
+Each decision stands with the fact that led to it, its requests with the rule behind them, and each request with its
+answer and how long that took. Looks that told nothing new are left out, and so are prices that changed nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Final, assert_never
+
+import msgspec
+
+from executor.core.book.edit import find_order
+from executor.core.model import ids
+from executor.core.model.events import (
+    Absent,
+    Answered,
+    AnyEvent,
+    Commanded,
+    QuoteSeen,
+    ReadFailed,
+    Reported,
+    Resolved,
+    SignalMalformed,
+    SignalSeen,
+    Started,
+    Tick,
+)
+from executor.core.model.facts import Done, NotTried, OrderReport, Outcome, Refused, ReplaceOutcome, Unknown
+from executor.core.model.intents import Command, Request, names
+from executor.core.model.state import Position, State
+from executor.core.model.values import OrderStatus, short
+from executor.core.model.verdict import Moved
+from executor.ops import text
+from executor.ops.reasons import because, is_change
+from executor.ops.replay import Told
+
+_INDENT: Final = " " * 10
+_CENTS: Final = Decimal("1e-8")
+
+
+class Chapter(msgspec.Struct):
+    """One trade, or one signal that became none. `lines`: what happened, each with its time before it."""
+
+    name: str
+    signal: str
+    lines: list[str]
+
+
+class NotInJournal(LookupError):  # noqa: N818  (it says what is the matter)
+    """Nothing of that name is in the journal; the text says what is."""
+
+
+def tell(told: Iterable[Told], about: str) -> str:
+    """The story of `about`: a trade, an order (client order id, or the exchange's number) or a signal's id; of the open
+    or the last trade where it is empty. Raises NotInJournal.
+    """
+    chapters, orders = _chapters(told)
+    if not chapters:
+        raise NotInJournal("the journal knows of no signal and no trade yet")
+    trade, order = _meant(about, chapters, orders)
+    chapter = chapters[trade]
+    lines = [line for line in chapter.lines if order in line] if order else chapter.lines
+    head = f"trade {chapter.name}, signal {chapter.signal}" if chapter.name else f"signal {chapter.signal}: no trade"
+    return "\n".join([f"{head}{f', order {order}' if order else ''}", *lines])
+
+
+def _meant(about: str, chapters: dict[str, Chapter], orders: dict[str, str]) -> tuple[str, str]:
+    if not about:
+        return next(reversed(chapters)), ""
+    order = orders.get(about, about)
+    name = ids.parse(order)
+    if name is not None and name.trade in chapters:
+        return name.trade, order
+    known = [key for key, chapter in chapters.items() if about in (key, chapter.name, chapter.signal)]
+    if not known:
+        latest = ", ".join(chapter.name or chapter.signal for chapter in list(chapters.values())[-5:])
+        raise NotInJournal(f"{about} is no trade, order or signal of this journal; the latest are {latest}")
+    return known[-1], ""
+
+
+def _chapters(told: Iterable[Told]) -> tuple[dict[str, Chapter], dict[str, str]]:
+    """By trade, and by signal for those refused; and client order ids by the exchange's numbers."""
+    chapters: dict[str, Chapter] = {}
+    orders: dict[str, str] = {}
+    before: State | None = None
+    for each in told:
+        after = each.step.state
+        chapter = _chapter(each, before, chapters)
+        if chapter is not None:
+            chapter.lines += _lines(each, before)
+        for order in after.position.orders if after.position is not None else ():
+            if order.exchange_id > 0:
+                orders[str(order.exchange_id)] = order.id
+        before = after
+    return chapters, orders
+
+
+def _chapter(each: Told, before: State | None, chapters: dict[str, Chapter]) -> Chapter | None:
+    """Where what happened belongs."""
+    event, after = each.event, each.step.state
+    position = after.position or (before.position if before is not None else None)
+    if isinstance(event, SignalSeen) and not isinstance(each.step.verdict, Moved):
+        key = event.signal.key
+        return chapters.setdefault(f"signal {key}", Chapter("", key, []))
+    if isinstance(event, SignalMalformed):
+        return chapters.setdefault(f"signal {event.text[:40]}", Chapter("", event.text[:40], []))
+    if position is None:
+        return None
+    return chapters.setdefault(position.trade, Chapter(position.trade, position.signal, []))
+
+
+def _lines(each: Told, before: State | None) -> Iterator[str]:
+    step, event = each.step, each.event
+    position = step.state.position
+    asked = [words for request in step.requests if position is not None and (words := _asked(request, position))]
+    notes = [f"{note.event.replace('_', ' ')}: {note.text}" for note in step.notes if note.event != "filled"]
+    fact = _fact(event, before, step.state)
+    if not fact and not asked and not notes:
+        return
+    yield f"{text.moment(event.at)[11:]}  {fact or _occasion(event)}"
+    verdict = step.verdict
+    if not isinstance(verdict, Moved) and isinstance(event, SignalSeen | Commanded | Resolved):
+        yield f"{_INDENT}refused: {verdict.why}"
+    else:
+        yield from (f"{_INDENT}{note}" for note in notes)
+    yield from (f"{_INDENT}→ {words}" for words in asked)
+
+
+def _asked(request: Request, position: Position) -> str:
+    return because(request, position) if is_change(request) or position.orders else ""
+
+
+def _occasion(event: AnyEvent) -> str:
+    match event:
+        case Tick():
+            return "time has passed"
+        case QuoteSeen(quote=quote):
+            return f"the price is {short(quote.last)}"
+        case _:
+            return "an answer to a look"
+
+
+def _fact(event: AnyEvent, before: State | None, after: State) -> str:
+    """What the event tells; empty where it tells nothing new."""
+    match event:
+        case SignalSeen(signal=signal):
+            return f"signal {signal.key}: {signal.direction} at {short(signal.price)}"
+        case SignalMalformed(fault=fault):
+            return f"a signal that can't be read: {fault}"
+        case Commanded(verb=words) | Resolved(how=words):
+            return f"the operator: {words}"
+        case Started():
+            return "the service has started, and looks up what was under way (9.1)"
+        case Answered(seq=seq, outcome=outcome):
+            return _answer(seq, outcome, event.at, before)
+        case Reported(report=report):
+            return _report(report, before, after)
+        case Absent(id=name):
+            return f"{name} is not found on the exchange"
+        case ReadFailed(text=why):
+            return f"a look failed: {why}"
+        case _:
+            return ""
+
+
+def _report(report: OrderReport, before: State | None, after: State) -> str:
+    old = find_order(before.position, report.id) if before is not None and before.position is not None else None
+    new = find_order(after.position, report.id) if after.position is not None else None
+    if (old is not None and old is new) or (report.status is OrderStatus.NEW and not report.cum_qty):
+        return ""
+    filled = f", {short(report.cum_qty)} of {short(report.qty)} filled" if report.cum_qty else ""
+    return f"{report.id} is {report.status}{filled}{_average(report)}"
+
+
+def _average(report: OrderReport) -> str:
+    if not report.cum_qty or report.cum_quote <= 0:
+        return ""
+    return f" at {short((report.cum_quote / report.cum_qty).quantize(_CENTS))} on average"
+
+
+def _answer(seq: int, outcome: Outcome | ReplaceOutcome, at: int, before: State | None) -> str:
+    owed = next((o for o in before.outbox if o.request.seq == seq), None) if before is not None else None
+    if owed is None or not isinstance(owed.request, Command):
+        return ""
+    about = " and ".join(sorted(names(owed.request)))
+    return f"{about}: {_outcome(outcome)} after {max(at - owed.at, 0)} ms"
+
+
+def _outcome(outcome: Outcome | ReplaceOutcome) -> str:
+    match outcome:
+        case Done():
+            return "accepted"
+        case Refused(why=why, code=code, text=words):
+            return f"refused ({why}, {code}: {words})"
+        case Unknown(text=words):
+            return f"unknown ({words}): it may have been executed"
+        case ReplaceOutcome(cancel=cancel, place=place):
+            placed = "not tried" if isinstance(place, NotTried) else _outcome(place)
+            return f"cancel {_outcome(cancel)}, new order {placed}"
+        case _ as unreachable:
+            assert_never(unreachable)
