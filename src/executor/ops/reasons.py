@@ -9,6 +9,7 @@ from executor.core.book.edit import find_leg, find_order
 from executor.core.model import ids
 from executor.core.model.ids import Role
 from executor.core.model.intents import (
+    Borrow,
     CancelList,
     CancelOrder,
     Command,
@@ -16,6 +17,7 @@ from executor.core.model.intents import (
     PlaceOco,
     PlaceOrder,
     QueryOrder,
+    Repay,
     ReplaceOrder,
     Request,
 )
@@ -44,6 +46,10 @@ def because(request: Request, position: Position) -> str:
             return f"cancels {name}: {_cancelled(name, position)}"
         case CancelList(ids=names):
             return f"cancels {' and '.join(names)}: {_cancelled(names[0], position)}"
+        case Borrow(asset=asset, amount=amount):
+            return f"borrows {short(amount)} {asset}: what the entry needs beyond what is free (11.2)"
+        case Repay(asset=asset, amount=amount):
+            return f"repays {short(amount)} {asset}, interest first (11.7)"
         case QueryOrder(id=name):
             known = find_order(position, name)
             doubt = known is not None and known.phase is OrderPhase.UNRESOLVED
@@ -92,6 +98,8 @@ def _placed(order: NewOrder, position: Position) -> str:
             return _at_market(position, leg.leave if leg is not None else None)
         case Role.BUYBACK:
             return "sold more than was held: bought back at once (6.3)"
+        case Role.DEBT:
+            return "what the debt still lacks is bought, so that it can be repaid whole (11.7)"
         case Role.OCO1 | Role.OCO2:
             raise AssertionError(f"{order.id} names a list, not an order")
         case _ as unreachable:

@@ -27,7 +27,8 @@ from executor.core.model.events import (
     Tick,
 )
 from executor.core.model.facts import Done, NotTried, OrderReport, Outcome, Refused, ReplaceOutcome, Unknown
-from executor.core.model.intents import Command, Request, names
+from executor.core.model.intents import Borrow, Command, Repay, Request, names
+from executor.core.model.loans import Booked
 from executor.core.model.state import Position, State
 from executor.core.model.values import OrderStatus, short
 from executor.core.model.verdict import Moved
@@ -179,15 +180,25 @@ def _average(report: OrderReport) -> str:
     return f" at {short((report.cum_quote / report.cum_qty).quantize(_CENTS))} on average"
 
 
-def _answer(seq: int, outcome: Outcome | ReplaceOutcome, at: int, before: State | None) -> str:
+def _answer(seq: int, outcome: Outcome | ReplaceOutcome | Booked, at: int, before: State | None) -> str:
     owed = next((o for o in before.outbox if o.request.seq == seq), None) if before is not None else None
     if owed is None or not isinstance(owed.request, Command):
         return ""
-    about = " and ".join(sorted(names(owed.request)))
+    about = " and ".join(sorted(names(owed.request))) or _loan(owed.request)
     return f"{about}: {_outcome(outcome)} after {max(at - owed.at, 0)} ms"
 
 
-def _outcome(outcome: Outcome | ReplaceOutcome) -> str:
+def _loan(request: Command) -> str:
+    match request:
+        case Borrow(asset=asset, amount=amount):
+            return f"the loan of {short(amount)} {asset}"
+        case Repay(asset=asset, amount=amount):
+            return f"the repayment of {short(amount)} {asset}"
+        case _:
+            raise AssertionError(f"{type(request).__name__} names no order")
+
+
+def _outcome(outcome: Outcome | ReplaceOutcome | Booked) -> str:
     match outcome:
         case Done():
             return "accepted"
@@ -195,6 +206,8 @@ def _outcome(outcome: Outcome | ReplaceOutcome) -> str:
             return f"refused ({why}, {code}: {words})"
         case Unknown(text=words):
             return f"unknown ({words}): it may have been executed"
+        case Booked(tran_id=number):
+            return f"booked as number {number}"
         case ReplaceOutcome(cancel=cancel, place=place):
             placed = "not tried" if isinstance(place, NotTried) else _outcome(place)
             return f"cancel {_outcome(cancel)}, new order {placed}"
