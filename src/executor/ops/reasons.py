@@ -32,6 +32,20 @@ _CLOSING = {
 }
 
 
+_PLACED = {
+    Role.ENTRY: "the entry of the plan (3.1)",
+    Role.PLANB: "Plan B: the limit was not filled in time, and the price is within the guard (3.3)",
+    Role.TP1: "the target of its leg (4.1)",
+    Role.TP2: "the target of its leg (4.1)",
+    Role.SL: "the stop behind what is held (4.1)",
+    Role.SL1: "the stop behind what is held (4.1)",
+    Role.SL2: "the stop behind what is held (4.1)",
+    Role.TRAIL: "the leg trails (5.4)",
+    Role.BUYBACK: "sold more than was held: bought back at once (6.3)",
+    Role.DEBT: "what the debt still lacks is bought, so that it can be repaid whole (11.7)",
+}
+
+
 def because(request: Request, position: Position) -> str:
     """What is asked for, and why; empty for what tells a trader nothing. `position`: as the decision leaves it."""
     match request:
@@ -79,31 +93,16 @@ def _number(name: str, position: Position) -> int:
 def _placed(order: NewOrder, position: Position) -> str:
     name = ids.parse(order.id)
     assert name is not None
-    leg = find_leg(position, _number(order.id, position))
     match name.role:
-        case Role.ENTRY:
-            again = sum(each.role is Role.ENTRY for each in position.orders) > 1
-            return "the entry once more, its guard still holding (3.3b)" if again else "the entry of the plan (3.1)"
-        case Role.PLANB:
-            return "Plan B: the limit was not filled in time, and the price is within the guard (3.3)"
-        case Role.TP1 | Role.TP2:
-            return "the target of its leg (4.1)"
-        case Role.SL | Role.SL1 | Role.SL2:
-            if isinstance(position.phase, Entering):
-                return "the entry is filled in part: an interim stop under what is held (3.5)"
-            return "the stop behind what is held (4.1)"
-        case Role.TRAIL:
-            return "the leg trails (5.4)"
+        case Role.ENTRY if sum(each.role is Role.ENTRY for each in position.orders) > 1:
+            return "the entry once more, its guard still holding (3.3b)"
+        case Role.SL | Role.SL1 | Role.SL2 if isinstance(position.phase, Entering):
+            return "the entry is filled in part: an interim stop under what is held (3.5)"
         case Role.FLATTEN:
+            leg = find_leg(position, _number(order.id, position))
             return _at_market(position, leg.leave if leg is not None else None)
-        case Role.BUYBACK:
-            return "sold more than was held: bought back at once (6.3)"
-        case Role.DEBT:
-            return "what the debt still lacks is bought, so that it can be repaid whole (11.7)"
-        case Role.OCO1 | Role.OCO2:
-            raise AssertionError(f"{order.id} names a list, not an order")
-        case _ as unreachable:
-            assert_never(unreachable)
+        case role:
+            return _PLACED[role]
 
 
 def _at_market(position: Position, leave: Leave | None) -> str:
