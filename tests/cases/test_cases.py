@@ -1,13 +1,16 @@
 """The cases of this folder, each over sockets where it says so; `kit` tells them."""
 
+import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
-from tests.cases.kit import WORLD, opened, signal, trading
+from tests.cases.kit import HERE, WORLD, opened, signal, trading
 from tests.scenarios.harness import AFTER_TP1, Harness, harness
+from tests.service.inlets.test_webhook import SECRET, hooked
 
 from executor.core.model.state import Reason
 from executor.paper.engine.symbol import Symbol
@@ -112,3 +115,37 @@ def refilter(b: Harness, kind: str, **changes: str) -> None:
     row = dict(b.engine.symbol("BTCUSDT").row)
     row["filters"] = [{**each, **changes} if each["filterType"] == kind else each for each in row["filters"]]
     b.engine.replace_symbol(Symbol.from_exchange_info(row))
+
+
+def current(name: str) -> bytes:
+    """The bytes of a body, as they came in, its secret that of these tests, its time now."""
+    text = (HERE / name).read_text("utf-8").replace("0123456789abcdef-example", SECRET)
+    return re.sub(r"2026-11-26T12:00:00Z", "2025-06-15T15:06:40Z", text).encode()  # when the bench begins
+
+
+async def test_tv_reduce_short(tmp_path: Path) -> None:
+    """C.1: the order reduces a short; taken as an entry it would open a long against the strategy."""
+    async with hooked(tmp_path) as sender:
+        answer = await sender.post(current("tv-reduce-short.json"))
+        assert answer.status_code == 400
+        assert "market_position short" in answer.json()["why"]
+        assert sender.bench.state.position is None
+        assert sender.bench.state.refused == {"malformed": 1}
+
+
+async def test_tv_malformed_told(tmp_path: Path) -> None:
+    """C.2: told as what it is, and where; counted, and in the journal, without the secret."""
+    async with hooked(tmp_path) as sender:
+        answer = await sender.post(current("tv-malformed-told.txt"))
+        assert answer.status_code == 400
+        assert re.search(r"not JSON: .* at character \d+", answer.json()["why"])
+        assert sender.bench.state.refused == {"malformed": 1}
+        journal = sender.bench.settings().journal_path("LTCUSDT").read_text("utf-8")
+        assert "not JSON" in journal
+        assert SECRET not in journal + json.dumps(sender.bench.log, default=str)
+        stranger = await sender.post(current("tv-malformed-told.txt").replace(SECRET.encode(), b"wrong"))
+        assert stranger.status_code == 401
+        assert "not JSON" in stranger.json()["why"]
+        twice = await sender.post(current("tv-malformed-told.txt").replace(b"tv-1", SECRET.encode()))
+        assert twice.status_code == 400
+        assert SECRET not in twice.text

@@ -80,8 +80,8 @@ def test_the_time_of_arrival_stands_in_only_beside_an_id() -> None:
     [
         ({"market_position": "flat"}, "market_position"),
         ({"ticker": "BINANCE:LTCUSDT.P"}, "perpetual"),
-        ({"action": "close"}, "side"),
-        ({"action": None}, "side"),
+        ({"action": "close"}, "action"),
+        ({"action": None}, "action"),
         ({"price": "{{close}}"}, "price"),
         ({"timenow": "{{timenow}}"}, "ts"),
         ({"ticker": "{{ticker}}"}, "symbol"),
@@ -133,3 +133,47 @@ def test_a_broken_alert_is_never_another_trade(changes: dict[str, Any]) -> None:
         assert str(body["ticker"]).strip().upper().endswith(signal.symbol)
         sides = {Direction.LONG: ("buy", "long"), Direction.SHORT: ("sell", "short")}[signal.direction]
         assert str(body["action"]).strip().lower() in sides
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"market_position": "short"}, "market_position short"),
+        ({"action": "sell"}, "market_position long"),
+        ({"action": "sell", "market_position": "flat"}, "flat"),
+        ({"market_position": " FLAT "}, "flat"),
+        ({"market_position": "{{strategy.market_position}}"}, "market_position"),
+        ({"market_position": 1}, "market_position"),
+        ({"market_position": "", "position_size": "-2"}, "position_size"),
+        ({"market_position": None, "position_size": 0}, "position_size"),
+        ({"action": "sell", "market_position": "", "position_size": "3"}, "position_size"),
+        ({"position_size": "many"}, "position_size"),
+        ({"position_size": "1e99999999999"}, "position_size"),
+        ({"prev_market_position": "long", "market_position_size": "1", "prev_market_position_size": 2}, "smaller"),
+        ({"side": "short"}, "contradict"),
+        ({"side": "sell", "action": "buy"}, "contradict"),
+    ],
+)
+def test_an_alert_that_contradicts_the_position_opens_none(change: dict[str, Any], named: str) -> None:
+    assert named in refused({**TRADINGVIEW, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prev_market_position": "short", "market_position_size": "1", "prev_market_position_size": "2"},
+        {"prev_market_position": "long", "market_position_size": "2", "prev_market_position_size": "1"},
+        {"action": "sell", "market_position": "short", "position_size": "-2"},
+        {"side": "long"},
+        {"market_position": "", "position_size": "3"},
+    ],
+)
+def test_an_alert_that_agrees_with_the_position_is_taken(change: dict[str, Any]) -> None:
+    taken({**TRADINGVIEW, **change})
+
+
+@pytest.mark.parametrize("position", ["flat", "short"])
+def test_the_files_own_shape_is_held_against_a_position_too(position: str) -> None:
+    general = {"ts": RECEIVED, "id": "a", "symbol": "LTCUSDT", "side": "long", "price": "84.5"}
+    assert position in refused({**general, "market_position": position})
+    taken({**general, "market_position": "long"})

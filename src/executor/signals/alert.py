@@ -13,10 +13,12 @@ again could not be told from a second signal.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from executor.signals.parse import Number, SignalFault
+from executor.core.model.values import Direction
+from executor.signals.parse import Number, SignalFault, read_direction, refuse_contradiction
 
 SHOWN_AS: Final = "secret"
 
@@ -26,6 +28,7 @@ _TRADINGVIEW: Final = frozenset({
     "market_position_size", "prev_market_position_size", "order_price", "comment", "alert_message",
 })  # fmt: skip
 """What its alerts say beside the signal; none of it is the size or a level of a trade here."""
+_SHOWN: Final = re.compile(r'"secret"\s*:\s*("(?:[^"\\]|\\.)*")')
 _SIDES: Final = frozenset({"buy", "sell", "long", "short"})
 _PERPETUAL: Final = ".P"
 
@@ -34,6 +37,20 @@ def secret_in(fields: Mapping[str, Any]) -> str:
     """The secret that the body shows; empty for none."""
     found = fields.get(SHOWN_AS)
     return found if isinstance(found, str) and not isinstance(found, Number) else ""
+
+
+def secret_in_text(body: str) -> str:
+    """The secret that a body shows which is no JSON (a comma too many), in the place where it belongs; else empty."""
+    found = _SHOWN.search(body)
+    try:
+        return str(json.loads(found[1])) if found else ""
+    except ValueError:
+        return ""
+
+
+def without_secret(body: str) -> str:
+    """Such a body, but for what stands in the secret's place."""
+    return _SHOWN.sub("", body, count=1)
 
 
 def line_of(fields: Mapping[str, Any], received: int) -> bytes:
@@ -55,8 +72,7 @@ def line_of(fields: Mapping[str, Any], received: int) -> bytes:
 
 
 def _from_tradingview(alert: Mapping[str, Any]) -> dict[str, Any]:
-    if _text(alert, "market_position").lower() == "flat":
-        raise SignalFault("market_position is flat, an exit: a trade's exits are placed with its entry")
+    refuse_contradiction(alert, _agreed_direction(alert))
     symbol = _text(alert, "ticker").rpartition(":")[2]
     if symbol.upper().endswith(_PERPETUAL):
         raise SignalFault(f"ticker {symbol[:40]!r} is a perpetual contract, must be a symbol of Spot")
@@ -70,6 +86,14 @@ def _from_tradingview(alert: Mapping[str, Any]) -> dict[str, Any]:
         if found is not None:
             signal[name] = found
     return signal
+
+
+def _agreed_direction(alert: Mapping[str, Any]) -> Direction:
+    named = [name for name in ("side", "action") if alert.get(name) is not None]
+    found = {name: read_direction(alert, name) for name in named or ["action"]}
+    if len(set(found.values())) > 1:
+        raise SignalFault(f"side {_text(alert, 'side')} and action {_text(alert, 'action')} contradict each other")
+    return next(iter(found.values()))
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -174,6 +174,7 @@ def _general(fields: Mapping[str, Any]) -> Signal:
         raise SignalFault(f"ts {_shown(fields['ts'])} and ts_utc {_shown(fields['ts_utc'])} name different times")
     symbol = _symbol(fields, required=True)
     direction, price = _direction(fields, side), _number(fields, "price")
+    refuse_contradiction(fields, direction)
     given = [name for name in _SIZES if fields.get(name) is not None]
     if len(given) > 1:
         raise SignalFault(f"only one of qty, notional and risk may be given, there were {' and '.join(given)}")
@@ -192,6 +193,56 @@ def _general(fields: Mapping[str, Any]) -> Signal:
         notional=sizes.get("notional"),
         risk=sizes.get("risk"),
     )
+
+
+def refuse_contradiction(fields: Mapping[str, Any], direction: Direction) -> None:
+    """An order of a strategy that leaves a position, or makes one smaller, opens none here. Raises SignalFault.
+
+    `market_position` (long, short or flat) and `position_size` (below 0 for a short) are the position after the order,
+    the names with `prev_` the one before it.
+    """
+    after, before = _position(fields, "market_position"), _position(fields, "prev_market_position")
+    if after == "flat":
+        raise SignalFault("market_position is flat, an exit: a trade's exits are placed with its entry")
+    if after and after != direction:
+        raise SignalFault(f"{_ACTIONS[direction]} with market_position {after} makes a position smaller: it opens none")
+    size = _amount(fields, "position_size")
+    if size is not None and size * direction.sign <= 0:
+        raise SignalFault(f"{_ACTIONS[direction]} with position_size {plain(size)} leaves a position: it opens none")
+    now, then = _amount(fields, "market_position_size"), _amount(fields, "prev_market_position_size")
+    if now is not None and then is not None and after and after == before and abs(now) < abs(then):
+        change = f"market_position_size from {plain(then)} to {plain(now)}"
+        raise SignalFault(f"{change}: the position gets smaller, and nothing is opened")
+
+
+_ACTIONS: Final = {Direction.LONG: "buy", Direction.SHORT: "sell"}
+
+
+def _position(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if value is None or value == "":
+        return ""
+    text = value.strip().lower() if isinstance(value, str) and not isinstance(value, Number) else ""
+    if text not in {"long", "short", "flat"}:
+        raise SignalFault(f"{name} must be long, short or flat, was {_shown(value)}")
+    return text
+
+
+def _amount(fields: Mapping[str, Any], name: str) -> Decimal | None:
+    """A size, which may be 0 or below; None where there is none."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and len(value) <= _NUMBER_LENGTH_MAX and _NUMBER.fullmatch(value.strip()):
+        _, _, exponent = value.lower().partition("e")
+        if abs(int(exponent or 0)) <= _NUMBER_LENGTH_MAX:
+            return Decimal(value.strip())
+    raise SignalFault(f"{name} must be a number, was {_shown(value)}")
+
+
+def read_direction(fields: Mapping[str, Any], name: str) -> Direction:
+    """Raises SignalFault."""
+    return _direction(fields, name)
 
 
 def _side_name(fields: Mapping[str, Any]) -> str:

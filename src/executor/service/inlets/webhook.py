@@ -54,7 +54,7 @@ from executor.service.inlets.access import (
     within,
 )
 from executor.service.inlets.connections import Bounds, ConnectionLimiter
-from executor.signals.alert import SHOWN_AS, line_of, secret_in
+from executor.signals.alert import SHOWN_AS, line_of, secret_in, secret_in_text, without_secret
 from executor.signals.append import append_line
 from executor.signals.parse import Malformed, SignalFault, parse_signal, read_object
 from executor.signals.position import SignalFileError
@@ -246,9 +246,11 @@ class Webhook:
         try:
             fields = read_object(body)
             fault = ""
+            shown = secret_in(fields)
         except SignalFault as error:
             fields, fault = {}, str(error)
-        signature = self._keys.check(request.headers, body, secret_in(fields), self._wall())
+            shown = secret_in_text(body.decode("utf-8", "replace"))
+        signature = self._check(request, body, shown, fault)
         if wait := self._total.take(self._monotonic()):
             raise _too_often(wait, "signals")
         try:
@@ -260,11 +262,20 @@ class Webhook:
             self._keys.spend(signature, self._wall())
         return answer
 
+    def _check(self, request: web.BaseRequest, body: bytes, shown: str, fault: str) -> bytes:
+        """What is to be spent. Raises DeniedError, which also says what else is wrong: whoever looks for a wrong secret
+        in a body that can't be read looks for the wrong fault.
+        """
+        try:
+            return self._keys.check(request.headers, body, shown, self._wall())
+        except DeniedError as denied:
+            raise DeniedError(denied.status, f"{denied}; {fault}" if fault else str(denied)) from denied
+
     def _line(self, body: bytes, fields: Mapping[str, Any], fault: str) -> bytes:
         """Raises SignalFault. What is said of a request goes into logs and the journal, so a secret that stands where
         it does not belong is a fault of its own, which quotes nothing.
         """
-        texts = _texts(fields) if fields else iter([body.decode("utf-8", "replace")])
+        texts = _texts(fields) if fields else iter([without_secret(body.decode("utf-8", "replace"))])
         if any(secret in text for text in texts for secret in self._secrets):
             raise SignalFault("the secret stands where it does not belong")
         if fault:
