@@ -1,7 +1,7 @@
 """Exits that are refused, and what others do: failsafe, orders cancelled, the position sold, the operator."""
 
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
 import pytest
@@ -216,7 +216,7 @@ async def test_a_position_closed_by_hand(tmp_path: Path, world: World) -> None:
             b.place_by_hand(
                 "mine",
                 OrderSide.SELL,
-                str(b.free("LTC").quantize(Decimal("0.1")) - Decimal("0.1")),
+                str(b.free("LTC").quantize(Decimal("0.01"), ROUND_DOWN) - Decimal("0.01")),
                 type=OrderType.MARKET,
             )
         else:

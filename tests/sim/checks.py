@@ -266,7 +266,7 @@ class Outside:
             return
         if closed.commissions != truth.commissions:
             self.broken.append(f"W6: {closed.trade} says {closed.commissions} paid, it was {truth.commissions}")
-        if closed.dust != truth.base:
+        if closed.dust + last.gone != truth.base:
             self.broken.append(f"W6: {closed.trade} says dust {plain(closed.dust)}, it is {plain(truth.base)}")
         self._left_over(closed, truth)
 

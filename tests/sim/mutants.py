@@ -98,8 +98,8 @@ MUTANTS: Final = (
     Mutant(
         "the fee is not subtracted",
         f"{CORE}/book/ledger.py",
-        "    return Holding(entered, left, entered - fee - guessed - left, guessed)",
-        "    return Holding(entered, left, entered - left, guessed)",
+        "    return Holding(entered, left, entered - fee - guessed - left - position.gone, guessed)",
+        "    return Holding(entered, left, entered - left - position.gone, guessed)",
     ),
     Mutant(
         "an older report is believed",

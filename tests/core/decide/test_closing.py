@@ -8,7 +8,7 @@ from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode
 from executor.core.model.state import Reason
-from executor.core.model.values import Direction, OrderStatus
+from executor.core.model.values import Direction, OrderStatus, OrderType
 
 D = Decimal
 
@@ -71,14 +71,70 @@ def test_a_second_look_that_failed_is_had_before_the_end() -> None:
     assert script.closed.reason is Reason.FLATTEN
 
 
-def test_a_refused_sale_is_repeated_at_its_pace_and_told_every_so_often() -> None:
-    script = selling()
-    for _ in range(5):
-        script.refuse(Why.MARKET_CLOSED)
+def paces(script: Script, tries: int) -> list[int]:
+    """The pauses between so many sales that are refused."""
+    pauses = []
+    for _ in range(tries):
+        script.refuse(Why.MARKET_CLOSED, "FLATTEN")
+        refused = script.now
         assert looked(script).kinds() == []
-        script.wait(1_000)
-        assert script.kinds() == ["FLATTEN"]
+        while "FLATTEN" not in script.kinds():
+            script.sleep()
+        pauses.append(script.now - refused)
+    return pauses
+
+
+def test_a_refused_sale_is_repeated_at_its_pace_and_told_every_so_often() -> None:
+    """Rules 8.7, 10.6: in growing pauses; new entries are halted until somebody has looked."""
+    script = selling()
+    assert paces(script, 5) == [1_000] * 5
     assert script.told().count("close_failed") == 1
+    assert not script.state.halted
+    assert paces(script, 7) == [2_000, 4_000, 8_000, 16_000, 32_000, 32_000, 32_000]
+    assert script.told().count("close_failed") == 2
+    assert "have failed" in script.state.halted
+
+
+def test_a_sale_that_finds_nobody_is_repeated_sooner_and_halts_nothing() -> None:
+    script = selling()
+    pauses = []
+    for _ in range(12):
+        script.answer_with(OrderStatus.EXPIRED, "FLATTEN")
+        ended = script.now
+        looked(script)
+        while "FLATTEN" not in script.kinds():
+            script.sleep()
+        pauses.append(script.now - ended)
+    assert pauses == [1_000] * 5 + [2_000] + [4_000] * 6
+    assert not script.state.halted
+
+
+def test_a_short_buys_back_what_the_account_can_pay_for() -> None:
+    """Rule 6.6b: somebody else has spent half of the quote."""
+    script = selling(Direction.SHORT)
+    script.refuse(Why.INSUFFICIENT_BALANCE, "FLATTEN")
+    looked(script)
+    script.balances["USDT"] = Balance(D(150))
+    script.accept("QueryBalances")
+    script.wait(1_000)
+    assert script.kinds() == ["FLATTEN"]
+    assert script.order(Role.FLATTEN).qty == D("1.485")
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert [r.cum_qty for r in script.book.values() if r.type is OrderType.MARKET][-2:] == [D("1.485"), D("1.515")]
+
+
+def test_a_short_that_can_pay_for_nothing_is_tried_and_told_of() -> None:
+    script = selling(Direction.SHORT)
+    script.balances["USDT"] = Balance(D(1))
+    for _ in range(5):
+        script.refuse(Why.INSUFFICIENT_BALANCE, "FLATTEN")
+        looked(script)
+        script.accept("QueryBalances")
+        while "FLATTEN" not in script.kinds():
+            script.sleep()
+    assert script.order(Role.FLATTEN).qty == D(3)
+    assert "close_failed" in script.told()
 
 
 def test_a_sale_that_was_asked_to_wait_is_not_repeated_before() -> None:
@@ -106,10 +162,14 @@ def test_a_sale_that_found_nobody_is_repeated_at_its_pace() -> None:
 def test_a_position_that_somebody_else_sold_is_given_up() -> None:
     """Rule 6.6."""
     script = selling()
-    script.balances["LTC"] = Balance(D(1))
+    script.balances["LTC"] = Balance(D("0.01"))
     script.refuse(Why.INSUFFICIENT_BALANCE)
     looked(script)
     script.wait(1_000)
+    assert script.kinds() == ["QueryBalances"]
+    script.accept()
+    assert "sold_elsewhere" not in script.told()  # seen once
+    script.wait(2_000)
     assert script.kinds() == ["QueryBalances"]
     script.accept()
     assert "sold_elsewhere" in script.told()

@@ -9,7 +9,7 @@ from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelList
 from executor.core.model.policy import Layout
-from executor.core.model.state import Closing, End, Leave, OrderPhase, Reason
+from executor.core.model.state import End, Leave, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderStatus
 
 D = Decimal
@@ -254,22 +254,6 @@ def test_a_refusal_is_tried_again_after_its_pause_and_not_before_the_exchange_al
     assert script.kinds()[-1] == "SL"
 
 
-def test_a_position_sold_by_hand_is_given_up() -> None:
-    """Rule 6.6: the balance says so."""
-    script = unprotected()
-    script.balances["LTC"] = Balance(D("0.5"))
-    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
-    script.accept("OCO1")
-    script.accept("OCO2")
-    script.wait(1_000)
-    assert script.kinds() == ["QueryBalances"]
-    script.accept()
-    assert isinstance(script.phase, Closing)
-    script.settle()
-    assert script.closed.reason is Reason.EXTERNAL
-    assert "FLATTEN" not in script.kinds()
-
-
 def test_a_balance_that_still_has_it_all_is_tried_again() -> None:
     script = unprotected()
     script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
@@ -302,14 +286,14 @@ def test_a_plain_target_that_keeps_being_refused_is_tried_less_often() -> None:
 
 
 @both_sides
-def test_an_exit_that_vanished_is_put_back_once_and_then_left_alone(direction: Direction) -> None:
+def test_an_exit_that_a_hand_cancelled_is_put_back_once_and_then_left_alone(direction: Direction) -> None:
     """Rule 6.6."""
     script = protected(direction)
     script.vanish(Role.SL)
     assert script.kinds() == ["SL"]
     assert script.told() == ["exit_vanished"]
     script.settle()
-    script.vanish(Role.SL, OrderStatus.EXPIRED)
+    script.vanish(Role.SL)
     assert script.told()[-1] == "exit_vanished_again"
     script.settle()
     assert script.closed.reason is Reason.EXTERNAL

@@ -87,7 +87,7 @@ def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, pol
             continue
         verdict = MOVED
         position = _moved(with_order(position, folded), order, folded)
-        position = _accepted_stop(position, folded)
+        position = _accepted_stop(_found_again(position, order, folded), folded)
         if folded.replaces and folded.exchange_id and not order.exchange_id:
             position = without_rivals(position, folded.replaces, folded.id, now)
         if folded.end is End.REFUSED and order.live:
@@ -198,6 +198,18 @@ def _moved(position: Position, before: Order, after: Order) -> Position:
     if after.replaces or (after.list_id and after.stop_price is not None and after.stop_price != leg.stop):
         return with_leg(position, replace(leg, balks=0))
     return position
+
+
+def _found_again(position: Position, before: Order, after: Order) -> Position:
+    """What an exit sold before it ended, and tells only now, is not missing of the position (rule 6.6b)."""
+    late = after.cum_qty - before.cum_qty
+    if before.live or late <= 0 or not position.gone or not after.is_exit:
+        return position
+    found = min(late, position.gone)
+    leg = find_leg(position, after.leg)
+    if leg is not None:
+        position = with_leg(position, replace(leg, qty=leg.qty + found))
+    return replace(position, gone=position.gone - found)
 
 
 def _told(before: Order, after: Order) -> Iterator[Notify]:

@@ -15,8 +15,9 @@ from executor.core.model.values import ZERO, Direction
 
 class Holding(msgspec.Struct, frozen=True):
     """`entered` and `left`: base quantity traded on the entry side and the exit side. `held`: what may be sold, after
-    the commission that the entry paid in base (rule 3.4); negative = oversold. A short mirrors it: what must be
-    bought back; on borrowed money that is what the debt takes, interest and the buys' own commission included (11.6).
+    the commission that the entry paid in base (rule 3.4), and without what somebody else has taken (6.6b); negative =
+    oversold. A short mirrors it: what must be bought back; on borrowed money that is what the debt takes, interest and
+    the buys' own commission included (11.6).
 
     Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
     the close's dust, not here. `guessed`: of the entry's commission, what is not known but reckoned.
@@ -60,7 +61,7 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
     if position.credit is not None and not long:
         held, beyond, most = debt.to_buy_back(position, position.credit, rules, entered, left)
         return Holding(entered, left, held, ZERO, beyond, most)
-    return Holding(entered, left, entered - fee - guessed - left, guessed)
+    return Holding(entered, left, entered - fee - guessed - left - position.gone, guessed)
 
 
 def sellable(position: Position, rules: SymbolRules) -> Decimal:

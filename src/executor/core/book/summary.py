@@ -98,8 +98,8 @@ def _profit(position: Position, rules: SymbolRules, interest: Mapping[str, Decim
 
 
 def _dust(position: Position, rules: SymbolRules) -> Decimal:
-    """Base left in the account by the trade: bought less sold less commission in base."""
-    left = ZERO
+    """Base left in the account by the trade: bought less sold less commission in base less what was taken away."""
+    left = -position.gone
     for order in position.orders:
         left += order.cum_qty if order.side.value == "BUY" else -order.cum_qty
         left -= sum((f.fee for f in order.fills if f.fee_asset == rules.base), ZERO)

@@ -1,18 +1,23 @@
 """Decide while closing (rule 7): cancel everything, trade what is held back, look once more, and only then be done."""
 
 from decimal import Decimal
+from typing import Final
 
 from msgspec.structs import replace
 
 from executor.core.book.ledger import committed
-from executor.core.decide import doubt
+from executor.core.decide import doubt, missing
 from executor.core.decide.draft import OUTLIVED, Draft
-from executor.core.model.facts import POVERTY, Balance, Why
+from executor.core.decide.missing import Stock
+from executor.core.model.facts import POVERTY, Balance
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
+from executor.core.model.orders import sell_again_at
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
-from executor.core.model.values import ZERO, Direction, OrderType, plain
+from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
+
+_MARGIN: Final = Decimal("1.01")  # what a market order may cost above the last price
 
 
 def decide(draft: Draft, phase: Closing) -> Reason | None:
@@ -65,7 +70,7 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     if not held.certain and price_fills(draft):
         return True
     # What may be commission only is neither sold nor bought back.
-    short = -(held.held + held.guessed)
+    short = -(held.held + held.guessed + position.gone)
     standing = committed(position, layout=Layout.OCO)
     qty = rules.market_piece(max(held.held + held.beyond - standing, short, ZERO), draft.price)
     if not qty:
@@ -74,52 +79,76 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     failed = _failed(draft, role)
     if failed and not _again(draft, phase, role, failed):
         return True
-    if role is Role.BUYBACK:
-        draft.note(Level.ALERT, "oversold", f"{plain(qty)} {rules.base} sold too much: bought back at market")
     direction = position.plan.direction
     side = direction.exit_side if role is Role.FLATTEN else direction.entry_side
+    if side is OrderSide.BUY:
+        qty = _payable(draft, qty, failed)
+    if role is Role.BUYBACK:
+        draft.note(Level.ALERT, "oversold", f"{plain(qty)} {rules.base} sold too much: bought back at market")
     draft.place(draft.order(role, side, OrderType.MARKET, qty))
     return True
 
 
 def _failed(draft: Draft, role: Role) -> list[Order]:
-    """Market orders that came to nothing, or not to all they were for."""
-    return [o for o in draft.position.orders if o.role is role and o.leg == 0 and o.end is not End.FILLED]
+    """The newest market orders in a row that came to nothing, or not to all they were for."""
+    sent = [o for o in draft.position.orders if o.role is role and o.leg == 0]
+    filled = max((i for i, o in enumerate(sent, 1) if o.end is End.FILLED), default=0)
+    return sent[filled:]
 
 
 def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> bool:
-    """Whether to try once more after the orders `failed`."""
+    """Whether to try once more after the orders `failed`. A close that keeps being refused is told of, and halts new
+    entries until somebody has looked (rules 8.7, 10.6).
+    """
     policy, last = draft.policy, failed[-1]
-    if role is Role.FLATTEN and last.refusal in POVERTY and draft.market.balances_at < last.closed_at:
-        draft.query_balances()
-        return False
-    pause = 0 if last.refusal is Why.WITHDRAWN else policy.exits_retry_ms
-    if draft.now < max(last.closed_at + pause, last.ask_at):
+    if last.refusal in POVERTY and not _stocked(draft, phase, role, last):
+        return False  # what is there to be sold, or to pay with, is being asked
+    if draft.now < sell_again_at(last, phase.again, policy):
         return False
     again = phase.again + 1
     draft.enter(replace(phase, again=again))
     if again % policy.failsafe_tries == 0:
-        draft.note(
-            Level.ALERT, "close_failed", f"{again} market orders to close have failed; still trying", failed[-1:]
-        )
+        text = f"{again} market orders to close have failed; still trying"
+        draft.note(Level.ALERT, "close_failed", text, failed[-1:])
+    if again >= 2 * policy.failsafe_tries and last.end is End.REFUSED:
+        draft.halted = draft.halted or f"{again} market orders to close have failed"
     return True
 
 
+def _stocked(draft: Draft, phase: Closing, role: Role, last: Order) -> bool:
+    """Whether what the account owns is known since `last` was refused."""
+    if role is Role.FLATTEN and draft.position.plan.direction is Direction.LONG:
+        return phase.stock_at >= last.closed_at
+    if draft.market.balances_at >= last.closed_at:
+        return True
+    draft.query_balances()
+    return False
+
+
+def _payable(draft: Draft, qty: Decimal, failed: list[Order]) -> Decimal:
+    """As much of `qty` as the account can pay for, where buying it was refused for lack of balance (rule 6.6b)."""
+    if not failed or failed[-1].refusal not in POVERTY or draft.market.balances_at < failed[-1].closed_at:
+        return qty
+    free = draft.market.balances.get(draft.rules.quote, Balance(ZERO)).free
+    return draft.rules.market_piece(min(qty, draft.rules.whole(free / (draft.price * _MARGIN))), draft.price) or qty
+
+
 def _abandon(draft: Draft, phase: Closing) -> Closing:
-    """A long's sale was refused and the account owns less than is held: somebody else closed the trade (rule 6.6)."""
+    """A long's sale was refused: somebody else may have closed the trade, or a part of it (rules 6.6, 6.6b)."""
     failed = _failed(draft, Role.FLATTEN)
-    if draft.position.plan.direction is Direction.SHORT or not failed:
+    if not failed or failed[-1].refusal not in POVERTY or phase.abandon or failed[-1].closed_at <= phase.stock_at:
         return phase
-    last, market = failed[-1], draft.market
-    if last.refusal not in POVERTY or market.balances_at < last.closed_at or phase.abandon:
+    stock = missing.take_stock(draft, failed[-1].closed_at)
+    if stock is Stock.UNKNOWN:
         return phase
-    owned: Decimal = market.balances.get(draft.rules.base, Balance(ZERO)).total
-    if owned >= draft.tally.sellable:
-        return phase
-    draft.note(Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else")
-    abandoned = replace(phase, reason=Reason.EXTERNAL, abandon=True)
-    draft.enter(abandoned)
-    return abandoned
+    phase = replace(phase, stock_at=failed[-1].closed_at)
+    if stock is Stock.PART:
+        missing.write_off(draft, None)
+    elif stock is Stock.NOTHING:
+        missing.sold_elsewhere(draft)
+        phase = replace(phase, reason=Reason.EXTERNAL, abandon=True)
+    draft.enter(phase)
+    return phase
 
 
 def price_fills(draft: Draft) -> bool:

@@ -59,6 +59,11 @@ class Draft(Outbox):
         quote = self.market.quote
         return quote.last if quote is not None else self.position.plan.stop
 
+    def count_again(self) -> Tally:
+        """The tally, after what was written off."""
+        self.tally = tally(self.position, self.rules)
+        return self.tally
+
     def left(self, leg: Leg) -> Decimal:
         """What the leg still has to sell, in whole steps."""
         return self.rules.whole(self.tally.left(leg))  # in the steps of now: they may have grown coarser since

@@ -2,15 +2,16 @@
 
 from decimal import Decimal
 from itertools import combinations
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
 from executor.core.book.edit import the_leg
 from executor.core.book.ledger import covers, locked, owned
 from executor.core.book.levels import beyond, past
-from executor.core.decide import doubt, hands
+from executor.core.decide import doubt, missing
 from executor.core.decide.draft import Draft
+from executor.core.decide.missing import Stock
 from executor.core.model import ids
 from executor.core.model.facts import Balance
 from executor.core.model.ids import Role
@@ -125,11 +126,12 @@ def _lock_carries_one(draft: Draft, group: dict[int, list[Order]]) -> bool:
 
 
 def may_place(draft: Draft, leg: Leg) -> bool:
+    """Whether the bare leg may be placed now, with what is left of it."""
     if draft.now < leg.retry_at:
         return False
     if leg.puzzled_at and not _puzzle(draft, leg):
         return False
-    if leg.poor and not _still_ours(draft, leg):
+    if leg.poor and not _still_there(draft, leg):
         return False
     if leg.stop is None and leg.tries >= draft.policy.failsafe_tries:
         return draft.now >= leg.retry_at + BACKOFF_TIMES * draft.policy.exits_retry_ms
@@ -173,46 +175,22 @@ def _puzzle(draft: Draft, leg: Leg) -> bool:
     return False
 
 
-def _still_ours(draft: Draft, leg: Leg) -> bool:
-    """Refused for lack of balance: was the position sold by hand (rule 6.6)?"""
-    position, market = draft.position, draft.market
-    if position.plan.direction is Direction.SHORT:
-        return True
-    if not _balances_known(draft, leg):
-        draft.query_balances()
-        return False
-    owned = market.balances.get(draft.rules.base, Balance(ZERO)).total
-    if owned < draft.tally.sellable:
-        draft.note(
-            Level.ALERT, "sold_elsewhere", f"{plain(owned)} {draft.rules.base} are left: closed by somebody else"
-        )
-        draft.close(Reason.EXTERNAL, abandon=True)
-        return False
-    return True
-
-
-def put_back(draft: Draft, leg: Leg) -> bool:
-    """Why the leg is bare: never placed, moved or refused is ours; else it was taken away (rule 6.6)."""
-    past_orders = [o for o in draft.position.orders if o.leg == leg.n and o.is_exit]
-    if not past_orders:
-        return True
-    last = past_orders[-1]
-    group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
-    ours = any(o.cancelling or o.end in (End.REFUSED, End.NEVER) or o.role is Role.FLATTEN for o in group)
-    if ours or any(o.live for o in group):  # live and bare: in doubt, and kept apart (rule 8.3b)
-        return True
-    if not hands.still_there(draft, max(o.closed_at for o in group)):
-        return False
-    names = ", ".join(o.id for o in group)
-    if leg.vanished:
-        draft.note(
-            Level.ALERT, "exit_vanished_again", f"{names}: left alone now, the trade is closed as external", group
-        )
-        draft.close(Reason.EXTERNAL, abandon=True)
-        return False
-    draft.note(Level.ALERT, "exit_vanished", f"{names}: not by us; put back once", group)
-    draft.put_leg(replace(leg, vanished=leg.vanished + 1))
-    return True
+def _still_there(draft: Draft, leg: Leg) -> bool:
+    """Refused for lack of balance: is the position still there, or a part of it (rules 6.6, 6.6b)?"""
+    match missing.take_stock(draft, max(leg.refused_at, 1)):
+        case Stock.WHOLE:
+            return True
+        case Stock.UNKNOWN:
+            return False
+        case Stock.PART:
+            missing.write_off(draft, leg)
+            return True
+        case Stock.NOTHING:
+            missing.sold_elsewhere(draft)
+            draft.close(Reason.EXTERNAL, abandon=True)
+            return False
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left: Decimal) -> None:
@@ -237,8 +215,9 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     if any(doubt.owes_look(draft, o) for o in draft.position.orders if o.leg == leg.n):
         return  # an earlier market order came to nothing: first what the cancelled ones have sold after all (rule 6.3)
     leg = the_leg(draft.position, leg.n)
-    if draft.now < leg.retry_at or (leg.poor and not _still_ours(draft, leg)):
+    if draft.now < leg.retry_at or (leg.poor and not _still_there(draft, leg)):
         return
+    left = draft.left(the_leg(draft.position, leg.n))
     sold = [o for o in draft.position.orders if o.role is Role.FLATTEN and o.leg == leg.n]
     if sold and sold[-1].end is End.EXPIRED and draft.now < sold[-1].closed_at + draft.policy.exits_retry_ms:
         return

@@ -5,8 +5,9 @@ from msgspec.structs import replace
 from executor.core.book.edit import the_leg
 from executor.core.decide import stops
 from executor.core.decide.draft import Draft
-from executor.core.decide.legs import may_place, put_back, sell_at_market, standing, surplus
+from executor.core.decide.legs import may_place, sell_at_market, standing, surplus
 from executor.core.decide.reasons import stop_reason
+from executor.core.decide.vanished import put_back
 from executor.core.model.state import Leg
 
 
@@ -33,6 +34,8 @@ def tend(draft: Draft, leg: Leg) -> None:
         return
     if not may_place(draft, leg):
         return
+    leg = the_leg(draft.position, leg.n)
+    left = draft.left(leg)
     level = stops.wanted(draft, leg, stop)
     limit = draft.stop_limit(level)
     if draft.rules.carries(left, min(level, limit)) and put_back(draft, leg):

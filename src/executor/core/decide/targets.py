@@ -3,10 +3,12 @@
 from decimal import Decimal
 from typing import Final
 
+from executor.core.book.edit import the_leg
 from executor.core.book.levels import past
 from executor.core.decide import stops
 from executor.core.decide.draft import Draft
-from executor.core.decide.legs import may_place, put_back, sell_at_market, standing, surplus
+from executor.core.decide.legs import may_place, sell_at_market, standing, surplus
+from executor.core.decide.vanished import put_back
 from executor.core.model.ids import Role
 from executor.core.model.state import Leave, Leg, Order
 from executor.core.model.values import OrderType
@@ -35,7 +37,8 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
         stops.move_list(draft, leg, live)
         return
     if may_place(draft, leg):
-        _place(draft, leg, target, left)
+        leg = the_leg(draft.position, leg.n)
+        _place(draft, leg, target, draft.left(leg))
 
 
 def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 
 from executor.core.decide.legs import BACKOFF_TIMES
 from executor.core.decide.stops import KLINES_EVERY_MS, RESEND_MS, RESIZE_EVERY_MS, move_again_at
-from executor.core.model.orders import cancel_again_at
+from executor.core.model.orders import cancel_again_at, sell_again_at
 from executor.core.model.policy import Policy
 from executor.core.model.state import (
     Borrowing,
+    Closing,
     End,
     Entering,
     Leg,
     Order,
     OrderPhase,
+    Phase,
     Position,
     Repaying,
     State,
@@ -48,7 +50,7 @@ def next_due(position: Position, now: int, policy: Policy) -> int | None:
     times = [*_of_phase(position, policy)]
     for order in position.orders:
         if order.live or order.ask_at or _failed(order):
-            times += _of_order(order, policy)
+            times += _of_order(order, position.phase, policy)
     for leg in position.legs:
         times += _of_leg(leg, policy)
     return min([t for t in times if t > now], default=None)
@@ -56,6 +58,8 @@ def next_due(position: Position, now: int, policy: Policy) -> int | None:
 
 def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
     yield position.ask_at
+    if position.short_at:
+        yield position.short_at + policy.absence_grace_ms
     if isinstance(position.phase, Entering | Borrowing):
         yield position.phase.give_up_at
         yield position.phase.retry_at
@@ -69,11 +73,12 @@ def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
         yield position.opened + policy.max_hold_ms
 
 
-def _of_order(order: Order, policy: Policy) -> Iterator[int]:
+def _of_order(order: Order, phase: Phase, policy: Policy) -> Iterator[int]:
     yield order.ask_at
     if not order.live:
         if _failed(order):
-            yield order.closed_at + policy.exits_retry_ms
+            again = phase.again if isinstance(phase, Closing) and not order.leg else 0
+            yield sell_again_at(order, again, policy)
         return
     if order.cancelling:
         yield cancel_again_at(order)
@@ -92,6 +97,7 @@ def _failed(order: Order) -> bool:
 
 def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
     yield leg.retry_at
+    yield leg.back_at
     yield leg.retry_at + BACKOFF_TIMES * policy.exits_retry_ms
     if leg.breach_since:
         yield leg.breach_since + policy.watchdog_grace_ms

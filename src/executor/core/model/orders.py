@@ -26,6 +26,9 @@ REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
 """Ends that say that there is no such order: one that is seen after all is believed."""
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
 _CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000)
+_QUICK_TRIES: Final = 4
+_REFUSED_PAUSES: Final = 5
+_EMPTY_PAUSES: Final = 2
 SECOND_LOOKS: Final = 6
 """So many looks at an order that has ended may fail to find it; what its end said of it counts then."""
 
@@ -174,6 +177,17 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
 def cancel_again_at(order: Order) -> int:
     """When another cancel of an order that has outlived one may go out (ms): in growing pauses (rule 8.7)."""
     return order.ask_at + _CANCEL_AGAIN_MS[min(order.cancels, len(_CANCEL_AGAIN_MS) - 1)]
+
+
+def sell_again_at(order: Order, again: int, policy: Policy) -> int:
+    """When a market order is sent in the place of `order`, which came to nothing, the `again`th time (ms): in growing
+    pauses (rule 8.7), shorter ones where it was taken and found nobody.
+    """
+    if order.refusal is Why.WITHDRAWN:
+        return max(order.closed_at, order.ask_at)
+    longest = _REFUSED_PAUSES if order.end is End.REFUSED else _EMPTY_PAUSES
+    pause = policy.exits_retry_ms << min(max(again - _QUICK_TRIES, 0), longest)
+    return max(order.closed_at + pause, order.ask_at)
 
 
 def look_again(order: Order, at: int) -> Order:

@@ -145,6 +145,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     when its stop was last moved or refused a move; `balks`: moves refused in a row, for another reason than the price.
     `due`: where its stop ought to stand, while none stands there yet (rule 6.4b). `puzzled_at`: when an OCO was refused
     for its price relation, or any exit in unknown words, until a quote tells which side was crossed (rule 4.6).
+    `ended`: how often in a row the exchange has ended its orders, the last time `ended_last` for the cause `ended_as`;
+    `back_at`: when it is put back (ms).
     """
 
     n: int
@@ -162,6 +164,10 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     balks: int = 0
     due: Decimal | None = None
     puzzled_at: int = 0
+    ended: int = 0
+    ended_last: str = ""
+    ended_as: str = ""
+    back_at: int = 0
 
     @property
     def watched(self) -> Decimal | None:
@@ -251,7 +257,8 @@ class Protected(msgspec.Struct, frozen=True, tag="protected"):
 
 class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     """Leaving: cancel everything, sell what is held (unless `abandon`), look once more, be done (rule 7.1). `again`:
-    how often a market order was sent in the place of one that failed.
+    how often a market order was sent in the place of one that failed; `stock_at`: after which refusal what is there
+    to be sold was last made sure of (ms).
     """
 
     reason: Reason
@@ -259,6 +266,7 @@ class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     abandon: bool = False
     looked_at: int = 0
     again: int = 0
+    stock_at: int = 0
 
 
 class Repaying(msgspec.Struct, frozen=True, tag="repaying", kw_only=True):
@@ -286,8 +294,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
     `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
     first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3); `spare`:
-    base that the account had before it began, None where that is not known; `credit`: what it is on borrowed money,
-    None on Spot.
+    base that the account had before it began, None where that is not known; `gone`: base of the position that
+    somebody else has taken, since `short_at` (ms) in question (rule 6.6b); `credit`: what it is on borrowed money, None
+    on Spot.
     """
 
     trade: str
@@ -310,6 +319,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     ask_at: int = 0
     taken: int = 0
     spare: Decimal | None = None
+    gone: Decimal = ZERO
+    short_at: int = 0
     exposure: Exposure = Exposure()
     credit: Credit | None = None
 

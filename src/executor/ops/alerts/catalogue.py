@@ -60,15 +60,13 @@ _RISK: Final = (
         Topic.TROUBLE,
         CRITICAL,
         "Exits were refused too often, or for too long: the position is being closed at market.",
-        "Nothing for the trade. Read the refusals before it (`refused`, `code`, `text`); mostly filters, balance, or "
-        "too many open orders.",
+        "Nothing for the trade. Read the refusals before it (`refused`): filters, balance, too many open orders.",
     ),
     _kind(
         "failsafe_off",
         Topic.TROUBLE,
         CRITICAL,
-        "The same, but `FAILSAFE_FLATTEN` is off: the position stays, watched by software alone, and entries are "
-        "halted.",
+        "The same, but `FAILSAFE_FLATTEN` is off: the position stays, watched by software; entries are halted.",
         "Act now: place a stop by hand, or `executor flatten`.",
     ),
     _kind(
@@ -84,7 +82,7 @@ _RISK: Final = (
         "exit_vanished",
         Topic.TROUBLE,
         WARNING,
-        "An exit was cancelled or expired, and not by Executor. It has been put back.",
+        "An exit was cancelled, and not by Executor. It has been put back.",
         "Nothing, if it was you by mistake. To be rid of the trade: `executor flatten`.",
     ),
     _kind(
@@ -95,18 +93,31 @@ _RISK: Final = (
         "The coins are yours now, without a stop. Sell or protect them.",
     ),
     _kind(
+        "exit_ended",
+        Topic.TROUBLE,
+        WARNING,
+        "The exchange itself has ended an exit. It is put back as often as that happens, with growing pauses.",
+        "See what the exchange says of the named order.",
+    ),
+    _kind(
+        "part_missing",
+        Topic.TROUBLE,
+        WARNING,
+        "Somebody took a part of what the trade holds. What is left stays covered, and is sold as planned.",
+        "Nothing, if it was you. Use an account of its own for each Executor.",
+    ),
+    _kind(
         "sold_elsewhere",
         Topic.TROUBLE,
         WARNING,
-        "The account holds less than the trade: somebody sold it. The trade closes as `EXTERNAL`.",
+        "Nothing is left that the trade could sell: somebody else did. It closes as `EXTERNAL`.",
         "Nothing. Use an account of its own for each Executor, so that nobody does.",
     ),
     _kind(
         "oversold",
         Topic.TROUBLE,
         CRITICAL,
-        "More was sold than was held (a cancelled exit had filled after all); the excess is being bought back at "
-        "market.",
+        "More was sold than was held (a cancelled exit had filled after all); the excess is being bought back.",
         "Check `executor report` for the difference; it is a few ticks.",
     ),
     _kind(
@@ -127,8 +138,7 @@ _RISK: Final = (
         "cancel_failed",
         Topic.TROUBLE,
         CRITICAL,
-        "An order still stands after several cancels, by every way that there is. It is tried again, with growing "
-        "pauses.",
+        "An order still stands after several cancels, by every way there is. It is tried again, in growing pauses.",
         "Cancel the named order in the exchange's app; that is noticed.",
     ),
     _kind(
@@ -152,7 +162,7 @@ _RISK: Final = (
         Topic.TROUBLE,
         WARNING,
         "An order that had ended could not be found when it was looked at once more: what its end told of it counts.",
-        "Compare `executor report` with the exchange's own list of trades, should the amounts matter.",
+        "Compare `executor report` with the exchange's own list of trades.",
     ),
     _kind(
         "order_gone",

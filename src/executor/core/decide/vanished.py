@@ -1,0 +1,80 @@
+"""An exit that is gone without a fill, and not by us: by whose wish, and is it put back (rule 6.6)?"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.decide import hands
+from executor.core.decide.draft import Draft
+from executor.core.model.ids import Role
+from executor.core.model.intents import Level
+from executor.core.model.state import End, Leg, Order, Reason
+
+_AGAIN_MS: Final = (0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000)
+STOOD_MS: Final = 60_000
+"""An exit that has stood for so long begins the row of pauses anew."""
+
+
+def put_back(draft: Draft, leg: Leg) -> bool:
+    """Whether the bare leg may be placed now: it never was, or was moved or refused, which is ours; else it was taken
+    away.
+    """
+    past_orders = [o for o in draft.position.orders if o.leg == leg.n and o.is_exit]
+    if not past_orders:
+        return True
+    last = past_orders[-1]
+    group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
+    if any(_ours(o) for o in group):
+        return True
+    if not hands.still_there(draft, max(o.closed_at for o in group)):
+        return False
+    if last.id == leg.ended_last:
+        return draft.now >= leg.back_at
+    if any(o.end is End.CANCELED for o in group):
+        return _taken_away(draft, leg, group)
+    return _ended(draft, leg, group)
+
+
+def _ours(order: Order) -> bool:
+    """Whether it was cancelled, refused, never sent or filled; or lives: in doubt, and kept apart (rule 8.3b)."""
+    return (
+        order.live
+        or order.cancelling
+        or order.end in (End.REFUSED, End.NEVER, End.FILLED)
+        or order.role is Role.FLATTEN
+    )
+
+
+def _taken_away(draft: Draft, leg: Leg, group: Sequence[Order]) -> bool:
+    """By a hand: put back once. Again, and the trade is that hand's."""
+    names = _names(group)
+    if leg.vanished:
+        draft.note(
+            Level.ALERT, "exit_vanished_again", f"{names}: left alone now, the trade is closed as external", group
+        )
+        draft.close(Reason.EXTERNAL, abandon=True)
+        return False
+    draft.note(Level.ALERT, "exit_vanished", f"{names}: not by us; put back once", group)
+    draft.put_leg(replace(leg, vanished=leg.vanished + 1))
+    return True
+
+
+def _ended(draft: Draft, leg: Leg, group: Sequence[Order]) -> bool:
+    """By the exchange, which is nobody's wish: put back as often as it happens, in growing pauses, while the price is
+    watched. Each cause is told once.
+    """
+    last = group[-1]
+    stood = last.closed_at - last.sent_at >= STOOD_MS
+    ended = 1 if stood else leg.ended + 1
+    cause = str(last.end if last.status is None or last.end is End.GONE else last.status)
+    due = last.closed_at + _AGAIN_MS[min(ended, len(_AGAIN_MS)) - 1]
+    if cause != leg.ended_as:
+        text = f"{_names(group)}: {cause}, ended by the exchange; put back, as often as it happens"
+        draft.note(Level.ALERT, "exit_ended", text, group)
+    draft.put_leg(replace(leg, ended=ended, ended_as=cause, ended_last=last.id, back_at=due))
+    return draft.now >= due
+
+
+def _names(group: Sequence[Order]) -> str:
+    return ", ".join(o.id for o in group)

@@ -1,0 +1,304 @@
+"""What of a position is still there: a part that is gone takes its share and no more (rules 6.6, 6.6b)."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import POLICY, Script, awake, both_sides, closing, entering, protected, unprotected
+
+from executor.core.model.facts import Balance, Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import QueryBalances
+from executor.core.model.policy import Layout
+from executor.core.model.state import Closing, Entering, OrderPhase, Reason
+from executor.core.model.values import Direction, OrderStatus
+
+D = Decimal
+PLAIN = replace(POLICY, layout=Layout.PLAIN)
+
+
+def sold_by_hand(left: str, *, role: Role = Role.SL) -> Script:
+    """The lone stop was cancelled in the app and a part of the position sold; the stop put back is refused for it."""
+    script = protected()
+    script.balances["LTC"] = Balance(D(left))
+    script.vanish(role)
+    script.refuse(Why.INSUFFICIENT_BALANCE, str(role))
+    return script
+
+
+def judged(script: Script) -> Script:
+    """The balance is read twice, with a look at what stands in between."""
+    script.wait(1_000)
+    script.settle()
+    first = script.now
+    while script.now < first + 2_000:
+        script.sleep()
+        script.settle()
+    return script
+
+
+def free(script: Script, total: str, locked: str) -> None:
+    script.balances["LTC"] = Balance(D(total) - D(locked), D(locked))
+
+
+def test_where_a_part_was_sold_by_hand_the_rest_stays_covered() -> None:
+    """Rule 6.6b: of 2.997 there are 2.5 left, 1.998 of them behind the two lists."""
+    script = sold_by_hand("2.5")
+    free(script, "2.5", "1.998")
+    judged(script)
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    assert script.order(Role.SL).qty == D("0.502")
+    assert script.told().count("part_missing") == 1
+    assert script.named() == "Protected"
+    script.fill(Role.SL1)
+    script.fill(Role.SL2)
+    script.fill(Role.SL)
+    script.settle()
+    assert script.closed.reason is Reason.SL
+    assert script.closed.dust == 0
+
+
+def test_a_crumb_that_is_gone_costs_a_crumb() -> None:
+    """Rule 6.6b: one step of 2.997."""
+    script = sold_by_hand("2.996")
+    free(script, "2.996", "1.998")
+    judged(script)
+    assert script.order(Role.SL).qty == D("0.998")
+    assert script.named() == "Protected"
+
+
+def test_before_a_part_is_called_gone_every_exit_is_looked_at_and_the_balance_read_again() -> None:
+    """Rule 8.6: a fill that nobody has told of looks just the same."""
+    script = sold_by_hand("1.998")
+    free(script, "1.998", "0.999")
+    target = script.trade(Role.TP1)
+    script.wait(1_000)
+    script.accept("QueryBalances")
+    assert "QueryOrder" in script.kinds()
+    script.settle()
+    assert target.id in {o.id for o in script.position.orders if o.phase is OrderPhase.CLOSED}
+    script.wait(2_000)
+    script.settle()
+    assert "part_missing" not in script.told()
+    assert script.order(Role.SL).qty == D("0.999")
+
+
+def test_nothing_is_judged_while_an_exit_is_in_doubt() -> None:
+    script = sold_by_hand("2.5")
+    free(script, "2.5", "1.998")
+    script.wait(1_000)
+    script.accept("QueryBalances")
+    while "QueryOrder" in script.kinds():
+        script.lose("QueryOrder")
+    script.wait(2_000)
+    assert QueryBalances not in {type(r) for r in script.pending}
+
+
+def test_a_balance_that_has_not_even_what_stands_is_not_believed() -> None:
+    script = sold_by_hand("0.01")
+    judged(script)
+    assert "sold_elsewhere" not in script.told()
+    free(script, "2.5", "1.998")
+    script.wait(2_000)
+    script.settle()
+    assert script.order(Role.SL).qty == D("0.502")
+
+
+def test_a_position_that_is_gone_altogether_closes_as_external() -> None:
+    """Rule 6.6."""
+    script = unprotected()
+    script.balances["LTC"] = Balance(D("0.01"))
+    for role in ("OCO1", "OCO2", "SL"):
+        script.refuse(Why.INSUFFICIENT_BALANCE, role)
+    judged(script)
+    assert script.closed.reason is Reason.EXTERNAL
+    assert "sold_elsewhere" in script.told()
+
+
+def test_what_is_gone_is_shared_by_the_legs_that_find_it_missing() -> None:
+    """Rule 6.6b: half of the position was sold by hand, and all of its exits cancelled."""
+    script = unprotected()
+    script.balances["LTC"] = Balance(D("1.5"))
+    for role in ("OCO1", "OCO2", "SL"):
+        script.refuse(Why.INSUFFICIENT_BALANCE, role)
+    judged(script)
+    script.wait(2_000)
+    script.settle()
+    script.wait(2_000)
+    script.settle()
+    assert sum(leg.qty for leg in script.position.legs) == D("1.5")
+    assert script.named() == "Protected"
+    assert sum(o.qty for o in script.position.orders if o.live and o.is_stop) == D("1.5")
+
+
+def test_a_leg_sold_at_market_sells_what_is_there() -> None:
+    """Rules 6.4, 6.6b."""
+    script = protected()
+    script.vanish(Role.SL)
+    script.refuse(Why.WOULD_TRIGGER, "SL")
+    free(script, "2.5", "1.998")
+    script.refuse(Why.INSUFFICIENT_BALANCE, "FLATTEN")
+    judged(script)
+    assert script.order(Role.FLATTEN).qty == D("0.502")
+
+
+def test_flatten_sells_what_is_left_of_a_position() -> None:
+    """Rules 6.6b, 10.6."""
+    script = closing()
+    while script.kinds()[:1] != ["FLATTEN"]:
+        script.accept()
+    script.balances["LTC"] = Balance(D("2.5"))
+    script.refuse(Why.INSUFFICIENT_BALANCE, "FLATTEN")
+    judged(script)
+    script.wait(1_000)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert script.closed.dust < D("0.001")
+    assert [o for o in script.book.values() if o.cum_qty == D("2.5")]
+
+
+def test_flatten_of_a_position_that_is_there_is_tried_again() -> None:
+    script = closing()
+    while script.kinds()[:1] != ["FLATTEN"]:
+        script.accept()
+    script.refuse(Why.INSUFFICIENT_BALANCE, "FLATTEN")
+    script.settle()
+    script.wait(1_000)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_plain_s_stop_of_the_whole_shrinks_to_what_is_there() -> None:
+    script = protected(policy=PLAIN)
+    script.vanish(Role.SL)
+    script.balances["LTC"] = Balance(D("2.5"))
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    judged(script)
+    assert script.order(Role.SL).qty == D("2.5")
+
+
+def test_what_an_ended_exit_had_sold_and_tells_late_was_not_missing() -> None:
+    """Rule 6.6b: the part was ours after all, so nothing of the rest is lost for it."""
+    script = sold_by_hand("2.5")
+    gone = script.orders(Role.SL)[0]
+    free(script, "2.5", "1.998")
+    judged(script)
+    assert script.position.gone == D("0.497")
+    script.book[gone.id] = replace(script.book[gone.id], cum_qty=D("0.497"), cum_quote=D(49))
+    script.push(gone.id)
+    assert script.position.gone == 0
+    assert script.leg(3).qty == D("0.999")
+    assert sum(leg.qty for leg in script.position.legs) == D("2.997")
+
+
+def test_a_late_fill_of_the_interim_stop_is_not_missing_either() -> None:
+    """Its own leg has given way to the final ones."""
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    interim = script.order(Role.SL)
+    script.fill(Role.ENTRY)
+    script.settle()
+    script.vanish(Role.SL)
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    free(script, "2.5", "1.998")
+    judged(script)
+    assert script.position.gone == D("0.497")
+    script.unchecked = True
+    script.book[interim.id] = replace(script.book[interim.id], cum_qty=D("0.1"), cum_quote=D(10))
+    script.push(interim.id)
+    assert script.position.gone == D("0.397")
+
+
+def test_a_short_that_can_t_pay_for_its_exits_is_tried_again() -> None:
+    """It owes base, and owns none of it."""
+    script = unprotected(Direction.SHORT)
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    script.settle()
+    script.wait(1_000)
+    script.settle()
+    assert script.order(Role.SL).phase is OrderPhase.WORKING
+
+
+# --- ended by the exchange --------------------------------------------------------------------------------------------
+
+
+@both_sides
+@pytest.mark.parametrize("status", [OrderStatus.EXPIRED, OrderStatus.EXPIRED_IN_MATCH, OrderStatus.REJECTED])
+def test_an_exit_that_the_exchange_ended_is_put_back_as_often_as_that_happens(
+    direction: Direction, status: OrderStatus
+) -> None:
+    """Rule 6.6: in growing pauses, told once; never as EXTERNAL."""
+    script = protected(direction)
+    pauses = []
+    for _ in range(10):
+        script.vanish(Role.SL, status)
+        ended = script.now
+        while "SL" not in script.kinds():
+            script.sleep()
+        pauses.append(script.now - ended)
+        script.settle()
+    assert pauses == [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
+    assert script.told().count("exit_ended") == 1
+    assert not isinstance(script.phase, Closing | Entering)
+    assert script.leg(3).vanished == 0
+
+
+def test_an_exit_that_has_stood_for_a_while_is_put_back_at_once() -> None:
+    script = protected()
+    for _ in range(3):
+        script.vanish(Role.SL, OrderStatus.EXPIRED)
+        assert script.kinds() == ["SL"]
+        script.settle()
+        script.wait(60_000)
+
+
+def test_each_cause_is_told_once() -> None:
+    script = protected()
+    for status in (OrderStatus.EXPIRED, OrderStatus.EXPIRED, OrderStatus.EXPIRED_IN_MATCH):
+        script.vanish(Role.SL, status)
+        script.wait(60_000)
+        script.settle()
+    told = [n.text for n in script.notes if n.event == "exit_ended"]
+    assert len(told) == 2
+    assert "EXPIRED_IN_MATCH" in told[1]
+
+
+def test_while_the_pause_runs_the_price_is_watched() -> None:
+    """Rules 6.4, 6.6."""
+    script = protected()
+    for _ in range(4):
+        script.vanish(Role.SL, OrderStatus.EXPIRED)
+        script.wait(4_000 if len(script.orders(Role.SL)) < 4 else 0)
+        script.settle()
+    assert not script.order(Role.SL).live
+    script.quote("97")
+    script.wait(3_000)
+    assert script.order(Role.FLATTEN).leg == 3
+
+
+def test_a_pair_of_which_one_side_was_cancelled_was_taken_by_a_hand() -> None:
+    """Rule 6.6: its stop side had expired when the target began to fill."""
+    script = protected()
+    script.fill(Role.TP1, "0.5")
+    name = script.order(Role.TP1).id
+    script.book[name] = replace(script.book[name], status=OrderStatus.CANCELED)
+    script.push(name)
+    assert "exit_vanished" in script.told()
+
+
+def test_an_exit_that_the_exchange_knows_no_more_is_nobody_s_wish() -> None:
+    """Rules 6.6, 8.6."""
+    script = protected()
+    for _ in range(3):
+        name = script.order(Role.SL).id
+        del script.book[name]
+        script.unchecked = True
+        orders = tuple(replace(o, check=True) if o.id == name else o for o in script.position.orders)
+        script.state = awake(replace(script.state, position=replace(script.position, orders=orders)))
+        for _ in range(12):
+            script.wait(1_000)
+            script.settle()
+        assert script.order(Role.SL).phase is OrderPhase.WORKING
+    assert script.told().count("exit_ended") == 1
+    assert "exit_vanished_again" not in script.told()
