@@ -90,6 +90,10 @@ image-test: $(VENV)/.test ## build the container image and run it for real (root
 unit-test: $(VENV)/.test ## run the systemd unit under a real systemd in a container (root, podman, systemd-nspawn)
 	$(BIN)/python -m tests.deploy.image.unit
 
+.PHONY: page-test
+page-test: $(VENV)/.test ## look at the live page in headless Chromium, and take its pictures (says where it is missing)
+	PAGE_PICTURES=docs/pictures $(BIN)/pytest -q tests/page/in_browser.py
+
 .PHONY: lint
 lint: $(VENV)/.test ## format and lint checks
 	$(BIN)/ruff format --check .

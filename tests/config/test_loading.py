@@ -52,7 +52,7 @@ PROMISED = {
     "MAX_POSITION_USD": "0", "MAX_TRADES_PER_DAY": "0", "MAX_DAILY_LOSS_USD": "0", "ALLOW_SHORT": "false",
     "PAPER_RECORDING": "", "PAPER_SPEED": "150", "PAPER_AT_END": "exit", "PAPER_BALANCES": "USDT=10000",
     "PAPER_PORT": "0", "PAPER_API_KEY": "***", "PAPER_API_SECRET": "***", "HTTP_HOST": "127.0.0.1",
-    "HTTP_PORT": "8080", "LOG_FORMAT": "auto", "LOG_LEVEL": "INFO", "TELEGRAM_BOT_TOKEN": "",
+    "HTTP_PORT": "8080", "HTTP_TOKEN": "", "LOG_FORMAT": "auto", "LOG_LEVEL": "INFO", "TELEGRAM_BOT_TOKEN": "",
     "TELEGRAM_CHAT_ID": "", "TELEGRAM_API_URL": "https://api.telegram.org", "TELEGRAM_USERS": "",
     "TELEGRAM_NOTIFY": "", "ALERT_WEBHOOK_URL": "", "ALERT_WEBHOOK_SECRET": "", "WATCHDOG_EVERY_SEC": "60",
     "WEBHOOK_PORT": "0", "WEBHOOK_HOST": "127.0.0.1", "WEBHOOK_SECRET": "", "WEBHOOK_HMAC_SECRET": "",
@@ -110,6 +110,7 @@ BREAKAGES: dict[str, dict[str, str]] = {
     "PAPER_SPEED": {"PAPER_SPEED": "-1"},
     "HTTP_PORT": {"HTTP_PORT": "65536"},
     "HTTP_HOST": {"HTTP_HOST": "every where"},
+    "HTTP_TOKEN": {"HTTP_TOKEN": "short"},
     "LOG_LEVEL": {"LOG_LEVEL": "LOUD"},
     "TELEGRAM_CHAT_ID": {"TELEGRAM_BOT_TOKEN": "token"},
     "TELEGRAM_USERS": {"TELEGRAM_USERS": "-1"},
@@ -518,6 +519,21 @@ class TestWhoMayReadSecrets:
     def test_a_short_webhook_secret_is_refused_and_not_shown(self, name: str) -> None:
         (fault,) = faults_of({name: "fifteen letters"})
         assert (fault.name, fault.was) == (name, "***")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_this_machine_reads_without_a_token(host: str) -> None:
+    assert load_settings({"HTTP_HOST": host}, None).http_token is None
+
+
+@pytest.mark.parametrize("host", ["::", "0::0", "192.0.2.7", "executor.lan"])
+def test_others_read_with_a_token_or_not_at_all(host: str) -> None:
+    (fault,) = faults_of({"HTTP_HOST": host})
+    assert (fault.name, fault.was) == ("HTTP_TOKEN", "not set")
+    (fault,) = faults_of({"HTTP_HOST": host, "HTTP_TOKEN": "fifteen letters"})
+    assert (fault.name, fault.was) == ("HTTP_TOKEN", "***")
+    assert load_settings({"HTTP_HOST": host, "HTTP_PORT": "0"}, None).http_port == 0
+    assert load_settings({"HTTP_HOST": host, "HTTP_TOKEN": "t" * 16}, None).http_token == SecretStr("t" * 16)
 
 
 def test_alerts_and_who_may_command() -> None:

@@ -28,7 +28,7 @@ async def get(port: int, path: str) -> tuple[int, Any]:
 class Server:
     """An HTTP server beside the bench's own loop, on a port of its own."""
 
-    def __init__(self, b: Harness, **options: float) -> None:
+    def __init__(self, b: Harness, **options: Any) -> None:
         assert b.loop is not None
         loop = b.loop
         exchange: Any = loop.exchange

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from executor.config.choices import BinanceEnv, Confirmation, TradeMode, TrailMode
 from executor.config.faults import Fault
-from executor.config.kinds import HIDDEN, as_text, is_address
+from executor.config.kinds import HIDDEN, as_text, is_address, is_loopback
 from executor.config.private import others_that_read, private
 from executor.config.settings import Settings
 
@@ -182,6 +182,21 @@ def _ports(settings: Settings) -> Iterator[Fault]:
         if port and port in taken:
             yield Fault(name, repr(str(port)), f"another port than {taken[port]}")
         taken.setdefault(port, name)
+
+
+@_check("HTTP_TOKEN")
+def _token(settings: Settings) -> Iterator[Fault]:
+    token = settings.http_token
+    if token is not None and len(token.get_secret_value()) < SHORTEST_SECRET:
+        must = f"at least {SHORTEST_SECRET} characters, such as `openssl rand -hex 32` prints"
+        yield Fault("HTTP_TOKEN", HIDDEN, must)
+
+
+@_check("HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN")
+def _readers(settings: Settings) -> Iterator[Fault]:
+    if settings.http_token is None and settings.http_port and not is_loopback(settings.http_host):
+        must = f"set, or whoever reaches HTTP_HOST={settings.http_host} could see position and profit"
+        yield Fault("HTTP_TOKEN", NOT_SET, must)
 
 
 @_check("WEBHOOK_PORT", "WEBHOOK_SECRET", "WEBHOOK_HMAC_SECRET")

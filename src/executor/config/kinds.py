@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Final, get_args, get_origin
@@ -89,6 +89,14 @@ def is_address(text: str) -> bool:
         url = urlsplit(text)
         return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
     except ValueError:  # no such port, no such host
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, whatever a name server says."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
         return False
 
 

@@ -386,10 +386,13 @@ class OperationSettings(_Group):
     """Operation"""
 
     http_host: kinds.Host = "127.0.0.1"
-    """Address that health, metrics and status are served on."""
+    """Address that the live page, health, metrics and status are served on."""
 
     http_port: kinds.Port = 8080
     """TCP port of the same; 0 = off."""
+
+    http_token: SecretStr | None = None
+    """What a reader there must show; needed where HTTP_HOST is another address than loopback."""
 
     log_format: choices.LogFormat = choices.LogFormat.AUTO
     """Log lines for people, for machines, or as the terminal tells (console on one, json otherwise)."""

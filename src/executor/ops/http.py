@@ -1,6 +1,9 @@
-"""Health, metrics and status over HTTP, on loopback unless HTTP_HOST says otherwise. Reading only: nothing here trades.
+"""A live page, health, metrics and status over HTTP, on loopback unless HTTP_HOST says otherwise, and then with
+HTTP_TOKEN. Reading only: nothing here trades.
 
-/         what there is to read here
+/         the page, for browsers; for others what there is to read here
+/events   what the page shows, as server-sent events
+/static/  the page's own files
 /healthz  200 while the event loop runs
 /readyz   200 when trading: recovered, exchange heard, inbox served, state writable; else 503; JSON says which
 /metrics  Prometheus' text format
@@ -22,6 +25,8 @@ from executor.core.model.events import Answered, AnyEvent, BalancesSeen, KlinesS
 from executor.core.transition import Step
 from executor.ops import status, text
 from executor.ops.metrics import Metrics
+from executor.ops.page.access import PageAccess, add_headers, guarded
+from executor.ops.page.feed import Feed
 from executor.service.loop import Loop
 
 SERVED_WITHIN_S: Final = 2.0
@@ -43,13 +48,17 @@ INDEX: Final = """<!doctype html>
 """
 
 
+FILES: Final = frozenset({"page.css", "page.js", "chart.js", "icon.svg", "lightweight-charts.js", "LICENSE", "NOTICE"})
+STATIC: Final = Path(__file__).parent / "page" / "static"
+
+
 class HttpUnusable(Exception):  # noqa: N818  (it says what the address is)
     """HTTP_HOST and HTTP_PORT can't be listened on; the text is for people."""
 
 
 class HttpServer:
-    """Binds at once; `run` serves until cancelled. `observe` is to be called for every step. `heard_within`: seconds
-    without a word of the exchange after which it counts as unreachable.
+    """Binds at once; `run` serves until cancelled, those who may read by `access`. `observe` is to be called for every
+    step. `heard_within`: seconds without a word of the exchange after which it counts as unreachable.
     """
 
     def __init__(
@@ -60,12 +69,15 @@ class HttpServer:
         metrics: Metrics,
         folders: Collection[Path],
         *,
+        access: PageAccess | None = None,
         heard_within: float = HEARD_WITHIN_S,
     ) -> None:
         """Raises HttpUnusable."""
         self._loops = loops
         self._metrics = metrics
         self._folders = sorted(set(folders))
+        self._access = access or PageAccess()
+        self.feed = Feed(loops, self.faults)
         self._heard_within = heard_within
         self._heard: dict[str, float] = {}
         self._probes: dict[str, asyncio.Task[None]] = {}
@@ -75,29 +87,42 @@ class HttpServer:
     def observe(self, event: AnyEvent, step: Step) -> None:
         if isinstance(event, OpenOrdersSeen | QuoteSeen | BalancesSeen | KlinesSeen | Answered):
             self._heard[step.state.symbol] = time.monotonic()
+        self.feed.observe(event, step)
 
     async def run(self) -> None:
-        app = web.Application(client_max_size=BODY_MAX)
-        routes: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
+        app = web.Application(client_max_size=BODY_MAX, middlewares=[guarded(self._access)])
+        app.on_response_prepare.append(add_headers)
+        routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
             "/": self._index,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics_text,
             "/status": self._status,
+            "/events": self.feed.events,
+            "/static/{name}": self._static,
         }
         app.add_routes([web.get(path, handler) for path, handler in routes.items()])
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=30)
         await runner.setup()
         try:
             await web.SockSite(runner, self._socket).start()
-            await asyncio.Event().wait()
+            await self.feed.run()
         finally:
+            self.feed.close()
             for probe in self._probes.values():
                 probe.cancel()
             await runner.cleanup()
 
-    async def _index(self, _request: web.Request) -> web.Response:
+    async def _index(self, request: web.Request) -> web.StreamResponse:
+        if "text/html" in request.headers.get("Accept", ""):
+            return _file(STATIC / "index.html")
         return web.Response(text=INDEX, content_type="text/html")
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in FILES:
+            raise web.HTTPNotFound
+        return _file(STATIC / name)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _json({"alive": True}, 200)
@@ -154,6 +179,10 @@ class HttpServer:
 
 async def _tick(loop: Loop) -> None:
     await loop.ask(Tick(at=loop.now()))
+
+
+def _file(path: Path) -> web.FileResponse:
+    return web.FileResponse(path, headers={"Cache-Control": "no-cache"})  # kept, and asked for whether it is the newest
 
 
 def _json(value: object, code: int) -> web.Response:

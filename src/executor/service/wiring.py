@@ -25,6 +25,7 @@ from executor.ops.alerts.notes import teller
 from executor.ops.http import HttpServer
 from executor.ops.keep_up import keep_up
 from executor.ops.metrics import Metrics, StreamWatch, View
+from executor.ops.page.access import PageAccess
 from executor.ops.watchdog.machine import MachineWatch
 from executor.ops.watchdog.rounds import Watchdog
 from executor.ops.watchdog.stream import StreamProof
@@ -88,7 +89,10 @@ def add_inlets(
     metrics = Metrics([view_of(loop) for loop in supervisor.loops.values()], budget, stream)
     metrics.registry.register(AlertMetrics(alerts))
     folders = {path.parent for path in paths.values()}
-    server = HttpServer(settings.http_host, settings.http_port, list(supervisor.loops.values()), metrics, folders)
+    token = settings.http_token
+    readers = PageAccess(settings.http_host, None if token is None else token.get_secret_value())
+    loops = list(supervisor.loops.values())
+    server = HttpServer(settings.http_host, settings.http_port, loops, metrics, folders, access=readers)
     for loop in supervisor.loops.values():
         loop.on_step += [metrics.observe, server.observe]
     if intake is not None:

@@ -1,0 +1,105 @@
+"""The page in a real browser, on a trade on the paper exchange: `make page-test`. No part of `make test`, which needs
+no browser. With PAGE_PICTURES, a folder, its pictures are kept there.
+"""
+
+import asyncio
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from tests.ops.test_http import WORLD, Server
+from tests.page.browser import Tab, browser
+from tests.scenarios.harness import Harness, harness
+
+from executor.core.model.state import Reason
+
+SEEN_S: Final = 30.0
+
+FAULTS: Final = """[
+  ...[...document.querySelectorAll('table:not(.chart table)')]
+    .filter(t => !t.querySelector('th[scope=col]')).map(() => 'table'),
+  ...[...document.querySelectorAll('[role=img], [role=region], section')]
+    .filter(e => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby'))).map(e => e.className),
+  ...[...document.querySelectorAll('[aria-labelledby]')]
+    .filter(e => !document.getElementById(e.getAttribute('aria-labelledby'))).map(e => e.className),
+  ...[...document.querySelectorAll('a')].filter(e => !e.textContent.trim()).map(() => 'link without words'),
+  ...(['header', 'main', 'footer', 'nav', 'h1', '[aria-live]'].filter(s => !document.querySelector(s))),
+  ...(new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size
+      === document.querySelectorAll('[id]').length ? [] : ['an id twice']),
+  ...(document.documentElement.scrollWidth > document.documentElement.clientWidth ? ['wider than the screen'] : []),
+]"""
+"""What a screen reader or a phone would stumble over."""
+
+
+async def see(tab: Tab, expression: str, wanted: Any) -> None:
+    """Wait until the page shows it."""
+    until = asyncio.get_running_loop().time() + SEEN_S
+    while (found := await tab.value(expression)) != wanted:
+        assert not tab.complaints, tab.complaints
+        assert asyncio.get_running_loop().time() < until, f"{expression} is {found!r}, not {wanted!r}"
+        await asyncio.sleep(0.1)
+
+
+def fact(name: str) -> str:
+    return f"document.querySelector('[data-fact=\"{name}\"]')?.textContent ?? null"
+
+
+async def keep(tab: Tab, name: str) -> None:
+    if folder := os.environ.get("PAGE_PICTURES"):
+        picture = await tab.picture()
+        await asyncio.to_thread((Path(folder) / name).write_bytes, picture)
+
+
+async def wander(b: Harness, *steps: float) -> None:
+    """The price goes through `steps`, slowly enough that each is a point on the chart."""
+    for r in steps:
+        await b.move(r, then=3)
+        await asyncio.sleep(0.4)
+
+
+async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) -> None:
+    async with harness(tmp_path, WORLD) as b:
+        server = Server(b)
+        base = f"http://127.0.0.1:{server.http.port}/"
+        async with browser(tmp_path / "profile") as tab:
+            await tab.size(1280, 900, phone=False, dark=False)
+            await tab.open(base)
+            await see(tab, "document.querySelector('h2')?.textContent", b.symbol)
+            await see(tab, "document.getElementById('health').textContent", "ready")
+            await b.enter()
+            await see(tab, fact("stop"), str(b.at(-1)))
+            await wander(b, 0.2, -0.3, 0.1, 0.5, 0.3, 0.7, 0.4, 0.8)
+            await see(tab, fact("unprotected"), "nothing")
+            assert await tab.value("document.querySelectorAll('.exits tbody tr').length") == len(b.open())
+
+            await b.move(1)
+            moved = max(b.stops())
+            assert moved > b.at(-1)
+            await see(tab, f"Number({fact('stop')})", float(moved))
+            await wander(b, 1.2, 0.9, 1.4, 1.1, 1.5)
+            await keep(tab, "page-desktop.png")
+            assert await tab.value(FAULTS) == []
+
+            b.touch(b.at(-1))
+            await b.ends(Reason.BREAKEVEN)
+            await see(tab, "document.querySelector('.trades tbody td:nth-child(3)')?.textContent", "BREAKEVEN")
+            shown = "document.querySelector('.trades tbody td:nth-child(8)').textContent"
+            assert Decimal(await tab.value(shown)) == b.closed.pnl
+            await see(tab, "document.querySelector('.exits tbody td').textContent", "no trade is open")
+            assert "trade_closed" in await tab.value("document.querySelector('.notes').textContent")
+            assert await tab.value("document.querySelectorAll('canvas').length > 0") is True
+
+            await tab.size(390, 844, phone=True, dark=True)
+            await b.move(0.5, then=300)
+            await b.enter()
+            await see(tab, fact("stop"), str(b.at(-1)))
+            await wander(b, 0.4, 0.2, 0.6)
+            await keep(tab, "page-phone.png")
+            assert await tab.value(FAULTS) == []
+
+            assert not tab.complaints, json.dumps(tab.complaints, indent=1)
+            assert tab.requested
+            assert [url for url in tab.requested if not url.startswith(base)] == []
+        await server.stop()
