@@ -21,6 +21,18 @@ def test_an_older_quote_is_ignored() -> None:
 
 
 @both_sides
+def test_a_quote_without_a_price_is_no_price_at_the_stop(direction: Direction) -> None:
+    """A symbol that has not traded yet, or an answer with zeros in it: nothing is sold for that."""
+    script = protected(direction)
+    script.quote("100.5", after=10)
+    for last in (D(0), D(-1)):
+        script.feed(QuoteSeen(at=script.now, quote=make_quote(last, script.now)))
+        assert isinstance(script.verdict, Ignored)
+    script.wait(10_000)
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+
+
+@both_sides
 def test_a_breach_is_counted_from_the_first_quote_at_the_stop_and_ends_with_one_above(direction: Direction) -> None:
     """Rule 6.4."""
     script = protected(direction)

@@ -9,9 +9,9 @@ from tests.core.build import DONE, POLICY, RULES, Script, awake, both_sides
 from executor.core.absorb.takeover import Takeover, judge
 from executor.core.model.events import OpenOrdersSeen, Resolve, Resolved
 from executor.core.model.facts import OrderReport
-from executor.core.model.policy import Layout
+from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.state import Closing, Entering, Protected, Reason
-from executor.core.model.values import Direction, OrderStatus
+from executor.core.model.values import Direction, OrderStatus, OrderType
 from executor.core.model.verdict import MOVED, Ignored, Refusal
 from executor.core.transition import empty
 
@@ -116,6 +116,50 @@ def test_a_trade_that_never_bought_is_flattened_by_its_cancels_alone() -> None:
     assert isinstance(made, Takeover)
     assert made.lines[-1] == "there is nothing to sell"
     script.feed(event)
+    script.settle()
+    assert script.closed.qty == 0
+
+
+@both_sides
+@pytest.mark.parametrize("mode", [EntryMode.LIMIT_ONLY, EntryMode.MARKET_ONLY])
+def test_a_stray_entry_that_never_filled_is_flattened_where_no_price_is_known(
+    direction: Direction, mode: EntryMode
+) -> None:
+    """Rule 10.6: a market order that found nobody has no price of its own either."""
+    script = orphan(direction, filled=None)
+    script.policy = replace(script.policy, entry_mode=mode)
+    (entry,) = script.book.values()
+    script.book[entry.id] = replace(entry, price=entry.price if mode is EntryMode.LIMIT_ONLY else D(0))
+    script.state = replace(empty(script.rules.symbol))
+    script.feed(word(script, Resolve.FLATTEN))
+    script.settle()
+    assert script.closed.qty == 0
+    assert not live(script)
+
+
+@both_sides
+def test_a_stray_entry_that_fills_before_its_cancel_is_sold_where_no_price_is_known(direction: Direction) -> None:
+    """Rules 3.2, 10.6."""
+    script = orphan(direction, filled=None)
+    (entry,) = script.book.values()
+    script.book[entry.id] = replace(entry, price=D(0))
+    script.state = replace(empty(script.rules.symbol))
+    script.feed(word(script, Resolve.FLATTEN))
+    script.execute(entry.id, price=D(100))
+    script.settle()
+    assert script.closed.qty == 3
+    assert script.closed.reason is Reason.FLATTEN
+    assert any(report.type is OrderType.MARKET and report.cum_qty for report in script.book.values())
+
+
+def test_a_state_that_was_left_with_a_plan_of_zero_is_closed_too() -> None:
+    """What an earlier version left on the disk: each start died of it."""
+    script = orphan(filled=None)
+    script.state = replace(empty(script.rules.symbol))
+    script.feed(word(script, Resolve.FLATTEN))
+    plan = replace(script.position.plan, entry=D(0), stop=D(0))
+    script.state = awake(replace(script.state, position=replace(script.position, plan=plan)))
+    script.restart()
     script.settle()
     assert script.closed.qty == 0
 

@@ -2,9 +2,9 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import DONE, POLICY, RULES, Script, both_sides, entering
+from tests.core.build import DONE, POLICY, RULES, Script, both_sides, entering, make_quote
 
-from executor.core.model.events import Verb
+from executor.core.model.events import QuoteSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode, PlanBOrder
@@ -426,3 +426,17 @@ def test_without_a_price_the_entry_waits_at_a_pace() -> None:
         assert script.kinds() == ["QueryQuote"]
     script.settle()
     assert script.order(Role.ENTRY).live
+
+
+@both_sides
+def test_where_nobody_offers_anything_plan_b_buys_nothing(direction: Direction) -> None:
+    """Rule 3.3: an empty side of the book is told as a price of zero."""
+    script = entering(direction)
+    script.wait(90_000)
+    script.accept("CancelOrder")
+    assert script.kinds() == ["QueryQuote"]
+    request = script.pending.pop()
+    quote = replace(make_quote(100, script.now), bid=D(0), ask=D(0))
+    script.feed(QuoteSeen(at=script.now, quote=quote, seq=request.seq))
+    script.settle()
+    assert script.closed.reason is Reason.PLANB_NO_PRICE

@@ -82,3 +82,8 @@ def test_a_price_fault_names_the_price_and_what_it_must_be(price: str, fault: st
 
 def test_the_worst_commission_is_what_may_be_taken() -> None:
     assert replace(RULES, maker_fee=D("0.002")).worst_keep() == D("0.998")
+
+
+def test_without_a_price_nothing_can_be_traded_at_market() -> None:
+    for qty, price in ((D(0), D(100)), (D(-1), D(100)), (D(1), D(0)), (D(1), D(-1))):
+        assert RULES.market_piece(qty, price) == 0

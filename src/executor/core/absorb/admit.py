@@ -91,7 +91,7 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         plan = make_plan(event.signal, policy, rules, event.klines)
     except PlanError as fault:
         return NotAdmitted("plan", str(fault))
-    if event.quote is None:
+    if event.quote is None or min(event.quote.last, event.quote.bid, event.quote.ask) <= 0:
         return NotAdmitted("no_price", "no fresh price at hand")
     refusal = (
         _about_exits(event, event.quote, plan, policy, rules)

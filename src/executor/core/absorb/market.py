@@ -29,6 +29,8 @@ def absorb(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: P
 def quote(state: State, seen: Quote) -> Absorbed:
     """The newest quote, and what it says about each leg's stop and the trail's best price (rules 5.4, 6.4)."""
     market = state.market
+    if seen.last <= 0:
+        return Absorbed(state, Ignored("nothing has traded at any price"))
     if market.quote is not None and seen.at < market.quote.at:
         return Absorbed(state, Ignored("older than the quote at hand"))
     state = replace(state, market=replace(market, quote=seen))

@@ -158,7 +158,8 @@ def _owing(stray: Stray, rules: SymbolRules) -> Position:
 
 def _flatten(state: State, stray: Stray, rules: SymbolRules) -> Takeover:
     bare = _owing(stray, rules)
-    price = _on_tick(stray.average or ZERO, rules)
+    wished = next((order.price for order in stray.orders if order.is_entry and order.price), ZERO)
+    price = _on_tick(stray.average or wished, rules)  # of an entry at market that has not filled, none is known
     plan = replace(bare.plan, entry=price, stop=price)
     closing = replace(bare, plan=plan, phase=Closing(reason=Reason.FLATTEN, since=state.market.now))
     deed = "sell" if stray.direction is Direction.LONG else "buy back"

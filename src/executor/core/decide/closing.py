@@ -74,7 +74,10 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     standing = committed(position, layout=Layout.OCO)
     qty = rules.market_piece(max(held.held + held.beyond - standing, short, ZERO), draft.price)
     if not qty:
-        return False
+        unpriced = rules.whole(max(held.held, short, ZERO)) > 0 and not draft.price
+        if unpriced:
+            draft.query_quote()
+        return unpriced
     role = Role.FLATTEN if held.held + held.beyond > 0 else Role.BUYBACK
     failed = _failed(draft, role)
     if failed and not _again(draft, phase, role, failed):

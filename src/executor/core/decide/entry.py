@@ -154,6 +154,8 @@ def _past_plan(draft: Draft, quote: Quote) -> Reason | None:
     """Whether the price has run past the stop, or past TP1 where that is guarded."""
     plan = draft.position.plan
     price = quote.ask if plan.direction is Direction.LONG else quote.bid
+    if price <= 0:
+        return Reason.PLANB_NO_PRICE  # nobody offers anything
     if beyond(price, plan.stop, plan.direction) or beyond(quote.last, plan.stop, plan.direction):
         return Reason.PLANB_PAST_STOP
     if draft.policy.planb_abort_past_tp1 and past(price, plan.targets[0], plan.direction):

@@ -75,7 +75,9 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def market_piece(self, qty: Decimal, price: Decimal) -> Decimal:
-        """The most of `qty` that one market order near `price` may trade; 0 when it is dust (rule 3.6)."""
+        """The most of `qty` that one market order near `price` may trade; 0 for dust (rule 3.6) and without a price."""
+        if qty <= 0 or price <= 0:
+            return ZERO
         most = [m for m in (self.max_qty, self.market_max_qty, self.max_notional / price) if m]
         piece = floor_to(self.whole(min([qty, *most])), self.market_step)
         return piece if self.carries_market(piece, price) else ZERO
