@@ -1,20 +1,30 @@
 """The cases of this folder, each over sockets where it says so; `kit` tells them."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
 from msgspec.structs import replace
 from tests.cases.kit import HERE, WORLD, opened, signal, trading
 from tests.scenarios.harness import AFTER_TP1, Harness, harness
-from tests.service.inlets.test_webhook import SECRET, hooked
+from tests.service.inlets.test_webhook import SECRET, free_port, hooked
 
 from executor.core.model.state import Reason
+from executor.exchange.port import StartError
+from executor.exchange.transport.auth import Credentials, Endpoints
+from executor.ops.http import HttpUnusable, listen
 from executor.paper.engine.symbol import Symbol
 from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.service import app
+from executor.service.market import Market
+from executor.service.store.trades import read_trades
 
 
 class Wire:
@@ -149,3 +159,89 @@ async def test_tv_malformed_told(tmp_path: Path) -> None:
         twice = await sender.post(current("tv-malformed-told.txt").replace(b"tv-1", SECRET.encode()))
         assert twice.status_code == 400
         assert SECRET not in twice.text
+
+
+async def test_http_port_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B.5: the trade is looked after (stops to breakeven), an alert names the port; it is had once it is free."""
+    port = free_port()
+    own: dict[str, Any] = {"HTTP_PORT": str(port), "WEBHOOK_PORT": str(free_port()), "WEBHOOK_SECRET": SECRET}
+    monkeypatch.setattr("executor.service.listening.RETRY_S", 0.1)
+    async with trading(tmp_path, "http-port-taken", **own) as b:
+        await opened(b, "http-port-taken")
+        await b.stop()
+        with listen("127.0.0.1", port), listen("127.0.0.1", int(own["WEBHOOK_PORT"])):
+            await b.start(**own)
+            told = [line for line in b.log if line["event"] == "not_listening"]
+            assert [(line["what"], line["alert"]) for line in told] == [("http", True), ("webhook", True)]
+            assert str(port) in told[0]["text"]
+            await b.move(1)
+            assert b.roles() == AFTER_TP1["OCO"]
+            assert min(b.stops()) > b.at(0)
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(20):
+            while b.said("listening_after_all") < 2:  # noqa: ASYNC110  # real time, in which a port is tried again
+                await asyncio.sleep(0.05)
+            assert (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200
+        await b.move("-0.2")
+        await b.ends(Reason.BREAKEVEN)
+
+
+async def test_without_an_open_trade_a_taken_port_ends_the_start(tmp_path: Path) -> None:
+    port = free_port()
+    async with trading(tmp_path, "http-port-taken", HTTP_PORT=str(port)) as b:
+        await b.stop()
+        with listen("127.0.0.1", port), pytest.raises(HttpUnusable, match=str(port)):
+            await b.start()
+
+
+async def test_a_journal_and_a_list_of_trades_that_can_not_be_opened_keep_nobody_from_an_open_trade(
+    tmp_path: Path,
+) -> None:
+    """B.5's kind: with a trade open a start needs the state, and nothing else."""
+    async with trading(tmp_path, "http-port-taken", HTTP_PORT="0") as b:
+        await opened(b, "http-port-taken")
+        await b.stop()
+        journal, trades = b.settings().journal_path("BTCUSDT"), tmp_path / "state.trades.jsonl"
+        kept = journal.read_bytes()
+        for path in (journal, trades):
+            path.unlink()
+            path.mkdir()
+        await b.start()
+        assert "trade_list_unusable" in b.alerts()
+        assert b.said("journal_interrupted") == 1
+        await b.move(1)
+        assert b.roles() == AFTER_TP1["OCO"]
+        for path in (journal, trades):
+            path.rmdir()
+        journal.write_bytes(kept)
+        await b.move("-0.2")
+        await b.ends(Reason.BREAKEVEN)
+        assert b.said("journal_goes_on") == 1
+        assert len(list(read_trades(trades))) == 1
+
+
+async def test_a_start_with_a_trade_open_tries_the_exchange_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that ended would leave the trade to its stops for as long as the supervisor waits."""
+    tries: list[float] = []
+
+    async def connect(*_: object) -> dict[str, object]:
+        tries.append(b.clock.now_ms() / 1000)
+        if len(tries) < 8:
+            raise StartError("refuses the API key")
+        return {}
+
+    async with trading(tmp_path, "http-port-taken", HTTP_PORT="0") as b:
+        monkeypatch.setattr("executor.service.app.connect_all", connect)
+        market = Market("v", Endpoints("", "", ""), Credentials.hmac("k", "s"), ("BTCUSDT",), b.clock, b.patient)
+        with pytest.raises(StartError):
+            await app.reach(b.settings(), market)
+        tries.clear()
+        await opened(b, "http-port-taken")
+        await b.stop()
+        reached = asyncio.create_task(app.reach(b.settings(), market))
+        await b.until(reached.done, within=600)
+        assert reached.result() == {}
+        assert b.alerts().count("exchange_not_reached") == 1
+        pauses = [round(after - before) for before, after in pairwise(tries)]
+        assert pauses == [2, 4, 8, 16, 32, 60, 60]

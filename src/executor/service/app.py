@@ -12,6 +12,7 @@ import structlog
 from executor.config import Settings
 from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange, connect_all
+from executor.exchange.port import StartError
 from executor.ops.alerting import Alerting, alerting
 from executor.ops.alerts.alerts import Alerts
 from executor.ops.metrics import StreamWatch
@@ -32,6 +33,10 @@ from executor.signals.position import position_path
 log = structlog.get_logger(__name__)
 
 START_ERRORS: Final = account.START_ERRORS
+
+FIRST_PAUSE_S: Final = 2.0
+LONGEST_PAUSE_S: Final = 60.0
+"""Between two tries to reach the exchange while a trade is open."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -70,14 +75,42 @@ async def _trade(
     signals: bool,
     own_process: bool,
 ) -> None:
-    exchanges = await connect_all(
-        market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window
-    )
+    exchanges = await reach(settings, market)
     connection = exchanges[market.symbols[0]].connection
     try:
         await serve(settings, market, exchanges, on_start, told, signals=signals, own_process=own_process)
     finally:
         await connection.close()
+
+
+async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange]:
+    """The exchange of each symbol. Raises StartError; with a trade open it is tried again instead, at growing pauses,
+    for a start that ends would leave it to its stops for longer.
+    """
+    pause, told = FIRST_PAUSE_S, False
+    while True:
+        try:
+            return await connect_all(
+                market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window
+            )
+        except StartError as error:
+            if not _trade_open(settings, market.symbols):
+                raise
+            if not told:
+                log.error("exchange_not_reached", alert=True, text=f"{error}; stops that stand there work")
+            told = True
+            await market.patient.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _trade_open(settings: Settings, symbols: tuple[str, ...]) -> bool:
+    """Whether a state on disk says so; one that can't be used says nothing."""
+    for symbol in symbols:
+        with contextlib.suppress(StateError):
+            found = saved(settings.state_path(symbol))
+            if found is not None and found.value.position is not None:
+                return True
+    return False
 
 
 def set_paper_files_aside(settings: Settings, symbol: str) -> None:

@@ -1,7 +1,7 @@
 """One symbol of a run: its files, its engine and its loop, from the settings that hold for it."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
 import structlog
@@ -17,7 +17,7 @@ from executor.service.poller import Clock, Timing
 from executor.service.recovery import begin, catch_up
 from executor.service.store.document import Document, contradiction, state_of
 from executor.service.store.fleet_store import FleetSymbolStore
-from executor.service.store.journal import Journal
+from executor.service.store.journal import Journal, JournalError
 from executor.service.store.port import SymbolStore
 from executor.service.store.state_store import STALE, Age, StateStore
 from executor.service.store.trades import TradeList, trades_path
@@ -56,11 +56,13 @@ async def symbol_session(
         store = kept = context.store_of(symbol)
         document, age = await kept.load(context.venue)
         state = state_of(document) if document is not None else None
+    # With a trade open, what is not needed to look after it keeps nobody from doing so.
+    trade_open = state is not None and state.position is not None
     reader = RulesReader(exchange, settings, state_path)
-    rules = await reader.begin(trade_open=state is not None and state.position is not None)
-    trades = TradeList(trades_path(state_path))
-    journal = Journal(settings.journal_path(symbol))
-    with contextlib.closing(journal), contextlib.closing(trades):
+    rules = await reader.begin(trade_open=trade_open)
+    trades = TradeList(trades_path(state_path), patient=trade_open)
+    journal = Journal(settings.journal_path(symbol), patient=trade_open)
+    with _closing(journal), _closing(trades):
         if state is not None and state.last_closed is not None:
             trades.add(state.last_closed)
         policy = policy_of(settings)
@@ -74,6 +76,18 @@ async def symbol_session(
         loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
         loop.closed = trades.recent
         yield loop
+
+
+@contextlib.contextmanager
+def _closing(kept: Journal | TradeList) -> Iterator[None]:
+    """A record that can't be synced at the end is told of: the state, which matters, has its own place."""
+    try:
+        yield
+    finally:
+        try:
+            kept.close()
+        except JournalError as error:
+            log.warning("journal_not_synced", error=str(error))
 
 
 def load_state(store: StateStore, symbol: str, venue: str) -> tuple[State | None, Age]:

@@ -22,16 +22,17 @@ from executor.ops.alerting import Alerting
 from executor.ops.alerts.alerts import Alerts
 from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.alerts.notes import teller
-from executor.ops.http import HttpServer
+from executor.ops.http import HttpServer, HttpUnusable
 from executor.ops.keep_up import keep_up
 from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.ops.page.access import PageAccess
 from executor.ops.watchdog.machine import MachineWatch
 from executor.ops.watchdog.rounds import Watchdog
 from executor.ops.watchdog.stream import StreamProof
-from executor.service.inlets.control import Control
+from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
-from executor.service.inlets.webhook import Access, Webhook
+from executor.service.inlets.webhook import Access, Webhook, WebhookUnusable
+from executor.service.listening import listening
 from executor.service.loop import Loop
 from executor.service.market import Market
 from executor.service.push_router import PushRouter, follow_trades
@@ -76,28 +77,49 @@ def add_inlets(
 ) -> None:
     """The ways in: signals; for operators the control sockets, and health, metrics and status over HTTP."""
     paths = {symbol: settings.state_path(symbol) for symbol in supervisor.loops}
+    patient = any(loop.state.position is not None for loop in supervisor.loops.values())
+    if settings.http_port:
+        _add_http(settings, supervisor, budget, intake, stream, alerts, patient=patient)
     if intake is not None:
         supervisor.add_task("signals", intake.run)
         if settings.webhook_port:
-            access = Access.of(settings)
-            webhook = Webhook(settings.webhook_host, settings.webhook_port, access, intake, settings.signal_file)
-            supervisor.add_task("webhook", webhook.run)
+            access, port = Access.of(settings), settings.webhook_port
+            hook = partial(Webhook, settings.webhook_host, port, access, intake, settings.signal_file)
+            supervisor.add_task("webhook", listening("webhook", hook, WebhookUnusable, patient=patient))
     for symbol, loop in supervisor.loops.items():
-        loop.add_task("control", Control(loop, paths[symbol]).run, at_once=True)
-    if not settings.http_port:
-        return
-    metrics = Metrics([view_of(loop) for loop in supervisor.loops.values()], budget, stream)
+        control = partial(Control, loop, paths[symbol])
+        loop.add_task("control", listening("control socket", control, SocketUnusable, patient=patient), at_once=True)
+
+
+def _add_http(
+    settings: Settings,
+    supervisor: Supervisor,
+    budget: Budget,
+    intake: Intake | None,
+    stream: StreamWatch,
+    alerts: Alerts,
+    *,
+    patient: bool,
+) -> None:
+    loops = list(supervisor.loops.values())
+    metrics = Metrics([view_of(loop) for loop in loops], budget, stream)
     metrics.registry.register(AlertMetrics(alerts))
-    folders = {path.parent for path in paths.values()}
+    folders = {settings.state_path(symbol).parent for symbol in supervisor.loops}
     token = settings.http_token
     readers = PageAccess(settings.http_host, None if token is None else token.get_secret_value())
-    loops = list(supervisor.loops.values())
-    server = HttpServer(settings.http_host, settings.http_port, loops, metrics, folders, access=readers)
-    for loop in supervisor.loops.values():
-        loop.on_step += [metrics.observe, server.observe]
+
+    def serve() -> HttpServer:
+        server = HttpServer(settings.http_host, settings.http_port, loops, metrics, folders, access=readers)
+        for loop in loops:
+            loop.on_step.append(server.observe)
+        return server
+
+    http = listening("http", serve, HttpUnusable, patient=patient)
+    for loop in loops:
+        loop.on_step.append(metrics.observe)
     if intake is not None:
         intake.on_unclaimed.append(metrics.unclaimed)
-    supervisor.add_task("http", server.run, at_once=True)
+    supervisor.add_task("http", http, at_once=True)
     supervisor.add_task("lag", metrics.watch_lag, at_once=True)
 
 

@@ -5,6 +5,7 @@ import os
 import zlib
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ def notes(path: Path) -> list[str]:
     return [entry.record.text for entry in JournalReader(path, Note)]
 
 
-def written(path: Path, *names: str, **options: int) -> Path:
+def written(path: Path, *names: str, **options: Any) -> Path:
     with Journal(path, **options) as journal:
         for name in names:
             journal.append(Note(name))

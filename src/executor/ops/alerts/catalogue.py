@@ -7,18 +7,15 @@ the source: what is raised is here, and nothing else is.
 from typing import Final
 
 from executor.config import Topic
+from executor.ops.alerts.exchange_kinds import EXCHANGE, alert_kind
 from executor.ops.alerts.kinds import Kind, Severity
 from executor.ops.watchdog.findings import FINDINGS
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 
 
-def _kind(event: str, topic: Topic, severity: Severity, meaning: str, action: str, *, once: bool = False) -> Kind:
-    return Kind(event=event, topic=topic, severity=severity, meaning=meaning, action=action, once=once)
-
-
 _TRADES: Final = (
-    _kind(
+    alert_kind(
         "trade_opened",
         Topic.OPENED,
         INFO,
@@ -26,7 +23,7 @@ _TRADES: Final = (
         "Nothing.",
         once=True,
     ),
-    _kind(
+    alert_kind(
         "trade_closed",
         Topic.CLOSED,
         INFO,
@@ -34,7 +31,7 @@ _TRADES: Final = (
         "Nothing. `executor report` has it too, `/why` tells how it came about.",
         once=True,
     ),
-    _kind(
+    alert_kind(
         "signal_refused",
         Topic.REFUSED,
         WARNING,
@@ -46,7 +43,7 @@ _TRADES: Final = (
 )
 
 _RISK: Final = (
-    _kind(
+    alert_kind(
         "unprotected",
         Topic.TROUBLE,
         CRITICAL,
@@ -55,21 +52,21 @@ _RISK: Final = (
         "Look at the lines before it: they say why the stop is missing. If it repeats and you would rather be out: "
         "`executor flatten`, or `/flatten`.",
     ),
-    _kind(
+    alert_kind(
         "failsafe",
         Topic.TROUBLE,
         CRITICAL,
         "Exits were refused too often, or for too long: the position is being closed at market.",
         "Nothing for the trade. Read the refusals before it (`refused`): filters, balance, too many open orders.",
     ),
-    _kind(
+    alert_kind(
         "failsafe_off",
         Topic.TROUBLE,
         CRITICAL,
         "The same, but `FAILSAFE_FLATTEN` is off: the position stays, watched by software; entries are halted.",
         "Act now: place a stop by hand, or `executor flatten`.",
     ),
-    _kind(
+    alert_kind(
         "market_closed",
         Topic.TROUBLE,
         WARNING,
@@ -78,70 +75,70 @@ _RISK: Final = (
         "Wait, and watch for what is bare (`unprotected`). If a delisting is meant: cancel the exits in the app and "
         "withdraw or convert the coins; the trade closes as `EXTERNAL`.",
     ),
-    _kind(
+    alert_kind(
         "exit_vanished",
         Topic.TROUBLE,
         WARNING,
         "An exit was cancelled, and not by Executor. It has been put back.",
         "Nothing, if it was you by mistake. To be rid of the trade: `executor flatten`.",
     ),
-    _kind(
+    alert_kind(
         "exit_vanished_again",
         Topic.TROUBLE,
         CRITICAL,
         "It vanished a second time: the trade is closed as `EXTERNAL` and what is held is left alone.",
         "The coins are yours now, without a stop. Sell or protect them.",
     ),
-    _kind(
+    alert_kind(
         "exit_ended",
         Topic.TROUBLE,
         WARNING,
         "The exchange itself has ended an exit. It is put back as often as that happens, with growing pauses.",
         "See what the exchange says of the named order.",
     ),
-    _kind(
+    alert_kind(
         "part_missing",
         Topic.TROUBLE,
         WARNING,
         "Somebody took a part of what the trade holds. What is left stays covered, and is sold as planned.",
         "Nothing, if it was you. Use an account of its own for each Executor.",
     ),
-    _kind(
+    alert_kind(
         "sold_elsewhere",
         Topic.TROUBLE,
         WARNING,
         "Nothing is left that the trade could sell: somebody else did. It closes as `EXTERNAL`.",
         "Nothing. Use an account of its own for each Executor, so that nobody does.",
     ),
-    _kind(
+    alert_kind(
         "oversold",
         Topic.TROUBLE,
         CRITICAL,
         "More was sold than was held (a cancelled exit had filled after all); the excess is being bought back.",
         "Check `executor report` for the difference; it is a few ticks.",
     ),
-    _kind(
+    alert_kind(
         "buyback_failed",
         Topic.TROUBLE,
         CRITICAL,
         "The buy-back was refused (too small, no quote left).",
         "Buy the named quantity by hand if the account should be even.",
     ),
-    _kind(
+    alert_kind(
         "close_failed",
         Topic.TROUBLE,
         CRITICAL,
         "Market orders to close keep failing. It goes on trying.",
         "Look at the reason: a halted market, no balance. Close by hand if you can; it is noticed.",
     ),
-    _kind(
+    alert_kind(
         "cancel_failed",
         Topic.TROUBLE,
         CRITICAL,
         "An order still stands after several cancels, by every way there is. It is tried again, in growing pauses.",
         "Cancel the named order in the exchange's app; that is noticed.",
     ),
-    _kind(
+    alert_kind(
         "stopped_bare",
         Topic.TROUBLE,
         CRITICAL,
@@ -149,7 +146,7 @@ _RISK: Final = (
         "The exit code is 1.",
         "Start it again, or protect the position by hand: nobody watches the price.",
     ),
-    _kind(
+    alert_kind(
         "surplus_exit",
         Topic.TROUBLE,
         WARNING,
@@ -157,21 +154,21 @@ _RISK: Final = (
         "surplus is being cancelled; what it sold meanwhile is bought back.",
         "Nothing.",
     ),
-    _kind(
+    alert_kind(
         "second_look_failed",
         Topic.TROUBLE,
         WARNING,
         "An order that had ended could not be found when it was looked at once more: what its end told of it counts.",
         "Compare `executor report` with the exchange's own list of trades.",
     ),
-    _kind(
+    alert_kind(
         "order_gone",
         Topic.TROUBLE,
         WARNING,
         "An order that had been accepted is unknown to the exchange now.",
         "Nothing; exits are put back. After a reset of the testnet this is usual.",
     ),
-    _kind(
+    alert_kind(
         "impossible_report",
         Topic.HALT,
         CRITICAL,
@@ -179,7 +176,7 @@ _RISK: Final = (
         "believed, and entries are halted.",
         "Keep the journal and report it. `executor check` tells how things stand; then `executor resume`.",
     ),
-    _kind(
+    alert_kind(
         "invariant_broken",
         Topic.HALT,
         CRITICAL,
@@ -189,7 +186,7 @@ _RISK: Final = (
 )
 
 _DEFECTS: Final = (
-    _kind(
+    alert_kind(
         "doubt_lasts",
         Topic.DOUBT,
         WARNING,
@@ -197,7 +194,7 @@ _DEFECTS: Final = (
         "the price is watched by software.",
         "Look at the exchange's status page, and at the network.",
     ),
-    _kind(
+    alert_kind(
         "event_unwritable",
         Topic.HALT,
         CRITICAL,
@@ -208,15 +205,17 @@ _DEFECTS: Final = (
 )
 
 _STARTS: Final = (
-    _kind(
+    alert_kind(
         "started",
         Topic.RESTART,
         INFO,
         "The service is up and knows its orders; what it found is in the text.",
         "Nothing, if you started it. If you did not: look for the line before it that says why it had stopped.",
     ),
-    _kind("stopped", Topic.RESTART, INFO, "The service has ended as it was told to.", "Nothing, if you stopped it."),
-    _kind(
+    alert_kind(
+        "stopped", Topic.RESTART, INFO, "The service has ended as it was told to.", "Nothing, if you stopped it."
+    ),
+    alert_kind(
         "died",
         Topic.RESTART,
         CRITICAL,
@@ -224,14 +223,14 @@ _STARTS: Final = (
         "it.",
         "If no `started` follows within a minute, start it yourself. Report the error with the log's traceback.",
     ),
-    _kind(
+    alert_kind(
         "ended_by_hang",
         Topic.RESTART,
         CRITICAL,
         "The last run's loop did not turn for a minute, and the service ended itself; this is the next one.",
         "Report it with the file that is named: it says where the loop hung.",
     ),
-    _kind(
+    alert_kind(
         "not_settled",
         Topic.RESTART,
         WARNING,
@@ -239,14 +238,14 @@ _STARTS: Final = (
         "start looks everything up.",
         "Look at the disk.",
     ),
-    _kind(
+    alert_kind(
         "trade_rebuilt",
         Topic.RESTART,
         WARNING,
         "There was no state file; the open trade was rebuilt from the exchange and is supervised again.",
         "`executor status`: are stop and targets those that you want?",
     ),
-    _kind(
+    alert_kind(
         "not_rebuilt",
         Topic.HALT,
         CRITICAL,
@@ -254,7 +253,7 @@ _STARTS: Final = (
         "entries are halted.",
         "The text names what was found and the commands: `executor adopt`, `executor flatten` or `executor forget`.",
     ),
-    _kind(
+    alert_kind(
         "orders_taken_up",
         Topic.RESTART,
         WARNING,
@@ -262,14 +261,14 @@ _STARTS: Final = (
         "looked after again.",
         "Nothing; `executor check` shows them.",
     ),
-    _kind(
+    alert_kind(
         "state_damaged",
         Topic.RESTART,
         CRITICAL,
         "The state file did not pass its checks. It was set aside, its predecessor is used, every order is looked up.",
         "Keep the file that is named for the report; check the disk.",
     ),
-    _kind(
+    alert_kind(
         "not_recovered",
         Topic.RESTART,
         CRITICAL,
@@ -277,7 +276,7 @@ _STARTS: Final = (
         "trade.",
         "The lines `look_failed` say why. It is tried on and on; stops that stand on the exchange work meanwhile.",
     ),
-    _kind(
+    alert_kind(
         "not_started",
         Topic.RESTART,
         CRITICAL,
@@ -287,54 +286,30 @@ _STARTS: Final = (
     ),
 )
 
-_EXCHANGE: Final = (
-    _kind(
-        "not_listed",
-        Topic.HALT,
-        CRITICAL,
-        "The exchange does not list the symbol any more. The open trade is looked after by the rules that were read "
-        "last, and no entry is made.",
-        "Read the exchange's announcement. Its orders may be cancelled by it: look at the position in the app.",
-    ),
-    _kind(
-        "filters_unfit",
-        Topic.HALT,
-        CRITICAL,
-        "The exchange's filters have changed: `QTY_STEP`, `TICK_SIZE`, `MIN_QTY` or `MIN_NOTIONAL` as it is set does "
-        "not fit them any more. The open trade goes on by the exchange's own, and no entry is made.",
-        "Set what the text names anew, or leave it unset, and restart the service.",
-    ),
-    _kind(
-        "firewall",
-        Topic.TROUBLE,
-        WARNING,
-        "A firewall in front of the exchange answers 403 in its place. Reads wait two minutes; stops, sales and "
-        "cancels go on, slowly, and over the other way where that is open. Told once for each time.",
-        "Fewer programs behind this address; some data centres and VPNs are not welcome. If it stays, look at the "
-        "position in the app.",
-    ),
-)
-
 _HALTS: Final = (
-    _kind("paused", Topic.HALT, INFO, "The operator has paused entries. An open trade goes on.", "`/resume` ends it."),
-    _kind("resumed", Topic.HALT, INFO, "Entries are allowed again: the pause, or the halt, is over.", "Nothing."),
-    _kind("flatten", Topic.HALT, INFO, "The operator has asked to close the trade at market.", "Nothing."),
-    _kind(
+    alert_kind(
+        "paused", Topic.HALT, INFO, "The operator has paused entries. An open trade goes on.", "`/resume` ends it."
+    ),
+    alert_kind("resumed", Topic.HALT, INFO, "Entries are allowed again: the pause, or the halt, is over.", "Nothing."),
+    alert_kind("flatten", Topic.HALT, INFO, "The operator has asked to close the trade at market.", "Nothing."),
+    alert_kind(
         "still_halted",
         Topic.HALT,
         WARNING,
         "At a start: entries had been halted before it, and still are. The text names the reason.",
         "As for that reason; then `executor resume`, or `/resume`.",
     ),
-    _kind("operator_adopt", Topic.HALT, WARNING, "The operator's `executor adopt` is being carried out.", "Nothing."),
-    _kind(
+    alert_kind(
+        "operator_adopt", Topic.HALT, WARNING, "The operator's `executor adopt` is being carried out.", "Nothing."
+    ),
+    alert_kind(
         "operator_flatten",
         Topic.HALT,
         WARNING,
         "The operator's `executor flatten` of orders that belonged to no trade is being carried out.",
         "Nothing.",
     ),
-    _kind(
+    alert_kind(
         "operator_forget",
         Topic.HALT,
         WARNING,
@@ -344,14 +319,14 @@ _HALTS: Final = (
 )
 
 _MACHINE: Final = (
-    _kind(
+    alert_kind(
         "state_unwritable",
         Topic.TROUBLE,
         CRITICAL,
         "The state can't be written, so nothing is sent. Stops on the exchange stay. It goes on by itself once it can.",
         "Free space, or mend the disk. If it lasts, watch the position yourself.",
     ),
-    _kind(
+    alert_kind(
         "state_file_behind",
         Topic.TROUBLE,
         WARNING,
@@ -359,35 +334,35 @@ _MACHINE: Final = (
         "nothing is lost.",
         "Free space, or mend the folder's rights: backups and people read the file.",
     ),
-    _kind(
+    alert_kind(
         "trade_list_damaged",
         Topic.TROUBLE,
         WARNING,
         "The list of finished trades did not pass its checks and was set aside; a new one begins.",
         "Trading is not touched. Keep the file: older trades are in it.",
     ),
-    _kind(
+    alert_kind(
         "trade_not_listed",
         Topic.TROUBLE,
         WARNING,
         "A finished trade could not be appended to the list. The state file has it as the last one.",
         "Free space; it is listed at the next start.",
     ),
-    _kind(
+    alert_kind(
         "signal_file",
         Topic.TROUBLE,
         WARNING,
         "The signal file can't be read, or the place in it can't be remembered.",
         "Check `SIGNAL_FILE`, its owner and mode. Signals wait, and age.",
     ),
-    _kind(
+    alert_kind(
         "webhook_not_written",
         Topic.TROUBLE,
         WARNING,
         "A signal came in over the webhook and could not be written down; the sender was told to try again.",
         "Check space, owner and mode of `SIGNAL_FILE`.",
     ),
-    _kind(
+    alert_kind(
         "webhook_failed",
         Topic.TROUBLE,
         WARNING,
@@ -397,7 +372,7 @@ _MACHINE: Final = (
 )
 
 _ALERTING: Final = (
-    _kind(
+    alert_kind(
         "telegram_conflict",
         Topic.TROUBLE,
         WARNING,
@@ -405,14 +380,14 @@ _ALERTING: Final = (
         "arrive. Alerts do.",
         "Give each service a bot of its own, or `TELEGRAM_USERS` to one of them only.",
     ),
-    _kind(
+    alert_kind(
         "alerts_damaged",
         Topic.TROUBLE,
         WARNING,
         "Lines of the alerts' outbox could not be read and were left out.",
         "The log has every alert of then. Check the disk.",
     ),
-    _kind(
+    alert_kind(
         "observer_died",
         Topic.TROUBLE,
         WARNING,
@@ -420,7 +395,7 @@ _ALERTING: Final = (
         "touched; it is started again after a minute.",
         "Report it with the log's traceback.",
     ),
-    _kind(
+    alert_kind(
         "daily_summary",
         Topic.DAILY,
         INFO,
@@ -431,7 +406,7 @@ _ALERTING: Final = (
 )
 
 _MARGIN: Final = (
-    _kind(
+    alert_kind(
         "borrow_refused",
         Topic.TROUBLE,
         WARNING,
@@ -439,7 +414,7 @@ _MARGIN: Final = (
         "be borrowed now; the line `loan_refused` before it has the exchange's own words.",
         "Transfer more of your own, make the trade smaller, or wait until the asset can be borrowed again.",
     ),
-    _kind(
+    alert_kind(
         "loan_slow",
         Topic.TROUBLE,
         WARNING,
@@ -447,7 +422,7 @@ _MARGIN: Final = (
         "yet what became of it. No entry is sent and nothing is borrowed meanwhile; it is looked for on and on.",
         "Nothing at first. If it repeats for long, compare the exchange's own list of loans with `executor margin`.",
     ),
-    _kind(
+    alert_kind(
         "repay_failed",
         Topic.TROUBLE,
         CRITICAL,
@@ -455,7 +430,7 @@ _MARGIN: Final = (
         "Look at the reason (`loan_refused`): repayments not allowed, coins locked by orders of your own. "
         "`executor margin` shows debt and balances.",
     ),
-    _kind(
+    alert_kind(
         "debt_left",
         Topic.TROUBLE,
         CRITICAL,
@@ -463,7 +438,7 @@ _MARGIN: Final = (
         "carried, shown in status and metrics, and taken along by the next repayment; interest runs on it.",
         "Transfer the missing amount to the margin account, then `executor repay`, which shows first and then asks.",
     ),
-    _kind(
+    alert_kind(
         "foreign_debt",
         Topic.TROUBLE,
         WARNING,
@@ -471,14 +446,14 @@ _MARGIN: Final = (
         "that asset are refused.",
         "`executor repay` gives it back. `MARGIN_FOREIGN_DEBT=allow` trades beside it.",
     ),
-    _kind(
+    alert_kind(
         "debt_repaid_elsewhere",
         Topic.TROUBLE,
         WARNING,
         "Part of what Executor owes was repaid by somebody else: by hand, by another program, or by a liquidation.",
         "Use an account of its own for each Executor. The trade goes on with what it owes now.",
     ),
-    _kind(
+    alert_kind(
         "margin_level",
         Topic.TROUBLE,
         CRITICAL,
@@ -486,7 +461,7 @@ _MARGIN: Final = (
         "closed at market and repaid. The text has both levels and the price of liquidation.",
         "Transfer collateral, or close the trade. Below the second level nothing is left to do.",
     ),
-    _kind(
+    alert_kind(
         "liquidated",
         Topic.TROUBLE,
         CRITICAL,
@@ -494,7 +469,7 @@ _MARGIN: Final = (
         "Look at the account in the exchange's app: what is owed is in the text. Trade smaller, or with more of your "
         "own.",
     ),
-    _kind(
+    alert_kind(
         "closed_elsewhere",
         Topic.TROUBLE,
         WARNING,
@@ -506,7 +481,7 @@ _MARGIN: Final = (
 
 
 _FLEET: Final = (
-    _kind(
+    alert_kind(
         "account_down",
         Topic.RESTART,
         CRITICAL,
@@ -514,7 +489,7 @@ _FLEET: Final = (
         "begun anew, each time a little later; in a fleet another machine may have it meanwhile.",
         "The text says what it was: keys, a symbol, a file, the exchange. Exits that stand on the exchange rest there.",
     ),
-    _kind(
+    alert_kind(
         "account_stuck",
         Topic.RESTART,
         CRITICAL,
@@ -522,7 +497,7 @@ _FLEET: Final = (
         "machine gives the account away.",
         "Look at this machine: CPU, disk, the log lines before it.",
     ),
-    _kind(
+    alert_kind(
         "fenced",
         Topic.RESTART,
         CRITICAL,
@@ -531,7 +506,7 @@ _FLEET: Final = (
         "Find out why it stood still: a suspended or overloaded machine, a long garbage collection, a "
         "network that was cut.",
     ),
-    _kind(
+    alert_kind(
         "let_go",
         Topic.RESTART,
         WARNING,
@@ -539,21 +514,21 @@ _FLEET: Final = (
         "lease has ended.",
         "As with `fenced`, where it comes unasked.",
     ),
-    _kind(
+    alert_kind(
         "lease_lost",
         Topic.RESTART,
         WARNING,
         "In a fleet: this machine's lease ended before it was renewed. It let go of its accounts, and begins anew.",
         "Look at the way to etcd, and whether this machine stood still.",
     ),
-    _kind(
+    alert_kind(
         "claim_failed",
         Topic.TROUBLE,
         WARNING,
         "In a fleet: an account could not be claimed, for a defect. It is tried again.",
         "Report it with the text.",
     ),
-    _kind(
+    alert_kind(
         "exchange_unreachable",
         Topic.TROUBLE,
         CRITICAL,
@@ -561,14 +536,14 @@ _FLEET: Final = (
         "Its accounts are given away.",
         "Look at this machine's network. It takes accounts again once the exchange answers.",
     ),
-    _kind(
+    alert_kind(
         "signal_not_kept",
         Topic.TROUBLE,
         WARNING,
         "In a fleet: a line of the signal file could not be put into etcd. It is tried until it can be.",
         "Look at etcd: `executor fleet members`, `executor doctor`.",
     ),
-    _kind(
+    alert_kind(
         "signal_for_no_symbol",
         Topic.REFUSED,
         WARNING,
@@ -583,7 +558,7 @@ ALERTS: Final = (
     *_MARGIN,
     *_DEFECTS,
     *_STARTS,
-    *_EXCHANGE,
+    *EXCHANGE,
     *_HALTS,
     *_MACHINE,
     *_ALERTING,
@@ -592,7 +567,7 @@ ALERTS: Final = (
 CATALOGUE: Final = {kind.event: kind for kind in (*ALERTS, *FINDINGS)}
 """By event name."""
 
-UNLISTED: Final = _kind("", Topic.TROUBLE, WARNING, "An alert without an entry here.", "Read its text.")
+UNLISTED: Final = alert_kind("", Topic.TROUBLE, WARNING, "An alert without an entry here.", "Read its text.")
 
 
 def kind_of(event: str) -> Kind:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 FILE_SIZE: Final = 64 * 1024 * 1024
 FILES_KEPT: Final = 10
+NOT_OPEN: Final = -1
 LINE_MAX: Final = 16 * 1024 * 1024
 """No record comes near this; a longer line is not ours and must not fill the memory."""
 
@@ -78,9 +79,11 @@ class Journal:
     never keeps the service from its trade: it is appended to, and whoever reads it is told of the damage.
     """
 
-    def __init__(self, path: Path, *, file_size: int = FILE_SIZE, files_kept: int = FILES_KEPT) -> None:
+    def __init__(
+        self, path: Path, *, file_size: int = FILE_SIZE, files_kept: int = FILES_KEPT, patient: bool = False
+    ) -> None:
         """Open for appending. A new file begins once one has reached `file_size` bytes; `files_kept` old ones
-        stay.
+        stay. `patient`: a file that can't be opened now is opened when something is to be appended.
 
         Raises:
             JournalUnwritable: the file can't be opened.
@@ -92,12 +95,13 @@ class Journal:
         self._file_size = file_size
         self._files_kept = files_kept
         self._torn = False
-        self._descriptor = self._open()
+        self._descriptor = NOT_OPEN
+        self.last = 0
         try:
-            self.last = self._find_last()
-        except OSError as error:
-            os.close(self._descriptor)
-            raise JournalUnwritable(path, error) from error
+            self._begin()
+        except JournalUnwritable:
+            if not patient:
+                raise
 
     def append(self, record: object) -> int:
         """Write one record as one line; its number.
@@ -106,7 +110,10 @@ class Journal:
             JournalUnwritable: the line is not in the journal, not even in part.
             CodecError: the record can't be written as JSON.
         """
-        line = _line(self.last + 1, codec.encode(record))
+        encoded = codec.encode(record)
+        if self._descriptor == NOT_OPEN:
+            self._begin()
+        line = _line(self.last + 1, encoded)
         try:
             if self._torn:
                 self._untear()
@@ -120,12 +127,15 @@ class Journal:
 
     def close(self) -> None:
         """Sync to disk and close."""
+        if self._descriptor == NOT_OPEN:
+            return
+        descriptor, self._descriptor = self._descriptor, NOT_OPEN
         try:
-            os.fsync(self._descriptor)
+            os.fsync(descriptor)
         except OSError as error:
             raise JournalUnwritable(self.path, error) from error
         finally:
-            os.close(self._descriptor)
+            os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +158,16 @@ class Journal:
     def _untear(self) -> None:
         os.ftruncate(self._descriptor, self._size)
         self._torn = False
+
+    def _begin(self) -> None:
+        """Open the file and find its last record. Raises JournalUnwritable: then it is not open."""
+        self._descriptor = self._open()
+        try:
+            self.last = self._find_last()
+        except OSError as error:
+            descriptor, self._descriptor = self._descriptor, NOT_OPEN
+            os.close(descriptor)
+            raise JournalUnwritable(self.path, error) from error
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

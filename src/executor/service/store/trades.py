@@ -30,13 +30,23 @@ class TradeList:
     oldest first.
     """
 
-    def __init__(self, path: Path) -> None:
-        """A list that can't be read is set aside: it must not keep an open trade from its service. Raises
-        JournalUnwritable.
+    def __init__(self, path: Path, *, patient: bool = False) -> None:
+        """A list that can't be read is set aside: it must not keep an open trade from its service. `patient`: nor must
+        one that can't be used at all; else that raises JournalUnwritable.
         """
         self._path = path
         self._last = ""
         self.recent: deque[Closed] = deque(maxlen=RECENT)
+        try:
+            self._read()
+        except JournalError as error:
+            if not patient:
+                raise
+            log.error("trade_list_unusable", alert=True, error=str(error))
+        self._journal = Journal(path, file_size=FILE_SIZE, files_kept=FILES_KEPT, patient=patient)
+
+    def _read(self) -> None:
+        path = self._path
         while True:
             try:
                 for trade in read_trades(path):
@@ -47,7 +57,6 @@ class TradeList:
                 log.error("trade_list_damaged", alert=True, fault=str(error), set_aside=str(aside))
             else:
                 break
-        self._journal = Journal(path, file_size=FILE_SIZE, files_kept=FILES_KEPT)
 
     def add(self, closed: Closed) -> None:
         """A trade that can't be listed is told of, and trading goes on: the state file holds it as `last_closed`."""
