@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from decimal import Decimal
@@ -14,10 +15,10 @@ import msgspec
 import pytest
 from tests.ops.samples import closed
 from tests.ops.test_http import WORLD, Server
-from tests.scenarios.harness import Harness, harness
+from tests.scenarios.harness import EXITS, Harness, harness
 
 from executor.core.model.state import Reason
-from executor.ops import http
+from executor.ops import http, keep_up
 from executor.ops.page import feed as feeds
 from executor.ops.page.access import PageAccess, host_name
 from executor.ops.page.feed import CLIENTS_MAX, QUEUE_MAX, Client, equity_of
@@ -29,6 +30,12 @@ HTML: Final = {"Accept": "text/html,application/xhtml+xml"}
 
 
 Frame = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
 
 
 @asynccontextmanager
@@ -113,6 +120,44 @@ async def test_no_frame_is_made_while_nobody_looks(tmp_path: Path, monkeypatch: 
         await b.enter()
         await asyncio.sleep(0.05)
         assert not made
+
+
+async def test_a_reader_hears_now_and_then_though_nothing_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "FRAME_S", 0.02)
+    monkeypatch.setattr(feeds, "BEAT_S", 0.2)
+    async with page(tmp_path) as (_, _server, client), aclosing(frames(client)) as stream:
+        for _ in range(2):
+            assert not (await until(stream, lambda frame: not frame["symbols"]))["whole"]
+
+
+async def test_a_defect_of_the_page_is_told_and_touches_no_trade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_up, "AGAIN_AFTER_S", 0.05)
+    async with page(tmp_path) as (b, server, client), aclosing(frames(client)) as stream:
+        await anext(stream)
+
+        def broken(**_: bool) -> bytes:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.http.feed, "frame", broken)
+            await b.enter()
+            await wait_for(lambda: b.said("observer_died") > 0)
+            assert (await client.get("/readyz")).status_code == 200
+            assert b.roles() == EXITS[WORLD.layout]
+        assert (await until(stream, stop_in))["symbols"][0]["status"]["position"]["phase"] == "protected"
+
+
+async def test_settings_say_who_reads(tmp_path: Path) -> None:
+    port = free_port()
+    async with harness(tmp_path, WORLD, HTTP_PORT=str(port), HTTP_TOKEN=TOKEN), httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{port}/"
+        assert (await client.get(url)).status_code == 401
+        shown = await client.get(url, headers={"Authorization": f"Bearer {TOKEN}"} | HTML)
+        assert "<main" in shown.text
 
 
 async def test_who_does_not_read_is_let_go_and_others_read_on(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
         server = Server(b)
         base = f"http://127.0.0.1:{server.http.port}/"
         async with browser(tmp_path / "profile") as tab:
-            await tab.size(1280, 900, phone=False, dark=False)
+            await tab.size(1280, 1240, phone=False, dark=False)
             await tab.open(base)
             await see(tab, "document.querySelector('h2')?.textContent", b.symbol)
             await see(tab, "document.getElementById('health').textContent", "ready")
@@ -79,7 +79,6 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
             assert moved > b.at(-1)
             await see(tab, f"Number({fact('stop')})", float(moved))
             await wander(b, 1.2, 0.9, 1.4, 1.1, 1.5)
-            await keep(tab, "page-desktop.png")
             assert await tab.value(FAULTS) == []
 
             b.touch(b.at(-1))
@@ -91,11 +90,20 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
             assert "trade_closed" in await tab.value("document.querySelector('.notes').textContent")
             assert await tab.value("document.querySelectorAll('canvas').length > 0") is True
 
-            await tab.size(390, 844, phone=True, dark=True)
             await b.move(0.5, then=300)
             await b.enter()
             await see(tab, fact("stop"), str(b.at(-1)))
-            await wander(b, 0.4, 0.2, 0.6)
+            await wander(b, 0.5, 0.2, 0.9, 1, 1.4, 1.2, 1.7, 2)
+            b.touch(b.at("0.9"))
+            await b.ends(Reason.TRAIL, Reason.BREAKEVEN, Reason.TP, Reason.SL)
+            await see(tab, "document.querySelectorAll('.trades tbody tr').length", 2)
+            await b.move(0.5, then=300)
+            await b.enter()
+            await see(tab, fact("stop"), str(b.at(-1)))
+            await wander(b, 0.4, 0.2, 0.6, 1, 1.3)
+            await keep(tab, "page-desktop.png")
+            await tab.size(390, 844, phone=True, dark=True)
+            await asyncio.sleep(1)
             await keep(tab, "page-phone.png")
             assert await tab.value(FAULTS) == []
 

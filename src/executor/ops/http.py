@@ -24,6 +24,7 @@ from aiohttp import web
 from executor.core.model.events import Answered, AnyEvent, BalancesSeen, KlinesSeen, OpenOrdersSeen, QuoteSeen, Tick
 from executor.core.transition import Step
 from executor.ops import status, text
+from executor.ops.keep_up import keep_up
 from executor.ops.metrics import Metrics
 from executor.ops.page.access import PageAccess, add_headers, guarded
 from executor.ops.page.feed import Feed
@@ -106,7 +107,7 @@ class HttpServer:
         await runner.setup()
         try:
             await web.SockSite(runner, self._socket).start()
-            await self.feed.run()
+            await keep_up("page", self.feed.run)()
         finally:
             self.feed.close()
             for probe in self._probes.values():

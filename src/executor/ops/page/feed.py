@@ -28,6 +28,7 @@ FRAME_S: Final = 0.3
 SAMPLE_S: Final = 1.0
 HEALTH_S: Final = 5.0
 BEAT_S: Final = 15.0
+"""A frame goes out so often though it has no news: a page that hears nothing for longer says so."""
 QUEUE_MAX: Final = 16
 CLIENTS_MAX: Final = 32
 TRADES_SHOWN: Final = 20
@@ -131,12 +132,9 @@ class Feed:
             await self._somebody.wait()
             await asyncio.sleep(FRAME_S)
             quiet += FRAME_S
-            if self._changed or self._health_is_news:
+            if self._changed or self._health_is_news or quiet >= BEAT_S:
                 quiet = 0.0
                 self.send(self.frame())
-            elif quiet >= BEAT_S:
-                quiet = 0.0
-                self.send(b": still here\n\n")
 
     async def _watch_health(self) -> None:
         while True:

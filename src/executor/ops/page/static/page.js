@@ -3,6 +3,8 @@
 
 const shown = new Map();
 const health = document.getElementById("health");
+const SILENT_MS = 40000;
+let heard = Date.now();
 
 function say(element, text, kind) {
   if (element.textContent !== text) element.textContent = text; // what is the same is not read out again
@@ -26,6 +28,7 @@ function make(symbol) {
   section.dataset.symbol = symbol;
   section.querySelector(".exits").parentElement.setAttribute("aria-label", symbol + " exits");
   section.querySelector(".trades").parentElement.setAttribute("aria-label", symbol + " last trades");
+  section.querySelector(".notes").setAttribute("aria-label", symbol + " what happened");
   document.getElementById("symbols").append(section);
   return { section, trades: [], price: new PriceChart(section.querySelector(".price")),
     equity: new EquityChart(section.querySelector(".equity")) };
@@ -107,6 +110,7 @@ function showTrades(seen, finished) {
   rows(seen.section.querySelector(".trades"), finished.trades.map((t) => [clock(t.closed), t.side, t.reason, short(t.qty),
     t.entry_avg && short(t.entry_avg), t.exit_avg && short(t.exit_avg), short(t.r), short(t.pnl), t.unprotected_sec]), 9,
   "no trade has finished");
+  seen.section.querySelector(".profit").hidden = !finished.equity.length;
   seen.equity.show(finished.equity);
   const last = finished.equity.at(-1);
   seen.section.querySelector(".equity").setAttribute("aria-label",
@@ -125,7 +129,13 @@ function showNotes(list, notes) {
   }));
 }
 
+function draw(seen) {
+  seen.price.plan(seen.last.status.position);
+  seen.price.fills(seen.last.fills, seen.trades);
+}
+
 function show(frame) {
+  heard = Date.now();
   say(health, frame.health.ready ? "ready" : "not ready: " + (frame.health.faults.join("; ") || "being looked at"),
     frame.health.ready ? "good" : "bad");
   for (const s of frame.symbols) {
@@ -137,8 +147,8 @@ function show(frame) {
     if (s.finished !== null) showTrades(seen, s.finished);
     showNotes(seen.section.querySelector(".notes"), s.notes);
     seen.price.points(s.points, frame.whole);
-    seen.price.plan(s.status.position);
-    seen.price.fills(s.fills, seen.trades);
+    seen.last = s;
+    draw(seen);
     seen.section.querySelector(".price").setAttribute("aria-label", describe(s.status));
   }
 }
@@ -147,6 +157,13 @@ const source = new EventSource("events");
 source.onmessage = (message) => show(JSON.parse(message.data));
 source.onerror = () => say(health, source.readyState === EventSource.CLOSED
   ? "not connected: reload the page" : "the connection is lost; trying again", "bad");
+setInterval(() => {
+  if (Date.now() - heard > SILENT_MS) say(health, "nothing has been heard from the service: what is shown is old", "bad");
+}, 5000);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const seen of shown.values()) { seen.price.paint(); seen.equity.paint(); }
+  for (const seen of shown.values()) {
+    seen.price.paint();
+    seen.equity.paint();
+    draw(seen);
+  }
 });
