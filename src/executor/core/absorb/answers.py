@@ -64,6 +64,11 @@ def absorb(state: State, event: Answered | ReadFailed, policy: Policy) -> Absorb
             assert_never(unreachable)
 
 
+def asked_about(state: State, seq: int) -> str:
+    """The order that the look `seq`, which waits for its answer, is about; empty where there is none."""
+    return next((o.request.id for o in state.outbox if o.request.seq == seq and isinstance(o.request, QueryOrder)), "")
+
+
 def settle(state: State, seq: int) -> State:
     """`state` without the owed request `seq`, which has its answer now; 0 answers none (rule 8.1)."""
     if not seq:

@@ -44,7 +44,8 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
         case QuoteSeen() | KlinesSeen() | BalancesSeen():
             return market.absorb(answers.settle(state, event.seq), event, policy)
         case Reported() | Absent() | TradesSeen() | OpenOrdersSeen():
-            return reports.absorb(answers.settle(state, event.seq), event, policy)
+            asked = answers.asked_about(state, event.seq)
+            return reports.answered(answers.settle(state, event.seq), event, policy, asked)
         case MarginSeen() | LoansSeen() | BorrowableSeen() | LiquidationsSeen():
             return loans.absorb(answers.settle(state, event.seq), event, policy, rules)
         case Answered() | ReadFailed():

@@ -228,6 +228,47 @@ def _told(before: Order, after: Order) -> Iterator[Notify]:
         yield Notify(Level.WARNING, "order_refused", f"{after.id}: {after.refusal}", after.id)
 
 
+def answered(
+    state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen, policy: Policy, asked: str
+) -> Absorbed:
+    """As `absorb`, where `event` answers a look at the order `asked`; empty where it answers none."""
+    if not asked:
+        return absorb(state, event, policy)
+    if isinstance(event, Reported):
+        event = _as_asked(state.position, asked, event)
+    return _paced(absorb(state, event, policy), asked)
+
+
+def _as_asked(position: Position | None, asked: str, event: Reported) -> Reported:
+    """The answer to a look is about the order `asked`, under whichever id the exchange tells of it: a cancel or an
+    amendment may have given it another (rule 8.8). One without a number and a quantity says of an archived order that
+    it ended without a fill, and nothing else.
+    """
+    order = find_order(position, asked) if position is not None else None
+    if order is None:
+        return event
+    report = event.report
+    if not report.qty and not report.exchange_id and report.status.is_final:
+        told = replace(report, id=asked, exchange_id=order.exchange_id, side=order.side, type=order.type, qty=order.qty)
+        return replace(event, report=told)
+    same = report.side is order.side and report.type is order.type and order.exchange_id in (0, report.exchange_id)
+    return replace(event, report=replace(report, id=asked)) if same else event
+
+
+def _paced(absorbed: Absorbed, asked: str) -> Absorbed:
+    """A look at the order `asked` whose answer leaves it as unsettled as it was is had again in growing pauses, not at
+    the network's pace (rule 8.7).
+    """
+    state, position = absorbed.state, absorbed.state.position
+    order = find_order(position, asked) if position is not None else None
+    if position is None or order is None or order.ask_at > state.market.now:
+        return absorbed
+    if not (order.phase is OrderPhase.UNRESOLVED or order.check):
+        return absorbed
+    again = with_order(position, orders.look_again(order, state.market.now))
+    return replace(absorbed, state=replace(state, position=again))
+
+
 def _reported(state: State, position: Position, event: Reported, policy: Policy) -> Absorbed:
     folded = fold_all(position, (event.report,), state.market.now, policy)
     if not event.seq:

@@ -36,5 +36,6 @@ def kept_apart(draft: Draft) -> bool:
 def looking_up(draft: Draft) -> bool:
     """After a restart: whether some order has not been looked up yet, so that nothing may be placed (rule 9.1)."""
     return any(
-        o.live and (o.check or (o.phase is OrderPhase.UNRESOLVED and not o.misses)) for o in draft.position.orders
+        o.live and not o.looks and (o.check or (o.phase is OrderPhase.UNRESOLVED and not o.misses))
+        for o in draft.position.orders
     )
