@@ -48,7 +48,7 @@ class StateRestored(StateError):  # noqa: N818
     def __init__(self, account: str, symbol: str, why: str) -> None:
         super().__init__(
             f"state of {account}, {symbol}: {why}. Newer states may be lost, and another fleet may still be trading. "
-            f"When that is certain not to be: executor fleet adopt {account} --from-exchange"
+            f" See docs/fleet.md"
         )
 
 
