@@ -174,3 +174,19 @@ async def test_exits_that_the_exchange_ends_are_put_back_as_often_as_it_does(tmp
         assert not {"exit_vanished", "exit_vanished_again"} & set(b.alerts())
         await b.move(-1)
         b.adds_up(await b.ends(Reason.SL))
+
+
+# --- the operator's own filters (rule 2.3b) ---------------------------------------------------------------------------
+
+
+@oco_worlds
+async def test_a_coarse_step_of_one_s_own_leaves_nothing_bare(tmp_path: Path, world: World) -> None:
+    """The commission takes less than a step of QTY_STEP from what was bought: all that is left is covered and sold."""
+    async with harness(tmp_path, world, QTY_STEP="0.5", MIN_NOTIONAL="40", QTY="1") as b:
+        await b.enter()
+        assert b.covered() == sum(b.position.split)
+        assert b.covered() >= Decimal("0.999")
+        await b.move(-1)
+        closed = await b.ends(Reason.SL)
+        assert abs(closed.dust) < Decimal("0.01")
+        b.adds_up(closed)

@@ -141,6 +141,13 @@ def test_own_filters_may_be_coarser_than_the_exchange_s() -> None:
     environ = {"QTY_STEP": "0.01", "TICK_SIZE": "0.05", "MIN_QTY": "0.1", "MIN_NOTIONAL": "10"}
     made = own_filters(RULES, load_settings(environ, env_file=None))
     assert (made.step, made.tick, made.min_qty, made.min_notional) == (
+        RULES.step,
+        RULES.tick,
+        RULES.min_qty,
+        RULES.min_notional,
+    )
+    plans = made.for_plans
+    assert (plans.step, plans.tick, plans.min_qty, plans.min_notional) == (
         Decimal("0.01"),
         Decimal("0.05"),
         Decimal("0.1"),

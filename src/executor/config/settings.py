@@ -208,16 +208,16 @@ class SizeSettings(_Group):
     """Quote units lost if the stop fills at its price; exactly one of the three may be set."""
 
     qty_step: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
-    """Step of quantities in base units; a multiple of the exchange's own."""
+    """Step of planned quantities in base units; a multiple of the exchange's own, by which what is held is judged."""
 
     tick_size: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
-    """Step of prices in quote units; a multiple of the exchange's own."""
+    """Step of planned prices in quote units; a multiple of the exchange's own."""
 
     min_qty: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
-    """Smallest quantity of an order in base units; at least the exchange's own."""
+    """Smallest planned quantity in base units; at least the exchange's own, by which what is held is judged."""
 
     min_notional: Annotated[kinds.Positive | None, OF_THE_EXCHANGE] = None
-    """Smallest value of an order in quote units; at least the exchange's own."""
+    """Smallest planned value in quote units; at least the exchange's own, by which what is held is judged."""
 
     qty_split: kinds.Split = (Decimal(1), Decimal(1), Decimal(1))
     """Weights of the three legs: out at the first target, out at the second, trailed."""

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from executor.config import Fault, Settings, SettingsError, to_ms
 from executor.core.model import policy as core
-from executor.core.model.rules import SymbolRules
-from executor.core.model.values import on_grid, plain
+from executor.core.model.rules import OwnFilters, SymbolRules
+from executor.core.model.values import ZERO, on_grid, plain
 
 
 def policy_of(settings: Settings) -> core.Policy:
@@ -65,7 +65,7 @@ def policy_of(settings: Settings) -> core.Policy:
 
 
 def own_filters(rules: SymbolRules, settings: Settings) -> SymbolRules:
-    """The exchange's rules with QTY_STEP, TICK_SIZE, MIN_QTY, MIN_NOTIONAL where they are set.
+    """The exchange's rules, and beside them QTY_STEP, TICK_SIZE, MIN_QTY, MIN_NOTIONAL where they are set (rule 2.3b).
 
     Raises SettingsError when one is looser than the exchange's own: its orders would be refused.
     """
@@ -78,13 +78,13 @@ def own_filters(rules: SymbolRules, settings: Settings) -> SymbolRules:
     ]
     if faults:
         raise SettingsError(faults)
-    return replace(
-        rules,
-        step=settings.qty_step or rules.step,
-        tick=settings.tick_size or rules.tick,
-        min_qty=settings.min_qty or rules.min_qty,
-        min_notional=settings.min_notional or rules.min_notional,
+    own = OwnFilters(
+        step=settings.qty_step or ZERO,
+        tick=settings.tick_size or ZERO,
+        min_qty=settings.min_qty or ZERO,
+        min_notional=settings.min_notional or ZERO,
     )
+    return rules if own == OwnFilters() else replace(rules, own=own)
 
 
 def _coarser(name: str, value: Decimal | None, own: Decimal, symbol: str) -> list[Fault]:

@@ -8,6 +8,7 @@ from executor.core.model.events import QuoteSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode, PlanBOrder
+from executor.core.model.rules import OwnFilters
 from executor.core.model.state import Closing, End, Entering, Reason, Unprotected
 from executor.core.model.values import Direction, OrderType, TimeInForce
 
@@ -440,3 +441,59 @@ def test_where_nobody_offers_anything_plan_b_buys_nothing(direction: Direction) 
     script.feed(QuoteSeen(at=script.now, quote=quote, seq=request.seq))
     script.settle()
     assert script.closed.reason is Reason.PLANB_NO_PRICE
+
+
+# --- the operator's own filters (rule 2.3b) ---------------------------------------------------------------------------
+
+COARSE = replace(RULES, own=OwnFilters(step=D("0.5"), tick=D("0.1"), min_qty=D("0.5"), min_notional=D(40)))
+
+
+@both_sides
+def test_own_filters_shape_the_plan_and_leave_no_unit_bare(direction: Direction) -> None:
+    script = entering(direction, rules=COARSE)
+    script.fill(Role.ENTRY)
+    script.settle()
+    assert script.position.plan.qty == D("3.0")
+    held = D("2.997") if direction is Direction.LONG else D(3)
+    assert sum(script.position.split) == held
+    first, second, last = script.position.split
+    assert (first, second) == (D("0.5"), D("0.5")) if direction is Direction.LONG else first == second == last
+    assert sum(o.qty for o in script.position.orders if o.live and o.is_stop) == held
+    assert script.named() == "Protected"
+
+
+@both_sides
+def test_what_own_filters_can_t_shape_is_covered_all_the_same(direction: Direction) -> None:
+    """A part of the entry filled: less than one step of QTY_STEP."""
+    script = entering(direction, replace(POLICY, entry_mode=EntryMode.LIMIT_ONLY), COARSE)
+    script.fill(Role.ENTRY, "0.3")
+    script.settle()
+    assert script.order(Role.SL).live
+    script.wait(90_000)
+    script.settle()
+    assert sum(script.position.split) in (D("0.299"), D("0.3"))
+    assert script.named() == "Protected"
+
+
+@both_sides
+def test_what_own_filters_can_t_shape_is_sold_all_the_same(direction: Direction) -> None:
+    script = entering(direction, rules=COARSE)
+    script.fill(Role.ENTRY, "0.3")
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert abs(script.closed.dust) < RULES.step
+
+
+def test_a_size_below_the_own_filters_is_refused() -> None:
+    script = Script(policy=replace(POLICY, qty=D("0.4")), rules=COARSE)
+    script.signal()
+    assert script.state.position is None
+    assert "size" in script.notes[-1].text
+
+
+def test_prices_of_a_plan_keep_to_the_own_tick() -> None:
+    script = Script(rules=COARSE)
+    script.signal(entry=D("100.07"), stop=D("97.96"))
+    plan = script.position.plan
+    assert (plan.entry, plan.stop) == (D("100.1"), D("97.9"))

@@ -26,6 +26,7 @@ def make_plan(
     klines: Sequence[Kline] | None,
 ) -> Plan:
     """Raises PlanError."""
+    rules = rules.for_plans
     direction = signal.direction
     entry = _entry(signal, policy, rules)
     stop = _stop(signal, entry, policy, rules, klines)
@@ -39,10 +40,26 @@ def make_plan(
 
 
 def split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:
-    """`qty` in legs 1, 2, 3 by the weights, each able to pass the filters (rule 2.4).
+    """`qty`, which is held, in legs 1, 2, 3 by the weights, each able to pass the filters (rule 2.4).
 
-    Where three legs can't, two (no trailing leg); where two can't, one; None where not even one can.
+    Where three legs can't, two (no trailing leg); where two can't, one; None where not even one can. The operator's own
+    filters shape the legs where they can, and leave nothing out: that is judged by the exchange's alone (rule 2.3b).
     """
+    shaped = planned_split(qty, plan, policy, rules)
+    if shaped is None:
+        return _split(qty, plan, policy, rules)
+    rest = qty - sum(shaped, ZERO)
+    last = max(i for i, leg in enumerate(shaped) if leg)
+    one, two, three = (leg + rest if i == last else leg for i, leg in enumerate(shaped))
+    return one, two, three
+
+
+def planned_split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:
+    """The legs of a size that is only planned: by the operator's own filters too."""
+    return _split(qty, plan, policy, rules.for_plans)
+
+
+def _split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:
     w1, w2, w3 = policy.split
     if len(plan.targets) < 2:
         w2 = ZERO
@@ -154,5 +171,5 @@ def _check_size(plan: Plan, policy: Policy, rules: SymbolRules) -> None:
     if policy.entry_mode is EntryMode.MARKET_ONLY and not rules.carries_market(plan.qty, plan.entry):
         raise PlanError(f"size {said} breaks MARKET_LOT_SIZE: at most {plain(rules.market_max_qty)}")
     kept = rules.whole(plan.qty * rules.worst_keep())
-    if split(kept, plan, policy, rules) is None:
+    if planned_split(kept, plan, policy, rules) is None:
         raise PlanError(f"size {said} less commission is too small for one exit at the stop's limit price")

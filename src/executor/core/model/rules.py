@@ -4,11 +4,21 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from executor.core.model.loans import MarginTerms
 from executor.core.model.values import ONE, ZERO, OrderSide, OrderType, ceil_to, floor_to, on_grid, plain, units
 
 _FILLS: Final = 1_000  # more than one order is filled in
+
+
+class OwnFilters(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator wants plans to keep to beyond the exchange's filters (rule 2.3b); 0 where nothing is wanted."""
+
+    step: Decimal = ZERO
+    tick: Decimal = ZERO
+    min_qty: Decimal = ZERO
+    min_notional: Decimal = ZERO
 
 
 class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +27,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     Prices are quote per base, quantities base, notionals quote, trailing deltas basis points, fees fractions;
     `fee_unit`: the smallest amount of base that commission is charged in; `margin`: the account's own terms, where the
     symbol is traded on margin. `barred`: why no entry is made by these rules, which may not be the exchange's own any
-    more; empty where one may.
+    more; empty where one may. `own`: for plans alone; what is held is judged by the exchange's filters (rule 2.3b).
     """
 
     symbol: str
@@ -53,6 +63,22 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     taker_fee: Decimal = ZERO
     fee_unit: Decimal = ZERO
     margin: MarginTerms | None = None
+    own: OwnFilters | None = None
+
+    @property
+    def for_plans(self) -> "SymbolRules":
+        """These rules as plans keep to them: entries, sizes, splits (rule 2.3b)."""
+        own = self.own
+        if own is None:
+            return self
+        return replace(
+            self,
+            own=None,
+            step=own.step or self.step,
+            tick=own.tick or self.tick,
+            min_qty=own.min_qty or self.min_qty,
+            min_notional=own.min_notional or self.min_notional,
+        )
 
     def carries(self, qty: Decimal, price: Decimal) -> bool:
         """Whether an order of `qty` at `price` passes LOT_SIZE and NOTIONAL (rule 2.4)."""
