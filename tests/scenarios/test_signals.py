@@ -1,15 +1,23 @@
 """Signals on their way in: every refusal of rule 2.5 is told with its reason and changes nothing else."""
 
+import asyncio
 import json
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.scenarios.harness import EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
 
+from executor.core.model.events import Commanded, Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
+from executor.core.model.verdict import Moved
+from executor.paper.server.faults import PushFault, RequestFault
+from executor.service.inlets.intake import SignalJudge
 from executor.service.store.document import document_of
+from executor.signals.parse import parse_signal
 
 LONG = World(Direction.LONG, "OCO", pushes=False)
 SHORT = World(Direction.SHORT, "OCO", pushes=False)
@@ -198,3 +206,59 @@ async def test_the_peak_shape(tmp_path: Path) -> None:
         await b.move(0)
         assert b.roles() == EXITS["OCO"]
         assert b.position.plan.stop == b.at("-0.2")
+
+
+class Counted:
+    """Counts what is asked of the exchange."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        self.seen[f"{method} {path.removeprefix('/api/v3/')}"] += 1
+        return None
+
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
+        return None
+
+
+async def test_a_backlog_of_old_signals_costs_no_request_and_holds_up_neither_a_fresh_one_nor_another_symbols_fill(
+    tmp_path: Path,
+) -> None:
+    """Rule 2.5: what costs nothing is judged first."""
+    wire, world = Counted(), World(Direction.LONG, "OCO", pushes=False)
+    async with harness(tmp_path, world, symbols=("LTCUSDT", "BNBUSDT"), faults=wire) as b:
+        b.symbol = "BNBUSDT"
+        await b.signal()
+        assert b.roles() == ["ENTRY"]
+        b.symbol = "LTCUSDT"
+        old = {"ts": b.clock.now_ms() - 3_600_000, "symbol": "LTCUSDT", "side": "long", "price": "100", "stop": "99"}
+        lines = [json.dumps({**old, "id": f"old {n}"}) for n in range(1_500)] + ["no signal"] * 100
+        b.write("\n".join(lines) + "\n")
+        wire.seen.clear()
+        b.symbol = "BNBUSDT"
+        b.touch(b.at(0))  # its entry fills
+        b.symbol = "LTCUSDT"
+        await b.signal(then=1.0)
+        assert b.roles() == ["ENTRY"]
+        assert b.state.refused["too_old"] == 1_500
+        assert wire.seen["GET account"] <= 1
+        assert wire.seen["GET ticker/24hr"] <= 10
+        b.symbol = "BNBUSDT"
+        assert b.roles() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+        await b.restart()
+        b.symbol = "LTCUSDT"
+        assert b.state.refused["too_old"] == 1_500, "none of them is read twice"
+
+
+async def test_a_signal_behind_a_resume_is_judged_by_what_the_exchange_says(tmp_path: Path) -> None:
+    """What may change what it is judged by waits before it: then it is not refused beforehand."""
+    async with harness(tmp_path, WORLDS[0]) as b:
+        await b.command(Verb.PAUSE)
+        assert b.loop is not None
+        b.loop.tell(Commanded(at=b.loop.now(), verb=Verb.RESUME))
+        intake = SignalJudge({b.symbol: b.loop})
+        told = {"ts": b.clock.now_ms(), "id": "x", "symbol": b.symbol, "side": "long", "price": "100", "stop": "99"}
+        submitted = asyncio.create_task(intake.submit(parse_signal(json.dumps(told))))
+        await b.until(submitted.done)
+        assert isinstance(submitted.result(), Moved)

@@ -20,6 +20,8 @@ from executor.core.model.events import (
     QuoteSeen,
     ReadFailed,
     Reported,
+    SignalMalformed,
+    SignalSeen,
     Tick,
     TradesSeen,
 )
@@ -152,7 +154,7 @@ class Engine:
             self._tell(before, event, step)
         closed = step.state.last_closed if step.state.last_closed is not before.last_closed else None
         changed = differs(before, step.state)
-        lasting = _lasting(event, before, step)
+        lasting = _lasting(event, before, step, self.policy)
         checksum = ""
         if (lasting and (changed or self._behind or self._perishable)) or ((changed or self._behind) and not more):
             checksum = self._store.commit(document_of(step.state), durable=lasting)
@@ -245,14 +247,25 @@ class Engine:
         return True
 
 
-def _lasting(event: AnyEvent, before: State, step: Step) -> bool:
+def _lasting(event: AnyEvent, before: State, step: Step, policy: Policy) -> bool:
     """Whether a power cut must not undo the step."""
     return (
         any(isinstance(request, Command) for request in step.requests)
-        or not isinstance(event, _TOLD_AGAIN)
+        or not (isinstance(event, _TOLD_AGAIN) or _refused_again(event, policy))
         or step.state.last_closed is not before.last_closed
         or step.state.halted != before.halted
     )
+
+
+def _refused_again(event: AnyEvent, policy: Policy) -> bool:
+    """A signal that is refused as surely when it is read once more: nothing but its count is lost with it."""
+    match event:
+        case SignalMalformed():
+            return True
+        case SignalSeen():
+            return event.at - event.signal.at > policy.max_signal_age_ms
+        case _:
+            return False
 
 
 def _market_moved(before: State, after: State) -> bool:

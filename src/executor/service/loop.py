@@ -101,6 +101,7 @@ class Loop:
             tuple[bool, int, AnyEvent | None, asyncio.Future[Step] | None, Collection[str]]
         ] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
+        self._then: dict[int, tuple[AnyEvent, Callable[[Step], None]]] = {}
         self._waiting = 0
         self._beating = False
         self._stop = asyncio.Event()
@@ -146,6 +147,16 @@ class Loop:
         answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
         self._put(event, answer, takes=takes)
         return await answer
+
+    def post(self, event: AnyEvent, then: Callable[[Step], None]) -> None:
+        """Put an event in the inbox; `then` is called with what became of it, which may not be on disk yet."""
+        self._then[id(event)] = event, then
+        self._put(event, None)
+
+    @property
+    def inbox_empty(self) -> bool:
+        """Whether no event waits to be taken."""
+        return not self._waiting
 
     def _put(
         self,
@@ -306,10 +317,14 @@ class Loop:
                     callback(event, step)
                 if answer is not None and not answer.done():
                     answer.set_result(step)
+                if (posted := self._then.pop(id(event), None)) is not None:
+                    posted[1](step)
                 self._arm()
                 async with self._changed:
                     self._changed.notify_all()
             self._turned()
+            if self._waiting and not step.requests:
+                await asyncio.sleep(0)  # a backlog of one symbol must not keep the others' fills waiting
 
     def _turned(self) -> None:
         for callback in tuple(self.on_turn):

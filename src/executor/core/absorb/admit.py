@@ -79,7 +79,14 @@ class NotAdmitted(msgspec.Struct, frozen=True):
     text: str
 
 
-def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Position | NotAdmitted:
+def refused_beforehand(
+    state: State, event: SignalSeen, policy: Policy, rules: SymbolRules, now: int
+) -> NotAdmitted | None:
+    """Why the signal is refused at `now` (ms) whatever the exchange would say: then it need not be asked (rule 2.5)."""
+    return _beforehand(replace(state, market=replace(state.market, now=now)), event, policy, rules)
+
+
+def _beforehand(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
     refusal = _about_signal(state, event, policy) or _about_moment(state) or _about_limits(state, event, policy)
     if refusal is not None:
         return refusal
@@ -87,6 +94,13 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         return NotAdmitted("barred", f"entries are refused: {rules.barred}")
     if not rules.tradable:
         return NotAdmitted("market_closed", f"{rules.symbol} is not open for trading")
+    return None
+
+
+def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Position | NotAdmitted:
+    refusal = _beforehand(state, event, policy, rules)
+    if refusal is not None:
+        return refusal
     try:
         plan = make_plan(event.signal, policy, rules, event.klines)
     except PlanError as fault:

@@ -4,20 +4,23 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
+from executor.core.absorb.admit import refused_beforehand
 from executor.core.model.events import AnyEvent, SignalMalformed, SignalSeen
 from executor.core.model.facts import Balance, Kline, OrderReport, Quote
 from executor.core.model.policy import Policy, StopMode
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
+from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
 from executor.service.loop import Loop
 from executor.service.poller import Clock
-from executor.signals.follower import SignalFollower
+from executor.signals.follower import LINES_PER_READ, SignalFollower
 from executor.signals.logfile import Line
 from executor.signals.parse import Malformed, parse_signal
 from executor.signals.position import Position, SignalFileError
@@ -28,6 +31,8 @@ LOOK_EVERY_S: Final = 0.05
 """A look at a file that has not grown takes some microseconds."""
 LOOK_IN_MARKET_TIME_S: Final = 0.25
 """Where time is a recording's, each look is a stop on its way."""
+_FOR_GOOD: Final = frozenset({"too_old", "duplicate", "symbol"})
+"""Refusals that no event changes."""
 UNDER_WAY_MAX: Final = 1_000
 """Lines that may be under way; no more is read until some of them have been judged."""
 
@@ -64,10 +69,9 @@ class SignalJudge:
         if symbol is None:
             return self._unclaimed(parsed)
         loop = self._loops[symbol]
-        event: AnyEvent
-        if isinstance(parsed, Malformed):
-            event = SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
-        else:
+        event = self._refused_at_once(loop, parsed)
+        if event is None:
+            assert isinstance(parsed, Signal)
             quote, balances, klines, orders = await _evidence(loop, parsed)
             event = SignalSeen(
                 at=self._moment(loop),
@@ -78,6 +82,18 @@ class SignalJudge:
                 open_orders=orders,
             )
         return (await loop.ask(event, takes)).verdict
+
+    def _refused_at_once(self, loop: Loop, parsed: Signal | Malformed) -> AnyEvent | None:
+        """The event of what is refused whatever the exchange would say, for which it need not be asked (rule 2.5); None
+        for what may be taken. While events wait that may change what it is judged by, nothing is sure but its age.
+        """
+        if isinstance(parsed, Malformed):
+            return SignalMalformed(at=loop.now(), text=parsed.text, fault=parsed.fault)
+        engine, now = loop.engine, max(loop.now(), loop.state.market.now)
+        event = SignalSeen(at=now, signal=parsed, quote=None, balances=None, klines=None)
+        refusal = refused_beforehand(loop.state, event, engine.policy, engine.rules, now)
+        sure = refusal is not None and (loop.inbox_empty or refusal.kind in _FOR_GOOD)
+        return event if sure else None
 
     def _moment(self, loop: Loop) -> int:
         """Now; but no two symbols' trades begin in the same millisecond: it names their orders (rule 1), and of one
@@ -131,6 +147,7 @@ class Intake(SignalJudge):
         self._clock = clock
         self._complained = ""
         self._under_way: deque[_Taken] = deque()
+        self._position: Position | None = None
         self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
         self.on_taken: list[Callable[[bytes, Verdict], None]] = []
         try:
@@ -148,11 +165,16 @@ class Intake(SignalJudge):
                 for symbol in self._loops:
                     tasks.create_task(self._judge_all(symbol), name=f"signals {symbol}")
                 while True:
-                    if len(self._under_way) < UNDER_WAY_MAX:
-                        for line in self._read():
-                            self._give(line)
+                    lines = self._read() if len(self._under_way) < UNDER_WAY_MAX else []
+                    for line in lines:
+                        self._give(line)
+                    if len(lines) == LINES_PER_READ:  # there is more: on, after whoever else has something to do
+                        await asyncio.sleep(0)
+                        continue
+                    self._commit()
                     await self._clock.sleep(self._look_every_s)
         finally:
+            self._commit()
             for taken in self._under_way:  # what was not judged is read again after the next start
                 if taken.busy is not None:
                     taken.busy.close()
@@ -191,8 +213,19 @@ class Intake(SignalJudge):
             taken = await self._queues[symbol].get()
             assert taken.parsed is not None
             assert taken.busy is not None
+            loop = self._loops[symbol]
+            event = self._refused_at_once(loop, taken.parsed)
+            if event is not None:
+                # The next one need not wait: a fresh signal must not age behind a backlog of old ones.
+                loop.post(event, partial(self._refused, taken))
+                continue
             with taken.busy:
                 self._judged(taken, await self.submit(taken.parsed))
+
+    def _refused(self, taken: _Taken, step: Step) -> None:
+        assert taken.busy is not None
+        taken.busy.close()
+        self._judged(taken, step.verdict)
 
     def _judged(self, taken: _Taken, verdict: Verdict) -> None:
         for callback in self.on_taken:
@@ -200,17 +233,18 @@ class Intake(SignalJudge):
         self._done(taken)
 
     def _done(self, taken: _Taken) -> None:
-        """Remember the place behind the last line before which all are judged."""
+        """The place is behind the last line before which all are judged."""
         taken.done = True
-        position: Position | None = None
         while self._under_way and self._under_way[0].done:
-            position = self._under_way.popleft().line.position
-        if position is not None:
-            self._commit(position)
+            self._position = self._under_way.popleft().line.position
 
-    def _commit(self, position: Position) -> None:
-        """A place that can't be remembered costs nothing but a second reading: signals are known by their keys."""
-        assert self._follower is not None  # it has read the line
+    def _commit(self) -> None:
+        """Remember the place, once for all that were judged since the last time. One that can't be remembered costs
+        nothing but a second reading: signals are known by their keys.
+        """
+        if self._position is None or self._follower is None:
+            return
+        position, self._position = self._position, None
         try:
             self._follower.commit(position)
         except SignalFileError as error:
