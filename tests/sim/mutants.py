@@ -110,7 +110,7 @@ MUTANTS: Final = (
     Mutant(
         "an ended order comes back",
         f"{CORE}/model/orders.py",
-        "    if phase is not OrderPhase.CLOSED or end in (End.NEVER, End.GONE):",
+        "    if phase is not OrderPhase.CLOSED or (end in REVOCABLE and not rejected):",
         "    if True:",
     ),
     Mutant(
@@ -129,7 +129,7 @@ MUTANTS: Final = (
     Mutant(
         "a cancel is not confirmed",
         f"{CORE}/absorb/answers.py",
-        "            position = with_order(position, replace(order, check=True, ask_at=wait))",
+        "            position = with_order(position, replace(order, check=order.check or unsure, ask_at=wait))",
         "            position = with_order(\n                position, replace(order, phase=OrderPhase.CLOSED, "
         "end=End.CANCELED, closed_at=now)\n            )",
     ),
@@ -148,8 +148,8 @@ MUTANTS: Final = (
     Mutant(
         "8.3b without looking at the balance",
         f"{CORE}/decide/legs.py",
-        "    if balance.free < left or balance.free + unexplained >= left + doubtful[0].qty:\n        return False\n",
-        "",
+        "    return balance.free >= wanted and not any(most < total <= room for total in sums)\n",
+        "    return any(True for _ in sums)\n",
     ),
     Mutant(
         "the stop is lowered",
@@ -158,14 +158,14 @@ MUTANTS: Final = (
         "levels.is_safer(level, live.stop_price, draft.position.plan.direction)\n",
         "        raised = level != live.stop_price\n",
         (
-            "    if trail is not None and _has_room(draft, trail) and direction.sign * (trail - level) >= step:\n",
-            "    if trail is not None and _has_room(draft, trail):\n",
+            "    return trail if far else None\n",
+            "    return trail\n",
         ),
     ),
     Mutant(
         "what works is not looked up at a restart",
         f"{CORE}/absorb/restart.py",
-        "            return replace(order, check=True, ask_at=0, heard_at=0)",
+        "            return replace(order, check=True, ask_at=0, heard_at=0, looks=0)",
         "            return order",
     ),
     Mutant(
@@ -187,8 +187,8 @@ MUTANTS: Final = (
     Mutant(
         "orders are placed before the look-up is done",
         f"{CORE}/decide/doubt.py",
-        "    return any(\n        o.live and (o.check",
-        "    return False and any(\n        o.live and (o.check",
+        "    return any(\n        o.live and not o.looks and (o.check",
+        "    return False and any(\n        o.live and not o.looks and (o.check",
     ),
     Mutant(
         "both sides of an OCO count",
@@ -206,8 +206,9 @@ MUTANTS: Final = (
     Mutant(
         "closed while orders are live",
         f"{CORE}/decide/closing.py",
-        "        _cancel(draft, live)\n        return None\n",
-        "        _cancel(draft, live)\n",
+        "    if live and not _stuck(draft, live):\n        return None\n",
+        "",
+        ("    if live:\n        return None\n    if _look_again", "    if _look_again"),
     ),
     Mutant(
         "closed without selling the rest",
@@ -317,7 +318,7 @@ MUTANTS: Final = (
         "    if not order.recheck or order.live:\n",
         "    if order.recheck or order.live:\n",
         (
-            "        if order.phase is OrderPhase.CLOSED and not order.recheck:\n",
+            "        if order.phase is OrderPhase.CLOSED and not (order.recheck or order.check):\n",
             "        if order.phase is OrderPhase.CLOSED:\n",
         ),
     ),
@@ -347,9 +348,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a ban is asked through",
-        f"{CORE}/absorb/answers.py",
-        "    return max(now + policy.exits_retry_ms, refused.retry_at)\n",
-        "    return now + policy.exits_retry_ms\n",
+        f"{CORE}/absorb/refusals.py",
+        "else max(now + policy.exits_retry_ms, refused.retry_at)\n",
+        "else now + policy.exits_retry_ms\n",
     ),
     Mutant(
         "fills of what was sent after an older state are left out",
