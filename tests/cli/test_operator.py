@@ -115,7 +115,7 @@ async def test_settings_that_the_exchange_finds_wrong(tmp_path: Path) -> None:
     async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
-        for args in (["check"], ["flatten", "--yes"], ["adopt", "--stop", "99", "--yes"]):
+        for args in (["check"], ["adopt", "--stop", "99", "--yes"]):
             result = await command(b, *args, TICK_SIZE="0.001")
             assert (result.exit_code, "TICK_SIZE" in result.stderr) == (78, True), args
         assert b.roles() == EXITS["OCO"]
@@ -128,11 +128,13 @@ async def test_a_contradictory_state_is_checked_as_a_start_would_take_it(tmp_pat
         assert "the state is of LTCUSDT on ''" in checked.stderr, "the sound one's words"
 
 
-async def test_flatten_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"TICK_SIZE": "0.001"}], ids=["", "with-an-override-that-does-not-fit"])
+async def test_flatten_by_itself(tmp_path: Path, more: dict[str, str]) -> None:
+    """It ends whatever else is wrong (10.6): an override shapes plans, and keeps no trade open (2.3b)."""
     async with harness(tmp_path, WORLD) as b:
         await b.enter()
         await b.stop()
-        with process(tmp_path, environment(b), "flatten", "--yes", "--timeout", "60") as closing:
+        with process(tmp_path, {**environment(b), **more}, "flatten", "--yes", "--timeout", "60") as closing:
             while closing.poll() is None:  # its clock is the wall's: the market's goes along with it
                 await asyncio.sleep(0.02)
                 await b.wait(0.02)
