@@ -137,11 +137,17 @@ def crowd(b: Harness, count: int) -> None:
         )
 
 
+async def enter_while_places_are_taken(b: Harness, then: float = 1) -> None:
+    """The places for stops are there when the entry is decided (2.6); another program takes them before it fills."""
+    await b.signal()
+    crowd(b, 5)
+    await b.move(0, then=then)
+
+
 @worlds
 async def test_no_place_left_for_stops(tmp_path: Path, world: World) -> None:
     async with harness(tmp_path, world) as b:
-        crowd(b, 5)
-        await b.enter(then=0.3)
+        await enter_while_places_are_taken(b, then=0.3)
         closed = await b.ends(Reason.FAILSAFE, refusals=[Why.FILTER])
         assert closed.unprotected_ms > 0
 
@@ -150,8 +156,7 @@ async def test_no_place_left_for_stops(tmp_path: Path, world: World) -> None:
 async def test_no_place_left_for_stops_and_no_failsafe(tmp_path: Path, world: World) -> None:
     """FAILSAFE_FLATTEN=false: held on, halted, alerted; and the price is watched all the same (rule 6.4)."""
     async with harness(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
-        crowd(b, 5)
-        await b.enter()
+        await enter_while_places_are_taken(b)
         await b.wait(12)
         assert b.state.halted
         assert b.alerts().count("failsafe_off") > 2
@@ -166,8 +171,7 @@ async def test_no_place_left_for_stops_and_no_failsafe(tmp_path: Path, world: Wo
 @worlds
 async def test_no_failsafe_and_the_places_become_free(tmp_path: Path, world: World) -> None:
     async with harness(tmp_path, world, FAILSAFE_FLATTEN="false") as b:
-        crowd(b, 5)
-        await b.enter()
+        await enter_while_places_are_taken(b)
         await b.wait(12)
         b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
         await b.wait(40)

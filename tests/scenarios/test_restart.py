@@ -29,7 +29,8 @@ async def test_life_goes_on(tmp_path: Path, world: World, reach: Callable[[Harne
         assert before.position is not None
         assert b.state.position.trade == before.position.trade
         if reach.__name__ != "gapped":
-            assert len(b.orders()) == sent
+            # the interim stop takes up the step that a commission, read by now, has left (3.4, 3.5)
+            assert sent <= len(b.orders()) <= sent + (reach.__name__ == "partly")
         await b.command(Verb.FLATTEN)
         b.adds_up(await b.ends(Reason.FLATTEN))
 

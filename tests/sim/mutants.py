@@ -217,12 +217,6 @@ MUTANTS: Final = (
         "",
     ),
     Mutant(
-        "an OCO half ended is only looked at",
-        f"{CORE}/book/ledger.py",
-        "    return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED}",
-        "    return {o.list_id for o in position.orders if o.list_id and not o.live and not o.cancelling}",
-    ),
-    Mutant(
         "no software stop",
         f"{CORE}/decide/stops.py",
         "    grace = draft.policy.watchdog_grace_ms\n    if leg.stop is None:",
@@ -245,12 +239,6 @@ MUTANTS: Final = (
         f"{CORE}/absorb/reports.py",
         "            position = with_order(position, replace(order, check=True))\n    phase",
         "            position = with_order(position, order)\n    phase",
-    ),
-    Mutant(
-        "dust is tried for ever",
-        f"{CORE}/model/rules.py",
-        "            and qty * price >= self.min_notional\n",
-        "",
     ),
     Mutant(
         "the entry is bought twice after a doubt",
