@@ -7,6 +7,7 @@ A daemon born here differs from `python -m executor run` in nothing but the time
 their fork server, and it ends when nobody writes to it any more.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -71,8 +72,8 @@ def _become(environ: dict[str, str], log: Path) -> None:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     finally:
+        atexit._run_exitfuncs()  # as a process of its own would: the log's last lines are written then
         sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
 
 
