@@ -190,3 +190,38 @@ async def test_a_coarse_step_of_one_s_own_leaves_nothing_bare(tmp_path: Path, wo
         closed = await b.ends(Reason.SL)
         assert abs(closed.dust) < Decimal("0.01")
         b.adds_up(closed)
+
+
+# --- a WebSocket API that does not serve orders (rule 8.7) ------------------------------------------------------------
+
+
+class Deaf:
+    """The WebSocket API answers its pings, and no order any more."""
+
+    def __init__(self) -> None:
+        self.deaf = False
+        self.rest = 0
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        self.rest += (method, path) == ("POST", "/api/v3/orderList/oco")
+        silent = self.deaf and method == "WS" and path.startswith("order")
+        return RequestFault(execute=False, delay_before_ms=3_600_000) if silent else None
+
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
+        return None
+
+
+async def test_exits_that_the_websocket_api_does_not_answer_go_out_over_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executor.exchange.transport.order_link.ANSWER_SEC", 0.2)
+    exchange = Deaf()
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=True), faults=exchange) as b:
+        await b.signal()
+        exchange.deaf = True
+        await b.move(0)
+        await b.until(lambda: b.covered() == sum(b.position.split) > 0, within=20)
+        assert exchange.rest >= 2
+        assert b.said("orders_over_rest")
+        await b.move(-1)
+        b.adds_up(await b.ends(Reason.SL))

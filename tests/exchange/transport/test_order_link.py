@@ -123,7 +123,7 @@ async def test_a_refusal_has_the_same_reason_as_over_rest() -> None:
     ],
 )
 async def test_what_gets_no_answer_is_unknown_until_its_fence(fault: RequestFault, monkeypatch: Any) -> None:
-    monkeypatch.setattr("executor.exchange.transport.order_link.ORDER_TIMEOUT_SEC", 0.2)
+    monkeypatch.setattr("executor.exchange.transport.order_link.ANSWER_SEC", 0.2)
     async with linked(WsFault("order.place", fault)) as (kit, exchange, link):
         before = exchange.now()
         outcome = await exchange.place(limit("EX_1_ENTRY_0", str((kit.engine.last_price(exchange.symbol) or 1) / 2)))
@@ -173,3 +173,73 @@ async def test_a_link_that_is_closed_tells_at_once_what_it_can_not_hear_any_more
         assert "the connection was closed" in outcome.text
         assert not link.up
         await asyncio.gather(task, return_exceptions=True)
+
+
+# --- a link that does not serve orders (rule 8.7) ---------------------------------------------------------------------
+
+NOT_ENABLED = Answer(400, b'{"code":-2010,"msg":"WebSocket API trading is not enabled."}', enveloped=True)
+SILENT = RequestFault(execute=False, delay_before_ms=3_600_000)
+
+
+def ways(faults: WsFault) -> list[str]:
+    """How the orders went."""
+    return [seen.split()[0] for seen in faults.seen if seen in {"WS order.place", "POST /api/v3/order"}]
+
+
+def low(kit: Kit, exchange: BinanceExchange) -> str:
+    return str((kit.engine.last_price(exchange.symbol) or 1) / 2)
+
+
+async def test_after_an_order_that_the_link_leaves_unanswered_the_next_go_over_rest(monkeypatch: Any) -> None:
+    """Its pings are answered all the while."""
+    monkeypatch.setattr("executor.exchange.transport.order_link.ANSWER_SEC", 0.1)
+    faults = WsFault("order.place", SILENT)
+    async with linked(faults) as (kit, exchange, link):
+        price = low(kit, exchange)
+        assert isinstance(await exchange.place(limit("EX_1_ENTRY_0", price)), Unknown)
+        assert link.up
+        for n in range(1, 5):
+            assert isinstance(await exchange.place(limit(f"EX_1_TP1_{n}", price)), Done)
+        assert ways(faults) == ["WS", "POST", "POST", "POST", "POST"]
+
+
+async def test_an_order_that_the_link_does_not_serve_goes_over_rest_at_once() -> None:
+    faults = WsFault("order.place", RequestFault(execute=False, answer=NOT_ENABLED))
+    async with linked(faults) as (kit, exchange, _):
+        price = low(kit, exchange)
+        placed = await exchange.place(limit("EX_1_ENTRY_0", price))
+        assert isinstance(placed, Done)
+        assert isinstance(await exchange.place(limit("EX_1_TP1_1", price)), Done)
+        assert ways(faults) == ["WS", "POST", "POST"]
+
+
+@pytest.mark.parametrize("status", [404, 501, 503])
+async def test_a_link_that_knows_no_orders_or_is_in_trouble_is_left_alone(status: int) -> None:
+    answer = Answer(status, b'{"code":-1,"msg":"no"}', enveloped=True)
+    faults = WsFault("order.place", RequestFault(execute=False, answer=answer))
+    async with linked(faults) as (kit, exchange, _):
+        price = low(kit, exchange)
+        first = await exchange.place(limit("EX_1_ENTRY_0", price))
+        assert isinstance(first, Unknown if status == 503 else Done)
+        assert isinstance(await exchange.place(limit("EX_1_TP1_1", price)), Done)
+        assert ways(faults)[-1] == "POST"
+
+
+async def test_a_refusal_of_the_order_itself_is_no_fault_of_the_link() -> None:
+    faults = WsFault()
+    async with linked(faults) as (kit, exchange, _):
+        assert isinstance(await exchange.place(limit("EX_1_ENTRY_0", "0.000001")), Refused)
+        assert isinstance(await exchange.place(limit("EX_1_ENTRY_1", low(kit, exchange))), Done)
+        assert ways(faults) == ["WS", "WS"]
+
+
+async def test_a_link_that_was_cut_serves_again_once_it_is_up_and_the_pause_is_over(monkeypatch: Any) -> None:
+    monkeypatch.setattr("executor.exchange.transport.link_service.PAUSES_MS", (0,))
+    faults = WsFault("order.place", RequestFault(disconnect=True, execute=False))
+    async with linked(faults) as (kit, exchange, link):
+        price = low(kit, exchange)
+        assert isinstance(await exchange.place(limit("EX_1_ENTRY_0", price)), Unknown)
+        await eventually(lambda: link.up)
+        faults._fault = None
+        assert isinstance(await exchange.place(limit("EX_1_SL_1", price)), Done)
+        assert ways(faults) == ["WS", "WS"]

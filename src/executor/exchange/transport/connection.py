@@ -16,6 +16,7 @@ from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.client import CONNECTIONS, BinanceClient
 from executor.exchange.transport.clock import ExchangeClock
 from executor.exchange.transport.firewall import Firewall
+from executor.exchange.transport.link_service import LinkService, not_served
 from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.wire import calls, reading
 from executor.exchange.wire.answer import Answer, Attempt
@@ -80,8 +81,9 @@ class Connection:
         self.recv_window = recv_window
         self._rest_wall = Firewall()
         self._link_wall = Firewall()
+        self._service = LinkService()
         self.link: OrderLink | None = None
-        """Where orders go while it is up; else, and without one, over REST."""
+        """Where orders go while it is up and serves them; else, and without one, over REST."""
         self.failing_since = 0
         """Since when (ms, local) every request has found no answer, or that of a server in trouble; 0: the last was
         answered.
@@ -175,7 +177,7 @@ class Connection:
 
     async def _send(self, call: Call, params: Mapping[str, str], stamp: Stamp | None) -> _Answered | Refused | Unknown:
         """What was answered, with what it asks of us done; or how it ended without an answer."""
-        way, now = self._way(call), self.clock.now_ms()
+        way, now = self._way(call, params), self.clock.now_ms()
         if refusal := self.budget.refusal(call):
             return refusal
         if at := way.wall.command_at(now):
@@ -185,12 +187,15 @@ class Connection:
         attempt = Attempt(stamp.timestamp, stamp.recv_window)
         try:
             answer = await self._tell(call, params, attempt, way)
+            if way.link is not None and not_served(answer):
+                way = _Way(None, self._rest_wall)
+                answer = await self._tell(call, params, attempt, way)
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
             return unanswered(error, attempt)
         return _Answered(answer, attempt, 0 if answer.ok else await self._heed(answer, fault_of(answer), way))
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
-        way = self._way(call)
+        way = self._way(call, params)
         if way.wall.closed(self.clock.now_ms()):
             raise ReadError(f"{call}: a firewall has answered 403, reads wait until {way.wall.reads_wait_until}")
         await self.budget.admit(call)
@@ -218,7 +223,7 @@ class Connection:
         headers: Mapping[str, str] | None = None
         try:
             if way.link is not None:
-                answer = await way.link.call(call, params, attempt)
+                answer = await self._over_link(way.link, call, params, attempt)
             else:
                 answer = await self._client.call(call, params, attempt)
             headers = answer.headers
@@ -230,6 +235,19 @@ class Connection:
         self._note_answer(call, answer)
         if answer.ok:
             way.wall.passed()
+        return answer
+
+    async def _over_link(self, link: OrderLink, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
+        try:
+            answer = await link.call(call, params, attempt)
+        except (OSError, TimeoutError) as error:
+            silent = isinstance(error, TimeoutError)
+            self._service.failed(describe(error), self.clock.wall_ms(), silent=silent)
+            raise
+        if not_served(answer) or answer.status >= 500:
+            self._service.failed(words(answer.status, fault_of(answer)), self.clock.wall_ms(), silent=False)
+        else:
+            self._service.served()
         return answer
 
     def _note_failure(self, text: str) -> None:
@@ -249,12 +267,16 @@ class Connection:
         elif verdict(answer.status, fault := fault_of(answer)) is Why.AUTH:
             self.key_fault = f"HTTP {answer.status}: {fault.code} {fault.msg}"
 
-    def _way(self, call: Call) -> _Way:
-        """REST, or for orders the link while it is up; but REST where a firewall stands before the link alone."""
+    def _way(self, call: Call, params: Mapping[str, str]) -> _Way:
+        """REST, or for orders the link while it is up and serves them; but REST where a firewall stands before the link
+        alone.
+        """
         if not call.ws or self.link is None or not self.link.up:
             return _Way(None, self._rest_wall)
         now = self.clock.now_ms()
         if self._link_wall.closed(now) and not self._rest_wall.closed(now):
+            return _Way(None, self._rest_wall)
+        if not self._service.takes(params, self.clock.wall_ms()):
             return _Way(None, self._rest_wall)
         return _Way(self.link, self._link_wall)
 

@@ -16,11 +16,12 @@ from websockets.protocol import State
 
 from executor.decoding import decode
 from executor.exchange.transport.auth import Credentials
-from executor.exchange.transport.client import ORDER_TIMEOUT_SEC
 from executor.exchange.transport.supervised import DEFAULT_TIMING, Connected, Ending, Lost, Stream, Timing
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
 
+ANSWER_SEC: Final = 3.0
+"""So long an answer is waited for: one that comes later is heard of by a push, or by the look that begins then."""
 NUMBERS: Final = frozenset({"trailingDelta"})
 """Parameters that are numbers in JSON; prices and quantities are text, as everywhere."""
 
@@ -94,7 +95,7 @@ class OrderLink(Stream[None]):
         self._pending[number] = answer
         try:
             attempt.sent = True
-            async with asyncio.timeout(ORDER_TIMEOUT_SEC):
+            async with asyncio.timeout(ANSWER_SEC):
                 try:
                     await connection.send(message, text=True)
                 except WebSocketException as error:
