@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from tests.cases.kit import HERE, WORLD, opened, signal, trading
 from tests.scenarios.harness import AFTER_TP1, Harness, harness
-from tests.service.inlets.test_webhook import SECRET, free_port, hooked
+from tests.service.inlets.test_webhook import SECRET, Sender, free_port, hooked
 
 from executor.core.model.state import Reason
 from executor.exchange.port import StartError
@@ -245,3 +245,70 @@ async def test_a_start_with_a_trade_open_tries_the_exchange_until_it_answers(
         assert b.alerts().count("exchange_not_reached") == 1
         pauses = [round(after - before) for before, after in pairwise(tries)]
         assert pauses == [2, 4, 8, 16, 32, 60, 60]
+
+
+async def test_file_no_newline(tmp_path: Path) -> None:
+    """C.2: taken after a moment in which nothing more was written; what is none is told of."""
+    async with trading(tmp_path, "delisted-while-open") as b:
+        told = json.loads((HERE / "file-no-newline.jsonl").read_text("utf-8"))
+        b.write(json.dumps({**told, "ts": b.clock.now_ms()}))
+        await b.wait(3)
+        assert b.position.signal == "n-1"
+        b.write('\n{"id": "n-2", "ts"')
+        await b.wait(15)
+        assert b.said("signal_unended") == 1
+
+
+async def raw(sender: Sender, *parts: bytes, after: bytes = b"") -> bytes:
+    """What comes back for `parts`; the second is sent once `after` has come."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", sender.port)
+    heard = b""
+
+    async def talk() -> None:
+        nonlocal heard
+        for number, part in enumerate(parts):
+            while number and after not in heard:
+                heard += await reader.read(1000)
+            writer.write(part)
+        while more := await reader.read(1000):
+            heard += more
+
+    talking = asyncio.create_task(talk())
+    while not talking.done():
+        await sender.bench.wait(0.3)
+        await asyncio.sleep(0.002)
+    await talking
+    writer.close()
+    return heard
+
+
+def request(name: str) -> tuple[bytes, bytes]:
+    """Head and body, made current; both are of one length as they were."""
+    head, _, body = (HERE / name).read_bytes().partition(b"\r\n\r\n")
+    body = body or (HERE / "xff-port.http").read_bytes().partition(b"\r\n\r\n")[2]
+    body = body.replace(b"0123456789abcdef-example", SECRET.encode()).replace(
+        b"2026-11-26T12:00:00Z", b"2025-06-15T15:06:40Z"
+    )
+    body = body.replace(b"BTCUSDT", b"LTCUSDT").replace(b"59000.1", b"100").replace(b"58000", b"99")
+    return re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head) + b"\r\n\r\n", body
+
+
+async def test_xff_port(tmp_path: Path) -> None:
+    """C.2: the proxy writes address:port."""
+    own = {"WEBHOOK_TRUSTED_PROXY": "127.0.0.1", "WEBHOOK_ALLOW": "203.0.113.7"}
+    async with hooked(tmp_path, **own) as sender:
+        head, body = request("xff-port.http")
+        assert (await raw(sender, head + body)).startswith(b"HTTP/1.1 200 ")
+        assert (await raw(sender, head.replace(b"203.0.113.7:", b"203.0.113.8:") + body)).startswith(b"HTTP/1.1 403 ")
+
+
+async def test_http_expect_continue(tmp_path: Path) -> None:
+    """C.2: 100 Continue at once, then the answer; another expectation is refused."""
+    async with hooked(tmp_path) as sender:
+        head, body = request("http-expect-continue.http")
+        heard = await raw(sender, head, body, after=b"100 Continue\r\n\r\n")
+        assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+        other = await raw(sender, head.replace(b"100-continue", b"a-miracle") + body)
+        assert other.startswith(b"HTTP/1.1 417 ")
+        small = head.replace(b"Content-Length: ", b"Content-Length: 99999")
+        assert (await raw(sender, small)).startswith(b"HTTP/1.1 413 "), "not encouraged to send what is refused"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from executor.files import RealFileSystem
-from executor.signals.follower import LINES_PER_READ, SignalFollower
+from executor.signals.follower import LINES_PER_READ, QUIET_S, TOLD_AFTER_S, SignalFollower
 from executor.signals.logfile import Line
 from executor.signals.parse import LINE_MAX, Malformed, parse_signal
 from executor.signals.position import BEGINNING, PositionFile, SignalFileError
@@ -135,8 +135,8 @@ class TestGrowth:
         assert texts(bench.follow("begin").read()) == [b"x" * LINE_MAX]
 
     def test_any_bytes_are_lines(self, bench: Bench) -> None:
-        bench.write(b"\xff\xfe\0\n" + bytes(range(11, 256)) + b"\n")
-        assert texts(bench.follow("begin").read()) == [b"\xff\xfe\0", bytes(range(11, 256))]
+        bench.write(b"\xff\xfe\0\n" + bytes(range(14, 256)) + b"\n")
+        assert texts(bench.follow("begin").read()) == [b"\xff\xfe\0", bytes(range(14, 256))]
 
 
 class TestRotation:
@@ -451,3 +451,78 @@ class Following(RuleBasedStateMachine):
 
 Following.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 TestFollowing = Following.TestCase
+
+
+class TestLineEnds:
+    """A whole signal is a signal, whatever stands behind it."""
+
+    WHOLE = b'{"id":"a","x":[1,{"y":"}"}]}'
+
+    def follow(self, bench: Bench) -> tuple[SignalFollower, list[float]]:
+        now = [0.0]
+        follower = SignalFollower(
+            bench.path, start="begin", memory=PositionFile(bench.memory), monotonic=lambda: now[0]
+        )
+        bench.followers.append(follower)
+        return follower, now
+
+    def test_without_any_it_is_delivered_once_nothing_more_has_come_for_a_moment(self, bench: Bench) -> None:
+        follower, now = self.follow(bench)
+        bench.write(self.WHOLE[:-1])
+        assert follower.read() == []
+        now[0] += QUIET_S
+        assert follower.read() == []
+        bench.write(self.WHOLE[-1:])
+        assert follower.read() == []
+        now[0] += QUIET_S / 2
+        assert follower.read() == []
+        now[0] += QUIET_S / 2
+        assert texts(follower.read()) == [self.WHOLE]
+        assert follower.read() == []
+        bench.write(b"\n" + self.WHOLE + b"\n")
+        assert texts(follower.read()) == [self.WHOLE]
+
+    def test_it_is_not_delivered_again_after_a_restart(self, bench: Bench) -> None:
+        follower, now = self.follow(bench)
+        bench.write(self.WHOLE)
+        follower.read()
+        now[0] += QUIET_S
+        (line,) = follower.read()
+        follower.commit(line.position)
+        again, now = self.follow(bench)
+        for _ in range(3):
+            assert again.read() == []
+            now[0] += TOLD_AFTER_S
+        bench.write(b"\nb\n")
+        assert texts(again.read()) == [b"b"]
+
+    def test_one_that_begins_each_line(self, bench: Bench) -> None:
+        follower, now = self.follow(bench)
+        for _ in range(3):
+            bench.write(b"\n" + self.WHOLE)
+            follower.read()
+            now[0] += QUIET_S
+            assert texts(follower.read()) == [self.WHOLE]
+
+    @pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n"])
+    def test_those_of_every_system(self, bench: Bench, end: bytes) -> None:
+        follower, _ = self.follow(bench)
+        bench.write(self.WHOLE + end + b"b" + end)
+        assert texts(follower.read()) == [self.WHOLE, b"b"]
+        bench.write(b"c" + end[:1])
+        assert texts(follower.read()) == [b"c"]
+        bench.write(end[1:] + b"d" + end)
+        assert texts(follower.read()) == [b"d"]
+
+    @pytest.mark.parametrize("rest", [b"half", b'{"a":1', b'{"a":1}{"b":2}', b"\xff", b"[1]"])
+    def test_what_is_no_signal_waits_and_is_told_of(self, bench: Bench, rest: bytes) -> None:
+        follower, now = self.follow(bench)
+        bench.write(rest)
+        for _ in range(3):
+            assert follower.read() == []
+            now[0] += TOLD_AFTER_S / 2
+        assert follower.unended == len(rest)
+        bench.write(b"\n")
+        assert texts(follower.read()) == [rest]
+        follower.read()
+        assert follower.unended == 0

@@ -56,7 +56,8 @@ def intake_of(settings: Settings, market: Market, supervisor: Supervisor) -> Int
     look_every_s = LOOK_EVERY_S if isinstance(market.clock, SystemClock) else LOOK_IN_MARKET_TIME_S
 
     def follow() -> SignalFollower:
-        return SignalFollower(settings.signal_file, start=start, memory=memory)
+        seconds = lambda: market.clock.now_ms() / 1000  # noqa: E731  (the market's time, where that is a recording's)
+        return SignalFollower(settings.signal_file, start=start, memory=memory, monotonic=seconds)
 
     return Intake(supervisor.loops, follow, market.clock, look_every_s)
 

@@ -4,7 +4,9 @@ The follower holds one file open and an offset in it that always stands at the b
 a line too long to be a signal, the rest of which is skipped). Nothing else is remembered, so a half-written
 line is simply read again when there is more of it. What can happen to the file, and what is done:
 
-- it grows: complete lines are delivered, an unfinished last one waits for its end;
+- it grows: complete lines are delivered, an unfinished last one waits for its end. Many writers end no line, or begin
+  each with the line's end: what is a whole signal by itself is delivered once nothing more has come for a moment, what
+  is none is told of (`unended`);
 - it is renamed and a new one takes its place: the old one, still open, is read to its end, then its
   successors (`signals.jsonl.2`, then `.1`, then `signals.jsonl`). An unfinished last line of the old one is
   delivered as it is, once the successor holds something: nobody will finish it any more;
@@ -20,22 +22,35 @@ signals refuses it then (rule 2.5). A line is not lost, save one written and tru
 
 import os
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 from executor.signals.logfile import Line, LogFile
+from executor.signals.parse import SignalFault, read_object
 from executor.signals.position import BEGINNING, Position, PositionFile, SignalFileError
 
 LINES_PER_READ: Final = 100
 """So that one call stays short: what remains is read by the next."""
 
+QUIET_S: Final = 0.5
+"""How long nothing more must have come behind a signal without a line end."""
+TOLD_AFTER_S: Final = 10.0
 _NUMBERED: Final = re.compile(r"\.(?P<number>[1-9][0-9]{0,5})")
 
 
 class SignalFollower:
     """Delivers the lines of one signal file. It never waits: call `read` as often as is wished."""
 
-    def __init__(self, path: Path, *, start: Literal["end", "begin"], memory: PositionFile) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start: Literal["end", "begin"],
+        memory: PositionFile,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Take up the place that `memory` holds; without one, `start` says where an existing file is picked
         up. A file that appears later is read from its beginning.
 
@@ -43,6 +58,11 @@ class SignalFollower:
             SignalFileError: the file is there but can't be read, or the position can't be read or kept.
         """
         self.path = path
+        self.unended = 0
+        """Bytes at the file's end that have waited for a line end for long, and are no signal without one."""
+        self._monotonic = monotonic
+        self._rest = b""
+        self._rest_since = 0.0
         self._memory = memory
         self._file: LogFile | None = None
         position = memory.load(path)
@@ -117,7 +137,26 @@ class SignalFollower:
         found = file.lines(limit)
         if found or file.offset > before:
             return found
-        return self._advance(file)
+        more = self._advance(file)
+        return self._without_end(file) if more is None else more
+
+    def _without_end(self, file: LogFile) -> list[Line] | None:
+        """The whole signal that stands behind the last line end, once nothing more has come for a moment."""
+        rest, now = file.unended(), self._monotonic()
+        if not rest.strip():
+            self._rest, self.unended = b"", 0
+            return None
+        if rest != self._rest:
+            self._rest, self._rest_since = rest, now
+            return None
+        waited = now - self._rest_since
+        if waited < QUIET_S:
+            return None
+        if _is_whole(rest):
+            self._rest, self.unended = b"", 0
+            return file.last_words()
+        self.unended = len(rest) if waited >= TOLD_AFTER_S else 0
+        return None
 
     def _after_cut(self, file: LogFile) -> None:
         copy = _find(self._siblings(), file.position, same_inode=False)
@@ -190,6 +229,15 @@ def _find(names: list[Path], position: Position, *, same_inode: bool) -> LogFile
             return file
         file.close()
     return None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether it is a JSON object: no part of one is."""
+    try:
+        read_object(data)
+    except SignalFault:
+        return False
+    return True
 
 
 def _numbered(path: Path, number: int) -> Path:

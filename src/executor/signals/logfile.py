@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,8 @@ import msgspec
 from executor.signals.parse import LINE_MAX
 from executor.signals.position import COVERED, Before, Position
 
+_END: Final = re.compile(rb"\r\n|[\r\n]")
+"""A line's end, as any system writes it: none of them can stand within a JSON text."""
 _CHUNK: Final = 1024 * 1024
 
 
@@ -68,7 +71,8 @@ class LogFile:
         end = self.size()
         while end:
             start = max(end - _CHUNK, 0)
-            found = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            chunk = os.pread(self._descriptor, end - start, start)
+            found = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
             if found >= 0:
                 end = start + found + 1
                 break
@@ -77,21 +81,25 @@ class LogFile:
 
     def has_line(self) -> bool:
         """Whether a line end follows within the next chunk."""
-        return b"\n" in self._rest()
+        return _END.search(self._rest()) is not None
 
     def lines(self, limit: int) -> list[Line]:
         """At most `limit` further complete lines that are not blank, from at most one chunk."""
         chunk = self._rest()
         found: list[Line] = []
         start = 0
-        while len(found) < limit and (end := chunk.find(b"\n", start)) >= 0:
-            self._take(chunk[start : end + 1], found)
+        while len(found) < limit and (end := _END.search(chunk, start)) is not None:
+            self._take(chunk[start : end.end()], found)
             self._skipping = False
-            start = end + 1
+            start = end.end()
         if start == 0 and len(chunk) > LINE_MAX:  # no line end in sight
             self._take(chunk, found)
             self._skipping = True
         return found
+
+    def unended(self) -> bytes:
+        """What stands after the last line end, as far as one chunk goes; nothing of a line that is too long."""
+        return b"" if self._skipping else self._rest()
 
     def last_words(self) -> list[Line]:
         """What stands after the last line end, taken as a line; empty when nothing does."""
@@ -104,7 +112,7 @@ class LogFile:
         self.offset += len(data)
         self._before = self._before.followed_by(data)
         if not self._skipping and data.strip():
-            found.append(Line(data.removesuffix(b"\n")[: LINE_MAX + 1], self.position))
+            found.append(Line(data.rstrip(b"\r\n")[: LINE_MAX + 1], self.position))
 
     def _rest(self) -> bytes:
         return os.pread(self._descriptor, _CHUNK, self.offset)

@@ -342,6 +342,44 @@ class TestAdmission:
             for _, each in [*other, (None, writer)]:
                 each.close()
 
+    async def test_connections_that_are_held_open_shut_nobody_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("executor.service.inlets.connections.SILENT_S", 0.05)
+        async with self.serving(Bounds(total=8, per_peer=2)) as (doorman, made, port):
+            held = [
+                await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{n}", 0))
+                for n in (2, 3, 4, 5)
+                for _ in range(2)
+            ]
+            await asyncio.sleep(0.1)
+            newcomers = []
+            for n in range(20):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{10 + n}", 0))
+                writer.write(b"hello")
+                async with asyncio.timeout(5):
+                    while not any(recorder.data for recorder in made[8 + n :]):  # noqa: ASYNC110  # on their way
+                        await asyncio.sleep(0.001)
+                doorman.heard(made[-1])
+                writer.close()
+                await asyncio.wait_for(made[-1].lost.wait(), 5)
+                newcomers.append(reader)
+            assert doorman.turned_away == 0
+            assert doorman.shown_out >= 1
+            for _, writer in held:
+                writer.close()
+
+    async def test_who_is_waiting_for_an_answer_is_not_shown_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("executor.service.inlets.connections.SILENT_S", 0.0)
+        async with self.serving(Bounds(total=2, per_peer=2)) as (doorman, made, port):
+            heard = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            while len(made) < 2:  # noqa: ASYNC110  # on their way
+                await asyncio.sleep(0.001)
+            for recorder in made:
+                doorman.heard(recorder)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.9", 0))
+            assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+            for _, each in [*heard, (None, writer)]:
+                each.close()
+
     async def test_who_says_nothing_is_shown_out(self) -> None:
         async with self.serving(Bounds(hear_s=0.05, life_s=10)) as (_, made, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -7,6 +7,7 @@ whole seconds since the epoch: it holds for a short while on either side of that
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -19,6 +20,7 @@ FORWARDED_HEADER: Final = "X-Forwarded-For"
 
 SOURCES_MAX: Final = 4096
 _TIME_DIGITS_MAX: Final = 12
+_BRACKETED: Final = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?")
 
 Address = IPv4Address | IPv6Address
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -42,6 +44,18 @@ def address_of(text: str) -> Address | None:
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
+def hop_of(text: str) -> Address | None:
+    """The address of a hop as proxies write it: bare, or with its port, an IPv6 one then in brackets."""
+    text = text.strip().strip('"')
+    bracketed = _BRACKETED.fullmatch(text)
+    if bracketed is not None:
+        return address_of(bracketed[1])
+    host, colon, port = text.rpartition(":")
+    if colon and ":" not in host and port.isascii() and port.isdigit():
+        return address_of(host)
+    return address_of(text)
+
+
 def within(address: Address, networks: Networks) -> bool:
     return any(address in network for network in networks)
 
@@ -54,7 +68,7 @@ def source_of(peer: Address, forwarded: Iterable[str], proxies: Networks) -> Add
         return peer
     hops = [hop for header in forwarded for hop in header.split(",")]
     for hop in reversed(hops):
-        address = address_of(hop)
+        address = hop_of(hop)
         if address is None:
             return peer  # a proxy that forwards nonsense is the source itself
         if not within(address, proxies):

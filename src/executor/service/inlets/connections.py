@@ -29,6 +29,9 @@ LINGER_S: Final = 0.5
 LINGERING_MAX: Final = 32
 """Seconds, and how many connections at a time, that have their refusal left to read."""
 
+SILENT_S: Final = 0.3
+"""Who has not said all by then gives way where places are short: a signal takes some milliseconds."""
+
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n"
 _STRANGER: Final = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -40,6 +43,7 @@ class ConnectionLimiter:
         self, inner: Callable[[], asyncio.Protocol], bounds: Bounds, *, allowed: Networks = (), proxies: Networks = ()
     ) -> None:
         self.turned_away = 0
+        self.shown_out = 0
         self._inner = inner
         self._bounds = bounds
         self._allowed = allowed
@@ -66,7 +70,7 @@ class ConnectionLimiter:
         refusal = b""
         if self._allowed and not trusted and (peer is None or not within(peer, self._allowed)):
             refusal = _STRANGER
-        elif len(self._open) >= self._bounds.total or (not trusted and self._peers[peer] >= self._bounds.per_peer):
+        elif not self._room(peer, trusted=trusted):
             refusal = _FULL
         if refusal:
             self.turned_away += 1
@@ -74,6 +78,28 @@ class ConnectionLimiter:
             self._open[guarded.inner] = guarded
             self._peers[peer] += 1
         return refusal
+
+    def _room(self, peer: Address | None, *, trusted: bool) -> bool:
+        """Whether there is a place, if need be that of one that is shown out."""
+        if not trusted and self._peers[peer] >= self._bounds.per_peer and not self._show_out_one_of(peer):
+            return False
+        return len(self._open) < self._bounds.total or self._show_out_one()
+
+    def _show_out_one(self) -> bool:
+        """Make room at the cost of whoever holds the most places."""
+        peers = sorted(self._peers, key=self._peers.__getitem__, reverse=True)
+        return any(self._show_out_one_of(peer) for peer in peers)
+
+    def _show_out_one_of(self, peer: Address | None) -> bool:
+        """Make room at the cost of the one that has said nothing whole for the longest; whether there was one."""
+        now = asyncio.get_running_loop().time()
+        silent = next((each for each in self._open.values() if each.peer == peer and each.silent_for(now)), None)
+        if silent is None:
+            return False
+        self.leave(silent, silent.peer)
+        silent.abort()
+        self.shown_out += 1
+        return True
 
     def leave(self, guarded: "_Guarded", peer: Address | None) -> None:
         if self._open.pop(guarded.inner, None) is not None:
@@ -102,15 +128,22 @@ class _Guarded(asyncio.Protocol):
         self.inner = inner
         self._doorman = doorman
         self._transport: asyncio.Transport | None = None
-        self._peer: Address | None = None
+        self.peer: Address | None = None
+        self._entered = 0.0
+        self._heard = False
         self._let_in = False
         self._leaving = False
         self._hearing: asyncio.TimerHandle | None = None
         self._living: asyncio.TimerHandle | None = None
 
     def heard(self) -> None:
+        self._heard = True
         if self._hearing is not None:
             self._hearing.cancel()
+
+    def silent_for(self, now: float) -> bool:
+        """Whether it has held its place for a while without a whole request."""
+        return not self._heard and now - self._entered >= SILENT_S
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -119,13 +152,14 @@ class _Guarded(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
-        self._peer = address_of(name[0]) if name else None
-        refusal = self._doorman.enter(self, self._peer)
+        self.peer = address_of(name[0]) if name else None
+        refusal = self._doorman.enter(self, self.peer)
         if refusal:
             self._turn_away(self._transport, refusal)
             return
         self._let_in = True
         loop, bounds = asyncio.get_running_loop(), self._doorman.bounds
+        self._entered = loop.time()
         self._hearing = loop.call_later(bounds.hear_s, self.abort)
         self._living = loop.call_later(bounds.life_s, self.abort)
         self.inner.connection_made(transport)
@@ -148,7 +182,7 @@ class _Guarded(asyncio.Protocol):
         if self._leaving:
             self._doorman.gone()
         if self._let_in:
-            self._doorman.leave(self, self._peer)
+            self._doorman.leave(self, self.peer)
             self.inner.connection_lost(error)
 
     def data_received(self, data: bytes) -> None:

@@ -146,6 +146,7 @@ class Intake(SignalJudge):
         self._follower: SignalFollower | None = None
         self._clock = clock
         self._complained = ""
+        self._told_unended = False
         self._under_way: deque[_Taken] = deque()
         self._position: Position | None = None
         self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
@@ -187,6 +188,13 @@ class Intake(SignalJudge):
             self._complain(error)
             return []
         self._complained = ""
+        if self._follower.unended and not self._told_unended:
+            log.warning(
+                "signal_unended",
+                bytes=self._follower.unended,
+                text="the signal file ends with what is no signal, and no line end follows: it is not taken",
+            )
+        self._told_unended = bool(self._follower.unended)
         return lines
 
     def _give(self, line: Line) -> None:

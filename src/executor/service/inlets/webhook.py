@@ -37,7 +37,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from executor.config import Settings
 from executor.core.model.signal import Signal
@@ -240,6 +240,7 @@ class Webhook:
         self._admit(request)
         if request.content_length is not None and request.content_length > self._access.bytes_max:
             raise DeniedError(413, f"more than {self._access.bytes_max} bytes")
+        await _encourage(request)
         body = await request.read()
         if self._doorman is not None:
             self._doorman.heard(request.protocol)
@@ -388,6 +389,17 @@ def recent_keys(path: Path) -> list[tuple[str, str]]:
         return []
     parsed = (parse_signal(line) for line in lines if line.strip())
     return [(signal.symbol, signal.key) for signal in parsed if not isinstance(signal, Malformed)]
+
+
+async def _encourage(request: web.BaseRequest) -> None:
+    """Whoever asks before sending a body is told to go on (RFC 9110, 10.1.1). Raises DeniedError for another wish."""
+    wish = request.headers.get("Expect", "").strip().lower()
+    if not wish or request.version < HttpVersion11:
+        return
+    if wish != "100-continue":
+        raise DeniedError(417, "no such expectation can be met: 100-continue can")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer itself has not begun
 
 
 def _texts(value: object, *, outermost: bool = True) -> Iterator[str]:
