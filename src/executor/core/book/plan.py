@@ -48,7 +48,7 @@ def split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split
     shaped = planned_split(qty, plan, policy, rules)
     if shaped is None:
         return _split(qty, plan, policy, rules)
-    rest = qty - sum(shaped, ZERO)
+    rest = rules.whole(qty) - sum(shaped, ZERO)
     last = max(i for i, leg in enumerate(shaped) if leg)
     one, two, three = (leg + rest if i == last else leg for i, leg in enumerate(shaped))
     return one, two, three

@@ -36,7 +36,7 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
     if position.plan.direction is Direction.SHORT:
         return Stock.WHOLE
     again_at = position.short_at + draft.policy.absence_grace_ms if position.short_at else 0
-    if draft.market.balances_at < max(refused_at, again_at):
+    if draft.market.balances_at < max(refused_at, again_at) or _changing(draft):
         if draft.now >= again_at and (not again_at or _looked(draft)):
             draft.query_balances()
         return Stock.UNKNOWN
@@ -73,6 +73,11 @@ def sold_elsewhere(draft: Draft) -> None:
     """Say that all of it is gone."""
     text = f"{plain(_owned(draft))} {draft.rules.base} are left: closed by somebody else"
     draft.note(Level.ALERT, "sold_elsewhere", text)
+
+
+def _changing(draft: Draft) -> bool:
+    """Whether an exit is being cancelled: what it sells meanwhile is not missing."""
+    return any(order.cancelling for order in draft.live())
 
 
 def _owned(draft: Draft) -> Decimal:
