@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from tests.core.build import RULES, protected
 from tests.fleet.cluster import Cluster, needs_etcd, running
 
@@ -221,3 +222,18 @@ async def test_without_a_majority_nothing_is_written(tmp_path: Path) -> None:
                     await store.written()
                 except StoreUnreachable:
                     await asyncio.sleep(0.1)
+
+
+async def test_a_watch_that_has_fallen_silent_is_ended() -> None:
+    """A connection that is cut off without a word says nothing for ever."""
+
+    async def say_nothing(_request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits so long")
+
+    server = await asyncio.get_running_loop().create_server(web.Server(say_nothing), "127.0.0.1", 0)
+    etcd = Etcd([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"], silence_s=0.1)
+    with pytest.raises(Unreachable):
+        await anext(etcd.watch("/a/", 1))
+    await etcd.close()
+    server.close()

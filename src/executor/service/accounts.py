@@ -25,10 +25,12 @@ from executor.ops.http_accounts import AccountsHttp
 from executor.service.account import AccountRun, tell_down
 from executor.service.fleet.metrics import FleetMetrics
 from executor.service.fleet.node import FleetNode
+from executor.service.fleet.reach import probing
 from executor.service.fleet.signals import FileRelay, SignalPoster, StoredSignals, takers
 from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptError, Webhook
 from executor.service.loop import Loop
 from executor.service.store.etcd import Etcd, EtcdError, tls_of
+from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
 from executor.service.wiring import telling_the_end
 from executor.signals.append import append_line
@@ -137,13 +139,11 @@ async def _in_a_fleet(
 ) -> None:
     etcd = open_etcd(settings)
     try:
-        node = FleetNode(
-            settings,
-            accounts,
-            etcd,
-            lambda account: StoredSignals(etcd, node.keys, account),
-            lambda _, loops: begun(loops),
-        )
+
+        def run_of(account: str, store_of: Callable[[str], FleetSymbolStore]) -> AccountRun:
+            return AccountRun(accounts[account], store_of, StoredSignals(etcd, node.keys, account), begun)
+
+        node = FleetNode(settings, accounts, etcd, run_of, lambda: probing(accounts.values()))
         poster = SignalPoster(etcd, node.keys, accounts)
 
         async def keep(line: bytes, signal: Signal) -> bool:
@@ -152,7 +152,10 @@ async def _in_a_fleet(
             except EtcdError as error:
                 raise NotKeptError(str(error)) from error
 
-        process = _Process(lambda: {name: owned.run for name, owned in node.owned.items()}, node.stop)
+        def runs() -> dict[str, AccountRun]:
+            return {name: owned.run for name, owned in node.owned.items() if isinstance(owned.run, AccountRun)}
+
+        process = _Process(runs, node.stop)
         process.serve(settings, keep, FleetMetrics(node))
         relay = FileRelay(_follower(settings, accounts), poster.put)
         await process.run([node.run], beside=[relay.run])

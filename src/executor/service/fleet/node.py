@@ -6,24 +6,26 @@ from the trading loops' own turn: a node whose loops hang loses its accounts to 
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Coroutine
 from importlib import metadata
-from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import aiohttp
 import msgspec
 import structlog
 
 from executor.config import Settings
-from executor.service.account import AccountRun, SignalSource, tell_down
-from executor.service.fleet.membership import Membership, NodeInfo
+from executor.service.account import tell_down
+from executor.service.fleet import claims, ownership
+from executor.service.fleet.claims import Held
+from executor.service.fleet.membership import Membership
+from executor.service.fleet.reach import PROBE_EVERY_S, Reach
+from executor.service.fleet.view import NodeInfo
 from executor.service.loop import Loop
-from executor.service.store.etcd import Etcd, EtcdError, created_is, delete, put
+from executor.service.store.etcd import Etcd, EtcdError
 from executor.service.store.fleet_keys import Keys
 from executor.service.store.fleet_store import Claim, FleetSymbolStore
 from executor.service.store.port import Fenced
@@ -31,22 +33,33 @@ from executor.service.store.port import Fenced
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.1
-"""How often a node asks itself what to do, beside each change that it sees."""
-RANK_S: Final = 1.0
-"""How long each next in line waits for the one before it."""
+"""How often a node asks itself what to do while something is due, beside each change that it sees."""
+IDLE_LOOK_S: Final = 1.0
+"""How often else."""
 SHUN_S: Final = (5.0, 10.0, 30.0, 60.0)
 """After an account could not be traded from here, so long until it is tried again; others may have it meanwhile."""
-PROBE_EVERY_S: Final = 2.0
 UNREACHABLE_AFTER_S: Final = 10.0
-SETTLED_S: Final = 60.0
-"""So long a node must live before accounts that were its own move back to it."""
 RELEASE_S: Final = 20.0
+
+
+class Run(Protocol):
+    """An account that is being traded: `service.account.AccountRun`."""
+
+    loops: dict[str, Loop]
+
+    def stop(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+RunOf = Callable[[str, Callable[[str], FleetSymbolStore]], Run]
+"""Makes the run of an account, by where its symbols' states are kept."""
 
 
 class Owned:
     """An account that this node trades. `stuck_since`: since when one of its loops has not come round."""
 
-    def __init__(self, claim: Claim, run: AccountRun, task: asyncio.Task[None]) -> None:
+    def __init__(self, claim: Claim, run: Run, task: asyncio.Task[None]) -> None:
         self.claim = claim
         self.run = run
         self.task = task
@@ -56,38 +69,45 @@ class Owned:
 
 
 class FleetNode:
-    """`accounts`: the settings of each that there are keys for here. `source_of`: where an account's signals come from.
-    `run` it once; it ends when `stop` is called, with every account given away in order.
+    """`accounts`: those that there are keys for here. `run_of` trades one of them; `probing` tells whether the exchange
+    is reachable; `wall_s` is the time since the epoch. `run` it once; it ends when `stop` is called, with every account
+    given away in order.
     """
 
     def __init__(
         self,
         settings: Settings,
-        accounts: Mapping[str, Settings],
+        accounts: Collection[str],
         etcd: Etcd,
-        source_of: Callable[[str], SignalSource],
-        on_loops: Callable[[str, Mapping[str, Loop]], None] = lambda _, __: None,
+        run_of: RunOf,
+        probing: Callable[[], contextlib.AbstractAsyncContextManager[Reach]],
+        wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.name = settings.fleet_node or socket.gethostname()
         self.keys = Keys(settings.fleet_name)
         self.membership = Membership(etcd, self.keys)
         self.owned: dict[str, Owned] = {}
-        self.accounts = dict(accounts)
+        self.accounts = tuple(accounts)
         self.takeovers = 0
-        self.renewed_at = monotonic()
+        self._clock = asyncio.get_running_loop().time
+        self.renewed_at = self._clock()
         self._ttl = settings.fleet_ttl_sec
         self._etcd = etcd
-        self._source_of = source_of
-        self._on_loops = on_loops
+        self._run_of = run_of
+        self._probing = probing
         self._lease = 0
         self._stop = asyncio.Event()
         self._look = asyncio.Event()
-        self._reached_at = monotonic()
+        self._reached_at = self._clock()
         self._reachable = True
         self._shunned: dict[str, tuple[float, int]] = {}
-        self._started = int(time.time() * 1000)
+        self._wall_s = wall_s
+        self._started = int(wall_s() * 1000)
         self._told: NodeInfo | None = None
-        self._claiming: set[str] = set()
+        self._at_work: dict[str, asyncio.Task[None]] = {}
+        """A claim or a release under way, by account."""
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        """What trades an account, or has been told to let go of it and has not ended yet."""
         self.membership.on_change.append(self._look.set)
 
     # --- the run --------------------------------------------------------------------------------------------------
@@ -99,7 +119,7 @@ class FleetNode:
     @property
     def lease_age(self) -> float:
         """Seconds since the lease was last renewed."""
-        return monotonic() - self.renewed_at
+        return self._clock() - self.renewed_at
 
     @property
     def draining(self) -> bool:
@@ -119,9 +139,10 @@ class FleetNode:
             for task in done - {stop}:
                 task.result()
         finally:
-            for task in [*tasks, stop, *(owned.task for owned in self.owned.values())]:
+            ending = [*tasks, stop, *self._at_work.values(), *self._runs.values()]
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(*tasks, stop, *(o.task for o in self.owned.values()), return_exceptions=True)
+            await asyncio.gather(*ending, return_exceptions=True)
             await self._leave()
 
     async def _leave(self) -> None:
@@ -137,19 +158,18 @@ class FleetNode:
         """Renew it, as long as the loops turn."""
         pause = self._ttl / 5
         while True:
-            began = monotonic()
+            began = self._clock()
             stuck = await self._stuck(pause)
-            turning = not self.owned or len(stuck) < len(self.owned)
-            if turning:
+            if claims.renews(len(self.owned), len(stuck)):
                 await self._renew()
             for account in stuck:
                 self._drop_stuck(account)
-            await asyncio.sleep(max(0.0, pause - (monotonic() - began)))
+            await asyncio.sleep(max(0.0, pause - (self._clock() - began)))
 
     async def _renew(self) -> None:
         try:
             if self._lease and await self._etcd.keep_alive(self._lease) > 0:
-                self.renewed_at = monotonic()
+                self.renewed_at = self._clock()
             else:
                 await self._begin_lease()
             await self._tell()
@@ -163,7 +183,7 @@ class FleetNode:
         for account in list(self.owned):
             self._let_go(account, "the lease has ended")
         self._lease, self._told = await self._etcd.grant(self._ttl), None
-        self.renewed_at = monotonic()
+        self.renewed_at = self._clock()
 
     async def _tell(self) -> None:
         """Say what there is to say of this node, where it has changed."""
@@ -195,12 +215,12 @@ class FleetNode:
             task.cancel()
         stuck = sorted({rounds[task] for task in late})
         for account, owned in self.owned.items():
-            owned.stuck_since = (owned.stuck_since or monotonic()) if account in stuck else 0.0
+            owned.stuck_since = (owned.stuck_since or self._clock()) if account in stuck else 0.0
         return stuck
 
     def _drop_stuck(self, account: str) -> None:
         owned = self.owned.get(account)
-        if owned is not None and owned.stuck_since and monotonic() - owned.stuck_since >= self._ttl:
+        if owned is not None and owned.stuck_since and self._clock() - owned.stuck_since >= self._ttl:
             log.error("account_stuck", alert=True, account=account, text="given away: its loop does not come round")
             self._shun(account)
             self._let_go(account, "its loop does not come round")
@@ -208,13 +228,14 @@ class FleetNode:
     # --- the exchange ---------------------------------------------------------------------------------------------
 
     async def _probe(self) -> None:
-        """Whether the exchange is reachable from here, by a request that costs next to nothing."""
-        urls = sorted({e.rest for s in self.accounts.values() if (e := s.endpoints) is not None})
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_EVERY_S)) as session:
+        """An account is looked after where the exchange is reachable from: a node that can't reach it, while others
+        can, gives its accounts away.
+        """
+        async with self._probing() as reached:
             while True:
-                if any(await asyncio.gather(*(_answers(session, url) for url in urls))):
-                    self._reached_at = monotonic()
-                reachable = monotonic() - self._reached_at < UNREACHABLE_AFTER_S
+                if await reached():
+                    self._reached_at = self._clock()
+                reachable = self._clock() - self._reached_at < UNREACHABLE_AFTER_S
                 if not reachable and self._reachable and not self._others_reach():
                     reachable = True  # it is the exchange that is away, not this node
                 if reachable is not self._reachable:
@@ -237,66 +258,74 @@ class FleetNode:
         await self.membership.known()
         while True:
             self._look.clear()
-            self._check_owned()
+            self._let_go_of_outdated()
+            due = False
             if self._lease:
-                self._give_away()
+                due = self._give_away()
+                self._give_back()
                 if not self.draining:
-                    self._claim_free()
+                    due = self._claim_free() or due
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(LOOK_S if due else IDLE_LOOK_S):
                     await self._look.wait()
             except TimeoutError:
                 continue
 
-    def _check_owned(self) -> None:
-        """Let go at once of what somebody else has, whatever else is under way."""
-        for account, owned in list(self.owned.items()):
-            owner = self.membership.view.owners.get(account)
-            newer = owner is not None and owner.epoch > owned.claim.epoch
-            if newer and owner is not None:
-                self._let_go(account, f"{owner.node} owns it since epoch {owner.epoch}")
+    def _held(self) -> dict[str, Held]:
+        return {
+            account: Held(owned.claim.epoch, _flat(owned.run), owned.releasing) for account, owned in self.owned.items()
+        }
 
-    def _give_away(self) -> None:
-        """What is to be on another node, when it may go: all while draining, else what is flat."""
-        view = self.membership.view
-        for account, owned in self.owned.items():
-            ranking = [node for node in view.ranking(account) if node != self.name or not self.draining]
-            if owned.releasing or not ranking or ranking[0] == self.name:
-                continue
-            if self.draining or (_flat(owned.run) and self._settled(ranking[0])):
-                self._begin_release(account, owned)
+    def _let_go_of_outdated(self) -> None:
+        """At once, whatever else is under way."""
+        for account, owner in claims.outdated(self.membership.view, self._held()).items():
+            self._let_go(account, f"{owner.node} owns it since epoch {owner.epoch}")
 
-    def _settled(self, node: str) -> bool:
-        info = self.membership.view.nodes.get(node)
-        wanted = node in self.membership.view.wanted.values()
-        return info is not None and (wanted or time.time() * 1000 - info.started > SETTLED_S * 1000)
+    def _give_away(self) -> bool:
+        """Whether some are on their way, or may soon be."""
+        view, held = self.membership.view, self._held()
+        for account in claims.to_give_away(view, self.name, held, draining=self.draining, at_ms=self._wall_s() * 1000):
+            self._begin_release(account, self.owned[account])
+        return any(view.ranking(account)[:1] not in ([], [self.name]) for account in held)
 
-    def _claim_free(self) -> None:
-        view, now = self.membership.view, monotonic()
-        for account in self.accounts:
-            if account in view.owners or account in self.owned or account in self._claiming:
+    def _give_back(self) -> None:
+        """What is ours by the store's word alone."""
+        busy = self._at_work.keys() | self._runs.keys()
+        for account, owner in claims.forsaken(self.membership.view, self.name, self._lease, busy).items():
+            log.warning("forsaken", account=account, node=self.name, epoch=owner.epoch, text="it is given back")
+            self._begin(account, ownership.release(self._etcd, self.keys, account, owner.epoch))
+
+    def _claim_free(self) -> bool:
+        """Whether some may be claimed soon."""
+        view, now = self.membership.view, self._clock()
+        shunned = {account: until for account, (until, _) in self._shunned.items()}
+        free = claims.claimable(view, self.name, self.accounts, shunned)
+        for account, since in free.items():
+            if account in self._at_work or account in self._runs:
                 continue
-            since = view.free_since.setdefault(account, now)
-            until, _ = self._shunned.get(account, (0.0, 0))
-            ranking = view.ranking(account)
-            if now < until or self.name not in ranking:
-                continue
-            if now - since >= RANK_S * ranking.index(self.name):
-                self._claiming.add(account)
-                asyncio.create_task(self._claim(account), name=f"claim {account}").add_done_callback(_seen)
+            view.free_since.setdefault(account, now)
+            if now >= since:
+                self._begin(account, self._claim(account))
+        return bool(free)
+
+    def _begin(self, account: str, work: Coroutine[Any, Any, None]) -> None:
+        """One piece of work on an account's ownership at a time."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._at_work[account]
+            _seen(task)
+
+        task = self._at_work[account] = asyncio.create_task(work, name=f"own {account}")
+        task.add_done_callback(ended)
 
     async def _claim(self, account: str) -> None:
-        own = self.keys.owner(account)
         try:
-            done = await self._etcd.txn([created_is(own, 0)], [put(own, self.name.encode(), lease=self._lease)])
+            claim = await ownership.claim(self._etcd, self.keys, account, self.name, self._lease)
         except EtcdError as error:
             log.warning("not_claimed", account=account, error=str(error))
             return
-        finally:
-            self._claiming.discard(account)
-        if not done.succeeded or self._stop.is_set():
+        if claim is None or self._stop.is_set():
             return
-        claim = Claim(account, self.name, done.revision, done.cluster)
         log.info("claimed", account=account, node=self.name, epoch=claim.epoch)
         self.takeovers += 1
         self._trade(claim)
@@ -312,34 +341,38 @@ class FleetNode:
             return store
 
         account = claim.account
-        run = AccountRun(self.accounts[account], store_of, self._source_of(account), partial(self._on_loops, account))
-        task = asyncio.create_task(self._carry(claim, run), name=f"account {account}")
+        run = self._run_of(account, store_of)
+        task = self._runs[account] = asyncio.create_task(self._carry(claim, run), name=f"account {account}")
+        task.add_done_callback(lambda _: self._ended(account))
         owned = Owned(claim, run, task)
         owned.stores = stores
         self.owned[account] = owned
 
-    async def _carry(self, claim: Claim, run: AccountRun) -> None:
+    def _ended(self, account: str) -> None:
+        del self._runs[account]
+        self._look.set()
+
+    async def _carry(self, claim: Claim, run: Run) -> None:
         """Until it is stopped, fenced, or can't go on; then nobody owns it, or somebody else does."""
         account = claim.account
-        began = monotonic()
+        began = self._clock()
         try:
             await run.run()
         except Fenced as error:
             log.error("fenced", alert=True, account=account, node=self.name, why=str(error))
         except Exception as error:  # noqa: BLE001  # a fault of one account leaves the others alone; another node may have it
             tell_down(account, error, node=self.name)
-            if monotonic() - began > SETTLED_S:
+            if self._clock() - began > claims.SETTLED_S:
                 self._shunned.pop(account, None)
             self._shun(account)
         finally:
             if self.owned.get(account) is not None and self.owned[account].claim is claim:
                 del self.owned[account]
-            await self._release(claim)
-            self._look.set()
+            await ownership.release(self._etcd, self.keys, account, claim.epoch)
 
     def _shun(self, account: str) -> None:
         _, times = self._shunned.get(account, (0.0, 0))
-        self._shunned[account] = (monotonic() + SHUN_S[min(times, len(SHUN_S) - 1)], times + 1)
+        self._shunned[account] = (self._clock() + SHUN_S[min(times, len(SHUN_S) - 1)], times + 1)
 
     def _let_go(self, account: str, why: str) -> None:
         """At once, with no request more: it is somebody else's, or soon will be."""
@@ -347,14 +380,6 @@ class FleetNode:
         if owned is not None:
             log.error("let_go", alert=True, account=account, node=self.name, why=why)
             owned.task.cancel()
-
-    async def _release(self, claim: Claim) -> None:
-        """Nobody owns it any more, if this node still did."""
-        own = self.keys.owner(claim.account)
-        try:
-            await self._etcd.txn([created_is(own, claim.epoch)], [delete(own)])
-        except EtcdError as error:
-            log.warning("not_released", account=claim.account, error=str(error), ends=f"with the lease, {self._ttl} s")
 
     def _begin_release(self, account: str, owned: Owned) -> None:
         owned.releasing = True
@@ -371,19 +396,10 @@ class FleetNode:
             await asyncio.wait([owned.task for owned in running.values()], timeout=RELEASE_S)
 
 
-def _flat(run: AccountRun) -> bool:
+def _flat(run: Run) -> bool:
     return all(loop.state.position is None and loop.quiet() for loop in run.loops.values()) and bool(run.loops)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("claim_failed", alert=True, error=f"{type(error).__name__}: {error}")
-
-
-async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(f"{url.rstrip('/').removesuffix('/api')}/api/v3/ping") as response:
-            await response.read()
-            return response.status < 500
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return False

@@ -95,7 +95,7 @@ class SignalPoster:
         raise Unreachable(f"signal {key} of {account}: no answer", sent=True)
 
     async def _seen_lease(self) -> int:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if not self._lease or now - self._leased_at > SEEN_LEASE_EVERY_S:
             self._lease, self._leased_at = await self._etcd.grant(SEEN_S), now
         return self._lease

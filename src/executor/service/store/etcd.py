@@ -22,7 +22,10 @@ CALL_S: Final = 0.5
 not hold up the renewals of an owner.
 """
 ROUNDS: Final = 2
-WATCH_SILENCE_S: Final = 30.0
+WATCH_SILENCE_S: Final = 10.0
+"""A watch that says nothing for so long is ended, and what it watched is read anew: a connection that was cut off
+without a word says nothing for ever.
+"""
 
 
 class EtcdError(Exception):
@@ -91,12 +94,20 @@ Operation = Mapping[str, Any]
 class Etcd:
     """A cluster, by the base URLs of its nodes. To be built inside the running event loop, and closed."""
 
-    def __init__(self, endpoints: Sequence[str], tls: ssl.SSLContext | None = None, *, call_s: float = CALL_S) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        tls: ssl.SSLContext | None = None,
+        *,
+        call_s: float = CALL_S,
+        silence_s: float = WATCH_SILENCE_S,
+    ) -> None:
         if not endpoints:
             raise ValueError("no endpoint")
         self.endpoints = tuple(endpoints)
         self._next = 0
         self._call_s = call_s
+        self._silence_s = silence_s
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -166,7 +177,7 @@ class Etcd:
         """
         url = self._endpoint()
         request = {**_range(prefix), "start_revision": str(since), "progress_notify": True}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._call_s * 2, sock_read=None)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._call_s * 2, sock_read=self._silence_s)
         try:
             async with self._session.post(
                 f"{url}/v3/watch", json={"create_request": request}, timeout=timeout

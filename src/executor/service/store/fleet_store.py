@@ -8,7 +8,6 @@ and the state that is there says who wrote it.
 import asyncio
 from collections.abc import Collection
 from pathlib import Path
-from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -164,7 +163,8 @@ class FleetSymbolStore:
         if self._fenced:
             raise Fenced(self._fenced)
         takes = tuple(self._takes)
-        began = monotonic()
+        clock = asyncio.get_running_loop().time
+        began = clock()
         for _ in range(TRIES):
             self._seq += 1
             answer = await self._try(data, takes)
@@ -173,7 +173,7 @@ class FleetSymbolStore:
                 break
         else:
             raise StoreUnreachable(f"{self._key}: no write came through in {TRIES} tries")
-        self.took_s, self.writes = monotonic() - began, self.writes + 1
+        self.took_s, self.writes = clock() - began, self.writes + 1
         self._takes.difference_update(takes)
         if self._staged is data:
             self._staged = None

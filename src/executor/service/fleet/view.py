@@ -1,0 +1,106 @@
+"""The fleet as a node sees it: who lives, who owns what, who is to give up; and who is to own an account.
+
+The living nodes are ranked for an account by a hash of both names, so that each node comes to the same ranking by
+itself, and a node that dies leaves its accounts to all others alike.
+"""
+
+import hashlib
+
+import msgspec
+import structlog
+
+from executor.service.store.etcd import Change, Value
+from executor.service.store.fleet_keys import Keys
+
+log = structlog.get_logger(__name__)
+
+
+class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of itself. `accounts`: those that it has the keys of. `reachable`: whether the exchange is from
+    there. `started`: ms since the epoch.
+    """
+
+    node: str
+    host: str
+    pid: int
+    version: str
+    started: int
+    accounts: tuple[str, ...] = ()
+    reachable: bool = True
+    draining: bool = False
+
+    @property
+    def fit(self) -> bool:
+        """Whether it may take accounts."""
+        return self.reachable and not self.draining
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """`lease`: what the ownership hangs on."""
+
+    node: str
+    epoch: int
+    lease: int = 0
+
+
+class View:
+    """The fleet as of the last word. `free_since`: when (seconds) an account was first seen without an owner."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.nodes: dict[str, NodeInfo] = {}
+        self.owners: dict[str, Owner] = {}
+        self.drained: set[str] = set()
+        self.wanted: dict[str, str] = {}
+        self.free_since: dict[str, float] = {}
+        self._keys = keys
+
+    def ranking(self, account: str) -> list[str]:
+        """The nodes that may own it, the first in line first; the one that an operator wants it on before all."""
+        fit = [name for name, info in self.nodes.items() if info.fit and account in info.accounts]
+        ranked = sorted(fit, key=lambda node: hashlib.sha256(f"{account}|{node}".encode()).digest(), reverse=True)
+        wanted = self.wanted.get(account)
+        return sorted(ranked, key=lambda node: node != wanted)
+
+    def read_anew(self, values: list[Value], now: float) -> None:
+        """All that there is, at `now` (seconds)."""
+        self.nodes.clear()
+        before, self.owners = self.owners, {}
+        self.drained.clear()
+        self.wanted.clear()
+        for value in values:
+            self.take(Change(value.key, value), now)
+        for account in before.keys() - self.owners.keys():
+            self.free_since.setdefault(account, now)
+
+    def take(self, change: Change, now: float) -> None:
+        """What has happened to one key, told at `now` (seconds)."""
+        keys, value = self._keys, change.value
+        name = keys.name_in(change.key)
+        if change.key.startswith(keys.owners):
+            if value is None:
+                self.owners.pop(name, None)
+                self.free_since[name] = now
+            else:
+                self.owners[name] = Owner(value.value.decode(), value.created, value.lease)
+                self.free_since.pop(name, None)
+        elif change.key.startswith(keys.nodes):
+            info = _info(value) if value is not None else None
+            if info is None:
+                self.nodes.pop(name, None)
+            else:
+                self.nodes[name] = info
+        elif change.key.startswith(keys.drains):
+            (self.drained.discard if value is None else self.drained.add)(name)
+        elif change.key.startswith(keys.wants):
+            if value is None:
+                self.wanted.pop(name, None)
+            else:
+                self.wanted[name] = value.value.decode()
+
+
+def _info(value: Value) -> NodeInfo | None:
+    try:
+        return msgspec.json.decode(value.value, type=NodeInfo)
+    except msgspec.DecodeError as error:
+        log.warning("fleet_node_unreadable", key=value.key, error=str(error))
+        return None
