@@ -4,7 +4,7 @@ Beside this module lies one file a case: trades (`.json` with a `script`: settin
 is expected), bodies and files as they come in. `{now}` and the times in them are made current here.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from executor.paper.server import FaultPlan
 
 HERE: Final = Path(__file__).parent
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
+FUNDS: Final = {"USDT": "10000"}
 POLLED: Final = World(Direction.LONG, "OCO", pushes=False)
 
 
@@ -36,13 +37,19 @@ def case(name: str) -> Case:
 
 @asynccontextmanager
 async def trading(
-    folder: Path, name: str, *, faults: FaultPlan | None = None, world: World = WORLD, **settings: str
+    folder: Path,
+    name: str,
+    *,
+    faults: FaultPlan | None = None,
+    world: World = WORLD,
+    balances: Mapping[str, str] = FUNDS,
+    **settings: str,
 ) -> AsyncIterator[Harness]:
     """The service on BTCUSDT at 60000, with the case's settings."""
     own = {name: value for name, value in case(name).env.items() if name.isupper()}
     given: dict[str, Any] = {"QTY_USD": "3000", **own, **settings}
     async with harness(
-        folder, world, symbol="BTCUSDT", entry="59000", r="1000", balances={"USDT": "10000"}, faults=faults, **given
+        folder, world, symbol="BTCUSDT", entry="59000", r="1000", balances=balances, faults=faults, **given
     ) as b:
         await b.move(1)
         yield b

@@ -15,6 +15,7 @@ from executor.config import BinanceEnv, LogLevel, Settings, SettingsError
 from executor.exchange.port import ReadError, StartError
 from executor.ops import doctor as checks
 from executor.ops import logs, text
+from executor.ops.doctor_alerts import on_alerts
 from executor.ops.doctor_exchange import on_the_account, on_the_symbol
 from executor.ops.http import HttpUnusable, listen
 from executor.paper.errors import PaperError, RecordingError
@@ -53,7 +54,7 @@ def doctor(
     if settings.binance_env is BinanceEnv.PAPER:
         findings += _recording(settings)
     findings += asyncio.run(_exchange(places))
-    findings.append(checks.notifications(settings))
+    findings += asyncio.run(on_alerts(settings))
     typer.echo(text.json(findings) if output is Format.JSON else checks.as_text(findings))
     if any(each.level is checks.Level.FAIL for each in findings):
         raise typer.Exit(exits.FAILED)

@@ -17,6 +17,7 @@ from executor.ops.alerts.daily import DailySummary
 from executor.ops.alerts.outbox import Outbox
 from executor.ops.alerts.webhook import WebhookChannel
 from executor.ops.keep_up import keep_up
+from executor.ops.outgoing import about_exchange, http_client
 from executor.ops.telegram.api import BotApi
 from executor.ops.telegram.channel import TelegramChannel
 from executor.ops.telegram.chat import Chat
@@ -69,13 +70,18 @@ class Alerting:
 @contextlib.asynccontextmanager
 async def alerting(settings: Settings, symbols: tuple[str, ...], *, wanted: bool) -> AsyncIterator[Alerting]:
     """Tell while the body runs, what the log says included; at its end the last words get a moment. The states must be
-    locked: the outbox is beside the first.
+    locked: the outbox is beside the first. What the environment says and cannot be heeded is said, and ends nothing.
     """
+    for remark in about_exchange(settings):
+        log.warning("environment_not_heeded", text=remark)
     if not wanted or (settings.telegram_bot_token is None and settings.alert_webhook_url is None):
         yield Alerting(settings, Alerts(None, ()))
         return
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and ours hold secrets
-    async with httpx.AsyncClient(follow_redirects=False) as http:
+    outgoing = http_client(settings)
+    for remark in outgoing.remarks:
+        log.warning("environment_not_heeded", text=remark)
+    async with outgoing.client as http:
         outbox = Outbox(outbox_path(_first_state(settings, symbols)))
         chat = _chat(settings, http)
         alerts = Alerts(outbox, list(_channels(settings, symbols, http, chat)))

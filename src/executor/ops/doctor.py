@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from executor.config import BinanceEnv, Settings
+from executor.config import Settings
 from executor.files import RealFileSystem, replace_file
 from executor.service.inlets.control import ControlError, NotRunningError, Request, ask, socket_path
 from executor.service.store.document import saved, state_of
@@ -183,11 +183,3 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
         yield fail("key file", f"{file} can be read by other users", f"chmod 600 {file}")
     else:
         yield ok("key file", f"{file} is closed to others")
-
-
-def notifications(settings: Settings) -> Finding:
-    if settings.telegram_bot_token is not None and settings.telegram_chat_id is not None:
-        return ok("alerts", "go to Telegram beside the log")
-    if settings.binance_env is BinanceEnv.PAPER:
-        return ok("alerts", "go to the log")
-    return warn("alerts", "go to the log alone", "set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID, or watch /metrics")

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+LONG_KEY: Final = 32
+"""The exchange's have twice as many characters: four of them give nothing away."""
 
 # --- the ways in ------------------------------------------------------------------------------------------------------
 
@@ -173,20 +175,29 @@ def _rules_of(loop: Loop) -> SymbolRules:
 
 
 def add_watchdog(settings: Settings, supervisor: Supervisor, connection: Connection) -> Watchdog | None:
-    """What compares the state with the exchange, and looks at what all trades stand on; None where it is off."""
+    """What compares the state with the exchange, and looks at what all trades stand on; None where it is off. Whether
+    the exchange answers and takes the key is looked at in any case.
+    """
     every_s = float(settings.watchdog_every_sec)
     loops = supervisor.loops
-    if not every_s:
-        return None
-    watchdog = Watchdog(loops, connection.budget, every_s)
     first = next(iter(loops.values()))
     clock = first.clock
     folders = {settings.state_path(symbol).parent for symbol in loops}
-    machine = MachineWatch(connection, clock, folders, first.at_work)
+    machine = MachineWatch(connection, clock, folders, first.at_work, key_of(settings))
+    supervisor.add_task("answers", keep_up("answers", machine.run, clock.sleep))
+    if not every_s:
+        return None
+    watchdog = Watchdog(loops, connection.budget, every_s)
     watchdog.before_round.append(machine.round)
     supervisor.add_task("watchdog", keep_up("watchdog", watchdog.run, clock.sleep))
-    supervisor.add_task("answers", keep_up("answers", machine.run, clock.sleep))
     return watchdog
+
+
+def key_of(settings: Settings) -> str:
+    """Which key, so that it is found on the exchange's page: the setting, and how a long one ends."""
+    key = "" if settings.binance_api_key is None else settings.binance_api_key.get_secret_value()
+    end = f" (…{key[-4:]})" if len(key) >= LONG_KEY else ""
+    return f"BINANCE_API_KEY{end}"
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------

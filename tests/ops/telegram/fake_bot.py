@@ -158,6 +158,8 @@ class FakeBot:
         match method:
             case "getMe":
                 return _done({"id": 4711, "is_bot": True, "first_name": "E", "username": NAME})
+            case "getChat":
+                return self._chat(str(params.get("chat_id")))
             case "setMyCommands":
                 self.commands = params
                 return _done(True)
@@ -173,6 +175,11 @@ class FakeBot:
                 return _done(True)
             case _:
                 return refused(404, "Not Found")
+
+    def _chat(self, chat: str) -> web.Response:
+        if chat not in self.chats:
+            return refused(400, "Bad Request: chat not found")
+        return _done({"id": int(chat), "type": "supergroup", "title": "T"})
 
     def _send(self, params: dict[str, Any], photo: bytes | None) -> web.Response:
         chat = str(params.get("chat_id"))

@@ -89,13 +89,13 @@ async def test_what_is_not_taken_may_be_taken_later(
 
 async def test_a_telegram_that_hangs_is_left_after_a_while(bot: FakeBot, api: BotApi) -> None:
     bot.fail("sendMessage", hang(5))
-    with pytest.raises(UnreachableError, match="ReadTimeout"):
+    with pytest.raises(UnreachableError, match="no answer in time"):
         await api.call("sendMessage", {"chat_id": "-100", "text": "x"}, timeout=0.1)
 
 
 async def test_nobody_listens() -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
-        with pytest.raises(NotTakenError, match="ConnectError") as error:
+        with pytest.raises(NotTakenError, match="no connection") as error:
             await TelegramChannel(Chat(BotApi(http, TOKEN, "http://127.0.0.1:9"), "1")).send([item()])
     assert TOKEN not in str(error.value)
 

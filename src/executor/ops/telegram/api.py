@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class UnreachableError(Exception):
-    """No answer came; the request may have been carried out. The text is the kind of error, nothing of the address."""
+    """No answer came; the request may have been carried out. The text holds nothing of the address."""
 
 
 class BotError(Exception):
@@ -87,7 +87,7 @@ class BotApi:
         try:
             answer = await self._http.post(self._base + method, timeout=timeout, **_body(params, photo))
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise UnreachableError(type(error).__name__) from None
+            raise UnreachableError(_in_words(error)) from None
         return self._read(answer)
 
     def _read(self, answer: httpx.Response) -> msgspec.Raw:
@@ -101,6 +101,21 @@ class BotApi:
             return told.result
         description = told.description.replace(self._token, "***")[:DESCRIPTION_MAX]
         raise BotError(told.error_code or answer.status_code, description, told.parameters)
+
+
+_WORDS: Final[Mapping[type[Exception], str]] = {
+    httpx.ConnectTimeout: "no connection in time",
+    httpx.ConnectError: "no connection",
+    httpx.ProxyError: "the proxy of the environment does not let it through",
+    httpx.TimeoutException: "no answer in time",
+    httpx.RemoteProtocolError: "an answer that is no HTTP, or none",
+    httpx.NetworkError: "the connection broke",
+}
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong, without what the library says of it: that may hold the address."""
+    return next((words for kind, words in _WORDS.items() if isinstance(error, kind)), type(error).__name__)
 
 
 def _body(params: Mapping[str, Any], photo: bytes | None) -> dict[str, Any]:

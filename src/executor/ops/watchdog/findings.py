@@ -177,6 +177,14 @@ FINDINGS: Final = (
         "key.",
     ),
     _finding(
+        "key_accepted_again",
+        Severity.INFO,
+        "8.2",
+        _ALERTED,
+        "The exchange takes the API key again.",
+        "Nothing. Everything is looked up anew.",
+    ),
+    _finding(
         "exchange_away",
         _C,
         "8.2",

@@ -22,6 +22,7 @@ LOOK_EVERY_S: Final = 5.0
 CLOCK_OFF_MS: Final = 1_000
 CONFIRM_S: Final = 2.5
 PROBE_SIZE: Final = 4096
+_KEY_HINT: Final = "deleted or expired, without the right to trade, or is this machine's address not among the key's?"
 
 
 class MachineWatch:
@@ -35,7 +36,9 @@ class MachineWatch:
         clock: Clock,
         folders: Collection[Path],
         at_work: Callable[[], AbstractContextManager[None]] = nullcontext,
+        key: str = "BINANCE_API_KEY",
     ) -> None:
+        self._key = key
         self._connection = connection
         self._clock = clock
         self._at_work = at_work
@@ -65,12 +68,12 @@ class MachineWatch:
             log.warning("exchange_back", alert=True, text=f"the exchange answers again, after {away / 1000:.0f} s")
 
     def look_at_key(self) -> None:
-        """Told once, however many requests are refused for it."""
+        """Told once, however many requests are refused for it, and once when it is accepted again."""
         fault = self._connection.key_fault
         if fault and not self._key_told:
-            log.error("key_refused", alert=True, text=fault)
+            log.error("key_refused", alert=True, text=f"{self._key}: {fault}; {_KEY_HINT}")
         elif not fault and self._key_told:
-            log.info("key_accepted_again")
+            log.warning("key_accepted_again", alert=True, text=f"{self._key} is accepted again")
         self._key_told = bool(fault)
 
     async def round(self) -> None:
