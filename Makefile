@@ -91,8 +91,8 @@ unit-test: $(VENV)/.test ## run the systemd unit under a real systemd in a conta
 	$(BIN)/python -m tests.deploy.image.unit
 
 .PHONY: page-test
-page-test: $(VENV)/.test ## look at the live page in headless Chromium, and take its pictures (says where it is missing)
-	PAGE_PICTURES=docs/pictures $(BIN)/pytest -q tests/page/in_browser.py
+page-test: $(VENV)/.test ## look at the live page and at reports in headless Chromium, and take their pictures
+	PAGE_PICTURES=docs/pictures $(BIN)/pytest -q tests/page/in_browser.py tests/page/reports_in_browser.py
 
 .PHONY: lint
 lint: $(VENV)/.test ## format and lint checks

@@ -74,6 +74,20 @@ def test_it_ends_with_the_report_and_the_account(ran: tuple[Path, dict[str, str]
     assert max(len(line) for line in out.splitlines()) <= 100
 
 
+def test_the_report_as_a_page(ran: tuple[Path, dict[str, str], str], tmp_path: Path) -> None:
+    """Each trade on its price with its fills, from the journal; what that does not tell is left out."""
+    _, env, _ = ran
+    page = tmp_path / "trades.html"
+    told = run_here(["report", "--html", str(page)], env)
+    assert told.exit_code == 0, told.output
+    listed = json.loads(run_here(["report", "--format", "json"], env).stdout)
+    text = page.read_text("utf-8")
+    for trade in listed:
+        assert f'id="t-{trade["trade"]}"' in text
+        assert (f"EX_{trade['trade']}_ENTRY" in text) is (Decimal(trade["qty"]) > 0)
+    assert "does not reach back" not in text
+
+
 def test_the_report_in_every_format(ran: tuple[Path, dict[str, str], str]) -> None:
     _, env, _ = ran
     listed = json.loads(run_here(["report", "--format", "json"], env).stdout)

@@ -108,6 +108,22 @@ def test_the_bars_of_a_gap_do_not_stretch() -> None:
     assert times[4:8] == [60_000, 75_000, 90_000, 119_999]
 
 
+def test_a_page_to_look_at(tmp_path: Path) -> None:
+    market = recording(tmp_path, ramp(*UP))
+    wanted = signals(tmp_path, {**LONG, "ts": START_MS + 1}, {**LONG, "ts": START_MS - 1, "id": "<early>"})
+    page = tmp_path / "page.html"
+    found = simulate("--trades", str(market), "--signals", str(wanted), "--html", str(page), "--format", "json")
+    assert found.exit_code == 0, found.output
+    text = page.read_text("utf-8")
+    (trade,) = json.loads(found.stdout)
+    assert f'id="t-{trade["trade"]}"' in text
+    assert text.count('<path class="line stop"') == 1
+    assert "&lt;early&gt;" in text
+    nowhere = simulate("--html", str(tmp_path / "gone" / "page.html"))
+    assert nowhere.exit_code == 1
+    assert "page.html can't be written: No such file or directory" in nowhere.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [

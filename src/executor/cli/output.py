@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import typer
 
 from executor.cli import exits
 from executor.config import SettingsError
+from executor.files import RealFileSystem, replace_file
 from executor.ops import text
 
 _about: ContextVar[str] = ContextVar("_about", default="")
@@ -34,6 +36,14 @@ def fail(error: object, code: int | None = None) -> NoReturn:
     """Say what went wrong on stderr, and end, with the exit code that goes with the error where none is given."""
     typer.echo(f"executor: {_about.get()}{error}", err=True)
     raise typer.Exit(code_of(error) if code is None else code)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Put a page into a file, whole or not at all. Raises typer.Exit where it can't be written."""
+    try:
+        replace_file(RealFileSystem(), path, page.encode())
+    except OSError as error:
+        fail(f"--html {path} can't be written: {error.strerror or error}")
 
 
 def say(words: str) -> None:

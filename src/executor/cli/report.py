@@ -1,14 +1,19 @@
 """`executor report`: the trades that are finished."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from executor.cli.context import Place, Which, find_places, for_each, read_settings
-from executor.cli.output import ListFormat, examples, fail
+from executor.cli.output import ListFormat, examples, fail, write_page
 from executor.core.model.state import Closed
 from executor.ops import report as trades
+from executor.ops import text
+from executor.ops.replay import Replay
+from executor.ops.reports.page import report_page
+from executor.ops.reports.paths import Recorder, TradePath
 from executor.service.store.journal import JournalError
 from executor.service.store.trades import read_trades, trades_path
 
@@ -22,6 +27,7 @@ PRINT: Final[dict[ListFormat, Callable[[Sequence[Closed]], str]]] = {
 @examples(
     "executor report --last 10",
     "executor report --format csv > trades.csv",
+    "executor report --html trades.html",
     "executor report --format json | jq '.[] | select(.reason == \"SL\") | .pnl'",
 )
 def report(
@@ -29,6 +35,9 @@ def report(
     output: Annotated[ListFormat, typer.Option("--format", help="How to print them.")] = ListFormat.TABLE,
     last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N.")] = None,
     symbol: Which = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at, with pictures.")
+    ] = None,
 ) -> None:
     """Show the finished trades.
 
@@ -36,10 +45,18 @@ def report(
 
     JSON is a list of objects; times are ISO 8601 in UTC, decimals are strings of plain digits. CSV has the same
     columns. Of several symbols all trades are shown, by the time at which they closed; tables are one for each symbol.
+
+    With --html a page is written too: one file that needs nothing else, with the profit, the distribution of R,
+    slippage, and each trade on its price with its stop's path and its fills, as far back as the journal tells.
     """
-    places, code = for_each(find_places(read_settings(context), symbol), _trades)
-    found = sorted((trade for each in places for trade in each), key=lambda trade: trade.closed)
-    typer.echo(PRINT[output](found[-last:] if last is not None else found))
+    places = find_places(read_settings(context), symbol)
+    of_each, code = for_each(places, _trades)
+    found = sorted((trade for each in of_each for trade in each), key=lambda trade: trade.closed)
+    shown = found[-last:] if last is not None else found
+    typer.echo(PRINT[output](shown))
+    if html is not None:
+        title = f"Trades of {', '.join(place.symbol for place in places)}"
+        write_page(html, report_page(title, shown, _paths(places, shown), about=_about(shown)))
     if code:
         raise typer.Exit(code)
 
@@ -49,3 +66,27 @@ def _trades(place: Place) -> list[Closed]:
         return list(read_trades(trades_path(place.state)))
     except JournalError as error:
         fail(error)
+
+
+def _paths(places: Sequence[Place], trades: Sequence[Closed]) -> dict[str, TradePath]:
+    """How the trades went, as their journals tell it; what a journal does not tell is left out, and said."""
+    found: dict[str, TradePath] = {}
+    for place in places:
+        wanted = {trade.trade for trade in trades if trade.symbol == place.symbol}
+        if not wanted or not place.journal.exists():
+            continue
+        recorder = Recorder()
+        try:
+            for told in Replay(place.journal):
+                recorder.observe(told.event, told.step)
+        except JournalError as error:
+            typer.echo(f"warning: {error}: what it tells from there on is not on the page", err=True)
+        found |= {trade: path for trade, path in recorder.finished.items() if trade in wanted}
+    return found
+
+
+def _about(trades: Sequence[Closed]) -> list[tuple[str, str]]:
+    if not trades:
+        return []
+    first, last = min(trade.opened for trade in trades), max(trade.closed for trade in trades)
+    return [("from", text.moment(first)), ("until", text.moment(last)), ("trades", str(len(trades)))]

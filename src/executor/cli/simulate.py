@@ -1,51 +1,22 @@
 """`executor simulate`: what these settings would have done."""
 
-import json
-import time
-from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
-import msgspec
 import typer
 
 from executor.cli import exits
-from executor.cli.books import close_books
 from executor.cli.context import read_settings
-from executor.cli.output import ListFormat, examples, fail
+from executor.cli.output import ListFormat, examples, fail, write_page
 from executor.cli.report import PRINT
-from executor.config import Settings, SettingsError
-from executor.core.model.rules import SymbolRules
-from executor.core.model.signal import Signal
-from executor.exchange.wire import rules as rule_book
+from executor.cli.simulation import Prices, Recording, Simulated, simulate_once
+from executor.config import SettingsError
 from executor.ops import account, text
-from executor.paper.engine.exchange import Engine
-from executor.paper.engine.market_data import MarketTrade
+from executor.ops.reports.page import report_page
+from executor.ops.reports.paths import Recorder
 from executor.paper.engine.model import KlinePath
-from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
-from executor.paper.replay.recording import (
-    KlineFile,
-    TradeFile,
-    bundled_exchange_info,
-    demo_signals,
-    demo_trades,
-    symbol_of,
-)
-from executor.service.embedded import EmbeddedError
-from executor.service.policy import own_filters, policy_of
-from executor.signals.parse import Malformed, parse_signal
-from executor.simulate.market import Outcome, Simulation, Untaken, trades_of
-
-ACCOUNT: Final = "simulated"
-
-
-class Prices(StrEnum):
-    """How an open trade learns the price."""
-
-    POLLED = "polled"
-    PUSHED = "pushed"
+from executor.paper.replay.recording import demo_signals, demo_trades
 
 
 @examples(
@@ -79,6 +50,9 @@ def simulate(
         ),
     ] = Prices.POLLED,
     output: Annotated[ListFormat, typer.Option("--format", help="How to print the trades.")] = ListFormat.TABLE,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at, with pictures.")
+    ] = None,
 ) -> None:
     """Carry out signals on a recorded market, at full speed.
 
@@ -99,101 +73,41 @@ def simulate(
     own_market = trades is not None or klines is not None
     if own_market and signals is None:
         raise typer.BadParameter("a market of your own needs --signals")
+    file = klines or trades or demo_trades().path
+    recording = Recording(file, signals or demo_signals(), path if klines is not None else None)
+    recorder = Recorder() if html is not None else None
     try:
-        outcome, books, seconds = _simulate(
-            settings, trades, klines, path, signals if signals is not None else demo_signals(), exchange_info, prices
-        )
+        found = simulate_once(settings, recording, exchange_info, prices, recorder)
     except (SettingsError, PaperError) as error:
         fail(error)
-    typer.echo(PRINT[output](outcome.closed))
-    typer.echo(f"\n{_told(outcome, seconds)}\n\n{account.as_text(books)}", err=True)
-    if books.faults:
+    typer.echo(PRINT[output](found.outcome.closed))
+    typer.echo(f"\n{_told(found)}\n\n{account.as_text(found.books)}", err=True)
+    if html is not None and recorder is not None:
+        rows = _untaken(found)
+        title = f"Simulation on {file.name}"
+        page = report_page(title, found.outcome.closed, recorder.finished, about=_figures(found), untaken=rows)
+        write_page(html, page)
+    if found.books.faults:
         raise typer.Exit(exits.FAILED)
 
 
-def _simulate(
-    settings: Settings,
-    trades: Path | None,
-    klines: Path | None,
-    path: KlinePath,
-    signals: Path,
-    info: Path | None,
-    prices: Prices,
-) -> tuple[Outcome, account.Account, float]:
-    file = klines or trades or demo_trades().path
-    symbol, rules = _symbol(settings, settings.symbol or symbol_of(file), info)
-    engine = Engine([symbol])
-    engine.open_account(ACCOUNT, settings.paper_balances)
-    market: Iterable[MarketTrade] = TradeFile(file)
-    if klines is not None:
-        market = trades_of(KlineFile(klines), path, rules.step)
-    wanted, malformed = _signals(signals)
-    poll_ms = None if prices is Prices.PUSHED else round(settings.poll_sec * 1000)
-    simulation = Simulation(engine, ACCOUNT, policy_of(settings), rules, poll_ms=poll_ms)
-    simulation.outcome.untaken += malformed
-    began = time.perf_counter()
-    outcome = simulation.run(market, wanted)
-    return outcome, close_books(engine, ACCOUNT, settings.paper_balances), time.perf_counter() - began
+def _told(found: Simulated) -> str:
+    rows = _untaken(found)
+    parts = [text.columns(("not taken", "at (UTC)", "why"), rows), ""] if rows else []
+    return "\n".join([*parts, text.fields(_figures(found))])
 
 
-def _symbol(settings: Settings, name: str, file: Path | None) -> tuple[Symbol, SymbolRules]:
-    """The symbol for the engine and for the core. Raises EmbeddedError, SettingsError."""
-    info = bundled_exchange_info() if file is None else _read_info(file)
-    row = next((row for row in info.get("symbols", []) if row.get("symbol") == name), None)
-    if row is None:
-        known = ", ".join(str(row.get("symbol")) for row in info.get("symbols", [])[:20])
-        raise EmbeddedError(f"SYMBOL: the rules of {name!r} are not known, only those of {known}: give --exchange-info")
-    try:
-        symbol = Symbol.from_exchange_info(row)
-        found = rule_book.symbol_rules(rule_book.exchange_info(msgspec.json.encode(info)), name, _FEES)
-    except (KeyError, ValueError, msgspec.ValidationError) as error:
-        raise EmbeddedError(f"--exchange-info: the row of {name} can't be read: {error}") from error
-    assert found is not None
-    return symbol, own_filters(found, settings)
+def _untaken(found: Simulated) -> list[tuple[str, str, str]]:
+    return [(each.signal, text.moment(each.at) if each.at else text.NONE, each.why) for each in found.outcome.untaken]
 
 
-def _read_info(file: Path) -> dict[str, Any]:
-    try:
-        info = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise EmbeddedError(f"--exchange-info {file} can't be read: {error}") from error
-    if not isinstance(info, dict):
-        raise EmbeddedError(f"--exchange-info {file} must hold an object with symbols")
-    return info
-
-
-def _signals(file: Path) -> tuple[list[Signal], list[Untaken]]:
-    """The file's signals, and those lines that are none. Raises EmbeddedError."""
-    try:
-        lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EmbeddedError(f"--signals {file} can't be read: {error}") from error
-    found: list[Signal] = []
-    malformed: list[Untaken] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        parsed = parse_signal(line)
-        if isinstance(parsed, Malformed):
-            malformed.append(Untaken(f"line {number}", 0, parsed.fault))
-        else:
-            found.append(parsed)
-    return found, malformed
-
-
-def _told(outcome: Outcome, seconds: float) -> str:
-    rows = [(each.signal, text.moment(each.at) if each.at else text.NONE, each.why) for each in outcome.untaken]
+def _figures(found: Simulated) -> list[tuple[str, str]]:
+    outcome, seconds = found.outcome, found.seconds
     span = outcome.last - outcome.first
-    figures = [
+    return [
         ("market", f"{outcome.trades} trades, {text.span(span)} from {text.moment(outcome.first)} (UTC)"),
         (
             "simulated",
             f"{outcome.steps} steps in {seconds:.2f} s: {span / 1000 / max(seconds, 1e-9):,.0f} times real time",
         ),
     ]
-    parts = [text.columns(("not taken", "at (UTC)", "why"), rows), ""] if rows else []
-    return "\n".join([*parts, text.fields(figures)])
-
-
-_RATES: Final = {"maker": "0.001", "taker": "0.001"}  # those that the paper exchange takes
-_FEES: Final = msgspec.convert({"standardCommission": _RATES}, type=rule_book.Commission, strict=False)

@@ -4,7 +4,7 @@ Nothing takes time but the market, as in an embedded run: a request is answered 
 seen at the next look into its file, and an open trade asks for the price as often.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import chain, pairwise
 from typing import Final
@@ -52,13 +52,23 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class Simulation:
-    """One account of `engine` trades one symbol. `run` plays; the engine holds the account's end state after that."""
+    """One account of `engine` trades one symbol. `run` plays; the engine holds the account's end state after that.
+    `on_step` sees every step.
+    """
 
     def __init__(
-        self, engine: Engine, account: str, policy: Policy, rules: SymbolRules, *, poll_ms: int | None = 1_000
+        self,
+        engine: Engine,
+        account: str,
+        policy: Policy,
+        rules: SymbolRules,
+        *,
+        poll_ms: int | None = 1_000,
+        on_step: Callable[[AnyEvent, Step], None] | None = None,
     ) -> None:
         self.outcome = Outcome()
         self._now = 0
+        self._on_step = on_step
         self._engine = engine
         self._symbol = rules.symbol
         self._session = Session(Direct(engine, account, rules.symbol), policy, rules, self._hear, poll_ms=poll_ms)
@@ -131,6 +141,8 @@ class Simulation:
         return self._session.state.position is not None
 
     def _hear(self, event: AnyEvent, step: Step) -> None:
+        if self._on_step is not None:
+            self._on_step(event, step)
         if isinstance(event, SignalSeen) and isinstance(step.verdict, Refusal):
             self._miss(event.signal, step.verdict.why)
         closed = step.state.last_closed

@@ -1,0 +1,82 @@
+"""What the steps tell of a trade's way."""
+
+import functools
+from decimal import Decimal
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.ops.samples import Walk
+
+from executor.core.model.events import AnyEvent
+from executor.core.model.policy import Policy
+from executor.core.model.state import Closed
+from executor.core.model.values import Direction, OrderSide
+from executor.core.transition import Step
+from executor.ops.reports.paths import POINTS_MAX, PriceAt, Recorder, TradePath, thinned
+
+
+@functools.cache
+def bundled() -> tuple[dict[str, Closed], dict[str, TradePath]]:
+    """The bundled recording's trades, and their ways."""
+    recorder, closed = Recorder(), dict[str, Closed]()
+
+    def observe(event: AnyEvent, step: Step) -> None:
+        recorder.observe(event, step)
+        last = step.state.last_closed
+        if last is not None:
+            closed[last.trade] = last
+
+    walk = Walk(Policy(notional=Decimal(1000), allow_short=True), observe)
+    for _ in walk.steps():
+        pass
+    return closed, recorder.finished
+
+
+def test_every_fill_of_a_trade_is_on_its_way() -> None:
+    closed, paths = bundled()
+    assert len(closed) >= 5
+    assert {trade.direction for trade in closed.values()} == set(Direction)
+    for trade in closed.values():
+        path = paths[trade.trade]
+        into = OrderSide.BUY if trade.direction is Direction.LONG else OrderSide.SELL
+        assert sum(fill.qty for fill in path.fills if fill.side == into) == trade.qty
+        assert [fill.at for fill in path.fills] == sorted(fill.at for fill in path.fills)
+
+
+def test_the_stop_s_path_is_steps_that_never_go_against_the_trade() -> None:
+    closed, paths = bundled()
+    moved = 0
+    for trade in closed.values():
+        stops = [each.stop for each in paths[trade.trade].stops if each.stop is not None]
+        sign = trade.direction.sign
+        assert all((after - before) * sign >= 0 for before, after in pairwise(stops))
+        moved += len(set(stops)) > 1
+    assert moved
+
+
+def test_time_without_a_stop_is_what_the_trade_says_it_was() -> None:
+    closed, paths = bundled()
+    for trade in closed.values():
+        bare = [span.until - span.since for span in paths[trade.trade].bare]
+        assert (sum(bare), max(bare, default=0)) == (trade.unprotected_ms, trade.unprotected_longest_ms)
+
+
+def test_only_the_newest_are_kept_where_so_many_are_wanted() -> None:
+    recorder = Recorder(kept=2)
+    for _ in Walk(Policy(notional=Decimal(1000), allow_short=True), recorder.observe).steps():
+        pass
+    assert list(recorder.finished) == list(bundled()[1])[-2:]
+
+
+prices = st.lists(st.decimals(1, 1000, places=2), min_size=1, max_size=4 * POINTS_MAX)
+
+
+@given(prices)
+def test_thinning_keeps_the_highest_and_the_lowest(values: list[Decimal]) -> None:
+    points = [PriceAt(at, price) for at, price in enumerate(values)]
+    kept = thinned(points)
+    assert len(kept) <= len(points) // 2 + 2
+    assert (min(p.price for p in kept), max(p.price for p in kept)) == (min(values), max(values))
+    assert [p.at for p in kept] == sorted(p.at for p in kept)
+    assert set(kept) <= set(points)
