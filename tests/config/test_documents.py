@@ -95,12 +95,12 @@ class TestConfigCommand:
         assert "gone.env is not a file" in result.stderr
 
     def test_wrong_settings_are_all_told_and_end_with_78(self, runner: CliRunner) -> None:
-        result = runner.invoke(app, ["config"], env={"POLL_SEC": "0", "TRADE_MODE": "margin", **_broken_secrets()})
+        result = runner.invoke(app, ["config"], env={"POLL_SEC": "0", "TRADE_MODE": "futures", **_broken_secrets()})
         assert result.exit_code == 78
         assert result.stdout == ""
         assert "2 settings are wrong:" in result.stderr
         assert "POLL_SEC: was '0'" in result.stderr
-        assert "TRADE_MODE: was 'margin'" in result.stderr
+        assert "TRADE_MODE: was 'futures'" in result.stderr
         assert "hush" not in result.stderr
 
     def test_the_documents(self, runner: CliRunner) -> None:

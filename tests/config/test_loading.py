@@ -58,6 +58,10 @@ PROMISED = {
     "WEBHOOK_PORT": "0", "WEBHOOK_HOST": "127.0.0.1", "WEBHOOK_SECRET": "", "WEBHOOK_HMAC_SECRET": "",
     "WEBHOOK_WINDOW_SEC": "60", "WEBHOOK_ALLOW": "", "WEBHOOK_TRUSTED_PROXY": "", "WEBHOOK_MAX_BYTES": "16384",
     "WEBHOOK_RATE_PER_MIN": "30", "WEBHOOK_TOTAL_PER_MIN": "60",
+    "BINANCE_MARGIN_STREAM_URL": "", "MARGIN_ISOLATED": "", "MARGIN_BORROW_MODE": "manual",
+    "MARGIN_SIDE_EFFECT": "NO_SIDE_EFFECT", "MARGIN_MAX_BORROW_USD": "0", "MARGIN_LEVEL_MIN": "",
+    "MARGIN_LEVEL_ALERT": "", "MARGIN_LEVEL_REDUCE": "", "MARGIN_FOREIGN_DEBT": "refuse",
+    "MARGIN_TRAIL_EVERY_SEC": "5",
     "ACCOUNTS": "", "FLEET": "", "FLEET_NAME": "executor", "FLEET_NODE": "", "FLEET_TTL_SEC": "5", "FLEET_CA": "",
     "FLEET_CERT": "", "FLEET_KEY": "",
 }  # fmt: skip
@@ -80,7 +84,10 @@ BREAKAGES: dict[str, dict[str, str]] = {
     "BINANCE_REST_URL": {"BINANCE_REST_URL": "ws://127.0.0.1"},
     "BINANCE_WS_API_URL": {"BINANCE_WS_API_URL": "127.0.0.1:9100"},
     "BINANCE_STREAM_URL": {"BINANCE_STREAM_URL": "ws://127.0.0.1:99999"},
-    "TRADE_MODE": {"TRADE_MODE": "margin"},
+    "TRADE_MODE": {"TRADE_MODE": "futures"},
+    "MARGIN_ISOLATED": {"MARGIN_ISOLATED": "perhaps"},
+    "MARGIN_LEVEL_ALERT": {"MARGIN_LEVEL_ALERT": "1.1", "MARGIN_LEVEL_REDUCE": "1.2"},
+    "MARGIN_TRAIL_EVERY_SEC": {"MARGIN_TRAIL_EVERY_SEC": "-1"},
     "RECV_WINDOW": {"RECV_WINDOW": "60001"},
     "STATE_FN": {"STATE_FN": "{symbols}.json"},
     "SIGNAL_START": {"SIGNAL_START": "middle"},
@@ -227,9 +234,52 @@ class TestFaults:
             return
         assert getattr(load_settings({name: as_text(value)}, None), name.lower()) == value
 
-    def test_margin_is_refused_by_name(self) -> None:
+    def test_which_margin_account_is_at_risk_must_be_said(self) -> None:
         (fault,) = faults_of({"TRADE_MODE": "margin"})
-        assert (fault.name, fault.must) == ("TRADE_MODE", "spot: this version does not trade on margin")
+        assert (fault.name, fault.was) == ("MARGIN_ISOLATED", "not set")
+        assert load_settings({"TRADE_MODE": "Margin", "MARGIN_ISOLATED": "false"}, None).margin_isolated is False
+
+    @pytest.mark.parametrize("env", ["testnet", "demo"])
+    def test_there_is_no_margin_on(self, env: str) -> None:
+        keys = {**LIVE, "BINANCE_ENV": env, "TRADE_MODE": "margin", "MARGIN_ISOLATED": "true"}
+        (fault,) = faults_of(keys)
+        assert fault.name == "TRADE_MODE"
+        assert fault.must.startswith(f"spot on BINANCE_ENV={env}: Binance has margin on its live exchange alone")
+
+    @pytest.mark.parametrize(
+        ("name", "text", "sets"),
+        [
+            ("MARGIN_BORROW_MODE", "auto", "manual: "),
+            ("MARGIN_SIDE_EFFECT", "AUTO_BORROW_REPAY", "unset, or NO_SIDE_EFFECT: "),
+            ("MARGIN_SIDE_EFFECT", "margin_buy", "unset, or NO_SIDE_EFFECT: "),
+        ],
+    )
+    def test_older_ways_to_borrow_are_refused_with_the_reason(self, name: str, text: str, sets: str) -> None:
+        margin = {"TRADE_MODE": "margin", "MARGIN_ISOLATED": "true"}
+        (fault,) = faults_of({**margin, name: text})
+        assert fault.name == name
+        assert fault.must.startswith(sets)
+        assert "in silence" in fault.must
+        assert load_settings({name: text}, None).trade_mode is TradeMode.SPOT  # nobody borrows there
+
+    def test_shorts_are_on_where_they_are_borrowed(self) -> None:
+        margin = {"TRADE_MODE": "MARGIN", "MARGIN_ISOLATED": "true"}
+        assert load_settings(margin, None).allow_short
+        assert not load_settings({**margin, "ALLOW_SHORT": "false"}, None).allow_short
+        assert not load_settings({}, None).allow_short
+
+    def test_a_symbol_may_have_margin_settings_of_its_own(self) -> None:
+        several = {
+            "BINANCE_ENV": "live", "LIVE_CONFIRM": "yes", "BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s",
+            "SYMBOLS": "BTCUSDT,LTCUSDT", "STATE_FN": "{symbol}.json", "TRADE_MODE": "margin",
+            "MARGIN_ISOLATED": "false", "LTCUSDT__MARGIN_ISOLATED": "true", "LTCUSDT__MARGIN_MAX_BORROW_USD": "50",
+        }  # fmt: skip
+        settings = load_settings(several, None)
+        assert [settings.of(symbol).margin_isolated for symbol in settings.traded] == [False, True]
+        assert [settings.of(symbol).margin_max_borrow_usd for symbol in settings.traded] == [0, 50]
+        assert all(settings.of(symbol).allow_short for symbol in settings.traded)
+        (fault,) = faults_of({**several, "LTCUSDT__MARGIN_BORROW_MODE": "manual"})
+        assert fault.must == "unset: MARGIN_BORROW_MODE holds for all symbols alike"
 
     @pytest.mark.parametrize("env", ["testnet", "demo", "custom"])
     def test_every_exchange_but_paper_needs_keys_and_a_symbol(self, env: str) -> None:

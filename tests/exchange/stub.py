@@ -88,18 +88,80 @@ EXCHANGE_INFO: Final = {
         }
     ],
 }
-HEALTHY: Final[dict[str, Any]] = {
+HEALTHY: dict[str, Any] = {
     "GET ping": {},
     "GET time": {"serverTime": START_MS},
     "GET exchangeInfo": EXCHANGE_INFO,
     "GET account/commission": {
         "standardCommission": {"maker": "0.001", "taker": "0.001", "buyer": "0", "seller": "0"},
     },
+    "GET ticker/24hr": {"symbol": "BTCUSDT", "bidPrice": "99.99", "askPrice": "100.01", "lastPrice": "100"},
+    "GET openOrders": [],
+    "GET allOrders": [],
     "GET account": {
         "canTrade": True,
         "balances": [{"asset": "USDT", "free": "100.5", "locked": "1"}],
     },
 }
+
+HELD: Final = {"free": "0", "locked": "0", "borrowed": "0", "interest": "0", "netAsset": "0"}
+PAIR: Final = {
+    "symbol": "BTCUSDT",
+    "isolatedCreated": True,
+    "enabled": True,
+    "tradeEnabled": True,
+    "marginLevel": "0.00000000",
+    "marginLevelStatus": "EXCESSIVE",
+    "indexPrice": "100",
+    "liquidatePrice": "0",
+    "baseAsset": {**HELD, "asset": "BTC"},
+    "quoteAsset": {**HELD, "asset": "USDT", "free": "1000"},
+}
+TIER: Final = {"symbol": "BTCUSDT", "effectiveMultiple": "5"}
+SAPI: Final = "/sapi/v1/"
+MARGIN: Final[dict[str, Any]] = {
+    "GET account/apiRestrictions": {
+        "ipRestrict": True,
+        "enableWithdrawals": False,
+        "enableSpotAndMarginTrading": True,
+        "enableMargin": True,
+    },
+    "GET margin/isolated/account": {"assets": [PAIR]},
+    "GET margin/account": {
+        "created": True,
+        "tradeEnabled": True,
+        "borrowEnabled": True,
+        "marginLevel": "999.00000000",
+        "totalAssetOfBtc": "10",
+        "totalLiabilityOfBtc": "0",
+        "totalNetAssetOfBtc": "10",
+        "userAssets": [{**HELD, "asset": "BTC"}, {**HELD, "asset": "USDT", "free": "1000"}],
+    },
+    "GET margin/allPairs": [
+        {"symbol": "BTCUSDT", "base": "BTC", "quote": "USDT", "isMarginTrade": True, "isBuyAllowed": True,
+         "isSellAllowed": True},
+    ],
+    "GET margin/isolated/allPairs": [
+        {"symbol": "BTCUSDT", "base": "BTC", "quote": "USDT", "isMarginTrade": True, "isBuyAllowed": True,
+         "isSellAllowed": True},
+    ],
+    "GET margin/allAssets": [
+        {"assetName": "BTC", "isBorrowable": True, "userMinBorrow": "0.00000000", "userMinRepay": "0.00000000"},
+        {"assetName": "USDT", "isBorrowable": True, "userMinBorrow": "0.00000000", "userMinRepay": "0.00000000"},
+    ],
+    "GET margin/tradeCoeff": {"normalBar": "1.5", "marginCallBar": "1.3", "forceLiquidationBar": "1.1"},
+    "GET margin/isolatedMarginTier": [
+        {**TIER, "tier": 1, "initialRiskRatio": "1.25", "liquidationRiskRatio": "1.15",
+         "baseAssetMaxBorrowable": "9", "quoteAssetMaxBorrowable": "70000"},
+        {**TIER, "tier": 2, "initialRiskRatio": "1.333", "liquidationRiskRatio": "1.2",
+         "baseAssetMaxBorrowable": "20", "quoteAssetMaxBorrowable": "150000"},
+    ],
+    "GET margin/openOrders": [],
+    "GET margin/allOrders": [],
+    "GET bnbBurn": {"spotBNBBurn": False, "interestBNBBurn": False},
+}  # fmt: skip
+"""What `/sapi` of a healthy exchange says of a margin account with nothing owed."""
+HEALTHY |= {request.replace(" ", f" {SAPI}"): answer for request, answer in MARGIN.items()}
 
 
 class Stub:

@@ -7,16 +7,14 @@ from tests.exchange.stub import Say, Stub, error, signed_well
 
 from executor.core.model.facts import NotTried, Refused, Unknown, Why
 from executor.core.model.intents import NewOrder
-from executor.core.model.loans import Bars, Booked, Debt, LoanKind, MarginTerms
+from executor.core.model.loans import Booked, Debt, LoanKind
 from executor.core.model.values import OrderSide, OrderType
 from executor.exchange import port
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.margin import MarginExchange
-from executor.exchange.port import StartError
 from executor.exchange.wire.margin import Account
 
 D = Decimal
-TERMS = MarginTerms(isolated=True, bars=Bars(borrow=D("1.25"), call=D("1.19"), liquidation=D("1.15")))
 ASSET = {"free": "1", "locked": "0", "borrowed": "0", "interest": "0"}
 PAIR = {
     "assets": [
@@ -34,7 +32,7 @@ PAIR = {
 
 @pytest.fixture
 def margin(exchange: BinanceExchange) -> MarginExchange:
-    return MarginExchange(exchange.connection, exchange.symbol, Account(exchange.symbol), TERMS)
+    return MarginExchange(exchange.connection, exchange.symbol, account=Account(exchange.symbol))
 
 
 def test_it_is_what_the_port_wants_of_a_margin_account(margin: MarginExchange) -> None:
@@ -98,12 +96,6 @@ async def test_account_records_and_bounds_are_read(stub: Stub, margin: MarginExc
     stub.script("GET /sapi/v1/margin/forceLiquidationRec", Say(json={"rows": [], "total": 0}))
     assert await margin.liquidations(3) == ()
     assert all(seen.params["isolatedSymbol"] == margin.symbol for seen in stub.seen[-3:])
-
-
-async def test_an_account_that_was_never_opened_is_told_in_words(stub: Stub, margin: MarginExchange) -> None:
-    stub.script("GET /sapi/v1/margin/isolated/account", error(400, -11001, "Isolated margin account does not exist."))
-    with pytest.raises(StartError, match=f"there is not an isolated margin account of {margin.symbol}: open it"):
-        await margin.prove_account()
 
 
 async def test_a_replacement_is_not_tried(stub: Stub, margin: MarginExchange) -> None:

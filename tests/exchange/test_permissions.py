@@ -28,7 +28,7 @@ ANSWER = {
 async def test_they_are_read_by_a_signed_request_to_the_wallet(stub: Stub, exchange: BinanceExchange) -> None:
     stub.script(PATH, Say(json=ANSWER))
     found = await key_permissions(exchange.connection)
-    assert found == KeyPermissions(ip_restrict=True, withdrawals=False, spot=True)
+    assert found == KeyPermissions(ip_restrict=True, withdrawals=False, spot=True, margin=False)
     assert signed_well(stub.last(PATH))
 
 

@@ -30,11 +30,11 @@ async def reach(settings: Settings) -> AsyncIterator[Reached]:
     """
     async with open_market(settings) as market:
         exchange = await connect(
-            market.endpoints, market.credentials, market.symbol, market.patient, settings.recv_window
+            market.endpoints, market.credentials, market.symbol, market.patient, settings.recv_window, market.make
         )
         try:
             rules = own_filters(await exchange.rules(), settings)
-            yield Reached(market.venue, exchange, policy_of(settings), rules)
+            yield Reached(market.venue_of(market.symbol), exchange, policy_of(settings), rules)
         finally:
             await exchange.close()
 

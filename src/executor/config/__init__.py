@@ -8,6 +8,7 @@ from executor.config.choices import (
     BinanceEnv,
     EntryMode,
     ExitLayout,
+    ForeignDebt,
     LogFormat,
     LogLevel,
     OrderTransport,
@@ -23,9 +24,10 @@ from executor.config.choices import (
 )
 from executor.config.endpoints import Endpoints
 from executor.config.faults import Fault, SettingsError
+from executor.config.group import Origin
 from executor.config.kinds import to_ms
 from executor.config.loading import load_paper_settings, load_settings
-from executor.config.settings import Origin, PaperSettings, Settings
+from executor.config.settings import PaperSettings, Settings
 
 __all__ = [
     "BinanceEnv",
@@ -33,6 +35,7 @@ __all__ = [
     "EntryMode",
     "ExitLayout",
     "Fault",
+    "ForeignDebt",
     "LogFormat",
     "LogLevel",
     "OrderTransport",

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from pydantic import SecretStr
 
-from executor.config.choices import BinanceEnv, Confirmation, TradeMode, TrailMode
+from executor.config.choices import BinanceEnv, BorrowMode, Confirmation, SideEffect, TradeMode, TrailMode
 from executor.config.faults import Fault
 from executor.config.kinds import HIDDEN, as_text, is_address, is_loopback
 from executor.config.private import others_that_read, private
@@ -77,10 +77,53 @@ for _names in (("SYMBOL", "SYMBOLS"), *(group.names for group in ONE_OF)):
     _check(*_names)(_only_one(*_names))
 
 
-@_check("TRADE_MODE")
-def _no_margin(settings: Settings) -> Iterator[Fault]:
-    if settings.trade_mode is TradeMode.MARGIN:
-        yield Fault("TRADE_MODE", "'margin'", "spot: this version does not trade on margin")
+@_check("TRADE_MODE", "BINANCE_ENV")
+def _margin_somewhere(settings: Settings) -> Iterator[Fault]:
+    env = settings.binance_env
+    if settings.trade_mode is TradeMode.MARGIN and env in (BinanceEnv.TESTNET, BinanceEnv.DEMO):
+        must = f"spot on BINANCE_ENV={env}: Binance has margin on its live exchange alone; BINANCE_ENV=paper has it too"
+        yield Fault("TRADE_MODE", "'margin'", must)
+
+
+@_check("TRADE_MODE", "MARGIN_ISOLATED")
+def _which_account(settings: Settings) -> Iterator[Fault]:
+    if settings.trade_mode is TradeMode.MARGIN and settings.margin_isolated is None:
+        must = (
+            "set, since it decides which account is at risk: true, the isolated one of the pair; false, the cross one"
+        )
+        yield Fault("MARGIN_ISOLATED", NOT_SET, must)
+
+
+@_check("TRADE_MODE", "MARGIN_BORROW_MODE")
+def _borrow_mode(settings: Settings) -> Iterator[Fault]:
+    if settings.trade_mode is TradeMode.MARGIN and settings.margin_borrow_mode is not BorrowMode.MANUAL:
+        must = (
+            "manual: orders that borrow and repay by themselves can fail to do so in silence, so Executor borrows and "
+            "repays itself, and sees what became of it"
+        )
+        yield Fault("MARGIN_BORROW_MODE", repr(str(settings.margin_borrow_mode)), must)
+
+
+@_check("TRADE_MODE", "MARGIN_SIDE_EFFECT")
+def _side_effect(settings: Settings) -> Iterator[Fault]:
+    if settings.trade_mode is TradeMode.MARGIN and settings.margin_side_effect is not SideEffect.NO_SIDE_EFFECT:
+        must = (
+            "unset, or NO_SIDE_EFFECT: an order's own borrowing and repaying can fail in silence, and each "
+            "replaced order borrows anew; MARGIN_BORROW_MODE=manual, the default, borrows and repays"
+        )
+        yield Fault("MARGIN_SIDE_EFFECT", repr(str(settings.margin_side_effect)), must)
+
+
+@_check("MARGIN_LEVEL_MIN", "MARGIN_LEVEL_ALERT", "MARGIN_LEVEL_REDUCE")
+def _ladder(settings: Settings) -> Iterator[Fault]:
+    """An entry must not be what sets off its own end (rule 11.10)."""
+    reduce = settings.margin_level_reduce
+    if reduce is None:
+        return
+    for name in ("MARGIN_LEVEL_ALERT", "MARGIN_LEVEL_MIN"):
+        level = _value(settings, name)
+        if isinstance(level, Decimal) and level <= reduce:
+            yield Fault(name, repr(as_text(level)), f"above MARGIN_LEVEL_REDUCE={as_text(reduce)}")
 
 
 @_check("BINANCE_ENV", "SYMBOL", "SYMBOLS")

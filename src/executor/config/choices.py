@@ -29,6 +29,29 @@ class TradeMode(Choice):
     MARGIN = "margin"
 
 
+class BorrowMode(Choice):
+    """Rule 11.1: there is one way. The other is known so that it can be refused with the reason."""
+
+    MANUAL = "manual"
+    AUTO = "auto"
+
+
+class SideEffect(Choice):
+    """Rule 11.1, as `BorrowMode`."""
+
+    NO_SIDE_EFFECT = "NO_SIDE_EFFECT"
+    MARGIN_BUY = "MARGIN_BUY"
+    AUTO_REPAY = "AUTO_REPAY"
+    AUTO_BORROW_REPAY = "AUTO_BORROW_REPAY"
+
+
+class ForeignDebt(Choice):
+    """Rule 11.4."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
 class SignalStart(Choice):
     END = "end"
     BEGIN = "begin"

@@ -33,3 +33,6 @@ ENDPOINTS: Final[Mapping[BinanceEnv, Endpoints]] = {
         "wss://demo-stream.binance.com",
     ),
 }
+
+MARGIN_STREAMS: Final[Mapping[BinanceEnv, str]] = {BinanceEnv.LIVE: "wss://margin-stream.binance.com"}
+"""The risk stream of cross accounts (margin documents, "Risk Data Stream"). There is no margin on testnet and demo."""

@@ -7,11 +7,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from executor.config.checks import CHECKS, ONE_OF
+from executor.config.choices import TradeMode
 from executor.config.faults import Fault, SettingsError
+from executor.config.group import Origin
 from executor.config.keys import override_key
 from executor.config.kinds import HIDDEN, is_secret, must_be
 from executor.config.overrides import PER_SYMBOL, judge
-from executor.config.settings import GROUPS, ExchangeSettings, FileSettings, Origin, PaperSettings, Settings
+from executor.config.settings import GROUPS, ExchangeSettings, FileSettings, PaperSettings, Settings
 from executor.config.sources import FIELDS, FILE_SUFFIX, Override, gather
 
 LONGEST_SHOWN = 80
@@ -142,13 +144,15 @@ def _wrong_together(settings: Settings, wrong: Collection[str], *, among: Collec
 
 def _build(texts: Mapping[str, str], origins: Mapping[str, Origin], wrong: Collection[str]) -> Settings:
     """`texts` are sound by themselves. Of several settings of which one counts, the default's has a value when nobody
-    tried to give any.
+    tried to give any. On margin shorts are on unless somebody says otherwise.
     """
     defaults = {
         group.default_name: str(group.default)
         for group in ONE_OF
         if not any(name in texts or name in wrong for name in group.names)
     }
+    if texts.get("TRADE_MODE", "").casefold() == TradeMode.MARGIN and "ALLOW_SHORT" not in texts:
+        defaults["ALLOW_SHORT"] = "true"
     settings = Settings.model_validate({**texts, **defaults})
     settings._origins = {name: origins[name] for name in texts if name in origins}  # noqa: SLF001
     return settings

@@ -9,21 +9,31 @@ from difflib import get_close_matches
 from typing import Final
 
 from executor.config.faults import Fault
+from executor.config.group import Origin
 from executor.config.keys import override_key
+from executor.config.margin_settings import MarginSettings
 from executor.config.settings import (
     EntrySettings,
     FailsafeSettings,
     LimitSettings,
-    Origin,
     SizeSettings,
     StopSettings,
     TrailSettings,
 )
 from executor.config.sources import KNOWN_NAMES, OUR_PREFIXES, Override
 
-_GROUPS: Final = (EntrySettings, SizeSettings, StopSettings, TrailSettings, FailsafeSettings, LimitSettings)
-PER_SYMBOL: Final = frozenset(
-    ["MAX_SIGNAL_AGE_SEC", *(name.upper() for group in _GROUPS for name in group.model_fields)]
+_GROUPS: Final = (
+    EntrySettings,
+    SizeSettings,
+    StopSettings,
+    TrailSettings,
+    FailsafeSettings,
+    LimitSettings,
+    MarginSettings,
+)
+_OF_ALL: Final = frozenset({"MARGIN_BORROW_MODE", "MARGIN_SIDE_EFFECT"})
+PER_SYMBOL: Final = (
+    frozenset(["MAX_SIGNAL_AGE_SEC", *(name.upper() for group in _GROUPS for name in group.model_fields)]) - _OF_ALL
 )
 NEAR: Final = 0.8
 

@@ -12,10 +12,11 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from executor.config.checks import ONE_OF_DEFAULTS
+from executor.config.group import Origin
 from executor.config.keys import override_key
 from executor.config.kinds import as_text, is_secret, must_be, unset_means
 from executor.config.overrides import PER_SYMBOL
-from executor.config.settings import GROUPS, Origin, Settings
+from executor.config.settings import GROUPS, Settings
 from executor.config.sources import FILE_SUFFIX
 
 WIDTH: Final = 110

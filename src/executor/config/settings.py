@@ -7,59 +7,24 @@ Amounts are exact decimals. Times are seconds, as decimals, save where the sente
 """
 
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, cast
 
 from annotated_types import Ge, Le
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from executor.config import choices, kinds
-from executor.config.endpoints import ENDPOINTS, Endpoints
+from executor.config.endpoints import ENDPOINTS, MARGIN_STREAMS, Endpoints
+from executor.config.group import Group, Origin
 from executor.config.keys import override_key
 from executor.config.kinds import Unset
+from executor.config.margin_settings import MarginSettings
 
 OF_THE_EXCHANGE: Final = Unset("the exchange's")
 
 
-class Origin(StrEnum):
-    """Where a setting's value came from; the first that has it wins."""
-
-    ENVIRONMENT = "environment"
-    ENV_FILE = "env file"
-    SECRETS_FILE = "secrets file"
-    DEFAULT = "default"
-
-
-class _Group(BaseSettings):
-    """A heading's settings. Values come through the constructor alone: `load_settings` does the reading."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=str.upper,
-        case_sensitive=True,
-        enable_decoding=False,
-        env_ignore_empty=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  the library hands over all five
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
-
-class ExchangeSettings(_Group):
+class ExchangeSettings(Group):
     """Exchange"""
 
     binance_env: choices.BinanceEnv = choices.BinanceEnv.PAPER
@@ -73,6 +38,9 @@ class ExchangeSettings(_Group):
 
     binance_stream_url: kinds.WebSocketUrl | None = None
     """Base URL of the market streams, without /ws; overrides that of BINANCE_ENV."""
+
+    binance_margin_stream_url: Annotated[kinds.WebSocketUrl | None, Unset("as BINANCE_ENV or the streams")] = None
+    """Base URL of the cross margin account's risk stream, without /ws; overrides that of BINANCE_ENV."""
 
     binance_api_key: SecretStr | None = None
     """The API key; needed everywhere but on paper."""
@@ -102,10 +70,10 @@ class ExchangeSettings(_Group):
     """The symbols that are traded, in place of SYMBOL; STATE_FN must hold {symbol} when there are several."""
 
     trade_mode: choices.TradeMode = choices.TradeMode.SPOT
-    """The account that is traded with; margin is not in this version."""
+    """The account that is traded with: the Spot wallet, or a margin account (see MARGIN_ISOLATED)."""
 
 
-class FileSettings(_Group):
+class FileSettings(Group):
     """Files"""
 
     state_fn: kinds.FileTemplate = "data/state/executor_state.json"
@@ -118,7 +86,7 @@ class FileSettings(_Group):
     """A folder with one file per secret, each named like its setting."""
 
 
-class SignalSettings(_Group):
+class SignalSettings(Group):
     """Signals"""
 
     signal_file: Annotated[Path, Field(validation_alias=AliasChoices("SIGNAL_FILE", "DELTASCOUT_LOG"))] = Path(
@@ -133,7 +101,7 @@ class SignalSettings(_Group):
     """Seconds after which a signal is too old to act on."""
 
 
-class WebhookSettings(_Group):
+class WebhookSettings(Group):
     """Webhook"""
 
     webhook_port: kinds.Port = 0
@@ -167,7 +135,7 @@ class WebhookSettings(_Group):
     """Signals a minute that are taken from all sources together."""
 
 
-class EntrySettings(_Group):
+class EntrySettings(Group):
     """Entry"""
 
     entry_mode: choices.EntryMode = choices.EntryMode.LIMIT_THEN_MARKET
@@ -195,7 +163,7 @@ class EntrySettings(_Group):
     """Plan B: a market order, or a limit order at the guard's price that fills at once or not at all."""
 
 
-class SizeSettings(_Group):
+class SizeSettings(Group):
     """Size"""
 
     qty: kinds.Positive | None = None
@@ -223,7 +191,7 @@ class SizeSettings(_Group):
     """Weights of the three legs: out at the first target, out at the second, trailed."""
 
 
-class StopSettings(_Group):
+class StopSettings(Group):
     """Stop and targets"""
 
     tp_r_list: kinds.Targets = (Decimal(1), Decimal(2))
@@ -254,7 +222,7 @@ class StopSettings(_Group):
     """Ticks that a breakeven stop stands better than the entry and its costs."""
 
 
-class TrailSettings(_Group):
+class TrailSettings(Group):
     """Trailing"""
 
     trail_activate_after_tp2: bool = True
@@ -288,7 +256,7 @@ class TrailSettings(_Group):
     """Quote units that the stop stays beyond the swing."""
 
 
-class WatchSettings(_Group):
+class WatchSettings(Group):
     """Watching"""
 
     poll_sec: kinds.Interval = Decimal("1.0")
@@ -301,7 +269,7 @@ class WatchSettings(_Group):
     """Listen to the exchange's pushed updates beside the looks; without it the looks alone must do."""
 
 
-class FailsafeSettings(_Group):
+class FailsafeSettings(Group):
     """When things fail"""
 
     exits_retry_every_sec: kinds.Interval = Decimal(1)
@@ -329,7 +297,7 @@ class FailsafeSettings(_Group):
     """Seconds after which a trade is closed at market; 0 = never."""
 
 
-class LimitSettings(_Group):
+class LimitSettings(Group):
     """Limits"""
 
     cooldown_sec: kinds.Seconds = Decimal(180)
@@ -351,10 +319,10 @@ class LimitSettings(_Group):
     """Loss in quote units after which no trade is opened until the next day (UTC); 0 = no bound."""
 
     allow_short: bool = False
-    """Take short signals too; on Spot a short sells inventory first."""
+    """Take short signals too; on Spot a short sells inventory first, on margin it borrows (there unset means true)."""
 
 
-class PaperSettings(_Group):
+class PaperSettings(Group):
     """Paper exchange"""
 
     paper_recording: Annotated[Path | None, Unset("bundled")] = None
@@ -382,7 +350,7 @@ class PaperSettings(_Group):
     """The secret that goes with it."""
 
 
-class OperationSettings(_Group):
+class OperationSettings(Group):
     """Operation"""
 
     http_host: kinds.Host = "127.0.0.1"
@@ -401,7 +369,7 @@ class OperationSettings(_Group):
     """The least severe messages that are logged."""
 
 
-class AlertSettings(_Group):
+class AlertSettings(Group):
     """Watchdog and alerts"""
 
     watchdog_every_sec: kinds.Seconds = Decimal(60)
@@ -429,7 +397,7 @@ class AlertSettings(_Group):
     """Key of the signature (HMAC-SHA256) that goes with each of those."""
 
 
-class FleetSettings(_Group):
+class FleetSettings(Group):
     """Accounts and fleet"""
 
     accounts: Annotated[Path | None, Unset("one account: these settings")] = None
@@ -469,6 +437,7 @@ class Settings(
     WatchSettings,
     FailsafeSettings,
     LimitSettings,
+    MarginSettings,
     PaperSettings,
     OperationSettings,
     AlertSettings,
@@ -536,6 +505,12 @@ class Settings(
             self.binance_stream_url or own.stream,
         )
 
+    @property
+    def margin_stream_url(self) -> str:
+        """Where the risk stream of a cross account is; empty on the embedded exchange."""
+        own = MARGIN_STREAMS.get(self.binance_env, "")
+        return self.binance_margin_stream_url or self.binance_stream_url or own
+
     def state_path(self, symbol: str) -> Path:
         return self._path(self.state_fn, symbol)
 
@@ -549,5 +524,5 @@ class Settings(
         return Path(template.replace("{symbol}", symbol).replace("{account}", self._account))
 
 
-GROUPS: Final = cast("tuple[type[_Group], ...]", Settings.__bases__)
+GROUPS: Final = cast("tuple[type[Group], ...]", Settings.__bases__)
 """The headings, in the order in which people read them."""

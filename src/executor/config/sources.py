@@ -16,10 +16,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from executor.config.faults import Fault
+from executor.config.group import Origin
 from executor.config.keys import SEPARATOR, override_key
 from executor.config.kinds import HIDDEN, is_secret
 from executor.config.private import others_that_read, private
-from executor.config.settings import GROUPS, Origin, Settings
+from executor.config.settings import GROUPS, Settings
 
 STANDARD_SECRETS_DIR: Final = Path("/run/secrets")
 FILE_SUFFIX: Final = "_FILE"
@@ -28,8 +29,8 @@ FILE_SUFFIX: Final = "_FILE"
 # programs share the environment, so shorter prefixes would cry wolf.
 OUR_PREFIXES: Final = (
     "ABSENCE_", "ACCOUNTS", "BINANCE_", "COOLDOWN_", "DELTASCOUT_", "DOUBT_", "ENTRY_", "EXITS_", "EXIT_LAYOUT",
-    "FAILSAFE_", "FLEET", "LIVE_ENTRY", "MAX_DAILY_", "MAX_POSITION_", "MAX_SIGNAL_", "MAX_TRADES_", "PAPER_",
-    "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "SWING_", "TP_R_", "TRADE_MODE", "TRAIL_", "WEBHOOK_",
+    "FAILSAFE_", "FLEET", "LIVE_ENTRY", "MARGIN_", "MAX_DAILY_", "MAX_POSITION_", "MAX_SIGNAL_", "MAX_TRADES_",
+    "PAPER_", "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "SWING_", "TP_R_", "TRADE_MODE", "TRAIL_", "WEBHOOK_",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Binance Spot as the port wants it: one symbol, three-way outcomes, exact decimals."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -39,9 +39,10 @@ async def connect(
     symbol: str,
     clock: WallClock,
     recv_window: int = 5000,
+    make: "Make | None" = None,
 ) -> "BinanceExchange":
     """As `connect_all`, for one symbol. Raises `StartError` also where that is not listed."""
-    exchange = (await connect_all(endpoints, credentials, (symbol,), clock, recv_window))[symbol]
+    exchange = (await connect_all(endpoints, credentials, (symbol,), clock, recv_window, make))[symbol]
     if exchange.fault is not None:
         await exchange.close()
         raise exchange.fault
@@ -54,9 +55,11 @@ async def connect_all(
     symbols: tuple[str, ...],
     clock: WallClock,
     recv_window: int = 5000,
+    make: "Make | None" = None,
 ) -> dict[str, "BinanceExchange"]:
     """Reach the exchange, set the clock, and prove that key and symbols can be used. By symbol, over one connection;
-    `recv_window` in ms. A symbol that can't be is no fault of the others: see `fault`.
+    `recv_window` in ms. A symbol that can't be is no fault of the others: see `fault`. `make`: how a symbol's exchange
+    is made, where it is not Spot.
 
     Its reads are hurried until `settle`. Raises `StartError`, in words for people, when the exchange can't be used at
     all. One of the results must be closed: the connection is the same.
@@ -71,7 +74,7 @@ async def connect_all(
     try:
         await connection.warm()
         await connection.sync_clock()
-        exchanges = {symbol: BinanceExchange(connection, symbol, shared) for symbol in symbols}
+        exchanges = {symbol: (make or BinanceExchange)(connection, symbol, shared) for symbol in symbols}
         await _prove(exchanges)
     except ReadRefused as error:
         await connection.close()
@@ -89,6 +92,9 @@ async def connect_all(
         await connection.close()
         raise
     return exchanges
+
+
+Make = Callable[[Connection, str, SharedReads | None], "BinanceExchange"]
 
 
 async def _prove(exchanges: Mapping[str, "BinanceExchange"]) -> None:

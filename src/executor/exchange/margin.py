@@ -7,6 +7,7 @@ no cancel-replace on margin: a stop is moved by its cancel, and placed anew once
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
+from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -23,26 +24,66 @@ from executor.core.model.facts import (
     Why,
 )
 from executor.core.model.intents import NewOrder, Stamp
-from executor.core.model.loans import Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms
+from executor.core.model.loans import Bars, Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms, Others
 from executor.core.model.rules import SymbolRules
+from executor.core.model.values import ONE, ZERO
 from executor.exchange.binance import MAX_TRADES, NO_SUCH_ORDER, BinanceExchange
-from executor.exchange.port import StartError
-from executor.exchange.transport.connection import Connection, ReadRefused
+from executor.exchange.permissions import key_permissions
+from executor.exchange.port import NotListedError, ReadError, StartError
+from executor.exchange.shared_cross import SharedCross
+from executor.exchange.shared_reads import SharedReads
+from executor.exchange.transport.connection import Connection, ReadRefused, Reply
 from executor.exchange.wire import calls, margin, reading
+from executor.exchange.wire import margin_terms as terms
 from executor.exchange.wire.margin import Account
 
-NO_ACCOUNT = frozenset({-3003, -11001})
+NO_ACCOUNT: Final = frozenset({-3003, -11001})
+BITCOIN: Final = "BTC"
+
+
+class NotOpenedError(ReadError):
+    """There is no such account."""
+
+
+class Neighbours(Protocol):
+    """The other symbols that this service trades on the same account, which has one debt of an asset for all."""
+
+    def debts(self) -> Mapping[str, Others]:
+        """What they owe, by asset."""
+
+    def unsettled(self) -> bool:
+        """Whether a loan of theirs is under way."""
+
+    def take_turn(self) -> bool:
+        """Whether no other loan of the account is under way, so that one of ours may be asked for."""
+
+    def not_theirs(self, kind: LoanKind, rows: tuple[LoanRecord, ...]) -> tuple[LoanRecord, ...]:
+        """Of the exchange's records those that are not of a loan of theirs."""
 
 
 class MarginExchange(BinanceExchange):
-    """`executor.exchange.port.MarginExchange`. `account`: whose; every request is for it, and for no other."""
+    """`executor.exchange.port.MarginExchange`. `account`: whose; every request is for it, and for no other. `largest`:
+    the largest loan that trades will ask for, in quote, where that is known: terms depend on it. `neighbours`: of a
+    cross account with several symbols.
+    """
 
     most_orders = 500
 
-    def __init__(self, connection: Connection, symbol: str, account: Account, terms: MarginTerms) -> None:
-        super().__init__(connection, symbol)
+    def __init__(
+        self,
+        connection: Connection,
+        symbol: str,
+        shared: SharedReads | None = None,
+        *,
+        account: Account,
+        cross: SharedCross | None = None,
+        largest: Decimal = ZERO,
+    ) -> None:
+        super().__init__(connection, symbol, shared)
         self.account = account
-        self._terms = terms
+        self.neighbours: Neighbours | None = None
+        self._cross = cross or SharedCross(connection)
+        self._largest = largest
 
     # --- orders ---------------------------------------------------------------------------------------------------
 
@@ -106,6 +147,26 @@ class MarginExchange(BinanceExchange):
         return (await self.margin_account()).balances
 
     async def margin_account(self) -> MarginAccount:
+        """Raises `ReadError`."""
+        neighbours = self.neighbours
+        if neighbours is None:
+            return await self._read_account()
+        before, busy = neighbours.debts(), neighbours.unsettled()
+        shown = await self._read_account()
+        after = neighbours.debts()
+        changed = {asset: each.moved for asset, each in before.items()} != {
+            asset: each.moved for asset, each in after.items()
+        }
+        return replace(shown, others=dict(after), unsettled=busy or changed or neighbours.unsettled())
+
+    async def _read_account(self) -> MarginAccount:
+        """Raises `NotOpenedError` where there is no such account, or another `ReadError`."""
+        try:
+            return await self._ask_for_account()
+        except margin.NoAccountError as error:
+            raise NotOpenedError(_not_opened(self.account)) from error
+
+    async def _ask_for_account(self) -> MarginAccount:
         if self.account.isolated:
             pair = self.account.isolated
             return await self.connection.read(
@@ -113,20 +174,19 @@ class MarginExchange(BinanceExchange):
                 {"symbols": pair},
                 lambda reply: margin.isolated_account(reply.body, pair, reply.asked_at),
             )
+        shown, asked_at = await self._cross.read()
         price = (await self.quote()).last
         btc_price = await self._price_of_bitcoin(price)
-        return await self.connection.read(
-            margin.CROSS,
-            {},
-            lambda reply: margin.cross_account(reply.body, reply.asked_at, price=price, btc_price=btc_price),
-        )
+        return margin.cross_account(shown, asked_at, price=price, btc_price=btc_price)
 
     async def _price_of_bitcoin(self, price: Decimal) -> Decimal:
         """In the symbol's quote: what the exchange reckons the account's worth in is bitcoin."""
         rules = self.shown or await self.rules()
-        if rules.base == "BTC":
-            return price
-        symbol = {"symbol": f"BTC{rules.quote}"}
+        if BITCOIN in (rules.base, rules.quote):
+            return price if rules.base == BITCOIN else ONE
+        if self._shared is not None:
+            return (await self._shared.quote(f"{BITCOIN}{rules.quote}")).last
+        symbol = {"symbol": f"{BITCOIN}{rules.quote}"}
         quote = await self.connection.read(
             calls.TICKER, symbol, lambda reply: reading.quote(reply.body, reply.asked_at)
         )
@@ -134,16 +194,80 @@ class MarginExchange(BinanceExchange):
 
     async def rules(self) -> SymbolRules:
         """Spot's filters and fees with the account's terms."""
-        return replace(await super().rules(), margin=self._terms, cancel_replace_allowed=False)
+        rules = await super().rules()
+        return replace(rules, margin=await self._terms(rules), cancel_replace_allowed=False)
 
-    async def prove_account(self) -> None:
-        """Raises `StartError` where there is no such account."""
+    async def _terms(self, rules: SymbolRules) -> MarginTerms:
+        pairs = margin.ISOLATED_PAIRS if self.account.isolated else margin.PAIRS
+        fault = await self.connection.read(
+            pairs, {}, lambda reply: terms.pair_fault(reply.body, self.symbol, self.account, reply.asked_at)
+        )
+        base, quote = await self.connection.read(
+            margin.ASSETS,
+            {},
+            lambda reply: (terms.asset_terms(reply.body, rules.base), terms.asset_terms(reply.body, rules.quote)),
+        )
+        bars = await self._bars(rules, fault)
+        return MarginTerms(isolated=bool(self.account.isolated), bars=bars, base=base, quote=quote, fault=fault)
+
+    async def _bars(self, rules: SymbolRules, fault: str) -> Bars:
         try:
-            await self.margin_account()
+            if self.account.isolated:
+                return (await self._tier(rules)).bars
+            return await self.connection.read(margin.BARS, {}, lambda reply: terms.bars(reply.body))
+        except ReadRefused as error:
+            if fault or error.fault.code in NO_ACCOUNT:
+                return _NO_BARS  # nothing is traded there, and why is told elsewhere
+            raise
+
+    async def _tier(self, rules: SymbolRules) -> terms.Tier:
+        """That of the largest loan, as far as it is known, or of what is owed now."""
+        found = await self.connection.read(
+            margin.TIERS, {"symbol": self.symbol}, lambda reply: terms.tiers(reply.body, self.symbol)
+        )
+        if len(found) == 1:
+            return found[0]
+        try:
+            account = await self._read_account()
+        except (ReadRefused, NotOpenedError):
+            return terms.tier_of(found, ZERO, self._largest)
+        base = self._largest / account.price if account.price else ZERO
+        return terms.tier_of(
+            found,
+            max(base, account.debt(rules.base).total),
+            max(self._largest, account.debt(rules.quote).total),
+        )
+
+    async def prove_symbol(self) -> None:
+        """As for Spot; and that there is an account to trade it with."""
+        await super().prove_symbol()
+        shown = self.shown
+        if shown is None:
+            return
+        assert shown.margin is not None
+        why = shown.margin.fault or await self._barred()
+        if why:
+            self.shown, self.fault = None, NotListedError(why)
+
+    async def _barred(self) -> str:
+        call, query = (
+            (margin.ISOLATED, {"symbols": self.account.isolated}) if self.account.isolated else (margin.CROSS, {})
+        )
+        try:
+            return await self.connection.read(call, query, lambda reply: _why_barred(reply, self.account))
         except ReadRefused as error:
             if error.fault.code in NO_ACCOUNT:
-                raise StartError(_not_opened(self.account)) from error
+                return _not_opened(self.account)
             raise
+
+    async def prove_account(self) -> None:
+        """Raises `StartError` where the key may not borrow, as far as the exchange tells."""
+        try:
+            key = await key_permissions(self.connection)
+        except ReadError:
+            return  # borrowing tells
+        if key.margin is False:
+            raise StartError(NO_LOANS)
 
     # --- loans ----------------------------------------------------------------------------------------------------
 
@@ -156,9 +280,13 @@ class MarginExchange(BinanceExchange):
     async def _lend(
         self, kind: LoanKind, asset: str, amount: Decimal, stamp: Stamp | None
     ) -> Booked | Refused | Unknown:
+        if self.neighbours is not None and not self.neighbours.take_turn():
+            return Refused(Why.LOAN_BUSY, 0, "not sent: a loan of another symbol on this account is under way")
         asked: Mapping[str, str] = margin.lend(self.account, kind, asset, amount)
         answer = await self.connection.ask_once(margin.LEND, asked, stamp)
-        if isinstance(answer, Refused | Unknown):
+        if isinstance(answer, Refused):
+            return advised(answer, self.account)
+        if isinstance(answer, Unknown):
             return answer
         body, fence = answer
         try:
@@ -168,7 +296,8 @@ class MarginExchange(BinanceExchange):
 
     async def loan_records(self, kind: LoanKind, asset: str, since: int) -> tuple[LoanRecord, ...]:
         asked = margin.records_since(self.account, kind, asset, since)
-        return await self.connection.read(margin.RECORDS, asked, lambda reply: margin.records(reply.body, kind))
+        rows = await self.connection.read(margin.RECORDS, asked, lambda reply: margin.records(reply.body, kind))
+        return rows if self.neighbours is None else self.neighbours.not_theirs(kind, rows)
 
     async def borrowable(self, asset: str) -> Decimal:
         asked = {"asset": asset, **self.account.told_apart}
@@ -176,9 +305,48 @@ class MarginExchange(BinanceExchange):
 
     async def liquidations(self, since: int) -> tuple[int, ...]:
         asked = {"startTime": str(since), **self.account.told_apart}
-        return await self.connection.read(margin.LIQUIDATIONS, asked, lambda reply: margin.liquidations(reply.body))
+        return await self.connection.read(
+            margin.LIQUIDATIONS, asked, lambda reply: margin.liquidations(reply.body, self.account)
+        )
+
+
+NO_LOANS: Final = (
+    "the API key may not borrow and repay: enable margin loan, repay and transfer for it on its page at the exchange"
+)
+_NO_BARS: Final = Bars(borrow=ONE, call=ONE, liquidation=ONE)
+
+
+def _why_barred(reply: Reply, account: Account) -> str:
+    try:
+        return margin.barred(reply.body, account)
+    except margin.NoAccountError:
+        return _not_opened(account)
 
 
 def _not_opened(account: Account) -> str:
     whose = f"an isolated margin account of {account.isolated}" if account.isolated else "a cross margin account"
     return f"there is not {whose}: open it in the exchange's app, and transfer funds to it"
+
+
+def advised(refused: Refused, account: Account) -> Refused:
+    """A refusal with what a person can do about it, where it is a person's to do."""
+    advice = NO_LOANS if refused.why is Why.AUTH else _ADVICE.get(refused.code, "")
+    if refused.code in NO_ACCOUNT:
+        advice = _not_opened(account)
+    return replace(refused, text=f"{refused.text} ({advice})") if advice else refused
+
+
+_ADVICE: Final[Mapping[int, str]] = {
+    -3004: "this account may not trade on margin: see its page at the exchange",
+    -3008: "the exchange lets nobody borrow now",
+    -3010: "the exchange takes no repayments now: it is tried again, and interest runs",
+    -3012: "the exchange lends none of this asset now",
+    -3014: "this account may not borrow: see its page at the exchange",
+    -3021: "the pair is not traded on margin: choose another symbol",
+    -3022: "this account may not trade: see its page at the exchange",
+    -3027: "the asset is not lent on margin: choose another symbol",
+    -3028: "the pair is not traded on margin: choose another symbol",
+    -3036: "this account may not repay: see its page at the exchange; interest runs",
+    -3045: "the exchange has none left to lend: a smaller size, or later",
+    -3067: "the pair is banned on margin: choose another symbol",
+}

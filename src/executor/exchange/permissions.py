@@ -8,11 +8,14 @@ from executor.exchange.wire import calls
 
 
 class KeyPermissions(msgspec.Struct, frozen=True, kw_only=True):
-    """`ip_restrict`: only named addresses may use the key."""
+    """`ip_restrict`: only named addresses may use the key. `margin`: it may borrow and repay; None where that is not
+    told.
+    """
 
     ip_restrict: bool = msgspec.field(name="ipRestrict")
     withdrawals: bool = msgspec.field(name="enableWithdrawals")
     spot: bool = msgspec.field(name="enableSpotAndMarginTrading")
+    margin: bool | None = msgspec.field(name="enableMargin", default=None)
 
 
 async def key_permissions(connection: Connection) -> KeyPermissions:

@@ -13,11 +13,13 @@ import structlog
 
 from executor.config import Settings, SettingsError
 from executor.exchange.binance import BinanceExchange, connect_all
+from executor.exchange.margin import MarginExchange
 from executor.exchange.port import NotListedError, ReadError, StartError
 from executor.exchange.transport.budget import Budget
 from executor.ops.http import HttpUnusable
 from executor.ops.metrics import Metrics, StreamWatch
 from executor.paper.errors import PaperError
+from executor.service.cross_account import CrossAccount
 from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
@@ -97,7 +99,12 @@ class AccountRun:
                 for symbol in market.symbols:
                     locks.enter_context(StateLock(self.settings.state_path(symbol)))
                 exchanges = await connect_all(
-                    market.endpoints, market.credentials, market.symbols, market.patient, self.settings.recv_window
+                    market.endpoints,
+                    market.credentials,
+                    market.symbols,
+                    market.patient,
+                    self.settings.recv_window,
+                    market.make,
                 )
                 connection = exchanges[market.symbols[0]].connection
                 try:
@@ -160,7 +167,9 @@ async def begin_sessions(
     async def begin(symbol: str) -> Loop:
         if several:
             structlog.contextvars.bind_contextvars(symbol=symbol)
-        context = RunContext(market.venue, market.clock, market.patient, alone=not several, store_of=store_of)
+        context = RunContext(
+            market.venue_of(symbol), market.clock, market.patient, alone=not several, store_of=store_of
+        )
         return await stack.enter_async_context(symbol_session(symbol, settings.of(symbol), exchanges[symbol], context))
 
     begun = await asyncio.gather(*map(begin, market.symbols), return_exceptions=True)
@@ -172,9 +181,23 @@ async def begin_sessions(
             raise fault
     for symbol, fault in faults.items():
         log.error("not_started", alert=True, symbol=symbol, error=str(fault), text="the others trade")
+    _acquaint(exchanges, loops)
     keeper = next(iter(loops))
     loops[keeper].keep_clock(exchanges[keeper].sync_clock)
     return loops
+
+
+def _acquaint(exchanges: Mapping[str, BinanceExchange], loops: Mapping[str, Loop]) -> None:
+    """The symbols of one cross account know of each other's debts."""
+    lenders = {
+        symbol: exchange
+        for symbol, exchange in exchanges.items()
+        if isinstance(exchange, MarginExchange) and not exchange.account.isolated and symbol in loops
+    }
+    if len(lenders) > 1:
+        account = CrossAccount({symbol: loops[symbol] for symbol in lenders})
+        for symbol, exchange in lenders.items():
+            exchange.neighbours = account.neighbours_of(symbol)
 
 
 async def settle_budget(supervisor: Supervisor, budget: Budget) -> None:

@@ -19,7 +19,7 @@ from executor.ops.metrics import StreamWatch
 from executor.service import account
 from executor.service.account import begin_sessions, settle_budget
 from executor.service.loop import Loop
-from executor.service.market import PAPER, Market, open_market
+from executor.service.market import Market, is_paper, open_market
 from executor.service.self_watchdog import SelfWatchdog, hang_path
 from executor.service.store.document import saved
 from executor.service.store.lock import StateLock
@@ -91,7 +91,7 @@ async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange
     while True:
         try:
             return await connect_all(
-                market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window
+                market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window, market.make
             )
         except StartError as error:
             if not _trade_open(settings, market.symbols):
@@ -124,7 +124,7 @@ def set_paper_files_aside(settings: Settings, symbol: str) -> None:
         found = saved(state_path)
     except StateError:
         return
-    if found is not None and found.value.venue != PAPER:
+    if found is not None and not is_paper(found.value.venue):
         return
     for path in (
         store.path,

@@ -1,16 +1,23 @@
 """Where a run trades: the embedded paper exchange, or the one that the settings name."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from executor.config import BinanceEnv, Settings
+from executor.config import BinanceEnv, Settings, TradeMode
+from executor.core.model.values import ZERO
+from executor.exchange.binance import BinanceExchange, Make
+from executor.exchange.margin import MarginExchange
 from executor.exchange.port import StartError
+from executor.exchange.shared_cross import SharedCross
+from executor.exchange.shared_reads import SharedReads
 from executor.exchange.streams.market_stream import MOST_SYMBOLS
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.clock import SystemClock
+from executor.exchange.transport.connection import Connection
+from executor.exchange.wire.margin import Account
 from executor.service.poller import Clock
 
 if TYPE_CHECKING:
@@ -23,7 +30,9 @@ PAPER: Final = "paper"
 class Market(msgspec.Struct, frozen=True):
     """Where this run trades: the exchange's addresses, the keys, the symbols, and the clock that everything sleeps by.
 
-    `venue` names the exchange in the state file. `patient` is for waiting that must not hold an embedded market up.
+    `venue` names the exchange, `venue_of` it and the account in the state file. `patient` is for waiting that must not
+    hold an embedded market up. `margin`: by symbol, the margin account that it is traded with, empty on Spot;
+    `risk_url`: where the risk stream of a cross account is, empty where there is none; `make`: as for `connect_all`.
     """
 
     venue: str
@@ -33,12 +42,25 @@ class Market(msgspec.Struct, frozen=True):
     clock: Clock
     patient: Clock
     embedded: "Embedded | None" = None
+    margin: Mapping[str, Account] = {}
+    risk_url: str = ""
+    make: Make | None = None
+
+    def venue_of(self, symbol: str) -> str:
+        """So that a state of one account is never taken for one of another."""
+        account = self.margin.get(symbol)
+        return self.venue if account is None else f"{self.venue} {account.kind}"
 
     @property
     def symbol(self) -> str:
         """The only one."""
         (symbol,) = self.symbols
         return symbol
+
+
+def is_paper(venue: str) -> bool:
+    """Whether a state is of an embedded exchange, whichever its account."""
+    return venue.split(" ", maxsplit=1)[0] == PAPER
 
 
 @contextlib.asynccontextmanager
@@ -56,6 +78,9 @@ async def open_market(settings: Settings) -> AsyncIterator[Market]:
                 paper.clock,
                 paper.patient_clock,
                 embedded=paper,
+                margin=margin_accounts(settings, (paper.symbol,)),
+                risk_url=paper.endpoints.stream_url,
+                make=maker(settings, (paper.symbol,)),
             )
         return
     urls, clock = settings.endpoints, SystemClock()
@@ -68,7 +93,40 @@ async def open_market(settings: Settings) -> AsyncIterator[Market]:
     where = Endpoints(urls.rest, urls.ws_api, urls.stream)
     env = settings.binance_env
     venue = where.rest_url if env is BinanceEnv.CUSTOM else env.value
-    yield Market(venue, where, credentials(settings), settings.traded, clock, clock)
+    yield Market(
+        venue,
+        where,
+        credentials(settings),
+        settings.traded,
+        clock,
+        clock,
+        margin=margin_accounts(settings, settings.traded),
+        risk_url=settings.margin_stream_url,
+        make=maker(settings, settings.traded),
+    )
+
+
+def margin_accounts(settings: Settings, symbols: tuple[str, ...]) -> dict[str, Account]:
+    """By symbol; empty on Spot."""
+    if settings.trade_mode is not TradeMode.MARGIN:
+        return {}
+    return {symbol: Account(symbol if settings.of(symbol).margin_isolated else "") for symbol in symbols}
+
+
+def maker(settings: Settings, symbols: tuple[str, ...]) -> Make | None:
+    """How a symbol's exchange is made; None on Spot. What all of a cross account have in common is asked for once."""
+    accounts = margin_accounts(settings, symbols)
+    if not accounts:
+        return None
+    cross: dict[Connection, SharedCross] = {}
+
+    def make(connection: Connection, symbol: str, shared: SharedReads | None) -> BinanceExchange:
+        own = settings.of(symbol)
+        largest = own.margin_max_borrow_usd or own.max_position_usd or own.qty_usd or ZERO
+        one = cross.setdefault(connection, SharedCross(connection))
+        return MarginExchange(connection, symbol, shared, account=accounts[symbol], cross=one, largest=largest)
+
+    return make
 
 
 def credentials(settings: Settings) -> Credentials:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from executor.config import Fault, Settings, SettingsError, to_ms
+from executor.config import Fault, ForeignDebt, Settings, SettingsError, TradeMode, to_ms
 from executor.core.model import policy as core
 from executor.core.model.rules import OwnFilters, SymbolRules
 from executor.core.model.values import ZERO, on_grid, plain
@@ -39,7 +39,7 @@ def policy_of(settings: Settings) -> core.Policy:
         trail_pct=settings.trail_distance_pct,
         trail_r=settings.trail_distance_r_mult,
         trail_step=settings.trail_step_usd,
-        trail_every_ms=to_ms(settings.trail_update_every_sec),
+        trail_every_ms=to_ms(_trail_every(settings)),
         trail_swing_lookback=settings.trail_swing_lookback,
         trail_swing_bars=settings.trail_swing_lr,
         trail_swing_buffer=settings.trail_swing_buffer_usd,
@@ -61,7 +61,19 @@ def policy_of(settings: Settings) -> core.Policy:
         allow_short=settings.allow_short,
         max_signal_age_ms=to_ms(settings.max_signal_age_sec),
         recv_window_ms=settings.recv_window,
+        max_borrow=settings.margin_max_borrow_usd,
+        level_min=settings.margin_level_min,
+        level_alert=settings.margin_level_alert,
+        level_reduce=settings.margin_level_reduce,
+        allow_foreign_debt=settings.margin_foreign_debt is ForeignDebt.ALLOW,
     )
+
+
+def _trail_every(settings: Settings) -> Decimal:
+    """Seconds. On margin each move leaves a moment without a stop, so there are fewer of them (rule 11.5)."""
+    if settings.trade_mode is TradeMode.MARGIN:
+        return max(settings.trail_update_every_sec, settings.margin_trail_every_sec)
+    return settings.trail_update_every_sec
 
 
 def own_filters(rules: SymbolRules, settings: Settings) -> SymbolRules:

@@ -12,12 +12,15 @@ import structlog
 from executor.config import OrderTransport, Settings, SignalStart
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.rules import SymbolRules
+from executor.exchange.streams.margin_stream import MarginUserStream
 from executor.exchange.streams.market_stream import MarketStream
+from executor.exchange.streams.risk_stream import RiskChanged, RiskStream
 from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.clock import SystemClock
 from executor.exchange.transport.connection import Connection
 from executor.exchange.transport.order_link import OrderLink
+from executor.exchange.transport.supervised import Connected, Lost
 from executor.ops.alerting import Alerting
 from executor.ops.alerts.alerts import Alerts
 from executor.ops.alerts.metrics import AlertMetrics
@@ -34,6 +37,7 @@ from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, 
 from executor.service.inlets.webhook import Access, Webhook, WebhookUnusable
 from executor.service.listening import listening
 from executor.service.loop import Loop
+from executor.service.margin_watch import MarginWatch, watch_of
 from executor.service.market import Market
 from executor.service.push_router import PushRouter, follow_trades
 from executor.service.supervisor import Supervisor
@@ -212,7 +216,8 @@ def add_streams(
     watchdog: Watchdog | None,
 ) -> None:
     """What runs beside the loops: the orders' own connection, pushes, and on paper the market itself."""
-    if settings.order_transport is OrderTransport.WS:
+    watches = add_margin_watch(market, supervisor, connection)
+    if settings.order_transport is OrderTransport.WS and not market.margin:  # margin's orders go over REST alone
         link = OrderLink(market.endpoints.ws_api_url, market.credentials)
         connection.link = link
         supervisor.add_transport("order link", link.run)
@@ -220,9 +225,7 @@ def add_streams(
         router = PushRouter(supervisor.loops, watch)
         if watchdog is not None:
             router.on_event.append(watchdog.hear)
-        stream = UserStream(
-            market.endpoints.ws_api_url, market.credentials, connection, tuple(supervisor.loops), router.on_user_event
-        )
+        stream = _user_stream(market, supervisor, connection, router, watches)
         supervisor.add_task("user stream", stream.run)
         if watchdog is not None:
             proof = StreamProof(supervisor.loops, stream.reopen)
@@ -234,6 +237,44 @@ def add_streams(
             supervisor.add_task("market stream", prices.run)
     if market.embedded is not None:
         _add_recording(settings, market.embedded, supervisor.loops[market.symbol])
+
+
+def _user_stream(
+    market: Market, supervisor: Supervisor, connection: Connection, router: PushRouter, watches: list[MarginWatch]
+) -> UserStream:
+    url, keys, symbols = market.endpoints.ws_api_url, market.credentials, tuple(supervisor.loops)
+    if not market.margin:
+        return UserStream(url, keys, connection, symbols, router.on_user_event)
+
+    def look() -> None:
+        for watch in watches:
+            watch.look_now()
+
+    return MarginUserStream(
+        url,
+        keys,
+        connection,
+        symbols,
+        router.on_user_event,
+        accounts=[market.margin[symbol] for symbol in symbols],
+        sleep=market.clock.sleep,
+        on_risk=look,
+    )
+
+
+def add_margin_watch(market: Market, supervisor: Supervisor, connection: Connection) -> list[MarginWatch]:
+    """What looks at margin accounts while anything is owed; and the risk stream, where one of them is a cross one."""
+    watches = {symbol: watch for symbol, loop in supervisor.loops.items() if (watch := watch_of(loop)) is not None}
+    cross = [watch for symbol, watch in watches.items() if not market.margin[symbol].isolated]
+    if cross and market.risk_url:
+
+        def told(event: RiskChanged | Connected | Lost) -> None:
+            for watch in cross:
+                watch.on_risk_event(event)
+
+        stream = RiskStream(market.risk_url, connection, told, sleep=market.clock.sleep)
+        supervisor.add_task("risk stream", stream.run)
+    return list(watches.values())
 
 
 def _follow(prices: MarketStream, supervisor: Supervisor) -> None:

@@ -101,11 +101,11 @@ def test_the_account_of_a_pair() -> None:
         }
     )
     account = margin.isolated_account(body, "BTCUSDT", 7)
-    assert account.balances == {"BTC": Balance(D(0)), "USDT": Balance(D(3_900), D(100))}
+    assert account.balances == {"USDT": Balance(D(3_900), D(100))}
     assert account.debts == {"BTC": Debt(D("0.05"))}
     assert (account.assets, account.liabilities, account.price) == (D(4_000), D(3_000), D(60_000))
     assert (account.level, account.liquidation_price) == (D("1.33333"), D(69_565))
-    with pytest.raises(msgspec.ValidationError, match="no isolated account of LTCUSDT"):
+    with pytest.raises(margin.NoAccountError, match="no isolated account of LTCUSDT"):
         margin.isolated_account(body, "LTCUSDT", 7)
 
 
@@ -137,11 +137,13 @@ def test_the_cross_account_in_the_quote_of_the_symbol() -> None:
             "userAssets": [{**HELD, "asset": "USDT", "borrowed": "12000", "interest": "0.1"}],
         }
     )
-    account = margin.cross_account(body, 7, price=D(100), btc_price=D(60_000))
+    account = margin.cross_account(margin.cross(body), 7, price=D(100), btc_price=D(60_000))
     assert (account.assets, account.liabilities, account.level) == (D(30_000), D(12_000), D("2.5"))
     assert account.debt("USDT").total == D("12000.1")
-    free = margin.cross_account(body.replace(b'"0.2"', b'"0"'), 7, price=D(100), btc_price=D(60_000))
-    assert free.level is None
+    unowed = margin.cross(body.replace(b'"0.2"', b'"0"'))
+    assert margin.cross_account(unowed, 7, price=D(100), btc_price=D(60_000)).level is None
+    with pytest.raises(margin.NoAccountError):
+        margin.cross(body.replace(b'"marginLevel"', b'"created": false, "marginLevel"'))
 
 
 def test_loans_their_records_and_what_may_be_borrowed() -> None:
@@ -154,7 +156,17 @@ def test_loans_their_records_and_what_may_be_borrowed() -> None:
     assert (row.tran_id, row.status, row.manual) == (12, RecordStatus.PENDING, False)
     assert row.principal + row.interest == row.amount
     assert margin.borrowable(b'{"amount": "1.69248805", "borrowLimit": "60"}') == D("1.69248805")
-    assert margin.liquidations(b'{"rows": [{"symbol": "BTCUSDT", "updatedTime": 5}], "total": 1}') == (5,)
+
+
+def test_a_liquidation_is_of_the_account_that_its_row_names() -> None:
+    rows = (
+        b'{"rows": [{"symbol": "BTCUSDT", "updatedTime": 5},'
+        b' {"symbol": "BTCUSDT", "updatedTime": 6, "isIsolated": true},'
+        b' {"symbol": "LTCUSDT", "updatedTime": "7", "isIsolated": "true"},'
+        b' {"symbol": "LTCUSDT", "updatedTime": 8, "isIsolated": false}], "total": 4}'
+    )
+    assert margin.liquidations(rows, PAIR) == (5, 6)
+    assert margin.liquidations(rows, CROSS) == (5, 8)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>"])

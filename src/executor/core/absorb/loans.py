@@ -181,13 +181,15 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     if record is not None and record.status is RecordStatus.FAILED:
         text = f"{named(loan)} has failed at the exchange (record {record.tran_id})"
         return Absorbed(_closed(state, loan, LoanEnd.FAILED, now), MOVED, (Notify(Level.WARNING, "loan_failed", text),))
+    if record is not None:
+        loan = replace(loan, tran_id=record.tran_id)
     shown = _shown(loan, event.account)
     if shown or (record is not None and record.status is RecordStatus.CONFIRMED):
         note = Notify(Level.INFO, "borrowed" if loan.kind is LoanKind.BORROW else "repaid", f"{named(loan)} is done")
         done = _closed(state, loan, LoanEnd.DONE, event.account.asked_at if shown else now)
         return Absorbed(done, MOVED, (note,))
     if record is not None:
-        loan = replace(loan, phase=LoanPhase.BOOKED, tran_id=record.tran_id)
+        loan = replace(loan, phase=LoanPhase.BOOKED)
     asked_at = min(event.asked_at, event.account.asked_at)
     settled = loan.fence + policy.doubt_settle_ms
     misses = loan.misses + (asked_at >= loan.fence)

@@ -81,7 +81,11 @@ class UserStream(Stream[UserEvent]):
 
     async def _subscribe(self, connection: ClientConnection) -> list[bytes]:
         number = f"subscribe-{next(self._numbers)}"
-        await connection.send(msgspec.json.encode(self._request(number)), text=True)
+        return await self._ask(connection, self._request(number))
+
+    async def _ask(self, connection: ClientConnection, request: dict[str, object]) -> list[bytes]:
+        """Send it on a connection that nobody reads yet, and return what came before its answer."""
+        await connection.send(msgspec.json.encode(request), text=True)
         early: list[bytes] = []
         while True:
             message = await connection.recv(decode=False)

@@ -19,6 +19,7 @@ import structlog
 from executor.core.model.facts import Refused, Why
 from executor.exchange.port import ReadError
 from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.transport.sapi_budget import SapiBudget
 from executor.exchange.wire.answer import Answer
 from executor.exchange.wire.calls import Call, Urgency
 from executor.exchange.wire.outcomes import Fault
@@ -56,6 +57,8 @@ class Budget:
         self._clock = clock
         self.limit = DEFAULT_LIMIT
         self.closed_until = 0
+        self.banned_until = 0
+        self.sapi = SapiBudget(clock)
         self.orders_closed_until = 0
         self.orders_10s = 0
         self.orders_1d = 0
@@ -76,14 +79,18 @@ class Budget:
     def refusal(self, call: Call) -> Refused | None:
         """Why a command must not be sent now: only an order by the exchange to stop holds one back."""
         now = self._clock.now_ms()
-        until = max(self.closed_until, self.orders_closed_until if call.orders else 0)
+        until = max(self._closed_for(call), self.orders_closed_until if call.orders else 0)
         if now >= until:
             return None
         return Refused(Why.RATE_LIMIT, 0, f"not sent: the exchange's rate limit holds until {until}", until)
 
+    def _closed_for(self, call: Call) -> int:
+        """Until when (ms) the exchange wants no such request: a ban holds for all, another limit for its own side."""
+        return max(self.banned_until, self.sapi.closed_until(call) if call.sapi else self.closed_until)
+
     async def admit(self, call: Call) -> None:
         """Return when a read may be sent. Raises `ReadError` when that is too far off."""
-        if not call.paced or self.hurried:
+        if not call.paced or call.sapi or self.hurried:
             await self._room(call)
             return
         async with self._turn:
@@ -101,6 +108,8 @@ class Budget:
     def begin(self, call: Call) -> int:
         """Count a request as it leaves; the returned mark goes to `end`."""
         self._roll()
+        if call.sapi:
+            return self.sapi.begin(call)
         self._in_flight += call.charged
         if call.paced and not self.hurried:
             self._watched_at, self._watched_weight = self._clock.now_ms(), call.charged
@@ -109,6 +118,9 @@ class Budget:
     def end(self, call: Call, mark: int, headers: Mapping[str, str] | None) -> None:
         """Count it as answered, with the answer's headers, or as lost (None)."""
         self._roll()
+        if call.sapi:
+            self.sapi.end(call, mark, headers)
+            return
         self._in_flight -= call.charged
         told = _number(headers, _USED)
         # a count of the minute in which it was asked says nothing about the next one
@@ -126,8 +138,8 @@ class Budget:
         self._roll()
         self._counted += weight
 
-    def heed(self, answer: Answer, fault: Fault) -> int:
-        """Obey an answer that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
+    def heed(self, answer: Answer, fault: Fault, call: Call | None = None) -> int:
+        """Obey an answer (to `call`) that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
         now = self._clock.now_ms()
         until = _told_until(answer, fault, now)
         if fault.code == -1015 or (fault.code == -2021 and answer.status == 429):
@@ -135,10 +147,14 @@ class Budget:
             self.orders_closed_until = max(self.orders_closed_until, until)
         elif answer.status == 418:
             until = until or now + FIRST_BAN_MS
+            self.banned_until = max(self.banned_until, until)
             self.closed_until = max(self.closed_until, until)
         elif answer.status == 429 or fault.code == -1003:
             until = until or now + MINUTE_MS - now % MINUTE_MS
-            self.closed_until = max(self.closed_until, until)
+            if call is not None and call.sapi:
+                self.sapi.close(call, until)
+            else:
+                self.closed_until = max(self.closed_until, until)
         elif fault.code == -1008:
             until = until or now + OVERLOAD_MS
         elif fault.code == -1034:
@@ -154,8 +170,10 @@ class Budget:
 
     def _wait_ms(self, call: Call) -> int:
         now = self._clock.now_ms()
-        if now < self.closed_until:
-            return self.closed_until - now
+        if now < self._closed_for(call):
+            return self._closed_for(call) - now
+        if call.sapi:
+            return 0 if call.urgency is Urgency.COMMAND else self.sapi.wait_ms(call)
         urgency = max(call.urgency, Urgency.LOOKUP) if self.hurried else call.urgency
         room = self.limit * CEILING.get(urgency, 100) // 100
         if call.urgency is Urgency.COMMAND or self.used + call.charged <= room or not self.used:

@@ -192,7 +192,7 @@ class Connection:
                 answer = await self._tell(call, params, attempt, way)
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
             return unanswered(error, attempt)
-        return _Answered(answer, attempt, 0 if answer.ok else await self._heed(answer, fault_of(answer), way))
+        return _Answered(answer, attempt, 0 if answer.ok else await self._heed(call, answer, fault_of(answer), way))
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
         way = self._way(call, params)
@@ -211,7 +211,7 @@ class Connection:
             except msgspec.DecodeError as error:
                 raise _Hiccup(f"HTTP {answer.status}, but unreadable: {error}") from error
         fault = fault_of(answer)
-        await self._heed(answer, fault, way)
+        await self._heed(call, answer, fault, way)
         text = words(answer.status, fault)
         why = verdict(answer.status, fault)
         if why is DOUBT or why is Why.RATE_LIMIT or fault.code == CLOCK_CODE:
@@ -280,7 +280,7 @@ class Connection:
             return _Way(None, self._rest_wall)
         return _Way(self.link, self._link_wall)
 
-    async def _heed(self, answer: Answer, fault: Fault, way: _Way) -> int:
+    async def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way) -> int:
         """Do what a failed answer asks for: measure the clock anew, slow down. Returns when to try again."""
         if answer.status == FIREWALL:
             return self._shut(way.wall, words(answer.status, fault))
@@ -291,7 +291,7 @@ class Connection:
                 await self.sync_clock()
             except ReadError as error:
                 _log.warning("clock_not_synced", error=str(error))
-        return self.budget.heed(answer, fault)
+        return self.budget.heed(answer, fault, call)
 
     def _shut(self, wall: Firewall, said: str) -> int:
         now = self.clock.now_ms()

@@ -89,7 +89,7 @@ class Stream(ABC, Generic[T]):
         self._up = False
         self._gap_told_at = -GAP_EVERY_S
         self._gap_to_tell: asyncio.TimerHandle | None = None
-        self._session: _Session | None = None
+        self._session: Session | None = None
 
     def reopen(self) -> None:
         """End the connection that is up, as if the network had, for it tells nothing: another one follows at once."""
@@ -141,7 +141,7 @@ class Stream(ABC, Generic[T]):
         Raises `StreamFault` when it ends the subscription, `msgspec.DecodeError` when it can't be read.
         """
 
-    async def _open(self) -> "_Session":
+    async def _open(self) -> "Session":
         self._admit()
         connection = await connect(
             self._address(),
@@ -158,9 +158,9 @@ class Stream(ABC, Generic[T]):
         except BaseException:
             await connection.close()
             raise
-        return _Session(connection, self._deliver, early, self._tend)
+        return Session(connection, self._deliver, early, self._tend)
 
-    async def _follow(self, session: "_Session") -> str:
+    async def _follow(self, session: "Session") -> str:
         """Deliver until the subscription is lost, changing connections when due. Returns why it was lost."""
         due = self._timing.renew
         self._session = session
@@ -224,7 +224,7 @@ def _ban(error: Exception) -> float:
     return min(max(seconds, BAN_S), LONGEST_BAN_S)
 
 
-class _Session:
+class Session:
     """One connection, and the task that reads it."""
 
     def __init__(

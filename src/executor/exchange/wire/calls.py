@@ -18,7 +18,7 @@ class Urgency(IntEnum):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """`path` below `/api/v3/`; `weight` as rest-api.md charges it for one symbol."""
 
-    method: Literal["get", "post", "delete"]
+    method: Literal["get", "post", "put", "delete"]
     path: str
     weight: int
     signed: bool = True
@@ -26,7 +26,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     orders: int = 0
     """How much it adds to the unfilled order count."""
     sapi: bool = False
-    """`path` is below `/sapi/v1/` instead, where the wallet's calls are."""
+    """`path` is below `/sapi/v1/` instead, where the wallet's and margin calls are."""
+
+    uid: bool = False
+    """It is counted for the account instead of the address; `/sapi` alone has such."""
 
     paced: bool = False
     """It is asked again and again, and spread over the minute when that runs short."""

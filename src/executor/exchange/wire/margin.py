@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from executor.core.model.facts import Balance
 from executor.core.model.intents import NewOrder
@@ -23,20 +24,38 @@ from executor.exchange.wire.calls import Call, Urgency
 
 Params = dict[str, str]
 
-PLACE: Final = Call(method="post", path="margin/order", weight=6, urgency=Urgency.COMMAND, orders=1, sapi=True)
-PLACE_OCO: Final = Call(method="post", path="margin/order/oco", weight=6, urgency=Urgency.COMMAND, orders=2, sapi=True)
+PLACE: Final = Call(
+    method="post", path="margin/order", weight=6, urgency=Urgency.COMMAND, orders=1, sapi=True, uid=True
+)
+PLACE_OCO: Final = Call(
+    method="post", path="margin/order/oco", weight=6, urgency=Urgency.COMMAND, orders=2, sapi=True, uid=True
+)
 CANCEL: Final = Call(method="delete", path="margin/order", weight=10, urgency=Urgency.COMMAND, sapi=True)
-CANCEL_LIST: Final = Call(method="delete", path="margin/orderList", weight=1, urgency=Urgency.COMMAND, sapi=True)
-LEND: Final = Call(method="post", path="margin/borrow-repay", weight=1500, urgency=Urgency.COMMAND, sapi=True)
+CANCEL_LIST: Final = Call(
+    method="delete", path="margin/orderList", weight=1, urgency=Urgency.COMMAND, sapi=True, uid=True
+)
+LEND: Final = Call(method="post", path="margin/borrow-repay", weight=1500, urgency=Urgency.COMMAND, sapi=True, uid=True)
 ORDER: Final = Call(method="get", path="margin/order", weight=10, urgency=Urgency.LOOKUP, sapi=True)
 OPEN_ORDERS: Final = Call(method="get", path="margin/openOrders", weight=10, paced=True, sapi=True)
 ALL_ORDERS: Final = Call(method="get", path="margin/allOrders", weight=200, urgency=Urgency.LOOKUP, sapi=True)
 TRADES: Final = Call(method="get", path="margin/myTrades", weight=10, urgency=Urgency.LOOKUP, sapi=True)
 RECORDS: Final = Call(method="get", path="margin/borrow-repay", weight=10, urgency=Urgency.LOOKUP, sapi=True)
-BORROWABLE: Final = Call(method="get", path="margin/maxBorrowable", weight=750, urgency=Urgency.LOOKUP, sapi=True)
+BORROWABLE: Final = Call(
+    method="get", path="margin/maxBorrowable", weight=750, urgency=Urgency.LOOKUP, sapi=True, uid=True
+)
 CROSS: Final = Call(method="get", path="margin/account", weight=10, urgency=Urgency.LOOKUP, sapi=True)
 ISOLATED: Final = Call(method="get", path="margin/isolated/account", weight=10, urgency=Urgency.LOOKUP, sapi=True)
 LIQUIDATIONS: Final = Call(method="get", path="margin/forceLiquidationRec", weight=1, urgency=Urgency.LOOKUP, sapi=True)
+
+PAIRS: Final = Call(method="get", path="margin/allPairs", weight=1, signed=False, urgency=Urgency.LOOKUP, sapi=True)
+ISOLATED_PAIRS: Final = replace(PAIRS, path="margin/isolated/allPairs")
+ASSETS: Final = replace(PAIRS, path="margin/allAssets")
+BARS: Final = Call(method="get", path="margin/tradeCoeff", weight=10, urgency=Urgency.LOOKUP, sapi=True)
+TIERS: Final = Call(method="get", path="margin/isolatedMarginTier", weight=1, urgency=Urgency.LOOKUP, sapi=True)
+LISTEN_TOKEN: Final = Call(method="post", path="userListenToken", weight=1, urgency=Urgency.LOOKUP, sapi=True, uid=True)
+RISK_KEY: Final = Call(method="post", path="margin/listen-key", weight=1, urgency=Urgency.LOOKUP, sapi=True, uid=True)
+RISK_KEY_KEPT: Final = replace(RISK_KEY, method="put")
+BNB_BURN: Final = Call(method="get", path="bnbBurn", weight=1, urgency=Urgency.LOOKUP, sapi=True)
 
 RECORDS_MAX: Final = 100
 
@@ -45,6 +64,11 @@ class Account(msgspec.Struct, frozen=True):
     """Whose margin account: that of the pair `isolated`, or the cross account where it is empty."""
 
     isolated: str = ""
+
+    @property
+    def kind(self) -> str:
+        """In words, and in a state file: whose account its orders are on."""
+        return "isolated margin" if self.isolated else "cross margin"
 
     @property
     def flag(self) -> Params:
@@ -147,11 +171,16 @@ class _Held(Row, frozen=True):
     interest: Decimal
 
 
-class _Cross(Row, frozen=True, kw_only=True, rename="camel"):
+class Cross(Row, frozen=True, kw_only=True, rename="camel"):
+    """The cross account as it is told: worth in bitcoin, not in the quote of anybody's symbol."""
+
     margin_level: Decimal
     total_asset_of_btc: Decimal
     total_liability_of_btc: Decimal
     user_assets: tuple[_Held, ...]
+    created: bool = True
+    trade_enabled: bool = True
+    borrow_enabled: bool = True
 
 
 class _Pair(Row, frozen=True, kw_only=True, rename="camel"):
@@ -161,6 +190,9 @@ class _Pair(Row, frozen=True, kw_only=True, rename="camel"):
     index_price: Decimal
     margin_level: Decimal = ZERO
     liquidate_price: Decimal = ZERO
+    isolated_created: bool = True
+    enabled: bool = True
+    trade_enabled: bool = True
 
 
 class _Pairs(Row, frozen=True):
@@ -170,10 +202,15 @@ class _Pairs(Row, frozen=True):
 class _Liquidation(Row, frozen=True, rename="camel"):
     symbol: str
     updated_time: int
+    is_isolated: bool | None = None
 
 
 class _Liquidations(Row, frozen=True):
     rows: tuple[_Liquidation, ...] = ()
+
+
+class NoAccountError(Exception):
+    """The answer is sound, and shows that there is no such account."""
 
 
 def booked(body: bytes) -> Booked:
@@ -201,15 +238,19 @@ def borrowable(body: bytes) -> Decimal:
     return decode(body, _Amount).amount
 
 
-def liquidations(body: bytes) -> tuple[int, ...]:
-    return tuple(row.updated_time for row in decode(body, _Liquidations).rows)
+def liquidations(body: bytes, account: Account) -> tuple[int, ...]:
+    """Those of the account, where a row tells whose it is."""
+    return tuple(
+        row.updated_time
+        for row in decode(body, _Liquidations).rows
+        if row.is_isolated is None
+        or (row.is_isolated is bool(account.isolated) and (not row.is_isolated or row.symbol == account.isolated))
+    )
 
 
 def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
-    """The account of one pair. Without a debt its level is no ratio, and is not told."""
-    pair = next((p for p in decode(body, _Pairs).assets if p.symbol == symbol), None)
-    if pair is None:
-        raise msgspec.ValidationError(f"no isolated account of {symbol}")
+    """The account of one pair. Without a debt its level is no ratio, and is not told. Raises NoAccountError."""
+    pair = _pair(body, symbol)
     held = (pair.base_asset, pair.quote_asset)
     owed = _worth(pair, lambda row: row.borrowed + row.interest)
     return MarginAccount(
@@ -224,9 +265,16 @@ def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
     )
 
 
-def cross_account(body: bytes, asked_at: int, *, price: Decimal, btc_price: Decimal) -> MarginAccount:
+def cross(body: bytes) -> Cross:
+    """Raises NoAccountError."""
+    shown = decode(body, Cross)
+    if not shown.created:
+        raise NoAccountError("the cross account is not created")
+    return shown
+
+
+def cross_account(shown: Cross, asked_at: int, *, price: Decimal, btc_price: Decimal) -> MarginAccount:
     """The cross account. `price`: of the symbol's base, `btc_price`: of a bitcoin, both in the symbol's quote."""
-    shown = decode(body, _Cross)
     owed = shown.total_liability_of_btc * btc_price
     return MarginAccount(
         asked_at=asked_at,
@@ -239,8 +287,27 @@ def cross_account(body: bytes, asked_at: int, *, price: Decimal, btc_price: Deci
     )
 
 
+def barred(body: bytes, account: Account) -> str:
+    """Why the account may not be traded with, as it says itself; empty where it may. Raises NoAccountError."""
+    if not account.isolated:
+        return "" if cross(body).trade_enabled else "the exchange does not let this cross margin account trade"
+    pair = _pair(body, account.isolated)
+    if not pair.enabled:
+        return f"the isolated margin account of {account.isolated} is disabled: enable it in the exchange's app"
+    if not pair.trade_enabled:
+        return f"the exchange does not let the isolated margin account of {account.isolated} trade"
+    return ""
+
+
+def _pair(body: bytes, symbol: str) -> _Pair:
+    pair = next((p for p in decode(body, _Pairs).assets if p.symbol == symbol), None)
+    if pair is None or not pair.isolated_created:
+        raise NoAccountError(f"no isolated account of {symbol}")
+    return pair
+
+
 def _balances(held: tuple[_Held, ...]) -> dict[str, Balance]:
-    return {row.asset: Balance(row.free or ZERO, row.locked or ZERO) for row in held}
+    return {row.asset: Balance(row.free or ZERO, row.locked or ZERO) for row in held if row.free or row.locked}
 
 
 def _debts(held: tuple[_Held, ...]) -> dict[str, Debt]:

@@ -9,15 +9,17 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from executor.core.absorb.admit import refused_beforehand
 from executor.core.model.events import AnyEvent, SignalMalformed, SignalSeen
 from executor.core.model.facts import Balance, Kline, OrderReport, Quote
+from executor.core.model.loans import MarginAccount
 from executor.core.model.policy import Policy, StopMode
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
 from executor.core.transition import Step
-from executor.exchange.port import Exchange, ReadError
+from executor.exchange.port import Exchange, MarginExchange, ReadError
 from executor.service.loop import Loop
 from executor.service.poller import Clock
 from executor.signals.follower import LINES_PER_READ, SignalFollower
@@ -72,15 +74,7 @@ class SignalJudge:
         event = self._refused_at_once(loop, parsed)
         if event is None:
             assert isinstance(parsed, Signal)
-            quote, balances, klines, orders = await _evidence(loop, parsed)
-            event = SignalSeen(
-                at=self._moment(loop),
-                signal=parsed,
-                quote=quote,
-                balances=balances,
-                klines=klines,
-                open_orders=orders,
-            )
+            event = replace(await _with_evidence(loop, parsed), at=self._moment(loop))
         return (await loop.ask(event, takes)).verdict
 
     def _refused_at_once(self, loop: Loop, parsed: Signal | Malformed) -> AnyEvent | None:
@@ -264,16 +258,30 @@ class Intake(SignalJudge):
         self._complained = str(error)
 
 
-async def _evidence(
-    loop: Loop, signal: Signal
-) -> tuple[Quote | None, dict[str, Balance] | None, tuple[Kline, ...] | None, tuple[OrderReport, ...] | None]:
-    """Price, balances, bars and open orders, where a decision can depend on them at all."""
+async def _with_evidence(loop: Loop, signal: Signal) -> SignalSeen:
+    """The signal with price, balances, bars and open orders, where a decision can depend on them at all."""
     exchange, policy = loop.exchange, loop.engine.policy
+    seen = SignalSeen(at=loop.now(), signal=signal, quote=None, balances=None, klines=None, open_orders=None)
     if loop.state.position is not None:
-        return None, None, None, None
-    return await asyncio.gather(
+        return seen
+    if isinstance(exchange, MarginExchange):
+        quote, account, klines, orders = await asyncio.gather(
+            _quote(exchange), _margin(exchange), _klines(exchange, policy, signal), _open_orders(exchange)
+        )
+        balances = account.balances if account is not None else None
+        return replace(seen, quote=quote, balances=balances, klines=klines, margin=account, open_orders=orders)
+    quote, balances, klines, orders = await asyncio.gather(
         _quote(exchange), _balances(exchange), _klines(exchange, policy, signal), _open_orders(exchange)
     )
+    return replace(seen, quote=quote, balances=balances, klines=klines, open_orders=orders)
+
+
+async def _margin(exchange: MarginExchange) -> MarginAccount | None:
+    try:
+        return await exchange.margin_account()
+    except ReadError as error:
+        log.warning("look_failed", what="margin account", error=str(error))
+        return None
 
 
 async def _open_orders(exchange: Exchange) -> tuple[OrderReport, ...] | None:

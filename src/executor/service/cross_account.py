@@ -1,0 +1,94 @@
+"""What the symbols of one cross account know of each other: it tells one debt of an asset, whoever of them made it.
+
+Loans are asked for one at a time: one whose answer is lost is found by its amount, and two alike could not be told
+apart (rule 11.3).
+"""
+
+from collections.abc import Mapping
+
+from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
+from executor.core.model.state import State
+from executor.service.loop import Loop
+
+
+class CrossAccount:
+    """One for all `loops` of a cross account, by symbol."""
+
+    def __init__(self, loops: Mapping[str, Loop]) -> None:
+        self._loops = loops
+        self._turn = ""
+
+    def neighbours_of(self, symbol: str) -> "NeighboursOf":
+        return NeighboursOf(self, symbol)
+
+    def others(self, symbol: str) -> list[State]:
+        return [loop.state for name, loop in self._loops.items() if name != symbol]
+
+    def state_of(self, symbol: str) -> State:
+        return self._loops[symbol].state
+
+    def take_turn(self, symbol: str) -> bool:
+        """Whether `symbol` may ask for a loan: whoever had the turn last has none under way any more."""
+        holder = self._loops.get(self._turn)
+        if holder is not None and self._turn != symbol and _open(holder.state) is not None:
+            return False
+        if not self._turn and any(_in_doubt(state) for state in self.others(symbol)):
+            return False  # one from before this start
+        self._turn = symbol
+        return True
+
+
+class NeighboursOf:
+    """`executor.exchange.margin.Neighbours` of one symbol."""
+
+    def __init__(self, account: CrossAccount, symbol: str) -> None:
+        self._account = account
+        self._symbol = symbol
+
+    def debts(self) -> Mapping[str, Others]:
+        found: dict[str, Others] = {}
+        for state in self._account.others(self._symbol):
+            for debt in state.debts:
+                known = found.get(debt.asset, Others())
+                found[debt.asset] = Others(known.owed + debt.own, known.moved + debt.ever)
+        return found
+
+    def unsettled(self) -> bool:
+        return any(_open(state) is not None or _unclaimed(state) for state in self._account.others(self._symbol))
+
+    def take_turn(self) -> bool:
+        return self._account.take_turn(self._symbol)
+
+    def not_theirs(self, kind: LoanKind, rows: tuple[LoanRecord, ...]) -> tuple[LoanRecord, ...]:
+        """A record that fits a loan in doubt of theirs that was asked for before ours is theirs until that is settled,
+        as is one whose number they know.
+        """
+        own = _place(self._account.state_of(self._symbol))
+        others = self._account.others(self._symbol)
+        known = {state.loan.tran_id for state in others if state.loan is not None}
+        earlier = {
+            (loan.asset, loan.amount)
+            for state in others
+            if (loan := _open(state)) is not None and loan.kind is kind and _place(state) < own
+        }
+        return tuple(row for row in rows if row.tran_id not in known and (row.asset, row.amount) not in earlier)
+
+
+def _open(state: State) -> Loan | None:
+    return state.loan if state.loan is not None and state.loan.open else None
+
+
+def _place(state: State) -> tuple[int, str]:
+    """Whose loan was asked for first."""
+    return (state.loan.sent_at if state.loan is not None else 0), state.symbol
+
+
+def _in_doubt(state: State) -> bool:
+    loan = _open(state)
+    return loan is not None and loan.phase is not LoanPhase.SUBMITTED
+
+
+def _unclaimed(state: State) -> bool:
+    """A trade whose debt is not on record yet (rule 11.12)."""
+    position = state.position
+    return position is not None and position.credit is not None and position.credit.unclaimed

@@ -1,0 +1,127 @@
+"""Watching a margin account: level, debts and interest, while anything is owed (rules 11.9, 11.10).
+
+A cross account tells by a stream that they have changed, and is asked then; an isolated one has none, and is asked at
+intervals, as is every account of which the stream does not tell.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from executor.core.book import debt as debts
+from executor.core.book import margin_level
+from executor.core.model.events import AnyEvent, MarginSeen
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import State
+from executor.core.transition import Step
+from executor.exchange.port import MarginExchange, ReadError
+from executor.exchange.streams.risk_stream import RiskChanged
+from executor.exchange.transport.supervised import Connected, Lost
+from executor.service.loop import Loop
+
+log = structlog.get_logger(__name__)
+
+OPEN_S: Final = 2.0
+"""Between two looks while a trade is open on borrowed money: 10 of 12000 request weight each."""
+PUSHED_S: Final = 10.0
+"""The same where a stream tells of changes of the level."""
+NEAR_S: Final = 1.0
+"""The same with a level that is near to where the trade is closed."""
+OWED_S: Final = 60.0
+"""With a debt that is carried, and no trade: interest is charged once an hour."""
+
+
+class MarginWatch:
+    """Of one symbol; `run` beside its loop. `pushed`: whether the risk stream is up."""
+
+    def __init__(self, loop: Loop, exchange: MarginExchange) -> None:
+        self.pushed = False
+        self._loop = loop
+        self._exchange = exchange
+        self._wanted = asyncio.Event()
+        self._owes = False
+        loop.on_step.append(self._on_step)
+
+    def on_risk_event(self, event: RiskChanged | Connected | Lost) -> None:
+        self.pushed = not isinstance(event, Lost)
+        self.look_now()
+
+    def look_now(self) -> None:
+        """Look at the account now, where anything depends on it."""
+        if owes(self._loop.state):
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Look once at the start, whatever is owed: a debt that no trade explains is told of (rule 11.12)."""
+        while True:
+            self._wanted.clear()
+            with self._loop.at_work():
+                await self._look()
+            if not owes(self._loop.state):
+                await self._wanted.wait()
+                continue
+            await self._nap(self._pause())
+
+    async def _look(self) -> None:
+        try:
+            account = await self._exchange.margin_account()
+        except ReadError as error:
+            log.warning("look_failed", what="margin account", error=str(error))
+            return
+        await self._loop.ask(MarginSeen(at=self._loop.now(), account=account))
+
+    def _pause(self) -> float:
+        state = self._loop.state
+        if state.position is None:
+            return OWED_S
+        if _near(state, self._loop.engine.policy, self._loop.engine.rules):
+            return NEAR_S
+        return PUSHED_S if self.pushed else OPEN_S
+
+    async def _nap(self, seconds: float) -> None:
+        asleep = asyncio.ensure_future(self._loop.clock.sleep(seconds))
+        called = asyncio.ensure_future(self._wanted.wait())
+        try:
+            await asyncio.wait({asleep, called}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asleep.cancel()
+            called.cancel()
+
+    def _on_step(self, _event: AnyEvent, step: Step) -> None:
+        owing = owes(step.state)
+        if owing and not self._owes:
+            self._wanted.set()
+        self._owes = owing
+
+
+def owes(state: State) -> bool:
+    """Whether the account is of any interest: something of it is owed by us, or may be."""
+    position = state.position
+    return (
+        bool(debts.owed(state.debts))
+        or (position is not None and position.credit is not None)
+        or (state.loan is not None and state.loan.open)
+        or any(debt.doubted_at for debt in state.debts)
+    )
+
+
+def _near(state: State, policy: Policy, rules: SymbolRules) -> bool:
+    """Whether the level is within reach of where the trade is closed."""
+    account = state.market.margin
+    if account is None or rules.margin is None:
+        return False
+    level = margin_level.level_of(account)
+    steps = margin_level.ladder(policy, rules.margin.bars)
+    return level is not None and level < steps.alert + (steps.alert - steps.reduce)
+
+
+def watch_of(loop: Loop) -> MarginWatch | None:
+    """That of a loop whose account is a margin account, added to what runs beside it."""
+    exchange = loop.exchange
+    if not isinstance(exchange, MarginExchange):
+        return None
+    watch = MarginWatch(loop, exchange)
+    loop.add_task("margin", watch.run)
+    return watch
