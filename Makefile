@@ -82,6 +82,12 @@ bench: $(VENV)/.test ## measure speed and cost on this machine, against the pape
 bench-quick: $(VENV)/.test ## the same with a tenth of the entries
 	$(BIN)/python -m bench --quick
 
+MINUTES ?= 60
+
+.PHONY: bench-loop
+bench-loop: $(VENV)/.test ## memory, files and journal of a looped recording at speed 150, for MINUTES=60
+	$(BIN)/python -m bench.looped --minutes $(MINUTES)
+
 .PHONY: image-test
 image-test: $(VENV)/.test ## build the container image and run it for real (root, podman; says what is missing)
 	$(BIN)/python -m tests.deploy.image

@@ -27,6 +27,20 @@ def close_books(engine: Engine, account: str, start: Mapping[str, Decimal], *, t
         for symbol in engine.symbols()
         for fill in engine.my_trades(account, symbol.name, from_id=0, limit=ALL)
     ]
+    symbols = {symbol.name: symbol for symbol in engine.symbols()}
+    bookings += [
+        Booking(
+            side=OrderSide.BUY if bought else OrderSide.SELL,
+            base=symbols[name].base,
+            quote=symbols[name].quote,
+            qty=sums.qty,
+            quote_qty=sums.quote_qty,
+            commission=sums.commission,
+            commission_asset=asset,
+            fills=sums.fills,
+        )
+        for (name, bought, asset), sums in engine.carried(account).items()
+    ]
     end = {each.asset: each.free + each.locked for each in engine.balances(account)}
     left = [order.client_order_id for order in engine.open_orders(account)]
     return balance(start, bookings, end, left, trade_open=trade_open)

@@ -11,7 +11,7 @@ from executor.ops import text
 
 
 class Booking(msgspec.Struct, frozen=True, kw_only=True):
-    """One fill of the account: base `qty` against `quote_qty`, and what was taken for it."""
+    """One fill of the account, or the sum of `fills`: base `qty` against `quote_qty`, and what was taken for it."""
 
     side: OrderSide
     base: str
@@ -20,6 +20,7 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
     quote_qty: Decimal
     commission: Decimal
     commission_asset: str
+    fills: int = 1
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ def balance(
         _add(traded, each.base, sign * each.qty)
         _add(traded, each.quote, -sign * each.quote_qty)
         _add(paid, each.commission_asset, each.commission)
-        count += 1
+        count += each.fills
     named = sorted(asset for asset in {*start, *end, *traded, *paid} if asset)
     lines = tuple(
         Line(

@@ -32,6 +32,10 @@ class StandaloneError(PaperError):
     """The exchange cannot be set up as asked; the message says what is wrong and what it must be."""
 
 
+ORDERS_KEPT: Final = 20_000
+"""Of each account: it may run for months."""
+
+
 class PaperAccount(msgspec.Struct, frozen=True):
     """An account, the key pair that trades on it, and what it starts with."""
 
@@ -85,7 +89,7 @@ async def serve(what: Standalone, *, started: Callable[[Serving], None], stop: a
         listed = [Symbol.from_exchange_info(row) for row in rows]
     except ValueError as error:
         raise StandaloneError(f"exchange info: {error}") from error
-    engine = Engine(listed, rate_limits=limits.announce(), choices=what.choices)
+    engine = Engine(listed, rate_limits=limits.announce(), choices=what.choices, orders_kept=ORDERS_KEPT)
     for account in what.accounts:
         engine.open_account(account.name, account.balances)
     keys = {each.api_key: Credential(each.name, HmacSecret(each.api_secret)) for each in what.accounts}

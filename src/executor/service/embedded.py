@@ -4,6 +4,7 @@ The service's clock is the market's: it moves on only while neither side has any
 repeatable and as fast as its work allows.
 """
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final, Self
 import structlog
 
 from executor.config import Settings
+from executor.core.model.signal import Signal
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.market_data import MarketTrade
@@ -29,6 +31,8 @@ from executor.signals.parse import Malformed, parse_signal
 log = structlog.get_logger(__name__)
 
 ACCOUNT: Final = "paper"
+ORDERS_KEPT: Final = 5_000
+"""Some hundred trades; older ones, which nobody asks for any more, must not fill the memory of a looped recording."""
 
 
 class EmbeddedError(PaperError):
@@ -70,7 +74,11 @@ class Embedded:
         rows = {row["symbol"]: row for row in info["symbols"]}
         if self.symbol not in rows:
             raise EmbeddedError(f"SYMBOL: the paper exchange knows {', '.join(rows)}, not {self.symbol!r}")
-        self.engine = Engine([Symbol.from_exchange_info(row) for row in rows.values()], rate_limits=limits.announce())
+        self.engine = Engine(
+            [Symbol.from_exchange_info(row) for row in rows.values()],
+            rate_limits=limits.announce(),
+            orders_kept=ORDERS_KEPT,
+        )
         self.engine.open_account(ACCOUNT, settings.paper_balances)
         # The first trade makes the price that a client finds when it comes.
         self.engine.on_trade(
@@ -123,14 +131,38 @@ def recorded_signals(settings: Settings) -> Path | None:
     return demo_signals()
 
 
-async def speak(signals: Path, into: Path, clock: MarketClock) -> None:
-    """Append each recorded signal to the followed file when market time reaches it: what a signal source does."""
-    for line in _lines(signals):
-        parsed = parse_signal(line)
-        if isinstance(parsed, Malformed):
-            raise EmbeddedError(f"PAPER_SIGNALS: {signals.name}: {parsed.fault}")
-        await clock.sleep_until(parsed.at)
-        append_line(into, line.encode())
+async def speak(signals: Path, into: Path, replay: Replay, clock: MarketClock) -> None:
+    """Append each recorded signal to the followed file when market time reaches it: what a signal source does. With
+    each lap of a looped recording they come again, as signals of their own.
+    """
+    spoken = [(line, _read(signals, line)) for line in _lines(signals)]
+    lap = later_ms = 0
+    while True:
+        for line, signal in spoken:
+            await clock.sleep_until(signal.at + later_ms)
+            append_line(into, (again(line, signal, later_ms, lap) if lap else line).encode())
+        if not replay.loops:
+            return
+        later_ms = await replay.next_lap()
+        lap += 1
+
+
+def again(line: str, signal: Signal, later_ms: int, lap: int) -> str:
+    """A recorded signal as it is told in a later lap: later, and under another id."""
+    told = json.loads(line, parse_float=str)  # a number as text is the same number; as a float it might not be
+    for name in ("ts", "ts_utc"):
+        if name in told:
+            told[name] = signal.at + later_ms
+    if "id" in told:
+        told["id"] = f"{told['id']}-lap{lap}"
+    return json.dumps(told)
+
+
+def _read(signals: Path, line: str) -> Signal:
+    parsed = parse_signal(line)
+    if isinstance(parsed, Malformed):
+        raise EmbeddedError(f"PAPER_SIGNALS: {signals.name}: {parsed.fault}")
+    return parsed
 
 
 def _lines(signals: Path) -> list[str]:

@@ -296,7 +296,7 @@ def _add_recording(settings: Settings, paper: "Embedded", loop: Loop) -> None:
     loop.add_task("market", lambda: _play(paper, loop, pushed=settings.user_stream))
     signals = recorded_signals(settings)
     if signals is not None:
-        loop.add_task("recorded signals", lambda: speak(signals, settings.signal_file, paper.clock))
+        loop.add_task("recorded signals", lambda: speak(signals, settings.signal_file, paper.replay, paper.clock))
 
 
 async def _play(paper: "Embedded", loop: Loop, *, pushed: bool) -> None:

@@ -7,7 +7,7 @@ service locked. `need` says how much one order reserves.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from executor.core.model.values import ZERO, OrderSide
 from executor.paper.engine.model import (
@@ -109,12 +109,32 @@ class LiveList:
         )
 
 
+class Carried(NamedTuple):
+    """Fills that are not remembered one by one any more."""
+
+    fills: int = 0
+    qty: Decimal = ZERO
+    quote_qty: Decimal = ZERO
+    commission: Decimal = ZERO
+
+    def plus(self, fill: Fill) -> "Carried":
+        return Carried(
+            self.fills + 1,
+            self.qty + fill.qty,
+            self.quote_qty + fill.quote_qty,
+            self.commission + fill.commission,
+        )
+
+
 class Account:
-    """One account. `dirty` is shared by all accounts: those whose balances the current operation touched."""
+    """One account. `dirty` is shared by all accounts: those whose balances the current operation touched. `keeps`: of
+    orders that have ended so many are remembered, 0 for all; `carried` is what the others had filled, by symbol,
+    whether it was bought, and asset of the commission.
+    """
 
     __slots__ = (
-        "bnb_burn", "counter", "dirty", "events", "external", "fills", "free", "list_by_client", "lists",
-        "locked", "name", "newest", "open", "open_lists", "orders", "prevented", "rates", "touched",
+        "bnb_burn", "carried", "counter", "dirty", "events", "external", "fills", "free", "keeps", "list_by_client",
+        "lists", "locked", "name", "newest", "open", "open_lists", "orders", "prevented", "rates", "touched",
         "update_time",
     )  # fmt: skip
 
@@ -140,6 +160,8 @@ class Account:
         self.rates: dict[str, CommissionRates] = {}
         self.bnb_burn = False
         self.update_time = 0
+        self.keeps = 0
+        self.carried: dict[tuple[str, bool, str], Carried] = {}
 
     def change(self, asset: str, free: Decimal, locked: Decimal = ZERO) -> None:
         """Add to the free and to the locked balance of an asset."""
@@ -150,9 +172,33 @@ class Account:
 
     def register(self, order: LiveOrder) -> None:
         """Make an order known and open; the newest of a client order id is found first."""
+        if self.keeps and len(self.orders) > self.keeps + self.keeps // 4:
+            self.forget()
         self.orders[order.order_id] = order
         self.open.setdefault(order.symbol, {})[order.order_id] = order
         self.name_order(order)
+
+    def forget(self) -> None:
+        """Let the oldest orders that have ended go, with their fills and lists, until `keeps` are left; what is open or
+        in a list with an open one stays.
+        """
+        ended = [order for order in self.orders.values() if order.status.is_final and not _in_open_list(order)]
+        for order in ended[: max(0, len(self.orders) - self.keeps)]:
+            del self.orders[order.order_id]
+        for symbol, fills in self.fills.items():
+            kept = [fill for fill in fills if fill.order_id in self.orders]
+            for fill in fills:
+                if fill.order_id not in self.orders:
+                    key = symbol, fill.is_buyer, fill.commission_asset
+                    self.carried[key] = self.carried.get(key, Carried()).plus(fill)
+            self.fills[symbol] = kept
+        self.lists = {n: each for n, each in self.lists.items() if _is_known(each, self.orders)}
+        self.list_by_client = {n: each for n, each in self.list_by_client.items() if each.list_id in self.lists}
+        self.newest = {key: order for key, order in self.newest.items() if order.order_id in self.orders}
+        for order in self.newest.values():
+            if order.older is not None and order.older.order_id not in self.orders:
+                order.older = None
+        del self.prevented[: -self.keeps]
 
     def name_order(self, order: LiveOrder) -> None:
         """Let an order be found by its client order id, before others that had it."""
@@ -202,6 +248,14 @@ class Account:
 
     def balance(self, asset: str) -> Balance:
         return Balance(asset=asset, free=self.free.get(asset, ZERO), locked=self.locked.get(asset, ZERO))
+
+
+def _in_open_list(order: LiveOrder) -> bool:
+    return order.order_list is not None and any(not each.status.is_final for each in order.order_list.orders)
+
+
+def _is_known(order_list: LiveList, orders: Mapping[int, LiveOrder]) -> bool:
+    return any(order.order_id in orders for order in order_list.orders)
 
 
 class OrderCounter:

@@ -52,10 +52,13 @@ class Engine(OrderLists):
         rate_limits: Iterable[Mapping[str, Any]] = (),
         exchange_filters: Iterable[Mapping[str, Any]] = (),
         choices: ExchangeChoices | None = None,
+        orders_kept: int = 0,
     ) -> None:
         """`rate_limits` and `exchange_filters` are rows of exchangeInfo; without an ORDERS row new orders are not
-        counted. `choices` are the readings of what the documents leave open.
+        counted. `choices` are the readings of what the documents leave open. `orders_kept`: how many orders that have
+        ended an account remembers, 0 for all.
         """
+        self._orders_kept = orders_kept
         self._books = {symbol.name: Book(symbol) for symbol in symbols}
         self._accounts: dict[str, Account] = {}
         self._rate_limits = tuple(rate_limits)
@@ -88,6 +91,7 @@ class Engine(OrderLists):
                 raise ValueError(f"account {account!r}: balance of {asset} is {amount}, must be 0 or more")
         opened = Account(account, balances, OrderCounter(self._rate_limits), self._dirty)
         opened.bnb_burn = bnb_burn
+        opened.keeps = self._orders_kept
         self._accounts[account] = opened
 
     def set_commission(self, account: str, symbol: str, rates: CommissionRates) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from executor.core.model.values import ZERO, OrderSide
-from executor.paper.engine.account import Account, LiveOrder
+from executor.paper.engine.account import Account, Carried, LiveOrder
 from executor.paper.engine.book import Book
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel
@@ -108,6 +108,10 @@ class Queries:
         ]
         forwards = from_id is not None or start_time is not None
         return found[:limit] if forwards else found[-limit:]
+
+    def carried(self, account: str) -> dict[tuple[str, bool, str], Carried]:
+        """What the forgotten orders had filled (`Engine.orders_kept`), as `Account.carried` has it."""
+        return dict(self._account(account).carried)
 
     def order_list(
         self, account: str, *, order_list_id: int | None = None, list_client_order_id: str | None = None

@@ -23,8 +23,9 @@ MINUTE_MS: Final = 60_000
 SPREAD_MAX: Final = Decimal("0.0005")  # recorded BTCUSDT quotes: median 0.01, 99th percentile 3.63 at 61,700
 DAY_MS: Final = 86_400_000
 EIGHT_PLACES: Final = Decimal("1E-8")
-TRADES_KEPT: Final = 200_000  # about 30 MB; enough for a day and more of a busy recording's queries
+TRADES_KEPT: Final = 50_000  # about 20 MB; older ones are asked for by nobody: klines and averages are made of bars
 BARS_KEPT: Final = 20_160  # two weeks of minutes, the longest look-back a client is likely to ask for
+SPARE: Final = 8  # an eighth more may be there, so that forgetting is seldom
 
 RawTrade = tuple[int, Decimal, Decimal, bool, int]
 """(trade id, price, quantity, buyer is maker, time in ms): kept raw, since most trades are never looked at.
@@ -127,7 +128,7 @@ class Tape:
                     self.bid = price - self.tick
                 elif gap > self.spread:
                     self.bid = max(self.bid, price - self._spread_at(price))
-        if len(self.trades) > 2 * TRADES_KEPT:
+        if len(self.trades) > TRADES_KEPT + TRADES_KEPT // SPARE:
             self._forget()
 
     def set_quote(self, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal, now: int) -> None:
@@ -269,7 +270,7 @@ class Tape:
             for average in averages:
                 average.add(trade)
         self._folded = len(self.trades)
-        if len(bars) > 2 * BARS_KEPT:
+        if len(bars) > BARS_KEPT + BARS_KEPT // SPARE:
             del bars[:-BARS_KEPT]
 
 

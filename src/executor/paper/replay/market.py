@@ -46,8 +46,9 @@ class Tape(msgspec.Struct, frozen=True):
     symbol: str
     trades: Iterable[MarketTrade]
 
-    def play(self, *, again: bool) -> Iterator[MarketTrade]:
-        """The trades, once or for ever. Each lap starts a second after the last and goes on with its ids.
+    def play(self, *, again: bool, on_lap: Callable[[int], None] = lambda _: None) -> Iterator[MarketTrade]:
+        """The trades, once or for ever. Each lap starts a second after the last and goes on with its ids. `on_lap` is
+        told, before the first trade of each further lap, by how many ms that is later than recorded.
 
         Raises ValueError if there is no trade.
         """
@@ -65,6 +66,7 @@ class Tape(msgspec.Struct, frozen=True):
                 return
             later_ms += last.time - first.time + LAP_GAP_MS
             higher_id += last.trade_id - first.trade_id + 1
+            on_lap(later_ms)
 
 
 class Audience(Protocol):
@@ -101,7 +103,7 @@ class Replay:
         if speed < 0:
             raise ValueError(f"speed must be 0 (unbounded) or positive, not {speed}")
         self._symbol = tape.symbol
-        self._trades = tape.play(again=at_end is AtEnd.LOOP)
+        self._trades = tape.play(again=at_end is AtEnd.LOOP, on_lap=self._begin_lap)
         self._engine = engine
         self._clock = clock
         self._audience = audience
@@ -112,6 +114,24 @@ class Replay:
         self._anchor_s = 0.0
         self.ended = asyncio.Event()
         self.trades_played = 0
+        self.later_ms = 0
+        """By how much the trades that are played come later than they were recorded: laps of a LOOP."""
+        self._lap = asyncio.Event()
+
+    def _begin_lap(self, later_ms: int) -> None:
+        self.later_ms = later_ms
+        begun, self._lap = self._lap, asyncio.Event()
+        begun.set()
+
+    @property
+    def loops(self) -> bool:
+        """Whether the recording begins anew at its end."""
+        return self._at_end is AtEnd.LOOP
+
+    async def next_lap(self) -> int:
+        """Return when the recording begins anew: by how many ms it is then later than recorded."""
+        await self._lap.wait()
+        return self.later_ms
 
     def wait_for(self, quiet: Callable[[], bool]) -> None:
         """Let time stand still while `quiet()` is false."""
