@@ -80,8 +80,8 @@ async def test_what_was_decided_before_a_suspension_does_not_happen_after_it(
     listening = Listening(campaign.clock.now_ms)
     campaign.wire_faults.on_request = listening.on_request  # type: ignore[method-assign]
     timeout = "0.5" if kind == "cancel" else "600"
-    async with campaign.serving(LIVE_ENTRY_TIMEOUT_SEC=timeout, **{SETTING: f"{where} {kind}"}) as nursery:
-        daemon, _ = await campaign.start(nursery)
+    async with campaign.serving(LIVE_ENTRY_TIMEOUT_SEC=timeout, **{SETTING: f"{where} {kind}"}) as fork_server:
+        daemon, _ = await campaign.start(fork_server)
         campaign.environ.pop(SETTING)
         assert await daemon.ready(), daemon.output()
         market = asyncio.create_task(lead_to(campaign, kind))

@@ -61,7 +61,7 @@ class FleetWorld:
         self._falling = False
         self._trade_id = 0
         self._signals = 0
-        self._nursery: ForkServer | None = None
+        self._fork_server: ForkServer | None = None
         self._urls: dict[str, str] = {}
 
     @asynccontextmanager
@@ -105,7 +105,7 @@ class FleetWorld:
         }
         self.touch(ENTRY)
         try:
-            async with ForkServer() as self._nursery:
+            async with ForkServer() as self._fork_server:
                 yield self
                 for daemon in self.nodes.values():
                     daemon.send(signal.SIGCONT)
@@ -117,7 +117,7 @@ class FleetWorld:
     # --- nodes ----------------------------------------------------------------------------------------------------
 
     async def start(self, name: str, **settings: str) -> Daemon:
-        assert self._nursery is not None
+        assert self._fork_server is not None
         self.started += 1
         place = self.folder / name
         place.mkdir(exist_ok=True)
@@ -131,7 +131,7 @@ class FleetWorld:
             "WEBHOOK_SECRET": "0123456789abcdef0123456789abcdef",
             **settings,
         }
-        daemon = await self._nursery.start(environ, self.folder / f"{name}-{self.started:03d}.log")
+        daemon = await self._fork_server.start(environ, self.folder / f"{name}-{self.started:03d}.log")
         self.nodes[name] = daemon
         return daemon
 

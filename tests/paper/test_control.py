@@ -30,7 +30,7 @@ STOP = {
 }
 
 
-class Desk:
+class ServedPaper:
     """A served exchange, the control endpoint's client, and a trader's for each account."""
 
     def __init__(self, serving: Serving, session: aiohttp.ClientSession) -> None:
@@ -63,7 +63,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(**changes: Any) -> AsyncIterator[Desk]:
+async def served_paper(**changes: Any) -> AsyncIterator[ServedPaper]:
     """By default one account, and LTCUSDT standing at 80."""
     defaults: dict[str, Any] = {"still": {"LTCUSDT": Decimal(80)}, "control_port": 0}
     defaults["accounts"] = (PaperAccount(balances=FUNDS),)
@@ -78,7 +78,7 @@ async def desk(**changes: Any) -> AsyncIterator[Desk]:
             await serving  # with what went wrong
             raise
         async with aiohttp.ClientSession() as session:
-            yield Desk(started.result(), session)
+            yield ServedPaper(started.result(), session)
     finally:
         stop.set()
         await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 10)
@@ -89,7 +89,7 @@ async def placed(trader: AsyncClient, **order: Any) -> Any:
 
 
 async def test_a_price_that_jumps_fills_what_rests_and_triggers_what_waits() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         trader = at.trader()
         buy = await placed(trader, side="BUY", type="LIMIT", price="79.5", stopPrice=None)
         stop = await placed(trader)
@@ -108,7 +108,7 @@ async def test_what_is_recorded_goes_on_from_a_moved_price_in_proportion(tmp_pat
     path = tmp_path / "LTCUSDT-trades.csv"
     rows = [f"{1_700_000_000_000 + 50 * i},{100 + i % 2},1,true,{i}\n" for i in range(2_000)]
     path.write_text(HEADER + "".join(rows), "utf-8")
-    async with desk(recordings=(path,), still={}) as at:
+    async with served_paper(recordings=(path,), still={}) as at:
         await asyncio.sleep(0.1)
         await at.tell("play", playing=False)
         before = await at.price()
@@ -125,7 +125,7 @@ async def test_what_is_recorded_goes_on_from_a_moved_price_in_proportion(tmp_pat
 
 
 async def test_a_halted_symbol_takes_no_order_and_stands_still() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         trader = at.trader()
         stop = await placed(trader)
         await at.tell("status", status="HALT")
@@ -140,7 +140,7 @@ async def test_a_halted_symbol_takes_no_order_and_stands_still() -> None:
 
 
 async def test_sockets_are_cut_and_kept_away() -> None:
-    async with desk() as at, at.session.ws_connect(at.serving.urls.stream_url + "/ws/ltcusdt@trade") as socket:
+    async with served_paper() as at, at.session.ws_connect(at.serving.urls.stream_url + "/ws/ltcusdt@trade") as socket:
         assert (await at.ask("state"))["sockets"] == 1
         await at.tell("cut", away_s=0.5)
         assert (await socket.receive(timeout=5)).type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
@@ -152,7 +152,7 @@ async def test_sockets_are_cut_and_kept_away() -> None:
 
 
 async def test_a_fault_meets_as_many_requests_as_it_is_for_over_either_transport() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         trader = at.trader()
         await at.tell("fault", request="POST /api/v3/order*", times=2, execute=False, status=503)
         for _ in range(2):
@@ -183,7 +183,7 @@ async def test_a_fault_meets_as_many_requests_as_it_is_for_over_either_transport
 
 
 async def test_pushes_are_lost_doubled_or_late() -> None:
-    async with desk() as at, at.session.ws_connect(at.serving.urls.stream_url + "/ws/ltcusdt@trade") as socket:
+    async with served_paper() as at, at.session.ws_connect(at.serving.urls.stream_url + "/ws/ltcusdt@trade") as socket:
         await asyncio.sleep(0.1)
         await at.tell("push", kind="market", event="trade", copies=0)
         await at.tell("push", kind="market", event="trade", copies=2)
@@ -195,7 +195,7 @@ async def test_pushes_are_lost_doubled_or_late() -> None:
 
 @pytest.mark.parametrize("by_exchange", [False, True])
 async def test_orders_are_cancelled_by_other_hands_or_by_the_exchange(by_exchange: bool) -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         trader = at.trader()
         await placed(trader, newClientOrderId="stop")
         await trader.create_oco_order(
@@ -218,7 +218,7 @@ async def test_orders_are_cancelled_by_other_hands_or_by_the_exchange(by_exchang
 
 
 async def test_balances_are_withdrawn_and_locked() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         await at.tell("balance", asset="LTC", delta="-4")
         state = await at.tell("balance", asset="LTC", delta="1", lock=True)
         assert state["accounts"]["paper"]["balances"]["LTC"] == {"free": "5", "locked": "1"}
@@ -226,7 +226,7 @@ async def test_balances_are_withdrawn_and_locked() -> None:
 
 
 async def test_choices_are_shown_and_changed() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         shown = await at.ask("choices")
         assert [row["name"] for row in shown] == [choice.name for choice in all_choices()]
         assert (await at.tell("choices", oco_done="triggered"))["choices"]["oco_done"] == "triggered"
@@ -236,7 +236,7 @@ async def test_choices_are_shown_and_changed() -> None:
 async def test_several_accounts_and_symbols_are_told_apart() -> None:
     accounts = tuple(PaperAccount(name, name, name, FUNDS) for name in ("ann", "bob"))
     still = {"LTCUSDT": Decimal(80), "BTCUSDT": Decimal(60_000)}
-    async with desk(accounts=accounts, still=still) as at:
+    async with served_paper(accounts=accounts, still=still) as at:
         ann, bob = at.trader("ann"), at.trader("bob")
         await placed(ann)
         assert await bob.get_open_orders() == []
@@ -270,7 +270,7 @@ async def test_several_accounts_and_symbols_are_told_apart() -> None:
     ],
 )
 async def test_what_cannot_be_done_is_said_and_changes_nothing(verb: str, body: dict[str, Any], fault: str) -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         before = await at.ask("state")
         assert fault in await at.refused(verb, **body)
         after = await at.ask("state")
@@ -278,7 +278,7 @@ async def test_what_cannot_be_done_is_said_and_changes_nothing(verb: str, body: 
 
 
 async def test_it_lists_what_it_can_do() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         listed = await at.ask("")
         assert listed["POST /move"]["fields"] == ["symbol", "price", "percent", "over_s", "qty"]
         assert listed["POST /status"]["does"].startswith("Set a symbol's status")
@@ -289,7 +289,7 @@ async def test_it_lists_what_it_can_do() -> None:
 
 
 async def test_a_page_in_a_browser_cannot_ask() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         url = f"{at.serving.control}/move"
         async with at.session.post(url, data='{"price":"70"}', headers={"Content-Type": "text/plain"}) as response:
             assert response.status == 415
@@ -301,15 +301,15 @@ async def test_a_page_in_a_browser_cannot_ask() -> None:
 
 
 async def test_without_a_control_port_there_is_no_control() -> None:
-    async with desk(control_port=None) as at:
+    async with served_paper(control_port=None) as at:
         assert at.serving.control == ""
 
 
 async def test_a_port_that_is_taken_is_named() -> None:
-    async with desk() as at:
+    async with served_paper() as at:
         port = int(at.serving.control.rpartition(":")[2])
         with pytest.raises(PortInUse, match=f"port {port} of 127.0.0.1 is in use"):
-            async with desk(control_port=port):
+            async with served_paper(control_port=port):
                 pass
 
 
@@ -324,7 +324,7 @@ async def test_a_port_that_is_taken_is_named() -> None:
 )
 async def test_what_cannot_be_served_is_named(changes: dict[str, Any], fault: str) -> None:
     with pytest.raises(StandaloneError, match=fault):
-        async with desk(**changes):
+        async with served_paper(**changes):
             pass
 
 
@@ -334,7 +334,7 @@ async def test_several_recordings_play_at_once_and_the_last_ends_it(tmp_path: Pa
         paths.append(tmp_path / name)
         paths[-1].write_text(HEADER + "".join(f"{1000 + i * 100},{price},1,true,{i}\n" for i in range(3)), "utf-8")
     prices: dict[str, Any] = {}
-    async with desk(recordings=tuple(paths), still={}, at_end=AtEnd.HOLD, speed=10) as at:
+    async with served_paper(recordings=tuple(paths), still={}, at_end=AtEnd.HOLD, speed=10) as at:
         await asyncio.sleep(0.2)
         prices = {name: row["price"] for name, row in (await at.ask("state"))["symbols"].items()}
     assert prices == {"BTCUSDT": "60000", "ETHUSDT": "3000"}
@@ -346,10 +346,10 @@ async def test_a_saved_exchange_info_brings_other_symbols(tmp_path: Path) -> Non
     row = {**bundled_exchange_info()["symbols"][0], "symbol": "币安人生USDT", "baseAsset": "币安人生"}
     path = tmp_path / "info.json"
     path.write_text(json.dumps({"symbols": [row]}), "utf-8")
-    async with desk(still={"币安人生USDT": Decimal("0.25")}, exchange_info=path) as at:
+    async with served_paper(still={"币安人生USDT": Decimal("0.25")}, exchange_info=path) as at:
         assert await at.price("币安人生USDT") == Decimal("0.25")
     for text, fault in (("{}", "cannot be read"), ("[]", "must be an answer"), ('{"symbols":[{"symbol":"X"}]}', "X")):
         path.write_text(text, "utf-8")
         with pytest.raises(StandaloneError, match=fault):
-            async with desk(still={"X": Decimal(1)}, exchange_info=path):
+            async with served_paper(still={"X": Decimal(1)}, exchange_info=path):
                 pass

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.paper.test_control import Desk, desk
+from tests.paper.test_control import ServedPaper, served_paper
 
 from executor.paper.standalone import PaperAccount
 
@@ -45,7 +45,7 @@ OUTCOMES: list[tuple[str, Callable[[Log], bool]]] = [
 class Trader:
     """`executor run` as the page starts it, with its log."""
 
-    def __init__(self, folder: Path, at: Desk) -> None:
+    def __init__(self, folder: Path, at: ServedPaper) -> None:
         urls = at.serving.urls
         self.env = {
             **os.environ, "PYTHONPATH": "src", "BINANCE_ENV": "custom", "BINANCE_REST_URL": urls.base_url,
@@ -98,7 +98,7 @@ def test_there_are_ten() -> None:
 @pytest.mark.parametrize(("command", "outcome"), [(c, o) for c, (_, o) in zip(COMMANDS, OUTCOMES, strict=True)])
 async def test_a_rehearsal_goes_as_written(tmp_path: Path, command: str, outcome: Callable[[Log], bool]) -> None:
     account = PaperAccount(balances={"USDT": Decimal(10_000), "LTC": Decimal(10)})
-    async with desk(accounts=(account,)) as at:
+    async with served_paper(accounts=(account,)) as at:
         trader = Trader(tmp_path, at)
         await trader.run()
         try:

@@ -99,8 +99,8 @@ def _decide_flat(state: State, policy: Policy, rules: SymbolRules, now: int) -> 
         state = replace(state, started=0)
     if flat.idle(state):
         return state, (), ()
-    after, desk = flat.decide(state, policy, rules, _stamp(state, policy, now))
-    return after, tuple(desk.requests), tuple(desk.notes)
+    after, outbox = flat.decide(state, policy, rules, _stamp(state, policy, now))
+    return after, tuple(outbox.requests), tuple(outbox.notes)
 
 
 def _with_quiet(state: State, quiet: QuietSpan | None) -> State:

@@ -19,7 +19,7 @@ from executor.service.loop import Loop
 WORLD = World(Direction.LONG, "OCO", pushes=True)
 
 
-class Desk:
+class Operator:
     """The commands of a running service, with a clock for questions."""
 
     def __init__(self, bench: Harness) -> None:
@@ -55,43 +55,43 @@ async def bench(tmp_path: Path) -> AsyncIterator[Harness]:
 
 
 @pytest.fixture
-def desk(bench: Harness) -> Desk:
-    return Desk(bench)
+def operator(bench: Harness) -> Operator:
+    return Operator(bench)
 
 
-async def test_help_names_every_command(desk: Desk) -> None:
+async def test_help_names_every_command(operator: Operator) -> None:
     for line in ("help", "start", "nonsense"):
-        told = await desk.say(line)
+        told = await operator.say(line)
         assert all(f"/{name}: " in told for name, _ in COMMANDS)
-    assert "/nonsense is no command" in await desk.say("nonsense")
+    assert "/nonsense is no command" in await operator.say("nonsense")
 
 
-async def test_status_without_and_with_a_trade(desk: Desk, bench: Harness) -> None:
-    assert "no trade is open" in await desk.say("status")
+async def test_status_without_and_with_a_trade(operator: Operator, bench: Harness) -> None:
+    assert "no trade is open" in await operator.say("status")
     await bench.enter()
-    told = await desk.say("status")
+    told = await operator.say("status")
     assert "long 2.997 held, 2.997 covered by stops, protected" in told
     assert "entry 100" in told
     assert "last price 100" in told
     assert "entries: " in told
     await bench.move(-1)
     await bench.ends(Reason.SL)
-    assert "last: long SL" in await desk.say("status")
+    assert "last: long SL" in await operator.say("status")
 
 
-async def test_a_symbol_can_be_named(desk: Desk) -> None:
-    assert "LTCUSDT" in await desk.say("status ltcusdt")
-    assert "not traded here, but LTCUSDT" in await desk.say("status ETHUSDT")
-    assert "not traded here" in await desk.say("flatten <b>")
+async def test_a_symbol_can_be_named(operator: Operator) -> None:
+    assert "LTCUSDT" in await operator.say("status ltcusdt")
+    assert "not traded here, but LTCUSDT" in await operator.say("status ETHUSDT")
+    assert "not traded here" in await operator.say("flatten <b>")
 
 
-async def test_check_looks_at_the_exchange(desk: Desk, bench: Harness) -> None:
+async def test_check_looks_at_the_exchange(operator: Operator, bench: Harness) -> None:
     await bench.enter()
-    assert "as expected" in await desk.say("check")
+    assert "as expected" in await operator.say("check")
 
 
 async def test_a_check_that_is_not_answered_says_so(
-    desk: Desk, bench: Harness, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, bench: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHECK_WITHIN_S", 0.05)
 
@@ -100,28 +100,30 @@ async def test_a_check_that_is_not_answered_says_so(
 
     assert bench.loop is not None
     monkeypatch.setattr(bench.loop.exchange, "open_orders", never)
-    assert "did not answer within" in await desk.commands._check(bench.loop)
+    assert "did not answer within" in await operator.commands._check(bench.loop)
 
 
-async def test_trades_are_listed_the_newest_first(desk: Desk, bench: Harness) -> None:
-    assert "No trade has been finished" in await desk.say("trades")
+async def test_trades_are_listed_the_newest_first(operator: Operator, bench: Harness) -> None:
+    assert "No trade has been finished" in await operator.say("trades")
     await bench.enter()
     await bench.move(-1)
     await bench.ends(Reason.SL)
-    told = await desk.say("trades")
+    told = await operator.say("trades")
     assert "LTCUSDT" in told
     assert " SL " in told
 
 
-async def test_pause_and_resume(desk: Desk, bench: Harness) -> None:
-    assert await desk.say("pause") == "LTCUSDT: no new entries"
+async def test_pause_and_resume(operator: Operator, bench: Harness) -> None:
+    assert await operator.say("pause") == "LTCUSDT: no new entries"
     assert bench.state.paused
-    assert "entries: paused" in await desk.say("status")
-    assert await desk.say("resume") == "LTCUSDT: entries are allowed"
+    assert "entries: paused" in await operator.say("status")
+    assert await operator.say("resume") == "LTCUSDT: entries are allowed"
     assert not bench.state.paused
 
 
-async def test_a_command_that_waits_says_so(desk: Desk, bench: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_that_waits_says_so(
+    operator: Operator, bench: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "OBEY_WITHIN_S", 0.01)
 
     async def never(_event: object) -> None:
@@ -129,66 +131,66 @@ async def test_a_command_that_waits_says_so(desk: Desk, bench: Harness, monkeypa
 
     assert bench.loop is not None
     monkeypatch.setattr(bench.loop, "ask", never)
-    assert "waits its turn" in await desk.say("pause")
+    assert "waits its turn" in await operator.say("pause")
 
 
 # --- flatten ----------------------------------------------------------------------------------------------------------
 
 
-async def test_flatten_asks_and_yes_closes(desk: Desk, bench: Harness) -> None:
+async def test_flatten_asks_and_yes_closes(operator: Operator, bench: Harness) -> None:
     await bench.enter()
-    (question,) = await desk.replies("flatten")
+    (question,) = await operator.replies("flatten")
     assert "Close it at market?" in question.text
     assert bench.state.position is not None
-    assert await desk.press(question, "Close at market") == "LTCUSDT: being closed at market"
+    assert await operator.press(question, "Close at market") == "LTCUSDT: being closed at market"
     await bench.ends(Reason.FLATTEN)
 
 
-async def test_no_is_no_for_good(desk: Desk, bench: Harness) -> None:
+async def test_no_is_no_for_good(operator: Operator, bench: Harness) -> None:
     await bench.enter()
-    (question,) = await desk.replies("flatten")
-    assert "nothing is done" in await desk.press(question, "No")
-    assert "void" in await desk.press(question, "Close at market")
+    (question,) = await operator.replies("flatten")
+    assert "nothing is done" in await operator.press(question, "No")
+    assert "void" in await operator.press(question, "Close at market")
     await bench.wait(2)
     assert bench.state.position is not None
 
 
-async def test_a_yes_counts_once(desk: Desk, bench: Harness) -> None:
+async def test_a_yes_counts_once(operator: Operator, bench: Harness) -> None:
     await bench.enter()
-    (question,) = await desk.replies("flatten")
-    await desk.press(question, "Close at market")
-    assert "void" in await desk.press(question, "Close at market")
+    (question,) = await operator.replies("flatten")
+    await operator.press(question, "Close at market")
+    assert "void" in await operator.press(question, "Close at market")
     await bench.ends(Reason.FLATTEN)
 
 
-async def test_after_a_minute_it_is_void(desk: Desk, bench: Harness) -> None:
+async def test_after_a_minute_it_is_void(operator: Operator, bench: Harness) -> None:
     await bench.enter()
-    (question,) = await desk.replies("flatten")
-    desk.monotonic = VALID_S
-    assert "good for 60 s" in await desk.press(question, "Close at market")
+    (question,) = await operator.replies("flatten")
+    operator.monotonic = VALID_S
+    assert "good for 60 s" in await operator.press(question, "Close at market")
     await bench.wait(2)
     assert bench.state.position is not None
 
 
-async def test_after_the_trade_it_is_void_also_for_the_next_one(desk: Desk, bench: Harness) -> None:
+async def test_after_the_trade_it_is_void_also_for_the_next_one(operator: Operator, bench: Harness) -> None:
     await bench.enter()
-    (question,) = await desk.replies("flatten")
+    (question,) = await operator.replies("flatten")
     await bench.move(-1)
     await bench.ends(Reason.SL)
-    (another,) = await desk.replies("flatten")
+    (another,) = await operator.replies("flatten")
     assert another == Reply("No trade is open.")
-    assert "has ended meanwhile" in await desk.press(question, "Close at market")
+    assert "has ended meanwhile" in await operator.press(question, "Close at market")
 
 
-async def test_a_button_of_another_run_is_void(desk: Desk, bench: Harness) -> None:
+async def test_a_button_of_another_run_is_void(operator: Operator, bench: Harness) -> None:
     await bench.enter()
-    (question,) = await desk.replies("flatten")
-    assert "void" in await Desk(bench).press(question, "Close at market")
+    (question,) = await operator.replies("flatten")
+    assert "void" in await Operator(bench).press(question, "Close at market")
     for data in ("", ":::", "1:2", "x" * 64):
-        assert "void" in await desk.commands.pressed(data)
+        assert "void" in await operator.commands.pressed(data)
     trade, nonce, _ = question.buttons[0][1].split(":")
-    assert "void" in await desk.commands.pressed(f"{trade}9:{nonce}:y")
-    assert "void" in await desk.press(question, "Close at market")  # somebody has played with it
+    assert "void" in await operator.commands.pressed(f"{trade}9:{nonce}:y")
+    assert "void" in await operator.press(question, "Close at market")  # somebody has played with it
 
 
 def test_so_many_questions_wait_at_once() -> None:
@@ -202,23 +204,23 @@ def test_so_many_questions_wait_at_once() -> None:
 # --- why --------------------------------------------------------------------------------------------------------------
 
 
-async def test_why_tells_of_the_open_and_of_finished_trades(desk: Desk, bench: Harness) -> None:
-    assert "Nothing is known" in await desk.say("why")
+async def test_why_tells_of_the_open_and_of_finished_trades(operator: Operator, bench: Harness) -> None:
+    assert "Nothing is known" in await operator.say("why")
     await bench.enter()
-    told = await desk.say("why")
+    told = await operator.say("why")
     assert "signal: long at 100" in told
     assert "2 filled" not in told
     assert "_ENTRY_0 BUY at 100: FILLED, 3 of 3 filled" in told
     trade = bench.position.trade
     order = bench.one("SL").client_order_id
-    assert f"{order} SELL at 99: NEW" in await desk.say(f"why {order}")
+    assert f"{order} SELL at 99: NEW" in await operator.say(f"why {order}")
     await bench.move(-1)
     await bench.ends(Reason.SL)
     for about in ("", trade, "s1", "LTCUSDT", "ltcusdt"):
-        assert "the stop was reached" in await desk.say(f"why {about}")
+        assert "the stop was reached" in await operator.say(f"why {about}")
 
 
-async def test_why_of_what_is_not_known(desk: Desk, bench: Harness) -> None:
+async def test_why_of_what_is_not_known(operator: Operator, bench: Harness) -> None:
     await bench.enter()
     for about in ("EX_1_SL_1", "17", "<b>"):
-        assert "Nothing is known" in await desk.say(f"why {about}")
+        assert "Nothing is known" in await operator.say(f"why {about}")

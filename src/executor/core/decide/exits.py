@@ -6,7 +6,7 @@ Each leg is tended by itself, from its orders' facts alone: bare -> placed, in d
 
 from executor.core.book.edit import the_leg
 from executor.core.book.ledger import covers
-from executor.core.decide import failsafe, hands, margin_level, single_stops, stops, targets
+from executor.core.decide import failsafe, liquidation, margin_level, single_stops, stops, targets
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
 from executor.core.model.state import Closing, Leave, OrderPhase, Reason
@@ -14,7 +14,7 @@ from executor.core.model.state import Closing, Leave, OrderPhase, Reason
 
 def decide(draft: Draft) -> None:
     """A trade that holds nothing any more is finished first (rule 6.1), one whose time is up is closed (rule 6.7)."""
-    if margin_level.tend(draft) or hands.tend(draft):
+    if margin_level.tend(draft) or liquidation.tend(draft):
         return
     position, rules, policy = draft.position, draft.rules, draft.policy
     sellable = any(rules.market_piece(draft.left(leg), draft.price) for leg in position.legs)

@@ -17,24 +17,24 @@ def idle(state: State) -> bool:
 
 def decide(state: State, policy: Policy, rules: SymbolRules, stamp: Stamp | None) -> tuple[State, Outbox]:
     work, debts = state.repaying, state.debts
-    desk = Outbox(state, policy, rules, stamp, ask_at=state.market.ask_at)
+    outbox = Outbox(state, policy, rules, stamp, ask_at=state.market.ask_at)
     if work is None:
-        lending.look(desk)
+        lending.look(outbox)
     else:
-        work = repay.step(desk, work, work.since)
+        work = repay.step(outbox, work, work.since)
         if work is None:
-            debts = repay.named_rest(desk)
-            desk.note(Level.INFO, "repayment_over", "nothing is left to be repaid, or nothing to repay it with")
-    owed = tuple(Owed(desk.now, request) for request in desk.requests)
+            debts = repay.named_rest(outbox)
+            outbox.note(Level.INFO, "repayment_over", "nothing is left to be repaid, or nothing to repay it with")
+    owed = tuple(Owed(outbox.now, request) for request in outbox.requests)
     return (
         replace(
             state,
             repaying=work,
             debts=debts,
-            loan=desk.loan,
+            loan=outbox.loan,
             outbox=(*state.outbox, *owed),
             next_seq=state.next_seq + len(owed),
-            market=replace(desk.market_after, ask_at=desk.ask_at),
+            market=replace(outbox.market_after, ask_at=outbox.ask_at),
         ),
-        desk,
+        outbox,
     )

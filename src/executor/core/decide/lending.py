@@ -16,31 +16,31 @@ BUSY_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 5_000)
 _PASSING: Final = frozenset({Why.LOAN_BUSY, Why.NOT_SENT, Why.WITHDRAWN, Why.RATE_LIMIT, Why.CLOCK})
 
 
-def look(desk: Outbox) -> bool:
+def look(outbox: Outbox) -> bool:
     """Whether a loan or repayment is under way: its records and the debt are looked at, at its pace."""
-    loan = desk.loan
+    loan = outbox.loan
     if loan is None or not loan.open:
         return False
-    if loan.phase is not LoanPhase.SUBMITTED and desk.now >= loan.ask_at:
-        desk.query_loans(loan.kind, loan.asset, loan.sent_at - RECORDS_MS)
+    if loan.phase is not LoanPhase.SUBMITTED and outbox.now >= loan.ask_at:
+        outbox.query_loans(loan.kind, loan.asset, loan.sent_at - RECORDS_MS)
     return True
 
 
-def known(desk: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
+def known(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
     """Whether the debt of `asset` and the records of such loans are known as of `since` (ms), so that the next one can
     be told from what was before. They are asked for where not, and again while the debt is not explained.
     """
-    market = desk.market
+    market = outbox.market
     account, records = market.margin, market.records
     read = account is not None and account.asked_at >= since
     listed = records is not None and (records.kind, records.asset) == (kind, asset) and records.asked_at >= since
     if account is None or not read or not listed:
-        desk.query_loans(kind, asset, desk.now - RECORDS_MS)
+        outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
         return False
-    debt = debts.find(desk.state.debts, asset)
+    debt = debts.find(outbox.state.debts, asset)
     if account.unsettled or debt.doubted_at or debt.moved:
-        desk.read_again(account.asked_at + LOOK_AGAIN_MS)
-        desk.query_loans(kind, asset, desk.now - RECORDS_MS)
+        outbox.read_again(account.asked_at + LOOK_AGAIN_MS)
+        outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
         return False
     return True
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from executor.core.book import debt as debts
 from executor.core.book import margin_level
-from executor.core.decide import hands
+from executor.core.decide import liquidation
 from executor.core.decide.draft import Draft
 from executor.core.model.intents import Level
 from executor.core.model.state import Reason
@@ -26,7 +26,7 @@ def tend(draft: Draft) -> bool:
         return False
     steps = margin_level.ladder(draft.policy, terms.bars)
     if level < steps.reduce:
-        if not hands.anything_left(draft, account):
+        if not liquidation.anything_left(draft, account):
             return False  # the exchange, or somebody else, has closed it: a level can't be mended any more (11.11)
         text = f"the margin level is {level:.4f}, below {short(steps.reduce)}: the trade is closed at market"
         draft.note(Level.ALERT, "margin_level", text)

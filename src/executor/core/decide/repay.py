@@ -68,59 +68,59 @@ def tend(draft: Draft, phase: Repaying) -> Reason | None:
     return None
 
 
-def step(desk: Outbox, work: Repayment, since: int, buy: Buy | None = None) -> Repayment | None:
+def step(outbox: Outbox, work: Repayment, since: int, buy: Buy | None = None) -> Repayment | None:
     """One step of giving back; None once there is no other. `since`: what was read before says nothing any more."""
-    if lending.look(desk) or desk.changing():
+    if lending.look(outbox) or outbox.changing():
         return work
-    work = _judged(desk, work)
-    if desk.now < work.ask_at:
+    work = _judged(outbox, work)
+    if outbox.now < work.ask_at:
         return work
-    loan = desk.loan
+    loan = outbox.loan
     since = max(since, loan.closed_at if loan is not None else 0)
-    for debt in _owing(desk, since):
-        if not lending.known(desk, LoanKind.REPAY, debt.asset, since):
+    for debt in _owing(outbox, since):
+        if not lending.known(outbox, LoanKind.REPAY, debt.asset, since):
             return work
-        after = _repay(desk, work, debt, buy)
+        after = _repay(outbox, work, debt, buy)
         if after is not None:
             return after
     return None
 
 
-def _owing(desk: Outbox, since: int) -> list[OwnDebt]:
+def _owing(outbox: Outbox, since: int) -> list[OwnDebt]:
     """What we owe, or may owe: what was not read since then, or is not explained yet, counts as owed."""
-    account, position = desk.market.margin, desk.state.position
+    account, position = outbox.market.margin, outbox.state.position
     read = account is not None and account.asked_at >= since
-    owing = [debt for debt in desk.state.debts if debt.own > 0 or debt.doubted_at or debt.moved or not read]
+    owing = [debt for debt in outbox.state.debts if debt.own > 0 or debt.doubted_at or debt.moved or not read]
     credit = position.credit if position is not None else None
     if credit is not None and credit.unclaimed and all(debt.asset != credit.asset for debt in owing):
         owing.append(OwnDebt(asset=credit.asset))
     return owing
 
 
-def _judged(desk: Outbox, work: Repayment) -> Repayment:
+def _judged(outbox: Outbox, work: Repayment) -> Repayment:
     """`work` with what the end of the newest repayment teaches; each is judged once."""
-    loan = desk.loan
+    loan = outbox.loan
     if loan is None or loan.n <= work.judged:
         return work
     work = replace(work, judged=loan.n)
     if loan.end is LoanEnd.DONE:
         return replace(work, again=0, exact=0)
     if loan.refusal is Why.DEBT_SUM:
-        part = loan.amount < debts.find(desk.state.debts, loan.asset).own
+        part = loan.amount < debts.find(outbox.state.debts, loan.asset).own
         work = replace(work, exact=work.exact + 1, whole=work.whole or part)
         if work.exact <= EXACT_TRIES:
             return work  # the debt has grown, or shrunk: read anew, it is asked for to the last unit
     again = work.again + 1
-    if again % desk.policy.failsafe_tries == 0:
+    if again % outbox.policy.failsafe_tries == 0:
         text = f"{again} repayments of {loan.asset} in a row were not taken: interest runs, it is tried again"
-        desk.note(Level.ALERT, "repay_failed", text)
-    pause = min(desk.policy.exits_retry_ms * 2 ** min(again - 1, DOUBLINGS_MAX), PAUSE_MAX_MS)
+        outbox.note(Level.ALERT, "repay_failed", text)
+    pause = min(outbox.policy.exits_retry_ms * 2 ** min(again - 1, DOUBLINGS_MAX), PAUSE_MAX_MS)
     return replace(work, again=again, ask_at=lending.again_at(loan, pause, again))
 
 
-def _repay(desk: Outbox, work: Repayment, debt: OwnDebt, buy: Buy | None) -> Repayment | None:
+def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, buy: Buy | None) -> Repayment | None:
     """The next step for one debt; None where nothing can be done about it."""
-    account, terms = desk.market.margin, desk.rules.margin
+    account, terms = outbox.market.margin, outbox.rules.margin
     assert account is not None
     assert terms is not None
     free = account.free(debt.asset)
@@ -129,12 +129,12 @@ def _repay(desk: Outbox, work: Repayment, debt: OwnDebt, buy: Buy | None) -> Rep
         bought = buy(work, debt, debt.own - amount) if buy is not None else None
         if bought is not None:
             return bought
-    if not amount or amount < terms_of(debt.asset, terms, desk.rules).min_repay or (work.whole and amount < debt.own):
+    if not amount or amount < terms_of(debt.asset, terms, outbox.rules).min_repay or (work.whole and amount < debt.own):
         return None
-    wait = _around_the_hour(desk.now)
+    wait = _around_the_hour(outbox.now)
     if wait:
-        return replace(work, ask_at=desk.now + wait)
-    desk.repay(debt.asset, amount)
+        return replace(work, ask_at=outbox.now + wait)
+    outbox.repay(debt.asset, amount)
     return work
 
 
@@ -165,11 +165,11 @@ def _buy(draft: Draft, work: Repayment, debt: OwnDebt, missing: Decimal) -> Repa
     return replace(work, bought=work.bought + 1)
 
 
-def named_rest(desk: Outbox) -> tuple[OwnDebt, ...]:
+def named_rest(outbox: Outbox) -> tuple[OwnDebt, ...]:
     """The debts, with what is still owed named: an alert where it is more than dust (rule 11.7)."""
-    rules, quote, account = desk.rules, desk.market.quote, desk.market.margin
+    rules, quote, account = outbox.rules, outbox.market.quote, outbox.market.margin
     named = []
-    for debt in desk.state.debts:
+    for debt in outbox.state.debts:
         left = debt.own > 0
         named.append(replace(debt, named=left))
         if left:
@@ -177,5 +177,5 @@ def named_rest(desk: Outbox) -> tuple[OwnDebt, ...]:
             free = account.free(debt.asset) if account is not None else ZERO
             resolves = f"`executor repay {debt.asset}` gives them back"
             text = f"{short(debt.own)} {debt.asset} are owed still, {short(free)} are free: {resolves}"
-            desk.note(Level.ALERT if worth >= rules.min_notional else Level.WARNING, "debt_left", text)
+            outbox.note(Level.ALERT if worth >= rules.min_notional else Level.WARNING, "debt_left", text)
     return tuple(named)

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from executor.core.decide import hands
+from executor.core.decide import liquidation
 from executor.core.decide.draft import Draft
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
@@ -27,7 +27,7 @@ def put_back(draft: Draft, leg: Leg) -> bool:
     group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
     if any(_ours(o) for o in group):
         return True
-    if not hands.still_there(draft, max(o.closed_at for o in group)):
+    if not liquidation.still_there(draft, max(o.closed_at for o in group)):
         return False
     if last.id == leg.ended_last:
         return draft.now >= leg.back_at

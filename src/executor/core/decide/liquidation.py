@@ -1,4 +1,4 @@
-"""Liquidation and hands on margin (rule 11.11): what is gone is a fact, not an exit that vanished and is put back."""
+"""Liquidation and repayment by another hand (rule 11.11): what is gone is a fact, not an exit to be put back."""
 
 from executor.core.book import debt as debts
 from executor.core.decide import lending
