@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,3 +118,12 @@ def test_an_address_that_cannot_be_had() -> None:
         port = first.getsockname()[1]
         with pytest.raises(HttpUnusable, match=f"HTTP_PORT {port} can't be listened on"):
             listen("127.0.0.1", port)
+
+
+def test_a_host_that_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encoded(host: str, _: int, **__: object) -> None:
+        host.encode("idna")  # as socket.getaddrinfo does
+
+    monkeypatch.setattr(socket, "getaddrinfo", encoded)
+    with pytest.raises(HttpUnusable, match=r"HTTP_HOST a{70}, HTTP_PORT 1 can't be listened on: no host's name"):
+        listen("a" * 70, 1)

@@ -21,6 +21,7 @@ from typing import Final
 
 from aiohttp import web
 
+from executor import sockets
 from executor.core.model.events import Answered, AnyEvent, BalancesSeen, KlinesSeen, OpenOrdersSeen, QuoteSeen, Tick
 from executor.core.transition import Step
 from executor.ops import status, text
@@ -191,21 +192,11 @@ def _json(value: object, code: int) -> web.Response:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises HttpUnusable."""
+    """Raises HttpUnusable."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen()
-            listening.setblocking(False)
-        except OSError:
-            listening.close()
-            raise
+        return sockets.listen(host, port)
     except OSError as error:
         raise HttpUnusable(
             f"HTTP_HOST {host}, HTTP_PORT {port} can't be listened on: {error.strerror or error}; choose another port,"
             " or 0 for none"
         ) from error
-    return listening

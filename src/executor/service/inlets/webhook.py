@@ -39,6 +39,7 @@ import msgspec
 import structlog
 from aiohttp import HttpVersion11, web
 
+from executor import sockets
 from executor.config import Settings
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Ignored, Moved, Refusal, Verdict
@@ -436,19 +437,9 @@ def _answer(status: int, *, accepted: bool | None, why: str, key: str = "", retr
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen()
-            listening.setblocking(False)
-        except OSError:
-            listening.close()
-            raise
+        return sockets.listen(host, port)
     except OSError as error:
         raise WebhookUnusable(
             f"WEBHOOK_HOST {host}, WEBHOOK_PORT {port} can't be listened on: {error.strerror or error}; choose another"
             " port, or 0 for none"
         ) from error
-    return listening
