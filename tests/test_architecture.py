@@ -23,12 +23,13 @@ INWARD = {
     "config": set[str](),
     "decoding": set[str](),
     "files": set[str](),
+    "sockets": set[str](),
     "exchange": {"core", "decoding"},
     "paper": {"core"},
     "signals": {"core", "files"},
     "simulate": {"core", "exchange", "paper"},
-    "service": {"core", "config", "exchange", "files", "ops", "paper", "signals"},
-    "ops": {"core", "config", "decoding", "exchange", "files", "service", "signals"},
+    "service": {"core", "config", "exchange", "files", "ops", "paper", "signals", "sockets"},
+    "ops": {"core", "config", "decoding", "exchange", "files", "service", "signals", "sockets"},
 }
 WIRING = {"cli", "__main__", "__init__"}
 
