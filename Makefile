@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # Wheels only, by hash, exactly what the lock lists: what was tested is what is installed, and no build script runs.
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKED := $(PIP_INSTALL) --require-hashes --no-deps --only-binary :all: -r
-UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: help
@@ -121,8 +121,10 @@ docs: $(VENV)/.run ## write the documents that are made from the source (setting
 
 .PHONY: lock
 lock: $(VENV)/.test ## resolve the newest versions within pyproject.toml's ranges into the lock files
-	$(UV_COMPILE) --upgrade --group build -o requirements.lock
-	$(UV_COMPILE) --upgrade --group build --group dev -c requirements.lock -o requirements-dev.lock
+	$(UV_COMPILE) --upgrade pyproject.toml --group build -o requirements.lock
+	$(UV_COMPILE) --upgrade --group pictures -c requirements.lock -o requirements-pictures.lock
+	$(UV_COMPILE) --upgrade pyproject.toml --group build --group dev -c requirements.lock -c requirements-pictures.lock \
+		-o requirements-dev.lock
 
 .PHONY: clean
 clean: ## remove what was built or installed here; state and signals in data/ stay

@@ -62,6 +62,8 @@ IMPURE_IMPORTS = {
 }  # fmt: skip
 IMPURE_CALLS = {"breakpoint", "eval", "exec", "input", "open", "print", "__import__"}
 
+OF_EXTRAS = {"PIL": ["pillow"]}  # where an extra is not installed, nobody else can say who brings it
+
 LONGEST_MODULE = 600  # lines; beyond it a module is seldom one thing
 
 
@@ -274,8 +276,9 @@ def test_no_error_is_swallowed(trees: dict[str, ast.AST]) -> None:
 
 def test_libraries_that_are_imported_are_declared(trees: dict[str, ast.AST]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {_distribution(requirement) for requirement in project["dependencies"]}
-    providers = metadata.packages_distributions()
+    extras = [requirement for each in project["optional-dependencies"].values() for requirement in each]
+    declared = {_distribution(requirement) for requirement in (*project["dependencies"], *extras)}
+    providers = {**OF_EXTRAS, **metadata.packages_distributions()}
     undeclared = {
         f"{name} imports {imported}"
         for name, tree in trees.items()
@@ -292,6 +295,13 @@ def _distribution(requirement: str) -> str:
     for sign in "<>=!~;[ ":
         name = name.partition(sign)[0]
     return name.lower().replace("_", "-")
+
+
+def test_what_only_an_extra_brings_is_imported_by_one_process_of_its_own(trees: dict[str, ast.AST]) -> None:
+    importing = {name for name, tree in trees.items() for _, imported in imports(tree) if imported.startswith("PIL")}
+    assert importing == {"executor.ops.reports.picture"}
+    drawing = {imported for tree in trees.values() for _, imported in imports(tree) if imported.endswith("picture")}
+    assert drawing == set()
 
 
 def test_no_module_is_several_things() -> None:

@@ -18,6 +18,7 @@ from executor.ops.alerts.outbox import Outbox
 from executor.ops.alerts.webhook import WebhookChannel
 from executor.ops.keep_up import keep_up
 from executor.ops.outgoing import about_exchange, http_client
+from executor.ops.pictures import Pictures, can_draw
 from executor.ops.telegram.api import BotApi
 from executor.ops.telegram.channel import TelegramChannel
 from executor.ops.telegram.chat import Chat
@@ -33,11 +34,16 @@ FAREWELL_S: Final = 3.0
 
 
 class Alerting:
-    """What a run tells, and whom it hears. `chat`: where Telegram is set up; `listener`: once the loops are there."""
+    """What a run tells, and whom it hears. `chat`: where Telegram is set up; `pictures`: where they can be drawn for
+    it; `listener`: once the loops are there.
+    """
 
-    def __init__(self, settings: Settings, alerts: Alerts, chat: Chat | None = None) -> None:
+    def __init__(
+        self, settings: Settings, alerts: Alerts, chat: Chat | None = None, pictures: Pictures | None = None
+    ) -> None:
         self.alerts = alerts
         self.chat = chat
+        self.pictures = pictures
         self.listener: Listener | None = None
         self._settings = settings
 
@@ -84,10 +90,11 @@ async def alerting(settings: Settings, symbols: tuple[str, ...], *, wanted: bool
     async with outgoing.client as http:
         outbox = Outbox(outbox_path(_first_state(settings, symbols)))
         chat = _chat(settings, http)
-        alerts = Alerts(outbox, list(_channels(settings, symbols, http, chat)))
+        pictures = Pictures() if chat is not None and can_draw() else None
+        alerts = Alerts(outbox, list(_channels(settings, symbols, http, chat, pictures)))
         _remember_moves(alerts, chat)
         async with _telling(alerts):
-            yield Alerting(settings, alerts, chat)
+            yield Alerting(settings, alerts, chat, pictures)
 
 
 def _chat(settings: Settings, http: httpx.AsyncClient) -> Chat | None:
@@ -98,13 +105,18 @@ def _chat(settings: Settings, http: httpx.AsyncClient) -> Chat | None:
 
 
 def _channels(
-    settings: Settings, symbols: tuple[str, ...], http: httpx.AsyncClient, chat: Chat | None
+    settings: Settings,
+    symbols: tuple[str, ...],
+    http: httpx.AsyncClient,
+    chat: Chat | None,
+    pictures: Pictures | None,
 ) -> list[Channel]:
     what = symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
     title = f"Executor {what} ({settings.binance_env})"
     channels: list[Channel] = []
     if chat is not None:
-        channels.append(TelegramChannel(chat, title, settings.telegram_notify))
+        draw = None if pictures is None else pictures.draw
+        channels.append(TelegramChannel(chat, title, settings.telegram_notify, draw))
     if settings.alert_webhook_url is not None:
         secret = settings.alert_webhook_secret
         key = None if secret is None else secret.get_secret_value()

@@ -163,6 +163,8 @@ def add_alerts(alerting: Alerting, supervisor: Supervisor) -> None:
 
     for loop in supervisor.loops.values():
         loop.engine.on_decided.append(teller(alerts, partial(_rules_of, loop)))
+        if alerting.pictures is not None:
+            loop.on_step.append(alerting.pictures.observe)
     supervisor.add_task("hello", hello)
     if alerts.senders:
         supervisor.add_task("daily summary", keep_up("daily summary", alerting.daily(supervisor.loops).run))

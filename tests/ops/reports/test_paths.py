@@ -1,19 +1,41 @@
 """What the steps tell of a trade's way."""
 
 import functools
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
+from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ops.samples import Walk
+from tests.ops.samples import ACCOUNT, START, SYMBOL, rules
 
 from executor.core.model.events import AnyEvent
 from executor.core.model.policy import Policy
+from executor.core.model.signal import Signal
 from executor.core.model.state import Closed
 from executor.core.model.values import Direction, OrderSide
 from executor.core.transition import Step
-from executor.ops.reports.paths import POINTS_MAX, PriceAt, Recorder, TradePath, thinned
+from executor.ops.reports.paths import POINTS_MAX, PriceAt, Recorder, TradePath, thinned, way_of
+from executor.paper.engine.exchange import Engine
+from executor.paper.engine.symbol import Symbol
+from executor.paper.replay.recording import bundled_exchange_info, demo_signals, demo_trades
+from executor.signals.parse import parse_signal
+from executor.simulate.market import Simulation
+
+POLICY: Final = Policy(notional=Decimal(100), allow_short=True)
+
+
+def simulation(on_step: Callable[[AnyEvent, Step], None]) -> Simulation:
+    row = next(row for row in bundled_exchange_info()["symbols"] if row["symbol"] == SYMBOL)
+    engine = Engine([Symbol.from_exchange_info(row)])
+    engine.open_account(ACCOUNT, START)
+    return Simulation(engine, ACCOUNT, POLICY, rules(), on_step=on_step)
+
+
+def signals() -> list[Signal]:
+    found = [parse_signal(line) for line in demo_signals().read_text("utf-8").splitlines()]
+    return [signal for signal in found if isinstance(signal, Signal)]
 
 
 @functools.cache
@@ -27,9 +49,7 @@ def bundled() -> tuple[dict[str, Closed], dict[str, TradePath]]:
         if last is not None:
             closed[last.trade] = last
 
-    walk = Walk(Policy(notional=Decimal(1000), allow_short=True), observe)
-    for _ in walk.steps():
-        pass
+    simulation(observe).run(demo_trades(), signals())
     return closed, recorder.finished
 
 
@@ -62,10 +82,19 @@ def test_time_without_a_stop_is_what_the_trade_says_it_was() -> None:
         assert (sum(bare), max(bare, default=0)) == (trade.unprotected_ms, trade.unprotected_longest_ms)
 
 
+def test_the_price_is_followed_from_the_signal_to_the_close_in_bounded_space() -> None:
+    closed, paths = bundled()
+    for trade in closed.values():
+        way = way_of(paths[trade.trade])
+        assert 2 <= len(way) <= POINTS_MAX + len(paths[trade.trade].fills)
+        assert [point.at for point in way] == sorted(point.at for point in way)
+        assert way[0].at - trade.opened < 2_000
+        assert trade.closed - way[-1].at < 5_000
+
+
 def test_only_the_newest_are_kept_where_so_many_are_wanted() -> None:
     recorder = Recorder(kept=2)
-    for _ in Walk(Policy(notional=Decimal(1000), allow_short=True), recorder.observe).steps():
-        pass
+    simulation(recorder.observe).run(demo_trades(), signals())
     assert list(recorder.finished) == list(bundled()[1])[-2:]
 
 

@@ -168,6 +168,16 @@ async def test_a_picture_goes_with_the_words(bot: FakeBot, api: BotApi) -> None:
     assert len(bot.photos) == 1
 
 
+async def test_a_picture_goes_with_several_alerts_where_one_of_them_has_one(bot: FakeBot, api: BotApi) -> None:
+    async def draw(alert: Alert) -> bytes | None:
+        return PNG if alert.event == "trade_closed" else None
+
+    channel = TelegramChannel(Chat(api, "-100"), "", draw=draw)
+    await channel.send([item(), item(event="trade_closed")])
+    assert bot.photos == [PNG]
+    assert bot.said[0]["caption"].count("<b>") == 2
+
+
 async def test_a_picture_that_is_not_taken_costs_the_words_nothing(bot: FakeBot, api: BotApi) -> None:
     async def draw(_alert: Alert) -> bytes | None:
         return PNG

@@ -9,7 +9,7 @@ from executor.core.model.values import ZERO, Direction, OrderSide, short
 from executor.ops import text
 from executor.ops.reports.drawing import Canvas, Range
 from executor.ops.reports.figures import Bin, equity
-from executor.ops.reports.paths import TradePath
+from executor.ops.reports.paths import TradePath, way_of
 
 MARGIN_MS: Final = 1_000
 
@@ -84,7 +84,7 @@ def trade_chart(trade: Closed, path: TradePath) -> str:
     canvas.level(float(trade.entry_planned), "plan entry")
     for target in trade.targets_planned:
         canvas.level(float(target), "plan target")
-    canvas.line([(each.at, float(each.price)) for each in path.prices], "line accent")
+    canvas.line([(float(each.at), float(each.price)) for each in way_of(path)], "line accent")
     stop_steps = [(float(each.at), None if each.stop is None else float(each.stop)) for each in path.stops]
     canvas.steps(stop_steps, float(end), "line stop")
     for fill in path.fills:

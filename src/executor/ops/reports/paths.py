@@ -132,15 +132,24 @@ class Recorder:
             self.finished.pop(self._newest.popleft(), None)
 
 
+def way_of(path: TradePath) -> list[PriceAt]:
+    """The prices that were seen, those of its own fills among them, in the order of time."""
+    return sorted([*path.prices, *(PriceAt(fill.at, fill.price) for fill in path.fills)], key=_time)
+
+
 def thinned(points: Sequence[PriceAt]) -> list[PriceAt]:
     """Half as many, the lowest and the highest of each four among them: what was reached stays on the picture."""
     kept: list[PriceAt] = []
     for first in range(0, len(points), 4):
         few = points[first : first + 4]
         low, high = min(few, key=_price), max(few, key=_price)
-        kept += [low] if low is high else sorted((low, high), key=lambda point: point.at)
+        kept += [low] if low is high else sorted((low, high), key=_time)
     return kept
 
 
 def _price(point: PriceAt) -> Decimal:
     return point.price
+
+
+def _time(point: PriceAt) -> int:
+    return point.at

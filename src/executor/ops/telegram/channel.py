@@ -71,9 +71,12 @@ class TelegramChannel:
             await self._chat.say(wording.plain(text)[:TEXT_MAX], markup=False, silent=silent)
 
     async def _picture(self, items: Sequence[Waiting], text: str) -> bytes | None:
-        if self._draw is None or len(items) > 1 or items[0].count > 1 or units(wording.plain(text)) > CAPTION_MAX:
+        """Where exactly one of what is told has one, and the words fit below it."""
+        if self._draw is None or units(wording.plain(text)) > CAPTION_MAX:
             return None
-        return await self._draw(items[0].alert)
+        drawn = [await self._draw(each.alert) for each in items if each.count == 1]
+        found = [picture for picture in drawn if picture is not None]
+        return found[0] if len(found) == 1 else None
 
 
 def _bad_request(error: BotError) -> bool:
