@@ -11,7 +11,7 @@ import json
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,7 @@ refusal. As long again for each life that begins meanwhile, and for each request
 NAPS_MS: Final = (RECV_WINDOW_MS // 4, RECV_WINDOW_MS, 3 * RECV_WINDOW_MS)
 CHOICES_DRAWN: Final = 0.4
 """How often each choice that the documents leave open is drawn for a life; else it is the likely one."""
+BALANCES: Final = {"USDT": Decimal(10_000), "LTC": Decimal(10)}
 LIMITS: Final = Limits(request_weight_per_minute=100_000)
 """Starts are heavy, and here there are more in a minute than in a year."""
 
@@ -130,6 +131,7 @@ class Campaign:
         trades: int = 0,
         spawn_every: int = 10,
         layout: str = "OCO",
+        balances: Mapping[str, Decimal] = BALANCES,
     ) -> None:
         """Ends when so many lives and at least so many trades are done. Every `spawn_every`th life is started as a
         supervisor would, the others are forked; 1 for all, 0 for none.
@@ -145,7 +147,7 @@ class Campaign:
         self.clock = WallClock()
         rows = bundled_exchange_info()["symbols"]
         self.engine = Engine([Symbol.from_exchange_info(row) for row in rows], rate_limits=LIMITS.announce())
-        self.engine.open_account(ACCOUNT, {"USDT": Decimal(10_000), "LTC": Decimal(10)})
+        self.engine.open_account(ACCOUNT, balances)
         self.start_totals = self._totals()
         keys = {KEY: Credential(ACCOUNT, HmacSecret(KEY))}
         self.server = PaperServer(self.engine, self.clock, keys, limits=LIMITS, faults=self.wire_faults)

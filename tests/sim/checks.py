@@ -14,7 +14,7 @@ from executor.core.book.levels import is_safer
 from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closed, Position, Reason, State
+from executor.core.model.state import Closed, Order, OrderPhase, Position, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
 from executor.paper.engine.account import LiveOrder
 from executor.paper.engine.model import ExecutionReport, ExecutionType
@@ -106,6 +106,8 @@ class Outside:
             position = self.saved().position
             if position is None or all(order.id != client_id for order in position.orders):
                 self.broken.append(f"W2 (8.1): {client_id} is at the exchange and not on disk")
+            elif (doubted := _doubted_beside(position, client_id)) is not None:
+                self.broken.append(f"W3 (8.3): {client_id} sells what {doubted}, which is in doubt, may sell as well")
 
     def reported(self, reports: list[ExecutionReport]) -> None:
         touched: set[str] = set()
@@ -157,20 +159,22 @@ class Outside:
     def _add(self, asset: str, amount: Decimal) -> None:
         self._delta[asset] = self._delta.get(asset, ZERO) + amount
 
-    def _sold_once(self, trade: str, truth: Truth) -> None:
+    def _sold_once(self, trade: str, truth: Truth, *, late: bool = True) -> None:
         """10.1, from what is really open and really sold. PLAIN's stop of the whole overlaps its targets by design
         (4.3): beside it nothing sells more than is held, and it alone no more than was ever held.
 
         Not judged once somebody has sold by hand: what is left of the balance is theirs, and rule 6.6 puts exits back
         once. Nor between the first fill of PLAIN's stop and the cancel of its targets, which is the price of 4.3.
+        `late`: an exit in doubt beside which another was sent may come in, and stand until it is cancelled (8.3c).
         """
         if truth.by_hand:
             return
         selling = whole = ZERO
         lists: set[int] = set()
+        beside = self._sent_beside(trade) if late else {}
         plain_layout = self.setup.policy.layout is Layout.PLAIN
         for order in self._open(trade):
-            if order.side is not truth.direction.exit_side:
+            if order.side is not truth.direction.exit_side or order.client_order_id in beside:
                 continue
             if plain_layout and order.type in STOPS:
                 whole += order.open_qty
@@ -180,11 +184,25 @@ class Outside:
                     continue
                 lists.add(order.order_list_id)
             selling += order.open_qty
-        held = max(truth.held, ZERO) + truth.hidden
+        held = max(truth.held + self._sold_beside(trade, beside), ZERO) + truth.hidden
         if selling > held and not truth.stopped:
             self.broken.append(f"W3 (10.1): {plain(selling)} can be sold, {plain(held)} are held by trade {trade}")
         if whole > truth.entered - truth.entry_fee:
             self.broken.append(f"W3 (4.3): the stop would sell {plain(whole)}, more than trade {trade} ever held")
+
+    def _sent_beside(self, trade: str) -> dict[str, Order]:
+        """The exits in doubt beside which others were sent (8.3c), by id."""
+        position = self.saved().position if self.saved is not None else None
+        if position is None or position.trade != trade:
+            return {}
+        return {o.id: o for o in position.orders if o.beside}
+
+    def _sold_beside(self, trade: str, beside: dict[str, Order]) -> Decimal:
+        """What such exits have sold, and was not bought back yet."""
+        if not beside:
+            return ZERO
+        done = sum((o.executed_qty for o in self._orders() if o.client_order_id in beside), ZERO)
+        return max(done - _bought_back(self, trade), ZERO)
 
     def _open(self, trade: str = "") -> list[LiveOrder]:
         live = self.direct.engine._accounts[self.direct.account].open.get(self.direct.symbol, {})
@@ -368,6 +386,8 @@ class Outside:
         if self.broken or position is None:
             return
         truth = self.trades.get(position.trade)
+        if truth is not None:
+            self._sold_once(position.trade, truth, late=False)
         reckoned = taken_as_paid(position, self.rules)
         bare = self.rules.whole(truth.held - reckoned) - self.covered(position.trade) if truth is not None else ZERO
         told = alerted_at >= max(self.bare_since, 1)
@@ -406,6 +426,15 @@ def found_nobody(reports: list[ExecutionReport]) -> bool:
         and name.role not in ENTRIES
         for report in reports
     )
+
+
+def _doubted_beside(position: Position, client_id: str) -> str | None:
+    """The exit in doubt beside which a market order sells: only a stop may (8.3c)."""
+    order = next(o for o in position.orders if o.id == client_id)
+    if order.role is not Role.FLATTEN:
+        return None
+    doubtful = (o for o in position.orders if o.beside and o.phase is OrderPhase.UNRESOLVED)
+    return next((o.id for o in doubtful if order.leg in {0, o.leg}), None)
 
 
 def _looked_again(position: Position, client_id: str) -> bool:

@@ -147,9 +147,15 @@ MUTANTS: Final = (
     ),
     Mutant(
         "8.3b without looking at the balance",
-        f"{CORE}/decide/legs.py",
-        "    return balance.free >= wanted and not any(most < total <= room for total in sums)\n",
-        "    return any(True for _ in sums)\n",
+        f"{CORE}/decide/sent_again.py",
+        "    locked_apart = _locked_apart(draft, group)\n",
+        "    locked_apart = bool(group)\n",
+    ),
+    Mutant(
+        "a market order beside an exit in doubt",
+        f"{CORE}/decide/doubt.py",
+        "    return any(owes_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)\n",
+        "    return any(owes_look(draft, o) for o in orders)\n",
     ),
     Mutant(
         "the stop is lowered",

@@ -168,6 +168,8 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
         QUOTE: Decimal(20_000),
         market.base: spare if pick("spare", False, True) or policy.layout is Layout.PLAIN else Decimal(0),
     }
+    if balances[market.base] and pick("purse", False, False, False, True):
+        balances[QUOTE] = Decimal(2)  # a short's exits lock all that it brought
     if burn := pick("burn", False, True):
         balances["BNB"] = pick("bnb", Decimal(10), Decimal("0.0005"))
     on_tape = pick("tape", False, False, False, True)

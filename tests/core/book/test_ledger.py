@@ -12,10 +12,11 @@ from executor.core.book.ledger import (
     covers,
     entry_average,
     exit_orders,
+    expected_base,
     holding,
     leg_left,
     leg_sold,
-    owned,
+    locked,
     sellable,
 )
 from executor.core.model.ids import Role
@@ -72,12 +73,30 @@ def test_commission_in_another_asset_leaves_the_base_whole() -> None:
 
 def test_what_the_account_owns_is_what_it_had_and_what_the_trade_holds() -> None:
     script = protected()
-    assert owned(script.position, RULES) == D(1_000) + D("2.997")
-    assert owned(replace(script.position, spare=None), RULES) is None
+    assert expected_base(script.position, RULES) == D(1_000) + D("2.997")
+    assert expected_base(replace(script.position, spare=None), RULES) is None
     script.fill(Role.TP1)
     paid = replace(script.order(Role.TP1).fills[0], fee=D("0.002"), fee_asset="LTC")  # a base that fees are paid in
     position = with_order(script.position, replace(script.order(Role.TP1), fills=(paid,)))
-    assert owned(position, RULES) == D(1_000) + D("1.996")
+    assert expected_base(position, RULES) == D(1_000) + D("1.996")
+
+
+def test_a_short_leaves_the_account_what_it_had_less_what_is_to_be_bought_back() -> None:
+    script = protected(Direction.SHORT)
+    assert expected_base(script.position, RULES) == D(1_000) - D(3)
+    script.fill(Role.TP1)
+    assert expected_base(script.position, RULES) == D(1_000) - D(2)
+
+
+@both_sides
+def test_what_is_locked_for_exits_is_base_with_a_long_and_quote_with_a_short(direction: Direction) -> None:
+    """An OCO's sides share one lock; at which of its prices is not documented, so the lower one is reckoned with."""
+    script = protected(direction)
+    if direction is Direction.LONG:
+        assert locked(script.position) == D("2.997")
+    else:
+        orders = [script.order(role) for role in (Role.TP1, Role.TP2, Role.SL)]
+        assert locked(script.position) == sum(o.qty * (o.price or 0) for o in orders)
 
 
 @both_sides

@@ -1,19 +1,33 @@
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, both_sides, make_quote, protected, trailing, unprotected
+from tests.core.build import (
+    MARGIN_RULES,
+    POLICY,
+    RICH,
+    RULES,
+    Script,
+    both_sides,
+    make_quote,
+    protected,
+    trailing,
+    unprotected,
+)
 
 from executor.core.model.events import QuoteSeen
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
-from executor.core.model.intents import CancelList
-from executor.core.model.policy import Layout
+from executor.core.model.intents import CancelList, PlaceOco, PlaceOrder, Request
+from executor.core.model.policy import Layout, Policy
 from executor.core.model.state import End, Leave, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderStatus
 
 D = Decimal
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
+PLAIN_OWN = ((Layout.PLAIN, "2.2"), (Layout.PLAIN, "5"), (Layout.PLAIN, "100000"))
+"""What an account has beside a position of 3: PLAIN needs 2 of base for its targets (rule 4.3)."""
 
 
 def alone(script: Script) -> Script:
@@ -22,9 +36,12 @@ def alone(script: Script) -> Script:
     return script
 
 
-def lost_stop() -> Script:
-    """Leg 3's stop: its answer is lost, and it never arrived."""
-    script = alone(unprotected())
+def lost_stop(direction: Direction = Direction.LONG) -> Script:
+    """Leg 3's stop: its answer is lost, and it never arrived. A short sells what the account had."""
+    script = unprotected(direction)
+    script = alone(script) if direction is Direction.LONG else script
+    if direction is Direction.SHORT:
+        script.balances["LTC"] = Balance(RICH["LTC"].free - 3)
     script.accept("OCO1")
     script.accept("OCO2")
     script.lose("SL")
@@ -42,9 +59,9 @@ def trigger(script: Script, role: Role) -> None:
 
 
 def test_a_stop_in_doubt_is_not_sent_again_before_it_is_settled() -> None:
-    """Rules 8.2, 8.3."""
+    """Rules 8.2, 8.3: it is not known what the account had before the trade, so not whether the first has filled."""
     script = lost_stop()
-    script.balances["LTC"] = Balance(D(100))
+    script.state = replace(script.state, position=replace(script.position, spare=None))
     assert script.kinds() == ["QueryOrder"]
     script.settle()
     assert script.order(Role.SL).phase is OrderPhase.UNRESOLVED
@@ -88,14 +105,55 @@ def test_a_stop_in_doubt_is_sent_again_where_the_exchanges_lock_keeps_the_two_ap
     assert script.closed.reason is Reason.SL
 
 
-def test_a_stop_in_doubt_whose_own_lock_may_be_there_is_not_sent_again() -> None:
-    """Rule 8.3b: 0.999 are locked by no order that is known. The first may stand already, and its second beside it."""
+def test_a_stop_in_doubt_whose_own_lock_may_be_there_is_looked_for_three_times() -> None:
+    """Rules 8.3b, 8.6: 0.999 are locked by no order that is known. The first may stand, unseen as yet."""
     script = lost_stop()
     script.balances["LTC"] = Balance(D(1), D("2.999"))
     script.settle()
-    (first,) = script.orders(Role.SL)
-    assert not first.apart
-    assert "sent_again" not in script.told()
+    for _ in range(2):
+        (first,) = script.orders(Role.SL)
+        assert not first.apart
+        script.sleep()
+        script.settle()
+    assert len(script.orders(Role.SL)) == 2
+    assert script.now < script.orders(Role.SL)[0].fence
+
+
+@both_sides
+def test_a_stop_in_doubt_of_which_there_is_no_trace_is_sent_again_by_a_rich_account(direction: Direction) -> None:
+    """Rule 8.3c: it could carry both; should the first come in after all, one of the two is cancelled at once."""
+    script = lost_stop(direction)
+    script.settle()
+    first, second = script.orders(Role.SL)
+    assert script.named() == "Protected"
+    assert first.apart
+    assert first.phase is OrderPhase.UNRESOLVED
+    script.place(first.id, OrderStatus.NEW)
+    assert script.kinds() == ["CancelOrder"]
+    script.settle()
+    assert [o.id for o in script.position.orders if o.role is Role.SL and o.live] == [second.id]
+    assert script.named() == "Protected"
+
+
+@both_sides
+def test_what_both_have_sold_before_one_could_be_cancelled_is_bought_back(direction: Direction) -> None:
+    """Rules 6.3, 8.3c."""
+    script = lost_stop(direction)
+    script.settle()
+    first, second = script.orders(Role.SL)
+    script.quote("97.9", after=1_000)
+    script.place(first.id, OrderStatus.NEW)
+    script.push(script.execute(first.id).id)
+    script.push(script.execute(second.id).id)
+    assert script.order(Role.BUYBACK).qty == second.qty
+    assert script.order(Role.BUYBACK).side is script.order(Role.ENTRY).side
+
+
+def test_a_stop_in_doubt_is_not_sent_again_where_the_account_has_too_little_for_it() -> None:
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D("0.5"), D("2.5"))
+    script.settle()
+    assert len(script.orders(Role.SL)) == 1
 
 
 @pytest.mark.parametrize("spare", [D(1), None])
@@ -409,21 +467,41 @@ def test_the_plain_stop_refused_for_its_price_is_left_as_a_whole() -> None:
 # --- several in doubt at once (rule 8.3c) -----------------------------------------------------------------------------
 
 
-def killed(own: str, arrived: tuple[str, ...] = ()) -> Script:
-    """The service was killed between the fill and its exits, of which those `arrived`; the account has `own` beside."""
-    script = unprotected()
-    script.state = replace(script.state, position=replace(script.position, spare=D(own)))
+def needed_by(requests: Sequence[Request]) -> Decimal:
+    """Quote that the exits of a short lock at the most."""
+    total = ZERO
+    for request in requests:
+        if isinstance(request, PlaceOco | PlaceOrder):
+            order = request.stop if isinstance(request, PlaceOco) else request.order
+            total += order.qty * (order.price or ZERO)
+    return total
+
+
+def killed(
+    own: str = "0.5", arrived: tuple[str, ...] = (), direction: Direction = Direction.LONG, policy: Policy = POLICY
+) -> Script:
+    """The service was killed between the fill and its exits, of which those `arrived`. `own`: what the account has
+    beside what its exits need, base with a long, quote with a short.
+    """
+    script = unprotected(direction, policy)
+    long = direction is Direction.LONG
+    spare = D(own) if long else D(10)
+    script.state = replace(script.state, position=replace(script.position, spare=spare))
     for kind in arrived:
         script.exchange_takes(next(r for r in script.pending if kind in str(r)))
-    locked = D("0.999") * len(arrived)
-    script.balances["LTC"] = Balance(D("2.997") + D(own) - locked, locked)
+    if long:
+        locked = D("0.999") * len(arrived)
+        script.balances["LTC"] = Balance(D("2.997") + spare - locked, locked)
+    else:
+        script.balances |= {"LTC": Balance(spare - 3), "USDT": Balance(needed_by(script.pending) + D(own))}
     script.restart()
     return script
 
 
-def test_a_kill_between_fill_and_exits_leaves_the_position_bare_for_one_start() -> None:
-    """Rule 8.3c: none of them arrived; sent again together, they leave no base for the first ones."""
-    script = killed("0.5")
+@pytest.mark.parametrize(("direction", "own"), [(Direction.LONG, "0.5"), (Direction.SHORT, "50")])
+def test_a_kill_between_fill_and_exits_leaves_the_position_bare_for_one_start(direction: Direction, own: str) -> None:
+    """Rule 8.3c: none of them arrived; sent again together, they leave nothing free for the first ones."""
+    script = killed(own, direction=direction)
     begun = script.now
     script.settle()
     assert script.now == begun
@@ -432,41 +510,75 @@ def test_a_kill_between_fill_and_exits_leaves_the_position_bare_for_one_start() 
     assert script.told().count("sent_again") == 1
 
 
+@both_sides
+@pytest.mark.parametrize(("layout", "own"), [(Layout.OCO, "0.999"), (Layout.OCO, "5"), *PLAIN_OWN])
+def test_so_it_does_where_the_account_could_carry_the_first_ones_too(
+    direction: Direction, layout: Layout, own: str
+) -> None:
+    """Nothing shows a trace of them. Those of PLAIN that are no stop wait for their fence, behind it."""
+    script = killed(own, direction=direction, policy=replace(POLICY, layout=layout))
+    begun = script.now
+    script.settle()
+    assert script.now == begun
+    assert script.named() == "Protected"
+    assert len(script.orders(Role.SL)) == 2
+
+
 def test_those_that_arrived_are_taken_up_and_the_others_sent_again() -> None:
-    script = killed("0.5", ("_OCO1_",))
+    script = killed(arrived=("_OCO1_",))
     script.settle()
     assert script.named() == "Protected"
     assert len(script.orders(Role.SL1)) == 1
     assert len(script.orders(Role.SL2)) == len(script.orders(Role.SL)) == 2
 
 
-@pytest.mark.parametrize("own", ["0.999", "5"])
-def test_where_the_account_has_base_for_one_of_the_first_it_is_waited_for(own: str) -> None:
-    """Rule 10.1."""
-    script = killed(own)
+def test_a_second_kill_waits_for_what_the_first_ones_leave_in_doubt() -> None:
+    """Rule 10.1: of each leg one exit may be in doubt beside another, not two."""
+    script = killed()
+    while "SL" not in script.kinds():
+        script.accept()
+    script.restart()
     script.settle()
     assert script.named() == "Unprotected"
-    assert len(script.orders(Role.SL)) == 1
+    assert len(script.orders(Role.SL)) == 2
     for _ in range(60):
         if script.named() == "Protected":
             break
         script.sleep()
         script.settle()
     assert script.named() == "Protected"
-    assert script.now >= script.orders(Role.SL)[0].fence + script.policy.doubt_settle_ms
 
 
-def test_sizes_that_could_be_combined_to_more_than_is_held_are_not_sent_again() -> None:
-    """0.75 beside: no first fits into it, but the trailing leg's twice and another one would (rule 10.1)."""
+def test_locks_that_could_be_combined_to_more_than_is_held_are_no_proof() -> None:
+    """0.75 beside: no first fits into it, but the trailing leg's twice and another one would (rule 10.1). And what is
+    locked beside may be theirs: they are looked for three times.
+    """
     script = Script(policy=replace(POLICY, split=(D(1), D(1), D("1.5"))))
     script.signal()
     script.settle()
     script.fill(Role.ENTRY)
     script.state = replace(script.state, position=replace(script.position, spare=D("0.75")))
-    script.balances["LTC"] = Balance(D("3.747"))
+    script.balances["LTC"] = Balance(D("3.747"), D(1))
     script.restart()
     script.settle()
     assert len(script.orders(Role.SL)) == 1
+    script.sleep()
+    script.settle()
+    assert len(script.orders(Role.SL)) == 1
+    script.sleep()
+    script.settle()
+    assert len(script.orders(Role.SL)) == 2
+
+
+def test_a_debt_is_not_reckoned_with_what_a_short_locks() -> None:
+    script = unprotected(Direction.SHORT, rules=MARGIN_RULES)
+    begun = script.now
+    script.restart()
+    script.settle()
+    while len(script.orders(Role.SL)) == 1:
+        script.sleep()
+        script.settle()
+    assert script.now >= begun + 15_000
 
 
 def test_a_first_that_comes_in_between_is_cancelled_and_every_leg_gets_its_own() -> None:

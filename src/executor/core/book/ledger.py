@@ -162,21 +162,27 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
 
 
 def locked(position: Position) -> Decimal:
-    """What the exchange keeps locked for the exits that are known to stand there; an OCO's sides share one lock."""
+    """What the exchange keeps locked, at least, for the exits that are known to stand there, in base for a long, in
+    quote for a short; an OCO's sides share one lock.
+    """
+    long = position.plan.direction is Direction.LONG
     locks: dict[str, Decimal] = {}
     for order in position.orders:
         if order.phase is OrderPhase.WORKING and order.is_exit:
             name = order.list_id or order.id
-            locks[name] = min(order.leaves, locks.get(name, order.leaves))
+            lock = order.leaves if long else order.leaves * (order.price or ZERO)
+            locks[name] = min(lock, locks.get(name, lock))
     return sum(locks.values(), ZERO)
 
 
-def owned(position: Position, rules: SymbolRules) -> Decimal | None:
-    """Base that the account has at least, locked or free, as far as the trade's orders are known and nobody else takes
-    any away; None where it is not known what it had before.
+def expected_base(position: Position, rules: SymbolRules) -> Decimal | None:
+    """Base that the account has, locked or free, as far as the trade's orders are known and nobody else moves any: at
+    least so much with a long, at most so much with a short; None where it is not known what it had before.
     """
     if position.spare is None:
         return None
+    if position.plan.direction is Direction.SHORT:
+        return position.spare - holding(position, rules).held
     exits = [o for o in position.orders if o.side is position.plan.direction.exit_side]
     fees = sum([f.fee for o in exits for f in o.fills if f.fee_asset == rules.base], ZERO)
     return position.spare + holding(position, rules).held - fees

@@ -2,7 +2,7 @@
 
 from executor.core.decide.draft import Draft
 from executor.core.model.ids import Role
-from executor.core.model.state import Order, OrderPhase
+from executor.core.model.state import Leg, Order, OrderPhase
 
 
 def decide(draft: Draft) -> None:
@@ -22,6 +22,15 @@ def owes_look(draft: Draft, order: Order) -> bool:
         o.role is Role.FLATTEN and not o.live and o.leg in (0, order.leg) and o.sent_at >= order.closed_at
         for o in draft.position.orders
     )
+
+
+def forbids_sale(draft: Draft, leg: Leg) -> bool:
+    """Whether the leg can't be sold at market yet: an earlier market order came to nothing, and first it must be known
+    what the cancelled exits have sold after all (rule 6.3); or one of them is in doubt, and nothing keeps it from the
+    book: beside it only a stop may be sent (rules 8.3, 8.3c).
+    """
+    orders = [o for o in draft.position.orders if o.leg == leg.n]
+    return any(owes_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)
 
 
 def kept_apart(draft: Draft) -> bool:

@@ -1,19 +1,18 @@
 """What tending any leg shares: when it may be acted on, placed anew, sold at market (rules 4.6, 6.2, 6.6, 8.3)."""
 
 from decimal import Decimal
-from itertools import combinations
 from typing import Final, assert_never
 
 from msgspec.structs import replace
 
 from executor.core.book.edit import the_leg
-from executor.core.book.ledger import covers, locked, owned
+from executor.core.book.ledger import covers
 from executor.core.book.levels import beyond, past
 from executor.core.decide import doubt, missing
 from executor.core.decide.draft import Draft
 from executor.core.decide.missing import Stock
+from executor.core.decide.sent_again import may_send_again
 from executor.core.model import ids
-from executor.core.model.facts import Balance
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.state import End, Leave, Leg, Order, OrderPhase, Reason
@@ -38,7 +37,7 @@ def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
         return known  # it stands, so none of those that are to replace it does (rule 8.3e)
     if known or left <= 0:
         return None
-    return [] if _locked_apart(draft, leg, doubtful) else None
+    return [] if may_send_again(draft, leg, doubtful) else None
 
 
 def surplus(draft: Draft, live: list[Order]) -> bool:
@@ -66,63 +65,6 @@ def _safety(order: Order, direction: Direction) -> tuple[bool, Decimal, int]:
     assert name is not None
     level = order.stop_price or ZERO
     return order.is_stop, direction.sign * level, name.rev
-
-
-def _locked_apart(draft: Draft, leg: Leg, doubtful: list[Order]) -> bool:
-    """Rule 8.3b: an exit in doubt, once not found, may be sent again when the exchange's own lock keeps the two apart:
-    the base that is free after the second could not carry the first. What is locked beyond what is known to lock it may
-    be the first's own lock, and then does not keep the second from the book; nor does what is about to be freed. Where
-    base is missing, the first may have stood and filled. Several are judged together (rule 8.3c).
-    """
-    if all(o.apart for o in doubtful):
-        return True
-    if draft.position.plan.direction is Direction.SHORT or any(o.apart for o in doubtful):
-        return False
-    group = _doubted_together(draft)
-    firsts = [o for orders in group.values() for o in orders]
-    if not group.get(leg.n) or not all(o.misses for o in firsts):
-        return False
-    if draft.market.balances_at < max(o.first_miss_at for o in firsts):
-        draft.query_balances()
-        return False
-    if any(o.cancelling for o in draft.live() if o.leg not in group):
-        return False
-    if not _lock_carries_one(draft, group):
-        return False
-    names = ", ".join(str(n) for n, orders in group.items() if orders)
-    text = f"leg {names}: its stop is in doubt and was not found; sent again (8.3b)"
-    draft.note(Level.WARNING, "sent_again", text, firsts)
-    for order in firsts:
-        draft.put(replace(order, apart=True))
-    return True
-
-
-def _doubted_together(draft: Draft) -> dict[int, list[Order]]:
-    """By leg, the exits in doubt of those that have no other, a stop among them; none of one that is bare."""
-    group = {}
-    for leg in draft.position.legs:
-        live = draft.live(leg.n)
-        alone = all(o.phase is OrderPhase.UNRESOLVED and not o.apart for o in live)
-        if leg.stop is not None and draft.left(leg) > 0 and alone and (not live or any(o.is_stop for o in live)):
-            group[leg.n] = live
-    return group
-
-
-def _lock_carries_one(draft: Draft, group: dict[int, list[Order]]) -> bool:
-    """Whether all legs of `group` can be sent (again), and however they and those in doubt get into each other's way,
-    the lock on the base never carries more than one exit for each unit.
-    """
-    balance = draft.market.balances.get(draft.rules.base, Balance(ZERO))
-    least = owned(draft.position, draft.rules)
-    if least is None or balance.total < least:
-        return False
-    again = [draft.left(the_leg(draft.position, n)) for n in group]
-    firsts = [orders[0].qty for orders in group.values() if orders]
-    wanted, most = sum(again, ZERO), max(sum(again, ZERO), sum(firsts, ZERO))
-    room = balance.free + max(balance.locked - locked(draft.position), ZERO)
-    sizes = [*again, *firsts]
-    sums = (sum(some, ZERO) for n in range(1, len(sizes) + 1) for some in combinations(sizes, n))
-    return balance.free >= wanted and not any(most < total <= room for total in sums)
 
 
 def may_place(draft: Draft, leg: Leg) -> bool:
@@ -212,8 +154,8 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
         if draft.rules.market_piece(left, draft.price) or not all(covers(o, draft.position) for o in live):
             draft.cancel(live, recheck=True)
         return
-    if any(doubt.owes_look(draft, o) for o in draft.position.orders if o.leg == leg.n):
-        return  # an earlier market order came to nothing: first what the cancelled ones have sold after all (rule 6.3)
+    if doubt.forbids_sale(draft, leg):
+        return
     leg = the_leg(draft.position, leg.n)
     if draft.now < leg.retry_at or (leg.poor and not _still_there(draft, leg)):
         return

@@ -55,8 +55,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     query is wanted before it is acted on.
     `heard_at`: when the exchange last told something new of it. `recheck`: cancelled to be sold at market instead, so
     it is looked at once more after that (rule 6.3); `looks`: how often in vain. `apart`: in doubt, and kept apart from
-    its successor by the exchange's own lock (rule 8.3b). `back`: called refused, gone or never there, and there after
-    all. `triggered_at`: when a stop was first known to be on the book.
+    its successor by the exchange's own lock (rule 8.3b), or, `beside`, by its not being there alone (rule 8.3c).
+    `back`: called refused, gone or never there, and there after all. `triggered_at`: when a stop was first known to be
+    on the book.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     recheck: bool = False
     looks: int = 0
     apart: bool = False
+    beside: bool = False
     back: bool = False
     refusal: Why | None = None
 
