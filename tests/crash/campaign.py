@@ -282,7 +282,7 @@ class Campaign:
             "EXITS_RETRY_EVERY_SEC": "0.3",
             "FAILSAFE_EXITS_GRACE_SEC": "5",
             "SL_WATCHDOG_GRACE_SEC": "0.5",
-            "ABSENCE_GRACE_SEC": "0.3",
+            "ABSENCE_GRACE_SEC": "0.8",
             "DOUBT_SETTLE_SEC": "1.5",
             "TRAIL_UPDATE_EVERY_SEC": "0.2",
             "TRAIL_DISTANCE_R_MULT": "0.5",

@@ -215,6 +215,15 @@ class Harness:
             if self._task.done():
                 self._task.result()
 
+    async def start_and_end(self, stopped: Callable[[], bool]) -> None:
+        """Bring the service up until it is `stopped` on its way, and wait for its end."""
+        self._task = asyncio.create_task(self._serve(self.settings()))
+        await self.until(stopped)
+        await self._task
+        self.loops.clear()
+        self._task = None
+        await self.settle()
+
     def _up(self) -> bool:
         assert self._task is not None
         if self._task.done():

@@ -1,6 +1,6 @@
 """An end with a part of the position bare says so, after one more try (rule 9.5)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ DISABLED = Answer(400, b'{"code": -2010, "msg": "This action is disabled on this
 
 
 class Refusing:
-    """So many single stops are refused."""
+    """So many single stops are refused. A look at orders is told of, until it was the one meant."""
 
     def __init__(self, times: int) -> None:
         self.left = times
+        self.looked: Callable[[], bool] = lambda: True
 
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        if method == "GET" and path.endswith(("/order", "/openOrders")) and self.looked():
+            self.looked = lambda: False
         if not self.left or method != "POST" or not path.endswith("/order") or "_SL_" not in str(params):
             return None
         self.left -= 1
@@ -56,3 +59,29 @@ async def test_an_end_that_stays_bare_says_so(tmp_path: Path, world: World) -> N
         await b.stop()
         assert loop.ended_bare > 0
         assert "stopped_bare" in [entry["event"] for entry in b.log]
+
+
+@oco_worlds
+async def test_an_end_in_the_middle_of_a_recovery_covers_first(tmp_path: Path, world: World) -> None:
+    faults = Refusing(99)
+    async with harness(tmp_path, world, faults=faults, ORDER_TRANSPORT="rest", EXITS_RETRY_EVERY_SEC="60") as b:
+        await b.signal()
+        await b.move(0, then=1)
+        await b.stop()
+        assert b.roles() != EXITS["OCO"]
+        faults.left = 0
+        loops = []
+
+        def stop() -> bool:
+            if b.loop is None:
+                return False  # what the start reads before there is a loop
+            loops.append(b.loop)
+            assert not b.loop.ready.is_set()
+            b.loop.stop()
+            return True
+
+        faults.looked = stop
+        await b.start_and_end(lambda: bool(loops))
+        assert b.roles() == EXITS["OCO"]
+        (loop,) = loops
+        assert not loop.ended_bare

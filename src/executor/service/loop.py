@@ -255,13 +255,16 @@ class Loop:
                 ]
                 beside += [tasks.create_task(task(), name=name) for name, task in (*own, *self._side)]
             await stop
+            if self._bare() and not recovery.done():
+                await asyncio.wait({recovery}, timeout=DRAIN_S)
+            recovered = recovery.done()
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             self.poller.end()
             await self._drain()
             bare = self._bare()
-            if bare and self.ready.is_set():
+            if bare and recovered:
                 self.tell(Commanded(at=self.now(), verb=Verb.RETRY))
                 await self._drain()
                 bare = self.ended_bare = self._bare()

@@ -16,7 +16,7 @@ from executor.service.store.port import Fenced, StoreUnwritable
 log = structlog.get_logger(__name__)
 
 LAGGARD_S: Final = 60.0
-STOP_S: Final = DRAIN_S + 5.0
+STOP_S: Final = 3 * DRAIN_S
 """How long the loops may take to stop; what takes longer is cancelled, and looked up at the next start."""
 
 SETTLE_S: Final = 3.0
