@@ -353,3 +353,47 @@ async def test_a_saved_exchange_info_brings_other_symbols(tmp_path: Path) -> Non
         with pytest.raises(StandaloneError, match=fault):
             async with served_paper(still={"X": Decimal(1)}, exchange_info=path):
                 pass
+
+
+async def test_margin_accounts_are_opened_and_told_what_to_do() -> None:
+    margin = {"": {"USDT": Decimal(1000)}, "LTCUSDT": {"LTC": Decimal(5)}}
+    async with desk(accounts=(PaperAccount(balances=FUNDS, margin=margin),)) as at:
+        await at.tell("loan", kind="BORROW", asset="USDT", amount="100")
+        await at.tell("interest", asset="USDT", hourly_rate="0.01", hours=2)
+        state = await at.tell("index", price="80")
+        assert state["margin"]["paper~cross"]["debts"] == {"USDT": {"borrowed": "100", "interest": "2.00062500"}}
+        assert state["margin"]["paper~LTCUSDT"]["level"] is None
+        await at.tell("loans", pending_s=60, fails=True)
+        assert (
+            await at.refused("loan", kind="REPAY", asset="USDT", amount="200")
+            == "-3015 Repay amount exceeds borrow amount."
+        )
+        state = await at.tell("loan", kind="REPAY", asset="USDT", amount="2")
+        assert len(state["margin"]["paper~cross"]["pending"]) == 1
+        state = await at.tell("liquidate")
+        assert state["margin"]["paper~cross"]["debts"] == {}
+        await at.tell("transfer", type="MARGIN_MAIN", asset="USDT", amount="500")
+        state = await at.tell("balance", account="paper~LTCUSDT", asset="LTC", delta="1")
+        assert Decimal(state["accounts"]["paper~LTCUSDT"]["balances"]["LTC"]["free"]) == 6
+        await at.tell("loan", kind="BORROW", asset="LTC", amount="1", pair="LTCUSDT")
+        state = await at.tell("loan", kind="REPAY", asset="LTC", pair="LTCUSDT")
+        assert state["margin"]["paper~LTCUSDT"]["debts"] == {}
+        assert "amount: must be given" in await at.refused("loan", kind="BORROW", asset="LTC")
+        assert "times is 0" in await at.refused("loans", times=0)
+        assert "pending_s is -1" in await at.refused("loans", pending_s=-1)
+        assert "hours is -1" in await at.refused("interest", hours=-1)
+        assert "both or none" in await at.refused("interest", asset="LTC")
+        assert "hourly_rate is 2" in await at.refused("interest", asset="LTC", hourly_rate="2")
+
+
+async def test_a_margin_account_gets_no_more_than_there_is() -> None:
+    what = Standalone(
+        still={"LTCUSDT": Decimal(80)}, accounts=(PaperAccount(margin={"LTCUSDT": {"USDT": Decimal(1)}}),)
+    )
+    with pytest.raises(StandaloneError, match=r"USDT=1 for the isolated margin account of LTCUSDT of paper: Balance"):
+        await serve(what, started=lambda _: None, stop=asyncio.Event())
+
+
+async def test_the_engines_own_name_finds_a_margin_account() -> None:
+    async with desk(accounts=(PaperAccount(balances=FUNDS, margin={"": {"USDT": Decimal(10)}}),)) as at:
+        assert "must be one of paper" in await at.refused("balance", account="ann", asset="USDT", delta="1")

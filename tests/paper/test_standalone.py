@@ -213,3 +213,9 @@ def test_options_that_cannot_be_read_are_refused(args: tuple[str, ...], fault: s
     outcome = CliRunner().invoke(app, ["paper", *args], env={"COLUMNS": "200"})
     assert outcome.exit_code == exits.USAGE
     assert fault in outcome.output
+
+
+def test_margin_accounts_are_given_their_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    what = served(monkeypatch, "--margin", "USDT=100", "--margin", "BTCUSDT:USDT=50,BTC=0")
+    (account,) = what.accounts
+    assert account.margin == {"": {"USDT": Decimal(100)}, "BTCUSDT": {"USDT": Decimal(50), "BTC": Decimal(0)}}

@@ -67,6 +67,14 @@ def paper(
             help="Starting balances, else PAPER_BALANCES, else USDT=10000; several times for accounts by name.",
         ),
     ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PAIR:]ASSET=AMOUNT,…",
+            help="Of these balances, what lies on a margin account of each account: that of a pair, else the cross one;"
+            " any number of times.",
+        ),
+    ] = None,
     api_key: Annotated[
         str | None, typer.Option(help="The key that clients use, else PAPER_API_KEY, else paper.")
     ] = None,
@@ -126,6 +134,7 @@ def paper(
         accounts=_read_accounts(
             accounts,
             balances,
+            margin,
             PaperAccount(
                 api_key=api_key or given.paper_api_key.get_secret_value(),
                 api_secret=api_secret or given.paper_api_secret.get_secret_value(),
@@ -200,7 +209,9 @@ def _read_symbols(text: str | None) -> tuple[tuple[str, ...], dict[str, Decimal]
     return tuple(recorded), still
 
 
-def _read_accounts(names: str | None, balances: list[str] | None, default: PaperAccount) -> tuple[PaperAccount, ...]:
+def _read_accounts(
+    names: str | None, balances: list[str] | None, margin: list[str] | None, default: PaperAccount
+) -> tuple[PaperAccount, ...]:
     """The accounts: `default` alone, or those named, each with its own balances where they are given by its name."""
     if names is None:
         accounts = [default]
@@ -223,20 +234,28 @@ def _read_accounts(names: str | None, balances: list[str] | None, default: Paper
         if name in given:
             raise typer.BadParameter(f"{text!r}: these balances are given twice", param_hint="--balances")
         given[name] = _read_balances(amounts)
+    on_margin: dict[str, dict[str, Decimal]] = {}
+    for text in margin or ():
+        pair, _, amounts = text.rpartition(":")
+        if pair in on_margin:
+            raise typer.BadParameter(f"{text!r}: this margin account is given twice", param_hint="--margin")
+        on_margin[pair] = _read_balances(amounts, "--margin")
     return tuple(
-        msgspec.structs.replace(account, balances=given.get(account.name, given.get("", account.balances)))
+        msgspec.structs.replace(
+            account, balances=given.get(account.name, given.get("", account.balances)), margin=on_margin
+        )
         for account in accounts
     )
 
 
-def _read_balances(text: str) -> dict[str, Decimal]:
+def _read_balances(text: str, option: str = "--balances") -> dict[str, Decimal]:
     balances: dict[str, Decimal] = {}
     for part in text.split(","):
         asset, _, amount = part.strip().partition("=")
         fault = f"{part!r} must be ASSET=AMOUNT, each asset once, with an amount of 0 or more"
-        value = _read_amount(amount, fault, "--balances")
+        value = _read_amount(amount, fault, option)
         if not asset or asset in balances:
-            raise typer.BadParameter(fault, param_hint="--balances")
+            raise typer.BadParameter(fault, param_hint=option)
         balances[asset] = value
     return balances
 

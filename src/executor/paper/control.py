@@ -20,6 +20,9 @@ from aiohttp.web_request import BaseRequest
 from executor.core.model.values import ZERO, floor_to
 from executor.paper.engine.choices import all_choices, read_choices, shown_choices
 from executor.paper.engine.exchange import Engine
+from executor.paper.engine.margin.account import MarginAccount
+from executor.paper.engine.margin.margin import Margin
+from executor.paper.engine.margin.model import Fate, LoanStatus, LoanType
 from executor.paper.engine.model import Reject, SymbolStatus
 from executor.paper.errors import PortInUse
 from executor.paper.replay.clock import Clock
@@ -30,6 +33,7 @@ from executor.paper.server.injected import InjectedFaults, PushRule, RequestRule
 HOST: Final = "127.0.0.1"
 _LONGEST_S: Final = 86_400.0
 _MAX_BYTES: Final = 65_536
+_MOST_TIMES: Final = 10_000
 
 
 class ControlError(ValueError):
@@ -92,6 +96,62 @@ class Balance(_Asked, frozen=True, kw_only=True):
     lock: bool = False
 
 
+class Loan(_Asked, frozen=True, kw_only=True):
+    """Borrow or repay by hand on a margin account: that of `pair`, else the cross one.
+
+    A repayment without `amount` is one of all that is owed.
+    """
+
+    account: str = ""
+    pair: str = ""
+    kind: LoanType
+    asset: str
+    amount: Decimal | None = None
+
+
+class NextLoans(_Asked, frozen=True, kw_only=True):
+    """Keep the next `times` loans and repayments PENDING for `pending_s`; then they are done, or have failed."""
+
+    account: str = ""
+    pair: str = ""
+    pending_s: float = 0
+    fails: bool = False
+    times: int = 1
+
+
+class Transfer(_Asked, frozen=True, kw_only=True):
+    """Move funds between the accounts of an owner, by the names of `POST asset/transfer`."""
+
+    account: str = ""
+    type: str
+    asset: str
+    amount: Decimal
+    from_symbol: str = ""
+    to_symbol: str = ""
+
+
+class Interest(_Asked, frozen=True, kw_only=True):
+    """Charge `hours` of interest now on every margin account; with `asset`, its rate becomes `hourly_rate` before."""
+
+    hours: int = 0
+    asset: str = ""
+    hourly_rate: Decimal | None = None
+
+
+class Liquidate(_Asked, frozen=True, kw_only=True):
+    """Liquidate a margin account, whatever its level is."""
+
+    account: str = ""
+    pair: str = ""
+
+
+class Index(_Asked, frozen=True, kw_only=True):
+    """Fix a symbol's index price, by which levels are reckoned; without `price` it follows the market again."""
+
+    symbol: str = ""
+    price: Decimal | None = None
+
+
 class Served(msgspec.Struct, frozen=True):
     """What the control endpoint can reach."""
 
@@ -119,6 +179,12 @@ class Control:
             "clear": (_Asked, self._clear),
             "cancel": (Cancel, self._cancel),
             "balance": (Balance, self._balance),
+            "loan": (Loan, self._loan),
+            "loans": (NextLoans, self._next_loans),
+            "transfer": (Transfer, self._transfer),
+            "interest": (Interest, self._interest),
+            "liquidate": (Liquidate, self._liquidate),
+            "index": (Index, self._index),
         }
 
     async def start(self) -> str:
@@ -204,6 +270,20 @@ class Control:
                 for name, market in served.markets.items()
             },
             "accounts": {name: self._account_state(name) for name in served.engine.accounts()},
+            "margin": {each.money.name: self._margin_state(each) for each in served.engine.margin.accounts()},
+        }
+
+    def _margin_state(self, account: MarginAccount) -> dict[str, Any]:
+        level = self._served.engine.margin.level(account)
+        return {
+            "debts": {
+                asset: {"borrowed": _text(debt.principal), "interest": _text(debt.interest)}
+                for asset, debt in account.debts.items()
+                if debt.total
+            },
+            "level": None if level is None else _text(level),
+            "status": account.status.value,
+            "pending": [record.tran_id for record in account.records if record.status is LoanStatus.PENDING],
         }
 
     def _account_state(self, account: str) -> dict[str, Any]:
@@ -289,11 +369,74 @@ class Control:
         change = self._served.engine.lock_externally if asked.lock else self._served.engine.adjust_balance
         change(self._account(asked.account), asked.asset, asked.delta, self._served.clock.now_ms())
 
+    async def _loan(self, asked: Loan) -> None:
+        margin, now_ms = self._margin(), self._served.clock.now_ms()
+        account = margin.account(self._account(asked.account), asked.pair)
+        if asked.kind is LoanType.BORROW and asked.amount is None:
+            raise ControlError("amount: must be given for a loan")
+        amount = account.debt(asked.asset).total if asked.amount is None else asked.amount
+        act = margin.borrow if asked.kind is LoanType.BORROW else margin.repay
+        act(account, asked.asset, amount, now_ms)
+        margin.watch(now_ms)
+
+    async def _next_loans(self, asked: NextLoans) -> None:
+        if not 0 <= asked.pending_s <= _LONGEST_S:
+            raise ControlError(f"pending_s is {asked.pending_s}, must be from 0 to {_LONGEST_S:.0f}")
+        if not 1 <= asked.times <= _MOST_TIMES:
+            raise ControlError(f"times is {asked.times}, must be from 1 to {_MOST_TIMES}")
+        account = self._margin().account(self._account(asked.account), asked.pair)
+        fate = Fate(pending_ms=round(asked.pending_s * 1000), fails=asked.fails)
+        account.next_fates.extend([fate] * asked.times)
+
+    async def _transfer(self, asked: Transfer) -> None:
+        self._margin().transfer(
+            self._account(asked.account),
+            asked.type,
+            asked.asset,
+            asked.amount,
+            self._served.clock.now_ms(),
+            source=asked.from_symbol,
+            target=asked.to_symbol,
+        )
+
+    async def _interest(self, asked: Interest) -> None:
+        if not 0 <= asked.hours <= _MOST_TIMES:
+            raise ControlError(f"hours is {asked.hours}, must be from 0 to {_MOST_TIMES}")
+        if (asked.hourly_rate is None) != (not asked.asset):
+            raise ControlError("asset and hourly_rate: both or none must be given")
+        if asked.hourly_rate is not None and not 0 <= asked.hourly_rate < 1:
+            raise ControlError(f"hourly_rate is {asked.hourly_rate}, must be from 0 to less than 1")
+        margin, now_ms = self._margin(), self._served.clock.now_ms()
+        if asked.hourly_rate is not None:
+            margin.terms.hourly_rates[asked.asset] = asked.hourly_rate
+        for account in margin.accounts() if asked.hours else ():
+            margin.charge(account, now_ms, asked.hours)
+        margin.watch(now_ms)
+
+    async def _liquidate(self, asked: Liquidate) -> None:
+        margin = self._margin()
+        margin.liquidate(margin.account(self._account(asked.account), asked.pair), self._served.clock.now_ms())
+
+    async def _index(self, asked: Index) -> None:
+        margin = self._margin()
+        margin.prices.set(self._market(asked.symbol).symbol, asked.price)
+        margin.watch(self._served.clock.now_ms())
+
+    def _margin(self) -> Margin:
+        """The margin accounts as they are now: hours and what was PENDING are dealt with."""
+        self._served.engine.margin.advance(self._served.clock.now_ms())
+        return self._served.engine.margin
+
     def _market(self, symbol: str) -> LiveMarket:
         return self._served.markets[_one(self._served.markets, symbol, "symbol")]
 
     def _account(self, account: str) -> str:
-        return _one(self._served.engine.accounts(), account, "account")
+        """The one named, by the engine's own name where it is a margin account, or the only owner."""
+        engine = self._served.engine
+        if account in engine.accounts():
+            return account
+        margin = engine.margin.names()
+        return _one([name for name in engine.accounts() if name not in margin], account, "account")
 
 
 def _one(known: Collection[str], name: str, field: str) -> str:

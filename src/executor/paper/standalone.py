@@ -16,6 +16,7 @@ import msgspec
 from executor.paper.control import Control, Served
 from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.exchange import Engine
+from executor.paper.engine.model import Reject
 from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
 from executor.paper.replay.clock import WallClock
@@ -43,6 +44,8 @@ class PaperAccount(msgspec.Struct, frozen=True):
     api_key: str = "paper"
     api_secret: str = "paper"  # noqa: S105 - the default of an exchange without money
     balances: Mapping[str, Decimal] = {}
+    margin: Mapping[str, Mapping[str, Decimal]] = {}
+    """Of these, what lies on its margin accounts from the start: by pair, "" for the cross account."""
 
 
 class Standalone(msgspec.Struct, frozen=True):
@@ -92,6 +95,7 @@ async def serve(what: Standalone, *, started: Callable[[Serving], None], stop: a
     engine = Engine(listed, rate_limits=limits.announce(), choices=what.choices, orders_kept=ORDERS_KEPT)
     for account in what.accounts:
         engine.open_account(account.name, account.balances)
+        open_margin(engine, account.name, account.margin, clock.now_ms())
     keys = {each.api_key: Credential(each.name, HmacSecret(each.api_secret)) for each in what.accounts}
     faults = None if what.control_port is None else InjectedFaults(clock)
     server = PaperServer(engine, clock, keys, port=what.port, limits=limits, faults=faults)
@@ -106,6 +110,22 @@ async def serve(what: Standalone, *, started: Callable[[Serving], None], stop: a
             stack.push_async_callback(endpoint.stop)
         serving = Serving(urls, control, tuple(markets))
         await _play(list(markets.values()), stop, lambda: started(serving))
+
+
+def open_margin(engine: Engine, owner: str, margin: Mapping[str, Mapping[str, Decimal]], now_ms: int) -> None:
+    """Move funds of an owner to margin accounts, which that opens; by pair, "" for the cross account.
+
+    Raises:
+        StandaloneError: there is less than that, or no such pair, or an asset has no place there.
+    """
+    for pair, amounts in margin.items():
+        for asset, amount in amounts.items():
+            kind = "MAIN_ISOLATED_MARGIN" if pair else "MAIN_MARGIN"
+            try:
+                engine.margin.transfer(owner, kind, asset, amount, now_ms, target=pair)
+            except Reject as reject:
+                where = f"the isolated margin account of {pair}" if pair else "the cross margin account"
+                raise StandaloneError(f"{asset}={amount} for {where} of {owner}: {reject.message}") from reject
 
 
 async def _play(markets: Iterable[LiveMarket], stop: asyncio.Event, started: Callable[[], None]) -> None:

@@ -90,6 +90,66 @@ class IdsAs(StrEnum):
     STRINGS = "strings"
 
 
+class LoanRecord(StrEnum):
+    """How a margin loan or repayment that was accepted shows among the records."""
+
+    AT_ONCE = "at_once"
+    PENDING = "pending"
+    """PENDING for a second, and only then carried out."""
+    LATER = "later"
+    """Carried out at once, but on record only a while later."""
+
+
+class LoanBusy(StrEnum):
+    """When a margin account takes no other loan or repayment (-3007)."""
+
+    WHILE_PENDING = "while_pending"
+    BRIEFLY = "briefly"
+    """For a tenth of a second after each as well."""
+
+
+class InterestRounding(StrEnum):
+    """How an hour's interest is rounded to eight decimals."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class NoDebtLevel(StrEnum):
+    """What a cross margin account without a debt shows as its level."""
+
+    LARGE = "large"
+    ZERO = "zero"
+
+
+class RestTooSmall(StrEnum):
+    """What becomes of a repayment that would leave next to nothing of a debt."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """-3024."""
+    REFUSED_AS_EXCESS = "refused_as_excess"
+    """-3015."""
+
+
+class MarginFunds(StrEnum):
+    """By which code an order on margin is refused for lack of funds."""
+
+    SPOT_CODE = "spot_code"
+    """-2010."""
+    MARGIN_CODE = "margin_code"
+    """-3041."""
+
+
+class MarginFields(StrEnum):
+    """Which fields orders and trades on margin have."""
+
+    SAMPLED = "sampled"
+    """Those of the documents' samples."""
+    AS_SPOT = "as_spot"
+    """Those of Spot besides."""
+
+
 OPEN_LATER_MS: Final = 1_500
 QUERY_LATER_MS: Final = 500
 OTHER_WORDS: Final = "The order was not accepted."
@@ -124,6 +184,34 @@ class ExchangeChoices(msgspec.Struct, frozen=True, kw_only=True):
     extra_fields: Annotated[
         bool, Meta(description="whether answers and events carry fields and enum-like values of a later day")
     ] = False
+    loan_record: Annotated[
+        LoanRecord, Meta(description="how a margin loan or repayment that was accepted shows among the records")
+    ] = LoanRecord.AT_ONCE
+    loan_busy: Annotated[
+        LoanBusy, Meta(description="when a margin account takes no other loan or repayment (-3007)")
+    ] = LoanBusy.WHILE_PENDING
+    interest_rounding: Annotated[
+        InterestRounding, Meta(description="how an hour's interest on margin is rounded to eight decimals")
+    ] = InterestRounding.UP
+    no_debt_level: Annotated[
+        NoDebtLevel, Meta(description="what a cross margin account without a debt shows as its level")
+    ] = NoDebtLevel.LARGE
+    small_rest: Annotated[RestTooSmall, Meta(description="whether a repayment may leave next to nothing of a debt")] = (
+        RestTooSmall.ACCEPTED
+    )
+    isolated_limit_own_code: Annotated[
+        bool,
+        Meta(description="whether too large an isolated loan is refused by a code of its own (-11008, else -3006)"),
+    ] = False
+    margin_funds: Annotated[
+        MarginFunds, Meta(description="by which code an order on margin is refused for lack of funds")
+    ] = MarginFunds.SPOT_CODE
+    margin_fields: Annotated[MarginFields, Meta(description="which fields orders and trades on margin have")] = (
+        MarginFields.SAMPLED
+    )
+    repays_at_cancel: Annotated[
+        bool, Meta(description="the default of autoRepayAtCancel for orders on margin that borrow")
+    ] = True
 
 
 class Choice(msgspec.Struct, frozen=True):

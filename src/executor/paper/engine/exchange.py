@@ -20,6 +20,8 @@ from executor.paper.engine.book import Book
 from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.margin.margin import Margin
+from executor.paper.engine.margin.model import Terms
 from executor.paper.engine.matching import Matcher
 from executor.paper.engine.model import (
     BalanceUpdate,
@@ -53,6 +55,7 @@ class Engine(OrderLists):
         exchange_filters: Iterable[Mapping[str, Any]] = (),
         choices: ExchangeChoices | None = None,
         orders_kept: int = 0,
+        margin_terms: Terms | None = None,
     ) -> None:
         """`rate_limits` and `exchange_filters` are rows of exchangeInfo; without an ORDERS row new orders are not
         counted. `choices` are the readings of what the documents leave open. `orders_kept`: how many orders that have
@@ -70,6 +73,15 @@ class Engine(OrderLists):
         self._last_order_id = 0
         self._last_list_id = 0
         self._generated_ids = 0
+        self.margin = Margin(
+            self,
+            self._books,
+            self._accounts,
+            self._matcher,
+            lambda: OrderCounter(self._rate_limits),
+            self._dirty,
+            margin_terms,
+        )
 
     # --- set-up ---
 
@@ -191,6 +203,9 @@ class Engine(OrderLists):
         if price <= book.low or price >= book.high or book.trailing:
             self._matcher.on_trade(book, price, qty, now)
             self._matcher.close_operation(now)
+        if self.margin.active:
+            self.margin.advance(now)
+            self.margin.after(now)
 
     def on_quote(self, symbol: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal, now: int) -> None:
         """Recorded best prices; from the first one on, trades no longer move the quotes of the symbol.

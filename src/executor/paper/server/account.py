@@ -1,8 +1,10 @@
 """Handlers of an account's data: balances, trades, commission, limits, filters."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from executor.core.model.values import ZERO
+from executor.paper.engine.exchange import Engine
 from executor.paper.engine.model import Balance, CommissionRates, PreventedMatch
 from executor.paper.server import errors, render
 from executor.paper.server.call import Call
@@ -103,16 +105,25 @@ def my_filters(call: Call, params: Params) -> Json:
 
 
 def prevented_matches(call: Call, params: Params) -> list[Json]:
+    return read_matches(params)(call.engine, call.account)
+
+
+def read_matches(params: Params) -> Callable[[Engine, str], list[Json]]:
+    """What of an account is asked for."""
     symbol, limit = params.symbol(), params.limit(500, 1000)
     match_id, order_id = params.optional_integer("preventedMatchId"), params.optional_integer("orderId")
     from_id = params.optional_integer("fromPreventedMatchId")
     params.finish()
     if match_id is None and order_id is None:
         raise errors.missing_both("preventedMatchId", "orderId")
-    matches = call.engine.prevented_matches(call.account, symbol, order_id=order_id, prevented_match_id=match_id)
-    if from_id is not None:
-        matches = [m for m in matches if m.prevented_match_id >= from_id]
-    return [_prevented(m) for m in matches[:limit]]
+
+    def found(engine: Engine, account: str) -> list[Json]:
+        matches = engine.prevented_matches(account, symbol, order_id=order_id, prevented_match_id=match_id)
+        if from_id is not None:
+            matches = [m for m in matches if m.prevented_match_id >= from_id]
+        return [_prevented(m) for m in matches[:limit]]
+
+    return found
 
 
 def prevented_matches_weight(params: Params) -> int:

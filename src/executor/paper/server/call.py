@@ -9,6 +9,7 @@ import msgspec
 
 from executor.paper.engine.exchange import Engine
 from executor.paper.server.limits import Limits
+from executor.paper.server.listen_keys import ListenKeys
 from executor.paper.server.parameters import KNOWN
 from executor.paper.server.params import Params
 
@@ -35,6 +36,14 @@ def _known(verb: str, path: str, *, signed: bool) -> int | None:
     return None if names is None else len(names) + (len(_SIGNING_NAMES) if signed else 0)
 
 
+class Budget(Enum):
+    """Which limit a request's weight counts against: that of `/api`, or one of an endpoint of `/sapi` alone."""
+
+    API = auto()
+    IP = auto()
+    UID = auto()
+
+
 class Call(msgspec.Struct):
     """One request: the exchange as it is, whose account it concerns (empty for public data), its time, and whether it
     came over the WebSocket API.
@@ -45,6 +54,7 @@ class Call(msgspec.Struct):
     account: str
     now_ms: int
     over_ws: bool = False
+    keys: ListenKeys = msgspec.field(default_factory=ListenKeys)
 
 
 Handler = Callable[[Call, Params], Any]
@@ -70,6 +80,7 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     charges_orders: bool = False
     free: bool = False
+    budget: Budget = Budget.API
 
     @property
     def parameters(self) -> int | None:

@@ -72,6 +72,10 @@ def unauthorized() -> ApiError:
     return ApiError(-1002, "You are not authorized to execute this request.", status=401)
 
 
+def retired() -> ApiError:
+    return ApiError(-1020, "This endpoint has been retired.", status=410)
+
+
 def unsupported() -> ApiError:
     return ApiError(-1020, "This operation is not supported.")
 
@@ -192,6 +196,10 @@ def status_mismatch() -> ApiError:
     return ApiError(-1220, "The symbol's status does not match the requested symbolStatus.")
 
 
+def invalid_listen_token() -> ApiError:
+    return ApiError(-1209, "Invalid listen token.")
+
+
 # -2xxx: orders and subscriptions
 
 
@@ -205,3 +213,10 @@ def not_subscribed() -> ApiError:
 
 def no_reference_price() -> ApiError:
     return ApiError(-2043, "This symbol doesn't have a reference price.")
+
+
+# -3xxx: margin
+
+
+def no_listen_key() -> ApiError:
+    return ApiError(-3038, "Listen key not found.")

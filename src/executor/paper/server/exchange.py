@@ -15,9 +15,10 @@ from executor.paper.engine.exchange import Engine
 from executor.paper.engine.model import Reject
 from executor.paper.replay.clock import Clock
 from executor.paper.server import errors, open_choices
-from executor.paper.server.call import Call, Route, Security
+from executor.paper.server.call import Budget, Call, Route, Security
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
-from executor.paper.server.limits import MINUTE_MS, Limits, RequestMeter
+from executor.paper.server.limits import MINUTE_MS, Limits, RequestMeter, SapiMeter
+from executor.paper.server.listen_keys import ListenKeys
 from executor.paper.server.params import Params
 from executor.paper.server.signing import Credential, Keyring, Window, read_window
 from executor.paper.server.user_streams import UserStreams
@@ -63,6 +64,8 @@ class Served(msgspec.Struct):
 
     result: Any
     call: Call
+    sapi_used: int = 0
+    """Weight used at this endpoint of `/sapi`."""
 
 
 class Exchange:
@@ -81,11 +84,13 @@ class Exchange:
         self.keys = Keyring(keys)
         self.limits = limits
         self.meter = RequestMeter(limits)
+        self.sapi_meter = SapiMeter(limits)
+        self.listen_keys = ListenKeys()
         self.faults = faults
         accounts = sorted({credential.account for credential in keys.values()})
         for account in accounts:
             engine.balances(account)  # a key of an account that is not open is a mistake: KeyError, here and now
-        self.user_streams = UserStreams(engine, clock, accounts, faults)
+        self.user_streams = UserStreams(engine, clock, accounts, faults, self.listen_keys)
         self.pushes_owed = False
         """Whether something waits to be pushed until the answer that comes before it has left."""
         self.in_hand = 0
@@ -148,16 +153,23 @@ class Exchange:
     async def _serve(self, request: Request) -> Served:
         route, params = request.route, Params(request.values)
         weight = route.weigh(params)
-        self.meter.charge(self.clock.now_ms(), weight)
+        at_api = route.budget is Budget.API
+        self.meter.charge(self.clock.now_ms(), weight if at_api else 0)
         _check_number(request)
         account, window = self._admit(request, params)
+        sapi_used = 0
+        if not at_api:
+            whose = account if route.budget is Budget.UID else ""
+            sapi_used = self.sapi_meter.charge(self.clock.now_ms(), f"{route.verb} {route.path}", whose, weight)
         fault = self._fault(request)
         if fault is not None:
             await self._before(fault)
         now_ms = self.clock.now_ms()
         if window is not None:
             window.check_age(now_ms)
-        call = Call(self.engine, self.limits, account, now_ms, over_ws=request.method == OVER_WS)
+        call = Call(self.engine, self.limits, account, now_ms, over_ws=request.method == OVER_WS, keys=self.listen_keys)
+        if not at_api:
+            self.engine.margin.advance(now_ms)
         refusal: errors.ApiError | None = None
         result: Any = None
         try:
@@ -170,9 +182,9 @@ class Exchange:
         await self._push_and_answer(fault)
         if refusal is not None:
             raise refusal
-        if route.free:
+        if route.free and at_api:
             self.meter.refund(self.clock.now_ms(), weight)
-        return Served(result, call)
+        return Served(result, call, sapi_used)
 
     def _admit(self, request: Request, params: Params) -> tuple[str, Window | None]:
         security = request.route.security

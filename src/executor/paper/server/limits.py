@@ -25,6 +25,9 @@ class Limits(msgspec.Struct, frozen=True):
     orders_per_10_seconds: int = 50
     orders_per_day: int = 160_000
     raw_requests_per_5_minutes: int = 300_000
+    sapi_ip_weight_per_minute: int = 12_000
+    sapi_uid_weight_per_minute: int = 180_000
+    """Each endpoint of `/sapi` has these for itself."""
     refusals_before_ban: int = 10
     """So many answers 429 in one window are tolerated; the next request is banned (418)."""
 
@@ -107,6 +110,24 @@ class RequestMeter:
         self._ban_ends_ms = now_ms + self._ban_length_ms
         self._ban_length_ms = min(2 * self._ban_length_ms, LONGEST_BAN_MS)
         raise errors.banned(self._ban_ends_ms)
+
+
+class SapiMeter:
+    """Weight on `/sapi`: each endpoint counts for itself, by address or by account."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._counters: dict[tuple[str, str], Counter] = {}
+
+    def charge(self, now_ms: int, endpoint: str, whose: str, weight: int) -> int:
+        """Count a request of `whose` (an account's weight; empty: the address's); the weight used. 429 beyond it."""
+        limits = self._limits
+        limit = limits.sapi_uid_weight_per_minute if whose else limits.sapi_ip_weight_per_minute
+        counter = self._counters.setdefault((endpoint, whose), Counter(MINUTE_MS))
+        used = counter.add(now_ms, weight)
+        if used > limit:
+            raise errors.too_much_weight(limit, counter.ends_ms(now_ms))
+        return used
 
 
 def _row(kind: str, interval: str, number: int, limit: int) -> dict[str, Any]:

@@ -42,6 +42,13 @@ def place_legacy_oco(call: Call, params: Params) -> Json:
 
     `orderList.place` answers FULL by default (web-socket-api.md); the REST page names no default, and shows a RESULT.
     """
+    request = read_legacy_oco(params)
+    how = read_response_type(params) or (ResponseType.FULL if call.over_ws else ResponseType.RESULT)
+    params.finish()
+    return render.list_placed(call.engine.place_oco(call.account, request, call.now_ms), how)
+
+
+def read_legacy_oco(params: Params) -> NewOco:
     symbol, side, quantity = params.symbol(), read_side(params, "side"), params.decimal("quantity")
     limit = Leg(
         type=OrderType.LIMIT_MAKER,
@@ -67,7 +74,7 @@ def place_legacy_oco(call: Call, params: Params) -> Json:
         raise errors.missing("stopPrice")
     if stop_limit_price is not None and stop.time_in_force is None:
         raise errors.bad_combination("'stopLimitTimeInForce' should also be sent.")
-    request = NewOco(
+    return NewOco(
         symbol=symbol,
         side=side,
         quantity=quantity,
@@ -77,9 +84,6 @@ def place_legacy_oco(call: Call, params: Params) -> Json:
         stp_mode=read_stp_mode(params),
         names=(OLD_LIMIT, OLD_STOP) if side is OrderSide.SELL else (OLD_STOP, OLD_LIMIT),
     )
-    how = read_response_type(params) or (ResponseType.FULL if call.over_ws else ResponseType.RESULT)
-    params.finish()
-    return render.list_placed(call.engine.place_oco(call.account, request, call.now_ms), how)
 
 
 def place_oto(call: Call, params: Params) -> Json:
@@ -142,6 +146,13 @@ def all_lists(call: Call, params: Params) -> list[Json]:
 
 
 def _place_oto(call: Call, params: Params, *, pays_out: bool) -> Json:
+    request = read_oto(params, pays_out=pays_out)
+    how = _read_how(params)
+    params.finish()
+    return render.list_placed(call.engine.place_oto(call.account, request, call.now_ms), how)
+
+
+def read_oto(params: Params, *, pays_out: bool = False) -> NewOto:
     symbol, stp_mode = params.symbol(), read_stp_mode(params)
     working = _read_working(params, symbol, stp_mode)
     refuse_pegs(params, "pendingPeg")
@@ -160,20 +171,24 @@ def _place_oto(call: Call, params: Params, *, pays_out: bool) -> Json:
         strategy_id=params.optional_integer("pendingStrategyId"),
         strategy_type=read_strategy_type(params, "pendingStrategyType"),
     )
-    request = NewOto(
+    return NewOto(
         working=working,
         pending=pending,
         list_client_order_id=params.optional_client_id("listClientOrderId"),
         pays_out=pays_out,
     )
-    how = _read_how(params)
-    params.finish()
-    return render.list_placed(call.engine.place_oto(call.account, request, call.now_ms), how)
 
 
 def _place_otoco(call: Call, params: Params, *, pays_out: bool) -> Json:
+    request = read_otoco(params, pays_out=pays_out)
+    how = _read_how(params)
+    params.finish()
+    return render.list_placed(call.engine.place_otoco(call.account, request, call.now_ms), how)
+
+
+def read_otoco(params: Params, *, pays_out: bool = False) -> NewOtoco:
     symbol, stp_mode = params.symbol(), read_stp_mode(params)
-    request = NewOtoco(
+    return NewOtoco(
         working=_read_working(params, symbol, stp_mode),
         pending_side=read_side(params, "pendingSide"),
         pending_quantity=_read_pending_quantity(params, pays_out=pays_out),
@@ -181,9 +196,6 @@ def _place_otoco(call: Call, params: Params, *, pays_out: bool) -> Json:
         pending_below=_read_leg(params, "pendingBelow"),
         list_client_order_id=params.optional_client_id("listClientOrderId"),
     )
-    how = _read_how(params)
-    params.finish()
-    return render.list_placed(call.engine.place_otoco(call.account, request, call.now_ms), how)
 
 
 def _read_working(params: Params, symbol: str, stp_mode: StpMode | None) -> NewOrder:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from executor.core.model.values import OrderStatus, OrderType
+from executor.paper.engine.margin.model import LevelChange, RiskEvent
 from executor.paper.engine.model import (
     AccountPosition,
     Amended,
@@ -311,6 +312,25 @@ def event(happened: Event, now_ms: int) -> Json:
                 "d": amount(happened.delta),
                 "T": happened.time,
             }
+
+
+def risk_event(happened: RiskEvent, now_ms: int) -> Json:
+    """An event of the cross margin account's risk stream."""
+    if isinstance(happened, LevelChange):
+        return {
+            "e": "MARGIN_LEVEL_STATUS_CHANGE",
+            "E": now_ms,
+            "l": amount(happened.level),
+            "s": happened.status.value,
+        }
+    return {
+        "e": "USER_LIABILITY_CHANGE",
+        "E": now_ms,
+        "a": happened.asset,
+        "t": happened.type,
+        "p": amount(happened.principal),
+        "i": amount(happened.interest),
+    }
 
 
 def _execution_report(report: ExecutionReport, now_ms: int) -> Json:

@@ -8,6 +8,7 @@ from aiohttp.web_request import BaseRequest
 
 from executor.paper.server import errors, open_choices
 from executor.paper.server.account import order_count_rows
+from executor.paper.server.call import Budget
 from executor.paper.server.exchange import Exchange, LostError, MisledError, Request, Served
 from executor.paper.server.params import parse_form
 from executor.paper.server.routes import by_path
@@ -65,6 +66,8 @@ class Rest:
                 request.transport.abort()
             return web.Response(status=504)
         headers = self._headers()
+        if route.budget is not Budget.API:
+            headers[f"X-SAPI-USED-{route.budget.name}-WEIGHT-1M"] = str(served.sapi_used)
         if route.charges_orders:
             self._count_orders(headers, served)
         result = open_choices.written(self._exchange.engine.choices, served.result)

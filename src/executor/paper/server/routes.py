@@ -8,6 +8,7 @@ from typing import Final
 
 from executor.paper.server import account, klines, market_data, order_lists, orders, wallet
 from executor.paper.server.call import Route, Security, Weigher
+from executor.paper.server.margin.routes import MARGIN_ROUTES
 from executor.paper.server.params import Params
 
 _NONE, _DATA, _TRADE = Security.NONE, Security.USER_DATA, Security.TRADE
@@ -110,8 +111,7 @@ ROUTES: Final = (
     # what clients ask for while they load; /sapi and the futures have weights of their own, not counted here
     Route("GET", "/sapi/v1/capital/config/getall", None, 0, _DATA, wallet.coins),
     Route("GET", "/sapi/v1/asset/tradeFee", None, 0, _DATA, wallet.trade_fees),
-    Route("GET", "/sapi/v1/margin/allPairs", None, 0, Security.KEY, wallet.margin_pairs),
-    Route("GET", "/sapi/v1/margin/isolated/allPairs", None, 0, Security.KEY, wallet.margin_pairs),
+    *MARGIN_ROUTES,
     Route("GET", "/sapi/v1/system/status", None, 0, _NONE, wallet.system_status),
     Route("GET", "/sapi/v1/account/status", None, 0, _DATA, wallet.account_status),
     Route("GET", "/sapi/v1/account/apiTradingStatus", None, 0, _DATA, wallet.trading_status),

@@ -1,7 +1,5 @@
 """The few calls beyond `/api` that clients make while they load: coins, fees, markets that are not here."""
 
-from typing import Any
-
 from executor.paper.server.call import Call
 from executor.paper.server.params import Params
 from executor.paper.server.render import Json, amount
@@ -51,13 +49,6 @@ def trade_fees(call: Call, params: Params) -> list[Json]:
             }
         )
     return rows
-
-
-def margin_pairs(_: Call, params: Params) -> list[Any]:
-    """No pair can be traded on margin here."""
-    params.optional_symbol()
-    params.finish()
-    return []
 
 
 def no_markets(call: Call, params: Params) -> Json:

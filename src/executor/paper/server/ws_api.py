@@ -58,6 +58,7 @@ class Session:
             "session.subscriptions": self._list_subscriptions,
             "userDataStream.subscribe": self._subscribe,
             "userDataStream.subscribe.signature": self._subscribe_signed,
+            "userDataStream.subscribe.listenToken": self._subscribe_token,
             "userDataStream.unsubscribe": self._unsubscribe,
         }
 
@@ -206,6 +207,24 @@ class Session:
         credential = self._authenticate(params, values)
         return {"subscriptionId": self._add_subscription(credential.account)}
 
+    def _subscribe_token(self, params: Params, _: Mapping[str, str]) -> Json:
+        """Of a margin account, by its token. Another token of the same account makes a running subscription last."""
+        token = params.text("listenToken")
+        params.finish()
+        found = self._exchange.listen_keys.token(token, self._exchange.clock.now_ms())
+        if found is None:
+            raise errors.invalid_listen_token()
+        account, ends_ms = found
+        subscription_id = next((n for n, whose in self._subscriptions.items() if whose == account), None)
+        if subscription_id is None:
+            subscription_id = self._next_id()
+            self._subscriptions[subscription_id] = account
+        ended = subscription_id
+        self._exchange.user_streams.subscribe_until(
+            account, self._connection, subscription_id, ends_ms, lambda: self._terminate(ended)
+        )
+        return {"subscriptionId": subscription_id, "expirationTime": ends_ms}
+
     def _unsubscribe(self, params: Params, _: Mapping[str, str]) -> Json:
         subscription_id = params.optional_integer("subscriptionId")
         params.finish()
@@ -231,13 +250,16 @@ class Session:
     def _add_subscription(self, account: str) -> int:
         if account in self._subscriptions.values():
             raise errors.already_subscribed()
-        if len(self._subscriptions) >= MAX_SUBSCRIPTIONS or self._next_subscription >= MAX_SUBSCRIPTION_IDS:
-            raise errors.ApiError(-2042, "Maximum subscription ID reached for this connection.")
-        subscription_id = self._next_subscription
-        self._next_subscription += 1
+        subscription_id = self._next_id()
         self._subscriptions[subscription_id] = account
         self._exchange.user_streams.subscribe(account, self._connection, subscription_id)
         return subscription_id
+
+    def _next_id(self) -> int:
+        if len(self._subscriptions) >= MAX_SUBSCRIPTIONS or self._next_subscription >= MAX_SUBSCRIPTION_IDS:
+            raise errors.ApiError(-2042, "Maximum subscription ID reached for this connection.")
+        self._next_subscription += 1
+        return self._next_subscription - 1
 
     def _drop_subscription(self, subscription_id: int) -> None:
         account = self._subscriptions.pop(subscription_id)

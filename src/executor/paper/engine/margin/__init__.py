@@ -1,0 +1,1 @@
+"""Margin accounts of the paper exchange: loans, interest, levels, transfers and liquidation on the matching engine."""

@@ -1,0 +1,1 @@
+"""`/sapi`: cross and isolated margin on the wire."""
