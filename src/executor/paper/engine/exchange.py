@@ -78,8 +78,7 @@ class Engine(OrderLists):
             self._books,
             self._accounts,
             self._matcher,
-            lambda: OrderCounter(self._rate_limits),
-            self._dirty,
+            self._new_account,
             margin_terms,
         )
 
@@ -101,10 +100,14 @@ class Engine(OrderLists):
         for asset, amount in balances.items():
             if amount < 0:
                 raise ValueError(f"account {account!r}: balance of {asset} is {amount}, must be 0 or more")
-        opened = Account(account, balances, OrderCounter(self._rate_limits), self._dirty)
+        opened = self._new_account(account, balances)
         opened.bnb_burn = bnb_burn
-        opened.keeps = self._orders_kept
         self._accounts[account] = opened
+
+    def _new_account(self, account: str, balances: Mapping[str, Decimal]) -> Account:
+        opened = Account(account, balances, OrderCounter(self._rate_limits), self._dirty)
+        opened.keeps = self._orders_kept
+        return opened
 
     def set_commission(self, account: str, symbol: str, rates: CommissionRates) -> None:
         self._account(account).rates[self._book(symbol).rules.name] = rates

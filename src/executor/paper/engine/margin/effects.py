@@ -70,7 +70,10 @@ class SideEffects:
     def settle(self, account: MarginAccount, now: int) -> None:
         """Repay with what has been received since the last call, and what a cancelled order has borrowed."""
         for effect in list(account.effects.values()):
-            order = account.money.orders[effect.order_id]
+            order = account.money.orders.get(effect.order_id)
+            if order is None:  # ended, and forgotten (`Engine.orders_kept`)
+                del account.effects[effect.order_id]
+                continue
             if effect.effect.repays:
                 for fill in order.fills[effect.seen :]:
                     received = fill.qty if order.side is OrderSide.BUY else fill.quote_qty

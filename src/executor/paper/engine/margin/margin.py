@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from executor.paper.engine.account import Account, OrderCounter
+from executor.paper.engine.account import Account
 from executor.paper.engine.book import Book
 from executor.paper.engine.choices import MarginFunds
 from executor.paper.engine.margin.account import MarginAccount, status_of
@@ -34,14 +34,12 @@ class Margin(Transfers):
         books: Mapping[str, Book],
         spot: dict[str, Account],
         matcher: Matcher,
-        counter: Callable[[], OrderCounter],
-        dirty: dict[str, Account],
+        new_account: Callable[[str, Mapping[str, Decimal]], Account],
         terms: Terms | None = None,
     ) -> None:
         terms = terms or Terms()
         super().__init__(matcher, IndexPrices(books, terms.bitcoin_usdt), terms, books, spot)
-        self._counter = counter
-        self._dirty = dirty
+        self._new_account = new_account
         self._effects = SideEffects(orders, self)
         self._liquidation = Liquidation(orders, matcher, self)
         self._hour = 0
@@ -68,7 +66,7 @@ class Margin(Transfers):
             return found
         if symbol:
             self._check_pair(symbol)
-        money = Account(name, {}, self._counter(), self._dirty)
+        money = self._new_account(name, {})
         self._hour = max(self._hour, now // HOUR_MS)
         self._spot[name] = money
         self._accounts[name] = MarginAccount(owner, symbol, money, now // HOUR_MS)
