@@ -357,7 +357,7 @@ async def test_a_saved_exchange_info_brings_other_symbols(tmp_path: Path) -> Non
 
 async def test_margin_accounts_are_opened_and_told_what_to_do() -> None:
     margin = {"": {"USDT": Decimal(1000)}, "LTCUSDT": {"LTC": Decimal(5)}}
-    async with desk(accounts=(PaperAccount(balances=FUNDS, margin=margin),)) as at:
+    async with served_paper(accounts=(PaperAccount(balances=FUNDS, margin=margin),)) as at:
         await at.tell("loan", kind="BORROW", asset="USDT", amount="100")
         await at.tell("interest", asset="USDT", hourly_rate="0.01", hours=2)
         state = await at.tell("index", price="80")
@@ -395,5 +395,5 @@ async def test_a_margin_account_gets_no_more_than_there_is() -> None:
 
 
 async def test_the_engines_own_name_finds_a_margin_account() -> None:
-    async with desk(accounts=(PaperAccount(balances=FUNDS, margin={"": {"USDT": Decimal(10)}}),)) as at:
+    async with served_paper(accounts=(PaperAccount(balances=FUNDS, margin={"": {"USDT": Decimal(10)}}),)) as at:
         assert "must be one of paper" in await at.refused("balance", account="ann", asset="USDT", delta="1")
