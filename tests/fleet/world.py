@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from tests.crash import exchange_books
 from tests.crash.daemon import Daemon, ForkServer
 from tests.crash.wire_faults import RECV_WINDOW_MS, WireFaults
 from tests.fleet.cluster import Cluster, free_port
+from tests.fleet.links import Link
 
 from executor.core.model.values import Direction
 from executor.paper.engine.exchange import Engine
@@ -36,10 +38,24 @@ STRIDE: Final = Decimal("0.08")
 TTL_S: Final = 2
 
 
-class FleetWorld:
-    """`accounts` on one exchange; nodes are started by name."""
+class Network:
+    """What one node speaks through: a link to each member of etcd, and one to the exchange."""
 
-    def __init__(self, folder: Path, cluster: Cluster, accounts: tuple[str, ...], *, seed: int = 1) -> None:
+    def __init__(self, store: list[Link], exchange: Link) -> None:
+        self.store = store
+        self.exchange = exchange
+
+    def mend(self) -> None:
+        for link in (*self.store, self.exchange):
+            link.mend()
+
+
+class FleetWorld:
+    """`accounts` on one exchange; nodes are started by name. `proxied`: each speaks through links of its own."""
+
+    def __init__(
+        self, folder: Path, cluster: Cluster, accounts: tuple[str, ...], *, seed: int = 1, proxied: bool = False
+    ) -> None:
         self.folder = folder
         self.cluster = cluster
         self.accounts = accounts
@@ -56,7 +72,11 @@ class FleetWorld:
         self.etcd = Etcd(cluster.endpoints)
         self.nodes: dict[str, Daemon] = {}
         self.webhooks: dict[str, int] = {}
+        self.networks: dict[str, Network] = {}
         self.started = 0
+        self.ttl_s = TTL_S
+        self._own: dict[str, dict[str, str]] = {}
+        self._proxied = proxied
         self._price = ENTRY
         self._falling = False
         self._trade_id = 0
@@ -113,27 +133,54 @@ class FleetWorld:
         finally:
             await self.etcd.close()
             await self.server.stop()
+            for network in self.networks.values():
+                for link in (*network.store, network.exchange):
+                    await link.stop()
 
     # --- nodes ----------------------------------------------------------------------------------------------------
 
     async def start(self, name: str, **settings: str) -> Daemon:
+        """`settings` are the node's own, and hold for its later starts as well."""
+        settings = self._own.setdefault(name, settings) | settings
         assert self._fork_server is not None
         self.started += 1
-        place = self.folder / name
-        place.mkdir(exist_ok=True)
+        (self.folder / name).mkdir(exist_ok=True)
         self.webhooks.setdefault(name, free_port())
-        environ = {
+        environ = self.environ(name) | await self._wired(name) | settings
+        daemon = await self._fork_server.start(environ, self.folder / f"{name}-{self.started:03d}.log")
+        self.nodes[name] = daemon
+        return daemon
+
+    def environ(self, name: str) -> dict[str, str]:
+        """The settings of the machine `name`."""
+        place = self.folder / name
+        return {
             **self._urls,
             "FLEET_NODE": name,
             "STATE_FN": str(place / "{account}" / "{symbol}.json"),
             "SIGNAL_FILE": str(place / "signals.jsonl"),
-            "WEBHOOK_PORT": str(self.webhooks[name]),
+            "WEBHOOK_PORT": str(self.webhooks.get(name, 0)),
             "WEBHOOK_SECRET": "0123456789abcdef0123456789abcdef",
-            **settings,
         }
-        daemon = await self._fork_server.start(environ, self.folder / f"{name}-{self.started:03d}.log")
-        self.nodes[name] = daemon
-        return daemon
+
+    async def _wired(self, name: str) -> dict[str, str]:
+        """The settings that lead a node through its own links."""
+        if not self._proxied:
+            return {}
+        server = urlsplit(self._urls["BINANCE_REST_URL"]).netloc
+        if name not in self.networks:
+            links = [Link(*_place(urlsplit(url).netloc)) for url in self.cluster.endpoints]
+            self.networks[name] = Network(links, Link(*_place(server)))
+            for link in (*links, self.networks[name].exchange):
+                await link.start()
+        network = self.networks[name]
+        urls = ("BINANCE_REST_URL", "BINANCE_WS_API_URL", "BINANCE_STREAM_URL")
+        through = f"127.0.0.1:{network.exchange.port}"
+        return {
+            "BINANCE_ENV": "testnet",  # the address of a custom one is its name, and here each node has another
+            "FLEET": "etcd://" + ",".join(f"127.0.0.1:{link.port}" for link in network.store),
+            **{url: self._urls[url].replace(server, through) for url in urls},
+        }
 
     async def owner(self, account: str) -> tuple[str, int]:
         """Who owns it, and the epoch; nobody: empty and 0."""
@@ -149,6 +196,10 @@ class FleetWorld:
                     if name and by(name):
                         break
                     await asyncio.sleep(0.02)
+
+    @property
+    def price(self) -> Decimal:
+        return self._price
 
     # --- the market -----------------------------------------------------------------------------------------------
 
@@ -172,7 +223,7 @@ class FleetWorld:
             self.touch(self._price + (stride if left > 0 else -stride))
             await asyncio.sleep(TICK_S)
 
-    def line(self, side: Direction = Direction.LONG) -> bytes:
+    def line(self, side: Direction = Direction.LONG, **more: str) -> bytes:
         """A fresh signal."""
         self._signals += 1
         values = {
@@ -183,6 +234,7 @@ class FleetWorld:
             "price": str(ENTRY),
             "stop": str(ENTRY - side.sign),
             "targets": [str(ENTRY + side.sign), str(ENTRY + 2 * side.sign)],
+            **more,
         }
         return json.dumps(values).encode()
 
@@ -231,3 +283,8 @@ class FleetWorld:
 
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+
+
+def _place(netloc: str) -> tuple[str, int]:
+    host, _, port = netloc.rpartition(":")
+    return host, int(port)

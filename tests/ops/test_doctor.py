@@ -13,7 +13,7 @@ from executor.core.model.values import OrderType
 from executor.core.transition import empty
 from executor.exchange.permissions import KeyPermissions
 from executor.ops import doctor, doctor_exchange
-from executor.ops.doctor import Finding, Level
+from executor.ops.doctor import Files, Finding, Level
 from executor.service.store.document import document_of
 from executor.service.store.state_store import StateStore
 
@@ -31,7 +31,7 @@ def levels(findings: list[Finding]) -> dict[str, Level]:
 
 
 def here(folder: Path) -> list[Finding]:
-    return doctor.on_this_machine(settings(folder), {"LTCUSDT": folder / "s.json"})
+    return doctor.on_this_machine(settings(folder), {"LTCUSDT": Files(folder / "s.json", "LTCUSDT")})
 
 
 class TestThisMachine:
@@ -79,7 +79,9 @@ class TestThisMachine:
         """What is the machine's is told once; a folder of its own is a folder more."""
         states = {"LTCUSDT": tmp_path / "LTCUSDT.json", "BTCUSDT": tmp_path / "b" / "BTCUSDT.json"}
         StateStore(states["LTCUSDT"], schema_version=SCHEMA_VERSION).save(document_of(empty("BTCUSDT")))
-        findings = doctor.on_this_machine(settings(tmp_path), states)
+        findings = doctor.on_this_machine(
+            settings(tmp_path), {name: Files(path, name) for name, path in states.items()}
+        )
         names = [each.name for each in findings]
         assert [names.count(name) for name in ("signal file", "state folder", "disk space")] == [1, 2, 2]
         found = levels(findings)

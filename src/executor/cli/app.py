@@ -41,6 +41,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "replay": Command("executor.cli.replay:replay", "Replay the journal, and compare every state."),
     "simulate": Command("executor.cli.simulate:simulate", "Carry out signals on a recorded market, at full speed."),
     "doctor": Command("executor.cli.doctor:doctor", "Look at all that a start needs, and say what to do about it."),
+    "fleet": Command(
+        "executor.cli.fleet:app", "Show a fleet: its nodes, who owns which account, its store; and move accounts."
+    ),
     "alerts": Command("executor.cli.alerts:alerts", "Explain the alerts: what each means, and what to do."),
     "matrix": Command("executor.cli.matrix:matrix", "Show what every event does in every phase of a trade."),
     "config": Command("executor.cli.config:config", "Show every setting, its value and where it came from."),
@@ -63,6 +66,8 @@ class LazyGroup(TyperGroup):
 def load_command(name: str) -> Any:
     """The parser of one command, from its function."""
     module, _, function = COMMANDS[name].target.partition(":")
+    if isinstance(group := getattr(import_module(module), function), typer.Typer):
+        return typer.main.get_command(group)
     single = typer.Typer(add_completion=False)
     single.command(name, epilog=exits.EPILOG)(getattr(import_module(module), function))
     return typer.main.get_command(single)

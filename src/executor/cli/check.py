@@ -6,17 +6,18 @@ from typing import Annotated
 import typer
 
 from executor.cli import exits
-from executor.cli.context import Place, Which, find_places, for_each, read_settings
+from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
 from executor.cli.exchange import not_on_paper, reach
+from executor.cli.fleet_store import stored_state
 from executor.cli.output import Format, echo_each, examples, fail
-from executor.cli.service import data
+from executor.cli.service import ask, data
 from executor.config import LogLevel, SettingsError
 from executor.core.model.state import State
 from executor.core.transition import empty
 from executor.exchange.port import ReadError, StartError
 from executor.ops import check as ops_check
 from executor.ops import logs
-from executor.service.inlets.control import ControlError, NotRunningError, Request, ask
+from executor.service.inlets.control import ControlError, NotRunningError, Request
 from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError
 
@@ -29,6 +30,7 @@ def check(
     context: typer.Context,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
     symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Compare the exits that ought to be open with those on the exchange.
 
@@ -36,25 +38,25 @@ def check(
     both 1 (1, 1), after the close none. Lists what is missing, what is too much, orders with Executor's ids that belong
     to no open trade, and whatever breaks an invariant. Nothing is changed.
 
-    Asks the running service; when none runs, reads the state file and connects by itself. Of several symbols all are
-    looked at, and JSON is a list.
+    Asks the running service; when none runs, reads the state file and connects by itself. Of several symbols and
+    accounts all are looked at, and JSON is a list.
 
     Exit codes: 0 as expected, 1 not as expected, 69 could not be compared.
     """
-    settings = read_settings(context)
-    logs.set_up(settings.log_format, LogLevel.WARNING)
-    places = find_places(settings, symbol)
-    found, code = for_each(places, lambda place: _through_the_service(place) or _alone(place))
+    chosen = read_chosen(context, account)
+    logs.set_up(chosen[0].log_format, LogLevel.WARNING)
+    places = find_places(chosen, symbol)
+    found, code = for_each(places, lambda place: (place.account, _through_the_service(place) or _alone(place)))
     echo_each(found, output, ops_check.as_text, listed=len(places) > 1)
-    if not all(each.sound for each in found):
+    if not all(each.sound for _, each in found):
         raise typer.Exit(exits.FAILED)
-    if code or not all(each.settled for each in found):
+    if code or not all(each.settled for _, each in found):
         raise typer.Exit(code or exits.UNAVAILABLE)
 
 
 def _through_the_service(place: Place) -> ops_check.Check | None:
     try:
-        answer = ask(place.state, Request("check"))
+        answer = ask(place, Request("check"))
     except NotRunningError:
         return None
     except ControlError as error:
@@ -67,12 +69,16 @@ def _through_the_service(place: Place) -> ops_check.Check | None:
 def _alone(place: Place) -> ops_check.Check:
     not_on_paper(place.settings)
     try:
-        loaded = saved(place.state)
-        return asyncio.run(_compare(place, None if loaded is None else state_of(loaded.value)))
+        return asyncio.run(_compare(place, stored_state(place) if place.fleet else _saved_state(place)))
     except (StateError, SettingsError) as error:
         fail(error)
     except (StartError, ReadError) as error:
         fail(error, exits.UNAVAILABLE)
+
+
+def _saved_state(place: Place) -> State | None:
+    loaded = saved(place.state)
+    return None if loaded is None else state_of(loaded.value)
 
 
 async def _compare(place: Place, state: State | None) -> ops_check.Check:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -14,19 +14,33 @@ from executor.config.accounts import ALONE, load_accounts, named
 from executor.paper.errors import RecordingError
 
 T = TypeVar("T")
+ACCOUNT: Final = "--account"
 
 Which = Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="The one symbol that it is about.")]
+Account = Annotated[str | None, typer.Option("--account", metavar="NAME", help="The one account that it is about.")]
 Everything = Annotated[bool, typer.Option("--all", help="Do it for every symbol that is traded.")]
 
 
 class Place(NamedTuple):
-    """A symbol that is traded: the settings that hold for it, and its files. `alone`: a command is about no other."""
+    """A symbol that is traded: the settings that hold for it, and its files. `alone`: a command is about no other.
+    `account`: empty where there is only one.
+    """
 
     symbol: str
     state: Path
     journal: Path
     settings: Settings
     alone: bool
+    account: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.account} {self.symbol}".strip()
+
+    @property
+    def fleet(self) -> bool:
+        """Whether its state is in a fleet's store, and its owner may be any machine."""
+        return bool(self.settings.fleet)
 
 
 def read_settings(context: typer.Context) -> Settings:
@@ -64,40 +78,79 @@ def read_accounts(context: typer.Context, settings: Settings) -> dict[str, Setti
     return accounts
 
 
-def find_place(settings: Settings, symbol: str | None = None) -> Place:
+def read_chosen(context: typer.Context, account: str | None = None) -> tuple[Settings, ...]:
+    """The settings of the account that is named, or of all. Raises as `read_settings`, and typer.BadParameter for an
+    account that is not there.
+    """
+    settings = read_settings(context)
+    accounts = read_accounts(context, settings)
+    if not accounts:
+        if account is not None:
+            raise typer.BadParameter(
+                "there is one account, and it has no name: ACCOUNTS is not set", param_hint=ACCOUNT
+            )
+        return (settings,)
+    if account is None:
+        return tuple(accounts.values())
+    if account not in accounts:
+        raise typer.BadParameter(f"{account} is not there, but {_listed(list(accounts))}", param_hint=ACCOUNT)
+    return (accounts[account],)
+
+
+def find_place(chosen: Sequence[Settings], symbol: str | None = None) -> Place:
     """Of the symbol that is named, or of the only one. Raises typer.Exit when it can't be told, typer.BadParameter when
     it must be named, or is not traded.
     """
-    places = find_places(settings, symbol)
+    places = find_places(chosen, symbol)
     if len(places) > 1:
-        raise typer.BadParameter(
-            f"which one? {_listed([place.symbol for place in places])} are traded", param_hint="--symbol"
-        )
+        raise typer.BadParameter(_which_one(places), param_hint=_hint(places))
     return places[0]
 
 
-def find_places(settings: Settings, symbol: str | None = None) -> list[Place]:
-    """Of the symbol that is named, or of all, in the order of SYMBOLS. Raises as `find_place`."""
-    traded = settings.traded or (_recorded_symbol(settings),)
-    wanted = traded if symbol is None else [each for each in traded if each == symbol.upper()]
+def find_places(chosen: Sequence[Settings], symbol: str | None = None) -> list[Place]:
+    """Of the symbol that is named, or of all, in the order of SYMBOLS, account by account. Raises as `find_place`."""
+    traded = {index: each.traded or (_recorded_symbol(each),) for index, each in enumerate(chosen)}
+    wanted = [
+        (chosen[index], each)
+        for index, symbols in traded.items()
+        for each in symbols
+        if symbol is None or each == symbol.upper()
+    ]
     if not wanted:
-        raise typer.BadParameter(f"{symbol} is not traded, but {_listed(traded)}", param_hint="--symbol")
+        every = list(dict.fromkeys(each for symbols in traded.values() for each in symbols))
+        raise typer.BadParameter(f"{symbol} is not traded, but {_listed(every)}", param_hint="--symbol")
     return [
-        Place(each, settings.state_path(each), settings.journal_path(each), settings.of(each), alone=len(wanted) == 1)
-        for each in wanted
+        Place(
+            each,
+            settings.state_path(each),
+            settings.journal_path(each),
+            settings.of(each),
+            alone=len(wanted) == 1,
+            account=settings.account,
+        )
+        for settings, each in wanted
     ]
 
 
-def find_chosen(settings: Settings, symbol: str | None, *, everything: bool) -> list[Place]:
-    """For what changes something: of several symbols one must be named, or all be meant. Raises as `find_place`."""
+def find_chosen(chosen: Sequence[Settings], symbol: str | None, *, everything: bool) -> list[Place]:
+    """For what changes something: of several symbols or accounts one must be named, or all be meant. Raises as
+    `find_place`.
+    """
     if everything and symbol is not None:
         raise typer.BadParameter("exclude each other", param_hint="--symbol and --all")
-    places = find_places(settings, symbol)
+    places = find_places(chosen, symbol)
     if len(places) > 1 and not everything:
-        raise typer.BadParameter(
-            f"which one? {_listed([place.symbol for place in places])} are traded", param_hint="--symbol or --all"
-        )
+        raise typer.BadParameter(_which_one(places), param_hint=f"{_hint(places)} or --all")
     return places
+
+
+def _which_one(places: Sequence[Place]) -> str:
+    return f"which one? {_listed([place.name for place in places])} are traded"
+
+
+def _hint(places: Sequence[Place]) -> str:
+    several = {place.account for place in places}
+    return ACCOUNT if len(several) == len(places) else "--symbol" if len(several) == 1 else f"{ACCOUNT} and --symbol"
 
 
 def for_each(places: Sequence[Place], act: Callable[[Place], T]) -> tuple[list[T], int]:
@@ -108,7 +161,7 @@ def for_each(places: Sequence[Place], act: Callable[[Place], T]) -> tuple[list[T
     code = exits.OK
     for place in places:
         try:
-            with nullcontext() if place.alone else about(place.symbol):
+            with nullcontext() if place.alone else about(place.name):
                 found.append(act(place))
         except typer.Exit as end:
             code = code or end.exit_code

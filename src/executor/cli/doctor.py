@@ -1,6 +1,7 @@
 """`executor doctor`: preflight."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -8,18 +9,21 @@ from typing import Annotated, Final
 import typer
 
 from executor.cli import exits
-from executor.cli.context import Place, Which, find_places, read_settings
+from executor.cli.context import Account, Place, Which, find_places, read_accounts, read_chosen
 from executor.cli.exchange import reach
 from executor.cli.output import Format, examples
 from executor.config import BinanceEnv, LogLevel, Settings, SettingsError
 from executor.exchange.port import ReadError, StartError
 from executor.ops import doctor as checks
 from executor.ops import logs, text
+from executor.ops.doctor import Files
 from executor.ops.doctor_alerts import on_alerts
 from executor.ops.doctor_exchange import on_the_account, on_the_symbol
+from executor.ops.doctor_fleet import on_the_fleet
 from executor.ops.http import HttpUnusable, listen
 from executor.paper.errors import PaperError, RecordingError
 from executor.paper.replay.recording import TradeFile, demo_trades
+from executor.service.fleet.opening import open_etcd
 from executor.service.inlets.control import ControlError, Request, ask
 
 _REACH: Final = "check the network, BINANCE_ENV and the URLs, and the key; the message says what the exchange said"
@@ -33,6 +37,7 @@ def doctor(
     context: typer.Context,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
     symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Look at all that a start needs, and say what to do about it.
 
@@ -40,16 +45,23 @@ def doctor(
 
     State folder, disk space and how long a save takes; state file, running service, signal file; the exchange, clock,
     key and what it may do; symbol rules against the settings; whether a long (and a short, where they are on) would get
-    its legs and has the balance for EXIT_LAYOUT. On paper also the recording. Of several symbols each is looked at.
+    its legs and has the balance for EXIT_LAYOUT. On paper also the recording. Of several symbols and accounts each is
+    looked at.
+
+    In a fleet also etcd: its members, versions, majority, disks, clocks, certificates, how long a write takes; and the
+    other nodes, whether they live and would trade alike.
 
     Exit codes: 0 nothing failed (there may be warnings), 1 something failed, 78 wrong settings.
     """
-    settings = read_settings(context)
+    chosen = read_chosen(context, account)
+    settings = chosen[0]
     logs.set_up(settings.log_format, LogLevel.WARNING)
-    places = find_places(settings, symbol)
-    listed = ", ".join(place.symbol for place in places)
+    places = find_places(chosen, symbol)
+    listed = ", ".join(place.name for place in places)
     findings = [checks.ok("settings", f"{settings.binance_env} with {listed}, all in range")]
-    findings += checks.on_this_machine(settings, {place.symbol: place.state for place in places})
+    findings += checks.on_this_machine(settings, {place.name: Files(place.state, place.symbol) for place in places})
+    if settings.fleet:
+        findings += asyncio.run(_fleet(settings, read_accounts(context, settings)))
     findings += _port(settings, running=any(_runs(place.state) for place in places))
     if settings.binance_env is BinanceEnv.PAPER:
         findings += _recording(settings)
@@ -94,22 +106,35 @@ def _recording(settings: Settings) -> list[checks.Finding]:
     return [checks.ok("recording", f"{file.path.name}: {count} trades, {span} (UTC)")]
 
 
+async def _fleet(settings: Settings, accounts: dict[str, Settings]) -> list[checks.Finding]:
+    try:
+        etcd = open_etcd(settings)
+    except StartError as error:
+        return [checks.fail("etcd TLS", str(error), "check the files that FLEET_CA, FLEET_CERT and FLEET_KEY name")]
+    host = socket.gethostname()
+    try:
+        return await on_the_fleet(settings, etcd, accounts, this_node=settings.fleet_node or host, this_host=host)
+    finally:
+        await etcd.close()
+
+
 async def _exchange(places: Sequence[Place]) -> list[checks.Finding]:
-    """What all symbols share is told by the first of them that can be reached."""
+    """What all symbols of an account share is told by the first of them that can be reached."""
     findings: list[checks.Finding] = []
-    shared = False
+    told: set[str] = set()
     for place in places:
         try:
             async with reach(_on_a_port_of_its_own(place.settings)) as (_, exchange, policy, rules):
-                if not shared:
-                    findings += await on_the_account(place.settings, exchange)
-                    shared = True
+                if place.account not in told:
+                    shared = await on_the_account(place.settings, exchange)
+                    findings += checks.of(place.account, shared) if place.account else shared
+                    told.add(place.account)
                 own = await on_the_symbol(exchange, policy, rules)
         except SettingsError as error:
             own = [checks.fail("filters", str(error), "leave it unset: the exchange's own is used")]
         except (StartError, ReadError, PaperError) as error:
             own = [checks.fail("exchange", str(error), _REACH)]
-        findings += own if len(places) == 1 else checks.of(place.symbol, own)
+        findings += own if len(places) == 1 else checks.of(place.name, own)
     return findings
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from executor.cli.context import Everything, Place, Which, find_chosen, for_each, read_settings
+from executor.cli.context import Account, Everything, Place, Which, find_chosen, for_each, read_chosen
 from executor.cli.exchange import not_on_paper
+from executor.cli.fleet_store import not_in_a_fleet
 from executor.cli.output import examples, fail, say
 from executor.cli.recover import Trade, alone, confirm
 from executor.cli.service import ask_takeover, running, tell
@@ -42,6 +43,7 @@ def flatten(
     timeout: Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for it.")] = 60,
     which: Trade = "",
     symbol: Which = None,
+    account: Account = None,
     everything: Everything = False,
 ) -> None:
     """Close the open trade at market.
@@ -57,15 +59,15 @@ def flatten(
 
     Of several symbols each is asked about, and the running service closes them at the same time.
     """
-    places = find_chosen(read_settings(context), symbol, everything=everything)
+    places = find_chosen(read_chosen(context, account), symbol, everything=everything)
     if which and len(places) > 1:
         raise typer.BadParameter("a trade is of one symbol: name that with --symbol", param_hint="--trade")
     options = FlattenOptions(which, yes, timeout)
-    begun, code = for_each(places, lambda place: (place.symbol, _begin(place, options)))
-    trades = {symbol: trade for symbol, trade in begun if trade}
+    begun, code = for_each(places, lambda place: (place.name, _begin(place, options)))
+    trades = {name: trade for name, trade in begun if trade}
     deadline = time.monotonic() + timeout
-    closing = [place for place in places if place.symbol in trades]
-    _, late = for_each(closing, lambda place: _wait(place, trades[place.symbol], timeout, deadline))
+    closing = [place for place in places if place.name in trades]
+    _, late = for_each(closing, lambda place: _wait(place, trades[place.name], timeout, deadline))
     if code or late:
         raise typer.Exit(code or late)
 
@@ -124,6 +126,7 @@ def _confirm(question: str, *, yes: bool) -> None:
 
 
 def _alone(place: Place, options: FlattenOptions) -> None:
+    not_in_a_fleet(place, "a trade is closed")
     try:
         loaded = saved(place.state)
     except StateError as error:

@@ -7,11 +7,11 @@ import msgspec
 import typer
 
 from executor.cli import exits
-from executor.cli.context import Place, find_places, read_settings
+from executor.cli.context import Account, Place, find_places, read_chosen
 from executor.cli.output import examples, fail
-from executor.cli.service import data
+from executor.cli.service import ask, data
 from executor.ops.logs import KEPT
-from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request, ask
+from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request
 
 
 @examples(
@@ -22,13 +22,14 @@ def logs(
     context: typer.Context,
     last: Annotated[int, typer.Option("--last", min=1, max=KEPT, help="How many lines to look back.")] = 50,
     alerts: Annotated[bool, typer.Option("--alerts", help="Only what a person should act on.")] = False,
+    account: Account = None,
 ) -> None:
     """Show the running service's last log lines.
 
     JSON, oldest first. The service keeps the last thousand lines since its start; the whole log is where its output
     goes.
     """
-    answer = _answer(find_places(read_settings(context)), last)
+    answer = _answer(find_places(read_chosen(context, account)), last)
     for line in data(answer, list[str]):
         if not alerts or msgspec.json.decode(line).get("alert"):
             typer.echo(line)
@@ -38,7 +39,7 @@ def _answer(places: Sequence[Place], last: int) -> Answer:
     """Of the first that runs: the lines are those of the process, whichever of its symbols is asked."""
     place, *others = places
     try:
-        return ask(place.state, Request("logs", count=last))
+        return ask(place, Request("logs", count=last))
     except NotRunningError as error:
         return _answer(others, last) if others else fail(error, exits.UNAVAILABLE)
     except ControlError as error:

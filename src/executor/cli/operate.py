@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from executor.cli.context import Everything, Place, Which, find_chosen, find_place, for_each, read_settings
+from executor.cli.context import Account, Everything, Place, Which, find_chosen, find_place, for_each, read_chosen
 from executor.cli.output import examples, fail, say
 from executor.cli.service import tell
 
@@ -15,36 +15,42 @@ from executor.cli.service import tell
     "executor pause && executor status",
     "executor pause --all",
 )
-def pause(context: typer.Context, symbol: Which = None, everything: Everything = False) -> None:
+def pause(
+    context: typer.Context, symbol: Which = None, account: Account = None, everything: Everything = False
+) -> None:
     """Take no new entries.
 
     They stay off until `executor resume`, also after a restart. Nothing is sold or cancelled: an open trade, an entry
     under way included, is carried on with.
     """
-    _command(find_chosen(read_settings(context), symbol, everything=everything), "pause", "paused: no new entries")
+    _command(
+        find_chosen(read_chosen(context, account), symbol, everything=everything), "pause", "paused: no new entries"
+    )
 
 
 @examples(
     "executor resume",
 )
-def resume(context: typer.Context, symbol: Which = None, everything: Everything = False) -> None:
+def resume(
+    context: typer.Context, symbol: Which = None, account: Account = None, everything: Everything = False
+) -> None:
     """Take entries again.
 
     Ends a pause, and a halt whose cause is gone.
     """
-    places = find_chosen(read_settings(context), symbol, everything=everything)
+    places = find_chosen(read_chosen(context, account), symbol, everything=everything)
     _command(places, "resume", "entries are allowed again")
 
 
 @examples(
     "executor cancel-entry",
 )
-def cancel_entry(context: typer.Context, symbol: Which = None) -> None:
+def cancel_entry(context: typer.Context, symbol: Which = None, account: Account = None) -> None:
     """Give up the entry that is under way.
 
     What it has bought already is kept and gets its exits. Refused when no entry is under way.
     """
-    _command([find_place(read_settings(context), symbol)], "cancel-entry", "the entry is being cancelled")
+    _command([find_place(read_chosen(context, account), symbol)], "cancel-entry", "the entry is being cancelled")
 
 
 @examples(
@@ -54,6 +60,7 @@ def move_stop(
     context: typer.Context,
     price: Annotated[str, typer.Argument(metavar="PRICE", help="The new stop price, in quote per base.")],
     symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Move the stop, only ever towards profit.
 
@@ -66,7 +73,7 @@ def move_stop(
         stop = Decimal(0)
     if not stop.is_finite() or stop <= 0:
         raise typer.BadParameter(f"{price!r} must be a price above 0", param_hint="PRICE")
-    place = find_place(read_settings(context), symbol)
+    place = find_place(read_chosen(context, account), symbol)
     _command([place], "move-stop", f"the stop is being moved to {price}", stop)
 
 

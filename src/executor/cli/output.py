@@ -4,10 +4,12 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import msgspec
 import typer
 
 from executor.cli import exits
@@ -51,9 +53,9 @@ def say(words: str) -> None:
 
 
 @contextmanager
-def about(symbol: str) -> Iterator[None]:
-    """What is said and what fails within begins with the symbol's name."""
-    token = _about.set(f"{symbol}: ")
+def about(name: str) -> Iterator[None]:
+    """What is said and what fails within begins with this."""
+    token = _about.set(f"{name}: ")
     try:
         yield
     finally:
@@ -65,12 +67,26 @@ def code_of(error: object) -> int:
     return exits.BAD_SETTINGS if isinstance(error, SettingsError) else exits.FAILED
 
 
-def echo_each(found: Sequence[T], output: Format, as_text: Callable[[T], str], *, listed: bool) -> None:
-    """What was found of each symbol, one after the other. As JSON it is a list when it is `listed`, else an object."""
-    if output is Format.JSON and listed:
-        typer.echo(text.json(found))
-    elif found:
-        typer.echo("\n\n".join(text.json(each) if output is Format.JSON else as_text(each) for each in found))
+def echo_each(found: Sequence[tuple[str, T]], output: Format, as_text: Callable[[T], str], *, listed: bool) -> None:
+    """What was found of each symbol, one after the other, with the account that it is of, if that has a name. As JSON
+    it is a list when it is `listed`, else an object.
+    """
+    if output is Format.TABLE:
+        told = [f"{account}\n{as_text(each)}" if account else as_text(each) for account, each in found]
+        if told:
+            typer.echo("\n\n".join(told))
+        return
+    objects = [_of_account(account, each) for account, each in found]
+    if listed:
+        typer.echo(text.json(objects))
+    elif objects:
+        typer.echo("\n\n".join(map(text.json, objects)))
+
+
+def _of_account(account: str, found: object) -> object:
+    if not account:
+        return found
+    return {"account": account, **msgspec.to_builtins(found, builtin_types=(Decimal,))}
 
 
 def examples(*lines: str) -> Callable[[F], F]:

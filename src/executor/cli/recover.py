@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from executor.cli.context import Place, Which, find_place, read_settings
+from executor.cli.context import Account, Place, Which, find_place, read_chosen
 from executor.cli.exchange import not_on_paper, reach
+from executor.cli.fleet_store import not_in_a_fleet
 from executor.cli.output import examples, fail
 from executor.cli.service import ask_takeover
 from executor.core.absorb.takeover import judge
@@ -44,6 +45,7 @@ def adopt(
     yes: Yes = False,
     timeout: Timeout = 60,
     symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Look after a trade that could not be rebuilt.
 
@@ -52,21 +54,23 @@ def adopt(
     ends once the trade is protected: start the service then.
     """
     request = TakeoverRequest(Resolve.ADOPT, trade, _price(stop, "--stop"), _prices(targets))
-    _carry_out(find_place(read_settings(context), symbol), request, "adopted", yes=yes, timeout=timeout)
+    _carry_out(find_place(read_chosen(context, account), symbol), request, "adopted", yes=yes, timeout=timeout)
 
 
 @examples(
     "executor forget",
     "executor forget --yes && executor status",
 )
-def forget(context: typer.Context, yes: Yes = False, timeout: Timeout = 60, symbol: Which = None) -> None:
+def forget(
+    context: typer.Context, yes: Yes = False, timeout: Timeout = 60, symbol: Which = None, account: Account = None
+) -> None:
     """Leave orders that could not be rebuilt where they are.
 
     Entries are taken again. Their ids are remembered, so that they halt nothing any more. Whatever these trades
     hold is yours to look after. Shows first what it would do, and asks.
     """
     _carry_out(
-        find_place(read_settings(context), symbol),
+        find_place(read_chosen(context, account), symbol),
         TakeoverRequest(Resolve.FORGET),
         "forgotten",
         yes=yes,
@@ -103,6 +107,7 @@ def _must(answer: TakeoverAnswer) -> None:
 
 def alone(place: Place, request: TakeoverRequest, *, yes: bool, timeout: int) -> bool:
     """No service runs: look, ask, and do it from here, under the state's lock. Whether there was anything to do."""
+    not_in_a_fleet(place, "what becomes of a trade")
     settings = place.settings
     not_on_paper(settings)
     logs.set_up(settings.log_format, settings.log_level)

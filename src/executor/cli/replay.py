@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from executor.cli import exits
-from executor.cli.context import Place, Which, find_places, for_each, read_settings
+from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
 from executor.cli.output import examples, fail
 from executor.core.model.verdict import Ignored, Moved, Refusal, Verdict
 from executor.ops import text
@@ -27,6 +27,7 @@ def replay(
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print each event and what became of it.")] = False,
     symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Replay the journal, and compare every state.
 
@@ -41,10 +42,10 @@ def replay(
 
     def of_one(place: Place) -> None:
         if not place.alone:
-            typer.echo(f"{place.symbol}:")
+            typer.echo(f"{place.name}:")
         _replay(place.journal, show=show)
 
-    _, code = for_each(find_places(read_settings(context), symbol), of_one)
+    _, code = for_each(find_places(read_chosen(context, account), symbol), of_one)
     if code:
         raise typer.Exit(code)
 

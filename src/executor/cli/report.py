@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from executor.cli.context import Place, Which, find_places, for_each, read_settings
+from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
 from executor.cli.output import ListFormat, examples, fail, write_page
 from executor.core.model.state import Closed
 from executor.ops import report as trades
@@ -35,6 +35,7 @@ def report(
     output: Annotated[ListFormat, typer.Option("--format", help="How to print them.")] = ListFormat.TABLE,
     last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N.")] = None,
     symbol: Which = None,
+    account: Account = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at, with pictures.")
     ] = None,
@@ -49,7 +50,7 @@ def report(
     With --html a page is written too: one file that needs nothing else, with the profit, the distribution of R,
     slippage, and each trade on its price with its stop's path and its fills, as far back as the journal tells.
     """
-    places = find_places(read_settings(context), symbol)
+    places = find_places(read_chosen(context, account), symbol)
     of_each, code = for_each(places, _trades)
     found = sorted((trade for each in of_each for trade in each), key=lambda trade: trade.closed)
     shown = found[-last:] if last is not None else found

@@ -1,4 +1,4 @@
-"""Speaking to the running service, for the commands that do."""
+"""Speaking to the running service, for the commands that do: on this machine, or on the one of a fleet that owns it."""
 
 from decimal import Decimal
 from typing import TypeVar
@@ -7,18 +7,27 @@ import msgspec
 
 from executor.cli import exits
 from executor.cli.context import Place
+from executor.cli.fleet_store import ask_owner
 from executor.cli.output import fail
 from executor.ops.status import Status
-from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request, ask
+from executor.service.inlets import control
+from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request
 from executor.service.takeover import TakeoverAnswer, TakeoverRequest
 
 T = TypeVar("T")
 
 
+def ask(place: Place, request: Request, *, timeout: float = 30.0) -> Answer:
+    """Raises NotRunningError, ControlError. Ends the command when a fleet's store can't be reached."""
+    if place.fleet:
+        return ask_owner(place, request, timeout=timeout)
+    return control.ask(place.state, request, timeout=timeout)
+
+
 def tell(place: Place, verb: str, price: Decimal | None = None) -> Answer:
     """What the service answers. Ends the command when none runs."""
     try:
-        return ask(place.state, Request(verb, price))
+        return ask(place, Request(verb, price))
     except NotRunningError as error:
         fail(error, exits.UNAVAILABLE)
     except ControlError as error:
@@ -28,7 +37,7 @@ def tell(place: Place, verb: str, price: Decimal | None = None) -> Answer:
 def ask_takeover(place: Place, verb: str, request: TakeoverRequest) -> TakeoverAnswer:
     """What the service says to a request. Raises NotRunningError."""
     try:
-        answer = ask(place.state, Request(verb, takeover=request))
+        answer = ask(place, Request(verb, takeover=request))
     except NotRunningError:
         raise
     except ControlError as error:
@@ -41,11 +50,13 @@ def ask_takeover(place: Place, verb: str, request: TakeoverRequest) -> TakeoverA
 def running(place: Place) -> Status | None:
     """The running service's status; None when no service runs."""
     try:
-        answer = ask(place.state, Request("status"))
+        answer = ask(place, Request("status"))
     except NotRunningError:
         return None
     except ControlError as error:
         fail(error)
+    if answer.data is None:
+        fail(answer.text)
     return data(answer, Status)
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from executor.cli.context import Place, Which, find_places, for_each, read_settings
+from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
+from executor.cli.fleet_store import stored_state
 from executor.cli.output import Format, echo_each, examples, fail
 from executor.cli.service import running
 from executor.ops import status as ops_status
@@ -20,15 +21,17 @@ def status(
     context: typer.Context,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
     symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Show what is held, its stops and orders, and the last trade.
 
     Asks the running service; when none runs, it is told from the state file, which is only read. Prices and quantities
-    are strings of plain digits in JSON; `running` says which of the two it was. Of several symbols all are shown, and
-    JSON is a list.
+    are strings of plain digits in JSON; `running` says which of the two it was. Of several symbols and accounts all are
+    shown, and JSON is a list. In a fleet the account's owner is asked, whichever machine that is, and where there is
+    none the store.
     """
-    places = find_places(read_settings(context), symbol)
-    found, code = for_each(places, lambda place: running(place) or _from_disk(place))
+    places = find_places(read_chosen(context, account), symbol)
+    found, code = for_each(places, lambda place: (place.account, running(place) or _from_disk(place)))
     echo_each(found, output, ops_status.as_text, listed=len(places) > 1)
     if code:
         raise typer.Exit(code)
@@ -36,6 +39,9 @@ def status(
 
 def _from_disk(place: Place) -> ops_status.Status:
     try:
+        if place.fleet:
+            stored = stored_state(place)
+            return ops_status.status_of(stored, None, running=False) if stored else ops_status.flat(place.symbol)
         loaded = saved(place.state)
     except StateError as error:
         fail(error)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from executor.cli.context import Place, Which, find_places, for_each, read_settings
+from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
 from executor.cli.output import examples, fail
 from executor.ops import story
 from executor.ops.replay import Replay
@@ -23,6 +23,7 @@ def why(
         typer.Argument(metavar="[TRADE|ORDER|SIGNAL]", help="A trade, an order's id, or a signal's; none: the last."),
     ] = "",
     symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Tell how a trade, an order or a refused signal came about.
 
@@ -33,13 +34,14 @@ def why(
 
     def of_one(place: Place) -> str:
         if not place.journal.exists():
-            fail(f"there is no journal {place.journal}")
+            here = ": in a fleet each machine has the journal of what it traded itself" if place.fleet else ""
+            fail(f"there is no journal {place.journal}{here}")
         try:
             return story.tell(Replay(place.journal), about)
         except (JournalError, story.NotInJournal) as error:
             fail(error)
 
-    found, code = for_each(find_places(read_settings(context), symbol), of_one)
+    found, code = for_each(find_places(read_chosen(context, account), symbol), of_one)
     for each in found:
         typer.echo(each)
     if code and not found:

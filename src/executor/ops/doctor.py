@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -66,18 +66,27 @@ def as_text(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def of(symbol: str, findings: Iterable[Finding]) -> list[Finding]:
-    """The same, told to be of one symbol of several."""
-    return [msgspec.structs.replace(each, name=f"{symbol} {each.name}") for each in findings]
+def of(name: str, findings: Iterable[Finding]) -> list[Finding]:
+    """The same, told to be of one symbol or account of several."""
+    return [msgspec.structs.replace(each, name=f"{name} {each.name}") for each in findings]
 
 
-def on_this_machine(settings: Settings, states: Mapping[str, Path]) -> list[Finding]:
-    """What needs no exchange: folder, disk, state, service, files. `states`: the state file of each symbol."""
-    folders = dict.fromkeys(path.parent for path in states.values())
+class Files(NamedTuple):
+    """The state file of one symbol."""
+
+    state: Path
+    symbol: str
+
+
+def on_this_machine(settings: Settings, states: Mapping[str, Files]) -> list[Finding]:
+    """What needs no exchange: folder, disk, state, service, files. `states`: the state file of each that is traded, by
+    its name. In a fleet the states are in its store.
+    """
+    folders = dict.fromkeys(files.state.parent for files in states.values())
     findings = [finding for folder in folders for finding in _folder(folder)]
-    for symbol, path in states.items():
-        own = [*_state(path, symbol), *_service(path)]
-        findings += own if len(states) == 1 else of(symbol, own)
+    for name, files in states.items():
+        own = [*(() if settings.fleet else _state(files.state, files.symbol)), *_service(files.state)]
+        findings += own if len(states) == 1 else of(name, own)
     return [*findings, *_signals(settings.signal_file), *_secrets(settings)]
 
 

@@ -6,7 +6,8 @@ process that trades one account, `service.accounts` for one that trades several.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -62,9 +63,17 @@ class SignalSource(Protocol):
         """Put each before `judge`, for ever."""
 
 
+class Attendant(Protocol):
+    """What else runs beside an account's loops."""
+
+    async def run(self, loops: Mapping[str, Loop]) -> None:
+        """For ever."""
+
+
 class AccountRun:
     """Trades one account. `store_of`: where its symbols' states are kept, if not in their files; `source`: where its
-    signals come from, if not from SIGNAL_FILE. `loops`, `metrics`: once it has begun.
+    signals come from, if not from SIGNAL_FILE; `beside`: what runs beside its loops, from the start on. `loops`,
+    `metrics`: once it has begun.
     """
 
     def __init__(
@@ -73,6 +82,7 @@ class AccountRun:
         store_of: Callable[[str], FleetSymbolStore] | None = None,
         source: SignalSource | None = None,
         on_loops: Callable[[Mapping[str, Loop]], None] = lambda _: None,
+        beside: Collection[Attendant] = (),
     ) -> None:
         self.name = settings.account
         self.settings = settings
@@ -82,6 +92,7 @@ class AccountRun:
         self._store_of = store_of
         self._source = source
         self._on_loops = on_loops
+        self._beside = tuple(beside)
         self._supervisor: Supervisor | None = None
         self._stopping = False
 
@@ -129,6 +140,8 @@ class AccountRun:
             self.judge.on_unclaimed.append(metrics.unclaimed)
             found = add_watchdog(settings, supervisor, connection)
             add_streams(settings, market, supervisor, connection, stream, found)
+            for attendant in self._beside:
+                supervisor.add_task("attendant", partial(attendant.run, loops), at_once=True)
             supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
             self.loops, self.metrics = loops, metrics
             self._supervisor = supervisor

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal
 
@@ -18,18 +19,20 @@ from prometheus_client.registry import Collector
 from executor.config import Settings, SignalStart
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
-from executor.exchange.port import StartError
 from executor.files import make_folder
 from executor.ops.alerting import alerting
 from executor.ops.http_accounts import AccountsHttp
 from executor.service.account import AccountRun, tell_down
+from executor.service.fleet.commands import StoredCommands
+from executor.service.fleet.digest import digest_of
 from executor.service.fleet.metrics import FleetMetrics
 from executor.service.fleet.node import FleetNode
+from executor.service.fleet.opening import open_etcd
 from executor.service.fleet.reach import probing
 from executor.service.fleet.signals import FileRelay, SignalPoster, StoredSignals, takers
 from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptError, Webhook
 from executor.service.loop import Loop
-from executor.service.store.etcd import Etcd, EtcdError, tls_of
+from executor.service.store.etcd import EtcdError
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
 from executor.service.wiring import telling_the_end
@@ -141,9 +144,25 @@ async def _in_a_fleet(
     try:
 
         def run_of(account: str, store_of: Callable[[str], FleetSymbolStore]) -> AccountRun:
-            return AccountRun(accounts[account], store_of, StoredSignals(etcd, node.keys, account), begun)
+            made: list[FleetSymbolStore] = []
 
-        node = FleetNode(settings, accounts, etcd, run_of, lambda: probing(accounts.values()))
+            def kept(symbol: str) -> FleetSymbolStore:
+                made.append(store_of(symbol))
+                return made[-1]
+
+            signals = StoredSignals(etcd, node.keys, account)
+            commands = StoredCommands(etcd, node.keys, lambda: made[0].claim)
+            return AccountRun(accounts[account], kept, signals, begun, (commands,))
+
+        node = FleetNode(
+            settings,
+            accounts,
+            etcd,
+            run_of,
+            lambda: probing(accounts.values()),
+            digests={name: digest_of(own) for name, own in accounts.items()},
+            memory=_beside_the_first(accounts, "fleet-seen.json"),
+        )
         poster = SignalPoster(etcd, node.keys, accounts)
 
         async def keep(line: bytes, signal: Signal) -> bool:
@@ -163,23 +182,16 @@ async def _in_a_fleet(
         await etcd.close()
 
 
-def open_etcd(settings: Settings) -> Etcd:
-    """The fleet's store. Raises StartError."""
-    scheme = "https" if settings.fleet_ca is not None else "http"
-    files = (settings.fleet_ca, settings.fleet_cert, settings.fleet_key)
-    try:
-        tls = tls_of(*(str(file) if file is not None else None for file in files)) if scheme == "https" else None
-    except EtcdError as error:
-        raise StartError(str(error)) from error
-    return Etcd([f"{scheme}://{node}" for node in settings.fleet], tls)
-
-
 def _follower(settings: Settings, accounts: Mapping[str, Settings]) -> Callable[[], SignalFollower]:
     """Of this node's signal file, whose place is remembered beside the first account's state."""
-    first = next(iter(accounts.values()))
-    memory = PositionFile(position_path(first.state_path(first.traded[0]).with_name("fleet.json")))
+    memory = PositionFile(position_path(_beside_the_first(accounts, "fleet.json")))
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
     return lambda: SignalFollower(settings.signal_file, start=start, memory=memory)
+
+
+def _beside_the_first(accounts: Mapping[str, Settings], name: str) -> Path:
+    first = next(iter(accounts.values()))
+    return first.state_path(first.traded[0]).with_name(name)
 
 
 # --- what a process has once ------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ from executor.service.store.port import Fenced, StoreUnwritable
 log = structlog.get_logger(__name__)
 
 DISK_RETRY_S: Final = 1.0
+STORE_TURN_S: Final = 0.25
 PUBLISH_AFTER_S: Final = 0.05
 """The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
 TIMER_LOOK_S: Final = 1.0
@@ -341,7 +342,8 @@ class Loop:
                 if step is None:
                     step = self.engine.commit(event, more=more, now=self.now(), takes=takes)
                 if self.engine.pending:
-                    await self.engine.written()
+                    with self._turning():
+                        await self.engine.written()
             except StoreUnwritable as error:
                 if not told:
                     log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
@@ -352,6 +354,22 @@ class Loop:
                 if told:
                     log.info("state_writable_again")
                 return step
+
+    @contextlib.contextmanager
+    def _turning(self) -> Iterator[None]:
+        """Waiting for a store on other machines is no hanging either."""
+        running = asyncio.get_running_loop()
+        waiting: list[asyncio.TimerHandle] = []
+
+        def turn() -> None:
+            self._turned()
+            waiting[:] = [running.call_later(STORE_TURN_S, turn)]
+
+        waiting.append(running.call_later(STORE_TURN_S, turn))
+        try:
+            yield
+        finally:
+            waiting[0].cancel()
 
     async def _publish(self) -> None:
         """Have the state file follow, out of the way of events."""

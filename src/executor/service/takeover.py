@@ -1,5 +1,6 @@
 """The operator's decision on orders that could not be rebuilt (rule 9.3): first what it would do, then doing it."""
 
+from collections.abc import Collection
 from decimal import Decimal
 
 import msgspec
@@ -65,14 +66,16 @@ async def propose(loop: Loop, request: TakeoverRequest) -> TakeoverAnswer:
     return answer_of(judge(loop.state, event, loop.engine.policy, loop.engine.rules))
 
 
-async def resolve(loop: Loop, request: TakeoverRequest) -> TakeoverAnswer:
-    """Do it: the state is on disk, and the first requests are out, when this returns."""
+async def resolve(loop: Loop, request: TakeoverRequest, takes: Collection[str] = ()) -> TakeoverAnswer:
+    """Do it: the state is on disk, and the first requests are out, when this returns. `takes`: what of a fleet's store
+    is consumed with it.
+    """
     try:
         with loop.at_work():
             event = await evidence(loop.exchange, request)
     except ReadError as error:
         return _not_asked(error)
-    step = await loop.ask(event)
+    step = await loop.ask(event, takes)
     match step.verdict:
         case Moved():
             return TakeoverAnswer(True, tuple(note.text for note in step.notes[:1]))

@@ -33,7 +33,7 @@ def append_signal(path: Path, fields: Mapping[str, str | Decimal | Sequence[Deci
         NotASignalError: the fields make no signal.
         SignalFileError: the file can't be written; it is as it was before.
     """
-    line = _line(fields)
+    line = signal_line(fields)
     append_line(path, line)
     return line.decode()
 
@@ -59,7 +59,8 @@ def append_line(path: Path, line: bytes) -> None:
         raise SignalFileError(path, error) from error
 
 
-def _line(fields: Mapping[str, str | Decimal | Sequence[Decimal] | None]) -> bytes:
+def signal_line(fields: Mapping[str, str | Decimal | Sequence[Decimal] | None]) -> bytes:
+    """One line, without its end, of the fields that are given. Raises NotASignalError for one that a signal has not."""
     unknown = sorted(set(fields) - set(_NAMES))
     if unknown:
         raise NotASignalError(f"{unknown[0]} is not a field of a signal")

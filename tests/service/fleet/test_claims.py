@@ -1,5 +1,7 @@
 """What a node does about the accounts, from what it sees: pure decisions."""
 
+from typing import Any
+
 import msgspec
 
 from executor.service.fleet import claims
@@ -13,7 +15,7 @@ LEASE = 7
 NOW_MS = 1_000_000.0
 
 
-def view(*nodes: str, **more: bool) -> View:
+def view(*nodes: str, **more: Any) -> View:
     found = View(KEYS)
     for name in nodes:
         info = NodeInfo(node=name, host="h", pid=1, version="1", started=0, accounts=("alice",), **more)

@@ -8,6 +8,7 @@ from typing import Final
 
 from executor.config import Topic
 from executor.ops.alerts.exchange_kinds import EXCHANGE, alert_kind
+from executor.ops.alerts.fleet_kinds import FLEET
 from executor.ops.alerts.kinds import Kind, Severity
 from executor.ops.watchdog.findings import FINDINGS
 
@@ -480,78 +481,6 @@ _MARGIN: Final = (
 )
 
 
-_FLEET: Final = (
-    alert_kind(
-        "account_down",
-        Topic.RESTART,
-        CRITICAL,
-        "An account of several could not be begun, or a part of it died. The others trade on. It is "
-        "begun anew, each time a little later; in a fleet another machine may have it meanwhile.",
-        "The text says what it was: keys, a symbol, a file, the exchange. Exits that stand on the exchange rest there.",
-    ),
-    alert_kind(
-        "account_stuck",
-        Topic.RESTART,
-        CRITICAL,
-        "In a fleet: a trading loop of the account did not come round for `FLEET_TTL_SEC`, so this "
-        "machine gives the account away.",
-        "Look at this machine: CPU, disk, the log lines before it.",
-    ),
-    alert_kind(
-        "fenced",
-        Topic.RESTART,
-        CRITICAL,
-        "In a fleet: this machine wanted to write for an account that another owns by now, as after a "
-        "long suspension. Nothing was sent.",
-        "Find out why it stood still: a suspended or overloaded machine, a long garbage collection, a "
-        "network that was cut.",
-    ),
-    alert_kind(
-        "let_go",
-        Topic.RESTART,
-        WARNING,
-        "In a fleet: this machine has let go of an account at once, because another owns it or its own "
-        "lease has ended.",
-        "As with `fenced`, where it comes unasked.",
-    ),
-    alert_kind(
-        "lease_lost",
-        Topic.RESTART,
-        WARNING,
-        "In a fleet: this machine's lease ended before it was renewed. It let go of its accounts, and begins anew.",
-        "Look at the way to etcd, and whether this machine stood still.",
-    ),
-    alert_kind(
-        "claim_failed",
-        Topic.TROUBLE,
-        WARNING,
-        "In a fleet: an account could not be claimed, for a defect. It is tried again.",
-        "Report it with the text.",
-    ),
-    alert_kind(
-        "exchange_unreachable",
-        Topic.TROUBLE,
-        CRITICAL,
-        "In a fleet: the exchange has not answered this machine for ten seconds, while others reach it. "
-        "Its accounts are given away.",
-        "Look at this machine's network. It takes accounts again once the exchange answers.",
-    ),
-    alert_kind(
-        "signal_not_kept",
-        Topic.TROUBLE,
-        WARNING,
-        "In a fleet: a line of the signal file could not be put into etcd. It is tried until it can be.",
-        "Look at etcd: `executor fleet members`, `executor doctor`.",
-    ),
-    alert_kind(
-        "signal_for_no_symbol",
-        Topic.REFUSED,
-        WARNING,
-        "In a fleet: a signal waits for a symbol that its account does not trade any more.",
-        "Add the symbol to the account again, or leave it: it opens nothing.",
-    ),
-)
-
 ALERTS: Final = (
     *_TRADES,
     *_RISK,
@@ -562,7 +491,7 @@ ALERTS: Final = (
     *_HALTS,
     *_MACHINE,
     *_ALERTING,
-    *_FLEET,
+    *FLEET,
 )
 CATALOGUE: Final = {kind.event: kind for kind in (*ALERTS, *FINDINGS)}
 """By event name."""

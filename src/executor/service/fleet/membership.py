@@ -20,6 +20,8 @@ class Membership:
 
     def __init__(self, etcd: Etcd, keys: Keys) -> None:
         self.view = View(keys)
+        self.revision = 0
+        """Of the store, as far as it is known."""
         self.on_change: list[Callable[[], None]] = []
         self._etcd = etcd
         self._keys = keys
@@ -36,9 +38,11 @@ class Membership:
             try:
                 found, since = await self._etcd.range(self._keys.control)
                 self.view.read_anew(found, clock())
+                self.revision = since
                 self._changed()
                 self._known.set()
-                async for changes, _ in self._etcd.watch(self._keys.control, since + 1):
+                async for changes, revision in self._etcd.watch(self._keys.control, since + 1):
+                    self.revision = max(revision, self.revision)
                     for change in changes:
                         self.view.take(change, clock())
                     if changes:
@@ -50,3 +54,11 @@ class Membership:
     def _changed(self) -> None:
         for callback in self.on_change:
             callback()
+
+
+async def read_view(etcd: Etcd, keys: Keys) -> View:
+    """The fleet as it is now. Raises EtcdError."""
+    view = View(keys)
+    found, _ = await etcd.range(keys.control)
+    view.read_anew(found, 0.0)
+    return view

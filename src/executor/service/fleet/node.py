@@ -10,8 +10,9 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -24,6 +25,7 @@ from executor.service.fleet.claims import Held
 from executor.service.fleet.membership import Membership
 from executor.service.fleet.reach import PROBE_EVERY_S, Reach
 from executor.service.fleet.view import NodeInfo
+from executor.service.fleet.witness import Witness
 from executor.service.loop import Loop
 from executor.service.store.etcd import Etcd, EtcdError
 from executor.service.store.fleet_keys import Keys
@@ -38,7 +40,13 @@ IDLE_LOOK_S: Final = 1.0
 """How often else."""
 SHUN_S: Final = (5.0, 10.0, 30.0, 60.0)
 """After an account could not be traded from here, so long until it is tried again; others may have it meanwhile."""
+SILENT_AFTER_S: Final = 5.0
+"""After so long without an answer of the exchange a node says that it can't reach it."""
 UNREACHABLE_AFTER_S: Final = 10.0
+"""And after so long it gives its accounts away, while another node says that it can."""
+LEASE_TRY: Final = 10
+"""A renewal gives each member of etcd a tenth of the lease's time: one that stands still must not cost the lease."""
+REMEMBER_EVERY_S: Final = 5.0
 RELEASE_S: Final = 20.0
 
 
@@ -70,8 +78,9 @@ class Owned:
 
 class FleetNode:
     """`accounts`: those that there are keys for here. `run_of` trades one of them; `probing` tells whether the exchange
-    is reachable; `wall_s` is the time since the epoch. `run` it once; it ends when `stop` is called, with every account
-    given away in order.
+    is reachable; `wall_s` is the time since the epoch; `digests` are those of the accounts' settings; `memory` is the
+    file in which it remembers how far it has seen the store. `run` it once; it ends when `stop` is called, with every
+    account given away in order.
     """
 
     def __init__(
@@ -82,6 +91,9 @@ class FleetNode:
         run_of: RunOf,
         probing: Callable[[], contextlib.AbstractAsyncContextManager[Reach]],
         wall_s: Callable[[], float] = time.time,
+        *,
+        digests: Mapping[str, str] = {},
+        memory: Path | None = None,
     ) -> None:
         self.name = settings.fleet_node or socket.gethostname()
         self.keys = Keys(settings.fleet_name)
@@ -100,6 +112,12 @@ class FleetNode:
         self._look = asyncio.Event()
         self._reached_at = self._clock()
         self._reachable = True
+        self._away = False
+        """It is this node's way to the exchange that is cut: its accounts go."""
+        self._digests = dict(digests)
+        self._differing: set[tuple[str, str]] = set()
+        self._witness = Witness(memory, settings.fleet_name)
+        self._remembered_at = 0.0
         self._shunned: dict[str, tuple[float, int]] = {}
         self._wall_s = wall_s
         self._started = int(wall_s() * 1000)
@@ -123,7 +141,7 @@ class FleetNode:
 
     @property
     def draining(self) -> bool:
-        return self.name in self.membership.view.drained or not self._reachable or self._stop.is_set()
+        return self.name in self.membership.view.drained or self._away or self._stop.is_set()
 
     async def run(self) -> None:
         tasks = [
@@ -168,11 +186,12 @@ class FleetNode:
 
     async def _renew(self) -> None:
         try:
-            if self._lease and await self._etcd.keep_alive(self._lease) > 0:
+            if self._lease and await self._etcd.keep_alive(self._lease, within=self._ttl / LEASE_TRY) > 0:
                 self.renewed_at = self._clock()
             else:
                 await self._begin_lease()
             await self._tell()
+            await self._remember()
         except EtcdError as error:
             log.warning("lease_not_renewed", error=str(error), age=round(self.lease_age, 1))
 
@@ -196,10 +215,20 @@ class FleetNode:
             accounts=tuple(self.accounts),
             reachable=self._reachable,
             draining=self.draining,
+            digests=self._digests,
         )
         if info != self._told:
             await self._etcd.put(self.keys.node(self.name), msgspec.json.encode(info), lease=self._lease)
             self._told = info
+
+    async def _remember(self) -> None:
+        """How far the store has come, now and then."""
+        if self._clock() - self._remembered_at < REMEMBER_EVERY_S:
+            return
+        self._remembered_at = self._clock()
+        stores = [store.revision for owned in self.owned.values() for store in owned.stores]
+        self._witness.saw(self.membership.view.generation, max([self.membership.revision, *stores]))
+        await self._witness.save()
 
     async def _stuck(self, within: float) -> list[str]:
         """The accounts of which a loop has not come round `within` seconds. A loop that waits for etcd comes round."""
@@ -235,19 +264,22 @@ class FleetNode:
             while True:
                 if await reached():
                     self._reached_at = self._clock()
-                reachable = self._clock() - self._reached_at < UNREACHABLE_AFTER_S
-                if not reachable and self._reachable and not self._others_reach():
-                    reachable = True  # it is the exchange that is away, not this node
-                if reachable is not self._reachable:
-                    self._reachable = reachable
-                    if reachable:
-                        log.info("exchange_reachable", node=self.name)
-                    else:
-                        log.error(
-                            "exchange_unreachable", alert=True, node=self.name, text="its accounts are given away"
-                        )
-                    self._look.set()
+                self._judge_reach(self._clock() - self._reached_at)
                 await asyncio.sleep(PROBE_EVERY_S)
+
+    def _judge_reach(self, silent_s: float) -> None:
+        """Say how it is, and give the accounts away where it is this node alone; where nobody reaches the exchange, it
+        is the exchange that is away.
+        """
+        reachable = silent_s < SILENT_AFTER_S
+        away = not reachable and (self._away or silent_s >= UNREACHABLE_AFTER_S) and self._others_reach()
+        if away and not self._away:
+            log.error("exchange_unreachable", alert=True, node=self.name, text="its accounts are given away")
+        elif reachable and not self._reachable:
+            log.info("exchange_reachable", node=self.name)
+        if (reachable, away) != (self._reachable, self._away):
+            self._reachable, self._away = reachable, away
+            self._look.set()
 
     def _others_reach(self) -> bool:
         return any(info.fit for name, info in self.membership.view.nodes.items() if name != self.name)
@@ -259,6 +291,7 @@ class FleetNode:
         while True:
             self._look.clear()
             self._let_go_of_outdated()
+            self._compare_settings()
             due = False
             if self._lease:
                 due = self._give_away()
@@ -280,6 +313,14 @@ class FleetNode:
         """At once, whatever else is under way."""
         for account, owner in claims.outdated(self.membership.view, self._held()).items():
             self._let_go(account, f"{owner.node} owns it since epoch {owner.epoch}")
+
+    def _compare_settings(self) -> None:
+        """An account that would be traded otherwise by whoever takes it over: told once, by its owner."""
+        found = {(account, name) for account in self.owned for name in self.membership.view.differing(account)}
+        for account, name in sorted(found - self._differing):
+            text = f"{name} would trade {account} with other settings than {self.name} does"
+            log.error("settings_differ", alert=True, account=account, node=name, text=text)
+        self._differing = found
 
     def _give_away(self) -> bool:
         """Whether some are on their way, or may soon be."""
@@ -326,9 +367,22 @@ class FleetNode:
             return
         if claim is None or self._stop.is_set():
             return
+        if self._witness.gone_back(claim.generation, claim.epoch):
+            await self._refuse_restored(claim)
+            return
+        self._witness.saw(claim.generation, claim.epoch)
+        await self._witness.save()
         log.info("claimed", account=account, node=self.name, epoch=claim.epoch)
         self.takeovers += 1
         self._trade(claim)
+
+    async def _refuse_restored(self, claim: Claim) -> None:
+        """The store is older than what this node has seen of it: its states are, too."""
+        known = self._witness.memory.revision
+        text = f"this node has seen revision {known} of the store, which is at {claim.epoch} now: it was restored"
+        log.error("store_went_back", alert=True, account=claim.account, node=self.name, text=text)
+        self._shunned[claim.account] = (self._clock() + SHUN_S[-1], len(SHUN_S))
+        await ownership.release(self._etcd, self.keys, claim.account, claim.epoch)
 
     # --- trading --------------------------------------------------------------------------------------------------
 

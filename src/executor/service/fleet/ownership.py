@@ -2,7 +2,7 @@
 
 import structlog
 
-from executor.service.store.etcd import Etcd, EtcdError, created_is, delete, put
+from executor.service.store.etcd import Etcd, EtcdError, created_is, delete, get, put
 from executor.service.store.fleet_keys import Keys
 from executor.service.store.fleet_store import Claim
 
@@ -12,8 +12,12 @@ log = structlog.get_logger(__name__)
 async def claim(etcd: Etcd, keys: Keys, account: str, node: str, lease: int) -> Claim | None:
     """None where somebody has it. Raises EtcdError: then it may be ours all the same, and the view will tell."""
     own = keys.owner(account)
-    done = await etcd.txn([created_is(own, 0)], [put(own, node.encode(), lease=lease)])
-    return Claim(account, node, done.revision, done.cluster) if done.succeeded else None
+    mine = put(own, node.encode(), lease=lease)
+    done = await etcd.txn([created_is(own, 0)], [mine, get(keys.generation)])
+    if not done.succeeded:
+        return None
+    generation = int(done.found[0][0].value) if done.found and done.found[0] else 0
+    return Claim(account, node, done.revision, done.cluster, generation)
 
 
 async def release(etcd: Etcd, keys: Keys, account: str, epoch: int) -> None:

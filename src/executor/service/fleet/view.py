@@ -16,8 +16,9 @@ log = structlog.get_logger(__name__)
 
 
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says of itself. `accounts`: those that it has the keys of. `reachable`: whether the exchange is from
-    there. `started`: ms since the epoch.
+    """What a node says of itself. `accounts`: those that it has the keys of. `reachable`: whether the exchange has
+    answered there lately. `started`: ms since the epoch. `digests`: of each account's settings, to be the same
+    everywhere.
     """
 
     node: str
@@ -28,6 +29,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[str, ...] = ()
     reachable: bool = True
     draining: bool = False
+    digests: dict[str, str] = {}
 
     @property
     def fit(self) -> bool:
@@ -44,7 +46,9 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class View:
-    """The fleet as of the last word. `free_since`: when (seconds) an account was first seen without an owner."""
+    """The fleet as of the last word. `free_since`: when (seconds) an account was first seen without an owner;
+    `generation`: when (ms) an operator last had the fleet go on from a copy of its store.
+    """
 
     def __init__(self, keys: Keys) -> None:
         self.nodes: dict[str, NodeInfo] = {}
@@ -52,6 +56,7 @@ class View:
         self.drained: set[str] = set()
         self.wanted: dict[str, str] = {}
         self.free_since: dict[str, float] = {}
+        self.generation = 0
         self._keys = keys
 
     def ranking(self, account: str) -> list[str]:
@@ -61,12 +66,20 @@ class View:
         wanted = self.wanted.get(account)
         return sorted(ranked, key=lambda node: node != wanted)
 
+    def differing(self, account: str) -> list[str]:
+        """The nodes whose settings for it are others than those of its owner, or of the first, where nobody owns it."""
+        digests = {name: info.digests[account] for name, info in self.nodes.items() if account in info.digests}
+        owner = self.owners[account].node if account in self.owners else ""
+        right = digests.get(owner) or next((digests[name] for name in sorted(digests)), "")
+        return sorted(name for name, digest in digests.items() if digest != right)
+
     def read_anew(self, values: list[Value], now: float) -> None:
         """All that there is, at `now` (seconds)."""
         self.nodes.clear()
         before, self.owners = self.owners, {}
         self.drained.clear()
         self.wanted.clear()
+        self.generation = 0
         for value in values:
             self.take(Change(value.key, value), now)
         for account in before.keys() - self.owners.keys():
@@ -96,6 +109,8 @@ class View:
                 self.wanted.pop(name, None)
             else:
                 self.wanted[name] = value.value.decode()
+        elif change.key == keys.generation:
+            self.generation = int(value.value) if value is not None else 0
 
 
 def _info(value: Value) -> NodeInfo | None:

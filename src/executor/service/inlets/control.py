@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -147,7 +147,7 @@ class Control:
             else:
                 answer = await self._hear(reader)
             async with asyncio.timeout(SLOW_S):
-                writer.write(_encoded(answer))
+                writer.write(encoded(answer) + b"\n")
                 await writer.drain()
         except (ConnectionError, TimeoutError) as error:
             log.warning("control_client_lost", error=type(error).__name__)
@@ -169,50 +169,65 @@ class Control:
             request = codec.decode(line, type=Request)
         except codec.CodecError as error:
             return Answer(False, f"not a request: {error}")
-        if request.verb not in VERBS:
-            return Answer(False, f"verb is {request.verb!r}, must be one of {', '.join(VERBS)}")
-        if (request.price is None) == (request.verb == "move-stop"):
-            return Answer(False, "move-stop, and only move-stop, has a price")
-        if request.price is not None and request.price <= 0:
-            return Answer(False, f"price is {request.price}, must be above 0")
-        if (request.takeover is None) == (request.verb in _TAKEOVERS):
-            return Answer(False, "propose and resolve, and only they, have a takeover")
-        return await self._obey(request)
-
-    async def _obey(self, request: Request) -> Answer:
-        match request.verb:
-            case "ping":
-                await self._loop.come_round()
-                return Answer(True, "running")
-            case "status":
-                found = ops_status.status_of(self._loop.state, self._loop.engine.rules, running=True)
-                return Answer(True, "running", found)
-            case "logs":
-                return Answer(True, "logs", ops_logs.recent(request.count))
-            case "check":
-                checked = await check_now(self._loop)
-                sound = checked.certain and checked.found is not None and checked.found.sound
-                return Answer(sound, checked.text, checked.found)
-            case "propose" | "resolve" as verb:
-                assert request.takeover is not None
-                log.info("operator", verb=verb, takeover=msgspec.to_builtins(request.takeover, str_keys=True))
-                answer = await _TAKEOVERS[verb](self._loop, request.takeover)
-                return Answer(answer.ok, "done" if answer.ok else answer.lines[0], answer)
-            case verb:
-                log.info("operator", verb=verb, price=request.price)
-                step = await self._loop.ask(Commanded(at=self._loop.now(), verb=_VERBS[verb], price=request.price))
-                return _verdict(step)
+        if (fault := fault_of(request)) is not None:
+            return Answer(False, fault)
+        return await obey(self._loop, request)
 
 
-def _encoded(answer: Answer) -> bytes:
+def fault_of(request: Request) -> str | None:
+    """Why it can't be carried out whatever the state is."""
+    if request.verb not in VERBS:
+        return f"verb is {request.verb!r}, must be one of {', '.join(VERBS)}"
+    if (request.price is None) == (request.verb == "move-stop"):
+        return "move-stop, and only move-stop, has a price"
+    if request.price is not None and request.price <= 0:
+        return f"price is {request.price}, must be above 0"
+    if (request.takeover is None) == (request.verb in _TAKEOVERS):
+        return "propose and resolve, and only they, have a takeover"
+    return None
+
+
+async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Answer:
+    """Carry out a sound request. `takes`: what of a fleet's store is consumed with the state that it changes."""
+    match request.verb:
+        case "ping":
+            await loop.come_round()
+            return Answer(True, "running")
+        case "status":
+            found = ops_status.status_of(loop.state, loop.engine.rules, running=True)
+            return Answer(True, "running", found)
+        case "logs":
+            return Answer(True, "logs", ops_logs.recent(request.count))
+        case "check":
+            checked = await check_now(loop)
+            sound = checked.certain and checked.found is not None and checked.found.sound
+            return Answer(sound, checked.text, checked.found)
+        case "propose" | "resolve" as verb:
+            assert request.takeover is not None
+            log.info("operator", verb=verb, takeover=msgspec.to_builtins(request.takeover, str_keys=True))
+            if verb == "propose":
+                answer = await takeover.propose(loop, request.takeover)
+            else:
+                answer = await takeover.resolve(loop, request.takeover, takes)
+            return Answer(answer.ok, "done" if answer.ok else answer.lines[0], answer)
+        case verb:
+            log.info("operator", verb=verb, price=request.price)
+            step = await loop.ask(Commanded(at=loop.now(), verb=_VERBS[verb], price=request.price), takes)
+            return _verdict(step)
+
+
+def encoded(answer: Answer) -> bytes:
+    """The answer, or that it can't be written."""
     try:
-        return codec.encode(answer) + b"\n"
+        return codec.encode(answer)
     except codec.CodecError as error:
-        return codec.encode(Answer(False, f"the answer can't be written: {error}")) + b"\n"
+        return codec.encode(Answer(False, f"the answer can't be written: {error}"))
 
 
-_TAKEOVERS: Final = {"propose": takeover.propose, "resolve": takeover.resolve}
+_TAKEOVERS: Final = ("propose", "resolve")
 VERBS: Final = ("ping", "status", "logs", "check", *_TAKEOVERS, *_VERBS)
+CHANGING: Final = frozenset(("resolve", *_VERBS))
+"""Those that change the state."""
 
 
 def ask(state: Path, request: Request, *, timeout: float = 30.0) -> Answer:

@@ -87,6 +87,14 @@ class Status(msgspec.Struct, frozen=True):
     errors: tuple[str, ...] = ()
 
 
+class Look(msgspec.Struct, frozen=True):
+    """`metrics`: Prometheus' text; `date`: its clock, as HTTP says it; `certificate_ends`: of a node over TLS."""
+
+    metrics: str
+    date: str
+    certificate_ends: str = ""
+
+
 Compare = Mapping[str, Any]
 Operation = Mapping[str, Any]
 
@@ -156,9 +164,11 @@ class Etcd:
         """A new lease. Raises EtcdError."""
         return int((await self._call("lease/grant", {"TTL": str(seconds)}, changes=True))["ID"])
 
-    async def keep_alive(self, lease: int) -> int:
-        """Renew; the seconds that it now lasts, 0 when there is no such lease any more. Raises EtcdError."""
-        body = await self._call("lease/keepalive", {"ID": str(lease)}, changes=False)
+    async def keep_alive(self, lease: int, *, within: float | None = None) -> int:
+        """Renew; the seconds that it now lasts, 0 when there is no such lease any more. `within`: seconds that each
+        node has for it. Raises EtcdError.
+        """
+        body = await self._call("lease/keepalive", {"ID": str(lease)}, changes=False, within=within)
         return int(body.get("result", body).get("TTL", 0))
 
     async def revoke(self, lease: int) -> None:
@@ -220,24 +230,48 @@ class Etcd:
             errors=tuple(body.get("errors", [])),
         )
 
+    async def alarms(self) -> list[str]:
+        """What the members complain of, such as NOSPACE: then no write is taken. Raises EtcdError."""
+        body = await self._call("maintenance/alarm", {"action": "GET"}, changes=False)
+        return [str(each.get("alarm", "unknown")) for each in body.get("alarms", [])]
+
+    async def look(self, endpoint: str) -> Look:
+        """What that one node shows of itself beside the gateway. Raises EtcdError."""
+        timeout = aiohttp.ClientTimeout(total=self._call_s * 4)
+        try:
+            async with self._session.get(f"{endpoint}/metrics", timeout=timeout) as response:
+                text = (await response.read()).decode("utf-8", "replace")
+                ssl_object = response.connection and response.connection.transport.get_extra_info("ssl_object")  # type: ignore[union-attr]
+                certificate = ssl_object.getpeercert() if ssl_object else None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"{endpoint}: {_words(error)}", sent=False) from error
+        if response.status != 200:
+            raise Refused(f"{endpoint}/metrics: HTTP {response.status}")
+        ends = str(certificate.get("notAfter", "")) if certificate else ""
+        return Look(text, response.headers.get("Date", ""), ends)
+
     # --- the wire -------------------------------------------------------------------------------------------------
 
-    async def _call(self, path: str, message: Mapping[str, Any], *, changes: bool) -> dict[str, Any]:
+    async def _call(
+        self, path: str, message: Mapping[str, Any], *, changes: bool, within: float | None = None
+    ) -> dict[str, Any]:
         """Round the nodes, twice at most."""
         faults: list[str] = []
         sent = False
         for _ in range(ROUNDS * len(self.endpoints)):
             url = self._endpoint()
             try:
-                return await self._ask(url, path, message)
+                return await self._ask(url, path, message, within)
             except Unreachable as error:
                 faults.append(str(error))
                 sent = sent or error.sent
                 self._turn()
         raise Unreachable(f"etcd: {'; '.join(dict.fromkeys(faults))}", sent=sent and changes)
 
-    async def _ask(self, url: str, path: str, message: Mapping[str, Any]) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(total=self._call_s)
+    async def _ask(
+        self, url: str, path: str, message: Mapping[str, Any], within: float | None = None
+    ) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=self._call_s if within is None else min(within, self._call_s))
         try:
             async with self._session.post(f"{url}/v3/{path}", json=message, timeout=timeout) as response:
                 data = await response.read()

@@ -48,6 +48,11 @@ class Keys:
     def wants(self) -> str:
         return self.control + "want/"
 
+    @property
+    def generation(self) -> str:
+        """When an operator last had the fleet go on from a copy of its store, in ms."""
+        return self.control + "generation"
+
     def states(self, account: str = "") -> str:
         return f"{self.root}state/{_safe(account)}/" if account else self.root + "state/"
 

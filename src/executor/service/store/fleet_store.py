@@ -52,12 +52,15 @@ class StateRestored(StateError):  # noqa: N818
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """That this node owns an account. `epoch`: the revision at which it became so; it only ever grows."""
+    """That this node owns an account. `epoch`: the revision at which it became so; it only ever grows. `generation`:
+    when (ms) an operator last had the fleet go on from a copy of the store; 0: never.
+    """
 
     account: str
     node: str
     epoch: int
     cluster: str
+    generation: int = 0
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -92,6 +95,11 @@ class FleetSymbolStore:
         self._seq = 0
         self._fenced = ""
         self._writing = asyncio.Lock()
+
+    @property
+    def revision(self) -> int:
+        """At which the state was written last; 0: it was not."""
+        return self._revision
 
     # --- the port -------------------------------------------------------------------------------------------------
 
@@ -136,12 +144,10 @@ class FleetSymbolStore:
             return None, Age.NEWEST
         self._revision = found.modified
         where = Path(self._key)
-        envelope = _envelope(found, where)
+        envelope = envelope_in(found)
         if not envelope.restored:
             self._judge(envelope)
-        document = unpack(bytes(envelope.state), where, SCHEMA_VERSION, Document)
-        if (fault := contradiction(document)) is not None:
-            raise StateDamaged({where: f"contradicts itself: {fault}"})
+        document = document_in(found)
         if document.symbol != self.symbol:
             raise StateForeign(where, f"it is of {document.symbol}, not of {self.symbol}")
         if document.venue != venue:
@@ -211,7 +217,7 @@ class FleetSymbolStore:
         """
         if not states:
             self._fence(f"{self._key} was taken away")
-        envelope = _envelope(states[0], Path(self._key))
+        envelope = envelope_in(states[0])
         if envelope.epoch != self.claim.epoch:
             self._fence(f"{self._key} was written in epoch {envelope.epoch}, not in {self.claim.epoch}")
         self._revision = states[0].modified
@@ -221,8 +227,18 @@ class FleetSymbolStore:
         raise Fenced(why)
 
 
-def _envelope(found: Value, where: Path) -> Envelope:
+def envelope_in(found: Value) -> Envelope:
+    """What lies under a state's key. Raises StateError."""
     try:
         return msgspec.json.decode(found.value, type=Envelope)
     except msgspec.DecodeError as error:
-        raise StateDamaged({where: f"is no state of a fleet: {error}"}) from error
+        raise StateDamaged({Path(found.key): f"is no state of a fleet: {error}"}) from error
+
+
+def document_in(found: Value) -> Document:
+    """The state that lies under its key, sound. Raises StateError."""
+    where = Path(found.key)
+    document = unpack(bytes(envelope_in(found).state), where, SCHEMA_VERSION, Document)
+    if (fault := contradiction(document)) is not None:
+        raise StateDamaged({where: f"contradicts itself: {fault}"})
+    return document

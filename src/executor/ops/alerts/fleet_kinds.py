@@ -1,0 +1,94 @@
+"""Of several accounts and machines: who trades which, and what keeps them from it."""
+
+from typing import Final
+
+from executor.config import Topic
+from executor.ops.alerts.exchange_kinds import CRITICAL, WARNING, alert_kind
+
+FLEET: Final = (
+    alert_kind(
+        "account_down",
+        Topic.RESTART,
+        CRITICAL,
+        "An account of several could not be begun, or a part of it died. The others trade on. It is "
+        "begun anew, each time a little later; in a fleet another machine may have it meanwhile.",
+        "The text says what it was: keys, a symbol, a file, the exchange. Exits that stand on the exchange rest there.",
+    ),
+    alert_kind(
+        "account_stuck",
+        Topic.RESTART,
+        CRITICAL,
+        "In a fleet: a trading loop of the account did not come round for `FLEET_TTL_SEC`, so this "
+        "machine gives the account away.",
+        "Look at this machine: CPU, disk, the log lines before it.",
+    ),
+    alert_kind(
+        "fenced",
+        Topic.RESTART,
+        CRITICAL,
+        "In a fleet: this machine wanted to write for an account that another owns by now, as after a "
+        "long suspension. Nothing was sent.",
+        "Find out why it stood still: a suspended or overloaded machine, a long garbage collection, a "
+        "network that was cut.",
+    ),
+    alert_kind(
+        "let_go",
+        Topic.RESTART,
+        WARNING,
+        "In a fleet: this machine has let go of an account at once, because another owns it or its own "
+        "lease has ended.",
+        "As with `fenced`, where it comes unasked.",
+    ),
+    alert_kind(
+        "lease_lost",
+        Topic.RESTART,
+        WARNING,
+        "In a fleet: this machine's lease ended before it was renewed. It let go of its accounts, and begins anew.",
+        "Look at the way to etcd, and whether this machine stood still.",
+    ),
+    alert_kind(
+        "claim_failed",
+        Topic.TROUBLE,
+        WARNING,
+        "In a fleet: an account could not be claimed, for a defect. It is tried again.",
+        "Report it with the text.",
+    ),
+    alert_kind(
+        "settings_differ",
+        Topic.TROUBLE,
+        WARNING,
+        "In a fleet: another machine would trade an account with other settings than its owner does.",
+        "Make the account's files the same everywhere, and restart the node whose are wrong: `executor fleet status`.",
+    ),
+    alert_kind(
+        "store_went_back",
+        Topic.RESTART,
+        CRITICAL,
+        "In a fleet: etcd knows less than this machine has seen of it, so a copy was put back, or it was set up anew. "
+        "Newer states are lost; nothing is claimed.",
+        "Make sure that no other fleet trades the accounts, then `executor fleet adopt --from-exchange`; "
+        "see [docs/fleet.md](fleet.md).",
+    ),
+    alert_kind(
+        "exchange_unreachable",
+        Topic.TROUBLE,
+        CRITICAL,
+        "In a fleet: the exchange has not answered this machine for ten seconds, while others reach it. "
+        "Its accounts are given away.",
+        "Look at this machine's network. It takes accounts again once the exchange answers.",
+    ),
+    alert_kind(
+        "signal_not_kept",
+        Topic.TROUBLE,
+        WARNING,
+        "In a fleet: a line of the signal file could not be put into etcd. It is tried until it can be.",
+        "Look at etcd: `executor fleet members`, `executor doctor`.",
+    ),
+    alert_kind(
+        "signal_for_no_symbol",
+        Topic.REFUSED,
+        WARNING,
+        "In a fleet: a signal waits for a symbol that its account does not trade any more.",
+        "Add the symbol to the account again, or leave it: it opens nothing.",
+    ),
+)

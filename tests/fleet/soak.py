@@ -1,0 +1,101 @@
+"""The campaign on the wire: `make fleet-soak ROUNDS=100`, or `python -m tests.fleet.soak --rounds 100 --seed 1`.
+
+Three members of etcd, three nodes as processes, a paper exchange with three accounts. Exit code 1 when anything was
+violated; a report is printed as it goes.
+"""
+
+import argparse
+import asyncio
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.fleet.campaign import Campaign, Report
+from tests.fleet.cluster import PROGRAM, running
+from tests.fleet.world import FleetWorld
+
+NODES: Final = ("n1", "n2", "n3")
+ACCOUNTS: Final = ("alice", "bob", "carol")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--minutes", type=float, default=0.0, help="end after so long, whatever rounds are left")
+    parser.add_argument("--only", default="", help="rounds of this kind alone")
+    parser.add_argument("--folder", type=Path, help="where logs go; kept")
+    wanted = parser.parse_args()
+    if not PROGRAM:
+        sys.exit("no etcd: apt-get install etcd-server, or name the program: ETCD=/path/to/etcd")
+    folder = wanted.folder or Path(tempfile.mkdtemp(prefix="executor-fleet-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    report = asyncio.run(campaign(folder, wanted.rounds, wanted.seed, wanted.minutes * 60, wanted.only))
+    sys.stdout.write(f"{as_text(report)}\nfiles           {folder}\n")
+    if report.violations:
+        sys.exit(1)
+
+
+async def campaign(folder: Path, rounds: int, seed: int, seconds: float = 0.0, only: str = "") -> Report:
+    """`seconds` 0: until all rounds are over."""
+    began = time.monotonic()
+    async with running(folder, 3) as cluster:
+        world = FleetWorld(folder, cluster, ACCOUNTS, seed=seed, proxied=True)
+        async with world.serving():
+            for number, name in enumerate(NODES):
+                await world.start(name, ORDER_TRANSPORT="ws" if number == 0 else "rest")
+            going = Campaign(world, seed)
+            for number in range(rounds):
+                if seconds and time.monotonic() - began > seconds:
+                    break
+                kind = only or going.draw()
+                try:
+                    await going.round(kind)
+                except TimeoutError:
+                    left = {account: world.open_ids(account) for account in world.accounts}
+                    going.report.violations.append(f"round {number + 1} ({kind}): did not end; open: {left}")
+                    break
+                going.report.seconds = time.monotonic() - began
+                sys.stdout.write(f"{number + 1:4} {kind}: {len(going.report.violations)} violations\n")
+                sys.stdout.flush()
+            return going.report
+
+
+def as_text(report: Report) -> str:
+    claims = [each for times in report.claimed_s.values() for each in times]
+    readies = [each for times in report.ready_s.values() for each in times]
+    bound = report.ttl_s + 1.5
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.rounds.items()))
+    lines = [
+        f"seed            {report.seed}",
+        f"rounds          {sum(report.rounds.values())} in {report.seconds:.0f} s: {kinds}",
+        f"moments met     {', '.join(f'{count} {kind}' for kind, count in sorted(report.met.items())) or 'none'}",
+        f"signals         {report.signals}, {report.acknowledged} acknowledged, {report.repeated} repetitions refused",
+        f"outcomes        by account: {report.trades} trades and {report.refused} refusals of what was acknowledged",
+        f"                {report.unacknowledged_trades} trades of what was not",
+        f"orders          {report.orders}",
+        f"claimed after   {_spread(claims)}",
+        f"supervised      {_spread(readies)}; bound {bound} s: {sum(1 for each in readies if each > bound)} above it",
+        *(f"  {kind:<18} {_spread(times)}" for kind, times in sorted(report.ready_s.items())),
+        f"bare at a time  {_spread([each / 1000 for each in report.bare_ms])}",
+        f"alerts          {', '.join(f'{count} {name}' for name, count in report.alerts.most_common()) or 'none'}",
+        f"violations      {len(report.violations)}",
+        *report.violations,
+    ]
+    return "\n".join(lines)
+
+
+def _spread(times: list[float]) -> str:
+    if not times:
+        return "none"
+    ordered = sorted(times)
+    p99 = ordered[math.ceil(0.99 * len(ordered)) - 1]
+    return f"median {median(ordered):.2f} s, p99 {p99:.2f} s, most {ordered[-1]:.2f} s of {len(ordered)}"
+
+
+if __name__ == "__main__":
+    main()
