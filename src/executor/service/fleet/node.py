@@ -436,6 +436,8 @@ class FleetNode:
             owned.task.cancel()
 
     def _begin_release(self, account: str, owned: Owned) -> None:
+        if owned.releasing:
+            return
         owned.releasing = True
         log.info("giving_away", account=account, node=self.name)
         owned.run.stop()
