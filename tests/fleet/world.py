@@ -187,7 +187,7 @@ class FleetWorld:
         found = await self.etcd.read(self.keys.owner(account))
         return (found.value.decode(), found.created) if found is not None else ("", 0)
 
-    async def owned(self, *, by: Callable[[str], bool] = lambda _: True, within: float = 20.0) -> None:
+    async def owned(self, *, by: Callable[[str], bool] = lambda _: True, within: float = 60.0) -> None:
         """Return when each account is owned by such a node."""
         async with asyncio.timeout(within):
             for account in self.accounts:
@@ -251,7 +251,7 @@ class FleetWorld:
     def books(self, account: str) -> exchange_books.Books:
         return exchange_books.read(self.engine, account, SYMBOL, self.clock.now_ms())
 
-    async def until(self, condition: Callable[[], bool], within: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], bool], within: float = 45.0) -> None:
         async with asyncio.timeout(within):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(TICK_S)

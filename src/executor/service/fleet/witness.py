@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from executor.files import RealFileSystem, replace_file
+from executor.files import RealFileSystem, make_folder, replace_file
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +55,7 @@ class Witness:
 
     def _save(self, path: Path) -> None:
         try:
+            make_folder(path.parent)
             replace_file(self._fs, path, msgspec.json.encode(self.memory))
             self._told = False
         except OSError as error:
