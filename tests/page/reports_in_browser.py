@@ -18,6 +18,7 @@ SIZES = [(1280, 1500, False, False), (390, 844, True, True), (390, 844, True, Fa
 OPEN_ALL = "document.querySelectorAll('details').forEach(d => { d.open = true; })"
 MAKE = {
     "report": ["simulate"],
+    "grid": ["simulate", "--set", "TRAIL_MODE=DISTANCE,SWING", "--set", "SL_AFTER_TP1=BREAKEVEN,KEEP"],
 }
 
 
@@ -64,12 +65,13 @@ async def test_what_hostile_names_contain_is_not_carried_out(tmp_path: Path) -> 
         assert tab.complaints == []
 
 
-async def test_axe_finds_nothing_in_a_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", MAKE)
+async def test_axe_finds_nothing_in_a_report(name: str, tmp_path: Path) -> None:
     try:
         source = axe()
     except NotToBeHad as error:
         pytest.skip(f"axe-core can't be had: {error}")
-    page = made(tmp_path, *MAKE["report"])
+    page = made(tmp_path, *MAKE[name])
     async with browser(tmp_path / "profile") as tab:
         for dark in (False, True):
             await tab.size(1280, 1500, phone=False, dark=dark)
