@@ -59,6 +59,7 @@ def test_json_is_stable_and_plain() -> None:
         "pnl_today",
         "refused",
         "requests_open",
+        "margin",
     }
     assert msgspec.convert(told, status.Status) == found
     assert "live stop" in status.as_text(found)

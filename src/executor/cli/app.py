@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cancel-entry": Command("executor.cli.operate:cancel_entry", "Give up the entry that is under way."),
     "move-stop": Command("executor.cli.operate:move_stop", "Move the stop, only ever towards profit."),
     "flatten": Command("executor.cli.flatten:flatten", "Close the open trade at market."),
+    "margin": Command("executor.cli.margin:margin", "Show the margin account: level, liquidation price, debts."),
+    "repay": Command("executor.cli.repay:repay", "Give back what is owed on margin."),
     "adopt": Command("executor.cli.recover:adopt", "Look after a trade that could not be rebuilt."),
     "forget": Command("executor.cli.recover:forget", "Leave orders that could not be rebuilt where they are."),
     "signal": Command("executor.cli.signal:signal", "Append one signal to the signal file."),
@@ -99,7 +101,7 @@ def executor(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Carry out trade signals on Binance Spot, from signal to close."""
+    """Carry out trade signals on Binance, on Spot and on margin, from signal to close."""
     if env_file != Path(".env") and not env_file.is_file():
         raise typer.BadParameter(f"{env_file} is not a file", param_hint="--env-file")
     context.obj = env_file

@@ -13,7 +13,7 @@ from executor.cli.context import Account, Place, Which, find_places, read_accoun
 from executor.cli.exchange import reach
 from executor.cli.output import Format, examples
 from executor.config import BinanceEnv, LogLevel, Settings, SettingsError
-from executor.exchange.port import ReadError, StartError
+from executor.exchange.port import NotListedError, ReadError, StartError
 from executor.ops import doctor as checks
 from executor.ops import logs, text
 from executor.ops.doctor import Files
@@ -45,8 +45,9 @@ def doctor(
 
     State folder, disk space and how long a save takes; state file, running service, signal file; the exchange, clock,
     key and what it may do; symbol rules against the settings; whether a long (and a short, where they are on) would get
-    its legs and has the balance for EXIT_LAYOUT. On paper also the recording. Of several symbols and accounts each is
-    looked at.
+    its legs and has the balance for EXIT_LAYOUT. On margin also the account, what the key and the pair allow, what a
+    trade would borrow, the levels, and what interest is paid in. On paper also the recording. Of several symbols and
+    accounts each is looked at.
 
     In a fleet also etcd: its members, versions, majority, disks, clocks, certificates, how long a write takes; and the
     other nodes, whether they live and would trade alike.
@@ -132,6 +133,8 @@ async def _exchange(places: Sequence[Place]) -> list[checks.Finding]:
                 own = await on_the_symbol(exchange, policy, rules)
         except SettingsError as error:
             own = [checks.fail("filters", str(error), "leave it unset: the exchange's own is used")]
+        except NotListedError as error:
+            own = [checks.fail("symbol", str(error), "the message says what to do")]
         except (StartError, ReadError, PaperError) as error:
             own = [checks.fail("exchange", str(error), _REACH)]
         findings += own if len(places) == 1 else checks.of(place.name, own)

@@ -12,6 +12,7 @@ from executor.core.absorb.admit import NotAdmitted, judge
 from executor.core.book.plan import split
 from executor.core.model.events import SignalSeen
 from executor.core.model.facts import Balance, Kline, Quote
+from executor.core.model.loans import MarginAccount
 from executor.core.model.policy import Layout, Policy, TrailMode
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
@@ -19,10 +20,13 @@ from executor.core.model.state import Market, Plan
 from executor.core.model.values import ZERO, Direction, OrderType, plain
 from executor.core.transition import empty
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.margin import MarginExchange
 from executor.exchange.permissions import KeyPermissions, key_permissions
 from executor.exchange.port import ReadError
 from executor.ops import text
 from executor.ops.doctor import Finding, fail, ok, warn
+from executor.ops.doctor_margin import about_key as about_loans
+from executor.ops.doctor_margin import on_the_margin
 
 OFFSET_WARN_MS: Final = 1_000
 LATENCY_WARN_MS: Final = 500
@@ -44,9 +48,13 @@ async def on_the_account(settings: Settings, exchange: BinanceExchange) -> list[
 async def on_the_symbol(exchange: BinanceExchange, policy: Policy, rules: SymbolRules) -> list[Finding]:
     """The symbol's rules, and what would become of a signal now. Reads only. Raises ReadError."""
     quote = await exchange.quote()
-    balances = await exchange.balances()
+    account = await exchange.margin_account() if isinstance(exchange, MarginExchange) else None
+    balances = account.balances if account is not None else await exchange.balances()
     klines = await exchange.klines(policy.swing_mins)
-    return [*_symbol(policy, rules), *_sizes(policy, rules, quote, balances, klines, exchange.now())]
+    found = [*_symbol(policy, rules), *_sizes(policy, rules, quote, balances, klines, exchange.now(), account)]
+    if isinstance(exchange, MarginExchange) and account is not None:
+        found += await on_the_margin(exchange, account, policy, rules, quote)
+    return found
 
 
 def _reach(exchange: BinanceExchange, latency: float) -> Iterator[Finding]:
@@ -75,7 +83,9 @@ async def _key(settings: Settings, exchange: BinanceExchange) -> list[Finding]:
     if settings.binance_env not in HAS_WALLET:
         return [accepted]
     try:
-        return [accepted, *about_key(await key_permissions(exchange.connection))]
+        key = await key_permissions(exchange.connection)
+        on_margin = about_loans(key) if isinstance(exchange, MarginExchange) else ()
+        return [accepted, *about_key(key), *on_margin]
     except ReadError as error:
         advice = "look at the key's page: no withdrawals, only your address"
         return [accepted, warn("key permissions", f"could not be read: {error}", advice)]
@@ -103,7 +113,7 @@ def _symbol(policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
     if policy.trail_mode is TrailMode.NATIVE and not rules.trailing_allowed:
         yield fail("symbol", f"{rules.symbol} allows no trailing orders", "TRAIL_MODE=DISTANCE or SWING")
     yield from _stops(policy, rules)
-    if not rules.cancel_replace_allowed:
+    if not rules.cancel_replace_allowed and rules.margin is None:  # on margin nobody has it
         yield warn("symbol", f"{rules.symbol} has no cancel-replace", "a moved stop leaves a moment without one")
     fees = f"fees {text.short(rules.maker_fee * 100)} / {text.short(rules.taker_fee * 100)} %"
     steps = f"tick {plain(rules.tick)}, step {plain(rules.step)}, least notional {text.short(rules.min_notional)}"
@@ -128,12 +138,13 @@ def _sizes(
     balances: dict[str, Balance],
     klines: tuple[Kline, ...],
     now: int,
+    account: MarginAccount | None = None,
 ) -> Iterator[Finding]:
     """What would become of a plain signal at the price of this moment: filters, split, money."""
     directions = (Direction.LONG, Direction.SHORT) if policy.allow_short else (Direction.LONG,)
     for direction in directions:
         signal = Signal(key="doctor", at=now, direction=direction, price=quote.last)
-        event = SignalSeen(at=now, signal=signal, quote=quote, balances=balances, klines=klines)
+        event = SignalSeen(at=now, signal=signal, quote=quote, balances=balances, klines=klines, margin=account)
         state = replace(empty(rules.symbol), market=Market(now=now, quote=quote))
         judged = judge(state, event, policy, rules)
         if isinstance(judged, NotAdmitted):
@@ -162,6 +173,9 @@ _ADVICE: Final = {
     "balance": "put the missing amount into the account, or trade a smaller size",
     "plan": "change the size or the stop: see QTY, QTY_USD, RISK_USD, SL_PCT",
     "max_position": "raise MAX_POSITION_USD, or trade a smaller size",
+    "margin_level": "more collateral, a smaller size, or a nearer stop; see MARGIN_LEVEL_MIN",
+    "max_borrow": "raise MARGIN_MAX_BORROW_USD, or trade a smaller size",
+    "borrow": "hold enough of the asset, or wait until it is lent again",
     "market_closed": "wait until the symbol is open",
     "": "see the reason; the setting is named in it",
 }

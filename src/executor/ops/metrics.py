@@ -26,6 +26,7 @@ from executor.core.model.state import State
 from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
 from executor.exchange.transport.supervised import Connected, Lost
+from executor.ops.margin import margin_of
 
 LAG_EVERY_S: Final = 0.5
 _COVER_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -191,6 +192,7 @@ class _Moment(Collector):
                 refused.add_metric([state.symbol, reason], count)
         yield info
         yield from gauges.families.values()
+        yield from debts_of([view.state() for view in self._views])
         yield refused
         yield GaugeMetricFamily("executor_request_weight_used", "Weight used in this minute.", self._budget.used)
         yield GaugeMetricFamily("executor_request_weight_limit", "Weight allowed in a minute.", self._budget.limit)
@@ -215,6 +217,8 @@ class _Gauges:
         "pnl_today_quote": "Realised today (UTC), in quote units.",
         "trades_today": "Trades opened today (UTC).",
         "last_trade_r": "R of the last trade.",
+        "margin_level": "On margin, while anything is owed: assets over debts, as last read.",
+        "margin_liquidation_price": "On margin: price in quote units at which the exchange liquidates, as last read.",
     }
 
     def __init__(self) -> None:
@@ -238,10 +242,31 @@ class _Gauges:
             "pnl_today_quote": float(state.day.pnl),
             "trades_today": state.day.trades,
         }
+        margin = margin_of(state, rules)
+        if margin is not None and margin.level is not None:
+            values["margin_level"] = float(margin.level)
+        if margin is not None and margin.liquidation_price is not None:
+            values["margin_liquidation_price"] = float(margin.liquidation_price)
         if state.last_closed is not None:
             values["last_trade_r"] = float(state.last_closed.r)
         for name, value in values.items():
             self.families[name].add_metric([state.symbol], value)
+
+
+def debts_of(states: Sequence[State]) -> Iterator[Metric]:
+    """What is owed, by symbol and asset: nothing on Spot."""
+    labels = ["symbol", "asset"]
+    owed = GaugeMetricFamily("executor_debt", "Owed by Executor, interest included, in units.", labels=labels)
+    interest = GaugeMetricFamily(
+        "executor_debt_interest", "Charged for the open or the last trade, in units.", labels=labels
+    )
+    foreign = GaugeMetricFamily("executor_debt_foreign", "Owed by the account beside that, in units.", labels=labels)
+    for state in states:
+        for debt in state.debts:
+            owed.add_metric([state.symbol, debt.asset], float(debt.own))
+            interest.add_metric([state.symbol, debt.asset], float(debt.charged))
+            foreign.add_metric([state.symbol, debt.asset], float(debt.foreign))
+    yield from (each for each in (owed, interest, foreign) if each.samples)
 
 
 def _word(outcome: object) -> str:

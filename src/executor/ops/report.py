@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,7 +21,8 @@ _R_SHOWN: Final = Decimal("0.01")
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One trade as JSON and CSV show it: decimals in plain digits, times ISO 8601 UTC, prices quote per base,
-    quantities base, `commissions` by asset; `entered` is null when nothing was bought.
+    quantities base; by asset `commissions` and, on margin, `borrowed`, `interest` and `debt_left`; `entered` is null
+    when nothing was bought. `pnl` is net of commissions that can be priced, and of interest.
     """
 
     trade: str
@@ -49,6 +50,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     dust: str
     unprotected_sec: str
     unprotected_longest_sec: str
+    borrowed: dict[str, str]
+    interest: dict[str, str]
+    debt_left: dict[str, str]
 
 
 def row(trade: Closed) -> Row:
@@ -72,13 +76,20 @@ def row(trade: Closed) -> Row:
         exit_avg=None if trade.exit_avg is None else plain(trade.exit_avg),
         r=plain(trade.r),
         pnl=plain(trade.pnl),
-        commissions={asset: plain(paid) for asset, paid in sorted(trade.commissions.items())},
+        commissions=_by_asset(trade.commissions),
         entry_slippage=plain(trade.entry_slippage),
         exit_slippage=plain(trade.exit_slippage),
         dust=plain(trade.dust),
         unprotected_sec=text.seconds(trade.unprotected_ms),
         unprotected_longest_sec=text.seconds(trade.unprotected_longest_ms),
+        borrowed=_by_asset(trade.borrowed),
+        interest=_by_asset(trade.interest),
+        debt_left=_by_asset(trade.debt_left),
     )
+
+
+def _by_asset(amounts: dict[str, Decimal]) -> dict[str, str]:
+    return {asset: plain(amount) for asset, amount in sorted(amounts.items())}
 
 
 def as_json(trades: Sequence[Closed]) -> str:
@@ -154,20 +165,28 @@ def _summary(trades: Sequence[Closed]) -> list[tuple[str, str]]:
     filled = [trade for trade in trades if trade.qty]
     wins = sum(1 for trade in filled if trade.pnl > 0)
     losses = sum(1 for trade in filled if trade.pnl < 0)
-    paid: dict[str, Decimal] = {}
-    for trade in trades:
-        for asset, amount in trade.commissions.items():
-            paid[asset] = paid.get(asset, ZERO) + amount
     longest = max(trades, key=lambda trade: trade.unprotected_longest_ms)
     pnl, r = sum((t.pnl for t in trades), ZERO), sum((t.r for t in trades), ZERO)
     dust = sum((t.dust for t in trades), ZERO)
     bare = f"{text.seconds(longest.unprotected_longest_ms)} s"
     if longest.unprotected_longest_ms:
         bare += f" (trade {longest.trade})"
+    borrowed = any(trade.borrowed or trade.interest or trade.debt_left for trade in trades)
+    owed = trades[-1].debt_left
     return [
         ("trades", f"{len(trades)}: {wins} won, {losses} lost, {len(trades) - len(filled)} without a fill"),
         ("profit", f"{text.short(pnl)} {assets.quote or 'quote'}, {text.short(r)} R"),
-        ("commissions", text.amounts(paid)),
+        ("commissions", text.amounts(_sum(trade.commissions for trade in trades))),
+        *([("interest", text.amounts(_sum(trade.interest for trade in trades)))] if borrowed else []),
+        *([("still owed", text.amounts(owed))] if owed else []),
         ("dust", f"{text.short(dust)} {assets.base or 'base'}"),
         ("longest unprotected", bare),
     ]
+
+
+def _sum(amounts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
+    total: dict[str, Decimal] = {}
+    for each in amounts:
+        for asset, amount in each.items():
+            total[asset] = total.get(asset, ZERO) + amount
+    return total

@@ -10,6 +10,8 @@ from executor.core.model.state import Order, Position, State
 from executor.core.model.values import ZERO, plain
 from executor.ops import report, text
 from executor.ops.assets import assets_of
+from executor.ops.margin import MarginStatus, margin_of
+from executor.ops.margin import lines as margin_lines
 
 
 class LegStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,9 @@ class PositionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """`at`: the exchange's time of it, null when no service runs; `cooldown_until` is null when there is none."""
+    """`at`: the exchange's time of it, null when no service runs; `cooldown_until` is null when there is none. `margin`
+    is null on Spot.
+    """
 
     symbol: str
     running: bool
@@ -78,6 +82,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     pnl_today: str
     refused: dict[str, int]
     requests_open: int
+    margin: MarginStatus | None = None
 
 
 def status_of(state: State, rules: SymbolRules | None, *, running: bool) -> Status:
@@ -98,6 +103,7 @@ def status_of(state: State, rules: SymbolRules | None, *, running: bool) -> Stat
         pnl_today=plain(state.day.pnl),
         refused=dict(sorted(state.refused.items())),
         requests_open=len(state.outbox),
+        margin=margin_of(state, rules),
     )
 
 
@@ -118,6 +124,8 @@ def as_text(status: Status) -> str:
         lines.append(("refused signals", ", ".join(f"{count} {why}" for why, count in status.refused.items())))
     if status.last_closed is not None:
         lines.append(("last closed", told(status.last_closed)))
+    if status.margin is not None:
+        lines += margin_lines(status.margin)
     parts = [f"{status.symbol}", text.fields(lines, indent="  ")]
     if status.position is None:
         parts.append("\nno trade is open")

@@ -55,6 +55,9 @@ TIERS: Final = Call(method="get", path="margin/isolatedMarginTier", weight=1, ur
 LISTEN_TOKEN: Final = Call(method="post", path="userListenToken", weight=1, urgency=Urgency.LOOKUP, sapi=True, uid=True)
 RISK_KEY: Final = Call(method="post", path="margin/listen-key", weight=1, urgency=Urgency.LOOKUP, sapi=True, uid=True)
 RISK_KEY_KEPT: Final = replace(RISK_KEY, method="put")
+NEXT_RATE: Final = Call(
+    method="get", path="margin/next-hourly-interest-rate", weight=100, urgency=Urgency.LOOKUP, sapi=True
+)
 BNB_BURN: Final = Call(method="get", path="bnbBurn", weight=1, urgency=Urgency.LOOKUP, sapi=True)
 
 RECORDS_MAX: Final = 100

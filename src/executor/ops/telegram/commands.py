@@ -15,6 +15,7 @@ from executor.core.model.events import Commanded, Verb
 from executor.core.model.state import Closed
 from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.ops import check as ops_check
+from executor.ops import margin as ops_margin
 from executor.ops import status as ops_status
 from executor.ops import text
 from executor.ops.check_now import check_now
@@ -184,11 +185,21 @@ def _status(found: ops_status.Status) -> str:
     lines += ["no trade is open"] if found.position is None else _position(found.position)
     if found.last_price is not None:
         lines.append(f"last price {_short(found.last_price)}")
+    if found.margin is not None:
+        lines += _margin(found.margin)
     lines.append(f"entries: {_entries(found)}")
     lines.append(f"today: {found.trades_today} trades, {_short(found.pnl_today)}")
     if found.last_closed is not None:
         lines.append(f"last: {html.escape(ops_status.told(found.last_closed))}")
     return "\n".join(lines)
+
+
+def _margin(found: ops_margin.MarginStatus) -> list[str]:
+    level = f"level {found.level}" if found.level is not None else "no debt"
+    at = f", liquidation at {found.liquidation_price}" if found.liquidation_price is not None else ""
+    lines = [f"{found.account}: {level}{at}"]
+    lines += [f"{each.asset}: {html.escape(ops_margin.debt_text(each))}" for each in found.debts]
+    return [*lines, *([html.escape(found.doing)] if found.doing else [])]
 
 
 def _position(position: ops_status.PositionStatus) -> list[str]:

@@ -25,10 +25,12 @@ import structlog
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.core.transition import Step
+from executor.exchange.port import ReadError
 from executor.files import PRIVATE
 from executor.ops import logs as ops_logs
 from executor.ops import status as ops_status
 from executor.ops.check_now import check_now
+from executor.ops.margin_view import view_now
 from executor.service import takeover
 from executor.service.loop import Loop
 from executor.service.store import codec
@@ -44,6 +46,8 @@ SLOW_S: Final = 5.0
 CLIENTS_MAX: Final = 32
 ADDRESS_MAX: Final = 107
 
+NO_MARGIN: Final = "TRADE_MODE is spot: no margin account is traded with"
+
 _VERBS: Final = {
     "pause": Verb.PAUSE,
     "resume": Verb.RESUME,
@@ -55,13 +59,14 @@ _VERBS: Final = {
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """`price`: the new stop of move-stop, quote per base. `count`: the lines of logs. `takeover`: what propose and
-    resolve are about.
+    resolve are about. `asset`: what repay gives back.
     """
 
     verb: str
     price: Decimal | None = None
     count: int = 50
     takeover: TakeoverRequest | None = None
+    asset: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -184,6 +189,8 @@ def fault_of(request: Request) -> str | None:
         return f"price is {request.price}, must be above 0"
     if (request.takeover is None) == (request.verb in _TAKEOVERS):
         return "propose and resolve, and only they, have a takeover"
+    if bool(request.asset) is not (request.verb == "repay"):
+        return "repay, and only repay, has an asset"
     return None
 
 
@@ -202,6 +209,12 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
             checked = await check_now(loop)
             sound = checked.certain and checked.found is not None and checked.found.sound
             return Answer(sound, checked.text, checked.found)
+        case "margin":
+            return await _margin(loop)
+        case "repay":
+            log.info("operator", verb="repay", asset=request.asset)
+            asked = Commanded(at=loop.now(), verb=Verb.REPAY, asset=request.asset)
+            return _verdict(await loop.ask(asked, takes))
         case "propose" | "resolve" as verb:
             assert request.takeover is not None
             log.info("operator", verb=verb, takeover=msgspec.to_builtins(request.takeover, str_keys=True))
@@ -216,6 +229,15 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
             return _verdict(step)
 
 
+async def _margin(loop: Loop) -> Answer:
+    if loop.engine.rules.margin is None:
+        return Answer(False, NO_MARGIN)
+    try:
+        return Answer(True, "margin", await view_now(loop))
+    except ReadError as error:
+        return Answer(False, f"the margin account could not be read: {error}")
+
+
 def encoded(answer: Answer) -> bytes:
     """The answer, or that it can't be written."""
     try:
@@ -225,8 +247,8 @@ def encoded(answer: Answer) -> bytes:
 
 
 _TAKEOVERS: Final = ("propose", "resolve")
-VERBS: Final = ("ping", "status", "logs", "check", *_TAKEOVERS, *_VERBS)
-CHANGING: Final = frozenset(("resolve", *_VERBS))
+VERBS: Final = ("ping", "status", "logs", "check", "margin", "repay", *_TAKEOVERS, *_VERBS)
+CHANGING: Final = frozenset(("resolve", "repay", *_VERBS))
 """Those that change the state."""
 
 

@@ -95,6 +95,11 @@ function showPosition(section, status) {
       ["planned stop", p.planned_stop], ...p.targets.map((target, i) => ["target " + (i + 1), target]),
       ["opened", clock(p.opened)]);
   }
+  if (status.margin) {
+    const m = status.margin;
+    pairs.push(["account", m.account], ["margin level", m.level ?? "-"], ["liquidation", m.liquidation_price ?? "-"],
+      ...m.debts.map((d) => ["owed " + d.asset, short(d.owed) + (Number(d.interest) ? `, interest ${short(d.interest)}` : "")]));
+  }
   const profit = Number(status.pnl_today);
   pairs.push(["trades today", String(status.trades_today)],
     ["profit today", short(status.pnl_today), profit < 0 ? "bad" : profit > 0 ? "good" : ""],

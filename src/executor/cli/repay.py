@@ -1,0 +1,183 @@
+"""`executor repay`: give back by hand what is owed on margin."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Annotated, Final, NamedTuple
+
+import typer
+
+from executor.cli.context import Account, Place, Which, find_place, read_chosen
+from executor.cli.exchange import not_on_paper
+from executor.cli.fleet_store import not_in_a_fleet
+from executor.cli.margin import look
+from executor.cli.output import examples, fail, say
+from executor.cli.service import ask, running
+from executor.core.book import debt as debts
+from executor.core.model.events import Commanded, Verb
+from executor.core.model.state import State
+from executor.core.model.values import ZERO
+from executor.core.model.verdict import Refusal
+from executor.ops import logs, text
+from executor.ops.margin_view import AssetRow, MarginView
+from executor.service import app
+from executor.service.inlets.control import ControlError, Request
+from executor.service.loop import Loop
+
+LOOK_EVERY_S: Final = 0.5
+
+
+class Debt(NamedTuple):
+    """`owed`: all that the account owes of `asset` and this service may give back, `own` of it Executor's; `free`: what
+    there is to give back.
+    """
+
+    asset: str
+    owed: Decimal
+    own: Decimal
+    free: Decimal
+
+
+@examples(
+    "executor repay",
+    "executor repay USDT --yes",
+)
+def repay(
+    context: typer.Context,
+    asset: Annotated[
+        str, typer.Argument(metavar="[ASSET]", help="Of which asset; else all that Executor owes.", show_default=False)
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    timeout: Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for it.")] = 120,
+    symbol: Which = None,
+    account: Account = None,
+) -> None:
+    """Give back what is owed on margin.
+
+    For a debt that was left (see the alert debt_left), or one that Executor has not made (foreign_debt), which is given
+    back only when its ASSET is named. What is owed, what is free and what will be repaid is shown first.
+
+    Goes through the running service; when none runs, this command locks the state, looks up what happened meanwhile and
+    repays by itself. Refused while a trade is open: what it owes is repaid when it is over.
+    """
+    place = find_place(read_chosen(context, account), symbol)
+    found = look(place)
+    wanted = _wanted(found, asset.upper())
+    if not wanted:
+        say(f"no {asset.upper()} is owed" if asset else "Executor owes nothing")
+        return
+    for each in wanted:
+        say(_told(each))
+    if not any(each.free for each in wanted):
+        fail("nothing of it is free: transfer the missing amount to the margin account first")
+    if not yes and not typer.confirm("Repay?", err=True):
+        fail("nothing was done")
+    assets = [each.asset for each in wanted]
+    if running(place) is not None:
+        _through_the_service(place, assets, timeout)
+    else:
+        logs.set_up(place.settings.log_format, place.settings.log_level)
+        _alone(place, assets, timeout)
+    _tell_rest(look(place), assets)
+
+
+def _wanted(found: MarginView, asset: str) -> list[Debt]:
+    debts_found = [_debt(row) for row in found.assets]
+    if asset:
+        return [each for each in debts_found if each.asset == asset and each.owed]
+    return [each for each in debts_found if each.own]
+
+
+def _debt(row: AssetRow) -> Debt:
+    owed = Decimal(row.borrowed) + Decimal(row.interest) - Decimal(row.others)
+    return Debt(row.asset, max(owed, ZERO), min(Decimal(row.own), owed), Decimal(row.free))
+
+
+def _told(each: Debt) -> str:
+    sum_of = min(each.owed, each.free)
+    whose = "" if each.own == each.owed else f" ({text.short(each.owed - each.own)} of it not of Executor's making)"
+    missing = f"; {text.short(each.owed - each.free)} are missing" if each.free < each.owed else ""
+    return (
+        f"{text.short(each.owed)} {each.asset} owed{whose}, {text.short(each.free)} free: "
+        f"{text.short(sum_of)} will be repaid{missing}"
+    )
+
+
+def _tell_rest(found: MarginView, assets: Sequence[str]) -> None:
+    left = [each for row in found.assets if row.asset in assets and (each := _debt(row)).owed]
+    if not left:
+        say("repaid: nothing is owed any more")
+        return
+    fail(
+        "; ".join(f"{text.short(each.owed)} {each.asset} are owed still, {text.short(each.free)} free" for each in left)
+    )
+
+
+def _through_the_service(place: Place, assets: Sequence[str], timeout: int) -> None:
+    deadline = time.monotonic() + timeout
+    for asset in assets:
+        try:
+            answer = ask(place, Request("repay", asset=asset))
+        except ControlError as error:
+            fail(error)
+        if not answer.ok:
+            fail(f"repay refused: {answer.text}")
+        while True:
+            status = running(place)
+            if status is None or status.margin is None:
+                fail("the service has stopped before it was repaid: run this again")
+            if not status.margin.doing:
+                break
+            if time.monotonic() >= deadline:
+                fail(f"not repaid after {timeout} s; the service goes on: see `executor margin`")
+            time.sleep(LOOK_EVERY_S)
+
+
+def _alone(place: Place, assets: Sequence[str], timeout: int) -> None:
+    not_on_paper(place.settings)
+    not_in_a_fleet(place, "a debt is repaid")
+    payer = _Payer(assets, timeout)
+    try:
+        asyncio.run(app.run(place.settings, payer.attach, signals=False))
+    except app.START_ERRORS as error:
+        fail(error)
+    if payer.refused:
+        fail(f"repay refused: {payer.refused}")
+    if not payer.over:
+        fail(f"not repaid after {timeout} s; the state is kept: run this again, or `executor run`")
+
+
+class _Payer:
+    """Sits beside a loop that takes no signals: repays once it is recovered and has read the account, and stops."""
+
+    def __init__(self, assets: Sequence[str], timeout: int) -> None:
+        self.over = False
+        self.refused = ""
+        self._assets = assets
+        self._timeout = timeout
+
+    def attach(self, loop: Loop) -> None:
+        async def pay() -> None:
+            await loop.until(lambda state: state.market.margin is not None)
+            for asset in self._assets:
+                await loop.until(_known(asset))
+                step = await loop.ask(Commanded(at=loop.now(), verb=Verb.REPAY, asset=asset))
+                if isinstance(step.verdict, Refusal):
+                    self.refused = step.verdict.why
+                    break
+                await loop.until(lambda state: state.repaying is None)
+            self.over = True
+            loop.stop()
+
+        async def give_up() -> None:
+            await asyncio.sleep(self._timeout)
+            loop.stop()
+
+        loop.add_task("repay", pay)
+        loop.add_task("time limit", give_up, at_once=True)
+
+
+def _known(asset: str) -> Callable[[State], bool]:
+    """Whether it is explained what is owed of it."""
+    return lambda state: not debts.find(state.debts, asset).doubted_at
