@@ -33,7 +33,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cancel-entry": Command("executor.cli.operate:cancel_entry", "Give up the entry that is under way."),
     "move-stop": Command("executor.cli.operate:move_stop", "Move the stop, only ever towards profit."),
     "flatten": Command("executor.cli.flatten:flatten", "Close the open trade at market."),
-    "margin": Command("executor.cli.margin:margin", "Show the margin account: level, liquidation price, debts."),
+    "margin": Command(
+        "executor.cli.margin:margin", "Show the margin account: level, liquidation price, balances and debts."
+    ),
     "repay": Command("executor.cli.repay:repay", "Give back what is owed on margin."),
     "adopt": Command("executor.cli.recover:adopt", "Look after a trade that could not be rebuilt."),
     "forget": Command("executor.cli.recover:forget", "Leave orders that could not be rebuilt where they are."),

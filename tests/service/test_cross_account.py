@@ -1,0 +1,116 @@
+"""Several symbols on one cross account: one debt of an asset for all, and loans one at a time (rules 11.3, 11.4)."""
+
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from msgspec.structs import replace
+
+from executor.core.model.loans import (
+    Credit,
+    Loan,
+    LoanEnd,
+    LoanKind,
+    LoanPhase,
+    LoanRecord,
+    Others,
+    OwnDebt,
+    RecordStatus,
+)
+from executor.core.model.state import Borrowing, Plan, Position, State
+from executor.core.model.values import Direction
+from executor.service.cross_account import CrossAccount, NeighboursOf
+from executor.service.loop import Loop
+
+D = Decimal
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "LTCUSDT")
+PLAN = Plan(direction=Direction.LONG, entry=D(100), stop=D(98), targets=(), qty=D(1), r=D(2))
+
+
+def loan(sent_at: int = 10, phase: LoanPhase = LoanPhase.UNRESOLVED, **more: Any) -> Loan:
+    values = {"n": 1, "kind": LoanKind.BORROW, "asset": "USDT", "amount": D(50), "sent_at": sent_at, "phase": phase}
+    return Loan(**{**values, **more})
+
+
+def row(tran_id: int, amount: int = 50) -> LoanRecord:
+    return LoanRecord(
+        tran_id=tran_id, kind=LoanKind.BORROW, asset="USDT", amount=D(amount), status=RecordStatus.CONFIRMED, time=11
+    )
+
+
+class Account:
+    def __init__(self) -> None:
+        self.loops = {symbol: SimpleNamespace(state=State(symbol=symbol)) for symbol in SYMBOLS}
+        self.account = CrossAccount(cast("dict[str, Loop]", self.loops))
+
+    def has(self, symbol: str, **changes: Any) -> None:
+        self.loops[symbol].state = replace(self.loops[symbol].state, **changes)
+
+    def of(self, symbol: str) -> NeighboursOf:
+        return self.account.neighbours_of(symbol)
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+def test_what_the_others_owe_and_have_moved_is_summed_up_by_asset(account: Account) -> None:
+    account.has("BTCUSDT", debts=(OwnDebt(asset="USDT", own=D(99), ever=D(99)),))
+    account.has(
+        "ETHUSDT", debts=(OwnDebt(asset="USDT", own=D(5), ever=D(7)), OwnDebt(asset="ETH", own=D(1), ever=D(1)))
+    )
+    account.has("LTCUSDT", debts=(OwnDebt(asset="USDT", own=D(0), ever=D(-3)),))
+    assert account.of("BTCUSDT").debts() == {"USDT": Others(D(5), D(4)), "ETH": Others(D(1), D(1))}
+
+
+def test_a_loan_of_another_symbol_leaves_the_debt_unsettled_until_it_has_ended(account: Account) -> None:
+    assert not account.of("BTCUSDT").unsettled()
+    account.has("ETHUSDT", loan=loan(phase=LoanPhase.BOOKED))
+    assert account.of("BTCUSDT").unsettled()
+    assert not account.of("ETHUSDT").unsettled()
+    account.has("ETHUSDT", loan=loan(phase=LoanPhase.CLOSED, end=LoanEnd.DONE))
+    assert not account.of("BTCUSDT").unsettled()
+    credit = Credit(asset="USDT", unclaimed=True)
+    position = Position(trade="1", signal="a", opened=1, plan=PLAN, phase=Borrowing(since=1, give_up_at=2))
+    account.has("LTCUSDT", position=replace(position, credit=credit))
+    assert account.of("BTCUSDT").unsettled()  # what it owes is not on record yet (11.12)
+
+
+def test_loans_take_turns(account: Account) -> None:
+    account.has("BTCUSDT", loan=loan(phase=LoanPhase.SUBMITTED))
+    account.has("ETHUSDT", loan=loan(phase=LoanPhase.SUBMITTED))
+    assert account.of("BTCUSDT").take_turn()
+    assert not account.of("ETHUSDT").take_turn()
+    assert account.of("BTCUSDT").take_turn()
+    account.has("BTCUSDT", loan=loan(phase=LoanPhase.CLOSED, end=LoanEnd.DONE))
+    assert account.of("ETHUSDT").take_turn()
+    assert not account.of("LTCUSDT").take_turn()
+
+
+def test_a_loan_in_doubt_from_before_the_start_has_the_turn(account: Account) -> None:
+    account.has("ETHUSDT", loan=loan())
+    assert not account.of("BTCUSDT").take_turn()
+    account.has("ETHUSDT", loan=loan(phase=LoanPhase.CLOSED, end=LoanEnd.NEVER))
+    assert account.of("BTCUSDT").take_turn()
+
+
+def test_of_two_loans_alike_a_record_is_of_the_one_that_was_asked_for_first(account: Account) -> None:
+    account.has("BTCUSDT", loan=loan(sent_at=10))
+    account.has("ETHUSDT", loan=loan(sent_at=12))
+    rows = (row(1), row(2, amount=60))
+    assert account.of("BTCUSDT").not_theirs(LoanKind.BORROW, rows) == rows
+    assert account.of("ETHUSDT").not_theirs(LoanKind.BORROW, rows) == (row(2, amount=60),)
+    assert account.of("ETHUSDT").not_theirs(LoanKind.REPAY, rows) == rows
+    account.has("BTCUSDT", loan=loan(phase=LoanPhase.CLOSED, end=LoanEnd.DONE, tran_id=1))
+    assert account.of("ETHUSDT").not_theirs(LoanKind.BORROW, rows) == (row(2, amount=60),)
+    account.has("BTCUSDT", loan=loan(phase=LoanPhase.CLOSED, end=LoanEnd.NEVER))
+    assert account.of("ETHUSDT").not_theirs(LoanKind.BORROW, rows) == rows
+
+
+def test_two_that_were_asked_for_at_the_same_moment_do_not_hide_each_other_s_record(account: Account) -> None:
+    account.has("BTCUSDT", loan=loan())
+    account.has("LTCUSDT", loan=loan())
+    assert account.of("BTCUSDT").not_theirs(LoanKind.BORROW, (row(1),)) == (row(1),)
+    assert account.of("LTCUSDT").not_theirs(LoanKind.BORROW, (row(1),)) == ()
