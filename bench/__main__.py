@@ -175,7 +175,7 @@ class Bench:
         self.figure("signal in the file to order accepted", result.samples["signal to order"])
         weight, requests = (result.counts.get(f"asked {what}", 0) / self.entries for what in ("weight", "requests"))
         self.value("requests of a whole trade that is stopped out", requests, "", f"{weight:.1f} of request weight")
-        settings = {"TRAIL_UPDATE_EVERY_SEC": "0", "TRAIL_DISTANCE_USD": "0.3"}
+        settings = {"TRAIL_UPDATE_EVERY_SEC": "0.1", "TRAIL_DISTANCE_USD": "0.3"}
         moved = await play(Scenario(name="stops", play="stops", entries=self.entries, warm_up=10, settings=settings))
         self.figure("new best price to the stop behind it accepted", moved.samples["stop moved"])
 

@@ -196,9 +196,9 @@ class TestFaults:
             load_settings(environ, None)
         lines = str(caught.value).splitlines()
         assert lines[0] == "4 settings are wrong:"
-        assert "  RECV_WINDOW: was '70000'; must be a whole number from 1 to 60000" in lines
+        assert "  RECV_WINDOW: was '70000'; must be a whole number from 100 to 60000" in lines
         assert "  ENTRY_MODE: was 'limit'; must be LIMIT_THEN_MARKET, LIMIT_ONLY or MARKET_ONLY" in lines
-        assert "  POLL_SEC: was 'soon'; must be a number from 0.001 to 86400" in lines
+        assert "  POLL_SEC: was 'soon'; must be a number from 0.1 to 86400" in lines
         assert any(line.startswith("  QTY_SPLIT: was '1,1'") and "three numbers" in line for line in lines)
 
     def test_one_fault_is_one_setting(self) -> None:

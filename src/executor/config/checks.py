@@ -8,10 +8,12 @@ from decimal import Decimal
 from os.path import isfile  # unlike Path.is_file, False for a path that no file can have
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from executor.config.choices import BinanceEnv, BorrowMode, Confirmation, SideEffect, TradeMode, TrailMode
+from executor.config.endpoints import environment_of
 from executor.config.faults import Fault
 from executor.config.kinds import HIDDEN, as_text, is_address, is_loopback
 from executor.config.private import others_that_read, private
@@ -186,6 +188,58 @@ def _passphrase(settings: Settings) -> Iterator[Fault]:
 def _live(settings: Settings) -> Iterator[Fault]:
     if settings.binance_env is BinanceEnv.LIVE and settings.live_confirm is not Confirmation.YES:
         yield Fault("LIVE_CONFIRM", repr(str(settings.live_confirm)), "yes: BINANCE_ENV=live trades with real money")
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    """Where this trades, by the setting that says so; empty where a URL is missing, or on paper."""
+    urls = settings.endpoints
+    return {} if urls is None or not all(urls) else dict(zip(URLS, urls, strict=True))
+
+
+@_check("BINANCE_ENV", "LIVE_CONFIRM", *URLS)
+def _live_addresses(settings: Settings) -> Iterator[Fault]:
+    """An address of the live exchange is live trading, whatever the environment is called."""
+    if settings.binance_env is BinanceEnv.LIVE or settings.live_confirm is Confirmation.YES:
+        return
+    for name, url in _addresses(settings).items():
+        if environment_of(url) is BinanceEnv.LIVE:
+            must = f"yes: {name}={url} is the live exchange, with BINANCE_ENV={settings.binance_env} too"
+            yield Fault("LIVE_CONFIRM", repr(str(settings.live_confirm)), must)
+            return
+
+
+@_check("BINANCE_ENV", *URLS)
+def _one_exchange(settings: Settings) -> Iterator[Fault]:
+    """Orders, their reports and prices are of one exchange, or stops stand by another's prices."""
+    known = {name: env for name, url in _addresses(settings).items() if (env := environment_of(url)) is not None}
+    if len(set(known.values())) < 2:
+        return
+    rest, *others = known.items()
+    for name, env in others:
+        if env is not rest[1]:
+            was = f"{_addresses(settings)[name]!r}, which is {env}"
+            yield Fault(
+                name, was, f"of the same exchange as {rest[0]}={_addresses(settings)[rest[0]]}, which is {rest[1]}"
+            )
+
+
+@_check("BINANCE_ENV", "LIVE_CONFIRM", *URLS)
+def _encrypted(settings: Settings) -> Iterator[Fault]:
+    """The key is in every request; what is not encrypted may be read and changed on its way."""
+    real = settings.binance_env is BinanceEnv.LIVE or settings.live_confirm is Confirmation.YES
+    for name, url in _addresses(settings).items():
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
+        if scheme in {"https", "wss"} or is_loopback(host) or not (real or environment_of(url)):
+            continue
+        must = f"{'https' if scheme == 'http' else 'wss'}://, or this machine's own (127.0.0.1): keys travel by it"
+        yield Fault(name, repr(url), must)
+
+
+@_check("WATCHDOG_EVERY_SEC")
+def _watchdog_pace(settings: Settings) -> Iterator[Fault]:
+    if 0 < settings.watchdog_every_sec < 1:
+        was = repr(as_text(settings.watchdog_every_sec))
+        yield Fault("WATCHDOG_EVERY_SEC", was, "0 for off, or at least 1: each round asks the exchange")
 
 
 @_check("STATE_FN", "JOURNAL_FN")

@@ -183,8 +183,13 @@ Fraction = Annotated[Decimal, Ge(Decimal(0)), Lt(Decimal(1)), AfterValidator(_ex
 PositiveFraction = Annotated[Decimal, Gt(Decimal(0)), Lt(Decimal(1)), AfterValidator(_exact)]
 Level = Annotated[Decimal, Gt(Decimal(1)), Le(Decimal(1000)), AfterValidator(_exact)]
 Seconds = Annotated[Decimal, Ge(Decimal(0)), Le(366 * DAY_SEC), AfterValidator(_whole_ms)]
-Interval = Annotated[Decimal, Ge(Decimal("0.001")), Le(DAY_SEC), AfterValidator(_whole_ms)]
-Lifetime = Annotated[Decimal, Ge(Decimal("0.001")), Le(366 * DAY_SEC), AfterValidator(_whole_ms)]
+Interval = Annotated[Decimal, Ge(Decimal("0.1")), Le(DAY_SEC), AfterValidator(_whole_ms)]
+"""Between two requests, or two looks: ten a second at the most, or they would use up the exchange's limits."""
+Grace = Annotated[Decimal, Ge(Decimal("0.1")), Le(DAY_SEC), AfterValidator(_whole_ms)]
+"""For which something is waited that takes a moment even when all is well."""
+LongGrace = Annotated[Decimal, Ge(Decimal(1)), Le(DAY_SEC), AfterValidator(_whole_ms)]
+"""For which something is waited whose absence costs money: less would take each ordinary delay for it."""
+Lifetime = Annotated[Decimal, Ge(Decimal(1)), Le(366 * DAY_SEC), AfterValidator(_whole_ms)]
 Count = Annotated[int, Ge(0), Le(1_000_000)]
 Port = Annotated[int, Ge(0), Le(65_535)]
 Symbol = Annotated[str, AfterValidator(_symbol), Must("a symbol as the exchange spells it, such as BTCUSDT")]

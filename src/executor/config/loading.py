@@ -1,22 +1,25 @@
 """Settings from their sources, checked: all right, or every fault at once."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from executor.config.checks import CHECKS, ONE_OF
+from executor.config.checks import CHECKS, ONE_OF, URLS
 from executor.config.choices import TradeMode
 from executor.config.faults import Fault, SettingsError
 from executor.config.group import Origin
 from executor.config.keys import override_key
-from executor.config.kinds import HIDDEN, is_secret, must_be
+from executor.config.kinds import HIDDEN, is_loopback, is_secret, must_be
 from executor.config.overrides import PER_SYMBOL, judge
 from executor.config.settings import GROUPS, ExchangeSettings, FileSettings, PaperSettings, Settings
 from executor.config.sources import FIELDS, FILE_SUFFIX, Override, gather
 
 LONGEST_SHOWN = 80
+KEYS_OF = {**dict.fromkeys(URLS, "BINANCE_API_KEY"), "TELEGRAM_API_URL": "TELEGRAM_BOT_TOKEN"}
+"""What is sent to an address that can be set."""
 OF_AN_ACCOUNT = frozenset(
     name.upper()
     for group in GROUPS
@@ -45,6 +48,7 @@ def load_settings(
     sound = {name: text for name, text in found.texts.items() if name not in wrong}
     settings = _build(sound, found.origins, wrong)
     settings._account = account  # noqa: SLF001
+    settings._env_file = "" if env_file is None else str(env_file.resolve())  # noqa: SLF001
     if settings.accounts is not None:
         faults += _wrong_together(settings, {*wrong, *OF_AN_ACCOUNT})
         if found.faults or faults:
@@ -52,7 +56,7 @@ def load_settings(
         settings._warnings = tuple(found.warnings)  # noqa: SLF001
         return settings
     faults += _wrong_together(settings, wrong)
-    warnings = found.warnings
+    warnings = [*found.warnings, *_odd_addresses(settings)]
     if wrong.isdisjoint(("SYMBOL", "SYMBOLS")) and not (settings.symbol and settings.symbols):
         judged = judge(found.overrides.values(), settings.traded)
         faults += judged.faults
@@ -64,6 +68,7 @@ def load_settings(
     if found.faults or faults:
         raise SettingsError([*found.faults, *faults])
     for each in (settings, *settings._of.values()):  # noqa: SLF001
+        each._env_file = settings._env_file  # noqa: SLF001
         each._warnings = tuple(warnings)  # noqa: SLF001
         each._account = account  # noqa: SLF001
     return settings.of(settings.traded[0]) if len(settings.traded) == 1 else settings
@@ -86,6 +91,19 @@ def load_paper_settings(
     if own or faults:
         raise SettingsError([*own, *faults])
     return PaperSettings.model_validate(texts), frozenset(texts)
+
+
+def _odd_addresses(settings: Settings) -> Iterator[str]:
+    """Addresses that the env file gives to keys which it does not hold: the file of a folder that one merely stands in
+    must not send them elsewhere unseen.
+    """
+    for name, secret in KEYS_OF.items():
+        url, key = (getattr(settings, each.lower()) for each in (name, secret))
+        held = settings.origin(secret)
+        if url is None or key is None or settings.origin(name) is not Origin.ENV_FILE or held is Origin.ENV_FILE:
+            continue
+        if not is_loopback(urlsplit(url).hostname or ""):
+            yield f"{name} is set by {settings.source(name)}, and {secret}, which goes there, by the {held}"
 
 
 def _of_symbol(

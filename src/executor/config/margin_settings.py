@@ -41,5 +41,5 @@ class MarginSettings(Group):
     them and count its own debt alone.
     """
 
-    margin_trail_every_sec: kinds.Seconds = Decimal(5)
+    margin_trail_every_sec: kinds.Interval = Decimal(5)
     """Least seconds between two moves of a trailing stop on margin, each of which leaves a moment without a stop."""

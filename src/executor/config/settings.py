@@ -57,7 +57,7 @@ class ExchangeSettings(Group):
     live_confirm: choices.Confirmation = choices.Confirmation.NO
     """Live trading starts only when this says yes."""
 
-    recv_window: Annotated[int, Ge(1), Le(60_000)] = 5000
+    recv_window: Annotated[int, Ge(100), Le(60_000)] = 5000
     """Milliseconds within which the exchange must receive a request, else it refuses it."""
 
     order_transport: choices.OrderTransport = choices.OrderTransport.WS
@@ -243,7 +243,7 @@ class TrailSettings(Group):
     trail_step_usd: kinds.Amount = Decimal(0)
     """Least move of a trailing stop in quote units; 0 = one tick."""
 
-    trail_update_every_sec: kinds.Seconds = Decimal(1)
+    trail_update_every_sec: kinds.Interval = Decimal(1)
     """Least seconds between two moves of a trailing stop."""
 
     trail_swing_lookback: Annotated[int, Ge(3), Le(1000)] = 240
@@ -278,19 +278,19 @@ class FailsafeSettings(Group):
     failsafe_exits_max_tries: Annotated[int, Ge(1), Le(1000)] = 5
     """Refused tries after which the failsafe acts."""
 
-    failsafe_exits_grace_sec: kinds.Seconds = Decimal(10)
+    failsafe_exits_grace_sec: kinds.LongGrace = Decimal(10)
     """Seconds without a stop after which the failsafe acts."""
 
     failsafe_flatten: bool = True
     """The failsafe closes the position at market; false halts with an alert instead."""
 
-    sl_watchdog_grace_sec: kinds.Seconds = Decimal(3)
+    sl_watchdog_grace_sec: kinds.Grace = Decimal(3)
     """Seconds beyond the stop price before an unfilled or missing stop is replaced by a market order."""
 
-    absence_grace_sec: kinds.Seconds = Decimal(2)
+    absence_grace_sec: kinds.Grace = Decimal(2)
     """Least seconds between the two looks that must both miss an order before it counts as gone."""
 
-    doubt_settle_sec: kinds.Seconds = Decimal(10)
+    doubt_settle_sec: kinds.LongGrace = Decimal(10)
     """Seconds past a request's window before an order that was never found counts as never placed."""
 
     max_hold_sec: kinds.Seconds = Decimal(0)
@@ -447,6 +447,7 @@ class Settings(
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _env_file: str = PrivateAttr(default="")
     _of: dict[str, "Settings"] = PrivateAttr(default_factory=dict)
     _overridden: tuple[str, ...] = PrivateAttr(default=())
     _account: str = PrivateAttr(default="")
@@ -456,6 +457,11 @@ class Settings(
         if name.lower() not in type(self).model_fields:
             raise KeyError(name)
         return self._origins.get(name, Origin.DEFAULT)
+
+    def source(self, name: str) -> str:
+        """The same in words, an env file with its whole path."""
+        origin = self.origin(name)
+        return self._env_file if origin is Origin.ENV_FILE and self._env_file else str(origin)
 
     @property
     def warnings(self) -> tuple[str, ...]:

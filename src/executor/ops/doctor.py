@@ -15,6 +15,7 @@ import msgspec
 from executor.config import Settings
 from executor.files import RealFileSystem, replace_file
 from executor.service.inlets.control import ControlError, NotRunningError, Request, ask, socket_path
+from executor.service.left_behind import left_behind
 from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError
 
@@ -87,6 +88,12 @@ def on_this_machine(settings: Settings, states: Mapping[str, Files]) -> list[Fin
     for name, files in states.items():
         own = [*(() if settings.fleet else _state(files.state, files.symbol)), *_service(files.state)]
         findings += own if len(states) == 1 else of(name, own)
+    if not settings.fleet and settings.accounts is None:
+        traded = {*settings.traded, *(files.symbol for files in states.values())}
+        findings += [
+            fail("open trades", each.text, f"SYMBOLS must name {each.symbol} too")
+            for each in left_behind(settings, traded)
+        ]
     return [*findings, *_signals(settings.signal_file), *_secrets(settings)]
 
 

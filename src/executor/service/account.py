@@ -24,6 +24,7 @@ from executor.service.cross_account import CrossAccount
 from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
+from executor.service.left_behind import left_behind
 from executor.service.loop import Loop
 from executor.service.market import Market, open_market
 from executor.service.store.fleet_store import FleetSymbolStore
@@ -176,6 +177,8 @@ async def begin_sessions(
     where none can. `store_of`: where a symbol's state is kept, if not in its file.
     """
     several = len(market.symbols) > 1
+    for each in left_behind(settings, market.symbols) if store_of is None else ():
+        log.error("trade_left_behind", alert=True, symbol=each.symbol, trade=each.trade, text=each.text)
 
     async def begin(symbol: str) -> Loop:
         if several:

@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import structlog
 
 from executor.config import BinanceEnv, Settings, TradeMode
+from executor.config.checks import URLS
+from executor.config.endpoints import environment_of
 from executor.core.model.values import ZERO
 from executor.exchange.binance import BinanceExchange, Make
 from executor.exchange.margin import MarginExchange
@@ -22,6 +25,8 @@ from executor.service.poller import Clock
 
 if TYPE_CHECKING:
     from executor.service.embedded import Embedded
+
+log = structlog.get_logger(__name__)
 
 PAPER: Final = "paper"
 """The embedded exchange's name in a state file."""
@@ -90,11 +95,13 @@ async def open_market(settings: Settings) -> AsyncIterator[Market]:
         raise StartError(
             f"SYMBOLS names {len(settings.traded)} symbols, must be at most {MOST_SYMBOLS} for one service"
         )
+    log.info(
+        "exchange_addresses",
+        **{name: f"{url} ({settings.source(name)})" for name, url in zip(URLS, urls, strict=True)},
+    )
     where = Endpoints(urls.rest, urls.ws_api, urls.stream)
-    env = settings.binance_env
-    venue = where.rest_url if env is BinanceEnv.CUSTOM else env.value
     yield Market(
-        venue,
+        exchange_name(settings.binance_env, urls.rest),
         where,
         credentials(settings),
         settings.traded,
@@ -127,6 +134,13 @@ def maker(settings: Settings, symbols: tuple[str, ...]) -> Make | None:
         return MarginExchange(connection, symbol, shared, account=accounts[symbol], cross=one, largest=largest)
 
     return make
+
+
+def exchange_name(env: BinanceEnv, rest_url: str) -> str:
+    """The exchange's name in a state file: that of the environment at its own addresses; elsewhere the address, so that
+    two exchanges never share a name, whatever they are called.
+    """
+    return env.value if environment_of(rest_url) is env else rest_url
 
 
 def credentials(settings: Settings) -> Credentials:

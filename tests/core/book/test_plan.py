@@ -40,6 +40,19 @@ def test_the_stop_is_the_signals_or_a_fraction_of_the_entry() -> None:
     assert planned(direction=Direction.SHORT).stop == D("100.20")
 
 
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_stop_that_the_tick_would_put_more_than_twice_as_far_away_is_refused(direction: Direction) -> None:
+    """Rule 2.2: what is lost at the stop is what was set, not ten times that."""
+    coarse = replace(RULES, tick=D("0.1"))
+    policy = replace(POLICY, stop_pct=D("0.0001"))
+    said = fault(policy, coarse, direction=direction)
+    assert "0.01 away from the entry was wanted, and the tick makes it 0.1; it must be at least a tick, 0.1" in said
+    sign = direction.sign
+    assert "0.04 away" in fault(rules=coarse, direction=direction, stop=100 - sign * D("0.04"))
+    assert planned(rules=coarse, direction=direction, stop=100 - sign * D("0.05")).r == D("0.1")
+    assert planned(policy, direction=direction).r == D("0.01")
+
+
 def test_a_swing_stop_is_the_farther_of_fraction_and_extreme() -> None:
     policy = replace(POLICY, stop_mode=StopMode.SWING, swing_mins=2)
     bars = [Kline(0, D(110), D(90), D(100)), Kline(1, D(101), D(97), D(100)), Kline(2, D(101), D(98), D(100))]

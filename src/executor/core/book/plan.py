@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import ROUND_FLOOR, Decimal
 from itertools import pairwise
+from typing import Final
 
 from executor.core.book.levels import safer, stop_limit, swing_extreme
 from executor.core.model.facts import Kline
@@ -11,6 +12,9 @@ from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
 from executor.core.model.state import Plan
 from executor.core.model.values import ZERO, Direction, ceil_to, floor_to, plain, units
+
+WIDENED_MAX: Final = 2
+"""How many times as wide as it was set the tick may make a stop's distance: so much more is lost there."""
 
 Split = tuple[Decimal, Decimal, Decimal]
 
@@ -123,6 +127,12 @@ def _stop(
     price = floor_to(wished, rules.tick) if direction is Direction.LONG else ceil_to(wished, rules.tick)
     if (fault := rules.price_fault(price)) is not None:
         raise PlanError(f"stop: {fault}")
+    wanted, made = direction.sign * (entry - wished), direction.sign * (entry - price)
+    if made > WIDENED_MAX * wanted > 0:
+        raise PlanError(
+            f"stop: {plain(wanted.normalize())} away from the entry was wanted, and the tick makes it {plain(made)}; "
+            f"it must be at least a tick, {plain(rules.tick)}"
+        )
     return price
 
 

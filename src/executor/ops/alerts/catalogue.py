@@ -285,6 +285,14 @@ _STARTS: Final = (
         "after its trade; stops on the exchange work. The others trade.",
         "Mend what is named (`docs/recovery.md`), then restart the service.",
     ),
+    alert_kind(
+        "trade_left_behind",
+        Topic.RESTART,
+        CRITICAL,
+        "A symbol was taken out of SYMBOLS while its trade was open: its state is still there. Stops on the exchange "
+        "work; nobody moves or replaces them.",
+        "Put the symbol back until its trade is over. Closed elsewhere? Then move the named file away.",
+    ),
 )
 
 _HALTS: Final = (
