@@ -66,6 +66,12 @@ soak: $(VENV)/.test ## trade under simulated faults and crashes for SOAK_SEC sec
 soak-wire: $(VENV)/.test ## kill the real daemon KILLS=300 times while it trades over sockets, by SEED
 	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED)
 
+RUNS ?= 10
+
+.PHONY: stranger
+stranger: $(VENV)/.test ## trade with the real daemon on an exchange that shares no code with ours, RUNS drawn ones, from SEED on
+	$(BIN)/python -m tests.stranger.run --runs $(RUNS) --seed $(SEED) --trades 8 --kills 3 --storm 0.15
+
 .PHONY: crashes
 crashes: $(VENV)/.test ## stop the machine everywhere, and everywhere twice, in every scripted trade (about half an hour)
 	$(BIN)/python -m tests.crash.enumeration --processes 2

@@ -1,0 +1,523 @@
+"""An exchange's book of one symbol, written from Binance's documents alone: it shares no line with the paper exchange.
+
+Where the documents leave something open, each run draws what it does (`Mood`). Money is `Decimal`; times are ms.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+ZERO = Decimal(0)
+TICK, STEP = Decimal("0.01"), Decimal("0.001")
+MIN_NOTIONAL = Decimal(5)
+FINAL = {"FILLED", "CANCELED", "REJECTED", "EXPIRED"}
+BASE, QUOTE = "LTC", "USDT"
+SYMBOL = BASE + QUOTE
+
+
+class Clock:
+    """The exchange's clock, off from ours by `ahead` ms."""
+
+    ahead = 0
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000 + Clock.ahead
+
+
+class Refused(Exception):  # noqa: N818  (what an exchange says)
+    def __init__(self, code: int, text: str, status: int = 400, data: Any = None) -> None:
+        super().__init__(text)
+        self.code, self.text, self.status, self.data = code, text, status, data
+
+
+@dataclass
+class Mood:
+    """What the documents leave open, as drawn for a run."""
+
+    sibling: str = "EXPIRED"
+    half_list_done: bool = False
+    """A list is ALL_DONE as soon as one side has triggered or traded; its cancel is refused from then on."""
+    read_lag_ms: int = 0
+    list_lag_ms: int = 0
+    trigger_text: str = "Stop price would trigger immediately."
+    unknown_words: bool = False
+    push_rejected: bool = False
+    push_first: bool = True
+    push_lag_ms: int = 0
+    digits: int = 8
+    numbers_as_text: bool = False
+    extra: bool = False
+    fee_asset: str = QUOTE
+    """QUOTE: what is received; else commissions are paid in BNB."""
+    partial: float = 0.3
+    replace_fails: float = 0.1
+    cancel_answers_own_id: bool = False
+    lists_first: bool = False
+    market_expires: float = 0.1
+    clock_ahead_ms: int = 0
+    slow_ms: int = 0
+    """How long each request takes, at the least."""
+    legs_reversed: bool = False
+    zero_balances: bool = True
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> "Mood":
+        return cls(
+            sibling=rng.choice(["EXPIRED", "CANCELED"]),
+            half_list_done=rng.random() < 0.5,
+            read_lag_ms=rng.choice([0, 0, 200, 900]),
+            list_lag_ms=rng.choice([0, 500, 1_500]),
+            trigger_text=rng.choice(["Stop price would trigger immediately.", "Order would trigger immediately."]),
+            unknown_words=rng.random() < 0.2,
+            push_rejected=rng.random() < 0.5,
+            push_first=rng.random() < 0.5,
+            push_lag_ms=rng.choice([0, 0, 50, 400]),
+            digits=rng.choice([8, 3]),
+            numbers_as_text=rng.random() < 0.15,
+            extra=rng.random() < 0.5,
+            fee_asset=rng.choice([QUOTE, QUOTE, "BNB"]),
+            partial=rng.choice([0.0, 0.3, 0.7]),
+            replace_fails=rng.choice([0.0, 0.1, 0.3]),
+            cancel_answers_own_id=rng.random() < 0.3,
+            lists_first=rng.random() < 0.5,
+            market_expires=rng.choice([0.0, 0.15]),
+            clock_ahead_ms=rng.choice([0, 0, -4_000, 2_500, 60_000]),
+            slow_ms=rng.choice([0, 0, 30, 250]),
+            legs_reversed=rng.random() < 0.5,
+            zero_balances=rng.random() < 0.5,
+        )
+
+
+@dataclass(eq=False)
+class Order:
+    id: int
+    client: str
+    side: str
+    type: str
+    qty: Decimal
+    price: Decimal
+    stop: Decimal
+    tif: str
+    list_id: int = -1
+    status: str = "NEW"
+    cum: Decimal = ZERO
+    quote: Decimal = ZERO
+    working: bool = False
+    created: int = 0
+    updated: int = 0
+    working_at: int = -1
+    reason: str = "NONE"
+    cancel_id: str = ""
+    fills: list[dict[str, Any]] = field(default_factory=list)
+    history: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def open(self) -> bool:
+        return self.status not in FINAL
+
+    @property
+    def left(self) -> Decimal:
+        return self.qty - self.cum
+
+    @property
+    def is_stop(self) -> bool:
+        return self.stop > 0
+
+
+class Book:
+    """`push(kind, event)` is called for each event, in the order in which things happen."""
+
+    def __init__(self, mood: Mood, rng: random.Random, balances: dict[str, Decimal], price: Decimal) -> None:
+        self.mood, self.rng, self.last = mood, rng, price
+        self.free = dict(balances)
+        self.locked: dict[str, Decimal] = dict.fromkeys(balances, ZERO)
+        self.orders: list[Order] = []
+        self.lists: dict[int, dict[str, Any]] = {}
+        self.push: Callable[[dict[str, Any]], None] = lambda _: None
+        self.trades: list[dict[str, Any]] = []
+        self._ids = rng.randrange(10**6, 10**9)
+        self.accounts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
+        self._note_account()
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    def text(self, value: Decimal) -> str:
+        return f"{value:.{self.mood.digits}f}"
+
+    def number(self, value: int) -> int | str:
+        return str(value) if self.mood.numbers_as_text else value
+
+    def snapshot(self, o: Order) -> dict[str, Any]:
+        shot: dict[str, Any] = {
+            "symbol": SYMBOL,
+            "orderId": self.number(o.id),
+            "orderListId": self.number(o.list_id),
+            "clientOrderId": o.client,
+            "price": self.text(o.price),
+            "origQty": self.text(o.qty),
+            "executedQty": self.text(o.cum),
+            "origQuoteOrderQty": self.text(ZERO),
+            "cummulativeQuoteQty": self.text(o.quote),
+            "status": o.status,
+            "timeInForce": o.tif,
+            "type": o.type,
+            "side": o.side,
+            "stopPrice": self.text(o.stop),
+            "icebergQty": self.text(ZERO),
+            "time": o.created,
+            "updateTime": o.updated,
+            "isWorking": o.working,
+            "workingTime": o.working_at,
+            "selfTradePreventionMode": "EXPIRE_MAKER",
+        }
+        if o.status == "EXPIRED":
+            shot["expiryReason"] = o.reason
+        if self.mood.extra:
+            shot["aThingOfTomorrow"] = {"deep": [1, None, "x"]}
+        return shot
+
+    def answer(self, o: Order) -> dict[str, Any]:
+        """The RESULT or FULL form of a new order's answer."""
+        shot = self.snapshot(o)
+        for name in ("time", "updateTime", "isWorking", "icebergQty"):
+            del shot[name]
+        if not o.is_stop:
+            del shot["stopPrice"]
+        shot["transactTime"] = o.updated
+        shot["fills"] = [
+            {
+                "price": self.text(f["price"]),
+                "qty": self.text(f["qty"]),
+                "commission": self.text(f["fee"]),
+                "commissionAsset": f["asset"],
+                "tradeId": f["id"],
+            }
+            for f in o.fills
+        ]
+        return shot
+
+    def _note(self, o: Order) -> None:
+        o.updated = now_ms()
+        o.history.append((o.updated, self.snapshot(o)))
+
+    def _note_account(self) -> None:
+        self.accounts.append((now_ms(), {a: (self.free[a], self.locked[a]) for a in self.free}))
+        del self.accounts[:-2_000]
+
+    def seen(self, o: Order, lag: int) -> dict[str, Any] | None:
+        """The order as a reader that lags by `lag` ms sees it."""
+        until = now_ms() - lag
+        shots = [shot for at, shot in o.history if at <= until]
+        return shots[-1] if shots else None
+
+    # --- money ----------------------------------------------------------------------------------------------------
+
+    def _need(self, side: str, qty: Decimal, price: Decimal) -> tuple[str, Decimal]:
+        return (BASE, qty) if side == "SELL" else (QUOTE, qty * price)
+
+    def _lock(self, asset: str, amount: Decimal) -> None:
+        if self.free[asset] < amount:
+            raise Refused(-2010, self._words("Account has insufficient balance for requested action."))
+        self.free[asset] -= amount
+        self.locked[asset] += amount
+
+    def _unlock(self, asset: str, amount: Decimal) -> None:
+        self.locked[asset] -= amount
+        self.free[asset] += amount
+        assert self.locked[asset] >= 0, (asset, self.locked[asset])
+
+    def _words(self, text: str) -> str:
+        return "No." if self.mood.unknown_words else text
+
+    # --- placing --------------------------------------------------------------------------------------------------
+
+    def _filters(self, side: str, kind: str, qty: Decimal, price: Decimal, stop: Decimal) -> None:
+        if qty <= 0 or qty % STEP:
+            raise Refused(-1013, "Filter failure: LOT_SIZE")
+        for value in (price, stop):
+            if value % TICK:
+                raise Refused(-1013, "Filter failure: PRICE_FILTER")
+        if price and not self.last * Decimal("0.8") <= price <= self.last * Decimal("1.2"):
+            raise Refused(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
+        if (price or self.last) * qty < MIN_NOTIONAL:
+            raise Refused(-1013, "Filter failure: NOTIONAL")
+        if stop and sum(o.open and o.is_stop for o in self.orders) >= 5:
+            raise Refused(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
+
+    def _relation(self, side: str, kind: str, price: Decimal, stop: Decimal) -> None:
+        if stop and ((side == "SELL" and stop >= self.last) or (side == "BUY" and stop <= self.last)):
+            raise Refused(-2010, self._words(self.mood.trigger_text))
+        if kind == "LIMIT_MAKER" and (
+            (side == "SELL" and price <= self.last) or (side == "BUY" and price >= self.last)
+        ):
+            raise Refused(-2010, self._words("Order would immediately match and take."))
+
+    def _new(self, p: dict[str, str], kind: str, *, client: str, qty: Decimal, price: Decimal, stop: Decimal) -> Order:
+        if any(o.open and o.client == client for o in self.orders):
+            raise Refused(-2010, self._words("Duplicate order sent."))
+        self._ids += 1
+        at = now_ms()
+        tif = p.get("timeInForce", "GTC")
+        return Order(self._ids, client, p["side"], kind, qty, price, stop, tif, created=at, updated=at)
+
+    def place(self, p: dict[str, str]) -> Order:
+        side, kind = p["side"], p["type"]
+        qty, price, stop = Decimal(p["quantity"]), Decimal(p.get("price", 0)), Decimal(p.get("stopPrice", 0))
+        self._filters(side, kind, qty, price, stop)
+        client = p.get("newClientOrderId") or f"x{self._ids}"
+        o = self._new(p, kind, client=client, qty=qty, price=price, stop=stop)
+        try:
+            self._relation(side, kind, price, stop)
+            if kind != "MARKET":
+                self._lock(*self._need(side, qty, price))
+        except Refused:
+            if self.mood.push_rejected:
+                o.status = "REJECTED"
+                self._report(o, "REJECTED")
+            raise
+        self.orders.append(o)
+        if kind == "MARKET":
+            self._note(o)
+            self._report(o, "NEW")
+            self._take(o)
+            return o
+        if not stop:
+            o.working, o.working_at = True, now_ms()
+        self._note(o)
+        self._report(o, "NEW")
+        self._account()
+        if kind == "LIMIT" and not stop:
+            self._match(o, None)
+        return o
+
+    def _take(self, o: Order) -> None:
+        asset, amount = self._need(o.side, o.qty, self.last)
+        if self.free[asset] < amount:
+            self.orders.remove(o)
+            raise Refused(-2010, self._words("Account has insufficient balance for requested action."))
+        part = o.qty
+        if self.rng.random() < self.mood.market_expires:
+            part = (o.qty * Decimal(self.rng.choice(["0", "0.4"]))).quantize(STEP)
+        if part:
+            self._fill(o, part, self.last, locked=False)
+        if o.left:
+            o.status, o.reason = "EXPIRED", "INSUFFICIENT_LIQUIDITY"
+            self._note(o)
+            self._report(o, "EXPIRED")
+            self._account()
+
+    def place_oco(self, p: dict[str, str]) -> dict[str, Any]:
+        side, qty = p["side"], Decimal(p["quantity"])
+        legs = []
+        for name in ("above", "below"):
+            kind = p[f"{name}Type"]
+            price, stop = Decimal(p.get(f"{name}Price", 0)), Decimal(p.get(f"{name}StopPrice", 0))
+            self._filters(side, kind, qty, price, stop)
+            client = p.get(f"{name}ClientOrderId") or f"y{self._ids}{name}"
+            legs.append(self._new(p, kind, client=client, qty=qty, price=price, stop=stop))
+        target, stopping = sorted(legs, key=lambda o: o.is_stop)
+        below, above = sorted((target.price, stopping.stop))
+        if not below < self.last < above or (side == "SELL") != (target.price > stopping.stop):
+            raise Refused(-2010, self._words("The relationship of the prices for the orders is not correct."))
+        self._lock(*self._need(side, qty, max(o.price for o in legs)))
+        self._ids += 1
+        self.lists[self._ids] = row = {
+            "id": self._ids,
+            "client": p.get("listClientOrderId") or f"l{self._ids}",
+            "at": now_ms(),
+            "legs": legs,
+            "status": "EXEC_STARTED",
+            "locked": max(o.price for o in legs),
+        }
+        target.working, target.working_at = True, now_ms()
+        for o in legs:
+            o.list_id = self._ids
+            self.orders.append(o)
+            self._note(o)
+        if self.mood.lists_first:
+            self._list_event(row)
+        for o in legs:
+            self._report(o, "NEW")
+        if not self.mood.lists_first:
+            self._list_event(row)
+        self._account()
+        return row
+
+    def list_answer(self, row: dict[str, Any], *, reports: bool) -> dict[str, Any]:
+        done = row["status"] == "ALL_DONE"
+        legs = row["legs"][::-1] if self.mood.legs_reversed else row["legs"]
+        told: dict[str, Any] = {
+            "orderListId": self.number(row["id"]),
+            "contingencyType": "OCO",
+            "listStatusType": row["status"],
+            "listOrderStatus": "ALL_DONE" if done else "EXECUTING",
+            "listClientOrderId": row["client"],
+            "transactionTime": now_ms(),
+            "symbol": SYMBOL,
+            "orders": [{"symbol": SYMBOL, "orderId": self.number(o.id), "clientOrderId": o.client} for o in legs],
+        }
+        if reports:
+            told["orderReports"] = [self.answer(o) for o in legs]
+        return told
+
+    # --- cancelling -----------------------------------------------------------------------------------------------
+
+    def find(self, order_id: str | None, client: str | None) -> Order | None:
+        for o in reversed(self.orders):
+            if (order_id is not None and str(o.id) == order_id) or (order_id is None and o.client == client):
+                return o
+        return None
+
+    def cancel(self, order_id: str | None, client: str | None, cancel_id: str | None) -> Order:
+        o = self.find(order_id, client)
+        if o is None or not o.open:
+            raise Refused(-2011, "Unknown order sent.")
+        if o.list_id in self.lists:
+            self._end_list(self.lists[o.list_id], cancel_id)
+        else:
+            self._end(o, "CANCELED", cancel_id)
+        return o
+
+    def cancel_list(self, list_id: str | None, client: str | None, cancel_id: str | None) -> dict[str, Any]:
+        for row in self.lists.values():
+            if str(row["id"]) == list_id or (list_id is None and row["client"] == client):
+                if row["status"] == "ALL_DONE":
+                    break
+                self._end_list(row, cancel_id)
+                return row
+        raise Refused(-2011, "Unknown order list sent." if self.rng.random() < 0.5 else "Unknown order sent.")
+
+    def _end_list(self, row: dict[str, Any], cancel_id: str | None) -> None:
+        for o in row["legs"]:
+            if o.open:
+                self._end(o, "CANCELED", cancel_id)
+        row["status"] = "ALL_DONE"
+        self._list_event(row)
+
+    def _end(self, o: Order, status: str, cancel_id: str | None = None, reason: str = "NONE") -> None:
+        was_list = o.list_id in self.lists
+        o.status, o.reason, o.working = status, reason, False
+        o.cancel_id = cancel_id or f"c{o.id}"
+        if not was_list:
+            self._unlock(*self._need(o.side, o.left, o.price))
+        else:
+            row = self.lists[o.list_id]
+            others = [x for x in row["legs"] if x is not o]
+            if not any(x.open for x in others):
+                left = min(x.left for x in row["legs"])
+                sold = sum((x.cum for x in row["legs"]), ZERO)
+                left = o.qty - sold
+                self._unlock(*self._need(o.side, left, row["locked"]))
+        self._note(o)
+        self._report(o, status)
+        self._account()
+
+    # --- trading --------------------------------------------------------------------------------------------------
+
+    def touch(self, price: Decimal, qty: Decimal | None = None) -> None:
+        """The market trades at `price`; what rests there or better is filled with at most `qty`."""
+        self.last = price
+        for o in [o for o in self.orders if o.open and o.is_stop and not o.working]:
+            if (o.side == "SELL" and price <= o.stop) or (o.side == "BUY" and price >= o.stop):
+                o.working, o.working_at = True, now_ms()
+                self._sibling(o)
+                self._note(o)
+                self._report(o, "NEW")
+        for o in [o for o in self.orders if o.open and o.working]:
+            self._match(o, qty)
+
+    def _match(self, o: Order, qty: Decimal | None) -> None:
+        crosses = (o.side == "SELL" and self.last >= o.price) or (o.side == "BUY" and self.last <= o.price)
+        if not crosses or not o.open:
+            return
+        part = o.left if qty is None else min(o.left, qty)
+        if self.rng.random() < self.mood.partial and part > STEP * 10:
+            part = (part * Decimal("0.37")).quantize(STEP)
+        if not part:
+            return
+        maker = not o.is_stop
+        self._sibling(o)
+        self._fill(o, part, o.price if maker else self.last, locked=True)
+
+    def _sibling(self, o: Order) -> None:
+        """The exchange ends the other side of a list once one has triggered or traded."""
+        row = self.lists.get(o.list_id)
+        if row is None:
+            return
+        for other in row["legs"]:
+            if other is not o and other.open:
+                self._end(other, self.mood.sibling, None, "OCO_TRIGGER")
+        if self.mood.half_list_done and row["status"] != "ALL_DONE":
+            row["status"] = "ALL_DONE"
+            self._list_event(row)
+
+    def _fill(self, o: Order, qty: Decimal, price: Decimal, *, locked: bool) -> None:
+        self._ids += 1
+        paid, got = (BASE, QUOTE) if o.side == "SELL" else (QUOTE, BASE)
+        spent, received = (qty, qty * price) if o.side == "SELL" else (qty * price, qty)
+        if locked:
+            row = self.lists.get(o.list_id)
+            bound = qty if o.side == "SELL" else qty * (row["locked"] if row else o.price)
+            self.locked[paid] -= bound
+            self.free[paid] += bound - spent
+        else:
+            self.free[paid] -= spent
+        asset = got if self.mood.fee_asset == QUOTE else "BNB"
+        fee = (received * Decimal("0.001")).quantize(Decimal("1e-8")) if asset == got else Decimal("0.00001234")
+        self.free[got] += received
+        self.free[asset] -= fee
+        o.cum += qty
+        o.quote += qty * price
+        o.status = "FILLED" if not o.left else "PARTIALLY_FILLED"
+        fill = {"id": self._ids, "price": price, "qty": qty, "fee": fee, "asset": asset, "time": now_ms(), "order": o}
+        o.fills.append(fill)
+        self.trades.append(fill)
+        if o.status == "FILLED":
+            o.working = False
+        self._note(o)
+        self._report(o, "TRADE", fill)
+        row = self.lists.get(o.list_id)
+        if row is not None and o.status == "FILLED" and row["status"] != "ALL_DONE":
+            row["status"] = "ALL_DONE"
+            self._list_event(row)
+        self._account()
+
+    # --- what is pushed -------------------------------------------------------------------------------------------
+
+    def _report(self, o: Order, execution: str, fill: dict[str, Any] | None = None) -> None:
+        ended = execution == "CANCELED" and o.cancel_id
+        self.push(
+            {
+                "e": "executionReport", "E": now_ms(), "s": SYMBOL, "c": o.cancel_id if ended else o.client,
+                "S": o.side, "o": o.type, "f": o.tif, "q": self.text(o.qty), "p": self.text(o.price),
+                "P": self.text(o.stop), "F": self.text(ZERO), "g": o.list_id, "C": o.client if ended else "",
+                "x": execution, "X": o.status, "r": "NONE" if execution != "REJECTED" else "INSUFFICIENT_BALANCES",
+                "i": self.number(o.id), "l": self.text(fill["qty"] if fill else ZERO), "z": self.text(o.cum),
+                "L": self.text(fill["price"] if fill else ZERO), "n": self.text(fill["fee"]) if fill else "0",
+                "N": fill["asset"] if fill else None, "T": now_ms(), "t": fill["id"] if fill else -1, "v": 3,
+                "I": self._ids, "w": o.working, "m": False, "M": False, "O": o.created, "Z": self.text(o.quote),
+                "Y": self.text(fill["qty"] * fill["price"] if fill else ZERO), "Q": self.text(ZERO),
+                "W": o.working_at, "V": "EXPIRE_MAKER",
+                **({"eR": o.reason} if o.status == "EXPIRED" else {}),
+                **({"zz": "tomorrow"} if self.mood.extra else {}),
+            }
+        )  # fmt: skip
+
+    def _list_event(self, row: dict[str, Any]) -> None:
+        done = row["status"] == "ALL_DONE"
+        legs = [{"s": SYMBOL, "i": self.number(o.id), "c": o.client} for o in row["legs"]]
+        self.push(
+            {
+                "e": "listStatus", "E": now_ms(), "s": SYMBOL, "g": row["id"], "c": "OCO", "l": row["status"],
+                "L": "ALL_DONE" if done else "EXECUTING", "r": "NONE", "C": row["client"], "T": now_ms(), "O": legs,
+            }
+        )  # fmt: skip
+
+    def _account(self) -> None:
+        self._note_account()
+        rows = [{"a": a, "f": self.text(self.free[a]), "l": self.text(self.locked[a])} for a in self.free]
+        self.push({"e": "outboundAccountPosition", "E": now_ms(), "u": now_ms(), "B": rows})

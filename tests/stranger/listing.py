@@ -1,0 +1,92 @@
+"""The symbol as the stranger lists it."""
+
+from typing import Any
+
+from tests.stranger.book import BASE, QUOTE, STEP, SYMBOL, TICK, now_ms
+
+
+def exchange_info() -> dict[str, Any]:
+    """What GET exchangeInfo says, with a filter and fields of a later day."""
+    filters = [
+        {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "100000", "tickSize": str(TICK)},
+        {"filterType": "LOT_SIZE", "minQty": str(STEP), "maxQty": "90000", "stepSize": str(STEP)},
+        {"filterType": "ICEBERG_PARTS", "limit": 100},
+        {"filterType": "MARKET_LOT_SIZE", "minQty": "0", "maxQty": "9000", "stepSize": "0"},
+        {
+            "filterType": "TRAILING_DELTA",
+            "minTrailingAboveDelta": 10,
+            "maxTrailingAboveDelta": 2000,
+            "minTrailingBelowDelta": 10,
+            "maxTrailingBelowDelta": 2000,
+        },
+        {
+            "filterType": "PERCENT_PRICE_BY_SIDE",
+            "bidMultiplierUp": "1.2",
+            "bidMultiplierDown": "0.8",
+            "askMultiplierUp": "1.2",
+            "askMultiplierDown": "0.8",
+            "avgPriceMins": 5,
+        },
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": "5",
+            "applyMinToMarket": True,
+            "maxNotional": "9000000",
+            "applyMaxToMarket": False,
+            "avgPriceMins": 5,
+        },
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+        {"filterType": "A_FILTER_OF_TOMORROW", "x": [1]},
+    ]
+    symbol = {
+        "symbol": SYMBOL,
+        "status": "TRADING",
+        "baseAsset": BASE,
+        "baseAssetPrecision": 8,
+        "quoteAsset": QUOTE,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": [
+            "LIMIT",
+            "LIMIT_MAKER",
+            "MARKET",
+            "STOP_LOSS",
+            "STOP_LOSS_LIMIT",
+            "TAKE_PROFIT",
+            "TAKE_PROFIT_LIMIT",
+        ],
+        "icebergAllowed": True,
+        "ocoAllowed": True,
+        "otoAllowed": False,
+        "opoAllowed": False,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": True,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": True,
+        "pegInstructionsAllowed": False,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": filters,
+        "permissions": [],
+        "permissionSets": [["SPOT", "X"]],
+        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
+        "allowedSelfTradePreventionModes": ["EXPIRE_MAKER", "NONE"],
+    }
+    limits = [
+        {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100},
+        {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200000},
+        {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 300000},
+    ]
+    return {
+        "timezone": "UTC",
+        "serverTime": now_ms(),
+        "rateLimits": limits,
+        "exchangeFilters": [],
+        "symbols": [symbol],
+        "sors": [],
+    }
