@@ -1,53 +1,55 @@
-"""What `executor why` tells: right on a known run, and never failing on trades that met everything."""
+"""What `executor why` and `/why` tell: right on a known run (tests/golden/why.txt), and never failing on trades that
+met everything: faults, crashes, lost states, hands. A thousand trades and more: `python -m tests.ops.stories`.
+"""
+
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from tests.ops.stories import Journaled, check_life, lived, names_in
 from tests.sim.choices import Choices
-from tests.sim.world import World
 
-from executor.core.model.events import AnyEvent
-from executor.core.model.state import State
-from executor.core.transition import Step
+from executor.core.model.state import Closed
 from executor.ops import story
-from executor.ops.replay import Told
+from executor.ops.why import why
+from executor.service.store.journal import Journal
+from executor.service.store.records import Took
 
 SEEDS = 60
 
 
-class Journaled(World):
-    """A simulated service whose every step is kept as a journal would tell it again."""
-
-    told: list[Told]
-
-    def stepped(self, event: AnyEvent, before: State, step: Step) -> None:
-        if not hasattr(self, "told"):
-            self.told = []
-        self.told.append(Told(len(self.told), "", event, step, None))
-        super().stepped(event, before, step)
-
-
 @pytest.mark.parametrize("batch", range(3))
-def test_every_order_of_simulated_trades_has_its_story(batch: int) -> None:
-    """Faults, crashes, lost states, hands: each order of each trade can be asked about, and says something."""
-    orders = 0
+def test_every_order_trade_and_signal_of_simulated_lives_has_its_story(batch: int) -> None:
+    orders = trades = 0
     for seed in range(batch * SEEDS // 3, (batch + 1) * SEEDS // 3):
-        world = Journaled(Choices(77_000_000 + seed))
-        world.run()
-        names = {
-            order.id
-            for told in world.told
-            if told.step.state.position is not None
-            for order in told.step.state.position.orders
-        }
-        for name in names:
-            said = story.tell(world.told, name)
-            assert name in said.partition("\n")[0]
-            assert len(said.splitlines()) > 1
-        trades = {name.split("_")[1] for name in names}
-        for trade in trades:
-            said = story.tell(world.told, trade)
-            assert f"trade {trade}" in said
-        orders += len(names)
-    assert orders > 100
+        names = check_life(lived(seed).told)
+        orders, trades = orders + len(names.orders), trades + len(names.trades)
+    assert (orders > 100, trades > 20) == (True, True)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS, SEEDS + 12))
+async def test_the_short_answer_never_fails_either(seed: int, tmp_path: Path) -> None:
+    """What `/why` says, from the journal's end and the list of trades."""
+    world = lived(seed)
+    with Journal(tmp_path / "journal") as journal:
+        for each in world.told:
+            journal.append(Took(event=each.event))
+    closed: dict[str, Closed] = {}
+    for each in world.told:
+        if (last := each.step.state.last_closed) is not None:
+            closed[last.trade] = last
+    loop = cast("Any", SimpleNamespace(state=world.told[-1].step.state, closed=deque(closed.values())))
+    names = names_in(world.told)
+    for trade in names.trades & closed.keys():
+        said = await why(loop, trade, journal.path)
+        assert f"trade {trade}" in said.partition("\n")[0]
+        assert f"signal {closed[trade].signal}" in said
+    for order in sorted(names.orders)[:5]:
+        assert "journal" not in await why(loop, order, journal.path)  # no fault of reading it
+    for about in ("", "nobody-knows-this", *sorted(names.signals)[:5]):
+        assert isinstance(await why(loop, about, journal.path), str)
 
 
 def test_what_nobody_knows_is_an_error_that_names_the_latest() -> None:

@@ -35,12 +35,13 @@ TURN_WITHIN_S: Final = 10.0
 FOREIGN_KEPT: Final = 1_000
 
 GHOST: Final = "ghost_order"
+OVER: Final = "sells_beyond_held"
 HANDED: Final = frozenset(
     {"exit_missing", "exit_resized", "exit_renamed", "uncovered", "order_adopted", "stray_orders"}
 )
 TOLD_BY_DECIDER: Final = frozenset({"order_adopted", "stray_orders"})
 """The decider tells of these itself, with what it makes of them."""
-HALTING: Final = frozenset({"exit_moved", "sells_beyond_held", "stop_lowered", "balance_short", "invariant_broken"})
+HALTING: Final = frozenset({"exit_moved", OVER, "stop_lowered", "balance_short", "invariant_broken"})
 PUSHED: Final = "state_stuck"
 
 
@@ -187,6 +188,8 @@ class Watchdog:
         ghosts = [each for each in believed if each.finding == GHOST]
         if ghosts:
             await self._lay(loop, ghosts)
+            # What they would sell was counted: the next round tells whether too much is left.
+            believed = [each for each in believed if each.finding != OVER]
         if any(each.finding in HANDED for each in believed):
             loop.tell(OpenOrdersSeen(at=loop.now(), reports=look.shown, asked_at=look.asked_at))
         for each in believed:
