@@ -94,6 +94,19 @@ MINUTES ?= 60
 bench-loop: $(VENV)/.test ## memory, files and journal of a looped recording at speed 150, for MINUTES=60
 	$(BIN)/python -m bench.looped --minutes $(MINUTES)
 
+# etcd is Debian's etcd-server, or ETCD=/path/to/etcd.
+export ETCD
+
+.PHONY: fleet
+fleet: $(VENV)/.test ## show a trade outlive the machine that opened it: three nodes, etcd, a paper exchange (half a minute)
+	@$(BIN)/python -m tests.fleet.demo
+
+ROUNDS ?= 100
+
+.PHONY: fleet-soak
+fleet-soak: $(VENV)/.test ## kill, suspend and cut off the nodes and etcd for ROUNDS=100 rounds of trades, by SEED
+	$(BIN)/python -m tests.fleet.soak --rounds $(ROUNDS) --seed $(SEED)
+
 .PHONY: image-test
 image-test: $(VENV)/.test ## build the container image and run it for real (root, podman; says what is missing)
 	$(BIN)/python -m tests.deploy.image
