@@ -65,7 +65,11 @@ async def test_an_open_trade_is_shown_held_and_closed_from_any_machine(tmp_path:
         paused = await executor(world, "pause", "--account", "alice")
         assert (paused.exit_code, paused.stdout.strip()) == (0, "paused: no new entries"), paused.output
         assert (await executor(world, "check", "--account", "alice")).exit_code == 0
-        assert (await executor(world, "ping")).stdout.strip() == "running"
+        assert (await executor(world, "ping", "--account", "alice")).stdout.strip() == "running"
+        here = await executor(world, "ping", FLEET_NODE="n1")
+        assert here.stdout.startswith("n1 lives and owns "), here.output
+        away = await executor(world, "ping")
+        assert (away.exit_code, "no node lives as n9; those that do: n1, n2" in away.stderr) == (69, True)
         wrong = await executor(world, "status", "--account", "carol")
         assert (wrong.exit_code, "carol is not there, but alice" in wrong.stderr) == (2, True)
         owner, _ = await world.owner("alice")
@@ -166,3 +170,34 @@ async def test_the_doctor_looks_at_the_cluster(tmp_path: Path) -> None:
         assert done.exit_code == 1
         found = {each["name"]: each for each in json.loads(done.stdout)}
         assert found["etcd quorum"]["level"] == "fail", done.output
+
+
+async def test_the_journals_of_several_machines_are_told_as_one(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as world:
+        for name in ("n1", "n2"):
+            await world.start(name)
+        await world.owned()
+        first, _ = await world.owner("alice")
+        second = "n2" if first == "n1" else "n1"
+        await in_a_trade(world, first)
+        world.nodes[first].send(signal.SIGKILL)
+        await world.owned(by=lambda name: name == second)
+        await world.until(lambda: bool(world.nodes[second].said("ready")))
+        await world.lead("1.1")
+        await world.settle()
+        await world.until(lambda: bool(world.nodes[second].said("trade_closed")))
+        world.nodes[second].send(signal.SIGTERM)
+        assert await world.nodes[second].end() == 0
+        journals = {name: str(tmp_path / name / "alice" / f"{SYMBOL}.journal.jsonl") for name in (first, second)}
+        told = await executor(world, "replay", "--journal", journals[second], "--journal", journals[first])
+        assert told.exit_code == 0, told.output
+        lines = told.stdout.splitlines()
+        assert "all reproduced" in lines[-1]
+        of_first, of_second = (
+            next(n for n, line in enumerate(lines) if f"({name}, epoch" in line) for name in journals
+        )
+        assert of_first < of_second
+        lists = {name: str(tmp_path / name / "alice" / f"{SYMBOL}.trades.jsonl") for name in (first, second)}
+        words = ("report", "--format", "json", "--trades", lists[second], "--trades", lists[second])
+        assert len(json.loads((await executor(world, *words)).stdout)) == 1
+        assert json.loads((await executor(world, "report", "--format", "json")).stdout) == []

@@ -1,12 +1,20 @@
 """`executor ping`: whether the service runs and its loop turns; for health checks of containers and scripts."""
 
+import socket
+
 import typer
 
 from executor.cli import exits
 from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
+from executor.cli.fleet_store import in_store
 from executor.cli.output import examples, fail, say
 from executor.cli.service import ask
+from executor.config import Settings
+from executor.service.fleet.membership import read_view
+from executor.service.fleet.view import View
 from executor.service.inlets.control import ControlError, NotRunningError, Request
+from executor.service.store.etcd import Etcd
+from executor.service.store.fleet_keys import Keys
 
 PATIENCE_S = 8.0
 
@@ -18,11 +26,30 @@ def ping(context: typer.Context, symbol: Which = None, account: Account = None) 
     """Tell whether the service runs and its loop turns.
 
     The question goes through the loop, behind all that waits there: a service that hangs does not answer. Of several
-    symbols each one's loop is asked.
+    symbols each one's loop is asked. In a fleet it tells whether this machine's node lives, which it does only while
+    its loops turn; with --account the account's owner is asked, wherever that is.
     """
-    _, code = for_each(find_places(read_chosen(context, account), symbol), _ask)
+    chosen = read_chosen(context, account)
+    if chosen[0].fleet and account is None:
+        _look_for(chosen[0])
+        return
+    _, code = for_each(find_places(chosen, symbol), _ask)
     if code:
         raise typer.Exit(code)
+
+
+def _look_for(settings: Settings) -> None:
+    """Its key in the store hangs on a lease that it renews as long as its loops come round."""
+    node = settings.fleet_node or socket.gethostname()
+
+    async def look(etcd: Etcd, keys: Keys) -> View:
+        return await read_view(etcd, keys)
+
+    view = in_store(settings, look)
+    if node not in view.nodes:
+        fail(f"no node lives as {node}; those that do: {', '.join(sorted(view.nodes)) or 'none'}", exits.UNAVAILABLE)
+    owned = sorted(account for account, owner in view.owners.items() if owner.node == node)
+    say(f"{node} lives and owns {', '.join(owned) or 'nothing'}")
 
 
 def _ask(place: Place) -> None:

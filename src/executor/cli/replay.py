@@ -1,5 +1,6 @@
 """`executor replay`: every state of the journal again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +20,15 @@ MISMATCHES_SHOWN = 10
 @examples(
     "executor replay",
     "executor replay --show | grep -i refused",
+    "executor replay --journal n1/LTCUSDT.journal.jsonl --journal n2/LTCUSDT.journal.jsonl",
 )
 def replay(
     context: typer.Context,
     journal: Annotated[
-        Path | None, typer.Option("--journal", metavar="FILE", help="Another journal than the settings'.")
+        list[Path] | None,
+        typer.Option(
+            "--journal", metavar="FILE", help="Another journal than the settings'; several of a fleet's nodes."
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print each event and what became of it.")] = False,
     symbol: Which = None,
@@ -35,25 +40,29 @@ def replay(
 
     A state that comes out differently is named with file and line, and the exit code is 1. The journal can be read
     while the service writes it. Of several symbols each one's is.
+
+    In a fleet each machine has the journal of what it traded itself: with several --journal of one symbol they are told
+    as one, in the order of their owners, and each take-over is compared with what was left.
     """
-    if journal is not None:
+    if journal:
         _replay(journal, show=show)
         return
 
     def of_one(place: Place) -> None:
         if not place.alone:
             typer.echo(f"{place.name}:")
-        _replay(place.journal, show=show)
+        _replay([place.journal], show=show)
 
     _, code = for_each(find_places(read_chosen(context, account), symbol), of_one)
     if code:
         raise typer.Exit(code)
 
 
-def _replay(path: Path, *, show: bool) -> None:
-    if not path.exists():
-        fail(f"there is no journal {path}")
-    again = Replay(path)
+def _replay(paths: Sequence[Path], *, show: bool) -> None:
+    for path in paths:
+        if not path.exists():
+            fail(f"there is no journal {path}")
+    again = Replay(*paths)
     try:
         for told in again:
             if show:
@@ -88,7 +97,14 @@ def _verdict(verdict: Verdict) -> str:
 def _sum_up(again: Replay) -> None:
     header = ("segment", "began with", "version", "events", "states", "mismatches")
     rows = [
-        (each.where, each.why, each.version, str(each.events), str(each.states), str(each.mismatches))
+        (
+            each.where,
+            f"{each.why} ({each.node}, epoch {each.epoch})" if each.node else each.why,
+            each.version,
+            str(each.events),
+            str(each.states),
+            str(each.mismatches),
+        )
         for each in again.segments
     ]
     typer.echo(text.columns(header, rows, right=header[3:]))

@@ -36,6 +36,12 @@ def report(
     last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the last N.")] = None,
     symbol: Which = None,
     account: Account = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--trades", metavar="FILE", help="A list of trades of another machine of the fleet; several times."
+        ),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at, with pictures.")
     ] = None,
@@ -47,12 +53,18 @@ def report(
     JSON is a list of objects; times are ISO 8601 in UTC, decimals are strings of plain digits. CSV has the same
     columns. Of several symbols all trades are shown, by the time at which they closed; tables are one for each symbol.
 
+    In a fleet each machine lists what it closed itself: --trades adds the lists of others, each trade once.
+
     With --html a page is written too: one file that needs nothing else, with the profit, the distribution of R,
     slippage, and each trade on its price with its stop's path and its fills, as far back as the journal tells.
     """
     places = find_places(read_chosen(context, account), symbol)
     of_each, code = for_each(places, _trades)
-    found = sorted((trade for each in of_each for trade in each), key=lambda trade: trade.closed)
+    mine = [trade for each in of_each for trade in each]
+    theirs = {trade.trade: trade for path in also or () for trade in _listed(path)}
+    known = {trade.trade for trade in mine}
+    mine += [trade for trade in theirs.values() if trade.trade not in known]
+    found = sorted(mine, key=lambda trade: trade.closed)
     shown = found[-last:] if last is not None else found
     typer.echo(PRINT[output](shown))
     if html is not None:
@@ -63,8 +75,12 @@ def report(
 
 
 def _trades(place: Place) -> list[Closed]:
+    return _listed(trades_path(place.state))
+
+
+def _listed(path: Path) -> list[Closed]:
     try:
-        return list(read_trades(trades_path(place.state)))
+        return list(read_trades(path))
     except JournalError as error:
         fail(error)
 

@@ -1,6 +1,7 @@
 """The journal told again: every event through the same transition, every state compared with the one that was saved."""
 
-from collections.abc import Iterable, Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from executor.service.store.records import Began, Record, Took
 
 class Segment(msgspec.Struct):
     """What one base record carries: a start, a change of rules, the end of a gap. `break_` says why the state before
-    it is not the one it begins with, empty when it is.
+    it is not the one it begins with, empty when it is. `epoch`, `node`: of whoever owned the account, in a fleet.
     """
 
     n: int
@@ -31,6 +32,8 @@ class Segment(msgspec.Struct):
     events: int = 0
     states: int = 0
     mismatches: int = 0
+    epoch: int = 0
+    node: str = ""
 
 
 class Mismatch(msgspec.Struct, frozen=True):
@@ -53,22 +56,26 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Replay:
-    """Iterate it to replay: yields each event; `segments`, `mismatches` and `cut` are complete after that.
+    """Iterate it to replay: yields each event; `segments`, `mismatches` and `cut` are complete after that. Several
+    `paths` are the journals that the nodes of a fleet have of one symbol: told in the order of their epochs.
 
     Iterating raises JournalCorrupt or JournalError for a journal that can't be read. `skipped` counts the events at its
     beginning whose base went with a file that was rotated away.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, *paths: Path) -> None:
         self.segments: list[Segment] = []
         self.mismatches: list[Mismatch] = []
         self.skipped = 0
-        self._reader: JournalReader[Record] = JournalReader(path, Record)  # type: ignore[arg-type]  # a union is no class
+        self._readers: list[JournalReader[Record]] = [
+            JournalReader(path, Record)  # type: ignore[arg-type]  # a union is no class
+            for path in paths
+        ]
 
     @property
     def cut(self) -> str:
         """What the last line lacks, empty when it is whole."""
-        return self._reader.cut
+        return "; ".join(reader.cut for reader in self._readers if reader.cut)
 
     @property
     def events(self) -> int:
@@ -80,14 +87,15 @@ class Replay:
         return sum(segment.states for segment in self.segments)
 
     def __iter__(self) -> Iterator[Told]:
-        return self._tell(self._reader)
+        several = len(self._readers) > 1
+        return self._tell(_joined(self._readers) if several else self._readers[0], several=several)
 
-    def _tell(self, entries: Iterable[Entry[Record]]) -> Iterator[Told]:
+    def _tell(self, entries: Iterable[Entry[Record]], *, several: bool) -> Iterator[Told]:
         state: State | None = None
         policy: Policy | None = None
         rules: SymbolRules | None = None
         for entry in entries:
-            where = f"{entry.path.name}:{entry.line}"
+            where = f"{entry.path if several else entry.path.name}:{entry.line}"
             match entry.record:
                 case Began() as began:
                     self.segments.append(
@@ -98,6 +106,8 @@ class Replay:
                             began.version,
                             began.layout,
                             _broken(state, began) if state else "",
+                            epoch=began.epoch,
+                            node=began.node,
                         )
                     )
                     state, policy, rules = began.state, began.policy, began.rules
@@ -119,6 +129,31 @@ class Replay:
                     yield Told(entry.n, where, took.event, step, mismatch)
 
 
+def _joined(readers: Sequence[Iterable[Entry[Record]]]) -> Iterator[Entry[Record]]:
+    """The entries of all, each owner's time as a whole, by epoch: only one at a time wrote states. What comes before a
+    journal's first base stays before everything.
+    """
+    waiting: list[tuple[int, int, Entry[Record], Iterator[Entry[Record]]]] = []
+    for number, reader in enumerate(readers):
+        entries = iter(reader)
+        if (first := next(entries, None)) is not None:
+            heapq.heappush(waiting, (_epoch(first, -1), number, first, entries))
+    while waiting:
+        epoch, number, entry, entries = heapq.heappop(waiting)
+        yield entry
+        for following in entries:
+            later = _epoch(following, epoch)
+            if later > epoch:
+                heapq.heappush(waiting, (later, number, following, entries))
+                break
+            yield following
+
+
+def _epoch(entry: Entry[Record], current: int) -> int:
+    """In which it was written; an event in that of its base."""
+    return entry.record.epoch if isinstance(entry.record, Began) else current
+
+
 def _compare(after: State, took: Took, layout: int) -> str:
     """A step that owed nothing may have shared the save of a later one: that one's checksum speaks for both."""
     if not took.sum:
@@ -133,4 +168,6 @@ def _broken(before: State, began: Began) -> str:
         return "" if before == began.state else "the rules changed in another state than the one before"
     if not differs(before, began.state):
         return ""
+    if began.node:
+        return f"{began.node} took over from a state that the journal before it does not end with (see docs/fleet.md)"
     return "begins with another state than the last one in the journal (a crash, or a state file put in its place)"

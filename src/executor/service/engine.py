@@ -60,7 +60,8 @@ class Engine:
     """`take` and `commit` may raise StateUnwritable: then nothing has changed and nothing may be sent; the event can be
     taken again.
 
-    `on_closed` is called with each finished trade, after it is on disk.
+    `on_closed` is called with each finished trade, after it is on disk. `owner`: in a fleet the epoch and the node, for
+    the journal.
     """
 
     def __init__(
@@ -71,8 +72,11 @@ class Engine:
         store: SymbolStore,
         journal: Journal,
         on_closed: Callable[[Closed], None],
+        *,
+        owner: tuple[int, str] = (0, ""),
     ) -> None:
         self.state = state
+        self._owner = owner
         self.policy = policy
         self.rules = rules
         self._store = store
@@ -221,6 +225,8 @@ class Engine:
             policy=self.policy,
             rules=self.rules,
             state=self.state,
+            epoch=self._owner[0],
+            node=self._owner[1],
         )
         self._journal_whole = self._write(began)
 

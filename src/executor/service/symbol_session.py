@@ -49,6 +49,7 @@ async def symbol_session(
     """
     state_path = settings.state_path(symbol)
     store: SymbolStore
+    owner = (0, "")
     if context.store_of is None:
         store = StateStore(state_path, schema_version=SCHEMA_VERSION)
         state, age = load_state(store, symbol, context.venue)
@@ -56,6 +57,7 @@ async def symbol_session(
         store = kept = context.store_of(symbol)
         document, age = await kept.load(context.venue)
         state = state_of(document) if document is not None else None
+        owner = (kept.claim.epoch, kept.claim.node)
     # With a trade open, what is not needed to look after it keeps nobody from doing so.
     trade_open = state is not None and state.position is not None
     reader = RulesReader(exchange, settings, state_path)
@@ -71,7 +73,7 @@ async def symbol_session(
             state = await begin(exchange, empty(symbol, context.venue), policy, rules, window, sleep)
         else:
             state = await catch_up(exchange, state, age, policy, rules, window, sleep)
-        engine = Engine(state, policy, rules, store, journal, trades.add)
+        engine = Engine(state, policy, rules, store, journal, trades.add, owner=owner)
         timing = _timing(settings, together=not context.alone)
         loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
         loop.closed = trades.recent

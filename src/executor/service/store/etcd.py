@@ -6,10 +6,12 @@ so, and whoever asked finds out by reading (a transaction here always compares w
 be tried again).
 """
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -116,6 +118,7 @@ class Etcd:
         self._next = 0
         self._call_s = call_s
         self._silence_s = silence_s
+        self._tls = tls
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -241,14 +244,23 @@ class Etcd:
         try:
             async with self._session.get(f"{endpoint}/metrics", timeout=timeout) as response:
                 text = (await response.read()).decode("utf-8", "replace")
-                ssl_object = response.connection and response.connection.transport.get_extra_info("ssl_object")  # type: ignore[union-attr]
-                certificate = ssl_object.getpeercert() if ssl_object else None
+            ends = await self._certificate_ends(endpoint)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{endpoint}: {_words(error)}", sent=False) from error
         if response.status != 200:
             raise Refused(f"{endpoint}/metrics: HTTP {response.status}")
-        ends = str(certificate.get("notAfter", "")) if certificate else ""
         return Look(text, response.headers.get("Date", ""), ends)
+
+    async def _certificate_ends(self, endpoint: str) -> str:
+        if self._tls is None:
+            return ""
+        place = urlsplit(endpoint)
+        async with asyncio.timeout(self._call_s * 4):
+            _, writer = await asyncio.open_connection(place.hostname, place.port, ssl=self._tls)
+        try:
+            return str(writer.get_extra_info("peercert", {}).get("notAfter", ""))
+        finally:
+            writer.close()
 
     # --- the wire -------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 
 
-class Began(msgspec.Struct, frozen=True, tag="began", kw_only=True):
+class Began(msgspec.Struct, frozen=True, tag="began", kw_only=True, omit_defaults=True):
     """The base that the following events build on: after a start, a change of rules, or a gap in the journal.
-    `layout`: what the states of then look like (`layouts`).
+    `layout`: what the states of then look like (`layouts`). `epoch`, `node`: who owned the account, in a fleet.
     """
 
     layout: int = 0
@@ -19,6 +19,8 @@ class Began(msgspec.Struct, frozen=True, tag="began", kw_only=True):
     policy: Policy
     rules: SymbolRules
     state: State
+    epoch: int = 0
+    node: str = ""
 
 
 class Took(msgspec.Struct, frozen=True, tag="took", kw_only=True, omit_defaults=True):

@@ -1,0 +1,9 @@
+# etcd 3.5 from Debian's own package, for compose.yaml.
+FROM debian:trixie-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends etcd-server \
+    && rm -rf /var/lib/apt/lists/* \
+    && install --directory --owner=10002 --group=10002 --mode=0700 /data
+USER 10002:10002
+VOLUME ["/data"]
+ENTRYPOINT ["etcd"]
