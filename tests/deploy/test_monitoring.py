@@ -6,9 +6,12 @@ import shutil
 import subprocess
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.ops.samples import Walk, rules
 
@@ -16,6 +19,11 @@ from executor.core.model.policy import Policy
 from executor.core.transition import empty
 from executor.exchange.transport.supervised import Connected
 from executor.ops.metrics import Metrics, StreamWatch, View
+from executor.service.fleet.metrics import FleetMetrics
+from executor.service.store.timings import Timings
+
+if TYPE_CHECKING:
+    from executor.service.fleet.node import FleetNode
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "config" / "alerts.yml"
@@ -41,6 +49,22 @@ def queries() -> list[str]:
     return [*shown, *chosen, *ruled]
 
 
+def fleet_node() -> SimpleNamespace:
+    """A node that owns an account and has written a state."""
+    store = SimpleNamespace(symbol="LTCUSDT", took=Timings())
+    store.took.add(0.003)
+    owned = SimpleNamespace(claim=SimpleNamespace(epoch=7), stores=[store])
+    view = SimpleNamespace(nodes={"n1": None}, owners={"alice": None})
+    return SimpleNamespace(
+        accounts=("alice", "bob"),
+        owned={"alice": owned},
+        lease_age=0.4,
+        draining=False,
+        takeovers=1,
+        membership=SimpleNamespace(view=view),
+    )
+
+
 @pytest.fixture(scope="module")
 def told() -> dict[str, set[str]]:
     """Each series of a service that has traded, with the names of its labels."""
@@ -52,8 +76,11 @@ def told() -> dict[str, set[str]]:
     holder.append(Walk(Policy(notional=Decimal(100), cooldown_ms=600_000), metrics.observe))
     for _ in holder[0].steps():
         pass
+    registry = CollectorRegistry()
+    registry.register(FleetMetrics(cast("FleetNode", fleet_node())))
+    texts = (metrics.text().decode(), generate_latest(registry).decode())
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(metrics.text().decode()):
+    for family in (family for each in texts for family in text_string_to_metric_families(each)):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
@@ -97,3 +124,12 @@ def test_prometheus_finds_nothing_wrong(told: dict[str, set[str]]) -> None:
         return
     done = subprocess.run([promtool, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_commits_are_counted_by_how_long_they_took() -> None:
+    took = Timings()
+    for seconds in (0.0005, 0.003, 0.005, 9.0):
+        took.add(seconds)
+    found = dict(took.buckets())
+    assert (found["0.001"], found["0.0025"], found["0.005"], found["5.0"], found["+Inf"]) == (1, 1, 3, 3, 4)
+    assert (took.last, took.count) == (9.0, 4)

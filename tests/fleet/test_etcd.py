@@ -199,7 +199,7 @@ async def test_writes_go_on_when_the_leader_is_gone(tmp_path: Path, how: signal.
                         break
                     except StoreUnreachable:
                         await asyncio.sleep(0.1)
-        assert store.writes == 6
+        assert store.took.count == 6
         leader.send(signal.SIGCONT)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -22,8 +22,8 @@ class FleetMetrics(Collector):
         node = self._node
         owner = GaugeMetricFamily("executor_fleet_owner", "Whether this node owns the account.", labels=["account"])
         epoch = GaugeMetricFamily("executor_fleet_epoch", "The epoch in which it does.", labels=["account"])
-        took = GaugeMetricFamily(
-            "executor_fleet_commit_seconds", "How long the last write of a state took.", labels=["account", "symbol"]
+        took = HistogramMetricFamily(
+            "executor_fleet_commit_seconds", "How long writes of states took.", labels=["account", "symbol"]
         )
         for account in sorted(node.accounts):
             owned = node.owned.get(account)
@@ -31,7 +31,7 @@ class FleetMetrics(Collector):
             if owned is not None:
                 epoch.add_metric([account], owned.claim.epoch)
                 for store in owned.stores:
-                    took.add_metric([account, store.symbol], store.took_s)
+                    took.add_metric([account, store.symbol], store.took.buckets(), store.took.total)
         yield from (owner, epoch, took)
         yield GaugeMetricFamily("executor_fleet_lease_age_seconds", "Since the lease was last renewed.", node.lease_age)
         yield GaugeMetricFamily(
@@ -42,4 +42,5 @@ class FleetMetrics(Collector):
         )
         unowned = sum(1 for account in node.accounts if account not in node.membership.view.owners)
         yield GaugeMetricFamily("executor_fleet_unowned", "Accounts that nobody owns.", unowned)
+        yield GaugeMetricFamily("executor_fleet_accounts", "Accounts that this node has keys of.", len(node.accounts))
         yield CounterMetricFamily("executor_fleet_takeovers", "Accounts that were claimed.", node.takeovers)

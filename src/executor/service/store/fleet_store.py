@@ -30,6 +30,7 @@ from executor.service.store.etcd import (
 from executor.service.store.fleet_keys import Keys
 from executor.service.store.port import Fenced, StoreUnwritable
 from executor.service.store.state_store import Age, StateDamaged, StateError, StateForeign, pack, unpack
+from executor.service.store.timings import Timings
 
 log = structlog.get_logger(__name__)
 
@@ -77,13 +78,12 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class FleetSymbolStore:
-    """`SymbolStore` on etcd. `took_ms`: how long the last writes took, for whoever measures."""
+    """`SymbolStore` on etcd. `took`: how long its writes have taken."""
 
     def __init__(self, etcd: Etcd, keys: Keys, claim: Claim, symbol: str) -> None:
         self.claim = claim
         self.symbol = symbol
-        self.took_s: float = 0.0
-        self.writes = 0
+        self.took = Timings()
         self._etcd = etcd
         self._keys = keys
         self._key = keys.state(claim.account, symbol)
@@ -179,7 +179,7 @@ class FleetSymbolStore:
                 break
         else:
             raise StoreUnreachable(f"{self._key}: no write came through in {TRIES} tries")
-        self.took_s, self.writes = clock() - began, self.writes + 1
+        self.took.add(clock() - began)
         self._takes.difference_update(takes)
         if self._staged is data:
             self._staged = None
