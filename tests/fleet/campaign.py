@@ -91,14 +91,13 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Campaign:
-    def __init__(self, world: FleetWorld, seed: int) -> None:
+    def __init__(self, world: FleetWorld, report: Report) -> None:
         self.world = world
-        self.report = Report(seed, int(world.ttl_s))
-        self.rng = random.Random(seed)
-        self.nemesis = Nemesis(world, random.Random(seed + 2))
+        self.report = report
+        self.rng = random.Random(report.seed)
+        self.nemesis = Nemesis(world, random.Random(report.seed + 2))
         self._tail = Tail(world.folder)
         self._epochs: defaultdict[str, int] = defaultdict(int)
-        self._judged: set[tuple[str, Decimal]] = set()
         self._number = 0
         self._cards: list[str] = []
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from tests.fleet.campaign import Campaign, Report
 from tests.fleet.cluster import PROGRAM, running
-from tests.fleet.world import FleetWorld
+from tests.fleet.world import TTL_S, FleetWorld
 
 NODES: Final = ("n1", "n2", "n3")
 ACCOUNTS: Final = ("alice", "bob", "carol")
@@ -34,21 +34,25 @@ def main() -> None:
         sys.exit("no etcd: apt-get install etcd-server, or name the program: ETCD=/path/to/etcd")
     folder = wanted.folder or Path(tempfile.mkdtemp(prefix="executor-fleet-"))
     folder.mkdir(parents=True, exist_ok=True)
-    report = asyncio.run(campaign(folder, wanted.rounds, wanted.seed, wanted.minutes * 60, wanted.only))
-    sys.stdout.write(f"{as_text(report)}\nfiles           {folder}\n")
+    report = Report(wanted.seed, TTL_S)
+    try:
+        asyncio.run(campaign(report, folder, wanted.rounds, wanted.minutes * 60, wanted.only))
+    finally:
+        sys.stdout.write(f"{as_text(report)}\nfiles           {folder}\n")
     if report.violations:
         sys.exit(1)
 
 
-async def campaign(folder: Path, rounds: int, seed: int, seconds: float = 0.0, only: str = "") -> Report:
+async def campaign(report: Report, folder: Path, rounds: int, seconds: float = 0.0, only: str = "") -> None:
     """`seconds` 0: until all rounds are over."""
+    seed = report.seed
     began = time.monotonic()
     async with running(folder, 3) as cluster:
         world = FleetWorld(folder, cluster, ACCOUNTS, seed=seed, proxied=True)
         async with world.serving():
             for number, name in enumerate(NODES):
                 await world.start(name, ORDER_TRANSPORT="ws" if number == 0 else "rest")
-            going = Campaign(world, seed)
+            going = Campaign(world, report)
             for number in range(rounds):
                 if seconds and time.monotonic() - began > seconds:
                     break
@@ -57,12 +61,11 @@ async def campaign(folder: Path, rounds: int, seed: int, seconds: float = 0.0, o
                     await going.round(kind)
                 except TimeoutError:
                     left = {account: world.open_ids(account) for account in world.accounts}
-                    going.report.violations.append(f"round {number + 1} ({kind}): did not end; open: {left}")
+                    report.violations.append(f"round {number + 1} ({kind}): did not end; open: {left}")
                     break
-                going.report.seconds = time.monotonic() - began
-                sys.stdout.write(f"{number + 1:4} {kind}: {len(going.report.violations)} violations\n")
+                report.seconds = time.monotonic() - began
+                sys.stdout.write(f"{number + 1:4} {kind}: {len(report.violations)} violations\n")
                 sys.stdout.flush()
-            return going.report
 
 
 def as_text(report: Report) -> str:

@@ -36,6 +36,8 @@ LIMITS: Final = Limits(request_weight_per_minute=1_000_000)
 TICK_S: Final = 0.02
 STRIDE: Final = Decimal("0.08")
 TTL_S: Final = 2
+PATIENCE_S: Final = 10.0
+"""What looks on has time: the nodes' own calls are as quick as ever."""
 
 
 class Network:
@@ -69,12 +71,11 @@ class FleetWorld:
         keys = {name: Credential(name, HmacSecret(name)) for name in accounts}
         self.server = PaperServer(self.engine, self.clock, keys, limits=LIMITS, faults=self.wire_faults)
         self.keys = Keys("test")
-        self.etcd = Etcd(cluster.endpoints)
+        self.etcd = Etcd(cluster.endpoints, call_s=PATIENCE_S)
         self.nodes: dict[str, Daemon] = {}
         self.webhooks: dict[str, int] = {}
         self.networks: dict[str, Network] = {}
         self.started = 0
-        self.ttl_s = TTL_S
         self._own: dict[str, dict[str, str]] = {}
         self._proxied = proxied
         self._price = ENTRY
