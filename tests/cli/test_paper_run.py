@@ -297,3 +297,32 @@ def test_why_on_every_order_and_on_nothing(ran: tuple[Path, dict[str, str], str]
         assert order in run_here(["why", order], env).stdout
     assert run_here(["why", "never-seen"], env).exit_code == 1
     assert "signal three" in run_here(["why"], env).stdout
+
+
+@pytest.mark.parametrize("isolated", ["true", "false"])
+def test_a_recording_is_traded_on_borrowed_money_and_ends_with_nothing_owed(tmp_path: Path, isolated: str) -> None:
+    """As README's command does; cross and isolated, a long and a short, each with an ending of its own."""
+    prices = ramp("100.2", "100", "103", "102", "100", "99.8", "100", "101.3", "100", steps=12)
+    step = 12 * 5_000
+    wanted = signals(
+        tmp_path,
+        {**LONG, "ts": START_MS + 2_000, "id": "one"},
+        {"side": "short", "price": "100", "stop": "101", "ts": START_MS + 4 * step + 30_000, "id": "two"},
+    )
+    env = settings(
+        tmp_path,
+        PAPER_RECORDING=str(recording(tmp_path, prices)),
+        PAPER_SIGNALS=str(wanted),
+        PAPER_BALANCES="USDT=80",
+        TRADE_MODE="margin",
+        MARGIN_ISOLATED=isolated,
+    )
+    with process(tmp_path, env, "run") as run:
+        out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, out + err
+    assert re.search(r"^owed +nothing$", out, re.MULTILINE), out + err
+    assert re.search(r"^balances +add up over all fills$", out, re.MULTILINE)
+    listed = json.loads(run_here(["report", "--format", "json"], env).stdout)
+    assert [set(trade["borrowed"]) for trade in listed] == [{"USDT"}, {"LTC"}], out
+    assert all(Decimal(paid) > 0 for trade in listed for paid in trade["interest"].values())
+    assert max(len(line) for line in out.splitlines()) <= 100

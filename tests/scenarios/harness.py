@@ -29,6 +29,8 @@ from executor.exchange.transport.auth import Endpoints
 from executor.ops.alerting import alerting
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.margin.account import MarginAccount
+from executor.paper.engine.margin.model import LoanStatus, LoanType
 from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.model import CommissionRates, NewOrder, Order
 from executor.paper.engine.symbol import Symbol
@@ -39,7 +41,7 @@ from executor.paper.server.limits import Limits
 from executor.service import app
 from executor.service.embedded import WaitingClock
 from executor.service.loop import Loop
-from executor.service.market import Market, credentials
+from executor.service.market import Market, credentials, maker, margin_accounts
 from executor.service.store.document import Document, document_of
 from executor.service.store.state_store import STALE, StateStore
 from executor.service.store.trades import read_trades, trades_path
@@ -48,6 +50,7 @@ ACCOUNT: Final = "paper"
 KEY: Final = "paper"
 START_MS: Final = 1_750_000_000_000
 ENTRY: Final = Decimal(100)
+BITCOIN: Final = Decimal(60_000)
 CALM_PASSES: Final = 6
 POLL_S: Final = 2.0
 """After this much time without a push, the poller has seen whatever there was to see."""
@@ -59,14 +62,18 @@ AFTER_TP1: Final = {"OCO": ["SL", "SL2", "TP2"], "PLAIN": ["SL", "TP2"]}
 
 
 class World(msgspec.Struct, frozen=True):
-    """Which way a scenario is played: the side, the exits' layout, and whether the exchange pushes."""
+    """Which way a scenario is played: the side, the exits' layout, whether the exchange pushes, and on which account:
+    the Spot wallet, or a margin account ("cross", "isolated").
+    """
 
     side: Direction
     layout: str
     pushes: bool
+    margin: str = ""
 
     def __str__(self) -> str:
-        return f"{self.side}-{self.layout}-{'push' if self.pushes else 'poll'}"
+        account = f"-{self.margin}" if self.margin else ""
+        return f"{self.side}-{self.layout}-{'push' if self.pushes else 'poll'}{account}"
 
 
 EVERY_WORLD: Final = [
@@ -108,6 +115,8 @@ class Harness:
             [Symbol.from_exchange_info(row) for row in rows], rate_limits=limits.announce(), liquidity=liquidity
         )
         self.engine.open_account(ACCOUNT, balances)
+        self.account = self._account_of(balances)
+        """The engine's name of the one that is traded with."""
         self.base, self.quote = self.engine.symbol(symbol).base, self.engine.symbol(symbol).quote
         self.engine.set_bnb_price(self.quote, Decimal(500))
         self.start_totals = self.totals()
@@ -123,8 +132,30 @@ class Harness:
         self._signal_id = 0
         # The first trade leaves the entry at the near side of the book, where it rests.
         self._falling: dict[str, bool] = {}
+        if world.margin == "cross":  # in bitcoin the exchange tells what the account is worth
+            self.engine.on_trade("BTCUSDT", 1, BITCOIN, Decimal(1), buyer_is_maker=False, now=START_MS)
         for self.symbol in reversed(symbols):
             self.touch(self.at(0))
+
+    def _account_of(self, balances: Mapping[str, Decimal]) -> str:
+        """On margin what the wallet holds is moved to the account of the first symbol, or to the cross account."""
+        if not self.world.margin:
+            return ACCOUNT
+        pair = self.symbol if self.world.margin == "isolated" else ""
+        kind = "MAIN_ISOLATED_MARGIN" if pair else "MAIN_MARGIN"
+        for asset, amount in balances.items():
+            if amount:
+                self.engine.margin.transfer(ACCOUNT, kind, asset, amount, START_MS, target=pair)
+        return self.engine.margin.open(ACCOUNT, pair, START_MS).money.name
+
+    @property
+    def lender(self) -> MarginAccount:
+        """The margin account, as the exchange keeps it."""
+        return next(each for each in self.engine.margin.accounts() if each.money.name == self.account)
+
+    def owed(self) -> dict[str, Decimal]:
+        """By asset, what the exchange says is owed, interest included."""
+        return {asset: debt.total for asset, debt in self.lender.debts.items() if debt.total}
 
     # --- the market -----------------------------------------------------------------------------------------------
 
@@ -236,9 +267,20 @@ class Harness:
         self._connects = self.said("stream_connected")
         where = Endpoints(self._urls.rest_url, self._urls.ws_api_url, self._urls.stream_url)
         keys = credentials(settings)
-        exchanges = await connect_all(where, keys, self.traded, self.patient, settings.recv_window)
+        make = maker(settings, self.traded)
+        exchanges = await connect_all(where, keys, self.traded, self.patient, settings.recv_window, make)
         try:
-            place = Market(self._urls.base_url, where, keys, self.traded, self.clock, self.patient)
+            place = Market(
+                self._urls.base_url,
+                where,
+                keys,
+                self.traded,
+                self.clock,
+                self.patient,
+                margin=margin_accounts(settings, self.traded),
+                risk_url=self._urls.stream_url if self.world.pushes else "",
+                make=make,
+            )
             async with alerting(settings, self.traded, wanted=True) as told:
                 await app.serve(settings, place, exchanges, self._met, told)
         finally:
@@ -259,6 +301,7 @@ class Harness:
             "SIGNAL_FILE": str(self.signals),
             "SIGNAL_START": "begin",
             "EXIT_LAYOUT": self.world.layout,
+            **self._mode(),
             "USER_STREAM": str(self.world.pushes).lower(),
             "ALLOW_SHORT": "true",
             "QTY": "3",
@@ -269,6 +312,11 @@ class Harness:
         if not {"QTY_USD", "RISK_USD"}.isdisjoint(values):
             del values["QTY"]
         return load_settings(values, None)
+
+    def _mode(self) -> dict[str, str]:
+        if not self.world.margin:
+            return {}
+        return {"TRADE_MODE": "margin", "MARGIN_ISOLATED": str(self.world.margin == "isolated").lower()}
 
     def _names(self) -> dict[str, str]:
         if len(self.symbols) == 1:
@@ -340,7 +388,7 @@ class Harness:
 
     def open(self) -> list[Order]:
         """The open orders of ours on the exchange."""
-        return [o for o in self.engine.open_orders(ACCOUNT, self.symbol) if ids.is_ours(o.client_order_id)]
+        return [o for o in self.engine.open_orders(self.account, self.symbol) if ids.is_ours(o.client_order_id)]
 
     def roles(self) -> list[str]:
         """What those orders are for, sorted."""
@@ -361,7 +409,7 @@ class Harness:
         return [o for o in self.orders() if role_of(o) == role]
 
     def orders(self) -> list[Order]:
-        found = self.engine.all_orders(ACCOUNT, self.symbol, limit=1000)
+        found = self.engine.all_orders(self.account, self.symbol, limit=1000)
         return [o for o in found if ids.is_ours(o.client_order_id)]
 
     def stops(self) -> set[Decimal]:
@@ -373,10 +421,10 @@ class Harness:
         return sum((o.orig_qty - o.executed_qty for o in self.open() if o.stop_price or o.trailing_delta), ZERO)
 
     def free(self, asset: str) -> Decimal:
-        return self.engine.balance(ACCOUNT, asset).free
+        return self.engine.balance(self.account, asset).free
 
     def totals(self) -> dict[str, Decimal]:
-        return {b.asset: b.free + b.locked for b in self.engine.balances(ACCOUNT)}
+        return {b.asset: b.free + b.locked for b in self.engine.balances(self.account)}
 
     def gained(self, asset: str) -> Decimal:
         """What the account has more than at the start."""
@@ -428,8 +476,8 @@ class Harness:
         assert set(self.refusals()) <= {Why.UNKNOWN_ORDER, *refusals}, f"{self.refusals()}\n{self.story()}"
         self.is_sound()
         assert self.open() == [], self.story()
-        if not self.engine.open_orders(ACCOUNT):
-            assert not any(b.locked - self.external.get(b.asset, ZERO) for b in self.engine.balances(ACCOUNT))
+        if not self.engine.open_orders(self.account):
+            assert not any(b.locked - self.external.get(b.asset, ZERO) for b in self.engine.balances(self.account))
         assert self.trades()[-1] == closed
         return closed
 
@@ -444,7 +492,7 @@ class Harness:
 
     def adds_up(self, *closed: Closed) -> None:
         """The account changed by what the trades tell, to the last unit: bought and sold, commissions, dust."""
-        fills = self.engine.my_trades(ACCOUNT, self.symbol, limit=1000)
+        fills = self.engine.my_trades(self.account, self.symbol, limit=1000)
         paid: dict[str, Decimal] = {}
         for fill in fills:
             if fill.commission:
@@ -460,11 +508,42 @@ class Harness:
         for asset in paid.keys() - {self.base, self.quote}:
             assert self.gained(asset) == -paid[asset]
 
+    def lent(self) -> dict[str, Decimal]:
+        """By asset, what the exchange has on record as borrowed less repaid."""
+        found: dict[str, Decimal] = {}
+        for record in self.lender.records:
+            if record.status is LoanStatus.CONFIRMED:
+                sign = 1 if record.type is LoanType.BORROW else -1
+                found[record.asset] = found.get(record.asset, ZERO) + sign * record.amount
+        return found
+
+    def adds_up_on_margin(self, *closed: Closed) -> None:
+        """The account changed by what the trades tell, to the last unit: fills, commissions, interest; and of what is
+        owed still the trades tell, too (rules 11.6, 11.9).
+        """
+        fills = self.engine.my_trades(self.account, self.symbol, limit=1000)
+        paid: dict[str, Decimal] = {}
+        for fill in fills:
+            if fill.commission:
+                paid[fill.commission_asset] = paid.get(fill.commission_asset, ZERO) + fill.commission
+        bought = sum((f.qty if f.is_buyer else -f.qty for f in fills), ZERO)
+        spent = sum((-f.quote_qty if f.is_buyer else f.quote_qty for f in fills), ZERO)
+        lent = self.lent()
+        for asset, traded in ((self.base, bought), (self.quote, spent)):
+            expected = traded - paid.get(asset, ZERO) + lent.get(asset, ZERO)
+            assert self.gained(asset) == expected, f"{asset}\n{self.story()}"
+        charged: dict[str, Decimal] = {}
+        for accrual in self.lender.accruals:
+            charged[accrual.asset] = charged.get(accrual.asset, ZERO) + accrual.interest
+        told = {asset: sum((t.interest.get(asset, ZERO) for t in closed), ZERO) for asset in charged}
+        assert told == charged, f"{told} {charged}\n{self.story()}"
+        assert (closed[-1].debt_left if closed else {}) == self.owed(), self.story()
+
     # --- what somebody else does ------------------------------------------------------------------------------------
 
     def cancel_by_hand(self, role: str) -> None:
         order = self.one(role)
-        self.engine.cancel_order(ACCOUNT, self.symbol, self.clock.now_ms(), order_id=order.order_id)
+        self.engine.cancel_order(self.account, self.symbol, self.clock.now_ms(), order_id=order.order_id)
         self.server.on_quote(self.symbol)  # pushes what has happened to the account
 
     def place_by_hand(
@@ -488,7 +567,7 @@ class Harness:
             time_in_force=TimeInForce.GTC if rests else None,
             client_order_id=own_id,
         )
-        self.engine.place_order(ACCOUNT, order, self.clock.now_ms())
+        self.engine.place_order(self.account, order, self.clock.now_ms())
         self.server.on_quote(self.symbol)  # pushes what has happened to the account
 
 
@@ -544,11 +623,11 @@ async def harness(
         r=Decimal(r),
         limits=limits or Limits(),
     )
-    made.engine.set_bnb_burn(ACCOUNT, enabled=burn)
+    made.engine.set_bnb_burn(made.account, enabled=burn)
     if fees is not None:
         rate = Decimal(fees)
         for each in symbols:
-            made.engine.set_commission(ACCOUNT, each, CommissionRates(maker=rate, taker=rate))
+            made.engine.set_commission(made.account, each, CommissionRates(maker=rate, taker=rate))
     made._urls = await made.server.start()
     with capture_logs([merge_contextvars]) as made.log:
         try:

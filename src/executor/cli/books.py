@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from executor.core.model.values import OrderSide
+from executor.core.model.values import ZERO, OrderSide
 from executor.ops.account import Account, Booking, balance
 from executor.paper.engine.exchange import Engine
+from executor.paper.engine.margin.model import LoanStatus, LoanType
 
 ALL: Final = sys.maxsize
 
@@ -43,4 +44,17 @@ def close_books(engine: Engine, account: str, start: Mapping[str, Decimal], *, t
     ]
     end = {each.asset: each.free + each.locked for each in engine.balances(account)}
     left = [order.client_order_id for order in engine.open_orders(account)]
-    return balance(start, bookings, end, left, trade_open=trade_open)
+    loans, owed = _borrowed(engine, account)
+    return balance(start, bookings, end, left, trade_open=trade_open, loans=loans, owed=owed)
+
+
+def _borrowed(engine: Engine, account: str) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """Of a margin account, by asset: borrowed less repaid, and what is owed still, interest included."""
+    found = next((each for each in engine.margin.accounts() if each.money.name == account), None)
+    loans: dict[str, Decimal] = {}
+    for record in found.records if found is not None else ():
+        if record.status is LoanStatus.CONFIRMED:
+            sign = 1 if record.type is LoanType.BORROW else -1
+            loans[record.asset] = loans.get(record.asset, ZERO) + sign * record.amount
+    owed = {asset: debt.total for asset, debt in found.debts.items() if debt.total} if found is not None else {}
+    return loans, owed

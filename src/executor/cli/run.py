@@ -75,13 +75,12 @@ def _run_accounts(settings: Settings, accounts: dict[str, Settings], started: Ca
 def _close_the_books(settings: Settings, paper: "Embedded", state: State) -> None:
     """The run's trades, and whether the account adds up by the engine's own fills."""
     from executor.cli.books import close_books  # noqa: PLC0415  (no matching engine where none is embedded)
-    from executor.service.embedded import ACCOUNT  # noqa: PLC0415
 
     try:
         trades = list(read_trades(trades_path(settings.state_path(paper.symbol))))
     except JournalError as error:
         fail(error)
-    books = close_books(paper.engine, ACCOUNT, settings.paper_balances, trade_open=state.position is not None)
+    books = close_books(paper.engine, paper.account, paper.start, trade_open=state.position is not None)
     typer.echo(f"\n{report.as_table(trades)}\n\n{account.as_text(books)}")
     if books.faults:
         raise typer.Exit(exits.FAILED)

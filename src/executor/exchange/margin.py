@@ -84,6 +84,8 @@ class MarginExchange(BinanceExchange):
         self.neighbours: Neighbours | None = None
         self._cross = cross or SharedCross(connection)
         self._largest = largest
+        self._inverse = False
+        """The pair of bitcoin and the symbol's quote has bitcoin as its quote."""
 
     # --- orders ---------------------------------------------------------------------------------------------------
 
@@ -121,7 +123,8 @@ class MarginExchange(BinanceExchange):
             if error.fault.code == NO_SUCH_ORDER:
                 return None
             raise
-        return found if found.id == id else replace(found, id=id)
+        (found,) = margin.with_lists((found if found.id == id else replace(found, id=id),))
+        return found
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
         found: tuple[Fill, ...] = ()
@@ -135,11 +138,13 @@ class MarginExchange(BinanceExchange):
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol)
-        return await self.connection.read(margin.OPEN_ORDERS, asked, lambda reply: reading.open_orders(reply.body))
+        found = await self.connection.read(margin.OPEN_ORDERS, asked, lambda reply: reading.open_orders(reply.body))
+        return margin.with_lists(found)
 
     async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol, limit=str(self.most_orders), **query)
-        return await self.connection.read(margin.ALL_ORDERS, asked, lambda reply: reading.open_orders(reply.body))
+        found = await self.connection.read(margin.ALL_ORDERS, asked, lambda reply: reading.open_orders(reply.body))
+        return margin.with_lists(found)
 
     # --- the account ----------------------------------------------------------------------------------------------
 
@@ -176,21 +181,35 @@ class MarginExchange(BinanceExchange):
             )
         shown, asked_at = await self._cross.read()
         price = (await self.quote()).last
-        btc_price = await self._price_of_bitcoin(price)
-        return margin.cross_account(shown, asked_at, price=price, btc_price=btc_price)
-
-    async def _price_of_bitcoin(self, price: Decimal) -> Decimal:
-        """In the symbol's quote: what the exchange reckons the account's worth in is bitcoin."""
         rules = self.shown or await self.rules()
+        btc_price = await self._price_of_bitcoin(price, rules)
+        if btc_price is not None:
+            return margin.cross_account(shown, asked_at, price=price, btc_price=btc_price)
+        found = margin.cross_account_of_two(shown, asked_at, base=rules.base, quote=rules.quote, price=price)
+        if found is None:
+            raise ReadError(f"{BITCOIN} has no price in {rules.quote}: what is owed of other assets can't be reckoned")
+        return found
+
+    async def _price_of_bitcoin(self, price: Decimal, rules: SymbolRules) -> Decimal | None:
+        """In the symbol's quote: the exchange reckons the account's worth in bitcoin. None where that has no price."""
         if BITCOIN in (rules.base, rules.quote):
             return price if rules.base == BITCOIN else ONE
+        if not self._inverse:
+            try:
+                return await self._last(f"{BITCOIN}{rules.quote}")
+            except ReadRefused:
+                self._inverse = True  # there is no such pair: of ETH, say, the price is told in bitcoin
+        inverse = await self._last(f"{rules.quote}{BITCOIN}")
+        return ONE / inverse if inverse is not None else None
+
+    async def _last(self, symbol: str) -> Decimal | None:
         if self._shared is not None:
-            return (await self._shared.quote(f"{BITCOIN}{rules.quote}")).last
-        symbol = {"symbol": f"{BITCOIN}{rules.quote}"}
-        quote = await self.connection.read(
-            calls.TICKER, symbol, lambda reply: reading.quote(reply.body, reply.asked_at)
-        )
-        return quote.last
+            quote = await self._shared.quote(symbol)
+        else:
+            quote = await self.connection.read(
+                calls.TICKER, {"symbol": symbol}, lambda reply: reading.quote(reply.body, reply.asked_at)
+            )
+        return quote.last if quote.last > 0 else None
 
     async def rules(self) -> SymbolRules:
         """Spot's filters and fees with the account's terms."""

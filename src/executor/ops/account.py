@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 
 import msgspec
 
@@ -24,17 +25,21 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One asset: start + traded - commission must be the end; the end is free and locked together."""
+    """One asset: start + traded - commission + loans must be the end; the end is free and locked together. `loans`:
+    borrowed less repaid, interest that was repaid among it; `owed`: what is owed of it at the end.
+    """
 
     asset: str
     start: Decimal
     traded: Decimal
     commission: Decimal
     end: Decimal
+    loans: Decimal = ZERO
+    owed: Decimal = ZERO
 
     @property
     def difference(self) -> Decimal:
-        return self.end - (self.start + self.traded - self.commission)
+        return self.end - (self.start + self.traded - self.commission + self.loans)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -65,8 +70,12 @@ def balance(
     open_orders: Iterable[str],
     *,
     trade_open: bool = False,
+    loans: Mapping[str, Decimal] = MappingProxyType({}),
+    owed: Mapping[str, Decimal] = MappingProxyType({}),
 ) -> Account:
-    """`end`: total balances by asset; `open_orders`: the client ids of all open orders."""
+    """`end`: total balances by asset; `open_orders`: the client ids of all open orders. On margin, by asset: `loans`,
+    borrowed less repaid, and `owed`, what is owed still.
+    """
     traded: dict[str, Decimal] = {}
     paid: dict[str, Decimal] = {}
     count = 0
@@ -76,7 +85,7 @@ def balance(
         _add(traded, each.quote, -sign * each.quote_qty)
         _add(paid, each.commission_asset, each.commission)
         count += each.fills
-    named = sorted(asset for asset in {*start, *end, *traded, *paid} if asset)
+    named = sorted(asset for asset in {*start, *end, *traded, *paid, *loans, *owed} if asset)
     lines = tuple(
         Line(
             asset=asset,
@@ -84,6 +93,8 @@ def balance(
             traded=traded.get(asset, ZERO),
             commission=paid.get(asset, ZERO),
             end=end.get(asset, ZERO),
+            loans=loans.get(asset, ZERO),
+            owed=owed.get(asset, ZERO),
         )
         for asset in named
     )
@@ -91,18 +102,31 @@ def balance(
 
 
 def as_text(account: Account) -> str:
-    header = ("account", "start", "traded", "commission", "end", "difference")
+    lent = any(line.loans or line.owed for line in account.lines)
+    header = ("account", "start", "traded", "commission", *(["loans"] if lent else []), "end", "difference")
     rows = [
-        (line.asset, *(_figure(v) for v in (line.start, line.traded, -line.commission, line.end, line.difference)))
+        (
+            line.asset,
+            *map(_figure, (line.start, line.traded, -line.commission)),
+            *([_figure(line.loans)] if lent else []),
+            *map(_figure, (line.end, line.difference)),
+        )
         for line in account.lines
     ]
+    owed = {line.asset: line.owed for line in account.lines if line.owed}
     whose = " of the trade that is still open" if account.trade_open and account.left else ""
     verdict = _verdict(account.faults)
     return "\n".join(
         [
             text.columns(header, rows, right=header[1:]),
             "",
-            text.fields([("open EX_ orders", f"{len(account.left)}{whose}"), ("balances", verdict)]),
+            text.fields(
+                [
+                    ("open EX_ orders", f"{len(account.left)}{whose}"),
+                    *([("owed", text.amounts(owed) if owed else "nothing")] if lent else []),
+                    ("balances", verdict),
+                ]
+            ),
         ]
     )
 

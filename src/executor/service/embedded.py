@@ -12,10 +12,11 @@ from typing import Final, Self
 
 import structlog
 
-from executor.config import Settings
+from executor.config import Settings, TradeMode
 from executor.core.model.signal import Signal
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.paper.engine.exchange import Engine
+from executor.paper.engine.margin.model import CROSS
 from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.errors import PaperError
@@ -80,6 +81,8 @@ class Embedded:
             orders_kept=ORDERS_KEPT,
         )
         self.engine.open_account(ACCOUNT, settings.paper_balances)
+        self.account = self._account_of(settings)
+        self.start = {each.asset: each.free + each.locked for each in self.engine.balances(self.account)}
         # The first trade makes the price that a client finds when it comes.
         self.engine.on_trade(
             self.symbol, first.trade_id, first.price, first.qty, first.buyer_is_maker, self.clock.now_ms()
@@ -103,6 +106,20 @@ class Embedded:
             at_end=AtEnd(settings.paper_at_end.value),
         )
         self.endpoints = Endpoints("", "", "")
+
+    def _account_of(self, settings: Settings) -> str:
+        """The engine's name of the account that is traded with. On margin what lies on the Spot wallet is moved there
+        first, as far as the account holds such assets.
+        """
+        if settings.trade_mode is not TradeMode.MARGIN:
+            return ACCOUNT
+        pair = self.symbol if settings.margin_isolated else CROSS
+        rules = self.engine.symbol(self.symbol)
+        kind = "MAIN_ISOLATED_MARGIN" if pair else "MAIN_MARGIN"
+        for asset, amount in settings.paper_balances.items():
+            if amount and (not pair or asset in (rules.base, rules.quote)):
+                self.engine.margin.transfer(ACCOUNT, kind, asset, amount, self.clock.now_ms(), target=pair)
+        return self.engine.margin.open(ACCOUNT, pair, self.clock.now_ms()).money.name
 
     async def __aenter__(self) -> Self:
         urls = await self.server.start()

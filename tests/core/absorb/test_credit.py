@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, RICH, START, D, Script, both_sides, entering, make_quote, make_signal
 
 from executor.core.model.events import Commanded, LoansSeen, SignalSeen, Verb
-from executor.core.model.loans import AssetTerms, Debt, LoanKind, Others
+from executor.core.model.loans import AssetTerms, Debt, LoanKind, Others, OwnDebt
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing
@@ -196,3 +196,13 @@ def test_a_late_look_from_before_tells_nothing() -> None:
     )
     assert step.state.market.margin is not None
     assert step.state.market.margin.asked_at == START
+
+
+def test_what_a_trade_costs_begins_with_it_whatever_the_last_one_owed() -> None:
+    """Found by a recorded run: a short after a long paid the long's interest once more."""
+    script = Script(Direction.SHORT, POLICY, MARGIN_RULES)
+    last = OwnDebt(asset="USDT", borrowed=D(100), repaid=D("100.01"), charged=D("0.01"), ever=D("-0.01"))
+    script.state = replace(script.state, debts=(last,))
+    script.signal()
+    (begun,) = script.state.debts
+    assert (begun.borrowed, begun.repaid, begun.charged, begun.ever) == (ZERO, ZERO, ZERO, last.ever)

@@ -187,6 +187,12 @@ class TestBuyingBack:
     def test_debt_interest_and_commission_are_bought(self) -> None:
         assert self.held(self.short(legs=())) == D("3.004")  # (3 + 4 * 0.00003) / 0.999, up to the step
 
+    def test_before_anything_is_sold_what_the_loan_has_cost_is_no_position(self) -> None:
+        """Found by a recorded run: the first hour's interest was told of as a unit without a stop."""
+        short = self.short(legs=())
+        waiting = tuple(replace(order, cum_qty=ZERO, fills=()) for order in short.orders)
+        assert self.held(replace(short, orders=waiting)) == ZERO
+
     def test_commission_in_a_third_asset_takes_nothing_of_what_is_bought(self) -> None:
         short = self.short(legs=())
         orders = tuple(

@@ -5,10 +5,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from executor.core.model.facts import Balance, Why
+from executor.core.model.facts import Balance, OrderReport, Why
 from executor.core.model.intents import NewOrder
 from executor.core.model.loans import Booked, Debt, LoanKind, RecordStatus
-from executor.core.model.values import OrderSide, OrderType, TimeInForce
+from executor.core.model.values import OrderSide, OrderStatus, OrderType, TimeInForce
 from executor.exchange.wire import margin
 from executor.exchange.wire.margin import Account
 from executor.exchange.wire.outcomes import DOUBT, Fault, verdict
@@ -197,3 +197,44 @@ def test_what_is_no_answer_is_not_read(body: bytes) -> None:
 )
 def test_codes_of_margin_are_refusals_of_their_kind_or_leave_in_doubt(code: int, why: object) -> None:
     assert verdict(400, Fault(code, "")) is why
+
+
+def report(own_id: str, kind: OrderType, list_id: int = -1) -> OrderReport:
+    return OrderReport(
+        id=own_id,
+        exchange_id=1,
+        side=OrderSide.SELL,
+        type=kind,
+        status=OrderStatus.NEW,
+        qty=D(1),
+        list_exchange_id=list_id,
+    )
+
+
+def test_where_the_exchange_does_not_tell_of_which_list_an_order_is_our_ids_do() -> None:
+    target, stop = report("EX_1_TP1_3", OrderType.LIMIT_MAKER), report("EX_1_SL1_4", OrderType.STOP_LOSS_LIMIT)
+    other = report("EX_1_TP2_6", OrderType.LIMIT_MAKER), report("EX_1_SL2_7", OrderType.STOP_LOSS_LIMIT)
+    found = [each.list_exchange_id for each in margin.with_lists((target, stop, *other))]
+    assert found[0] == found[1] >= 0
+    assert found[2] == found[3] >= 0
+    assert found[0] != found[2]
+    (alone,) = margin.with_lists((target,))  # its stop side is gone: it has begun to fill
+    assert alone.list_exchange_id >= 0
+    single = report("EX_1_SL1_9", OrderType.STOP_LOSS_LIMIT), report("EX_1_TP1_3", OrderType.LIMIT)
+    foreign, told = report("web_1", OrderType.LIMIT_MAKER), report("EX_1_TP1_3", OrderType.LIMIT_MAKER, 77)
+    for one in (*single, foreign, told):
+        assert margin.with_lists((one,)) == (one,)
+
+
+def test_without_a_price_of_bitcoin_the_account_is_reckoned_by_the_symbol_s_own_assets() -> None:
+    held = [
+        {**HELD, "asset": "USDT", "free": "80", "borrowed": "20", "interest": "0.5"},
+        {**HELD, "asset": "LTC", "free": "1"},
+        {**HELD, "asset": "DOGE", "free": "1000"},
+    ]
+    body = {"marginLevel": "8", "totalAssetOfBtc": "1", "totalLiabilityOfBtc": "0.1", "userAssets": held}
+    shown = margin.cross(msgspec.json.encode(body))
+    account = margin.cross_account_of_two(shown, 7, base="LTC", quote="USDT", price=D(100))
+    assert account is not None
+    assert (account.assets, account.liabilities, account.level) == (D("230.5"), D("20.5"), D(8))
+    assert margin.cross_account_of_two(shown, 7, base="LTC", quote="BUSD", price=D(100)) is None

@@ -52,7 +52,7 @@ def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         return replace(refused, notes=(*notes, *refused.notes))
     day = day_at(state, now)
     if judged.credit is not None:
-        state = debts.with_debt(state, debts.of_new_trade(debts.find(state.debts, judged.credit.asset)))
+        state = replace(state, debts=tuple(map(debts.of_new_trade, state.debts)))
     state = replace(
         state,
         position=judged,

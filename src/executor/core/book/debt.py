@@ -188,6 +188,8 @@ def to_buy_back(
     interest = max(credit.accrued, ZERO)
     reserve = min(interest * RESERVED_HOURS, step)
     most = gross(entered + interest + reserve, rules.worst_keep(), step) + step - left
+    if not entered:
+        return ZERO, ZERO, most  # nothing is sold yet, and what the loan has cost meanwhile is no position
     need = entered + credit.accrued - net
     if need <= 0:
         return min(need + step * LEFT_OVER_STEPS, ZERO), ZERO, most

@@ -14,10 +14,12 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from executor.core.model.facts import Balance
+from executor.core.model import ids
+from executor.core.model.facts import Balance, OrderReport
+from executor.core.model.ids import Role
 from executor.core.model.intents import NewOrder
 from executor.core.model.loans import Booked, Debt, LoanKind, LoanRecord, MarginAccount, RecordStatus
-from executor.core.model.values import ZERO, plain
+from executor.core.model.values import ONE, ZERO, OrderType, plain
 from executor.decoding import Row, decode
 from executor.exchange.wire import params
 from executor.exchange.wire.calls import Call, Urgency
@@ -61,6 +63,8 @@ NEXT_RATE: Final = Call(
 BNB_BURN: Final = Call(method="get", path="bnbBurn", weight=1, urgency=Urgency.LOOKUP, sapi=True)
 
 RECORDS_MAX: Final = 100
+_SIDE: Final = {Role.TP1: 1, Role.TP2: 1, Role.SL1: 2, Role.SL2: 2}
+"""How many ids after its list's a side has its own."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -138,6 +142,21 @@ def lend(account: Account, kind: LoanKind, asset: str, amount: Decimal) -> Param
 def records_since(account: Account, kind: LoanKind, asset: str, since: int) -> Params:
     named = {"type": kind.value, "asset": asset, "startTime": str(since), "size": str(RECORDS_MAX)}
     return named | account.told_apart
+
+
+def with_lists(reports: tuple[OrderReport, ...]) -> tuple[OrderReport, ...]:
+    """`reports`, told together, where the exchange does not say of which list an order is: samples of margin orders
+    lack it. Two of ours that were named as the sides of one list are of one, and a target that may only be a maker's is
+    never alone (rule 4.2). Any number will do, as long as they share it.
+    """
+    named = {report.id: name for report in reports if (name := ids.parse(report.id)) is not None}
+    makers = {ids.list_of(named[r.id]) for r in reports if r.id in named and r.type is OrderType.LIMIT_MAKER}
+    return tuple(
+        replace(report, list_exchange_id=named[report.id].rev - _SIDE.get(named[report.id].role, 0))
+        if report.list_exchange_id < 0 and report.id in named and ids.list_of(named[report.id]) in makers
+        else report
+        for report in reports
+    )
 
 
 # --- what is answered -------------------------------------------------------------------------------------------------
@@ -284,6 +303,26 @@ def cross_account(shown: Cross, asked_at: int, *, price: Decimal, btc_price: Dec
         balances=_balances(shown.user_assets),
         debts=_debts(shown.user_assets),
         assets=shown.total_asset_of_btc * btc_price,
+        liabilities=owed,
+        price=price,
+        level=shown.margin_level if owed else None,
+    )
+
+
+def cross_account_of_two(shown: Cross, asked_at: int, *, base: str, quote: str, price: Decimal) -> MarginAccount | None:
+    """The same where bitcoin has no price to reckon by: what is held beside the two assets counts for nothing, and what
+    is owed beside them can't be reckoned (None).
+    """
+    rates = {base: price, quote: ONE}
+    if any(row.asset not in rates and (row.borrowed or row.interest) for row in shown.user_assets):
+        return None
+    two = [row for row in shown.user_assets if row.asset in rates]
+    owed = sum(((row.borrowed + row.interest) * rates[row.asset] for row in two), ZERO)
+    return MarginAccount(
+        asked_at=asked_at,
+        balances=_balances(shown.user_assets),
+        debts=_debts(shown.user_assets),
+        assets=sum(((row.free + row.locked) * rates[row.asset] for row in two), ZERO),
         liabilities=owed,
         price=price,
         level=shown.margin_level if owed else None,

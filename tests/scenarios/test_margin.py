@@ -1,0 +1,226 @@
+"""Trades on borrowed money, the real service against the paper exchange: every ending leaves no debt, and the account
+adds up to the last unit of interest (rule 11).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.scenarios.harness import AFTER_TP1, EXITS, Harness, World, harness
+
+from executor.core.model.events import Verb
+from executor.core.model.state import Borrowing, Reason
+from executor.core.model.values import ZERO, Direction
+
+D = Decimal
+ALL: Final = [
+    World(side, layout, pushes=(i + j + k) % 2 == 0, margin=account)
+    for i, side in enumerate(Direction)
+    for j, layout in enumerate(("OCO", "PLAIN"))
+    for k, account in enumerate(("isolated", "cross"))
+]
+OCO: Final = [world for world in ALL if world.layout == "OCO"]
+SHORT: Final = World(Direction.SHORT, "OCO", pushes=True, margin="isolated")
+LONG: Final = World(Direction.LONG, "OCO", pushes=False, margin="cross")
+
+every_world = pytest.mark.parametrize("world", ALL, ids=str)
+oco_worlds = pytest.mark.parametrize("world", OCO, ids=str)
+both = pytest.mark.parametrize("world", [SHORT, LONG], ids=str)
+
+
+@asynccontextmanager
+async def margin(folder: Path, world: World, **more: Any) -> AsyncIterator[Harness]:
+    """A third of a long is the account's own; a short's base is all borrowed. PLAIN's targets need what it says."""
+    long = world.side is Direction.LONG
+    funds = {"USDT": "200" if long else "1000", "LTC": "3" if long and world.layout == "PLAIN" else "0"}
+    async with harness(folder, world, balances={**funds, **more.pop("balances", {})}, **more) as b:
+        yield b
+
+
+def borrowed_asset(b: Harness) -> str:
+    return b.quote if b.world.side is Direction.LONG else b.base
+
+
+async def test_what_is_borrowed_is_what_is_missing_and_what_is_owed_is_given_back(tmp_path: Path) -> None:
+    async with margin(tmp_path, LONG) as b:
+        await b.signal()
+        await b.wait(2)
+        price = D("100.49")  # Plan B may pay a quarter of R and a half ... at most
+        (debt,) = b.owed()
+        assert debt == "USDT"
+        lent = b.lent()["USDT"]
+        assert D(100) <= lent <= 3 * price - 200
+        await b.move(0)
+        assert b.roles() == EXITS["OCO"]
+        await b.move(-1)
+        closed = await b.ends(Reason.SL)
+        assert closed.borrowed == {"USDT": lent}
+        assert closed.interest["USDT"] > 0
+        assert b.owed() == closed.debt_left == {}
+        b.adds_up_on_margin(closed)
+
+
+@every_world
+async def test_both_targets_and_the_trail(tmp_path: Path, world: World) -> None:
+    async with margin(tmp_path, world) as b:
+        await b.enter()
+        assert b.roles() == EXITS[world.layout]
+        assert set(b.owed()) == {borrowed_asset(b)}
+        await b.move(1)
+        assert b.roles() == AFTER_TP1[world.layout]
+        await b.move(2)
+        assert len(b.open()) == 1
+        await b.move(4, then=8)
+        assert b.stops() == {b.at(3)}
+        await b.move(3)
+        closed = await b.ends(Reason.TRAIL)
+        assert Decimal("1.6") < closed.r < 2
+        assert b.owed() == {}
+        b.adds_up_on_margin(closed)
+
+
+@every_world
+async def test_the_stop_ends_it_all(tmp_path: Path, world: World) -> None:
+    async with margin(tmp_path, world) as b:
+        await b.enter()
+        await b.move(-1)
+        closed = await b.ends(Reason.SL)
+        assert b.owed() == {}
+        b.adds_up_on_margin(closed)
+
+
+@every_world
+async def test_the_first_target_then_breakeven(tmp_path: Path, world: World) -> None:
+    async with margin(tmp_path, world) as b:
+        await b.enter()
+        await b.move(1, then=8)
+        await b.move("0.1")
+        closed = await b.ends(Reason.BREAKEVEN)
+        assert b.owed() == {}
+        b.adds_up_on_margin(closed)
+
+
+@oco_worlds
+async def test_flatten_closes_and_repays(tmp_path: Path, world: World) -> None:
+    async with margin(tmp_path, world) as b:
+        await b.enter()
+        await b.command(Verb.FLATTEN)
+        closed = await b.ends(Reason.FLATTEN)
+        assert b.owed() == {}
+        b.adds_up_on_margin(closed)
+
+
+@oco_worlds
+async def test_an_entry_that_is_never_filled_gives_the_loan_back(tmp_path: Path, world: World) -> None:
+    """Rule 11.8. A short owes its first hour of what it has none of: it is bought, or carried and named (8.3)."""
+    async with margin(tmp_path, world, LIVE_ENTRY_TIMEOUT_SEC="5", ENTRY_MODE="LIMIT_ONLY") as b:
+        await b.signal()
+        await b.wait(8)
+        closed = await b.ends(Reason.ENTRY_TIMEOUT)
+        assert b.owed() == closed.debt_left
+        assert all(left < D("0.001") for left in closed.debt_left.values())
+        b.adds_up_on_margin(closed)
+
+
+async def test_a_reserve_of_base_pays_the_first_hour_of_a_short_that_is_never_filled(tmp_path: Path) -> None:
+    settings = {"LIVE_ENTRY_TIMEOUT_SEC": "5", "ENTRY_MODE": "LIMIT_ONLY"}
+    async with margin(tmp_path, SHORT, balances={"LTC": "0.001"}, **settings) as b:
+        await b.signal()
+        await b.wait(8)
+        closed = await b.ends(Reason.ENTRY_TIMEOUT)
+        assert closed.debt_left == b.owed() == {}
+        b.adds_up_on_margin(closed)
+
+
+@both
+async def test_interest_of_hours_is_repaid_to_the_last_unit(tmp_path: Path, world: World) -> None:
+    async with margin(tmp_path, world) as b:
+        await b.enter()
+        for _ in range(3):
+            b.engine.margin.charge(b.lender, b.clock.now_ms())
+            await b.wait(5)
+        await b.move(-1)
+        closed = await b.ends(Reason.SL)
+        assert len(b.lender.accruals) == 4
+        assert b.owed() == closed.debt_left == {}
+        b.adds_up_on_margin(closed)
+
+
+async def test_several_trades_one_after_the_other_add_up(tmp_path: Path) -> None:
+    async with margin(tmp_path, SHORT, COOLDOWN_SEC="0", LOCK_SEC="0") as b:
+        trades = []
+        for _ in range(3):
+            await b.enter()
+            await b.move(-1)
+            trades.append(await b.ends(Reason.SL))
+            await b.move(0)
+        assert b.owed() == {}
+        b.adds_up_on_margin(*trades)
+
+
+async def test_several_symbols_share_the_cross_account_and_each_repays_its_own(tmp_path: Path) -> None:
+    symbols = ("LTCUSDT", "ABCUSDT")
+    async with margin(tmp_path, LONG, symbols=symbols, balances={"USDT": "300"}) as b:
+        for b.symbol in symbols:
+            await b.signal(symbol=b.symbol)
+        for b.symbol in symbols:
+            await b.move(0)
+        await b.wait(3)
+        states = {symbol: loop.state for symbol, loop in b.loops.items()}
+        owed = {symbol: sum((debt.own for debt in state.debts), ZERO) for symbol, state in states.items()}
+        assert all(state.position is not None for state in states.values()), b.story()
+        shares = sum(owed.values(), ZERO) - b.owed()["USDT"]
+        assert 0 <= shares <= D("0.00000002"), owed  # each share of the interest is rounded up
+        for b.symbol in symbols:
+            await b.move(-1)
+        await b.until(lambda: all(loop.state.position is None for loop in b.loops.values()))
+        assert b.owed() == {}
+        assert not any(debt.own or debt.foreign for loop in b.loops.values() for debt in loop.state.debts)
+
+
+async def test_nothing_is_borrowed_while_nothing_is_missing(tmp_path: Path) -> None:
+    async with margin(tmp_path, LONG, balances={"USDT": "1000"}) as b:
+        await b.enter()
+        assert b.owed() == {}
+        await b.move(-1)
+        closed = await b.ends(Reason.SL)
+        assert closed.borrowed == {}
+
+
+async def test_a_loan_above_the_bound_is_refused_with_the_figures(tmp_path: Path) -> None:
+    async with margin(tmp_path, LONG, MARGIN_MAX_BORROW_USD="50") as b:
+        await b.signal()
+        assert b.state.refused == {"max_borrow": 1}
+        assert b.lent() == {}
+
+
+async def test_a_stop_that_would_leave_too_low_a_level_is_refused(tmp_path: Path) -> None:
+    async with margin(tmp_path, LONG, balances={"USDT": "60"}, MARGIN_LEVEL_MIN="1.4") as b:
+        await b.signal()
+        assert b.state.refused == {"margin_level": 1}
+        (told,) = [entry for entry in b.log if entry["event"] == "signal_refused"]
+        assert "at the stop 99" in told["text"]
+
+
+async def test_nothing_left_to_lend_is_no_entry(tmp_path: Path) -> None:
+    async with margin(tmp_path, SHORT) as b:
+        b.engine.margin.terms.stock["LTC"] = D(1)
+        await b.signal()
+        await b.wait(3)
+        closed = await b.ends(Reason.BORROW_REFUSED)
+        assert closed.qty == 0
+        assert b.owed() == {}
+        assert "borrow_refused" in b.alerts()
+
+
+@both
+async def test_orders_of_margin_are_on_the_margin_account_alone(tmp_path: Path, world: World) -> None:
+    async with margin(tmp_path, world) as b:
+        await b.enter()
+        assert b.open()
+        assert b.engine.open_orders("paper") == []
+        assert not isinstance(b.position.phase, Borrowing)
+        assert b.state.venue.endswith(f"{world.margin} margin")
