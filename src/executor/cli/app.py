@@ -3,8 +3,10 @@
 A command's module is imported when the command is called, so that `executor --help` answers at once.
 """
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module, metadata
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -110,4 +112,7 @@ def executor(
 
 
 def run() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal's locale has no letters for is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     app()

@@ -162,6 +162,16 @@ def _api_key(settings: Settings) -> Iterator[Fault]:
         yield Fault("BINANCE_API_KEY", NOT_SET, f"set for BINANCE_ENV={settings.binance_env}")
 
 
+@_check("BINANCE_API_KEY", "BINANCE_API_SECRET", "TELEGRAM_BOT_TOKEN")
+def _written_in_full(settings: Settings) -> Iterator[Fault]:
+    """What travels in headers, signatures and addresses: anything else was copied along with it."""
+    for name in ("BINANCE_API_KEY", "BINANCE_API_SECRET", "TELEGRAM_BOT_TOKEN"):
+        secret = _value(settings, name)
+        text = secret.get_secret_value() if isinstance(secret, SecretStr) else ""
+        if not text.isascii() or not text.isprintable():
+            yield Fault(name, HIDDEN, "letters, digits and signs of ASCII alone: exactly what was given out")
+
+
 @_check("BINANCE_ENV", "BINANCE_API_SECRET", "BINANCE_PRIVATE_KEY_FILE")
 def _one_key(settings: Settings) -> Iterator[Fault]:
     both = "BINANCE_API_SECRET and BINANCE_PRIVATE_KEY_FILE"

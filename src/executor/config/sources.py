@@ -106,11 +106,26 @@ def gather(environ: Mapping[str, str], env_file: Path | None) -> Found:
     return found
 
 
+def bare(text: str) -> str:
+    """Without the white space around it, and without the byte order mark that some editors put at a file's beginning:
+    in a secret neither can be seen, nor would it be right.
+    """
+    return text.strip().strip("\ufeff").strip()
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Given(EnvSettingsSource):
     """The library's reading of an environment, from a mapping that is handed in."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = {name: text.strip() for name, text in given.items() if text.strip()}
+        self._given = {name: bare(text) for name, text in given.items() if bare(text)}
         super().__init__(Settings)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
@@ -119,18 +134,26 @@ class _Given(EnvSettingsSource):
 
 def _take_named(given: Mapping[str, str], origin: Origin, found: Found) -> None:
     for key, text in _Given(given)().items():
-        found.add(OLDER_NAMES.get(key, key), text, origin)
+        if _is_text(text):
+            found.add(OLDER_NAMES.get(key, key), text, origin)
+        else:  # bytes of the environment that are no UTF-8: no request, log or file could hold them
+            was = HIDDEN if key in SECRETS else ascii(text)
+            found.faults.append(Fault(key, was, "text in UTF-8"))
     for key, text in given.items():
-        if MAY_BE_OVERRIDE.fullmatch(key) and text.strip():
-            found.add_override(key, text.strip(), origin)
+        if MAY_BE_OVERRIDE.fullmatch(key) and bare(text):
+            found.add_override(key, bare(text), origin)
     for older, current in OLDER_NAMES.items():
-        if given.get(older, "").strip() and given.get(current, "").strip():
+        if bare(given.get(older, "")) and bare(given.get(current, "")):
             found.warnings.append(f"{older} is ignored: {current}, its newer name, is set too")
+    _take_secret_files(given, origin, found)
+
+
+def _take_secret_files(given: Mapping[str, str], origin: Origin, found: Found) -> None:
     for secret in SECRETS:
-        path = given.get(secret + FILE_SUFFIX, "").strip()
+        path = bare(given.get(secret + FILE_SUFFIX, ""))
         if not path:
             continue
-        if given.get(secret, "").strip():
+        if bare(given.get(secret, "")):
             both = f"{secret} and {secret}{FILE_SUFFIX}"
             found.faults.append(Fault(both, f"both set in the {origin}", "only one of them"))
         elif secret not in found.texts:
@@ -164,7 +187,7 @@ def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:
         found.faults.append(Fault(named_by, f"the file {str(path)!r}, which {open_to} can read", private(path)))
         return
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = bare(path.read_text(encoding="utf-8"))
     except OSError as error:
         found.faults.append(Fault(named_by, f"the file {str(path)!r}", f"readable ({error.strerror})"))
     except ValueError:  # not UTF-8, or a path that no file can have
@@ -182,7 +205,7 @@ def guards_something(secret: str) -> bool:
 
 
 def _judge_env_file(path: Path, given: Mapping[str, str], found: Found) -> None:
-    held = [name for name in SECRETS if guards_something(name) and given.get(name, "").strip()]
+    held = [name for name in SECRETS if guards_something(name) and bare(given.get(name, ""))]
     if held and (open_to := others_that_read(path)):
         found.faults.append(Fault(str(path), f"a file with {held[0]}, which {open_to} can read", private(path)))
 
@@ -190,7 +213,7 @@ def _judge_env_file(path: Path, given: Mapping[str, str], found: Found) -> None:
 def read_env_file(path: Path, found: Found) -> dict[str, str]:
     """The file's names and texts, taken literally: `$` in a secret is not an invitation to expand it."""
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
     except FileNotFoundError:
         return {}

@@ -152,7 +152,7 @@ def credentials(settings: Settings) -> Credentials:
         return Credentials.hmac(key, settings.binance_api_secret.get_secret_value())
     passphrase = settings.binance_private_key_passphrase
     try:
-        pem = settings.binance_private_key_file.read_text("utf-8")
+        pem = settings.binance_private_key_file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         name = settings.binance_private_key_file
         raise StartError(f"BINANCE_PRIVATE_KEY_FILE {name} can't be read: {type(error).__name__}") from error

@@ -74,10 +74,22 @@ def _as_json(value: object) -> object:
             return msgspec.Raw(plain(value).encode())
         case Decimal():
             return str(value)  # for the parser to refuse
+        case str():
+            return _text(value)
         case list() | tuple():
             return [_as_json(item) for item in value]
         case _:
             return value
+
+
+def _text(given: str) -> str:
+    """As it was typed: in a locale that is not UTF-8's the command line gives bytes beyond ASCII as surrogates, which
+    JSON can't hold. Raises NotASignalError.
+    """
+    try:
+        return given.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        raise NotASignalError(f"{given!r} is no text in UTF-8") from None
 
 
 def _open_locked(path: Path) -> int:

@@ -1,10 +1,12 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.core.build import START, both_sides, closing, entering, protected
 
 from executor.core.book.summary import settle_exposure
-from executor.core.model.events import Verb
+from executor.core.model.events import Reported, Verb
 from executor.core.model.ids import Role
 from executor.core.model.state import Exposure, Reason
 from executor.core.model.values import Direction
@@ -93,3 +95,36 @@ def test_the_time_without_a_stop_is_told() -> None:
     script.command(Verb.FLATTEN)
     script.settle()
     assert (script.closed.unprotected_ms, script.closed.unprotected_longest_ms) == (1_500, 1_500)
+
+
+@both_sides
+@pytest.mark.parametrize("told", ["fills pushed", "fills asked for"])
+def test_an_entry_whose_sum_the_exchange_does_not_say_any_more_costs_what_its_trades_say(
+    direction: Direction, told: str
+) -> None:
+    """A negative cummulativeQuoteQty of an old order means "not known" (rest-api.md), not a position for nothing."""
+    known, unknown = entering(direction), entering(direction)
+    for script in (known, unknown):
+        report = script.trade(Role.ENTRY)
+        changes: dict[str, Any] = {} if script is known else {"cum_quote": D(0)}
+        if told == "fills asked for":
+            changes["fills"] = ()
+        script.feed(Reported(at=script.now, report=replace(report, **changes)))
+        script.settle()
+        script.quote(script.px("101"), after=1_000)
+        script.command(Verb.FLATTEN)
+        script.settle()
+    assert unknown.closed.pnl == known.closed.pnl
+    assert (unknown.closed.r, unknown.closed.entry_avg) == (known.closed.r, known.closed.entry_avg)
+    assert unknown.closed.entry_slippage == known.closed.entry_slippage
+
+
+@pytest.mark.parametrize(("price", "stop", "value"), [("100", None, 300), (None, "98", 294), (None, None, 0)])
+def test_what_no_trade_explains_counts_at_the_order_s_own_price(
+    price: str | None, stop: str | None, value: int
+) -> None:
+    order = entering().order(Role.ENTRY)
+    own = replace(order, price=price and D(price), stop_price=stop and D(stop))
+    assert own.value == 0
+    assert replace(own, cum_qty=D(3)).value == value
+    assert replace(own, cum_qty=D(3), cum_quote=D(7)).value == 7

@@ -267,6 +267,12 @@ def test_a_position_without_any_order_is_told_loudly() -> None:
     assert text.startswith("trade 1700000000000 holds 2.997 LTC and has no order: it has NO STOP. Found: no open order")
 
 
+def test_a_position_without_any_order_is_told_where_the_exchange_does_not_say_what_it_cost() -> None:
+    script = protected()
+    old = [replace(ended(each), cum_quote=D(0)) for each in script.book.values()]
+    assert "holds 2.997 LTC and has no order: it has NO STOP" in refused(script, open_orders=[], history=old)
+
+
 def test_a_finished_trade_is_no_trade() -> None:
     script = protected()
     script.quote("98", after=1_000)

@@ -219,7 +219,7 @@ def _told(before: Order, after: Order) -> Iterator[Notify]:
         yield Notify(Level.ALERT, "exit_resized", text, after.id)
     filled = after.cum_qty - before.cum_qty
     if filled > 0:
-        price = (after.cum_quote - before.cum_quote) / filled
+        price = (after.value - before.value) / filled
         text = (
             f"{after.id}: {plain(filled)} at {plain(price.normalize())}, {plain(after.cum_qty)} of {plain(after.qty)}"
         )

@@ -152,7 +152,7 @@ def _owing(stray: Stray, rules: SymbolRules) -> Position:
     """As `_position`; on margin with what its entry has spent, which explains its debt (rule 11.12)."""
     bare = _position(stray.trade, stray.direction, stray.orders)
     long = stray.direction is Direction.LONG
-    spent = sum((order.cum_quote if long else order.cum_qty for order in stray.orders if order.is_entry), ZERO)
+    spent = sum((order.value if long else order.cum_qty for order in stray.orders if order.is_entry), ZERO)
     return replace(bare, credit=debt.unclaimed(stray.direction, spent, rules))
 
 

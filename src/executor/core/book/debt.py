@@ -144,7 +144,7 @@ def explained(position: Position, credit: Credit) -> Decimal:
     """What of `credit.asset` the trade's entry has spent, or was to spend."""
     entries = [order for order in position.orders if order.is_entry]
     long = position.plan.direction is Direction.LONG
-    return max(credit.need, sum((order.cum_quote if long else order.cum_qty for order in entries), ZERO))
+    return max(credit.need, sum((order.value if long else order.cum_qty for order in entries), ZERO))
 
 
 # --- buying back ------------------------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def entry_average(position: Position) -> Decimal | None:
 
 def average(orders: list[Order]) -> Decimal | None:
     qty = sum((o.cum_qty for o in orders), ZERO)
-    return sum((o.cum_quote for o in orders), ZERO) / qty if qty else None
+    return sum((o.value for o in orders), ZERO) / qty if qty else None
 
 
 def commissions(position: Position) -> dict[str, Decimal]:

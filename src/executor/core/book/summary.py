@@ -80,7 +80,7 @@ def _profit(position: Position, rules: SymbolRules, interest: Mapping[str, Decim
     for order in position.orders:
         if not order.cum_qty:
             continue
-        value = order.cum_quote
+        value = order.value
         if order.side.value == "BUY":
             gained -= value
             bought += order.cum_qty
@@ -119,7 +119,7 @@ def _exit_slippage(position: Position, exits: list[Order]) -> Decimal:
             leg = legs[order.leg]
             meant = leg.target if leg.leave is Leave.TARGET else leg.watched
         if meant is not None:
-            lost += sign * (meant * order.cum_qty - order.cum_quote)
+            lost += sign * (meant * order.cum_qty - order.value)
             qty += order.cum_qty
     return lost / qty if qty else ZERO
 

@@ -125,6 +125,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return self.role in TARGETS
 
     @property
+    def value(self) -> Decimal:
+        """Quote of what has filled. Of an old order the exchange may not say it any more: then by its trades, and for
+        what they leave out at its own price.
+        """
+        if self.cum_quote or not self.cum_qty:
+            return self.cum_quote
+        priced = sum([f.qty * f.price for f in self.fills], ZERO)
+        return priced + self.unpriced_qty * (self.price or self.stop_price or ZERO)
+
+    @property
     def unpriced_qty(self) -> Decimal:
         """Filled quantity whose trades, and so commissions, are not known yet."""
         return self.cum_qty - sum([f.qty for f in self.fills], ZERO)

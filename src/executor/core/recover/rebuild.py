@@ -143,6 +143,13 @@ def _trade(
     return None
 
 
+def _price(report: OrderReport, fills: tuple[Fill, ...]) -> Decimal:
+    """What it traded at, also where the exchange does not say the sum any more."""
+    if report.cum_quote:
+        return report.cum_quote / report.cum_qty
+    return max((fill.price for fill in fills), default=report.price)
+
+
 def _nothing_bare(known: Mapping[str, OrderReport], rules: SymbolRules, fills: Mapping[str, tuple[Fill, ...]]) -> None:
     """No order is open: then the last trade must not hold anything either."""
     names = [name for name in map(ids.parse, known) if name is not None]
@@ -157,7 +164,7 @@ def _nothing_bare(known: Mapping[str, OrderReport], rules: SymbolRules, fills: M
     held = sum((r.cum_qty if r.side is side else -r.cum_qty for r in mine), ZERO)
     for report in entries:
         held -= sum((f.fee for f in fills.get(report.id, ()) if f.fee_asset == rules.base), ZERO)
-    price = max((r.cum_quote / r.cum_qty for r in entries if r.cum_qty), default=ZERO)
+    price = max((_price(r, fills.get(r.id, ())) for r in entries if r.cum_qty), default=ZERO)
     if rules.carries_market(rules.whole(held), price):
         raise _Refusal(f"trade {last} holds {short(rules.whole(held))} {rules.base} and has no order: it has NO STOP")
 
@@ -218,14 +225,14 @@ class _Rebuilding:
 
     def _spent(self, direction: Direction) -> Decimal:
         long = direction is Direction.LONG
-        return sum((order.cum_quote if long else order.cum_qty for order in self.entries), ZERO)
+        return sum((order.value if long else order.cum_qty for order in self.entries), ZERO)
 
     def _plan(self, direction: Direction) -> Plan:
         """From the orders' own prices: the entry's, the first stop's, each target's."""
         bought = sum((order.cum_qty for order in self.entries), ZERO)
         if not bought:
             raise _Refusal(f"trade {self.trade} has open orders, but its entry never filled", FLATTEN, FORGET)
-        entry = self.entries[0].price or self._on_tick(sum((o.cum_quote for o in self.entries), ZERO) / bought)
+        entry = self.entries[0].price or self._on_tick(sum((o.value for o in self.entries), ZERO) / bought)
         levels = [order.stop_price for order in self.orders if order.is_stop and order.stop_price is not None]
         if not levels:
             raise _Refusal(f"trade {self.trade} has no stop with a price")
