@@ -1,11 +1,13 @@
 """ccxt, with only its addresses changed, trades on the paper exchange."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import ccxt.async_support as ccxt
 import pytest
+from ccxt import pro
 from tests.paper.server.exchange_kit import API_KEY, SECRET, SYMBOL, Kit, running
 
 from executor.paper.replay.clock import WallClock
@@ -15,13 +17,16 @@ HOSTS = ("https://api.binance.com", "https://fapi.binance.com", "https://dapi.bi
 
 
 @asynccontextmanager
-async def client() -> AsyncIterator[tuple[Kit, Any]]:
+async def client(kind: Any = ccxt.binance) -> AsyncIterator[tuple[Kit, Any]]:
     async with running(clock=WallClock()) as kit:
-        exchange = ccxt.binance({"apiKey": API_KEY, "secret": SECRET})
+        exchange = kind({"apiKey": API_KEY, "secret": SECRET})
         for name, url in exchange.urls["api"].items():
             for host in HOSTS:
                 if isinstance(url, str) and url.startswith(host):
                     exchange.urls["api"][name] = kit.urls.base_url + url.removeprefix(host)
+        if "ws" in exchange.urls["api"]:
+            exchange.urls["api"]["ws"]["spot"] = f"{kit.urls.stream_url}/ws"
+            exchange.urls["api"]["ws"]["ws-api"]["spot"] = kit.urls.ws_api_url
         try:
             await exchange.load_markets()
             yield kit, exchange
@@ -133,3 +138,41 @@ async def test_a_bracket_whose_exits_come_when_the_entry_fills() -> None:
         kit.trade("94000")
         ended = await exchange.fetch_orders(PAIR)
         assert [order["status"] for order in ended] == ["closed", "closed", "expired"]
+
+
+async def test_an_amendment_keeps_the_order() -> None:
+    """It has no method of its own for this: its general request, signed as any other."""
+    async with client() as (_, exchange):
+        placed = await exchange.create_order(PAIR, "limit", "buy", 0.001, 90000)
+        order = {"symbol": SYMBOL, "orderId": placed["id"], "newQty": "0.0005"}
+        amended = await exchange.request("order/amend/keepPriority", "private", "PUT", order)
+        assert amended["amendedOrder"]["qty"] == "0.00050000"
+        shown = await exchange.fetch_order(placed["id"], PAIR)
+        assert (shown["amount"], shown["status"]) == (0.0005, "open")
+
+
+async def test_its_user_stream_and_its_orders_over_the_websocket_api() -> None:
+    async with client(pro.binance) as (kit, exchange):
+        watching = asyncio.create_task(exchange.watch_orders(PAIR))
+        await asyncio.sleep(0.5)  # it subscribes when it is first asked
+        placed = await exchange.create_order_ws(PAIR, "limit", "buy", 0.001, 90000)
+        (seen,) = await asyncio.wait_for(watching, 10)
+        assert (seen["id"], seen["status"]) == (placed["id"], "open")
+        watching = asyncio.create_task(exchange.watch_orders(PAIR))
+        trading = asyncio.create_task(exchange.watch_my_trades(PAIR))
+        await asyncio.sleep(0.1)
+        kit.trade("90000")
+        seen = (await asyncio.wait_for(watching, 10))[-1]
+        assert (seen["id"], seen["status"], seen["filled"]) == (placed["id"], "closed", 0.001)
+        assert [trade["order"] for trade in await asyncio.wait_for(trading, 10)] == [placed["id"]]
+        resting = await exchange.create_order_ws(PAIR, "limit", "buy", 0.001, 80000)
+        assert (await exchange.cancel_order_ws(resting["id"], PAIR))["status"] == "canceled"
+
+
+async def test_its_market_streams() -> None:
+    async with client(pro.binance) as (kit, exchange):
+        watching = asyncio.create_task(exchange.watch_trades(PAIR))
+        await asyncio.sleep(0.5)
+        kit.trade("100123.45", "0.5")
+        (trade,) = await asyncio.wait_for(watching, 10)
+        assert trade["price"] == 100123.45

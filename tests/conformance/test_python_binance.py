@@ -172,6 +172,28 @@ async def test_otoco_opo_and_opoco_lists() -> None:
         assert len(await c.v3_get_all_order_list()) == 3
 
 
+async def test_a_bracket_whose_exits_come_when_the_entry_fills() -> None:
+    async with client() as (kit, c):
+        await c.v3_post_order_list_otoco(
+            symbol=SYMBOL,
+            workingType="LIMIT",
+            workingSide="BUY",
+            workingPrice="99000",
+            workingQuantity="0.01",
+            workingTimeInForce="GTC",
+            pendingSide="SELL",
+            pendingQuantity="0.009",
+            pendingAboveType="LIMIT_MAKER",
+            pendingAbovePrice="110000",
+            pendingBelowType="STOP_LOSS",
+            pendingBelowStopPrice="95000",
+        )
+        kit.trade("99000")
+        assert [order["status"] for order in await c.get_open_orders(symbol=SYMBOL)] == ["NEW", "NEW"]
+        kit.trade("94000")
+        assert [order["status"] for order in await c.get_all_orders(symbol=SYMBOL)] == ["FILLED", "FILLED", "EXPIRED"]
+
+
 async def test_the_user_stream_and_the_websocket_api_share_a_connection() -> None:
     async with client() as (_, c):
         async with BinanceSocketManager(c).user_socket() as events:

@@ -73,6 +73,23 @@ async def test_limits_can_be_hidden_for_a_whole_connection() -> None:
         assert "rateLimits" in await ws.call("ping", returnRateLimits=True)
 
 
+async def test_hiding_limits_is_part_of_what_is_signed() -> None:
+    """web-socket-api.md, "Request security": the signature is of all parameters but itself."""
+    async with running() as kit, ws_api(kit) as ws:
+        placed = await ws.signed(
+            "order.place",
+            symbol=SYMBOL,
+            side="BUY",
+            type="LIMIT",
+            timeInForce="GTC",
+            quantity="0.001",
+            price="90000",
+            returnRateLimits=False,
+        )
+        assert (placed["status"], "rateLimits" in placed) == (200, False)
+        assert (await ws.signed("userDataStream.subscribe.signature", returnRateLimits=False))["status"] == 200
+
+
 @pytest.mark.parametrize("request_id", [None, 7, "text"])
 async def test_ids_are_echoed(request_id: int | str | None) -> None:
     async with running() as kit, ws_api(kit) as ws:

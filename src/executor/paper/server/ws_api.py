@@ -95,11 +95,12 @@ class Session:
         except msgspec.DecodeError:
             self._reply(None, errors.invalid_json(), show=self._show_rate_limits)
             return
-        values = {name: json_text(value) for name, value in (envelope.params or {}).items()}
+        signed = {name: json_text(value) for name, value in (envelope.params or {}).items()}
+        values = dict(signed)
         show = values.pop("returnRateLimits", "true" if self._show_rate_limits else "false") == "true"
         method = envelope.method.removeprefix("v3/")
         try:
-            outcome, orders_of = await self._carry_out(method, values)
+            outcome, orders_of = await self._carry_out(method, values, signed)
         except errors.ApiError as error:
             self._reply(envelope.id, error, show=show)
             return
@@ -111,10 +112,14 @@ class Session:
             return
         self._reply(envelope.id, outcome, show=show, orders_of=orders_of)
 
-    async def _carry_out(self, method: str, values: Mapping[str, str]) -> tuple[Any, str | None]:
-        """The result, and the account whose unfilled orders the answer shows."""
+    async def _carry_out(
+        self, method: str, values: Mapping[str, str], signed: Mapping[str, str]
+    ) -> tuple[Any, str | None]:
+        """The result, and the account whose unfilled orders the answer shows. `signed`: all that was sent, of which the
+        signature is.
+        """
         if method in self._methods:
-            return await self._exchange.obey(method, values, lambda: self._own(method, values)), None
+            return await self._exchange.obey(method, values, lambda: self._own(method, values, signed)), None
         route = _ROUTES.get(method)
         if route is None:
             raise errors.unsupported()
@@ -128,7 +133,7 @@ class Session:
                 route=route,
                 values=values,
                 api_key=values.get("apiKey"),
-                payload=None if vouched else lambda: ws_payload(values),
+                payload=None if vouched else lambda: ws_payload(signed),
                 account=self._account,
             )
         )
@@ -166,10 +171,9 @@ class Session:
 
     # the session's own methods
 
-    def _own(self, method: str, values: Mapping[str, str]) -> Any:
+    def _own(self, method: str, values: Mapping[str, str], signed: Mapping[str, str]) -> Any:
         self._exchange.meter.charge(self._exchange.clock.now_ms(), SESSION_WEIGHT)
-        params = Params(values)
-        return self._methods[method](params, values)
+        return self._methods[method](Params(values), signed)
 
     def _logon(self, params: Params, values: Mapping[str, str]) -> Json:
         credential = self._authenticate(params, values)
