@@ -20,9 +20,6 @@ from executor.core.model.intents import Level
 from executor.core.model.state import Leg, Order, OrderPhase
 from executor.core.model.values import ZERO, Direction
 
-_LOOKS = 3
-"""So many looks in a row that do not find an exit tell where the account's locks don't."""
-
 
 class _Lock(msgspec.Struct, frozen=True):
     """What one exit of base `qty` keeps locked, at least and at most: base for a long, quote for a short, of which it
@@ -105,12 +102,10 @@ def _locked_apart(draft: Draft, group: dict[int, list[Order]]) -> bool:
 
 
 def _without_trace(draft: Draft, group: dict[int, list[Order]]) -> bool:
-    """Whether nothing is locked that could be for one of the first ones; or, where something is, none of them was found
-    by so many looks. An order that was to replace another can have come in with that one's end, after them.
+    """Whether nothing is locked that could be for one of the first ones: where something is, one of them may stand, and
+    looks that don't find it prove nothing (rule 8.6).
     """
-    if _unexplained(draft) < min(lock.least for lock in _firsts(draft, group)):
-        return True
-    return all(o.misses >= _LOOKS and not o.replaces for orders in group.values() for o in orders)
+    return _unexplained(draft) < min(lock.least for lock in _firsts(draft, group))
 
 
 def _again(draft: Draft, group: dict[int, list[Order]]) -> list[_Lock]:
