@@ -46,7 +46,7 @@ from executor.core.model.facts import (
     Unknown,
     Why,
 )
-from executor.core.model.ids import Role
+from executor.core.model.ids import ENTRIES, Role, parse
 from executor.core.model.intents import (
     Borrow,
     CancelList,
@@ -57,6 +57,7 @@ from executor.core.model.intents import (
     NewOrder,
     Notify,
     OrderCommand,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -72,6 +73,7 @@ from executor.core.model.intents import (
     Read,
     ReplaceOrder,
     Request,
+    placed,
 )
 from executor.core.model.loans import Bars, Booked, Borrowable, LoanKind, MarginAccount, MarginTerms
 from executor.core.model.policy import Policy
@@ -181,6 +183,10 @@ class Script:
         self.events: list[AnyEvent] = []
         self.book: dict[str, OrderReport] = {}
         self.lists: dict[str, str] = {}
+        self.pays_fee = False
+        """Whether the account's own base pays the commission of an entry that brings its exits (faqs/opo.md)."""
+        self.refuses_exits = False
+        """Whether the exchange refuses exits when their entry has filled (rule 13.3)."""
         self.balances = dict(RICH)
         self.last = MIDDLE
         self.fee_asset: str | None = None
@@ -337,8 +343,20 @@ class Script:
         self.book[client_id] = told
         for other in self._siblings(client_id):
             if self.book[other].status not in DONE:
-                self.book[other] = replace(self.book[other], status=OrderStatus.EXPIRED)
+                self.book[other] = self._after(told, self.book[other])
         return told
+
+    def _after(self, told: OrderReport, other: OrderReport) -> OrderReport:
+        """What becomes of `other`, of the same list, when `told` has traded: an exit of what its entry has brought, or
+        the other side of an OCO.
+        """
+        if not _is_entry(told.id):
+            return other if _is_entry(other.id) else replace(other, status=OrderStatus.EXPIRED)
+        if told.status is not OrderStatus.FILLED:
+            return other
+        fees = sum((f.fee for f in told.fills if f.fee_asset == self.rules.base and not self.pays_fee), ZERO)
+        status = OrderStatus.EXPIRED if self.refuses_exits else OrderStatus.NEW
+        return replace(other, status=status, qty=self.rules.whole(told.cum_qty - fees))
 
     def _siblings(self, client_id: str) -> list[str]:
         """The other side of its list."""
@@ -347,10 +365,19 @@ class Script:
 
     def fill(self, role: Role | str, qty: str | Decimal | None = None, price: Decimal | None = None) -> Step:
         """An order fills, whole or in part; its push arrives, and that of its list's other side."""
-        told = self.trade(role, qty, price)
+        return self._tell(self.trade(role, qty, price))
+
+    def fill_entry(self) -> None:
+        """What of the entry is live fills whole; the pushes arrive."""
+        live = [o.id for o in self.position.orders if o.is_entry and o.live]
+        for client_id in live:
+            self._tell(self.execute(client_id))
+
+    def _tell(self, told: OrderReport) -> Step:
         step = self.feed(Reported(at=self.now, report=told))
         for other in self._siblings(told.id):
-            step = self.push(other)
+            if self.state.position is not None:
+                step = self.push(other)
         return step
 
     def vanish(self, role: Role | str, status: OrderStatus = OrderStatus.CANCELED) -> None:
@@ -446,6 +473,14 @@ class Script:
             case PlaceOco():
                 self.lists |= {request.target.id: request.list_id, request.stop.id: request.list_id}
                 return Done((self._place(request.target), self._place(request.stop)))
+            case PlaceBracket():
+                self.lists |= dict.fromkeys(placed(request), request.list_id)
+                exits = [order for order in (request.target, request.stop) if order is not None]
+                for order in (request.entry, *exits):
+                    self._place(order)
+                for order in exits:
+                    self.book[order.id] = self._pending(self.book[order.id])
+                return Done(tuple(self.book[client_id] for client_id in placed(request)))
             case CancelOrder():
                 return self._cancel((request.id,))
             case CancelList():
@@ -463,13 +498,21 @@ class Script:
             self.book[order.id] = self.execute(order.id)
         return self.book[order.id]
 
+    def _pending(self, told: OrderReport) -> OrderReport:
+        """An exit before its entry has filled: a long's has no quantity."""
+        qty = ZERO if told.side is OrderSide.SELL else told.qty
+        return replace(told, status=OrderStatus.PENDING_NEW, qty=qty)
+
     def _cancel(self, client_ids: tuple[str, ...]) -> Done | Refused:
         told = [self.book[i] for i in client_ids if i in self.book]
         if not told or any(t.status in DONE for t in told):
             return Refused(Why.UNKNOWN_ORDER, -2011, "Unknown order sent.")
-        for t in told:
+        lists = {self.lists[i] for i in client_ids if i in self.lists}
+        gone = [t for t in self.book.values() if t.id in client_ids or self.lists.get(t.id) in lists]
+        gone = [t for t in gone if t.status not in DONE]
+        for t in gone:
             self.book[t.id] = replace(t, status=OrderStatus.CANCELED)
-        return Done(tuple(self.book[t.id] for t in told))
+        return Done(tuple(self.book[t.id] for t in gone))
 
     def _read_margin(self, request: MarginRead) -> AnyEvent:
         now, seq = self.now, request.seq
@@ -523,10 +566,17 @@ def _kind(request: Request) -> str:
             return _role(request.order.id)
         case PlaceOco():
             return _role(request.list_id)
+        case PlaceBracket():
+            return _role(request.entry.id)
         case ReplaceOrder():
             return f"replace {_role(request.order.id)}"
         case _:
             return type(request).__name__
+
+
+def _is_entry(client_id: str) -> bool:
+    name = parse(client_id)
+    return name is not None and name.role in ENTRIES
 
 
 def _role(client_id: str) -> str:
@@ -550,8 +600,8 @@ def entering(
 def unprotected(direction: Direction = Direction.LONG, policy: Policy = POLICY, rules: SymbolRules = RULES) -> Script:
     """The entry has filled; the exits are asked for."""
     script = entering(direction, policy, rules)
-    if script.orders(Role.ENTRY)[-1].live:
-        script.fill(Role.ENTRY)
+    if any(o.live for o in script.position.orders if o.is_entry):
+        script.fill_entry()
     return script
 
 

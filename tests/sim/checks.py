@@ -15,7 +15,7 @@ from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, Order, OrderPhase, Position, Reason, State
-from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
+from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, plain
 from executor.paper.engine.account import LiveOrder
 from executor.paper.engine.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct
@@ -49,7 +49,8 @@ def taken_as_paid(position: Position | None, rules: SymbolRules) -> Decimal:
 
 class Truth:
     """One trade as the exchange has it. `by_hand`: somebody else has sold it. `behind`: orders of which less was told
-    than had filled, `hidden` in all. `stopped`: PLAIN's stop of the whole has begun to sell.
+    than had filled, `hidden` in all. `stopped`: PLAIN's stop of the whole has begun to sell. `lent`: commission that
+    the exchange may have taken from what the account had before, so that exits sell all that was bought (faqs/opo.md).
     """
 
     def __init__(self, direction: Direction) -> None:
@@ -62,6 +63,7 @@ class Truth:
         self.commissions: dict[str, Decimal] = {}
         self.stops: dict[int, Decimal] = {}
         self.hidden = ZERO
+        self.lent = ZERO
         self.stopped = False
         self.seen: set[str] = set()
         self.by_hand = False
@@ -146,6 +148,8 @@ class Outside:
             truth.entered += event.last_qty
             if truth.direction is Direction.LONG and event.commission_asset == self.rules.base:
                 truth.entry_fee += event.commission
+                if order.order_list_id != -1:
+                    truth.lent += event.commission
         else:
             truth.left += event.last_qty
             truth.stopped |= order.type in STOPS and self.setup.policy.layout is Layout.PLAIN
@@ -176,6 +180,8 @@ class Outside:
         for order in self._open(trade):
             if order.side is not truth.direction.exit_side or order.client_order_id in beside:
                 continue
+            if order.status is OrderStatus.PENDING_NEW:
+                continue
             if plain_layout and order.type in STOPS:
                 whole += order.open_qty
                 continue
@@ -184,7 +190,7 @@ class Outside:
                     continue
                 lists.add(order.order_list_id)
             selling += order.open_qty
-        held = max(truth.held + self._sold_beside(trade, beside), ZERO) + truth.hidden
+        held = max(truth.held + truth.lent + self._sold_beside(trade, beside), ZERO) + truth.hidden
         if selling > held and not truth.stopped:
             self.broken.append(f"W3 (10.1): {plain(selling)} can be sold, {plain(held)} are held by trade {trade}")
         if whole > truth.entered - truth.entry_fee:
@@ -370,7 +376,11 @@ class Outside:
         total = ZERO
         for order in self._open(trade):
             name = parse(order.client_order_id)
-            if name is not None and name.role in {Role.SL, Role.SL1, Role.SL2, Role.TRAIL} and not order.is_working:
+            if (
+                name is not None
+                and name.role in {Role.SL, Role.SL1, Role.SL2, Role.TRAIL}
+                and not (order.is_working or order.status is OrderStatus.PENDING_NEW)
+            ):
                 total += order.open_qty
         return total
 

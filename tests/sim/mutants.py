@@ -98,8 +98,8 @@ MUTANTS: Final = (
     Mutant(
         "the fee is not subtracted",
         f"{CORE}/book/ledger.py",
-        "    return Holding(entered, left, entered - fee - guessed - left - position.gone, guessed)",
-        "    return Holding(entered, left, entered - left - position.gone, guessed)",
+        "    return Holding(entered, left, entered - fee - guessed + lent - left - position.gone, guessed, lent)",
+        "    return Holding(entered, left, entered - left - position.gone, guessed, lent)",
     ),
     Mutant(
         "an older report is believed",
@@ -277,8 +277,8 @@ MUTANTS: Final = (
     Mutant(
         "Plan B buys what the entry has bought again",
         f"{CORE}/decide/entry.py",
-        "    rest = draft.rules.whole(position.plan.qty - sum((o.cum_qty for o in entries), ZERO))\n",
-        "    rest = draft.rules.whole(position.plan.qty)\n",
+        "sum((o.qty if o.live else o.cum_qty for o in entries), ZERO)",
+        "ZERO",
     ),
     Mutant(
         "the time without a stop starts anew at each start",

@@ -139,7 +139,7 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
 
     policy = Policy(
         recv_window_ms=RECV_WINDOW,
-        layout=pick("layout", Layout.OCO, Layout.PLAIN),
+        layout=pick("layout", Layout.OCO, Layout.PLAIN, Layout.BRACKET),
         entry_mode=pick("entry_mode", *EntryMode),
         planb_order=pick("planb_order", *PlanBOrder),
         planb_max_dev_r=pick("planb_dev", Decimal("0.5"), Decimal(3)),

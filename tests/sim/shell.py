@@ -22,11 +22,9 @@ from executor.core.model.intents import (
     Command,
     Level,
     Notify,
-    PlaceOco,
-    PlaceOrder,
+    Placement,
     QueryOpenOrders,
     QueryQuote,
-    ReplaceOrder,
     Request,
 )
 from executor.core.model.rules import SymbolRules
@@ -206,9 +204,7 @@ class Shell:
         elif isinstance(event, OpenOrdersSeen):
             self._unseen -= {report.id for report in event.reports}
         self._unseen -= _outdone(step.state)
-        if self._unseen and (
-            early := [r for r in step.requests if isinstance(r, PlaceOrder | PlaceOco | ReplaceOrder)]
-        ):
+        if self._unseen and (early := [r for r in step.requests if isinstance(r, Placement)]):
             self.host.broken([f"W9 (9.1): {early[0]!r} before {', '.join(sorted(self._unseen))} were looked up"])
 
     def _persist(self, state: State) -> bool:

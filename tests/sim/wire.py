@@ -42,6 +42,7 @@ from executor.core.model.intents import (
     CancelOrder,
     Command,
     OrderCommand,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -54,6 +55,7 @@ from executor.core.model.intents import (
     ReplaceOrder,
     Request,
     SpotRead,
+    placed,
 )
 from executor.core.model.values import OrderStatus
 from executor.exchange.wire.outcomes import Doubt, Fault, verdict
@@ -425,10 +427,8 @@ class Wire:
 
 def _new_ids(request: Command, outcome: Outcome) -> tuple[str, ...]:
     match request:
-        case PlaceOrder():
-            return (request.order.id,)
-        case PlaceOco():
-            return request.target.id, request.stop.id
+        case PlaceOrder() | PlaceOco() | PlaceBracket():
+            return placed(request)
         case ReplaceOrder() if isinstance(outcome, ReplaceOutcome) and isinstance(outcome.place, Done):
             return (request.order.id,)
         case _:

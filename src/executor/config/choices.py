@@ -80,10 +80,11 @@ class StopMode(Choice):
 
 
 class ExitLayout(Choice):
-    """Rules 4.2 and 4.3."""
+    """Rules 4.2, 4.3 and 13.1."""
 
     OCO = "OCO"
     PLAIN = "PLAIN"
+    BRACKET = "BRACKET"
 
 
 class SlAfterTp1(Choice):

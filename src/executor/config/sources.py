@@ -28,8 +28,9 @@ FILE_SUFFIX: Final = "_FILE"
 # A name in the environment that begins like this and nearly is one of ours was meant to be ours. Other
 # programs share the environment, so shorter prefixes would cry wolf.
 OUR_PREFIXES: Final = (
-    "ABSENCE_", "ACCOUNTS", "BINANCE_", "COOLDOWN_", "DELTASCOUT_", "DOUBT_", "ENTRY_", "EXITS_", "EXIT_LAYOUT",
-    "FAILSAFE_", "FLEET", "LIVE_ENTRY", "MARGIN_", "MAX_DAILY_", "MAX_POSITION_", "MAX_SIGNAL_", "MAX_TRADES_",
+    "ABSENCE_", "ACCOUNTS", "BINANCE_", "BRACKET_", "COOLDOWN_", "DELTASCOUT_", "DOUBT_", "ENTRY_", "EXITS_",
+    "EXIT_LAYOUT", "FAILSAFE_", "FLEET", "LIVE_ENTRY", "MARGIN_", "MAX_DAILY_", "MAX_POSITION_", "MAX_SIGNAL_",
+    "MAX_TRADES_",
     "PAPER_", "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "SWING_", "TP_R_", "TRADE_MODE", "TRAIL_", "WEBHOOK_",
 )  # fmt: skip
 

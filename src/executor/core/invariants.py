@@ -13,11 +13,11 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from executor.core import margin_invariants as margin
-from executor.core.book import retire
+from executor.core.book import brackets, retire
 from executor.core.book.ledger import committed, covered, holding, leg_sold
 from executor.core.book.levels import is_safer
-from executor.core.model.ids import parse
-from executor.core.model.intents import Command, OrderCommand, PlaceOco, PlaceOrder, ReplaceOrder
+from executor.core.model.ids import Role, parse
+from executor.core.model.intents import Command, OrderCommand, Placement, placed
 from executor.core.model.orders import REVOCABLE
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
@@ -101,7 +101,8 @@ def _sold_once(view: View) -> Iterator[str]:
     position, layout = view.position, view.policy.layout
     if any(order.live for order in position.orders[: position.taken]):
         return  # nobody here has sent these, and they are being cancelled
-    selling = committed(position, layout=layout) - _apart(position) - _overtaken(position)
+    selling = committed(position, layout=layout) + brackets.awaited(position, view.rules)
+    selling -= _apart(position) + _overtaken(position) + _sold_meanwhile(position)
     if selling <= max(view.most, ZERO):
         return
     if layout is Layout.PLAIN:
@@ -135,6 +136,24 @@ def _overtaken(position: Position) -> Decimal:
     """What stops sold while they were being replaced: the new ones are too large by it, and are being cut (5.5)."""
     replaced = {o.replaces for o in position.orders if o.replaces and o.live}
     return sum([o.cum_qty for o in position.orders if o.id in replaced and not o.live], ZERO)
+
+
+def _sold_meanwhile(position: Position) -> Decimal:
+    """What exits have sold that were cancelled for a market order, told only after that was sent: it is looked for, and
+    the excess bought back (6.3).
+    """
+    total = ZERO
+    for sale in position.orders:
+        if sale.live and sale.role is Role.FLATTEN:
+            total += sum(
+                [
+                    o.cum_qty
+                    for o in position.orders
+                    if o.recheck and not o.live and sale.leg in (0, o.leg) and o.heard_at >= sale.sent_at
+                ],
+                ZERO,
+            )
+    return total
 
 
 def _interim_sold(position: Position) -> bool:
@@ -172,11 +191,8 @@ def _owed(view: View) -> Iterator[str]:
         return
     owed: set[str] = set()
     for entry in view.state.outbox:
-        request = entry.request
-        if isinstance(request, PlaceOrder | ReplaceOrder):
-            owed.add(request.order.id)
-        elif isinstance(request, PlaceOco):
-            owed |= {request.target.id, request.stop.id}
+        if isinstance(entry.request, Placement):
+            owed.update(placed(entry.request))
     for name in submitted:
         if name not in owed:
             yield f"{name} is called submitted, but nothing is owed for it"
@@ -217,15 +233,17 @@ def _on_grid(order: Order, rules: SymbolRules) -> Iterator[str]:
 
 
 def _entry_bounded(view: View) -> Iterator[str]:
-    """2.3: never more is bought, or could still be bought, than was planned."""
+    """2.3: never more is bought, or could still be bought, than was planned; by one order, or one for each leg
+    (13.1).
+    """
     position = view.position
     entries = [o for o in position.orders if o.is_entry]
     could = sum([o.qty if o.live else o.cum_qty for o in entries], ZERO)
     if could > position.plan.qty:
         yield f"{plain(could)} could be entered, {plain(position.plan.qty)} were planned"
-    live = sum(o.live for o in entries)
-    if live > 1:
-        yield f"{live} entry orders are live"
+    live = [o.leg for o in entries if o.live]
+    if len(set(live)) < len(live) and not all(o.list_id for o in entries if o.live):
+        yield f"{len(live)} entry orders are live"
     if live and not isinstance(position.phase, Entering | Closing):
         yield "the entry is called complete, but an entry order is live"
 

@@ -143,7 +143,18 @@ class BinanceExchange:
         return await self.connection.command(
             calls.PLACE_OCO,
             params.oco(self.symbol, list_id, target, stop),
-            partial(reading.oco_placed, list_id=list_id, leg_ids={target.id, stop.id}),
+            partial(reading.list_placed, list_id=list_id, leg_ids={target.id, stop.id}),
+            stamp,
+        )
+
+    async def place_bracket(
+        self, list_id: str, entry: NewOrder, stop: NewOrder, target: NewOrder | None, stamp: Stamp | None = None
+    ) -> Outcome:
+        exits = [stop] if target is None else [target, stop]
+        return await self.connection.command(
+            _BRACKETS[entry.side, target is not None],
+            params.bracket(self.symbol, list_id, entry, stop, target),
+            partial(reading.list_placed, list_id=list_id, leg_ids={entry.id, *(each.id for each in exits)}),
             stamp,
         )
 
@@ -314,6 +325,13 @@ class BinanceExchange:
             )
 
 
+_BRACKETS: Final = {
+    (OrderSide.BUY, False): calls.PLACE_OPO,
+    (OrderSide.BUY, True): calls.PLACE_OPOCO,
+    (OrderSide.SELL, False): calls.PLACE_OTO,
+    (OrderSide.SELL, True): calls.PLACE_OTOCO,
+}
+"""By the entry's side, and whether there is a target (rule 13.1)."""
 _NO_ZEROS: Final = {"omitZeroBalances": "true"}
 
 

@@ -97,9 +97,20 @@ class MarginExchange(BinanceExchange):
         return await self.connection.command(
             margin.PLACE_OCO,
             margin.oco(self.account, self.symbol, list_id, target, stop),
-            partial(reading.oco_placed, list_id=list_id, leg_ids={target.id, stop.id}),
+            partial(reading.list_placed, list_id=list_id, leg_ids={target.id, stop.id}),
             stamp,
         )
+
+    async def place_bracket(
+        self,
+        list_id: str,
+        entry: NewOrder,  # noqa: ARG002
+        stop: NewOrder,  # noqa: ARG002
+        target: NewOrder | None,  # noqa: ARG002
+        stamp: Stamp | None = None,  # noqa: ARG002
+    ) -> Outcome:
+        """Nothing is sent: what an entry pays for is borrowed before it (rule 11.2), and there is no OPO on margin."""
+        return Refused(Why.OTHER, 0, f"not sent: no bracket is placed on margin ({list_id})")
 
     async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome:  # noqa: A002  # the port's word
         asked = margin.about(self.account, self.symbol, origClientOrderId=id)

@@ -47,6 +47,11 @@ class Exchange(Protocol):
         self, list_id: str, target: NewOrder, stop: NewOrder, stamp: Stamp | None = None
     ) -> Outcome: ...
 
+    async def place_bracket(
+        self, list_id: str, entry: NewOrder, stop: NewOrder, target: NewOrder | None, stamp: Stamp | None = None
+    ) -> Outcome:
+        """An entry, and what the exchange places when it has filled (rule 13.1)."""
+
     async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome: ...  # noqa: A002  # the field's word
 
     async def cancel_list(self, list_id: str, stamp: Stamp | None = None) -> Outcome: ...

@@ -88,6 +88,7 @@ def check(state: State, open_orders: Sequence[OrderReport], policy: Policy, rule
         expected_exits, expected_exit_orders = _expected(position, rules)
         entries = sum(1 for order in position.orders if order.live and order.is_entry)
         expected_open = expected_exit_orders + entries
+        ours = [report for report in ours if report.id not in _awaiting(position)]
         exits = _ways_out(position, ours)
         findings += _about_cover(state, position, rules)
         findings += _over(position, ours, policy, rules)
@@ -157,6 +158,8 @@ def _against_orders(
         report = shown.get(order.id)
         if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED):
             yield Finding(Kind.UNDERWAY, f"{_name(order)}: it is not yet known what became of it", order.id)
+        elif order.live and report is None and order.awaits:
+            pass  # whether it is listed before its entry has filled, Binance's documents leave open (rule 8.8)
         elif order.live and report is None and order.exchange_id in by_number:
             other = by_number[order.exchange_id].id
             yield Finding(Kind.RENAMED, f"{_name(order)} is open under another id, {other}", order.id)
@@ -173,7 +176,7 @@ def _against_orders(
 
 def _differs(order: Order, report: OrderReport) -> Iterator[Finding]:
     figures = (
-        ("quantity", order.qty, report.qty),
+        ("quantity", None if order.awaits else order.qty, report.qty),  # what its entry brings: not known yet (13.1)
         ("price", order.price, report.price),
         ("stop price", order.stop_price, report.stop_price),
     )
@@ -206,8 +209,8 @@ def _expected(position: Position, rules: SymbolRules) -> tuple[int, int]:
     if isinstance(position.phase, Closing):
         return 0, 0
     if isinstance(position.phase, Entering):
-        interim = sum(1 for order in position.orders if order.live and not order.is_entry)
-        return interim, interim
+        exits = [order for order in position.orders if order.live and order.is_exit and not order.awaits]
+        return len({order.list_id or order.id for order in exits}), len(exits)
     sizes = [_orders_of(position, leg, rules) for leg in position.legs]
     return sum(1 for size in sizes if size), sum(sizes)
 
@@ -220,6 +223,11 @@ def _orders_of(position: Position, leg: Leg, rules: SymbolRules) -> int:
     if leg.target is not None and leg.stop is not None:
         return 1 if begun else 2
     return 1
+
+
+def _awaiting(position: Position) -> set[str]:
+    """Exits that are no way out before their entry has filled (rule 13.1)."""
+    return {order.id for order in position.orders if order.live and order.awaits}
 
 
 def _ways_out(position: Position, ours: Sequence[OrderReport]) -> int:

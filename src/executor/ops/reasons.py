@@ -14,6 +14,7 @@ from executor.core.model.intents import (
     CancelOrder,
     Command,
     NewOrder,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryOrder,
@@ -54,6 +55,11 @@ def because(request: Request, position: Position) -> str:
         case PlaceOco(target=target, stop=stop):
             leg = _number(target.id, position)
             return f"sends {_order(target)} and {_order(stop)} as one OCO: exits of leg {leg} (4.1, 4.2)"
+        case PlaceBracket(entry=entry, stop=stop, target=beside):
+            exits = _order(stop) if beside is None else f"{_order(beside)} and {_order(stop)}"
+            word, rule = ("Plan B", "3.3, 13.1") if _is_planb(entry.id) else ("the entry", "3.1, 13.1")
+            leg = _number(entry.id, position)
+            return f"sends {_order(entry)}: {word} of leg {leg}, which brings {exits} with it ({rule})"
         case ReplaceOrder(cancel_id=old, order=order):
             return f"replaces {old} by {_order(order)}: {_moved(order, find_order(position, old), position)}"
         case CancelOrder(id=name):
@@ -90,11 +96,16 @@ def _number(name: str, position: Position) -> int:
     return order.leg if order is not None else 0
 
 
+def _is_planb(name: str) -> bool:
+    told = ids.parse(name)
+    return told is not None and told.role in ids.PLANBS
+
+
 def _placed(order: NewOrder, position: Position) -> str:
     name = ids.parse(order.id)
     assert name is not None
     match name.role:
-        case Role.ENTRY if sum(each.role is Role.ENTRY for each in position.orders) > 1:
+        case Role.ENTRY if sum(each.role in ids.ENTRIES - ids.PLANBS for each in position.orders) > 1:
             return "the entry once more, its guard still holding (3.3b)"
         case Role.SL | Role.SL1 | Role.SL2 if isinstance(position.phase, Entering):
             return "the entry is filled in part: an interim stop under what is held (3.5)"

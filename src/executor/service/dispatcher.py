@@ -24,6 +24,7 @@ from executor.core.model.intents import (
     Command,
     LoanCommand,
     MarginRead,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -76,6 +77,8 @@ async def _command(exchange: Exchange, request: Command) -> Done | Refused | Unk
             return await exchange.place(request.order, request.stamp)
         case PlaceOco():
             return await exchange.place_oco(request.list_id, request.target, request.stop, request.stamp)
+        case PlaceBracket(list_id=name, entry=entry, stop=stop, target=target):
+            return await exchange.place_bracket(name, entry, stop, target, request.stamp)
         case CancelOrder():
             return await exchange.cancel(request.id, request.stamp)
         case CancelList():

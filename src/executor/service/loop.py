@@ -29,10 +29,12 @@ from executor.core.model.intents import (
     LoanCommand,
     Notify,
     OrderCommand,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     ReplaceOrder,
     Request,
+    placed,
 )
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
@@ -571,6 +573,8 @@ def _names(request: OrderCommand) -> dict[str, str]:
             return {"order": request.order.id}
         case PlaceOco():
             return {"order": f"{request.target.id} {request.stop.id}", "list": request.list_id}
+        case PlaceBracket():
+            return {"order": " ".join(placed(request)), "list": request.list_id}
         case CancelOrder():
             return {"order": request.id}
         case CancelList():

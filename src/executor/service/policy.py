@@ -31,6 +31,7 @@ def policy_of(settings: Settings) -> core.Policy:
         gap_ticks=settings.sl_limit_gap_ticks,
         gap_pct=settings.sl_limit_gap_pct,
         layout=core.Layout(settings.exit_layout),
+        bracket_part_ms=to_ms(settings.bracket_part_sec),
         after_tp1=core.AfterTp1(settings.sl_after_tp1),
         breakeven_ticks=settings.be_offset_ticks,
         trail_after_tp2=settings.trail_activate_after_tp2,

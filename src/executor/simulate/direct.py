@@ -33,6 +33,7 @@ from executor.core.model.intents import (
     CancelOrder,
     NewOrder,
     OrderCommand,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -75,6 +76,8 @@ class Direct:
                 case PlaceOco():
                     answer = self.engine.place_oco(self.account, self._oco(request), now)
                     return Done(tuple(report(o) for o in answer.orders))
+                case PlaceBracket():
+                    return Done(tuple(report(o) for o in self._bracket(request, now).orders))
                 case CancelOrder():
                     gone = self.engine.cancel_order(
                         self.account, now=now, symbol=self.symbol, orig_client_order_id=request.id
@@ -164,6 +167,27 @@ class Direct:
             below=below,
             list_client_order_id=request.list_id,
         )
+
+    def _bracket(self, request: PlaceBracket, now: int) -> model.ListPlaced:
+        entry, stop, target = request.entry, request.stop, request.target
+        buys = entry.side is OrderSide.BUY
+        if target is None:
+            pending = self._order(stop)
+            pending.quantity = None if buys else stop.qty
+            single = model.NewOto(
+                working=self._order(entry), pending=pending, list_client_order_id=request.list_id, pays_out=buys
+            )
+            return self.engine.place_oto(self.account, single, now)
+        above, below = (_leg(target), _leg(stop)) if buys else (_leg(stop), _leg(target))
+        pair = model.NewOtoco(
+            working=self._order(entry),
+            pending_side=stop.side,
+            pending_quantity=None if buys else stop.qty,
+            pending_above=above,
+            pending_below=below,
+            list_client_order_id=request.list_id,
+        )
+        return self.engine.place_otoco(self.account, pair, now)
 
     def _replace(self, request: ReplaceOrder, now: int) -> ReplaceOutcome | Refused:
         answer = self.engine.cancel_replace(

@@ -25,7 +25,10 @@ def orphan(direction: Direction = Direction.LONG, *, layout: Layout = Layout.OCO
     script.signal()
     script.settle()
     if filled is not None:
-        script.fill("ENTRY", None if filled == "all" else filled)
+        if filled == "all":
+            script.fill_entry()
+        else:
+            script.fill("ENTRY", filled)
         script.settle()
     return lose(script)
 

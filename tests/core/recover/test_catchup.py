@@ -9,7 +9,15 @@ from tests.core.build import POLICY, RULES, Script, both_sides, make_report
 
 from executor.core.model.events import AnyEvent, Verb
 from executor.core.model.ids import Role
-from executor.core.model.intents import CancelList, CancelOrder, PlaceOco, PlaceOrder, ReplaceOrder
+from executor.core.model.intents import (
+    CancelList,
+    CancelOrder,
+    PlaceBracket,
+    PlaceOco,
+    PlaceOrder,
+    ReplaceOrder,
+    placed,
+)
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.state import OrderPhase, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus
@@ -165,8 +173,8 @@ def sent(script: Script) -> list[str]:
         match request:
             case PlaceOrder() | ReplaceOrder():
                 found.append(request.order.id)
-            case PlaceOco():
-                found += [request.list_id, request.target.id, request.stop.id]
+            case PlaceOco() | PlaceBracket():
+                found += [request.list_id, *placed(request)]
             case _:
                 pass
     return found

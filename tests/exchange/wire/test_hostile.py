@@ -69,7 +69,7 @@ FEES: Final = b'{"standardCommission":{"maker":"0.001","taker":"0.001","buyer":"
 
 READERS: Final[dict[str, tuple[Callable[[bytes], Any], list[bytes]]]] = {
     "placed": (lambda body: reading.placed(body, OWN), ORDERS),
-    "oco placed": (lambda body: reading.oco_placed(body, "EX_1_OCO1_1", {"a", "b"}), LISTS),
+    "oco placed": (lambda body: reading.list_placed(body, "EX_1_OCO1_1", {"a", "b"}), LISTS),
     "cancelled": (lambda body: reading.cancelled(body, OWN), [*ORDERS, *LISTS]),
     "list cancelled": (lambda body: reading.list_cancelled(body, "EX_1_OCO1_1"), LISTS),
     "halves": (lambda body: [reading.halves(body).cancel_result], [REPLACED]),

@@ -95,7 +95,7 @@ def test_an_answer_that_names_no_order_is_no_success(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         reading.cancelled(body, "EX_1_ENTRY_1")
     with pytest.raises(msgspec.DecodeError):
-        reading.oco_placed(body, "EX_1_OCO1_1", {"EX_1_TP1_1"})
+        reading.list_placed(body, "EX_1_OCO1_1", {"EX_1_TP1_1"})
 
 
 def test_an_answer_about_another_order_is_no_success() -> None:
@@ -107,13 +107,13 @@ def test_an_answer_about_another_order_is_no_success() -> None:
 
 def test_an_oco_answer_must_name_the_list_and_both_legs() -> None:
     legs = {"EX_1760000000000_TP1_4", "EX_1760000000000_SL1_5"}
-    stop, target = reading.oco_placed(golden("oco_placed"), "EX_1760000000000_OCO1_3", legs)
+    stop, target = reading.list_placed(golden("oco_placed"), "EX_1760000000000_OCO1_3", legs)
     assert (stop.working, target.working) == (False, True)
     assert stop.list_exchange_id == target.list_exchange_id == 1
     with pytest.raises(msgspec.ValidationError, match="list"):
-        reading.oco_placed(golden("oco_placed"), "EX_1_OCO1_1", legs)
+        reading.list_placed(golden("oco_placed"), "EX_1_OCO1_1", legs)
     with pytest.raises(msgspec.ValidationError, match="EX_9_TP1_9"):
-        reading.oco_placed(golden("oco_placed"), "EX_1760000000000_OCO1_3", {"EX_9_TP1_9"})
+        reading.list_placed(golden("oco_placed"), "EX_1760000000000_OCO1_3", {"EX_9_TP1_9"})
 
 
 def test_a_cancelled_list_reports_what_its_legs_had_filled() -> None:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.absorb import credit, loans, market
+from executor.core.book import brackets
 from executor.core.book import debt as debts
 from executor.core.book.levels import beyond, past, stop_limit
 from executor.core.book.plan import PlanError, Split, make_plan, split, target_of
@@ -191,7 +192,7 @@ def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
 def _about_exits(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
     """Exits that the symbol does not take are refused before there is anything to protect (rules 2.6, 4.2)."""
     legs = [(qty, target_of(n, plan)) for n, qty in enumerate(_legs(plan, policy, rules), 1) if qty > 0]
-    paired = policy.layout is Layout.OCO
+    paired = policy.layout is not Layout.PLAIN
     if paired and not rules.oco_allowed:
         return NotAdmitted("exits", f"{rules.symbol} takes no OCO, EXIT_LAYOUT must be PLAIN")
     stops = len(legs) if paired else 1
@@ -200,6 +201,8 @@ def _about_exits(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, ru
         return NotAdmitted("exits", f"the exits are {stops} stops, {most}: EXIT_LAYOUT=PLAIN needs one")
     targets = sum(target is not None for _, target in legs)
     needs = (stops, stops + targets, targets if paired else 0)
+    if brackets.wanted(policy, rules, plan.direction):  # each leg is a list, with the entry in it (rule 13.1)
+        needs = (stops, stops + targets + len(legs), len(legs))
     return _about_places(event.open_orders, needs, rules) or _about_values(quote, plan, legs, policy, rules)
 
 

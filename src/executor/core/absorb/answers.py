@@ -19,6 +19,7 @@ from executor.core.model.intents import (
     MarginRead,
     Notify,
     OrderCommand,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -33,6 +34,7 @@ from executor.core.model.intents import (
     QueryTrades,
     ReplaceOrder,
     Request,
+    placed,
 )
 from executor.core.model.loans import Booked
 from executor.core.model.policy import Policy
@@ -86,10 +88,8 @@ def _answered(
     if isinstance(outcome, ReplaceOutcome):
         raise AssertionError(f"{request!r} was answered with {outcome!r}")  # noqa: TRY004 - a defect, not a type
     match request:
-        case PlaceOrder():
-            return _placed(position, (request.order.id,), outcome, now, policy)
-        case PlaceOco():
-            return _placed(position, (request.target.id, request.stop.id), outcome, now, policy)
+        case PlaceOrder() | PlaceOco() | PlaceBracket():
+            return _placed(position, placed(request), outcome, now, policy)
         case CancelOrder():
             return _outlived(_cancelled(position, (request.id,), outcome, now, policy), (request.id,), outcome)
         case CancelList():

@@ -31,7 +31,7 @@ def learn(
     """
     phase = position.phase
     leg = find_leg(position, sent[0].leg)
-    if sent[0].is_entry:
+    if any(order.is_entry for order in sent):
         if isinstance(phase, Entering):
             position = replace(position, phase=replace(phase, retry_at=retry_at(refused, now, policy)))
         return position

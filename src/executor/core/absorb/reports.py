@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from executor.core.absorb import refusals
 from executor.core.absorb.watchdog import named_in, stray_text
-from executor.core.book import levels, retire
+from executor.core.book import brackets, levels, retire
 from executor.core.book.edit import find_leg, find_order, with_leg, with_order
 from executor.core.book.ledger import leg_sold
 from executor.core.model import ids, orders
@@ -86,7 +86,7 @@ def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, pol
         if folded is order:
             continue
         verdict = MOVED
-        position = _moved(with_order(position, folded), order, folded)
+        position = _moved(_listed(with_order(position, folded), order, folded, now), order, folded)
         position = _accepted_stop(_found_again(position, order, folded), folded)
         if folded.replaces and folded.exchange_id and not order.exchange_id:
             position = without_rivals(position, folded.replaces, folded.id, now)
@@ -94,6 +94,17 @@ def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, pol
             position = _refused(position, folded, report, now, policy)
         notes += _told(order, folded)
     return FoldedReports(position, verdict, tuple(notes))
+
+
+def _listed(position: Position, before: Order, after: Order, now: int) -> Position:
+    """What is known of an order in a list tells of the others: an exit that was placed, an entry that was not on record
+    before (rule 13.1).
+    """
+    if before.awaits and not after.awaits:
+        return brackets.placed(position, after, now)
+    if after.is_entry and not before.sent_at and not before.exchange_id:
+        return replace(position, orders=brackets.linked(position.orders, after))
+    return position
 
 
 def _refused(position: Position, order: Order, report: OrderReport, now: int, policy: Policy) -> Position:
@@ -126,11 +137,10 @@ def without_rivals(position: Position, old_id: str, winner: str, now: int) -> Po
 
 def adopt(report: OrderReport, name: ids.ClientId) -> Order:
     """An order of ours rebuilt from what the exchange says about it and from its id (rule 9.3)."""
-    leg = {Role.TP1: 1, Role.SL1: 1, Role.TP2: 2, Role.SL2: 2, Role.TRAIL: 3}.get(name.role, 0)
     return Order(
         id=report.id,
         role=name.role,
-        leg=leg,
+        leg=ids.leg_of(name.role),
         side=report.side,
         type=report.type,
         qty=report.qty,
@@ -148,6 +158,7 @@ def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tup
         order = replace(order, leg=_single_leg(position, order))
     elif order.role is Role.FLATTEN and not isinstance(position.phase, Closing):
         order = replace(order, leg=_leg_at_market(position, order))
+    order = brackets.brought_by(position, order)
     return replace(position, revs=max(position.revs, name.rev + 1)), order
 
 
@@ -157,6 +168,8 @@ def _single_leg(position: Position, stop: Order) -> int:
     """
     if find_leg(position, 0) is not None:
         return 0
+    if stop.list_id:
+        return 3  # it came with the entry of the trailing leg (rule 13.1)
     last = find_leg(position, 3)
     if last is None:
         return stop.leg
@@ -214,7 +227,7 @@ def _found_again(position: Position, before: Order, after: Order) -> Position:
 
 def _told(before: Order, after: Order) -> Iterator[Notify]:
     """What a person should hear of what was learned of an order."""
-    if after.qty < before.qty:
+    if after.qty < before.qty and not before.awaits:
         text = f"{after.id}: made smaller by another hand, from {plain(before.qty)} to {plain(after.qty)}"
         yield Notify(Level.ALERT, "exit_resized", text, after.id)
     filled = after.cum_qty - before.cum_qty
@@ -362,9 +375,12 @@ def _just_closed(client_id: str, state: State, event: OpenOrdersSeen, policy: Po
 
 
 def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str], now: int) -> Position:
-    """What the list leaves out. Absence from a list proves nothing by itself: ask directly (rule 8.6)."""
+    """What the list leaves out. Absence from a list proves nothing by itself: ask directly (rule 8.6). Whether what
+    awaits its entry is listed as open, Binance's documents leave open (rule 8.8).
+    """
+    entering = {o.id for o in position.orders if o.is_entry and o.live}
     for order in position.orders:
-        known = order.phase in (OrderPhase.WORKING, OrderPhase.SUBMITTED)
+        known = order.phase in (OrderPhase.WORKING, OrderPhase.SUBMITTED) and order.awaits not in entering
         if known and order.id not in listed and order.sent_at < event.asked_at:
             position = with_order(position, replace(order, check=True))
     phase = position.phase

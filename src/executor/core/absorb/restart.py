@@ -8,7 +8,7 @@ from executor.core.absorb import loans
 from executor.core.book import debt as debts
 from executor.core.model import orders
 from executor.core.model.events import Started
-from executor.core.model.intents import Level, LoanCommand, Notify, PlaceOco, PlaceOrder, ReplaceOrder, Request, placed
+from executor.core.model.intents import Level, LoanCommand, Notify, Placement, Request, placed
 from executor.core.model.loans import Loan, LoanPhase
 from executor.core.model.state import Closing, Order, OrderPhase, State
 from executor.core.model.values import short
@@ -55,7 +55,7 @@ def _fences(requests: Iterable[Request]) -> dict[str, int]:
     return {
         name: request.stamp.fence
         for request in requests
-        if isinstance(request, PlaceOrder | PlaceOco | ReplaceOrder) and request.stamp is not None
+        if isinstance(request, Placement) and request.stamp is not None
         for name in placed(request)
     }
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.absorb.reports import adopt
-from executor.core.book import debt
+from executor.core.book import brackets, debt
 from executor.core.book.ledger import entry_average, holding
 from executor.core.book.levels import beyond
 from executor.core.book.plan import split
@@ -107,6 +107,8 @@ def _stray(
     entries = [order for order in orders if order.role in ENTRIES]
     if not entries:
         return None
+    for entry in entries:
+        orders = brackets.linked(orders, entry)
     direction = Direction.LONG if entries[0].side is Direction.LONG.entry_side else Direction.SHORT
     bare = _position(trade, direction, orders)
     return Stray(

@@ -9,7 +9,7 @@ from executor.core.book.edit import find_order
 from executor.core.model.ids import Role
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import End, Leg, Order, OrderPhase, Position
+from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Position
 from executor.core.model.values import ZERO, Direction
 
 
@@ -20,7 +20,9 @@ class Holding(msgspec.Struct, frozen=True):
     the buys' own commission included (11.6).
 
     Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
-    the close's dust, not here. `guessed`: of the entry's commission, what is not known but reckoned.
+    the close's dust, not here. `guessed`: of the entry's commission, what is not known but reckoned. Of an entry that
+    brought its exits (13.1) what they were placed for is held: the exchange has cut it to whole steps, or has taken the
+    commission from what the account had before. `lent`: how much more that is than the entry has brought.
 
     Of a short on borrowed money: `beyond`: what it owes beyond what its exits were sized for, and the last buy takes;
     `most`: what exits may trade at the most, as their commissions are known only once they are paid (else `held`).
@@ -30,6 +32,7 @@ class Holding(msgspec.Struct, frozen=True):
     left: Decimal
     held: Decimal
     guessed: Decimal
+    lent: Decimal = ZERO
     beyond: Decimal = ZERO
     most: Decimal | None = None
 
@@ -42,26 +45,34 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
     """Unknown commissions of the entry are taken at the highest rate, so that `held` is never too much."""
     entry_side = position.plan.direction.entry_side
     long = position.plan.direction is Direction.LONG
-    entered = left = fee = guessed = ZERO
+    entered = left = fee = guessed = lent = ZERO
     for order in position.orders:
-        if not order.cum_qty or order.role is Role.DEBT:
+        if not (order.cum_qty or order.hands_on) or order.role is Role.DEBT:
             continue
         if order.side is not entry_side:
             left += order.cum_qty
             continue
         entered += order.cum_qty
+        paid = unknown = ZERO
         if long:
             known = ZERO
             for fill in order.fills:
                 known += fill.qty
                 if fill.fee_asset == rules.base:
-                    fee += fill.fee
+                    paid += fill.fee
             if known < order.cum_qty:
-                guessed += rules.most_commission(order.cum_qty - known)
+                unknown = rules.most_commission(order.cum_qty - known)
+        if order.hands_on is None:
+            fee += paid
+            guessed += unknown
+        else:
+            rest = order.cum_qty - paid - unknown - order.hands_on
+            fee += paid + unknown
+            lent += rules.whole(rest) - rest
     if position.credit is not None and not long:
         held, beyond, most = debt.to_buy_back(position, position.credit, rules, entered, left)
-        return Holding(entered, left, held, ZERO, beyond, most)
-    return Holding(entered, left, entered - fee - guessed - left - position.gone, guessed)
+        return Holding(entered, left, held, ZERO, ZERO, beyond, most)
+    return Holding(entered, left, entered - fee - guessed + lent - left - position.gone, guessed, lent)
 
 
 def sellable(position: Position, rules: SymbolRules) -> Decimal:
@@ -85,16 +96,18 @@ def leg_sold(position: Position, leg: Leg) -> Decimal:
 class Tally(msgspec.Struct, frozen=True):
     """What the orders have traded, summed up once for a decision: it sends and cancels, but fills nothing.
 
-    `sold`: by leg, what its own exits have traded.
+    `sold`: by leg, what its own exits have traded. `loose`: what of `sellable` no order list of an entry answers for
+    (rule 13.1), while there are such lists.
     """
 
     holding: Holding
     sellable: Decimal
+    loose: Decimal
     sold: dict[int, Decimal]
 
     def left(self, leg: Leg) -> Decimal:
-        """As `leg_left`."""
-        return self.sellable if leg.n == 0 else min(leg.qty - self.sold.get(leg.n, ZERO), self.sellable)
+        """As `leg_left`; of leg 0 what is not left to other orders."""
+        return self.loose if leg.n == 0 else min(leg.qty - self.sold.get(leg.n, ZERO), self.sellable)
 
     def oversold(self, leg: Leg) -> Decimal:
         """What the leg has sold beyond its part."""
@@ -105,18 +118,44 @@ class Tally(msgspec.Struct, frozen=True):
 def tally(position: Position, rules: SymbolRules) -> Tally:
     held = holding(position, rules)
     sold: dict[int, Decimal] = {}
+    entering = isinstance(position.phase, Entering)
+    bound = ZERO
     for order in position.orders:
         if order.cum_qty and order.is_exit:
             sold[order.leg] = sold.get(order.leg, ZERO) + order.cum_qty
-    return Tally(held, rules.whole(held.held), sold)
+        elif entering and order.list_id and order.is_entry:
+            bound += _bound(position, order, rules)
+    sellable = rules.whole(held.held)
+    return Tally(held, sellable, rules.whole(held.held - bound) if bound else sellable, sold)
+
+
+def _bound(position: Position, entry: Order, rules: SymbolRules) -> Decimal:
+    """What of an entry its order list answers for: its exits stand or are about to, or the list keeps it locked until
+    the entry has filled whole (rule 13.2).
+    """
+    exits = exits_of(position, entry.list_id)
+    live = [o for o in exits if o.live]
+    if any(not o.awaits for o in live):
+        return exits[0].qty - sum((o.cum_qty for o in exits), ZERO)
+    return received(entry, rules) if entry.live or (live and entry.end is End.FILLED) else ZERO
+
+
+def received(entry: Order, rules: SymbolRules) -> Decimal:
+    """What is left of a long's entry after the commission in base; where that is not known, after the most."""
+    if entry.side is not Direction.LONG.entry_side:
+        return entry.cum_qty
+    known = sum((f.qty for f in entry.fills), ZERO)
+    paid = sum((f.fee for f in entry.fills if f.fee_asset == rules.base), ZERO)
+    return entry.cum_qty - paid - rules.most_commission(entry.cum_qty - known)
 
 
 def covers(order: Order, position: Position) -> bool:
-    """Whether a live stop order stands behind its quantity: accepted, untriggered, and its OCO's target untouched.
+    """Whether a live stop order stands behind its quantity: accepted, placed, untriggered, and its OCO's target
+    untouched.
 
     The exchange removes the stop side when the target starts to fill (rule 5.6).
     """
-    if order.phase is not OrderPhase.WORKING or not order.is_stop or order.triggered_at:
+    if order.phase is not OrderPhase.WORKING or not order.is_stop or order.triggered_at or order.awaits:
         return False
     return not order.list_id or not any(
         o.is_target and (o.cum_qty or not o.live) for o in position.orders if o.list_id == order.list_id
@@ -131,7 +170,8 @@ def covered(position: Position) -> Decimal:
 def committed(position: Position, *, layout: Layout) -> Decimal:
     """Quantity that live exit orders, and exits in doubt, could still sell; an OCO counts once (rule 10.1).
 
-    PLAIN's stop is left out: it overlaps its targets by design (rule 4.3).
+    PLAIN's stop is left out: it overlaps its targets by design (rule 4.3). So is what awaits its entry: it can sell
+    what that brings, and nothing else (rule 13.1).
     """
     exit_side = position.plan.direction.exit_side
     # An order is gone once the exchange knows the one that replaces it (rule 5.5).
@@ -141,6 +181,8 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     rivals: dict[str, Decimal] = {}
     for order in position.orders:
         if not order.live or order.side is not exit_side or order.id in gave_way or order.role is Role.DEBT:
+            continue
+        if order.awaits:
             continue
         if layout is Layout.PLAIN and order.is_stop and order.leg == 0:
             continue
@@ -156,9 +198,14 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     total += sum(rivals.values(), ZERO)
     for list_id in lists:
         # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
-        sides = [o for o in position.orders if o.list_id == list_id]
+        sides = exits_of(position, list_id)
         total += sides[0].qty - sum([o.cum_qty for o in sides], ZERO)
     return total
+
+
+def exits_of(position: Position, list_id: str) -> list[Order]:
+    """The exits of an order list, without the entry that may have brought them."""
+    return [o for o in position.orders if o.list_id == list_id and not o.is_entry]
 
 
 def locked(position: Position) -> Decimal:
@@ -168,7 +215,7 @@ def locked(position: Position) -> Decimal:
     long = position.plan.direction is Direction.LONG
     locks: dict[str, Decimal] = {}
     for order in position.orders:
-        if order.phase is OrderPhase.WORKING and order.is_exit:
+        if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits:
             name = order.list_id or order.id
             lock = order.leaves if long else order.leaves * (order.price or ZERO)
             locks[name] = min(lock, locks.get(name, lock))
@@ -185,12 +232,13 @@ def expected_base(position: Position, rules: SymbolRules) -> Decimal | None:
         return position.spare - holding(position, rules).held
     exits = [o for o in position.orders if o.side is position.plan.direction.exit_side]
     fees = sum([f.fee for o in exits for f in o.fills if f.fee_asset == rules.base], ZERO)
-    return position.spare + holding(position, rules).held - fees
+    held = holding(position, rules)
+    return position.spare + held.held - held.lent - fees
 
 
 def filled_lists(position: Position) -> set[str]:
     """The OCOs of which one side has filled: the exchange has ended the other."""
-    return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED}
+    return {o.list_id for o in position.orders if o.list_id and o.end is End.FILLED and not o.is_entry}
 
 
 def _beyond(order: Order, old: Order | None) -> Decimal:

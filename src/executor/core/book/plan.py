@@ -63,19 +63,59 @@ def planned_split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) 
     return _split(qty, plan, policy, rules.for_plans)
 
 
-def _split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:
-    w1, w2, w3 = policy.split
-    if len(plan.targets) < 2:
-        w2 = ZERO
-    count = units(qty, rules.step)
+def bracket_split(plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:
+    """The planned size in entries of one leg each, able to pass the filters with what is left of them when commission
+    was taken (rule 13.3).
+    """
+    return _split(plan.qty, plan, policy, rules.for_plans, entered=True)
+
+
+def split_rest(qty: Decimal, legs: Sequence[int], plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:
+    """`qty`, which is held, in those of `legs` that are still to be sized, the first ones where not all can be."""
+    weights = _weights(plan, policy)
+    lowest = _lowest_sales(plan, policy, rules)
+    free = [n for n in legs if weights[n - 1] > 0]
+    for many in range(len(free), 0, -1):
+        w1, w2, w3 = (weights[n - 1] if n in free[:many] else ZERO for n in (1, 2, 3))
+        sizes = _sizes(qty, (w1, w2, w3), rules)
+        if all(rules.carries(sizes[n - 1], lowest[n - 1]) for n in free[:many]):
+            return sizes
+    return None
+
+
+def bears(leg: int, qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> bool:
+    """Whether an entry of `qty` can bring the exits of the leg with it, commission taken (rule 13.3)."""
+    return rules.carries(qty, plan.entry) and rules.carries(
+        _after_commission(qty, plan, rules), _lowest_sales(plan, policy, rules)[leg - 1]
+    )
+
+
+def _split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules, *, entered: bool = False) -> Split | None:
+    w1, w2, w3 = _weights(plan, policy)
     lowest = _lowest_sales(plan, policy, rules)
     for weights in ((w1, w2, w3), (w1, w2, ZERO), (w1, ZERO, ZERO)):
-        legs = [rules.step * n for n in split_units(count, weights)]
+        legs = _sizes(qty, weights, rules)
+        kept = [_after_commission(leg, plan, rules) for leg in legs] if entered else legs
         if all(
-            rules.carries(leg, price) for leg, price, weight in zip(legs, lowest, weights, strict=True) if weight > 0
+            rules.carries(leg, price) for leg, price, weight in zip(kept, lowest, weights, strict=True) if weight > 0
         ):
-            return legs[0], legs[1], legs[2]
+            return legs
     return None
+
+
+def _weights(plan: Plan, policy: Policy) -> Split:
+    w1, w2, w3 = policy.split
+    return w1, w2 if len(plan.targets) > 1 else ZERO, w3
+
+
+def _sizes(qty: Decimal, weights: Split, rules: SymbolRules) -> Split:
+    one, two, three = split_units(units(qty, rules.step), weights)
+    return rules.step * one, rules.step * two, rules.step * three
+
+
+def _after_commission(qty: Decimal, plan: Plan, rules: SymbolRules) -> Decimal:
+    """Whole steps that are left of an entry's `qty`, at the highest commission; a short pays it in quote."""
+    return rules.whole(qty - rules.most_commission(qty)) if plan.direction is Direction.LONG else qty
 
 
 def split_units(n: int, weights: tuple[Decimal, Decimal, Decimal]) -> tuple[int, int, int]:

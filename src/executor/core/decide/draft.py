@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from executor.core.book import retire
 from executor.core.book.edit import with_leg, with_order
-from executor.core.book.ledger import Tally, filled_lists, tally
+from executor.core.book.ledger import Tally, exits_of, filled_lists, tally
 from executor.core.book.levels import away_from_profit, stop_limit
 from executor.core.decide.outbox import Outbox
 from executor.core.model.ids import Role, client_id
@@ -19,6 +19,7 @@ from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Level,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -33,7 +34,7 @@ from executor.core.model.intents import (
 from executor.core.model.orders import cancel_again_at, request_of
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closing, Leg, Order, OrderPhase, Owed, Phase, Position, Reason, State
+from executor.core.model.state import Closing, End, Leg, Order, OrderPhase, Owed, Phase, Position, Reason, State
 from executor.core.model.values import OrderSide, OrderType, TimeInForce
 
 LOOK_AFTER_MS: Final = 250
@@ -142,6 +143,7 @@ class Draft(Outbox):
         trailing_delta: int | None = None,
         ioc: bool = False,
         list_id: str = "",
+        awaits: str = "",
     ) -> Order:
         """A new order under an id that was never used, on record as submitted."""
         rests = kind in (OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
@@ -158,6 +160,7 @@ class Draft(Outbox):
             trailing_delta=trailing_delta,
             time_in_force=(TimeInForce.IOC if ioc else TimeInForce.GTC) if rests else None,
             list_id=list_id,
+            awaits=awaits,
             sent_at=self.now,
         )
         self.update(orders=(*position.orders, order), revs=position.revs + 1)
@@ -167,6 +170,10 @@ class Draft(Outbox):
         rev = self.position.revs
         self.update(revs=rev + 1)
         return client_id(self.position.trade, role, rev)
+
+    def coming_id(self, role: Role, after: int) -> str:
+        """The id that is given to `role` when `after` others were given out."""
+        return client_id(self.position.trade, role, self.position.revs + after)
 
     # --- requests ----------------------------------------------------------------------------------------------
 
@@ -178,6 +185,12 @@ class Draft(Outbox):
         seq, stamp = self._next_seq, self._stamp
         self._send(PlaceOco(seq=seq, stamp=stamp, list_id=target.list_id, target=pair[0], stop=pair[1]))
 
+    def place_bracket(self, entry: Order, stop: Order, target: Order | None) -> None:
+        beside = request_of(target) if target is not None else None
+        sent, safe = request_of(entry), request_of(stop)
+        seq, stamp = self._next_seq, self._stamp
+        self._send(PlaceBracket(seq=seq, stamp=stamp, list_id=entry.list_id, entry=sent, stop=safe, target=beside))
+
     def swap(self, old: Order, new: Order) -> None:
         self.put(replace(old, cancelling=True))
         self.put(replace(new, replaces=old.id))
@@ -188,7 +201,8 @@ class Draft(Outbox):
         the next decision. `recheck`: it is looked at once more when it has ended (rule 6.3).
 
         A list goes as a list while both of its sides work; a side that is left of one, or has outlived such a cancel,
-        goes by its own id, which is known whether or not the exchange calls the list done (rules 8.7, 8.8).
+        goes by its own id, which is known whether or not the exchange calls the list done (rules 8.7, 8.8). An entry
+        always does: if it has filled meanwhile, the exits that it has brought stay (rule 13.2).
         """
         lists: dict[str, list[str]] = {}
         for order in orders:
@@ -206,11 +220,19 @@ class Draft(Outbox):
     def dismiss(self, orders: list[Order], *, recheck: bool = False) -> None:
         """Have these orders gone: what works is cancelled, save the side of a list whose other has filled: it has ended
         by the exchange's own rule, so a look is enough, and where two have shown it working all the same, its cancel.
+        So has what awaits an entry that ended before it had filled; where that lives, it goes with it (rule 13.1).
         Market orders end by themselves.
         """
-        working = [o for o in orders if o.phase is OrderPhase.WORKING and o.type is not OrderType.MARKET]
+        entries = {o.id: o for o in self.position.orders if o.is_entry and o.list_id}
+        entering = {name for name, entry in entries.items() if entry.live}
+        working = [
+            o
+            for o in orders
+            if o.phase is OrderPhase.WORKING and o.type is not OrderType.MARKET and o.awaits not in entering
+        ]
         ended = filled_lists(self.position)
-        expected = {o.id for o in working if o.list_id in ended and o.looks < LOOKS}
+        over = {name for name, entry in entries.items() if entry.end is not End.FILLED}
+        expected = {o.id for o in working if (o.list_id in ended or o.awaits in over) and o.looks < LOOKS}
         for order in working:
             if order.id in expected:
                 self.look(order)
@@ -218,11 +240,8 @@ class Draft(Outbox):
 
     def _paired(self, order: Order) -> bool:
         """Whether the other side of its list works as well."""
-        return any(
-            o.phase is OrderPhase.WORKING
-            for o in self.position.orders
-            if o.id != order.id and o.list_id == order.list_id
-        )
+        sides = exits_of(self.position, order.list_id)
+        return not order.is_entry and any(o.phase is OrderPhase.WORKING for o in sides if o.id != order.id)
 
     def _tell_outlived(self, order: Order) -> None:
         """An order that no way of cancelling rids the book of is named, again and again (rule 8.7)."""

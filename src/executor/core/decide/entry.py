@@ -5,9 +5,10 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from executor.core.book.borrowing import planb_bounds, worst_price
+from executor.core.book.ledger import exits_of
 from executor.core.book.levels import beyond, past, safer
-from executor.core.book.plan import split, target_of
-from executor.core.decide import single_stops, suspended
+from executor.core.book.plan import Split, split, split_rest, target_of
+from executor.core.decide import brackets, single_stops, suspended
 from executor.core.decide.draft import Draft
 from executor.core.model.facts import PASSING, Quote
 from executor.core.model.ids import Role
@@ -19,7 +20,9 @@ _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the f
 
 
 def decide(draft: Draft, phase: Entering) -> None:
-    """The limit order until its time is up, its cancel (rule 3.2), Plan B, and then what is held."""
+    """The limit order, or one for each leg (rule 13.1), until its time is up, its cancel (rule 3.2), Plan B, and then
+    what is held.
+    """
     if draft.position.taken:
         _take_over(draft, phase)
         return
@@ -27,26 +30,47 @@ def decide(draft: Draft, phase: Entering) -> None:
     position = draft.position
     entries = [o for o in position.orders if o.is_entry]
     if not entries and phase.end is None:
-        _place_entry(draft)
+        _place_entry(draft, position.plan.qty)
         return
     live = [o for o in entries if o.live]
     if any(o.check for o in entries if not o.live):
         _interim(draft)
         return
     if live:
-        if len(live) > 1:  # one of them was called refused or gone, and is there after all
-            draft.cancel([o for o in live[:-1] if o.phase is OrderPhase.WORKING])
-        if phase.end is not None or (draft.now >= phase.give_up_at and any(o.role is Role.ENTRY for o in live)):
-            draft.cancel([o for o in live if o.phase is OrderPhase.WORKING])
+        _cancel_due(draft, phase, live)
+    rest = draft.rules.whole(position.plan.qty - sum((o.qty if o.live else o.cum_qty for o in entries), ZERO))
+    waits = any(o.is_planb or not o.list_id for o in live) or (live and draft.now >= phase.give_up_at)
+    if live and not draft.rules.carries(rest, position.plan.entry):
+        waits = True  # what a part has left is too little for an entry of its own
+    if entries and phase.end is None and rest > 0 and not waits:
+        phase = _go_on(draft, phase, _newest_ended(entries), rest)
+    if live or (phase.end is None and rest > 0):
         _interim(draft)
         return
-    rest = draft.rules.whole(position.plan.qty - sum((o.cum_qty for o in entries), ZERO))
-    if entries and phase.end is None and rest > 0:
-        phase = _go_on(draft, phase, entries[-1], rest)
-        if phase.end is None:
-            _interim(draft)
-            return
+    if phase.end is not Reason.SL and brackets.unsettled(draft):
+        _interim(draft)
+        return
     _complete(draft, phase)
+
+
+def _cancel_due(draft: Draft, phase: Entering, live: list[Order]) -> None:
+    """Cancel the entries whose time is up, and those that would enter more than was planned: one of them was called
+    refused or gone, and is there after all.
+    """
+    room = draft.position.plan.qty - sum((o.cum_qty for o in draft.position.orders if o.is_entry and not o.live), ZERO)
+    late = draft.now >= phase.give_up_at
+    for order in reversed(live):
+        room -= order.qty
+        due = phase.end is not None or (late and not order.is_planb) or brackets.stalled(draft, order)
+        if order.phase is OrderPhase.WORKING and (due or room < 0):
+            draft.cancel([order])
+
+
+def _newest_ended(entries: list[Order]) -> Order:
+    """Of the entries that ended, the newest that has left something to be entered; else the newest."""
+    ended = [o for o in entries if not o.live]
+    newest = [o for o in ended if o.sent_at == ended[-1].sent_at]
+    return next((o for o in reversed(newest) if o.leaves), newest[-1])
 
 
 def _take_over(draft: Draft, phase: Entering) -> None:
@@ -58,10 +82,12 @@ def _take_over(draft: Draft, phase: Entering) -> None:
     _complete(draft, phase)
 
 
-def _place_entry(draft: Draft) -> None:
+def _place_entry(draft: Draft, qty: Decimal) -> None:
     plan = draft.position.plan
-    bought = sum((o.cum_qty for o in draft.position.orders if o.is_entry), ZERO)
-    qty = draft.rules.whole(plan.qty - bought)
+    if pieces := brackets.pieces(draft, qty):
+        for leg, piece in pieces:
+            brackets.enter(draft, leg, piece, plan.entry)
+        return
     if draft.policy.entry_mode is EntryMode.MARKET_ONLY:
         order = draft.order(Role.ENTRY, plan.direction.entry_side, OrderType.MARKET, qty)
     else:
@@ -74,13 +100,14 @@ def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enterin
     if not draft.rules.tradable:
         return _end(draft, phase, Reason.REJECTED)
     in_time = draft.now < phase.give_up_at
-    if last.role is Role.PLANB:
+    if last.is_planb:
         return _after_planb(draft, phase, last, rest)
-    if last.end is End.REFUSED and last.refusal not in PASSING:
+    if last.end is End.REFUSED and last.refusal not in PASSING and not last.list_id:
         return _end(draft, phase, Reason.REJECTED)
     unborn = last.end in (End.REFUSED, End.NEVER)
-    if unborn and in_time:
-        return _enter_again(draft, phase, last) if draft.now >= phase.retry_at else phase
+    part = bool(last.list_id) and last.cancelling and draft.rules.carries(rest, draft.position.plan.entry)
+    if (unborn or part) and in_time:
+        return _enter_again(draft, phase, last, rest) if draft.now >= phase.retry_at else phase
     if last.type is OrderType.MARKET:
         return _end(draft, phase, Reason.REJECTED)
     if not unborn and not last.cancelling:
@@ -90,21 +117,24 @@ def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enterin
     return _end(draft, phase, Reason.ENTRY_TIMEOUT)
 
 
-def _enter_again(draft: Draft, phase: Entering, last: Order) -> Entering:
-    """What never came to be is sent once more, if the price has not run past the stop or TP1 meanwhile (rule 3.3b)."""
+def _enter_again(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
+    """What never came to be, or was left of a part (rule 13.2), is sent once more, if the price has not run past the
+    stop or TP1 meanwhile (rule 3.3b).
+    """
     quote = draft.market.quote
     if quote is None or quote.at < max(last.closed_at, draft.now - draft.policy.quote_max_age_ms):
         draft.query_quote()
         return phase
     if (reason := _past_plan(draft, quote)) is not None:
         return _end(draft, phase, reason)
-    _place_entry(draft)
+    _place_entry(draft, rest)
     return phase
 
 
 def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
-    tries = sum(1 for o in draft.position.orders if o.role is Role.PLANB)
-    if last.end is End.REFUSED and last.refusal in PASSING and tries < _PLANB_MAX:
+    tries = len({o.sent_at for o in draft.position.orders if o.is_planb})
+    again = last.refusal in PASSING or brackets.refused(last)
+    if last.end is End.REFUSED and again and tries < _PLANB_MAX:
         return _plan_b(draft, phase, last, rest) if draft.now >= phase.retry_at else phase
     if last.end is End.FILLED:
         return _plan_b(draft, phase, last, rest)  # a piece: the rest is more than one market order may carry
@@ -130,6 +160,10 @@ def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enteri
     if not qty:
         return _end(draft, phase, Reason.ENTRY_TIMEOUT)
     side = plan.direction.entry_side
+    if planb_bounds(plan, policy) and (pieces := brackets.pieces(draft, rest)):
+        for leg, piece in pieces:
+            brackets.enter(draft, leg, piece, worst_price(plan, policy, rules), planb=True)
+        return phase
     if policy.planb_order is PlanBOrder.LIMIT_IOC:
         order = draft.order(Role.PLANB, side, OrderType.LIMIT, qty, price=worst_price(plan, policy, rules), ioc=True)
     else:
@@ -170,9 +204,10 @@ def _end(draft: Draft, phase: Entering, reason: Reason) -> Entering:
 
 
 def _watch(draft: Draft, phase: Entering) -> Entering:
-    """A stop under the partly filled entry was reached: nothing more is bought (rules 3.5, 6.4).
+    """A stop under the partly filled entry was reached: nothing more is bought (rules 3.5, 6.4). Nor is it where a part
+    has left at its target already (rule 13.1).
 
-    It counts even where the entry has ended otherwise: at its stop, that is what the trade ends for.
+    The stop counts even where the entry has ended otherwise: at its stop, that is what the trade ends for.
     """
     if phase.end is Reason.SL:
         return phase
@@ -182,6 +217,8 @@ def _watch(draft: Draft, phase: Entering) -> Entering:
     breached = any(leg.leave or (leg.breach_since and draft.now - leg.breach_since >= grace) for leg in position.legs)
     if stopped or (breached and any(o.cum_qty for o in position.orders if o.is_entry)):
         return _end(draft, phase, Reason.SL)
+    if phase.end is None and any(o.cum_qty for o in position.orders if o.is_target):
+        return _end(draft, phase, Reason.PLANB_PAST_TP1)
     return phase
 
 
@@ -222,12 +259,46 @@ def _complete(draft: Draft, phase: Entering) -> None:
 def size_exits(draft: Draft) -> bool:
     """Give what is held its legs (rule 3.4), so that exits are tended from here on; False when it is too little."""
     qty = draft.tally.sellable
-    sizes = split(qty, draft.position.plan, draft.policy, draft.rules)
-    if sizes is None:
+    stood = _stood(draft)
+    if stood:
+        sizes = _beside(draft, stood)
+    elif (parts := split(qty, draft.position.plan, draft.policy, draft.rules)) is not None:
+        sizes = parts
+    else:
         return False
     draft.update(split=sizes, legs=_legs(draft, qty, sizes))
     draft.enter(Unprotected(since=draft.now, deadline=draft.now + draft.policy.failsafe_grace_ms))
     return True
+
+
+def _stood(draft: Draft) -> dict[int, Decimal]:
+    """By leg, what its entry's own exits stand for, or have sold (rule 13.1)."""
+    stood: dict[int, Decimal] = {}
+    for entry in draft.position.orders:
+        if not entry.is_entry or entry.hands_on is None:
+            continue
+        exits = exits_of(draft.position, entry.list_id)
+        live = any(o.live for o in exits)
+        qty = exits[0].qty if live else sum((o.cum_qty for o in exits), ZERO)
+        if qty:
+            stood[entry.leg] = stood.get(entry.leg, ZERO) + qty
+    return stood
+
+
+def _beside(draft: Draft, stood: dict[int, Decimal]) -> Split:
+    """The legs' sizes where some of them have their exits already: the rest of what is held goes to the others, or,
+    where it is too little for any, to one that has.
+    """
+    rest = draft.tally.loose
+    free = [n for n in (1, 2, 3) if n not in stood]
+    sizes = split_rest(rest, free, draft.position.plan, draft.policy, draft.rules) if rest else None
+    one, two, three = sizes or (ZERO, ZERO, ZERO)
+    found = {1: one, 2: two, 3: three}
+    for n, qty in stood.items():
+        found[n] += qty
+    if sizes is None:
+        found[max(stood)] += rest
+    return found[1], found[2], found[3]
 
 
 def _legs(draft: Draft, qty: Decimal, sizes: tuple[Decimal, Decimal, Decimal]) -> tuple[Leg, ...]:

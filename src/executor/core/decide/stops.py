@@ -290,7 +290,7 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
         return
     direction = draft.position.plan.direction
     raised = levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction)
-    shrunk = any(o.sent_qty and o.qty < draft.left(leg) for o in live)
+    shrunk = any(o.qty < draft.left(leg) for o in live)
     if (raised or shrunk) and _others_stand(draft, leg):
         draft.cancel(live, recheck=any(o.cancels for o in live))
 

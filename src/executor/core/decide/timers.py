@@ -86,8 +86,10 @@ def _of_order(order: Order, phase: Phase, policy: Policy) -> Iterator[int]:
         yield order.triggered_at + policy.watchdog_grace_ms
     if order.phase is OrderPhase.UNRESOLVED and order.replaces:
         yield from (order.sent_at + pause for pause in RESEND_MS)
-    if order.is_stop:
+    if order.is_stop and not order.awaits:
         yield order.sent_at + RESIZE_EVERY_MS
+    if order.is_entry and order.list_id and order.cum_qty:
+        yield order.heard_at + policy.bracket_part_ms
 
 
 def _failed(order: Order) -> bool:

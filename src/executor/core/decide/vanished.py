@@ -37,9 +37,12 @@ def put_back(draft: Draft, leg: Leg) -> bool:
 
 
 def _ours(order: Order) -> bool:
-    """Whether it was cancelled, refused, never sent or filled; or lives: in doubt, and kept apart (rule 8.3b)."""
+    """Whether it was cancelled, refused, never sent, never placed (rule 13.3) or filled; or lives: in doubt, and kept
+    apart (rule 8.3b).
+    """
     return (
         order.live
+        or bool(order.awaits)
         or order.cancelling
         or order.end in (End.REFUSED, End.NEVER, End.FILLED)
         or order.role is Role.FLATTEN

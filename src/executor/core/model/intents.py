@@ -64,6 +64,18 @@ class PlaceOco(Change, frozen=True, tag="place_oco"):
     stop: NewOrder
 
 
+class PlaceBracket(Change, frozen=True, tag="place_bracket"):
+    """`entry` (LIMIT), and what the exchange places when it has filled (rule 13.1): `stop` (STOP_LOSS_LIMIT), beside
+    `target` (LIMIT_MAKER) where there is one. A long's exits get what the entry has received (OPO, OPOCO), whatever
+    quantity they name; a short's their own (OTO, OTOCO).
+    """
+
+    list_id: str
+    entry: NewOrder
+    stop: NewOrder
+    target: NewOrder | None = None
+
+
 class CancelOrder(Change, frozen=True, tag="cancel_order"):
     id: str
 
@@ -174,7 +186,8 @@ class Notify(msgspec.Struct, frozen=True, tag="notify"):
     order: str = ""
 
 
-OrderCommand = PlaceOrder | PlaceOco | CancelOrder | CancelList | ReplaceOrder
+Placement = PlaceOrder | PlaceOco | PlaceBracket | ReplaceOrder
+OrderCommand = PlaceOrder | PlaceOco | PlaceBracket | CancelOrder | CancelList | ReplaceOrder
 LoanCommand = Borrow | Repay
 Command = OrderCommand | LoanCommand
 MarginRead = QueryMargin | QueryLoans | QueryBorrowable | QueryLiquidations
@@ -183,18 +196,19 @@ Read = SpotRead | MarginRead
 Request = Command | Read
 
 
-def placed(request: PlaceOrder | PlaceOco | ReplaceOrder) -> tuple[str, ...]:
+def placed(request: Placement) -> tuple[str, ...]:
     """The client order ids of the orders that `request` places."""
+    if isinstance(request, PlaceBracket):
+        target = (request.target.id,) if request.target is not None else ()
+        return request.entry.id, *target, request.stop.id
     return (request.target.id, request.stop.id) if isinstance(request, PlaceOco) else (request.order.id,)
 
 
 def names(request: Request) -> tuple[str, ...]:
     """The client order ids of the orders that `request` places, cancels or replaces; none for a query."""
     match request:
-        case PlaceOrder():
-            return (request.order.id,)
-        case PlaceOco():
-            return request.target.id, request.stop.id
+        case PlaceOrder() | PlaceOco() | PlaceBracket():
+            return placed(request)
         case CancelOrder():
             return (request.id,)
         case CancelList():

@@ -54,6 +54,8 @@ def impossible(order: Order, report: OrderReport) -> str | None:
     if report.side is not order.side:
         return f"{order.id}: reported as {report.side}, sent as {order.side}"
     sent = order.sent_qty or order.qty
+    if report.status is OrderStatus.PENDING_NEW:
+        return None  # of one that is not placed yet the quantity may be anything (faqs/opo.md)
     if report.cum_qty > report.qty or report.qty > sent:
         return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {sent}"
     return None
@@ -69,7 +71,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     stood = order.phase is OrderPhase.WORKING or bool(report.cum_qty)
     if rejected and stood and report.exchange_id != order.exchange_id:
         return replace(look_again(order, at), check=True)
-    known, order = order, cut_to(order, report.qty)
+    known, order = order, _as_placed(order, report)
     fills = _union(order.fills, report.fills)
     named = sum((f.qty for f in fills), ZERO)
     cum_qty, cum_quote = order.cum_qty, order.cum_quote
@@ -78,18 +80,18 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     if named > cum_qty:
         cum_qty, cum_quote = named, worth(fills)
     phase, end, status, closed_at, looks = order.phase, order.end, order.status, order.closed_at, order.looks
-    back = order.back
+    back, filled = order.back, cum_qty >= order.qty > 0
     if phase is not OrderPhase.CLOSED or (end in REVOCABLE and not rejected):
         status = report.status if report.cum_qty >= order.cum_qty else status
         back = back or end is not None
-        if report.status.is_final or cum_qty >= order.qty:
+        if report.status.is_final or filled:
             phase, closed_at, looks = OrderPhase.CLOSED, at, 0
-            end = End.FILLED if cum_qty >= order.qty else _ENDS[report.status]
+            end = End.FILLED if filled else _ENDS[report.status]
             if rejected and not stood:
                 end = End.REFUSED
         else:
             phase, end = OrderPhase.WORKING, None
-    elif end is not End.FILLED and cum_qty >= order.qty:
+    elif filled and end is not End.FILLED:
         end = End.FILLED
     triggered_at = order.triggered_at
     if not triggered_at and order.is_stop and (report.working or cum_qty):
@@ -113,6 +115,17 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         looks=looks,
     )
     return known if folded == known else replace(folded, heard_at=at)
+
+
+def _as_placed(order: Order, report: OrderReport) -> Order:
+    """`order` in the quantity that it has. One that awaits its entry has none for certain; what works or has traded was
+    placed, so its entry has filled (rule 13.1).
+    """
+    if not order.awaits:
+        return cut_to(order, report.qty)
+    if not report.cum_qty and (report.status.is_final or report.status is OrderStatus.PENDING_NEW):
+        return order
+    return replace(order, awaits="", qty=report.qty or order.qty)
 
 
 def cut_to(order: Order, qty: Decimal) -> Order:

@@ -27,6 +27,7 @@ class StopMode(StrEnum):
 class Layout(StrEnum):
     OCO = "OCO"
     PLAIN = "PLAIN"
+    BRACKET = "BRACKET"
 
 
 class AfterTp1(StrEnum):
@@ -64,6 +65,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     gap_ticks: int = 2
     gap_pct: Decimal = Decimal("0.001")
     layout: Layout = Layout.OCO
+    bracket_part_ms: int = 2_000
     after_tp1: AfterTp1 = AfterTp1.BREAKEVEN
     breakeven_ticks: int = 0
     trail_after_tp2: bool = True

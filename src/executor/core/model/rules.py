@@ -7,7 +7,18 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.model.loans import MarginTerms
-from executor.core.model.values import ONE, ZERO, OrderSide, OrderType, ceil_to, floor_to, on_grid, plain, units
+from executor.core.model.values import (
+    ONE,
+    ZERO,
+    Direction,
+    OrderSide,
+    OrderType,
+    ceil_to,
+    floor_to,
+    on_grid,
+    plain,
+    units,
+)
 
 _FILLS: Final = 1_000  # more than one order is filled in
 
@@ -54,6 +65,8 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     tradable: bool = True
     barred: str = ""
     oco_allowed: bool = True
+    oto_allowed: bool = True
+    opo_allowed: bool = True
     trailing_allowed: bool = True
     cancel_replace_allowed: bool = True
     max_algo_orders: int = 0
@@ -79,6 +92,13 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
             min_qty=own.min_qty or self.min_qty,
             min_notional=own.min_notional or self.min_notional,
         )
+
+    def takes_brackets(self, direction: Direction) -> bool:
+        """Whether an entry may bring its exits with it here (faqs/opo.md; rule 13.1). On margin there is no OPO, and
+        the entry waits for its loan.
+        """
+        allowed = self.oto_allowed and self.oco_allowed and self.margin is None
+        return allowed and (self.opo_allowed or direction is Direction.SHORT)
 
     def carries(self, qty: Decimal, price: Decimal) -> bool:
         """Whether an order of `qty` at `price` passes LOT_SIZE and NOTIONAL (rule 2.4)."""

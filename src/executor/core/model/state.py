@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.facts import Balance, Fill, Kline, Quote, Why
-from executor.core.model.ids import ENTRIES, EXITS, STOPS, TARGETS, Role
+from executor.core.model.ids import ENTRIES, EXITS, PLANBS, STOPS, TARGETS, Role
 from executor.core.model.intents import Request
 from executor.core.model.loans import Borrowable, Credit, Loan, MarginAccount, OwnDebt, Records, Repayment
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, TimeInForce
@@ -47,7 +47,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One client order id and all that is known of it. Quantities only grow (rule 5.1).
 
     `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg, -1 taken over, of no leg.
-    `list_id`: its OCO, else empty. `sent_qty`: what it was sent for, where another hand has made it smaller; else 0.
+    `list_id`: its order list, else empty. `awaits`: the entry that has to fill before the exchange places it (rule
+    13.1), until it is known to be placed; of a long's its quantity is not known before either. `hands_on`: what the
+    exits were placed for that this entry has brought, None until that is known. `sent_qty`: what it was sent for, where
+    another hand has made it smaller; else 0.
     `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone. `fence`: a
     request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it, the
     first sent at `first_miss_at`; `ask_at`: when to ask (again); of a refused order, before when the exchange wants no
@@ -71,6 +74,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     trailing_delta: int | None = None
     time_in_force: TimeInForce | None = None
     list_id: str = ""
+    awaits: str = ""
+    hands_on: Decimal | None = None
     replaces: str = ""
     phase: OrderPhase = OrderPhase.SUBMITTED
     end: End | None = None
@@ -110,6 +115,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_entry(self) -> bool:
         return self.role in ENTRIES
+
+    @property
+    def is_planb(self) -> bool:
+        return self.role in PLANBS
 
     @property
     def is_exit(self) -> bool:

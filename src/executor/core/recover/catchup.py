@@ -48,9 +48,10 @@ def catch_up(
     if lost:
         position = _without_doubt(position, {report.id for report in mine}, now)
     state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
-    entered = fold_all(position, tuple(r for r in mine if _role(r) in ENTRIES), now, policy)
+    first = _of_entries(mine)
+    entered = fold_all(position, first, now, policy)
     position = entered.position
-    exits = [report for report in mine if _role(report) not in ENTRIES]
+    exits = [report for report in mine if report not in first]
     if isinstance(position.phase, Entering) and any(report.id not in known for report in exits):
         position = _open_up(state, position, policy, rules)
     folded = fold_all(position, tuple(exits), now, policy)
@@ -64,6 +65,13 @@ def catch_up(
     if lost and position.credit is not None:  # a loan may have been made, or given back, that is not on record
         position = replace(position, credit=replace(position.credit, unclaimed=True))
     return replace(state, position=position, halted=halted), tuple(notes)
+
+
+def _of_entries(reports: Sequence[OrderReport]) -> tuple[OrderReport, ...]:
+    """The entries, and then the exits that came with them (rule 13.1)."""
+    entries = [report for report in reports if _role(report) in ENTRIES]
+    lists = {report.list_exchange_id for report in entries if report.list_exchange_id >= 0}
+    return *entries, *(r for r in reports if r.list_exchange_id in lists and _role(r) not in ENTRIES)
 
 
 def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Position:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.absorb.reports import adopt
-from executor.core.book import debt
+from executor.core.book import brackets, debt
 from executor.core.book.ledger import holding
 from executor.core.book.levels import is_safer
 from executor.core.model import ids
@@ -22,7 +22,7 @@ from executor.core.model.intents import Level, Notify
 from executor.core.model.orders import fold
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Leg, Order, Plan, Position, State, Unprotected
+from executor.core.model.state import Entering, Leg, Order, Plan, Position, Reason, State, Unprotected
 from executor.core.model.values import ZERO, Direction, short
 
 ADOPT: Final = "executor adopt"
@@ -185,7 +185,10 @@ class _Rebuilding:
         self.policy = policy
         self.rules = rules
         self.now = now
-        self.orders = sorted((self._order(r, fills) for r in reports.values()), key=lambda o: _name(o.id).rev)
+        orders = tuple(sorted((self._order(r, fills) for r in reports.values()), key=lambda o: _name(o.id).rev))
+        for entry in orders:
+            orders = brackets.linked(orders, entry)
+        self.orders = list(orders)
         self.live = [order for order in self.orders if order.live]
         self.entries = [order for order in self.orders if order.is_entry]
 
@@ -194,13 +197,15 @@ class _Rebuilding:
         if sum((fill.qty for fill in named), ZERO) != report.cum_qty:
             raise _Refusal(f"{report.id} has filled {short(report.cum_qty)}, and its trades do not add up to that")
         order = adopt(report, _name(report.id))
-        if order.leg == 0 and order.role is Role.SL and self.policy.layout is Layout.OCO:
+        if order.leg == 0 and order.role is Role.SL and self.policy.layout is not Layout.PLAIN:
             order = replace(order, leg=3)  # without targets beside it, the single stop is the trailing leg's
         return fold(order, replace(report, fills=named), report.time or self.now)
 
     def position(self) -> Position:
         if not self.entries:
             raise _Refusal(f"trade {self.trade}: its entry is not in the order history", FORGET)
+        if any(order.live and (order.awaits or (order.is_entry and order.list_id)) for order in self.orders):
+            return self._entering()
         if any(order.live for order in self.entries):
             raise _Refusal(f"trade {self.trade}: its entry is still open, and its stop and targets are not known")
         direction = Direction.LONG if self.entries[0].side is Direction.LONG.entry_side else Direction.SHORT
@@ -223,6 +228,24 @@ class _Rebuilding:
         self._add_up(position)
         return position
 
+    def _entering(self) -> Position:
+        """Its entry is still open, and has its exits with it: they tell the stop and the targets (rule 13.4)."""
+        if any(order.live and not order.list_id for order in self.entries):
+            raise _Refusal(f"trade {self.trade}: of its entry a part is still open that has no exits")
+        direction = Direction.LONG if self.entries[0].side is Direction.LONG.entry_side else Direction.SHORT
+        plan = self._plan(direction)
+        end = None if plan.targets else Reason.ENTRY_CANCELLED  # how far it may still be entered is not known then
+        orders = [replace(o, leg=0) if o.is_stop and not o.list_id else o for o in self.orders]  # under the part
+        return Position(
+            trade=self.trade,
+            signal=f"rebuilt-{self.trade}",
+            opened=int(self.trade),
+            plan=plan,
+            phase=Entering(give_up_at=int(self.trade) + self.policy.entry_timeout_ms, end=end),
+            revs=1 + max(_name(order.id).rev for order in self.orders),
+            orders=tuple(orders),
+        )
+
     def _spent(self, direction: Direction) -> Decimal:
         long = direction is Direction.LONG
         return sum((order.value if long else order.cum_qty for order in self.entries), ZERO)
@@ -230,7 +253,8 @@ class _Rebuilding:
     def _plan(self, direction: Direction) -> Plan:
         """From the orders' own prices: the entry's, the first stop's, each target's."""
         bought = sum((order.cum_qty for order in self.entries), ZERO)
-        if not bought:
+        entered = sum((order.qty if order.live else order.cum_qty for order in self.entries), ZERO)
+        if not entered:
             raise _Refusal(f"trade {self.trade} has open orders, but its entry never filled", FLATTEN, FORGET)
         entry = self.entries[0].price or self._on_tick(sum((o.value for o in self.entries), ZERO) / bought)
         levels = [order.stop_price for order in self.orders if order.is_stop and order.stop_price is not None]
@@ -244,7 +268,7 @@ class _Rebuilding:
             price = next((order.price for order in self.orders if order.role is role), None)
             if price is not None:
                 targets.append(price)
-        qty = max(order.qty for order in self.entries)
+        qty = max(entered, *(order.qty for order in self.entries))
         return Plan(direction=direction, entry=entry, stop=stop, targets=tuple(targets), qty=qty, r=abs(entry - stop))
 
     def _on_tick(self, price: Decimal) -> Decimal:
@@ -290,7 +314,7 @@ class _Rebuilding:
         if target is None:
             return
         layout = Layout.OCO if target.list_id else Layout.PLAIN
-        if layout is not self.policy.layout:
+        if (layout is Layout.PLAIN) is not (self.policy.layout is Layout.PLAIN):
             raise _Refusal(f"{target.id} was placed with EXIT_LAYOUT={layout}; start with that to go on", FORGET)
 
     def _add_up(self, position: Position) -> None:

@@ -62,7 +62,7 @@ class _Report(Row, frozen=True, kw_only=True):
     side: OrderSide = msgspec.field(name="S")
     type: OrderType = msgspec.field(name="o")
     status: OrderStatus = msgspec.field(name="X")
-    qty: Decimal = msgspec.field(name="q")
+    qty: Decimal | None = msgspec.field(name="q", default=None)
     price: Decimal = msgspec.field(name="p")
     stop_price: Decimal = msgspec.field(name="P")
     trailing_delta: int = msgspec.field(name="d", default=0)
@@ -79,7 +79,9 @@ class _Report(Row, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self.qty, self.price, self.stop_price, self.last_qty, self.last_price, self.cum_qty)
+        not_negative(self.qty or ZERO, self.price, self.stop_price, self.last_qty, self.last_price, self.cum_qty)
+        if self.qty is None and (self.cum_qty or self.list_id < 0):
+            raise ValueError("q is missing")  # as of `origQty`: only what an entry has yet to pay for has none
 
     @property
     def own_id(self) -> str:
@@ -177,7 +179,7 @@ def order_report(event: msgspec.Raw) -> OrderReport | None:
         side=told.side,
         type=told.type,
         status=told.status,
-        qty=told.qty,
+        qty=told.qty or ZERO,
         # "0.00000000" is written down as plain 0: no sum needs its digits
         cum_qty=told.cum_qty or ZERO,
         cum_quote=max(ZERO, told.cum_quote),  # below zero: not known any more

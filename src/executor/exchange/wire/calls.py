@@ -65,6 +65,12 @@ PLACE: Final = Call(method="post", path="order", weight=1, urgency=Urgency.COMMA
 PLACE_OCO: Final = Call(
     method="post", path="orderList/oco", weight=1, urgency=Urgency.COMMAND, orders=2, ws="orderList.place.oco"
 )
+PLACE_OTO: Final = Call(
+    method="post", path="orderList/oto", weight=1, urgency=Urgency.COMMAND, orders=2, ws="orderList.place.oto"
+)
+PLACE_OTOCO: Final = replace(PLACE_OTO, path="orderList/otoco", orders=3, ws="orderList.place.otoco")
+PLACE_OPO: Final = replace(PLACE_OTO, path="orderList/opo", ws="orderList.place.opo")
+PLACE_OPOCO: Final = replace(PLACE_OTO, path="orderList/opoco", orders=3, ws="orderList.place.opoco")
 REPLACE: Final = Call(
     method="post", path="order/cancelReplace", weight=1, urgency=Urgency.COMMAND, orders=1, ws="order.cancelReplace"
 )

@@ -51,6 +51,36 @@ def oco(symbol: str, list_id: str, target: NewOrder, stop: NewOrder) -> Params:
     }
 
 
+def bracket(symbol: str, list_id: str, entry: NewOrder, stop: NewOrder, target: NewOrder | None) -> Params:
+    """An entry and what the exchange places when it has filled. What a buy's exits sell is what it has received: they
+    may name no quantity (OPO; -1225).
+
+    Raises `ValueError` when the exits are not the other side of the entry, in the same quantity.
+    """
+    exits = [stop] if target is None else [target, stop]
+    if any(each.side is entry.side or each.qty != entry.qty for each in exits):
+        raise ValueError(f"the orders of list {list_id} do not belong together")
+    pays_out = entry.side is OrderSide.BUY
+    return {
+        "symbol": symbol,
+        "listClientOrderId": list_id,
+        "newOrderRespType": "FULL",
+        "workingSide": entry.side.value,
+        "workingQuantity": plain(entry.qty),
+        **_leg("working", entry),
+        "pendingSide": stop.side.value,
+        **({} if pays_out else {"pendingQuantity": plain(stop.qty)}),
+        **_pending(stop, target),
+    }
+
+
+def _pending(stop: NewOrder, target: NewOrder | None) -> Params:
+    if target is None:
+        return _leg("pending", stop)
+    above, below = (target, stop) if target.side is OrderSide.SELL else (stop, target)
+    return _leg("pendingAbove", above) | _leg("pendingBelow", below)
+
+
 def _leg(where: str, order: NewOrder) -> Params:
     named = {"Type": order.type.value, "ClientOrderId": order.id, **_terms(order)}
     return {f"{where}{name}": value for name, value in named.items()}

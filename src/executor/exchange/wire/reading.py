@@ -45,7 +45,7 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
     side: OrderSide
     type: OrderType
     status: OrderStatus
-    orig_qty: Decimal
+    orig_qty: Decimal | None = None
     executed_qty: Decimal
     cummulative_quote_qty: Decimal
     price: Decimal = ZERO
@@ -59,7 +59,10 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self.orig_qty, self.executed_qty, self.price, self.stop_price)
+        not_negative(self.orig_qty or ZERO, self.executed_qty, self.price, self.stop_price)
+        if self.orig_qty is None and (self.executed_qty or self.order_list_id < 0):
+            # what an entry receives decides it (faqs/opo.md): only there it may be missing, and only before
+            raise ValueError("origQty is missing")
 
     def report(self) -> OrderReport:
         time = max(self.transact_time, self.update_time)
@@ -70,7 +73,7 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
             side=self.side,
             type=self.type,
             status=self.status,
-            qty=self.orig_qty,
+            qty=self.orig_qty or ZERO,
             # "0.00000000" is written down as plain 0: no sum needs its digits
             cum_qty=self.executed_qty or ZERO,
             cum_quote=max(ZERO, self.cummulative_quote_qty),  # below zero: not known any more
@@ -162,7 +165,8 @@ def placed(body: bytes | msgspec.Raw, own_id: str) -> tuple[OrderReport, ...]:
     return _own((decode(body, _Order),), {own_id})
 
 
-def oco_placed(body: bytes, list_id: str, leg_ids: set[str]) -> tuple[OrderReport, ...]:
+def list_placed(body: bytes, list_id: str, leg_ids: set[str]) -> tuple[OrderReport, ...]:
+    """The answer to an order list: must name each of its orders."""
     return _own(_list(body, list_id), leg_ids)
 
 

@@ -58,6 +58,8 @@ class _Symbol(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     base_commission_precision: _Places = 8
     is_spot_trading_allowed: bool = True
     oco_allowed: bool = False
+    oto_allowed: bool = False
+    opo_allowed: bool = False
     allow_trailing_stop: bool = False
     cancel_replace_allowed: bool = False
 
@@ -187,6 +189,8 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         # a status that is not known is one in which not to trade
         tradable=found.status == "TRADING" and found.is_spot_trading_allowed,
         oco_allowed=found.oco_allowed,
+        oto_allowed=found.oto_allowed,
+        opo_allowed=found.opo_allowed,
         trailing_allowed=found.allow_trailing_stop,
         cancel_replace_allowed=found.cancel_replace_allowed,
         max_algo_orders=filters.get("MAX_NUM_ALGO_ORDERS", _NONE).max_num_algo_orders,

@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 
-from executor.core.model.ids import Role
+from executor.core.model.ids import ENTRIES, Role
 from executor.core.model.state import SCHEMA_VERSION, Closed, Day, Order, Owed, Position, Seen, State
 from executor.service.store.state_store import Loaded, StateStore
 
 NAMED: Final = {
-    "entry": frozenset({Role.ENTRY, Role.PLANB}),
+    "entry": ENTRIES,
     "tp1": frozenset({Role.TP1}),
     "tp2": frozenset({Role.TP2}),
     "sl": frozenset({Role.SL, Role.SL1, Role.SL2, Role.TRAIL}),

@@ -1,0 +1,74 @@
+"""Entries that bring their exits with them (rule 13): order lists in which the exchange places a stop, and a target
+where the leg has one, at the moment when the entry beside them has filled whole.
+
+Until an exit is known to be placed it awaits its entry (`Order.awaits`): it covers nothing. From then on it is an exit
+like any other, and its entry remembers what it was placed for (`Order.hands_on`).
+"""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from executor.core.book.edit import with_order
+from executor.core.book.ledger import exits_of, received
+from executor.core.model.policy import EntryMode, Layout, Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import End, Order, Position
+from executor.core.model.values import ZERO, Direction, OrderStatus
+
+
+def wanted(policy: Policy, rules: SymbolRules, direction: Direction) -> bool:
+    """Whether entries are to bring their exits with them. An order list begins with a limit order: at market none
+    does.
+    """
+    wished = policy.layout is Layout.BRACKET and policy.entry_mode is not EntryMode.MARKET_ONLY
+    return wished and rules.takes_brackets(direction)
+
+
+def entry_of(position: Position, list_id: str) -> Order | None:
+    """The entry that an order list began with; None for a list of exits alone."""
+    return next((o for o in position.orders if o.list_id == list_id and o.is_entry), None)
+
+
+def awaited(position: Position, rules: SymbolRules) -> Decimal:
+    """What exits that are not known to be placed may sell by now, as their entry has filled whole (rule 10.1)."""
+    entries = {o.id: o for o in position.orders if o.is_entry and o.end is End.FILLED}
+    about = {o.awaits for o in position.orders if o.live and o.awaits in entries}
+    return sum((received(entries[name], rules) for name in about), ZERO)
+
+
+def brought_by(position: Position, exit_: Order) -> Order:
+    """`exit_`, just built from what the exchange says of it, as one that awaits its entry where that is on record."""
+    entry = entry_of(position, exit_.list_id) if exit_.list_id and not exit_.is_entry else None
+    return exit_ if entry is None else replace(exit_, awaits=entry.id, qty=exit_.qty or entry.qty)
+
+
+def linked(orders: tuple[Order, ...], entry: Order) -> tuple[Order, ...]:
+    """`orders`, built from what the exchange says of each, with what `entry` and the exits of its list mean to each
+    other.
+    """
+    if not (entry.is_entry and entry.list_id):
+        return orders
+    found = []
+    for order in orders:
+        if order.list_id == entry.list_id and not order.is_entry:
+            if order.status is OrderStatus.PENDING_NEW or not order.qty:
+                order = replace(order, awaits=entry.id, qty=order.qty or entry.qty)  # noqa: PLW2901
+            elif order.live or order.cum_qty or entry.end is End.FILLED:
+                entry = replace(entry, hands_on=order.sent_qty or order.qty)
+        found.append(order)
+    return tuple(entry if order.id == entry.id else order for order in found)
+
+
+def placed(position: Position, exit_: Order, now: int) -> Position:
+    """`exit_` is known to be placed: so are the others of its list, and their entry has filled whole, whether or not
+    that was told yet.
+    """
+    for other in exits_of(position, exit_.list_id):
+        if other.awaits:
+            position = with_order(position, replace(other, awaits="", qty=exit_.qty))
+    entry = entry_of(position, exit_.list_id)
+    assert entry is not None
+    look = entry.live and not entry.check
+    handed = replace(entry, hands_on=exit_.qty, check=entry.check or look, ask_at=now if look else entry.ask_at)
+    return with_order(position, handed)
