@@ -114,8 +114,8 @@ def stalled(draft: Draft, entry: Order) -> bool:
 
 
 def unsettled(draft: Draft) -> bool:
-    """Whether it is not known yet what became of exits whose entries have ended: placed, refused, or gone with them.
-    The exchange tells by itself; where it does not, they are looked at.
+    """Whether it is not known yet, once no entry is live, what became of their exits: placed, refused, or gone with
+    them. The exchange tells by itself; where it does not, they are looked at.
     """
     waiting = list(_waiting(draft))
     for exit_, filled in waiting:
@@ -131,9 +131,7 @@ def unsettled(draft: Draft) -> bool:
 
 
 def _waiting(draft: Draft) -> Iterator[tuple[Order, bool]]:
-    """Exits that await an entry which has ended, and whether it has filled."""
+    """Exits that await their entries, which all have ended, and whether those have filled."""
     for order in draft.position.orders:
         if order.live and order.awaits:
-            entry = the_order(draft.position, order.awaits)
-            if not entry.live:
-                yield order, entry.end is End.FILLED
+            yield order, the_order(draft.position, order.awaits).end is End.FILLED
