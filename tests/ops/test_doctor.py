@@ -154,6 +154,7 @@ class TestExchange:
             (Policy(), {"tradable": False}, Level.FAIL),
             (Policy(), {"order_types": (OrderType.LIMIT, OrderType.MARKET)}, Level.FAIL),
             (Policy(), {"oco_allowed": False}, Level.FAIL),
+            (Policy(layout=Layout.BRACKET), {"opo_allowed": False}, Level.WARN),
             (Policy(), {"max_algo_orders": 2}, Level.FAIL),
             (Policy(), {"max_algo_orders": 3}, Level.WARN),
             (Policy(layout=Layout.PLAIN), {"max_algo_orders": 1}, Level.WARN),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from executor.config import BinanceEnv, Settings
 from executor.core.absorb.admit import NotAdmitted, judge
+from executor.core.book import brackets
 from executor.core.book.plan import split
 from executor.core.model.events import SignalSeen
 from executor.core.model.facts import Balance, Kline, Quote
@@ -108,8 +109,10 @@ def _symbol(policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
     missing = [str(kind) for kind in NEEDED if kind not in rules.order_types]
     if missing:
         yield fail("symbol", f"{rules.symbol} has no {', '.join(missing)} orders", "choose another SYMBOL")
-    if policy.layout is Layout.OCO and not rules.oco_allowed:
+    if policy.layout is not Layout.PLAIN and not rules.oco_allowed:
         yield fail("symbol", f"{rules.symbol} allows no OCO lists", "EXIT_LAYOUT=PLAIN")
+    elif policy.layout is Layout.BRACKET and (fault := brackets.lacking(policy, rules)):
+        yield warn("symbol", fault, "nothing, if that will do; else another symbol")
     if policy.trail_mode is TrailMode.NATIVE and not rules.trailing_allowed:
         yield fail("symbol", f"{rules.symbol} allows no trailing orders", "TRAIL_MODE=DISTANCE or SWING")
     yield from _stops(policy, rules)
@@ -123,7 +126,7 @@ def _symbol(policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
 def _stops(policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
     """MAX_NUM_ALGO_ORDERS counts stops (filters.md): one a leg with OCO (rule 4.2), one in all with PLAIN (4.3)."""
     most = rules.max_algo_orders
-    needed = sum(1 for weight in policy.split if weight) if policy.layout is Layout.OCO else 1
+    needed = sum(1 for weight in policy.split if weight) if policy.layout is not Layout.PLAIN else 1
     said = f"{rules.symbol} takes {most} stops at once, and EXIT_LAYOUT={policy.layout} has {needed}"
     if 0 < most < needed:
         yield fail("stops", said, "EXIT_LAYOUT=PLAIN, or fewer legs in QTY_SPLIT")

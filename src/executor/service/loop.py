@@ -44,6 +44,7 @@ from executor.exchange.port import Exchange, ReadError
 from executor.ops.alerts.noted import noted
 from executor.service.dispatcher import perform
 from executor.service.engine import Engine
+from executor.service.policy import say_layout
 from executor.service.poller import Clock, Poller, Timing
 from executor.service.store.port import Fenced, StoreUnwritable
 
@@ -248,6 +249,7 @@ class Loop:
             if not self._stop.is_set():
                 self.ready.set()
                 log.info("ready", symbol=self.state.symbol, position=self.state.position is not None)
+                say_layout(self.engine.policy, self.engine.rules)
                 for callback in self.on_ready:
                     callback()
                 own = [
@@ -491,6 +493,7 @@ class Loop:
                     continue
                 log.info("rules_changed", symbol=rules.symbol)
                 self.engine.change_rules(rules)
+                say_layout(self.engine.policy, rules)
                 if rules.tradable is not known.tradable:
                     self._tell_market()
                     self.tell(Tick(at=self.now()))

@@ -2,12 +2,22 @@
 
 from decimal import Decimal
 
+import structlog
 from msgspec.structs import replace
 
 from executor.config import Fault, ForeignDebt, Settings, SettingsError, TradeMode, to_ms
+from executor.core.book import brackets
 from executor.core.model import policy as core
 from executor.core.model.rules import OwnFilters, SymbolRules
 from executor.core.model.values import ZERO, on_grid, plain
+
+log = structlog.get_logger(__name__)
+
+
+def say_layout(policy: core.Policy, rules: SymbolRules) -> None:
+    """Say where entries bring no exits with them though that is wanted (rule 13.1)."""
+    if lacking := brackets.lacking(policy, rules):
+        log.warning("brackets_not_offered", symbol=rules.symbol, text=lacking)
 
 
 def policy_of(settings: Settings) -> core.Policy:

@@ -1,11 +1,23 @@
 """A symbol that is halted or CANCEL_ONLY: what stands, stands (rule 6.8)."""
 
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, both_sides, closing, entering, protected, trailing, unprotected
+from tests.core.build import (
+    POLICY,
+    RULES,
+    Script,
+    awake,
+    both_sides,
+    closing,
+    entering,
+    protected,
+    trailing,
+    unprotected,
+)
 
 from executor.core.model.events import Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role, parse
+from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, Reason
 from executor.core.model.values import Direction
 
@@ -98,3 +110,15 @@ def test_a_part_of_an_entry_waits_for_its_stop() -> None:
     assert script.kinds() == []
     opened(script)
     assert script.kinds() == ["SL"]
+
+
+def test_a_part_is_not_taken_off_a_symbol_that_is_not_open_for_trading() -> None:
+    """Rules 6.8, 13.2: nothing could be placed in its stead; its exits come when it fills whole."""
+    script = entering(policy=replace(POLICY, layout=Layout.BRACKET))
+    script.fill("ENTRY1", "0.4")
+    script.rules = CLOSED
+    script.wait(5_000)
+    assert not script.kinds()
+    script.state = awake(script.state)  # as the engine does when rules change
+    opened(script)
+    assert script.kinds() == ["CancelOrder"]

@@ -25,6 +25,23 @@ def wanted(policy: Policy, rules: SymbolRules, direction: Direction) -> bool:
     return wished and rules.takes_brackets(direction)
 
 
+def lacking(policy: Policy, rules: SymbolRules) -> str:
+    """Why entries bring no exits with them, or not each, though that is wanted (rule 13.1); empty where they do."""
+    if policy.layout is not Layout.BRACKET:
+        return ""
+    directions = [Direction.LONG, Direction.SHORT] if policy.allow_short else [Direction.LONG]
+    without = " and ".join(f"{side}s" for side in directions if not wanted(policy, rules, side))
+    if not without:
+        return ""
+    if policy.entry_mode is EntryMode.MARKET_ONLY:
+        why = "ENTRY_MODE=MARKET_ONLY: an order list begins with a limit order"
+    elif rules.margin is not None:
+        why = "on margin the entry waits for its loan"
+    else:
+        why = f"{rules.symbol} has no such order lists"
+    return f"EXIT_LAYOUT=BRACKET: {without} are entered as with OCO, {why}"
+
+
 def entry_of(position: Position, list_id: str) -> Order | None:
     """The entry that an order list began with; None for a list of exits alone."""
     return next((o for o in position.orders if o.list_id == list_id and o.is_entry), None)

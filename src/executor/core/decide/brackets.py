@@ -107,9 +107,9 @@ def enter(draft: Draft, leg: int, qty: Decimal, price: Decimal, *, planb: bool =
 
 def stalled(draft: Draft, entry: Order) -> bool:
     """Whether a part of the entry has filled, and nothing more for a while: the list keeps it locked and bare, so the
-    list is cancelled (rule 13.2).
+    list is cancelled (rule 13.2). Not where nothing can be placed in its stead (6.8).
     """
-    part = bool(entry.list_id) and ZERO < entry.cum_qty < entry.qty
+    part = bool(entry.list_id) and ZERO < entry.cum_qty < entry.qty and draft.rules.tradable
     return part and draft.now >= entry.heard_at + draft.policy.bracket_part_ms
 
 

@@ -1,0 +1,33 @@
+"""Where entries bring their exits with them, and why they do not (rule 13.1)."""
+
+import pytest
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, RULES
+
+from executor.core.book.brackets import lacking, wanted
+from executor.core.model.policy import EntryMode, Layout
+from executor.core.model.rules import SymbolRules
+from executor.core.model.values import Direction
+
+BRACKET = replace(POLICY, layout=Layout.BRACKET)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (RULES, ""),
+        (replace(RULES, opo_allowed=False), "longs are entered as with OCO, LTCUSDT has no such order lists"),
+        (replace(RULES, oto_allowed=False), "longs and shorts are entered as with OCO, LTCUSDT has no such order"),
+        (MARGIN_RULES, "longs and shorts are entered as with OCO, on margin the entry waits for its loan"),
+    ],
+)
+def test_what_a_symbol_lacks_is_said(rules: SymbolRules, said: str) -> None:
+    assert said in lacking(BRACKET, rules)
+    assert bool(lacking(BRACKET, rules)) is not all(wanted(BRACKET, rules, side) for side in Direction)
+
+
+def test_what_the_settings_rule_out_is_said() -> None:
+    at_market = replace(BRACKET, entry_mode=EntryMode.MARKET_ONLY)
+    assert "ENTRY_MODE=MARKET_ONLY" in lacking(at_market, RULES)
+    assert "shorts" not in lacking(replace(at_market, allow_short=False), RULES)
+    assert not lacking(POLICY, replace(RULES, oto_allowed=False))
