@@ -213,8 +213,8 @@ class StopSettings(Group):
     """The same gap as a fraction of the trigger price."""
 
     exit_layout: choices.ExitLayout = choices.ExitLayout.OCO
-    """Exits as order lists that lock the base once, as plain orders that need spare inventory on Spot, or as OCO in lists
-    that the entry brings with it (BRACKET): the exchange places them in the instant of the fill."""
+    """Exits as order lists that lock the base once, as plain orders that need spare inventory on Spot, or as lists that
+    the entry brings with it (BRACKET): the exchange places them in the instant of the fill."""
 
     bracket_part_sec: kinds.Seconds = Decimal(2)
     """EXIT_LAYOUT=BRACKET: seconds without a further fill, then a partly filled entry is cancelled and covered."""
