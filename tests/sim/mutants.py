@@ -154,8 +154,8 @@ MUTANTS: Final = (
     Mutant(
         "a market order beside an exit in doubt",
         f"{CORE}/decide/doubt.py",
-        "    return any(owes_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)\n",
-        "    return any(owes_look(draft, o) for o in orders)\n",
+        "    return any(waits_for_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)\n",
+        "    return any(waits_for_look(draft, o) for o in orders)\n",
     ),
     Mutant(
         "the stop is lowered",
@@ -345,6 +345,47 @@ MUTANTS: Final = (
         f"{CORE}/absorb/refusals.py",
         "else max(now + policy.exits_retry_ms, refused.retry_at)\n",
         "else now + policy.exits_retry_ms\n",
+    ),
+    Mutant(
+        "exits are tried again without a pause",
+        f"{CORE}/absorb/refusals.py",
+        "    return now if refused.why is Why.WITHDRAWN else max(now + policy.exits_retry_ms, refused.retry_at)\n",
+        "    return max(now, refused.retry_at)\n",
+        ("        tries=tries,\n", "        tries=leg.tries,\n"),
+    ),
+    Mutant(
+        "a cancel is repeated without a pause",
+        f"{CORE}/model/orders.py",
+        "    return order.ask_at + _CANCEL_AGAIN_MS[min(order.cancels, len(_CANCEL_AGAIN_MS) - 1)]\n",
+        "    return order.ask_at\n",
+    ),
+    Mutant(
+        "a look is had again without a pause",
+        f"{CORE}/model/orders.py",
+        "    return _ASK_AGAIN_MS[min(misses, len(_ASK_AGAIN_MS)) - 1]\n",
+        "    return misses - misses\n",
+    ),
+    Mutant(
+        "a market order is sent again without a pause",
+        f"{CORE}/model/orders.py",
+        "    return max(order.closed_at + pause, order.ask_at)\n",
+        "    return max(order.closed_at + pause - pause, order.ask_at)\n",
+    ),
+    Mutant(
+        "a balance is asked for while it can say nothing",
+        f"{CORE}/decide/missing.py",
+        "        return Stock.UNKNOWN  # and nothing is asked before it is known how that ended (rule 8.7)\n",
+        "        draft.query_balances()\n        return Stock.UNKNOWN\n",
+    ),
+    Mutant(
+        "a read that failed is had again at once",
+        f"{CORE}/absorb/answers.py",
+        "            return replace(position, ask_at=now + _READ_AGAIN_MS)\n",
+        "            return replace(position, ask_at=now)\n",
+        (
+            "            again_at = max(looked.ask_at, now + _READ_AGAIN_MS)\n",
+            "            again_at = looked.ask_at\n",
+        ),
     ),
     Mutant(
         "fills of what was sent after an older state are left out",

@@ -19,9 +19,9 @@ from tests.sim import corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.exposure import Exposures
 from tests.sim.faults import ALL
-from tests.sim.setup import READINGS
+from tests.sim.setup import READINGS, draw
 from tests.sim.shrink import shrink, symptom
-from tests.sim.world import Result, World
+from tests.sim.world import ERRORS, Result, World, failure
 
 PHASES: Final = ("Flat", "Entering", "Unprotected", "Protected", "Closing")
 BATCH: Final = 24
@@ -29,11 +29,20 @@ QUIET_EVERY: Final = 24  # one run of so many is without faults, and shows what 
 
 
 def by_seed(seed: int, *, verbose: bool = False) -> Result:
-    return World(Choices(seed), wild=bool(seed % QUIET_EVERY), verbose=verbose).run()
+    return _lived(Choices(seed), wild=bool(seed % QUIET_EVERY), verbose=verbose)
 
 
 def by_plan(plan: list[Choice], *, verbose: bool = False) -> Result:
-    return World(Choices(plan=plan), verbose=verbose).run()
+    return _lived(Choices(plan=plan), verbose=verbose)
+
+
+def _lived(choices: Choices, *, wild: bool = True, verbose: bool = False) -> Result:
+    """A run. One that can't even begin is a violation with its plan like any other, not the end of the bench."""
+    try:
+        world = World(choices, wild=wild, verbose=verbose)
+    except ERRORS as error:
+        return Result(broken=[failure(error)], plan=choices.made, setup=draw(Choices(plan=choices.made)))
+    return world.run()
 
 
 def shrunk(plan: list[Choice], check: str, *, tries: int = 1_500) -> list[Choice]:

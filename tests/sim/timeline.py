@@ -4,6 +4,9 @@ import heapq
 from collections.abc import Callable
 
 START_MS = 1_750_000_000_000
+DONE_AT_ONCE = 10_000
+DONE_IN_A_MS = 1
+"""So much may happen, at once and on top in each ms: many times what any run needs."""
 
 
 class Timeline:
@@ -13,6 +16,7 @@ class Timeline:
         self.now = START_MS
         self._queue: list[tuple[int, int, Callable[[], object]]] = []
         self._count = 0
+        self.done = 0
 
     def at(self, when: int, action: Callable[[], object]) -> None:
         """Do it then; what is due at the same time happens in the order of asking."""
@@ -20,8 +24,13 @@ class Timeline:
         heapq.heappush(self._queue, (max(when, self.now), self._count, action))
 
     def run_until(self, end: int) -> None:
+        """Raises RuntimeError where so much happens that time does not get on."""
+        most = self.done + DONE_AT_ONCE + (end - self.now) * DONE_IN_A_MS
         while self._queue and self._queue[0][0] <= end:
             self.now, _, action = heapq.heappop(self._queue)
+            self.done += 1
+            if self.done > most:
+                raise RuntimeError(f"{self.done} happenings, and no end before {end - self.now} ms more")
             action()
         self.now = max(self.now, end)
 

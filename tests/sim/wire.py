@@ -21,6 +21,7 @@ from typing import Final
 from msgspec.structs import replace
 from tests.sim import setup as world_setup
 from tests.sim.faults import ODD_REFUSALS, REFUSALS, Faults
+from tests.sim.pace import Pace
 from tests.sim.timeline import ServiceClock, Timeline
 
 from executor.core.model.events import (
@@ -119,11 +120,15 @@ class Wire:
         self._closed_until = 0
         self._in_vain = 0
         self.on_pressed: Callable[[str], None] = lambda _: None
+        self.pace = Pace(self._pressed)
         self.silent_until = 0
         self.lost_at = 0
         self._history: dict[str, list[tuple[int, OrderReport]]] = {}
 
     # --- requests ----------------------------------------------------------------------------------------------------
+
+    def _pressed(self, text: str) -> None:
+        self.on_pressed(text)
 
     def forget(self) -> None:
         """The service that knew of a ban is gone; the next one must hear of it anew."""
@@ -131,6 +136,8 @@ class Wire:
 
     def send(self, request: Request, deliver: Deliver, decided: int) -> None:
         """`decided`: when, in true time (ms)."""
+        if self.timeline.now >= self._closed_until:  # else it goes no further than the adapter
+            self.pace.sent(request, self.timeline.now)
         if isinstance(request, Command):
             self._command(request, deliver, decided)
         else:
@@ -290,6 +297,8 @@ class Wire:
         if wait > PATIENCE_MS:
             self._fail(request, self.timeline.now, "banned", deliver)
         elif wait <= 0:
+            if poll:
+                self.pace.sent(request, self.timeline.now)
             self._read(request, deliver, asked_at, "poll" if poll else type(request).__name__)
         elif not poll:
             again = self._closed_until

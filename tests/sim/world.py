@@ -34,13 +34,22 @@ from executor.core.transition import Step, empty
 from executor.paper.engine.model import ExecutionReport
 from executor.simulate.direct import Direct
 
-ERRORS: Final = (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
+ERRORS: Final = (
+    *(AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError),
+    *(NameError, RuntimeError, OSError, StopIteration, msgspec.MsgspecError),
+)
+"""What a step of the core or of the bench may raise: each is a violation of the run, with its plan."""
 ENDING_STEPS: Final = 20
 LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more
 REFUSED_ENOUGH: Final = 4
 STEPS_MAX: Final = 400  # market steps per run; a run that needs more is a failure of the bench
 VOLUMES: Final = (10_000_000, 60, 5)  # of a trade of the market, in quote at the start
 DOWN: Final = (2_000, 200, 20_000)
+
+
+def failure(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"E ({Path(where.filename).name}:{where.lineno}): {type(error).__name__} {str(error)[:300]}"
 
 
 class Result(msgspec.Struct):
@@ -145,9 +154,7 @@ class World:
 
     def _failed(self, error: Exception) -> None:
         """An error of the program would end the service, and again after each restart."""
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}:{where.lineno}"
-        self.outside.broken.append(f"E ({place}): {type(error).__name__} {str(error)[:300]}")
+        self.outside.broken.append(failure(error))
 
     def _run(self) -> None:
         self.print_trade(self.price)

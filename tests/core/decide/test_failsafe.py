@@ -43,10 +43,13 @@ def test_a_position_bare_for_too_long_is_closed() -> None:
 
 
 def test_without_the_failsafe_every_retry_alerts_and_entries_are_halted() -> None:
+    """In growing pauses once it is one try too many (rule 8.7)."""
     script = bare(unprotected(policy=replace(POLICY, failsafe_flatten=False, failsafe_tries=1)))
-    for tries in (1, 2, 3):
+    for tries, pause in enumerate((1_000, 2_000, 4_000, 8_000, 8_000), 1):
         script.refuse(Why.FILTER, "SL")
-        script.wait(1_000)
+        script.wait(pause - 1)
+        assert script.kinds() == []
+        script.wait(1)
         assert script.told().count("failsafe_off") == tries
         assert script.kinds() == ["SL"]
     assert script.state.halted

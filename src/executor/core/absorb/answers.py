@@ -4,11 +4,11 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from executor.core.absorb import loans, refusals, reports
+from executor.core.absorb import loans, market, refusals, reports
 from executor.core.absorb.reports import FoldedReports
 from executor.core.book.edit import find_order, the_order, with_order
 from executor.core.model import orders
-from executor.core.model.events import Answered, ReadFailed
+from executor.core.model.events import Answered, AnyEvent, MarginSeen, OpenOrdersSeen, QuoteSeen, ReadFailed
 from executor.core.model.facts import PASSING, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
     CancelList,
@@ -69,6 +69,39 @@ def absorb(state: State, event: Answered | ReadFailed, policy: Policy) -> Absorb
 def asked_about(state: State, seq: int) -> str:
     """The order that the look `seq`, which waits for its answer, is about; empty where there is none."""
     return next((o.request.id for o in state.outbox if o.request.seq == seq and isinstance(o.request, QueryOrder)), "")
+
+
+def told_since(state: State, event: AnyEvent) -> AnyEvent:
+    """`event`; where it answers a read of ours, told as of the moment when that read was decided, at the least: it can't
+    have been asked sooner, whatever the clock has been corrected by since. By its own time it could tell of before, and
+    be asked for again and again until the clock has caught up.
+    """
+    match event:
+        case QuoteSeen(seq=seq, quote=quote) if seq and quote.at < (decided := _decided(state, seq)):
+            return replace(event, quote=replace(quote, at=decided))
+        case OpenOrdersSeen(seq=seq) if seq and event.asked_at < (decided := _decided(state, seq)):
+            return replace(event, asked_at=decided)
+        case MarginSeen(seq=seq, account=account) if seq and account.asked_at < (decided := _decided(state, seq)):
+            return replace(event, account=replace(account, asked_at=decided))
+        case _:
+            return event
+
+
+def _decided(state: State, seq: int) -> int:
+    return next((o.at for o in state.outbox if o.request.seq == seq), 0)
+
+
+def quoted(state: State, event: QuoteSeen, policy: Policy) -> Absorbed:
+    """A price that was asked for and says nothing, or comes too late to be acted on, is none: as if it could not be
+    had, the next one is asked for a little later (rules 3.3, 8.7).
+    """
+    absorbed = market.quote(settle(state, event.seq), event.quote)
+    late = state.market.now - event.quote.at > policy.quote_max_age_ms
+    position = absorbed.state.position
+    if not event.seq or position is None or not (late or event.quote.last <= 0):
+        return absorbed
+    unread = _unread(position, QueryQuote(seq=event.seq), state.market.now)
+    return replace(absorbed, state=replace(absorbed.state, position=unread))
 
 
 def settle(state: State, seq: int) -> State:
@@ -236,7 +269,9 @@ def _unread(position: Position, request: Request, now: int) -> Position:
             return replace(position, phase=replace(position.phase, no_price=True, retry_at=now + _READ_AGAIN_MS))
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
             looking = order.check and order.live  # one that was refused is not looked for again and again
-            return with_order(position, replace(order, check=looking, ask_at=now + _READ_AGAIN_MS))
+            looked = orders.look_again(order, now) if order.recheck and not order.live else order
+            again_at = max(looked.ask_at, now + _READ_AGAIN_MS)
+            return with_order(position, replace(looked, check=looking, ask_at=again_at))
         case (
             QueryQuote()
             | QueryBalances()

@@ -38,11 +38,12 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
     """`state` with the event's facts, and what became of the event."""
     if event.at > state.market.now:
         state = replace(state, market=replace(state.market, now=event.at))
+    event = answers.told_since(state, event)
     match event:
         case Tick():
             return Absorbed(state)
         case QuoteSeen() | KlinesSeen() | BalancesSeen():
-            return market.absorb(answers.settle(state, event.seq), event, policy)
+            return _of_market(state, event, policy)
         case Reported() | Absent() | TradesSeen() | OpenOrdersSeen():
             asked = answers.asked_about(state, event.seq)
             return reports.answered(answers.settle(state, event.seq), event, policy, asked)
@@ -58,6 +59,12 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
             return restart.absorb(state, event)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _of_market(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:
+    if isinstance(event, QuoteSeen):
+        return answers.quoted(state, event, policy)
+    return market.absorb(answers.settle(state, event.seq), event, policy)
 
 
 def _from_within(state: State, event: Commanded | Resolved | Found, policy: Policy, rules: SymbolRules) -> Absorbed:

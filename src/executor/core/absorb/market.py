@@ -6,17 +6,15 @@ from msgspec.structs import replace
 
 from executor.core.book import levels
 from executor.core.book.edit import with_leg
-from executor.core.model.events import BalancesSeen, KlinesSeen, QuoteSeen
+from executor.core.model.events import BalancesSeen, KlinesSeen
 from executor.core.model.facts import Quote
 from executor.core.model.policy import Policy, TrailMode
 from executor.core.model.state import Position, State
 from executor.core.model.verdict import Absorbed, Ignored
 
 
-def absorb(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:
+def absorb(state: State, event: KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:
     match event:
-        case QuoteSeen():
-            return quote(state, event.quote)
         case KlinesSeen():
             return Absorbed(_klines(state, event, policy))
         case BalancesSeen():

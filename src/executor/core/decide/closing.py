@@ -12,7 +12,7 @@ from executor.core.decide.missing import Stock
 from executor.core.model.facts import POVERTY, Balance
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
-from executor.core.model.orders import sell_again_at
+from executor.core.model.orders import ask_until, sell_again_at
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
@@ -26,7 +26,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     draft.dismiss(live, recheck=True)
     if live and not _stuck(draft, live):
         return None
-    if draft.changing() or any(o.check or doubt.owes_look(draft, o) for o in draft.position.orders):
+    if draft.changing() or any(o.check or doubt.waits_for_look(draft, o) for o in draft.position.orders):
         return None
     phase = _abandon(draft, phase)
     if not phase.abandon and _trade_rest(draft, phase):
@@ -104,7 +104,7 @@ def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> boo
     entries until somebody has looked (rules 8.7, 10.6).
     """
     policy, last = draft.policy, failed[-1]
-    if last.refusal in POVERTY and not _stocked(draft, phase, role, last):
+    if draft.now < ask_until(last, policy) and not _stocked(draft, phase, role, last):
         return False  # what is there to be sold, or to pay with, is being asked
     if draft.now < sell_again_at(last, phase.again, policy):
         return False

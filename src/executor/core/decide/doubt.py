@@ -2,6 +2,7 @@
 
 from executor.core.decide.draft import Draft
 from executor.core.model.ids import Role
+from executor.core.model.orders import SECOND_LOOKS
 from executor.core.model.state import Leg, Order, OrderPhase
 
 
@@ -24,13 +25,18 @@ def owes_look(draft: Draft, order: Order) -> bool:
     )
 
 
+def waits_for_look(draft: Draft, order: Order) -> bool:
+    """Whether nothing more is sold before that look has told: not for ever, where it can't be had (rules 8.7, 10.6)."""
+    return owes_look(draft, order) and order.looks < SECOND_LOOKS
+
+
 def forbids_sale(draft: Draft, leg: Leg) -> bool:
     """Whether the leg can't be sold at market yet: an earlier market order came to nothing, and first it must be known
     what the cancelled exits have sold after all (rule 6.3); or one of them is in doubt, and nothing keeps it from the
     book: beside it only a stop may be sent (rules 8.3, 8.3c).
     """
     orders = [o for o in draft.position.orders if o.leg == leg.n]
-    return any(owes_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)
+    return any(waits_for_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)
 
 
 def kept_apart(draft: Draft) -> bool:

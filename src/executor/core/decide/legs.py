@@ -95,17 +95,18 @@ def _balances_known(draft: Draft, leg: Leg) -> bool:
 
 
 def _puzzle(draft: Draft, leg: Leg) -> bool:
-    """An OCO was refused for its price relation: a fresh quote says which side was crossed (rule 4.6)."""
+    """An OCO was refused for its price relation: a fresh quote says which side was crossed (rule 4.6). Where none can
+    be had for so long, the exits are tried again, and that is counted (rules 4.7, 8.7).
+    """
     quote = draft.market.quote
     if quote is None or quote.at < leg.puzzled_at:
-        draft.query_quote()
-        return False
-    direction = draft.position.plan.direction
-    if leg.target is not None and past(quote.last, leg.target, direction):
-        leave = Leave.TARGET
-    elif leg.stop is not None and beyond(quote.last, leg.stop, direction):
-        leave = Leave.STOP
+        if draft.now < leg.puzzled_at + draft.policy.quote_max_age_ms:
+            draft.query_quote()
+            return False
+        leave = None
     else:
+        leave = _crossed(leg, quote.last, draft.position.plan.direction)
+    if leave is None:
         # The price has come back since: try again, and count it, so that a riddle without an answer ends in 4.7.
         retry_at = leg.puzzled_at + draft.policy.exits_retry_ms
         draft.put_leg(replace(leg, puzzled_at=0, tries=leg.tries + 1, retry_at=retry_at))
@@ -115,6 +116,12 @@ def _puzzle(draft: Draft, leg: Leg) -> bool:
     if leg.n:  # leg 0 stands beside targets: what is to be cancelled first is for the next decision
         sell_at_market(draft, solved, leave, [], draft.left(leg))
     return False
+
+
+def _crossed(leg: Leg, price: Decimal, direction: Direction) -> Leave | None:
+    if leg.target is not None and past(price, leg.target, direction):
+        return Leave.TARGET
+    return Leave.STOP if leg.stop is not None and beyond(price, leg.stop, direction) else None
 
 
 def _still_there(draft: Draft, leg: Leg) -> bool:

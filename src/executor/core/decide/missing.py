@@ -35,8 +35,11 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
     position = draft.position
     if position.plan.direction is Direction.SHORT:
         return Stock.WHOLE
+    if _changing(draft):
+        return Stock.UNKNOWN  # and nothing is asked before it is known how that ended (rule 8.7)
     again_at = position.short_at + draft.policy.absence_grace_ms if position.short_at else 0
-    if draft.market.balances_at < max(refused_at, again_at) or _changing(draft):
+    ended = max((o.closed_at for o in position.orders if o.is_exit), default=0)
+    if draft.market.balances_at < max(refused_at, again_at, ended):
         if draft.now >= again_at and (not again_at or _looked(draft)):
             draft.query_balances()
         return Stock.UNKNOWN

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from executor.core.decide.legs import BACKOFF_TIMES
 from executor.core.decide.stops import KLINES_EVERY_MS, RESEND_MS, RESIZE_EVERY_MS, move_again_at
-from executor.core.model.orders import cancel_again_at, sell_again_at
+from executor.core.model.orders import ask_until, cancel_again_at, sell_again_at
 from executor.core.model.policy import Policy
 from executor.core.model.state import (
     Borrowing,
@@ -79,6 +79,7 @@ def _of_order(order: Order, phase: Phase, policy: Policy) -> Iterator[int]:
         if _failed(order):
             again = phase.again if isinstance(phase, Closing) and not order.leg else 0
             yield sell_again_at(order, again, policy)
+            yield ask_until(order, policy)
         return
     if order.cancelling:
         yield cancel_again_at(order)
@@ -100,6 +101,8 @@ def _failed(order: Order) -> bool:
 def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
     yield leg.retry_at
     yield leg.back_at
+    if leg.puzzled_at:
+        yield leg.puzzled_at + policy.quote_max_age_ms
     yield leg.retry_at + BACKOFF_TIMES * policy.exits_retry_ms
     if leg.breach_since:
         yield leg.breach_since + policy.watchdog_grace_ms

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from executor.core.model.facts import Fill, OrderReport, Refused, Why
+from executor.core.model.facts import POVERTY, Fill, OrderReport, Refused, Why
 from executor.core.model.intents import NewOrder
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Order, OrderPhase
@@ -201,6 +201,13 @@ def sell_again_at(order: Order, again: int, policy: Policy) -> int:
     longest = _REFUSED_PAUSES if order.end is End.REFUSED else _EMPTY_PAUSES
     pause = policy.exits_retry_ms << min(max(again - _QUICK_TRIES, 0), longest)
     return max(order.closed_at + pause, order.ask_at)
+
+
+def ask_until(order: Order, policy: Policy) -> int:
+    """Until when (ms) it is asked what the account has, before a market order is sent in the place of `order`, that was
+    refused for lack of it. Where it can't be read for so long, the order is tried all the same (rules 8.7, 10.6).
+    """
+    return order.closed_at + policy.failsafe_grace_ms if order.refusal in POVERTY else 0
 
 
 def look_again(order: Order, at: int) -> Order:

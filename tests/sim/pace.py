@@ -1,0 +1,116 @@
+"""An upper bound on what the service sends (rules 8.5, 8.7): how often the same, how much a minute, how fast in all.
+
+A request is the same as another if it asks for the same of the same order, or places the same order, under whatever id.
+What the exchange tells in between does not start the count anew: each repeat has a pace, whatever comes back. So the
+bounds are what the paces of the rules come to, with room for what starts over at a restart.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.model.ids import parse
+from executor.core.model.intents import (
+    Command,
+    LoanCommand,
+    NewOrder,
+    PlaceOco,
+    PlaceOrder,
+    QueryBalances,
+    QueryKlines,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryQuote,
+    QueryTrades,
+    ReplaceOrder,
+    Request,
+)
+from executor.exchange.wire import calls
+
+BURST_MS: Final = 10_000
+MINUTE_MS: Final = 60_000
+SAME_IN_A_BURST: Final = 14
+"""Of one request in ten seconds. Exits are tried again each second (4.7); looks and cancels begin with four in the
+first second and slow down; a quote is had once a second, and once more by the watch.
+"""
+SAME_IN_A_MINUTE: Final = 75
+COMMANDS_IN_A_BURST: Final = 45
+"""Of all that changes something: less than half of what Binance allows an account in ten seconds (100 orders)."""
+WEIGHT_IN_A_MINUTE: Final = 1_500
+"""A quarter of what an address may use, with one symbol, a position in trouble and restarts in it."""
+_WEIGHTS: Final = {
+    QueryOrder: calls.ORDER.weight,
+    QueryTrades: calls.TRADES.weight,
+    QueryOpenOrders: calls.OPEN_ORDERS.weight,
+    QueryBalances: calls.ACCOUNT.weight,
+    QueryQuote: calls.TICKER.weight,
+    QueryKlines: calls.KLINES.weight,
+}
+
+
+class Pace:
+    """`on_pressed` hears of each bound that is passed. Times in true ms."""
+
+    def __init__(self, on_pressed: Callable[[str], None]) -> None:
+        self._on_pressed = on_pressed
+        self._same: defaultdict[str, deque[int]] = defaultdict(deque)
+        self._commands: deque[int] = deque()
+        self._weights: deque[tuple[int, int]] = deque()
+        self._weight = 0
+        self.most: defaultdict[str, int] = defaultdict(int)
+        """The most of each that there was: what the bounds are measured by."""
+
+    def sent(self, request: Request, now: int) -> None:
+        name = named(request)
+        times = self._same[name]
+        times.append(now)
+        while times[0] <= now - MINUTE_MS:
+            times.popleft()
+        burst = sum(1 for time in times if time > now - BURST_MS)
+        kind = type(request).__name__
+        self._see(f"{kind} in ten seconds", burst, SAME_IN_A_BURST, f"{name} {burst} times in ten seconds")
+        self._see(f"{kind} in a minute", len(times), SAME_IN_A_MINUTE, f"{name} {len(times)} times in a minute")
+        if isinstance(request, Command):
+            commands = self._commands
+            commands.append(now)
+            while commands[0] <= now - BURST_MS:
+                commands.popleft()
+            count = len(commands)
+            self._see("commands in ten seconds", count, COMMANDS_IN_A_BURST, f"{count} commands in ten seconds")
+        self._weigh(_WEIGHTS.get(type(request), 1), now)
+
+    def _weigh(self, weight: int, now: int) -> None:
+        self._weights.append((now, weight))
+        self._weight += weight
+        while self._weights[0][0] <= now - MINUTE_MS:
+            self._weight -= self._weights.popleft()[1]
+        text = f"{self._weight} of request weight in a minute"
+        self._see("weight in a minute", self._weight, WEIGHT_IN_A_MINUTE, text)
+
+    def _see(self, what: str, count: int, bound: int, text: str) -> None:
+        self.most[what] = max(self.most[what], count)
+        if count == bound + 1:
+            self._on_pressed(f"W14 (8.7): {text}")
+
+
+def named(request: Request) -> str:
+    """The request, without what makes it another one each time: its number, its stamp, the ids that it gives."""
+    match request:
+        case PlaceOrder():
+            return f"place {_order(request.order)}"
+        case PlaceOco():
+            return f"place {_order(request.target)} or {_order(request.stop)}"
+        case ReplaceOrder():
+            return f"replace {request.cancel_id} by {_order(request.order)}"
+        case _ if isinstance(request, Command) and not isinstance(request, LoanCommand):
+            return repr(replace(request, seq=0, stamp=None))
+        case _:
+            return repr(replace(request, seq=0))
+
+
+def _order(order: NewOrder) -> str:
+    name = parse(order.id)
+    assert name is not None
+    return f"{name.trade} {name.role} {order.qty} {order.price} {order.stop_price} {order.trailing_delta}"
