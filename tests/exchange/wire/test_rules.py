@@ -50,6 +50,8 @@ def test_todays_filters() -> None:
         trailing_above=(10, 2000),
         trailing_below=(11, 2001),
         max_algo_orders=5,
+        max_orders=200,
+        max_order_lists=20,
         maker_fee=Decimal("0.00181"),
         taker_fee=Decimal("0.00292"),
         fee_unit=Decimal("1E-8"),

@@ -72,7 +72,7 @@ def asked_about(state: State, seq: int) -> str:
 
 
 def told_since(state: State, event: AnyEvent) -> AnyEvent:
-    """`event`; where it answers a read of ours, told as of the moment when that read was decided, at the least: it can't
+    """`event`; where it answers a read of ours, told as of the moment when that read was decided at the least: it can't
     have been asked sooner, whatever the clock has been corrected by since. By its own time it could tell of before, and
     be asked for again and again until the clock has caught up.
     """

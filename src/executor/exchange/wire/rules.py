@@ -143,7 +143,7 @@ def account_commission(body: bytes) -> Commission:
 _NONE: Final = _Filter()
 _KNOWN: Final = frozenset({
     "PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "NOTIONAL", "MIN_NOTIONAL", "PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE",
-    "TRAILING_DELTA", "MAX_NUM_ALGO_ORDERS",
+    "TRAILING_DELTA", "MAX_NUM_ALGO_ORDERS", "MAX_NUM_ORDERS", "MAX_NUM_ORDER_LISTS",
 })  # fmt: skip
 
 
