@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -34,3 +35,10 @@ def test_the_last_lines_are_kept_as_json_whatever_is_printed(
     assert json.loads(logs.recent(1)[0])["event"] == "counted"
     assert logs.recent(0) == []
     assert len(out.getvalue().splitlines()) == logs.KEPT + 5
+
+
+def test_a_service_s_log_loads_no_library_for_colours() -> None:
+    """4 MB; a command that has it already keeps it."""
+    told = "import executor.cli.run, sys; print('rich' in sys.modules); import rich; print(rich.__name__)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "rich"]

@@ -9,28 +9,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from tests.npm.packages import NotToBeHad
 from tests.ops.test_http import WORLD, Server
+from tests.page.audit import axe, axe_faults, faults
 from tests.page.browser import Tab, browser
 from tests.scenarios.harness import Harness, harness
 
 from executor.core.model.state import Reason
 
 SEEN_S: Final = 30.0
-
-FAULTS: Final = """[
-  ...[...document.querySelectorAll('table:not(.chart table)')]
-    .filter(t => !t.querySelector('th[scope=col]')).map(() => 'table'),
-  ...[...document.querySelectorAll('[role=img], [role=region], section')]
-    .filter(e => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby'))).map(e => e.className),
-  ...[...document.querySelectorAll('[aria-labelledby]')]
-    .filter(e => !document.getElementById(e.getAttribute('aria-labelledby'))).map(e => e.className),
-  ...[...document.querySelectorAll('a')].filter(e => !e.textContent.trim()).map(() => 'link without words'),
-  ...(['header', 'main', 'footer', 'nav', 'h1', '[aria-live]'].filter(s => !document.querySelector(s))),
-  ...(new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size
-      === document.querySelectorAll('[id]').length ? [] : ['an id twice']),
-  ...(document.documentElement.scrollWidth > document.documentElement.clientWidth ? ['wider than the screen'] : []),
-]"""
-"""What a screen reader or a phone would stumble over."""
 
 
 async def see(tab: Tab, expression: str, wanted: Any) -> None:
@@ -40,6 +27,16 @@ async def see(tab: Tab, expression: str, wanted: Any) -> None:
         assert not tab.complaints, tab.complaints
         assert asyncio.get_running_loop().time() < until, f"{expression} is {found!r}, not {wanted!r}"
         await asyncio.sleep(0.1)
+
+
+async def of_axe(tab: Tab) -> list[str]:
+    """What axe-core finds; nothing, and a word, where it can't be had."""
+    try:
+        source = await asyncio.to_thread(axe)
+    except NotToBeHad as error:
+        print(f"axe-core was not asked: {error}")  # noqa: T201  (pytest -rA shows it)
+        return []
+    return await axe_faults(tab, source)
 
 
 def fact(name: str) -> str:
@@ -79,7 +76,8 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
             assert moved > b.at(-1)
             await see(tab, f"Number({fact('stop')})", float(moved))
             await wander(b, 1.2, 0.9, 1.4, 1.1, 1.5)
-            assert await tab.value(FAULTS) == []
+            assert await faults(tab) == []
+            assert await of_axe(tab) == []
 
             b.touch(b.at(-1))
             await b.ends(Reason.BREAKEVEN)
@@ -105,7 +103,8 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
             await tab.size(390, 844, phone=True, dark=True)
             await asyncio.sleep(1)
             await keep(tab, "page-phone.png")
-            assert await tab.value(FAULTS) == []
+            assert await faults(tab) == []
+            assert await of_axe(tab) == []
 
             assert not tab.complaints, json.dumps(tab.complaints, indent=1)
             assert tab.requested

@@ -8,9 +8,8 @@ import sys
 from collections import deque
 from typing import Final
 
-import structlog
-
 from executor.config import LogFormat, LogLevel
+from executor.ops.log_library import structlog
 from executor.ops.log_writer import LogWriter
 
 STDERR: Final = 2

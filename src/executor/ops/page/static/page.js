@@ -150,7 +150,7 @@ function show(frame) {
     say(seen.section.querySelector(".said"), headline(s.status), s.status.halted || bare ? "bad" : "");
     showPosition(seen.section, s.status);
     if (s.finished !== null) showTrades(seen, s.finished);
-    showNotes(seen.section.querySelector(".notes"), s.notes);
+    showNotes(seen.section.querySelector(".notes ol"), s.notes);
     seen.price.points(s.points, frame.whole);
     seen.last = s;
     draw(seen);
