@@ -124,6 +124,13 @@ class Wire:
         self.silent_until = 0
         self.lost_at = 0
         self._history: dict[str, list[tuple[int, OrderReport]]] = {}
+        self.peers: list[Wire] = [self]
+        """All who listen to the account, each over a line of its own."""
+
+    def share(self, other: "Wire") -> None:
+        """Be one more line to the same account as `other`."""
+        self._history, self.peers = other._history, other.peers
+        self.peers.append(self)
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -408,8 +415,9 @@ class Wire:
             report = pushed(event)
             if event.execution_type is ExecutionType.TRADE or report.status is not OrderStatus.PENDING_NEW:
                 self._history.setdefault(report.id, []).append((now, report))
-            if self.setup.pushes and self.listener is not None:
-                self._push(report)
+            for wire in self.peers:
+                if wire.setup.pushes and wire.listener is not None:
+                    wire._push(report)
         self.on_reports(reports)
 
     def _push(self, report: OrderReport) -> None:

@@ -1,0 +1,354 @@
+"""One life of a node: the service's own fleet node, store client, loop and engine, on a loop of virtual time.
+
+Only what the service is given from outside is not its own: the connections to etcd and to the exchange, the clock.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from tests.sim.faults import Faults
+from tests.sim.fleet.cluster import Cluster, Link
+from tests.sim.fleet.exchange import NodeExchange, NodeWire
+from tests.sim.fleet.faults import FleetFaults
+from tests.sim.fleet.loops import NodeLoop
+from tests.sim.setup import Setup
+from tests.sim.timeline import ServiceClock, Timeline
+
+from executor.config import Settings
+from executor.core.model.events import AnyEvent, Reported
+from executor.core.model.facts import Quote
+from executor.core.model.intents import Level, Stamp
+from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
+from executor.core.model.state import Closed, State
+from executor.core.transition import Step, empty
+from executor.exchange.port import ReadError
+from executor.exchange.transport.supervised import Connected, Lost
+from executor.service.engine import Engine
+from executor.service.fleet.node import FleetNode
+from executor.service.fleet.reach import Reach
+from executor.service.fleet.signals import SignalPoster, StoredSignals
+from executor.service.inlets.intake import SignalJudge
+from executor.service.loop import Loop
+from executor.service.poller import Timing
+from executor.service.recovery import begin, catch_up
+from executor.service.store.document import state_of
+from executor.service.store.etcd import EtcdError
+from executor.service.store.fleet_store import FleetSymbolStore
+from executor.service.store.journal import Journal
+from executor.service.store.port import Fenced, StoreUnwritable
+from executor.service.store.state_store import StateError
+from executor.service.supervisor import Supervisor
+from executor.signals.parse import parse_signal
+
+VENUE: Final = "simulated"
+ACCOUNT: Final = "a"
+EXPECTED: Final = (Fenced, ReadError, StateError, StoreUnwritable)
+"""What may end the run of an account; anything else is a defect."""
+
+
+class Host(Protocol):
+    """The world around a node."""
+
+    timeline: Timeline
+    setup: Setup
+    rules: SymbolRules
+    faults: Faults
+    fleet_faults: FleetFaults
+    cluster: Cluster
+
+    def failed(self, error: BaseException) -> None:
+        """Something raised what nothing raises."""
+
+    def alerted(self) -> None:
+        """A person was told of something."""
+
+    def decided(self, name: str, event: AnyEvent, before: State, step: Step) -> None:
+        """A node has made a step, which is not in the store yet."""
+
+    def staged(self, data: bytes, state: State) -> None:
+        """A node is about to write `state`, as `data`."""
+
+    def died(self, life: "Life") -> None:
+        """It was killed: it is to be buried."""
+
+
+class WallTime:
+    """The service's local time."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+
+    def now_ms(self) -> int:
+        return self._timeline.now
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class NoJournal(Journal):
+    """Nothing of the fleet rests on the journal."""
+
+    def __init__(self) -> None:
+        self.path = Path()
+
+    def append(self, record: object) -> int:  # noqa: ARG002
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class Life:
+    """`node` lives from now on, under `settings`, until it is stopped or killed."""
+
+    def __init__(self, host: Host, settings: Settings, wire: NodeWire) -> None:
+        self.host = host
+        self.name = settings.fleet_node or ""
+        self.wire = wire
+        self.clock: ServiceClock = wire.clock
+        self.run: SimRun | None = None
+        self.loop = NodeLoop(host.timeline, self._on_fault)
+        self.link = Link(host.cluster, host.timeline, host.fleet_faults, self.loop)
+        self.link.step = self.step  # type: ignore[method-assign]
+        self.puts = 0
+        """Signals that it is putting into the store."""
+        self._never: list[asyncio.Future[None]] = []
+        with self.loop.running():
+            self.node = FleetNode(
+                settings,
+                (ACCOUNT,),
+                self.link,
+                lambda _, store_of: SimRun(self, store_of),
+                self._probing,
+                lambda: host.timeline.now / 1000,
+            )
+            self.poster = SignalPoster(self.link, self.node.keys, {ACCOUNT: settings})
+        self.task = self.loop.create_task(self._live(), name="node")
+
+    @property
+    def alive(self) -> bool:
+        return not self.loop.dead and not self.task.done()
+
+    async def _live(self) -> None:
+        try:
+            await self.node.run()
+        except Exception as error:
+            self.host.failed(error)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _probing(self) -> AsyncIterator[Reach]:
+        async def reached() -> bool:
+            await asyncio.sleep(self.host.setup.latency / 1000)
+            return not self.wire.cut
+
+        yield reached
+
+    # --- what may happen to it ---------------------------------------------------------------------------------------
+
+    async def step(self, where: str) -> None:
+        if self.loop.dead:
+            raise asyncio.CancelledError
+        match self.host.fleet_faults.step(where):
+            case "paused":
+                self.loop.pause(self.host.fleet_faults.pause())
+                await asyncio.sleep(0)
+            case "killed":
+                self.kill()
+                never: asyncio.Future[None] = self.loop.create_future()
+                self._never.append(never)
+                await never
+
+    def kill(self) -> None:
+        if self.loop.dead:
+            return
+        self.loop.kill()
+        self.link.dead = True
+        self._deaf()
+        self.host.died(self)
+
+    def bury(self) -> None:
+        self.loop.bury()
+
+    def _deaf(self) -> None:
+        self.wire.listener = None
+        self.wire.forget()
+
+    def put(self, line: bytes, acknowledged: Callable[[], None]) -> None:
+        """A signal comes in at this node."""
+
+        async def take() -> None:
+            self.puts += 1
+            try:
+                parsed = parse_signal(line)
+                assert isinstance(parsed, Signal)
+                await self.poster.put(line, parsed)
+            except EtcdError:
+                return  # as the client is told, who may try again
+            except Exception as error:
+                self.host.failed(error)
+                raise
+            finally:
+                self.puts -= 1
+            acknowledged()
+
+        self.loop.create_task(take(), name="signal")
+
+    def _on_fault(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is not None and "handle" in context:
+            self.host.failed(error)
+
+
+class SimRun:
+    """The account's run: as `service.account` and `service.symbol_session` begin it, without what they read from disk.
+
+    `hung`: its loop stands still from the next write on.
+    """
+
+    def __init__(self, life: Life, store_of: Callable[[str], FleetSymbolStore]) -> None:
+        self.loops: dict[str, Loop] = {}
+        self.hung = False
+        self.decided_at: dict[int, int] = {}
+        self.decided_last = 0
+        self._life = life
+        self._store_of = store_of
+        self._supervisor: Supervisor | None = None
+        self._stopping = False
+
+    @property
+    def dead(self) -> bool:
+        return self._life.loop.dead
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._supervisor is not None:
+            self._supervisor.stop()
+
+    async def run(self) -> None:
+        self._life.run = self
+        try:
+            await self._run()
+        except EXPECTED:
+            raise
+        except Exception as error:
+            if not self.dead:
+                self._life.host.failed(error)
+            raise
+        finally:
+            self.loops = {}
+            if self._life.run is self:
+                self._life.run = None
+                self._life.wire.listener = None
+
+    async def _run(self) -> None:
+        life, host = self._life, self._life.host
+        setup, rules, symbol = host.setup, host.rules, host.rules.symbol
+        window, wall = setup.recv_window, WallTime(host.timeline)
+        exchange = NodeExchange(life.wire, rules, life.step, self._when_decided)
+        store = self._store_of(symbol)
+        document, age = await store.load(VENUE)
+        if document is None:
+            state = await begin(exchange, empty(symbol, VENUE), setup.policy, rules, window, wall.sleep)
+        else:
+            state = await catch_up(exchange, state_of(document), age, setup.policy, rules, window, wall.sleep)
+        engine = WatchedEngine(self, host, life.name, state, store)
+        timing = Timing(poll=setup.poll / 1000, sync_clock=86_400.0, recv_window_ms=window)
+        loop = Loop(engine, exchange, wall, timing, exchange.rules, exchange.is_trading)
+        loop.on_step.append(self._stepped)
+        supervisor = self._supervisor = Supervisor({symbol: loop})
+        source = StoredSignals(life.link, life.node.keys, ACCOUNT)
+        judge = SignalJudge(supervisor.loops)
+        supervisor.add_task("signals", lambda: source.run(judge, supervisor.loops))
+        if setup.pushes or setup.quotes:
+            loop.add_task("streams", self._stream, at_once=True)
+        self.loops = dict(supervisor.loops)
+        if self._stopping:
+            supervisor.stop()
+        await supervisor.run()
+
+    # --- streams -----------------------------------------------------------------------------------------------------
+
+    async def _stream(self) -> None:
+        setup = self._life.host.setup
+        await asyncio.sleep(2 * setup.latency / 1000)
+        (loop,) = self.loops.values()
+        if setup.quotes:
+            loop.poller.on_price_event(Connected())
+        if setup.pushes:
+            self._life.wire.listener = self._pushed
+            self._life.wire.on_gap = self._gap  # type: ignore[method-assign]
+            loop.poller.on_user_event(Connected())
+        await asyncio.Event().wait()
+
+    def _pushed(self, event: AnyEvent) -> None:
+        assert isinstance(event, Reported)
+        self._soon(lambda loop: loop.poller.on_user_event(event.report))
+
+    def _gap(self) -> None:
+        def tell(loop: Loop) -> None:
+            loop.poller.on_user_event(Lost("a gap"))
+            loop.poller.on_user_event(Connected())
+
+        self._soon(tell)
+
+    def quoted(self, quote: Quote) -> None:
+        self._soon(lambda loop: loop.poller.on_price_event(quote))
+
+    def _soon(self, tell: Callable[[Loop], None]) -> None:
+        """In the process's own turn: one that is suspended hears of it when it wakes."""
+
+        def told() -> None:
+            for loop in self.loops.values():
+                if not self.dead:
+                    tell(loop)
+
+        if not self._life.loop.dead:
+            self._life.loop.call_soon(told)
+
+    # --- what it does ------------------------------------------------------------------------------------------------
+
+    def _stepped(self, _event: AnyEvent, step: Step) -> None:
+        if any(note.level is Level.ALERT for note in step.notes) and not self.dead:
+            self._life.host.alerted()
+
+    def _when_decided(self, stamp: Stamp | None) -> int:
+        return self.decided_at.get(stamp.timestamp, self.decided_last) if stamp is not None else self.decided_last
+
+
+class WatchedEngine(Engine):
+    """The service's engine, with the bench looking on."""
+
+    def __init__(self, run: SimRun, host: Host, name: str, state: State, store: FleetSymbolStore) -> None:
+        self._run = run
+        self._host = host
+        self._name = name
+        self._kept = store
+        super().__init__(state, host.setup.policy, host.rules, store, NoJournal(), self._closed)
+
+    def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0, takes: Collection[str] = ()) -> Step:
+        if self._run.dead:
+            raise asyncio.CancelledError
+        before = self.state
+        run, host = self._run, self._host
+        run.decided_last = host.timeline.now
+        if now:
+            run.decided_at[now] = host.timeline.now
+        step = super().commit(event, more=more, now=now, takes=takes)
+        if (data := self._kept._staged) is not None:
+            host.staged(data, self.state)
+        host.decided(self._name, event, before, step)
+        return step
+
+    async def written(self) -> None:
+        if self._run.hung:
+            await asyncio.Event().wait()
+        await super().written()
+
+    def _closed(self, closed: Closed) -> None:
+        """The trade list is a file of its own."""
+
