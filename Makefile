@@ -62,6 +62,10 @@ KILLS ?= 300
 soak: $(VENV)/.test ## trade under simulated faults and crashes for SOAK_SEC seconds, from SEED on
 	$(BIN)/python -m tests.sim.run --soak $(SOAK_SEC) --seed $(SEED) --processes 2
 
+.PHONY: soak-fleet
+soak-fleet: $(VENV)/.test ## the same with a fleet: 2 to 4 nodes on a simulated etcd, its faults at every step
+	$(BIN)/python -m tests.sim.fleet.run --soak $(SOAK_SEC) --seed $(SEED) --processes 2
+
 .PHONY: soak-wire
 soak-wire: $(VENV)/.test ## kill the real daemon KILLS=300 times while it trades over sockets, by SEED
 	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED)

@@ -17,16 +17,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     plan: list[Choice]
 
 
-def cases() -> dict[str, Case]:
-    return {path.stem: load(path) for path in sorted(FOLDER.glob("*.json"))}
+def cases(folder: Path = FOLDER) -> dict[str, Case]:
+    return {path.stem: load(path) for path in sorted(folder.glob("*.json"))}
 
 
 def load(path: Path) -> Case:
     return msgspec.json.decode(path.read_bytes(), type=Case)
 
 
-def save(name: str, case: Case) -> Path:
-    path = FOLDER / f"{name}.json"
+def save(name: str, case: Case, folder: Path = FOLDER) -> Path:
+    path = folder / f"{name}.json"
     lines = ",\n    ".join(msgspec.json.encode(choice).decode() for choice in case.plan)
     head = msgspec.json.encode({"symptom": case.symptom, "check": case.check}).decode()
     path.write_text(f'{head[:-1]},\n  "plan": [\n    {lines}\n  ]}}\n')

@@ -23,16 +23,21 @@ ROOT: Final = Path(__file__).parents[2]
 TABLE: Final = Path(__file__).with_name("mutants.txt")
 SECONDS: Final = 60
 CORE: Final = "src/executor/core"
+FLEET: Final = "src/executor/service/fleet"
+STORE: Final = "src/executor/service/store/fleet_store.py"
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """`also`: a second (old, new) in the same file, where a guard behind the first would make up for it."""
+    """`also`: a second (old, new) in the same file, where a guard behind the first would make up for it. `bench`: which
+    simulation hunts it.
+    """
 
     name: str
     path: str
     old: str
     new: str
     also: tuple[str, str] | None = None
+    bench: str = "tests.sim.hunt"
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -43,7 +48,7 @@ class Found(msgspec.Struct, frozen=True):
     seconds: float
 
 
-MUTANTS: Final = (
+MUTANTS_OF_ONE: Final = (
     Mutant(
         "sent before it is on disk",
         "tests/sim/shell.py",
@@ -395,6 +400,94 @@ MUTANTS: Final = (
     ),
 )
 
+IN_A_FLEET: Final = "tests.sim.fleet.run --hunt"
+FLEET_MUTANTS: Final = (
+    Mutant(
+        "fleet: stamped as it is sent",
+        f"{CORE}/transition.py",
+        "    return Stamp(now or state.market.now, policy.recv_window_ms) if policy.recv_window_ms else None\n",
+        "    return None\n",
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: the fence is the time of the claim",
+        f"{CORE}/absorb/restart.py",
+        "            return orders.doubt(order, fence, now)",
+        "            return orders.doubt(order, now, now)",
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: written without comparing the epoch",
+        STORE,
+        "        compare = [created_is(self._own, claim.epoch), modified_is(self._key, self._revision)]\n",
+        "        compare = [modified_is(self._key, self._revision)]\n",
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: sent before it is in the store",
+        STORE,
+        "        return self._durable\n",
+        "        return False\n",
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: a signal is acknowledged before it is in the store",
+        f"{FLEET}/signals.py",
+        "                if not error.sent:\n                    raise\n                continue\n",
+        "                return True\n",
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: the state is read before the account is claimed",
+        STORE,
+        "            found = await self._etcd.read(self._key)\n",
+        (
+            "            from executor.service.store.etcd import _range, _value\n"
+            '            asked = {**_range(self._key, prefix=False), "revision": str(max(1, self.claim.epoch - 3))}\n'
+            '            body = await self._etcd._call("kv/range", asked, changes=False)\n'
+            '            found = next((_value(each) for each in body.get("kvs", [])), None)\n'
+        ),
+        (
+            "        if envelope.epoch != self.claim.epoch:\n",
+            "        if envelope.epoch > self.claim.epoch:\n",
+        ),
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: the lease is renewed whether or not the loops turn",
+        f"{FLEET}/node.py",
+        "            if claims.renews(len(self.owned), len(stuck)):\n",
+        "            if True:\n",
+        (
+            "            for account in stuck:\n                self._drop_stuck(account)\n",
+            "",
+        ),
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: what is refused for its epoch is tried again",
+        STORE,
+        "        mine = bool(owners) and owners[0].created == self.claim.epoch\n",
+        "        mine = True\n",
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: a signal stays when it is taken",
+        STORE,
+        "        success = [put(self._key, msgspec.json.encode(envelope)), *map(delete, takes)]\n",
+        "        success = [put(self._key, msgspec.json.encode(envelope))]\n",
+        bench=IN_A_FLEET,
+    ),
+    Mutant(
+        "fleet: a claim whose answer was lost is nobody's",
+        f"{FLEET}/claims.py",
+        "        if owner.node == node and owner.lease == lease and account not in busy\n",
+        "        if owner.node == node and owner.lease == lease and account not in busy and not lease\n",
+        bench=IN_A_FLEET,
+    ),
+)
+MUTANTS: Final = (*MUTANTS_OF_ONE, *FLEET_MUTANTS)
+
 
 def plant(mutant: Mutant, folder: Path) -> None:
     """A copy of the program and its bench in `folder`, with the bug in it. ValueError when its place is gone."""
@@ -416,7 +509,7 @@ def hunt(mutant: Mutant, seconds: float = SECONDS) -> Found:
         folder = Path(name)
         plant(mutant, folder)
         run = subprocess.run(
-            [sys.executable, "-m", "tests.sim.hunt", str(seconds)],
+            [sys.executable, "-m", *mutant.bench.split(), str(seconds)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": f"{folder}:{folder / 'src'}", "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection
+from functools import cache
 from importlib import metadata
 from typing import Final
 
@@ -220,7 +221,7 @@ class Engine:
     def _note(self, why: str) -> None:
         began = Began(
             layout=LAYOUT,
-            version=metadata.version("executor"),
+            version=_version(),
             why=why,
             policy=self.policy,
             rules=self.rules,
@@ -251,6 +252,11 @@ class Engine:
             log.info("journal_goes_on")
         self._journal_told = False
         return True
+
+
+@cache
+def _version() -> str:
+    return metadata.version("executor")
 
 
 def _lasting(event: AnyEvent, before: State, step: Step, policy: Policy) -> bool:

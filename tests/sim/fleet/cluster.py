@@ -110,7 +110,8 @@ class Cluster:
                     raise LookupError("requested lease not found")
                 self._end(number)
                 return self._header()
-        raise AssertionError(path)
+            case _:
+                raise AssertionError(path)
 
     def _header(self, **more: Any) -> Body:
         return {"header": {"cluster_id": "1", "revision": str(self.revision)}, **more}
@@ -177,9 +178,10 @@ class Cluster:
             if value.lease:
                 self._leases[value.lease].keys.add(value.key)
         self._now.update(changed)
-        for key, value in [*changed.items(), *((key, None) for key in deleted)]:
-            self._past.setdefault(key, []).append((self.revision, value))
-            change = Change(key, value)
+        happened: list[tuple[str, Value | None]] = [*changed.items(), *((key, None) for key in deleted)]
+        for key, after in happened:
+            self._past.setdefault(key, []).append((self.revision, after))
+            change = Change(key, after)
             self._told.append((self.revision, change))
             for watch in self._watches:
                 watch.tell(self.revision, change)
@@ -250,7 +252,9 @@ class Link(Etcd):
     answer is there: the process may be suspended or killed.
     """
 
-    def __init__(self, cluster: Cluster, timeline: Timeline, faults: FleetFaults, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, cluster: Cluster, timeline: Timeline, faults: FleetFaults, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.endpoints = MEMBERS
         self.cut_until = 0
         self.dead = False
@@ -326,6 +330,8 @@ class Link(Etcd):
                     back = self._cluster.without_majority_until + 1
                     self._timeline.at(back, lambda: self._carry_out(path, message))
                 await self._lost(kind, sent=True)
+            case _:
+                pass
         answer = self._loop.create_future()
         self._timeline.at(self._timeline.now + LAG_MS, lambda: self._serve(path, message, answer))
         body: Body = await answer
@@ -354,7 +360,12 @@ class Link(Etcd):
             refused = Refused(str(error))
             self.later(lambda: _fail(answer, refused))
             return
-        self.later(lambda: answer.done() or answer.set_result(body))
+        self.later(lambda: _answer(answer, body))
+
+
+def _answer(answer: "asyncio.Future[Body]", body: Body) -> None:
+    if not answer.done():
+        answer.set_result(body)
 
 
 def _fail(answer: "asyncio.Future[Body]", error: Exception) -> None:

@@ -65,7 +65,11 @@ class NodeWire(Wire):
 
     def cut_off(self, ms: int) -> None:
         self.cut_until = self.timeline.now + ms
-        self.timeline.at(self.cut_until, lambda: self.on_gap())
+        self.timeline.at(self.cut_until, self._tell_gap)
+
+    def _tell_gap(self) -> None:
+        """To whoever listens then."""
+        self.on_gap()
 
     def _command(self, request: Command, deliver: Deliver, decided: int) -> None:
         if not self.cut:
@@ -87,12 +91,12 @@ class NodeWire(Wire):
         before = self.silent_until
         super()._push(report)
         if self.silent_until != before:
-            self.timeline.at(self.silent_until, lambda: self.on_gap())
+            self.timeline.at(self.silent_until, self._tell_gap)
 
 
 class NodeExchange:
-    """`Exchange` over a wire. `step`: the process may be suspended or killed there. `decided`: when what is sent now was
-    decided, in true time (ms).
+    """`Exchange` over a wire. `step`: the process may be suspended or killed there. `decided`: when what is sent now
+    was decided, in true time (ms).
     """
 
     def __init__(

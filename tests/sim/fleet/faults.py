@@ -28,7 +28,11 @@ OUTSIDE: Final = (
 )
 ALL: Final = (*STORE, *STEP, *OUTSIDE)
 STEPS: Final = (
-    *(f"{when} {kind}" for kind in ("claim", "release", "write", "signal", "renew", "read") for when in ("before", "after")),
+    *(
+        f"{when} {kind}"
+        for kind in ("claim", "release", "write", "signal", "renew", "read")
+        for when in ("before", "after")
+    ),
     "signed",
     "sent",
     "executed",

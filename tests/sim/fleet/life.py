@@ -13,7 +13,7 @@ from tests.sim.faults import Faults
 from tests.sim.fleet.cluster import Cluster, Link
 from tests.sim.fleet.exchange import NodeExchange, NodeWire
 from tests.sim.fleet.faults import FleetFaults
-from tests.sim.fleet.loops import NodeLoop
+from tests.sim.fleet.loops import new_loop
 from tests.sim.setup import Setup
 from tests.sim.timeline import ServiceClock, Timeline
 
@@ -69,8 +69,8 @@ class Host(Protocol):
     def decided(self, name: str, event: AnyEvent, before: State, step: Step) -> None:
         """A node has made a step, which is not in the store yet."""
 
-    def staged(self, data: bytes, state: State) -> None:
-        """A node is about to write `state`, as `data`."""
+    def staged(self, data: bytes, steps: list[State], made: int) -> None:
+        """A run of the account is about to write, as `data`, the state that it has come to in `made` of its `steps`."""
 
     def died(self, life: "Life") -> None:
         """It was killed: it is to be buried."""
@@ -95,7 +95,7 @@ class NoJournal(Journal):
     def __init__(self) -> None:
         self.path = Path()
 
-    def append(self, record: object) -> int:  # noqa: ARG002
+    def append(self, record: object) -> int:
         return 0
 
     def close(self) -> None:
@@ -111,12 +111,13 @@ class Life:
         self.wire = wire
         self.clock: ServiceClock = wire.clock
         self.run: SimRun | None = None
-        self.loop = NodeLoop(host.timeline, self._on_fault)
+        self.loop = new_loop(host.timeline, self._on_fault)
         self.link = Link(host.cluster, host.timeline, host.fleet_faults, self.loop)
         self.link.step = self.step  # type: ignore[method-assign]
         self.puts = 0
         """Signals that it is putting into the store."""
-        self._never: list[asyncio.Future[None]] = []
+        self._held: list[asyncio.Future[None]] = []
+        """What must not be collected while it waits."""
         with self.loop.running():
             self.node = FleetNode(
                 settings,
@@ -160,8 +161,10 @@ class Life:
             case "killed":
                 self.kill()
                 never: asyncio.Future[None] = self.loop.create_future()
-                self._never.append(never)
+                self._held.append(never)
                 await never
+            case _:
+                pass
 
     def kill(self) -> None:
         if self.loop.dead:
@@ -196,7 +199,7 @@ class Life:
                 self.puts -= 1
             acknowledged()
 
-        self.loop.create_task(take(), name="signal")
+        self._held.append(self.loop.create_task(take(), name="signal"))
 
     def _on_fault(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -281,7 +284,7 @@ class SimRun:
             loop.poller.on_price_event(Connected())
         if setup.pushes:
             self._life.wire.listener = self._pushed
-            self._life.wire.on_gap = self._gap  # type: ignore[method-assign]
+            self._life.wire.on_gap = self._gap
             loop.poller.on_user_event(Connected())
         await asyncio.Event().wait()
 
@@ -328,6 +331,8 @@ class WatchedEngine(Engine):
         self._host = host
         self._name = name
         self._kept = store
+        self._steps: list[State] = []
+        self._latest: bytes | None = None
         super().__init__(state, host.setup.policy, host.rules, store, NoJournal(), self._closed)
 
     def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0, takes: Collection[str] = ()) -> Step:
@@ -339,8 +344,10 @@ class WatchedEngine(Engine):
         if now:
             run.decided_at[now] = host.timeline.now
         step = super().commit(event, more=more, now=now, takes=takes)
-        if (data := self._kept._staged) is not None:
-            host.staged(data, self.state)
+        self._steps.append(step.state)
+        if (data := self._kept._staged) is not None and data is not self._latest:
+            self._latest = data  # a step that can wait leaves what was staged before
+            host.staged(data, self._steps, len(self._steps))
         host.decided(self._name, event, before, step)
         return step
 
@@ -351,4 +358,3 @@ class WatchedEngine(Engine):
 
     def _closed(self, closed: Closed) -> None:
         """The trade list is a file of its own."""
-

@@ -6,9 +6,10 @@ is moved pauses a process, and goes on later as if nothing had been; and it can 
 
 import asyncio
 import contextlib
+import math
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.sim.timeline import Timeline
@@ -80,22 +81,27 @@ class NodeLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._timeline.now / 1000
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
-        self._wake()
+        if not self._due:
+            self._wake()
         return handle
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if self._burying:
             self._ready.append(handle)
         else:
-            ms = round(when * 1000, 3)
-            self._timeline.at(int(ms) + (ms > int(ms)), lambda: self._ring(handle))
+            # Times are whole ms as floats of seconds: what is a hair above one is that one.
+            self._timeline.at(math.ceil(when * 1000 - 0.001), lambda: self._ring(handle))
         return handle
 
     def create_future(self) -> "asyncio.Future[Any]":
@@ -104,7 +110,9 @@ class NodeLoop(asyncio.AbstractEventLoop):
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> "asyncio.Task[Any]":
         return asyncio.Task(coro, loop=self, name=name, context=context)
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":  # noqa: ARG002
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Any, *args: Any
+    ) -> "asyncio.Future[Any]":
         """At once: the order of things must not depend on threads."""
         done = self.create_future()
         done.set_result(func(*args))
@@ -129,9 +137,10 @@ class NodeLoop(asyncio.AbstractEventLoop):
     # --- turns -------------------------------------------------------------------------------------------------------
 
     def _ring(self, handle: asyncio.TimerHandle) -> None:
-        if not handle.cancelled() and not self.dead:
+        if not handle._cancelled and not self.dead:
             self._ready.append(handle)
-            self._wake()
+            if not self._due:
+                self._wake()
 
     def _wake(self) -> None:
         if not self._due and not self.dead and not self._burying:
@@ -139,20 +148,26 @@ class NodeLoop(asyncio.AbstractEventLoop):
             self._timeline.at(self.paused_until, self._turn)
 
     def _turn(self) -> None:
-        self._due = False
         ready, timeline = self._ready, self._timeline
         turns = 0
-        with self.running():
+        before = events._get_running_loop()
+        events._set_running_loop(self)
+        self._due = True  # what becomes ready meanwhile has its turn in this one
+        try:
             while ready and not self.dead and timeline.now >= self.paused_until:
                 handle = ready.popleft()
-                if not handle.cancelled():
+                if not handle._cancelled:
                     handle._run()
                 turns += 1
                 if turns > TURNS_MAX:
                     raise Spinning(f"{handle!r:.300}")
+        finally:
+            self._due = False
+            events._set_running_loop(before)
         if ready:
             self._wake()
 
 
-def start(loop: NodeLoop, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
-    return loop.create_task(work, name=name)
+def new_loop(timeline: Timeline, on_fault: Callable[[dict[str, Any]], None]) -> NodeLoop:
+    """A loop that has what the service asks of one: no files, no signals, no processes."""
+    return NodeLoop(timeline, on_fault)  # type: ignore[abstract]

@@ -1,11 +1,12 @@
 """A run of a fleet: market, exchange, etcd and two to four nodes in virtual time, from a plan.
 
-It trades under faults; then comes the calm: nothing goes wrong any more, and the trade must end flat, covered, or halted
-with an alert; then the market walks through every stop and target, and nothing may be left. What must hold is judged by
-the exchange's own books and by what the store has taken, never by what a node says of itself.
+It trades under faults; then comes the calm: nothing goes wrong any more, and the trade must end flat, covered, or
+halted with an alert; then the market walks through every stop and target, and nothing may be left. What must hold is
+judged by the exchange's own books and by what the store has taken, never by what a node says of itself.
 """
 
 import traceback
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,7 +49,8 @@ DOWN: Final = (2_000, 200, 20_000)
 CUTS: Final = (7_000, 2_000, 25_000)
 NO_MAJORITY: Final = (3_000, 800, 15_000)
 DRAINED_MS: Final = 30_000
-TTLS: Final = (5, 2, 10)
+TTLS: Final = (5, 10, 3)
+NODES: Final = (2, 3, 2, 4)
 WINDOWS: Final = (5_000, 2_000, 30_000)
 REFUSED_ENOUGH: Final = 4
 JUDGED_MS: Final = 60_000
@@ -98,16 +100,19 @@ class FleetWorld:
         self.faults = Faults(choices, wild=wild)
         self.fleet_faults = FleetFaults(choices, wild=wild)
         self.outside = Outside(self.direct, self.setup, self.rules)
-        self.outside.saved = lambda: self.stored
         self.cluster = Cluster(self.timeline)
         self.cluster.on_commit = self._committed
-        self.stored = empty(self.market.symbol, VENUE)
+        self.stored: State = empty(self.market.symbol, VENUE)
+        self.outside.saved = lambda: self.stored
         self.price = self.market.price
         self._walk = Walk(choices, self.setup)
         self._keys = Keys("simulated")
         self._own = self._keys.owner(ACCOUNT)
         self._state_key = self._keys.state(ACCOUNT, self.market.symbol)
-        self._staged: dict[bytes, State] = {}
+        self._staged: dict[bytes, tuple[list[State], int]] = {}
+        """By which steps a run of the account has come to each state that it wrote, or was about to write."""
+        self._steps: list[State] = []
+        self._followed_to = 0
         self._seq = (0, 0)
         self._trade_ids = 0
         self._signals = 0
@@ -124,7 +129,7 @@ class FleetWorld:
         self._started_at = self.timeline.now
         ttl = TTLS[choices.choose("fleet:ttl", len(TTLS))]
         base = _settings(self.market.symbol)
-        names = [f"n{n + 1}" for n in range(2 + choices.choose("fleet:nodes", 3))]
+        names = [f"n{n + 1}" for n in range(NODES[choices.choose("fleet:nodes", len(NODES))])]
         update = {"fleet_ttl_sec": ttl}
         self.settings = [base.model_copy(update={**update, "fleet_node": name}) for name in names]
         self.wires = [self._wire() for _ in names]
@@ -292,12 +297,14 @@ class FleetWorld:
         for key in sorted(self._acknowledged):
             if self._outcomes[key] != 1 and not self.outside.broken:
                 where = "it waits in the store" if key in left else "nobody has it"
-                self.outside.broken.append(f"F2: {key} was acknowledged and judged {self._outcomes[key]} times: {where}")
+                self.outside.broken.append(
+                    f"F2: {key} was acknowledged and judged {self._outcomes[key]} times: {where}"
+                )
 
     # --- what the store takes ----------------------------------------------------------------------------------------
 
-    def staged(self, data: bytes, state: State) -> None:
-        self._staged[data[:HEAD]] = state
+    def staged(self, data: bytes, steps: list[State], made: int) -> None:
+        self._staged[data[:HEAD]] = steps, made
 
     def _committed(self, changed: dict[str, Value], deleted: dict[str, Value]) -> None:
         if self._own in changed:
@@ -317,13 +324,18 @@ class FleetWorld:
         if (envelope.epoch, envelope.seq) <= self._seq:
             self.outside.broken.append(f"F1: write {envelope.epoch}.{envelope.seq} after {self._seq[0]}.{self._seq[1]}")
         self._seq = envelope.epoch, envelope.seq
-        before, after = self.stored, self._staged[bytes(envelope.state)[:HEAD]]
-        self.stored = after
+        steps, made = self._staged[bytes(envelope.state)[:HEAD]]
+        if steps is not self._steps:
+            self._steps, self._followed_to = steps, 0
+        before = self.stored
+        for state in steps[self._followed_to : made]:
+            self._follow(self.stored, state)
+            self.stored = state
+        self._followed_to = max(made, self._followed_to)
         for key in taken:
-            self._consumed(key, before, after)
-        self._followed(before, after)
+            self._consumed(key, before, self.stored)
 
-    def _followed(self, before: State, after: State) -> None:
+    def _follow(self, before: State, after: State) -> None:
         position = after.position
         if position is not None and (before.position is None or before.position.trade != position.trade):
             known = self._trade_of.setdefault(position.signal, position.trade)
@@ -356,8 +368,6 @@ class FleetWorld:
             self.timeline.at(self.timeline.now + 1_000, lambda: self._undrain(key))
 
     def _store(self, path: str, key: str) -> None:
-        from base64 import b64encode
-
         self.cluster.serve(path, {"key": b64encode(key.encode()).decode(), "value": ""})
 
     def _hang(self, life: Life) -> None:
@@ -412,7 +422,7 @@ class FleetWorld:
     def alerted(self) -> None:
         self._alerted_at = self.timeline.now
 
-    def decided(self, name: str, event: AnyEvent, before: State, step: Step) -> None:  # noqa: ARG002
+    def decided(self, name: str, event: AnyEvent, before: State, step: Step) -> None:
         if not self.verbose:
             return
         told = f"{event.signal.key}" if isinstance(event, SignalSeen) else f"{event!r:.400}"
@@ -528,7 +538,7 @@ class _Words:
 @contextmanager
 def _logging_to(tell: Callable[[str], None] | None) -> Iterator[None]:
     before = structlog.get_config()
-    structlog.configure(wrapper_class=_Words)
+    structlog.configure(wrapper_class=_Words)  # type: ignore[arg-type]
     _Words.tell = tell
     try:
         yield

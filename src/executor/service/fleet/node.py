@@ -122,6 +122,8 @@ class FleetNode:
         self._wall_s = wall_s
         self._started = int(wall_s() * 1000)
         self._told: NodeInfo | None = None
+        self._host = socket.gethostname()
+        self._version = metadata.version("executor")
         self._at_work: dict[str, asyncio.Task[None]] = {}
         """A claim or a release under way, by account."""
         self._runs: dict[str, asyncio.Task[None]] = {}
@@ -208,11 +210,11 @@ class FleetNode:
         """Say what there is to say of this node, where it has changed."""
         info = NodeInfo(
             node=self.name,
-            host=socket.gethostname(),
+            host=self._host,
             pid=os.getpid(),
-            version=metadata.version("executor"),
+            version=self._version,
             started=self._started,
-            accounts=tuple(self.accounts),
+            accounts=self.accounts,
             reachable=self._reachable,
             draining=self.draining,
             digests=self._digests,

@@ -5,6 +5,7 @@ itself, and a node that dies leaves its accounts to all others alike.
 """
 
 import hashlib
+from functools import lru_cache
 
 import msgspec
 import structlog
@@ -62,7 +63,7 @@ class View:
     def ranking(self, account: str) -> list[str]:
         """The nodes that may own it, the first in line first; the one that an operator wants it on before all."""
         fit = [name for name, info in self.nodes.items() if info.fit and account in info.accounts]
-        ranked = sorted(fit, key=lambda node: hashlib.sha256(f"{account}|{node}".encode()).digest(), reverse=True)
+        ranked = sorted(fit, key=lambda node: _score(account, node), reverse=True)
         wanted = self.wanted.get(account)
         return sorted(ranked, key=lambda node: node != wanted)
 
@@ -111,6 +112,11 @@ class View:
                 self.wanted[name] = value.value.decode()
         elif change.key == keys.generation:
             self.generation = int(value.value) if value is not None else 0
+
+
+@lru_cache(maxsize=65_536)
+def _score(account: str, node: str) -> bytes:
+    return hashlib.sha256(f"{account}|{node}".encode()).digest()
 
 
 def _info(value: Value) -> NodeInfo | None:

@@ -1,0 +1,86 @@
+"""The fleet in the simulation, in the measure that fits into every test run; `make soak-fleet` is the long one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.sim import corpus
+from tests.sim.choices import Choices
+from tests.sim.fleet import run
+from tests.sim.fleet.loops import new_loop
+from tests.sim.fleet.world import FleetWorld
+from tests.sim.timeline import Timeline
+
+BATCHES = 4
+SIZE = 8
+CASES = corpus.cases(run.CORPUS)
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_a_fleet_trades_each_signal_once_whatever_befalls_its_nodes(batch: int) -> None:
+    tally = run.many(1_000_001 + batch * SIZE, SIZE)
+    assert not tally.failed
+    assert tally.trades > SIZE * 3
+    assert tally.sums["epochs"] > SIZE * 2
+    assert len({kind for kind, _ in tally.faults}) > 5
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_failed_once_is_sound(name: str) -> None:
+    assert run.by_plan(CASES[name].plan).broken == []
+
+
+def test_a_fleet_to_which_nothing_happens_trades_with_one_owner() -> None:
+    result = FleetWorld(Choices()).run()
+    assert result.broken == []
+    assert result.plan == []
+    assert result.tally == {}
+    assert (result.kills, result.refused) == (0, 0)
+    assert result.epochs <= 2  # it moves once, flat, to the node that is first in line and was up a moment later
+    assert result.trades > 0
+
+
+def test_a_run_is_its_plan() -> None:
+    drawn = run.by_seed(5)
+    replayed = run.by_plan(drawn.plan)
+    assert replayed.plan == drawn.plan
+    assert (replayed.trades, replayed.writes, replayed.tally) == (drawn.trades, drawn.writes, drawn.tally)
+
+
+def test_a_run_is_the_same_in_another_process() -> None:
+    code = "from zlib import crc32; from tests.sim.fleet.run import by_seed; "
+    code += (
+        "r = by_seed(9); print(r.trades, r.writes, r.epochs, r.virtual_ms, crc32(repr((r.plan, r.closed)).encode()))"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[3],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ".:src"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1] != ""
+
+
+def test_a_paused_loop_goes_on_where_it_was_and_a_killed_one_does_not() -> None:
+    timeline = Timeline()
+    begun = timeline.now
+    loop = new_loop(timeline, lambda _: None)
+    heard: list[int] = []
+
+    def again() -> None:
+        heard.append(timeline.now - begun)
+        loop.call_later(0.1, again)
+
+    loop.call_soon(again)
+    timeline.run_until(begun + 250)
+    loop.pause(500)
+    timeline.run_until(begun + 900)
+    loop.kill()
+    timeline.run_until(begun + 2_000)
+    assert heard == [0, 100, 200, 750, 850]
