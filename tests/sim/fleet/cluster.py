@@ -303,7 +303,7 @@ class Link(Etcd):
             self._cluster.leave(watch)
             self._watching.remove(watch)
 
-    async def _ask(self, url: str, path: str, message: Mapping[str, Any]) -> Body:
+    async def _ask(self, url: str, path: str, message: Mapping[str, Any], within: float | None = None) -> Body:
         kind = _kind(path, message)
         if self.dead:
             raise Unreachable(f"{url}: dead", sent=False)

@@ -53,6 +53,8 @@ TTLS: Final = (5, 10, 3)
 NODES: Final = (2, 3, 2, 4)
 WINDOWS: Final = (5_000, 2_000, 30_000)
 REFUSED_ENOUGH: Final = 4
+HOLD_MS: Final = 90_000
+STEP_MS: Final = 1_500
 JUDGED_MS: Final = 60_000
 """In the calm a signal is judged within this time: a lease's end, a node's turn, the orders looked up."""
 HEAD: Final = 100
@@ -88,8 +90,10 @@ class FleetWorld:
         self.choices = choices
         drawn = world_setup.draw(choices, trades=8)
         window = WINDOWS[choices.choose("fleet:window", len(WINDOWS))]
-        policy = replace(drawn.policy, recv_window_ms=window)
-        self.setup: Setup = replace(drawn, recv_window=window, policy=policy)
+        # Trades that come to their ends soon: what befalls the nodes counts here, not how long a market wanders.
+        hold = drawn.policy.max_hold_ms or HOLD_MS
+        policy = replace(drawn.policy, recv_window_ms=window, max_hold_ms=hold)
+        self.setup: Setup = replace(drawn, recv_window=window, policy=policy, step=min(drawn.step, STEP_MS))
         self.verbose = verbose
         self.log: list[str] = []
         self.market = self.setup.market
