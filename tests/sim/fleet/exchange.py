@@ -35,6 +35,7 @@ from executor.core.model.intents import (
     CancelOrder,
     Command,
     NewOrder,
+    PlaceBracket,
     PlaceOco,
     PlaceOrder,
     QueryBalances,
@@ -121,6 +122,12 @@ class NodeExchange:
 
     async def place_oco(self, list_id: str, target: NewOrder, stop: NewOrder, stamp: Stamp | None = None) -> Outcome:
         return _single(await self._send(PlaceOco(seq=0, stamp=stamp, list_id=list_id, target=target, stop=stop)))
+
+    async def place_bracket(
+        self, list_id: str, entry: NewOrder, stop: NewOrder, target: NewOrder | None, stamp: Stamp | None = None
+    ) -> Outcome:
+        request = PlaceBracket(seq=0, stamp=stamp, list_id=list_id, entry=entry, stop=stop, target=target)
+        return _single(await self._send(request))
 
     async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome:  # noqa: A002
         return _single(await self._send(CancelOrder(seq=0, stamp=stamp, id=id)))
