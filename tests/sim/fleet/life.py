@@ -210,7 +210,7 @@ class Life:
 class SimRun:
     """The account's run: as `service.account` and `service.symbol_session` begin it, without what they read from disk.
 
-    `hung`: its loop stands still from the next write on.
+    `hung`: its loop stands still from the next event on.
     """
 
     def __init__(self, life: Life, store_of: Callable[[str], FleetSymbolStore]) -> None:
@@ -261,7 +261,8 @@ class SimRun:
             state = await catch_up(exchange, state_of(document), age, setup.policy, rules, window, wall.sleep)
         engine = WatchedEngine(self, host, life.name, state, store)
         timing = Timing(poll=setup.poll / 1000, sync_clock=86_400.0, recv_window_ms=window)
-        loop = Loop(engine, exchange, wall, timing, exchange.rules, exchange.is_trading)
+        loop = WatchedLoop(engine, exchange, wall, timing, exchange.rules, exchange.is_trading)
+        loop.run_of = self
         loop.on_step.append(self._stepped)
         supervisor = self._supervisor = Supervisor({symbol: loop})
         source = StoredSignals(life.link, life.node.keys, ACCOUNT)
@@ -323,6 +324,17 @@ class SimRun:
         return self.decided_at.get(stamp.timestamp, self.decided_last) if stamp is not None else self.decided_last
 
 
+class WatchedLoop(Loop):
+    """The service's loop, which may stand still."""
+
+    run_of: SimRun
+
+    async def _take(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
+        if self.run_of.hung:
+            await asyncio.Event().wait()
+        return await super()._take(event, more=more, takes=takes)
+
+
 class WatchedEngine(Engine):
     """The service's engine, with the bench looking on."""
 
@@ -350,11 +362,6 @@ class WatchedEngine(Engine):
             host.staged(data, self._steps, len(self._steps))
         host.decided(self._name, event, before, step)
         return step
-
-    async def written(self) -> None:
-        if self._run.hung:
-            await asyncio.Event().wait()
-        await super().written()
 
     def _closed(self, closed: Closed) -> None:
         """The trade list is a file of its own."""
