@@ -49,7 +49,7 @@ run: $(VENV)/.run ## trade the bundled recording on the embedded paper exchange
 	@BINANCE_ENV=paper $(BIN)/executor --env-file config/paper.env run
 
 .PHONY: test
-test: lint types ## every check
+test: lint types etcd ## every check
 	$(BIN)/pytest -n 3 --dist worksteal --ignore tests/core
 	$(BIN)/pytest -n 2 tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
 
@@ -98,17 +98,21 @@ MINUTES ?= 60
 bench-loop: $(VENV)/.test ## memory, files and journal of a looped recording at speed 150, for MINUTES=60
 	$(BIN)/python -m bench.looped --minutes $(MINUTES)
 
-# etcd is Debian's etcd-server, or ETCD=/path/to/etcd.
+# The machine's own, or ETCD=/path/to/etcd, or Debian's package unpacked in .venv; where there is none, it says so.
 export ETCD
 
+.PHONY: etcd
+etcd: $(VENV)/.test
+	@$(BIN)/python -m tools.etcd
+
 .PHONY: fleet
-fleet: $(VENV)/.test ## show a trade outlive the machine that opened it: three nodes, etcd, a paper exchange (half a minute)
+fleet: $(VENV)/.test etcd ## show a trade outlive the machine that opened it: three nodes, etcd, a paper exchange (half a minute)
 	@$(BIN)/python -m tests.fleet.demo
 
 ROUNDS ?= 100
 
 .PHONY: fleet-soak
-fleet-soak: $(VENV)/.test ## kill, suspend and cut off the nodes and etcd for ROUNDS=100 rounds of trades, by SEED
+fleet-soak: $(VENV)/.test etcd ## kill, suspend and cut off the nodes and etcd for ROUNDS=100 rounds of trades, by SEED
 	$(BIN)/python -m tests.fleet.soak --rounds $(ROUNDS) --seed $(SEED)
 
 .PHONY: image-test

@@ -6,6 +6,7 @@ Each signal has a quantity of its own, so that the books tell which entries belo
 import asyncio
 import json
 import random
+import sys
 from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
@@ -132,9 +133,10 @@ class Campaign:
                     await self._walk()
                 await striking
                 await world.owned(within=ROUND_S)
-                await world.settle(within=ROUND_S)
                 await self._consumed()
-                await world.settle(within=ROUND_S)
+                while not await self._flat():
+                    await world.settle(within=ROUND_S)
+                    await asyncio.sleep(0.2)
             finally:
                 for task in (striking, watching):
                     task.cancel()
@@ -188,6 +190,18 @@ class Campaign:
         for account in self.world.accounts:
             while (await self.world.etcd.range(self.world.keys.signals(account)))[0]:  # noqa: ASYNC110  # the store's
                 await asyncio.sleep(0.1)
+
+    async def _flat(self) -> bool:
+        """Whether no account has a trade, by the states; what a state has just taken may not be on the exchange yet."""
+        states = [await self._state(account) for account in self.world.accounts]
+        return not any(state.get("position") or state.get("outbox") for state in states)
+
+    async def _state(self, account: str) -> dict[str, Any]:
+        found = await self.world.etcd.read(self.world.keys.state(account, SYMBOL))
+        if found is None:
+            return {}
+        state: dict[str, Any] = msgspec.json.decode(bytes(msgspec.json.decode(found.value, type=Envelope).state))
+        return state
 
     # --- who takes over -------------------------------------------------------------------------------------------
 
@@ -245,8 +259,7 @@ class Campaign:
                 )
             ]
             report.bare_ms += [trade.bare_longest_ms for trade in mine if trade.fills]
-            found = await world.etcd.read(world.keys.state(account, SYMBOL))
-            state = msgspec.json.decode(bytes(msgspec.json.decode(found.value, type=Envelope).state)) if found else {}
+            state = await self._state(account)
             consumed = any(each["key"] == sent.key for each in state.get("seen", []))
             if len(mine) > 1:
                 faults.append(f"{where}: {account}: signal {sent.key} became {len(mine)} trades")
@@ -263,3 +276,5 @@ class Campaign:
                 faults.append(f"{where}: {account}: epoch {epoch} after {self._epochs[account]}")
             self._epochs[account] = max(epoch, self._epochs[account])
         report.violations += [fault for fault in faults if fault not in report.violations]
+        for fault in faults:
+            sys.stdout.write(f"{fault}\n")

@@ -5,7 +5,6 @@ Where there is none, `needs_etcd` skips and says how to get it.
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -16,10 +15,10 @@ from typing import Final
 import aiohttp
 import pytest
 
-PROGRAM: Final = os.environ.get("ETCD") or shutil.which("etcd") or ""
-needs_etcd = pytest.mark.skipif(
-    not PROGRAM, reason="no etcd: apt-get install etcd-server, or name the program: ETCD=/path/to/etcd"
-)
+from tools import etcd
+
+PROGRAM: Final = etcd.program()
+needs_etcd = pytest.mark.skipif(not PROGRAM, reason=f"no etcd: {etcd.ADVICE}")
 START_S: Final = 30.0
 
 

@@ -18,6 +18,8 @@ from tests.fleet.campaign import Campaign, Report
 from tests.fleet.cluster import PROGRAM, running
 from tests.fleet.world import TTL_S, FleetWorld
 
+from tools import etcd
+
 NODES: Final = ("n1", "n2", "n3")
 ACCOUNTS: Final = ("alice", "bob", "carol")
 
@@ -31,7 +33,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where logs go; kept")
     wanted = parser.parse_args()
     if not PROGRAM:
-        sys.exit("no etcd: apt-get install etcd-server, or name the program: ETCD=/path/to/etcd")
+        sys.exit(f"no etcd: {etcd.ADVICE}")
     folder = wanted.folder or Path(tempfile.mkdtemp(prefix="executor-fleet-"))
     folder.mkdir(parents=True, exist_ok=True)
     report = Report(wanted.seed, TTL_S)

@@ -11,10 +11,10 @@ from tests.fleet.cluster import PROGRAM, needs_etcd
 ROOT = Path(__file__).parents[2]
 
 
-def demo(folder: Path, **more: str) -> "subprocess.CompletedProcess[str]":
+def demo(folder: Path, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
     environ = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT), **more}
     return subprocess.run(
-        [sys.executable, "-m", "tests.fleet.demo"],
+        [sys.executable, *(words or ("-m", "tests.fleet.demo"))],
         cwd=ROOT,
         env=environ,
         capture_output=True,
@@ -38,7 +38,11 @@ def test_a_trade_outlives_the_machine_that_opened_it(tmp_path: Path) -> None:
 
 
 def test_without_etcd_it_says_how_to_get_it(tmp_path: Path) -> None:
-    done = demo(tmp_path, ETCD="", PATH=str(tmp_path))
+    program = (
+        "from pathlib import Path; from tools import etcd; etcd.UNPACKED = Path('nowhere')\n"
+        "from tests.fleet import demo; demo.main()"
+    )
+    done = demo(tmp_path, "-c", program, ETCD="", PATH=str(tmp_path))
     assert done.returncode == 1
     assert "apt-get install etcd-server" in done.stderr
     assert "make fleet ETCD=/path/to/etcd" in done.stderr
