@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from bench.fleet import scratch, writes
 from bench.inside import FILLS, QUOTES, Day, by_kind, covering, per_step, persist
 from bench.processes import Failed, play
 from bench.scenario import Result, Scenario, StreamFault
@@ -28,6 +29,7 @@ from executor.core.model.state import SCHEMA_VERSION
 from executor.core.transition import transition
 from executor.service.store.document import document_of
 from executor.service.store.state_store import seal
+from tools import etcd, etcd_cluster
 
 POLL: Final = {0: "0.2", 20: "0.5"}
 """POLL_SEC of the poll-only entries, by network delay in ms: less than the default, and a quarter of the entries, lest
@@ -57,6 +59,7 @@ class Bench:
         await self.streams()
         await self.watching()
         await self.many()
+        await self.fleet()
 
     def heading(self, name: str) -> bool:
         """Whether this part is wanted."""
@@ -224,6 +227,28 @@ class Bench:
         self.rows[at] = Row(self.rows[at].name, among, remark=f"p99 {among.p99 / lowest:.2f} x that of one alone")
         self.figure("fill to covered, 20 filling in the same second", result.samples["fill to covered, burst"])
         self._usage("100 open", result)
+
+    async def fleet(self) -> None:
+        """Where a state is in etcd: three members on this machine, on its disk."""
+        if not self.heading("fill to covered, states in etcd"):
+            return
+        if not etcd.program():
+            self.rows.append(Row("not measured", remark=f"no etcd: {etcd.ADVICE}"))
+            return
+        with tempfile.TemporaryDirectory(prefix="executor-bench-", dir=scratch()) as folder:
+            async with etcd_cluster.running(Path(folder), 3) as cluster:
+                before = figures(await self._entries("in files, before", 0))
+                settings = {"FLEET": cluster.setting, "FLEET_NODE": "bench"}
+                found = figures(await self._entries("in etcd, three members on loopback", 0, settings=settings))
+                at = len(self.rows) - 1
+                after = figures(await self._entries("in files, after", 0))
+                more = (found.median - min(before.median, after.median)) / 1000
+                self.rows[at] = Row(self.rows[at].name, found, remark=f"median {more:+.1f} ms to that in files")
+                for accounts in (1, 32, 300):
+                    self.figure(
+                        f"a state into etcd, {accounts} accounts, each once a second",
+                        await writes(cluster.endpoints, accounts, self.seconds / 3, self.size),
+                    )
 
     def _usage(self, name: str, result: Result) -> None:
         for what, count in result.counts.items():

@@ -10,9 +10,11 @@ import msgspec
 
 from bench.scenario import Place
 from executor.config import load_settings
+from executor.config.accounts import ALONE, named
 from executor.core.model.state import State
 from executor.ops import logs
 from executor.service import app, runner
+from executor.service.accounts import run_accounts
 from executor.service.loop import Loop
 
 
@@ -50,7 +52,11 @@ def main() -> None:
     place = msgspec.json.decode(sys.argv[1], type=Place)
     settings = load_settings(env_file=None)
     logs.set_up(settings.log_format, settings.log_level)
-    runner.run(app.run(settings, Reporter(place).attach))
+    reporter = Reporter(place)
+    if settings.fleet:
+        runner.run(run_accounts(settings, {ALONE: named(settings, ALONE)}, reporter.attach))
+    else:
+        runner.run(app.run(settings, reporter.attach))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,10 @@ from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
 from executor.files import make_folder
 from executor.ops.alerting import alerting
+from executor.ops.alerts.alerts import Alerts
 from executor.ops.http_accounts import AccountsHttp
 from executor.service.account import AccountRun, tell_down
+from executor.service.fleet.alert_share import AlertShare
 from executor.service.fleet.commands import StoredCommands
 from executor.service.fleet.digest import digest_of
 from executor.service.fleet.metrics import FleetMetrics
@@ -67,7 +69,10 @@ async def run_accounts(
 
     async with alerting(first, first.traded, wanted=True) as told:
         with telling_the_end(told.alerts):
-            await (_in_a_fleet if settings.fleet else _on_files)(settings, accounts, begun)
+            if settings.fleet:
+                await _in_a_fleet(settings, accounts, begun, told.alerts)
+            else:
+                await _on_files(settings, accounts, begun)
 
 
 # --- with files -------------------------------------------------------------------------------------------------------
@@ -138,7 +143,7 @@ async def _on_files(
 
 
 async def _in_a_fleet(
-    settings: Settings, accounts: Mapping[str, Settings], begun: Callable[[Mapping[str, Loop]], None]
+    settings: Settings, accounts: Mapping[str, Settings], begun: Callable[[Mapping[str, Loop]], None], alerts: Alerts
 ) -> None:
     etcd = open_etcd(settings)
     try:
@@ -177,7 +182,8 @@ async def _in_a_fleet(
         process = _Process(runs, node.stop)
         process.serve(settings, keep, FleetMetrics(node))
         relay = FileRelay(_follower(settings, accounts), poster.put)
-        await process.run([node.run], beside=[relay.run])
+        share = AlertShare(etcd, node.keys, alerts, node.name, node.membership.view)
+        await process.run([node.run], beside=[relay.run, share.run])
     finally:
         await etcd.close()
 

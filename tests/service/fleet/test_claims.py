@@ -112,3 +112,14 @@ def test_what_is_read_anew_replaces_all_and_says_what_has_become_free() -> None:
     assert found.free_since == {"alice": 50.0}
     found.read_anew([], 60.0)
     assert found.free_since == {"alice": 50.0}
+
+
+def test_machines_that_would_trade_an_account_otherwise_are_named() -> None:
+    found = View(KEYS)
+    for name, digest in (("a", "1"), ("b", "2"), ("c", "1")):
+        info = NodeInfo(node=name, host="h", pid=1, version="1", started=0, digests={"alice": digest})
+        found.take(Change(KEYS.node(name), Value(KEYS.node(name), msgspec.json.encode(info), 1, 1)), 0.0)
+    assert found.differing("alice") == ["b"]
+    owns(found, "b", 3)
+    assert found.differing("alice") == ["a", "c"]
+    assert found.differing("bob") == []

@@ -138,6 +138,10 @@ class Alerts:
         """By channel, how many kinds of alerts have not gone out."""
         return {name: len(sender.queue) for name, sender in self.senders.items()}
 
+    def unsent(self) -> dict[int, Alert]:
+        """What has not gone out by every way that it is to go, by number: the newest of each kind."""
+        return {item.n: item.alert for sender in self.senders.values() for item in sender.queue.waiting()}
+
     # --- out ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:

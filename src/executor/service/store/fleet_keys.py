@@ -81,6 +81,17 @@ class Keys:
         """What came of a command; on a lease of a minute."""
         return f"{self.root}ans/{_safe(id)}"
 
+    @property
+    def alerts(self) -> str:
+        return f"{self.root}alert/"
+
+    def alerts_of(self, node: str) -> str:
+        return f"{self.alerts}{_safe(node)}/"
+
+    def alert(self, node: str, number: int) -> str:
+        """An alert that a node has raised and that has not gone out yet."""
+        return f"{self.alerts_of(node)}{number}"
+
     # --- read back ------------------------------------------------------------------------------------------------
 
     def name_in(self, key: str) -> str:

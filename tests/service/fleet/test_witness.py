@@ -1,0 +1,47 @@
+"""What a node remembers of the store: a copy that was put back shows."""
+
+from pathlib import Path
+
+import pytest
+
+from executor.service.fleet.witness import Witness
+
+
+async def test_a_store_that_went_back_is_noticed_after_a_restart(tmp_path: Path) -> None:
+    first = Witness(tmp_path / "a" / "seen.json", "fleet")
+    assert not first.gone_back(0, 1)
+    first.saw(0, 100)
+    first.saw(0, 90)
+    await first.save()
+    again = Witness(tmp_path / "a" / "seen.json", "fleet")
+    assert again.gone_back(0, 99)
+    assert not again.gone_back(0, 100)
+
+
+async def test_a_generation_that_an_operator_began_counts_anew(tmp_path: Path) -> None:
+    witness = Witness(tmp_path / "seen.json", "fleet")
+    witness.saw(0, 1_000)
+    assert witness.gone_back(0, 5)
+    assert not witness.gone_back(7, 5)
+    witness.saw(7, 6)
+    assert witness.gone_back(7, 5)
+    assert witness.gone_back(0, 2_000)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"fleet": "another", "revision": 9}', "\0"])
+async def test_what_can_t_be_read_or_is_of_another_fleet_says_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "seen.json"
+    path.write_text(text, "utf-8")
+    assert not Witness(path, "fleet").gone_back(0, 1)
+
+
+async def test_a_disk_that_takes_nothing_keeps_nobody_from_going_on(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    witness = Witness(tmp_path / "file" / "seen.json", "fleet")
+    witness.saw(0, 3)
+    await witness.save()
+    assert witness.gone_back(0, 2)
+    nowhere = Witness(None, "fleet")
+    nowhere.saw(0, 3)
+    await nowhere.save()
+    assert nowhere.gone_back(0, 2)
