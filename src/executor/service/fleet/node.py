@@ -362,6 +362,7 @@ class FleetNode:
         task.add_done_callback(ended)
 
     async def _claim(self, account: str) -> None:
+        known = self._witness.memory
         try:
             claim = await ownership.claim(self._etcd, self.keys, account, self.name, self._lease)
         except EtcdError as error:
@@ -369,8 +370,8 @@ class FleetNode:
             return
         if claim is None or self._stop.is_set():
             return
-        if self._witness.gone_back(claim.generation, claim.epoch):
-            await self._refuse_restored(claim)
+        if known.is_newer(claim.generation, claim.epoch):
+            await self._refuse_restored(claim, known.revision)
             return
         self._witness.saw(claim.generation, claim.epoch)
         await self._witness.save()
@@ -378,10 +379,9 @@ class FleetNode:
         self.takeovers += 1
         self._trade(claim)
 
-    async def _refuse_restored(self, claim: Claim) -> None:
+    async def _refuse_restored(self, claim: Claim, seen: int) -> None:
         """The store is older than what this node has seen of it: its states are, too."""
-        known = self._witness.memory.revision
-        text = f"this node has seen revision {known} of the store, which is at {claim.epoch} now: it was restored"
+        text = f"this node has seen revision {seen} of the store, which is at {claim.epoch} now: it was restored"
         log.error("store_went_back", alert=True, account=claim.account, node=self.name, text=text)
         self._shunned[claim.account] = (self._clock() + SHUN_S[-1], len(SHUN_S))
         await ownership.release(self._etcd, self.keys, claim.account, claim.epoch)

@@ -26,6 +26,12 @@ class Memory(msgspec.Struct, frozen=True):
     generation: int = 0
     revision: int = 0
 
+    def is_newer(self, generation: int, revision: int) -> bool:
+        """Than a store that was asked *after* all this was known, and was at `revision`: then that is an older one.
+        What was asked at the same time may have been answered in any order, and says nothing.
+        """
+        return generation < self.generation or (generation == self.generation and revision <= self.revision)
+
 
 class Witness:
     """Nothing is raised for a disk that can't be used: then nothing is remembered beyond this process."""
@@ -36,11 +42,6 @@ class Witness:
         self._fs = RealFileSystem()
         self._told = False
         self.memory = self._read(fleet)
-
-    def gone_back(self, generation: int, revision: int) -> bool:
-        """Whether a store that is at `revision` now is older than what was seen of it before."""
-        known = self.memory
-        return generation < known.generation or (generation == known.generation and revision < known.revision)
 
     def saw(self, generation: int, revision: int) -> None:
         """Remember it, if it is newer."""
