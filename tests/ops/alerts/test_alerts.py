@@ -360,6 +360,18 @@ async def test_memory_is_bounded(tmp_path: Path, time: Time) -> None:
     assert sum(each.count for each in alerts.senders["recorder"].queue.waiting()) == 5_000
 
 
+async def test_of_the_recent_ones_the_least_grave_give_way_first(tmp_path: Path, time: Time) -> None:
+    alerts = made(tmp_path, time)
+    alerts.tell("failsafe", "grave")
+    for n in range(2 * RECENT):
+        alerts.tell("trade_closed", f"{n}")
+    assert [each.text for each in alerts.recent[:2]] == ["grave", f"{RECENT + 1}"]
+    for n in range(RECENT):
+        alerts.tell("failsafe", f"{n}")
+    assert {each.event for each in alerts.recent} == {"failsafe"}
+    assert [each.text for each in alerts.recent] == [f"{n}" for n in range(RECENT)]
+
+
 async def test_whoever_listens_hears_each(tmp_path: Path, time: Time) -> None:
     alerts, heard = made(tmp_path, time), list[str]()
     alerts.on_alert.append(lambda alert: heard.append(alert.event))

@@ -91,6 +91,8 @@ class Connection:
         self.last_failure = ""
         self.key_fault = ""
         """How the exchange refuses the key; empty while the last signed request was not refused for it."""
+        self.key_refused_at = 0
+        """When it last did (ms, local)."""
 
     async def close(self) -> None:
         await self._client.close_connection()
@@ -266,6 +268,7 @@ class Connection:
             self.key_fault = ""
         elif verdict(answer.status, fault := fault_of(answer)) is Why.AUTH:
             self.key_fault = f"HTTP {answer.status}: {fault.code} {fault.msg}"
+            self.key_refused_at = self.clock.wall_ms()
 
     def _way(self, call: Call, params: Mapping[str, str]) -> _Way:
         """REST, or for orders the link while it is up and serves them; but REST where a firewall stands before the link

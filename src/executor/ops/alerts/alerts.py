@@ -9,7 +9,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +54,7 @@ class Alerts:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`outbox` None: nothing outlives the process; for a run whose alerts nobody waits for."""
-        self.recent: deque[Alert] = deque(maxlen=RECENT)
+        self.recent: list[Alert] = []
         self.raised: dict[tuple[str, Severity], int] = {}
         self.on_alert: list[Callable[[Alert], None]] = []
         self._now_ms = now_ms
@@ -96,7 +95,7 @@ class Alerts:
             facts=facts or {},
         )
         self._n += 1
-        self.recent.append(alert)
+        self._remember(alert)
         counted = event, kind.severity
         self.raised[counted] = self.raised.get(counted, 0) + 1
         wanting = {name: sender for name, sender in self.senders.items() if sender.channel.wants(kind.topic)}
@@ -107,6 +106,13 @@ class Alerts:
             sender.look()
         for hear in self.on_alert:
             hear(alert)
+
+    def _remember(self, alert: Alert) -> None:
+        """Where there is no room, the least grave gives way, of those the oldest: not what was grave for a storm."""
+        self.recent.append(alert)
+        if len(self.recent) > RECENT:
+            least = min(each.severity for each in self.recent)
+            del self.recent[next(n for n, each in enumerate(self.recent) if each.severity is least)]
 
     def overhear(self, _logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """A log processor: each line that is marked as an alert is one, wherever it was written."""

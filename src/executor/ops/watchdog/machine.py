@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 AWAY_MS: Final = 20_000
 LOOK_EVERY_S: Final = 5.0
+KEY_SOUND_MS: Final = 60_000
 CLOCK_OFF_MS: Final = 1_000
 CONFIRM_S: Final = 2.5
 PROBE_SIZE: Final = 4096
@@ -68,13 +69,16 @@ class MachineWatch:
             log.warning("exchange_back", alert=True, text=f"the exchange answers again, after {away / 1000:.0f} s")
 
     def look_at_key(self) -> None:
-        """Told once, however many requests are refused for it, and once when it is accepted again."""
-        fault = self._connection.key_fault
+        """Told once, however many requests are refused for it, and once when none has been for a while: one that may
+        read and not trade is refused again and again in between.
+        """
+        fault, now = self._connection.key_fault, self._connection.clock.wall_ms()
         if fault and not self._key_told:
+            self._key_told = True
             log.error("key_refused", alert=True, text=f"{self._key}: {fault}; {_KEY_HINT}")
-        elif not fault and self._key_told:
+        elif self._key_told and not fault and now - self._connection.key_refused_at >= KEY_SOUND_MS:
+            self._key_told = False
             log.warning("key_accepted_again", alert=True, text=f"{self._key} is accepted again")
-        self._key_told = bool(fault)
 
     async def round(self) -> None:
         await self._look_at_clock()
