@@ -277,6 +277,22 @@ async def test_what_cannot_be_done_is_said_and_changes_nothing(verb: str, body: 
         assert {**after, "time": 0} == {**before, "time": 0}
 
 
+@pytest.mark.parametrize("verb", ["move", "choices", "fault", "balance", "status", "cancel"])
+async def test_whatever_is_sent_is_answered_and_changes_nothing(verb: str) -> None:
+    odd = [
+        b"\xff", b"[" * 5_000, b"null", b"[]", b"{", b"\0" * 100, b'{"a":{}}', b'{"symbol":"\\ud800"}',
+        b'{"price":"NaN","symbol":"LTCUSDT"}', b'{"price":"1E+999999","symbol":"LTCUSDT"}',
+        b'{"price":' + b"9" * 4_500 + b"}", b'{"asset":"USDT","delta":"Infinity"}',
+        b'{"price":"-Infinity","symbol":"LTCUSDT","over_ms":1e400}',
+    ]  # fmt: skip
+    async with served_paper() as at:
+        headers = {"Content-Type": "application/json"}
+        for body in odd:
+            async with at.session.post(f"{at.serving.control}/{verb}", data=body, headers=headers) as answer:
+                assert answer.status in {400, 404}, (body, await answer.text())
+        assert await at.price() == 80
+
+
 async def test_it_lists_what_it_can_do() -> None:
     async with served_paper() as at:
         listed = await at.ask("")

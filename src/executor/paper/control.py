@@ -32,6 +32,7 @@ from executor.paper.server.injected import InjectedFaults, PushRule, RequestRule
 
 HOST: Final = "127.0.0.1"
 _LONGEST_S: Final = 86_400.0
+MAGNITUDE_MAX: Final = 18
 _MAX_BYTES: Final = 65_536
 _MOST_TIMES: Final = 10_000
 
@@ -221,20 +222,20 @@ class Control:
         try:
             body = await asyncio.wait_for(request.content.read(_MAX_BYTES), 5) or b"{}"
             await self._carry_out(path, body)
-        except (ControlError, msgspec.ValidationError, msgspec.DecodeError, Reject, TimeoutError) as error:
+        except (ControlError, Reject, TimeoutError) as error:
             return _json(400, {"error": str(error)})
         return _json(200, self._state())
 
     async def _carry_out(self, verb: str, body: bytes) -> None:
         if verb == "choices":
-            given = msgspec.json.decode(body, type=dict[str, str])
+            given = _read(body, dict[str, str])
             try:
                 self._served.engine.choices = read_choices(given.items(), self._served.engine.choices)
             except ValueError as error:
                 raise ControlError(str(error)) from error
             return
         kind, act = self._verbs[verb]
-        await act(msgspec.json.decode(body, type=kind))
+        await act(_read(body, kind))
         self._served.server.flush()
 
     def _get(self, path: str) -> web.Response:
@@ -454,6 +455,20 @@ def _fields(kind: type[msgspec.Struct]) -> list[str]:
 
 def _text(value: Decimal | None) -> str | None:
     return None if value is None else format(value, "f")
+
+
+def _read(body: bytes, kind: Any) -> Any:
+    """Raises ControlError."""
+    try:
+        given = msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise ControlError(f"{error!s:.300}") from error
+    for name, value in msgspec.structs.asdict(given).items() if isinstance(given, msgspec.Struct) else ():
+        if isinstance(value, Decimal) and not (value.is_finite() and abs(value.adjusted()) <= MAGNITUDE_MAX):
+            raise ControlError(
+                f"{name} is {value!s:.40}, must be a number between 1E-{MAGNITUDE_MAX} and 1E+{MAGNITUDE_MAX}"
+            )
+    return given
 
 
 def _json(status: int, body: Any) -> web.Response:

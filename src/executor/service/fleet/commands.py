@@ -131,7 +131,7 @@ class Operator:
             if answers:
                 return _decoded(answers[0], owner)
             if owners:
-                owner, seen = owners[0].value.decode(), monotonic()
+                owner, seen = owners[0].text, monotonic()
             elif monotonic() - seen > self._patience_s:
                 break
             await asyncio.sleep(LOOK_S)

@@ -16,7 +16,7 @@ async def claim(etcd: Etcd, keys: Keys, account: str, node: str, lease: int) -> 
     done = await etcd.txn([created_is(own, 0)], [mine, get(keys.generation)])
     if not done.succeeded:
         return None
-    generation = int(done.found[0][0].value) if done.found and done.found[0] else 0
+    generation = done.found[0][0].number if done.found and done.found[0] else 0
     return Claim(account, node, done.revision, done.cluster, generation)
 
 

@@ -19,7 +19,7 @@ async def adopt_from_exchange(etcd: Etcd, keys: Keys) -> list[str]:
     """
     owners, _ = await etcd.range(keys.owners)
     if owners:
-        names = ", ".join(f"{keys.name_in(each.key)} by {each.value.decode()}" for each in owners)
+        names = ", ".join(f"{keys.name_in(each.key)} by {each.text}" for each in owners)
         raise StillOwned(f"owned and traded: {names}")
     cluster = (await etcd.txn([], [])).cluster
     states, _ = await etcd.range(keys.states())

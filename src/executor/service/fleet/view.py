@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 import structlog
 
+from executor.service.store import codec
 from executor.service.store.etcd import Change, Value
 from executor.service.store.fleet_keys import Keys
 
@@ -95,7 +96,7 @@ class View:
                 self.owners.pop(name, None)
                 self.free_since[name] = now
             else:
-                self.owners[name] = Owner(value.value.decode(), value.created, value.lease)
+                self.owners[name] = Owner(value.text, value.created, value.lease)
                 self.free_since.pop(name, None)
         elif change.key.startswith(keys.nodes):
             info = _info(value) if value is not None else None
@@ -109,9 +110,9 @@ class View:
             if value is None:
                 self.wanted.pop(name, None)
             else:
-                self.wanted[name] = value.value.decode()
+                self.wanted[name] = value.text
         elif change.key == keys.generation:
-            self.generation = int(value.value) if value is not None else 0
+            self.generation = value.number if value is not None else 0
 
 
 @lru_cache(maxsize=65_536)
@@ -121,7 +122,7 @@ def _score(account: str, node: str) -> bytes:
 
 def _info(value: Value) -> NodeInfo | None:
     try:
-        return msgspec.json.decode(value.value, type=NodeInfo)
-    except msgspec.DecodeError as error:
+        return codec.decode(value.value, type=NodeInfo)
+    except codec.CodecError as error:
         log.warning("fleet_node_unreadable", key=value.key, error=str(error))
         return None

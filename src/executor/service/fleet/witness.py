@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from executor.files import RealFileSystem, make_folder, replace_file
+from executor.service.store import codec
 
 log = structlog.get_logger(__name__)
 
@@ -68,10 +69,10 @@ class Witness:
         if self._path is None:
             return Memory(fleet)
         try:
-            found = msgspec.json.decode(self._fs.read(self._path, SIZE_MAX), type=Memory)
+            found = codec.decode(self._fs.read(self._path, SIZE_MAX), type=Memory)
         except FileNotFoundError:
             return Memory(fleet)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, codec.CodecError) as error:
             log.warning("fleet_memory_unreadable", path=str(self._path), error=str(error))
             return Memory(fleet)
         return found if found.fleet == fleet else Memory(fleet)

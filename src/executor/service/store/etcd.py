@@ -10,12 +10,16 @@ import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 import structlog
+
+from executor.service.store import etcd_wire
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +28,9 @@ CALL_S: Final = 0.5
 not hold up the renewals of an owner.
 """
 ROUNDS: Final = 2
+DIGITS_MAX: Final = 18
+LINE_MAX: Final = 64 * 1024 * 1024
+"""Bytes; etcd takes no request of more than a few."""
 WATCH_SILENCE_S: Final = 10.0
 """A watch that says nothing for so long is ended, and what it watched is read anew: a connection that was cut off
 without a word says nothing for ever.
@@ -54,6 +61,16 @@ class Value(msgspec.Struct, frozen=True):
     created: int
     modified: int
     lease: int = 0
+
+    @property
+    def text(self) -> str:
+        """The value, where it is a name or a number; what is no text in it is shown as such."""
+        return self.value.decode("utf-8", "replace")
+
+    @property
+    def number(self) -> int:
+        """The value where it is a whole number of some digits, else 0."""
+        return int(self.value) if self.value.isdigit() and len(self.value) <= DIGITS_MAX else 0
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -136,48 +153,49 @@ class Etcd:
 
     async def range(self, key: str, *, prefix: bool = True) -> tuple[list[Value], int]:
         """All keys that begin with `key`, in order, and the revision that they are of. Raises EtcdError."""
-        body = await self._call("kv/range", _range(key, prefix=prefix), changes=False)
-        return [_value(each) for each in body.get("kvs", [])], _revision(body)
+        found = await self._call("kv/range", _range(key, prefix=prefix), etcd_wire.Ranged, changes=False)
+        return [_value(each) for each in found.kvs], found.header.revision
 
     async def txn(
         self, compare: Sequence[Compare], success: Sequence[Operation], failure: Sequence[Operation] = ()
     ) -> Answered:
         """All at once or not at all. Raises EtcdError."""
         message = {"compare": compare, "success": success, "failure": failure}
-        body = await self._call("kv/txn", message, changes=True)
-        found = tuple(
-            tuple(_value(kv) for kv in each["response_range"].get("kvs", []))
-            for each in body.get("responses", [])
-            if "response_range" in each
-        )
-        header = body.get("header", {})
-        return Answered(bool(body.get("succeeded")), found, _revision(body), str(header.get("cluster_id", "")))
+        done = await self._call("kv/txn", message, etcd_wire.Transacted, changes=True)
+        ranges = [each.response_range for each in done.responses if each.response_range is not None]
+        asked = sum("request_range" in each for each in (success if done.succeeded else failure))
+        if len(ranges) != asked:
+            raise Unreachable(f"etcd: a transaction of {asked} ranges was answered with {len(ranges)}", sent=True)
+        found = tuple(tuple(map(_value, each.kvs)) for each in ranges)
+        return Answered(done.succeeded, found, done.header.revision, str(done.header.cluster_id or ""))
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> None:
         """Raises EtcdError."""
-        await self._call("kv/put", _put(key, value, lease), changes=True)
+        await self._call("kv/put", _put(key, value, lease), etcd_wire.Done, changes=True)
 
     async def delete(self, key: str) -> None:
         """Raises EtcdError."""
-        await self._call("kv/deleterange", {"key": _b64(key)}, changes=True)
+        await self._call("kv/deleterange", {"key": _b64(key)}, etcd_wire.Done, changes=True)
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
     async def grant(self, seconds: int) -> int:
         """A new lease. Raises EtcdError."""
-        return int((await self._call("lease/grant", {"TTL": str(seconds)}, changes=True))["ID"])
+        return (await self._call("lease/grant", {"TTL": str(seconds)}, etcd_wire.Granted, changes=True)).ID
 
     async def keep_alive(self, lease: int, *, within: float | None = None) -> int:
         """Renew; the seconds that it now lasts, 0 when there is no such lease any more. `within`: seconds that each
         node has for it. Raises EtcdError.
         """
-        body = await self._call("lease/keepalive", {"ID": str(lease)}, changes=False, within=within)
-        return int(body.get("result", body).get("TTL", 0))
+        message = {"ID": str(lease)}
+        return (
+            await self._call("lease/keepalive", message, etcd_wire.KeptAlive, changes=False, within=within)
+        ).result.TTL
 
     async def revoke(self, lease: int) -> None:
         """End it, and every key that hangs on it. Raises EtcdError."""
         try:
-            await self._call("lease/revoke", {"ID": str(lease)}, changes=True)
+            await self._call("lease/revoke", {"ID": str(lease)}, etcd_wire.Done, changes=True)
         except Refused as error:
             if "not found" not in str(error):
                 raise
@@ -198,45 +216,34 @@ class Etcd:
                 if response.status != 200:
                     raise Refused(_said(await response.read(), response.status))
                 async for line in _lines(response.content):
-                    result = msgspec.json.decode(line).get("result", {})
-                    if result.get("canceled") or result.get("compact_revision"):
-                        raise EtcdError(f"the watch was ended: {result.get('cancel_reason', 'compacted')}")
-                    yield [_change(each) for each in result.get("events", [])], _revision(result)
+                    told = etcd_wire.read(line, etcd_wire.WatchLine).result
+                    if told.canceled or told.compact_revision:
+                        raise EtcdError(f"the watch was ended: {told.cancel_reason or 'compacted'}")
+                    yield [_change(each) for each in told.events], told.header.revision
             raise EtcdError(f"{url} ended the watch")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._turn()
             raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
-        except msgspec.DecodeError as error:
+        except etcd_wire.Unreadable as error:
             raise EtcdError(f"{url} sent what can't be read: {error}") from error
 
     # --- the cluster ----------------------------------------------------------------------------------------------
 
     async def members(self) -> list[Member]:
         """Raises EtcdError."""
-        body = await self._call("cluster/member/list", {}, changes=False)
-        return [
-            Member(
-                str(each["ID"]), each.get("name", ""), tuple(each.get("clientURLs", [])), each.get("isLearner", False)
-            )
-            for each in body.get("members", [])
-        ]
+        found = await self._call("cluster/member/list", {}, etcd_wire.Members, changes=False)
+        return [Member(str(each.ID), each.name, each.clientURLs, each.isLearner) for each in found.members]
 
     async def status(self, endpoint: str) -> Status:
         """Of that one node. Raises EtcdError."""
-        body = await self._ask(endpoint, "maintenance/status", {})
-        mine, leader = body.get("header", {}).get("member_id"), body.get("leader")
-        return Status(
-            version=str(body.get("version", "")),
-            leader=bool(mine) and mine == leader,
-            db_bytes=int(body.get("dbSize", 0)),
-            raft_term=int(body.get("raftTerm", 0)),
-            errors=tuple(body.get("errors", [])),
-        )
+        told = await self._ask(endpoint, "maintenance/status", {}, etcd_wire.Status)
+        mine = told.header.member_id
+        return Status(told.version, bool(mine) and mine == told.leader, told.dbSize, told.raftTerm, told.errors)
 
     async def alarms(self) -> list[str]:
         """What the members complain of, such as NOSPACE: then no write is taken. Raises EtcdError."""
-        body = await self._call("maintenance/alarm", {"action": "GET"}, changes=False)
-        return [str(each.get("alarm", "unknown")) for each in body.get("alarms", [])]
+        found = await self._call("maintenance/alarm", {"action": "GET"}, etcd_wire.Alarms, changes=False)
+        return [each.alarm for each in found.alarms]
 
     async def look(self, endpoint: str) -> Look:
         """What that one node shows of itself beside the gateway. Raises EtcdError."""
@@ -265,15 +272,15 @@ class Etcd:
     # --- the wire -------------------------------------------------------------------------------------------------
 
     async def _call(
-        self, path: str, message: Mapping[str, Any], *, changes: bool, within: float | None = None
-    ) -> dict[str, Any]:
+        self, path: str, message: Mapping[str, Any], kind: type[T], *, changes: bool, within: float | None = None
+    ) -> T:
         """Round the nodes, twice at most."""
         faults: list[str] = []
         sent = False
         for _ in range(ROUNDS * len(self.endpoints)):
             url = self._endpoint()
             try:
-                return await self._ask(url, path, message, within)
+                return await self._ask(url, path, message, kind, within)
             except Unreachable as error:
                 faults.append(str(error))
                 sent = sent or error.sent
@@ -281,8 +288,8 @@ class Etcd:
         raise Unreachable(f"etcd: {'; '.join(dict.fromkeys(faults))}", sent=sent and changes)
 
     async def _ask(
-        self, url: str, path: str, message: Mapping[str, Any], within: float | None = None
-    ) -> dict[str, Any]:
+        self, url: str, path: str, message: Mapping[str, Any], kind: type[T], within: float | None = None
+    ) -> T:
         timeout = aiohttp.ClientTimeout(total=self._call_s if within is None else min(within, self._call_s))
         try:
             async with self._session.post(f"{url}/v3/{path}", json=message, timeout=timeout) as response:
@@ -296,10 +303,9 @@ class Etcd:
         if response.status != 200:
             raise Refused(f"{url}: {_said(data, response.status)}")
         try:
-            body: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+            return etcd_wire.read(data, kind)
+        except etcd_wire.Unreadable as error:
             raise Unreachable(f"{url} sent what can't be read: {error}", sent=True) from error
-        return body
 
     def _endpoint(self) -> str:
         return self.endpoints[self._next % len(self.endpoints)]
@@ -355,23 +361,13 @@ def _b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _value(kv: Mapping[str, Any]) -> Value:
-    return Value(
-        key=base64.b64decode(kv["key"]).decode(),
-        value=base64.b64decode(kv.get("value", "")),
-        created=int(kv.get("create_revision", 0)),
-        modified=int(kv.get("mod_revision", 0)),
-        lease=int(kv.get("lease", 0)),
-    )
+def _value(kv: etcd_wire.KeyValue) -> Value:
+    return Value(kv.key.decode(), kv.value, kv.create_revision, kv.mod_revision, kv.lease)
 
 
-def _change(event: Mapping[str, Any]) -> Change:
-    value = _value(event["kv"])
-    return Change(value.key, None if event.get("type") == "DELETE" else value)
-
-
-def _revision(body: Mapping[str, Any]) -> int:
-    return int(body.get("header", {}).get("revision", 0))
+def _change(event: etcd_wire.Event) -> Change:
+    value = _value(event.kv)
+    return Change(value.key, None if event.type == "DELETE" else value)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -382,14 +378,12 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         for line in whole:
             if line.strip():
                 yield line
+        if len(waiting) > LINE_MAX:
+            raise etcd_wire.Unreadable(f"a line of more than {LINE_MAX} bytes")
 
 
 def _said(data: bytes, status: int) -> str:
-    try:
-        body = msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return f"HTTP {status}"
-    return str(body.get("error") or body.get("message") or f"HTTP {status}")
+    return etcd_wire.words_in(data) or f"HTTP {status}"
 
 
 def _words(error: BaseException) -> str:

@@ -208,7 +208,7 @@ class FleetSymbolStore:
         mine = bool(owners) and owners[0].created == self.claim.epoch
         if mine:
             return
-        who = f"{owners[0].value.decode()} since epoch {owners[0].created}" if owners else "nobody"
+        who = f"{owners[0].text} since epoch {owners[0].created}" if owners else "nobody"
         self._fence(f"{self.claim.account} is owned by {who}, not by {self.claim.node} in epoch {self.claim.epoch}")
 
     def _find_own(self, states: tuple[Value, ...]) -> None:
@@ -231,7 +231,7 @@ def envelope_in(found: Value) -> Envelope:
     """What lies under a state's key. Raises StateError."""
     try:
         return msgspec.json.decode(found.value, type=Envelope)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StateDamaged({Path(found.key): f"is no state of a fleet: {error}"}) from error
 
 

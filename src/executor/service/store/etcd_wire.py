@@ -1,0 +1,155 @@
+"""What etcd's gateway answers, as far as it is read here. Pure.
+
+Numbers of 64 bits come as text, keys and values in base64. Whatever else the bytes are is `Unreadable`: a node behind a
+proxy, or another program on its port, may say anything.
+"""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Unsigned = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Unreadable(ValueError):  # noqa: N818  (it says what the bytes are)
+    """Not the answer that was asked for. The text says why."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    cluster_id: Unsigned = 0
+    member_id: Unsigned = 0
+    revision: Number = 0
+
+
+class KeyValue(msgspec.Struct, frozen=True):
+    key: bytes
+    value: bytes = b""
+    create_revision: Number = 0
+    mod_revision: Number = 0
+    lease: Number = 0
+
+    def __post_init__(self) -> None:
+        self.key.decode()  # all of ours are text
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Of a call of which nothing else is read."""
+
+    header: Header = Header()
+
+
+class Found(msgspec.Struct, frozen=True):
+    kvs: tuple[KeyValue, ...] = ()
+
+
+class Ranged(msgspec.Struct, frozen=True):
+    header: Header
+    kvs: tuple[KeyValue, ...] = ()
+
+    def __post_init__(self) -> None:
+        _revised(self.header)
+
+
+class Response(msgspec.Struct, frozen=True):
+    """Of one operation of a transaction; None for one that is no range."""
+
+    response_range: Found | None = None
+
+
+class Transacted(msgspec.Struct, frozen=True):
+    header: Header
+    succeeded: bool = False
+    responses: tuple[Response, ...] = ()
+
+    def __post_init__(self) -> None:
+        _revised(self.header)
+
+
+class Granted(msgspec.Struct, frozen=True):
+    ID: Number
+
+
+class Lasts(msgspec.Struct, frozen=True):
+    TTL: Number = 0
+
+
+class KeptAlive(msgspec.Struct, frozen=True):
+    """A lease that is gone lasts 0; an answer without a result says nothing of it."""
+
+    result: Lasts
+
+
+class Member(msgspec.Struct, frozen=True):
+    ID: Unsigned
+    name: str = ""
+    clientURLs: tuple[str, ...] = ()  # noqa: N815  (the field's own name)
+    isLearner: bool = False  # noqa: N815
+
+
+class Members(msgspec.Struct, frozen=True):
+    members: tuple[Member, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True):
+    header: Header = Header()
+    version: str = ""
+    leader: Unsigned = 0
+    dbSize: Number = 0  # noqa: N815
+    raftTerm: Number = 0  # noqa: N815
+    errors: tuple[str, ...] = ()
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    alarm: str = "unknown"
+
+
+class Alarms(msgspec.Struct, frozen=True):
+    alarms: tuple[Alarm, ...] = ()
+
+
+class Event(msgspec.Struct, frozen=True):
+    kv: KeyValue
+    type: str = ""
+
+
+class Watched(msgspec.Struct, frozen=True):
+    header: Header = Header()
+    canceled: bool = False
+    compact_revision: Number = 0
+    cancel_reason: str = ""
+    events: tuple[Event, ...] = ()
+
+
+class WatchLine(msgspec.Struct, frozen=True):
+    result: Watched = Watched()
+
+
+class Fault(msgspec.Struct, frozen=True):
+    error: str = ""
+    message: str = ""
+
+
+def _revised(header: Header) -> None:
+    """Epochs are made of revisions: an answer without one is none. Raises ValueError."""
+    if not header.revision:
+        raise ValueError("no revision")
+
+
+def read(data: bytes, kind: type[T]) -> T:
+    """Raises Unreadable."""
+    try:
+        return msgspec.json.decode(data, type=kind, strict=False)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Unreadable(f"{error!s:.200}") from None
+
+
+def words_in(data: bytes) -> str:
+    """What an answer that is an error says; empty where it says nothing."""
+    try:
+        fault = read(data, Fault)
+    except Unreadable:
+        return ""
+    return " ".join((fault.error or fault.message).split())[:300]
