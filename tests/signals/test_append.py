@@ -121,3 +121,24 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytes
         append_signal(path, FIELDS)
     assert caught.value.reason.errno == errno.ENOSPC
     assert path.read_bytes() == b"x\n"
+
+
+def test_a_lock_that_another_keeps_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each signal would take a thread with it, until none was left to write the state."""
+    monkeypatch.setattr("executor.signals.append.LOCK_S", 0.05)
+    path = tmp_path / "signals.jsonl"
+    path.write_bytes(b"x\n")
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(SignalFileError, match="another program has kept its lock"):
+            append_signal(path, FIELDS)
+    assert path.read_bytes() == b"x\n"
+    append_signal(path, FIELDS)
+
+
+def test_what_is_no_file_is_not_written_to_and_not_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "signals.jsonl")
+    with pytest.raises(SignalFileError):
+        append_signal(tmp_path / "signals.jsonl", FIELDS)

@@ -27,8 +27,9 @@ from executor.core.transition import Step
 from executor.ops import status, text
 from executor.ops.keep_up import keep_up
 from executor.ops.metrics import Metrics
-from executor.ops.page.access import PageAccess, add_headers, guarded
+from executor.ops.page.access import PageAccess
 from executor.ops.page.feed import Feed
+from executor.ops.serving import serving
 from executor.service.loop import Loop
 
 SERVED_WITHIN_S: Final = 2.0
@@ -36,7 +37,6 @@ SERVED_WITHIN_S: Final = 2.0
 HEARD_WITHIN_S: Final = 60.0
 """Without a user stream the orders are looked at more often than this, also while no trade is open."""
 DISK_FREE_MIN: Final = 1024 * 1024
-BODY_MAX: Final = 1024
 INDEX: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Executor</title>
 <h1>Executor</h1>
@@ -92,8 +92,6 @@ class HttpServer:
         self.feed.observe(event, step)
 
     async def run(self) -> None:
-        app = web.Application(client_max_size=BODY_MAX, middlewares=[guarded(self._access)])
-        app.on_response_prepare.append(add_headers)
         routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
             "/": self._index,
             "/healthz": self._healthz,
@@ -103,17 +101,13 @@ class HttpServer:
             "/events": self.feed.events,
             "/static/{name}": self._static,
         }
-        app.add_routes([web.get(path, handler) for path, handler in routes.items()])
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=30)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, self._socket).start()
-            await keep_up("page", self.feed.run)()
-        finally:
-            self.feed.close()
-            for probe in self._probes.values():
-                probe.cancel()
-            await runner.cleanup()
+        async with serving(routes, self._socket, self._access):
+            try:
+                await keep_up("page", self.feed.run)()
+            finally:
+                self.feed.close()
+                for probe in self._probes.values():
+                    probe.cancel()
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
         if "text/html" in request.headers.get("Accept", ""):

@@ -17,8 +17,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from executor.ops import status, text
-from executor.ops.http import BODY_MAX, listen
+from executor.ops.http import listen
 from executor.ops.metrics import Metrics
+from executor.ops.page.access import PageAccess
+from executor.ops.serving import serving
 from executor.service.loop import Loop
 
 TURN_S: Final = 2.0
@@ -29,7 +31,7 @@ Loops = Mapping[str, Mapping[str, Loop]]
 
 class AccountsHttp:
     """Binds at once; `run` serves until cancelled. `loops` and `metrics`: what there is now, by account; `more`: the
-    process's own metrics. `faults`: why it is not ready, beside its loops.
+    process's own metrics. `faults`: why it is not ready, beside its loops; `access`: who may read.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class AccountsHttp:
         metrics: Callable[[], Mapping[str, Metrics]],
         more: Collector | None = None,
         faults: Callable[[], list[str]] = list,
+        access: PageAccess | None = None,
     ) -> None:
         """Raises HttpUnusable."""
+        self._access = access or PageAccess(host)
         self._loops = loops
         self._faults = faults
         self._registry = CollectorRegistry()
@@ -52,21 +56,14 @@ class AccountsHttp:
         self.port: int = self._socket.getsockname()[1]
 
     async def run(self) -> None:
-        app = web.Application(client_max_size=BODY_MAX)
-        routes: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
+        routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/status": self._status,
         }
-        app.add_routes([web.get(path, handler) for path, handler in routes.items()])
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=30)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, self._socket).start()
+        async with serving(routes, self._socket, self._access):
             await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _json({"alive": True}, 200)

@@ -23,6 +23,7 @@ from executor.files import make_folder
 from executor.ops.alerting import alerting
 from executor.ops.alerts.alerts import Alerts
 from executor.ops.http_accounts import AccountsHttp
+from executor.ops.page.access import PageAccess
 from executor.service.account import AccountRun, tell_down
 from executor.service.fleet.alert_share import AlertShare
 from executor.service.fleet.commands import StoredCommands
@@ -240,7 +241,9 @@ class _Process:
             def metrics() -> dict[str, Any]:
                 return {name: run.metrics for name, run in self._runs().items() if run.metrics is not None}
 
-            self._beside.append(AccountsHttp(settings.http_host, settings.http_port, loops, metrics, more).run)
+            readers = PageAccess.of(settings)
+            http = AccountsHttp(settings.http_host, settings.http_port, loops, metrics, more, access=readers)
+            self._beside.append(http.run)
         if settings.webhook_port:
             access = Access.of(settings)
             webhook = Webhook(settings.webhook_host, settings.webhook_port, access, _Inlet(), None, keep=keep)

@@ -112,8 +112,7 @@ def _add_http(
     metrics = Metrics([view_of(loop) for loop in loops], budget, stream)
     metrics.registry.register(AlertMetrics(alerts))
     folders = {settings.state_path(symbol).parent for symbol in supervisor.loops}
-    token = settings.http_token
-    readers = PageAccess(settings.http_host, None if token is None else token.get_secret_value())
+    readers = PageAccess.of(settings)
 
     def serve() -> HttpServer:
         server = HttpServer(settings.http_host, settings.http_port, loops, metrics, folders, access=readers)

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,11 @@ from executor.signals.parse import Malformed, parse_signal
 from executor.signals.position import SignalFileError
 
 _NAMES: Final = ("ts", "symbol", "side", "price", "id", "entry", "stop", "targets", "qty", "notional", "risk")
+
+
+LOCK_S: Final = 5.0
+LOCK_LOOK_S: Final = 0.01
+"""A writer holds the lock for a line; who holds it for seconds is no writer."""
 
 
 class NotASignalError(ValueError):
@@ -97,13 +103,27 @@ def _open_locked(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Raises OSError: where another program keeps the lock, too. Waiting for ever would hold up whoever writes."""
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise OSError(errno.EAGAIN, f"another program has kept its lock for {LOCK_S:.0f} s") from None
+            time.sleep(LOCK_LOOK_S)
+        else:
+            return
 
 
 def _append(descriptor: int, line: bytes) -> None:

@@ -30,6 +30,8 @@ CONNECT_TIMEOUT_SEC: Final = 4.0
 KEEP_ALIVE_SEC: Final = 50.0
 """Below the 60 s after which common load balancers hang up: an order must not meet a dying connection."""
 CONNECTIONS: Final = 16
+BODY_MAX: Final = 32 * 1024 * 1024
+"""Bytes; all symbols' rules, which nobody asks for, are half of that."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
 
@@ -107,11 +109,24 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
         return {**self._requests_params, **kwargs}
 
     async def _handle_response(self, response: aiohttp.ClientResponse) -> Answer:
-        body = await response.read()
+        body = await _within(response, BODY_MAX)
         if not response.ok:
             # A proxy's error page may quote the request; what is said of an error goes into logs and the journal.
             body = _SIGNATURE.sub(b"signature=***", body.replace(self._credentials.api_key.encode(), b"***"))
         return Answer(response.status, response.headers, body)
+
+
+async def _within(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, unpacked. Raises ClientPayloadError where it is longer: no answer is, and memory is not for filling."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            response.close()
+            raise aiohttp.ClientPayloadError(f"more than {limit} bytes")
+    return b"".join(parts)
 
 
 def _encoded(params: Mapping[str, str]) -> str:

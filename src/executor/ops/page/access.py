@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
+from executor.config import Settings
 from executor.config.kinds import is_loopback
 
 OPEN: Final = frozenset({"/healthz"})
@@ -32,6 +32,11 @@ HEADERS: Final = {
 
 class PageAccess:
     """Of a server on `host`; `token` None: this machine alone."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "PageAccess":
+        token = settings.http_token
+        return cls(settings.http_host, None if token is None else token.get_secret_value())
 
     def __init__(self, host: str = "127.0.0.1", token: str | None = None) -> None:
         self._host = host.lower()
@@ -79,17 +84,6 @@ def host_name(header: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.rpartition(":")[0] if text.count(":") == 1 else text
-
-
-def guarded(access: PageAccess) -> Middleware:
-    """The middleware that asks `access` before each handler."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refused = access.refusal(request)
-        return await handler(request) if refused is None else refused
-
-    return guard
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -1,0 +1,92 @@
+"""Readers over HTTP: who may, and that strangers take no descriptors from the trade."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp import web
+from tests.scenarios.harness import World, harness
+
+from executor.core.model.values import Direction
+from executor.ops.http import listen
+from executor.ops.http_accounts import AccountsHttp
+from executor.ops.page.access import PageAccess
+from executor.ops.serving import serving
+from executor.service.inlets.connections import Bounds, ConnectionLimiter
+from executor.service.loop import Loop
+
+TOKEN = "0123456789abcdef0123"
+TIGHT = Bounds(total=6, per_peer=6, hear_s=1.0, life_s=100.0)
+
+
+async def hello(_: web.Request) -> web.Response:
+    return web.Response(text="hello")
+
+
+@asynccontextmanager
+async def served(access: PageAccess, bounds: Bounds = TIGHT) -> AsyncIterator[tuple[int, ConnectionLimiter]]:
+    sock = listen("127.0.0.1", 0)
+    async with serving({"/": hello, "/healthz": hello}, sock, access, bounds) as limiter:
+        yield sock.getsockname()[1], limiter
+
+
+async def get(port: int, path: str = "/", headers: Mapping[str, str] = {}) -> int:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=10)).status_code
+
+
+async def test_connections_that_say_nothing_give_way_to_who_may_read() -> None:
+    async with served(PageAccess("0.0.0.0", TOKEN)) as (port, limiter):  # noqa: S104
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
+        await asyncio.sleep(0.5)
+        assert len(limiter._open) <= TIGHT.total
+        assert await get(port, headers={"Authorization": f"Bearer {TOKEN}"}) == 200
+        await asyncio.sleep(1.2)
+        assert not limiter._open, "what said nothing has been ended"
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_a_request_that_is_refused_keeps_no_connection() -> None:
+    async with served(PageAccess("0.0.0.0", TOKEN)) as (port, limiter):  # noqa: S104
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://127.0.0.1:{port}/")
+            assert (answer.status_code, answer.headers["Connection"]) == (401, "close")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")  # and never goes on
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await asyncio.sleep(0.05)
+        assert not limiter._open
+
+
+async def test_who_has_been_let_in_stays() -> None:
+    async with served(PageAccess()) as (port, limiter), httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(3):
+            assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+            await asyncio.sleep(0.6)
+        assert len(limiter._open) == 1
+
+
+@pytest.mark.parametrize("path", ["/status", "/metrics", "/readyz"])
+async def test_of_several_accounts_nobody_reads_without_the_token_or_under_another_name(
+    tmp_path: Path, path: str
+) -> None:
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=False)) as b:
+        loops: dict[str, dict[str, Loop]] = {"alice": dict(b.loops)}
+        for access, shown in (
+            (PageAccess("0.0.0.0", TOKEN), {"Authorization": f"Bearer {TOKEN}"}),  # noqa: S104
+            (PageAccess(), {}),
+        ):
+            http = AccountsHttp("127.0.0.1", 0, lambda: loops, dict, access=access)
+            task = asyncio.create_task(http.run())
+            try:
+                assert await get(http.port, path, shown) in {200, 503}
+                assert await get(http.port, path, {"Host": "evil.example"}) in {401, 421}
+                assert await get(http.port, "/healthz", shown) == 200
+            finally:
+                task.cancel()
+                await asyncio.wait({task})
