@@ -13,11 +13,13 @@ import asyncio
 import base64
 import bisect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 from tests.sim.fleet.faults import FleetFaults
 from tests.sim.timeline import Timeline
 
+from executor.service.store import etcd_wire
 from executor.service.store.etcd import WATCH_SILENCE_S, Change, Etcd, Refused, Unreachable, Value
 
 MEMBERS: Final = ("http://e1", "http://e2", "http://e3")
@@ -25,6 +27,7 @@ TRY_S: Final = 0.5
 LAG_MS: Final = 2
 LATE_MS: Final = (700, 3_000, 9_000)
 Body = dict[str, Any]
+T = TypeVar("T")
 
 
 class Lease:
@@ -303,7 +306,12 @@ class Link(Etcd):
             self._cluster.leave(watch)
             self._watching.remove(watch)
 
-    async def _ask(self, url: str, path: str, message: Mapping[str, Any], within: float | None = None) -> Body:
+    async def _ask(
+        self, url: str, path: str, message: Mapping[str, Any], kind: type[T], within: float | None = None
+    ) -> T:
+        return etcd_wire.read(msgspec.json.encode(await self._answered(url, path, message)), kind)
+
+    async def _answered(self, url: str, path: str, message: Mapping[str, Any]) -> Body:
         kind = _kind(path, message)
         if self.dead:
             raise Unreachable(f"{url}: dead", sent=False)
