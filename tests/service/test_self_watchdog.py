@@ -79,3 +79,11 @@ def test_a_service_whose_loop_hangs_ends(tmp_path: Path) -> None:
     assert done.returncode == 1
     (kept,) = tmp_path.rglob("*.hang")
     assert "later" in kept.read_text()
+
+
+def test_turns_of_the_loop_after_its_stop_are_no_error(tmp_path: Path) -> None:
+    """The end waits for answers under way, and each is a turn (rule 9.5)."""
+    watchdog = SelfWatchdog(tmp_path / "state.hang")
+    watchdog.alive()
+    watchdog.stop()
+    watchdog.alive()

@@ -4,128 +4,11 @@ Where the documents leave something open, each run draws what it does (`Mood`). 
 """
 
 import random
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-ZERO = Decimal(0)
-TICK, STEP = Decimal("0.01"), Decimal("0.001")
-MIN_NOTIONAL = Decimal(5)
-FINAL = {"FILLED", "CANCELED", "REJECTED", "EXPIRED"}
-BASE, QUOTE = "LTC", "USDT"
-SYMBOL = BASE + QUOTE
-
-
-class Clock:
-    """The exchange's clock, off from ours by `ahead` ms."""
-
-    ahead = 0
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000 + Clock.ahead
-
-
-class Refused(Exception):  # noqa: N818  (what an exchange says)
-    def __init__(self, code: int, text: str, status: int = 400, data: Any = None) -> None:
-        super().__init__(text)
-        self.code, self.text, self.status, self.data = code, text, status, data
-
-
-@dataclass
-class Mood:
-    """What the documents leave open, as drawn for a run."""
-
-    sibling: str = "EXPIRED"
-    half_list_done: bool = False
-    """A list is ALL_DONE as soon as one side has triggered or traded; its cancel is refused from then on."""
-    read_lag_ms: int = 0
-    list_lag_ms: int = 0
-    trigger_text: str = "Stop price would trigger immediately."
-    unknown_words: bool = False
-    push_rejected: bool = False
-    push_first: bool = True
-    push_lag_ms: int = 0
-    digits: int = 8
-    numbers_as_text: bool = False
-    extra: bool = False
-    fee_asset: str = QUOTE
-    """QUOTE: what is received; else commissions are paid in BNB."""
-    partial: float = 0.3
-    replace_fails: float = 0.1
-    cancel_answers_own_id: bool = False
-    lists_first: bool = False
-    market_expires: float = 0.1
-    clock_ahead_ms: int = 0
-    slow_ms: int = 0
-    """How long each request takes, at the least."""
-    legs_reversed: bool = False
-    zero_balances: bool = True
-
-    @classmethod
-    def drawn(cls, rng: random.Random) -> "Mood":
-        return cls(
-            sibling=rng.choice(["EXPIRED", "CANCELED"]),
-            half_list_done=rng.random() < 0.5,
-            read_lag_ms=rng.choice([0, 0, 200, 900]),
-            list_lag_ms=rng.choice([0, 500, 1_500]),
-            trigger_text=rng.choice(["Stop price would trigger immediately.", "Order would trigger immediately."]),
-            unknown_words=rng.random() < 0.2,
-            push_rejected=rng.random() < 0.5,
-            push_first=rng.random() < 0.5,
-            push_lag_ms=rng.choice([0, 0, 50, 400]),
-            digits=rng.choice([8, 3]),
-            numbers_as_text=rng.random() < 0.15,
-            extra=rng.random() < 0.5,
-            fee_asset=rng.choice([QUOTE, QUOTE, "BNB"]),
-            partial=rng.choice([0.0, 0.3, 0.7]),
-            replace_fails=rng.choice([0.0, 0.1, 0.3]),
-            cancel_answers_own_id=rng.random() < 0.3,
-            lists_first=rng.random() < 0.5,
-            market_expires=rng.choice([0.0, 0.15]),
-            clock_ahead_ms=rng.choice([0, 0, -4_000, 2_500, 60_000]),
-            slow_ms=rng.choice([0, 0, 30, 250]),
-            legs_reversed=rng.random() < 0.5,
-            zero_balances=rng.random() < 0.5,
-        )
-
-
-@dataclass(eq=False)
-class Order:
-    id: int
-    client: str
-    side: str
-    type: str
-    qty: Decimal
-    price: Decimal
-    stop: Decimal
-    tif: str
-    list_id: int = -1
-    status: str = "NEW"
-    cum: Decimal = ZERO
-    quote: Decimal = ZERO
-    working: bool = False
-    created: int = 0
-    updated: int = 0
-    working_at: int = -1
-    reason: str = "NONE"
-    cancel_id: str = ""
-    fills: list[dict[str, Any]] = field(default_factory=list)
-    history: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-
-    @property
-    def open(self) -> bool:
-        return self.status not in FINAL
-
-    @property
-    def left(self) -> Decimal:
-        return self.qty - self.cum
-
-    @property
-    def is_stop(self) -> bool:
-        return self.stop > 0
+from tests.stranger.mood import BASE, MIN_NOTIONAL, QUOTE, STEP, SYMBOL, TICK, ZERO, Mood, Order, Refused, now_ms
 
 
 class Book:
@@ -176,6 +59,8 @@ class Book:
         }
         if o.status == "EXPIRED":
             shot["expiryReason"] = o.reason
+        if o.status == "PENDING_NEW" and not o.qty:
+            del shot["origQty"]
         if self.mood.extra:
             shot["aThingOfTomorrow"] = {"deep": [1, None, "x"]}
         return shot
@@ -192,7 +77,7 @@ class Book:
             {
                 "price": self.text(f["price"]),
                 "qty": self.text(f["qty"]),
-                "commission": self.text(f["fee"]),
+                "commission": f"{f['fee']:.8f}",
                 "commissionAsset": f["asset"],
                 "tradeId": f["id"],
             }
@@ -245,7 +130,7 @@ class Book:
             raise Refused(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
         if (price or self.last) * qty < MIN_NOTIONAL:
             raise Refused(-1013, "Filter failure: NOTIONAL")
-        if stop and sum(o.open and o.is_stop for o in self.orders) >= 5:
+        if stop and sum(o.open and o.is_stop and o.status != "PENDING_NEW" for o in self.orders) >= 5:
             raise Refused(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
 
     def _relation(self, side: str, kind: str, price: Decimal, stop: Decimal) -> None:
@@ -281,6 +166,10 @@ class Book:
             raise
         self.orders.append(o)
         if kind == "MARKET":
+            asset, amount = self._need(side, qty, self.last)
+            if self.free[asset] < amount:
+                self.orders.remove(o)
+                raise Refused(-2010, self._words("Account has insufficient balance for requested action."))
             self._note(o)
             self._report(o, "NEW")
             self._take(o)
@@ -295,10 +184,6 @@ class Book:
         return o
 
     def _take(self, o: Order) -> None:
-        asset, amount = self._need(o.side, o.qty, self.last)
-        if self.free[asset] < amount:
-            self.orders.remove(o)
-            raise Refused(-2010, self._words("Account has insufficient balance for requested action."))
         part = o.qty
         if self.rng.random() < self.mood.market_expires:
             part = (o.qty * Decimal(self.rng.choice(["0", "0.4"]))).quantize(STEP)
@@ -325,14 +210,18 @@ class Book:
             raise Refused(-2010, self._words("The relationship of the prices for the orders is not correct."))
         self._lock(*self._need(side, qty, max(o.price for o in legs)))
         self._ids += 1
-        self.lists[self._ids] = row = {
+        row: dict[str, Any] = {
             "id": self._ids,
             "client": p.get("listClientOrderId") or f"l{self._ids}",
             "at": now_ms(),
             "legs": legs,
+            "pair": legs,
+            "working": None,
+            "kind": "OCO",
             "status": "EXEC_STARTED",
             "locked": max(o.price for o in legs),
         }
+        self.lists[self._ids] = row
         target.working, target.working_at = True, now_ms()
         for o in legs:
             o.list_id = self._ids
@@ -352,7 +241,7 @@ class Book:
         legs = row["legs"][::-1] if self.mood.legs_reversed else row["legs"]
         told: dict[str, Any] = {
             "orderListId": self.number(row["id"]),
-            "contingencyType": "OCO",
+            "contingencyType": row["kind"],
             "listStatusType": row["status"],
             "listOrderStatus": "ALL_DONE" if done else "EXECUTING",
             "listClientOrderId": row["client"],
@@ -399,22 +288,24 @@ class Book:
         self._list_event(row)
 
     def _end(self, o: Order, status: str, cancel_id: str | None = None, reason: str = "NONE") -> None:
-        was_list = o.list_id in self.lists
+        was_list, waited = o.list_id in self.lists, o.status == "PENDING_NEW"
         o.status, o.reason, o.working = status, reason, False
         o.cancel_id = cancel_id or f"c{o.id}"
         if not was_list:
             self._unlock(*self._need(o.side, o.left, o.price))
-        else:
-            row = self.lists[o.list_id]
-            others = [x for x in row["legs"] if x is not o]
-            if not any(x.open for x in others):
-                left = min(x.left for x in row["legs"])
-                sold = sum((x.cum for x in row["legs"]), ZERO)
-                left = o.qty - sold
-                self._unlock(*self._need(o.side, left, row["locked"]))
+        elif not waited:
+            self._free_in_list(o, self.lists[o.list_id])
         self._note(o)
         self._report(o, status)
         self._account()
+
+    def _free_in_list(self, o: Order, row: dict[str, Any]) -> None:
+        if o is row["working"]:
+            self._unlock(*self._need(o.side, o.left, o.price))
+            self._pay_out(row)
+        elif not any(x.open for x in row["pair"] if x is not o):
+            sold = sum((x.cum for x in row["pair"]), ZERO)
+            self._unlock(*self._need(o.side, o.qty - sold, row["locked"]))
 
     # --- trading --------------------------------------------------------------------------------------------------
 
@@ -446,9 +337,9 @@ class Book:
     def _sibling(self, o: Order) -> None:
         """The exchange ends the other side of a list once one has triggered or traded."""
         row = self.lists.get(o.list_id)
-        if row is None:
+        if row is None or o is row["working"]:
             return
-        for other in row["legs"]:
+        for other in row["pair"]:
             if other is not o and other.open:
                 self._end(other, self.mood.sibling, None, "OCO_TRIGGER")
         if self.mood.half_list_done and row["status"] != "ALL_DONE":
@@ -461,7 +352,8 @@ class Book:
         spent, received = (qty, qty * price) if o.side == "SELL" else (qty * price, qty)
         if locked:
             row = self.lists.get(o.list_id)
-            bound = qty if o.side == "SELL" else qty * (row["locked"] if row else o.price)
+            paired = row is not None and o is not row["working"]
+            bound = qty if o.side == "SELL" else qty * (row["locked"] if row and paired else o.price)
             self.locked[paid] -= bound
             self.free[paid] += bound - spent
         else:
@@ -470,6 +362,7 @@ class Book:
         fee = (received * Decimal("0.001")).quantize(Decimal("1e-8")) if asset == got else Decimal("0.00001234")
         self.free[got] += received
         self.free[asset] -= fee
+        self._keep_locked(o, received, fee if asset == got else ZERO)
         o.cum += qty
         o.quote += qty * price
         o.status = "FILLED" if not o.left else "PARTIALLY_FILLED"
@@ -481,10 +374,102 @@ class Book:
         self._note(o)
         self._report(o, "TRADE", fill)
         row = self.lists.get(o.list_id)
-        if row is not None and o.status == "FILLED" and row["status"] != "ALL_DONE":
+        if row is not None and o is row["working"]:
+            if o.status == "FILLED":
+                self._activate(row)
+        elif row is not None and o.status == "FILLED" and row["status"] != "ALL_DONE":
             row["status"] = "ALL_DONE"
             self._list_event(row)
         self._account()
+
+    # --- lists whose exits wait for an entry -------------------------------------------------------------------------
+
+    def place_bracket(self, p: dict[str, str], *, pays_out: bool, pair: bool) -> dict[str, Any]:
+        """OTO, OTOCO; OPO, OPOCO (`pays_out`): the pending orders' quantity is what the working one brought."""
+        kind, side = p["workingType"], p["workingSide"]
+        qty, price = Decimal(p["workingQuantity"]), Decimal(p["workingPrice"])
+        if pays_out and ("pendingQuantity" in p or side != "BUY" or p["pendingSide"] != "SELL"):
+            raise Refused(-1225, "Parameter 'pendingQuantity' sent when not required.")
+        self._filters(side, kind, qty, price, ZERO)
+        client = p.get("workingClientOrderId") or f"w{self._ids}"
+        tif = p.get("workingTimeInForce", "GTC")
+        working = self._new({"side": side, "timeInForce": tif}, kind, client=client, qty=qty, price=price, stop=ZERO)
+        self._relation(side, kind, price, ZERO)
+        exits: list[Order] = []
+        for name in ("pendingAbove", "pendingBelow") if pair else ("pending",):
+            left, stop = Decimal(p.get(f"{name}Price", 0)), Decimal(p.get(f"{name}StopPrice", 0))
+            own = {"side": p["pendingSide"], "timeInForce": p.get(f"{name}TimeInForce", "GTC")}
+            size = ZERO if pays_out else Decimal(p["pendingQuantity"])
+            client = p.get(f"{name}ClientOrderId") or f"p{self._ids}{name}"
+            exits.append(self._new(own, p[f"{name}Type"], client=client, qty=size, price=left, stop=stop))
+        self._lock(*self._need(side, qty, price))
+        self._ids += 1
+        row: dict[str, Any] = {
+            "id": self._ids, "client": p.get("listClientOrderId") or f"l{self._ids}", "at": now_ms(), "kind": "OTO",
+            "legs": [working, *exits], "pair": exits, "working": working, "pays_out": pays_out, "received": ZERO,
+            "status": "EXEC_STARTED", "locked": max(o.price for o in exits),
+        }  # fmt: skip
+        self.lists[self._ids] = row
+        working.working, working.working_at = True, now_ms()
+        for o in row["legs"]:
+            o.list_id = row["id"]
+            o.status = "NEW" if o is working else "PENDING_NEW"
+            self.orders.append(o)
+            self._note(o)
+            self._report(o, "NEW")
+        self._list_event(row)
+        self._account()
+        row["answer"] = self.list_answer(row, reports=True)
+        self._match(working, None)
+        return row
+
+    def _keep_locked(self, o: Order, received: Decimal, fee: Decimal) -> None:
+        """What an OPO's entry brings stays locked until its exits are placed; commission may come from free funds."""
+        row = self.lists.get(o.list_id)
+        if row is None or o is not row["working"] or not row["pays_out"]:
+            return
+        kept = received if self.mood.fee_from_free and self.free[BASE] - received >= 0 else received - fee
+        row["received"] += kept
+        self.free[BASE] -= kept
+        self.locked[BASE] += kept
+
+    def _pay_out(self, row: dict[str, Any]) -> None:
+        if row.get("received"):
+            self._unlock(BASE, row["received"])
+            row["received"] = ZERO
+
+    def _activate(self, row: dict[str, Any]) -> None:
+        exits: list[Order] = [o for o in row["pair"] if o.open]
+        if row["pays_out"]:
+            whole = (row["received"] / STEP).to_integral_value(ROUND_FLOOR) * STEP
+            self._pay_out(row)
+            for o in exits:
+                o.qty = whole
+        try:
+            self._at_its_moment(exits)
+            self._lock(*self._need(exits[0].side, exits[0].qty, row["locked"]))
+        except Refused:
+            for o in exits:
+                o.status, o.reason = "EXPIRED", "REJECTED"
+                self._note(o)
+                self._report(o, "EXPIRED")
+            row["status"] = "ALL_DONE"
+            self._list_event(row)
+            return
+        for o in exits:
+            o.status = "NEW"
+            o.working = not o.is_stop
+            o.working_at = now_ms() if o.working else -1
+            self._note(o)
+            self._report(o, "NEW")
+        self._list_event(row)
+
+    def _at_its_moment(self, exits: list[Order]) -> None:
+        if self.rng.random() < self.mood.pending_refused:
+            raise Refused(-2010, "refused when its moment came")
+        for o in exits:
+            self._filters(o.side, o.type, o.qty, o.price, o.stop)
+            self._relation(o.side, o.type, o.price, o.stop)
 
     # --- what is pushed -------------------------------------------------------------------------------------------
 
@@ -497,7 +482,7 @@ class Book:
                 "P": self.text(o.stop), "F": self.text(ZERO), "g": o.list_id, "C": o.client if ended else "",
                 "x": execution, "X": o.status, "r": "NONE" if execution != "REJECTED" else "INSUFFICIENT_BALANCES",
                 "i": self.number(o.id), "l": self.text(fill["qty"] if fill else ZERO), "z": self.text(o.cum),
-                "L": self.text(fill["price"] if fill else ZERO), "n": self.text(fill["fee"]) if fill else "0",
+                "L": self.text(fill["price"] if fill else ZERO), "n": f"{fill['fee']:.8f}" if fill else "0",
                 "N": fill["asset"] if fill else None, "T": now_ms(), "t": fill["id"] if fill else -1, "v": 3,
                 "I": self._ids, "w": o.working, "m": False, "M": False, "O": o.created, "Z": self.text(o.quote),
                 "Y": self.text(fill["qty"] * fill["price"] if fill else ZERO), "Q": self.text(ZERO),
@@ -512,7 +497,7 @@ class Book:
         legs = [{"s": SYMBOL, "i": self.number(o.id), "c": o.client} for o in row["legs"]]
         self.push(
             {
-                "e": "listStatus", "E": now_ms(), "s": SYMBOL, "g": row["id"], "c": "OCO", "l": row["status"],
+                "e": "listStatus", "E": now_ms(), "s": SYMBOL, "g": row["id"], "c": row["kind"], "l": row["status"],
                 "L": "ALL_DONE" if done else "EXECUTING", "r": "NONE", "C": row["client"], "T": now_ms(), "O": legs,
             }
         )  # fmt: skip

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tests.stranger.book import BASE, QUOTE, STEP, SYMBOL, TICK, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, TICK, now_ms
 
 
-def exchange_info() -> dict[str, Any]:
+def exchange_info(brackets: bool) -> dict[str, Any]:
     """What GET exchangeInfo says, with a filter and fields of a later day."""
     filters = [
         {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "100000", "tickSize": str(TICK)},
@@ -61,8 +61,8 @@ def exchange_info() -> dict[str, Any]:
         ],
         "icebergAllowed": True,
         "ocoAllowed": True,
-        "otoAllowed": False,
-        "opoAllowed": False,
+        "otoAllowed": brackets,
+        "opoAllowed": brackets,
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": True,
         "cancelReplaceAllowed": True,

@@ -17,7 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.stranger.book import BASE, QUOTE, SYMBOL, Book, Clock, Mood, now_ms
+from tests.stranger.book import Book
+from tests.stranger.mood import BASE, QUOTE, SYMBOL, Clock, Mood, now_ms
 from tests.stranger.server import KEY, SECRET, Exchange
 
 ENTRY, R = Decimal(100), Decimal(1)
@@ -292,6 +293,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--trades", type=int, default=6)
     parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--layout", choices=("OCO", "BRACKET", "PLAIN"))
     parser.add_argument("--storm", type=float, default=0.06)
     wanted = parser.parse_args()
     failed = False
@@ -303,7 +305,7 @@ def main() -> None:
             folder,
             storm=wanted.storm,
             transport=rng.choice(["rest", "ws"]),
-            layout=rng.choice(["OCO", "OCO", "PLAIN"]),
+            layout=wanted.layout or rng.choice(["OCO", "BRACKET", "PLAIN"]),
         )
         asyncio.run(run.run(wanted.trades, wanted.kills))
         told = run.told()

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
-from tests.stranger.book import SYMBOL, TICK, Book, Order, Refused, now_ms
+from tests.stranger.book import Book
 from tests.stranger.listing import exchange_info
+from tests.stranger.mood import SYMBOL, TICK, Order, Refused, now_ms
 
 KEY, SECRET = "stranger", "stranger"
 PUBLIC = {
@@ -51,6 +52,10 @@ METHODS = {
     "order.cancel": ("DELETE", "order"),
     "order.cancelReplace": ("POST", "order/cancelReplace"),
     "orderList.place.oco": ("POST", "orderList/oco"),
+    "orderList.place.oto": ("POST", "orderList/oto"),
+    "orderList.place.otoco": ("POST", "orderList/otoco"),
+    "orderList.place.opo": ("POST", "orderList/opo"),
+    "orderList.place.opoco": ("POST", "orderList/opoco"),
     "orderList.cancel": ("DELETE", "orderList"),
     "order.status": ("GET", "order"),
     "time": ("GET", "time"),
@@ -245,7 +250,7 @@ class Exchange:
         known: dict[str, Callable[[dict[str, str]], Any]] = {
             "GET ping": lambda _: {},
             "GET time": lambda _: {"serverTime": now_ms()},
-            "GET exchangeInfo": lambda _: exchange_info(),
+            "GET exchangeInfo": lambda _: exchange_info(self.book.mood.brackets),
             "GET account": lambda _: self._account(),
             "GET account/commission": lambda _: self._commission(),
             "GET order": self._order,
@@ -268,6 +273,10 @@ class Exchange:
             "POST order/test": lambda _: {},
             "POST order": lambda p: self._placed(self.book.place, p),
             "POST orderList/oco": self._oco,
+            "POST orderList/oto": lambda p: self.book.place_bracket(p, pays_out=False, pair=False)["answer"],
+            "POST orderList/otoco": lambda p: self.book.place_bracket(p, pays_out=False, pair=True)["answer"],
+            "POST orderList/opo": lambda p: self.book.place_bracket(p, pays_out=True, pair=False)["answer"],
+            "POST orderList/opoco": lambda p: self.book.place_bracket(p, pays_out=True, pair=True)["answer"],
             "POST order/cancelReplace": self._replace,
             "DELETE order": self._cancel,
             "DELETE orderList": self._cancel_list,
@@ -276,7 +285,7 @@ class Exchange:
             self.refused[f"no such thing: {name}"] += 1
             raise Refused(-1000, "Not found", 404)
         if method != "GET" and what != "order/test":
-            self._unfilled(1 if what.startswith("order") and what != "orderList/oco" else 2)
+            self._unfilled(3 if what.endswith(("otoco", "opoco")) else 2 if what.startswith("orderList/") else 1)
         return known[name](p)
 
     def _unfilled(self, count: int) -> None:
@@ -388,7 +397,7 @@ class Exchange:
                 "price": self.book.text(f["price"]),
                 "qty": self.book.text(f["qty"]),
                 "quoteQty": self.book.text(f["price"] * f["qty"]),
-                "commission": self.book.text(f["fee"]),
+                "commission": f"{f['fee']:.8f}",
                 "commissionAsset": f["asset"],
                 "time": f["time"],
                 "isBuyer": f["order"].side == "BUY",

@@ -28,6 +28,7 @@ class SelfWatchdog:
     def __init__(self, path: Path, limit_s: float = HANG_S) -> None:
         self.limit_s = limit_s
         self._path = path
+        self._over = False
         self._file = None if self._told() else path.open("w", encoding="utf-8")
 
     def _told(self) -> bool:
@@ -46,12 +47,16 @@ class SelfWatchdog:
         return False
 
     def alive(self) -> None:
+        """Put the end off. Nothing any more after `stop`: an end has turns of its own."""
+        if self._over:
+            return
         if self._file is None:
             faulthandler.dump_traceback_later(self.limit_s, exit=True)
         else:
             faulthandler.dump_traceback_later(self.limit_s, exit=True, file=self._file)
 
     def stop(self) -> None:
+        self._over = True
         faulthandler.cancel_dump_traceback_later()
         if self._file is not None:
             self._file.close()
