@@ -104,3 +104,13 @@ def test_a_rebuilt_short_is_not_judged_by_loans_that_are_not_on_record() -> None
     credit = replace(script.position.credit, unclaimed=True)
     state = replace(script.state, position=replace(script.position, credit=credit), debts=())
     assert broken(script, state) == []
+
+
+def test_orders_for_a_debt_that_somebody_else_has_repaid_are_being_cancelled() -> None:
+    script = protected(Direction.SHORT, rules=MARGIN_RULES)
+    orders = tuple(replace(order, qty=9 * order.qty) if order.is_exit else order for order in script.position.orders)
+    state = replace(script.state, position=replace(script.position, orders=orders))
+    assert any(fault.startswith("10.1") for fault in unsound(state, POLICY, MARGIN_RULES))
+    repaid = tuple(replace(debt, own=D(0), by_hand=D(3)) for debt in state.debts)
+    found = unsound(replace(state, debts=repaid), POLICY, MARGIN_RULES)
+    assert not any(fault.startswith("10.1") for fault in found)

@@ -25,6 +25,7 @@ from executor.core.model.events import (
 )
 from executor.core.model.facts import Done
 from executor.core.model.intents import Level
+from executor.core.model.loans import Loan, LoanKind, OwnDebt, Repayment
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
@@ -190,6 +191,18 @@ def test_the_file_shows_a_person_the_open_trade_at_its_top(place: Place) -> None
     text = place.store.path.read_text()
     assert '"0.416"' in text
     assert "E-" not in text
+
+
+def test_the_file_holds_all_of_the_state_but_the_facts_of_the_moment() -> None:
+    assert set(Document.__struct_fields__) - {"orders"} == set(State.__struct_fields__) - {"market"}
+
+
+def test_a_loan_and_a_debt_are_there_again_after_a_restart() -> None:
+    loan = Loan(n=1, kind=LoanKind.BORROW, asset="USDT", amount=Decimal(5), sent_at=1)
+    owed = OwnDebt(asset="USDT", own=Decimal(5))
+    state = replace(empty("LTCUSDT", "paper"), loan=loan, debts=(owed,), repaying=Repayment(since=1))
+    found = state_of(document_of(state))
+    assert (found.loan, found.debts, found.repaying) == (state.loan, state.debts, state.repaying)
 
 
 def test_a_file_whose_halves_disagree_is_not_believed(place: Place) -> None:

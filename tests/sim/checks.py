@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 from tests.sim import setup as world_setup
+from tests.sim.debts import Debts
 from tests.sim.exposure import Held
 
 from executor.core.book.ledger import holding
@@ -15,7 +16,7 @@ from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, Order, OrderPhase, Position, Reason, State
-from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, plain
+from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, ceil_to, plain
 from executor.paper.engine.account import LiveOrder
 from executor.paper.engine.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct
@@ -24,6 +25,7 @@ ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a d
 CALM_MS: Final = 120_000
 BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
 STOPS: Final = frozenset({OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT})
+STEPS_OVER: Final = 4  # each of three exits rounds up, and one hour more of interest may have been expected
 KNOWN_SLACK_MS: Final = 1_500  # the disk's retry
 
 
@@ -95,6 +97,7 @@ class Outside:
         self._delta: dict[str, Decimal] = {}
         self._checked: Closed | None = None
         self.saved: Callable[[], State] | None = None
+        self.debts: Debts | None = None
         self.excused_ids = False
 
     # --- as it happens -----------------------------------------------------------------------------------------------
@@ -125,25 +128,22 @@ class Outside:
             if truth is not None:
                 self._sold_once(trade, truth)
 
+    def seize(self) -> None:
+        """What the trade at hand holds is not its own doing any more."""
+        truth = self.trades.get(self.followed)
+        if truth is not None:
+            truth.by_hand = True
+
     def _traded(self, event: ExecutionReport) -> None:
         order = event.order
         sign = 1 if order.side is OrderSide.BUY else -1
-        self._add(self.rules.base, sign * event.last_qty)
+        self._add(order.symbol.removesuffix(self.rules.quote), sign * event.last_qty)
         self._add(self.rules.quote, -sign * event.last_quote_qty)
         if event.commission_asset:
             self._add(event.commission_asset, -event.commission)
-        name = parse(order.client_order_id)
-        if name is None:
-            return
-        truth = self.trades.get(name.trade)
+        truth = self._truth_of(event)
         if truth is None:
-            if name.role not in ENTRIES:
-                self.broken.append(f"W3: {order.client_order_id} traded before any entry")
-                return
-            direction = Direction.LONG if order.side is OrderSide.BUY else Direction.SHORT
-            truth = self.trades[name.trade] = Truth(direction)
-            self.opened += 1
-            self.newest = name.trade
+            return
         if order.side is truth.direction.entry_side:
             truth.entered += event.last_qty
             if truth.direction is Direction.LONG and event.commission_asset == self.rules.base:
@@ -159,6 +159,25 @@ class Outside:
             truth.commissions[asset] = truth.commissions.get(asset, ZERO) + event.commission
             if asset == self.rules.base:
                 truth.base -= event.commission
+
+    def _truth_of(self, event: ExecutionReport) -> Truth | None:
+        """The trade that a fill is of, which may begin with it."""
+        order = event.order
+        name = parse(order.client_order_id)
+        if name is None:
+            return None
+        truth = self.trades.get(name.trade)
+        if truth is None:
+            if name.role is Role.DEBT:
+                return None  # of an entry that never filled, the debt's dust (11.8)
+            if name.role not in ENTRIES:
+                self.broken.append(f"W3: {order.client_order_id} traded before any entry")
+                return None
+            direction = Direction.LONG if order.side is OrderSide.BUY else Direction.SHORT
+            truth = self.trades[name.trade] = Truth(direction)
+            self.opened += 1
+            self.newest = name.trade
+        return truth
 
     def _add(self, asset: str, amount: Decimal) -> None:
         self._delta[asset] = self._delta.get(asset, ZERO) + amount
@@ -190,10 +209,10 @@ class Outside:
                     continue
                 lists.add(order.order_list_id)
             selling += order.open_qty
-        held = max(truth.held + truth.lent + self._sold_beside(trade, beside), ZERO) + truth.hidden
+        held, most = self._bounds(truth, self._sold_beside(trade, beside))
         if selling > held and not truth.stopped:
             self.broken.append(f"W3 (10.1): {plain(selling)} can be sold, {plain(held)} are held by trade {trade}")
-        if whole > truth.entered - truth.entry_fee:
+        if whole > most:
             self.broken.append(f"W3 (4.3): the stop would sell {plain(whole)}, more than trade {trade} ever held")
 
     def _sent_beside(self, trade: str) -> dict[str, Order]:
@@ -209,6 +228,27 @@ class Outside:
             return ZERO
         done = sum((o.executed_qty for o in self._orders() if o.client_order_id in beside), ZERO)
         return max(done - _bought_back(self, trade), ZERO)
+
+    def _bounds(self, truth: Truth, beside: Decimal) -> tuple[Decimal, Decimal]:
+        """What may still be sold (or bought back) now, and the most that ever may."""
+        held, most = truth.held, truth.entered - truth.entry_fee
+        if self._buys_back(truth):
+            held, most = self._to_buy(truth, truth.left), self._to_buy(truth, ZERO)
+        return max(held + truth.lent + beside, ZERO) + truth.hidden, most
+
+    def _buys_back(self, truth: Truth) -> bool:
+        """Whether it is a short on credit: what it buys must pay interest and its own commission, too (11.6)."""
+        return self.debts is not None and truth.direction is Direction.SHORT
+
+    def _to_buy(self, truth: Truth, bought: Decimal) -> Decimal:
+        """The most that a short on credit may still buy when it has bought so much: three steps for three roundings."""
+        assert self.debts is not None
+        base = self.rules.base
+        interest = self.debts.direct.lender.debt(base).interest
+        # They are sized before it is known in which asset commission is paid; an earlier trade's rest is bought along.
+        fees = max(truth.commissions.get(base, ZERO), bought * (1 - self.rules.worst_keep())) if bought else ZERO
+        net = max(max(truth.entered + interest, self.debts.ours(base)) + fees - bought, ZERO)
+        return ceil_to(net / self.rules.worst_keep(), self.rules.step) + STEPS_OVER * self.rules.step
 
     def _open(self, trade: str = "") -> list[LiveOrder]:
         live = self.direct.engine._accounts[self.direct.account].open.get(self.direct.symbol, {})
@@ -238,6 +278,8 @@ class Outside:
         closed = after.last_closed
         if closed is not None and closed is not before.last_closed and new is None and old is not None:
             self._closed(closed, old)
+            if self.debts is not None:
+                self.debts.closed(after, closed)
 
     def _stops(self, state: State) -> None:
         """10.4, from the stops that the exchange took."""
@@ -290,7 +332,9 @@ class Outside:
             return
         if closed.commissions != truth.commissions:
             self.broken.append(f"W6: {closed.trade} says {closed.commissions} paid, it was {truth.commissions}")
-        if closed.dust + last.gone != truth.base:
+        if self.debts is not None and truth.by_hand:
+            return
+        if closed.dust + closed.interest.get(self.rules.base, ZERO) + last.gone != truth.base:
             self.broken.append(f"W6: {closed.trade} says dust {plain(closed.dust)}, it is {plain(truth.base)}")
         self._left_over(closed, truth)
 
@@ -299,7 +343,10 @@ class Outside:
         much = (self.rules.min_notional * 2 + 1) / closed.stop_planned
         if closed.reason is Reason.EXTERNAL or truth.by_hand:
             return  # rule 6.6 leaves it to whoever took its exits away
-        if truth.held < -much:
+        over = -truth.held
+        if self._buys_back(truth):  # what pays interest and its own commission was bought, not sold twice
+            over -= closed.interest.get(self.rules.base, ZERO) + truth.commissions.get(self.rules.base, ZERO)
+        if over > much:
             self.broken.append(f"W6 (6.3): {closed.trade} closed, {plain(-truth.held)} were sold twice")
         if truth.held > much:
             self.broken.append(f"W6 (7.1): {closed.trade} closed with {plain(truth.held)} held")
@@ -413,13 +460,17 @@ class Outside:
             return
         if state.position is not None:
             self.broken.append(f"L3: every stop was passed, and the trade is not over: {state.position.phase!r}")
-        elif left := self.ours_open():
+        elif self.debts is not None:
+            self.debts.over(state)
+        if state.position is None and (left := self.ours_open()):
             self.broken.append(f"L4 (10.3): flat, and {', '.join(left)} stand at the exchange")
 
     def balances(self) -> None:
         """Δbalance = fills less fees, to the last digit."""
         for asset, balance in self.direct.balances().items():
             expected = self.setup.balances.get(asset, ZERO) + self._delta.get(asset, ZERO)
+            if self.debts is not None:
+                expected += self.debts.changed(asset)
             if balance.total != expected:
                 self.broken.append(f"W6: {asset} is {plain(balance.total)}, fills and fees make {plain(expected)}")
 

@@ -25,6 +25,26 @@ COMMAND: Final = (
     "garbled",
     "refused_oddly",
 )
+LOAN: Final = (
+    "request_lost",
+    "answer_lost",
+    "answer_late",
+    "executed_late",
+    "executed_at_last",
+    "5xx_executed",
+    "5xx_not_executed",
+    "5xx_executed_late",
+    "refused",
+    "not_sent",
+    "banned",
+    "garbled",
+    "refused_oddly",
+    "loan_pending",
+    "loan_fails",
+    "interest_before",
+    "interest_after",
+)
+"""What happens to a loan or a repayment."""
 READ: Final = ("read_lost", "read_5xx", "read_stale", "read_late", "read_banned", "read_garbled")
 PUSH: Final = ("push_lost", "push_twice", "push_late", "stream_gap")
 OUTSIDE: Final = (
@@ -38,10 +58,13 @@ OUTSIDE: Final = (
     "state_lost",
     "state_rotten",
 )
+MARGIN: Final = ("interest", "liquidated", "borrowed_by_hand", "repaid_by_hand", "transferred_by_hand")
+"""What happens to a margin account without a request."""
 CRASH: Final = ("crash_before", "crash_torn_old", "crash_torn_new", "crash_torn_damaged")
 PAUSE: Final = ("suspended",)
 OTHER: Final = ("partial_fill",)
 ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *PAUSE, *OTHER)
+ON_MARGIN: Final = tuple(kind for kind in (*LOAN, *MARGIN) if kind not in ALL)
 PAUSES: Final = (3_000, 1_000, 7_000, 120_000)
 """How long a process is suspended (ms); recvWindow is 5,000."""
 
@@ -81,7 +104,26 @@ ODD_REFUSALS: Final[tuple[tuple[int, int, str], ...]] = (
     (422, -2010, ""),
     (404, 0, "<html>not here</html>"),
 )
+LOAN_REFUSALS: Final[tuple[tuple[int, int, str], ...]] = (
+    (400, -3006, "Your borrow amount has exceed maximum borrow amount."),
+    (400, -3007, "You have pending transaction, please try again later."),
+    (400, -3000, "Internal server error."),
+    (400, -3044, "System busy."),
+    (400, -3012, "Borrow is banned for this asset."),
+    (400, -3015, "Repay amount exceeds borrow amount."),
+    (400, -3024, "The unpaid debt is too small after this repayment."),
+    (400, -3036, "This account is not allowed to repay."),
+    (400, -3041, "Balance is not enough."),
+    (400, -3045, "The system doesn't have enough asset now."),
+    (400, -3067, "A pair that is banned."),
+    (400, -1021, "Timestamp for this request is outside of the recvWindow."),
+    (401, -2015, "Invalid API-key, IP, or permissions for action."),
+    (429, -1003, "Too much request weight used."),
+    (400, -1007, "Timeout waiting for response from backend server."),
+    (400, -9999, "A code of a later day."),
+)
 _WEIGHTS: Final = (0.0, 0.0, 0.01, 0.03, 0.08)
+_LOAN_WEIGHTS: Final = (0.0, 0.0, 0.03, 0.08, 0.15)
 _OUTSIDE_WEIGHTS: Final = (0.0, 0.0, 0.0, 0.003, 0.01)
 _CRASH_WEIGHTS: Final = (0.0, 0.0, 0.0003, 0.001, 0.005)
 
@@ -94,7 +136,7 @@ def phase_of(state: State) -> str:
 class Faults:
     """Says what goes wrong, and counts it by kind and phase of the trade. Quiet once `calm`."""
 
-    def __init__(self, choices: Choices, *, wild: bool) -> None:
+    def __init__(self, choices: Choices, *, wild: bool, margin: bool = False) -> None:
         self._choices = choices
         self.calm = False
         self.tally: Counter[tuple[str, str]] = Counter()
@@ -110,6 +152,8 @@ class Faults:
         self._crash = [mood(_CRASH_WEIGHTS) for _ in CRASH]
         self._pause = [mood(_CRASH_WEIGHTS) for _ in PAUSE]
         self._partial = mood((0.0, 0.1, 0.4))
+        self._loan = [mood(_LOAN_WEIGHTS) for _ in LOAN] if margin else []
+        self._margin = [mood(_OUTSIDE_WEIGHTS) for _ in MARGIN] if margin else []
 
     @property
     def phase(self) -> str:
@@ -124,6 +168,12 @@ class Faults:
 
     def command(self, kind: str) -> str:
         return self._pick(f"command:{kind}", COMMAND, self._command)
+
+    def loan(self, kind: str) -> str:
+        return self._pick(f"loan:{kind}", LOAN, self._loan)
+
+    def margin(self) -> str:
+        return self._pick("margin", MARGIN, self._margin)
 
     def read(self, kind: str) -> str:
         return self._pick(f"read:{kind}", READ, self._read)

@@ -2,7 +2,6 @@
 
 from tests.sim.checks import Outside
 from tests.sim.choices import Choices
-from tests.sim.setup import ACCOUNT
 from tests.sim.wire import Wire
 
 from executor.core.model.values import ZERO, OrderType
@@ -41,11 +40,13 @@ class ManualActions:
                 symbol=self._symbol, side=truth.direction.exit_side, type=OrderType.MARKET, quantity=qty
             )
             try:
-                self._engine.place_order(ACCOUNT, order, self._wire.timeline.now)
+                self._engine.place_order(self._wire.direct.account, order, self._wire.timeline.now)
             except model.Reject as reject:
                 if reject.code not in {-2010, -1013}:
                     raise
         self._wire.deliver_pushes()
 
     def _cancel(self, client_id: str) -> None:
-        self._engine.cancel_order(ACCOUNT, self._symbol, self._wire.timeline.now, orig_client_order_id=client_id)
+        self._engine.cancel_order(
+            self._wire.direct.account, self._symbol, self._wire.timeline.now, orig_client_order_id=client_id
+        )

@@ -18,12 +18,12 @@ import msgspec
 from tests.sim import corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.exposure import Exposures
-from tests.sim.faults import ALL
-from tests.sim.setup import READINGS, draw
+from tests.sim.faults import ALL, ON_MARGIN
+from tests.sim.setup import MARGIN_READINGS, READINGS, draw
 from tests.sim.shrink import shrink, symptom
 from tests.sim.world import ERRORS, Result, World, failure
 
-PHASES: Final = ("Flat", "Entering", "Unprotected", "Protected", "Closing")
+PHASES: Final = ("Flat", "Borrowing", "Entering", "Unprotected", "Protected", "Closing", "Repaying")
 BATCH: Final = 24
 QUIET_EVERY: Final = 24  # one run of so many is without faults, and shows what the exchange alone takes
 
@@ -119,8 +119,11 @@ def soak(seconds: float, seed: int, processes: int) -> Tally:
 def table(faults: Counter[tuple[str, str]]) -> str:
     """Fault kind, and reading of what the documents leave open, by phase of the trade."""
     lines = [f"{'':28}" + "".join(f"{phase:>13}" for phase in PHASES)]
-    readings = [f"{name}={value}" for name, values in READINGS.items() for value in values]
-    lines += [f"{kind:28}" + "".join(f"{faults[kind, phase]:13}" for phase in PHASES) for kind in (*ALL, *readings)]
+    readings = [f"{name}={value}" for name, values in (READINGS | MARGIN_READINGS).items() for value in values]
+    lines += [
+        f"{kind:28}" + "".join(f"{faults[kind, phase]:13}" for phase in PHASES)
+        for kind in (*ALL, *ON_MARGIN, *readings)
+    ]
     return "\n".join(lines)
 
 

@@ -15,11 +15,17 @@ from executor.exchange.wire import rules as wire_rules
 from executor.paper.engine.choices import (
     CancelledId,
     ExchangeChoices,
+    InterestRounding,
+    LoanBusy,
+    LoanRecord,
+    MarginFunds,
+    NoDebtLevel,
     OcoDone,
     OcoSibling,
     PushOrder,
     PushRefusals,
     RefusalTexts,
+    RestTooSmall,
     SeenInReads,
     shown_choices,
 )
@@ -30,6 +36,10 @@ from executor.paper.replay.recording import bundled_exchange_info, demo_trades
 
 QUOTE: Final = "USDT"
 ACCOUNT: Final = "a"
+CROSS: Final = "cross"
+ISOLATED: Final = "isolated"
+KINDS = ("",)
+"""Which accounts are drawn; the empty one is Spot."""
 LOW_PRICED: Final = Path(__file__).with_name("low_priced.json")
 """Rows of exchangeInfo as of 2024-09-08, of symbols with a coarse tick and whole units."""
 
@@ -62,8 +72,8 @@ SPARE: Final = 50_000  # worth, in quote
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """`balances`: free at the start; `tape`: where in the recording the market starts, -1 for a drawn one. Times in
-    ms.
+    """`balances`: free at the start; `margin`: the kind of account that is traded, empty for Spot; `tape`: where in the
+    recording the market starts, -1 for a drawn one. Times in ms.
     """
 
     policy: Policy
@@ -81,6 +91,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     trades: int = 4
     tape: int = -1
     exchange: ExchangeChoices = ExchangeChoices()
+    margin: str = ""
 
 
 @cache
@@ -121,7 +132,9 @@ def tape() -> tuple[Decimal, ...]:
 
 def build(setup: Setup) -> Engine:
     liquidity = LiquidityModel.tight(Decimal(300), 3) if setup.thin else LiquidityModel()
-    engine = Engine([_symbol(setup.market.symbol)], liquidity=liquidity, choices=setup.exchange)
+    with_bnb = setup.margin == CROSS and "BNB" in setup.balances
+    symbols = (setup.market.symbol, "BNBUSDT") if with_bnb else (setup.market.symbol,)
+    engine = Engine([_symbol(name) for name in symbols], liquidity=liquidity, choices=setup.exchange)
     engine.open_account(ACCOUNT, setup.balances, bnb_burn=setup.burn)
     engine.set_bnb_price(QUOTE, Decimal(600))
     return engine
@@ -173,6 +186,16 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
     if burn := pick("burn", False, True):
         balances["BNB"] = pick("bnb", Decimal(10), Decimal("0.0005"))
     on_tape = pick("tape", False, False, False, True)
+    margin = pick("margin", *KINDS)
+    if margin:
+        own = policy.notional * pick("own", Decimal(2), Decimal("0.8"), Decimal("0.5")) + 20
+        balances[QUOTE] = own.quantize(Decimal("0.01"))
+        if margin == ISOLATED:
+            balances.pop("BNB", None)
+            burn = False
+        if not pick("spare_base", False, False, True):
+            balances[market.base] = Decimal(0)
+        policy = msgspec.structs.replace(policy, layout=pick("margin_layout", Layout.OCO, Layout.PLAIN))
     return Setup(
         policy=policy,
         market=market,
@@ -185,7 +208,8 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
         step=pick("step", 1_500, 700, 4_000),
         trades=trades,
         tape=choices.choose("tape_from", 2_000) if on_tape else -1,
-        exchange=drawn_exchange(choices),
+        exchange=drawn_exchange(choices, READINGS | MARGIN_READINGS if margin else READINGS),
+        margin=margin,
     )
 
 
@@ -197,14 +221,21 @@ OPPOSITE: Final = ExchangeChoices(
     cancelled_id=CancelledId.NONE,
     seen_in_reads=SeenInReads.LATER,
     refusal_texts=RefusalTexts.OTHERS,
+    loan_record=LoanRecord.PENDING,
+    loan_busy=LoanBusy.BRIEFLY,
+    interest_rounding=InterestRounding.DOWN,
+    no_debt_level=NoDebtLevel.ZERO,
+    small_rest=RestTooSmall.REFUSED,
+    isolated_limit_own_code=True,
+    margin_funds=MarginFunds.MARGIN_CODE,
 )
 """An exchange that reads every document the other way."""
 
 
-def drawn_exchange(choices: Choices) -> ExchangeChoices:
+def drawn_exchange(choices: Choices, readings: dict[str, tuple[Any, ...]] | None = None) -> ExchangeChoices:
     """One reading of what the documents leave open; what only the wire's bytes show is for the tests over sockets."""
     return ExchangeChoices(
-        **{name: values[choices.choose(f"open:{name}", len(values))] for name, values in READINGS.items()}
+        **{name: values[choices.choose(f"open:{name}", len(values))] for name, values in (readings or READINGS).items()}
     )
 
 
@@ -218,9 +249,19 @@ READINGS: Final[dict[str, tuple[Any, ...]]] = {
     "refusal_texts": tuple(RefusalTexts),
 }
 """The readings of each choice, the quiet one first."""
+MARGIN_READINGS: Final[dict[str, tuple[Any, ...]]] = {
+    "loan_record": tuple(LoanRecord),
+    "loan_busy": tuple(LoanBusy),
+    "interest_rounding": tuple(InterestRounding),
+    "no_debt_level": tuple(NoDebtLevel),
+    "small_rest": tuple(RestTooSmall),
+    "isolated_limit_own_code": (False, True),
+    "margin_funds": tuple(MarginFunds),
+}
+"""Of a margin account besides."""
 
 
-def named(exchange: ExchangeChoices) -> tuple[str, ...]:
+def named(exchange: ExchangeChoices, *, margin: bool = False) -> tuple[str, ...]:
     """Each reading by its name, as the tally has it."""
     shown = shown_choices(exchange)
-    return tuple(f"{name}={shown[name]}" for name in READINGS)
+    return tuple(f"{name}={shown[name]}" for name in (*READINGS, *(MARGIN_READINGS if margin else ())))

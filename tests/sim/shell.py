@@ -16,13 +16,24 @@ from tests.sim.wire import Wire
 
 from executor.core.decide.timers import next_timer
 from executor.core.invariants import violations
-from executor.core.model.events import Absent, Answered, AnyEvent, OpenOrdersSeen, ReadFailed, Reported, Started, Tick
+from executor.core.model.events import (
+    Absent,
+    Answered,
+    AnyEvent,
+    MarginSeen,
+    OpenOrdersSeen,
+    ReadFailed,
+    Reported,
+    Started,
+    Tick,
+)
 from executor.core.model.facts import Refused
 from executor.core.model.intents import (
     Command,
     Level,
     Notify,
     Placement,
+    QueryMargin,
     QueryOpenOrders,
     QueryQuote,
     Request,
@@ -32,6 +43,7 @@ from executor.core.model.state import State
 from executor.core.transition import Step, transition
 from executor.service.dispatcher import withdrawn
 from executor.service.loop import TIMER_LOOK_S
+from executor.service.margin_watch import OPEN_S, OWED_S, owes
 from executor.service.poller import SAFETY_NET_S, SILENCE_S, _passed
 from executor.service.store.document import differs
 from executor.service.store.state_store import StateUnwritable
@@ -93,6 +105,7 @@ class Shell:
         self.began_at = clock.now()
         self.steps = 0
         self.looked_at = 0
+        self._margin_seen = False
         self._price_at = 0
         self._inbox: deque[AnyEvent] = deque()
         self._taking = False
@@ -111,6 +124,8 @@ class Shell:
         now = self.clock.now()
         self.receive(Started(at=now, fence=now + recv_window))
         self._poll()
+        if self.rules.margin is not None:
+            self._watch_margin()
 
     def stop(self) -> None:
         self.alive = False
@@ -267,6 +282,25 @@ class Shell:
                 self._price_at = now
                 self.wire.read(QueryQuote(seq=0), lambda event: self._looked(event, now), poll=True)
         self.timeline.at(now + self.setup.poll, self._poll)
+
+    def _watch_margin(self) -> None:
+        """At the start, and while anything is owed (rule 11.9)."""
+        if not self.alive:
+            return
+        if not self.suspended and (owes(self.state) or not self._margin_seen):
+            self.wire.read(QueryMargin(seq=0), self._looked_at_margin, poll=True)
+        pause = OPEN_S if self.state.position is not None else OWED_S / 10
+        self.timeline.at(self.timeline.now + int(pause * 1000), self._watch_margin)
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether nothing is being given back, and its margin account was looked at, if it has one."""
+        return self.state.repaying is None and (self._margin_seen or self.rules.margin is None)
+
+    def _looked_at_margin(self, event: AnyEvent) -> None:
+        if isinstance(event, MarginSeen):
+            self._margin_seen = True
+            self.receive(event)
 
     def _streams_tell(self) -> bool:
         """Whether the orders need no look, as the service's watch judges it."""

@@ -3,12 +3,13 @@
 The same functions of the core, in the same cases, as `executor.service.recovery` calls.
 """
 
-from tests.sim.setup import Setup, rules
+from tests.sim.setup import Setup
 from tests.sim.wire import Wire
 
 from executor.core.model.events import TradesSeen
 from executor.core.model.facts import Fill, OrderReport
 from executor.core.model.intents import QueryTrades
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.recover import rebuild
 from executor.core.recover.catchup import catch_up
@@ -17,12 +18,11 @@ from executor.simulate.direct import Direct
 
 
 def starting_state(
-    state: State | None, old: bool, wire: Wire, direct: Direct, setup: Setup, now: int
+    state: State | None, old: bool, wire: Wire, direct: Direct, setup: Setup, symbol: SymbolRules, now: int
 ) -> tuple[State, bool]:
     """From the `state` on disk, which may be `old`; and whether the disk knew of no trade."""
     if state is not None and not old:
         return state, False
-    symbol = rules(direct.symbol)
     history = tuple(wire.order_history().values())
     fills = {report.id: _fills(direct, report, now) for report in history}
     if state is not None and state.position is not None:

@@ -20,7 +20,8 @@ from typing import Final
 
 from msgspec.structs import replace
 from tests.sim import setup as world_setup
-from tests.sim.faults import ODD_REFUSALS, REFUSALS, Faults
+from tests.sim.faults import LOAN_REFUSALS, ODD_REFUSALS, REFUSALS, Faults
+from tests.sim.margin import MarginDirect
 from tests.sim.pace import Pace
 from tests.sim.timeline import ServiceClock, Timeline
 
@@ -42,6 +43,8 @@ from executor.core.model.intents import (
     CancelList,
     CancelOrder,
     Command,
+    LoanCommand,
+    MarginRead,
     OrderCommand,
     PlaceBracket,
     PlaceOco,
@@ -58,6 +61,7 @@ from executor.core.model.intents import (
     SpotRead,
     placed,
 )
+from executor.core.model.loans import Booked
 from executor.core.model.values import OrderStatus
 from executor.exchange.wire.outcomes import Doubt, Fault, verdict
 from executor.paper.engine.choices import (
@@ -69,9 +73,11 @@ from executor.paper.engine.choices import (
     RefusalTexts,
     SeenInReads,
 )
+from executor.paper.engine.margin.model import Fate
 from executor.paper.engine.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct, pushed
 
+PENDING: Final = (1_000, 400, 5_000, 20_000, 90_000)
 STALE: Final = (1_800, 300, 900)
 ENGINE_LATE: Final = 5_000
 BANS: Final = (*(4_000, 20_000) * 15, 125_000)
@@ -95,7 +101,7 @@ _DOUBTFUL: Final[dict[str, tuple[int | None, bool]]] = {
 }
 
 Deliver = Callable[[AnyEvent], None]
-Outcome = Done | Refused | Unknown | ReplaceOutcome
+Outcome = Done | Refused | Unknown | ReplaceOutcome | Booked
 
 
 class Wire:
@@ -113,6 +119,7 @@ class Wire:
         self.on_placed: Callable[[str], None] = lambda _: None
         self.on_reports: Callable[[list[ExecutionReport]], None] = lambda _: None
         self.on_executed: Callable[[], None] = lambda: None
+        self.on_lent: Callable[[LoanCommand], None] = lambda _: None
         self.on_behind: Callable[[str, Decimal], None] = lambda _, __: None
         self.print_trade: Callable[[Decimal, Decimal | None], None] = lambda _, __: None
         self.blind_at = 0
@@ -159,7 +166,8 @@ class Wire:
                 self.on_pressed(f"W10: {type(request).__name__} is the {self._in_vain}th command during one ban")
             self._answer(request, self._ban_answer(), now, deliver)
             return
-        fault = self.faults.command(type(request).__name__)
+        name = type(request).__name__
+        fault = self.faults.loan(name) if isinstance(request, LoanCommand) else self.faults.command(name)
         if fault in _DOUBTFUL:
             self._leave_in_doubt(request, stamp, fault, deliver, decided)
         elif fault in {"refused", "refused_oddly", "not_sent", "banned"}:
@@ -195,6 +203,8 @@ class Wire:
             self._ban()
             return self._ban_answer()
         kinds = ODD_REFUSALS if fault == "refused_oddly" else REFUSALS
+        if isinstance(request, LoanCommand):
+            kinds = LOAN_REFUSALS
         status, code, text = kinds[self.faults.detail(f"{fault}:{type(request).__name__}", len(kinds))]
         if code == -1021:
             self.clock.sync()
@@ -222,6 +232,12 @@ class Wire:
             return Refused(Why.CLOCK, -1021, "Timestamp for this request is outside of the recvWindow.")
         if now - decided > self.setup.recv_window + CLOCK_AHEAD + (ENGINE_LATE if fault == "executed_at_last" else 0):
             self.on_pressed(f"W13 (8.3d): {type(request).__name__} is executed {now - decided} ms after its decision")
+        if isinstance(request, LoanCommand):
+            return self._lend(request, fault)
+        return self._carry_out(request, fault)
+
+    def _carry_out(self, request: OrderCommand, fault: str) -> Outcome:
+        now = self.timeline.now
         behind = self._before(request) if fault == "cancel_behind" else None
         if fault in {"fill_during_cancel", "cancel_behind"}:
             self._fill_first(request, partly=behind is not None)
@@ -232,7 +248,6 @@ class Wire:
                 refused = Refused(Why.OTHER, -2010, "Account may not place orders now.")
                 return ReplaceOutcome(cancelled, refused)
         before = self.direct.engine._last_order_id
-        assert isinstance(request, OrderCommand)
         outcome = self._worded(self.direct.command(request, now))
         if self.direct.engine._last_order_id != before and not isinstance(outcome, Refused):
             for client_id in _new_ids(request, outcome):
@@ -245,6 +260,23 @@ class Wire:
             return Done((told,)) if told.status is OrderStatus.CANCELED else outcome
         return outcome
 
+    def _lend(self, request: LoanCommand, fault: str) -> Booked | Refused:
+        direct = self.direct
+        assert isinstance(direct, MarginDirect)
+        if fault == "interest_before":
+            direct.engine.margin.charge(direct.lender, self.timeline.now)
+        fate = None
+        if fault in {"loan_pending", "loan_fails"}:
+            fate = Fate(pending_ms=PENDING[self.faults.detail("pending", len(PENDING))], fails=fault == "loan_fails")
+        outcome = direct.lend(request, self.timeline.now, fate)
+        if not isinstance(outcome, Refused):
+            self.on_lent(request)
+        if fault == "interest_after":
+            direct.engine.margin.charge(direct.lender, self.timeline.now)
+        self.deliver_pushes()
+        self.on_executed()
+        return outcome
+
     def _worded(self, outcome: Outcome) -> Outcome:
         """A refusal in the words of the exchange's choice, and what the adapter makes of it."""
         match outcome:
@@ -255,8 +287,8 @@ class Wire:
             case ReplaceOutcome():
                 cancel, place = self._worded(outcome.cancel), outcome.place
                 placed = place if isinstance(place, NotTried) else self._worded(place)
-                assert not isinstance(cancel, ReplaceOutcome)
-                assert not isinstance(placed, ReplaceOutcome)
+                assert not isinstance(cancel, ReplaceOutcome | Booked)
+                assert not isinstance(placed, ReplaceOutcome | Booked)
                 return ReplaceOutcome(cancel, placed)
             case _:
                 return outcome
@@ -347,6 +379,9 @@ class Wire:
 
     def _look(self, request: Read, asked_at: int, as_of: int) -> Callable[[int], AnyEvent]:
         """What the exchange says now, to be told when it arrives. `as_of` (ms) where it is behind, else 0."""
+        if isinstance(request, MarginRead):
+            assert isinstance(self.direct, MarginDirect)
+            return self.direct.read_margin(request, asked_at, self.timeline.now, as_of)
         assert isinstance(request, SpotRead)
         direct, seq = self.direct, request.seq
         match request:
@@ -406,6 +441,9 @@ class Wire:
 
     def deliver_pushes(self) -> None:
         """Take what the exchange has to tell, and push it on."""
+        if isinstance(self.direct, MarginDirect):
+            self.direct.engine.margin.advance(self.timeline.now)
+            self.direct.remember(self.timeline.now)
         told = self.direct.engine.drain_events(self.direct.account)
         reports = [event for event in told if isinstance(event, ExecutionReport)]
         if not reports:

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from tests.sim import margin
 from tests.sim import setup as world_setup
 from tests.sim.checks import CALM_MS, Outside, Told, found_nobody, taken_as_paid
 from tests.sim.choices import Choice, Choices
+from tests.sim.debts import Debts
 from tests.sim.disk import Disk, QuickDisk, Torn
 from tests.sim.exposure import Bareness, Held, Watch
 from tests.sim.faults import Faults, phase_of
 from tests.sim.manual_actions import ManualActions
+from tests.sim.margin import MarginDirect
+from tests.sim.margin_hands import MarginHands
 from tests.sim.setup import ACCOUNT, Setup
 from tests.sim.shell import Dead, Shell
 from tests.sim.start import starting_state
@@ -92,8 +96,14 @@ class World:
         self.clock = ServiceClock(self.timeline)
         self.engine = world_setup.build(self.setup)
         self.direct = Direct(self.engine, ACCOUNT, self.market.symbol)
-        self.faults = Faults(choices, wild=wild)
-        self.faults.readings = world_setup.named(self.setup.exchange)
+        on_margin = bool(self.setup.margin)
+        if on_margin:
+            margin.open_account(self.engine, self.setup, self.timeline.now)
+            self.direct = MarginDirect(self.engine, self.setup)
+            terms = margin.terms(self.setup, self.engine)
+            self.rules = msgspec.structs.replace(self.rules, margin=terms, cancel_replace_allowed=False)
+        self.faults = Faults(choices, wild=wild, margin=on_margin)
+        self.faults.readings = world_setup.named(self.setup.exchange, margin=on_margin)
         self.outside = Outside(self.direct, self.setup, self.rules)
         self.exposure = Watch(self.faults.kinds, pushed=self.setup.pushes)
         self.wire = Wire(self.timeline, self.clock, self.direct, self.faults, self.setup)
@@ -137,6 +147,19 @@ class World:
             "state_lost": self.lose_state,
             "state_rotten": self._rot_state,
         }
+        self.hands: MarginHands | None = None
+        if isinstance(self.direct, MarginDirect):
+            debts = Debts(self.direct, self.outside.broken)
+            self.outside.debts = debts
+            self.hands = hands = MarginHands(self.direct, debts, self.wire, choices, self.setup)
+            self.wire.on_lent = lambda request: debts.executed(request, self.shell.saved)
+            self._happenings |= {
+                "interest": hands.charge,
+                "liquidated": lambda: hands.liquidate(self.outside.seize),
+                "borrowed_by_hand": hands.borrow,
+                "repaid_by_hand": lambda: hands.repay(self.outside.seize),
+                "transferred_by_hand": hands.transfer,
+            }
         self.shell = self._boot(empty(self.market.symbol))
 
     # --- the run -----------------------------------------------------------------------------------------------------
@@ -229,6 +252,12 @@ class World:
             self.print_trade(self.price + (step if n < ENDING_STEPS else 0))
             self.advance(4_000)
         self.advance(3_000)
+        while (
+            (self.shell.state.repaying is not None or not self.shell.has_settled)
+            and self.timeline.now < end + CALM_MS
+            and not self.outside.broken
+        ):
+            self.advance(3_000)
         self.outside.must_be_over(self.shell.state, self.shell.alerted_at)
         self.outside.balances()
         self.exposure.over(self.timeline.now)
@@ -280,7 +309,7 @@ class World:
         shell = self.shell
         if direction is None:
             direction = world_setup.direction(self.choices)
-            if direction is Direction.SHORT and not self.setup.balances.get(self.market.base):
+            if direction is Direction.SHORT and not (self.setup.margin or self.setup.balances.get(self.market.base)):
                 direction = Direction.LONG
         if offset is None:
             offset = (1, -2, -5, 8)[self.choices.choose("offset", 4)]
@@ -302,6 +331,9 @@ class World:
             quote=self.direct.quote(now),
             balances=self.direct.balances(),
             klines=self.direct.klines(5, self.timeline.now),
+            margin=(
+                self.direct.margin_account(now, self.timeline.now) if isinstance(self.direct, MarginDirect) else None
+            ),
         )
         self._refused += bool(shell.state.halted)
         self._last_signal = event
@@ -337,6 +369,9 @@ class World:
         self._heal_disk(self.timeline.now)
         self.faults.phase = phase_of(self.shell.state)
         fault = self.faults.outside()
+        if fault:
+            self._happenings[fault]()
+        fault = self.faults.margin() if self.setup.margin else ""
         if fault:
             self._happenings[fault]()
 
@@ -420,6 +455,8 @@ class World:
     def _forget(self) -> None:
         """The newest state is gone, and with it what it remembered: the silence so far, the signals taken."""
         self.outside.forget()
+        if self.outside.debts is not None:
+            self.outside.debts.forgot = True
         if (truth := self.outside.trades.get(self.outside.followed)) is not None:
             truth.older = True
         self._taken.clear()
@@ -452,7 +489,9 @@ class World:
         self._alerted_before = max(self._alerted_before, self.shell.alerted_at)
         saved = self.disk.load()
         self.outside.remembers(saved)
-        state, lost = starting_state(saved, self._old(), self.wire, self.direct, self.setup, self.clock.now())
+        state, lost = starting_state(
+            saved, self._old(), self.wire, self.direct, self.setup, self.rules, self.clock.now()
+        )
         self.shell = self._boot(state)
         if lost and state.halted:
             self.shell.alerted_at = self.clock.now()

@@ -101,6 +101,8 @@ def _sold_once(view: View) -> Iterator[str]:
     position, layout = view.position, view.policy.layout
     if any(order.live for order in position.orders[: position.taken]):
         return  # nobody here has sent these, and they are being cancelled
+    if position.credit is not None and margin.find(view.state, position.credit.asset).by_hand:
+        return  # what was to be bought back is not owed any more: it is being cancelled (11.11)
     selling = committed(position, layout=layout) + brackets.awaited(position, view.rules)
     selling -= _apart(position) + _overtaken(position) + _sold_meanwhile(position)
     if selling <= max(view.most, ZERO):

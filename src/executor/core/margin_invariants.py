@@ -4,10 +4,15 @@ from collections.abc import Iterator
 
 from executor.core.book import debt as debts
 from executor.core.model.intents import Borrow, Repay
-from executor.core.model.loans import Loan, LoanKind, LoanPhase
+from executor.core.model.loans import Loan, LoanKind, LoanPhase, OwnDebt
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Entering, Position, State
 from executor.core.model.values import ZERO, Direction, plain
+
+
+def find(state: State, asset: str) -> OwnDebt:
+    """What we owe of `asset`."""
+    return debts.find(state.debts, asset)
 
 
 def flat(state: State) -> Iterator[str]:

@@ -23,7 +23,7 @@ from executor.core.model.loans import (
     RecordStatus,
 )
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import State
+from executor.core.model.state import Repaying, State
 from executor.core.model.values import ZERO
 
 TERMS: Final = MarginTerms(
@@ -43,7 +43,9 @@ def on_margin(rules: SymbolRules) -> SymbolRules:
 def account(state: State, *, principal: Decimal | None = None, spent: bool | None = None) -> MarginAccount:
     """The account of a long as the state knows it; with another debt, or before what its entry has spent."""
     owed = _owed(state) if principal is None else principal
-    held = state.position is not None and bool(state.position.legs) if spent is None else spent
+    position = state.position
+    held = position is not None and bool(position.legs) and not isinstance(position.phase, Repaying)
+    held = held if spent is None else spent
     quote, base = OWN + owed - (_SPENT if held else ZERO), Decimal(3) if held else ZERO
     assets = quote + base * _PRICE
     return MarginAccount(

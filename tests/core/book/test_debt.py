@@ -8,7 +8,7 @@ from tests.core.build import MARGIN_RULES, RULES, START, D, protected
 from executor.core.book import debt as debts
 from executor.core.book.ledger import holding
 from executor.core.model.loans import Credit, Debt, LoanKind, MarginAccount, Others, OwnDebt
-from executor.core.model.state import Position, State
+from executor.core.model.state import End, OrderPhase, Position, State
 from executor.core.model.values import ZERO, Direction
 
 GRACE = 2_000
@@ -148,6 +148,10 @@ class TestWithoutRecord:
         made = debts.claimed(OwnDebt(asset="USDT"), shown("4000", "0.04"), D(1_000))
         assert (made.own, made.foreign) == (D("1000.01"), D("3000.03"))
 
+    def test_what_was_sold_of_a_loan_and_is_not_owed_was_repaid_by_somebody(self) -> None:
+        made = debts.claimed(OwnDebt(asset="LTC"), shown("0"), D(3), D(3))
+        assert (made.own, made.borrowed, made.by_hand) == (ZERO, D(3), D(3))
+
     def test_nothing_where_nothing_is_owed(self) -> None:
         assert debts.claimed(OwnDebt(asset="USDT"), shown("0"), D(1_000)).own == ZERO
 
@@ -208,8 +212,23 @@ class TestBuyingBack:
         assert self.held(self.short("-1", legs=())) == D("2.003")
 
     def test_what_is_bought_beyond_the_debt_is_dust_and_not_sold_back(self) -> None:
-        assert self.held(self.short("-3.001", legs=())) == ZERO
-        assert self.held(self.short("-3.5", legs=())) == D("-0.497")
+        for bought, held in (("3.005", ZERO), ("3.5", D("-0.49347"))):  # 0.0035 of it went as commission
+            script = protected(Direction.SHORT, rules=MARGIN_RULES)
+            credit = script.position.credit
+            assert credit is not None
+            entry = script.order("ENTRY")
+            fill = replace(entry.fills[0], qty=D(bought), fee=D(bought) / 1_000, fee_asset="LTC")
+            back = replace(
+                script.order("SL"), phase=OrderPhase.CLOSED, end=End.FILLED, cum_qty=D(bought), fills=(fill,)
+            )
+            over = replace(script.position, orders=(entry, back), credit=replace(credit, accrued=D("0.00003")), legs=())
+            assert self.held(over) == held
+
+    def test_what_somebody_else_repaid_was_not_bought_twice(self) -> None:
+        """An entry that never filled, and half of its loan given back by hand: nothing is sold for it."""
+        assert self.held(self.short("-3.5", legs=())) == ZERO
+        orders = tuple(replace(order, cum_qty=ZERO, fills=()) for order in self.short().orders)
+        assert self.held(self.short("-1.5", legs=(), orders=orders)) == ZERO
 
     def test_what_was_bought_is_not_bought_again(self) -> None:
         script = protected(Direction.SHORT, rules=MARGIN_RULES)

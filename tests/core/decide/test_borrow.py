@@ -231,3 +231,24 @@ def test_a_pending_loan_blocks_nothing_but_the_entry() -> None:
     script.settle()
     assert script.named() == "Borrowing"
     assert script.lender.debt("USDT") == Debt()
+
+
+def test_somebody_elses_loan_meanwhile_leaves_no_entry() -> None:
+    """What is free then may be theirs: it is not sold, and nothing is borrowed beside it (11.4)."""
+    for allow in (False, True):
+        script = Script(Direction.SHORT, replace(POLICY, allow_foreign_debt=allow), MARGIN_RULES)
+        script.signal()
+        script.now += 1
+        script.lender.add("LTC", D(2))
+        script.lender.debts["LTC"] = Debt(D(2))
+        for _ in range(50):
+            if script.state.position is None or script.named() == "Entering":
+                break
+            script.accept() if script.pending else script.sleep()
+        if allow:
+            assert script.position.credit is not None
+            assert script.position.credit.spare == D(2)
+            assert [r.amount for r in script.sent if isinstance(r, Borrow)] == [D(1)]
+        else:
+            assert script.closed.reason is Reason.BORROW_REFUSED
+            assert not [r for r in script.sent if isinstance(r, Borrow | PlaceOrder)]

@@ -10,9 +10,11 @@ from executor.core.model.state import Closed, Reason
 from executor.core.model.values import ZERO, Direction, OrderStatus
 
 
-def taken(direction: Direction, *, liquidated: bool, exits: bool = True) -> Script:
-    """Somebody closes the trade and repays its debt; its exits are gone with it."""
+def taken(direction: Direction, *, liquidated: bool, exits: bool = True, tries: int = 0) -> Script:
+    """Somebody closes the trade and repays its debt; its exits are gone with it. `tries`: refused so often before."""
     script = protected(direction, rules=MARGIN_RULES)
+    legs = tuple(replace(leg, tries=tries) for leg in script.position.legs)
+    script.state = replace(script.state, position=replace(script.position, legs=legs))
     script.now += 1_000
     script.lender.debts.clear()
     script.lender.holdings = {"USDT": D(20), "LTC": ZERO}
@@ -55,6 +57,27 @@ def test_a_trade_that_is_gone_is_closed_and_nothing_is_put_back(direction: Direc
     assert closed.debt_left == {}
     event = "liquidated" if liquidated else "closed_elsewhere"
     assert script.told().count(event) == 1
+
+
+@both_sides
+def test_the_failsafe_looks_first_whether_the_exchange_has_closed_the_trade(direction: Direction) -> None:
+    """Its exits had been refused before: gone as well, they count as bare for too long."""
+    script = taken(direction, liquidated=True, tries=POLICY.failsafe_tries)
+    assert over(script).reason is Reason.LIQUIDATED
+    assert placed(script) == []
+
+
+@both_sides
+def test_the_failsafe_goes_on_where_the_trade_is_still_there(direction: Direction) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    legs = tuple(replace(leg, tries=POLICY.failsafe_tries) for leg in script.position.legs)
+    script.state = replace(script.state, position=replace(script.position, legs=legs))
+    script.now += 1_000
+    for client_id, told in list(script.book.items()):
+        if told.status is OrderStatus.NEW:
+            script.book[client_id] = replace(told, status=OrderStatus.EXPIRED)
+            script.push(client_id)
+    assert over(script).reason is Reason.FAILSAFE
 
 
 def test_what_is_owed_after_a_liquidation_is_told_and_repaid_as_far_as_there_is() -> None:

@@ -6,8 +6,9 @@ from tests.core.build import DONE, MARGIN_RULES, POLICY, D, Script, both_sides, 
 
 from executor.core.absorb.takeover import Takeover, judge
 from executor.core.model.events import Resolve, Resolved, Verb
+from executor.core.model.intents import PlaceOrder
 from executor.core.model.loans import Debt
-from executor.core.model.state import State
+from executor.core.model.state import Reason, State
 from executor.core.model.values import ZERO, Direction
 from executor.core.recover.catchup import catch_up
 from executor.core.recover.rebuild import restore
@@ -113,6 +114,23 @@ def test_a_state_from_before_the_loan_claims_what_the_entry_was_to_borrow() -> N
     assert state.position is not None
     assert state.position.credit is not None
     assert state.position.credit.unclaimed
+
+
+def test_an_older_state_of_a_short_whose_debt_is_gone_buys_nothing() -> None:
+    """The exchange has liquidated the account while the service was down, and its newest state is lost."""
+    end = protected(Direction.SHORT, rules=MARGIN_RULES)
+    old = replace(end.state, debts=())
+    assert old.position is not None
+    told = tuple(end.book.values())
+    fills = {report.id: report.fills for report in end.book.values()}
+    state, _ = catch_up(old, old.position, told, fills, POLICY, MARGIN_RULES, end.now + 60_000, lost=True)
+    end.lender.debts.clear()
+    end.lender.liquidated = (end.now + 1_000,)
+    script = resumed(end, state)
+    sent = len(script.sent)
+    over(script)
+    assert script.closed.reason is Reason.LIQUIDATED
+    assert not [order for order in script.sent[sent:] if isinstance(order, PlaceOrder)]
 
 
 def test_a_state_behind_which_the_loan_was_given_back_repays_nothing_twice() -> None:

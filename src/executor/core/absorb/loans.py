@@ -91,7 +91,7 @@ def _claimed(state: State, before: OwnDebt, shown: MarginAccount) -> OwnDebt | N
     credit = position.credit
     if not credit.unclaimed or credit.asset != before.asset:
         return None
-    return debts.claimed(before, shown, debts.explained(position, credit))
+    return debts.claimed(before, shown, debts.explained(position, credit), debts.sold_on_credit(position, credit))
 
 
 def _without_claim(state: State) -> State:

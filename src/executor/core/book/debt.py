@@ -125,9 +125,10 @@ def unclaimed(direction: Direction, spent: Decimal, rules: SymbolRules) -> Credi
     return Credit(asset=asset, need=spent, spare=spent, unclaimed=True)
 
 
-def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal) -> OwnDebt:
+def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: Decimal = ZERO) -> OwnDebt:
     """`debt` where it is not on record what of it is ours: what the trade's fills explain (rule 11.12), and a little
-    more, as the loan was for the worst price that they could have had.
+    more, as the loan was for the worst price that they could have had. `spent`: so much of a loan has been sold; what
+    of it is not owed any more, somebody else has repaid.
     """
     shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
     theirs = shown.principal - others.owed - explained
@@ -136,7 +137,9 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal) -> OwnDeb
     own = min(ceil_to(shown.total * share, PRECISION), max(shown.total - others.owed, ZERO))
     foreign = max(shown.total - own - others.owed, ZERO) if theirs else ZERO
     borrowed = min(explained, own)
-    made = replace(debt, own=own, foreign=foreign, borrowed=borrowed, charged=own - borrowed)
+    gone = max(spent - borrowed, ZERO)
+    charged = own - borrowed
+    made = replace(debt, own=own, foreign=foreign, borrowed=borrowed + gone, charged=charged, by_hand=gone)
     return _seen(made, shown, others)
 
 
@@ -145,6 +148,14 @@ def explained(position: Position, credit: Credit) -> Decimal:
     entries = [order for order in position.orders if order.is_entry]
     long = position.plan.direction is Direction.LONG
     return max(credit.need, sum((order.value if long else order.cum_qty for order in entries), ZERO))
+
+
+def sold_on_credit(position: Position, credit: Credit) -> Decimal:
+    """What a short's entry has sold beyond what was there without a loan; nothing of a long."""
+    if position.plan.direction is Direction.LONG:
+        return ZERO
+    sold = sum((order.cum_qty for order in position.orders if order.is_entry), ZERO)
+    return max(sold - credit.spare, ZERO)
 
 
 # --- buying back ------------------------------------------------------------------------------------------------------
@@ -192,7 +203,8 @@ def to_buy_back(
         return ZERO, ZERO, most  # nothing is sold yet, and what the loan has cost meanwhile is no position
     need = entered + credit.accrued - net
     if need <= 0:
-        return min(need + step * LEFT_OVER_STEPS, ZERO), ZERO, most
+        over = net - entered - interest  # what somebody else has repaid was not bought twice
+        return min(step * LEFT_OVER_STEPS - over, ZERO), ZERO, most
     wanted = gross(need + reserve, keep, step)
     sized = next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
     held = min(wanted, max(sized - left, ZERO)) if sized else wanted

@@ -36,12 +36,18 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         return
     account, borrowable = draft.market.margin, draft.market.borrowable
     assert account is not None
+    if _foreign(draft, credit.asset):
+        draft.close(Reason.BORROW_REFUSED)
+        return
+    borrowed = debts.find(draft.state.debts, credit.asset).borrowed
     lacks = missing(credit.need, account.free(credit.asset), terms_of(credit.asset, terms, draft.rules))
+    if not borrowed:  # what is there without a loan, now that it is known what must be borrowed
+        credit = replace(credit, spare=min(account.free(credit.asset), credit.need))
+        draft.update(credit=credit)
     if not lacks:
         draft.enter(Entering(give_up_at=draft.now + draft.policy.entry_timeout_ms))
         return
     assert borrowable is not None
-    borrowed = debts.find(draft.state.debts, credit.asset).borrowed
     if lacks > borrowable.amount or (borrowed and borrowed + lacks > credit.need):
         draft.note(
             Level.ALERT,
@@ -52,6 +58,16 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         draft.close(Reason.BORROW_REFUSED)
         return
     draft.borrow(credit.asset, lacks)
+
+
+def _foreign(draft: Draft, asset: str) -> bool:
+    """Whether somebody else has borrowed meanwhile: what is free may be theirs (rule 11.4)."""
+    debt = debts.find(draft.state.debts, asset)
+    if debt.foreign <= 0 or draft.policy.allow_foreign_debt:
+        return False
+    text = f"somebody else has borrowed {short(debt.foreign)} {asset} meanwhile: there is no entry beside it"
+    draft.note(Level.ALERT, "borrow_refused", text)
+    return True
 
 
 def _last(draft: Draft, phase: Borrowing) -> Loan | None:

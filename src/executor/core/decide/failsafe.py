@@ -1,10 +1,11 @@
 """When exits fail: refusals that leave the position bare (rule 4.7), and quantity that was sold twice (rule 6.3)."""
 
 from executor.core.book.ledger import covers
+from executor.core.decide import liquidation
 from executor.core.decide.draft import Draft
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
-from executor.core.model.state import End, Reason
+from executor.core.model.state import End, Leg, Reason
 from executor.core.model.values import ZERO, OrderType, plain
 
 
@@ -22,6 +23,8 @@ def failsafe(draft: Draft) -> bool:
     ]
     if not any(leg.tries >= policy.failsafe_tries or waited >= policy.failsafe_grace_ms for leg in bare):
         return False
+    if any(_gone_at(draft, leg) and not liquidation.still_there(draft, _gone_at(draft, leg)) for leg in bare):
+        return True  # the exchange may have closed the trade itself (11.11): that is found out first
     text = f"exits refused {max(leg.tries for leg in bare)} times, {waited / 1000:.1f} s without a stop"
     if policy.failsafe_flatten:
         draft.note(Level.ALERT, "failsafe", f"{text}: closing at market")
@@ -31,6 +34,12 @@ def failsafe(draft: Draft) -> bool:
     if any(draft.now >= leg.retry_at for leg in bare):
         draft.note(Level.ALERT, "failsafe_off", f"{text}; FAILSAFE_FLATTEN is off")
     return False
+
+
+def _gone_at(draft: Draft, leg: Leg) -> int:
+    """When an exit of the leg was last ended by others than us; 0 if never."""
+    ended = (o for o in draft.position.orders if o.leg == leg.n and o.is_exit and o.end in (End.EXPIRED, End.CANCELED))
+    return max((o.closed_at for o in ended if not o.cancelling), default=0)
 
 
 def oversold(draft: Draft) -> bool:

@@ -30,11 +30,21 @@ def known(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
     """Whether the debt of `asset` and the records of such loans are known as of `since` (ms), so that the next one can
     be told from what was before. They are asked for where not, and again while the debt is not explained.
     """
-    market = outbox.market
-    account, records = market.margin, market.records
-    read = account is not None and account.asked_at >= since
-    listed = records is not None and (records.kind, records.asset) == (kind, asset) and records.asked_at >= since
-    if account is None or not read or not listed:
+    if not explained(outbox, kind, asset, since):
+        return False
+    records = outbox.market.records
+    if records is not None and (records.kind, records.asset) == (kind, asset) and records.asked_at >= since:
+        return True
+    outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
+    return False
+
+
+def explained(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
+    """The same for the debt alone. Whether such a loan can be made may be told by that, without its records: those of
+    one kind and asset are kept at a time, and are asked for when a loan of theirs is next.
+    """
+    account = outbox.market.margin
+    if account is None or account.asked_at < since:
         outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
         return False
     debt = debts.find(outbox.state.debts, asset)

@@ -19,7 +19,7 @@ from executor.core.decide.outbox import Outbox
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
-from executor.core.model.loans import LoanEnd, LoanKind, OwnDebt, Repayment
+from executor.core.model.loans import Loan, LoanEnd, LoanKind, OwnDebt, Repayment
 from executor.core.model.state import Reason, Repaying
 from executor.core.model.values import ONE, ZERO, Direction, OrderType, ceil_to, short
 
@@ -41,7 +41,16 @@ def owes(draft: Draft) -> bool:
     credit, loan = draft.position.credit, draft.loan
     if credit is None:
         return False
-    return credit.unclaimed or bool(debts.owed(draft.state.debts)) or (loan is not None and loan.open)
+    if credit.unclaimed or debts.owed(draft.state.debts):
+        return True
+    return loan is not None and (loan.open or _unread(draft, loan))
+
+
+def _unread(draft: Draft, loan: Loan) -> bool:
+    """Whether the account was not read since it was found out that the trade's loan had never been made."""
+    account = draft.market.margin
+    ended = loan.end in (LoanEnd.NEVER, LoanEnd.FAILED) and loan.sent_at >= draft.position.opened
+    return ended and (account is None or account.asked_at < loan.closed_at)
 
 
 def begin(draft: Draft, reason: Reason) -> None:
@@ -78,9 +87,9 @@ def step(outbox: Outbox, work: Repayment, since: int, buy: Buy | None = None) ->
     loan = outbox.loan
     since = max(since, loan.closed_at if loan is not None else 0)
     for debt in _owing(outbox, since):
-        if not lending.known(outbox, LoanKind.REPAY, debt.asset, since):
+        if not lending.explained(outbox, LoanKind.REPAY, debt.asset, since):
             return work
-        after = _repay(outbox, work, debt, buy)
+        after = _repay(outbox, work, debt, since, buy)
         if after is not None:
             return after
     return None
@@ -92,7 +101,8 @@ def _owing(outbox: Outbox, since: int) -> list[OwnDebt]:
     read = account is not None and account.asked_at >= since
     owing = [debt for debt in outbox.state.debts if debt.own > 0 or debt.doubted_at or debt.moved or not read]
     credit = position.credit if position is not None else None
-    if credit is not None and credit.unclaimed and all(debt.asset != credit.asset for debt in owing):
+    asked = credit is not None and (credit.unclaimed or not read)
+    if credit is not None and asked and all(debt.asset != credit.asset for debt in owing):
         owing.append(OwnDebt(asset=credit.asset))
     return owing
 
@@ -118,14 +128,22 @@ def _judged(outbox: Outbox, work: Repayment) -> Repayment:
     return replace(work, again=again, ask_at=lending.again_at(loan, pause, again))
 
 
-def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, buy: Buy | None) -> Repayment | None:
-    """The next step for one debt; None where nothing can be done about it."""
+def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy | None) -> Repayment | None:
+    """The next step for one debt; None where nothing can be done about it. What the account holds may be told as it was
+    a moment before: that it is too little is looked at again, before anything is bought for it or given up.
+    """
     account, terms = outbox.market.margin, outbox.rules.margin
     assert account is not None
     assert terms is not None
     free = account.free(debt.asset)
     amount = min(free, debt.own)
     if amount < debt.own:
+        if not work.short_at:
+            work = replace(work, short_at=account.asked_at)
+        if account.asked_at < work.short_at + outbox.policy.absence_grace_ms:
+            outbox.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
+            outbox.query_loans(LoanKind.REPAY, debt.asset, outbox.now - lending.RECORDS_MS)
+            return work
         bought = buy(work, debt, debt.own - amount) if buy is not None else None
         if bought is not None:
             return bought
@@ -134,8 +152,10 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, buy: Buy | None) -> R
     wait = _around_the_hour(outbox.now)
     if wait:
         return replace(work, ask_at=outbox.now + wait)
+    if not lending.known(outbox, LoanKind.REPAY, debt.asset, since):
+        return work
     outbox.repay(debt.asset, amount)
-    return work
+    return replace(work, short_at=0)
 
 
 def _around_the_hour(now: int) -> int:
@@ -162,7 +182,7 @@ def _buy(draft: Draft, work: Repayment, debt: OwnDebt, missing: Decimal) -> Repa
     draft.note(Level.WARNING, "debt_bought", text)
     draft.outdate()
     draft.place(draft.order(Role.DEBT, position.plan.direction.exit_side, OrderType.MARKET, qty))
-    return replace(work, bought=work.bought + 1)
+    return replace(work, bought=work.bought + 1, short_at=0)
 
 
 def named_rest(outbox: Outbox) -> tuple[OwnDebt, ...]:

@@ -226,6 +226,7 @@ class Repayment(msgspec.Struct, frozen=True, kw_only=True):
     """What is owed is being given back (rule 11.7), since `since`. `judged`: the number of the newest loan whose end
     was taken note of; `again`: failures in a row, `exact`: those because the sum did not fit the debt; `ask_at`: not
     before (ms); `bought`: how often what the debt lacks was bought; `whole`: the exchange takes all of it or nothing.
+    `short_at`: since when the account shows less than is owed: believed when seen twice (8.6).
     """
 
     since: int
@@ -235,6 +236,7 @@ class Repayment(msgspec.Struct, frozen=True, kw_only=True):
     ask_at: int = 0
     bought: int = 0
     whole: bool = False
+    short_at: int = 0
 
 
 class Credit(msgspec.Struct, frozen=True, kw_only=True):

@@ -353,7 +353,7 @@ def _balances(held: tuple[_Held, ...]) -> dict[str, Balance]:
 
 
 def _debts(held: tuple[_Held, ...]) -> dict[str, Debt]:
-    return {row.asset: Debt(row.borrowed, row.interest) for row in held if row.borrowed or row.interest}
+    return {row.asset: Debt(row.borrowed or ZERO, row.interest or ZERO) for row in held if row.borrowed or row.interest}
 
 
 def _worth(pair: _Pair, of: Callable[[_Held], Decimal]) -> Decimal:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.ids import ENTRIES, Role
+from executor.core.model.loans import Loan, OwnDebt, Repayment
 from executor.core.model.state import SCHEMA_VERSION, Closed, Day, Order, Owed, Position, Seen, State
 from executor.service.store.state_store import Loaded, StateStore
 
@@ -64,6 +65,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     next_seq: int
     outbox: tuple[Owed, ...]
     ignored: tuple[str, ...] = ()
+    debts: tuple[OwnDebt, ...] = ()
+    loan: Loan | None = None
+    repaying: Repayment | None = None
 
 
 _SAME: Final = tuple(name for name in Document.__struct_fields__ if name != "orders")
@@ -91,6 +95,9 @@ def document_of(state: State) -> Document:
         next_seq=state.next_seq,
         outbox=state.outbox,
         ignored=state.ignored,
+        debts=state.debts,
+        loan=state.loan,
+        repaying=state.repaying,
     )
 
 

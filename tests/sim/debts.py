@@ -1,0 +1,138 @@
+"""What must hold of a margin account as seen from outside: what is owed, whose it is, and who knows of it (rule 11)."""
+
+from collections import defaultdict
+from decimal import Decimal
+from typing import Final
+
+from tests.sim.margin import MarginDirect
+
+from executor.core.book import debt as debts
+from executor.core.model.intents import Borrow, LoanCommand
+from executor.core.model.loans import LoanKind
+from executor.core.model.state import Closed, Reason, State
+from executor.core.model.values import ZERO, plain
+
+SLACK: Final = Decimal("0.00000100")
+"""Interest of somebody else's loans is theirs; so much of it may be taken for ours."""
+HAND: Final = 20
+"""What somebody else borrows is worth so much, in quote."""
+
+
+class Debts:
+    """`foreign`: by asset, what somebody else borrowed and has not repaid; `moved`: what was transferred in or out;
+    `lent`: what our requests borrowed for each trade; `touched`: somebody else has repaid, or the exchange liquidated;
+    `forgot`: a newer state was lost, so that what its trade explains is taken for its own (11.12).
+    """
+
+    def __init__(self, direct: MarginDirect, broken: list[str]) -> None:
+        self.direct = direct
+        self.broken = broken
+        self.foreign: dict[str, Decimal] = defaultdict(Decimal)
+        self.moved: dict[str, Decimal] = defaultdict(Decimal)
+        self.lent: dict[str, Decimal] = defaultdict(Decimal)
+        self.loans = 0
+        self.repayments = 0
+        self.touched = False
+        self.forgot = False
+
+    # --- what our requests do -----------------------------------------------------------------------------------------
+
+    def executed(self, request: LoanCommand, saved: State) -> None:
+        """The exchange has booked a loan or a repayment of ours; `saved`: the state on disk then."""
+        if isinstance(request, Borrow):
+            self.loans += 1
+            self._borrowed(request, saved)
+        else:
+            self.repayments += 1
+            self._repaid(request.asset)
+
+    def _borrowed(self, request: Borrow, saved: State) -> None:
+        position = saved.position
+        if position is None or position.credit is None:
+            self.broken.append(
+                f"M1 (11.3): {plain(request.amount)} {request.asset} were borrowed, and no trade is open"
+            )
+            return
+        self.lent[position.trade] += request.amount
+        if self.lent[position.trade] > position.credit.need:
+            self.broken.append(
+                f"M1 (11.3): {plain(self.lent[position.trade])} {request.asset} were borrowed for trade"
+                f" {position.trade}, which needs {plain(position.credit.need)}"
+            )
+
+    def _repaid(self, asset: str) -> None:
+        self._foreign_stays(asset)
+
+    def _foreign_stays(self, asset: str) -> None:
+        """M2. Whose a rest is can't be told once somebody has repaid of ours, or a state was lost."""
+        left = self.direct.lender.debt(asset).total
+        if left >= self.foreign[asset]:
+            return
+        if not (self.forgot or self.touched):
+            theirs = plain(self.foreign[asset])
+            self.broken.append(f"M2 (11.4): {plain(left)} {asset} are owed, of which {theirs} are not ours")
+        self.foreign[asset] = left
+
+    # --- what others do -----------------------------------------------------------------------------------------------
+
+    def by_hand(self, kind: LoanKind, asset: str, amount: Decimal) -> None:
+        """Somebody else has borrowed or repaid: their own debt first."""
+        if kind is LoanKind.BORROW:
+            self.foreign[asset] += amount
+        else:
+            theirs = min(self.foreign[asset], amount)
+            self.foreign[asset] -= theirs
+            self.touched |= amount > theirs
+
+    def liquidated(self) -> None:
+        self.foreign.clear()
+        self.touched = True
+
+    # --- what must hold -----------------------------------------------------------------------------------------------
+
+    def ours(self, asset: str) -> Decimal:
+        """What of the debt is ours, somebody else's interest aside."""
+        owed = self.direct.lender.debt(asset).total - self.foreign[asset]
+        return owed if owed > self.foreign[asset] / 1_000 + (SLACK if self.foreign[asset] else ZERO) else ZERO
+
+    def closed(self, state: State, closed: Closed) -> None:
+        """A trade has ended: nothing of ours is owed, or it is known and named (11.7)."""
+        if closed.reason is Reason.MARGIN_LEVEL and self._level > self._bar:
+            self.broken.append(f"M6 (11.10): {closed.trade} was closed for its level, which was {plain(self._level)}")
+        for asset in self.direct.lender.debts:
+            self._foreign_stays(asset)
+        for asset, debt in self.direct.lender.debts.items():
+            known = debts.find(state.debts, asset)
+            ours = self.ours(asset)
+            if debt.total and ours > 0 and not (known.own or known.foreign or known.doubted_at):
+                self.broken.append(f"M3 (11.7): closed, and {plain(ours)} {asset} are owed that nobody knows of")
+        if not self.direct.lender.owes:
+            self.forgot = self.touched = False
+
+    @property
+    def _level(self) -> Decimal:
+        level = self.direct.engine.margin.level(self.direct.lender)
+        return Decimal(999) if level is None else level
+
+    @property
+    def _bar(self) -> Decimal:
+        """Well above the level at which a trade is closed; it may have risen since that was seen."""
+        return self.direct.engine.margin.terms.bars(self.direct.pair).call * Decimal("1.2")
+
+    def over(self, state: State) -> None:
+        """In the calm, after everything: what could be repaid was repaid."""
+        if state.repaying is not None or (state.loan is not None and state.loan.open):
+            self.broken.append(f"M4 (11.3): calm, and a loan is under way still: {state.loan!r}")
+            return
+        for asset in self.direct.lender.debts:
+            ours, known = self.ours(asset), debts.find(state.debts, asset)
+            if ours <= 0:
+                continue
+            if not known.own and not known.foreign:
+                self.broken.append(f"M3 (11.7): flat, and {plain(ours)} {asset} are owed that nobody knows of")
+            elif not self.touched and not known.foreign and self.direct.lender.free(asset) >= ours:
+                self.broken.append(f"M5 (11.7): {plain(ours)} {asset} are owed and free, and not repaid")
+
+    def changed(self, asset: str) -> Decimal:
+        """What loans, interest in kind, fees and transfers have added to the account's balance."""
+        return self.direct.engine.margin.lent.get(asset, ZERO) + self.moved[asset]
