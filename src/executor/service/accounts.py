@@ -35,6 +35,7 @@ from executor.service.fleet.reach import probing
 from executor.service.fleet.signals import FileRelay, SignalPoster, StoredSignals, takers
 from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptError, Webhook
 from executor.service.loop import Loop
+from executor.service.self_watchdog import SelfWatchdog, hang_path
 from executor.service.store.etcd import EtcdError
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
@@ -135,7 +136,8 @@ async def _on_files(
         for each in kept.values():
             each.stop()
 
-    process = _Process(lambda: {name: each.run for name, each in kept.items() if each.run is not None}, end)
+    hang = hang_path(_beside_the_first(accounts, "accounts"))
+    process = _Process(lambda: {name: each.run for name, each in kept.items() if each.run is not None}, end, hang)
     process.serve(settings, keep)
     await process.run([each.keep for each in kept.values()])
 
@@ -180,7 +182,7 @@ async def _in_a_fleet(
         def runs() -> dict[str, AccountRun]:
             return {name: owned.run for name, owned in node.owned.items() if isinstance(owned.run, AccountRun)}
 
-        process = _Process(runs, node.stop)
+        process = _Process(runs, node.stop, hang_path(_beside_the_first(accounts, "fleet")))
         process.serve(settings, keep, FleetMetrics(node))
         relay = FileRelay(_follower(settings, accounts), poster.put)
         share = AlertShare(etcd, node.keys, alerts, node.name, node.membership.view)
@@ -223,11 +225,14 @@ class _Inlet:
 
 
 class _Process:
-    """`runs`: the accounts that are traded at the moment; `end`: what a signal from the system does."""
+    """`runs`: the accounts that are traded at the moment; `end`: what a signal from the system does. Where systemd does
+    not watch, the process ends itself when it hangs; `hang`: where it says so.
+    """
 
-    def __init__(self, runs: Callable[[], Mapping[str, AccountRun]], end: Callable[[], None]) -> None:
+    def __init__(self, runs: Callable[[], Mapping[str, AccountRun]], end: Callable[[], None], hang: Path) -> None:
         self._runs = runs
         self._end = end
+        self._hang = hang
         self._notifier = SystemdNotifier.of(os.environ)
         self._beside: list[Task] = []
 
@@ -274,9 +279,12 @@ class _Process:
     async def _attend(self) -> None:
         """Tell systemd that it is up, and that it lives while all loops come round."""
         notifier = self._notifier
+        own = None if notifier.watchdog_s else SelfWatchdog(self._hang)
         try:
             notifier.ready()
             while True:
+                if own is not None:
+                    own.alive()  # this turn is proof enough: an account that hangs alone is begun anew by itself
                 pause = notifier.watchdog_s / BEATS_IN_LIMIT if notifier.watchdog_s else 5.0
                 runs = self._runs()
                 turns = [asyncio.create_task(loop.come_round()) for run in runs.values() for loop in run.loops.values()]
@@ -291,6 +299,8 @@ class _Process:
                 await asyncio.sleep(pause)
         finally:
             notifier.stopping()
+            if own is not None:
+                own.stop()
 
 
 @contextlib.contextmanager
