@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -86,6 +87,28 @@ def test_the_report_as_a_page(ran: tuple[Path, dict[str, str], str], tmp_path: P
         assert f'id="t-{trade["trade"]}"' in text
         assert (f"EX_{trade['trade']}_ENTRY" in text) is (Decimal(trade["qty"]) > 0)
     assert "does not reach back" not in text
+
+
+def test_the_page_of_a_report_goes_without_what_the_journal_does_not_tell(
+    ran: tuple[Path, dict[str, str], str], tmp_path: Path
+) -> None:
+    folder, env, _ = ran
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    moved = {**env, "STATE_FN": str(copy / "state.json"), "SIGNAL_FILE": str(copy / "signals.jsonl")}
+    (journal,) = copy.glob("*journal*")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    middle = len(lines) // 2
+    journal.write_bytes(b"".join([*lines[:middle], b"damaged\n", *lines[middle + 1 :]]))
+    page = tmp_path / "trades.html"
+    told = run_here(["report", "--html", str(page)], moved)
+    assert told.exit_code == 0, told.output
+    assert "what it tells from there on is not on the page" in told.stderr
+    text = page.read_text("utf-8")
+    assert 1 <= text.count("does not reach back") < text.count("<details") == 3
+    journal.unlink()
+    assert run_here(["report", "--html", str(page), "--last", "1"], moved).exit_code == 0
+    assert page.read_text("utf-8").count("does not reach back") == page.read_text("utf-8").count("<details") == 1
 
 
 def test_the_report_in_every_format(ran: tuple[Path, dict[str, str], str]) -> None:

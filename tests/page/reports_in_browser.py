@@ -4,14 +4,18 @@ folder, its pictures are kept there.
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.cli.kit import run_here
 from tests.npm.packages import NotToBeHad
+from tests.ops.reports.test_paths import bundled
 from tests.page.audit import axe, axe_faults, faults
 from tests.page.browser import Tab, browser
 
+from executor.ops.pictures import COMMAND, PNG
 from executor.ops.reports.page import report_page
 
 SIZES = [(1280, 1500, False, False), (390, 844, True, True), (390, 844, True, False), (1280, 900, False, True)]
@@ -78,3 +82,15 @@ async def test_axe_finds_nothing_in_a_report(name: str, tmp_path: Path) -> None:
             await load(tab, page)
             await tab.value(OPEN_ALL)
             assert await axe_faults(tab, source) == []
+
+
+def test_the_picture_of_a_closed_trade(tmp_path: Path) -> None:
+    """As it comes with the message about it; drawn by the process that draws it for the service."""
+    pytest.importorskip("PIL.Image", reason="the extra `pictures` is not installed")
+    closed, paths = bundled()
+    trade = max(closed.values(), key=lambda each: each.r)
+    wanted = msgspec.json.encode({"closed": trade, "path": paths[trade.trade]})
+    done = subprocess.run(COMMAND, input=wanted, capture_output=True, check=True)
+    assert done.stdout.startswith(PNG)
+    if folder := os.environ.get("PAGE_PICTURES"):
+        (Path(folder) / "closed-trade.png").write_bytes(done.stdout)

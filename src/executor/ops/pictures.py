@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -24,8 +24,10 @@ log = structlog.get_logger(__name__)
 
 LIMIT_S: Final = 5.0
 """Whoever draws for longer is ended, and the words go alone."""
-KEPT: Final = 3
-"""So many trades of each symbol are remembered: an alert that had to wait has its picture too."""
+KEPT: Final = 5
+"""So many trades that are over are remembered: an alert that had to wait has its picture too."""
+POINTS_MAX: Final = 240
+"""Of each open trade: some 50 kB."""
 LOOK_S: Final = 0.1
 LOOKS: Final = 20
 PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -39,20 +41,9 @@ def can_draw() -> bool:
     return importlib.util.find_spec("PIL") is not None
 
 
-class _Remembered:
-    """Of one symbol: how its last trades went, and what came of them."""
-
-    def __init__(self) -> None:
-        self.paths = Recorder(KEPT)
-        self.closed: dict[str, Closed] = {}
-
-    def observe(self, event: AnyEvent, step: Step) -> None:
-        self.paths.observe(event, step)
-        last = step.state.last_closed
-        if last is not None and last.trade in self.paths.finished and last.trade not in self.closed:
-            self.closed[last.trade] = last
-            while len(self.closed) > KEPT:
-                del self.closed[next(iter(self.closed))]
+class _Finished(NamedTuple):
+    closed: Closed
+    path: TradePath
 
 
 class Pictures:
@@ -61,31 +52,36 @@ class Pictures:
     def __init__(self, command: Sequence[str] = COMMAND, limit_s: float = LIMIT_S) -> None:
         self._command = command
         self._limit_s = limit_s
-        self._of: dict[str, _Remembered] = {}
+        self._recorders: dict[str, Recorder] = {}
+        self._finished: dict[tuple[str, str], _Finished] = {}
         self._thread: ThreadPoolExecutor | None = None
 
     def observe(self, event: AnyEvent, step: Step) -> None:
-        symbol = step.state.symbol
-        if symbol not in self._of:
-            self._of[symbol] = _Remembered()
-        self._of[symbol].observe(event, step)
+        symbol, last = step.state.symbol, step.state.last_closed
+        if symbol not in self._recorders:
+            self._recorders[symbol] = Recorder(POINTS_MAX)
+        recorder = self._recorders[symbol]
+        recorder.observe(event, step)
+        while recorder.finished:
+            trade, path = recorder.finished.popitem()
+            if last is not None and last.trade == trade:
+                self._finished[symbol, trade] = _Finished(last, path)
+        while len(self._finished) > KEPT:
+            del self._finished[next(iter(self._finished))]
 
     async def draw(self, alert: Alert) -> bytes | None:
         """The picture (PNG) of the trade that has ended; None for any other alert, and where there can't be one."""
         if alert.event != "trade_closed":
             return None
         for _ in range(LOOKS):  # the alert is on its way a moment before the step that closed the trade is told of
-            of = self._of.get(alert.symbol)
-            if of is not None and alert.trade in of.closed:
-                closed, path = of.closed[alert.trade], of.paths.finished.get(alert.trade)
-                if path is None or not path.prices or not closed.qty:
-                    return None
-                return await self._drawn(closed, path)
+            found = self._finished.get((alert.symbol, alert.trade))
+            if found is not None:
+                return await self._drawn(found) if found.closed.qty and found.path.prices else None
             await asyncio.sleep(LOOK_S)
         return None
 
-    async def _drawn(self, closed: Closed, path: TradePath) -> bytes | None:
-        wanted = msgspec.json.encode({"closed": closed, "path": path})
+    async def _drawn(self, found: _Finished) -> bytes | None:
+        wanted = msgspec.json.encode({"closed": found.closed, "path": found.path})
         if self._thread is None:  # its own: others wait for theirs, and this one may be slow
             self._thread = ThreadPoolExecutor(1, "picture")
         loop = asyncio.get_running_loop()
@@ -95,7 +91,7 @@ class Pictures:
         finally:
             drawing.end()
         if why:
-            log.warning("picture_not_drawn", trade=closed.trade, why=why)
+            log.warning("picture_not_drawn", trade=found.closed.trade, why=why)
         return picture
 
 

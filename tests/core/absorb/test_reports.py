@@ -480,6 +480,34 @@ def test_a_list_with_an_impossible_report_halts() -> None:
     assert script.state.halted
 
 
+def test_an_impossible_report_in_a_list_keeps_no_other_from_being_heard() -> None:
+    """A target that has begun to fill has lost its stop side: that must be known, whoever stands under another's id."""
+    script = unprotected()
+    script.settle()
+    wrong = replace(script.book[script.order(Role.SL).id], exchange_id=999)
+    script.quote("102", after=1_000)
+    script.trade(Role.TP1, "0.5")
+    reports = (wrong, *(report for report in script.book.values() if report.id != wrong.id))
+    script.feed(OpenOrdersSeen(at=script.now, reports=reports, asked_at=script.now))
+    assert isinstance(script.verdict, Refusal)
+    assert script.order(Role.TP1).cum_qty == D("0.5")
+
+
+def test_an_impossible_report_is_told_once_while_it_halts() -> None:
+    """Rule 8.7: each list shows it again."""
+    script = protected()
+    wrong = replace(script.book[script.order(Role.SL).id], exchange_id=999)
+    other = replace(script.book[script.order(Role.TP1).id], exchange_id=998)
+    for reports in ((wrong,), (wrong,), (wrong, other), (other, wrong)):
+        script.feed(OpenOrdersSeen(at=script.now, reports=reports, asked_at=START))
+    assert script.told().count("impossible_report") == 2
+    assert [wrong.id in script.state.halted, other.id in script.state.halted] == [True, True]
+    script.command(Verb.RESUME)
+    script.feed(OpenOrdersSeen(at=script.now, reports=(wrong,), asked_at=START))
+    assert script.told().count("impossible_report") == 3
+    assert script.state.halted
+
+
 def test_a_list_tells_of_fills_too() -> None:
     script = unprotected()
     script.settle()

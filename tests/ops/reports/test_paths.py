@@ -92,10 +92,15 @@ def test_the_price_is_followed_from_the_signal_to_the_close_in_bounded_space() -
         assert trade.closed - way[-1].at < 5_000
 
 
-def test_only_the_newest_are_kept_where_so_many_are_wanted() -> None:
-    recorder = Recorder(kept=2)
+def test_a_trade_takes_no_more_space_than_is_given_to_it() -> None:
+    recorder = Recorder(40)
     simulation(recorder.observe).run(demo_trades(), signals())
-    assert list(recorder.finished) == list(bundled()[1])[-2:]
+    assert list(recorder.finished) == list(bundled()[1])
+    for trade, path in recorder.finished.items():
+        whole = bundled()[1][trade]
+        assert len(path.prices) <= 40
+        assert path.fills == whole.fills
+        assert min(point.price for point in path.prices) == min(point.price for point in whole.prices)
 
 
 prices = st.lists(st.decimals(1, 1000, places=2), min_size=1, max_size=4 * POINTS_MAX)

@@ -53,16 +53,26 @@ class FoldedReports(msgspec.Struct, frozen=True):
     fault: str = ""
 
     def onto(self, state: State) -> Absorbed:
-        """An impossible fact halts new entries until the operator has looked."""
-        return Absorbed(
-            replace(state, position=self.position, halted=state.halted or self.fault), self.verdict, self.notes
-        )
+        """An impossible fact halts new entries until the operator has looked. Of each order it is told once: the reason
+        of the halt names those that were.
+        """
+        if not self.fault:
+            return Absorbed(replace(state, position=self.position), self.verdict, self.notes)
+        named, halted = named_in(state.halted), state.halted
+        notes = tuple(n for n in self.notes if n.event != "impossible_report" or n.order not in named)
+        for note in notes:
+            if note.event == "impossible_report":
+                halted = f"{halted}; {note.text}" if halted else note.text
+        return Absorbed(replace(state, position=self.position, halted=halted), self.verdict, notes)
 
 
 def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, policy: Policy) -> FoldedReports:
-    """Fold `reports`, heard at `now`, into the trade's orders; those of other trades are left out."""
+    """Fold `reports`, heard at `now`, into the trade's orders; those of other trades are left out. One that can't be
+    true keeps no other from being heard.
+    """
     notes: list[Notify] = []
     verdict: Verdict = Ignored("nothing new")
+    faults: list[str] = []
     for report in reports:
         name = ids.parse(report.id)
         if name is None or name.trade != position.trade:
@@ -81,18 +91,18 @@ def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, pol
                 notes.append(Notify(Level.ALERT, "order_adopted", text, report.id))
         if (fault := orders.impossible(order, report)) is not None:
             notes.append(Notify(Level.ALERT, "impossible_report", fault, report.id))
-            return FoldedReports(position, Refusal(fault), tuple(notes), fault)
+            faults.append(fault)
+            continue
         folded = orders.fold(order, report, now)
         if folded is order:
             continue
         verdict = MOVED
-        position = _moved(_listed(with_order(position, folded), order, folded, now), order, folded)
-        position = _accepted_stop(_found_again(position, order, folded), folded)
-        if folded.replaces and folded.exchange_id and not order.exchange_id:
-            position = without_rivals(position, folded.replaces, folded.id, now)
+        position = _with_news(position, order, folded, now)
         if folded.end is End.REFUSED and order.live:
             position = _refused(position, folded, report, now, policy)
         notes += _told(order, folded)
+    if faults:
+        return FoldedReports(position, Refusal("; ".join(faults)), tuple(notes), "; ".join(faults))
     return FoldedReports(position, verdict, tuple(notes))
 
 
@@ -104,6 +114,15 @@ def _listed(position: Position, before: Order, after: Order, now: int) -> Positi
         return brackets.placed(position, after, now)
     if after.is_entry and not before.sent_at and not before.exchange_id:
         return replace(position, orders=brackets.linked(position.orders, after))
+    return position
+
+
+def _with_news(position: Position, order: Order, folded: Order, now: int) -> Position:
+    """The trade with `folded` in the place of `order`, and what follows from it for others."""
+    position = _moved(_listed(with_order(position, folded), order, folded, now), order, folded)
+    position = _accepted_stop(_found_again(position, order, folded), folded)
+    if folded.replaces and folded.exchange_id and not order.exchange_id:
+        position = without_rivals(position, folded.replaces, folded.id, now)
     return position
 
 

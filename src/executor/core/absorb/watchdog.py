@@ -17,7 +17,7 @@ from executor.core.model.verdict import MOVED, Absorbed
 _STRAY: Final = "open orders that belong to no trade here: "
 _BETWEEN_REASONS: Final = "; "
 _BETWEEN_IDS: Final = ", "
-_OURS: Final = re.compile(PREFIX + r"[^\s,;]*")
+_OURS: Final = re.compile(PREFIX + r"[^\s,;:]*")
 
 
 def stray_text(client_ids: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 The journal told again, a simulation and the running service give the same steps, and so the same picture.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
@@ -17,7 +16,7 @@ from executor.core.transition import Step
 from executor.ops.status import live_stop
 
 POINTS_MAX: Final = 600
-"""Prices, and steps of the stop, kept of one trade: a picture has no more dots in a row."""
+"""A picture has no more dots in a row."""
 
 
 class PriceAt(msgspec.Struct, frozen=True, array_like=True):
@@ -63,14 +62,13 @@ class TradePath(msgspec.Struct, kw_only=True):
 
 
 class Recorder:
-    """The paths of one symbol's trades. `observe` is to be called with each step. `finished`: by trade, the newest
-    `kept` at the most, all where that is None.
+    """The paths of one symbol's trades. `observe` is to be called with each step. `finished`: by trade; whoever takes
+    them out keeps it small. `points_max`: prices, and steps of the stop, kept of each.
     """
 
-    def __init__(self, kept: int | None = None) -> None:
+    def __init__(self, points_max: int = POINTS_MAX) -> None:
         self.finished: dict[str, TradePath] = {}
-        self._kept = kept
-        self._newest: deque[str] = deque()
+        self._points_max = points_max
         self._path: TradePath | None = None
         self._quote: Quote | None = None
         self._orders: tuple[Order, ...] = ()
@@ -97,7 +95,7 @@ class Recorder:
         if quote is not None and quote is not self._quote:
             self._quote = quote
             path.prices.append(PriceAt(now, quote.last))
-            if len(path.prices) > POINTS_MAX:
+            if len(path.prices) > self._points_max:
                 path.prices = thinned(path.prices)
         if position.orders is not self._orders:
             self._orders = position.orders
@@ -111,7 +109,7 @@ class Recorder:
         stop = live_stop(position)
         if not path.stops or path.stops[-1].stop != stop:
             path.stops.append(StopAt(now, stop))
-            if len(path.stops) > POINTS_MAX:
+            if len(path.stops) > self._points_max:
                 path.stops = [*path.stops[:-1:2], path.stops[-1]]
         for order in position.orders:
             for fill in order.fills:
@@ -127,9 +125,6 @@ class Recorder:
         path.fills.sort(key=lambda fill: fill.at)
         self._path = None
         self.finished[path.trade] = path
-        self._newest.append(path.trade)
-        while self._kept is not None and len(self._newest) > self._kept:
-            self.finished.pop(self._newest.popleft(), None)
 
 
 def way_of(path: TradePath) -> list[PriceAt]:
