@@ -6,11 +6,14 @@ arrives when it is mended, as TCP would deliver it.
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 PIECE: Final = 65_536
+FIND_TRIES: Final = 100
+FIND_S: Final = 0.02
 KEPT: Final = 8_192
 """So much of a request is kept to tell what its answer is about."""
 
@@ -35,12 +38,12 @@ class Link:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -52,7 +55,8 @@ class Link:
         self._open.set()
         self.slow_s = 0.0
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until it ends."""
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
@@ -91,6 +95,49 @@ class Link:
                 await target.drain()
         with suppress(ConnectionError, OSError, RuntimeError):
             target.close()
+
+
+class Gate:
+    """One address for all nodes, as an exchange has, and behind it a link for each: told apart by the process that
+    connects. `link_of` knows them by their process ids.
+    """
+
+    def __init__(self, link_of: Callable[[], Mapping[int, Link]]) -> None:
+        self.port = 0
+        self._link_of = link_of
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, port = writer.get_extra_info("peername")
+        for _ in range(FIND_TRIES):  # a process may connect before it is known here
+            links = self._link_of()
+            if (pid := _process_of(port, links)) is not None:
+                await links[pid].serve(reader, writer)
+                return
+            await asyncio.sleep(FIND_S)
+        writer.close()
+
+
+def _process_of(port: int, pids: Iterable[int]) -> int | None:
+    """The process whose socket on loopback has that port at its own end."""
+    local = f"0100007F:{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    wanted = {f"socket:[{row[9]}]" for row in rows if row[1] == local}
+    for pid in pids:
+        with suppress(OSError):
+            for file in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    if str(file.readlink()) in wanted:
+                        return pid
+    return None
 
 
 def in_base64(text: str) -> bytes:

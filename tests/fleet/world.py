@@ -18,7 +18,7 @@ from tests.crash import exchange_books
 from tests.crash.daemon import Daemon, ForkServer
 from tests.crash.wire_faults import RECV_WINDOW_MS, WireFaults
 from tests.fleet.cluster import Cluster, free_port
-from tests.fleet.links import Link
+from tests.fleet.links import Gate, Link
 
 from executor.core.model.values import Direction
 from executor.paper.engine.exchange import Engine
@@ -77,6 +77,7 @@ class FleetWorld:
         self.networks: dict[str, Network] = {}
         self.started = 0
         self._own: dict[str, dict[str, str]] = {}
+        self._gate = Gate(lambda: {node.pid: self.networks[name].exchange for name, node in self.nodes.items()})
         self._proxied = proxied
         self._price = ENTRY
         self._falling = False
@@ -137,6 +138,8 @@ class FleetWorld:
             for network in self.networks.values():
                 for link in (*network.store, network.exchange):
                     await link.stop()
+            if self._gate.port:
+                await self._gate.stop()
 
     # --- nodes ----------------------------------------------------------------------------------------------------
 
@@ -169,17 +172,17 @@ class FleetWorld:
         if not self._proxied:
             return {}
         server = urlsplit(self._urls["BINANCE_REST_URL"]).netloc
+        if not self._gate.port:
+            await self._gate.start()
         if name not in self.networks:
             links = [Link(*_place(urlsplit(url).netloc)) for url in self.cluster.endpoints]
             self.networks[name] = Network(links, Link(*_place(server)))
-            for link in (*links, self.networks[name].exchange):
+            for link in links:
                 await link.start()
-        network = self.networks[name]
         urls = ("BINANCE_REST_URL", "BINANCE_WS_API_URL", "BINANCE_STREAM_URL")
-        through = f"127.0.0.1:{network.exchange.port}"
+        through = f"127.0.0.1:{self._gate.port}"
         return {
-            "BINANCE_ENV": "testnet",  # the address of a custom one is its name, and here each node has another
-            "FLEET": "etcd://" + ",".join(f"127.0.0.1:{link.port}" for link in network.store),
+            "FLEET": "etcd://" + ",".join(f"127.0.0.1:{link.port}" for link in self.networks[name].store),
             **{url: self._urls[url].replace(server, through) for url in urls},
         }
 
