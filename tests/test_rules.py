@@ -7,7 +7,7 @@ from tools.rules import cited, defined, duties, linked, prose
 
 from tools import rules
 
-UNCITED: Final = frozenset({"14"})
+UNCITED: Final = frozenset[str]()
 """Rules of what is being built, which no test cites yet. It only gets shorter."""
 
 PAGE: Final = rules.PAGE.read_text(encoding="utf-8")
