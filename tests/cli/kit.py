@@ -34,6 +34,8 @@ def environment(b: Harness) -> dict[str, str]:
         "STATE_FN": str(wanted.state_fn),
         "SIGNAL_FILE": str(b.signals),
         "EXIT_LAYOUT": b.world.layout,
+        "TRADE_MODE": wanted.trade_mode,
+        "MARGIN_ISOLATED": "" if wanted.margin_isolated is None else str(wanted.margin_isolated).lower(),
         "ALLOW_SHORT": "true",
         "QTY": "3",
         "HTTP_PORT": "0",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.scenarios.harness import AFTER_TP1, EXITS, Harness, World, harness
+from tests.scenarios.harness import AFTER_TP1, BITCOIN, EXITS, Harness, World, harness
 
 from executor.core.model.events import Verb
 from executor.core.model.state import Borrowing, Reason
@@ -25,6 +25,8 @@ ALL: Final = [
 OCO: Final = [world for world in ALL if world.layout == "OCO"]
 SHORT: Final = World(Direction.SHORT, "OCO", pushes=True, margin="isolated")
 LONG: Final = World(Direction.LONG, "OCO", pushes=False, margin="cross")
+
+FINDINGS: Final = frozenset({"balance_moved", "balance_short", "sells_beyond_held", "exit_missing", "foreign_order"})
 
 every_world = pytest.mark.parametrize("world", ALL, ids=str)
 oco_worlds = pytest.mark.parametrize("world", OCO, ids=str)
@@ -181,6 +183,36 @@ async def test_several_symbols_share_the_cross_account_and_each_repays_its_own(t
         assert not any(debt.own or debt.foreign for loop in b.loops.values() for debt in loop.state.debts)
 
 
+@pytest.mark.parametrize("second", ["true", "false"], ids=["isolated", "cross"])
+@pytest.mark.parametrize("pushes", [True, False], ids=["push", "poll"])
+async def test_each_symbol_trades_on_the_account_that_is_set_for_it(tmp_path: Path, second: str, pushes: bool) -> None:
+    """Several isolated pairs in one process, or one of them beside the cross account."""
+    world = World(Direction.LONG, "OCO", pushes=pushes, margin="isolated")
+    symbols = ("LTCUSDT", "ABCUSDT")
+    settings = {"ABCUSDT__MARGIN_ISOLATED": second}
+    async with margin(tmp_path, world, symbols=symbols, started=False, **settings) as b:
+        b.engine.on_trade("BTCUSDT", 1, BITCOIN, D(1), buyer_is_maker=False, now=b.clock.now_ms())
+        b.engine.adjust_balance("paper", "USDT", D(150), b.clock.now_ms())
+        kind, pair = ("MAIN_ISOLATED_MARGIN", "ABCUSDT") if second == "true" else ("MAIN_MARGIN", "")
+        b.engine.margin.transfer("paper", kind, "USDT", D(150), b.clock.now_ms(), target=pair)
+        await b.start()
+        venues = {symbol: loop.state.venue.partition(" ")[2] for symbol, loop in b.loops.items()}
+        assert venues == {"LTCUSDT": "isolated margin", "ABCUSDT": f"{'isolated' if pair else 'cross'} margin"}
+        for b.symbol in symbols:
+            await b.signal(symbol=b.symbol)
+        for b.symbol in symbols:
+            await b.move(0)
+        await b.wait(3)
+        accounts = {each.symbol: each for each in b.engine.margin.accounts()}
+        for symbol, account in (("LTCUSDT", accounts["LTCUSDT"]), ("ABCUSDT", accounts[pair])):
+            assert len(b.engine.open_orders(account.money.name, symbol)) == 5, b.story()
+            assert {debt.own for debt in b.loops[symbol].state.debts} == {account.debt("USDT").total}
+        for b.symbol in symbols:
+            await b.move(-1)
+        await b.until(lambda: all(loop.state.position is None for loop in b.loops.values()))
+        assert not any(each.owes for each in accounts.values())
+
+
 async def test_nothing_is_borrowed_while_nothing_is_missing(tmp_path: Path) -> None:
     async with margin(tmp_path, LONG, balances={"USDT": "1000"}) as b:
         await b.enter()
@@ -214,6 +246,22 @@ async def test_nothing_left_to_lend_is_no_entry(tmp_path: Path) -> None:
         assert closed.qty == 0
         assert b.owed() == {}
         assert "borrow_refused" in b.alerts()
+
+
+@pytest.mark.parametrize("world", [SHORT, World(Direction.SHORT, "OCO", pushes=False, margin="cross"), LONG], ids=str)
+async def test_the_watchdog_finds_nothing_in_trades_on_borrowed_money(tmp_path: Path, world: World) -> None:
+    """Loans, interest and what is bought back beyond the debt are no hand's doing."""
+    async with margin(tmp_path, world, WATCHDOG_EVERY_SEC="5", COOLDOWN_SEC="0", LOCK_SEC="0") as b:
+        for _ in range(2):
+            await b.wait(12)
+            await b.enter(then=12)
+            await b.wait(12)
+            b.engine.margin.charge(b.lender, b.clock.now_ms())
+            await b.move(-1, then=15)
+            await b.ends(Reason.SL)
+            await b.move(0, then=15)
+        assert b.alerts() == [], b.story()
+        assert not [entry for entry in b.log if entry["event"] in FINDINGS], b.story()
 
 
 @both

@@ -326,7 +326,9 @@ class MarginExchange(BinanceExchange):
 
     async def loan_records(self, kind: LoanKind, asset: str, since: int) -> tuple[LoanRecord, ...]:
         asked = margin.records_since(self.account, kind, asset, since)
-        rows = await self.connection.read(margin.RECORDS, asked, lambda reply: margin.records(reply.body, kind))
+        rows = await self.connection.read(
+            margin.RECORDS, asked, lambda reply: margin.records(reply.body, kind, self.account)
+        )
         return rows if self.neighbours is None else self.neighbours.not_theirs(kind, rows)
 
     async def borrowable(self, asset: str) -> Decimal:

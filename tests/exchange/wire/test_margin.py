@@ -152,10 +152,28 @@ def test_loans_their_records_and_what_may_be_borrowed() -> None:
         b'{"rows": [{"txId": 12, "asset": "BTC", "amount": "0.01000006", "principal": "0.01", "interest": "0.00000006",'
         b' "status": "PENDING", "timestamp": 9, "type": "AUTO"}], "total": 1}',
         LoanKind.REPAY,
+        PAIR,
     )
     assert (row.tran_id, row.status, row.manual) == (12, RecordStatus.PENDING, False)
     assert row.principal + row.interest == row.amount
     assert margin.borrowable(b'{"amount": "1.69248805", "borrowLimit": "60"}') == D("1.69248805")
+
+
+def test_a_record_is_of_the_account_that_it_names_and_not_settled_in_words_that_nobody_knows() -> None:
+    row = {
+        "txId": "1",
+        "asset": "BTC",
+        "amount": 2,
+        "status": "CONFIRMED",
+        "timestamp": "9",
+        "isolatedSymbol": "BTCUSDT",
+    }
+    rows = [row, {**row, "txId": 2, "isolatedSymbol": "LTCUSDT"}, {**row, "txId": 3, "isolatedSymbol": ""}]
+    rows.append({key: value for key, value in row.items() if key != "isolatedSymbol"} | {"txId": 4, "status": "NOVEL"})
+    body = msgspec.json.encode({"rows": rows, "total": 4})
+    found = margin.records(body, LoanKind.BORROW, PAIR)
+    assert [(each.tran_id, each.status) for each in found] == [(1, RecordStatus.CONFIRMED), (4, RecordStatus.PENDING)]
+    assert [each.tran_id for each in margin.records(body, LoanKind.BORROW, CROSS)] == [3, 4]
 
 
 def test_a_liquidation_is_of_the_account_that_its_row_names() -> None:

@@ -170,11 +170,21 @@ class _Row(Row, frozen=True, kw_only=True):
     tran_id: int = msgspec.field(name="txId")
     asset: str
     amount: Decimal
-    status: RecordStatus
+    status: str
     timestamp: int
     principal: Decimal = ZERO
     interest: Decimal = ZERO
     type: str = "MANUAL"
+    pair: str | None = msgspec.field(name="isolatedSymbol", default=None)
+
+    def is_of(self, account: Account) -> bool:
+        """Whether it is of the account, where a row tells whose it is: the list may be of all of them."""
+        return self.pair is None or self.pair == account.isolated
+
+    @property
+    def settled(self) -> RecordStatus:
+        """What is said in other words than the documents' is not settled."""
+        return RecordStatus(self.status) if self.status in RecordStatus.__members__ else RecordStatus.PENDING
 
 
 class _Rows(Row, frozen=True):
@@ -239,20 +249,22 @@ def booked(body: bytes) -> Booked:
     return Booked(decode(body, _Booked).tran_id)
 
 
-def records(body: bytes, kind: LoanKind) -> tuple[LoanRecord, ...]:
+def records(body: bytes, kind: LoanKind, account: Account | None = None) -> tuple[LoanRecord, ...]:
+    """Those of `account`, where it is given."""
     return tuple(
         LoanRecord(
             tran_id=row.tran_id,
             kind=kind,
             asset=row.asset,
             amount=row.amount,
-            status=row.status,
+            status=row.settled,
             time=row.timestamp,
             principal=row.principal,
             interest=row.interest,
             manual=row.type == "MANUAL",
         )
         for row in decode(body, _Rows).rows
+        if account is None or row.is_of(account)
     )
 
 

@@ -70,6 +70,7 @@ MARGIN_CODES: Final[dict[int, Why | Doubt]] = {
     -3045: Why.NOT_LENT,  # nothing left to lend
     -3064: Why.FILTER,  # limit price too far from the index
     -3067: Why.NOT_ALLOWED,  # the pair is banned on margin
+    -20204: Why.FILTER,  # NOTIONAL, which Spot refuses as -1013
     -11001: Why.NOT_ALLOWED,  # there is no isolated account of the pair yet
     -11008: Why.NOT_LENT,  # above what may be borrowed, isolated
 }

@@ -6,7 +6,9 @@ from typing import Final
 
 import msgspec
 
+from executor.core.book import debt
 from executor.core.model.facts import Balance
+from executor.core.model.loans import Loan
 from executor.core.model.values import ZERO, OrderSide, plain
 from executor.ops.watchdog.suspects import Suspect
 from executor.service.loop import Loop
@@ -32,7 +34,11 @@ class Books:
         self._earlier: dict[int, Decimal] = {id(loop): ZERO for loop in self._loops}
 
     def explain(self, asset: str, delta: Decimal) -> None:
-        """A deposit, a withdrawal or a transfer, as the exchange has told it."""
+        """A deposit, a withdrawal or a transfer, as the exchange has told it. A loan of ours may be told so, too, or
+        not: it is counted by itself.
+        """
+        if any(_is_loan(loop.state.loan, asset, delta) for loop in self._loops):
+            return
         self._explained[asset] = self._explained.get(asset, ZERO) + delta
 
     def compare(self, balances: Mapping[str, Balance]) -> list[Suspect]:
@@ -74,8 +80,10 @@ class Books:
         flows: dict[str, Decimal | None] = {}
         for loop in self._loops:
             base = loop.engine.rules.base
-            earlier, now = self._finished(loop), _open_flow(loop)
+            earlier, now = self._finished(loop) + _moved(loop), _open_flow(loop)
             before = flows.get(base, ZERO)
+            if base in flows and _is_alone(loop):
+                before = None  # each pair has an account of its own
             flows[base] = None if now is None or before is None else before + earlier + now
         return flows
 
@@ -89,10 +97,24 @@ class Books:
             for trade in reversed(loop.closed):
                 if trade.trade == self._seen[key]:
                     break
-                news.append(trade.dust)
+                news.append(trade.dust + trade.interest.get(loop.engine.rules.base, ZERO))
             self._earlier[key] += sum(news, ZERO)
             self._seen[key] = last.trade
         return self._earlier[key]
+
+
+def _is_loan(loan: Loan | None, asset: str, delta: Decimal) -> bool:
+    return loan is not None and (loan.asset, loan.amount) == (asset, abs(delta))
+
+
+def _is_alone(loop: Loop) -> bool:
+    terms = loop.engine.rules.margin
+    return terms is not None and terms.isolated
+
+
+def _moved(loop: Loop) -> Decimal:
+    """What the loop has borrowed of its base on margin, less what it has repaid."""
+    return debt.find(loop.state.debts, loop.engine.rules.base).ever
 
 
 def _open_flow(loop: Loop) -> Decimal | None:
