@@ -76,6 +76,14 @@ def test_what_is_wrong_is_named_before_anything_is_begun(given: list[str], said:
     assert caught.value.bad_settings
 
 
+def test_of_very_many_combinations_each_value_is_judged() -> None:
+    many = [f"MAX_HOLD_SEC={','.join(map(str, range(1, 60)))}", "COOLDOWN_SEC=1,2,three"]
+    with pytest.raises(GridError) as caught:
+        combinations(many, NONE)
+    assert "COOLDOWN_SEC: was 'three'" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
 def test_wrong_values_end_with_the_code_of_wrong_settings() -> None:
     found = simulate("--set", "TRAIL_MODE=SWINGS", "--set", "SL_PCT=x,1")
     assert found.exit_code == 78

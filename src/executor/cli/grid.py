@@ -36,6 +36,8 @@ from executor.paper.errors import PaperError, RecordingError
 from executor.paper.replay.recording import symbol_of
 
 COMBINATIONS_MAX: Final = 10_000
+CHECKED_MAX: Final = 100
+"""A check takes some ms; more than so many would be a wait without a word."""
 PRINT: Final[dict[ListFormat, Callable[[Sequence[Cell]], str]]] = {
     ListFormat.TABLE: grid.as_table,
     ListFormat.CSV: grid.as_csv,
@@ -87,6 +89,11 @@ class Failed(NamedTuple):
     bad_settings: bool
 
 
+def processors() -> int:
+    """Those that this process may use, where the operating system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def combinations(given: Sequence[str], env_file: Path) -> list[tuple[Setting, ...]]:
     """What `--set NAME=V1,V2`, each as it was given, comes to; at least the empty one. Of a setting whose value has
     commas itself each `--set` gives one. Raises GridError with every fault.
@@ -130,15 +137,22 @@ def _has_commas(name: str) -> bool:
 
 
 def _check(found: Sequence[tuple[Setting, ...]], env_file: Path) -> None:
-    """Every combination by the settings' own checks, before any is begun."""
+    """The settings' own checks of each combination, before any is begun; of very many, of those that differ from the
+    first in one setting: each value by itself. What only goes wrong together is told when its turn comes.
+    """
+    judged = found if len(found) <= CHECKED_MAX else [each for each in found if _differing(each, found[0]) <= 1]
     faults: dict[str, None] = {}
-    for settings in found:
+    for settings in judged:
         try:
             load_settings({**os.environ, **dict(settings)}, env_file)
         except SettingsError as error:
             faults |= dict.fromkeys(f"  {fault}" for fault in error.faults)
     if faults:
         raise GridError("\n".join(["--set:", *faults]), bad_settings=True)
+
+
+def _differing(one: tuple[Setting, ...], other: tuple[Setting, ...]) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True))
 
 
 def jobs_of(

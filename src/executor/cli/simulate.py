@@ -10,7 +10,7 @@ import typer
 from executor.cli import exits
 from executor.cli.context import read_settings
 from executor.cli.grid import PRINT as GRID
-from executor.cli.grid import GridError, Interrupted, combinations, jobs_of, run_grid
+from executor.cli.grid import GridError, Interrupted, combinations, jobs_of, processors, run_grid
 from executor.cli.output import ListFormat, examples, fail, write_page
 from executor.cli.report import PRINT
 from executor.cli.simulation import Prices, Recording, Simulated, simulate_once
@@ -106,7 +106,7 @@ def simulate(
         found = combinations(set_to or [], env_file)
         if len(found) * len(recordings) > 1:
             jobs = jobs_of(found, recordings, env_file, exchange_info, prices)
-            _show_grid(run_grid(jobs, processes or len(os.sched_getaffinity(0))), output, html)
+            _show_grid(run_grid(jobs, processes or processors()), output, html)
             return
     except GridError as error:
         fail(error, exits.BAD_SETTINGS if error.bad_settings else exits.FAILED)
