@@ -63,7 +63,7 @@ async def test_every_round_trades_and_what_is_kept_stays_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tape, "TRADES_KEPT", TRADES)
-    monkeypatch.setattr(tape, "BARS_KEPT", 30)
+    monkeypatch.setattr(embedded, "BARS_KEPT", 30)
     monkeypatch.setattr(embedded, "ORDERS_KEPT", ORDERS)
     monkeypatch.setattr("executor.ops.watchdog.stream.KEPT", PUSHED)
     monkeypatch.setattr(embedded, "Embedded", Watched)

@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 ACCOUNT: Final = "paper"
 ORDERS_KEPT: Final = 5_000
 """Some hundred trades; older ones, which nobody asks for any more, must not fill the memory of a looped recording."""
+BARS_KEPT: Final = 2 * 24 * 60
+"""A thousand minutes are the most that is looked back on, a day the most that a ticker tells of."""
 
 
 class EmbeddedError(PaperError):
@@ -79,6 +81,7 @@ class Embedded:
             [Symbol.from_exchange_info(row) for row in rows.values()],
             rate_limits=limits.announce(),
             orders_kept=ORDERS_KEPT,
+            bars_kept=BARS_KEPT,
         )
         self.engine.open_account(ACCOUNT, settings.paper_balances)
         self.account = self._account_of(settings)

@@ -35,7 +35,7 @@ from executor.paper.engine.model import (
 )
 from executor.paper.engine.order_lists import OrderLists
 from executor.paper.engine.symbol import Symbol
-from executor.paper.engine.tape import kline_trades
+from executor.paper.engine.tape import BARS_KEPT, kline_trades
 
 
 class Engine(OrderLists):
@@ -55,14 +55,17 @@ class Engine(OrderLists):
         exchange_filters: Iterable[Mapping[str, Any]] = (),
         choices: ExchangeChoices | None = None,
         orders_kept: int = 0,
+        bars_kept: int = BARS_KEPT,
         margin_terms: Terms | None = None,
     ) -> None:
         """`rate_limits` and `exchange_filters` are rows of exchangeInfo; without an ORDERS row new orders are not
         counted. `choices` are the readings of what the documents leave open. `orders_kept`: how many orders that have
-        ended an account remembers, 0 for all.
+        ended an account remembers, 0 for all; `bars_kept`: how many minutes of klines.
         """
         self._orders_kept = orders_kept
         self._books = {symbol.name: Book(symbol) for symbol in symbols}
+        for book in self._books.values():
+            book.tape.bars_kept = bars_kept
         self._accounts: dict[str, Account] = {}
         self._rate_limits = tuple(rate_limits)
         self._limits = ExchangeLimits.from_exchange_info(exchange_filters)

@@ -86,8 +86,8 @@ class Tape:
     """
 
     __slots__ = (
-        "_averages", "_bars", "_folded", "ask", "ask_qty", "bid", "bid_qty", "last", "quote_time", "quoted", "spread",
-        "step", "symbol", "tick", "trades", "update_id",
+        "_averages", "_bars", "_folded", "ask", "ask_qty", "bars_kept", "bid", "bid_qty", "last", "quote_time",
+        "quoted", "spread", "step", "symbol", "tick", "trades", "update_id",
     )  # fmt: skip
 
     def __init__(self, symbol: str, tick: Decimal, step: Decimal) -> None:
@@ -104,6 +104,7 @@ class Tape:
         self.quote_time = 0
         self.update_id = 0
         self.trades: list[RawTrade] = []
+        self.bars_kept = BARS_KEPT
         self._folded = 0
         self._bars: list[_Bar] = []
         self._averages: dict[int, _Average] = {}
@@ -270,8 +271,8 @@ class Tape:
             for average in averages:
                 average.add(trade)
         self._folded = len(self.trades)
-        if len(bars) > BARS_KEPT + BARS_KEPT // SPARE:
-            del bars[:-BARS_KEPT]
+        if len(bars) > self.bars_kept + self.bars_kept // SPARE:
+            del bars[: -self.bars_kept]
 
 
 def _add_to_bars(bars: list[_Bar], trade: RawTrade) -> None:
