@@ -56,6 +56,7 @@ class Bench:
         self.inside()
         await self.hot_path()
         await self.stops()
+        await self.margin()
         await self.streams()
         await self.watching()
         await self.many()
@@ -181,6 +182,28 @@ class Bench:
         settings = {"TRAIL_UPDATE_EVERY_SEC": "0.1", "TRAIL_DISTANCE_USD": "0.3"}
         moved = await play(Scenario(name="stops", play="stops", entries=self.entries, warm_up=10, settings=settings))
         self.figure("new best price to the stop behind it accepted", moved.samples["stop moved"])
+
+    async def margin(self) -> None:
+        """On margin orders go over REST, and a stop moves by its cancel and a new one: beside Spot, over REST too."""
+        if not self.heading("on margin"):
+            return
+        moving = {"TRAIL_UPDATE_EVERY_SEC": "0.1", "TRAIL_DISTANCE_USD": "0.3", "MARGIN_TRAIL_EVERY_SEC": "0.1"}
+        for delay in (0.0, 20.0):
+            network = f"{delay:.0f} ms each way" if delay else "no network"
+            for margin in (False, True):
+                account = "isolated margin" if margin else "Spot"
+                made = Scenario(
+                    name="margin", play="entries", entries=self.entries // 4, warm_up=10, transport="rest",
+                    delay_ms=delay, margin=margin,
+                )  # fmt: skip
+                result = await play(made)
+                self.figure(f"fill to covered, {account}, {network}", result.samples["fill to covered"])
+                moved = msgspec.structs.replace(made, play="stops", settings=moving)
+                result = await play(moved)
+                self.figure(f"new best price to the stop behind it, {account}, {network}", result.samples["stop moved"])
+                if margin:
+                    bare = result.samples["without a stop"]
+                    self.figure(f"without a stop at each move, {account}, {network}", bare)
 
     async def streams(self) -> None:
         """With POLL_SEC at its default of a second."""

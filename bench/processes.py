@@ -104,6 +104,7 @@ def _subject(scenario: Scenario, place: Place, folder: str) -> contextlib.Abstra
         "HTTP_PORT": "0",
         "ORDER_TRANSPORT": scenario.transport,
         **({"SYMBOLS": ",".join(scenario.symbols)} if len(scenario.symbols) > 1 else {"SYMBOL": scenario.symbols[0]}),
+        **({"TRADE_MODE": "margin", "MARGIN_ISOLATED": "true"} if scenario.margin else {}),
         **scenario.settings,
     }
     arguments = [sys.executable, "-m", "bench.subject", msgspec.json.encode(place).decode()]

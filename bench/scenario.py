@@ -46,6 +46,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     stream_fault: StreamFault = StreamFault.SOUND
     floor: bool = False
     size: int = 0
+    margin: bool = False
+    """On an isolated margin account, with borrowed money, in place of Spot."""
 
 
 class Place(msgspec.Struct, frozen=True):

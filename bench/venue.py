@@ -42,6 +42,8 @@ HELD: Final = Decimal("0.998")
 """What an entry of 1.001 leaves after a commission of a tenth of a per cent, in whole steps or nearly: the position is
 covered when stops of so much have been accepted.
 """
+OWN: Final = Decimal(60)
+"""USDT on a margin account; an entry takes a hundred."""
 SIZE: Final = Decimal(100_000)
 """Quantity of each trade of the market: no order is larger."""
 
@@ -52,6 +54,7 @@ class Watched(Engine):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.on_accepted: Callable[[str, str, model.Order], None] = lambda _symbol, _kind, _order: None
+        self.on_cancelled: Callable[[str], None] = lambda _symbol: None
 
     def place_order(self, account: str, order: model.NewOrder, now: int) -> model.Placed:
         placed = super().place_order(account, order, now)
@@ -62,6 +65,11 @@ class Watched(Engine):
         placed = super().place_oco(account, request, now)
         self.on_accepted(request.symbol, "list", placed.orders[0])
         return placed
+
+    def cancel_order(self, account: str, symbol: str, now: int, **which: Any) -> model.Cancelled:
+        cancelled = super().cancel_order(account, symbol, now, **which)
+        self.on_cancelled(symbol)
+        return cancelled
 
     def cancel_replace(self, account: str, request: model.CancelReplace, now: int) -> model.CancelReplaced:
         answer = super().cancel_replace(account, request, now)
@@ -79,7 +87,7 @@ class SymbolScript:
         self.entered = asyncio.Event()
         self.covered = asyncio.Event()
         self.replaced = asyncio.Event()
-        self.entry_at = self.covered_at = self.replaced_at = 0.0
+        self.entry_at = self.covered_at = self.replaced_at = self.cancelled_at = 0.0
         self.stopped = Decimal(0)
         self._venue = venue
         self._trade_id = 1
@@ -92,11 +100,17 @@ class SymbolScript:
         elif order.side.value == "BUY":
             self.entry_at = now
             self.entered.set()
+        elif self.covered.is_set() and order.stop_price:  # a stop that was cancelled is placed anew
+            self.replaced_at = now
+            self.replaced.set()
         elif kind == "list" or order.stop_price:
             self.stopped += order.orig_qty
             if self.stopped >= HELD and not self.covered.is_set():
                 self.covered_at = now
                 self.covered.set()
+
+    def cancelled(self) -> None:
+        self.cancelled_at = now_us()
 
     def trade(self, price: Decimal) -> float:
         """A trade of the market; when it went in."""
@@ -136,7 +150,9 @@ class Venue:
         spare = Decimal(100_000) if scenario.layout == "PLAIN" else Decimal(0)  # rule 4.3: that layout needs it
         balances = {row["baseAsset"]: spare for row in rows} | {"USDT": Decimal(10_000_000)}
         self.engine.open_account(ACCOUNT, balances)
+        self.account = self._lend(scenario.symbols[0]) if scenario.margin else ACCOUNT
         self.trades = {symbol: SymbolScript(self, symbol) for symbol in scenario.symbols}
+        self.engine.on_cancelled = lambda symbol: self.trades[symbol].cancelled()
         self.engine.on_accepted = lambda symbol, kind, order: self.trades[symbol].accepted(kind, order)
         self.faults = FaultInjector()
         keys = {KEY: Credential(ACCOUNT, HmacSecret(SECRET))}
@@ -146,6 +162,17 @@ class Venue:
         self._signals.touch()
         self._number = 0
         self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def _lend(self, symbol: str) -> str:
+        """Open the pair's own margin account with less than an entry costs; its name."""
+        now = self.clock.now_ms()
+        self.engine.margin.transfer(ACCOUNT, "MAIN_ISOLATED_MARGIN", "USDT", OWN, now, target=symbol)
+        return self.engine.margin.account(ACCOUNT, symbol).money.name
+
+    def _top_up(self) -> None:
+        """What the last trade has lost, so that each has to borrow as much, and none can not."""
+        balances = {each.asset: each.free for each in self.engine.balances(self.account)}
+        self.engine.adjust_balance(self.account, "USDT", OWN - balances.get("USDT", Decimal(0)), self.clock.now_ms())
 
     def _count(self, exchange: Exchange) -> None:
         serve = exchange.serve
@@ -229,6 +256,8 @@ class Venue:
                 self.seen.clear()
             await self.enter(trade, count=count)
             await self.leave(trade)
+            if self.scenario.margin:
+                self._top_up()
 
     async def faulted(self) -> None:
         """Entries that fill in bad stream_fault, each after the streams have had time to be up."""
@@ -255,6 +284,8 @@ class Venue:
             await _soon(trade.replaced, "stop")
             if n >= self.scenario.warm_up:
                 self.note("stop moved", at, trade.replaced_at)
+                if self.scenario.margin:
+                    self.note("without a stop", trade.cancelled_at, trade.replaced_at)
 
     async def idle(self) -> None:
         await self._observe("idle")

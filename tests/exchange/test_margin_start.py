@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.exchange.stub import KEY, PAIR, SECRET, ManualClock, Say, Stub, error
+from tests.exchange.stub import KEY, PAIR, SECRET, ManualClock, Say, Stub, error, signed_well
 
 from executor.config import Settings, load_settings
 from executor.core.model.loans import AssetTerms, Bars, MarginTerms
@@ -62,6 +62,24 @@ async def test_terms_are_of_the_tier_that_the_largest_loan_needs(stub: Stub, clo
     assert exchange.shown is not None
     assert exchange.shown.margin is not None
     assert exchange.shown.margin.bars.liquidation == type(ZERO)("1.2")
+    await exchange.close()
+
+
+async def test_lists_that_an_exchange_does_not_have_or_wants_signed_are_no_obstacle(
+    stub: Stub, clock: ManualClock
+) -> None:
+    """Rule 8.8: the documents ask for no signature there, and an exchange may have fewer of Binance's lists."""
+    stub.script(
+        f"GET {SAPI}margin/isolated/allPairs", error(400, -1102, "Mandatory parameter 'signature' was not sent.")
+    )
+    stub.script(f"GET {SAPI}margin/allAssets", Say(status=404, text="not here"))
+    exchange = await begin(stub, clock)
+    assert exchange.shown is not None
+    assert exchange.shown.margin is not None
+    assert exchange.shown.margin.base == AssetTerms()
+    first, second = [seen for seen in stub.seen if seen.path.endswith("isolated/allPairs")]
+    assert "signature" not in first.params
+    assert signed_well(second)
     await exchange.close()
 
 

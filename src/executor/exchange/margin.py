@@ -4,10 +4,10 @@ What a margin account has in common with Spot (prices, filters, fees, the clock)
 no cancel-replace on margin: a stop is moved by its cancel, and placed anew once that is confirmed (rule 11.5).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from executor.core.model.facts import (
     Why,
 )
 from executor.core.model.intents import NewOrder, Stamp
-from executor.core.model.loans import Bars, Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms, Others
+from executor.core.model.loans import AssetTerms, Bars, Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms, Others
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ONE, ZERO
 from executor.exchange.binance import MAX_TRADES, NO_SUCH_ORDER, BinanceExchange
@@ -38,7 +38,11 @@ from executor.exchange.wire import margin_terms as terms
 from executor.exchange.wire.margin import Account
 
 NO_ACCOUNT: Final = frozenset({-3003, -11001})
+NOT_FOUND: Final = 404
+UNSIGNED: Final = frozenset({-1022, -1102})
 BITCOIN: Final = "BTC"
+
+T = TypeVar("T")
 
 
 class NotOpenedError(ReadError):
@@ -229,16 +233,29 @@ class MarginExchange(BinanceExchange):
 
     async def _terms(self, rules: SymbolRules) -> MarginTerms:
         pairs = margin.ISOLATED_PAIRS if self.account.isolated else margin.PAIRS
-        fault = await self.connection.read(
-            pairs, {}, lambda reply: terms.pair_fault(reply.body, self.symbol, self.account, reply.asked_at)
+        fault = await self._public(
+            pairs, lambda reply: terms.pair_fault(reply.body, self.symbol, self.account, reply.asked_at), ""
         )
-        base, quote = await self.connection.read(
+        base, quote = await self._public(
             margin.ASSETS,
-            {},
             lambda reply: (terms.asset_terms(reply.body, rules.base), terms.asset_terms(reply.body, rules.quote)),
+            (AssetTerms(), AssetTerms()),
         )
         bars = await self._bars(rules, fault)
         return MarginTerms(isolated=bool(self.account.isolated), bars=bars, base=base, quote=quote, fault=fault)
+
+    async def _public(self, call: calls.Call, parse: Callable[[Reply], T], unsaid: T) -> T:
+        """What is the same for every account; `unsaid` where the exchange has no such list: then orders and loans tell.
+        The documents ask for no signature, and one client library sends one (rule 8.8).
+        """
+        try:
+            return await self.connection.read(call, {}, parse)
+        except ReadRefused as error:
+            if error.status == NOT_FOUND:
+                return unsaid
+            if error.fault.code not in UNSIGNED:
+                raise
+        return await self.connection.read(replace(call, signed=True), {}, parse)
 
     async def _bars(self, rules: SymbolRules, fault: str) -> Bars:
         try:
