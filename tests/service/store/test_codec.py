@@ -56,6 +56,14 @@ def assert_same(raw: dict[str, Any], item: Item) -> None:
         assert_same(inner, nested)
 
 
+def test_what_looks_like_a_number_among_numbers_stays_a_text() -> None:
+    fee, tiny = Decimal("9E-8"), Decimal("-3.3E-7")
+    told = json.loads(encode(Item({"9E-8": fee}, 'of "1E-8"', maybe=tiny)))
+    assert (told["amounts"], told["text"], told["maybe"]) == ({"9E-8": "0.00000009"}, 'of "1E-8"', "-0.00000033")
+    assert json.loads(encode(Item({"a": fee}, "b", maybe=tiny)))["amounts"] == {"a": "0.00000009"}
+    assert json.loads(encode(Item({"a": fee}, "E-E-8 E+5")))["text"] == "E-E-8 E+5"
+
+
 def test_encoding_what_was_decoded_gives_the_same_bytes() -> None:
     once = encode(Item({"a": Decimal("1E+3"), "b": Decimal("0E-10"), "c": Decimal("-0")}, "x"))
     assert json.loads(once)["amounts"] == {"a": "1000", "b": "0.0000000000", "c": "-0"}

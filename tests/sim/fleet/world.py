@@ -510,6 +510,8 @@ class FleetWorld:
         """The account has an owner who works: a signal at any node is judged."""
         if self.outside.broken:
             return
+        while self.timeline.now < max(wire.banned_until for wire in self.wires):
+            self.advance(2_000)  # a ban is a fault until it ends
         key = self.signal()
         for _ in range(JUDGED_MS // 2_000):
             if self._outcomes[key]:
