@@ -69,8 +69,10 @@ class Host(Protocol):
     def decided(self, name: str, event: AnyEvent, before: State, step: Step) -> None:
         """A node has made a step, which is not in the store yet."""
 
-    def staged(self, data: bytes, steps: list[State], made: int) -> None:
-        """A run of the account is about to write, as `data`, the state that it has come to in `made` of its `steps`."""
+    def staged(self, name: str, data: bytes, steps: list[State], made: int) -> None:
+        """A node is about to write, as `data`, the state that it has come to in `made` of its `steps`. Another node, of
+        which one is a zombie, may come to the same state at the same moment.
+        """
 
     def died(self, life: "Life") -> None:
         """It was killed: it is to be buried."""
@@ -359,7 +361,7 @@ class WatchedEngine(Engine):
         self._steps.append(step.state)
         if (data := self._kept._staged) is not None and data is not self._latest:
             self._latest = data  # a step that can wait leaves what was staged before
-            host.staged(data, self._steps, len(self._steps))
+            host.staged(self._name, data, self._steps, len(self._steps))
         host.decided(self._name, event, before, step)
         return step
 

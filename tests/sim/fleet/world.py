@@ -22,7 +22,7 @@ from tests.sim import setup as world_setup
 from tests.sim.checks import CALM_MS, Outside, taken_as_paid
 from tests.sim.choices import Choice, Choices
 from tests.sim.faults import Faults, phase_of
-from tests.sim.fleet.cluster import Cluster
+from tests.sim.fleet.cluster import LATE_MS, Cluster
 from tests.sim.fleet.exchange import NodeWire
 from tests.sim.fleet.faults import FleetFaults
 from tests.sim.fleet.life import ACCOUNT, VENUE, Life
@@ -53,6 +53,8 @@ TTLS: Final = (5, 10, 3)
 NODES: Final = (2, 3, 2, 4)
 WINDOWS: Final = (5_000, 2_000, 30_000)
 REFUSED_ENOUGH: Final = 4
+LATEST_MS: Final = max(LATE_MS) + 1_000
+"""By then whatever was on its way to the store has come: a signal that nobody acknowledged may be among it."""
 HOLD_MS: Final = 90_000
 STEP_MS: Final = 1_500
 JUDGED_MS: Final = 60_000
@@ -113,8 +115,8 @@ class FleetWorld:
         self._keys = Keys("simulated")
         self._own = self._keys.owner(ACCOUNT)
         self._state_key = self._keys.state(ACCOUNT, self.market.symbol)
-        self._staged: dict[bytes, tuple[list[State], int]] = {}
-        """By which steps a run of the account has come to each state that it wrote, or was about to write."""
+        self._staged: dict[tuple[str, bytes], tuple[list[State], int]] = {}
+        """By which steps a node has come to each state that it wrote, or was about to write."""
         self._steps: list[State] = []
         self._followed_to = 0
         self._seq = (0, 0)
@@ -307,8 +309,8 @@ class FleetWorld:
 
     # --- what the store takes ----------------------------------------------------------------------------------------
 
-    def staged(self, data: bytes, steps: list[State], made: int) -> None:
-        self._staged[data[:HEAD]] = steps, made
+    def staged(self, name: str, data: bytes, steps: list[State], made: int) -> None:
+        self._staged[name, data[:HEAD]] = steps, made
 
     def _committed(self, changed: dict[str, Value], deleted: dict[str, Value]) -> None:
         if self._own in changed:
@@ -328,7 +330,7 @@ class FleetWorld:
         if (envelope.epoch, envelope.seq) <= self._seq:
             self.outside.broken.append(f"F1: write {envelope.epoch}.{envelope.seq} after {self._seq[0]}.{self._seq[1]}")
         self._seq = envelope.epoch, envelope.seq
-        steps, made = self._staged[bytes(envelope.state)[:HEAD]]
+        steps, made = self._staged[envelope.node, bytes(envelope.state)[:HEAD]]
         if steps is not self._steps:
             self._steps, self._followed_to = steps, 0
         before = self.stored
@@ -472,6 +474,7 @@ class FleetWorld:
             wire.clock.sync()
         while any(life.loop.paused or not life.alive for life in self.lives):
             self.advance(1_000)
+        self.advance(LATEST_MS)
         end = max(self.timeline.now, *(wire.banned_until for wire in self.wires)) + CALM_MS
         grace = self.setup.policy.failsafe_grace_ms
         while self._busy() and not self.outside.broken:
