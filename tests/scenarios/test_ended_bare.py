@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from tests.scenarios.harness import EXITS, OCO_WORLDS, World, harness
 
+from executor.core.model.events import Verb
 from executor.core.model.facts import Why
+from executor.core.model.state import Closing
 from executor.paper.server.faults import Answer, PushFault, RequestFault
 
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
@@ -85,3 +87,46 @@ async def test_an_end_in_the_middle_of_a_recovery_covers_first(tmp_path: Path, w
         assert b.roles() == EXITS["OCO"]
         (loop,) = loops
         assert not loop.ended_bare
+
+
+class NoSale(Refusing):
+    """So many market orders are refused."""
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        if not self.left or method != "POST" or params.get("type") != "MARKET":
+            return None
+        self.left -= 1
+        return RequestFault(execute=False, answer=DISABLED)
+
+
+@oco_worlds
+async def test_a_close_that_waits_for_its_next_market_order_is_hurried_at_the_end(tmp_path: Path, world: World) -> None:
+    faults = NoSale(0)
+    async with harness(tmp_path, world, faults=faults, ORDER_TRANSPORT="rest", EXITS_RETRY_EVERY_SEC="60") as b:
+        await b.enter()
+        faults.left = 1
+        await b.command(Verb.FLATTEN)
+        await b.wait(2)
+        assert isinstance(b.position.phase, Closing)
+        assert b.roles() == []
+        loop = b.loop
+        assert loop is not None
+        await b.stop()
+        assert loop.state.position is None
+        assert not loop.ended_bare
+
+
+@oco_worlds
+async def test_a_close_that_can_not_be_hurried_says_what_is_left(tmp_path: Path, world: World) -> None:
+    faults = NoSale(0)
+    async with harness(tmp_path, world, faults=faults, ORDER_TRANSPORT="rest", EXITS_RETRY_EVERY_SEC="60") as b:
+        await b.enter()
+        faults.left = 2
+        await b.command(Verb.FLATTEN)
+        await b.wait(2)
+        loop = b.loop
+        assert loop is not None
+        await b.stop()
+        assert faults.left == 0
+        assert loop.ended_bare > 0
+        assert "stopped_bare" in [entry["event"] for entry in b.log]

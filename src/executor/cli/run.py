@@ -56,7 +56,10 @@ def run(context: typer.Context) -> None:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(code_of(error)) from error
     if any(loop.ended_bare for loop in watched):
-        typer.echo("executor has ended with a position that has no stop on the exchange", err=True)
+        typer.echo(
+            "executor has ended with a position that has no stop on the exchange, or with more sold than was held",
+            err=True,
+        )
         raise typer.Exit(exits.FAILED)
     if place.embedded is not None:
         _close_the_books(settings, place.embedded, watched[0].state)

@@ -12,12 +12,10 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
-from decimal import Decimal
 from typing import Any, Final, assert_never
 
 import structlog
 
-from executor.core.book.ledger import covered, sellable
 from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, Started, Tick, Verb
 from executor.core.model.facts import Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.ids import parse
@@ -42,6 +40,7 @@ from executor.core.model.values import ZERO, plain
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
 from executor.ops.alerts.noted import noted
+from executor.service import ending
 from executor.service.dispatcher import perform
 from executor.service.engine import Engine
 from executor.service.policy import say_layout
@@ -114,7 +113,7 @@ class Loop:
         self._closed = asyncio.Event()
         self._filtered = asyncio.Event()
         self.ended_bare = ZERO
-        """Base that was left without a stop when the loop was stopped (rule 9.5)."""
+        """Base that was left without a stop, or sold too much, when the loop was stopped (rule 9.5)."""
         self._same_rules = 0
         """So many times in a row the rules were read again and had not changed."""
         self._tasks: asyncio.TaskGroup | None = None
@@ -260,7 +259,7 @@ class Loop:
                 ]
                 beside += [tasks.create_task(task(), name=name) for name, task in (*own, *self._side)]
             await stop
-            if self._bare() and not recovery.done():
+            if ending.bare(self.state, self.engine.rules) and not recovery.done():
                 await asyncio.wait({recovery}, timeout=DRAIN_S)
             recovered = recovery.done()
             for task in beside:
@@ -268,21 +267,19 @@ class Loop:
             await asyncio.gather(*beside, return_exceptions=True)
             self.poller.end()
             await self._drain()
-            bare = self._bare()
-            if bare and recovered:
-                self.tell(Commanded(at=self.now(), verb=Verb.RETRY))
-                await self._drain()
-                bare = self.ended_bare = self._bare()
+            if recovered:
+                await self._hurry()
             self._disarm()
             consumer.cancel()
-            if bare:
-                text = f"{plain(bare)} {self.engine.rules.base} without a stop on the exchange, and nobody watches now"
-                self._say(Notify(Level.ALERT, "stopped_bare", text))
+            ending.say_what_is_left(self.state, self.engine.rules, self._say)
 
-    def _bare(self) -> Decimal:
-        """Base that is held without a stop on the exchange."""
-        position = self.state.position
-        return sellable(position, self.engine.rules) - covered(position) if position is not None else ZERO
+    async def _hurry(self) -> None:
+        """What is bare, or being closed, does not wait for its pause: it is tried once more (rule 9.5)."""
+        rules = self.engine.rules
+        if ending.bare(self.state, rules) or ending.closing(self.state) is not None:
+            self.tell(Commanded(at=self.now(), verb=Verb.RETRY))
+            await self._drain()
+            self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
 
     async def _drain(self) -> None:
         """Wait a moment for the answers under way (rule 9.5)."""

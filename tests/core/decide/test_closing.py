@@ -6,6 +6,7 @@ from tests.core.build import POLICY, RULES, Script, both_sides, closing, enterin
 from executor.core.model.events import Verb
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
+from executor.core.model.intents import CancelOrder
 from executor.core.model.policy import EntryMode
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction, OrderStatus, OrderType
@@ -301,3 +302,52 @@ def test_the_other_side_of_an_oco_that_filled_is_looked_at_not_cancelled() -> No
     script.sleep()
     script.settle()
     assert script.closed.reason is Reason.FLATTEN
+
+
+# --- hurried at the end of the service (rule 9.5) ---------------------------------------------------------------------
+
+
+def test_a_market_order_that_waits_for_its_pause_goes_out_once_more_at_once() -> None:
+    script = closing()
+    while "FLATTEN" not in script.kinds():
+        script.accept()
+    script.refuse(Why.AUTH, "FLATTEN")
+    script.settle()
+    assert "FLATTEN" not in script.kinds()
+    script.command(Verb.RETRY)
+    assert "FLATTEN" in script.kinds()
+    script.refuse(Why.AUTH, "FLATTEN")
+    script.settle()
+    assert "FLATTEN" not in script.kinds()
+    script.wait(1_000)
+    assert "FLATTEN" in script.kinds()
+
+
+def test_what_the_exchange_wants_to_wait_for_waits() -> None:
+    script = closing()
+    while "FLATTEN" not in script.kinds():
+        script.accept()
+    script.refuse(Why.RATE_LIMIT, "FLATTEN", retry_at=script.now + 5_000)
+    script.settle()
+    script.command(Verb.RETRY)
+    assert "FLATTEN" not in script.kinds()
+    script.wait(5_000)
+    assert "FLATTEN" in script.kinds()
+
+
+def test_a_cancel_that_waits_for_its_pause_goes_out_once_more_at_once() -> None:
+    script = closing()
+    stop = script.order(Role.SL).id
+    for wait in (True, True, False):
+        while script.kinds():
+            if "CancelOrder" in script.kinds():
+                script.refuse(Why.OTHER, "CancelOrder")
+            else:
+                script.accept()
+        if wait:
+            script.sleep()
+    assert script.order(Role.SL).live
+    assert "CancelOrder" not in script.kinds()
+    script.command(Verb.RETRY)
+    looked(script)
+    assert [r.id for r in script.pending if isinstance(r, CancelOrder)] == [stop]

@@ -37,14 +37,24 @@ def absorb(state: State, event: Commanded) -> Absorbed:
 
 
 def _retry(state: State) -> Absorbed:
-    """The service is about to end: an exit that waits for its retry is tried once more at once (rule 9.5)."""
+    """The service is about to end: an exit that waits for its retry is tried once more at once, and so is what a close
+    is waiting for (rule 9.5).
+    """
     now, position = state.market.now, state.position
+    if position is not None and isinstance(position.phase, Closing):
+        return Absorbed(replace(state, position=_hurried(position, position.phase)))
     waiting = [leg for leg in position.legs if leg.retry_at > now] if position is not None else []
     if position is None or not waiting:
         return Absorbed(state, Ignored("nothing waits for a retry"))
     for leg in waiting:
         position = with_leg(position, replace(leg, retry_at=now))
     return Absorbed(replace(state, position=position))
+
+
+def _hurried(position: Position, phase: Closing) -> Position:
+    """Neither a market order nor a cancel waits for its pause. What the exchange has asked to wait for does."""
+    orders = tuple(replace(o, cancels=0, ask_at=0) if o.live and o.cancelling else o for o in position.orders)
+    return replace(position, orders=orders, phase=replace(phase, hurried=True))
 
 
 def _about_trade(state: State, position: Position, event: Commanded) -> Absorbed:

@@ -104,12 +104,12 @@ def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> boo
     entries until somebody has looked (rules 8.7, 10.6).
     """
     policy, last = draft.policy, failed[-1]
-    if draft.now < ask_until(last, policy) and not _stocked(draft, phase, role, last):
+    if draft.now < ask_until(last, policy) and not _stocked(draft, phase, role, last) and not phase.hurried:
         return False  # what is there to be sold, or to pay with, is being asked
-    if draft.now < sell_again_at(last, phase.again, policy):
+    if draft.now < (last.ask_at if phase.hurried else sell_again_at(last, phase.again, policy)):
         return False
     again = phase.again + 1
-    draft.enter(replace(phase, again=again))
+    draft.enter(replace(phase, again=again, hurried=False))
     if again % policy.failsafe_tries == 0:
         text = f"{again} market orders to close have failed; still trying"
         draft.note(Level.ALERT, "close_failed", text, failed[-1:])

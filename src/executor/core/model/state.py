@@ -279,7 +279,7 @@ class Protected(msgspec.Struct, frozen=True, tag="protected"):
 class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     """Leaving: cancel everything, sell what is held (unless `abandon`), look once more, be done (rule 7.1). `again`:
     how often a market order was sent in the place of one that failed; `stock_at`: after which refusal what is there
-    to be sold was last made sure of (ms).
+    to be sold was last made sure of (ms). `hurried`: the next one goes out without its pause (rule 9.5).
     """
 
     reason: Reason
@@ -288,6 +288,7 @@ class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     looked_at: int = 0
     again: int = 0
     stock_at: int = 0
+    hurried: bool = False
 
 
 class Repaying(msgspec.Struct, frozen=True, tag="repaying", kw_only=True):

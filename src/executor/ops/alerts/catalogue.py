@@ -148,6 +148,14 @@ _RISK: Final = (
         "Start it again, or protect the position by hand: nobody watches the price.",
     ),
     alert_kind(
+        "stopped_closing",
+        Topic.TROUBLE,
+        CRITICAL,
+        "The service was ended while a trade was being closed; one more try at once did not end it. What is open is "
+        "named. The exit code is 1 where something was sold too much.",
+        "Start it again: it goes on with the close. Or do by hand what is named, in the exchange's app.",
+    ),
+    alert_kind(
         "surplus_exit",
         Topic.TROUBLE,
         WARNING,

@@ -1,0 +1,65 @@
+"""What an end leaves open is said (rule 9.5)."""
+
+from decimal import Decimal
+
+from tests.core.build import RULES, Script, both_sides, closing, protected, unprotected
+
+from executor.core.model.events import Verb
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role
+from executor.core.model.intents import Notify
+from executor.core.model.values import Direction
+from executor.service import ending
+
+
+def said(script: Script) -> list[tuple[str, str]]:
+    notes: list[Notify] = []
+    ending.say_what_is_left(script.state, RULES, notes.append)
+    return [(note.event, note.text) for note in notes]
+
+
+def test_a_position_that_is_covered_and_an_end_without_one_need_no_word() -> None:
+    assert said(protected()) == []
+    script = closing()
+    script.settle()
+    assert said(script) == []
+    assert not ending.bare(script.state, RULES)
+    assert not ending.oversold(script.state, RULES)
+
+
+@both_sides
+def test_what_is_bare_is_named(direction: Direction) -> None:
+    ((event, text),) = said(unprotected(direction))
+    assert event == "stopped_bare"
+    assert "LTC without a stop" in text
+
+
+def test_a_close_names_what_still_stands() -> None:
+    """Nothing has been cancelled yet, so that every unit is covered."""
+    script = closing()
+    ((event, text),) = said(script)
+    assert event == "stopped_closing"
+    assert f"{script.order(Role.SL).id} is not cancelled" in text
+
+
+def test_a_close_names_what_was_sold_too_much() -> None:
+    script = protected()
+    script.command(Verb.FLATTEN)
+    stop = script.order(Role.SL)
+    while "FLATTEN" not in script.kinds():
+        script.accept()
+    script.accept("FLATTEN")
+    script.push(script.execute(stop.id).id)
+    while "BUYBACK" not in script.kinds():
+        script.accept()
+    script.refuse(Why.OTHER, "BUYBACK")
+    assert ending.oversold(script.state, RULES) == Decimal("0.999")
+    ((event, text),) = said(script)
+    assert event == "stopped_closing"
+    assert "0.999 LTC sold too much are not bought back" in text
+    assert "BUYBACK" not in script.kinds()
+    script.command(Verb.RETRY)
+    while "BUYBACK" not in script.kinds():
+        script.accept()
+    script.settle()
+    assert script.state.position is None
