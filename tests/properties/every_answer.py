@@ -321,12 +321,14 @@ _BEGINNINGS: Final[dict[str, Callable[[Direction, Layout], Script]]] = {
     "killed": _killed,
 }
 _STEPS_ON: Final = 14
+LAYOUTS: Final = (Layout.OCO, Layout.PLAIN)
+"""From the moment on at which its entry is over, a bracket's trade is one of OCO."""
 
 
 def moments() -> Iterator[Moment]:
     """Each request that waits, from each beginning on, as it is reached by true answers."""
     for name, begin in _BEGINNINGS.items():
-        for layout in Layout:
+        for layout in LAYOUTS:
             for direction in Direction:
                 script = begin(direction, layout)
                 seen: set[tuple[str, ...]] = set()
@@ -437,8 +439,7 @@ def _push_all(trial: Trial, outcome: object) -> None:
 def _to_orders(request: OrderCommand) -> dict[str, Answer]:
     if isinstance(request, PlaceOrder | PlaceOco):
         return {f"placed: {status}": _placed_as(status) for status in OrderStatus if status is not OrderStatus.FILLED}
-    assert isinstance(request, CancelOrder | CancelList)
-    return {"filled before": _filled_before}
+    return {"filled before": _filled_before} if isinstance(request, CancelOrder | CancelList) else {}
 
 
 def _placed_as(status: OrderStatus) -> Answer:

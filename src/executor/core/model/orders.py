@@ -54,14 +54,10 @@ def impossible(order: Order, report: OrderReport) -> str | None:
     if report.side is not order.side:
         return f"{order.id}: reported as {report.side}, sent as {order.side}"
     sent = order.sent_qty or order.qty
-<<<<<<< HEAD
     if report.status is OrderStatus.PENDING_NEW:
         return None  # of one that is not placed yet the quantity may be anything (faqs/opo.md)
-    if report.cum_qty > report.qty or report.qty > sent:
-=======
     contradicts = report.status is OrderStatus.FILLED and report.cum_qty < report.qty
     if contradicts or report.cum_qty > report.qty or report.qty > sent:
->>>>>>> 92a69c5 (Every request meets every answer: a search over scripted trades; a report that is called FILLED and is not is impossible)
         return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {sent}"
     return None
 
