@@ -6,7 +6,7 @@ Each leg is tended by itself, from its orders' facts alone: bare -> placed, in d
 
 from executor.core.book.edit import the_leg
 from executor.core.book.ledger import covers
-from executor.core.decide import failsafe, liquidation, margin_level, single_stops, stops, targets
+from executor.core.decide import failsafe, joined, liquidation, margin_level, single_stops, stops, targets
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
 from executor.core.model.state import Closing, Leave, OrderPhase, Reason
@@ -24,6 +24,7 @@ def decide(draft: Draft) -> None:
     if policy.max_hold_ms and draft.now - position.opened >= policy.max_hold_ms:
         draft.close(Reason.MAX_HOLD)
         return
+    joined.join(draft)
     if failsafe.failsafe(draft) or failsafe.oversold(draft):
         return
     _note_targets(draft)

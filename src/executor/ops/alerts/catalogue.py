@@ -156,6 +156,14 @@ _RISK: Final = (
         "Start it again: it goes on with the close. Or do by hand what is named, in the exchange's app.",
     ),
     alert_kind(
+        "legs_joined",
+        Topic.TROUBLE,
+        WARNING,
+        "A filter did not take one more stop: other orders may hold the symbol's places (MAX_NUM_ALGO_ORDERS). The "
+        "leg's part was given to another leg, so that everything is covered by fewer exits.",
+        "Nothing for this trade. See which other program places stops on the symbol.",
+    ),
+    alert_kind(
         "surplus_exit",
         Topic.TROUBLE,
         WARNING,

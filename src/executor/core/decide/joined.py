@@ -1,0 +1,57 @@
+"""Exits in fewer legs: where a filter does not take one more stop, another leg's covers its part as well (rule 2.6).
+
+It was known before the entry that each leg's exits would be taken. But another program may have taken the places since
+(MAX_NUM_ALGO_ORDERS, MAX_NUM_ORDERS, MAX_NUM_ORDER_LISTS), and a position that is covered whole by fewer stops is
+better than one that the failsafe sells.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from executor.core.book import levels
+from executor.core.book.ledger import covers
+from executor.core.decide.draft import Draft
+from executor.core.model.facts import Why
+from executor.core.model.intents import Level
+from executor.core.model.state import Leg
+from executor.core.model.values import plain
+
+TRIES: Final = 2
+"""So many refusals in a row: after the first, the symbol's rules are read again, which may be all that it takes."""
+
+
+def join(draft: Draft) -> None:
+    """Give a leg's part to one whose stop stands; that one is moved to its new size then, as any list or stop is."""
+    for leg in draft.position.legs:
+        if _crowded_out(draft, leg) and (host := _host(draft, leg)) is not None:
+            left = draft.left(leg)
+            text = f"leg {leg.n}: a filter refuses its stop; leg {host.n} takes its {plain(left)} {draft.rules.base}"
+            draft.note(Level.ALERT, "legs_joined", text, draft.live(host.n))
+            draft.put_leg(replace(leg, qty=leg.qty - left, tries=0, retry_at=0))
+            draft.put_leg(replace(host, qty=host.qty + left))
+            return
+
+
+def _crowded_out(draft: Draft, leg: Leg) -> bool:
+    if leg.stop is None or leg.leave is not None or leg.tries < TRIES or draft.left(leg) <= 0 or draft.live(leg.n):
+        return False
+    sent = [o for o in draft.position.orders if o.leg == leg.n and o.is_stop]
+    return bool(sent) and sent[-1].refusal is Why.FILTER
+
+
+def _host(draft: Draft, guest: Leg) -> Leg | None:
+    """The leg nearest to `guest` whose stop stands untouched, no worse than its own; a list before the trailing leg."""
+    fit = [leg for leg in draft.position.legs if leg.n != guest.n and _can_carry(draft, leg, guest)]
+    return min(fit, key=lambda leg: (leg.target is None, abs(leg.n - guest.n)), default=None)
+
+
+def _can_carry(draft: Draft, host: Leg, guest: Leg) -> bool:
+    live = draft.live(host.n)
+    standing = any(covers(o, draft.position) for o in live) and not any(o.cancelling or o.cum_qty for o in live)
+    if not standing or host.stop is None or guest.stop is None or host.leave is not None or host.breach_since:
+        return False
+    if levels.is_safer(guest.stop, host.stop, draft.position.plan.direction):
+        return False
+    whole, limit = draft.left(host) + draft.left(guest), draft.stop_limit(host.stop)
+    return all(draft.rules.carries(whole, price) for price in (limit, host.target or limit))

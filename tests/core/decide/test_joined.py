@@ -1,0 +1,110 @@
+"""Exits in fewer legs where a filter takes no more of them (rule 2.6)."""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+from tests.core.build import POLICY, RULES, Script, both_sides, protected, unprotected
+
+from executor.core.model.facts import Why
+from executor.core.model.ids import Role
+from executor.core.model.policy import Policy
+from executor.core.model.state import Reason
+from executor.core.model.values import Direction
+
+D = Decimal
+
+
+def crowded(
+    kind: str = "SL",
+    direction: Direction = Direction.LONG,
+    policy: Policy = POLICY,
+    taken: tuple[str, ...] = ("OCO1", "OCO2"),
+) -> Script:
+    """Another program has taken places since the entry: the exits `taken` stand, those of `kind` are refused twice."""
+    script = unprotected(direction, policy)
+    for each in taken:
+        script.accept(each)
+    for n in range(2):
+        script.refuse(Why.FILTER, kind)
+        if not n:
+            script.wait(1_000)
+    return script
+
+
+@both_sides
+def test_a_leg_whose_stop_has_no_place_is_covered_by_another_one_s(direction: Direction) -> None:
+    script = crowded(direction=direction)
+    whole = script.leg(2).qty
+    assert "legs_joined" in script.told()
+    assert script.kinds() == ["CancelList"]
+    script.settle()
+    assert script.named() == "Protected"
+    assert script.live() == ["SL1", "SL2", "TP1", "TP2"]
+    assert script.order(Role.SL2).qty == script.order(Role.TP2).qty == whole
+    assert script.leg(3).qty == 0
+    script.quote("97.9", after=1_000)
+    for role in (Role.SL1, Role.SL2):
+        script.fill(role)
+    script.settle()
+    assert script.closed.reason is Reason.SL
+
+
+def test_a_list_without_a_place_is_taken_in_by_the_nearest_list() -> None:
+    script = crowded("OCO2", taken=("OCO1", "SL"))
+    script.settle()
+    assert script.live() == ["SL", "SL1", "TP1"]
+    assert script.order(Role.SL1).qty == D("1.998")
+    assert script.named() == "Protected"
+
+
+def test_where_only_the_trailing_leg_stands_it_covers_all() -> None:
+    script = crowded("OCO1", policy=replace(POLICY, split=(D(1), D(0), D(1))), taken=("SL",))
+    script.settle()
+    assert script.live() == ["SL"]
+    assert script.order(Role.SL).qty == D("2.997")
+
+
+def test_where_no_stop_stands_the_failsafe_goes_on() -> None:
+    script = unprotected()
+    for _ in range(5):
+        for kind in ("OCO1", "OCO2", "SL"):
+            if kind in script.kinds():
+                script.refuse(Why.FILTER, kind)
+        script.wait(1_000)
+    assert "legs_joined" not in script.told()
+    assert script.named() == "Closing"
+
+
+def test_a_part_that_no_other_leg_may_carry_is_left_to_the_failsafe() -> None:
+    script = unprotected()
+    script.rules = replace(RULES, max_qty=D("1.5"))
+    script.accept("OCO1")
+    script.accept("OCO2")
+    for _ in range(2):
+        script.refuse(Why.FILTER, "SL")
+        script.wait(1_000)
+    assert "legs_joined" not in script.told()
+    assert script.kinds() == ["SL"]
+
+
+def test_a_leg_is_not_given_to_one_whose_stop_is_worse() -> None:
+    """Rule 10.4: its own had been moved already."""
+    script = protected()
+    legs = tuple(replace(leg, stop=D(99)) if leg.n == 3 else leg for leg in script.position.legs)
+    script.vanish(Role.SL)
+    script.state = replace(script.state, position=replace(script.position, legs=legs))
+    script.unchecked = True
+    for _ in range(2):
+        script.refuse(Why.FILTER, "SL")
+        script.wait(1_000)
+    assert "legs_joined" not in script.told()
+
+
+def test_other_refusals_join_nothing() -> None:
+    script = unprotected()
+    script.accept("OCO1")
+    script.accept("OCO2")
+    for _ in range(3):
+        script.refuse(Why.AUTH, "SL")
+        script.wait(1_000)
+    assert "legs_joined" not in script.told()
