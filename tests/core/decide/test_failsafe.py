@@ -23,9 +23,9 @@ def test_exits_refused_too_often_close_the_position_at_market(direction: Directi
     """Rule 4.7."""
     script = bare(unprotected(direction))
     for _ in range(4):
-        script.refuse(Why.FILTER, "SL")
+        script.refuse(Why.AUTH, "SL")
         script.wait(1_000)
-    script.refuse(Why.FILTER, "SL")
+    script.refuse(Why.AUTH, "SL")
     assert isinstance(script.phase, Closing)
     assert "failsafe" in script.told()
     script.settle()
@@ -34,9 +34,9 @@ def test_exits_refused_too_often_close_the_position_at_market(direction: Directi
 
 def test_a_position_bare_for_too_long_is_closed() -> None:
     script = bare(unprotected(policy=replace(POLICY, failsafe_grace_ms=1_500)))
-    script.refuse(Why.FILTER, "SL")
+    script.refuse(Why.AUTH, "SL")
     script.wait(1_000)
-    script.refuse(Why.FILTER, "SL")
+    script.refuse(Why.AUTH, "SL")
     script.wait(500)
     script.settle()
     assert script.closed.reason is Reason.FAILSAFE
@@ -46,7 +46,7 @@ def test_without_the_failsafe_every_retry_alerts_and_entries_are_halted() -> Non
     """In growing pauses once it is one try too many (rule 8.7)."""
     script = bare(unprotected(policy=replace(POLICY, failsafe_flatten=False, failsafe_tries=1)))
     for tries, pause in enumerate((1_000, 2_000, 4_000, 8_000, 8_000), 1):
-        script.refuse(Why.FILTER, "SL")
+        script.refuse(Why.AUTH, "SL")
         script.wait(pause - 1)
         assert script.kinds() == []
         script.wait(1)
