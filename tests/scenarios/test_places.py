@@ -36,3 +36,29 @@ async def test_a_signal_whose_stops_have_no_place_is_refused_and_taken_once_they
         await b.until(lambda: b.state.position is None)
         assert b.closed.reason is Reason.SL
         assert len(b.engine.open_orders("paper", b.symbol)) == 2, "those of the other program"
+
+
+@oco_worlds
+async def test_places_that_are_taken_after_the_entry_leave_the_position_covered_by_fewer_exits(
+    tmp_path: Path, world: World
+) -> None:
+    """Of five places another program takes three between the signal and the fill: two are left for three stops."""
+    async with harness(tmp_path, world) as b:
+        await b.signal()
+        for n in range(3):
+            b.place_by_hand(
+                f"web_{n}",
+                world.side.exit_side,
+                "0.1",
+                type=OrderType.STOP_LOSS_LIMIT,
+                price=b.at(-31),
+                stop_price=b.at(-30),
+            )
+        await b.move(0, then=6)
+        held = sum(b.position.split)
+        await b.until(lambda: b.covered() == held, within=10)
+        assert "legs_joined" in [entry["event"] for entry in b.log]
+        assert len([order for order in b.open() if order.stop_price]) == 2
+        await b.move(-1)
+        await b.until(lambda: b.state.position is None)
+        assert b.closed.reason is Reason.SL
