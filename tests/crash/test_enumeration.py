@@ -3,7 +3,7 @@
 import pytest
 from tests.crash import enumeration
 from tests.sim.choices import Choices
-from tests.sim.scenarios import SCENARIOS, Scenario, play
+from tests.sim.scenarios import ON_MARGIN, SCENARIOS, Scenario, play
 from tests.sim.setup import OPPOSITE, drawn_exchange
 
 ENDS = {
@@ -61,6 +61,16 @@ def test_a_crash_everywhere_on_an_exchange_that_reads_the_documents_the_other_wa
 def test_a_crash_everywhere_on_an_exchange_whose_readings_are_drawn(scenario: Scenario) -> None:
     drawn = drawn_exchange(Choices(sum(scenario.name.encode())))
     assert enumeration.under(scenario, drawn).broken == {}
+
+
+@pytest.mark.parametrize("scenario", ON_MARGIN, ids=_name)
+def test_a_crash_everywhere_on_borrowed_money(scenario: Scenario) -> None:
+    """Between a loan and its answer, too: nothing is borrowed or repaid twice, and no debt is forgotten."""
+    whole = play(scenario)
+    assert whole.broken == []
+    assert whole.boundaries > 50
+    for at in range(1, whole.boundaries + 1):
+        assert play(scenario, crash_at=(at,)).broken == [], at
 
 
 def test_the_tally_names_each_violation() -> None:

@@ -10,10 +10,12 @@ from executor.core.book import debt as debts
 from executor.core.model.intents import Borrow, LoanCommand
 from executor.core.model.loans import LoanKind
 from executor.core.model.state import Closed, Reason, State
-from executor.core.model.values import ZERO, plain
+from executor.core.model.values import ZERO, Direction, plain
 
 SLACK: Final = Decimal("0.00000100")
 """Interest of somebody else's loans is theirs; so much of it may be taken for ours."""
+ENOUGH: Final = Decimal(10)
+"""Free quote with which a market order may be had."""
 HAND: Final = 20
 """What somebody else borrows is worth so much, in quote."""
 
@@ -106,8 +108,26 @@ class Debts:
             ours = self.ours(asset)
             if debt.total and ours > 0 and not (known.own or known.foreign or known.doubted_at):
                 self.broken.append(f"M3 (11.7): closed, and {plain(ours)} {asset} are owed that nobody knows of")
+        self._bought_back(closed)
         if not self.direct.lender.owes:
             self.forgot = self.touched = False
+
+    def _bought_back(self, closed: Closed) -> None:
+        """M7: what a short leaves owed is interest that was charged while its exits stood, not its commission."""
+        base, rules = self._base, self.direct.engine.symbol(self.direct.symbol)
+        alone = closed.reason is not Reason.EXTERNAL and not (self.forgot or self.touched or self.foreign[base])
+        if closed.direction is Direction.LONG or not closed.qty or not alone:
+            return
+        charged = sum((row.interest for row in self.direct.lender.accruals if row.asset == base), ZERO)
+        left = self.ours(base)
+        if left > charged + rules.lot.grid and self.direct.lender.free(rules.quote) > ENOUGH:
+            self.broken.append(
+                f"M7 (11.6): {plain(left)} {base} are owed after the close, interest is {plain(charged)}"
+            )
+
+    @property
+    def _base(self) -> str:
+        return self.direct.engine.symbol(self.direct.symbol).base
 
     @property
     def _level(self) -> Decimal:

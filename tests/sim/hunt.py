@@ -7,17 +7,39 @@ from collections.abc import Iterator
 import msgspec
 from tests.sim.mutants import Found
 from tests.sim.run import by_seed
-from tests.sim.scenarios import SCENARIOS, play
+from tests.sim.scenarios import ON_MARGIN, SCENARIOS, Scenario, play
+from tests.sim.setup import CROSS, ISOLATED
 from tests.sim.world import Result
 
+MARGIN = (CROSS, ISOLATED, CROSS)
 CHANCES = 20  # seeds to each point of the enumeration
 
 
 def crashes() -> Iterator[Result]:
     """Every scenario with a crash at each boundary."""
     for scenario in SCENARIOS:
-        for at in range(1, play(scenario).boundaries + 1):
-            yield play(scenario, crash_at=(at,))
+        yield from crashes_of(scenario)
+
+
+def crashes_of(scenario: Scenario) -> Iterator[Result]:
+    """Without a crash, and with one at each of its boundaries."""
+    whole = play(scenario)
+    yield whole
+    for at in range(1, whole.boundaries + 1):
+        yield play(scenario, crash_at=(at,))
+
+
+def on_margin() -> Iterator[Result]:
+    """Runs of any account, and the crashes of the scenarios on margin."""
+    seed = 0
+    points = (result for scenario in ON_MARGIN for result in crashes_of(scenario))
+    while True:
+        for _ in range(CHANCES):
+            seed += 1
+            yield by_seed(seed, kinds=MARGIN)
+        point = next(points, None)
+        if point is not None:
+            yield point
 
 
 def attempts() -> Iterator[Result]:
@@ -33,10 +55,10 @@ def attempts() -> Iterator[Result]:
             yield point
 
 
-def hunt(seconds: float) -> Found:
+def hunt(seconds: float, *, margin: bool = False) -> Found:
     begun = time.process_time()  # of this process, so that a busy machine finds as much
     runs = 0
-    for result in attempts():
+    for result in on_margin() if margin else attempts():
         runs += 1
         elapsed = time.process_time() - begun
         if result.broken:
@@ -47,4 +69,4 @@ def hunt(seconds: float) -> Found:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.encode(hunt(float(sys.argv[1]))).decode())
+    sys.stdout.write(msgspec.json.encode(hunt(float(sys.argv[1]), margin="margin" in sys.argv)).decode())

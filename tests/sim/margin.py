@@ -126,8 +126,9 @@ class MarginDirect(Direct):
                 raise AssertionError(f"no request of a margin account: {request}")
 
     def _find(self, asked: wire.Params) -> Lender:
-        """The account that the parameters name; cross where they do not say."""
+        """The account that the parameters name; cross where they do not say. AssertionError: it is another one."""
         pair = asked.get("symbol", "") if asked.get("isIsolated") == "TRUE" else ""
+        assert pair == self.pair, f"a request is for the account {pair or CROSS}"
         return self.engine.margin.account(ACCOUNT, pair)
 
     # --- reads ----------------------------------------------------------------------------------------------------

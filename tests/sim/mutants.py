@@ -504,12 +504,13 @@ def plant(mutant: Mutant, folder: Path) -> None:
     path.write_text(text)
 
 
-def hunt(mutant: Mutant, seconds: float = SECONDS) -> Found:
+def hunt(mutant: Mutant, seconds: float = SECONDS, where: str = "") -> Found:
+    """`where`: "margin" for runs on margin alone."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plant(mutant, folder)
         run = subprocess.run(
-            [sys.executable, "-m", *mutant.bench.split(), str(seconds)],
+            [sys.executable, "-m", *mutant.bench.split(), str(seconds), *where.split()],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": f"{folder}:{folder / 'src'}", "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
@@ -519,8 +520,8 @@ def hunt(mutant: Mutant, seconds: float = SECONDS) -> Found:
     return msgspec.json.decode(run.stdout, type=Found)
 
 
-def main(names: Sequence[str]) -> int:
-    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+def main(names: Sequence[str], mutants: Sequence[Mutant] = MUTANTS, kept: Path = TABLE, where: str = "") -> int:
+    chosen = [mutant for mutant in mutants if not names or mutant.name in names]
     lines: list[str] = []
 
     def tell(line: str) -> None:
@@ -530,13 +531,13 @@ def main(names: Sequence[str]) -> int:
 
     missed = 0
     with ThreadPoolExecutor(2) as pool:
-        for mutant, found in zip(chosen, pool.map(hunt, chosen), strict=True):
+        for mutant, found in zip(chosen, pool.map(lambda mutant: hunt(mutant, where=where), chosen), strict=True):
             missed += not found.check
             what = found.check or "NOT FOUND"
             tell(f"{mutant.name:56} {what[:60]:60} {found.runs:6} runs {found.seconds:6.1f} s")
     tell(f"{len(chosen) - missed} of {len(chosen)} found")
     if not names:
-        TABLE.write_text("".join(lines))
+        kept.write_text("".join(lines))
     return 1 if missed else 0
 
 

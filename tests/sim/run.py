@@ -3,6 +3,7 @@
 python -m tests.sim.run --seed 7                    one run, told
 python -m tests.sim.run --plan tests/sim/corpus/x.json
 python -m tests.sim.run --soak 600 --seed 1         as many runs as fit into so many seconds, on all cores given
+python -m tests.sim.run --margin --soak 600         the same, Spot, cross and isolated margin in turn
 python -m tests.sim.run --seed 7 --keep name        shrink a failing run and keep it in the corpus
 """
 
@@ -10,6 +11,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final, TextIO
@@ -19,7 +21,8 @@ from tests.sim import corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.exposure import Exposures
 from tests.sim.faults import ALL, ON_MARGIN
-from tests.sim.setup import MARGIN_READINGS, READINGS, draw
+from tests.sim.setup import ANY as ANY_ACCOUNT
+from tests.sim.setup import MARGIN_READINGS, READINGS, SPOT, draw
 from tests.sim.shrink import shrink, symptom
 from tests.sim.world import ERRORS, Result, World, failure
 
@@ -28,18 +31,19 @@ BATCH: Final = 24
 QUIET_EVERY: Final = 24  # one run of so many is without faults, and shows what the exchange alone takes
 
 
-def by_seed(seed: int, *, verbose: bool = False) -> Result:
-    return _lived(Choices(seed), wild=bool(seed % QUIET_EVERY), verbose=verbose)
+def by_seed(seed: int, *, verbose: bool = False, kinds: Sequence[str] = SPOT) -> Result:
+    """`kinds`: of accounts, one of which is drawn."""
+    return _lived(Choices(seed), wild=bool(seed % QUIET_EVERY), verbose=verbose, kinds=kinds)
 
 
 def by_plan(plan: list[Choice], *, verbose: bool = False) -> Result:
     return _lived(Choices(plan=plan), verbose=verbose)
 
 
-def _lived(choices: Choices, *, wild: bool = True, verbose: bool = False) -> Result:
+def _lived(choices: Choices, *, wild: bool = True, verbose: bool = False, kinds: Sequence[str] = ANY_ACCOUNT) -> Result:
     """A run. One that can't even begin is a violation with its plan like any other, not the end of the bench."""
     try:
-        world = World(choices, wild=wild, verbose=verbose)
+        world = World(choices, wild=wild, verbose=verbose, kinds=kinds)
     except ERRORS as error:
         return Result(broken=[failure(error)], plan=choices.made, setup=draw(Choices(plan=choices.made)))
     return world.run()
@@ -91,27 +95,27 @@ class Tally:
         self.failed.extend(other.failed)
 
 
-def many(first: int, count: int) -> Tally:
+def many(first: int, count: int, kinds: Sequence[str] = SPOT) -> Tally:
     tally = Tally()
     begun = time.process_time()
     for seed in range(first, first + count):
-        tally.add(seed, by_seed(seed))
+        tally.add(seed, by_seed(seed, kinds=kinds))
     tally.cpu = time.process_time() - begun
     return tally
 
 
-def soak(seconds: float, seed: int, processes: int) -> Tally:
+def soak(seconds: float, seed: int, processes: int, kinds: Sequence[str] = SPOT) -> Tally:
     """Runs from `seed` on until the time is up."""
     total = Tally()
     end = time.monotonic() + seconds
     start = seed * 10_000_000
     with ProcessPoolExecutor(processes) as pool:
-        waiting = [pool.submit(many, start + i * BATCH, BATCH) for i in range(processes * 2)]
+        waiting = [pool.submit(many, start + i * BATCH, BATCH, kinds) for i in range(processes * 2)]
         following = start + len(waiting) * BATCH
         while waiting:
             total.merge(waiting.pop(0).result())
             if time.monotonic() < end:
-                waiting.append(pool.submit(many, following, BATCH))
+                waiting.append(pool.submit(many, following, BATCH, kinds))
                 following += BATCH
     return total
 
@@ -150,9 +154,9 @@ def tell(result: Result, out: TextIO) -> None:
     out.write("\n".join(result.broken) + "\n" if result.broken else "sound\n")
 
 
-def explain(seed: int, out: TextIO) -> None:
+def explain(seed: int, out: TextIO, kinds: Sequence[str]) -> None:
     """A violation's plan, shrunk, and the command that replays it."""
-    result = by_seed(seed)
+    result = by_seed(seed, kinds=kinds)
     check = symptom(result.broken)
     if not check:
         return
@@ -170,21 +174,25 @@ def main() -> int:
     parser.add_argument("--soak", type=float, metavar="SECONDS")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--keep", metavar="NAME")
+    parser.add_argument(
+        "--margin", action="store_true", help="on margin accounts too: Spot, cross or isolated is drawn"
+    )
     parser.add_argument("--symptom", default="")
     options = parser.parse_args()
     out = sys.stdout
+    kinds = ANY_ACCOUNT if options.margin else SPOT
     if options.plan is not None:
         result = by_plan(corpus.load(options.plan).plan, verbose=True)
         tell(result, out)
         return 1 if result.broken else 0
     if options.soak is not None:
         begun = time.monotonic()
-        tally = soak(options.soak, options.seed, options.processes)
+        tally = soak(options.soak, options.seed, options.processes, kinds)
         report(tally, time.monotonic() - begun, out)
         for seed, _ in tally.failed[:3]:
-            explain(seed, out)
+            explain(seed, out, kinds)
         return 1 if tally.failed else 0
-    result = by_seed(options.seed, verbose=options.keep is None)
+    result = by_seed(options.seed, verbose=options.keep is None, kinds=kinds)
     if options.keep is not None:
         check = symptom(result.broken)
         plan = shrunk(result.plan, check)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 from tests.sim.choices import Choices
 from tests.sim.disk import Disk
-from tests.sim.setup import LTC, QUOTE, SPARE, Setup
+from tests.sim.setup import CROSS, ISOLATED, LTC, QUOTE, SPARE, Setup
 from tests.sim.world import Result, World
 
 from executor.core.model.events import Commanded, Verb
@@ -46,6 +46,7 @@ class Scenario(msgspec.Struct, frozen=True):
     thin: bool = False
     pause: int = 2_500
     short: bool = False
+    margin: str = ""
 
 
 def signal(offset: int = 1) -> Act:
@@ -146,6 +147,25 @@ SCENARIOS: Final = (
 )
 
 
+ON_MARGIN: Final = (
+    Scenario("a long on credit to its stop", _STOPPED, margin=CROSS),
+    Scenario(
+        "a short on credit to its targets",
+        (*_TO_TP2, price("3"), price("2.0")),
+        direction=Direction.SHORT,
+        margin=ISOLATED,
+    ),
+    Scenario(
+        "an entry on credit given up",
+        (signal(-8), wait, wait, wait, wait),
+        replace(_POLICY, entry_mode=EntryMode.LIMIT_ONLY),
+        direction=Direction.SHORT,
+        margin=ISOLATED,
+    ),
+)
+"""On borrowed money: each loan and repayment is a boundary."""
+
+
 class Stops(Protocol):
     """Something that needs to stop the world's service."""
 
@@ -166,12 +186,14 @@ def play(
     """`down`: which of `world.DOWN` the service is down after its first crash. `exchange`: how it reads what the
     documents leave open.
     """
+    inventory = scenario.spare or (scenario.direction is Direction.SHORT and not scenario.margin)
     setup = Setup(
         policy=scenario.policy,
         balances={
-            QUOTE: Decimal(20_000),
-            LTC.base: LTC.amount(SPARE) if scenario.spare or scenario.direction is Direction.SHORT else Decimal(0),
+            QUOTE: Decimal(500) if scenario.margin else Decimal(20_000),
+            LTC.base: LTC.amount(SPARE) if inventory else Decimal(0),
         },
+        margin=scenario.margin,
         thin=scenario.thin,
         trades=1,
         exchange=exchange or ExchangeChoices(),

@@ -1,5 +1,6 @@
 """What a run trades: symbol, money, policy and the shape of its market, drawn from its choices."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -38,8 +39,9 @@ QUOTE: Final = "USDT"
 ACCOUNT: Final = "a"
 CROSS: Final = "cross"
 ISOLATED: Final = "isolated"
-KINDS = ("",)
-"""Which accounts are drawn; the empty one is Spot."""
+SPOT: Final = ("",)
+ANY: Final = ("", CROSS, ISOLATED)
+"""Which accounts a run may draw; the empty one is Spot."""
 LOW_PRICED: Final = Path(__file__).with_name("low_priced.json")
 """Rows of exchangeInfo as of 2024-09-08, of symbols with a coarse tick and whole units."""
 
@@ -144,8 +146,8 @@ def direction(choices: Choices) -> Direction:
     return (Direction.LONG, Direction.SHORT)[choices.choose("direction", 2)]
 
 
-def draw(choices: Choices, *, trades: int = 4) -> Setup:
-    """The defaults are the quiet choice everywhere."""
+def draw(choices: Choices, *, trades: int = 4, kinds: Sequence[str] = ANY) -> Setup:
+    """The defaults are the quiet choice everywhere. `kinds`: of accounts."""
 
     def pick(label: str, *options: Any) -> Any:
         return options[choices.choose(label, len(options))]
@@ -186,7 +188,7 @@ def draw(choices: Choices, *, trades: int = 4) -> Setup:
     if burn := pick("burn", False, True):
         balances["BNB"] = pick("bnb", Decimal(10), Decimal("0.0005"))
     on_tape = pick("tape", False, False, False, True)
-    margin = pick("margin", *KINDS)
+    margin = pick("margin", *kinds)
     if margin:
         own = policy.notional * pick("own", Decimal(2), Decimal("0.8"), Decimal("0.5")) + 20
         balances[QUOTE] = own.quantize(Decimal("0.01"))

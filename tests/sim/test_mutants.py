@@ -5,22 +5,23 @@
 from pathlib import Path
 
 import pytest
-from tests.sim.mutants import MUTANTS, TABLE, hunt, plant
+from tests.sim.loan_mutants import LOAN_MUTANTS, LOAN_TABLE
+from tests.sim.mutants import MUTANTS, TABLE, Mutant, hunt, plant
 
 QUICK = ("sent before it is on disk", "sent again without the fence", "the fee is not subtracted")
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
-def test_each_bug_still_has_its_place(mutant: object, tmp_path: Path) -> None:
-    found = next(each for each in MUTANTS if each is mutant)
-    plant(found, tmp_path)
-    compile((tmp_path / found.path).read_text(), found.path, "exec")
+@pytest.mark.parametrize("mutant", [*MUTANTS, *LOAN_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_each_bug_still_has_its_place(mutant: Mutant, tmp_path: Path) -> None:
+    plant(mutant, tmp_path)
+    compile((tmp_path / mutant.path).read_text(), mutant.path, "exec")
 
 
-def test_the_table_is_of_these_bugs_and_all_were_found() -> None:
-    lines = TABLE.read_text().splitlines()
-    assert lines[-1] == f"{len(MUTANTS)} of {len(MUTANTS)} found"
-    for mutant, line in zip(MUTANTS, lines, strict=False):
+@pytest.mark.parametrize(("mutants", "table"), [(MUTANTS, TABLE), (LOAN_MUTANTS, LOAN_TABLE)])
+def test_the_table_is_of_these_bugs_and_all_were_found(mutants: tuple[Mutant, ...], table: Path) -> None:
+    lines = table.read_text().splitlines()
+    assert lines[-1] == f"{len(mutants)} of {len(mutants)} found"
+    for mutant, line in zip(mutants, lines, strict=False):
         assert line.startswith(mutant.name)
 
 

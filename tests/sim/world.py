@@ -86,9 +86,10 @@ class World:
         crash_at: tuple[int, ...] = (),
         disk: Disk | None = None,
         verbose: bool = False,
+        kinds: Sequence[str] = world_setup.ANY,
     ) -> None:
         self.choices = choices
-        self.setup = setup or world_setup.draw(choices)
+        self.setup = setup or world_setup.draw(choices, kinds=kinds)
         self.verbose = verbose
         self.market = self.setup.market
         self.rules = world_setup.rules(self.market.symbol)

@@ -149,8 +149,12 @@ class TestWithoutRecord:
         assert (made.own, made.foreign) == (D("1000.01"), D("3000.03"))
 
     def test_what_was_sold_of_a_loan_and_is_not_owed_was_repaid_by_somebody(self) -> None:
-        made = debts.claimed(OwnDebt(asset="LTC"), shown("0"), D(3), D(3))
+        made = debts.claimed(OwnDebt(asset="USDT"), shown("0"), D(3), D(3))
         assert (made.own, made.borrowed, made.by_hand) == (ZERO, D(3), D(3))
+
+    def test_interest_is_not_taken_for_a_part_of_the_loan(self) -> None:
+        made = debts.claimed(OwnDebt(asset="USDT"), shown("2.99", "0.001"), D(3))
+        assert (made.own, made.borrowed, made.charged) == (D("2.991"), D("2.99"), D("0.001"))
 
     def test_nothing_where_nothing_is_owed(self) -> None:
         assert debts.claimed(OwnDebt(asset="USDT"), shown("0"), D(1_000)).own == ZERO

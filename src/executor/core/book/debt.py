@@ -136,7 +136,7 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     share = (shown.principal - theirs) / shown.principal if shown.principal else ONE
     own = min(ceil_to(shown.total * share, PRECISION), max(shown.total - others.owed, ZERO))
     foreign = max(shown.total - own - others.owed, ZERO) if theirs else ZERO
-    borrowed = min(explained, own)
+    borrowed = min(explained, own, max(shown.principal - theirs - others.owed, ZERO))
     gone = max(spent - borrowed, ZERO)
     charged = own - borrowed
     made = replace(debt, own=own, foreign=foreign, borrowed=borrowed + gone, charged=charged, by_hand=gone)

@@ -27,6 +27,7 @@ from executor.paper.server.market_data import (
     window_row,
 )
 from executor.paper.server.render import Json, amount
+from executor.paper.server.user_streams import UserStreams
 
 MAX_STREAMS: Final = 1_024
 MESSAGES_PER_SECOND: Final = 5
@@ -333,7 +334,11 @@ class MarketStreams:
 class StreamSession:
     """What one connection to `/ws` or `/stream` listens to."""
 
-    def __init__(self, streams: MarketStreams, connection: Connection, clock: Clock, *, combined: bool) -> None:
+    def __init__(
+        self, streams: MarketStreams, connection: Connection, clock: Clock, risk: UserStreams, *, combined: bool
+    ) -> None:
+        """`risk` has the risk streams of margin accounts, whose names are their listen keys."""
+        self._risk = risk
         self._streams = streams
         self._connection = connection
         self._clock = clock
@@ -344,6 +349,8 @@ class StreamSession:
 
     def subscribe(self, names: list[str]) -> str | None:
         """Add streams; what is wrong with them, or None."""
+        keys = [name for name in names if self._risk.knows_key(name)]
+        names = [name for name in names if name not in keys]
         unknown = next((name for name in names if not self._streams.knows(name)), None)
         if unknown is not None:
             return f"Invalid request: unknown stream {unknown}"
@@ -352,6 +359,8 @@ class StreamSession:
         for name in names:
             self._names[name] = None
             self._streams.subscribe(name, self._connection, combined=self._combined)
+        for key in keys:
+            self._risk.subscribe_risk(key, self._connection, combined=self._combined)
         return None
 
     async def receive(self, text: str) -> None:
@@ -380,6 +389,7 @@ class StreamSession:
         for name in self._names:
             self._streams.unsubscribe(name, self._connection)
         self._names.clear()
+        self._risk.unsubscribe_risk(self._connection)
 
     def _carry_out(self, message: dict[str, Any]) -> None:
         request_id, names = message.get("id"), message.get("params", [])

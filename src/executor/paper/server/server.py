@@ -199,19 +199,16 @@ class PaperServer:
         else:
             wanted = path.removeprefix("/ws").removeprefix("/")
         socket, connection = await self._accept(request)
-        session = StreamSession(self._markets, connection, self._exchange.clock, combined=combined)
+        risk = self._exchange.user_streams
+        session = StreamSession(self._markets, connection, self._exchange.clock, risk, combined=combined)
         # An address with an unknown stream connects and stays silent, as on the real exchange.
         names = [name for name in wanted.split("/") if name]
-        session.subscribe([name for name in names if self._markets.knows(name)])
-        risk = next((name for name in names if self._exchange.user_streams.knows_key(name)), None)
-        if risk is not None:
-            self._exchange.user_streams.subscribe_risk(risk, connection, combined=combined)
+        session.subscribe([name for name in names if self._markets.knows(name) or risk.knows_key(name)])
         self._connections[connection] = session
         try:
             await connection.run(session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS)
         finally:
             del self._connections[connection]
-            self._exchange.user_streams.unsubscribe_risk(connection)
             session.end()
         return socket
 
