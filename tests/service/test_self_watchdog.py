@@ -1,8 +1,10 @@
 """A loop that hangs ends the process where nobody outside watches, and the next start tells of it."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -87,3 +89,32 @@ def test_turns_of_the_loop_after_its_stop_are_no_error(tmp_path: Path) -> None:
     watchdog.alive()
     watchdog.stop()
     watchdog.alive()
+
+
+SLEEPS = """
+import sys, time
+from pathlib import Path
+from executor.service.self_watchdog import SelfWatchdog
+
+watchdog = SelfWatchdog(Path(sys.argv[1]), 1.0)
+watchdog.alive()
+print("begun", flush=True)
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    watchdog.alive()
+    time.sleep(0.05)
+watchdog.stop()
+sys.exit(7)
+"""
+
+
+def test_a_process_that_was_suspended_goes_on(tmp_path: Path) -> None:
+    """For longer than a hang may last: nobody called `alive`, and nobody could have."""
+    arguments = [sys.executable, "-c", SLEEPS, str(tmp_path / "state.hang"), "4"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(20) == 7

@@ -1,10 +1,13 @@
 """The service ends itself when its loop hangs, where nobody outside would: containers restart what has ended, not what
-is unhealthy. A thread of the interpreter's own keeps the time, so that it needs no turn of the loop and no Python.
+is unhealthy. A thread counts the time in which the process itself was awake, so that a machine that was suspended, or a
+process that was stopped and goes on, is not taken for a loop that hangs.
 
 Where the loop hung is written beside the state, and told by the next start. Under systemd its own watchdog is used.
 """
 
 import faulthandler
+import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +17,9 @@ log = structlog.get_logger(__name__)
 
 HANG_S: Final = 60.0
 """A turn takes milliseconds; a full disk or an exchange that is away does not keep the loop from turning."""
+
+_LOOKS: Final = 12
+"""So often within the limit the thread wakes: a time without it, however long, counts as one of them."""
 
 
 def hang_path(state: Path) -> Path:
@@ -28,8 +34,10 @@ class SelfWatchdog:
     def __init__(self, path: Path, limit_s: float = HANG_S) -> None:
         self.limit_s = limit_s
         self._path = path
-        self._over = False
         self._file = None if self._told() else path.open("w", encoding="utf-8")
+        self._silent = 0
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def _told(self) -> bool:
         """Whether there is no place to write to; what an earlier run has left is told and kept as `*.last`."""
@@ -47,17 +55,26 @@ class SelfWatchdog:
         return False
 
     def alive(self) -> None:
-        """Put the end off. Nothing any more after `stop`: an end has turns of its own."""
-        if self._over:
-            return
-        if self._file is None:
-            faulthandler.dump_traceback_later(self.limit_s, exit=True)
-        else:
-            faulthandler.dump_traceback_later(self.limit_s, exit=True, file=self._file)
+        """Put the end off; the first call begins the watch. Nothing any more after `stop`: an end has turns too."""
+        self._silent = 0
+        if self._thread is None and not self._over.is_set():
+            self._thread = threading.Thread(target=self._watch, name="self_watchdog", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.limit_s / _LOOKS):
+            self._silent += 1
+            if self._silent > _LOOKS:
+                if self._file is None:
+                    faulthandler.dump_traceback()
+                else:
+                    faulthandler.dump_traceback(self._file)
+                os._exit(1)
 
     def stop(self) -> None:
-        self._over = True
-        faulthandler.cancel_dump_traceback_later()
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
         if self._file is not None:
             self._file.close()
             self._path.unlink(missing_ok=True)
