@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--storm", type=float, default=0.08, help="how likely a request or push goes wrong")
     parser.add_argument("--calm", type=int, default=25, help="trades without faults and kills beforehand")
     parser.add_argument("--trades", type=int, default=0, help="at least so many trades")
-    parser.add_argument("--layout", choices=("OCO", "PLAIN"), default="OCO")
+    parser.add_argument("--layout", choices=("OCO", "PLAIN", "BRACKET"), default="OCO")
     parser.add_argument("--folder", type=Path, help="where the daemon's files and logs go; kept")
     wanted = parser.parse_args()
     folder = wanted.folder or Path(tempfile.mkdtemp(prefix="executor-soak-"))

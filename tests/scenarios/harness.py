@@ -56,9 +56,11 @@ POLL_S: Final = 2.0
 """After this much time without a push, the poller has seen whatever there was to see."""
 STUCK_S: Final = 20.0
 
-EXITS: Final = {"OCO": ["SL", "SL1", "SL2", "TP1", "TP2"], "PLAIN": ["SL", "TP1", "TP2"]}
+EXITS: Final = {layout: ["SL", "SL1", "SL2", "TP1", "TP2"] for layout in ("OCO", "BRACKET")} | {
+    "PLAIN": ["SL", "TP1", "TP2"]
+}
 """What stands on the exchange after the entry (rule 4.5)."""
-AFTER_TP1: Final = {"OCO": ["SL", "SL2", "TP2"], "PLAIN": ["SL", "TP2"]}
+AFTER_TP1: Final = {"OCO": ["SL", "SL2", "TP2"], "PLAIN": ["SL", "TP2"], "BRACKET": ["SL", "SL2", "TP2"]}
 
 
 class World(msgspec.Struct, frozen=True):
@@ -77,9 +79,12 @@ class World(msgspec.Struct, frozen=True):
 
 
 EVERY_WORLD: Final = [
-    World(side, layout, pushes) for side in Direction for layout in ("OCO", "PLAIN") for pushes in (True, False)
+    World(side, layout, pushes)
+    for side in Direction
+    for layout in ("OCO", "PLAIN", "BRACKET")
+    for pushes in (True, False)
 ]
-WORLDS: Final = [w for i, w in enumerate(EVERY_WORLD) if i in (0, 3, 5, 6)]
+WORLDS: Final = [w for i, w in enumerate(EVERY_WORLD) if i in (0, 3, 7, 8)]
 """Each side, each layout, pushed and polled, in half the runs."""
 OCO_WORLDS: Final = [World(Direction.LONG, "OCO", pushes=False), World(Direction.SHORT, "OCO", pushes=True)]
 

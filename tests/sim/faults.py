@@ -62,7 +62,7 @@ MARGIN: Final = ("interest", "liquidated", "borrowed_by_hand", "repaid_by_hand",
 """What happens to a margin account without a request."""
 CRASH: Final = ("crash_before", "crash_torn_old", "crash_torn_new", "crash_torn_damaged")
 PAUSE: Final = ("suspended",)
-OTHER: Final = ("partial_fill",)
+OTHER: Final = ("partial_fill", "exits_refused")
 ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *PAUSE, *OTHER)
 ON_MARGIN: Final = tuple(kind for kind in (*LOAN, *MARGIN) if kind not in ALL)
 PAUSES: Final = (3_000, 1_000, 7_000, 120_000)
@@ -154,6 +154,7 @@ class Faults:
         self._partial = mood((0.0, 0.1, 0.4))
         self._loan = [mood(_LOAN_WEIGHTS) for _ in LOAN] if margin else []
         self._margin = [mood(_OUTSIDE_WEIGHTS) for _ in MARGIN] if margin else []
+        self._refused = mood((0.0, 0.0, 0.05, 0.3))
 
     @property
     def phase(self) -> str:
@@ -201,6 +202,10 @@ class Faults:
         if value:
             self.count("partial_fill")
         return value
+
+    def exits_refused(self) -> bool:
+        """Whether the exchange refuses what an entry has brought when its moment comes (rule 13.3)."""
+        return bool(self._pick("exits_refused", ("exits_refused",), [self._refused]))
 
     def detail(self, label: str, n: int) -> int:
         return self._choices.choose(label, n)

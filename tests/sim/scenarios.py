@@ -76,6 +76,11 @@ def sold_by_hand(world: World) -> None:
     world.manual.sell()
 
 
+def refuse_exits(world: World) -> None:
+    """The exchange takes none of the exits that entries bring, from here on (rule 13.3)."""
+    world.engine._matcher.refuses_pending = lambda _: True
+
+
 def wait(world: World) -> None:
     """Let time pass."""
 
@@ -84,6 +89,7 @@ _STOPPED: Final = (signal(), price("0"), price("-1.01"), price("-1.01"))
 _TO_TP1: Final = (signal(), price("0"), price("1.2"))
 _TO_TP2: Final = (*_TO_TP1, price("1.7"), price("2.3"))
 _PLAIN: Final = replace(_POLICY, layout=Layout.PLAIN)
+_BRACKET: Final = replace(_POLICY, layout=Layout.BRACKET)
 
 
 def _both(name: str, acts: Sequence[Act], policy: Policy = _POLICY, **more: object) -> list[Scenario]:
@@ -143,6 +149,30 @@ SCENARIOS: Final = (
         (signal(), price("0.6"), command(Verb.MOVE_STOP, "-0.4"), wait, command(Verb.FLATTEN), wait),
     ),
     Scenario("held too long", (signal(), wait, wait, wait, wait), replace(_POLICY, max_hold_ms=6_000), spare=True),
+    *_both("brackets to the trail", (signal(-4), price("-0.3"), *_TO_TP2[2:], price("2.6"), price("2.0")), _BRACKET),
+    Scenario(
+        "a bracket filled in part, then whole",
+        (signal(-4), price("-0.3", "4"), wait, price("-0.4"), wait, price("-1.3")),
+        _BRACKET,
+    ),
+    Scenario(
+        "a bracket filled in part, then Plan B",
+        (signal(-4), price("-0.3", "3"), wait, wait, wait, price("-1.3"), wait),
+        _BRACKET,
+    ),
+    Scenario("brackets on spare base", (signal(-4), price("-0.3"), price("1.2"), price("-0.2")), _BRACKET, spare=True),
+    *_both("exits of brackets refused", (signal(-4), refuse_exits, price("-0.3"), wait, price("-1.3"), wait), _BRACKET),
+    Scenario(
+        "brackets given up",
+        (signal(-8), wait, wait, wait, wait),
+        replace(_BRACKET, entry_mode=EntryMode.LIMIT_ONLY),
+    ),
+    Scenario(
+        "one small bracket",
+        (signal(-4), price("-0.3"), price("1.2")),
+        replace(_BRACKET, notional=Decimal(7)),
+        short=True,
+    ),
     Scenario("one small leg", (signal(), price("0"), price("1.2")), replace(_POLICY, notional=Decimal(7)), short=True),
 )
 

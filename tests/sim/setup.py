@@ -23,6 +23,11 @@ from executor.paper.engine.choices import (
     NoDebtLevel,
     OcoDone,
     OcoSibling,
+    OpoCommission,
+    PendingEnded,
+    PendingOpen,
+    PendingQuantity,
+    PendingRefused,
     PushOrder,
     PushRefusals,
     RefusalTexts,
@@ -230,6 +235,11 @@ OPPOSITE: Final = ExchangeChoices(
     small_rest=RestTooSmall.REFUSED,
     isolated_limit_own_code=True,
     margin_funds=MarginFunds.MARGIN_CODE,
+    pending_open=PendingOpen.HIDDEN,
+    pending_quantity=PendingQuantity.WORKING,
+    pending_ended=PendingEnded.EXPIRED,
+    pending_refused=PendingRefused.REJECTED,
+    opo_commission=OpoCommission.PROCEEDS,
 )
 """An exchange that reads every document the other way."""
 
@@ -249,6 +259,11 @@ READINGS: Final[dict[str, tuple[Any, ...]]] = {
     "cancelled_id": tuple(CancelledId),
     "seen_in_reads": tuple(SeenInReads),
     "refusal_texts": tuple(RefusalTexts),
+    "pending_open": tuple(PendingOpen),
+    "pending_quantity": tuple(PendingQuantity),
+    "pending_ended": tuple(PendingEnded),
+    "pending_refused": tuple(PendingRefused),
+    "opo_commission": tuple(OpoCommission),
 }
 """The readings of each choice, the quiet one first."""
 MARGIN_READINGS: Final[dict[str, tuple[Any, ...]]] = {

@@ -69,6 +69,7 @@ from executor.paper.engine.choices import (
     OTHER_WORDS,
     QUERY_LATER_MS,
     CancelledId,
+    PendingOpen,
     PushOrder,
     RefusalTexts,
     SeenInReads,
@@ -431,7 +432,14 @@ class Wire:
 
     def _were_open(self, as_of: int) -> tuple[OrderReport, ...]:
         seen = (self._was(name, as_of) for name in self._history)
-        return tuple(report for report in seen if report is not None and not report.status.is_final)
+        hidden = self.setup.exchange.pending_open is PendingOpen.HIDDEN
+        return tuple(
+            report
+            for report in seen
+            if report is not None
+            and not report.status.is_final
+            and not (hidden and report.status is OrderStatus.PENDING_NEW)
+        )
 
     def order_history(self) -> Mapping[str, OrderReport]:
         """Every order of ours that the exchange ever took, by client order id (allOrders)."""

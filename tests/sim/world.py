@@ -108,6 +108,7 @@ class World:
         self.outside = Outside(self.direct, self.setup, self.rules)
         self.exposure = Watch(self.faults.kinds, pushed=self.setup.pushes)
         self.wire = Wire(self.timeline, self.clock, self.direct, self.faults, self.setup)
+        self.engine._matcher.refuses_pending = lambda _: self.faults.exits_refused()
         self.wire.on_placed = self.outside.placed
         self.wire.on_reports = self._reported
         self.wire.on_executed = self._executed

@@ -150,6 +150,44 @@ class MarginFields(StrEnum):
     """Those of Spot besides."""
 
 
+class PendingOpen(StrEnum):
+    """Whether openOrders shows the orders of a list that wait for their working order."""
+
+    LISTED = "listed"
+    HIDDEN = "hidden"
+
+
+class PendingQuantity(StrEnum):
+    """What quantity an OPO's pending order shows before its working order has filled."""
+
+    NONE = "none"
+    WORKING = "working"
+    """That of the working order."""
+
+
+class PendingEnded(StrEnum):
+    """How pending orders end whose working order is cancelled: "canceled or expired" (rest-api.md, OTO)."""
+
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+class PendingRefused(StrEnum):
+    """How pending orders end that can't be placed when their working order has filled."""
+
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class OpoCommission(StrEnum):
+    """What the commission in base of an OPO's working order is taken from."""
+
+    FREE = "free"
+    """What is free, where there is enough; never where base is BNB (faqs/opo.md)."""
+    PROCEEDS = "proceeds"
+    """Always what was received."""
+
+
 OPEN_LATER_MS: Final = 1_500
 QUERY_LATER_MS: Final = 500
 OTHER_WORDS: Final = "The order was not accepted."
@@ -181,6 +219,21 @@ class ExchangeChoices(msgspec.Struct, frozen=True, kw_only=True):
         EventOrder, Meta(description="in which order executionReport, listStatus and balances of one happening come")
     ] = EventOrder.REPORTS_FIRST
     ids_as: Annotated[IdsAs, Meta(description="whether ids are JSON numbers or strings")] = IdsAs.NUMBERS
+    pending_open: Annotated[
+        PendingOpen, Meta(description="whether openOrders shows orders that wait for their list's working order")
+    ] = PendingOpen.LISTED
+    pending_quantity: Annotated[
+        PendingQuantity, Meta(description="what quantity an OPO's pending order shows before it is placed")
+    ] = PendingQuantity.NONE
+    pending_ended: Annotated[
+        PendingEnded, Meta(description="how pending orders end whose working order is cancelled")
+    ] = PendingEnded.CANCELED
+    pending_refused: Annotated[
+        PendingRefused, Meta(description="how pending orders end that can't be placed at their moment")
+    ] = PendingRefused.EXPIRED
+    opo_commission: Annotated[
+        OpoCommission, Meta(description="what the commission in base of an OPO's working order is taken from")
+    ] = OpoCommission.FREE
     extra_fields: Annotated[
         bool, Meta(description="whether answers and events carry fields and enum-like values of a later day")
     ] = False

@@ -42,8 +42,10 @@ class Ledger:
     def set_bnb_price(self, asset: str, price: Decimal) -> None:
         self._bnb_prices[asset] = price
 
-    def settle(self, order: LiveOrder, price: Decimal, qty: Decimal, *, maker: bool) -> Settlement:
-        """Move the money of one fill; `order` already counts it as executed, so its need has shrunk."""
+    def settle(self, order: LiveOrder, price: Decimal, qty: Decimal, *, maker: bool, lent: bool = True) -> Settlement:
+        """Move the money of one fill; `order` already counts it as executed, so its need has shrunk. `lent`: whether
+        what is free pays the commission of an OPO's working order, where there is enough.
+        """
         rules, account = order.rules, order.account
         quote = quote_amount(rules, price, qty)
         need = order.need()
@@ -63,7 +65,8 @@ class Ledger:
             self.commissions[asset] = self.commissions.get(asset, ZERO) + commission
         paying = order.order_list
         if paying is not None and paying.pays_out and order is paying.working:
-            kept = qty - commission if self._reduces_proceeds(order, qty, asset) else qty
+            reduces = asset == rules.base and not lent
+            kept = qty - commission if reduces or self._reduces_proceeds(order, qty, asset) else qty
             paying.proceeds += kept
             account.change(rules.base, -kept, kept)
         return Settlement(quote, commission, asset)

@@ -11,13 +11,22 @@ rest; then pending orders of lists whose working order has filled are placed; th
 """
 
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType, TimeInForce, floor_to
-from executor.paper.engine.account import Account, LiveList, LiveOrder
+from executor.paper.engine.account import Account, LiveList, LiveOrder, insufficient_balance
 from executor.paper.engine.book import Book
-from executor.paper.engine.choices import CancelledId, ExchangeChoices, OcoDone, OcoSibling
+from executor.paper.engine.choices import (
+    CancelledId,
+    ExchangeChoices,
+    OcoDone,
+    OcoSibling,
+    OpoCommission,
+    PendingEnded,
+    PendingRefused,
+)
 from executor.paper.engine.entry import check_entry, check_pair, check_proceeds, size_by_proceeds
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel, Step, plan_taker
@@ -65,6 +74,7 @@ class Matcher:
         "ledger",
         "liquidity",
         "prevented_ids",
+        "refuses_pending",
         "trade_ids",
     )
 
@@ -82,6 +92,8 @@ class Matcher:
         self.liquidity = liquidity
         self._dirty = dirty
         self._ready: deque[LiveList] = deque()
+        self.refuses_pending: Callable[[LiveList], bool] = lambda _: False
+        """A fault of the exchange's: the pending orders of this list are not taken when their moment comes."""
         self.execution_id = 0
         self.prevented_ids: dict[str, int] = dict.fromkeys(books, 0)
         self.trade_ids: dict[str, int] = dict.fromkeys(books, 0)
@@ -182,7 +194,8 @@ class Matcher:
         done = order.open_qty == 0
         order.status = OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED
         order.update_time = now
-        paid = self.ledger.settle(order, price, qty, maker=maker)
+        lent = self.choices.opo_commission is OpoCommission.FREE
+        paid = self.ledger.settle(order, price, qty, maker=maker, lent=lent)
         order.cumulative_quote_qty += paid.quote
         fill = Fill(
             symbol=order.symbol,
@@ -333,7 +346,11 @@ class Matcher:
         """Cancel what is live of a list, pending orders before the working one; returns those."""
         live = [order for order in order_list.orders if not order.status.is_final]
         for order in sorted(live, key=lambda each: each is order_list.working):
-            self.cancel(order, cancel_id, now)
+            waits = order.status is OrderStatus.PENDING_NEW
+            if waits and self.choices.pending_ended is PendingEnded.EXPIRED:
+                self.expire(order, ExpiryReason.OTO_PHASE_ONE_EXPIRED, now)
+            else:
+                self.cancel(order, cancel_id, now)
         return live
 
     def _finish(
@@ -412,7 +429,7 @@ class Matcher:
         if refusal is not None:
             for order in orders:
                 order.reserves = False
-                self.expire(order, ExpiryReason.REJECTED, now)
+                self._refuse_pending(order, now)
             return
         for order in orders:
             order.status = OrderStatus.NEW
@@ -424,9 +441,17 @@ class Matcher:
         for order in orders:
             self.start(order, now)
 
+    def _refuse_pending(self, order: LiveOrder, now: int) -> None:
+        if self.choices.pending_refused is PendingRefused.EXPIRED:
+            self.expire(order, ExpiryReason.REJECTED, now)
+        else:
+            self._finish(order, OrderStatus.REJECTED, ExecutionType.REJECTED, now)
+
     def _refusal(self, order_list: LiveList, orders: tuple[LiveOrder, ...]) -> Reject | None:
         """Why pending orders cannot be placed now; None if they can."""
         book = self._books[order_list.symbol]
+        if self.refuses_pending(order_list):
+            return insufficient_balance()
         try:
             if order_list.pays_out:
                 check_proceeds(orders)

@@ -16,7 +16,7 @@ from executor.paper.engine.admission import (
     leg_order,
 )
 from executor.paper.engine.book import Book
-from executor.paper.engine.choices import PushRefusals
+from executor.paper.engine.choices import PendingQuantity, PushRefusals
 from executor.paper.engine.entry import check_entry, check_pair, check_visible
 from executor.paper.engine.matching import PAIR
 from executor.paper.engine.model import (
@@ -161,6 +161,9 @@ class OrderLists(Orders):
             check_entry(book, built[0], self._liquidity)
         placed = self._register_list(ContingencyType.OTO, built, request.list_client_order_id, now)
         placed.working, placed.pending, placed.pays_out = built[0], built[1:], pays_out
+        if pays_out and self._matcher.choices.pending_quantity is PendingQuantity.WORKING:
+            for live in placed.pending:
+                live.orig_qty = built[0].orig_qty
         for live in placed.pending:
             self._matcher.accept_pending(live, now)
         self._matcher.accept(built[0], now)

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from executor.core.model.values import ZERO, OrderSide
+from executor.core.model.values import ZERO, OrderSide, OrderStatus
 from executor.paper.engine.account import Account, Carried, LiveOrder
 from executor.paper.engine.book import Book
+from executor.paper.engine.choices import PendingOpen
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.market_data import BookTicker, Depth, MarketKline, MarketTrade, Ticker
+from executor.paper.engine.matching import Matcher
 from executor.paper.engine.model import (
     Amendment,
     Balance,
@@ -30,6 +32,7 @@ class Queries:
     _books: dict[str, Book]
     _ledger: Ledger
     _liquidity: LiquidityModel
+    _matcher: Matcher
 
     # --- an account's orders ---
 
@@ -58,9 +61,11 @@ class Queries:
         """`GET /api/v3/openOrders`, oldest first; of all symbols if none is named."""
         live = self._account(account).open
         if symbol is not None:
-            return [order.snapshot() for order in live.get(self._book(symbol).rules.name, {}).values()]
-        found = [order for orders in live.values() for order in orders.values()]
-        return [order.snapshot() for order in sorted(found, key=lambda each: each.order_id)]
+            found = list(live.get(self._book(symbol).rules.name, {}).values())
+        else:
+            found = sorted((o for orders in live.values() for o in orders.values()), key=lambda each: each.order_id)
+        hidden = self._matcher.choices.pending_open is PendingOpen.HIDDEN
+        return [o.snapshot() for o in found if not (hidden and o.status is OrderStatus.PENDING_NEW)]
 
     def all_orders(
         self,
