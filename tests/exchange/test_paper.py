@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec.structs import replace
 from tests.exchange.streams.test_streams import QUICK, Heard
 from tests.paper.server.exchange_kit import ACCOUNT, API_KEY, SECRET, START_MS, SYMBOL, Kit, public_key, running
 
@@ -175,6 +176,29 @@ async def test_an_oco_placed_and_cancelled(side: OrderSide) -> None:
         assert {(report.id, report.status) for report in ended} == {(own_id, OrderStatus.CANCELED) for own_id in placed}
         assert why(await exchange.cancel_list("EX_1_OCO1_1")) is Why.UNKNOWN_ORDER
         assert await exchange.open_orders() == ()
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("side", [OrderSide.BUY, OrderSide.SELL])
+async def test_an_entry_that_brings_its_exits(side: OrderSide, *, paired: bool) -> None:
+    """Rule 13.1: pending without a quantity, placed when it has filled; it goes with them by its own id."""
+    buys = side is OrderSide.BUY
+    tp = target("EX_1_TP1_1", "110000" if buys else "90000", side.opposite) if paired else None
+    sl = stop("EX_1_SL1_2", "95000" if buys else "105000", side.opposite, -100 if buys else 100)
+    resting = replace(limit("EX_1_ENTRY1_3", "99000" if buys else "101000"), side=side)
+    exits = {"EX_1_SL1_2"} | ({"EX_1_TP1_1"} if paired else set())
+    async with trading() as (_, exchange):
+        placed = {r.id: r for r in reports(await exchange.place_bracket("EX_1_OCO1_0", resting, sl, tp))}
+        assert placed.keys() == {"EX_1_ENTRY1_3", *exits}
+        assert {placed[each].status for each in exits} == {OrderStatus.PENDING_NEW}
+        assert {placed[each].qty for each in exits} == {Decimal(0) if buys else resting.qty}
+        assert {r.id for r in reports(await exchange.cancel("EX_1_ENTRY1_3"))} == placed.keys()
+        assert await exchange.open_orders() == ()
+        at_once = replace(resting, id="EX_1_ENTRY1_7", price=Decimal(101_000 if buys else 99_000))
+        tp = replace(tp, id="EX_1_TP1_5") if tp is not None else None
+        sl = replace(sl, id="EX_1_SL1_6")
+        await exchange.place_bracket("EX_1_OCO1_4", at_once, sl, tp)
+        assert {r.id for r in await exchange.open_orders()} == {each.id for each in (sl, tp) if each is not None}
 
 
 async def test_a_leg_cancelled_ends_its_list() -> None:

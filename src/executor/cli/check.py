@@ -34,8 +34,8 @@ def check(
 ) -> None:
     """Compare the exits that ought to be open with those on the exchange.
 
-    After the entry 3 exits (5 open orders with EXIT_LAYOUT=OCO, 3 with PLAIN), after the first target 2 (3, 2), after
-    both 1 (1, 1), after the close none. Lists what is missing, what is too much, orders with Executor's ids that belong
+    After the entry 3 exits (5 open orders with EXIT_LAYOUT=OCO or BRACKET, 3 with PLAIN), after the first target 2
+    (3, 2), after both 1 (1, 1), after the close none. Lists what is missing, what is too much, orders with Executor's ids that belong
     to no open trade, and whatever breaks an invariant. Nothing is changed.
 
     Asks the running service; when none runs, reads the state file and connects by itself. Of several symbols and

@@ -115,3 +115,68 @@ def test_the_orders_of_an_oco_share_side_and_quantity(side: OrderSide, qty: Deci
     stop = NewOrder(id="EX_1_SL1_3", side=side, type=OrderType.STOP_LOSS_LIMIT, qty=qty, price=PRICE, stop_price=PRICE)
     with pytest.raises(ValueError, match="EX_1_OCO1_1"):
         params.oco("BTCUSDT", "EX_1_OCO1_1", target, stop)
+
+
+def bracket(side: OrderSide, qty: Decimal = QTY) -> tuple[NewOrder, NewOrder, NewOrder]:
+    """An entry on `side`, its stop and its target."""
+    entry = NewOrder(id="EX_1_ENTRY1_3", side=side, type=OrderType.LIMIT, qty=QTY, price=PRICE)
+    stop = NewOrder(
+        id="EX_1_SL1_2", side=side.opposite, type=OrderType.STOP_LOSS_LIMIT, qty=qty, price=PRICE, stop_price=STOP_PRICE
+    )
+    target = NewOrder(id="EX_1_TP1_1", side=side.opposite, type=OrderType.LIMIT_MAKER, qty=qty, price=PRICE)
+    return entry, stop, target
+
+
+@pytest.mark.parametrize(
+    ("side", "target_at", "stop_at", "sized"),
+    [
+        (OrderSide.BUY, "pendingAbove", "pendingBelow", {}),
+        (OrderSide.SELL, "pendingBelow", "pendingAbove", {"pendingQuantity": "0.00100000"}),
+    ],
+)
+def test_an_entry_brings_a_pair_of_exits(side: OrderSide, target_at: str, stop_at: str, sized: dict[str, str]) -> None:
+    """Rule 13.1: what a buy has received pays for its exits, which name no quantity (-1225)."""
+    entry, stop, target = bracket(side)
+    assert params.bracket("BTCUSDT", "EX_1_OCO1_0", entry, stop, target) == {
+        "symbol": "BTCUSDT",
+        "listClientOrderId": "EX_1_OCO1_0",
+        "newOrderRespType": "FULL",
+        "workingSide": side.value,
+        "workingQuantity": "0.00100000",
+        "workingType": "LIMIT",
+        "workingClientOrderId": "EX_1_ENTRY1_3",
+        "workingPrice": "60000.00",
+        "workingTimeInForce": "GTC",
+        "pendingSide": side.opposite.value,
+        **sized,
+        f"{target_at}Type": "LIMIT_MAKER",
+        f"{target_at}ClientOrderId": "EX_1_TP1_1",
+        f"{target_at}Price": "60000.00",
+        f"{stop_at}Type": "STOP_LOSS_LIMIT",
+        f"{stop_at}ClientOrderId": "EX_1_SL1_2",
+        f"{stop_at}Price": "60000.00",
+        f"{stop_at}StopPrice": "59100.00",
+        f"{stop_at}TimeInForce": "GTC",
+    }
+
+
+def test_an_entry_brings_a_stop_alone() -> None:
+    entry, stop, _ = bracket(OrderSide.BUY)
+    found = params.bracket("BTCUSDT", "EX_1_OCO3_0", entry, stop, None)
+    pending = {name: value for name, value in found.items() if name.startswith("pending")}
+    assert pending == {
+        "pendingSide": "SELL",
+        "pendingType": "STOP_LOSS_LIMIT",
+        "pendingClientOrderId": "EX_1_SL1_2",
+        "pendingPrice": "60000.00",
+        "pendingStopPrice": "59100.00",
+        "pendingTimeInForce": "GTC",
+    }
+
+
+def test_the_orders_of_a_bracket_belong_together() -> None:
+    entry, stop, target = bracket(OrderSide.BUY)
+    other = bracket(OrderSide.BUY, Decimal("0.002"))[1]
+    for wrong in ((entry, other, target), (entry, stop, bracket(OrderSide.SELL)[2])):
+        with pytest.raises(ValueError, match="EX_1_OCO1_0"):
+            params.bracket("BTCUSDT", "EX_1_OCO1_0", *wrong)

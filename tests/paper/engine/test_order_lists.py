@@ -6,6 +6,14 @@ import pytest
 from tests.paper.engine.client import BUY, GTC, IOC, LTC, ME, SELL, Client, d, oco, refused, request, row, summary
 
 from executor.core.model.values import OrderSide, OrderStatus, OrderType
+from executor.paper.engine.choices import (
+    ExchangeChoices,
+    OpoCommission,
+    PendingEnded,
+    PendingOpen,
+    PendingQuantity,
+    PendingRefused,
+)
 from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.model import (
     ContingencyType,
@@ -385,6 +393,59 @@ class TestOpo:
             oto(client, stop_order("1"), pays_out=True)
         with refused(-2010, "OPO orders are not supported for this symbol."):
             oto(Client(rows=[row(opoAllowed=False)]), stop_order(None), pays_out=True)
+
+
+class TestReadingsOfOto:
+    """What the documents leave open of orders that wait: the other reading of each."""
+
+    def reading(self, balances: dict[str, str] | None = None, **choices: Any) -> Client:
+        client = Client(balances={asset: d(amount) for asset, amount in (balances or {"USDT": "1000"}).items()})
+        client.engine.choices = ExchangeChoices(**choices)
+        return client
+
+    def test_open_orders_need_not_show_what_waits(self) -> None:
+        client = self.reading(pending_open=PendingOpen.HIDDEN)
+        oto(client, stop_order(None), pays_out=True)
+        assert [order.order_id for order in client.engine.open_orders(ME, LTC)] == [1]
+        client.trade("79.00")
+        assert [order.order_id for order in client.engine.open_orders(ME)] == [2]
+
+    def test_what_waits_may_show_the_working_order_s_quantity(self) -> None:
+        client = self.reading(pending_quantity=PendingQuantity.WORKING)
+        placed = oto(client, stop_order(None), pays_out=True)
+        assert placed.orders[1].orig_qty == 2
+        client.trade("79.00")
+        assert client.order(2).orig_qty == d("1.998")
+
+    def test_what_waits_may_expire_with_a_cancelled_working_order(self) -> None:
+        client = self.reading(pending_ended=PendingEnded.EXPIRED)
+        placed = oto(client, stop_order(None), pays_out=True)
+        client.cancel(1)
+        assert statuses(client, placed) == [OrderStatus.CANCELED, OrderStatus.EXPIRED]
+        assert client.engine.open_order_lists(ME) == []
+
+    def test_what_cannot_be_placed_may_be_rejected(self) -> None:
+        client = self.reading(pending_refused=PendingRefused.REJECTED)
+        placed = otoco(client, None)
+        client.trade("77.00")
+        assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.REJECTED]
+        assert client.locked("LTC") == 0
+
+    def test_commission_may_come_out_of_the_proceeds_whatever_is_free(self) -> None:
+        client = self.reading({"USDT": "1000", "LTC": "1"}, opo_commission=OpoCommission.PROCEEDS)
+        oto(client, stop_order(None), pays_out=True)
+        client.trade("79.00")
+        assert client.order(2).orig_qty == d("1.998")
+
+
+def test_the_exchange_may_take_none_of_what_a_list_has_waiting() -> None:
+    """A fault that tests ask for."""
+    client = Client(balances={"USDT": d(1000)})
+    client.engine._matcher.refuses_pending = lambda _: True
+    placed = otoco(client, None)
+    client.trade("79.00")
+    assert statuses(client, placed) == [OrderStatus.FILLED, OrderStatus.EXPIRED, OrderStatus.EXPIRED]
+    assert (client.free("LTC"), client.locked("LTC")) == (d("1.998"), d(0))
 
 
 def test_a_pending_order_that_takes_what_its_own_list_just_bought() -> None:
