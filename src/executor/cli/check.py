@@ -35,8 +35,8 @@ def check(
     """Compare the exits that ought to be open with those on the exchange.
 
     After the entry 3 exits (5 open orders with EXIT_LAYOUT=OCO or BRACKET, 3 with PLAIN), after the first target 2
-    (3, 2), after both 1 (1, 1), after the close none. Lists what is missing, what is too much, orders with Executor's ids that belong
-    to no open trade, and whatever breaks an invariant. Nothing is changed.
+    (3, 2), after both 1 (1, 1), after the close none. Lists what is missing, what is too much, orders with Executor's
+    ids that belong to no open trade, and whatever breaks an invariant. Nothing is changed.
 
     Asks the running service; when none runs, reads the state file and connects by itself. Of several symbols and
     accounts all are looked at, and JSON is a list.
