@@ -51,10 +51,13 @@ class Bench:
         self.only = only
         self.rows: list[Row] = []
         self.size = 0
+        self.first: list[float] = []
+        """Of the last entries: fill to the first stop accepted."""
 
     async def run(self) -> None:
         self.inside()
         await self.hot_path()
+        await self.brackets()
         await self.stops()
         await self.margin()
         await self.streams()
@@ -126,6 +129,8 @@ class Bench:
                 found = figures(await self._entries(name, delay, layout=layout, transport=transport))
                 ratio = f"median {found.median / lowest.median:.2f} x, p99 {found.p99 / lowest.p99:.2f} x the floor"
                 self.rows[-1] = Row(name, found, remark=ratio)
+                if layout == "OCO":
+                    self.figure("– its first stop accepted", self.first)
         for transport in transports:
             await self._floor(delay, transport, ", again")
         wait = float(POLL[delay])
@@ -170,7 +175,31 @@ class Bench:
         result = await play(scenario)
         samples = result.samples["fill to covered"]
         self.figure(name, samples)
+        self.first = result.samples.get("fill to first stop", [])
         return samples
+
+    async def brackets(self) -> None:
+        """Entries that bring their exits: by the exchange's own clock (0 is: in the same millisecond)."""
+        if not self.heading("brackets"):
+            return
+        full = await play(Scenario(name="full", play="entries", entries=self.entries, warm_up=20, layout="BRACKET"))
+        self.figure("BRACKET, full fill to covered, exchange's clock", full.samples["exchange's clock"])
+        weight, requests = (full.counts.get(f"asked {what}", 0) / self.entries for what in ("weight", "requests"))
+        self.value("requests of a whole trade that is stopped out", requests, "", f"{weight:.1f} of request weight")
+        few = max(self.entries // 50, 5)
+        for layout in ("BRACKET", "OCO"):
+            settings = {"BRACKET_PART_SEC": "2"}
+            parts = await play(
+                Scenario(name="parts", play="parts", entries=few, layout=layout, settings=settings, wait=0.1)
+            )
+            self.figure(f"{layout}, a part filled to covered", parts.samples["part to covered"])
+            killed = await play(Scenario(name="killed", play="killed", entries=few, layout=layout))
+            if layout == "BRACKET":
+                name = "BRACKET, killed between entry and fill, exchange's clock"
+                self.figure(name, killed.samples["exchange's clock"])
+            else:
+                self.figure("OCO, killed between entry and fill", killed.samples["fill to covered"])
+            self.figure(f"{layout}, restart to supervised", killed.samples["start to supervised"])
 
     async def stops(self) -> None:
         if not self.heading("signal to order, stop moved"):

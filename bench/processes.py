@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -33,8 +33,11 @@ async def play(scenario: Scenario) -> Result:
             urls = msgspec.json.decode(await _line(venue, folder), type=Urls)
             urls = await _delayed(urls, scenario, stack, folder)
             place = Place(folder, urls.base_url, urls.ws_api_url, urls.stream_url)
-            subject = await stack.enter_async_context(_subject(scenario, place, folder))
-            return await _watch(venue, subject, folder)
+
+            async def start() -> Process:
+                return await stack.enter_async_context(_subject(scenario, place, folder))
+
+            return await _watch(venue, start, folder)
 
 
 def _folder() -> str:
@@ -44,13 +47,20 @@ def _folder() -> str:
     return str(folder)
 
 
-async def _watch(venue: Process, subject: Process, folder: str) -> Result:
+async def _watch(venue: Process, start: Callable[[], Awaitable[Process]], folder: str) -> Result:
+    """`start`: of the subject; anew where the venue has asked for its end."""
     usage: dict[str, float] = {}
+    subject = await start()
     while True:
         line = await _line(venue, folder)
         word, _, rest = line.partition(b" ")
         if word == b"observe":
             usage = await _usage(subject.pid, float(rest))
+        elif line == b"kill\n":
+            subject.kill()
+            await subject.wait()
+        elif line == b"start\n":
+            subject = await start()
         elif line.startswith(b"{"):
             result = msgspec.json.decode(line, type=Result)
             result.counts |= usage

@@ -20,6 +20,7 @@ import msgspec
 
 from bench.scenario import BASE, KEY, SECRET, Place, Result, Scenario, StreamFault, now_us
 from bench.stream_faults import FaultInjector
+from executor.core.model.values import OrderStatus
 from executor.paper.engine import model
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.market_data import MarketTrade
@@ -38,6 +39,11 @@ ENTRY: Final = Decimal("99.90")
 STOP: Final = Decimal("99.00")
 TARGETS: Final = (Decimal("101.00"), Decimal("102.00"))
 BURST: Final = 20
+LEGS: Final = 3
+PART: Final = Decimal("0.2")
+"""Of the entry, or of the first of its lists."""
+PART_HELD: Final = Decimal("0.199")
+"""What that leaves after commission, in whole steps."""
 HELD: Final = Decimal("0.998")
 """What an entry of 1.001 leaves after a commission of a tenth of a per cent, in whole steps or nearly: the position is
 covered when stops of so much have been accepted.
@@ -71,6 +77,16 @@ class Watched(Engine):
         self.on_cancelled(symbol)
         return cancelled
 
+    def place_oto(self, account: str, request: model.NewOto, now: int) -> model.ListPlaced:
+        placed = super().place_oto(account, request, now)
+        self.on_accepted(request.working.symbol, "bracket", placed.orders[0])
+        return placed
+
+    def place_otoco(self, account: str, request: model.NewOtoco, now: int) -> model.ListPlaced:
+        placed = super().place_otoco(account, request, now)
+        self.on_accepted(request.working.symbol, "bracket", placed.orders[0])
+        return placed
+
     def cancel_replace(self, account: str, request: model.CancelReplace, now: int) -> model.CancelReplaced:
         answer = super().cancel_replace(account, request, now)
         if answer.new_order is not None:
@@ -87,8 +103,10 @@ class SymbolScript:
         self.entered = asyncio.Event()
         self.covered = asyncio.Event()
         self.replaced = asyncio.Event()
-        self.entry_at = self.covered_at = self.replaced_at = self.cancelled_at = 0.0
+        self.entry_at = self.covered_at = self.replaced_at = self.cancelled_at = self.first_at = 0.0
         self.stopped = Decimal(0)
+        self.wanted = HELD
+        self.lists = 0
         self._venue = venue
         self._trade_id = 1
 
@@ -98,27 +116,50 @@ class SymbolScript:
             self.replaced_at = now
             self.replaced.set()
         elif order.side.value == "BUY":
-            self.entry_at = now
-            self.entered.set()
+            self.lists += kind == "bracket"
+            if kind != "bracket" or self.lists == LEGS:
+                self.entry_at = now
+                self.entered.set()
         elif self.covered.is_set() and order.stop_price:  # a stop that was cancelled is placed anew
             self.replaced_at = now
             self.replaced.set()
         elif kind == "list" or order.stop_price:
+            self.first_at = self.first_at or now
             self.stopped += order.orig_qty
-            if self.stopped >= HELD and not self.covered.is_set():
-                self.covered_at = now
-                self.covered.set()
+            if self.stopped >= self.wanted:
+                self._cover(now)
 
     def cancelled(self) -> None:
         self.cancelled_at = now_us()
 
-    def trade(self, price: Decimal) -> float:
+    def _cover(self, now: float) -> None:
+        if not self.covered.is_set():
+            self.covered_at = now
+            self.first_at = self.first_at or now
+            self.covered.set()
+
+    def placed_by_the_exchange(self) -> None:
+        """Whether stops that entries have brought stand for all that is held."""
+        stops = [o for o in self._venue.engine.open_orders(ACCOUNT, self.symbol) if o.stop_price]
+        if sum((o.orig_qty for o in stops if o.status is OrderStatus.NEW), Decimal(0)) >= self.wanted:
+            self._cover(now_us())
+
+    def bare_ms(self) -> int:
+        """Between the last entry's fill and the last stop's placement, by the exchange's own clock."""
+        orders = self._venue.engine.all_orders(ACCOUNT, self.symbol, limit=2 * LEGS + LEGS)
+        stops = [o.update_time for o in orders if o.stop_price and o.status is OrderStatus.NEW]
+        filled = [o.update_time for o in orders if o.side.value == "BUY" and o.status is OrderStatus.FILLED]
+        return max(stops) - max(filled)
+
+    def trade(self, price: Decimal, size: Decimal = SIZE) -> float:
         """A trade of the market; when it went in."""
         self._trade_id += 1
         at = self._venue.clock.now_ms()
-        trade = MarketTrade(trade_id=self._trade_id, price=price, qty=SIZE, buyer_is_maker=False, time=at)
+        trade = MarketTrade(trade_id=self._trade_id, price=price, qty=size, buyer_is_maker=False, time=at)
         began = now_us()
-        self._venue.engine.on_trade(self.symbol, trade.trade_id, price, SIZE, False, at)
+        self._venue.engine.on_trade(self.symbol, trade.trade_id, price, size, False, at)
+        if self._venue.scenario.layout == "BRACKET":
+            self.placed_by_the_exchange()
         self._venue.server.on_trade(self.symbol, trade)
         return began
 
@@ -126,6 +167,8 @@ class SymbolScript:
         for event in (self.entered, self.covered, self.replaced, self.flat):
             event.clear()
         self.stopped = Decimal(0)
+        self.first_at, self.lists = 0.0, 0
+        self.wanted = HELD
 
 
 class Venue:
@@ -241,6 +284,9 @@ class Venue:
         if count:
             self.note("signal to order", signalled, trade.entry_at)
             self.note("fill to covered", filled, trade.covered_at)
+            self.note("fill to first stop", filled, trade.first_at)
+            if self.scenario.layout == "BRACKET":
+                self.note("exchange's clock", 0, trade.bare_ms() * 1000)
 
     async def leave(self, trade: SymbolScript) -> None:
         """The price falls through every stop."""
@@ -258,6 +304,47 @@ class Venue:
             await self.leave(trade)
             if self.scenario.margin:
                 self._top_up()
+
+    async def parts(self) -> None:
+        """A part of the entry fills: until a stop stands for it."""
+        trade = self.trades[self.scenario.symbols[0]]
+        for _ in range(self.scenario.entries):
+            trade.reset()
+            trade.trade(Decimal(BASE))
+            self.signal(trade.symbol)
+            await _soon(trade.entered, "entry")
+            await asyncio.sleep(0.1)
+            trade.wanted = PART_HELD
+            filled = trade.trade(ENTRY - Decimal("0.01"), PART)
+            await _soon(trade.covered, "interim stop")
+            self.note("part to covered", filled, trade.covered_at)
+            await self.leave(trade)
+
+    async def killed(self) -> None:
+        """The trader is killed while its entry rests; the entry fills; the trader is started again."""
+        trade = self.trades[self.scenario.symbols[0]]
+        for _ in range(self.scenario.entries):
+            trade.reset()
+            trade.trade(Decimal(BASE))
+            self.signal(trade.symbol)
+            await _soon(trade.entered, "entry")
+            await asyncio.sleep(0.3)
+            print("kill", flush=True)
+            await asyncio.sleep(0.5)
+            filled = trade.trade(ENTRY - Decimal("0.01"))
+            if self.scenario.layout == "BRACKET":
+                self.note("exchange's clock", 0, trade.bare_ms() * 1000)
+            await asyncio.sleep(0.5)
+            self.ready.clear()
+            self._ready.clear()
+            started = now_us()
+            print("start", flush=True)
+            await asyncio.wait_for(self.ready.wait(), PATIENCE_S)
+            self.note("start to supervised", started, now_us())
+            await _soon(trade.covered, "exits")
+            self.note("fill to covered", filled, trade.covered_at)
+            await asyncio.sleep(0.3)
+            await self.leave(trade)
 
     async def faulted(self) -> None:
         """Entries that fill in bad stream_fault, each after the streams have had time to be up."""
@@ -359,6 +446,8 @@ class Venue:
     async def run(self) -> Result:
         plays = {
             "entries": self.entries,
+            "parts": self.parts,
+            "killed": self.killed,
             "faulted": self.faulted,
             "stops": self.stops,
             "idle": self.idle,

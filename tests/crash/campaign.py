@@ -480,7 +480,7 @@ class Campaign:
         if books.twice:
             self.fault(f"ids used twice: {books.twice}")
         for trade in books.trades:
-            if trade.lowest < 0 and self.layout != "PLAIN":
+            if trade.lowest < -trade.lent and self.layout != "PLAIN":
                 self.fault(f"trade {trade.trade} left more than it held: {trade.lowest}\n{self.story()}")
         if sum(1 for trade in books.trades if trade.live) > 1:
             self.fault(f"two trades have live orders\n{self.story()}")

@@ -49,6 +49,14 @@ class TradeTruth(msgspec.Struct, frozen=True, kw_only=True):
     at_work: tuple[Span, ...]
 
     @property
+    def lent(self) -> Decimal:
+        """Commission in base of entries that bring their exits: where enough is free, the exchange takes it from there
+        (faqs/opo.md), and the exits sell all that was bought.
+        """
+        brackets = {o.order_id for o in self.orders if ids.leg_of(_role(o)) and _role(o) in ENTRIES}
+        return sum((f.commission for f in self.fills if f.order_id in brackets and f.is_buyer), Decimal(0))
+
+    @property
     def live(self) -> list[Order]:
         return [order for order in self.orders if not order.status.is_final]
 
