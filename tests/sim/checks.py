@@ -399,8 +399,9 @@ class Outside:
 
     def bare(self, trade: str, reckoned: Decimal = ZERO) -> Decimal:
         """What no stop stands behind, where an order could still be placed for it; less what is `reckoned` as paid."""
-        held = self.rules.whole(self.trades[trade].held - reckoned)
-        if held <= 0:
+        truth = self.trades[trade]
+        held = self.rules.whole(truth.held - reckoned)
+        if held <= 0 or (self.debts is not None and truth.by_hand):  # the exchange may have liquidated it
             return ZERO
         bare = held - self.covered(trade)
         price = self.direct.engine.last_price(self.direct.symbol) or ZERO

@@ -118,6 +118,8 @@ class Debts:
         alone = closed.reason is not Reason.EXTERNAL and not (self.forgot or self.touched or self.foreign[base])
         if closed.direction is Direction.LONG or not closed.qty or not alone:
             return
+        if self.direct.lender.money.bnb_burn:
+            return  # BNB that runs out leaves a commission in base that nobody expected
         charged = sum((row.interest for row in self.direct.lender.accruals if row.asset == base), ZERO)
         left = self.ours(base)
         if left > charged + rules.lot.grid and self.direct.lender.free(rules.quote) > ENOUGH:
