@@ -294,7 +294,7 @@ class Bench:
                 found = figures(await self._entries("in etcd, three members on loopback", 0, settings=settings))
                 at = len(self.rows) - 1
                 after = figures(await self._entries("in files, after", 0))
-                more = (found.median - min(before.median, after.median)) / 1000
+                more = found.median - min(before.median, after.median)
                 self.rows[at] = Row(self.rows[at].name, found, remark=f"median {more:+.1f} ms to that in files")
                 for accounts in (1, 32, 300):
                     self.figure(
