@@ -496,10 +496,11 @@ FLEET_MUTANTS: Final = (
         STORE,
         "            found = await self._etcd.read(self._key)\n",
         (
+            "            from executor.service.store import etcd_wire\n"
             "            from executor.service.store.etcd import _range, _value\n"
             '            asked = {**_range(self._key, prefix=False), "revision": str(max(1, self.claim.epoch - 3))}\n'
-            '            body = await self._etcd._call("kv/range", asked, changes=False)\n'
-            '            found = next((_value(each) for each in body.get("kvs", [])), None)\n'
+            '            body = await self._etcd._call("kv/range", asked, etcd_wire.Ranged, changes=False)\n'
+            "            found = next((_value(each) for each in body.kvs), None)\n"
         ),
         (
             "        if envelope.epoch != self.claim.epoch:\n",
@@ -516,13 +517,6 @@ FLEET_MUTANTS: Final = (
             "            for account in stuck:\n                self._drop_stuck(account)\n",
             "",
         ),
-        bench=IN_A_FLEET,
-    ),
-    Mutant(
-        "fleet: what is refused for its epoch is tried again",
-        STORE,
-        "        mine = bool(owners) and owners[0].created == self.claim.epoch\n",
-        "        mine = True\n",
         bench=IN_A_FLEET,
     ),
     Mutant(

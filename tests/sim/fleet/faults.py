@@ -38,6 +38,8 @@ STEPS: Final = (
     "executed",
     "answered",
 )
+NEAR: Final = frozenset({"signed", "sent", "answered"})
+"""Steps near the exchange: they are few, and matter most."""
 PAUSES: Final = (4_000, 900, 8_000, 25_000, 120_000)
 """How long a process is suspended (ms): less and more than a lease, than recvWindow, than the fence."""
 
@@ -56,13 +58,14 @@ class FleetFaults:
         mood = choices.mood if wild else lambda _: 0.0
         self._store = [mood(_STORE) for _ in STORE]
         self._step = [mood(_STEP) for _ in STEP]
+        self._near = [5 * weight for weight in self._step]
         self._outside = [mood(_OUTSIDE) for _ in OUTSIDE]
 
     def store(self, kind: str) -> str:
         return self._pick("store", kind, STORE, self._store)
 
     def step(self, where: str) -> str:
-        return self._pick("step", where, STEP, self._step)
+        return self._pick("step", where, STEP, self._near if where in NEAR else self._step)
 
     def outside(self) -> str:
         return self._pick("outside", "", OUTSIDE, self._outside)
