@@ -50,7 +50,7 @@ run: $(VENV)/.run ## trade the bundled recording on the embedded paper exchange
 
 .PHONY: test
 test: lint types etcd ## every check
-	$(BIN)/pytest -n 3 --dist worksteal --ignore tests/core
+	$(BIN)/pytest -n 4 --dist worksteal --ignore tests/core
 	$(BIN)/pytest -n 2 tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
 
 # As many simulated trades as fit into SOAK_SEC, from SEED on; a violation prints its plan, shrunk, and how to replay it.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 
 from executor.config.sources import KNOWN_NAMES
@@ -23,6 +24,26 @@ def _no_settings_of_this_machine() -> Iterator[None]:
         for name in KNOWN_NAMES:
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loggers_are_not_kept() -> Iterator[None]:
+    """A logger that has once been used keeps the stream it was set up with, which is closed with that test."""
+    configure = structlog.configure
+
+    def kept_by_none(*args: Any, **kwargs: Any) -> None:
+        configure(*args, **{**kwargs, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", kept_by_none)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_as_it_was() -> Iterator[None]:
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 def _is_loopback(host: object) -> bool:

@@ -9,7 +9,7 @@ from executor.config import SettingsError, load_settings
 from executor.config.choices import BinanceEnv
 from executor.config.endpoints import ENDPOINTS, environment_of
 from executor.config.faults import Fault
-from executor.service.market import exchange_name, open_market
+from executor.service.market import exchange_name, tell_addresses
 
 KEYS = {"SYMBOL": "BTCUSDT", "BINANCE_API_KEY": "key", "BINANCE_API_SECRET": "secret"}
 OTHER = {
@@ -124,7 +124,7 @@ def test_the_watchdog_is_off_or_asks_the_exchange_once_a_second_at_the_most() ->
     load_settings({**KEYS, "BINANCE_ENV": "testnet", "WATCHDOG_EVERY_SEC": "0"}, None)
 
 
-async def test_a_start_says_which_file_set_which_address(tmp_path: Path) -> None:
+def test_a_start_says_which_file_set_which_address(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("BINANCE_REST_URL=https://exchange.example.com\n", "utf-8")
     settings = load_settings({**KEYS, "BINANCE_ENV": "testnet"}, file)
@@ -132,8 +132,7 @@ async def test_a_start_says_which_file_set_which_address(tmp_path: Path) -> None
         f"BINANCE_REST_URL is set by {file}, and BINANCE_API_KEY, which goes there, by the environment",
     )
     with capture_logs() as lines:
-        async with open_market(settings):
-            pass
+        tell_addresses(settings)
     (line,) = [each for each in lines if each["event"] == "exchange_addresses"]
     assert line["BINANCE_REST_URL"] == f"https://exchange.example.com ({file})"
     assert line["BINANCE_STREAM_URL"].endswith(" (default)")

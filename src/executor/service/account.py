@@ -26,7 +26,7 @@ from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
 from executor.service.left_behind import left_behind
 from executor.service.loop import Loop
-from executor.service.market import Market, open_market
+from executor.service.market import Market, open_market, tell_addresses
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import JournalError
 from executor.service.store.lock import LockError, StateLock
@@ -106,6 +106,7 @@ class AccountRun:
     async def run(self) -> None:
         """Until it is stopped. Raises Fenced, one of `app.START_ERRORS`, or what killed a part of it."""
         structlog.contextvars.bind_contextvars(account=self.name)
+        tell_addresses(self.settings)
         async with open_market(self.settings) as market:
             with contextlib.ExitStack() as locks:
                 for symbol in market.symbols:

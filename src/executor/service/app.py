@@ -19,7 +19,7 @@ from executor.ops.metrics import StreamWatch
 from executor.service import account
 from executor.service.account import begin_sessions, settle_budget
 from executor.service.loop import Loop
-from executor.service.market import Market, is_paper, open_market
+from executor.service.market import Market, is_paper, open_market, tell_addresses
 from executor.service.self_watchdog import SelfWatchdog, hang_path
 from executor.service.store.document import saved
 from executor.service.store.lock import StateLock
@@ -54,6 +54,7 @@ async def run(
 
     Raises one of START_ERRORS.
     """
+    tell_addresses(settings)
     async with open_market(settings) as market:
         with contextlib.ExitStack() as locks:
             for symbol in market.symbols:

@@ -95,10 +95,6 @@ async def open_market(settings: Settings) -> AsyncIterator[Market]:
         raise StartError(
             f"SYMBOLS names {len(settings.traded)} symbols, must be at most {MOST_SYMBOLS} for one service"
         )
-    log.info(
-        "exchange_addresses",
-        **{name: f"{url} ({settings.source(name)})" for name, url in zip(URLS, urls, strict=True)},
-    )
     where = Endpoints(urls.rest, urls.ws_api, urls.stream)
     yield Market(
         exchange_name(settings.binance_env, urls.rest),
@@ -111,6 +107,13 @@ async def open_market(settings: Settings) -> AsyncIterator[Market]:
         risk_url=settings.margin_stream_url,
         make=maker(settings, settings.traded),
     )
+
+
+def tell_addresses(settings: Settings) -> None:
+    """Log what a service talks to, and which source has set it."""
+    if settings.endpoints is not None:
+        urls = zip(URLS, settings.endpoints, strict=True)
+        log.info("exchange_addresses", **{name: f"{url} ({settings.source(name)})" for name, url in urls})
 
 
 def margin_accounts(settings: Settings, symbols: tuple[str, ...]) -> dict[str, Account]:
