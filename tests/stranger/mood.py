@@ -51,7 +51,6 @@ class Mood:
     """QUOTE: what is received; else commissions are paid in BNB."""
     partial: float = 0.3
     replace_fails: float = 0.1
-    cancel_answers_own_id: bool = False
     lists_first: bool = False
     market_expires: float = 0.1
     clock_ahead_ms: int = 0
@@ -81,7 +80,6 @@ class Mood:
             fee_asset=rng.choice([QUOTE, QUOTE, "BNB"]),
             partial=rng.choice([0.0, 0.3, 0.7]),
             replace_fails=rng.choice([0.0, 0.1, 0.3]),
-            cancel_answers_own_id=rng.random() < 0.3,
             lists_first=rng.random() < 0.5,
             market_expires=rng.choice([0.0, 0.15]),
             clock_ahead_ms=rng.choice([0, 0, -4_000, 2_500, 60_000]),

@@ -53,7 +53,7 @@ class Run:
         self.faults: list[str] = []
         self.process: asyncio.subprocess.Process | None = None
         self.lives, self.transport, self.layout = 0, transport, layout
-        self.bare_since, self.bare_most, self.bare_calm = 0, 0, 0
+        self.bare_since, self.bare_most = 0, 0
         self.ended = Counter[str]()
         self.short = spare == "50"
         self.is_up = asyncio.Event()

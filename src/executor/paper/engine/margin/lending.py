@@ -1,5 +1,6 @@
 """Loans, repayments and interest: what is refused, what it does to balances and debts, what is kept on record."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Final
@@ -33,7 +34,7 @@ SMALLEST_REST: Final = Decimal("0.00001")
 BNB: Final = "BNB"
 
 
-class Lending:
+class Lending(ABC):
     """Every unit lent is accounted for: what `lent` lacks, the accounts hold or have paid as interest."""
 
     def __init__(self, matcher: Matcher, prices: IndexPrices, terms: Terms) -> None:
@@ -171,9 +172,9 @@ class Lending:
         if amount <= 0 or amount < least.get(asset, ZERO):
             raise Reject(code, f"{text} amount.")
 
+    @abstractmethod
     def _lists(self, account: MarginAccount, asset: str) -> bool:
         """Whether the account may hold the asset."""
-        raise NotImplementedError
 
     def _check_busy(self, account: MarginAccount, now: int) -> None:
         """One at a time, across all assets of the account."""
