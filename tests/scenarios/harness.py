@@ -329,10 +329,18 @@ class Harness:
         return {"SYMBOLS": ",".join(self.symbols), "STATE_FN": str(self.folder / "{symbol}.json")}
 
     async def stop(self) -> None:
-        """What SIGTERM does: an orderly end (rule 9.5)."""
-        assert self.loop is not None
+        """What SIGTERM does: an orderly end (rule 9.5). Time passes for as long as something is bare."""
+        loop = self.loop
+        assert loop is not None
         assert self._task is not None
-        self.loop.stop()
+        loop.stop()
+        await self.breathe()
+        while not self._task.done():
+            if loop.exposed() and (wake := self.clock.next_wake_ms()) is not None:
+                self.clock.advance_to(wake)
+                await self.settle()
+            else:
+                await self.breathe()
         await self._task
         self.loops.clear()
         self._task = None

@@ -1,6 +1,7 @@
 """An end with a part of the position bare says so, after one more try (rule 9.5)."""
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,21 @@ async def test_an_end_that_stays_bare_says_so(tmp_path: Path, world: World) -> N
         await b.stop()
         assert loop.ended_bare > 0
         assert "stopped_bare" in [entry["event"] for entry in b.log]
+
+
+@oco_worlds
+async def test_an_end_in_a_row_of_fills_waits_for_the_interim_stop_to_grow(tmp_path: Path, world: World) -> None:
+    async with harness(tmp_path, world, ORDER_TRANSPORT="rest") as b:
+        await b.signal()
+        await b.move(0, "0.7", then=0.5)
+        b.touch(b.at(0), "0.3")
+        await b.until(lambda: sum(o.cum_qty for o in b.position.orders if o.is_entry) == 1)
+        assert b.covered() < Decimal("0.75")
+        loop = b.loop
+        assert loop is not None
+        await b.stop()
+        assert not loop.ended_bare
+        assert b.covered() >= Decimal("0.998")
 
 
 @oco_worlds

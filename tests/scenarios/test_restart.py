@@ -22,15 +22,19 @@ async def test_life_goes_on(tmp_path: Path, world: World, reach: Callable[[Harne
         before, standing = b.state, b.standing()
         sent = len(b.orders())
         await b.stop()
+        if reach.__name__ == "gapped":  # what has no stop is not left so: software sells it within the end's moment
+            assert b.open() == []
+            await b.start()
+            b.adds_up(await b.ends(Reason.SL))
+            return
         assert b.standing() == standing
         await b.wait(1)
         await b.start()
         assert b.state.position is not None
         assert before.position is not None
         assert b.state.position.trade == before.position.trade
-        if reach.__name__ != "gapped":
-            # the interim stop takes up the step that a commission, read by now, has left (3.4, 3.5)
-            assert sent <= len(b.orders()) <= sent + (reach.__name__ == "partly")
+        # the interim stop takes up the step that a commission, read by now, has left (3.4, 3.5)
+        assert sent <= len(b.orders()) <= sent + (reach.__name__ == "partly")
         await b.command(Verb.FLATTEN)
         b.adds_up(await b.ends(Reason.FLATTEN))
 

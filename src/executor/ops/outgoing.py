@@ -159,7 +159,7 @@ def _certificates(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, list[str]
     must = "must be a PEM file with certificates" if is_file else "must be a folder with certificates"
     try:
         if not is_file:
-            next(os.scandir(path), None)  # the library takes a folder that is not there for an empty one
+            os.listdir(path)  # the library takes a folder that is not there for an empty one
         return ssl.create_default_context(cafile=path if is_file else None, capath=None if is_file else path), []
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "reason", None) or "a path that no file can have"

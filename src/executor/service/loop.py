@@ -214,6 +214,10 @@ class Loop:
         """Whether nothing is on its way: no event waits, no request or read of ours is unanswered."""
         return self._inbox.empty() and not self._requests and not self._busy
 
+    def exposed(self) -> bool:
+        """Whether something is held without a stop, or being closed."""
+        return ending.bare(self.state, self.engine.rules) > 0 or ending.closing(self.state) is not None
+
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
         """Something is being done that time must wait for, where time can wait."""
@@ -259,27 +263,36 @@ class Loop:
                 ]
                 beside += [tasks.create_task(task(), name=name) for name, task in (*own, *self._side)]
             await stop
-            if ending.bare(self.state, self.engine.rules) and not recovery.done():
-                await asyncio.wait({recovery}, timeout=DRAIN_S)
-            recovered = recovery.done()
+            await self._cover(recovery)
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             self.poller.end()
             await self._drain()
-            if recovered:
-                await self._hurry()
+            rules = self.engine.rules
+            self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
             self._disarm()
             consumer.cancel()
-            ending.say_what_is_left(self.state, self.engine.rules, self._say)
+            ending.say_what_is_left(self.state, rules, self._say)
 
-    async def _hurry(self) -> None:
-        """What is bare, or being closed, does not wait for its pause: it is tried once more (rule 9.5)."""
-        rules = self.engine.rules
-        if ending.bare(self.state, rules) or ending.closing(self.state) is not None:
-            self.tell(Commanded(at=self.now(), verb=Verb.RETRY))
-            await self._drain()
-            self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
+    async def _cover(self, recovery: asyncio.Task[None]) -> None:
+        """What is bare, or being closed, does not wait for its pause: it is tried once more, and looked after for a
+        moment as ever: an interim stop grows, a doubt settles (rule 9.5).
+        """
+        if not self.exposed():
+            return
+        moment = asyncio.ensure_future(self.clock.sleep(DRAIN_S))
+        covered = asyncio.ensure_future(self._recovered_and_covered(recovery))
+        try:
+            await asyncio.wait({moment, covered}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            moment.cancel()
+            covered.cancel()
+
+    async def _recovered_and_covered(self, recovery: asyncio.Task[None]) -> None:
+        await asyncio.wait({recovery})
+        self.tell(Commanded(at=self.now(), verb=Verb.RETRY))
+        await self.until(lambda _: not self.exposed())
 
     async def _drain(self) -> None:
         """Wait a moment for the answers under way (rule 9.5)."""
