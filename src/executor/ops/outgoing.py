@@ -159,7 +159,8 @@ def _certificates(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, list[str]
     must = "must be a PEM file with certificates" if is_file else "must be a folder with certificates"
     try:
         if not is_file:
-            os.listdir(path)  # the library takes a folder that is not there for an empty one
+            with os.scandir(path):  # the library takes a folder that is not there for an empty one
+                pass
         return ssl.create_default_context(cafile=path if is_file else None, capath=None if is_file else path), []
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "reason", None) or "a path that no file can have"
