@@ -12,31 +12,21 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 import structlog
 
 from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, Started, Tick, Verb
 from executor.core.model.facts import Refused, ReplaceOutcome, Unknown, Why
-from executor.core.model.ids import parse
 from executor.core.model.intents import (
-    CancelList,
-    CancelOrder,
     Command,
     Level,
-    LoanCommand,
     Notify,
-    OrderCommand,
-    PlaceBracket,
-    PlaceOco,
-    PlaceOrder,
-    ReplaceOrder,
     Request,
-    placed,
 )
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
-from executor.core.model.values import ZERO, plain
+from executor.core.model.values import ZERO
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
 from executor.ops.alerts.noted import noted
@@ -45,6 +35,7 @@ from executor.service.dispatcher import perform
 from executor.service.engine import Engine
 from executor.service.policy import say_layout
 from executor.service.poller import Clock, Poller, Timing
+from executor.service.request_names import ids_of, word
 from executor.service.store.port import Fenced, StoreUnwritable
 
 log = structlog.get_logger(__name__)
@@ -435,7 +426,7 @@ class Loop:
             self._closed.set()
         if Why.FILTER in refused:
             self._filtered.set()
-        ids = _ids_of(request)
+        ids = ids_of(request)
         kind = type(request).__name__
         match outcome:
             case Refused():
@@ -443,7 +434,7 @@ class Loop:
             case Unknown():
                 log.warning("unknown", request=kind, **ids, text=outcome.text)
             case ReplaceOutcome():
-                log.info("replaced", request=kind, **ids, cancel=_word(outcome.cancel), place=_word(outcome.place))
+                log.info("replaced", request=kind, **ids, cancel=word(outcome.cancel), place=word(outcome.place))
             case _:
                 log.info("accepted", request=kind, **ids)
 
@@ -569,34 +560,3 @@ def _first(group: BaseExceptionGroup[Fenced]) -> BaseException:
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found
-
-
-def _ids_of(request: Command) -> dict[str, str]:
-    """What a log line about a request is found by: its trade and the client ids of its orders."""
-    if isinstance(request, LoanCommand):
-        return {"loan": f"{request.n}: {plain(request.amount)} {request.asset}"}
-    found = _names(request)
-    name = parse(found["order"].partition(" ")[0])
-    return {"trade": name.trade if name is not None else "", **found}
-
-
-def _names(request: OrderCommand) -> dict[str, str]:
-    match request:
-        case PlaceOrder():
-            return {"order": request.order.id}
-        case PlaceOco():
-            return {"order": f"{request.target.id} {request.stop.id}", "list": request.list_id}
-        case PlaceBracket():
-            return {"order": " ".join(placed(request)), "list": request.list_id}
-        case CancelOrder():
-            return {"order": request.id}
-        case CancelList():
-            return {"order": " ".join(request.ids), "list": request.list_id}
-        case ReplaceOrder():
-            return {"order": request.order.id, "replaces": request.cancel_id}
-        case _ as unreachable:
-            assert_never(unreachable)
-
-
-def _word(outcome: object) -> str:
-    return type(outcome).__name__.lower()
