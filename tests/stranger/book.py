@@ -4,11 +4,12 @@ Where the documents leave something open, each run draws what it does (`Mood`). 
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from tests.stranger.mood import BASE, MIN_NOTIONAL, QUOTE, STEP, SYMBOL, TICK, ZERO, Mood, Order, Refused, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, ZERO, Mood, Order, Refused, Terms, now_ms
 
 
 class Book:
@@ -22,6 +23,9 @@ class Book:
         self.lists: dict[int, dict[str, Any]] = {}
         self.push: Callable[[dict[str, Any]], None] = lambda _: None
         self.trades: list[dict[str, Any]] = []
+        self.terms = Terms()
+        self.accepted: Counter[str] = Counter()
+        """How often an order came under which id of its own: never twice."""
         self._ids = rng.randrange(10**6, 10**9)
         self.accounts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
         self._note_account()
@@ -44,7 +48,7 @@ class Book:
             "origQty": self.text(o.qty),
             "executedQty": self.text(o.cum),
             "origQuoteOrderQty": self.text(ZERO),
-            "cummulativeQuoteQty": self.text(o.quote),
+            "cummulativeQuoteQty": f"{o.quote:.8f}",
             "status": o.status,
             "timeInForce": o.tif,
             "type": o.type,
@@ -57,19 +61,28 @@ class Book:
             "workingTime": o.working_at,
             "selfTradePreventionMode": "EXPIRE_MAKER",
         }
-        if o.status == "EXPIRED":
-            shot["expiryReason"] = o.reason
+        if o.status == "EXPIRED" and self.mood.expiry != "untold":
+            shot["expiryReason"] = self._reason(o)
         if o.status == "PENDING_NEW" and not o.qty:
             del shot["origQty"]
+        if o.status == "CANCELED" and self.mood.shows_cancel_id and o.cancel_id:
+            shot["clientOrderId"] = o.cancel_id
+        if self.mood.sparse:
+            for name in ("origQuoteOrderQty", "icebergQty", "workingTime", "selfTradePreventionMode", "expiryReason"):
+                shot.pop(name, None)
         if self.mood.extra:
             shot["aThingOfTomorrow"] = {"deep": [1, None, "x"]}
         return shot
 
+    def _reason(self, o: Order) -> str:
+        return o.reason if self.mood.expiry == "told" else "FOR_A_REASON_OF_TOMORROW"
+
     def answer(self, o: Order) -> dict[str, Any]:
         """The RESULT or FULL form of a new order's answer."""
         shot = self.snapshot(o)
+        shot["clientOrderId"] = o.client
         for name in ("time", "updateTime", "isWorking", "icebergQty"):
-            del shot[name]
+            shot.pop(name, None)
         if not o.is_stop:
             del shot["stopPrice"]
         shot["transactTime"] = o.updated
@@ -93,9 +106,13 @@ class Book:
         self.accounts.append((now_ms(), {a: (self.free[a], self.locked[a]) for a in self.free}))
         del self.accounts[:-2_000]
 
+    def lag(self, most: int) -> int:
+        """How far a read of now lags, that may lag by `most` (ms)."""
+        return most if not self.mood.jitter or self.rng.random() < 0.4 else 0
+
     def seen(self, o: Order, lag: int) -> dict[str, Any] | None:
         """The order as a reader that lags by `lag` ms sees it."""
-        until = now_ms() - lag
+        until = now_ms() - self.lag(lag)
         shots = [shot for at, shot in o.history if at <= until]
         return shots[-1] if shots else None
 
@@ -106,9 +123,21 @@ class Book:
 
     def _lock(self, asset: str, amount: Decimal) -> None:
         if self.free[asset] < amount:
-            raise Refused(-2010, self._words("Account has insufficient balance for requested action."))
+            raise Refused(self.mood.refusal_code, self._words("Account has insufficient balance for requested action."))
         self.free[asset] -= amount
         self.locked[asset] += amount
+
+    def _bind(self, o: Order) -> None:
+        """What an order of no list binds."""
+        if o.is_stop and not o.working and not self.mood.stops_lock:
+            asset, amount = self._need(o.side, o.qty, o.price)
+            if self.free[asset] < amount:
+                raise Refused(
+                    self.mood.refusal_code, self._words("Account has insufficient balance for requested action.")
+                )
+            return
+        self._lock(*self._need(o.side, o.left, o.price))
+        o.bound = True
 
     def _unlock(self, asset: str, amount: Decimal) -> None:
         self.locked[asset] -= amount
@@ -121,29 +150,31 @@ class Book:
     # --- placing --------------------------------------------------------------------------------------------------
 
     def _filters(self, side: str, kind: str, qty: Decimal, price: Decimal, stop: Decimal) -> None:
-        if qty <= 0 or qty % STEP:
+        if self.terms.status != "TRADING":
+            raise Refused(self.rng.choice([-2010, -1013]), "Market is closed.")
+        if qty <= 0 or qty % self.terms.step:
             raise Refused(-1013, "Filter failure: LOT_SIZE")
         for value in (price, stop):
-            if value % TICK:
+            if value % self.terms.tick:
                 raise Refused(-1013, "Filter failure: PRICE_FILTER")
         if price and not self.last * Decimal("0.8") <= price <= self.last * Decimal("1.2"):
             raise Refused(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
-        if (price or self.last) * qty < MIN_NOTIONAL:
+        if (price or self.last) * qty < self.terms.notional:
             raise Refused(-1013, "Filter failure: NOTIONAL")
         if stop and sum(o.open and o.is_stop and o.status != "PENDING_NEW" for o in self.orders) >= 5:
             raise Refused(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
 
     def _relation(self, side: str, kind: str, price: Decimal, stop: Decimal) -> None:
         if stop and ((side == "SELL" and stop >= self.last) or (side == "BUY" and stop <= self.last)):
-            raise Refused(-2010, self._words(self.mood.trigger_text))
+            raise Refused(self.mood.refusal_code, self._words(self.mood.trigger_text))
         if kind == "LIMIT_MAKER" and (
             (side == "SELL" and price <= self.last) or (side == "BUY" and price >= self.last)
         ):
-            raise Refused(-2010, self._words("Order would immediately match and take."))
+            raise Refused(self.mood.refusal_code, self._words("Order would immediately match and take."))
 
     def _new(self, p: dict[str, str], kind: str, *, client: str, qty: Decimal, price: Decimal, stop: Decimal) -> Order:
         if any(o.open and o.client == client for o in self.orders):
-            raise Refused(-2010, self._words("Duplicate order sent."))
+            raise Refused(self.mood.refusal_code, self._words("Duplicate order sent."))
         self._ids += 1
         at = now_ms()
         tif = p.get("timeInForce", "GTC")
@@ -158,18 +189,22 @@ class Book:
         try:
             self._relation(side, kind, price, stop)
             if kind != "MARKET":
-                self._lock(*self._need(side, qty, price))
+                self._bind(o)
         except Refused:
             if self.mood.push_rejected:
                 o.status = "REJECTED"
                 self._report(o, "REJECTED")
             raise
         self.orders.append(o)
+        self.accepted[client] += 1
         if kind == "MARKET":
             asset, amount = self._need(side, qty, self.last)
             if self.free[asset] < amount:
                 self.orders.remove(o)
-                raise Refused(-2010, self._words("Account has insufficient balance for requested action."))
+                self.accepted[client] -= 1
+                raise Refused(
+                    self.mood.refusal_code, self._words("Account has insufficient balance for requested action.")
+                )
             self._note(o)
             self._report(o, "NEW")
             self._take(o)
@@ -178,7 +213,7 @@ class Book:
             o.working, o.working_at = True, now_ms()
         self._note(o)
         self._report(o, "NEW")
-        self._account()
+        self.told_account()
         if kind == "LIMIT" and not stop:
             self._match(o, None)
         return o
@@ -193,7 +228,7 @@ class Book:
             o.status, o.reason = "EXPIRED", "INSUFFICIENT_LIQUIDITY"
             self._note(o)
             self._report(o, "EXPIRED")
-            self._account()
+            self.told_account()
 
     def place_oco(self, p: dict[str, str]) -> dict[str, Any]:
         side, qty = p["side"], Decimal(p["quantity"])
@@ -207,7 +242,9 @@ class Book:
         target, stopping = sorted(legs, key=lambda o: o.is_stop)
         below, above = sorted((target.price, stopping.stop))
         if not below < self.last < above or (side == "SELL") != (target.price > stopping.stop):
-            raise Refused(-2010, self._words("The relationship of the prices for the orders is not correct."))
+            raise Refused(
+                self.mood.refusal_code, self._words("The relationship of the prices for the orders is not correct.")
+            )
         self._lock(*self._need(side, qty, max(o.price for o in legs)))
         self._ids += 1
         row: dict[str, Any] = {
@@ -226,6 +263,7 @@ class Book:
         for o in legs:
             o.list_id = self._ids
             self.orders.append(o)
+            self.accepted[o.client] += 1
             self._note(o)
         if self.mood.lists_first:
             self._list_event(row)
@@ -233,7 +271,7 @@ class Book:
             self._report(o, "NEW")
         if not self.mood.lists_first:
             self._list_event(row)
-        self._account()
+        self.told_account()
         return row
 
     def list_answer(self, row: dict[str, Any], *, reports: bool) -> dict[str, Any]:
@@ -261,8 +299,28 @@ class Book:
                 return o
         return None
 
+    def found(self, order_id: str | None, client: str | None) -> Order | None:
+        """What a query finds: a cancelled order by the ids that the mood leaves it."""
+        if order_id is None and self.mood.cancelled_id != "own":
+            for o in reversed(self.orders):
+                if o.status == "CANCELED" and client in {o.client, o.cancel_id}:
+                    known = {"cancel": {o.cancel_id}, "both": {o.client, o.cancel_id}}.get(
+                        self.mood.cancelled_id, set()
+                    )
+                    return o if client in known else None
+        return self.find(order_id, client)
+
+    def tell_refused(self, p: dict[str, str]) -> None:
+        """A refused order is pushed as REJECTED."""
+        qty, price, stop = Decimal(p["quantity"]), Decimal(p.get("price", 0)), Decimal(p.get("stopPrice", 0))
+        o = self._new(p, p["type"], client=p["newClientOrderId"], qty=qty, price=price, stop=stop)
+        o.status = "REJECTED"
+        self._report(o, "REJECTED")
+
     def cancel(self, order_id: str | None, client: str | None, cancel_id: str | None) -> Order:
         o = self.find(order_id, client)
+        if self.terms.status in {"HALT", "BREAK"}:
+            raise Refused(-2011, "Market is closed.")
         if o is None or not o.open:
             raise Refused(-2011, "Unknown order sent.")
         if o.list_id in self.lists:
@@ -272,6 +330,8 @@ class Book:
         return o
 
     def cancel_list(self, list_id: str | None, client: str | None, cancel_id: str | None) -> dict[str, Any]:
+        if self.terms.status in {"HALT", "BREAK"}:
+            raise Refused(-2011, "Market is closed.")
         for row in self.lists.values():
             if str(row["id"]) == list_id or (list_id is None and row["client"] == client):
                 if row["status"] == "ALL_DONE":
@@ -292,12 +352,13 @@ class Book:
         o.status, o.reason, o.working = status, reason, False
         o.cancel_id = cancel_id or f"c{o.id}"
         if not was_list:
-            self._unlock(*self._need(o.side, o.left, o.price))
+            if o.bound:
+                self._unlock(*self._need(o.side, o.left, o.price))
         elif not waited:
             self._free_in_list(o, self.lists[o.list_id])
         self._note(o)
         self._report(o, status)
-        self._account()
+        self.told_account()
 
     def _free_in_list(self, o: Order, row: dict[str, Any]) -> None:
         if o is row["working"]:
@@ -312,8 +373,17 @@ class Book:
     def touch(self, price: Decimal, qty: Decimal | None = None) -> None:
         """The market trades at `price`; what rests there or better is filled with at most `qty`."""
         self.last = price
+        if self.terms.status in {"HALT", "BREAK"}:
+            return
         for o in [o for o in self.orders if o.open and o.is_stop and not o.working]:
             if (o.side == "SELL" and price <= o.stop) or (o.side == "BUY" and price >= o.stop):
+                if o.list_id not in self.lists and not o.bound:
+                    try:
+                        self._lock(*self._need(o.side, o.left, o.price))
+                    except Refused:
+                        self._end(o, "EXPIRED", None, "REJECTED")
+                        continue
+                    o.bound = True
                 o.working, o.working_at = True, now_ms()
                 self._sibling(o)
                 self._note(o)
@@ -326,7 +396,9 @@ class Book:
         if not crosses or not o.open:
             return
         part = o.left if qty is None else min(o.left, qty)
-        if self.rng.random() < self.mood.partial and part > STEP * 10:
+        if self.mood.crumbs and part > STEP * 30:
+            part = max(STEP * 10, (o.qty * Decimal("0.03")).quantize(STEP))
+        elif self.rng.random() < self.mood.partial and part > STEP * 10:
             part = (part * Decimal("0.37")).quantize(STEP)
         if not part:
             return
@@ -358,8 +430,11 @@ class Book:
             self.free[paid] += bound - spent
         else:
             self.free[paid] -= spent
-        asset = got if self.mood.fee_asset == QUOTE else "BNB"
+        in_kind = self.mood.fee_asset == QUOTE or (self.mood.crumbs and self.rng.random() < 0.5)
+        asset = got if in_kind else "BNB"
         fee = (received * Decimal("0.001")).quantize(Decimal("1e-8")) if asset == got else Decimal("0.00001234")
+        if self.mood.crumbs and asset == "BNB":
+            fee = Decimal(self.rng.randrange(1, 10**5)).scaleb(-8)
         self.free[got] += received
         self.free[asset] -= fee
         self._keep_locked(o, received, fee if asset == got else ZERO)
@@ -372,6 +447,8 @@ class Book:
         if o.status == "FILLED":
             o.working = False
         self._note(o)
+        if self.mood.accounts_first:
+            self.told_account()
         self._report(o, "TRADE", fill)
         row = self.lists.get(o.list_id)
         if row is not None and o is row["working"]:
@@ -380,7 +457,7 @@ class Book:
         elif row is not None and o.status == "FILLED" and row["status"] != "ALL_DONE":
             row["status"] = "ALL_DONE"
             self._list_event(row)
-        self._account()
+        self.told_account()
 
     # --- lists whose exits wait for an entry -------------------------------------------------------------------------
 
@@ -415,10 +492,11 @@ class Book:
             o.list_id = row["id"]
             o.status = "NEW" if o is working else "PENDING_NEW"
             self.orders.append(o)
+            self.accepted[o.client] += 1
             self._note(o)
             self._report(o, "NEW")
         self._list_event(row)
-        self._account()
+        self.told_account()
         row["answer"] = self.list_answer(row, reports=True)
         self._match(working, None)
         return row
@@ -441,7 +519,8 @@ class Book:
     def _activate(self, row: dict[str, Any]) -> None:
         exits: list[Order] = [o for o in row["pair"] if o.open]
         if row["pays_out"]:
-            whole = (row["received"] / STEP).to_integral_value(ROUND_FLOOR) * STEP
+            step = self.terms.step
+            whole = (row["received"] / step).to_integral_value(ROUND_FLOOR) * step
             self._pay_out(row)
             for o in exits:
                 o.qty = whole
@@ -484,10 +563,10 @@ class Book:
                 "i": self.number(o.id), "l": self.text(fill["qty"] if fill else ZERO), "z": self.text(o.cum),
                 "L": self.text(fill["price"] if fill else ZERO), "n": f"{fill['fee']:.8f}" if fill else "0",
                 "N": fill["asset"] if fill else None, "T": now_ms(), "t": fill["id"] if fill else -1, "v": 3,
-                "I": self._ids, "w": o.working, "m": False, "M": False, "O": o.created, "Z": self.text(o.quote),
-                "Y": self.text(fill["qty"] * fill["price"] if fill else ZERO), "Q": self.text(ZERO),
+                "I": self._ids, "w": o.working, "m": False, "M": False, "O": o.created, "Z": f"{o.quote:.8f}",
+                "Y": f"{fill['qty'] * fill['price'] if fill else ZERO:.8f}", "Q": self.text(ZERO),
                 "W": o.working_at, "V": "EXPIRE_MAKER",
-                **({"eR": o.reason} if o.status == "EXPIRED" else {}),
+                **({"eR": self._reason(o)} if o.status == "EXPIRED" and self.mood.expiry != "untold" else {}),
                 **({"zz": "tomorrow"} if self.mood.extra else {}),
             }
         )  # fmt: skip
@@ -502,7 +581,7 @@ class Book:
             }
         )  # fmt: skip
 
-    def _account(self) -> None:
+    def told_account(self) -> None:
         self._note_account()
         rows = [{"a": a, "f": self.text(self.free[a]), "l": self.text(self.locked[a])} for a in self.free]
         self.push({"e": "outboundAccountPosition", "E": now_ms(), "u": now_ms(), "B": rows})

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, TICK, now_ms
+from tests.stranger.mood import BASE, QUOTE, SYMBOL, Terms, now_ms
 
 
-def exchange_info(brackets: bool) -> dict[str, Any]:
+def exchange_info(terms: Terms, *, brackets: bool, margin: bool) -> dict[str, Any]:
     """What GET exchangeInfo says, with a filter and fields of a later day."""
     filters = [
-        {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "100000", "tickSize": str(TICK)},
-        {"filterType": "LOT_SIZE", "minQty": str(STEP), "maxQty": "90000", "stepSize": str(STEP)},
+        {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "100000", "tickSize": str(terms.tick)},
+        {"filterType": "LOT_SIZE", "minQty": str(terms.step), "maxQty": "90000", "stepSize": str(terms.step)},
         {"filterType": "ICEBERG_PARTS", "limit": 100},
         {"filterType": "MARKET_LOT_SIZE", "minQty": "0", "maxQty": "9000", "stepSize": "0"},
         {
@@ -29,7 +29,7 @@ def exchange_info(brackets: bool) -> dict[str, Any]:
         },
         {
             "filterType": "NOTIONAL",
-            "minNotional": "5",
+            "minNotional": str(terms.notional),
             "applyMinToMarket": True,
             "maxNotional": "9000000",
             "applyMaxToMarket": False,
@@ -42,7 +42,7 @@ def exchange_info(brackets: bool) -> dict[str, Any]:
     ]
     symbol = {
         "symbol": SYMBOL,
-        "status": "TRADING",
+        "status": terms.status,
         "baseAsset": BASE,
         "baseAssetPrecision": 8,
         "quoteAsset": QUOTE,
@@ -69,7 +69,7 @@ def exchange_info(brackets: bool) -> dict[str, Any]:
         "amendAllowed": True,
         "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
-        "isMarginTradingAllowed": False,
+        "isMarginTradingAllowed": margin,
         "filters": filters,
         "permissions": [],
         "permissionSets": [["SPOT", "X"]],

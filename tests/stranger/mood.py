@@ -8,7 +8,6 @@ from typing import Any
 
 ZERO = Decimal(0)
 TICK, STEP = Decimal("0.01"), Decimal("0.001")
-MIN_NOTIONAL = Decimal(5)
 FINAL = {"FILLED", "CANCELED", "REJECTED", "EXPIRED"}
 BASE, QUOTE = "LTC", "USDT"
 SYMBOL = BASE + QUOTE
@@ -24,6 +23,16 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000 + Clock.ahead
 
 
+@dataclass
+class Terms:
+    """The symbol's filters and status as they stand now: they change while trades are open."""
+
+    tick: Decimal = TICK
+    step: Decimal = STEP
+    notional: Decimal = Decimal(5)
+    status: str = "TRADING"
+
+
 class Refused(Exception):  # noqa: N818  (what an exchange says)
     def __init__(self, code: int, text: str, status: int = 400, data: Any = None) -> None:
         super().__init__(text)
@@ -37,7 +46,6 @@ class Mood:
     sibling: str = "EXPIRED"
     half_list_done: bool = False
     """A list is ALL_DONE as soon as one side has triggered or traded; its cancel is refused from then on."""
-    read_lag_ms: int = 0
     list_lag_ms: int = 0
     trigger_text: str = "Stop price would trigger immediately."
     unknown_words: bool = False
@@ -61,13 +69,40 @@ class Mood:
     fee_from_free: bool = False
     brackets: bool = True
     pending_refused: float = 0.0
+    cancelled_id: str = "own"
+    """Which client id finds an order that was cancelled: its own, that of the cancel, both, none."""
+    shows_cancel_id: bool = False
+    """Reads of a cancelled order show the cancel's id where its own was."""
+    order_lag_ms: int = 0
+    trades_lag_ms: int = 0
+    account_lag_ms: int = 0
+    jitter: bool = False
+    """A read lags only now and then: it is served by one of several copies."""
+    pushes: bool = True
+    """Without them the stream is there, and silent."""
+    accounts_first: bool = False
+    stops_lock: bool = True
+    """A single stop binds what it sells only once it has triggered."""
+    expiry: str = "told"
+    """The reason of an expired order: told, not told, or a word of tomorrow."""
+    refusal_code: int = -2010
+    sparse: bool = False
+    """Fields that no document promises are left out."""
+    bare_numbers: bool = False
+    """Prices and quantities as JSON numbers, not as text."""
+    times_as_text: bool = False
+    noise: bool = False
+    """Events of a kind, and of values, that are of a later day."""
+    crumbs: bool = False
+    """Orders that rest are filled a hundredth at a time, with commissions of many digits, now in BNB, now not."""
+    replace_pushes: bool = False
+    """The new half of a cancel-replace that was refused is pushed as REJECTED too."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Mood":
         return cls(
             sibling=rng.choice(["EXPIRED", "CANCELED"]),
             half_list_done=rng.random() < 0.5,
-            read_lag_ms=rng.choice([0, 0, 200, 900]),
             list_lag_ms=rng.choice([0, 500, 1_500]),
             trigger_text=rng.choice(["Stop price would trigger immediately.", "Order would trigger immediately."]),
             unknown_words=rng.random() < 0.2,
@@ -89,6 +124,23 @@ class Mood:
             fee_from_free=rng.random() < 0.5,
             brackets=rng.random() < 0.85,
             pending_refused=rng.choice([0.0, 0.0, 0.2]),
+            cancelled_id=rng.choice(["own", "own", "cancel", "both", "none"]),
+            shows_cancel_id=rng.random() < 0.3,
+            order_lag_ms=rng.choice([0, 0, 200, 900]),
+            trades_lag_ms=rng.choice([0, 0, 200, 1_200]),
+            account_lag_ms=rng.choice([0, 0, 200, 1_500]),
+            jitter=rng.random() < 0.5,
+            pushes=rng.random() < 0.9,
+            accounts_first=rng.random() < 0.5,
+            stops_lock=rng.random() < 0.85,
+            expiry=rng.choice(["told", "told", "untold", "unknown"]),
+            refusal_code=rng.choice([-2010, -2010, -2010, -2010, -2999]),
+            sparse=rng.random() < 0.3,
+            bare_numbers=rng.random() < 0.15,
+            times_as_text=rng.random() < 0.15,
+            noise=rng.random() < 0.4,
+            crumbs=rng.random() < 0.2,
+            replace_pushes=rng.random() < 0.5,
         )
 
 
@@ -112,6 +164,8 @@ class Order:
     working_at: int = -1
     reason: str = "NONE"
     cancel_id: str = ""
+    bound: bool = False
+    """Alone, and what it would spend is locked."""
     fills: list[dict[str, Any]] = field(default_factory=list)
     history: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 

@@ -15,10 +15,12 @@ import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from tests.stranger.book import Book
-from tests.stranger.mood import BASE, QUOTE, SYMBOL, Clock, Mood, now_ms
+from tests.stranger.checks import DUST, OWED_MOST, Cover, books, debt, loans, log_faults, paces
+from tests.stranger.hands import OURS, Hands
+from tests.stranger.lender import Lender, MarginMood
+from tests.stranger.mood import BASE, QUOTE, SYMBOL, Clock, Mood, Terms
 from tests.stranger.server import KEY, SECRET, Exchange
 
 ENTRY, R = Decimal(100), Decimal(1)
@@ -34,28 +36,36 @@ PATHS = (
     ("0", "2.2", "2.9", "4.0", "!0"),
     ("1.5", "1.6", "1.4"),
 )
-SAME_MOST = 40
-"""So often at the most the same request may be sent within ten seconds."""
-WEIGHT_MOST = 3_000
-"""A minute's weight of one symbol."""
 
 
 class Run:
-    def __init__(self, seed: int, folder: Path, *, storm: float, transport: str, layout: str) -> None:
+    def __init__(
+        self, seed: int, folder: Path, *, storm: float, transport: str, layout: str, margin: bool = False
+    ) -> None:
         self.rng = random.Random(seed)
         self.mood = Mood.drawn(self.rng)
         Clock.ahead = self.mood.clock_ahead_ms
         self.folder, self.storm = folder, storm
         spare = "50" if layout == "PLAIN" else self.rng.choice(["0", "0", "50"])
-        self.start = {BASE: Decimal(spare), QUOTE: Decimal(10_000), "BNB": Decimal(5)}
-        self.book = Book(self.mood, self.rng, self.start, ENTRY)
-        self.exchange = Exchange(self.book, self.rng)
-        self.faults: list[str] = []
+        start = {BASE: Decimal(spare), QUOTE: Decimal(10_000), "BNB": Decimal(5)}
+        loans = MarginMood.drawn(self.rng) if margin else None
+        if loans is not None:
+            start |= {BASE: Decimal(self.rng.choice(["0", "0.1"])), QUOTE: Decimal(self.rng.choice(["220", "420"]))}
+            if loans.isolated:
+                self.mood.fee_asset = QUOTE
+                del start["BNB"]
+        self.book = Book(self.mood, self.rng, start, ENTRY)
+        self.lender = Lender(self.book, loans, self.rng) if loans is not None else None
+        self.exchange = Exchange(self.book, self.rng, self.lender)
+        self.spare = spare == "50" and not margin
+        self.short = spare == "50" or margin
+        self.hands = Hands(self.book, self.exchange, self.rng)
+        self.cover = Cover(self.book, self.exchange, layout, short=self.short)
+        self.faults = self.cover.faults
+        self.up_since = 0.0
         self.process: asyncio.subprocess.Process | None = None
         self.lives, self.transport, self.layout = 0, transport, layout
-        self.bare_since, self.bare_most = 0, 0
         self.ended = Counter[str]()
-        self.short = spare == "50"
         self.is_up = asyncio.Event()
 
     # --- the daemon -----------------------------------------------------------------------------------------------
@@ -84,7 +94,7 @@ class Run:
             "RECV_WINDOW": "1500",
             "POLL_SEC": "0.5",
             "POLL_IDLE_SEC": "1",
-            "LIVE_ENTRY_TIMEOUT_SEC": "2",
+            "LIVE_ENTRY_TIMEOUT_SEC": "3",
             "EXITS_RETRY_EVERY_SEC": "0.3",
             "FAILSAFE_EXITS_GRACE_SEC": "10",
             "SL_WATCHDOG_GRACE_SEC": "0.5",
@@ -97,10 +107,15 @@ class Run:
             "LOG_FORMAT": "json",
             "ORDER_TRANSPORT": self.transport,
         }
+        if self.lender is not None:
+            isolated = str(self.lender.mood.isolated).lower()
+            environ |= {"TRADE_MODE": "margin", "MARGIN_ISOLATED": isolated, "MARGIN_FOREIGN_DEBT": "allow"}
+            environ["BINANCE_MARGIN_STREAM_URL"] = f"ws://{url}"
         with self._log().open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "executor", "run", env=environ, cwd=self.folder, stdout=log, stderr=log
             )
+        self.up_since = time.monotonic()
         self.is_up.set()
 
     async def kill(self) -> None:
@@ -118,7 +133,9 @@ class Run:
     def touch(self, price: Decimal) -> None:
         self.book.touch(price)
         self.exchange.traded()
-        self._watch_cover()
+        up = self.is_up.is_set() and time.monotonic() - self.up_since > 6
+        rough = self.exchange.storm > 0 or self.hands.touched or self.book.terms != Terms()
+        self.cover.look(up=up, rough=rough, touched=self.hands.touched)
 
     async def lead(self, to: str, sign: int) -> None:
         jump, target = to.startswith("!"), ENTRY + sign * Decimal(to.lstrip("!")) * R
@@ -130,34 +147,10 @@ class Run:
             await asyncio.sleep(0.1)
             self.touch(target)
 
-    def held(self) -> Decimal:
-        """What the trade holds: bought less sold since the start (a short: below zero)."""
-        have = self.book.free[BASE] + self.book.locked[BASE]
-        return have - self.start[BASE]
-
-    def _watch_cover(self) -> None:
-        held = self.held()
-        side = "SELL" if held > 0 else "BUY"
-        if not self.short and held < 0:
-            self.faults.append(f"sold {-held} more than was bought")
-            self.start[BASE] += held
-        at_work = [
-            o
-            for o in self.book.orders[-60:]
-            if o.open and o.side == side and (o.is_stop or o.cum or o.type == "MARKET")
-        ]
-        entering = any(o.open and o.side != side for o in self.book.orders[-60:])
-        bare = abs(held) - sum((o.left for o in at_work), Decimal(0)) - Decimal("0.07")
-        now = now_ms()
-        if bare > 0 and not entering:
-            self.bare_since = self.bare_since or now
-            self.bare_most = max(self.bare_most, now - self.bare_since)
-        else:
-            self.bare_since = 0
-
     async def trade(self, number: int, kill: bool) -> None:
         sign = -1 if self.short and self.rng.random() < 0.5 else 1
         path = self.rng.choice(PATHS)
+        self.cover.begin(ENTRY - sign * R, sign)
         await self.lead("0.3", sign)
         values = {
             "ts": time.time_ns() // 1_000_000,
@@ -171,14 +164,32 @@ class Run:
         with (self.folder / "signals.jsonl").open("a") as file:
             file.write(json.dumps(values) + "\n")
         self.exchange.storm = self.storm if number % 2 else 0.0
-        await asyncio.sleep(1 + self.rng.random())
+        await self._entry_rests()
         doomed = asyncio.create_task(self._strike()) if kill else None
+        befalls = self.hands.drawn(spare=self.short)
+        befalling = asyncio.create_task(self.hands.befall(befalls))
         for to in path:
             await self.lead(to, sign)
         if doomed is not None:
             await doomed
+        await befalling
+        if self.lender is not None and self.rng.random() < 0.3:
+            self.lender.hour()
+        await asyncio.sleep(self.rng.random() * 2)
         self.exchange.storm = 0.0
+        self.hands.calm()
         await self._over(number, path, sign)
+
+    async def _entry_rests(self) -> None:
+        """Until the entry is on the book, or it takes too long; or, now and then, not at all."""
+        if self.rng.random() < 0.15:
+            return
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            if any(o.open and o.client.startswith(OURS) and o.working for o in self.book.orders[-20:]):
+                break
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(self.rng.random() / 2)
 
     async def _strike(self) -> None:
         await asyncio.sleep(self.rng.random() * 4)
@@ -186,15 +197,12 @@ class Run:
 
     async def _over(self, number: int, path: tuple[str, ...], sign: int) -> None:
         """The market goes to and fro until the trade is over; in the calm it has to be, within a minute."""
-        dust = Decimal("0.07")
         deadline = time.monotonic() + 75
         step = 0
         while time.monotonic() < deadline:
-            open_ours = [o for o in self.book.orders if o.open]
-            flat = abs(self.held()) <= dust and not open_ours
-            if flat:
+            if self._flat():
                 await asyncio.sleep(1.0)
-                if abs(self.held()) <= dust and not any(o.open for o in self.book.orders):
+                if self._flat():
                     break
             step += 1
             await self.lead(("-1.2", "-1.3", "0", "1.2", "2.3", "1.0")[step % 6], sign)
@@ -204,13 +212,21 @@ class Run:
                 for o in self.book.orders[-25:]
             ]
             self.faults.append(
-                f"trade {number} {path}: not over: held {self.held()}, last {self.book.last}\n  " + "\n  ".join(rows)
+                f"trade {number} {path}: not over: held {self.cover.held()}, last {self.book.last}\n  "
+                + "\n  ".join(rows)
             )
             self.book.orders = [o for o in self.book.orders if not o.open]
         # what is left is dust: the next trade begins from here
-        self.start[BASE] = self.book.free[BASE] + self.book.locked[BASE]
+        self.cover.start += self.cover.held()
         if self.book.locked[BASE] or self.book.locked[QUOTE]:
             self.faults.append(f"trade {number}: the stranger's books: {self.book.locked}")
+
+    def _flat(self) -> bool:
+        if self.lender is not None and any(debt(self.lender, asset) > OWED_MOST for asset in self.book.free):
+            return False
+        return abs(self.cover.held()) <= DUST and not any(
+            o.open and o.client.startswith(OURS) for o in self.book.orders
+        )
 
     # --- the run --------------------------------------------------------------------------------------------------
 
@@ -232,7 +248,9 @@ class Run:
         if code not in {0, -signal.SIGTERM}:  # the latter: it had not begun yet
             self.faults.append(f"SIGTERM at rest: ended with {code}")
         await self.exchange.stop()
-        self._paces()
+        self.faults += paces(self.exchange) + books(self.folder, self.book)
+        if self.lender is not None:
+            self.faults += loans(self.folder, self.lender)
 
     async def watch_over(self) -> None:
         """As a supervisor: what ends by itself is a fault, and is started again."""
@@ -255,35 +273,19 @@ class Run:
     def _log(self) -> Path:
         return self.folder / f"life-{self.lives:03d}.log"
 
-    def _paces(self) -> None:
-        seen: dict[tuple[int, str, str], int] = Counter()
-        for at, what, own in self.exchange.asked:
-            if own:
-                seen[(at // 10_000, what, own)] += 1
-        for (at, what, own), times in sorted(seen.items()):
-            if times > SAME_MOST:
-                self.faults.append(f"{what} {own}: {times} times in ten seconds (at {at})")
-        for minute, weight in self.exchange.weights.items():
-            if weight > WEIGHT_MOST:
-                self.faults.append(f"weight {weight} in minute {minute}")
-
     def told(self) -> str:
-        events = Counter[str]()
+        alerts = Counter[str]()
         for log in sorted(self.folder.glob("life-*.log")):
-            for line in log.read_text(errors="replace").splitlines():
-                if not line.startswith("{"):
-                    if "Traceback" in line:
-                        self.faults.append(f"{log.name}: a traceback")
-                    continue
-                row: dict[str, Any] = json.loads(line)
-                if row.get("alert"):
-                    events[row["event"]] += 1
-                if row["event"] in {"closed", "trade_closed"}:
-                    self.ended[str(row.get("reason", row.get("text", "")))[:40]] += 1
+            faults, told, ended = log_faults(log)
+            self.faults += faults
+            alerts += told
+            self.ended += ended
+        bare = f"bare at most {self.cover.bare_most} ms, {self.cover.exposed_most} past the stop"
+        owing = "" if self.lender is None else f"\n{self.lender.mood}, lent {dict(self.lender.lent)}"
         return (
-            f"mood {self.mood}\nlives {self.lives}, ended {dict(self.ended)}\nalerts {dict(events)}\n"
+            f"mood {self.mood}{owing}\nlives {self.lives}, ended {dict(self.ended)}\nalerts {dict(alerts)}\n"
             f"wrong {dict(self.exchange.went_wrong)}\nrefused {dict(self.exchange.refused)}\n"
-            f"bare at most {self.bare_most} ms; weight {dict(self.exchange.weights)}"
+            f"{bare}; weight {dict(self.exchange.weights)}"
         )
 
 
@@ -293,6 +295,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--trades", type=int, default=6)
     parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--margin", choices=("always", "never"))
     parser.add_argument("--layout", choices=("OCO", "BRACKET", "PLAIN"))
     parser.add_argument("--storm", type=float, default=0.06)
     wanted = parser.parse_args()
@@ -300,16 +303,17 @@ def main() -> None:
     for seed in range(wanted.seed, wanted.seed + wanted.runs):
         rng = random.Random(seed)
         folder = Path(tempfile.mkdtemp(prefix=f"stranger-{seed}-"))
+        transport, layout = rng.choice(["rest", "ws"]), wanted.layout or rng.choice(["OCO", "BRACKET", "PLAIN"])
+        margin = rng.random() < 0.35 if wanted.margin is None else wanted.margin == "always"
         run = Run(
-            seed,
-            folder,
-            storm=wanted.storm,
-            transport=rng.choice(["rest", "ws"]),
-            layout=wanted.layout or rng.choice(["OCO", "BRACKET", "PLAIN"]),
+            seed, folder, storm=wanted.storm, transport=transport, layout="OCO" if margin else layout, margin=margin
         )
         asyncio.run(run.run(wanted.trades, wanted.kills))
         told = run.told()
-        sys.stdout.write(f"seed {seed} {run.transport} {run.layout} {folder}\n{told}\nfaults {len(run.faults)}\n")
+        kind = "spot" if run.lender is None else "isolated" if run.lender.mood.isolated else "cross"
+        sys.stdout.write(
+            f"seed {seed} {run.transport} {kind} {run.layout} {folder}\n{told}\nfaults {len(run.faults)}\n"
+        )
         for fault in run.faults:
             sys.stdout.write(f"  {fault}\n")
         sys.stdout.flush()

@@ -13,8 +13,10 @@ from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
 from tests.stranger.book import Book
-from tests.stranger.listing import exchange_info
-from tests.stranger.mood import SYMBOL, TICK, Order, Refused, now_ms
+from tests.stranger.faults import GARBAGE, PAGES, TOLD, dressed, fault, strange
+from tests.stranger.lender import Lender
+from tests.stranger.mood import SYMBOL, TICK, Refused, now_ms
+from tests.stranger.served import Served
 
 KEY, SECRET = "stranger", "stranger"
 PUBLIC = {
@@ -27,6 +29,9 @@ PUBLIC = {
     "avgPrice",
     "klines",
     "executionRules",
+    "sapi/margin/allPairs",
+    "sapi/margin/isolated/allPairs",
+    "sapi/margin/allAssets",
 }
 WEIGHTS = {
     "openOrders": 6,
@@ -63,28 +68,7 @@ METHODS = {
     "openOrders.status": ("GET", "openOrders"),
     "account.status": ("GET", "account"),
 }
-GARBAGE = [
-    b"\xff\xfe\x00garbage",
-    b"<html>504</html>",
-    b"",
-    b"null",
-    b"[]",
-    b"{",
-    b'{"code":"x"}',
-    b"[1e999]",
-    b'{"a":' * 3000,
-    b'{"code":0,"msg":"Service unavailable from a restricted location"}',
-    b'"\\ud800"',
-    b'{"orderId":1e400}',
-]
-OK, TOO_MANY = 200, 429
-OVERLOADED = "Server is currently overloaded with other requests. Please try again in a few minutes."
-UNEXPECTED = "An unexpected response was received from the message bus. Execution status unknown."
-NOT_CARRIED_OUT: dict[str, tuple[int, Any]] = {
-    "429": (429, {"code": -1003, "msg": "Too many requests."}),
-    "503": (503, {"code": -1008, "msg": OVERLOADED}),
-    "1006": (400, {"code": -1006, "msg": UNEXPECTED}),
-}
+OK, TOO_MANY, BANNED = 200, 429, 418
 
 
 def error_of(refused: Refused) -> dict[str, Any]:
@@ -92,28 +76,35 @@ def error_of(refused: Refused) -> dict[str, Any]:
     return told if refused.data is None else told | {"data": refused.data}
 
 
-class Exchange:
+class Exchange(Served):
     """`storm`: how likely a request or a push goes wrong. `asked`: when what was asked for, with its own ids."""
 
-    def __init__(self, book: Book, rng: random.Random) -> None:
-        self.book, self.rng, self.storm = book, rng, 0.0
+    def __init__(self, book: Book, rng: random.Random, lender: Lender | None = None) -> None:
+        super().__init__(book, rng, lender)
+        self.storm = 0.0
         self.asked: deque[tuple[int, str, str]] = deque(maxlen=200_000)
         self.weights: Counter[int] = Counter()
-        self.orders_10s: Counter[int] = Counter()
-        self.refused: Counter[str] = Counter()
         self.went_wrong: Counter[str] = Counter()
         self.sockets: set[web.WebSocketResponse] = set()
         self.users: dict[web.WebSocketResponse, int] = {}
         self.markets: dict[web.WebSocketResponse, tuple[bool, set[str]]] = {}
-        self.backlog: list[dict[str, Any]] = []
+        self.lasts: dict[web.WebSocketResponse, int] = {}
         self.port = 0
         self.tasks: set[asyncio.Task[None]] = set()
         book.push = self._pushed
         self._holding: list[dict[str, Any]] | None = None
+        self.mute_until = 0
+        """The WebSocket API answers pings, and no requests, until then (ms, the exchange's clock)."""
+        self.refuses_until = 0
+        """It refuses orders until then, as not enabled."""
+        self.banned_until = 0
+        self.deaf_to_bans = 0
+        """Requests that came although a ban was told more than a second before."""
 
     async def start(self) -> None:
         app = web.Application(client_max_size=1 << 20)
         app.router.add_route("*", "/api/v3/{tail:.*}", self._rest)
+        app.router.add_route("*", "/sapi/v1/{tail:.*}", self._rest)
         app.router.add_get("/ws-api/v3", self._ws_api)
         app.router.add_get("/ws", self._stream)
         app.router.add_get("/ws/{names}", self._stream)
@@ -135,42 +126,78 @@ class Exchange:
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         method, what = request.method, request.match_info["tail"]
+        what = f"sapi/{what}" if request.path.startswith("/sapi") else what
         raw = request.query_string + (await request.read()).decode()
         params = dict(parse_qsl(raw, keep_blank_values=True))
-        fault = self._fault(method, what)
+        happens = self._fault(method, what)
         self._count(method, what, params)
-        await asyncio.sleep(self.book.mood.slow_ms / 1000 + (self.rng.random() * 2 if fault == "late" else 0))
-        if fault == "lost":
+        if now_ms() < self.banned_until:
+            return self._ban()
+        await asyncio.sleep(self.book.mood.slow_ms / 1000 + (self.rng.random() * 2 if happens == "late" else 0))
+        if happens == "lost":
             return self._cut(request)
-        if fault in NOT_CARRIED_OUT:
-            status, answer = NOT_CARRIED_OUT[fault]
-            return web.json_response(answer, status=status, headers={"Retry-After": "1"} if status == TOO_MANY else {})
-        if fault == "403":
-            return web.Response(status=403, text="<html>Request blocked</html>", content_type="text/html")
+        if happens in TOLD and happens != "1007":
+            status, answer = TOLD[happens]
+            wait = {"Retry-After": "1"} if status == TOO_MANY else {}
+            return web.json_response(answer, status=status, headers=wait)
+        if happens in {"403", "451"}:
+            return self._page(happens)
 
         def checked() -> Any:
             self._signed(what, raw, params, request.headers.get("X-MBX-APIKEY"))
             return self.serve(method, what, params)
 
         status, answer = self._carried_out(checked)
-        if fault == "after":
+        if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
-        return self._spoiled(fault, request) or self._told(status, answer)
+        return await self._spoiled(happens, request, status, answer) or self._told(status, answer)
 
-    def _spoiled(self, fault: str, request: web.Request) -> web.StreamResponse | None:
+    async def _spoiled(self, happens: str, request: web.Request, status: int, answer: Any) -> web.StreamResponse | None:
         """What stands in the place of the answer of a request that was carried out."""
-        if fault == "unanswered":
+        if happens == "unanswered":
             return self._cut(request)
-        if fault == "502":
-            return web.Response(status=502, text="<html>Bad gateway</html>", content_type="text/html")
-        if fault == "garbage":
+        if happens == "silent":
+            await asyncio.sleep(14)
+            return self._cut(request)
+        if happens == "torn":
+            torn = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+            whole = json.dumps(answer).encode()
+            torn.content_length = len(whole) + 7
+            await torn.prepare(request)
+            await torn.write(whole[: self.rng.randrange(len(whole))])
+            return self._cut(request)
+        if happens == "garbage":
             return web.Response(status=200, body=self.rng.choice(GARBAGE), content_type="application/json")
-        if fault == "1007":
-            return self._told(408, {"code": -1007, "msg": "Timeout waiting for response from backend server."})
+        if happens == "strange":
+            return self._told(status, strange(answer))
+        if happens in PAGES:
+            return self._page(happens)
+        if happens.removesuffix(" done") in TOLD:
+            return self._told(*TOLD[happens.removesuffix(" done")])
         return None
+
+    def _page(self, name: str) -> web.Response:
+        status, text = PAGES[name]
+        return web.Response(status=status, text=text, content_type="text/html")
+
+    def ban(self, seconds: float) -> None:
+        self.banned_until = now_ms() + int(seconds * 1000)
+        self._ban_told = 0
+
+    def _ban(self) -> web.Response:
+        """429 first, then 418, as documented: whoever goes on asking is told until when."""
+        now = now_ms()
+        self._ban_told = self._ban_told or now
+        if now - self._ban_told > 1_000:
+            self.deaf_to_bans += 1
+        left = max(1, -(-(self.banned_until - now) // 1000))
+        text = f"Way too much request weight used; IP banned until {self.banned_until}."
+        status = TOO_MANY if self._ban_told == now else BANNED
+        return web.json_response({"code": -1003, "msg": text}, status=status, headers={"Retry-After": str(left)})
 
     def _told(self, status: int, answer: Any) -> web.Response:
         used = self.weights[now_ms() // 60_000]
+        answer = dressed(answer, self.book.mood)
         return web.json_response(answer, status=status, headers={"X-MBX-USED-WEIGHT-1M": str(used)})
 
     def _carried_out(self, serve: Callable[[], Any]) -> tuple[int, Any]:
@@ -200,14 +227,9 @@ class Exchange:
         return web.Response()
 
     def _fault(self, method: str, what: str) -> str:
-        if self.rng.random() >= self.storm or what in {"ping", "time"}:
-            return ""
-        kinds = ["late", "lost", "503", "after", "unanswered", "502", "garbage", "429", "403"]
-        if method != "GET":
-            kinds += ["unanswered", "502", "1007", "1006", "garbage"]
-            kinds.remove("403")
-        kind = self.rng.choice(kinds)
-        self.went_wrong[f"{'read' if method == 'GET' else 'change'} {kind}"] += 1
+        kind = fault(self.rng, self.storm, method, what)
+        if kind:
+            self.went_wrong[f"{'read' if method == 'GET' else 'change'} {kind}"] += 1
         return kind
 
     def _count(self, method: str, what: str, params: dict[str, str]) -> None:
@@ -222,7 +244,8 @@ class Exchange:
         own = next((params[n] for n in names if n in params), "")
         self.asked.append((now_ms(), f"{method} {what}", own))
         minute = now_ms() // 60_000
-        self.weights[minute] += WEIGHTS.get(what, 1) if method == "GET" else 1
+        if not what.startswith("sapi/"):
+            self.weights[minute] += WEIGHTS.get(what, 1) if method == "GET" else 1
 
     def _signed(self, what: str, raw: str, params: dict[str, str], key: str | None) -> None:
         if what in PUBLIC:
@@ -243,225 +266,6 @@ class Exchange:
         if stamp >= now_ms() + 1000 or now_ms() - stamp > window:
             raise Refused(-1021, "Timestamp for this request is outside of the recvWindow.")
 
-    # --- what is served -------------------------------------------------------------------------------------------
-
-    def serve(self, method: str, what: str, p: dict[str, str]) -> Any:
-        name = f"{method} {what}"
-        known: dict[str, Callable[[dict[str, str]], Any]] = {
-            "GET ping": lambda _: {},
-            "GET time": lambda _: {"serverTime": now_ms()},
-            "GET exchangeInfo": lambda _: exchange_info(self.book.mood.brackets),
-            "GET account": lambda _: self._account(),
-            "GET account/commission": lambda _: self._commission(),
-            "GET order": self._order,
-            "GET openOrders": self._open_orders,
-            "GET allOrders": self._all_orders,
-            "GET myTrades": self._my_trades,
-            "GET orderList": self._order_list,
-            "GET openOrderList": lambda _: [
-                self.book.list_answer(r, reports=False) for r in self.book.lists.values() if r["status"] != "ALL_DONE"
-            ],
-            "GET allOrderList": lambda _: [self.book.list_answer(r, reports=False) for r in self.book.lists.values()],
-            "GET ticker/price": lambda _: {"symbol": SYMBOL, "price": self.book.text(self.book.last)},
-            "GET ticker/bookTicker": lambda _: self._ticker(),
-            "GET ticker/24hr": lambda _: (
-                self._ticker() | {"lastPrice": self.book.text(self.book.last), "closeTime": now_ms()}
-            ),
-            "GET avgPrice": lambda _: {"mins": 5, "price": self.book.text(self.book.last), "closeTime": now_ms()},
-            "GET klines": lambda _: [],
-            "GET rateLimit/order": lambda _: [],
-            "POST order/test": lambda _: {},
-            "POST order": lambda p: self._placed(self.book.place, p),
-            "POST orderList/oco": self._oco,
-            "POST orderList/oto": lambda p: self.book.place_bracket(p, pays_out=False, pair=False)["answer"],
-            "POST orderList/otoco": lambda p: self.book.place_bracket(p, pays_out=False, pair=True)["answer"],
-            "POST orderList/opo": lambda p: self.book.place_bracket(p, pays_out=True, pair=False)["answer"],
-            "POST orderList/opoco": lambda p: self.book.place_bracket(p, pays_out=True, pair=True)["answer"],
-            "POST order/cancelReplace": self._replace,
-            "DELETE order": self._cancel,
-            "DELETE orderList": self._cancel_list,
-        }
-        if name not in known:
-            self.refused[f"no such thing: {name}"] += 1
-            raise Refused(-1000, "Not found", 404)
-        if method != "GET" and what != "order/test":
-            self._unfilled(3 if what.endswith(("otoco", "opoco")) else 2 if what.startswith("orderList/") else 1)
-        return known[name](p)
-
-    def _unfilled(self, count: int) -> None:
-        window = now_ms() // 10_000
-        self.orders_10s[window] += count
-        if self.orders_10s[window] > 100:
-            raise Refused(-1015, "Too many new orders; current limit is 100 orders per 10 SECOND.", 429)
-
-    def _placed(self, place: Callable[[dict[str, str]], Order], p: dict[str, str]) -> Any:
-        o = place(p)
-        kind = p.get("newOrderRespType") or ("FULL" if o.type in {"MARKET", "LIMIT"} else "ACK")
-        told = self.book.answer(o)
-        if kind == "ACK":
-            return {k: told[k] for k in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
-        if kind == "RESULT":
-            del told["fills"]
-        return told
-
-    def _oco(self, p: dict[str, str]) -> Any:
-        return self.book.list_answer(self.book.place_oco(p), reports=True)
-
-    def _cancelled(self, o: Order, cancel_id: str | None) -> dict[str, Any]:
-        told = self.book.answer(o)
-        del told["fills"]
-        told["origClientOrderId"] = o.client
-        told["clientOrderId"] = cancel_id or f"c{o.id}"
-        return told
-
-    def _cancel(self, p: dict[str, str]) -> Any:
-        cancel_id = p.get("newClientOrderId")
-        o = self.book.cancel(p.get("orderId"), p.get("origClientOrderId"), cancel_id)
-        row = self.book.lists.get(o.list_id)
-        if row is not None:
-            told = self.book.list_answer(row, reports=False)
-            told["orderReports"] = [self._cancelled(x, cancel_id) for x in row["legs"]]
-            return told
-        return self._cancelled(o, cancel_id)
-
-    def _cancel_list(self, p: dict[str, str]) -> Any:
-        cancel_id = p.get("newClientOrderId")
-        row = self.book.cancel_list(p.get("orderListId"), p.get("listClientOrderId"), cancel_id)
-        told = self.book.list_answer(row, reports=False)
-        told["orderReports"] = [self._cancelled(x, cancel_id) for x in row["legs"]]
-        return told
-
-    def _replace(self, p: dict[str, str]) -> Any:
-        side, kind = p["side"], p["type"]
-        qty, price, stop = Decimal(p["quantity"]), Decimal(p.get("price", 0)), Decimal(p.get("stopPrice", 0))
-        old = self.book.find(p.get("cancelOrderId"), p.get("cancelOrigClientOrderId"))
-        if old is not None and old.open and old.is_stop:
-            old.stop, kept = Decimal(0), old.stop  # it does not count against what takes its place
-            try:
-                self.book._filters(side, kind, qty, price, stop)
-            finally:
-                old.stop = kept
-        else:
-            self.book._filters(side, kind, qty, price, stop)
-        told: dict[str, Any] = {"cancelResult": "SUCCESS", "newOrderResult": "NOT_ATTEMPTED"}
-        cancel_id = p.get("cancelNewClientOrderId")
-        try:
-            o = self.book.cancel(p.get("cancelOrderId"), p.get("cancelOrigClientOrderId"), cancel_id)
-            told["cancelResponse"] = self._cancelled(o, cancel_id)
-        except Refused as error:
-            told.update(
-                cancelResult="FAILURE", cancelResponse={"code": error.code, "msg": error.text}, newOrderResponse=None
-            )
-            raise Refused(-2022, "Order cancel-replace failed.", 400, told) from error
-        try:
-            told["newOrderResponse"] = self._placed(self._replacing, p)
-            told["newOrderResult"] = "SUCCESS"
-        except Refused as error:
-            told.update(newOrderResult="FAILURE", newOrderResponse={"code": error.code, "msg": error.text})
-            raise Refused(-2021, "Order cancel-replace partially failed.", 409, told) from error
-        return told
-
-    def _replacing(self, p: dict[str, str]) -> Order:
-        if self.rng.random() < self.book.mood.replace_fails:
-            raise Refused(-2010, "Account has insufficient balance for requested action.")
-        return self.book.place(p)
-
-    def _order(self, p: dict[str, str]) -> Any:
-        o = self.book.find(p.get("orderId"), p.get("origClientOrderId"))
-        shot = self.book.seen(o, self.book.mood.read_lag_ms) if o is not None else None
-        if shot is None:
-            raise Refused(-2013, "Order does not exist.")
-        return shot
-
-    def _open_orders(self, _: dict[str, str]) -> Any:
-        seen = [self.book.seen(o, self.book.mood.list_lag_ms) for o in self.book.orders[-200:]]
-        return [s for s in seen if s is not None and s["status"] in {"NEW", "PARTIALLY_FILLED", "PENDING_NEW"}]
-
-    def _all_orders(self, p: dict[str, str]) -> Any:
-        first, since = int(p.get("orderId", 0)), int(p.get("startTime", 0))
-        seen = [o.history[-1][1] for o in self.book.orders if o.history and o.id >= first and o.created >= since]
-        return seen[: int(p.get("limit", 500))] if first or since else seen[-int(p.get("limit", 500)) :]
-
-    def _my_trades(self, p: dict[str, str]) -> Any:
-        wanted = p.get("orderId")
-        rows = [f for f in self.book.trades if wanted is None or str(f["order"].id) == wanted]
-        rows = [
-            f for f in rows if f["id"] >= int(p.get("fromId", 0)) and f["time"] <= now_ms() - self.book.mood.read_lag_ms
-        ]
-        return [
-            {
-                "symbol": SYMBOL,
-                "id": f["id"],
-                "orderId": self.book.number(f["order"].id),
-                "orderListId": f["order"].list_id,
-                "price": self.book.text(f["price"]),
-                "qty": self.book.text(f["qty"]),
-                "quoteQty": self.book.text(f["price"] * f["qty"]),
-                "commission": f"{f['fee']:.8f}",
-                "commissionAsset": f["asset"],
-                "time": f["time"],
-                "isBuyer": f["order"].side == "BUY",
-                "isMaker": False,
-                "isBestMatch": True,
-            }
-            for f in rows[-500:]
-        ]
-
-    def _order_list(self, p: dict[str, str]) -> Any:
-        for row in self.book.lists.values():
-            if p.get("orderListId") == str(row["id"]) or p.get("origClientOrderId") == row["client"]:
-                return self.book.list_answer(row, reports=False)
-        raise Refused(-2018, "Order list does not exist.")
-
-    def _ticker(self) -> Any:
-        last = self.book.last
-        return {
-            "symbol": SYMBOL,
-            "bidPrice": self.book.text(last - TICK),
-            "bidQty": "100",
-            "askPrice": self.book.text(last + TICK),
-            "askQty": "100",
-        }
-
-    def _account(self) -> Any:
-        until = now_ms() - self.book.mood.read_lag_ms
-        rows = next((rows for at, rows in reversed(self.book.accounts) if at <= until), self.book.accounts[0][1])
-        balances = [
-            {"asset": a, "free": self.book.text(f), "locked": self.book.text(k)}
-            for a, (f, k) in rows.items()
-            if f or k or self.book.mood.zero_balances
-        ]
-        return {
-            "makerCommission": 10,
-            "takerCommission": 10,
-            "buyerCommission": 0,
-            "sellerCommission": 0,
-            "commissionRates": {"maker": "0.001", "taker": "0.001", "buyer": "0", "seller": "0"},
-            "canTrade": True,
-            "canWithdraw": False,
-            "canDeposit": False,
-            "brokered": False,
-            "requireSelfTradePrevention": False,
-            "preventSor": False,
-            "updateTime": now_ms(),
-            "accountType": "SPOT",
-            "balances": balances,
-            "permissions": ["SPOT"],
-            "uid": 354937868,
-        }
-
-    def _commission(self) -> Any:
-        rates = {"maker": "0.00100000", "taker": "0.00100000", "buyer": "0.00000000", "seller": "0.00000000"}
-        none = dict.fromkeys(rates, "0.00000000")
-        bnb = self.book.mood.fee_asset == "BNB"
-        return {
-            "symbol": SYMBOL,
-            "standardCommission": rates,
-            "specialCommission": none,
-            "taxCommission": none,
-            "discount": {"enabledForAccount": bnb, "enabledForSymbol": bnb, "discountAsset": "BNB", "discount": "0.75"},
-        }
-
     # --- pushes ---------------------------------------------------------------------------------------------------
 
     def _pushed(self, event: dict[str, Any]) -> None:
@@ -471,7 +275,7 @@ class Exchange:
             self._send_all([event])
 
     def _send_all(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
+        for event in [dressed(e, self.book.mood) for e in events] if self.book.mood.pushes else []:
             if self.rng.random() < self.storm / 3:
                 self.went_wrong["push lost"] += 1
                 continue
@@ -480,9 +284,47 @@ class Exchange:
                 self.went_wrong["push late"] += 1
                 lag += self.rng.random() * 2
             for socket, number in list(self.users.items()):
+                if self.book.mood.noise and self.rng.random() < 0.3:
+                    self._later(lag, socket, json.dumps({"subscriptionId": number, "event": self._noise(event)}))
                 self._later(lag, socket, json.dumps({"subscriptionId": number, "event": event}))
                 if self.rng.random() < self.storm / 3:
                     self._later(lag, socket, json.dumps({"subscriptionId": number, "event": event}))
+
+    def _noise(self, event: dict[str, Any]) -> dict[str, Any]:
+        """An event of a later day, or one of today with a value of a later day."""
+        kinds: list[dict[str, Any]] = [
+            {"e": "somethingOfTomorrow", "E": now_ms(), "x": {"deep": [None]}},
+            {"e": "externalLockUpdate", "E": now_ms(), "a": "BTC", "d": "0.00000000", "T": now_ms()},
+            {"e": "balanceUpdate", "E": now_ms(), "a": "XYZ", "d": "1.0", "T": now_ms()},
+            {"e": 7},
+            {},
+        ]
+        if event.get("e") == "executionReport":
+            kinds.append(event | {"x": "WONDER"})
+            kinds.append(event | {"X": "WONDERING", "x": "WONDER", "i": 1, "c": "somebody", "C": ""})
+            kinds.append({k: v for k, v in event.items() if k not in {"W", "V", "I", "v", "M", "Q"}})
+        return self.rng.choice(kinds)
+
+    async def end_streams(self, how: str) -> None:
+        """`shutdown`: told beforehand, then closed; `terminated`: the subscription ends; `closed`: a day is over."""
+        for socket, number in list(self.users.items()):
+            if how == "shutdown":
+                await self._write(socket, json.dumps({"event": {"e": "serverShutdown", "E": now_ms()}}))
+            elif how == "terminated":
+                told = {"subscriptionId": number, "event": {"e": "eventStreamTerminated", "E": now_ms()}}
+                await self._write(socket, json.dumps(told))
+                self.users.pop(socket, None)
+        for socket, (combined, _) in list(self.markets.items()):
+            if how == "shutdown":
+                told = {"e": "serverShutdown", "E": now_ms()}
+                named = {"stream": "!serverShutdown", "data": told}
+                await self._write(socket, json.dumps(named if combined else told))
+        if how != "terminated":
+            await asyncio.sleep(1.5 if how == "shutdown" else 0)
+            for socket in list(self.sockets):
+                self.users.pop(socket, None)
+                self.markets.pop(socket, None)
+                await socket.close(code=1001 if how == "closed" else 1000)
 
     def _later(self, lag: float, socket: web.WebSocketResponse, text: str | bytes) -> None:
         asyncio.get_running_loop().call_later(lag, self._task, socket, text)
@@ -573,34 +415,58 @@ class Exchange:
             self.users.pop(socket, None)
         return socket
 
+    def _listen(self, socket: web.WebSocketResponse, params: dict[str, str]) -> Any:
+        assert self.lender is not None
+        until = self.lender.listens(params.get("listenToken"))
+        self.users.setdefault(socket, self.rng.randrange(100))
+        self.lasts[socket] = until
+        asyncio.get_running_loop().call_later((until - now_ms()) / 1000, self._run_out, socket)
+        return {"subscriptionId": self.users[socket], "expirationTime": until}
+
+    def _run_out(self, socket: web.WebSocketResponse) -> None:
+        if socket in self.users and self.lasts[socket] <= now_ms() + 100:
+            told = {"subscriptionId": self.users.pop(socket), "event": {"e": "eventStreamTerminated", "E": now_ms()}}
+            self.went_wrong["a listen token ran out"] += 1
+            self._task(socket, json.dumps(told))
+
+    def _signed_over_socket(self, params: dict[str, str]) -> None:
+        if "signature" in params:
+            given = params.pop("signature")
+            self._proved("&".join(f"{k}={v}" for k, v in sorted(params.items())), given)
+            self._in_time(params)
+
     async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
         method, params = asked["method"], {k: str(v) for k, v in asked.get("params", {}).items()}
         http, what = METHODS.get(method, ("WS", method))
-        fault = self._fault(http, what) if method in METHODS else ""
+        happens = self._fault(http, what) if method in METHODS else ""
         self._count(http, what, params)
-        await asyncio.sleep(self.book.mood.slow_ms / 1000 + (self.rng.random() * 2 if fault == "late" else 0))
-        if fault in {"lost", "403", "429"}:
+        await asyncio.sleep(self.book.mood.slow_ms / 1000 + (self.rng.random() * 2 if happens == "late" else 0))
+        if happens in {"lost", "403", "451"} or (now_ms() < self.mute_until and method in METHODS):
             return
 
         def checked() -> Any:
-            if "signature" in params:
-                given = params.pop("signature")
-                self._proved("&".join(f"{k}={v}" for k, v in sorted(params.items())), given)
-                self._in_time(params)
+            self._signed_over_socket(params)
+            if now_ms() < self.refuses_until and http != "GET" and method in METHODS:
+                raise Refused(-2010, "WebSocket API trading is not enabled.")
+            if method == "userDataStream.subscribe.listenToken" and self.lender is not None:
+                return self._listen(socket, params)
             if method != "userDataStream.subscribe.signature":
                 return self.serve(http, what, params)
             self.users[socket] = self.rng.randrange(100)
             return {"subscriptionId": self.users[socket]}
 
-        if fault in NOT_CARRIED_OUT:
-            status, answer = NOT_CARRIED_OUT[fault]
+        if happens in TOLD:
+            status, answer = TOLD[happens]
         else:
             status, answer = self._carried_out(checked)
-        if fault == "after":
+        if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
-        if fault in {"unanswered", "502", "1007"}:
+        if happens in {"unanswered", "502", "silent", "torn"}:
             return
+        if happens.endswith(" done"):
+            status, answer = TOLD[happens.removesuffix(" done")]
+        answer = strange(answer) if happens == "strange" else dressed(answer, self.book.mood)
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 7}
         told = {"id": asked["id"], "status": status, "result" if status == OK else "error": answer}
         text = json.dumps(told | {"rateLimits": [limit]})
-        await self._write(socket, self.rng.choice(GARBAGE).decode("latin-1") if fault == "garbage" else text)
+        await self._write(socket, self.rng.choice(GARBAGE).decode("latin-1") if happens == "garbage" else text)

@@ -10,7 +10,7 @@ from tests.exchange.wire.test_outcomes import ORDER
 from executor.core.model.facts import Done, Refused, Why
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError
-from executor.exchange.transport.firewall import PACE_MAX_MS, Firewall
+from executor.exchange.transport.firewall import LOOK_MAX_MS, LOOK_MS, PACE_MAX_MS, READS_WAIT_MS, Firewall
 
 PAGE = Say(status=403, text="<html><h1>403 Forbidden</h1></html>", content_type="text/html")
 
@@ -48,6 +48,42 @@ async def test_the_first_order_that_comes_through_opens_the_way_again(
     stub.script("POST order", placed)
     assert isinstance(await exchange.place(ORDER), Done)
     assert await exchange.open_orders() == ()
+
+
+async def test_looks_at_orders_in_doubt_go_on_still_more_slowly(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    """A page in the place of one read left a position bare for two minutes: its entry's fill was not looked at."""
+    stub.script("GET openOrders", PAGE, Say(json=[]))
+    absent = Say(status=400, json={"code": -2013, "msg": "Order does not exist."})
+    stub.script("GET order", PAGE, absent)
+    with pytest.raises(ReadError):
+        await exchange.open_orders()
+    with pytest.raises(ReadError, match="firewall"):
+        await exchange.order("EX_1_ENTRY_0")
+    clock.at += LOOK_MS
+    with pytest.raises(ReadError, match="403"):
+        await exchange.order("EX_1_ENTRY_0")
+    clock.at += LOOK_MS
+    with pytest.raises(ReadError, match="firewall"):
+        await exchange.order("EX_1_ENTRY_0")
+    assert stub.count("GET order") == 1
+    clock.at += LOOK_MS
+    assert await exchange.order("EX_1_ENTRY_0") is None
+    assert await exchange.open_orders() == (), "it came through"
+
+
+def test_looks_become_rarer_and_never_end() -> None:
+    wall, now = Firewall(), START_MS
+    pauses = []
+    for _ in range(12):
+        wall.shut(now)
+        at = next(at for at in range(now, now + READS_WAIT_MS, 1_000) if wall.lets_look(at))
+        pauses.append(at - now)
+        assert not wall.lets_look(at + 1), "one at a time"
+        now = at
+    assert pauses[:4] == [2_000, 4_000, 8_000, 16_000]
+    assert set(pauses[4:]) == {LOOK_MAX_MS}
 
 
 def test_the_pace_falls_with_each_page_and_never_ends() -> None:

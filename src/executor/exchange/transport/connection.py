@@ -20,7 +20,7 @@ from executor.exchange.transport.link_service import LinkService, not_served
 from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.wire import calls, reading
 from executor.exchange.wire.answer import Answer, Attempt
-from executor.exchange.wire.calls import Call
+from executor.exchange.wire.calls import Call, Urgency
 from executor.exchange.wire.outcomes import DOUBT, Fault, describe, failed, fault_of, unanswered, verdict, words
 from executor.exchange.wire.replace import replaced
 
@@ -198,7 +198,8 @@ class Connection:
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
         way = self._way(call, params)
-        if way.wall.closed(self.clock.now_ms()):
+        now = self.clock.now_ms()
+        if way.wall.closed(now) and not (call.urgency is Urgency.LOOKUP and way.wall.lets_look(now)):
             raise ReadError(f"{call}: a firewall has answered 403, reads wait until {way.wall.reads_wait_until}")
         await self.budget.admit(call)
         attempt = Attempt(self.clock.now_ms(), self.recv_window)

@@ -56,8 +56,9 @@ EXCHANGE: Final = (
         "firewall",
         Topic.TROUBLE,
         WARNING,
-        "A firewall in front of the exchange answers 403 in its place. Reads wait two minutes; stops, sales and "
-        "cancels go on, slowly, and over the other way where that is open. Told once for each time.",
+        "A firewall in front of the exchange answers 403 in its place. Reads wait two minutes; stops, sales, "
+        "cancels and looks at orders in doubt go on, slowly, and over the other way where that is open. Told once for "
+        "each time.",
         "Fewer programs behind this address; some data centres and VPNs are not welcome. If it stays, look at the "
         "position in the app.",
     ),

@@ -1,0 +1,244 @@
+"""What must hold, read from the stranger's own books, from the list of trades, and from the log."""
+
+import json
+from collections import Counter, defaultdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tests.stranger.book import Book
+from tests.stranger.hands import OURS
+from tests.stranger.lender import Lender
+from tests.stranger.mood import BASE, QUOTE, STEP, ZERO, Order, now_ms
+from tests.stranger.server import Exchange
+
+DUST = Decimal("0.07")
+SAME_MOST = 40
+"""So often at the most the same request may be sent within ten seconds."""
+WEIGHT_MOST = 3_000
+"""A minute's weight of one symbol."""
+DEAF_MOST = 10
+"""Requests during a ban that was told."""
+BARE_MOST_MS = {False: 25_000, True: 60_000}
+"""Without a stop and with the service up, in the calm and in a storm."""
+PLAIN_MOST_MS = {False: 5_000, True: 30_000}
+"""Where PLAIN's stop has sold, targets are still on sale until they are cancelled."""
+EXPOSED_MOST_MS = {False: 8_000, True: 30_000}
+"""The same, with the price past the stop."""
+
+
+LENT_BASE, LENT_QUOTE = Decimal("3.1"), Decimal(320)
+"""More than any trade needs: something was borrowed twice."""
+OWED_MOST = Decimal("0.7")
+"""In quote: so much may be owed after a trade, where it is named."""
+
+
+class Cover:
+    """Watches over what is held at each price. `begin` each trade with its stop; `up`: whether the service has been up
+    for some seconds; `rough`: whether something goes wrong on purpose.
+    """
+
+    def __init__(self, book: Book, exchange: Exchange, layout: str, *, short: bool) -> None:
+        self.book, self.exchange, self.layout, self.short = book, exchange, layout, short
+        lender = exchange.lender
+        self.start = book.free[BASE] - (lender.borrowed[BASE] if lender is not None else ZERO)
+        self.faults: list[str] = []
+        self.stop, self.sign = ZERO, 1
+        self.bare_most = self.exposed_most = 0
+        self.spells: Counter[str] = Counter()
+        self._since: dict[str, int] = {}
+        self._rough = False
+        self._over = 0
+        self._lent: set[str] = set()
+
+    def begin(self, stop: Decimal, sign: int) -> None:
+        self.stop, self.sign = stop, sign
+
+    def held(self) -> Decimal:
+        """What the trade holds: bought less sold since the start (a short: below zero)."""
+        lender = self.exchange.lender
+        lent = lender.borrowed[BASE] if lender is not None else ZERO
+        return self.book.free[BASE] + self.book.locked[BASE] - lent - self.start
+
+    def look(self, *, up: bool, rough: bool, touched: bool) -> None:
+        held = self.held()
+        if self.exchange.lender is not None:
+            self._lent_twice(self.exchange.lender)
+        if not self.short and held < 0:
+            self.faults.append(f"sold {-held} more than was bought")
+            self.start += held
+        side = "SELL" if held > 0 else "BUY"
+        live = [o for o in self.book.orders[-80:] if o.open and o.status != "PENDING_NEW"]
+        if not touched:
+            self._oversold(abs(held), [o for o in live if o.side == side and self._exit(o)])
+        at_work = [o for o in live if o.side == side and (o.is_stop or o.cum or o.type == "MARKET")]
+        entering = any(o.side != side and o.client.startswith(OURS) for o in live)
+        may = up and self.book.terms.status == "TRADING" and now_ms() > self.exchange.banned_until
+        bare = abs(held) - sum((o.left for o in at_work), ZERO) > DUST and not entering and may
+        self._rough = rough or (self._rough and bare)
+        past = (self.stop - self.book.last) * self.sign >= 0
+        self.bare_most = max(self.bare_most, self._spell("bare", BARE_MOST_MS, lasts=bare))
+        self.exposed_most = max(self.exposed_most, self._spell("exposed", EXPOSED_MOST_MS, lasts=bare and past))
+
+    def _lent_twice(self, lender: Lender) -> None:
+        for asset, most in ((BASE, LENT_BASE), (QUOTE, LENT_QUOTE)):
+            lent = lender.borrowed[asset] - (lender.mood.foreign if asset == BASE else ZERO)
+            if lent > most and asset not in self._lent:
+                self._lent.add(asset)
+                self.faults.append(f"{lent} {asset} borrowed: {lender.records[-3:]}")
+
+    def _exit(self, o: Order) -> bool:
+        return o.client.startswith(OURS) and "ENTRY" not in o.client and "PLANB" not in o.client
+
+    def _oversold(self, held: Decimal, exits: list[Order]) -> None:
+        """Never more on sale than held (10.1); PLAIN's stop of the whole is beside its targets (4.3)."""
+        if self.layout == "PLAIN":
+            exits = [o for o in exits if not o.is_stop]
+        lists: defaultdict[int, Decimal] = defaultdict(Decimal)
+        alone = ZERO
+        for o in exits:
+            if o.list_id >= 0:
+                lists[o.list_id] = max(lists[o.list_id], o.left)
+            else:
+                alone += o.left
+        offered = alone + sum(lists.values(), ZERO)
+        room = STEP if not self.short else STEP * 4
+        if self.exchange.lender is not None and exits and exits[0].side == "BUY":
+            room += held / 200  # commission and interest are bought as well (11.6)
+        if offered <= held + room:
+            self._over = 0
+            return
+        self._over = self._over or now_ms()
+        allowed = PLAIN_MOST_MS[self._rough] if self.layout == "PLAIN" else 0
+        if now_ms() - self._over >= allowed:
+            self._over = 10**15
+            rows = ", ".join(f"{o.client} {o.left} {o.status}" for o in exits)
+            self.faults.append(f"on sale {offered} of {held} held: {rows}")
+
+    def _spell(self, name: str, most: dict[bool, int], *, lasts: bool) -> int:
+        """How long it has lasted (ms); a spell too long is a fault, once."""
+        now = now_ms()
+        if not lasts:
+            self._since.pop(name, None)
+            return 0
+        since = self._since.setdefault(name, now)
+        if now - since > most[self._rough]:
+            rows = ", ".join(f"{o.client} {o.type} {o.left} {o.status}" for o in self.book.orders[-12:])
+            self.faults.append(f"{name} for {now - since} ms, held {self.held()} at {self.book.last}: {rows}")
+            self._since[name] = now + 10**9
+        return max(0, now - since)
+
+
+def paces(exchange: Exchange) -> list[str]:
+    """How often, how much, and what no document has."""
+    faults: list[str] = []
+    seen: Counter[tuple[int, str, str]] = Counter()
+    for at, what, own in exchange.asked:
+        if own:
+            seen[(at // 10_000, what, own)] += 1
+    for (at, what, own), times in sorted(seen.items()):
+        if times > SAME_MOST:
+            faults.append(f"{what} {own}: {times} times in ten seconds (at {at})")
+    for minute, weight in exchange.weights.items():
+        if weight > WEIGHT_MOST:
+            faults.append(f"weight {weight} in minute {minute}")
+    if exchange.deaf_to_bans > DEAF_MOST:
+        faults.append(f"{exchange.deaf_to_bans} requests although a ban was told")
+    faults += [f"an id given twice: {own}" for own, times in exchange.book.accepted.items() if times > 1]
+    return faults + [f"asked for what is not there: {what}" for what in dict.fromkeys(exchange.unmet)]
+
+
+def books(folder: Path, book: Book) -> list[str]:
+    """The list of trades against the exchange's own books: each trade once, with its averages and commissions."""
+    faults: list[str] = []
+    fills: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for f in book.trades:
+        client = f["order"].client
+        if client.startswith(OURS):
+            fills[client.split("_")[1]].append(f)
+    told: Counter[str] = Counter()
+    path = folder / "state.trades.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else []:
+        row = json.loads(line)["record"]
+        told[row["trade"]] += 1
+        faults += [f"trade {row['trade']} ({row['reason']}): {fault}" for fault in _differs(row, fills[row["trade"]])]
+    for trade, rows in fills.items():
+        if told[trade] != 1 and rows:
+            faults.append(f"trade {trade}: {told[trade]} times in the list of trades, {len(rows)} fills")
+    return faults
+
+
+def _differs(row: dict[str, Any], fills: list[dict[str, Any]]) -> list[str]:
+    entering = "BUY" if row["direction"] == "long" else "SELL"
+    commissions: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for f in fills:
+        commissions[f["asset"]] += f["fee"]
+    found: list[str] = []
+    said = {a: Decimal(v) for a, v in row["commissions"].items() if Decimal(v)}
+    real = {a: v for a, v in commissions.items() if v}
+    if said != real:
+        found.append(f"commissions {said}, on the exchange {real}")
+    entries = [f for f in fills if f["order"].side == entering and _enters(f["order"])]
+    if len([f for f in fills if f["order"].side == entering]) != len(entries):
+        return found  # something was bought back: what belongs to the exits is told elsewhere
+    for name, rows in (("entry_avg", entries), ("exit_avg", [f for f in fills if f["order"].side != entering])):
+        qty = sum((f["qty"] for f in rows), ZERO)
+        average = sum((f["qty"] * f["price"] for f in rows), ZERO) / qty if qty else None
+        if (row[name] is None) != (average is None) or (
+            average is not None and abs(Decimal(row[name]) - average) > Decimal("1e-7")
+        ):
+            found.append(f"{name} {row[name]}, on the exchange {average}")
+    return found
+
+
+def _enters(o: Order) -> bool:
+    return "ENTRY" in o.client or "PLANB" in o.client
+
+
+def debt(lender: Lender, asset: str) -> Decimal:
+    """What trades have left owed of it, in quote."""
+    foreign = lender.mood.foreign * Decimal("1.05") if asset == BASE else ZERO
+    return (lender.owed(asset) - foreign) * lender.price(asset)
+
+
+def loans(folder: Path, lender: Lender) -> list[str]:
+    """What was borrowed and what is left, against what the list of trades says."""
+    faults = list(lender.wrong)
+    if lender.borrowed[BASE] < lender.mood.foreign:
+        faults.append(f"of a foreign debt of {lender.mood.foreign}, {lender.borrowed[BASE]} are left")
+    told: defaultdict[str, Decimal] = defaultdict(Decimal)
+    left: dict[str, str] = {}
+    path = folder / "state.trades.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else []:
+        row = json.loads(line)["record"]
+        left = row["debt_left"]
+        for asset, amount in row["borrowed"].items():
+            told[asset] += Decimal(amount)
+    for asset in lender.borrowed:
+        rows = [r for r in lender.records if r["asset"] == asset and r["status"] == "CONFIRMED"]
+        lent = sum((r["amount"] for r in rows if r["kind"] == "BORROW"), ZERO)
+        if lent != told[asset]:
+            faults.append(f"{lent} {asset} lent, the list of trades says {told[asset]}")
+        if asset != BASE or not lender.mood.foreign:
+            owed = lender.owed(asset)
+            if owed and not Decimal(left.get(asset, "0")):
+                faults.append(f"{owed} {asset} owed at the end, and not named: {left}")
+    return faults
+
+
+def log_faults(log: Path) -> tuple[list[str], Counter[str], Counter[str]]:
+    """Faults of one life's log, its alerts, and how its trades ended."""
+    faults: list[str] = []
+    alerts: Counter[str] = Counter()
+    ended: Counter[str] = Counter()
+    for line in log.read_text(errors="replace").splitlines():
+        if "Traceback" in line:
+            faults.append(f"{log.name}: a traceback")
+        if not line.startswith("{"):
+            continue
+        row: dict[str, Any] = json.loads(line)
+        if row.get("alert"):
+            alerts[row["event"]] += 1
+        if row["event"] in {"closed", "trade_closed"}:
+            ended[str(row.get("reason", row.get("text", "")))[:40]] += 1
+    return faults, alerts, ended

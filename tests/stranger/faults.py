@@ -1,0 +1,99 @@
+"""What goes wrong on the way between the stranger and who asks: which faults there are, and how answers are dressed."""
+
+import random
+from typing import Any
+
+from tests.stranger.mood import Mood
+
+GARBAGE = [
+    b"\xff\xfe\x00garbage",
+    b"<html>504</html>",
+    b"",
+    b"null",
+    b"[]",
+    b"{",
+    b'{"code":"x"}',
+    b"[1e999]",
+    b'{"a":' * 3000,
+    b'{"code":0,"msg":"Service unavailable from a restricted location"}',
+    b'"\\ud800"',
+    b'{"orderId":1e400}',
+    b'{"orderId":NaN,"status":"FILLED"}',
+    b'{"orderId":1,"executedQty":"Infinity","status":"FILLED"}',
+    b"\x00" * 64,
+    b'"' + b"x" * 3_000_000 + b'"',
+]
+UNEXPECTED = "An unexpected response was received from the message bus. Execution status unknown."
+OVERLOADED = "Server is currently overloaded with other requests. Please try again in a few minutes."
+TIMEOUT = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
+TOLD: dict[str, tuple[int, Any]] = {
+    "429": (429, {"code": -1003, "msg": "Too many requests."}),
+    "503": (503, {"code": -1008, "msg": OVERLOADED}),
+    "1000": (400, {"code": -1000, "msg": "An unknown error occurred while processing the request."}),
+    "1001": (400, {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}),
+    "1006": (400, {"code": -1006, "msg": UNEXPECTED}),
+    "1007": (408, {"code": -1007, "msg": TIMEOUT}),
+    "500": (500, {"code": -1, "msg": "oops"}),
+    "unheard": (400, {"code": -2999, "msg": "A refusal of tomorrow."}),
+    "unheard read": (400, {"code": -9998, "msg": "A refusal of tomorrow."}),
+}
+"""What is told of a request; `<name> done`: although it was carried out, where the documents leave that open."""
+PAGES: dict[str, tuple[int, str]] = {
+    "502": (502, "<html>Bad gateway</html>"),
+    "403": (403, "<html>Request blocked</html>"),
+    "451": (451, "<html>Unavailable for legal reasons</html>"),
+}
+OPEN = ("503", "1000", "1001", "1006", "1007", "500")
+READS = ["late", "lost", "503", "after", "unanswered", "502", "garbage", "429", "403", "torn", "silent", "1000"]
+READS += ["unheard read", "451", "strange"]
+CHANGES = ["late", "lost", "after", "unanswered", "unanswered", "502", "garbage", "garbage", "torn", "silent", "429"]
+CHANGES += ["unheard", "strange", *OPEN, *(f"{name} done" for name in OPEN)]
+
+_NUMBERS = {
+    "price",
+    "qty",
+    "origQty",
+    "executedQty",
+    "cummulativeQuoteQty",
+    "stopPrice",
+    "commission",
+    "free",
+    "locked",
+}
+_NUMBERS |= {"quoteQty", "bidPrice", "askPrice", "lastPrice", *"pqlzLnZYP"}
+_TIMES = frozenset({"time", "updateTime", "transactTime", "workingTime", "E", "T", "O", "W"})
+
+
+def fault(rng: random.Random, storm: float, method: str, what: str) -> str:
+    """What happens to a request; "": nothing."""
+    if rng.random() >= storm or what in {"ping", "time"}:
+        return ""
+    return rng.choice(READS if method == "GET" else CHANGES)
+
+
+def dressed(value: Any, mood: Mood) -> Any:
+    """`value` with numbers and times written as the mood has them."""
+    if not (mood.bare_numbers or mood.times_as_text):
+        return value
+    if isinstance(value, list):
+        return [dressed(v, mood) for v in value]
+    if not isinstance(value, dict):
+        return value
+    told: dict[str, Any] = {}
+    for name, each in value.items():
+        if mood.bare_numbers and name in _NUMBERS and isinstance(each, str):
+            told[name] = float(each) if each.replace(".", "", 1).isdigit() else each
+        elif mood.times_as_text and name in _TIMES and isinstance(each, int) and not isinstance(each, bool):
+            told[name] = str(each)
+        else:
+            told[name] = dressed(each, mood)
+    return told
+
+
+def strange(value: Any) -> Any:
+    """`value` with a status of a later day, where it has one."""
+    if isinstance(value, list):
+        return [strange(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: "RESTING_TOMORROW" if name == "status" else strange(each) for name, each in value.items()}

@@ -1,0 +1,120 @@
+"""What else befalls a trade: other hands on the account, the symbol's terms and status, bans, streams that end."""
+
+import asyncio
+import random
+from decimal import Decimal
+
+from tests.stranger.book import Book
+from tests.stranger.mood import BASE, STEP, Clock, Order, Refused, Terms, now_ms
+from tests.stranger.server import Exchange
+
+OURS = "EX_"
+TERMS = {
+    "coarser": {"tick": "0.05", "step": "0.01"},
+    "finer": {"tick": "0.001", "step": "0.0001"},
+    "dearer": {"notional": "30"},
+}
+ALGO = {"algo_full": 5, "algo_some": 2}
+ALWAYS = ["own_order", *ALGO, *TERMS, "halt", "break", "cancel_only", "mute", "refuses", "shutdown", "terminated"]
+ALWAYS += ["closed", "clock", "ban", "cancel_stop", "cancel_stop"]
+WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
+"""Where the account holds more than the trade, what another hand sells is not the trade's."""
+
+
+class Hands:
+    def __init__(self, book: Book, exchange: Exchange, rng: random.Random) -> None:
+        self.book, self.exchange, self.rng = book, exchange, rng
+        self.touched = False
+        """Another hand has had what is the trade's."""
+        self._count = 0
+
+    def drawn(self, *, spare: bool) -> str:
+        if self.rng.random() < 0.4:
+            return ""
+        return self.rng.choice(ALWAYS if spare else ALWAYS + WITH_NOTHING_SPARE)
+
+    async def befall(self, name: str) -> None:
+        """Carry it out at some moment of the next seconds."""
+        await asyncio.sleep(0.3 + self.rng.random() * 4)
+        if not name:
+            return
+        self.exchange.went_wrong[f"befell {name}"] += 1
+        if name in {"halt", "break", "cancel_only"}:
+            self.book.terms.status = name.upper()
+            await asyncio.sleep(2 + self.rng.random() * 4)
+            self.book.terms.status = "TRADING"
+        elif name in {"shutdown", "terminated", "closed"}:
+            await self.exchange.end_streams(name)
+        elif name in TERMS:
+            for term, value in TERMS[name].items():
+                setattr(self.book.terms, term, Decimal(value))
+        elif name in {"mute", "refuses", "clock", "ban"}:
+            self._way(name)
+        else:
+            self._hand(name)
+
+    def _way(self, name: str) -> None:
+        if name == "mute":
+            self.exchange.mute_until = now_ms() + 15_000
+        elif name == "refuses":
+            self.exchange.refuses_until = now_ms() + 15_000
+        elif name == "clock":
+            Clock.ahead += self.rng.choice([-3_000, 3_000, 900])
+        else:
+            self.exchange.ban(2 + self.rng.random() * 4)
+
+    def _hand(self, name: str) -> None:
+        if name == "own_order":
+            self._order("BUY", "LIMIT", "0.2", price="85")
+        elif name in ALGO:
+            for _ in range(ALGO[name]):
+                self._order("BUY", "STOP_LOSS_LIMIT", "0.1", price="116", stop="115")
+        elif name == "cancel_stop":
+            self._cancel([o for o in self._ours() if o.is_stop][:1])
+        else:
+            self._sell(name)
+
+    def calm(self) -> None:
+        """What is not ours goes, and everything is as it was; the clock stays where it is."""
+        self.touched = False
+        self.book.terms = Terms()
+        self.exchange.mute_until = self.exchange.refuses_until = self.exchange.banned_until = 0
+        self._cancel([o for o in self.book.orders if o.open and not o.client.startswith(OURS)])
+
+    def _ours(self) -> list[Order]:
+        return [
+            o
+            for o in self.book.orders
+            if o.open and o.client.startswith(OURS) and o.status != "PENDING_NEW" and "ENTRY" not in o.client
+        ]
+
+    def _cancel(self, orders: list[Order]) -> None:
+        for o in orders:
+            if o.open:
+                self._count += 1
+                self.book.cancel(str(o.id), None, f"web_{self._count}")
+
+    def _order(self, side: str, kind: str, qty: str, *, price: str, stop: str = "") -> None:
+        self._count += 1
+        p = {"side": side, "type": kind, "quantity": qty, "price": price, "newClientOrderId": f"web_{self._count}"}
+        try:
+            self.book.place(p | ({"stopPrice": stop} if stop else {}))
+        except Refused:
+            self.exchange.went_wrong["another hand's order was refused"] += 1
+
+    def _sell(self, name: str) -> None:
+        held = self.book.free[BASE] + self.book.locked[BASE]
+        if held < 1 or any(o.open and "ENTRY" in o.client for o in self.book.orders):
+            return
+        self.touched = True
+        part = {"sell_part": Decimal("0.3"), "sell_all": Decimal(1), "sell_crumb": Decimal("0.06")}[name]
+        ours = self._ours()
+        while self.book.free[BASE] < held * part and ours:
+            self._cancel([ours.pop()])
+        qty = (min(self.book.free[BASE], held * part) // STEP) * STEP
+        self._count += 1
+        p = {"side": "SELL", "type": "MARKET", "quantity": str(qty), "newClientOrderId": f"web_{self._count}"}
+        try:
+            self.book.place(p)
+        except Refused:
+            self.exchange.went_wrong["another hand's order was refused"] += 1
