@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +23,9 @@ from executor.ops.telegram.api import BotApi
 from executor.ops.telegram.channel import TelegramChannel
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import Commands
-from executor.ops.telegram.listener import Listener, place_path
-from executor.ops.why import why
+from executor.ops.telegram.listener import Listener
+from executor.ops.telegram.place import FilePlace, Keeper, place_path
+from executor.ops.telegram.traded import Traded, traded_of
 from executor.service.loop import Loop
 
 log = structlog.get_logger(__name__)
@@ -35,35 +36,54 @@ FAREWELL_S: Final = 3.0
 
 class Alerting:
     """What a run tells, and whom it hears. `chat`: where Telegram is set up; `pictures`: where they can be drawn for
-    it; `listener`: once the loops are there.
+    it; `listener`: once the loops are there; `state`: the file beside which all of it is kept.
     """
 
     def __init__(
-        self, settings: Settings, alerts: Alerts, chat: Chat | None = None, pictures: Pictures | None = None
+        self,
+        settings: Settings,
+        alerts: Alerts,
+        chat: Chat | None = None,
+        pictures: Pictures | None = None,
+        state: Path | None = None,
     ) -> None:
         self.alerts = alerts
         self.chat = chat
         self.pictures = pictures
         self.listener: Listener | None = None
+        self.state = state or settings.state_path(settings.traded[0])
         self._settings = settings
 
     def listen(self, loops: Mapping[str, Loop]) -> Listener | None:
         """Who takes commands from the chat; None where nobody may give any."""
-        settings = self._settings
-        if self.chat is None or not settings.telegram_users:
+        return self.listen_for(lambda: traded_of(loops))
+
+    @property
+    def hears(self) -> bool:
+        """Whether anybody may give commands."""
+        return self.chat is not None and bool(self._settings.telegram_users)
+
+    def listen_for(
+        self,
+        traded: Callable[[], Sequence[Traded]],
+        place: Keeper | None = None,
+        alone: Callable[[], bool] = lambda: True,
+    ) -> Listener | None:
+        """The same for what is traded at the moment. `place`: where the place is kept, if not beside the state;
+        `alone`: whether nobody else is meant to read the bot's updates.
+        """
+        if self.chat is None or not self.hears:
             return None
 
-        async def explain(loop: Loop, about: str) -> str:
-            return await why(loop, about, settings.journal_path(loop.state.symbol))
-
         def conflict(words: str) -> None:
-            self.alerts.tell("telegram_conflict", words)
+            if alone():
+                self.alerts.tell("telegram_conflict", words)
 
         self.listener = Listener(
             self.chat,
-            settings.telegram_users,
-            Commands(loops, explain),
-            place_path(_first_state(settings, loops)),
+            self._settings.telegram_users,
+            Commands(traded),
+            place or FilePlace(place_path(self.state)),
             pace=self.alerts.senders[TelegramChannel.name].pace,
             on_conflict=conflict,
         )
@@ -74,9 +94,12 @@ class Alerting:
 
 
 @contextlib.asynccontextmanager
-async def alerting(settings: Settings, symbols: tuple[str, ...], *, wanted: bool) -> AsyncIterator[Alerting]:
+async def alerting(
+    settings: Settings, symbols: tuple[str, ...], *, wanted: bool, states: Sequence[Path] = (), whose: str = ""
+) -> AsyncIterator[Alerting]:
     """Tell while the body runs, what the log says included; at its end the last words get a moment. The states must be
     locked: the outbox is beside the first. What the environment says and cannot be heeded is said, and ends nothing.
+    `states`, `whose`: of a process with several accounts, where those of all are, and what messages begin with.
     """
     for remark in about_exchange(settings):
         log.warning("environment_not_heeded", text=remark)
@@ -88,13 +111,14 @@ async def alerting(settings: Settings, symbols: tuple[str, ...], *, wanted: bool
     for remark in outgoing.remarks:
         log.warning("environment_not_heeded", text=remark)
     async with outgoing.client as http:
-        outbox = Outbox(outbox_path(_first_state(settings, symbols)))
+        state = _first_state(states or [settings.state_path(symbol) for symbol in symbols])
+        outbox = Outbox(outbox_path(state))
         chat = _chat(settings, http)
         pictures = Pictures() if chat is not None and can_draw() else None
-        alerts = Alerts(outbox, list(_channels(settings, symbols, http, chat, pictures)))
+        alerts = Alerts(outbox, list(_channels(settings, whose or _what(symbols), http, chat, pictures)))
         _remember_moves(alerts, chat)
         async with _telling(alerts):
-            yield Alerting(settings, alerts, chat, pictures)
+            yield Alerting(settings, alerts, chat, pictures, state)
 
 
 def _chat(settings: Settings, http: httpx.AsyncClient) -> Chat | None:
@@ -106,12 +130,11 @@ def _chat(settings: Settings, http: httpx.AsyncClient) -> Chat | None:
 
 def _channels(
     settings: Settings,
-    symbols: tuple[str, ...],
+    what: str,
     http: httpx.AsyncClient,
     chat: Chat | None,
     pictures: Pictures | None,
 ) -> list[Channel]:
-    what = symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
     title = f"Executor {what} ({settings.binance_env})"
     channels: list[Channel] = []
     if chat is not None:
@@ -150,7 +173,10 @@ async def _telling(alerts: Alerts) -> AsyncIterator[None]:
         await asyncio.to_thread(alerts.close)
 
 
-def _first_state(settings: Settings, symbols: tuple[str, ...] | Mapping[str, Loop]) -> Path:
-    """One file for all symbols: beside one's state, where it was before, whichever symbols have come or gone since."""
-    paths = [settings.state_path(symbol) for symbol in symbols]
+def _what(symbols: tuple[str, ...]) -> str:
+    return symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
+
+
+def _first_state(paths: Sequence[Path]) -> Path:
+    """One file for all: beside one's state, where it was before, whichever symbols and accounts have come or gone."""
     return next((path for path in paths if outbox_path(path).exists()), paths[0])

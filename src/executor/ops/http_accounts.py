@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -40,7 +40,7 @@ class AccountsHttp:
         port: int,
         loops: Callable[[], Loops],
         metrics: Callable[[], Mapping[str, Metrics]],
-        more: Collector | None = None,
+        more: Collection[Collector] = (),
         faults: Callable[[], list[str]] = list,
         access: PageAccess | None = None,
     ) -> None:
@@ -50,8 +50,8 @@ class AccountsHttp:
         self._faults = faults
         self._registry = CollectorRegistry()
         self._registry.register(_Merged(metrics))
-        if more is not None:
-            self._registry.register(more)
+        for each in more:
+            self._registry.register(each)
         self._socket = listen(host, port)
         self.port: int = self._socket.getsockname()[1]
 

@@ -9,6 +9,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 AGAIN_AFTER_S: Final = 60.0
+LEAVE_S: Final = 3.0
 
 
 def keep_up(
@@ -25,6 +26,7 @@ def keep_up(
                 await asyncio.wait({task})
             finally:
                 task.cancel()
+                await asyncio.wait({task}, timeout=LEAVE_S)  # what it leaves in order takes a moment
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("observer_died", alert=True, observer=name, error=type(error).__name__, exc_info=error)
             await sleep(AGAIN_AFTER_S)

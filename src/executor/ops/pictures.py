@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 LIMIT_S: Final = 5.0
 """Whoever draws for longer is ended, and the words go alone."""
 KEPT: Final = 5
-"""So many trades that are over are remembered: an alert that had to wait has its picture too."""
+"""So many trades that are over are remembered: an alert that had to wait has its picture too. Where there are more
+symbols, and accounts, one of each, up to `KEPT_MAX`: one signal may end the trades of all."""
+KEPT_MAX: Final = 40
 POINTS_MAX: Final = 240
 """Of each open trade: some 50 kB."""
 LOOK_S: Final = 0.1
@@ -52,21 +54,21 @@ class Pictures:
     def __init__(self, command: Sequence[str] = COMMAND, limit_s: float = LIMIT_S) -> None:
         self._command = command
         self._limit_s = limit_s
-        self._recorders: dict[str, Recorder] = {}
-        self._finished: dict[tuple[str, str], _Finished] = {}
+        self._recorders: dict[tuple[str, str], Recorder] = {}
+        self._finished: dict[tuple[str, str, str], _Finished] = {}
         self._thread: ThreadPoolExecutor | None = None
 
-    def observe(self, event: AnyEvent, step: Step) -> None:
-        symbol, last = step.state.symbol, step.state.last_closed
-        if symbol not in self._recorders:
-            self._recorders[symbol] = Recorder(POINTS_MAX)
-        recorder = self._recorders[symbol]
+    def observe(self, event: AnyEvent, step: Step, account: str = "") -> None:
+        whose, last = (account, step.state.symbol), step.state.last_closed
+        if whose not in self._recorders:
+            self._recorders[whose] = Recorder(POINTS_MAX)
+        recorder = self._recorders[whose]
         recorder.observe(event, step)
         while recorder.finished:
             trade, path = recorder.finished.popitem()
             if last is not None and last.trade == trade:
-                self._finished[symbol, trade] = _Finished(last, path)
-        while len(self._finished) > KEPT:
+                self._finished[*whose, trade] = _Finished(last, path)
+        while len(self._finished) > max(KEPT, min(len(self._recorders), KEPT_MAX)):
             del self._finished[next(iter(self._finished))]
 
     async def draw(self, alert: Alert) -> bytes | None:
@@ -74,7 +76,7 @@ class Pictures:
         if alert.event != "trade_closed":
             return None
         for _ in range(LOOKS):  # the alert is on its way a moment before the step that closed the trade is told of
-            found = self._finished.get((alert.symbol, alert.trade))
+            found = self._finished.get((alert.account, alert.symbol, alert.trade))
             if found is not None:
                 return await self._drawn(found) if found.closed.qty and found.path.prices else None
             await asyncio.sleep(LOOK_S)

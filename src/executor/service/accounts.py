@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal
@@ -20,23 +22,29 @@ from executor.config import Settings, SignalStart
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
 from executor.files import make_folder
-from executor.ops.alerting import alerting
-from executor.ops.alerts.alerts import Alerts
+from executor.ops.alerting import Alerting, alerting
+from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.http_accounts import AccountsHttp
+from executor.ops.keep_up import keep_up
 from executor.ops.page.access import PageAccess
+from executor.ops.telegram.listener import Listener
+from executor.ops.telegram.place import Keeper
 from executor.service.account import AccountRun, tell_down
+from executor.service.account_alerts import AccountAlerts
 from executor.service.fleet.alert_share import AlertShare
-from executor.service.fleet.commands import StoredCommands
+from executor.service.fleet.bot_seat import BotReader
+from executor.service.fleet.commands import Operator, StoredCommands
 from executor.service.fleet.digest import digest_of
 from executor.service.fleet.metrics import FleetMetrics
 from executor.service.fleet.node import FleetNode
 from executor.service.fleet.opening import open_etcd
 from executor.service.fleet.reach import probing
 from executor.service.fleet.signals import FileRelay, SignalPoster, StoredSignals, takers
+from executor.service.fleet.stored_traded import StoredTraded
 from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptError, Webhook
 from executor.service.loop import Loop
 from executor.service.self_watchdog import SelfWatchdog, hang_path
-from executor.service.store.etcd import EtcdError
+from executor.service.store.etcd import Etcd, EtcdError
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
 from executor.service.wiring import telling_the_end
@@ -64,17 +72,13 @@ async def run_accounts(
     """
     first = next(iter(accounts.values()))
     make_folder(first.state_path(first.traded[0]).parent)
-
-    def begun(loops: Mapping[str, Loop]) -> None:
-        for loop in loops.values():
-            on_start(loop)
-
-    async with alerting(first, first.traded, wanted=True) as told:
+    states = [own.state_path(symbol) for own in accounts.values() for symbol in own.traded]
+    node = settings.fleet_node or socket.gethostname()
+    whose = f"on {node}" if settings.fleet else f"of {len(accounts)} accounts"
+    async with alerting(settings, first.traded, wanted=True, states=states, whose=whose) as told:
         with telling_the_end(told.alerts):
-            if settings.fleet:
-                await _in_a_fleet(settings, accounts, begun, told.alerts)
-            else:
-                await _on_files(settings, accounts, begun)
+            begin = _in_a_fleet if settings.fleet else _on_files
+            await begin(settings, accounts, on_start, told)
 
 
 # --- with files -------------------------------------------------------------------------------------------------------
@@ -83,10 +87,10 @@ async def run_accounts(
 class _Kept:
     """An account that is begun anew whenever it ends otherwise than it was told to."""
 
-    def __init__(self, settings: Settings, begun: Callable[[Mapping[str, Loop]], None]) -> None:
+    def __init__(self, settings: Settings, begin: Callable[[], AccountRun]) -> None:
         self.run: AccountRun | None = None
         self._settings = settings
-        self._begun = begun
+        self._begin = begin
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -99,7 +103,7 @@ class _Kept:
         times = 0
         while not self._stop.is_set():
             began = monotonic()
-            self.run = AccountRun(self._settings, on_loops=self._begun)
+            self.run = self._begin()
             try:
                 await self.run.run()
             except Exception as error:  # noqa: BLE001  # whatever befell one account, the others trade on
@@ -116,9 +120,18 @@ class _Kept:
 
 
 async def _on_files(
-    settings: Settings, accounts: Mapping[str, Settings], begun: Callable[[Mapping[str, Loop]], None]
+    settings: Settings, accounts: Mapping[str, Settings], on_start: Callable[[Loop], None], told: Alerting
 ) -> None:
-    kept = {name: _Kept(own, begun) for name, own in accounts.items()}
+    def runs() -> dict[str, AccountRun]:
+        return {name: each.run for name, each in kept.items() if each.run is not None}
+
+    voice = AccountAlerts(told, accounts, lambda: loops_of(runs()), lend=False)
+
+    def begin(name: str) -> AccountRun:
+        begun = partial(_begun, voice, name, on_start)
+        return AccountRun(accounts[name], on_loops=begun, beside=(voice.attendant(name),))
+
+    kept = {name: _Kept(own, partial(begin, name)) for name, own in accounts.items()}
 
     async def keep(line: bytes, signal: Signal) -> bool:
         """Into the file that each account follows, once where several follow the same."""
@@ -137,16 +150,18 @@ async def _on_files(
             each.stop()
 
     hang = hang_path(_beside_the_first(accounts, "accounts"))
-    process = _Process(lambda: {name: each.run for name, each in kept.items() if each.run is not None}, end, hang)
-    process.serve(settings, keep)
-    await process.run([each.keep for each in kept.values()])
+    process = _Process(runs, end, hang)
+    process.serve(settings, keep, [AlertMetrics(told.alerts)])
+    listener = told.listen_for(voice.traded)
+    heard = [] if listener is None else [keep_up("telegram commands", listener.run)]
+    await process.run([each.keep for each in kept.values()], beside=[*_told(voice), *heard])
 
 
 # --- in a fleet -------------------------------------------------------------------------------------------------------
 
 
 async def _in_a_fleet(
-    settings: Settings, accounts: Mapping[str, Settings], begun: Callable[[Mapping[str, Loop]], None], alerts: Alerts
+    settings: Settings, accounts: Mapping[str, Settings], on_start: Callable[[Loop], None], told: Alerting
 ) -> None:
     etcd = open_etcd(settings)
     try:
@@ -160,7 +175,8 @@ async def _in_a_fleet(
 
             signals = StoredSignals(etcd, node.keys, account)
             commands = StoredCommands(etcd, node.keys, lambda: made[0].claim)
-            return AccountRun(accounts[account], kept, signals, begun, (commands,))
+            begun = partial(_begun, voice, account, on_start)
+            return AccountRun(accounts[account], kept, signals, begun, (commands, voice.attendant(account)))
 
         node = FleetNode(
             settings,
@@ -182,13 +198,32 @@ async def _in_a_fleet(
         def runs() -> dict[str, AccountRun]:
             return {name: owned.run for name, owned in node.owned.items() if isinstance(owned.run, AccountRun)}
 
+        voice = AccountAlerts(told, accounts, lambda: loops_of(runs()), lend=True)
         process = _Process(runs, node.stop, hang_path(_beside_the_first(accounts, "fleet")))
-        process.serve(settings, keep, FleetMetrics(node))
+        process.serve(settings, keep, [FleetMetrics(node), AlertMetrics(told.alerts)])
         relay = FileRelay(_follower(settings, accounts), poster.put)
-        share = AlertShare(etcd, node.keys, alerts, node.name, node.membership.view)
-        await process.run([node.run], beside=[relay.run, share.run])
+        share = AlertShare(etcd, node.keys, told.alerts, node.name, node.membership.view)
+        heard = _heard(settings, etcd, node, told, voice)
+        await process.run([node.run], beside=[relay.run, share.run, *_told(voice), *heard])
     finally:
         await etcd.close()
+
+
+def _heard(settings: Settings, etcd: Etcd, node: FleetNode, told: Alerting, voice: AccountAlerts) -> list[Task]:
+    """Who reads the commands for the whole fleet, where it is this node's turn."""
+    token = settings.telegram_bot_token
+    if token is None or not told.hears:
+        return []
+    operator = Operator(etcd, node.keys, ttl_s=settings.fleet_ttl_sec)
+    traded = partial(voice.traded, partial(StoredTraded, operator))
+
+    def listener_of(place: Keeper) -> Listener:
+        listener = told.listen_for(traded, place, lambda: reader.seat is not None and reader.seat.sure)
+        assert listener is not None
+        return listener
+
+    reader = BotReader(etcd, node.keys, node.name, token.get_secret_value(), listener_of)
+    return [keep_up("telegram commands", reader.run)]
 
 
 def _follower(settings: Settings, accounts: Mapping[str, Settings]) -> Callable[[], SignalFollower]:
@@ -201,6 +236,24 @@ def _follower(settings: Settings, accounts: Mapping[str, Settings]) -> Callable[
 def _beside_the_first(accounts: Mapping[str, Settings], name: str) -> Path:
     first = next(iter(accounts.values()))
     return first.state_path(first.traded[0]).with_name(name)
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def loops_of(runs: Mapping[str, AccountRun]) -> dict[str, Mapping[str, Loop]]:
+    """The loops of those that have begun, by account."""
+    return {name: run.loops for name, run in runs.items() if run.loops}
+
+
+def _begun(voice: AccountAlerts, account: str, on_start: Callable[[Loop], None], loops: Mapping[str, Loop]) -> None:
+    voice.attach(account, loops)
+    for loop in loops.values():
+        on_start(loop)
+
+
+def _told(voice: AccountAlerts) -> list[Task]:
+    return [keep_up("hello", voice.hello), keep_up("daily summary", voice.daily)]
 
 
 # --- what a process has once ------------------------------------------------------------------------------------------
@@ -236,7 +289,7 @@ class _Process:
         self._notifier = SystemdNotifier.of(os.environ)
         self._beside: list[Task] = []
 
-    def serve(self, settings: Settings, keep: Keep, more: Collector | None = None) -> None:
+    def serve(self, settings: Settings, keep: Keep, more: Collection[Collector] = ()) -> None:
         """The ports of the process. Raises HttpUnusable, WebhookUnusable."""
         if settings.http_port:
 

@@ -82,6 +82,7 @@ class Engine:
         self.rules = rules
         self._store = store
         self._journal = journal
+        self.journal_path = journal.path
         self._journal_whole = False
         self._journal_told = False
         """That it is interrupted has been told."""

@@ -75,6 +75,7 @@ def test_for_programs() -> None:
             "event": "unprotected",
             "kind": "trouble",
             "severity": "critical",
+            "account": "",
             "symbol": "LTCUSDT",
             "trade": "7",
             "orders": ["EX_7_SL_1", "EX_7_TP1_2"],

@@ -10,11 +10,10 @@ from tests.scenarios.harness import Harness, World, harness
 
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
-from executor.ops.telegram import commands as module
+from executor.ops.telegram import traded as module
 from executor.ops.telegram.commands import COMMANDS, Commands, Reply
 from executor.ops.telegram.confirm import OPEN_MAX, VALID_S, Questions
-from executor.ops.why import why
-from executor.service.loop import Loop
+from executor.ops.telegram.traded import traded_of
 
 WORLD = World(Direction.LONG, "OCO", pushes=True)
 
@@ -25,10 +24,7 @@ class Operator:
     def __init__(self, bench: Harness) -> None:
         self.bench = bench
         self.monotonic = 0.0
-        self.commands = Commands(bench.loops, self.explain, Questions(lambda: self.monotonic))
-
-    async def explain(self, loop: Loop, about: str) -> str:
-        return await why(loop, about, self.bench.settings().journal_path(loop.state.symbol))
+        self.commands = Commands(lambda: traded_of(bench.loops), Questions(lambda: self.monotonic))
 
     async def replies(self, line: str) -> list[Reply]:
         """As the listener calls it, while time passes for the service."""
@@ -100,7 +96,7 @@ async def test_a_check_that_is_not_answered_says_so(
 
     assert bench.loop is not None
     monkeypatch.setattr(bench.loop.exchange, "open_orders", never)
-    assert "did not answer within" in await operator.commands._check(bench.loop)
+    assert "did not answer within" in await operator.say("check")
 
 
 async def test_trades_are_listed_the_newest_first(operator: Operator, bench: Harness) -> None:

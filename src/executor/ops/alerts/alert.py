@@ -6,9 +6,9 @@ from executor.ops.alerts.kinds import Severity
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`event` names its entry in the catalogue; `at`: when, in ms since 1970 by this machine's clock. `symbol`, `trade`
-    and `orders` (client order ids with spaces between) say what it is about, empty where it is about none. `facts`:
-    figures by name, for programs.
+    """`event` names its entry in the catalogue; `at`: when, in ms since 1970 by this machine's clock. `account`,
+    `symbol`, `trade` and `orders` (client order ids with spaces between) say what it is about, empty where it is about
+    none. `facts`: figures by name, for programs.
     """
 
     event: str
@@ -19,3 +19,4 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trade: str = ""
     orders: str = ""
     facts: dict[str, str] = {}
+    account: str = ""

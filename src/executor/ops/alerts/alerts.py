@@ -33,7 +33,20 @@ SYNC_AFTER_S: Final = 0.1
 TEND_EVERY_S: Final = 5.0
 """How soon a file that could not be written is tried again."""
 _NOT_TOLD: Final = frozenset(
-    {"alert", "event", "level", "timestamp", "exc_info", "exception", "logger", "symbol", "trade", "order", "text"}
+    {
+        "alert",
+        "event",
+        "level",
+        "timestamp",
+        "exc_info",
+        "exception",
+        "logger",
+        "symbol",
+        "trade",
+        "order",
+        "text",
+        "account",
+    }
 )
 
 
@@ -81,6 +94,7 @@ class Alerts:
         trade: str = "",
         orders: str = "",
         facts: dict[str, str] | None = None,
+        account: str = "",
     ) -> None:
         """Raise an alert: it is on its way, and survives the process, when this returns."""
         kind = kind_of(event)
@@ -93,6 +107,7 @@ class Alerts:
             trade=trade,
             orders=wording.clean(orders),
             facts=facts or {},
+            account=account,
         )
         self._n += 1
         self._remember(alert)
@@ -126,6 +141,7 @@ class Alerts:
                 symbol=str(context.get("symbol") or ""),
                 trade=str(context.get("trade") or ""),
                 orders=str(context.get("order") or ""),
+                account=str(context.get("account") or ""),
             )
         return line
 

@@ -20,25 +20,30 @@ ORDINARY: Final = frozenset({"trade_open", "duplicate", "cooldown", "lock", "pau
 """Refusals of signals that are no news: the service does what it was told to do."""
 
 
-def teller(alerts: Alerts, rules: Callable[[], SymbolRules]) -> Callable[[State, AnyEvent, Step], None]:
-    """What an engine is to call with each step: the state before, the event, the step."""
+def teller(
+    alerts: Alerts, rules: Callable[[], SymbolRules], account: str = ""
+) -> Callable[[State, AnyEvent, Step], None]:
+    """What an engine is to call with each step: the state before, the event, the step. `account`: where there are
+    several.
+    """
 
     def tell(before: State, _event: AnyEvent, step: Step) -> None:
         for note in step.notes:
             if (note.level is Level.ALERT or note.event in CATALOGUE) and _matters(note, before, step):
-                _tell(alerts, note, before, step, rules())
+                _tell(alerts, note, before, step, rules(), account)
 
     return tell
 
 
-def _tell(alerts: Alerts, note: Notify, before: State, step: Step, rules: SymbolRules) -> None:
+def _tell(alerts: Alerts, note: Notify, before: State, step: Step, rules: SymbolRules, account: str) -> None:
     position = step.state.position or before.position
     trade = position.trade if position is not None else ""
     words, facts = note.text, dict[str, str]()
     closed = step.state.last_closed
     if note.event == "trade_closed" and closed is not None:
         words, facts = wording.closed(closed, rules), wording.closed_facts(closed)
-    alerts.tell(note.event, words, symbol=step.state.symbol, trade=trade, orders=note.order, facts=facts)
+    symbol = step.state.symbol
+    alerts.tell(note.event, words, symbol=symbol, trade=trade, orders=note.order, facts=facts, account=account)
 
 
 def _matters(note: Notify, before: State, step: Step) -> bool:

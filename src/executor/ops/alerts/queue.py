@@ -1,9 +1,9 @@
 """What waits to be sent over one channel, and when: the first of its kind at once, repeats together. Pure.
 
-Two alerts are of one kind when event, symbol and severity are the same; so a graver one is never merged into a lesser.
-The first is due at once. What repeats it is counted and due together a minute after, then five, a quarter of an hour,
-an hour; a kind that has been silent for twice as long as it would have to wait begins anew. So a storm of any length is
-a few messages, and nothing of it is lost: kinds and counts are all there.
+Two alerts are of one kind when event, account, symbol and severity are the same; so a graver one is never merged into a
+lesser. The first is due at once. What repeats it is counted and due together a minute after, then five, a quarter of an
+hour, an hour; a kind that has been silent for twice as long as it would have to wait begins anew. So a storm of any
+length is a few messages, and nothing of it is lost: kinds and counts are all there.
 """
 
 from collections.abc import Iterable
@@ -28,6 +28,7 @@ class Key(msgspec.Struct, frozen=True):
     symbol: str
     severity: Severity
     trade: str = ""
+    account: str = ""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +133,7 @@ class AlertQueue:
         return max(now, known.sent + known.pause)
 
     def _key(self, alert: Alert) -> Key:
-        key = Key(alert.event, alert.symbol, alert.severity)
+        key = Key(alert.event, alert.symbol, alert.severity, account=alert.account)
         if not kind_of(alert.event).once or not alert.trade:
             return key
         own = replace(key, trade=alert.trade)

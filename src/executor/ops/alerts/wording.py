@@ -128,6 +128,7 @@ def as_json(name: str, items: Sequence[Waiting], now: int) -> dict[str, Any]:
                 "event": each.key.event,
                 "kind": str(kind_of(each.key.event).topic),
                 "severity": each.key.severity.word,
+                "account": each.key.account,
                 "symbol": each.key.symbol,
                 "trade": each.alert.trade,
                 "orders": each.alert.orders.split(),
@@ -145,6 +146,8 @@ def as_json(name: str, items: Sequence[Waiting], now: int) -> dict[str, Any]:
 def _item(item: Waiting, name: str, now: int) -> list[str]:
     key = item.key
     head = f"{SIGN[key.severity]}<b>{html.escape(title(key.event))}</b>"
+    if key.account:
+        head += f" {html.escape(key.account)}"
     if key.symbol and key.symbol not in name:
         head += f" {html.escape(key.symbol)}"
     if item.count > 1:

@@ -1,32 +1,35 @@
-"""The commands of the chat, and their answers: from memory, save what a command has to ask of the exchange.
+"""The commands of the chat, and their answers. Where there are several accounts, the first word may name one of them;
+a command that would resume entries, or explain a trade, has to say whose.
 
 Answers are Telegram's HTML. Nothing here knows who asks: that has been looked at before (`listener`).
 """
 
 import asyncio
 import html
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from executor.core.model.events import Commanded, Verb
+from executor.core.model.events import Verb
 from executor.core.model.state import Closed
-from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.ops import check as ops_check
 from executor.ops import margin as ops_margin
 from executor.ops import status as ops_status
 from executor.ops import text
-from executor.ops.check_now import check_now
 from executor.ops.telegram.confirm import Questions
-from executor.service.loop import Loop
+from executor.ops.telegram.traded import NotToldError, Traded
 
-OBEY_WITHIN_S: Final = 20.0
-"""A command that has not been taken by then is in the inbox all the same; the answer says so."""
-CHECK_WITHIN_S: Final = 25.0
+T = TypeVar("T")
+
 TRADES_SHOWN: Final = 10
 SYMBOLS_SHOWN: Final = 12
+QUESTIONS_AT_ONCE: Final = 8
+"""Open trades that a command without a name asks about, each in a message of its own."""
+AT_ONCE: Final = 16
+"""Symbols that are asked at the same time: each may be on another machine."""
+ALL: Final = "all"
 
 COMMANDS: Final = (
     ("status", "what is held, and what stands behind it"),
@@ -48,140 +51,213 @@ class Reply(msgspec.Struct, frozen=True):
     buttons: tuple[tuple[str, str], ...] = ()
 
 
-Why = Callable[[Loop, str], Awaitable[str]]
-"""How the trade or order of that id came about, in plain text; of the open or the last trade where the id is empty."""
-
-
 class Commands:
-    """`why`: what `/why` answers. `loops` by symbol."""
+    """`traded`: what there is, by account and symbol, at the moment."""
 
-    def __init__(self, loops: Mapping[str, Loop], why: Why, questions: Questions | None = None) -> None:
-        self._loops = loops
-        self._why = why
+    def __init__(self, traded: Callable[[], Sequence[Traded]], questions: Questions | None = None) -> None:
+        self._traded = traded
         self._questions = questions or Questions()
 
     async def answer(self, command: str, words: Sequence[str]) -> list[Reply]:
         """What `/command words…` is answered with, after it has been carried out."""
+        everything = self._traded()
         if command in {"help", "start"}:
-            return [Reply(_help())]
+            return [Reply(_help(everything))]
         if command not in {name for name, _ in COMMANDS}:
-            return [Reply(f"/{html.escape(command)} is no command here.\n\n{_help()}")]
+            return [Reply(f"/{html.escape(command)} is no command here.\n\n{_help(everything)}")]
+        if not everything:
+            return [Reply("No account is traded at the moment.")]
         if command == "why":
-            return [Reply(await self._explain(words))]
-        loops = self._chosen(words)
-        if isinstance(loops, str):
-            return [Reply(loops)]
-        match command:
-            case "status":
-                return [Reply(self._status(loops))]
-            case "check":
-                return [Reply("\n\n".join([await self._check(loop) for loop in loops]))]
-            case "trades":
-                return [Reply(_trades(loops))]
-            case "pause":
-                return [Reply(await self._obey(loops, Verb.PAUSE, "no new entries"))]
-            case "resume":
-                return [Reply(await self._obey(loops, Verb.RESUME, "entries are allowed"))]
-            case _:
-                return self._ask_to_flatten(loops)
+            return [Reply(await self._explain(everything, words))]
+        chosen = _chosen(command, everything, words)
+        if isinstance(chosen, str):
+            return [Reply(chosen)]
+        if command == "flatten":
+            return await self._ask_to_flatten(chosen)
+        return [Reply(await _carried_out(command, chosen))]
 
     async def pressed(self, data: str) -> str:
         """What the press of a button is answered with, after it has been carried out."""
         question, yes, void = self._questions.take(data)
         if question is None:
             return void
+        name = html.escape(f"{question.account} {question.symbol}".strip())
         if not yes:
-            return f"{question.symbol}: nothing is done. The trade goes on."
-        loop = self._loops[question.symbol]
-        position = loop.state.position
-        if position is None or position.trade != question.trade:
-            return f"{question.symbol}: trade {question.trade} has ended meanwhile. Nothing is done."
-        return await self._obey([loop], Verb.FLATTEN, "being closed at market")
+            return f"{name}: nothing is done. The trade goes on."
+        for each in self._traded():
+            if (each.account, each.symbol) == (question.account, question.symbol):
+                told = await each.obey(Verb.FLATTEN, question.trade)
+                return f"{name}: {'being closed at market' if told.done else html.escape(told.text)}"
+        return f"{name} is not traded at the moment. Nothing is done."
 
-    def _chosen(self, words: Sequence[str]) -> list[Loop] | str:
-        """The loops that a command is about: all, or that of the symbol which is named."""
-        if not words:
-            return list(self._loops.values())
-        symbol = words[0].upper()
-        if symbol not in self._loops:
-            return f"{html.escape(words[0])} is not traded here, but {', '.join(self._loops)}."
-        return [self._loops[symbol]]
-
-    # --- what is ----------------------------------------------------------------------------------------------------
-
-    def _status(self, loops: Sequence[Loop]) -> str:
-        """The open trades first; of many symbols the idle ones only as a number."""
-        ranked = sorted(loops, key=lambda loop: loop.state.position is None)
-        open_ones = sum(loop.state.position is not None for loop in loops)
-        shown = ranked[: max(SYMBOLS_SHOWN, open_ones)]
-        parts = [_status(ops_status.status_of(loop.state, loop.engine.rules, running=True)) for loop in shown]
-        if len(shown) < len(loops):
-            parts.append(f"{len(loops) - len(shown)} more symbols without a trade")
-        return "\n\n".join(parts)
-
-    async def _check(self, loop: Loop) -> str:
-        try:
-            async with asyncio.timeout(CHECK_WITHIN_S):
-                checked = await check_now(loop)
-        except TimeoutError:
-            return f"<b>{loop.state.symbol}</b>: the exchange did not answer within {CHECK_WITHIN_S:.0f} s"
-        if checked.found is None or not checked.certain:
-            return f"<b>{loop.state.symbol}</b>: {html.escape(checked.text)}"
-        return f"<pre>{html.escape(ops_check.as_text(checked.found))}</pre>"
-
-    async def _explain(self, words: Sequence[str]) -> str:
+    async def _explain(self, everything: Sequence[Traded], words: Sequence[str]) -> str:
         """Of the symbol or the id that is named; else of the trade that is open, or was the last."""
-        about = words[0] if words else ""
-        loops = list(self._loops.values())
-        if about.upper() in self._loops:
-            loops, about = [self._loops[about.upper()]], ""
-        if not about:
-            loops = [max(loops, key=_newest)]
-        told = [await self._why(loop, about) for loop in loops]
-        return "\n\n".join(html.escape(each) for each in told if each) or f"Nothing is known of {html.escape(about)}."
+        chosen, rest = _of_account(everything, words)
+        about = rest[0] if rest else ""
+        if any(each.symbol == about.upper() for each in chosen):
+            chosen, about = [each for each in chosen if each.symbol == about.upper()], ""
+        if not about and len({each.account for each in chosen}) > 1:
+            return f"Whose? /why ACCOUNT, or /why and an id.\n{_accounts(chosen)}"
+        if not about and len(chosen) > 1:
+            chosen = [await _newest(chosen)]
+        told = [each for each in await _each(chosen, lambda traded: _why(traded, about)) if each]
+        return "\n\n".join(map(html.escape, told)) or f"Nothing is known of {html.escape(about) or 'any trade'}."
 
-    # --- what is done -----------------------------------------------------------------------------------------------
-
-    async def _obey(self, loops: Sequence[Loop], verb: Verb, done: str) -> str:
-        return "\n".join([f"{loop.state.symbol}: {await _command(loop, verb, done)}" for loop in loops])
-
-    def _ask_to_flatten(self, loops: Sequence[Loop]) -> list[Reply]:
+    async def _ask_to_flatten(self, chosen: Sequence[Traded]) -> list[Reply]:
+        found = [(each, told) for each, told in zip(chosen, await _each(chosen, _told), strict=True)]
+        faults = [f"{_name(each)}: {html.escape(told)}" for each, told in found if isinstance(told, str)]
+        open_ones = [(each, told) for each, told in found if not isinstance(told, str) and told.position is not None]
+        if len(open_ones) > QUESTIONS_AT_ONCE:
+            names = ", ".join(_name(each) for each, _ in open_ones)
+            return [Reply(f"{len(open_ones)} trades are open: say /flatten ACCOUNT, or /flatten SYMBOL.\n{names}")]
         replies = []
-        for loop in loops:
-            position = loop.state.position
-            if position is not None:
-                found = ops_status.status_of(loop.state, loop.engine.rules, running=True)
-                buttons = tuple(self._questions.ask(loop.state.symbol, position.trade))
-                replies.append(Reply(f"{_status(found)}\n\n<b>Close it at market?</b>", buttons))
+        for each, told in open_ones:
+            assert told.position is not None
+            buttons = tuple(self._questions.ask(each.symbol, told.position.trade, each.account))
+            replies.append(Reply(f"{_status(each, told)}\n\n<b>Close it at market?</b>", buttons))
+        if faults:
+            replies.append(Reply("\n".join(faults)))
         return replies or [Reply("No trade is open.")]
 
 
-async def _command(loop: Loop, verb: Verb, done: str) -> str:
-    asked = asyncio.ensure_future(loop.ask(Commanded(at=loop.now(), verb=verb)))
-    finished, _ = await asyncio.wait({asked}, timeout=OBEY_WITHIN_S)
-    if not finished:
-        asked.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return f"{verb} waits its turn: see /status in a moment"
-    match asked.result().verdict:
-        case Moved():
-            return done
-        case Ignored(why) | Refusal(why):
-            return html.escape(why)
+async def _carried_out(command: str, chosen: Sequence[Traded]) -> str:
+    match command:
+        case "status":
+            return await _statuses(chosen)
+        case "check":
+            return "\n\n".join(await _each(chosen, _check))
+        case "trades":
+            return await _trades(chosen)
+        case "pause":
+            return await _obey(chosen, Verb.PAUSE, "no new entries")
+        case _:
+            return await _obey(chosen, Verb.RESUME, "entries are allowed")
 
 
-def _newest(loop: Loop) -> int:
-    state = loop.state
-    if state.position is not None:
-        return state.position.opened
-    return state.last_closed.closed if state.last_closed is not None else 0
+# --- which ------------------------------------------------------------------------------------------------------------
 
 
-def _help() -> str:
-    return "\n".join(f"/{name}: {meaning}" for name, meaning in COMMANDS)
+def _of_account(everything: Sequence[Traded], words: Sequence[str]) -> tuple[list[Traded], list[str]]:
+    """What is traded of the account that the first word names, with the words after it; else all, with all words."""
+    named = [each for each in everything if each.account and words and each.account.lower() == words[0].lower()]
+    if named:
+        return named, list(words[1:])
+    if words and words[0].lower() == ALL and any(each.account for each in everything):
+        return list(everything), list(words[1:])
+    return list(everything), list(words)
 
 
-def _status(found: ops_status.Status) -> str:
-    lines = [f"<b>{found.symbol}</b>" + ("" if not found.recovering else " (looking up its orders)")]
+def _chosen(command: str, everything: Sequence[Traded], words: Sequence[str]) -> list[Traded] | str:
+    """What a command is about: all, or what is named; or why it is about nothing."""
+    chosen, rest = _of_account(everything, words)
+    if rest:
+        symbol = rest[0].upper()
+        found = [each for each in chosen if each.symbol == symbol]
+        if not found:
+            there = ", ".join(dict.fromkeys(each.symbol for each in chosen))
+            accounts = "" if len(rest) < len(words) else _accounts(chosen)
+            return f"{html.escape(rest[0])} is not traded here, but {there}." + (f"\n{accounts}" if accounts else "")
+        chosen = found
+    if command == "resume" and len(rest) == len(words) and len({each.account for each in chosen}) > 1:
+        return f"Whose? /resume ACCOUNT, or /resume {ALL}.\n{_accounts(chosen)}"
+    return chosen
+
+
+def _accounts(traded: Sequence[Traded]) -> str:
+    names = dict.fromkeys(each.account for each in traded if each.account)
+    return f"Accounts: {html.escape(', '.join(names))}" if names else ""
+
+
+def _name(traded: Traded) -> str:
+    return html.escape(f"{traded.account} {traded.symbol}".strip())
+
+
+async def _each(chosen: Sequence[Traded], ask: Callable[[Traded], Awaitable[T]]) -> list[T]:
+    """What each answers, in order."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(traded: Traded) -> T:
+        async with gate:
+            return await ask(traded)
+
+    return list(await asyncio.gather(*map(one, chosen)))
+
+
+# --- what is ----------------------------------------------------------------------------------------------------------
+
+
+async def _told(traded: Traded) -> ops_status.Status | str:
+    """Its status, or why there is none."""
+    try:
+        return await traded.status()
+    except NotToldError as error:
+        return str(error)
+
+
+async def _statuses(chosen: Sequence[Traded]) -> str:
+    """The open trades first, and what can't be told; of many symbols the idle ones only as a number."""
+    found = list(zip(chosen, await _each(chosen, _told), strict=True))
+    ranked = sorted(found, key=lambda row: not isinstance(row[1], str) and row[1].position is None)
+    telling = sum(isinstance(told, str) or told.position is not None for _, told in found)
+    shown = ranked[: max(SYMBOLS_SHOWN, telling)]
+    parts = [f"<b>{_name(each)}</b>: {html.escape(t)}" if isinstance(t, str) else _status(each, t) for each, t in shown]
+    if len(shown) < len(found):
+        parts.append(f"{len(found) - len(shown)} more symbols without a trade")
+    return "\n\n".join(parts)
+
+
+async def _check(traded: Traded) -> str:
+    try:
+        found = await traded.check()
+    except NotToldError as error:
+        return f"<b>{_name(traded)}</b>: {html.escape(str(error))}"
+    account = f"<b>{html.escape(traded.account)}</b>\n" if traded.account else ""
+    return f"{account}<pre>{html.escape(ops_check.as_text(found))}</pre>"
+
+
+async def _why(traded: Traded, about: str) -> str:
+    try:
+        told = await traded.why(about)
+    except NotToldError as error:
+        return f"{traded.account} {traded.symbol}: {error}"
+    return f"{traded.account}: {told}" if told and traded.account else told
+
+
+async def _newest(chosen: Sequence[Traded]) -> Traded:
+    """That whose trade is open, or was the last."""
+
+    async def at(traded: Traded) -> tuple[bool, str]:
+        told = await _told(traded)
+        if isinstance(told, str):
+            return False, ""
+        if told.position is not None:
+            return True, told.position.opened
+        return False, told.last_closed.closed if told.last_closed is not None else ""
+
+    times = await _each(chosen, at)
+    return max(zip(times, chosen, strict=True), key=lambda row: row[0])[1]
+
+
+# --- what is done -----------------------------------------------------------------------------------------------------
+
+
+async def _obey(chosen: Sequence[Traded], verb: Verb, done: str) -> str:
+    async def one(traded: Traded) -> str:
+        told = await traded.obey(verb)
+        return f"{_name(traded)}: {done if told.done else html.escape(told.text)}"
+
+    return "\n".join(await _each(chosen, one))
+
+
+def _help(everything: Sequence[Traded]) -> str:
+    lines = [f"/{name}: {meaning}" for name, meaning in COMMANDS]
+    if accounts := _accounts(everything):
+        lines += ["", "An account's name, a symbol, or both may follow: /status NAME, /flatten NAME SYMBOL.", accounts]
+    return "\n".join(lines)
+
+
+def _status(traded: Traded, found: ops_status.Status) -> str:
+    lines = [f"<b>{_name(traded)}</b>" + ("" if not found.recovering else " (looking up its orders)")]
     lines += ["no trade is open"] if found.position is None else _position(found.position)
     if found.last_price is not None:
         lines.append(f"last price {_short(found.last_price)}")
@@ -227,23 +303,32 @@ def _entries(found: ops_status.Status) -> str:
     return "allowed" if found.cooldown_until is None else f"cooldown until {found.cooldown_until}"
 
 
-def _trades(loops: Sequence[Loop]) -> str:
+async def _trades(chosen: Sequence[Traded]) -> str:
     """The newest of all symbols, the newest first."""
-    closed: list[Closed] = sorted(
-        (trade for loop in loops for trade in loop.closed), key=lambda trade: trade.closed, reverse=True
+
+    async def one(traded: Traded) -> tuple[list[tuple[str, Closed]], str]:
+        try:
+            return [(traded.account, trade) for trade in await traded.trades()][-TRADES_SHOWN:], ""
+        except NotToldError as error:
+            return [], f"\n{_name(traded)}: {html.escape(str(error))}"
+
+    found = await _each(chosen, one)
+    closed = sorted((row for rows, _ in found for row in rows), key=lambda row: row[1].closed, reverse=True)
+    faults = "".join(fault for _, fault in found)
+    if not closed:
+        return "No trade has been finished yet." + faults
+    several = any(each.account for each in chosen)
+    rows = [(*((account,) if several else ()), *_row(trade)) for account, trade in closed[:TRADES_SHOWN]]
+    names = (*(("account",) if several else ()), "closed", "symbol", "side", "why", "result", "R")
+    return f"<pre>{html.escape(text.columns(names, rows, right=('result', 'R')))}</pre>" + faults
+
+
+def _row(trade: Closed) -> tuple[str, ...]:
+    return (
+        text.moment(trade.closed)[5:16],
+        trade.symbol,
+        str(trade.direction),
+        str(trade.reason),
+        text.short(trade.pnl),
+        text.short(trade.r),
     )
-    rows = [
-        (
-            text.moment(trade.closed)[5:16],
-            trade.symbol,
-            str(trade.direction),
-            str(trade.reason),
-            text.short(trade.pnl),
-            text.short(trade.r),
-        )
-        for trade in closed[:TRADES_SHOWN]
-    ]
-    if not rows:
-        return "No trade has been finished yet."
-    table = text.columns(("closed", "symbol", "side", "why", "result", "R"), rows, right=("result", "R"))
-    return f"<pre>{html.escape(table)}</pre>"

@@ -18,6 +18,7 @@ class Question(msgspec.Struct, frozen=True):
     symbol: str
     trade: str
     until: float
+    account: str = ""
 
 
 class Questions:
@@ -27,12 +28,12 @@ class Questions:
         self._monotonic = monotonic
         self._asked: dict[str, Question] = {}
 
-    def ask(self, symbol: str, trade: str) -> list[tuple[str, str]]:
+    def ask(self, symbol: str, trade: str, account: str = "") -> list[tuple[str, str]]:
         """The buttons of a question about `trade`: label and data (64 bytes at most, as the Bot API wants it)."""
         while len(self._asked) >= OPEN_MAX:
             del self._asked[next(iter(self._asked))]
         nonce = secrets.token_hex(8)
-        self._asked[nonce] = Question(symbol, trade, self._monotonic() + VALID_S)
+        self._asked[nonce] = Question(symbol, trade, self._monotonic() + VALID_S, account)
         return [(label, f"{trade}:{nonce}:{word}") for label, word in (("Close at market", YES), ("No", NO))]
 
     def take(self, data: str) -> tuple[Question | None, bool, str]:

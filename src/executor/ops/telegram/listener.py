@@ -8,18 +8,17 @@ import asyncio
 import html
 import time
 from collections.abc import Awaitable, Callable, Collection
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from executor.files import RealFileSystem, replace_file
 from executor.ops.alerts.kinds import Severity
 from executor.ops.alerts.pace import Pace
 from executor.ops.telegram.api import BotError, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Commands, Reply
+from executor.ops.telegram.place import Keeper
 from executor.ops.telegram.updates import CallbackQuery, Message, Update, updates, username
 
 log = structlog.get_logger(__name__)
@@ -40,15 +39,9 @@ READ_ONLY: Final = frozenset({"status", "check", "trades", "why", "help", "start
 """Commands that change nothing, and are answered also while the disk takes nothing."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """What is on disk: the next update that is not taken yet."""
-
-    offset: int
-
-
 class Listener:
-    """`users`: the numbers of those who may command. `on_conflict` is called when another program reads the bot's
-    updates. `strangers`: how often somebody else tried.
+    """`users`: the numbers of those who may command; `place` outlives the process. `on_conflict` is called when another
+    program reads the bot's updates. `strangers`: how often somebody else tried.
     """
 
     def __init__(
@@ -56,7 +49,7 @@ class Listener:
         chat: Chat,
         users: Collection[int],
         commands: Commands,
-        place: Path,
+        place: Keeper,
         *,
         pace: Pace | None = None,
         on_conflict: Callable[[str], None] = lambda _: None,
@@ -75,12 +68,13 @@ class Listener:
         self._offset = 0
         self._name = ""
         self._dropped: list[str] = []
+        self._in_doubt: list[str] = []
         self._heard = monotonic()
         self._failures = 0
         self._stranger_told = -STRANGER_TOLD_EVERY_S
 
     async def run(self) -> None:
-        """Listen, until cancelled."""
+        """Listen, until cancelled. Raises NotOursError, where another process has begun to."""
         await self._until_done(self._introduce)
         await self._until_done(self._drop_older)
         while True:
@@ -121,14 +115,22 @@ class Listener:
         await self._chat.api.call("setMyCommands", {"commands": offered, "scope": scope})
 
     async def _drop_older(self) -> None:
-        """What was sent before the start is too old to be carried out: it is told, and forgotten."""
+        """What was sent before the start is too old to be carried out: it is told, and forgotten. What an earlier run
+        has taken and not confirmed may have been carried out, or not: it is told as that.
+        """
+        taken = await self._place.read()
         while found := await self._fetch(0):
-            self._dropped += [word for each in found if (word := self._word_of(each))]
+            for each in found:
+                if word := self._word_of(each):
+                    (self._in_doubt if each.update_id < taken else self._dropped).append(word)
             self._offset = max(each.update_id for each in found) + 1
-        await self._remember()
+        await self._place.keep(self._offset)
+        if self._in_doubt:
+            await self._say(
+                Reply(f"Taken before the service ended, and perhaps not carried out: {_list(self._in_doubt)}")
+            )
         if self._dropped:
-            words = ", ".join(html.escape(word) for word in self._dropped[-10:])
-            await self._say(Reply(f"Sent before the service started, and not carried out: {words}"))
+            await self._say(Reply(f"Sent before the service started, and not carried out: {_list(self._dropped)}"))
 
     def _word_of(self, update: Update) -> str:
         """The command of an update that would have been obeyed."""
@@ -142,11 +144,11 @@ class Listener:
         for update in await self._fetch(POLL_S):
             self._heard = self._monotonic()
             self._offset = update.update_id + 1
-            kept = await self._remember()
+            unsafe = await self._place.keep(self._offset)
             if update.message is not None:
-                await self._hear(update.message, kept=kept)
+                await self._hear(update.message, unsafe)
             elif update.callback_query is not None:
-                await self._feel(update.callback_query, kept=kept)
+                await self._feel(update.callback_query, unsafe)
 
     async def _fetch(self, wait_s: int) -> list[Update]:
         # After a week without one, numbers begin anew anywhere; what was taken has long been confirmed by then.
@@ -154,23 +156,14 @@ class Listener:
         asked = {"offset": None if idle else self._offset or None, "timeout": wait_s, "allowed_updates": KINDS}
         return updates(await self._chat.api.call("getUpdates", asked, timeout=ANSWER_WITHIN_S))
 
-    async def _remember(self) -> bool:
-        """Have the place on disk; whether it is."""
-        data = msgspec.json.encode(Place(self._offset))
-        try:
-            await asyncio.to_thread(replace_file, RealFileSystem(), self._place, data)
-        except OSError as error:
-            log.warning("telegram_place_not_kept", error=error.strerror or str(error))
-            return False
-        return True
-
     # --- who, and what ----------------------------------------------------------------------------------------------
 
     def _may(self, message: Message) -> bool:
         sender = message.sender
         return str(message.chat.id) == self._chat.id and sender is not None and sender.id in self._users
 
-    async def _hear(self, message: Message, *, kept: bool) -> None:
+    async def _hear(self, message: Message, unsafe: str) -> None:
+        """`unsafe`: why the update could come again after it was carried out; empty where it can't."""
         if message.migrate_to_chat_id is not None and str(message.chat.id) == self._chat.id:
             self._chat.move(str(message.migrate_to_chat_id))
             return
@@ -182,19 +175,19 @@ class Listener:
             return
         name, words = command
         log.info("operator", verb=name, by="telegram", words=" ".join(words))
-        if not kept and name not in READ_ONLY:
-            await self._say(Reply("Not carried out: the disk takes nothing, so it could be carried out twice."))
+        if unsafe and name not in READ_ONLY:
+            await self._say(Reply(f"Not carried out: {html.escape(unsafe)}, so it could be carried out twice."))
             return
         for reply in await self._commands.answer(name, words):
             await self._say(reply)
 
-    async def _feel(self, query: CallbackQuery, *, kept: bool) -> None:
+    async def _feel(self, query: CallbackQuery, unsafe: str) -> None:
         message = query.message
         if message is None or str(message.chat.id) != self._chat.id or query.sender.id not in self._users:
             self._count_stranger("a button", query.sender.id)
             return
         log.info("operator", verb="button", by="telegram", data=query.data)
-        said = await self._commands.pressed(query.data) if kept else "Not carried out: the disk takes nothing."
+        said = f"Not carried out: {html.escape(unsafe)}." if unsafe else await self._commands.pressed(query.data)
         await self._try("answerCallbackQuery", {"callback_query_id": query.id, "text": said[:200]}, at_chat=False)
         await self._try("editMessageReplyMarkup", {"message_id": message.message_id})
         await self._say(Reply(said))
@@ -247,6 +240,10 @@ class Listener:
         log.warning("telegram_answer_lost", method=method, why=why)
 
 
+def _list(words: list[str]) -> str:
+    return ", ".join(html.escape(word) for word in words[-10:])
+
+
 def _pause(error: BotError) -> float:
     """Seconds before Telegram wants to be asked again."""
     match error.code:
@@ -266,8 +263,3 @@ def _short(text: str) -> str:
         return text
     kept = text[:TEXT_MAX].rpartition("\n")[0]
     return kept + ("\n…</pre>" if kept.count("<pre>") > kept.count("</pre>") else "\n…")
-
-
-def place_path(state: Path) -> Path:
-    """Beside the state."""
-    return state.with_name(state.name + ".telegram")

@@ -87,5 +87,6 @@ class AlertShare:
                 trade=alert.trade,
                 orders=alert.orders,
                 facts=alert.facts,
+                account=alert.account,
             )
         await self._etcd.txn([modified_is(value.key, value.modified)], [delete(value.key)])

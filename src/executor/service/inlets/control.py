@@ -31,6 +31,7 @@ from executor.ops import logs as ops_logs
 from executor.ops import status as ops_status
 from executor.ops.check_now import check_now
 from executor.ops.margin_view import view_now
+from executor.ops.why import why
 from executor.service import takeover
 from executor.service.loop import Loop
 from executor.service.store import codec
@@ -58,8 +59,9 @@ _VERBS: Final = {
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`price`: the new stop of move-stop, quote per base. `count`: the lines of logs. `takeover`: what propose and
-    resolve are about. `asset`: what repay gives back.
+    """`price`: the new stop of move-stop, quote per base. `count`: the lines of logs, or the trades of trades.
+    `takeover`: what propose and resolve are about. `asset`: what repay gives back. `trade`: flatten closes this one and
+    no other. `about`: the trade, order or signal that why is about; empty: the open or the last trade.
     """
 
     verb: str
@@ -67,6 +69,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     count: int = 50
     takeover: TakeoverRequest | None = None
     asset: str = ""
+    trade: str = ""
+    about: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -191,26 +195,18 @@ def fault_of(request: Request) -> str | None:
         return "propose and resolve, and only they, have a takeover"
     if bool(request.asset) is not (request.verb == "repay"):
         return "repay, and only repay, has an asset"
+    if request.trade and request.verb != "flatten":
+        return "only flatten names a trade"
+    if request.about and request.verb != "why":
+        return "only why is about something"
     return None
 
 
 async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Answer:
     """Carry out a sound request. `takes`: what of a fleet's store is consumed with the state that it changes."""
+    if request.verb in READING:
+        return await _tell(loop, request)
     match request.verb:
-        case "ping":
-            await loop.come_round()
-            return Answer(True, "running")
-        case "status":
-            found = ops_status.status_of(loop.state, loop.engine.rules, running=True)
-            return Answer(True, "running", found)
-        case "logs":
-            return Answer(True, "logs", ops_logs.recent(request.count))
-        case "check":
-            checked = await check_now(loop)
-            sound = checked.certain and checked.found is not None and checked.found.sound
-            return Answer(sound, checked.text, checked.found)
-        case "margin":
-            return await _margin(loop)
         case "repay":
             log.info("operator", verb="repay", asset=request.asset)
             asked = Commanded(at=loop.now(), verb=Verb.REPAY, asset=request.asset)
@@ -224,9 +220,34 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
                 answer = await takeover.resolve(loop, request.takeover, takes)
             return Answer(answer.ok, "done" if answer.ok else answer.lines[0], answer)
         case verb:
+            position = loop.state.position
+            if request.trade and (position is None or position.trade != request.trade):
+                return Answer(False, f"trade {request.trade} has ended meanwhile. Nothing is done.")
             log.info("operator", verb=verb, price=request.price)
             step = await loop.ask(Commanded(at=loop.now(), verb=_VERBS[verb], price=request.price), takes)
             return _verdict(step)
+
+
+async def _tell(loop: Loop, request: Request) -> Answer:
+    match request.verb:
+        case "status":
+            found = ops_status.status_of(loop.state, loop.engine.rules, running=True)
+            return Answer(True, "running", found)
+        case "logs":
+            return Answer(True, "logs", ops_logs.recent(request.count))
+        case "check":
+            checked = await check_now(loop)
+            sound = checked.certain and checked.found is not None and checked.found.sound
+            return Answer(sound, checked.text, checked.found)
+        case "trades":
+            return Answer(True, "trades", list(loop.closed)[-request.count :])
+        case "why":
+            return Answer(True, await why(loop, request.about, loop.engine.journal_path))
+        case "margin":
+            return await _margin(loop)
+        case _:
+            await loop.come_round()
+            return Answer(True, "running")
 
 
 async def _margin(loop: Loop) -> Answer:
@@ -247,7 +268,8 @@ def encoded(answer: Answer) -> bytes:
 
 
 _TAKEOVERS: Final = ("propose", "resolve")
-VERBS: Final = ("ping", "status", "logs", "check", "margin", "repay", *_TAKEOVERS, *_VERBS)
+READING: Final = ("ping", "status", "logs", "check", "trades", "why", "margin")
+VERBS: Final = (*READING, "repay", *_TAKEOVERS, *_VERBS)
 CHANGING: Final = frozenset(("resolve", "repay", *_VERBS))
 """Those that change the state."""
 

@@ -92,6 +92,14 @@ class Keys:
         """An alert that a node has raised and that has not gone out yet."""
         return f"{self.alerts_of(node)}{number}"
 
+    def bot_seat(self, bot: str) -> str:
+        """Which node reads a Telegram bot's updates; on a lease. `bot`: what its token is known by."""
+        return f"{self.root}bot/{_safe(bot)}/seat"
+
+    def bot_place(self, bot: str) -> str:
+        """How far they have been taken, by whichever node."""
+        return f"{self.root}bot/{_safe(bot)}/place"
+
     # --- read back ------------------------------------------------------------------------------------------------
 
     def name_in(self, key: str) -> str:
