@@ -1,4 +1,4 @@
-"""Several accounts, on files and in a fleet: what a person is told of each, and commands that reach whoever trades it."""
+"""Several accounts, on files and in a fleet: what a person is told of each; commands reach whoever trades it."""
 
 import asyncio
 import signal

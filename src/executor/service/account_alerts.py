@@ -152,7 +152,7 @@ def _rules_of(loop: Loop) -> SymbolRules:
 
 
 def _summary(words: Mapping[str, Sequence[str]]) -> str:
-    """What `describe` says of each account's symbols, a line each; of several those without a trade are only counted."""
+    """What `describe` says of each account's symbols, a line each; idle ones of several are only counted."""
     every = [(account, text) for account, texts in words.items() for text in texts]
     if len(every) == 1:
         return every[0][1]
