@@ -403,7 +403,7 @@ _ALERTING: Final = (
         WARNING,
         "Another program reads the updates of the same Telegram bot, or a webhook is set for it: commands may not "
         "arrive. Alerts do.",
-        "Give each service a bot of its own, or `TELEGRAM_USERS` to one of them only. The machines of a fleet share one.",
+        "Give each service a bot of its own, or `TELEGRAM_USERS` to one of them only. A fleet's machines share one.",
     ),
     alert_kind(
         "alerts_damaged",

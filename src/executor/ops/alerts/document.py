@@ -35,8 +35,8 @@ together, with a count, after one minute, five, fifteen, then once an hour. No m
 out, the gravest first. `TELEGRAM_NOTIFY` says which kinds make a sound there (`on`), come silently (`silent`) or not at
 all (`off`).
 
-Where there are several accounts (`ACCOUNTS`, a fleet), each message names the one that it is about, and commands from the
-chat take its name: [fleet.md](fleet.md).
+Where there are several accounts (`ACCOUNTS`, a fleet), each message names the one that it is about, and commands
+from the chat take its name: [fleet.md](fleet.md).
 
 | kind | of what |
 |---|---|

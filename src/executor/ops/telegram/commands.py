@@ -114,7 +114,7 @@ class Commands:
         for each, told in open_ones:
             assert told.position is not None
             buttons = tuple(self._questions.ask(each.symbol, told.position.trade, each.account))
-            replies.append(Reply(f"{_status(each, told)}\n\n<b>Close it at market?</b>", buttons))
+            replies.append(Reply(f"{_status(told, each.account)}\n\n<b>Close it at market?</b>", buttons))
         if faults:
             replies.append(Reply("\n".join(faults)))
         return replies or [Reply("No trade is open.")]
@@ -200,7 +200,10 @@ async def _statuses(chosen: Sequence[Traded]) -> str:
     ranked = sorted(found, key=lambda row: not isinstance(row[1], str) and row[1].position is None)
     telling = sum(isinstance(told, str) or told.position is not None for _, told in found)
     shown = ranked[: max(SYMBOLS_SHOWN, telling)]
-    parts = [f"<b>{_name(each)}</b>: {html.escape(t)}" if isinstance(t, str) else _status(each, t) for each, t in shown]
+    parts = [
+        f"<b>{_name(each)}</b>: {html.escape(t)}" if isinstance(t, str) else _status(t, each.account)
+        for each, t in shown
+    ]
     if len(shown) < len(found):
         parts.append(f"{len(found) - len(shown)} more symbols without a trade")
     return "\n\n".join(parts)
@@ -256,8 +259,9 @@ def _help(everything: Sequence[Traded]) -> str:
     return "\n".join(lines)
 
 
-def _status(traded: Traded, found: ops_status.Status) -> str:
-    lines = [f"<b>{_name(traded)}</b>" + ("" if not found.recovering else " (looking up its orders)")]
+def _status(found: ops_status.Status, account: str = "") -> str:
+    name = html.escape(f"{account} {found.symbol}".strip())
+    lines = [f"<b>{name}</b>" + ("" if not found.recovering else " (looking up its orders)")]
     lines += ["no trade is open"] if found.position is None else _position(found.position)
     if found.last_price is not None:
         lines.append(f"last price {_short(found.last_price)}")
