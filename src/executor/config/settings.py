@@ -386,7 +386,7 @@ class AlertSettings(Group):
     """The chat that alerts are sent to, and that commands are taken from."""
 
     telegram_users: Annotated[kinds.UserIds, Unset("nobody")] = ()
-    """Numbers of the Telegram users who may give commands in that chat. Nodes of a fleet share a bot; one reads it."""
+    """Numbers of the Telegram users who may give commands in that chat; a fleet reads it on one node."""
 
     telegram_notify: Annotated[kinds.Notify, Unset("all on")] = Field(default_factory=lambda: MappingProxyType({}))
     """How each kind of alert is sent to Telegram: with a sound (on), without one (silent), or not at all (off)."""
