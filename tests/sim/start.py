@@ -6,9 +6,9 @@ The same functions of the core, in the same cases, as `executor.service.recovery
 from tests.sim.setup import Setup
 from tests.sim.wire import Wire
 
-from executor.core.model.events import TradesSeen
+from executor.core.model.events import Reported, TradesSeen
 from executor.core.model.facts import Fill, OrderReport
-from executor.core.model.intents import QueryTrades
+from executor.core.model.intents import QueryOrder, QueryTrades
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.recover import rebuild
@@ -23,7 +23,8 @@ def starting_state(
     """From the `state` on disk, which may be `old`; and whether the disk knew of no trade."""
     if state is not None and not old:
         return state, False
-    history = tuple(wire.order_history().values())
+    shown = rebuild.merge(direct.open_orders(), wire.order_history().values()).values()
+    history = (*shown, *_looked_up(direct, rebuild.not_shown(shown), now))
     fills = {report.id: _fills(direct, report, now) for report in history}
     if state is not None and state.position is not None:
         return catch_up(state, state.position, history, fills, setup.policy, symbol, now)[0], False
@@ -37,6 +38,11 @@ def starting_state(
         now=now,
     )
     return made.state, True
+
+
+def _looked_up(direct: Direct, names: tuple[str, ...], now: int) -> list[OrderReport]:
+    seen = [direct.read(QueryOrder(seq=0, id=name, exchange_id=0), now) for name in names]
+    return [event.report for event in seen if isinstance(event, Reported)]
 
 
 def _fills(direct: Direct, report: OrderReport, now: int) -> tuple[Fill, ...]:

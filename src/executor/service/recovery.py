@@ -17,7 +17,7 @@ from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.recover import catchup
-from executor.core.recover.rebuild import merge, restore
+from executor.core.recover.rebuild import merge, not_shown, restore
 from executor.exchange.port import Exchange
 from executor.service.store.state_store import Age
 
@@ -58,6 +58,7 @@ async def read_history(exchange: Exchange, trade: str = "") -> Shown:
     begun = [int(each) - MARGIN_MS for each in named if int(each) >= now - LOOK_BACK_MOST_MS]
     since = min([now - LOOK_BACK_MS, *begun])
     history = await exchange.history(since)
+    history = (*history, *await _awaiting(exchange, merge(open_orders, history)))
     ours = merge(open_orders, history)
     trades = {key: name.trade for key in ours if (name := ids.parse(key)) is not None}
     wanted = named | {max(trades.values(), key=int, default="")}
@@ -67,6 +68,12 @@ async def read_history(exchange: Exchange, trade: str = "") -> Shown:
         if each in wanted and ours[key].cum_qty
     }
     return Shown(open_orders, history, fills)
+
+
+async def _awaiting(exchange: Exchange, ours: dict[str, OrderReport]) -> tuple[OrderReport, ...]:
+    """The exits of open entries that no list shows, each looked up by its own id."""
+    found = [await exchange.order(client_id) for client_id in not_shown(ours.values())]
+    return tuple(report for report in found if report is not None)
 
 
 async def catch_up(

@@ -6,12 +6,12 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import DONE, POLICY, RULES, Script, both_sides, entering, make_report, protected
 
-from executor.core.model.events import OpenOrdersSeen, Reported, Verb
-from executor.core.model.facts import Why
+from executor.core.model.events import Answered, OpenOrdersSeen, Reported, Verb
+from executor.core.model.facts import Done, Why
 from executor.core.model.ids import Role, list_of, parse
 from executor.core.model.intents import CancelList, CancelOrder, PlaceBracket, PlaceOco, PlaceOrder, placed
 from executor.core.model.policy import EntryMode, Layout, PlanBOrder
-from executor.core.model.state import End, Entering, OrderPhase, Protected, Reason, Unprotected
+from executor.core.model.state import End, Entering, Order, OrderPhase, Protected, Reason, Unprotected
 from executor.core.model.values import Direction, OrderStatus, OrderType, TimeInForce
 
 D = Decimal
@@ -21,6 +21,14 @@ PARTS = replace(BRACKET, entry_timeout_ms=20_000)
 
 def brackets(script: Script) -> list[PlaceBracket]:
     return [request for request in script.sent if isinstance(request, PlaceBracket)]
+
+
+def _pending_again(script: Script) -> tuple[Order, ...]:
+    """The trade's orders as they are while nothing was told of the exits' end."""
+    return tuple(
+        replace(o, phase=OrderPhase.WORKING, end=None, status=OrderStatus.PENDING_NEW) if o.is_exit else o
+        for o in script.position.orders
+    )
 
 
 def bare(script: Script) -> bool:
@@ -359,6 +367,31 @@ def test_a_pushed_refusal_of_a_list_is_one_of_its_entry() -> None:
     assert script.phase.retry_at == script.now + POLICY.exits_retry_ms
 
 
+@both_sides
+def test_that_an_exit_was_pending_told_after_its_refusal_undoes_nothing(direction: Direction) -> None:
+    """13.3, 5.1: the answer to a list whose entry filled at once shows its exits as they were when it was taken."""
+    script = entering(direction, BRACKET, working=False)
+    request = next(r for r in script.pending if isinstance(r, PlaceBracket))
+    script.exchange_takes(request)
+    answer = tuple(script.book[name] for name in placed(request))
+    filled = script.trade(Role.ENTRY1)
+    script.feed(Reported(at=script.now, report=filled))
+    for role in (Role.TP1, Role.SL1):
+        order = script.order(role)
+        number = script.book[order.id].exchange_id
+        script.book[order.id] = make_report(order, OrderStatus.REJECTED, exchange_id=number, list_exchange_id=7)
+        script.push(order.id)
+    assert script.kinds()[-1] == "SL"  # the interim stop, at once
+    script.pending.remove(request)
+    script.feed(Answered(at=script.now, seq=request.seq, outcome=Done((filled, *answer[1:]))))
+    assert not any(o.live for o in script.position.orders if o.role in (Role.TP1, Role.SL1))
+    script.settle()
+    script.fill_entry()
+    script.settle()
+    assert isinstance(script.phase, Protected)
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+
+
 # --- in time, in doubt ----------------------------------------------------------------------------------------------
 
 
@@ -408,11 +441,68 @@ def test_a_list_half_known_is_looked_up_order_by_order(direction: Direction) -> 
     script.lose("ENTRY1", arrived=True)
     entry = script.order(Role.ENTRY1).id
     script.push(entry)
-    assert {o.phase for o in script.position.orders if o.role in (Role.TP1, Role.SL1)} == {OrderPhase.UNRESOLVED}
+    exits = {(o.phase, o.check) for o in script.position.orders if o.role in (Role.TP1, Role.SL1)}
+    assert exits == {(OrderPhase.WORKING, True)}  # a list is taken whole
     script.settle()
     assert {o.phase for o in script.position.orders} == {OrderPhase.WORKING}
     script.fill_entry()
     assert isinstance(script.phase, Protected)
+
+
+@both_sides
+def test_an_exit_is_there_as_long_as_its_entry_whether_or_not_a_look_finds_it(direction: Direction) -> None:
+    """8.8, 10.1: reads need not show what is pending. It is no exit that was never sent, beside which another goes."""
+    script = entering(direction, BRACKET, working=False)
+    script.lose("ENTRY1", arrived=True)
+    hidden = {o.id: script.book.pop(o.id) for o in map(script.order, (Role.TP1, Role.SL1))}
+    script.settle()
+    script.wait(1_000)
+    while script.now < script.order(Role.ENTRY1).sent_at + 19_000:
+        script.settle()
+        script.wait(500)
+    assert {o.phase for o in map(script.order, (Role.TP1, Role.SL1))} == {OrderPhase.WORKING}
+    script.book |= hidden
+    script.sent.clear()
+    script.feed(Reported(at=script.now, report=script.trade(Role.ENTRY1)))
+    assert not script.sent
+    for name in hidden:
+        script.push(name)
+    assert not bare(script)
+    assert "order_gone" not in script.told()
+
+
+@both_sides
+def test_with_an_entry_that_was_called_never_sent_its_exits_are_back(direction: Direction) -> None:
+    """13.4, 8.3: an order list is taken whole."""
+    script = entering(direction, PARTS, working=False)
+    script.lose("ENTRY3", arrived=True)
+    first = script.order(Role.ENTRY3).id
+    theirs = (first, script.order(Role.SL).id)
+    hidden = {name: script.book.pop(name) for name in theirs}
+    while next(o for o in script.position.orders if o.id == first).end is not End.NEVER:
+        script.accept() if script.pending else script.sleep()
+    script.pending = [r for r in script.pending if not isinstance(r, PlaceBracket)]
+    script.state = replace(script.state, outbox=())
+    script.book |= hidden
+    script.push(first)
+    back = {o.id: (o.phase, o.back) for o in script.position.orders if o.id in theirs}
+    assert back == dict.fromkeys(theirs, (OrderPhase.WORKING, True))
+
+
+def test_exits_that_went_with_their_entry_are_no_riddle_where_no_look_finds_them() -> None:
+    """13.4: nobody is alarmed for what never was on the book."""
+    script = entering(policy=replace(BRACKET, entry_mode=EntryMode.LIMIT_ONLY))
+    script.wait(BRACKET.entry_timeout_ms)
+    for _ in range(3):
+        script.accept("CancelOrder")
+    script.state = replace(script.state, position=replace(script.position, orders=_pending_again(script)))
+    for name in [o.id for o in script.position.orders if o.is_exit]:
+        del script.book[name]
+    for _ in range(40):
+        if script.state.position is not None:
+            script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.ENTRY_TIMEOUT
+    assert "order_gone" not in script.told()
 
 
 @both_sides

@@ -10,9 +10,11 @@ from tests.core.recover.test_rebuild import rebuilt, refused, restored
 
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
+from executor.core.model.intents import PlaceOco, PlaceOrder
 from executor.core.model.policy import Layout
-from executor.core.model.state import Entering, Protected, Reason
+from executor.core.model.state import Entering, OrderPhase, Protected, Reason
 from executor.core.model.values import Direction, OrderStatus
+from executor.core.recover.rebuild import not_shown
 
 BRACKET = replace(POLICY, layout=Layout.BRACKET, entry_timeout_ms=20_000)
 
@@ -163,6 +165,38 @@ def test_from_each_state_of_a_life(live: Callable[[Script], None], direction: Di
         assert script.state.position is None, story
         assert all(report.status.is_final for report in script.book.values()), story
         assert abs(net(script)) < 3 * RULES.step, story
+
+
+@both_sides
+def test_exits_that_are_not_shown_are_there_with_their_entry(direction: Direction) -> None:
+    """Rules 9.2, 8.8: what awaits an entry that is open need not be in any list; it is not called never sent."""
+    end = Remembered(direction, replace(BRACKET, entry_timeout_ms=300_000))
+    end.signal()
+    old = end.states[-1]
+    end.settle()
+    pending = {k: r for k, r in end.book.items() if r.status is OrderStatus.PENDING_NEW}
+    end.book = {k: r for k, r in end.book.items() if k not in pending}
+    script = resumed(end, old)
+    assert {o.phase for o in script.position.orders} == {OrderPhase.WORKING}
+    script.book |= pending
+    for role in (Role.ENTRY1, Role.ENTRY2, Role.ENTRY3):
+        script.fill(role)
+    script.settle()
+    assert isinstance(script.phase, Protected)
+    assert not [request for request in script.sent if isinstance(request, PlaceOrder | PlaceOco)]
+
+
+@both_sides
+def test_what_an_entry_has_brought_is_known_by_its_ids(direction: Direction) -> None:
+    """Rule 13.4: so that it can be looked up where no list shows it."""
+    script = entering(direction, BRACKET)
+    pending = {k for k, r in script.book.items() if r.status is OrderStatus.PENDING_NEW}
+    listed = [r for k, r in script.book.items() if k not in pending]
+    assert set(not_shown(listed)) == pending
+    assert not not_shown(script.book.values())
+    assert not not_shown([replace(r, status=OrderStatus.CANCELED) for r in listed])
+    alone = protected(direction)
+    assert not not_shown([r for r in alone.book.values() if r.status is OrderStatus.FILLED])
 
 
 def test_the_stop_that_came_with_the_trailing_leg_is_taken_up_as_its_own() -> None:

@@ -112,9 +112,11 @@ def _listed(position: Position, before: Order, after: Order, now: int) -> Positi
     """
     if before.awaits and not after.awaits:
         return brackets.placed(position, after, now)
-    if after.is_entry and not before.sent_at and not before.exchange_id:
-        return replace(position, orders=brackets.linked(position.orders, after))
-    return position
+    if not after.list_id or before.exchange_id or not after.is_entry:
+        return position
+    if not before.sent_at:
+        position = replace(position, orders=brackets.linked(position.orders, after))
+    return brackets.taken_whole(position, after, now)
 
 
 def _with_news(position: Position, order: Order, folded: Order, now: int) -> Position:
@@ -326,9 +328,12 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
         if order.check and event.seq:
             return Absorbed(replace(state, position=with_order(position, replace(order, check=False))))
         return Absorbed(state, Ignored(f"{event.id} has ended"))
+    if brackets.stands_with_its_entry(position, order):
+        pending = replace(order, phase=OrderPhase.WORKING, check=False, misses=0, first_miss_at=0)
+        return Absorbed(replace(state, position=with_order(position, pending)))
     missed = orders.miss(order, event.asked_at, state.market.now, policy)
     notes: tuple[Notify, ...] = ()
-    if missed.end is End.GONE:
+    if missed.end is End.GONE and not brackets.ended_with_its_entry(position, order):
         text = f"{order.id}: accepted once, unknown to the exchange now"
         notes = (Notify(Level.ALERT, "order_gone", text, order.id),)
     elif missed.end is End.NEVER:

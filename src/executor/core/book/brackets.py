@@ -9,11 +9,11 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from executor.core.book.edit import with_order
+from executor.core.book.edit import find_order, with_order
 from executor.core.book.ledger import exits_of, received
 from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import End, Order, Position
+from executor.core.model.state import End, Order, OrderPhase, Position
 from executor.core.model.values import ZERO, Direction, OrderStatus
 
 
@@ -52,6 +52,45 @@ def awaited(position: Position, rules: SymbolRules) -> Decimal:
     entries = {o.id: o for o in position.orders if o.is_entry and o.end is End.FILLED}
     about = {o.awaits for o in position.orders if o.live and o.awaits in entries}
     return sum((received(entries[name], rules) for name in about), ZERO)
+
+
+def taken_whole(position: Position, entry: Order, now: int) -> Position:
+    """`entry` is known to be at the exchange, open or filled, so its order list was taken, and an order list is taken
+    whole: what nothing was told of yet, what could not be found and what was called refused awaits it there, too.
+    """
+    if not (entry.live or entry.end is End.FILLED):
+        return position  # its exits have ended with it, if they ever were
+    for exit_ in exits_of(position, entry.list_id):
+        if not exit_.awaits or exit_.status is not None:
+            continue
+        pending = replace(
+            exit_,
+            phase=OrderPhase.WORKING,
+            end=None,
+            status=OrderStatus.PENDING_NEW,
+            refusal=None,
+            back=not exit_.live,
+            check=exit_.phase is not OrderPhase.SUBMITTED,
+            misses=0,
+            first_miss_at=0,
+            heard_at=now,
+        )
+        position = with_order(position, pending)
+    return position
+
+
+def stands_with_its_entry(position: Position, exit_: Order) -> bool:
+    """Whether `exit_` awaits an entry that is known to be open: then it is there, whether or not a look finds it (rule
+    8.8).
+    """
+    entry = find_order(position, exit_.awaits) if exit_.awaits else None
+    return entry is not None and entry.live and bool(entry.exchange_id)
+
+
+def ended_with_its_entry(position: Position, exit_: Order) -> bool:
+    """Whether `exit_` awaits an entry that ended before it had filled."""
+    entry = find_order(position, exit_.awaits) if exit_.awaits else None
+    return entry is not None and not entry.live and entry.end is not End.FILLED
 
 
 def brought_by(position: Position, exit_: Order) -> Order:

@@ -99,6 +99,15 @@ def list_of(leg: ClientId) -> str:
     return client_id(leg.trade, found[0], leg.rev - found[1]) if found is not None else ""
 
 
+def brought_by(entry: ClientId) -> tuple[str, ...]:
+    """The ids of the exits in the order list that `entry` begins (13.1); none where its role begins none."""
+    if entry.role not in ENTRIES or entry.role not in _IN_LIST:
+        return ()
+    listed, at = _IN_LIST[entry.role]
+    exits = [(role, n) for role, (name, n) in _IN_LIST.items() if name is listed and role not in ENTRIES]
+    return tuple(client_id(entry.trade, role, entry.rev - at + n) for role, n in exits)
+
+
 def leg_of(role: Role) -> int:
     """The number of the leg that the role tells; 0 where it tells none."""
     return _LEGS.get(role, 0)

@@ -66,11 +66,14 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     """`order` with what `report`, heard at `at`, adds to it; the same object when it adds nothing.
 
     REJECTED: never accepted, so it need not have a number. One with another number than an order that works is about
-    something else: a look decides.
+    something else: a look decides. PENDING_NEW is what an exit is before anything else (rule 13.1): told late, as by
+    the answer to a list whose entry filled at once, it undoes no refusal.
     """
+    if report.status is OrderStatus.PENDING_NEW and order.status is OrderStatus.REJECTED:
+        return order
     rejected = report.status is OrderStatus.REJECTED
     stood = order.phase is OrderPhase.WORKING or bool(report.cum_qty)
-    if rejected and stood and report.exchange_id != order.exchange_id:
+    if rejected and stood and not _is_about(order, report):
         return replace(look_again(order, at), check=True)
     known, order = order, _as_placed(order, report)
     fills = _union(order.fills, report.fills)
@@ -116,6 +119,11 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         looks=looks,
     )
     return known if folded == known else replace(folded, heard_at=at)
+
+
+def _is_about(order: Order, report: OrderReport) -> bool:
+    """Whether a refusal bears the number of `order`; one whose number is not known yet may have any."""
+    return report.exchange_id == order.exchange_id or (not order.exchange_id and report.exchange_id > 0)
 
 
 def _as_placed(order: Order, report: OrderReport) -> Order:

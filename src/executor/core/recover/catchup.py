@@ -19,6 +19,7 @@ from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import End, Entering, OrderPhase, Position, State
+from executor.core.model.values import OrderStatus
 
 
 def catch_up(
@@ -46,7 +47,7 @@ def catch_up(
     known |= {report.id for report in mine if retire.was_retired(position, report.id)}
     over = {order.id for order in position.orders if not order.live}
     if lost:
-        position = _without_doubt(position, {report.id for report in mine}, now)
+        position = _without_doubt(position, mine, now)
     state = replace(state, market=replace(state.market, now=max(state.market.now, now)))
     first = _of_entries(mine)
     entered = fold_all(position, first, now, policy)
@@ -84,11 +85,17 @@ def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRule
     return draft.position
 
 
-def _without_doubt(position: Position, shown: set[str], now: int) -> Position:
-    """What was in doubt then and is not shown now was never placed; what took its place may have been (rule 8.3)."""
+def _without_doubt(position: Position, reports: Sequence[OrderReport], now: int) -> Position:
+    """What was in doubt then and is not shown now was never placed; what took its place may have been (rule 8.3). Not
+    what awaits an entry that is shown, open or filled: the exchange need not show that (rule 8.8).
+    """
+    shown = {report.id for report in reports}
+    entered = {r.id for r in reports if not r.status.is_final or r.status is OrderStatus.FILLED}
     orders = tuple(
         replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)
-        if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED) and order.id not in shown
+        if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED)
+        and order.id not in shown
+        and order.awaits not in entered
         else order
         for order in position.orders
     )

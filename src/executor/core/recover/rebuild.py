@@ -23,7 +23,7 @@ from executor.core.model.orders import fold
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Entering, Leg, Order, Plan, Position, Reason, State, Unprotected
-from executor.core.model.values import ZERO, Direction, short
+from executor.core.model.values import ZERO, Direction, OrderStatus, short
 
 ADOPT: Final = "executor adopt"
 FLATTEN: Final = "executor flatten"
@@ -116,6 +116,20 @@ def merge(open_orders: Iterable[OrderReport], history: Iterable[OrderReport]) ->
         if other is None or (report.status.is_final, report.cum_qty) >= (other.status.is_final, other.cum_qty):
             known[report.id] = report
     return known
+
+
+def not_shown(known: Iterable[OrderReport]) -> tuple[str, ...]:
+    """The exits that entries among `known`, open or filled, have brought and that are not among it: whether lists show
+    what awaits its entry, Binance's documents leave open (rule 8.8). Their ids follow from the entries' (rule 13.4).
+    """
+    reports = {report.id: report for report in known}
+    entered = [r.id for r in reports.values() if r.list_exchange_id >= 0 and _entered(r)]
+    names = [name for name in map(ids.parse, entered) if name is not None]
+    return tuple(exit_ for name in names for exit_ in ids.brought_by(name) if exit_ not in reports)
+
+
+def _entered(report: OrderReport) -> bool:
+    return not report.status.is_final or report.status is OrderStatus.FILLED
 
 
 def _is_over(report: OrderReport, state: State) -> bool:
