@@ -2,7 +2,10 @@
 
 A request is the same as another if it asks for the same of the same order, or places the same order, under whatever id.
 What the exchange tells in between does not start the count anew: each repeat has a pace, whatever comes back. So the
-bounds are what the paces of the rules come to, with room for what starts over at a restart.
+bounds are what the paces of the rules come to, and what starts over at each restart.
+
+What the poller asks at its own interval is no repeat of what a decision wants to know, and is counted by itself: with no
+price stream and exits refused each second, each of the two is had once a second, as both must.
 """
 
 from collections import defaultdict, deque
@@ -33,8 +36,11 @@ BURST_MS: Final = 10_000
 MINUTE_MS: Final = 60_000
 SAME_IN_A_BURST: Final = 14
 """Of one request in ten seconds. Exits are tried again each second (4.7); looks and cancels begin with four in the
-first second and slow down; a quote is had once a second, and once more by the watch.
+first second and slow down; a quote is had once a second.
 """
+READS_OF_A_START: Final = 4
+"""A start looks everything up at once (9.1), and again after 250, 500 and 1,000 ms: what lives before it had is not
+known to have been asked."""
 SAME_IN_A_MINUTE: Final = 75
 COMMANDS_IN_A_BURST: Final = 45
 """Of all that changes something: less than half of what Binance allows an account in ten seconds (100 orders)."""
@@ -57,20 +63,30 @@ class Pace:
         self._on_pressed = on_pressed
         self._same: defaultdict[str, deque[int]] = defaultdict(deque)
         self._commands: deque[int] = deque()
+        self._starts: deque[int] = deque()
         self._weights: deque[tuple[int, int]] = deque()
         self._weight = 0
         self.most: defaultdict[str, int] = defaultdict(int)
         """The most of each that there was: what the bounds are measured by."""
 
-    def sent(self, request: Request, now: int) -> None:
-        name = named(request)
+    def started(self, now: int) -> None:
+        self._starts.append(now)
+        while self._starts[0] <= now - MINUTE_MS:
+            self._starts.popleft()
+
+    def sent(self, request: Request, now: int, *, poll: bool = False) -> None:
+        """`poll`: asked by the poller, whatever is decided."""
+        name = f"poll {named(request)}" if poll else named(request)
         times = self._same[name]
         times.append(now)
         while times[0] <= now - MINUTE_MS:
             times.popleft()
         burst = sum(1 for time in times if time > now - BURST_MS)
         kind = type(request).__name__
-        self._see(f"{kind} in ten seconds", burst, SAME_IN_A_BURST, f"{name} {burst} times in ten seconds")
+        bound = SAME_IN_A_BURST
+        if not isinstance(request, Command):
+            bound += READS_OF_A_START * sum(1 for time in self._starts if time > now - BURST_MS)
+        self._see(f"{kind} in ten seconds", burst, bound, f"{name} {burst} times in ten seconds")
         self._see(f"{kind} in a minute", len(times), SAME_IN_A_MINUTE, f"{name} {len(times)} times in a minute")
         if isinstance(request, Command):
             commands = self._commands
@@ -91,7 +107,7 @@ class Pace:
 
     def _see(self, what: str, count: int, bound: int, text: str) -> None:
         self.most[what] = max(self.most[what], count)
-        if count == bound + 1:
+        if count > bound:
             self._on_pressed(f"W14 (8.7): {text}")
 
 

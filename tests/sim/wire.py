@@ -148,6 +148,7 @@ class Wire:
     def forget(self) -> None:
         """The service that knew of a ban is gone; the next one must hear of it anew."""
         self._closed_until = 0
+        self.pace.started(self.timeline.now)
 
     def send(self, request: Request, deliver: Deliver, decided: int) -> None:
         """`decided`: when, in true time (ms)."""
@@ -338,7 +339,7 @@ class Wire:
             self._fail(request, self.timeline.now, "banned", deliver)
         elif wait <= 0:
             if poll:
-                self.pace.sent(request, self.timeline.now)
+                self.pace.sent(request, self.timeline.now, poll=True)
             self._read(request, deliver, asked_at, "poll" if poll else type(request).__name__)
         elif not poll:
             again = self._closed_until

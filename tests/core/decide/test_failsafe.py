@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, Script, both_sides, protected, unprotected
 
@@ -42,11 +43,13 @@ def test_a_position_bare_for_too_long_is_closed() -> None:
     assert script.closed.reason is Reason.FAILSAFE
 
 
-def test_without_the_failsafe_every_retry_alerts_and_entries_are_halted() -> None:
-    """In growing pauses once it is one try too many (rule 8.7)."""
+@pytest.mark.parametrize("why", [Why.AUTH, Why.OTHER])
+def test_without_the_failsafe_every_retry_alerts_and_entries_are_halted(why: Why) -> None:
+    """In growing pauses once it is one try too many (rule 8.7), in whichever words it is refused."""
     script = bare(unprotected(policy=replace(POLICY, failsafe_flatten=False, failsafe_tries=1)))
     for tries, pause in enumerate((1_000, 2_000, 4_000, 8_000, 8_000), 1):
-        script.refuse(Why.AUTH, "SL")
+        script.refuse(why, "SL")
+        script.settle()
         script.wait(pause - 1)
         assert script.kinds() == []
         script.wait(1)

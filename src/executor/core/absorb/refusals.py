@@ -8,13 +8,12 @@ from msgspec.structs import replace
 from executor.core.book import levels
 from executor.core.book.edit import find_leg, find_order, with_leg
 from executor.core.model.facts import PASSING, POVERTY, Refused, Why
+from executor.core.model.orders import exits_again_after
 from executor.core.model.policy import Policy
 from executor.core.model.state import Entering, Leave, Leg, Order, Position
 
 _NOT_COUNTED: Final = PASSING | {Why.MARKET_CLOSED}
 """Refusals that say nothing against an exit: a market that is closed takes none (rule 6.8)."""
-_SLOWEST: Final = 3
-"""How often the pause doubles between tries of exits that keep being refused (rules 4.7, 8.7)."""
 _OF_PRICES: Final = frozenset({Why.WOULD_TRIGGER, Why.WOULD_MATCH, Why.PRICE_RELATION})
 
 
@@ -85,8 +84,7 @@ def _leg_refused(leg: Leg, refused: Refused, now: int, policy: Policy, *, moved:
     if leg.leave is None and refused.why in (Why.PRICE_RELATION, Why.OTHER):
         return replace(leg, puzzled_at=now, refused_at=now, poor=leg.poor + (refused.why is Why.OTHER and not counted))
     tries = leg.tries + (refused.why not in _NOT_COUNTED and not counted)
-    more = tries - policy.failsafe_tries  # as FAILSAFE_FLATTEN=false allows
-    slower = policy.exits_retry_ms << min(more, _SLOWEST) if more > 0 else 0
+    slower = exits_again_after(tries, policy) if tries > policy.failsafe_tries else 0
     return replace(
         leg,
         refused_at=now,

@@ -31,9 +31,15 @@ def failsafe(draft: Draft) -> bool:
         draft.close(Reason.FAILSAFE)
         return True
     draft.halted = draft.halted or text
-    if any(draft.now >= leg.retry_at for leg in bare):
+    if any(_is_tried(draft, leg) for leg in bare):
         draft.note(Level.ALERT, "failsafe_off", f"{text}; FAILSAFE_FLATTEN is off")
     return False
+
+
+def _is_tried(draft: Draft, leg: Leg) -> bool:
+    """Whether the leg goes out again now: its pause is over, and nothing is waited for."""
+    known = not leg.puzzled_at and not (leg.poor and draft.market.balances_at < leg.refused_at)
+    return known and draft.now >= leg.retry_at and not draft.live(leg.n)
 
 
 def _gone_at(draft: Draft, leg: Leg) -> int:

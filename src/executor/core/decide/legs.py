@@ -15,6 +15,7 @@ from executor.core.decide.sent_again import may_send_again
 from executor.core.model import ids
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
+from executor.core.model.orders import exits_again_after
 from executor.core.model.state import End, Leave, Leg, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderType, plain
 
@@ -108,8 +109,9 @@ def _puzzle(draft: Draft, leg: Leg) -> bool:
         leave = _crossed(leg, quote.last, draft.position.plan.direction)
     if leave is None:
         # The price has come back since: try again, and count it, so that a riddle without an answer ends in 4.7.
-        retry_at = leg.puzzled_at + draft.policy.exits_retry_ms
-        draft.put_leg(replace(leg, puzzled_at=0, tries=leg.tries + 1, retry_at=retry_at))
+        tries = leg.tries + 1
+        retry_at = leg.puzzled_at + exits_again_after(tries, draft.policy)
+        draft.put_leg(replace(leg, puzzled_at=0, tries=tries, retry_at=retry_at))
         return False
     solved = replace(leg, leave=leave, puzzled_at=0)
     draft.put_leg(solved)

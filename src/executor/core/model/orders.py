@@ -29,6 +29,8 @@ _CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30
 _QUICK_TRIES: Final = 4
 _REFUSED_PAUSES: Final = 5
 _EMPTY_PAUSES: Final = 2
+_SLOWEST: Final = 3
+"""How often the pause doubles between tries of exits that keep being refused."""
 SECOND_LOOKS: Final = 6
 """So many looks at an order that has ended may fail to find it; what its end said of it counts then."""
 
@@ -210,6 +212,13 @@ def sell_again_at(order: Order, again: int, policy: Policy) -> int:
     longest = _REFUSED_PAUSES if order.end is End.REFUSED else _EMPTY_PAUSES
     pause = policy.exits_retry_ms << min(max(again - _QUICK_TRIES, 0), longest)
     return max(order.closed_at + pause, order.ask_at)
+
+
+def exits_again_after(tries: int, policy: Policy) -> int:
+    """How long after the last of `tries` refusals exits are tried again (ms): where FAILSAFE_FLATTEN=false lets them be
+    tried for ever, in growing pauses (rules 4.7, 8.7).
+    """
+    return policy.exits_retry_ms << min(max(tries - policy.failsafe_tries, 0), _SLOWEST)
 
 
 def ask_until(order: Order, policy: Policy) -> int:
