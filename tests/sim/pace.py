@@ -4,8 +4,8 @@ A request is the same as another if it asks for the same of the same order, or p
 What the exchange tells in between does not start the count anew: each repeat has a pace, whatever comes back. So the
 bounds are what the paces of the rules come to, and what starts over at each restart.
 
-What the poller asks at its own interval is no repeat of what a decision wants to know, and is counted by itself: with no
-price stream and exits refused each second, each of the two is had once a second, as both must.
+What the poller asks at its own interval is no repeat of what a decision wants to know, and is counted by itself: with
+no price stream and exits refused each second, each of the two is had once a second, as both must.
 """
 
 from collections import defaultdict, deque

@@ -10,6 +10,7 @@ from executor.core.model.events import Absent, OpenOrdersSeen, Reported, TradesS
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import QueryOrder
+from executor.core.model.orders import SECOND_LOOKS
 from executor.core.model.state import End, OrderPhase, Reason
 from executor.core.model.values import OrderSide, OrderStatus
 from executor.core.model.verdict import MOVED, Ignored, Refusal
@@ -304,6 +305,42 @@ def test_second_looks_that_never_find_the_order_end_with_an_alert() -> None:
     pauses = [b - a for a, b in pairwise(times)]
     assert pauses == sorted(pauses)
     assert script.told().count("second_look_failed") == 1
+
+
+def test_a_close_ends_though_second_looks_show_an_ended_order_as_working_for_ever() -> None:
+    """Rules 8.7, 10.6: each look has its pause, and there is a last one."""
+    script = closing()
+    while "FLATTEN" not in script.kinds():
+        script.accept()
+    stop, times = script.orders(Role.SL)[0].id, []
+    truth = script.book[stop]
+    while script.state.position is not None:
+        looks = [r for r in script.pending[:1] if isinstance(r, QueryOrder) and r.id == stop]
+        times += [script.now for _ in looks]
+        script.book[stop] = replace(truth, status=OrderStatus.NEW) if looks else truth
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.FLATTEN
+    assert len(times) == SECOND_LOOKS
+    pauses = [b - a for a, b in pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert script.told().count("second_look_failed") == 1
+
+
+def test_a_close_ends_though_an_ended_order_is_listed_as_open_for_ever() -> None:
+    """Rules 7.1, 8.7, 10.6: in growing pauses, and not in silence."""
+    script = closing()
+    while "QueryOpenOrders" not in script.kinds():
+        script.accept() if script.pending else script.sleep()
+    stop, began = script.orders(Role.SL)[0].id, script.now
+    script.book[stop] = replace(script.book[stop], status=OrderStatus.NEW)
+    lists = 0
+    while script.state.position is not None:
+        lists += script.kinds().count("QueryOpenOrders")
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.FLATTEN
+    assert (lists < 20, 60_000 <= script.now - began < 120_000) == (True, True)
+    assert script.told().count("ended_listed") == 1
+    assert stop in script.state.halted
 
 
 def test_a_second_look_at_an_order_that_was_never_there_is_enough() -> None:

@@ -42,6 +42,8 @@ def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen,
 _TRADES_AGAIN_MS: Final = 1_000
 _TRADES_TRIES: Final = 3
 _LIST_AGAIN_MS: Final = 250
+_LIST_LAGS_MS: Final = 60_000
+"""How long a list of open orders may show one that has ended before a close goes on without it."""
 
 
 class FoldedReports(msgspec.Struct, frozen=True):
@@ -312,10 +314,13 @@ def _reported(state: State, position: Position, event: Reported, policy: Policy)
         return folded.onto(state)
     # A look at an order that had ended before: the second one, after the market order in its place (rule 6.3). One that
     # shows it working still is a stale one (rule 8.6), and is had again.
-    stale = not event.report.status.is_final
-    again = orders.look_again(order, state.market.now) if stale else replace(order, recheck=False)
-    looked = with_order(folded.position, again)
-    return replace(folded, position=looked, verdict=MOVED).onto(state)
+    notes: tuple[Notify, ...] = ()
+    if event.report.status.is_final:
+        order = replace(order, recheck=False)
+    else:
+        order, notes = _looked_in_vain(order, "shown as working", state.market.now)
+    looked = with_order(folded.position, order)
+    return replace(folded, position=looked, verdict=MOVED, notes=(*folded.notes, *notes)).onto(state)
 
 
 def _absent(state: State, position: Position, event: Absent, policy: Policy) -> Absorbed:
@@ -342,16 +347,22 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
 
 
 def _not_found_again(state: State, position: Position, order: Order) -> Absorbed:
-    """A second look (rule 6.3) at an ended order found nothing. Of one that the exchange took, that is stale (rule 8.6)
-    and had again, though not for ever (8.7).
-    """
-    looked, notes = orders.look_again(order, state.market.now), tuple[Notify, ...]()
-    if not order.exchange_id or looked.looks >= orders.SECOND_LOOKS:
-        looked = replace(looked, recheck=False)
-    if order.exchange_id and not looked.recheck:
-        text = f"{order.id}: not found in {looked.looks} second looks; what its end told of it counts"
-        notes = (Notify(Level.ALERT, "second_look_failed", text, order.id),)
+    """A second look (rule 6.3) at an ended order found nothing: of one that the exchange took, that is stale."""
+    if not order.exchange_id:
+        return Absorbed(replace(state, position=with_order(position, replace(order, recheck=False))))
+    looked, notes = _looked_in_vain(order, "not found", state.market.now)
     return Absorbed(replace(state, position=with_order(position, looked)), MOVED, notes)
+
+
+def _looked_in_vain(order: Order, what: str, now: int) -> tuple[Order, tuple[Notify, ...]]:
+    """A second look at an ended order that tells of before its end is stale (rule 8.6) and had again, in growing
+    pauses, though not for ever (8.7): a close has its own look at the open orders yet.
+    """
+    looked = orders.look_again(order, now)
+    if looked.looks < orders.SECOND_LOOKS:
+        return looked, ()
+    text = f"{order.id}: {what} in {looked.looks} second looks; what its end told of it counts"
+    return replace(looked, recheck=False), (Notify(Level.ALERT, "second_look_failed", text, order.id),)
 
 
 def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:
@@ -385,7 +396,12 @@ def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbe
     if position is None:
         return Absorbed(state, MOVED, notes)
     folded = fold_all(position, mine, state.market.now, policy)
-    position = _missed(folded.position, event, frozenset(r.id for r in mine), state.market.now)
+    listed = frozenset(r.id for r in mine)
+    position = _missed(folded.position, event, listed, state.market.now)
+    if event.seq and (ghosts := _still_listed(position, listed, state.market.now)):
+        text = f"{ghosts}: ended a minute ago, and listed as open still; the trade is closed without waiting for it"
+        notes = (*notes, Notify(Level.ALERT, "ended_listed", text, ghosts))
+        state = replace(state, halted=f"{state.halted}; {text}" if state.halted else text)
     verdict = folded.verdict if folded.fault else MOVED
     return replace(folded, position=position, verdict=verdict, notes=(*notes, *folded.notes)).onto(state)
 
@@ -409,7 +425,22 @@ def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str], n
             position = with_order(position, replace(order, check=True))
     phase = position.phase
     if isinstance(phase, Closing) and event.seq:
-        if listed:  # known to have ended, and still on the list: it lags behind
-            return replace(position, ask_at=now + _LIST_AGAIN_MS)
+        waited = now - _ended_at(position)
+        if listed and waited < _LIST_LAGS_MS:  # known to have ended, and still on the list: it lags behind
+            return replace(position, ask_at=now + max(_LIST_AGAIN_MS, waited // 2))
         return replace(position, phase=replace(phase, looked_at=event.asked_at))
     return position
+
+
+def _ended_at(position: Position) -> int:
+    """When the newest end of its orders was heard of."""
+    return max((o.closed_at for o in position.orders), default=0)
+
+
+def _still_listed(position: Position, listed: frozenset[str], now: int) -> str:
+    """The orders that a close does not wait for any more, though they are on the list (rules 8.7, 10.6): none of ours
+    is live, and what still is on the book is for the watchdog to rid it of (rule 12).
+    """
+    if not isinstance(position.phase, Closing) or any(o.live for o in position.orders):
+        return ""
+    return ", ".join(sorted(listed)) if now - _ended_at(position) >= _LIST_LAGS_MS else ""

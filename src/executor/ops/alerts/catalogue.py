@@ -175,8 +175,17 @@ _RISK: Final = (
         "second_look_failed",
         Topic.TROUBLE,
         WARNING,
-        "An order that had ended could not be found when it was looked at once more: what its end told of it counts.",
+        "An order that had ended could not be found when it was looked at once more, or was shown as working again and "
+        "again: what its end told of it counts.",
         "Compare `executor report` with the exchange's own list of trades.",
+    ),
+    alert_kind(
+        "ended_listed",
+        Topic.TROUBLE,
+        CRITICAL,
+        "An order of the trade ended more than a minute ago, and the exchange lists it as open still. The trade is "
+        "closed without waiting for it; new entries are halted.",
+        "Look at the exchange: cancel the order there if it is really open, then `executor resume`.",
     ),
     alert_kind(
         "order_gone",
