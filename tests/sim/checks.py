@@ -11,7 +11,7 @@ from tests.sim.debts import Debts
 from tests.sim.exposure import Held
 
 from executor.core.book.ledger import holding
-from executor.core.book.levels import is_safer
+from executor.core.book.levels import is_safer, safer
 from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
@@ -50,9 +50,11 @@ def taken_as_paid(position: Position | None, rules: SymbolRules) -> Decimal:
 
 
 class Truth:
-    """One trade as the exchange has it. `by_hand`: somebody else has sold it. `behind`: orders of which less was told
-    than had filled, `hidden` in all. `stopped`: PLAIN's stop of the whole has begun to sell. `lent`: commission that
-    the exchange may have taken from what the account had before, so that exits sell all that was bought (faqs/opo.md).
+    """One trade as the exchange has it. `by_hand`: somebody else has sold it, `taken` of it. `stops`: by leg, the
+    safest level that a stop is known to have stood at; `known`: the same, when the stop with that id was decided.
+    `behind`: orders of which less was told than had filled, `hidden` in all. `stopped`: PLAIN's stop of the whole has
+    begun to sell. `lent`: commission that the exchange may have taken from what the account had before, so that exits
+    sell all that was bought (faqs/opo.md).
     """
 
     def __init__(self, direction: Direction) -> None:
@@ -63,7 +65,9 @@ class Truth:
         self.base = ZERO
         self.fees: Counter[str] = Counter()
         self.commissions: dict[str, Decimal] = {}
+        self.taken = ZERO
         self.stops: dict[int, Decimal] = {}
+        self.known: dict[str, Decimal | None] = {}
         self.hidden = ZERO
         self.lent = ZERO
         self.stopped = False
@@ -74,7 +78,7 @@ class Truth:
 
     @property
     def held(self) -> Decimal:
-        return self.entered - self.entry_fee - self.left
+        return self.entered - self.entry_fee - self.left - self.taken
 
 
 class Outside:
@@ -282,21 +286,27 @@ class Outside:
                 self.debts.closed(after, closed)
 
     def _stops(self, state: State) -> None:
-        """10.4, from the stops that the exchange took."""
+        """10.4, from the stops that the exchange took: none is behind one that was known to have stood when it was
+        decided (one in doubt may come in after the next was sent; the safer of the two stays).
+        """
         position = state.position
         assert position is not None
         truth = self.trades.get(position.trade)
         if truth is None or not position.legs:
             return
-        for order in position.orders:
-            if not order.is_stop or order.stop_price is None or not order.exchange_id or order.id in truth.seen:
+        stops = [o for o in position.orders if o.is_stop and o.stop_price is not None]
+        for order in stops:
+            if not order.exchange_id or order.id in truth.seen:
                 continue
             truth.seen.add(order.id)
-            best = truth.stops.get(order.leg)
-            if best is not None and is_safer(best, order.stop_price, truth.direction) and not order.apart:
-                self.broken.append(f"W4 (10.4): {order.id} at {plain(order.stop_price)}, the leg had {plain(best)}")
-            else:
-                truth.stops[order.leg] = order.stop_price
+            level, best = order.stop_price, truth.stops.get(order.leg)
+            assert level is not None
+            bound = truth.known.get(order.id, best)
+            if bound is not None and is_safer(bound, level, truth.direction):
+                self.broken.append(f"W4 (10.4): {order.id} at {plain(level)}, the leg had {plain(bound)}")
+            truth.stops[order.leg] = level if best is None else safer(level, best, truth.direction)
+        for order in stops:
+            truth.known.setdefault(order.id, truth.stops.get(order.leg))
 
     def _bought_back(self, position: Position) -> None:
         """6.3: only what was sold twice is bought back, by a leg beyond its part or by the whole trade."""

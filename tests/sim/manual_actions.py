@@ -40,7 +40,8 @@ class ManualActions:
                 symbol=self._symbol, side=truth.direction.exit_side, type=OrderType.MARKET, quantity=qty
             )
             try:
-                self._engine.place_order(self._wire.direct.account, order, self._wire.timeline.now)
+                placed = self._engine.place_order(self._wire.direct.account, order, self._wire.timeline.now)
+                truth.taken += placed.order.executed_qty
             except model.Reject as reject:
                 if reject.code not in {-2010, -1013}:
                     raise

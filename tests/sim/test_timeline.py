@@ -16,7 +16,7 @@ def test_a_drift_begins_when_it_begins() -> None:
 def test_what_a_drift_has_gained_stays_with_the_next() -> None:
     timeline = Timeline()
     clock = ServiceClock(timeline)
-    clock.skew = 700
+    clock.bend(700)
     clock.let_drift(20)
     timeline.run_until(timeline.now + 10_000)
     clock.let_drift(-50)

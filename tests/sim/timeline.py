@@ -36,7 +36,9 @@ class Timeline:
 
 
 class ServiceClock:
-    """The exchange's time as the service knows it: off by `skew` (ms), drifting by `drift` (ms per second)."""
+    """The exchange's time as the service knows it: off by `skew` (ms), drifting by `drift` (ms per second). `on_bend`
+    is called before either changes.
+    """
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
@@ -44,6 +46,7 @@ class ServiceClock:
         self._since = timeline.now
         self.skew = 0
         self.drift = 0
+        self.on_bend: Callable[[], None] = lambda: None
 
     def stamp(self) -> int:
         """What goes out as a request's timestamp."""
@@ -59,10 +62,16 @@ class ServiceClock:
         """When `now` will read `when`, if nothing bends the clock meanwhile."""
         return self._timeline.now + max(-(-1000 * (when - self.now()) // (1000 + self.drift)), 0)
 
+    def bend(self, ms: int) -> None:
+        self.on_bend()
+        self.skew += ms
+
     def let_drift(self, drift: int) -> None:
         """From now on; what has been gained or lost so far stays."""
+        self.on_bend()
         now = self._timeline.now
         self.skew, self.drift, self._since = self.stamp() - now, drift, now
 
     def sync(self) -> None:
+        self.on_bend()
         self.skew, self.drift, self._since = 0, 0, self._timeline.now

@@ -37,7 +37,7 @@ from executor.core.model.events import (
     Reported,
     TradesSeen,
 )
-from executor.core.model.facts import Done, NotTried, OrderReport, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.facts import Balance, Done, NotTried, OrderReport, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.ids import ENTRIES, is_ours, parse
 from executor.core.model.intents import (
     CancelList,
@@ -132,12 +132,13 @@ class Wire:
         self.silent_until = 0
         self.lost_at = 0
         self._history: dict[str, list[tuple[int, OrderReport]]] = {}
+        self._owned: list[tuple[int, dict[str, Balance]]] = [(0, direct.balances())]
         self.peers: list[Wire] = [self]
         """All who listen to the account, each over a line of its own."""
 
     def share(self, other: "Wire") -> None:
         """Be one more line to the same account as `other`."""
-        self._history, self.peers = other._history, other.peers
+        self._history, self._owned, self.peers = other._history, other._owned, other.peers
         self.peers.append(self)
 
     # --- requests ----------------------------------------------------------------------------------------------------
@@ -405,7 +406,7 @@ class Wire:
                 reports = tuple(report for report in reports if not self._too_young(report, OPEN_LATER_MS))
                 return lambda at: OpenOrdersSeen(at=at, reports=reports, asked_at=asked_at, seq=seq)
             case QueryBalances():
-                balances = direct.balances()
+                balances = self._was_owned(as_of) if as_of else direct.balances()
                 return lambda at: BalancesSeen(at=at, balances=balances, seq=seq)
             case QueryQuote():
                 quote = direct.quote(self.clock.now())
@@ -442,6 +443,9 @@ class Wire:
             and not (hidden and report.status is OrderStatus.PENDING_NEW)
         )
 
+    def _was_owned(self, as_of: int) -> dict[str, Balance]:
+        return next(balances for time, balances in reversed(self._owned) if time <= as_of)
+
     def order_history(self) -> Mapping[str, OrderReport]:
         """Every order of ours that the exchange ever took, by client order id (allOrders)."""
         return {name: told[-1][1] for name, told in self._history.items() if is_ours(name)}
@@ -458,6 +462,7 @@ class Wire:
         if not reports:
             return
         now = self.timeline.now
+        self._owned.append((now, self.direct.balances()))
         for event in reports:
             report = pushed(event)
             if event.execution_type is ExecutionType.TRADE or report.status is not OrderStatus.PENDING_NEW:

@@ -163,6 +163,7 @@ class World:
                 "transferred_by_hand": hands.transfer,
             }
         self.shell = self._boot(empty(self.market.symbol))
+        self.clock.on_bend = self._watch
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -381,7 +382,7 @@ class World:
         self.print_trade(self.price + self.market.unit * (25, -25, 60, -60)[self.choices.choose("jump", 4)])
 
     def _bend_clock(self) -> None:
-        self.clock.skew += (700, -700, 2_500, -4_000, -20_000)[self.choices.choose("skew", 5)]
+        self.clock.bend((700, -700, 2_500, -4_000, -20_000)[self.choices.choose("skew", 5)])
         self.timeline.at(self.timeline.now + 60_000, self.clock.sync)
 
     def _let_clock_drift(self) -> None:

@@ -1,10 +1,10 @@
 from decimal import Decimal
 
 from msgspec.structs import replace
-from tests.core.build import POLICY, START, Script, both_sides, make_quote, protected, trailing
+from tests.core.build import POLICY, START, Script, both_sides, make_quote, protected, trailing, unprotected
 
 from executor.core.model.events import BalancesSeen, KlinesSeen, QuoteSeen
-from executor.core.model.facts import Balance
+from executor.core.model.facts import Balance, Why
 from executor.core.model.policy import TrailMode
 from executor.core.model.values import Direction
 from executor.core.model.verdict import MOVED, Ignored
@@ -59,6 +59,19 @@ def test_balances_are_known_with_their_time() -> None:
     script.feed(BalancesSeen(at=START + 5, balances={"LTC": Balance(D(1))}))
     assert script.verdict == MOVED
     assert (script.state.market.balances, script.state.market.balances_at) == ({"LTC": Balance(D(1))}, START + 5)
+
+
+def test_balances_that_were_asked_for_are_of_when_they_were_asked_for() -> None:
+    """Rule 8.6: an answer that is long on its way tells nothing of what has happened since."""
+    script = unprotected()
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    script.settle()
+    script.wait(1_000)
+    assert script.kinds() == ["QueryBalances"]
+    asked = script.now
+    script.now += 5_000
+    script.accept()
+    assert script.state.market.balances_at == asked
 
 
 def test_bars_tell_the_swing_only_to_a_trail_that_uses_it() -> None:

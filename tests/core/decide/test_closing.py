@@ -161,12 +161,12 @@ def test_a_sale_that_found_nobody_is_repeated_at_its_pace() -> None:
 
 
 def test_a_position_that_somebody_else_sold_is_given_up() -> None:
-    """Rule 6.6."""
+    """Rules 6.6, 8.6: seen twice, both times so much later that the entry must show."""
     script = selling()
     script.balances["LTC"] = Balance(D("0.01"))
     script.refuse(Why.INSUFFICIENT_BALANCE)
     looked(script)
-    script.wait(1_000)
+    script.wait(2_000)
     assert script.kinds() == ["QueryBalances"]
     script.accept()
     assert "sold_elsewhere" not in script.told()  # seen once

@@ -59,6 +59,24 @@ def test_a_trade_that_is_gone_is_closed_and_nothing_is_put_back(direction: Direc
     assert script.told().count(event) == 1
 
 
+def test_an_account_that_shows_nothing_of_a_long_once_is_looked_at_again() -> None:
+    """Rule 8.6: it was older than the entry's fill; the exits are put back, not given up."""
+    script = protected(rules=MARGIN_RULES)
+    script.now += 500
+    held = dict(script.lender.holdings)
+    script.lender.holdings = {"USDT": D(20), "LTC": ZERO}
+    for client_id, told in list(script.book.items()):
+        if told.status is OrderStatus.NEW:
+            script.book[client_id] = replace(told, status=OrderStatus.EXPIRED)
+            script.push(client_id)
+    script.settle()
+    assert script.position.short_at
+    script.lender.holdings = held
+    script.wait(3_000)
+    script.settle()
+    assert script.named() == "Protected"
+
+
 @both_sides
 def test_the_failsafe_looks_first_whether_the_exchange_has_closed_the_trade(direction: Direction) -> None:
     """Its exits had been refused before: gone as well, they count as bare for too long."""

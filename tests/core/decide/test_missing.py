@@ -28,7 +28,7 @@ def sold_by_hand(left: str, *, role: Role = Role.SL) -> Script:
 
 def judged(script: Script) -> Script:
     """The balance is read twice, with a look at what stands in between."""
-    script.wait(1_000)
+    script.wait(2_000)
     script.settle()
     first = script.now
     while script.now < first + 2_000:
@@ -81,6 +81,88 @@ def test_before_a_part_is_called_gone_every_exit_is_looked_at_and_the_balance_re
     script.settle()
     assert "part_missing" not in script.told()
     assert script.order(Role.SL).qty == D("0.999")
+
+
+def asked_once(script: Script) -> None:
+    """The account was seen short for the first time, and the exits looked at since."""
+    script.wait(2_000)
+    script.settle()
+    assert script.position.short_at == script.now
+
+
+def test_a_fill_told_of_by_the_look_explains_what_was_missing_at_once() -> None:
+    """The stop is placed again without a second balance."""
+    script = sold_by_hand("1.998")
+    free(script, "1.998", "0.999")
+    script.trade(Role.TP1)
+    script.wait(2_000)
+    script.accept("QueryBalances")
+    script.settle()
+    assert script.order(Role.SL).phase is OrderPhase.WORKING
+    assert script.position.gone == 0
+
+
+def test_what_fills_after_the_looks_is_not_missing() -> None:
+    """Rule 8.6: the account shows it the second time, and nobody has told of it yet."""
+    script = sold_by_hand("2.5")
+    free(script, "2.5", "1.998")
+    asked_once(script)
+    script.wait(2_000)
+    while "QueryOrder" in script.kinds():
+        script.accept("QueryOrder")
+    target = script.trade(Role.TP1, "0.3")
+    free(script, "2.2", "1.698")
+    script.accept("QueryBalances")
+    assert script.position.gone == D("0.497")
+    assert script.order(Role.SL).qty == D("0.502")
+    script.push(target.id)
+    assert script.position.gone == D("0.497")
+    assert sum((leg.qty for leg in script.position.legs), D(0)) == D("2.5")
+
+
+def test_a_balance_from_before_the_entry_s_fill_is_none() -> None:
+    """Rule 8.6: read too soon after it, it is not even the first of two."""
+    script = unprotected()
+    script.balances["LTC"] = Balance(D("0.01"))
+    for role in ("OCO1", "OCO2", "SL"):
+        script.refuse(Why.INSUFFICIENT_BALANCE, role)
+    script.wait(1_000)
+    script.settle()
+    early = script.position.short_at
+    script.wait(2_000)
+    script.settle()
+    assert script.position.short_at > early > 0
+    assert "sold_elsewhere" not in script.told()
+    script.wait(2_000)
+    script.settle()
+    assert script.closed.reason is Reason.EXTERNAL
+
+
+def test_a_balance_that_was_asked_for_before_the_refusal_tells_nothing_of_it() -> None:
+    """Rule 8.6: however late it arrives."""
+    script = sold_by_hand("2.5")
+    script.wait(2_000)
+    script.wait(100)
+    script.vanish(Role.TP1)
+    free(script, "0.01", "0")
+    script.accept("QueryBalances")
+    assert script.position.short_at == 0
+    assert QueryBalances in {type(r) for r in script.pending}
+
+
+def test_nothing_is_believed_while_a_request_is_on_its_way() -> None:
+    """Rule 8.2: the other leg's stop was moved meanwhile, and nobody knows yet how that ended."""
+    script = sold_by_hand("2.5")
+    free(script, "2.5", "1.998")
+    asked_once(script)
+    script.wait(2_000)
+    while "QueryOrder" in script.kinds():
+        script.accept("QueryOrder")
+    script.unchecked = True
+    orders = tuple(replace(o, check=True) if o.role is Role.TP1 else o for o in script.position.orders)
+    script.state = replace(script.state, position=replace(script.position, orders=orders))
+    script.accept("QueryBalances")
+    assert script.position.gone == 0
 
 
 def test_nothing_is_judged_while_an_exit_is_in_doubt() -> None:

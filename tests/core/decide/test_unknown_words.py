@@ -98,10 +98,9 @@ def test_what_the_account_no_longer_holds_was_sold_elsewhere_whatever_the_words(
     for role in ("OCO1", "OCO2", "SL"):
         script.refuse(Why.OTHER, role)
     script.settle()
-    script.wait(1_000)
-    script.settle()
-    script.wait(2_000)
-    script.settle()
+    for _ in range(3):
+        script.wait(2_000)
+        script.settle()
     assert script.closed.reason is Reason.EXTERNAL
 
 
@@ -112,8 +111,9 @@ def test_a_sale_while_closing_has_the_balance_looked_at_whatever_the_words() -> 
     script.balances = {**RICH, "LTC": Balance(D(0))}
     script.refuse(Why.OTHER, "FLATTEN")
     script.settle()
-    script.wait(2_000)
-    script.settle()
+    for _ in range(2):
+        script.wait(2_000)
+        script.settle()
     assert script.closed.reason is Reason.EXTERNAL
 
 

@@ -391,7 +391,7 @@ class FleetWorld:
         self.cluster.lose_majority(ms, leases_kept=not self.fleet_faults.detail("leases", 2))
 
     def _bend_clock(self, life: Life) -> None:
-        life.clock.skew += (700, -700, 2_500, -4_000, -20_000)[self.fleet_faults.detail("skew", 5)]
+        life.clock.bend((700, -700, 2_500, -4_000, -20_000)[self.fleet_faults.detail("skew", 5)])
         self.timeline.at(self.timeline.now + 60_000, life.clock.sync)
 
     def _let_clock_drift(self, life: Life) -> None:

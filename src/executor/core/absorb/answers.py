@@ -71,6 +71,11 @@ def asked_about(state: State, seq: int) -> str:
     return next((o.request.id for o in state.outbox if o.request.seq == seq and isinstance(o.request, QueryOrder)), "")
 
 
+def asked_at(state: State, seq: int) -> int:
+    """When the read `seq` was decided (ms), which waits for its answer; now, where what is told answers none."""
+    return _decided(state, seq) or state.market.now
+
+
 def told_since(state: State, event: AnyEvent) -> AnyEvent:
     """`event`; where it answers a read of ours, told as of the moment when that read was decided at the least: it can't
     have been asked sooner, whatever the clock has been corrected by since. By its own time it could tell of before, and

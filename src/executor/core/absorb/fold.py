@@ -64,7 +64,7 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
 def _of_market(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:
     if isinstance(event, QuoteSeen):
         return answers.quoted(state, event, policy)
-    return market.absorb(answers.settle(state, event.seq), event, policy)
+    return market.absorb(answers.settle(state, event.seq), event, policy, answers.asked_at(state, event.seq))
 
 
 def _from_within(state: State, event: Commanded | Resolved | Found, policy: Policy, rules: SymbolRules) -> Absorbed:

@@ -65,7 +65,7 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
     known = state.market.margin
     if known is not None and shown.asked_at < known.asked_at:
         return Absorbed(state, Ignored("older than the account at hand"))
-    market = replace(state.market, margin=shown, balances=shown.balances, balances_at=state.market.now)
+    market = replace(state.market, margin=shown, balances=shown.balances, balances_at=shown.asked_at)
     state = replace(state, market=market)
     loan = state.loan
     if loan is not None and (loan.open or shown.asked_at < loan.closed_at):

@@ -13,12 +13,13 @@ from executor.core.model.state import Position, State
 from executor.core.model.verdict import Absorbed, Ignored
 
 
-def absorb(state: State, event: KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:
+def absorb(state: State, event: KlinesSeen | BalancesSeen, policy: Policy, asked_at: int) -> Absorbed:
+    """`asked_at` (ms): of no later moment does the answer tell for certain, whenever it arrives (rule 8.6)."""
     match event:
         case KlinesSeen():
             return Absorbed(_klines(state, event, policy))
         case BalancesSeen():
-            seen = replace(state.market, balances=event.balances, balances_at=state.market.now)
+            seen = replace(state.market, balances=event.balances, balances_at=asked_at)
             return Absorbed(replace(state, market=seen))
         case _ as unreachable:
             assert_never(unreachable)

@@ -1,12 +1,12 @@
 """Liquidation and repayment by another hand (rule 11.11): what is gone is a fact, not an exit to be put back."""
 
 from executor.core.book import debt as debts
-from executor.core.decide import lending
+from executor.core.decide import lending, missing
 from executor.core.decide.draft import Draft
 from executor.core.model.intents import Level
 from executor.core.model.loans import MarginAccount
 from executor.core.model.state import Reason
-from executor.core.model.values import Direction, short
+from executor.core.model.values import ZERO, Direction, short
 
 
 def tend(draft: Draft) -> bool:
@@ -40,8 +40,19 @@ def still_there(draft: Draft, since: int) -> bool:
         return False
     if anything_left(draft, account):
         return True
-    _close(draft, since)
+    if _seen_twice(draft, account, since):
+        _close(draft, since)
     return False
+
+
+def _seen_twice(draft: Draft, account: MarginAccount, since: int) -> bool:
+    """Whether the account has shown a second time that nothing is left (rule 8.6)."""
+    if draft.position.short_at < since:
+        draft.update(short_at=account.asked_at, short_left=ZERO, short_looked=0)
+    again_at = missing.look_again_at(draft.position, draft.policy)
+    if draft.now >= again_at > account.asked_at:
+        draft.query_margin()
+    return account.asked_at >= again_at
 
 
 def anything_left(draft: Draft, account: MarginAccount) -> bool:

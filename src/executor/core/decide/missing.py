@@ -1,8 +1,10 @@
 """Refused for lack of balance: what of the position is still there (rules 6.6, 6.6b)?
 
-A part that is gone takes its share with it and no more: the rest is covered and sold. What the account owns is believed
-when it was seen twice (rule 8.6), with a look at every live exit in between: a fill that nobody has told of yet looks
-just the same.
+A part that is gone takes its share with it and no more: the rest is covered and sold. That something is gone is
+believed when the account has shown it twice (rule 8.6), and every live exit was looked at in between, so much later
+that what had filled before the first time is known: a fill that nobody has told of yet looks just the same. The more
+that the account showed of the two times counts: what fills after the looks is in the second one alone. While a request
+that sells or cancels is on its way, or an exit in doubt, nothing is believed.
 """
 
 from decimal import Decimal
@@ -15,7 +17,8 @@ from executor.core.book.ledger import locked
 from executor.core.decide.draft import Draft
 from executor.core.model.facts import Balance
 from executor.core.model.intents import Level
-from executor.core.model.state import Leg, OrderPhase
+from executor.core.model.policy import Policy
+from executor.core.model.state import Leg, OrderPhase, Position
 from executor.core.model.values import ZERO, Direction, plain
 
 _SETTLED: Final = frozenset({OrderPhase.WORKING, OrderPhase.CLOSED})
@@ -37,32 +40,43 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
         return Stock.WHOLE
     if _changing(draft):
         return Stock.UNKNOWN  # and nothing is asked before it is known how that ended (rule 8.7)
-    again_at = position.short_at + draft.policy.absence_grace_ms if position.short_at else 0
+    if position.short_at >= refused_at and draft.rules.whole(position.short_left) >= draft.tally.sellable:
+        return _whole(draft)  # what was missing has been told of since: an exit had filled
+    again_at = look_again_at(position, draft.policy)
     ended = max((o.closed_at for o in position.orders if o.is_exit), default=0)
     if draft.market.balances_at < max(refused_at, again_at, ended):
-        if draft.now >= again_at and (not again_at or _looked(draft)):
+        if draft.now >= again_at and (not again_at or _looked_again(draft)):
             draft.query_balances()
         return Stock.UNKNOWN
-    there = draft.rules.whole(_owned(draft))
+    there = draft.rules.whole(_there(draft))
     if there >= draft.tally.sellable:
-        draft.update(short_at=0)
-        return Stock.WHOLE
-    if not position.short_at or _owned(draft) < locked(position):  # what stands is there: that was read too early
-        draft.update(short_at=draft.now)
-        for order in draft.live():
-            draft.put(replace(order, check=True, ask_at=draft.now))
+        return _whole(draft)
+    if (
+        position.short_at < max(refused_at, _bought_at(position) + draft.policy.absence_grace_ms)
+        or _owned(draft) < locked(position)  # what stands is there: that was read too early
+        or not _looked(draft)
+    ):
+        draft.update(short_at=draft.now, short_left=_owned(draft), short_looked=0)
+        _look(draft)
         return Stock.UNKNOWN
     return Stock.PART if draft.rules.market_piece(there, draft.price) else Stock.NOTHING
 
 
+def look_again_at(position: Position, policy: Policy) -> int:
+    """When what is in question is looked at once more (ms): the exits, and then the account. 0: nothing is."""
+    if not position.short_at:
+        return 0
+    return max(position.short_at, _bought_at(position)) + policy.absence_grace_ms
+
+
 def write_off(draft: Draft, leg: Leg | None) -> None:
     """The part that is gone is gone from the position, and from the part of it that `leg` was to sell."""
-    missing = draft.tally.sellable - draft.rules.whole(_owned(draft))
+    missing = draft.tally.sellable - draft.rules.whole(_there(draft))
     if leg is not None:
         missing = min(missing, draft.left(leg))
         draft.put_leg(replace(leg, qty=leg.qty - missing, tries=0, poor=0, retry_at=0))
     position = draft.position
-    draft.update(gone=position.gone + missing, short_at=0)
+    draft.update(gone=position.gone + missing, short_at=0, short_left=ZERO, short_looked=0)
     rest = draft.count_again().sellable
     draft.note(
         Level.ALERT,
@@ -85,6 +99,33 @@ def _changing(draft: Draft) -> bool:
 
 def _owned(draft: Draft) -> Decimal:
     return draft.market.balances.get(draft.rules.base, Balance(ZERO)).total
+
+
+def _there(draft: Draft) -> Decimal:
+    return max(_owned(draft), draft.position.short_left)
+
+
+def _whole(draft: Draft) -> Stock:
+    draft.update(short_at=0, short_left=ZERO, short_looked=0)
+    return Stock.WHOLE
+
+
+def _bought_at(position: Position) -> int:
+    """When the entry was last heard to have filled: what was read sooner need not show it (rule 8.6)."""
+    return max((o.heard_at for o in position.orders if o.is_entry and o.cum_qty), default=0)
+
+
+def _look(draft: Draft) -> None:
+    for order in draft.live():
+        draft.put(replace(order, check=True, ask_at=draft.now))
+
+
+def _looked_again(draft: Draft) -> bool:
+    """Whether every live exit was looked at since that was due; else it is had."""
+    if not draft.position.short_looked:
+        draft.update(short_looked=draft.now)
+        _look(draft)
+    return _looked(draft)
 
 
 def _looked(draft: Draft) -> bool:

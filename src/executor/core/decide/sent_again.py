@@ -1,8 +1,9 @@
 """Exits in doubt that need not wait for their fence: when a stop may be sent a second time (rules 8.3b, 8.3c).
 
 Either the exchange's own lock keeps the two apart: what is free after the second could not carry the first. Or the
-account could carry both, and nothing shows a trace of the first: should it come in after all, one of the two is
-cancelled as soon as it is seen, and what both have sold until then is bought back (rules 6.3, 10.1).
+account could carry both, and so long after the first was sent that it would show, had it been placed, nothing shows a
+trace of it (rule 8.6): should it come in even later, one of the two is cancelled as soon as it is seen, and what both
+have sold until then is bought back (rules 6.3, 10.1).
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from executor.core.book.ledger import expected_base, locked
 from executor.core.decide.draft import Draft
 from executor.core.model.facts import Balance
 from executor.core.model.intents import Level
+from executor.core.model.policy import Policy
 from executor.core.model.state import Leg, Order, OrderPhase
 from executor.core.model.values import ZERO, Direction
 
@@ -53,7 +55,7 @@ def may_send_again(draft: Draft, leg: Leg, doubtful: Sequence[Order]) -> bool:
     if not _nothing_traded(draft) or not _affordable(draft, group):
         return False
     locked_apart = _locked_apart(draft, group)
-    if not locked_apart and not _without_trace(draft, group):
+    if not locked_apart and not (_would_show(draft, firsts) and _without_trace(draft, group)):
         return False
     names = ", ".join(str(n) for n, orders in group.items() if orders)
     text = f"leg {names}: its stop is in doubt and was not found; sent again (8.3b)"
@@ -99,6 +101,21 @@ def _affordable(draft: Draft, group: dict[int, list[Order]]) -> bool:
 def _locked_apart(draft: Draft, group: dict[int, list[Order]]) -> bool:
     """Whether the lock on the account keeps the first and the second of each leg apart."""
     return _lock_carries_one(_again(draft, group), _firsts(draft, group), _balance(draft).free + _unexplained(draft))
+
+
+def _would_show(draft: Draft, firsts: Sequence[Order]) -> bool:
+    """Whether the balances were read so long after `firsts` were sent that what was placed then is in them."""
+    shown_at = max(placed_by(o, draft.policy) for o in firsts)
+    if draft.market.balances_at >= shown_at:
+        return True
+    if draft.now >= shown_at:
+        draft.query_balances()
+    return False
+
+
+def placed_by(order: Order, policy: Policy) -> int:
+    """From then on (ms) reads show an order that was placed when it was sent (rule 8.6)."""
+    return order.sent_at + policy.absence_grace_ms
 
 
 def _without_trace(draft: Draft, group: dict[int, list[Order]]) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from executor.core.decide.legs import BACKOFF_TIMES
+from executor.core.decide.missing import look_again_at
+from executor.core.decide.sent_again import placed_by
 from executor.core.decide.stops import KLINES_EVERY_MS, RESEND_MS, RESIZE_EVERY_MS, move_again_at
 from executor.core.model.orders import ask_until, cancel_again_at, sell_again_at
 from executor.core.model.policy import Policy
@@ -58,8 +60,7 @@ def next_due(position: Position, now: int, policy: Policy) -> int | None:
 
 def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
     yield position.ask_at
-    if position.short_at:
-        yield position.short_at + policy.absence_grace_ms
+    yield look_again_at(position, policy)
     if isinstance(position.phase, Entering | Borrowing):
         yield position.phase.give_up_at
         yield position.phase.retry_at
@@ -85,8 +86,10 @@ def _of_order(order: Order, phase: Phase, policy: Policy) -> Iterator[int]:
         yield cancel_again_at(order)
     if order.triggered_at:
         yield order.triggered_at + policy.watchdog_grace_ms
-    if order.phase is OrderPhase.UNRESOLVED and order.replaces:
-        yield from (order.sent_at + pause for pause in RESEND_MS)
+    if order.phase is OrderPhase.UNRESOLVED:
+        yield placed_by(order, policy)
+        if order.replaces:
+            yield from (order.sent_at + pause for pause in RESEND_MS)
     if order.is_stop and not order.awaits:
         yield order.sent_at + RESIZE_EVERY_MS
     if order.is_entry and order.list_id and order.cum_qty:

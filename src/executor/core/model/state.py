@@ -317,8 +317,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
     first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3); `spare`:
     base that the account had before it began, None where that is not known; `gone`: base of the position that
-    somebody else has taken, since `short_at` (ms) in question (rule 6.6b); `credit`: what it is on borrowed money, None
-    on Spot.
+    somebody else has taken, since `short_at` (ms) in question, when the account had `short_left`; the exits were looked
+    at again at `short_looked`, 0 before (rule 6.6b); `credit`: what it is on borrowed money, None on Spot.
     """
 
     trade: str
@@ -343,6 +343,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     spare: Decimal | None = None
     gone: Decimal = ZERO
     short_at: int = 0
+    short_left: Decimal = ZERO
+    short_looked: int = 0
     exposure: Exposure = Exposure()
     credit: Credit | None = None
 
