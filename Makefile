@@ -74,7 +74,7 @@ RUNS ?= 10
 
 .PHONY: stranger
 stranger: $(VENV)/.test ## trade with the real daemon on an exchange that shares no code with ours, RUNS drawn ones, from SEED on
-	$(BIN)/python -m tests.stranger.run --runs $(RUNS) --seed $(SEED) --trades 8 --kills 3 --storm 0.15
+	$(BIN)/python -m tests.stranger.run --runs $(RUNS) --seed $(SEED) --trades 8 --kills 3
 
 .PHONY: crashes
 crashes: $(VENV)/.test ## stop the machine everywhere, and everywhere twice, in every scripted trade (about half an hour)

@@ -38,6 +38,9 @@ PATHS = (
 )
 
 
+READY_MOST_S = 25
+
+
 class Run:
     def __init__(
         self, seed: int, folder: Path, *, storm: float, transport: str, layout: str, margin: bool = False
@@ -62,7 +65,7 @@ class Run:
         self.hands = Hands(self.book, self.exchange, self.rng)
         self.cover = Cover(self.book, self.exchange, layout, short=self.short)
         self.faults = self.cover.faults
-        self.up_since = 0.0
+        self.up_since = self.ready_since = 0.0
         self.process: asyncio.subprocess.Process | None = None
         self.lives, self.transport, self.layout = 0, transport, layout
         self.ended = Counter[str]()
@@ -115,7 +118,7 @@ class Run:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "executor", "run", env=environ, cwd=self.folder, stdout=log, stderr=log
             )
-        self.up_since = time.monotonic()
+        self.up_since, self.ready_since = time.monotonic(), 0.0
         self.is_up.set()
 
     async def kill(self) -> None:
@@ -128,12 +131,27 @@ class Run:
         await asyncio.sleep(self.rng.random() * 2)
         await self.up()
 
+    def _ready(self) -> bool:
+        """The service has told that it is for some seconds, or has had more than enough time for it."""
+        now = time.monotonic()
+        if not self.is_up.is_set():
+            return False
+        if not self.ready_since and b'"event": "ready"' in self._log().read_bytes():
+            self.ready_since = now
+        return (self.ready_since and now - self.ready_since > 3) or now - self.up_since > READY_MOST_S
+
+    async def _until_ready(self) -> None:
+        for _ in range(READY_MOST_S * 20):
+            if self._ready():
+                return
+            await asyncio.sleep(0.1)
+
     # --- the market -----------------------------------------------------------------------------------------------
 
     def touch(self, price: Decimal) -> None:
         self.book.touch(price)
         self.exchange.traded()
-        up = self.is_up.is_set() and time.monotonic() - self.up_since > 6
+        up = self._ready()
         rough = self.exchange.storm > 0 or self.hands.touched or self.book.terms != Terms()
         self.cover.look(up=up, rough=rough, touched=self.hands.touched)
 
@@ -152,6 +170,7 @@ class Run:
         path = self.rng.choice(PATHS)
         self.cover.begin(ENTRY - sign * R, sign)
         await self.lead("0.3", sign)
+        await self._until_ready()
         values = {
             "ts": time.time_ns() // 1_000_000,
             "id": f"s{number}",
@@ -235,7 +254,7 @@ class Run:
         await self.exchange.start()
         await self.up()
         watching = asyncio.create_task(self.watch_over())
-        await asyncio.sleep(3)
+        await self._until_ready()
         doomed = set(self.rng.sample(range(trades), min(kills, trades)))
         for number in range(trades):
             await self.trade(number, number in doomed)
@@ -297,7 +316,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--margin", choices=("always", "never"))
     parser.add_argument("--layout", choices=("OCO", "BRACKET", "PLAIN"))
-    parser.add_argument("--storm", type=float, default=0.06)
+    parser.add_argument("--storm", type=float, help="drawn where it is not given")
     wanted = parser.parse_args()
     failed = False
     for seed in range(wanted.seed, wanted.seed + wanted.runs):
@@ -305,9 +324,8 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"stranger-{seed}-"))
         transport, layout = rng.choice(["rest", "ws"]), wanted.layout or rng.choice(["OCO", "BRACKET", "PLAIN"])
         margin = rng.random() < 0.35 if wanted.margin is None else wanted.margin == "always"
-        run = Run(
-            seed, folder, storm=wanted.storm, transport=transport, layout="OCO" if margin else layout, margin=margin
-        )
+        storm = rng.choice([0.05, 0.15, 0.35]) if wanted.storm is None else wanted.storm
+        run = Run(seed, folder, storm=storm, transport=transport, layout="OCO" if margin else layout, margin=margin)
         asyncio.run(run.run(wanted.trades, wanted.kills))
         told = run.told()
         kind = "spot" if run.lender is None else "isolated" if run.lender.mood.isolated else "cross"

@@ -296,8 +296,6 @@ class Exchange(Served):
             {"e": "somethingOfTomorrow", "E": now_ms(), "x": {"deep": [None]}},
             {"e": "externalLockUpdate", "E": now_ms(), "a": "BTC", "d": "0.00000000", "T": now_ms()},
             {"e": "balanceUpdate", "E": now_ms(), "a": "XYZ", "d": "1.0", "T": now_ms()},
-            {"e": 7},
-            {},
         ]
         if event.get("e") == "executionReport":
             kinds.append(event | {"x": "WONDER"})
