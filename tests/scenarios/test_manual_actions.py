@@ -79,7 +79,7 @@ async def test_a_symbol_that_closes_before_its_exits_are_placed(
         assert b.open() == []
         assert {"market_closed", "unprotected"} <= set(b.alerts())
         b.engine.set_symbol_status(b.symbol, SymbolStatus.TRADING)
-        await b.wait(20)
+        await b.wait(4)
         assert b.covered() == sum(b.position.split)
         assert b.said("market_open") == 1
         await b.move(-1)

@@ -168,6 +168,13 @@ def books(folder: Path, book: Book) -> list[str]:
     return faults
 
 
+def recorded(folder: Path, book: Book) -> bool:
+    """Whether the newest trade with a fill is in the list of trades."""
+    newest = next((f["order"].client for f in reversed(book.trades) if f["order"].client.startswith(OURS)), "")
+    path = folder / "state.trades.jsonl"
+    return not newest or (path.exists() and f'"{newest.split("_")[1]}"' in path.read_text())
+
+
 def _differs(row: dict[str, Any], fills: list[dict[str, Any]]) -> list[str]:
     entering = "BUY" if row["direction"] == "long" else "SELL"
     commissions: defaultdict[str, Decimal] = defaultdict(Decimal)

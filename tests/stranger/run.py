@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.stranger.book import Book
-from tests.stranger.checks import DUST, OWED_MOST, Cover, books, debt, loans, log_faults, paces
+from tests.stranger.checks import DUST, OWED_MOST, Cover, books, debt, loans, log_faults, paces, recorded
 from tests.stranger.hands import OURS, Hands
 from tests.stranger.lender import Lender, MarginMood
 from tests.stranger.mood import BASE, QUOTE, SYMBOL, Clock, Mood, Terms
@@ -242,6 +242,8 @@ class Run:
 
     def _flat(self) -> bool:
         if self.lender is not None and any(debt(self.lender, asset) > OWED_MOST for asset in self.book.free):
+            return False
+        if not recorded(self.folder, self.book):
             return False
         return abs(self.cover.held()) <= DUST and not any(
             o.open and o.client.startswith(OURS) for o in self.book.orders

@@ -10,6 +10,7 @@ from tests.stranger.book import Book
 from tests.stranger.lender import PRICES, Lender
 from tests.stranger.listing import exchange_info
 from tests.stranger.mood import SYMBOL, TICK, Order, Refused, now_ms
+from tests.stranger.params import check
 
 
 class Served:
@@ -22,6 +23,11 @@ class Served:
         self.unmet: list[str] = []
 
     def serve(self, method: str, what: str, p: dict[str, str]) -> Any:
+        try:
+            check(f"{method} {what}", p)
+        except Refused as error:
+            self.unmet.append(f"{method} {what}: {error.text} {p}")
+            raise
         if what.startswith("sapi/"):
             return self._serve_margin(method, what.removeprefix("sapi/"), p)
         if self.lender is not None and (method != "GET" or what == "openOrders"):
@@ -44,7 +50,7 @@ class Served:
                 self.book.list_answer(r, reports=False) for r in self.book.lists.values() if r["status"] != "ALL_DONE"
             ],
             "GET allOrderList": lambda _: [self.book.list_answer(r, reports=False) for r in self.book.lists.values()],
-            "GET ticker/price": lambda _: {"symbol": SYMBOL, "price": self.book.text(self.book.last)},
+            "GET ticker/price": self._price,
             "GET ticker/bookTicker": lambda _: self._ticker(),
             "GET ticker/24hr": self._day,
             "GET avgPrice": lambda _: {"mins": 5, "price": self.book.text(self.book.last), "closeTime": now_ms()},
@@ -129,8 +135,8 @@ class Served:
     def _unfilled(self, count: int) -> None:
         window = now_ms() // 10_000
         self.orders_10s[window] += count
-        if self.orders_10s[window] > 100:
-            raise Refused(-1015, "Too many new orders; current limit is 100 orders per 10 SECOND.", 429)
+        if self.orders_10s[window] > 50:
+            raise Refused(-1015, "Too many new orders; current limit is 50 orders per 10 SECOND.", 429)
 
     def _placed(self, place: Callable[[dict[str, str]], Order], p: dict[str, str]) -> Any:
         o = place(p)
@@ -255,6 +261,11 @@ class Served:
             if p.get("orderListId") == str(row["id"]) or p.get("origClientOrderId") == row["client"]:
                 return self.book.list_answer(row, reports=False)
         raise Refused(-2018, "Order list does not exist.")
+
+    def _price(self, p: dict[str, str]) -> Any:
+        if p.get("symbolStatus", self.book.terms.status) != self.book.terms.status:
+            raise Refused(-1220, "The symbol's status does not match the requested symbolStatus.")
+        return {"symbol": SYMBOL, "price": self.book.text(self.book.last)}
 
     def _day(self, p: dict[str, str]) -> Any:
         other = p.get("symbol", SYMBOL).removesuffix("USDT")

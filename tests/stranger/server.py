@@ -222,8 +222,8 @@ class Exchange(Served):
         return status, answer
 
     def _cut(self, request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
+        if request.transport is not None:
+            request.transport.abort()
         return web.Response()
 
     def _fault(self, method: str, what: str) -> str:
@@ -427,11 +427,15 @@ class Exchange(Served):
             self.went_wrong["a listen token ran out"] += 1
             self._task(socket, json.dumps(told))
 
-    def _signed_over_socket(self, params: dict[str, str]) -> None:
+    def _signed_over_socket(self, params: dict[str, str], *, must: bool) -> None:
+        if must and "signature" not in params:
+            raise Refused(-1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")
         if "signature" in params:
             given = params.pop("signature")
             self._proved("&".join(f"{k}={v}" for k, v in sorted(params.items())), given)
             self._in_time(params)
+            if params.get("apiKey") != KEY:
+                raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
 
     async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
         method, params = asked["method"], {k: str(v) for k, v in asked.get("params", {}).items()}
@@ -443,7 +447,7 @@ class Exchange(Served):
             return
 
         def checked() -> Any:
-            self._signed_over_socket(params)
+            self._signed_over_socket(params, must=method in METHODS and what not in PUBLIC)
             if now_ms() < self.refuses_until and http != "GET" and method in METHODS:
                 raise Refused(-2010, "WebSocket API trading is not enabled.")
             if method == "userDataStream.subscribe.listenToken" and self.lender is not None:

@@ -52,6 +52,10 @@ CLOSED_LOOK_S: Final = 15.0
 """Rules are not read more often, whatever is refused, and so often while a symbol is not open for trading: 160 of
 request weight a minute.
 """
+REOPEN_LOOK_S: Final = 2.0
+"""While something is held and its symbol is closed, its status is asked for so often, 2 of request weight each: what
+could not be covered is covered as soon as it has opened.
+"""
 OPEN_LOOK_S: Final = 60.0
 """While something is held the symbol's status is asked for so often, 2 of request weight each: exits of a symbol that
 has closed must not be taken away.
@@ -501,6 +505,9 @@ class Loop:
 
     async def _rest_rules(self) -> None:
         """Until the rules are to be read again."""
+        if not self.engine.rules.tradable and self.state.position is not None:
+            await self._until_open(CLOSED_LOOK_S)
+            return
         pause = min(FILTER_LOOK_S * 2 ** min(self._same_rules, 6), CLOSED_LOOK_S)
         await self.clock.sleep(pause)
         await self._nap(CLOSED_LOOK_S - pause, self._filtered)
@@ -510,7 +517,16 @@ class Loop:
         while left > 0 and not self._closed.is_set() and not self._filtered.is_set():
             await self._nap(min(left, OPEN_LOOK_S), self._closed, self._filtered)
             left -= OPEN_LOOK_S
-            if self.state.position is not None and not await self._still_trades():
+            if self.state.position is not None and not await self._trades(unknown=True):
+                return
+
+    async def _until_open(self, seconds: float) -> None:
+        """At the most so long."""
+        left = seconds
+        while left > 0:
+            await self.clock.sleep(min(left, REOPEN_LOOK_S))
+            left -= REOPEN_LOOK_S
+            if await self._trades(unknown=False):
                 return
 
     async def _nap(self, seconds: float, *calls: asyncio.Event) -> None:
@@ -522,13 +538,14 @@ class Loop:
             for each in waits:
                 each.cancel()
 
-    async def _still_trades(self) -> bool:
+    async def _trades(self, *, unknown: bool) -> bool:
+        """Whether the symbol is open for trading; `unknown`: what counts where that can't be read."""
         with self.at_work():
             try:
                 return await self._is_trading()
             except ReadError as error:
                 log.warning("look_failed", what="symbol status", error=str(error))
-                return True
+                return unknown
 
     def _tell_market(self) -> None:
         symbol = self.engine.rules.symbol
@@ -536,7 +553,8 @@ class Loop:
             self._say(Notify(Level.INFO, "market_open", f"{symbol} is open for trading again"))
             return
         what = "exits that stand are left standing, and nothing can be placed" if self.state.position else "no entries"
-        text = f"{symbol} is not open for trading: {what} until it opens; it is asked every {CLOSED_LOOK_S:.0f} s"
+        pace = REOPEN_LOOK_S if self.state.position else CLOSED_LOOK_S
+        text = f"{symbol} is not open for trading: {what} until it opens; it is asked every {pace:.0f} s"
         self._say(Notify(Level.ALERT, "market_closed", text))
 
     # --- words ----------------------------------------------------------------------------------------------------
