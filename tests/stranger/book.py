@@ -347,6 +347,25 @@ class Book:
         row["status"] = "ALL_DONE"
         self._list_event(row)
 
+    def end_all(self) -> None:
+        """The exchange ends what is open."""
+        for o in self.orders:
+            if o.open:
+                self._end(o, "EXPIRED", None, "EXCHANGE_CANCELED")
+        for row in self.lists.values():
+            if row["status"] != "ALL_DONE":
+                row["status"] = "ALL_DONE"
+                self._list_event(row)
+
+    def trade_away(self, side: str, qty: Decimal, client: str) -> Order:
+        """The exchange trades for the account, at the last price."""
+        o = self._new({"side": side}, "MARKET", client=client, qty=qty, price=ZERO, stop=ZERO)
+        self.orders.append(o)
+        self._note(o)
+        self._report(o, "NEW")
+        self._fill(o, qty, self.last, locked=False)
+        return o
+
     def _end(self, o: Order, status: str, cancel_id: str | None = None, reason: str = "NONE") -> None:
         was_list, waited = o.list_id in self.lists, o.status == "PENDING_NEW"
         o.status, o.reason, o.working = status, reason, False

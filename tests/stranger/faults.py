@@ -29,6 +29,7 @@ TIMEOUT = "Timeout waiting for response from backend server. Send status unknown
 TOLD: dict[str, tuple[int, Any]] = {
     "429": (429, {"code": -1003, "msg": "Too many requests."}),
     "503": (503, {"code": -1008, "msg": OVERLOADED}),
+    "1015": (429, {"code": -1015, "msg": "Too many new orders; current limit is 50 orders per 10 SECOND."}),
     "1000": (400, {"code": -1000, "msg": "An unknown error occurred while processing the request."}),
     "1001": (400, {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}),
     "1006": (400, {"code": -1006, "msg": UNEXPECTED}),
@@ -46,7 +47,20 @@ PAGES: dict[str, tuple[int, str]] = {
 OPEN = ("503", "1000", "1001", "1006", "1007", "500")
 READS = ["late", "lost", "503", "after", "unanswered", "502", "garbage", "429", "403", "torn", "silent", "1000"]
 READS += ["unheard read", "451", "strange"]
-CHANGES = ["late", "lost", "after", "unanswered", "unanswered", "502", "garbage", "garbage", "torn", "silent", "429"]
+CHANGES = [
+    "late",
+    "lost",
+    "after",
+    "unanswered",
+    "unanswered",
+    "502",
+    "garbage",
+    "garbage",
+    "torn",
+    "silent",
+    "429",
+    "1015",
+]
 CHANGES += ["unheard", "strange", *OPEN, *(f"{name} done" for name in OPEN)]
 
 _NUMBERS = {

@@ -5,7 +5,7 @@ import random
 from decimal import Decimal
 
 from tests.stranger.book import Book
-from tests.stranger.mood import BASE, STEP, Clock, Order, Refused, Terms, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, Clock, Order, Refused, Terms, now_ms
 from tests.stranger.server import Exchange
 
 OURS = "EX_"
@@ -17,6 +17,7 @@ TERMS = {
 ALGO = {"algo_full": 5, "algo_some": 2}
 ALWAYS = ["own_order", *ALGO, *TERMS, "halt", "break", "cancel_only", "mute", "refuses", "shutdown", "terminated"]
 ALWAYS += ["closed", "clock", "ban", "cancel_stop", "cancel_stop"]
+ON_MARGIN = ["liquidated", "repaid_by_hand"]
 WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
 """Where the account holds more than the trade, what another hand sells is not the trade's."""
 
@@ -26,11 +27,15 @@ class Hands:
         self.book, self.exchange, self.rng = book, exchange, rng
         self.touched = False
         """Another hand has had what is the trade's."""
+        self.gone = False
+        """All that the trade held is gone."""
         self._count = 0
 
     def drawn(self, *, spare: bool) -> str:
         if self.rng.random() < 0.4:
             return ""
+        if self.exchange.lender is not None and self.rng.random() < 0.25:
+            return self.rng.choice(ON_MARGIN)
         return self.rng.choice(ALWAYS if spare else ALWAYS + WITH_NOTHING_SPARE)
 
     async def befall(self, name: str) -> None:
@@ -69,6 +74,8 @@ class Hands:
         elif name in ALGO:
             for _ in range(ALGO[name]):
                 self._order("BUY", "STOP_LOSS_LIMIT", "0.1", price="116", stop="115")
+        elif name in ON_MARGIN:
+            self._on_margin(name)
         elif name == "cancel_stop":
             self._cancel([o for o in self._ours() if o.is_stop][:1])
         else:
@@ -80,6 +87,15 @@ class Hands:
         self.book.terms = Terms()
         self.exchange.mute_until = self.exchange.refuses_until = self.exchange.banned_until = 0
         self._cancel([o for o in self.book.orders if o.open and not o.client.startswith(OURS)])
+
+    def _on_margin(self, name: str) -> None:
+        lender = self.exchange.lender
+        assert lender is not None
+        if name == "liquidated":
+            self.touched = self.gone = lender.liquidate()
+        else:
+            owed = QUOTE if lender.owed(QUOTE) else BASE
+            self.touched = lender.repay_by_hand(owed)
 
     def _ours(self) -> list[Order]:
         return [

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from tests.stranger.book import Book
-from tests.stranger.mood import BASE, QUOTE, SYMBOL, ZERO, Refused, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, ZERO, Refused, now_ms
 
 UNIT = Decimal("1e-8")
 PRICES = {"BTC": Decimal(50_000), "BNB": Decimal(500), QUOTE: Decimal(1)}
@@ -76,6 +76,7 @@ class Lender:
         self.wrong: list[str] = []
         self.lent: Counter[str] = Counter()
         self.repaid: dict[str, Decimal] = dict.fromkeys(book.free, ZERO)
+        self.liquidations: list[dict[str, Any]] = []
         self.tokens: dict[str, int] = {}
         self.listen_key = ""
         self._busy_until = 0
@@ -128,7 +129,7 @@ class Lender:
         self.records.append(
             {"txId": self._ids, "asset": asset, "amount": amount, "kind": kind, "at": now, "due": due,
              "status": "PENDING" if self.mood.record == "pending" else "CONFIRMED",
-             "principal": ZERO, "interest": ZERO}
+             "principal": ZERO, "interest": ZERO, "type": "MANUAL"}
         )  # fmt: skip
         if self.mood.record != "pending":
             self._carry_out(self.records[-1])
@@ -182,6 +183,46 @@ class Lender:
         self.book.push({"e": "balanceUpdate", "E": now_ms(), "a": asset, "d": f"{delta:.8f}", "T": now_ms()})
         self.book.told_account()
 
+    # --- what others do -------------------------------------------------------------------------------------------
+
+    def repay_by_hand(self, asset: str) -> bool:
+        """A part of what is owed, as far as there is something."""
+        amount = min(self.book.free[asset], (self.owed(asset) / 3).quantize(UNIT))
+        if amount > 0:
+            self._repay(asset, amount, "MANUAL")
+        return amount > 0
+
+    def liquidate(self) -> bool:
+        """Orders end, what was bought is sold and what was sold is bought at market, and what is owed is repaid."""
+        long, short = self.owed(QUOTE) > 0, self.owed(BASE) > self.mood.foreign
+        if not long and not short:
+            return False
+        self.book.end_all()
+        have = self.book.free[BASE]
+        missing = (self.owed(BASE) * Decimal("1.002") - have) if short else -have
+        qty = (abs(missing) / STEP).to_integral_value(ROUND_CEILING if missing > 0 else ROUND_FLOOR) * STEP
+        if qty > 0:
+            client = f"liq{self.rng.randrange(10**9)}"
+            o = self.book.trade_away("BUY" if missing > 0 else "SELL", qty, client)
+            self.liquidations.append(
+                {"avgPrice": str(self.book.last), "executedQty": str(qty), "orderId": o.id, "price": "0",
+                 "qty": str(qty), "side": o.side, "symbol": SYMBOL, "timeInForce": "GTC",
+                 "isIsolated": self.mood.isolated, "updatedTime": now_ms()}
+            )  # fmt: skip
+        for asset in (BASE, QUOTE):
+            amount = min(self.book.free[asset], self.owed(asset))
+            if amount > 0:
+                self._repay(asset, amount, "AUTO")
+        return True
+
+    def _repay(self, asset: str, amount: Decimal, how: str) -> None:
+        self._ids += 1
+        now = now_ms()
+        row = {"txId": self._ids, "asset": asset, "amount": amount, "kind": "REPAY", "at": now, "due": now,
+               "status": "CONFIRMED", "principal": ZERO, "interest": ZERO, "type": how}  # fmt: skip
+        self.records.append(row)
+        self._carry_out(row)
+
     # --- what is asked --------------------------------------------------------------------------------------------
 
     def whose(self, p: dict[str, str]) -> None:
@@ -202,7 +243,7 @@ class Lender:
             "GET margin/allPairs": lambda _: [self._listed() | {"id": 351637150141315861}],
             "GET margin/isolated/allPairs": lambda _: [self._listed()],
             "GET margin/allAssets": lambda _: [self._asset(a) for a in self.book.free],
-            "GET margin/forceLiquidationRec": lambda _: {"rows": [], "total": 0},
+            "GET margin/forceLiquidationRec": lambda _: {"rows": self.liquidations, "total": len(self.liquidations)},
             "GET margin/next-hourly-interest-rate": lambda p: [
                 {"asset": a, "nextHourlyInterestRate": f"{self.mood.rate:.8f}"} for a in p["assets"].split(",")
             ],
@@ -231,7 +272,7 @@ class Lender:
         told = [
             {"txId": r["txId"], "asset": r["asset"], "amount": f"{r['amount']:.8f}", "status": r["status"],
              "principal": f"{r['principal']:.8f}", "interest": f"{r['interest']:.8f}", "timestamp": r["at"],
-             "type": "MANUAL", **({"isolatedSymbol": SYMBOL} if self.mood.isolated else {})}
+             "type": r["type"], **({"isolatedSymbol": SYMBOL} if self.mood.isolated else {})}
             for r in rows[(page - 1) * size : page * size]
         ]  # fmt: skip
         return {"rows": told, "total": len(rows)}

@@ -95,6 +95,8 @@ class Mood:
     """Events of a kind, and of values, that are of a later day."""
     crumbs: bool = False
     """Orders that rest are filled a hundredth at a time, with commissions of many digits, now in BNB, now not."""
+    others_weight: int = 0
+    """What other programs of this address use of the minute's weight."""
     replace_pushes: bool = False
     """The new half of a cancel-replace that was refused is pushed as REJECTED too."""
 
@@ -141,6 +143,7 @@ class Mood:
             noise=rng.random() < 0.4,
             crumbs=rng.random() < 0.2,
             replace_pushes=rng.random() < 0.5,
+            others_weight=rng.choice([0, 0, 0, 2_000, 4_900, 5_500]),
         )
 
 

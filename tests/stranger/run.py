@@ -151,6 +151,9 @@ class Run:
     def touch(self, price: Decimal) -> None:
         self.book.touch(price)
         self.exchange.traded()
+        if self.hands.gone:
+            self.hands.gone = False
+            self.cover.start += self.cover.held()
         up = self._ready()
         rough = self.exchange.storm > 0 or self.hands.touched or self.book.terms != Terms()
         self.cover.look(up=up, rough=rough, touched=self.hands.touched)

@@ -196,7 +196,7 @@ class Exchange(Served):
         return web.json_response({"code": -1003, "msg": text}, status=status, headers={"Retry-After": str(left)})
 
     def _told(self, status: int, answer: Any) -> web.Response:
-        used = self.weights[now_ms() // 60_000]
+        used = self.weights[now_ms() // 60_000] + self.book.mood.others_weight
         answer = dressed(answer, self.book.mood)
         return web.json_response(answer, status=status, headers={"X-MBX-USED-WEIGHT-1M": str(used)})
 
