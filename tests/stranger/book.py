@@ -5,7 +5,7 @@ Where the documents leave something open, each run draws what it does (`Mood`). 
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -347,12 +347,15 @@ class Book:
         row["status"] = "ALL_DONE"
         self._list_event(row)
 
-    def end_all(self) -> None:
-        """The exchange ends what is open."""
-        for o in self.orders:
+    def end_all(self, orders: Iterable[Order] | None = None, status: str = "EXPIRED") -> None:
+        """The exchange ends what is open, or `orders` with their lists."""
+        ended = [o for o in (self.orders if orders is None else orders) if o.open]
+        of_lists = {o.list_id for o in ended} & self.lists.keys()
+        for o in dict.fromkeys([*ended, *(o for number in of_lists for o in self.lists[number]["legs"])]):
             if o.open:
-                self._end(o, "EXPIRED", None, "EXCHANGE_CANCELED")
-        for row in self.lists.values():
+                self._end(o, status, None, "EXCHANGE_CANCELED" if status == "EXPIRED" else "NONE")
+        for number in of_lists:
+            row = self.lists[number]
             if row["status"] != "ALL_DONE":
                 row["status"] = "ALL_DONE"
                 self._list_event(row)
@@ -376,7 +379,7 @@ class Book:
         elif not waited:
             self._free_in_list(o, self.lists[o.list_id])
         self._note(o)
-        self._report(o, status)
+        self._report(o, "EXPIRED" if status.startswith("EXPIRED") else status)
         self.told_account()
 
     def _free_in_list(self, o: Order, row: dict[str, Any]) -> None:

@@ -15,8 +15,10 @@ TERMS = {
     "dearer": {"notional": "30"},
 }
 ALGO = {"algo_full": 5, "algo_some": 2}
+ENDED = {"maintenance": "EXPIRED", "match": "EXPIRED_IN_MATCH"}
+"""All of ours, or one, ended by the exchange."""
 ALWAYS = ["own_order", *ALGO, *TERMS, "halt", "break", "cancel_only", "mute", "refuses", "shutdown", "terminated"]
-ALWAYS += ["closed", "clock", "ban", "cancel_stop", "cancel_stop"]
+ALWAYS += ["closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED]
 ON_MARGIN = ["liquidated", "repaid_by_hand"]
 WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
 """Where the account holds more than the trade, what another hand sells is not the trade's."""
@@ -74,6 +76,10 @@ class Hands:
         elif name in ALGO:
             for _ in range(ALGO[name]):
                 self._order("BUY", "STOP_LOSS_LIMIT", "0.1", price="116", stop="115")
+        elif name in ENDED:
+            ours = self._ours()
+            self.rng.shuffle(ours)
+            self.book.end_all(ours if name == "maintenance" else ours[:1], ENDED[name])
         elif name in ON_MARGIN:
             self._on_margin(name)
         elif name == "cancel_stop":

@@ -8,7 +8,7 @@ from typing import Any
 
 ZERO = Decimal(0)
 TICK, STEP = Decimal("0.01"), Decimal("0.001")
-FINAL = {"FILLED", "CANCELED", "REJECTED", "EXPIRED"}
+FINAL = {"FILLED", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"}
 BASE, QUOTE = "LTC", "USDT"
 SYMBOL = BASE + QUOTE
 

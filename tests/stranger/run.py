@@ -122,12 +122,29 @@ class Run:
         self.is_up.set()
 
     async def kill(self) -> None:
+        """Ended at once, asked to end, or held up for some seconds."""
+        how = self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+        self.exchange.went_wrong[how.name] += 1
         self.is_up.clear()
-        process, self.process = self.process, None
+        process = self.process
         assert process is not None
+        if how is signal.SIGSTOP:
+            if process.returncode is None:
+                process.send_signal(how)
+                await asyncio.sleep(1 + self.rng.random() * 6)
+                process.send_signal(signal.SIGCONT)
+                self.up_since, self.ready_since = time.monotonic(), 0.0
+            self.is_up.set()
+            return
+        self.process = None
         if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-        await process.wait()
+            process.send_signal(how)
+        try:
+            await asyncio.wait_for(process.wait(), 60)
+        except TimeoutError:
+            self.faults.append(f"{how.name}: not ended within a minute")
+            process.kill()
+            await process.wait()
         await asyncio.sleep(self.rng.random() * 2)
         await self.up()
 
