@@ -397,7 +397,7 @@ class Book:
         self.last = price
         if self.terms.status in {"HALT", "BREAK"}:
             return
-        for o in [o for o in self.orders if o.open and o.is_stop and not o.working]:
+        for o in [o for o in self.orders if o.open and o.is_stop and not o.working and o.status != "PENDING_NEW"]:
             if (o.side == "SELL" and price <= o.stop) or (o.side == "BUY" and price >= o.stop):
                 if o.list_id not in self.lists and not o.bound:
                     try:
