@@ -347,6 +347,19 @@ class Book:
         row["status"] = "ALL_DONE"
         self._list_event(row)
 
+    def amend(self, o: Order, qty: Decimal, client: str) -> None:
+        """Less of it, under another name where `client` is one; of an OCO both sides."""
+        row = self.lists.get(o.list_id)
+        if o.bound or row is not None:
+            self._unlock(*self._need(o.side, o.qty - qty, row["locked"] if row is not None else o.price))
+        was, o.client = o.client, client
+        o.born = o.born or was
+        for each in row["pair"] if row is not None else [o]:
+            each.qty = qty
+            self._note(each)
+            self._report(each, "REPLACED", old=was if each is o else each.client)
+        self.told_account()
+
     def end_all(self, orders: Iterable[Order] | None = None, status: str = "EXPIRED") -> None:
         """The exchange ends what is open, or `orders` with their lists."""
         ended = [o for o in (self.orders if orders is None else orders) if o.open]
@@ -574,13 +587,13 @@ class Book:
 
     # --- what is pushed -------------------------------------------------------------------------------------------
 
-    def _report(self, o: Order, execution: str, fill: dict[str, Any] | None = None) -> None:
+    def _report(self, o: Order, execution: str, fill: dict[str, Any] | None = None, old: str = "") -> None:
         ended = execution == "CANCELED" and o.cancel_id
         self.push(
             {
                 "e": "executionReport", "E": now_ms(), "s": SYMBOL, "c": o.cancel_id if ended else o.client,
                 "S": o.side, "o": o.type, "f": o.tif, "q": self.text(o.qty), "p": self.text(o.price),
-                "P": self.text(o.stop), "F": self.text(ZERO), "g": o.list_id, "C": o.client if ended else "",
+                "P": self.text(o.stop), "F": self.text(ZERO), "g": o.list_id, "C": o.client if ended else old,
                 "x": execution, "X": o.status, "r": "NONE" if execution != "REJECTED" else "INSUFFICIENT_BALANCES",
                 "i": self.number(o.id), "l": self.text(fill["qty"] if fill else ZERO), "z": self.text(o.cum),
                 "L": self.text(fill["price"] if fill else ZERO), "n": f"{fill['fee']:.8f}" if fill else "0",

@@ -153,7 +153,7 @@ def books(folder: Path, book: Book) -> list[str]:
     faults: list[str] = []
     fills: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for f in book.trades:
-        client = f["order"].client
+        client = f["order"].born or f["order"].client
         if client.startswith(OURS):
             fills[client.split("_")[1]].append(f)
     told: Counter[str] = Counter()
@@ -170,7 +170,8 @@ def books(folder: Path, book: Book) -> list[str]:
 
 def recorded(folder: Path, book: Book) -> bool:
     """Whether the newest trade with a fill is in the list of trades."""
-    newest = next((f["order"].client for f in reversed(book.trades) if f["order"].client.startswith(OURS)), "")
+    ours = (f["order"].born or f["order"].client for f in reversed(book.trades))
+    newest = next((client for client in ours if client.startswith(OURS)), "")
     path = folder / "state.trades.jsonl"
     return not newest or (path.exists() and f'"{newest.split("_")[1]}"' in path.read_text())
 

@@ -18,7 +18,7 @@ ALGO = {"algo_full": 5, "algo_some": 2}
 ENDED = {"maintenance": "EXPIRED", "match": "EXPIRED_IN_MATCH"}
 """All of ours, or one, ended by the exchange."""
 ALWAYS = ["own_order", *ALGO, *TERMS, "halt", "break", "cancel_only", "mute", "refuses", "shutdown", "terminated"]
-ALWAYS += ["closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED]
+ALWAYS += ["closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
 ON_MARGIN = ["liquidated", "repaid_by_hand"]
 WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
 """Where the account holds more than the trade, what another hand sells is not the trade's."""
@@ -80,6 +80,8 @@ class Hands:
             ours = self._ours()
             self.rng.shuffle(ours)
             self.book.end_all(ours if name == "maintenance" else ours[:1], ENDED[name])
+        elif name == "amend":
+            self._amend()
         elif name in ON_MARGIN:
             self._on_margin(name)
         elif name == "cancel_stop":
@@ -93,6 +95,14 @@ class Hands:
         self.book.terms = Terms()
         self.exchange.mute_until = self.exchange.refuses_until = self.exchange.banned_until = 0
         self._cancel([o for o in self.book.orders if o.open and not o.client.startswith(OURS)])
+
+    def _amend(self) -> None:
+        whole = [o for o in self._ours() if o.is_stop and not o.cum and not o.working and o.qty >= STEP * 200]
+        if whole:
+            o = self.rng.choice(whole)
+            self._count += 1
+            client = o.client if self.rng.random() < 0.5 else f"web_{self._count}"
+            self.book.amend(o, (o.qty / 2 // STEP) * STEP, client)
 
     def _on_margin(self, name: str) -> None:
         lender = self.exchange.lender

@@ -167,6 +167,8 @@ class Order:
     working_at: int = -1
     reason: str = "NONE"
     cancel_id: str = ""
+    born: str = ""
+    """Its client id before it was amended."""
     bound: bool = False
     """Alone, and what it would spend is locked."""
     fills: list[dict[str, Any]] = field(default_factory=list)

@@ -340,6 +340,7 @@ def main() -> None:
     parser.add_argument("--layout", choices=("OCO", "BRACKET", "PLAIN"))
     parser.add_argument("--storm", type=float, help="drawn where it is not given")
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its daemon ends with it
     failed = False
     for seed in range(wanted.seed, wanted.seed + wanted.runs):
         rng = random.Random(seed)
@@ -348,7 +349,11 @@ def main() -> None:
         margin = rng.random() < 0.35 if wanted.margin is None else wanted.margin == "always"
         storm = rng.choice([0.05, 0.15, 0.35]) if wanted.storm is None else wanted.storm
         run = Run(seed, folder, storm=storm, transport=transport, layout="OCO" if margin else layout, margin=margin)
-        asyncio.run(run.run(wanted.trades, wanted.kills))
+        try:
+            asyncio.run(run.run(wanted.trades, wanted.kills))
+        finally:
+            if run.process is not None and run.process.returncode is None:
+                os.kill(run.process.pid, signal.SIGKILL)
         told = run.told()
         kind = "spot" if run.lender is None else "isolated" if run.lender.mood.isolated else "cross"
         sys.stdout.write(
