@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Final
 
@@ -15,7 +16,7 @@ from executor.core.book.levels import is_safer, safer
 from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closed, Order, OrderPhase, Position, Reason, State
+from executor.core.model.state import Closed, OrderPhase, Position, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, ceil_to, plain
 from executor.paper.engine.account import LiveOrder
 from executor.paper.engine.model import ExecutionReport, ExecutionType
@@ -98,6 +99,7 @@ class Outside:
         self._watched_at = 0
         self._told = Told()
         self._placed: set[str] = set()
+        self._beside: set[str] = set()
         self._delta: dict[str, Decimal] = {}
         self._checked: Closed | None = None
         self.saved: Callable[[], State] | None = None
@@ -198,7 +200,7 @@ class Outside:
             return
         selling = whole = ZERO
         lists: set[int] = set()
-        beside = self._sent_beside(trade) if late else {}
+        beside = self._sent_beside(trade) if late else set()
         plain_layout = self.setup.policy.layout is Layout.PLAIN
         for order in self._open(trade):
             if order.side is not truth.direction.exit_side or order.client_order_id in beside:
@@ -219,18 +221,20 @@ class Outside:
         if whole > most:
             self.broken.append(f"W3 (4.3): the stop would sell {plain(whole)}, more than trade {trade} ever held")
 
-    def _sent_beside(self, trade: str) -> dict[str, Order]:
-        """The exits in doubt beside which others were sent (8.3c), by id."""
+    def _sent_beside(self, trade: str) -> set[str]:
+        """The exits in doubt beside which others were sent (8.3c), also where the state that said so was lost."""
         position = self.saved().position if self.saved is not None else None
-        if position is None or position.trade != trade:
-            return {}
-        return {o.id: o for o in position.orders if o.beside}
+        if position is not None and position.trade == trade:
+            self._beside.update(o.id for o in position.orders if o.beside)
+        return self._beside
 
-    def _sold_beside(self, trade: str, beside: dict[str, Order]) -> Decimal:
+    def _sold_beside(self, trade: str, beside: AbstractSet[str]) -> Decimal:
         """What such exits have sold, and was not bought back yet."""
         if not beside:
             return ZERO
-        done = sum((o.executed_qty for o in self._orders() if o.client_order_id in beside), ZERO)
+        mine = f"EX_{trade}_"
+        late = [o for o in self._orders() if o.client_order_id in beside and o.client_order_id.startswith(mine)]
+        done = sum((o.executed_qty for o in late), ZERO)
         return max(done - _bought_back(self, trade), ZERO)
 
     def _bounds(self, truth: Truth, beside: Decimal) -> tuple[Decimal, Decimal]:

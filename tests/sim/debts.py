@@ -5,12 +5,13 @@ from decimal import Decimal
 from typing import Final
 
 from tests.sim.margin import MarginDirect
+from tests.sim.setup import rules as rules_of
 
 from executor.core.book import debt as debts
 from executor.core.model.intents import Borrow, LoanCommand
 from executor.core.model.loans import LoanKind
 from executor.core.model.state import Closed, Reason, State
-from executor.core.model.values import ZERO, Direction, plain
+from executor.core.model.values import ZERO, Direction, OrderStatus, OrderType, plain
 
 SLACK: Final = Decimal("0.00000100")
 """Interest of somebody else's loans is theirs; so much of it may be taken for ours."""
@@ -122,10 +123,22 @@ class Debts:
             return  # BNB that runs out leaves a commission in base that nobody expected
         charged = sum((row.interest for row in self.direct.lender.accruals if row.asset == base), ZERO)
         left = self.ours(base)
+        if self._cut_short(closed) and left * self.direct.last() < rules_of(self.direct.symbol).min_notional:
+            return  # nobody sold the rest of the buy-back, and no order is taken for so little: it is carried (11.7)
         if left > charged + rules.lot.grid and self.direct.lender.free(rules.quote) > ENOUGH:
             self.broken.append(
                 f"M7 (11.6): {plain(left)} {base} are owed after the close, interest is {plain(charged)}"
             )
+
+    def _cut_short(self, closed: Closed) -> bool:
+        """Whether the book was too thin for a market order of the trade."""
+        orders = self.direct.engine._accounts[self.direct.account].orders.values()
+        return any(
+            order.client_order_id.startswith(f"EX_{closed.trade}_")
+            and order.type is OrderType.MARKET
+            and order.status is OrderStatus.EXPIRED
+            for order in orders
+        )
 
     @property
     def _base(self) -> str:

@@ -290,7 +290,7 @@ class World:
             state = self.shell.state
             if not self._busy() and self._opened < self.setup.trades:
                 if self._last_signal is not None and self.choices.weigh("again", (0.1,)):
-                    self.shell.receive(msgspec.structs.replace(self._last_signal, at=self.clock.now()))
+                    self.shell.receive(self._with_facts(self._last_signal.signal))
                 elif self.clock.now() >= state.cooldown_until or self.choices.weigh("early", (0.1,)):
                     self.signal()
 
@@ -328,19 +328,22 @@ class World:
             entry=entry,
             targets=(entry + direction.sign * 6 * self.market.unit,) if targets == 2 else (),
         )
-        event = SignalSeen(
-            at=now,
-            signal=signal,
-            quote=self.direct.quote(now),
-            balances=self.direct.balances(),
-            klines=self.direct.klines(5, self.timeline.now),
-            margin=(
-                self.direct.margin_account(now, self.timeline.now) if isinstance(self.direct, MarginDirect) else None
-            ),
-        )
+        event = self._with_facts(signal)
         self._refused += bool(shell.state.halted)
         self._last_signal = event
         shell.receive(event)
+
+    def _with_facts(self, signal: Signal) -> SignalSeen:
+        """A signal as the service has it judged: with the market and the account as they are now."""
+        now, direct = self.clock.now(), self.direct
+        return SignalSeen(
+            at=now,
+            signal=signal,
+            quote=direct.quote(now),
+            balances=direct.balances(),
+            klines=direct.klines(5, self.timeline.now),
+            margin=direct.margin_account(now, self.timeline.now) if isinstance(direct, MarginDirect) else None,
+        )
 
     def _admitted(self, event: AnyEvent, before: State) -> None:
         if not isinstance(event, SignalSeen):

@@ -142,9 +142,9 @@ def _overtaken(position: Position) -> Decimal:
 
 def _sold_meanwhile(position: Position) -> Decimal:
     """What exits have sold that were cancelled for a market order, told only after that was sent: it is looked for, and
-    the excess bought back (6.3).
+    the excess bought back (6.3). As for a stop on margin that was moved: the next one is being cut.
     """
-    total = ZERO
+    total = _sold_before_moved(position) if position.credit is not None else ZERO
     for sale in position.orders:
         if sale.live and sale.role is Role.FLATTEN:
             total += sum(
@@ -155,6 +155,15 @@ def _sold_meanwhile(position: Position) -> Decimal:
                 ],
                 ZERO,
             )
+    return total
+
+
+def _sold_before_moved(position: Position) -> Decimal:
+    total = ZERO
+    for stop in position.orders:
+        if stop.live and stop.is_stop:
+            before = [o for o in position.orders if o.leg == stop.leg and o.cancelling and o.sent_at < stop.sent_at]
+            total += sum([o.cum_qty for o in before if o.heard_at >= stop.sent_at], ZERO)
     return total
 
 

@@ -1,13 +1,13 @@
 from decimal import Decimal
 
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, both_sides, entering, protected, trailing, unprotected
+from tests.core.build import MARGIN_RULES, POLICY, RULES, both_sides, entering, protected, trailing, unprotected
 
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, Leave, Protected, Reason
-from executor.core.model.values import Direction
+from executor.core.model.values import Direction, OrderStatus
 
 D = Decimal
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
@@ -159,3 +159,22 @@ def test_a_move_that_finds_the_stop_filled_counts_the_fill(direction: Direction)
     script.execute(script.orders(Role.TRAIL)[-2].id)
     script.settle()
     assert script.closed.reason is Reason.TRAIL
+
+
+@both_sides
+def test_on_margin_a_stop_that_was_moved_is_looked_at_once_more_when_the_next_stands(direction: Direction) -> None:
+    """Rules 6.3, 11.5: its cancel may have told less than it had traded, and no lock keeps a short's second one out."""
+    script = trailing(direction, POLICY, MARGIN_RULES)
+    first = script.position.orders[-1]
+    script.quote("108", after=6_000)
+    assert script.kinds() == ["CancelOrder"]
+    script.accept("CancelOrder")
+    assert script.kinds() == ["TRAIL"]
+    script.execute(first.id, "0.5")
+    script.book[first.id] = replace(script.book[first.id], status=OrderStatus.CANCELED)
+    script.accept("TRAIL")
+    assert script.kinds() == ["QueryOrder"]
+    script.settle()
+    [stop] = [o for o in script.position.orders if o.live]
+    assert abs(stop.qty - (first.qty - D("0.5"))) <= MARGIN_RULES.step
+    assert not any(o.recheck for o in script.position.orders)

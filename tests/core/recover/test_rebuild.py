@@ -15,12 +15,12 @@ from tests.core.build import (
     trailing,
 )
 
-from executor.core.model.facts import OrderReport
+from executor.core.model.facts import Fill, OrderReport
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.state import Position, Reason, State, Unprotected
-from executor.core.model.values import Direction, OrderStatus
+from executor.core.model.values import ZERO, Direction, OrderStatus
 from executor.core.recover.rebuild import NotRebuilt, Restored, restore
 from executor.core.transition import empty
 
@@ -222,11 +222,48 @@ def test_a_stop_that_is_not_the_first_one_is_not_taken_for_it() -> None:
     assert "its first stop is not in the order history" in refused(script)
 
 
-def test_a_leg_with_two_exits_is_not_guessed() -> None:
+@both_sides
+@pytest.mark.parametrize("policy", [POLICY, PLAIN])
+def test_a_stop_that_was_sent_again_and_came_in_after_all_leaves_one_of_the_two(
+    direction: Direction, policy: Policy
+) -> None:
+    """Rules 8.3b, 9.3, 10.1: two exits of one leg and size are not left to sell twice until somebody looks."""
+    script = protected(direction, policy)
+    stop = script.book[script.order(Role.SL).id]
+    again = replace(stop, id=f"EX_{script.position.trade}_SL_20", exchange_id=99)
+    script.book[again.id] = again
+    script.state = restored(script).state
+    assert [(leg.n, leg.stop) for leg in script.position.legs if leg.n in (0, 3)] == [
+        (stop_leg(policy), stop.stop_price)
+    ]
+    script.sleep()
+    script.settle()
+    assert (script.book[stop.id].status, script.book[again.id].status) == (OrderStatus.CANCELED, OrderStatus.NEW)
+    assert "surplus_exit" in script.told()
+
+
+def stop_leg(policy: Policy) -> int:
+    return 0 if policy.layout is Layout.PLAIN else 3
+
+
+@pytest.mark.parametrize("filled", [ZERO, D("0.010")])
+def test_a_leg_with_two_exits_that_are_not_alike_is_not_guessed(filled: Decimal) -> None:
     script = protected()
     stop = script.book[script.order(Role.SL).id]
-    again = replace(stop, id=f"EX_{script.position.trade}_SL_20")
-    assert "leg 3 has more than one exit" in refused(script, open_orders=[*script.book.values(), again])
+    fill = Fill(trade_id=77, price=D(100), qty=filled, fee=ZERO, fee_asset="USDT", time=script.now)
+    again = replace(stop, id=f"EX_{script.position.trade}_SL_20", cum_qty=filled, fills=(fill,) if filled else ())
+    if not filled:
+        again = replace(again, qty=stop.qty - D("0.010"))
+    known = [*script.book.values(), again]
+    fills = {report.id: report.fills for report in known}
+    assert "leg 3 has more than one exit" in refused(script, open_orders=known, fills=fills)
+
+
+def test_a_target_beside_another_exit_of_its_leg_is_not_guessed() -> None:
+    script = protected(policy=PLAIN)
+    target = script.book[script.order(Role.TP1).id]
+    again = replace(target, id=f"EX_{script.position.trade}_TP1_20")
+    assert "leg 1 has more than one exit" in refused(script, open_orders=[*script.book.values(), again])
 
 
 def test_a_market_exit_at_work_is_not_guessed() -> None:

@@ -16,13 +16,22 @@ def decide(draft: Draft) -> None:
 
 
 def owes_look(draft: Draft, order: Order) -> bool:
-    """Whether what `order` was cancelled for is sold at market, and `order` has not been looked at since (rule 6.3)."""
+    """Whether what `order` was cancelled for is sold at market, or on margin stands where it was moved to, and `order`
+    has not been looked at since (rules 6.3, 11.5): a short's stops have no lock that would keep a second one away.
+    """
     if not order.recheck or order.live:
         return False
-    return any(
-        o.role is Role.FLATTEN and not o.live and o.leg in (0, order.leg) and o.sent_at >= order.closed_at
-        for o in draft.position.orders
-    )
+    on_margin = draft.position.credit is not None
+    later = [o for o in draft.position.orders if o.id != order.id and o.sent_at >= order.closed_at]
+    return any(_sold_for(o, order) or (on_margin and _moved_from(o, order)) for o in later)
+
+
+def _sold_for(sale: Order, order: Order) -> bool:
+    return sale.role is Role.FLATTEN and not sale.live and sale.leg in (0, order.leg)
+
+
+def _moved_from(stop: Order, order: Order) -> bool:
+    return stop.is_stop and stop.leg == order.leg and bool(stop.exchange_id)
 
 
 def waits_for_look(draft: Draft, order: Order) -> bool:

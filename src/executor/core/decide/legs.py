@@ -1,5 +1,6 @@
 """What tending any leg shares: when it may be acted on, placed anew, sold at market (rules 4.6, 6.2, 6.6, 8.3)."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -45,19 +46,28 @@ def surplus(draft: Draft, live: list[Order]) -> bool:
     """Whether more than one exit of a leg stands, and so all but one are being cancelled: an order that was called
     refused or gone may be there after all, beside the one sent in its place. The safer stop stays, else the newer.
     """
-    groups: dict[str, list[Order]] = {}
-    for order in live:
-        if order.role is not Role.FLATTEN:
-            groups.setdefault(order.list_id or order.id, []).append(order)
-    if len(groups) < 2:
+    standing_exits = exits([order for order in live if order.role is not Role.FLATTEN])
+    if len(standing_exits) < 2:
         return False
-    direction = draft.position.plan.direction
-    kept = max(groups.values(), key=lambda group: max(_safety(o, direction) for o in group))
-    extra = [o for group in groups.values() if group is not kept for o in group]
+    kept = safest(standing_exits, draft.position.plan.direction)
+    extra = [o for each in standing_exits if each is not kept for o in each]
     if not any(o.cancelling for o in extra):
         draft.note(Level.ALERT, "surplus_exit", f"{', '.join(o.id for o in extra)}: there after all; cancelled", extra)
     draft.cancel(extra, recheck=True)
     return True
+
+
+def exits(orders: Sequence[Order]) -> list[list[Order]]:
+    """The exits that these orders make: single ones, and lists with both of their sides."""
+    groups: dict[str, list[Order]] = {}
+    for order in orders:
+        groups.setdefault(order.list_id or order.id, []).append(order)
+    return list(groups.values())
+
+
+def safest(standing_exits: Sequence[list[Order]], direction: Direction) -> list[Order]:
+    """The exit to keep of several of one leg: the one with the safer stop, else the newer."""
+    return max(standing_exits, key=lambda each: max(_safety(order, direction) for order in each))
 
 
 def _safety(order: Order, direction: Direction) -> tuple[bool, Decimal, int]:

@@ -254,7 +254,7 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
     if leg.balks and draft.now < move_again_at(leg, draft.policy):
         return
     if not draft.rules.cancel_replace_allowed or (leg.balks >= BALKS and not _order_at_fault(draft, live)):
-        draft.cancel([live])
+        draft.cancel([live], recheck=draft.position.credit is not None)
         return
     draft.put_leg(replace(leg, moved_at=draft.now))
     draft.swap(live, stop_order(draft, leg, left, level))
@@ -292,7 +292,7 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
     raised = levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction)
     shrunk = any(o.qty < draft.left(leg) for o in live)
     if (raised or shrunk) and _others_stand(draft, leg):
-        draft.cancel(live, recheck=any(o.cancels for o in live))
+        draft.cancel(live, recheck=draft.position.credit is not None or any(o.cancels for o in live))
 
 
 def _others_stand(draft: Draft, leg: Leg) -> bool:

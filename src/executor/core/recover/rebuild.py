@@ -15,6 +15,7 @@ from executor.core.absorb.reports import adopt
 from executor.core.book import brackets, debt
 from executor.core.book.ledger import holding
 from executor.core.book.levels import is_safer
+from executor.core.decide import legs
 from executor.core.model import ids
 from executor.core.model.facts import Fill, OrderReport
 from executor.core.model.ids import ENTRIES, Role
@@ -289,11 +290,9 @@ class _Rebuilding:
         return (price / self.rules.tick).to_integral_value() * self.rules.tick
 
     def _legs(self) -> tuple[Leg, ...]:
-        legs = []
+        found = []
         for n in sorted({order.leg for order in self.live}):
-            mine = [order for order in self.live if order.leg == n]
-            if len({order.list_id for order in mine}) > 1 or sum(1 for o in mine if o.is_stop) > 1:
-                raise _Refusal(f"leg {n} has more than one exit: {', '.join(order.id for order in mine)}")
+            mine = self._exit_of([order for order in self.live if order.leg == n])
             stop = next((order for order in mine if order.is_stop), None) or self._stood(n)
             target = next((order for order in mine if order.is_target), None)
             if not (stop or target) or (stop is not None and stop.stop_price is None):
@@ -301,7 +300,7 @@ class _Rebuilding:
             self._fits_layout(target)
             sold = sum((order.cum_qty for order in self.orders if order.leg == n and not order.is_entry), ZERO)
             qty = sold + mine[0].qty - sum((order.cum_qty for order in mine), ZERO)
-            legs.append(
+            found.append(
                 Leg(
                     n=n,
                     qty=qty,
@@ -309,7 +308,21 @@ class _Rebuilding:
                     stop=stop.stop_price if stop is not None else None,
                 )
             )
-        return tuple(legs)
+        return tuple(found)
+
+    def _exit_of(self, mine: list[Order]) -> list[Order]:
+        """The exit of a leg that is to stand, of those that do. Two of one size, each with its stop, are one that was
+        sent again while the first was in doubt (8.3b): the other is cancelled as any that is there after all (10.1).
+        """
+        exits = legs.exits(mine)
+        if len(exits) > 1:
+            alike = len({order.qty for order in mine}) == 1 and not any(order.cum_qty for order in mine)
+            if not alike or not all(any(order.is_stop for order in each) for each in exits):
+                names = ", ".join(order.id for order in mine)
+                raise _Refusal(f"leg {mine[0].leg} has more than one exit: {names}")
+            self.orders = [replace(order, back=True) if order in mine else order for order in self.orders]
+        long = mine[0].side is Direction.LONG.exit_side
+        return legs.safest(exits, Direction.LONG if long else Direction.SHORT)
 
     def _stood(self, n: int) -> Order | None:
         """The stop that stood beside a target which is at work now: its level is watched by software (rule 5.6)."""
