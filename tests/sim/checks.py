@@ -222,10 +222,14 @@ class Outside:
             self.broken.append(f"W3 (4.3): the stop would sell {plain(whole)}, more than trade {trade} ever held")
 
     def _sent_beside(self, trade: str) -> set[str]:
-        """The exits in doubt beside which others were sent (8.3c), also where the state that said so was lost."""
+        """The exits in doubt beside which others were sent (8.3c), also where the state that said so was lost. A lock
+        that keeps them apart (8.3b) does so until somebody else brings in base, as by a loan that no long asks for.
+        """
         position = self.saved().position if self.saved is not None else None
         if position is not None and position.trade == trade:
-            self._beside.update(o.id for o in position.orders if o.beside)
+            lent = self.debts is not None and self.debts.direct.lender.debt(self.rules.base).total > 0
+            free = lent and position.plan.direction is Direction.LONG
+            self._beside.update(o.id for o in position.orders if o.beside or (o.apart and free))
         return self._beside
 
     def _sold_beside(self, trade: str, beside: AbstractSet[str]) -> Decimal:

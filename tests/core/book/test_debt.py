@@ -181,6 +181,19 @@ def test_debts_are_found_replaced_and_summed_up_by_asset() -> None:
     assert debts.of_new_trade(LENT).borrowed == ZERO
 
 
+def test_what_an_earlier_trade_left_owed_is_bought_back_as_far_as_the_base_at_hand_does_not_repay_it() -> None:
+    """Rules 11.6, 11.7: a loan that could not be repaid, its coins free, was bought back twice by the next short."""
+    left = OwnDebt(asset="LTC", own=D("0.200002"))
+    assert debts.accrued(left, D("0.2")) == D("0.000002")
+    assert debts.accrued(left, D(5)) == ZERO
+    assert debts.accrued(left, ZERO) == D("0.200002")
+    lent = debts.moved(left, LoanKind.BORROW, D("0.1"))
+    charged = replace(lent, own=D("0.300009"), charged=D("0.000007"))
+    assert debts.accrued(charged, D("0.2")) == D("0.000009")
+    assert debts.accrued(replace(charged, own=D("0.100009"), by_hand=D("0.2")), ZERO) == D("0.000009")
+    assert debts.accrued(replace(charged, own=ZERO, by_hand=D("0.300009")), ZERO) == D("-0.1")
+
+
 class TestBuyingBack:
     """Rule 11.6, with the example of 0.01 BTC in the facts: sold 3 LTC, 0.1 % commission."""
 

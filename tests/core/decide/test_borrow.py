@@ -252,3 +252,13 @@ def test_somebody_elses_loan_meanwhile_leaves_no_entry() -> None:
         else:
             assert script.closed.reason is Reason.BORROW_REFUSED
             assert not [r for r in script.sent if isinstance(r, Borrow | PlaceOrder)]
+
+
+def test_a_loan_that_somebody_else_repaid_before_the_entry_leaves_none() -> None:
+    """Rule 11.11: the account was liquidated between the loan and the entry, and what lies there is not borrowed."""
+    script = asked(Direction.SHORT)
+    script.accept("Borrow")
+    script.lender.debts = {}
+    assert over(script).closed.reason is Reason.EXTERNAL
+    assert not [request for request in script.sent if isinstance(request, PlaceOrder | Repay)]
+    assert "there is no entry" in " ".join(note.text for note in script.notes)

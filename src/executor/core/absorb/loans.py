@@ -23,7 +23,7 @@ from executor.core.model.loans import (
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
-from executor.core.model.values import Direction, plain, short
+from executor.core.model.values import ZERO, Direction, plain, short
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 RECORD_EARLY_MS: Final = 5_000
@@ -108,7 +108,8 @@ def _into_position(state: State) -> State:
         return state
     credit = position.credit
     if position.plan.direction is Direction.SHORT:
-        credit = replace(credit, accrued=debts.accrued(debts.find(state.debts, credit.asset)))
+        debt, spare = debts.find(state.debts, credit.asset), position.spare or ZERO
+        credit = replace(credit, accrued=debts.accrued(debt, spare))
     return state if credit == position.credit else replace(state, position=replace(position, credit=credit))
 
 

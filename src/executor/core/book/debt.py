@@ -161,11 +161,12 @@ def sold_on_credit(position: Position, credit: Credit) -> Decimal:
 # --- buying back ------------------------------------------------------------------------------------------------------
 
 
-def accrued(debt: OwnDebt) -> Decimal:
-    """What is owed beyond what the trade borrowed: interest, and what an earlier one left. Negative where somebody else
-    has repaid of it.
+def accrued(debt: OwnDebt, spare: Decimal) -> Decimal:
+    """What is owed beyond what the trade borrowed: interest, and what an earlier one left, where the base that was
+    there before, `spare`, does not repay that. Negative where somebody else has repaid of it.
     """
-    return debt.own + debt.repaid - debt.borrowed
+    earlier = debt.own + debt.repaid - debt.borrowed - debt.charged + debt.by_hand
+    return debt.charged - debt.by_hand + earlier - min(max(earlier, ZERO), spare)
 
 
 def kept(position: Position, rules: SymbolRules) -> Decimal:

@@ -36,8 +36,9 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         return
     account, borrowable = draft.market.margin, draft.market.borrowable
     assert account is not None
-    if _foreign(draft, credit.asset):
-        draft.close(Reason.BORROW_REFUSED)
+    end = _by_hand(draft, credit.asset)
+    if end is not None:
+        draft.close(end)
         return
     borrowed = debts.find(draft.state.debts, credit.asset).borrowed
     lacks = missing(credit.need, account.free(credit.asset), terms_of(credit.asset, terms, draft.rules))
@@ -60,14 +61,20 @@ def decide(draft: Draft, phase: Borrowing) -> None:
     draft.borrow(credit.asset, lacks)
 
 
-def _foreign(draft: Draft, asset: str) -> bool:
-    """Whether somebody else has borrowed meanwhile: what is free may be theirs (rule 11.4)."""
+def _by_hand(draft: Draft, asset: str) -> Reason | None:
+    """Why there is no entry where somebody else has borrowed meanwhile, so that what is free may be theirs (rule 11.4),
+    or has repaid our loan, as a liquidation does (rule 11.11).
+    """
     debt = debts.find(draft.state.debts, asset)
+    if debt.by_hand:
+        text = f"somebody else has repaid {short(debt.by_hand)} {asset} of the loan: there is no entry"
+        draft.note(Level.ALERT, "borrow_refused", text)
+        return Reason.EXTERNAL
     if debt.foreign <= 0 or draft.policy.allow_foreign_debt:
-        return False
+        return None
     text = f"somebody else has borrowed {short(debt.foreign)} {asset} meanwhile: there is no entry beside it"
     draft.note(Level.ALERT, "borrow_refused", text)
-    return True
+    return Reason.BORROW_REFUSED
 
 
 def _last(draft: Draft, phase: Borrowing) -> Loan | None:
