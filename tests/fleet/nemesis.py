@@ -23,7 +23,7 @@ Strike = Callable[[], None]
 
 class Nemesis:
     """`struck`: when (loop time) the owner was struck, so that somebody must take over; 0: not so. `victim`: the node.
-    `met`: how often the moment that was waited for came.
+    `met`, `unmet`: how often the moment that was waited for came, and how often it did not.
     """
 
     def __init__(self, world: FleetWorld, rng: random.Random) -> None:
@@ -32,6 +32,7 @@ class Nemesis:
         self.struck = 0.0
         self.victim = ""
         self.met: Counter[str] = Counter()
+        self.unmet: Counter[str] = Counter()
         self._kind = ""
         self.kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "pause": self.pause,
@@ -152,6 +153,7 @@ class Nemesis:
                 await come.wait()
                 self.met[self._kind] += 1
         except TimeoutError:
+            self.unmet[self._kind] += 1
             strike()
         finally:
             for link in links:

@@ -10,11 +10,12 @@ import math
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.fleet.campaign import Campaign, Report
+from tests.fleet.campaign import PATIENT, Campaign, Report
 from tests.fleet.cluster import PROGRAM, running
 from tests.fleet.world import TTL_S, FleetWorld
 
@@ -45,8 +46,19 @@ def main() -> None:
         sys.exit(1)
 
 
-async def campaign(report: Report, folder: Path, rounds: int, seconds: float = 0.0, only: str = "") -> None:
-    """`seconds` 0: until all rounds are over."""
+async def campaign(
+    report: Report,
+    folder: Path,
+    rounds: int,
+    seconds: float = 0.0,
+    only: str = "",
+    *,
+    patient: float = PATIENT,
+    repeats: int = 0,
+) -> None:
+    """`seconds` 0: until all rounds are over. `patient`: how many senders say a signal until it is taken. `repeats`: so
+    many rounds more, at the most, where a round's moment did not come in time; the report says how many.
+    """
     seed = report.seed
     began = time.monotonic()
     async with running(folder, 3) as cluster:
@@ -54,8 +66,9 @@ async def campaign(report: Report, folder: Path, rounds: int, seconds: float = 0
         async with world.serving():
             for number, name in enumerate(NODES):
                 await world.start(name, ORDER_TRANSPORT="ws" if number == 0 else "rest")
-            going = Campaign(world, report)
-            for number in range(rounds):
+            going = Campaign(world, report, patient)
+            number = 0
+            while number < rounds + min(repeats, report.unmet.total()):
                 if seconds and time.monotonic() - began > seconds:
                     break
                 kind = only or going.draw()
@@ -65,8 +78,9 @@ async def campaign(report: Report, folder: Path, rounds: int, seconds: float = 0
                     left = {account: world.open_ids(account) for account in world.accounts}
                     report.violations.append(f"round {number + 1} ({kind}): did not end; open: {left}")
                     break
+                number += 1
                 report.seconds = time.monotonic() - began
-                sys.stdout.write(f"{number + 1:4} {kind}: {len(report.violations)} violations\n")
+                sys.stdout.write(f"{number:4} {kind}: {len(report.violations)} violations\n")
                 sys.stdout.flush()
 
 
@@ -78,7 +92,7 @@ def as_text(report: Report) -> str:
     lines = [
         f"seed            {report.seed}",
         f"rounds          {sum(report.rounds.values())} in {report.seconds:.0f} s: {kinds}",
-        f"moments met     {', '.join(f'{count} {kind}' for kind, count in sorted(report.met.items())) or 'none'}",
+        f"moments met     {_counts(report.met)}; not in time: {_counts(report.unmet)}",
         f"signals         {report.signals}, {report.acknowledged} acknowledged, {report.repeated} repetitions refused",
         f"outcomes        by account: {report.trades} trades and {report.refused} refusals of what was acknowledged",
         f"                {report.unacknowledged_trades} trades of what was not",
@@ -92,6 +106,10 @@ def as_text(report: Report) -> str:
         *report.violations,
     ]
     return "\n".join(lines)
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
 
 
 def _spread(times: list[float]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Final
 
@@ -30,6 +31,8 @@ OTHER_STATUS: Final = -1220
 MAX_TRADES: Final = 1000
 MAX_ORDERS: Final = 1000
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+REFERENCE_S: Final = 2.0
 MAX_KLINES: Final = 1000
 
 
@@ -119,6 +122,7 @@ class BinanceExchange:
         self.fault: NotListedError | None = None
         """Why it could not read any."""
         self._shared = shared
+        self._no_reference_until = 0
 
     def now(self) -> int:
         return self.connection.clock.now_ms()
@@ -249,6 +253,27 @@ class BinanceExchange:
         return await self.connection.read(
             calls.TICKER, {"symbol": self.symbol}, lambda reply: reading.quote(reply.body, reply.asked_at)
         )
+
+    async def reference_price(self) -> Decimal | None:
+        """The symbol's reference price, where it has one; else the average of the last minutes (filters.md)."""
+        own, average = await asyncio.gather(
+            self._own_reference(),
+            self.connection.read(calls.AVERAGE, {"symbol": self.symbol}, lambda reply: reading.average(reply.body)),
+        )
+        return own if own is not None else average
+
+    async def _own_reference(self) -> Decimal | None:
+        """Few symbols have one, and hosts of other makers know none: they are not asked at each signal."""
+        if self.now() < self._no_reference_until:
+            return None
+        try:
+            async with asyncio.timeout(REFERENCE_S):
+                return await self.connection.read(
+                    calls.REFERENCE, {"symbol": self.symbol}, lambda reply: reading.reference(reply.body)
+                )
+        except (ReadError, TimeoutError):
+            self._no_reference_until = self.now() + HOUR_MS
+            return None
 
     async def is_trading(self) -> bool:
         """Whether the symbol's status is TRADING, at a twentieth of what `rules` costs."""

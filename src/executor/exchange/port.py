@@ -74,6 +74,9 @@ class Exchange(Protocol):
 
     async def quote(self) -> Quote: ...
 
+    async def reference_price(self) -> Decimal | None:
+        """What PERCENT_PRICE is reckoned from, where that is not the last price; None where there is none."""
+
     async def klines(self, count: int) -> tuple[Kline, ...]: ...
 
     async def rules(self) -> SymbolRules: ...

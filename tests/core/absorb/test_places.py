@@ -39,6 +39,7 @@ def judged(
     orders: tuple[OrderReport, ...] | None = (),
     policy: Policy = POLICY,
     direction: Direction = Direction.LONG,
+    reference: Decimal | None = None,
 ) -> Verdict:
     event = SignalSeen(
         at=START,
@@ -47,6 +48,7 @@ def judged(
         balances=RICH,
         klines=None,
         open_orders=orders,
+        reference=reference,
     )
     return transition(empty("LTCUSDT"), event, policy, rules).verdict
 
@@ -113,6 +115,23 @@ def test_exits_outside_of_the_band_are_refused_with_the_filter_named(
         assert why(verdict).startswith(fault)
     else:
         assert verdict == MOVED
+
+
+@pytest.mark.parametrize(
+    ("reference", "fault"),
+    [
+        (None, ""),
+        (D(100), ""),
+        (D(96), "TP1: PERCENT_PRICE_BY_SIDE: 102 is outside of 91.2 to 100.8, 0.95 to 1.05 times the price 96"),
+        (D(105), "the stop's limit: PERCENT_PRICE_BY_SIDE: "),
+    ],
+)
+def test_the_band_is_also_taken_around_the_price_that_the_exchange_reckons_from(
+    reference: Decimal | None, fault: str
+) -> None:
+    """After a jump the average is far from the last price, and comes nearer while the entry waits."""
+    verdict = judged(replace(RULES, ask_up=D("1.05"), ask_down=D("0.95")), reference=reference)
+    assert why(verdict).startswith(fault) if fault else verdict == MOVED
 
 
 def test_a_target_worth_more_than_the_filters_allow_is_refused() -> None:

@@ -8,7 +8,7 @@ from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason, stop_reason
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
-from executor.core.model.policy import AfterTp1
+from executor.core.model.policy import AfterTp1, Layout, Policy
 from executor.core.model.state import Leave, Reason
 from executor.core.model.values import Direction
 
@@ -66,6 +66,25 @@ def test_a_trailing_stop_that_never_left_its_first_level_is_no_trail(trailing_le
     assert stop_reason(draft, D(98), trailing=trailing_leg) is Reason.SL
     assert stop_reason(draft, D(103), trailing=True) is Reason.TRAIL
     assert stop_reason(draft, D(103), trailing=False) is Reason.BREAKEVEN
+
+
+@both_sides
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, layout=Layout.PLAIN)])
+def test_a_trailed_stop_that_was_put_back_after_a_refused_move_is_still_a_trailing_one(
+    direction: Direction, policy: Policy
+) -> None:
+    script = trailing(direction, policy)
+    script.quote("106", after=2_000)
+    script.settle()
+    script.quote("107", after=2_000)
+    script.refuse(Why.WOULD_TRIGGER, "replace TRAIL")
+    script.settle()
+    put_back = script.order(Role.SL)
+    assert put_back.stop_price == script.px("104")
+    script.quote("103.9", after=1_000)
+    script.fill(Role.SL)
+    script.settle()
+    assert script.closed.reason is Reason.TRAIL
 
 
 def test_a_stop_without_a_level_is_the_exchanges_trailing_one() -> None:

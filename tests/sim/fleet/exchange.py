@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Final
 
 from tests.sim.wire import Deliver, Wire
@@ -192,6 +193,9 @@ class NodeExchange:
         event = await self._look(QueryKlines(seq=0, count=count))
         assert isinstance(event, KlinesSeen)
         return event.klines
+
+    async def reference_price(self) -> Decimal | None:
+        return None  # the simulation's filter is wide
 
     async def rules(self) -> SymbolRules:
         return self._rules

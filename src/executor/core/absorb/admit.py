@@ -203,7 +203,9 @@ def _about_exits(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, ru
     needs = (stops, stops + targets, targets if paired else 0)
     if brackets.wanted(policy, rules, plan.direction):  # each leg is a list, with the entry in it (rule 13.1)
         needs = (stops, stops + targets + len(legs), len(legs))
-    return _about_places(event.open_orders, needs, rules) or _about_values(quote, plan, legs, policy, rules)
+    # Between now and the exits the average comes nearer to the last price: what fits around both fits all the way.
+    around = [quote.last, *([] if event.reference is None else [event.reference])]
+    return _about_places(event.open_orders, needs, rules) or _about_values(around, plan, legs, policy, rules)
 
 
 def _about_places(
@@ -230,14 +232,19 @@ def _about_places(
 
 
 def _about_values(
-    quote: Quote, plan: Plan, legs: Sequence[tuple[Decimal, Decimal | None]], policy: Policy, rules: SymbolRules
+    around: Sequence[Decimal],
+    plan: Plan,
+    legs: Sequence[tuple[Decimal, Decimal | None]],
+    policy: Policy,
+    rules: SymbolRules,
 ) -> NotAdmitted | None:
-    """Whether every exit's price and value pass the filters as the price stands now (rule 2.6)."""
+    """Whether every exit's price and value pass the filters, around each of the prices that may count (rule 2.6)."""
     side = plan.direction.exit_side
     limit = stop_limit(plan.stop, plan.direction, policy, rules)
     named = [("the stop's limit", limit), *((f"TP{i}", target) for i, target in enumerate(plan.targets[:2], 1))]
     for name, price in named:
-        fault = rules.price_fault(price) or rules.percent_fault(price, side, quote.last)
+        faults = [rules.price_fault(price), *(rules.percent_fault(price, side, each) for each in around)]
+        fault = next((each for each in faults if each is not None), None)
         if fault is not None:
             return NotAdmitted("exits", f"{name}: {fault}")
     for qty, target in legs:

@@ -22,12 +22,14 @@ def exit_reason(draft: Draft) -> Reason:
     last = max(enumerate(filled), key=lambda pair: (pair[1].closed_at or draft.now, pair[0]))[1]
     if last.is_target:
         return Reason.TP
+    leg, level = find_leg(position, last.leg), last.stop_price
     if last.role is Role.FLATTEN:
-        leg = find_leg(position, last.leg)
         if leg is not None and leg.leave is Leave.TARGET:
             return Reason.TP
-        return stop_reason(draft, leg.watched if leg is not None else None, trailing=last.leg == 3)
-    return stop_reason(draft, last.stop_price, trailing=last.role is Role.TRAIL)
+        level = leg.watched if leg is not None else None
+    # Not by the order's name: a trailed stop whose next move was refused is put back under that of an ordinary one.
+    trailing = leg is not None and stops.trails(draft, leg)
+    return stop_reason(draft, level, trailing=trailing)
 
 
 def stop_reason(draft: Draft, level: Decimal | None, *, trailing: bool) -> Reason:

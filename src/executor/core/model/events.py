@@ -32,7 +32,8 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     """A well-formed signal, with what is needed to judge it; what could not be read is None (rule 2.5).
 
     `margin`: the account of a symbol that is traded on margin, its balances those of `balances`.
-    `open_orders`: all of the symbol, other hands' too, which take places that the exits need (rule 2.6).
+    `open_orders`: all of the symbol, other hands' too, which take places that the exits need (rule 2.6). `reference`:
+    what the exchange reckons PERCENT_PRICE from, where that is another price than the last one.
     """
 
     signal: Signal
@@ -41,6 +42,7 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     klines: tuple[Kline, ...] | None
     margin: MarginAccount | None = None
     open_orders: tuple[OrderReport, ...] | None = ()
+    reference: Decimal | None = None
 
 
 class SignalMalformed(Event, frozen=True, tag="signal_malformed"):

@@ -36,6 +36,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol's trading rules. A bound of 0 is a rule that is off, as on the exchange.
 
     Prices are quote per base, quantities base, notionals quote, trailing deltas basis points, fees fractions;
+    `average_mins`: over how long the price is averaged that PERCENT_PRICE is reckoned from, 0 the last one;
     `fee_unit`: the smallest amount of base that commission is charged in; `margin`: the account's own terms, where the
     symbol is traded on margin. `barred`: why no entry is made by these rules, which may not be the exchange's own any
     more; empty where one may. `own`: for plans alone; what is held is judged by the exchange's filters (rule 2.3b).
@@ -59,6 +60,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     bid_down: Decimal = ZERO
     ask_up: Decimal = ZERO
     ask_down: Decimal = ZERO
+    average_mins: int = 0
     trailing_above: tuple[int, int] = (0, 0)
     trailing_below: tuple[int, int] = (0, 0)
     order_types: tuple[OrderType, ...] = tuple(OrderType)

@@ -142,6 +142,14 @@ class _Ticker(Row, frozen=True, rename="camel"):
     last_price: Decimal
 
 
+class _Average(Row, frozen=True, rename="camel"):
+    price: Decimal
+
+
+class _Reference(Row, frozen=True, rename="camel"):
+    reference_price: Decimal | None
+
+
 class _NamedTicker(_Ticker, frozen=True, rename="camel"):
     symbol: str
 
@@ -246,6 +254,16 @@ def quotes(body: bytes, at: int) -> dict[str, Quote]:
             told = decode(row, _NamedTicker)
             found[told.symbol] = Quote(at, told.bid_price, told.ask_price, told.last_price)
     return found
+
+
+def average(body: bytes) -> Decimal | None:
+    """Of avgPrice; None where nothing was traded."""
+    return decode(body, _Average).price or None
+
+
+def reference(body: bytes) -> Decimal | None:
+    """Of referencePrice; None where it is not set at the moment."""
+    return decode(body, _Reference).reference_price
 
 
 def klines(body: bytes) -> tuple[Kline, ...]:

@@ -36,6 +36,7 @@ class _Filter(Row, frozen=True, kw_only=True, rename="camel"):
     max_num_algo_orders: int = 0
     max_num_orders: int = 0
     max_num_order_lists: int = 0
+    avg_price_mins: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,6 +184,7 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         bid_down=by_side.bid_multiplier_down or both_sides.multiplier_down,
         ask_up=by_side.ask_multiplier_up or both_sides.multiplier_up,
         ask_down=by_side.ask_multiplier_down or both_sides.multiplier_down,
+        average_mins=by_side.avg_price_mins or both_sides.avg_price_mins,
         trailing_above=(trailing.min_trailing_above_delta, trailing.max_trailing_above_delta),
         trailing_below=(trailing.min_trailing_below_delta, trailing.max_trailing_below_delta),
         order_types=tuple(OrderType(name) for name in found.order_types if name in OrderType.__members__),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Final
 
@@ -265,15 +266,24 @@ async def _with_evidence(loop: Loop, signal: Signal) -> SignalSeen:
     if loop.state.position is not None:
         return seen
     if isinstance(exchange, MarginExchange):
-        quote, account, klines, orders = await asyncio.gather(
-            _quote(exchange), _margin(exchange), _klines(exchange, policy, signal), _open_orders(exchange)
+        quote, account, klines, orders, reference = await asyncio.gather(
+            _quote(exchange),
+            _margin(exchange),
+            _klines(exchange, policy, signal),
+            _open_orders(exchange),
+            _reference(loop),
         )
         balances = account.balances if account is not None else None
-        return replace(seen, quote=quote, balances=balances, klines=klines, margin=account, open_orders=orders)
-    quote, balances, klines, orders = await asyncio.gather(
-        _quote(exchange), _balances(exchange), _klines(exchange, policy, signal), _open_orders(exchange)
-    )
-    return replace(seen, quote=quote, balances=balances, klines=klines, open_orders=orders)
+        seen = replace(seen, margin=account)
+    else:
+        quote, balances, klines, orders, reference = await asyncio.gather(
+            _quote(exchange),
+            _balances(exchange),
+            _klines(exchange, policy, signal),
+            _open_orders(exchange),
+            _reference(loop),
+        )
+    return replace(seen, quote=quote, balances=balances, klines=klines, open_orders=orders, reference=reference)
 
 
 async def _margin(exchange: MarginExchange) -> MarginAccount | None:
@@ -297,6 +307,17 @@ async def _quote(exchange: Exchange) -> Quote | None:
         return await exchange.quote()
     except ReadError as error:
         log.warning("look_failed", what="price", error=str(error))
+        return None
+
+
+async def _reference(loop: Loop) -> Decimal | None:
+    """Where it can't be read, the last price has to do."""
+    if not loop.engine.rules.average_mins:
+        return None
+    try:
+        return await loop.exchange.reference_price()
+    except ReadError as error:
+        log.warning("look_failed", what="reference price", error=str(error))
         return None
 
 
