@@ -156,6 +156,37 @@ async def test_a_quote_is_one_request(stub: Stub, exchange: BinanceExchange) -> 
     assert len(stub.seen) == before + 1
 
 
+NO_REFERENCE = Say(status=400, json={"code": -2043, "msg": "This symbol doesn't have a reference price."})
+
+
+@pytest.mark.parametrize(
+    ("own", "found"),
+    [
+        (Say(json={"symbol": "LTCUSDT", "referencePrice": "10.5", "timestamp": START_MS}), "10.5"),
+        (Say(json={"symbol": "LTCUSDT", "referencePrice": None, "timestamp": START_MS}), "9.25"),
+        (NO_REFERENCE, "9.25"),
+        (Say(status=404, text="not found", content_type="text/html"), "9.25"),
+    ],
+    ids=["set", "not now", "never", "unknown to the host"],
+)
+async def test_a_symbol_s_own_reference_price_goes_before_the_average(
+    stub: Stub, exchange: BinanceExchange, own: Say, found: str
+) -> None:
+    stub.script("GET referencePrice", own)
+    stub.script("GET avgPrice", Say(json={"mins": 5, "price": "9.25", "closeTime": START_MS}))
+    assert await exchange.reference_price() == Decimal(found)
+
+
+async def test_a_symbol_without_a_reference_price_is_not_asked_for_it_each_time(
+    stub: Stub, exchange: BinanceExchange
+) -> None:
+    stub.script("GET referencePrice", NO_REFERENCE)
+    for price, found in (("9.25", Decimal("9.25")), ("0", None)):
+        stub.script("GET avgPrice", Say(json={"mins": 5, "price": price, "closeTime": START_MS}))
+        assert await exchange.reference_price() == found
+    assert stub.count("GET referencePrice") == 1
+
+
 MINUTE = 60_000
 
 

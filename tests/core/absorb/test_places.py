@@ -122,7 +122,7 @@ def test_exits_outside_of_the_band_are_refused_with_the_filter_named(
     [
         (None, ""),
         (D(100), ""),
-        (D(96), "TP1: PERCENT_PRICE_BY_SIDE: 102 is outside of 91.2 to 100.8, 0.95 to 1.05 times the price 96"),
+        (D(96), "TP1: PERCENT_PRICE_BY_SIDE: 102 is outside of 91.20 to 100.80, "),
         (D(105), "the stop's limit: PERCENT_PRICE_BY_SIDE: "),
     ],
 )

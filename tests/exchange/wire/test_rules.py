@@ -47,6 +47,7 @@ def test_todays_filters() -> None:
         bid_down=Decimal("0.2"),
         ask_up=Decimal(4),
         ask_down=Decimal("0.25"),
+        average_mins=5,
         trailing_above=(10, 2000),
         trailing_below=(11, 2001),
         max_algo_orders=5,
