@@ -130,6 +130,13 @@ async def test_what_was_not_sent_when_the_process_was_killed_is_sent_after_the_n
             await told(world, bot, f"<b>trade opened</b> {account} LTCUSDT")
 
 
+async def test_accounts_trade_where_nobody_is_told(tmp_path: Path) -> None:
+    world = FleetWorld(tmp_path, NOBODY, ("alice", "bob"))
+    async with world.serving():
+        await world.start("n1")
+        await enter(world, "n1")
+
+
 def polls(bot: FakeBot) -> int:
     return sum(method == "getUpdates" for method, _ in bot.calls)
 

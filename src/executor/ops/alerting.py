@@ -51,7 +51,7 @@ class Alerting:
         self.chat = chat
         self.pictures = pictures
         self.listener: Listener | None = None
-        self.state = state or settings.state_path(settings.traded[0])
+        self.state = state
         self._settings = settings
 
     def listen(self, loops: Mapping[str, Loop]) -> Listener | None:
@@ -74,6 +74,9 @@ class Alerting:
         """
         if self.chat is None or not self.hears:
             return None
+        if place is None:
+            assert self.state is not None
+            place = FilePlace(place_path(self.state))
 
         def conflict(words: str) -> None:
             if alone():
@@ -83,7 +86,7 @@ class Alerting:
             self.chat,
             self._settings.telegram_users,
             Commands(traded),
-            place or FilePlace(place_path(self.state)),
+            place,
             pace=self.alerts.senders[TelegramChannel.name].pace,
             on_conflict=conflict,
         )
