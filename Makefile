@@ -72,6 +72,12 @@ soak-wire: $(VENV)/.test ## kill the real daemon KILLS=300 times while it trades
 
 RUNS ?= 10
 
+TRADES ?= 10000
+
+.PHONY: quiet
+quiet: $(VENV)/.test ## trade without any fault, TRADES=10000 times from SEED on, and let the watchdog find nothing in it
+	$(BIN)/python -m tests.ops.watchdog.quiet --trades $(TRADES) --seed $(SEED)
+
 .PHONY: stranger
 stranger: $(VENV)/.test ## trade with the real daemon on an exchange that shares no code with ours, RUNS drawn ones, from SEED on
 	$(BIN)/python -m tests.stranger.run --runs $(RUNS) --seed $(SEED) --trades 8 --kills 3
