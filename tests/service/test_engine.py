@@ -344,6 +344,75 @@ def test_a_push_that_can_not_be_written_down_is_passed_over(place: Place) -> Non
     replayed(place.journal_path)
 
 
+def break_the_first_step_of_a_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a defect of ours would."""
+
+    def violations(before: State, after: State, *_: object) -> list[str]:
+        return ["10: broken"] if before.position is None and after.position is not None else []
+
+    monkeypatch.setattr("executor.core.guard.violations", violations)
+
+
+def halted(place: Place) -> str:
+    return place.engine.state.halted
+
+
+def told_by(place: Place) -> list[str]:
+    told: list[str] = []
+    place.engine.on_decided.append(lambda _before, _event, step: told.extend(note.event for note in step.notes))
+    return told
+
+
+def test_a_broken_invariant_holds_back_no_request_and_its_halt_is_told_on_disk_and_in_the_journal(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_the_first_step_of_a_trade(monkeypatch)
+    place.price("80.00")
+    told = told_by(place)
+    step = place.engine.commit(place.seen("80.00", "79.00"))
+    assert len(step.requests) == 1
+    assert not halted(place)
+    proven = place.engine.proven(step)
+    assert (proven.requests, proven.state.halted) == (step.requests, "10: broken")
+    assert proven.notes[-1].event == told[-1] == "invariant_broken"
+    assert told.count("trade_opened") == 1
+    assert place.engine.proven(proven) is proven
+    place.engine.publish()
+    place.check_disk()
+    assert halted(place) == "10: broken"
+    place.take(place.direct.perform(step.requests[0], place.now))
+    replayed(place.journal_path)
+
+
+def test_a_broken_invariant_that_nobody_asked_for_is_told_before_the_next_event(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_the_first_step_of_a_trade(monkeypatch)
+    place.price("80.00")
+    told = told_by(place)
+    place.engine.commit(place.seen("80.00", "79.00"))
+    place.take(Tick(at=place.now))
+    assert told == ["trade_opened", "invariant_broken"]
+    assert halted(place) == "10: broken"
+    replayed(place.journal_path)
+
+
+def test_a_halt_that_finds_the_disk_full_is_written_with_the_next_step(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_the_first_step_of_a_trade(monkeypatch)
+    place.price("80.00")
+    step = place.engine.commit(place.seen("80.00", "79.00"))
+    place.disk.full = True
+    with capture_logs() as log:
+        assert place.engine.proven(step).state.halted == "10: broken"
+    assert [line["event"] for line in log] == ["state_unwritable"]
+    place.disk.full = False
+    place.take(Tick(at=place.now))
+    assert halted(place) == "10: broken"
+    replayed(place.journal_path)
+
+
 def test_each_trade_is_listed_once(tmp_path: Path, place: Place) -> None:
     path = tmp_path / "trades.jsonl"
     place.win()

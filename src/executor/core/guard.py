@@ -15,13 +15,17 @@ def advance(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules, n
     """`transition`, then the invariants of rule 10. A broken one is a defect of ours, never of the market: new
     entries are halted and an alert goes out, and the position is looked after as before.
     """
-    step = transition(state, event, policy, rules, now)
-    broken = violations(state, step.state, policy, rules)
+    return judged(state, transition(state, event, policy, rules, now), policy, rules)
+
+
+def judged(before: State, step: Step, policy: Policy, rules: SymbolRules) -> Step:
+    """`step`, which led on from `before`, itself where it breaks nothing."""
+    broken = violations(before, step.state, policy, rules)
     if not broken:
         return step
     text = "; ".join(broken)
     halted = replace(step.state, halted=step.state.halted or text)
-    if state.halted == text:
+    if before.halted == text:
         return Step(halted, step.requests, step.notes, step.verdict)
     note = Notify(Level.ALERT, "invariant_broken", text)
     return Step(halted, step.requests, (*step.notes, note), step.verdict)

@@ -10,7 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from executor.core.decide.timers import next_timer
-from executor.core.guard import advance
+from executor.core.guard import judged
 from executor.core.model.events import (
     Absent,
     Answered,
@@ -30,13 +30,13 @@ from executor.core.model.intents import Command, Level, Notify
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
-from executor.core.model.verdict import Refusal
-from executor.core.transition import Step
+from executor.core.model.verdict import MOVED, Refusal
+from executor.core.transition import Step, transition
 from executor.service.store.codec import CodecError
 from executor.service.store.document import differs, document_of
 from executor.service.store.journal import Journal, JournalError
 from executor.service.store.layouts import LAYOUT
-from executor.service.store.port import SymbolStore
+from executor.service.store.port import StoreUnwritable, SymbolStore
 from executor.service.store.records import Began, Record, Took
 from executor.service.unwritable import stand_in
 
@@ -90,6 +90,8 @@ class Engine:
         """What the disk held last."""
         self._on_closed = on_closed
         self._unwritten: Took | None = None
+        self._unproven: tuple[State, AnyEvent] | None = None
+        """The state before the last step, and its event, until the invariants have been looked at."""
         self._unlisted: Closed | None = None
         self.on_decided: list[Callable[[State, AnyEvent, Step], None]] = []
         """Each is called with every step that has notes, before its state is on disk: with the state before it, and its
@@ -105,14 +107,15 @@ class Engine:
         self._note("start")
 
     def take(self, event: AnyEvent) -> Step:
-        """`commit`, `write_down` and `publish`."""
-        step = self.commit(event)
+        """`commit`, `proven`, `write_down` and `publish`."""
+        step = self.proven(self.commit(event))
         self.write_down()
         self.publish()
         return step
 
     def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0, takes: Collection[str] = ()) -> Step:
-        """The step that `event` makes, its state on disk: its requests may be sent. `write_down` and `publish` follow.
+        """The step that `event` makes, its state on disk: its requests may be sent. `proven`, `write_down` and
+        `publish` follow.
 
         The state is durable before anything that changes an order leaves (rule 8.1), and where it holds what only we
         know. Facts that the exchange would tell again survive the process, but a power cut only together with the next
@@ -154,12 +157,12 @@ class Engine:
         if event.at < before.market.now:
             # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
             event = replace(event, at=before.market.now)
-        step = advance(before, event, self.policy, self.rules, now)
+        step = transition(before, event, self.policy, self.rules, now)
         if step.notes and heard is not self._told:  # once, however often its state can't be written
             self._told = heard
             self._tell(before, event, step)
         closed = step.state.last_closed if step.state.last_closed is not before.last_closed else None
-        changed = differs(before, step.state)
+        changed = bool(step.requests) or differs(before, step.state)
         lasting = _lasting(event, before, step, self.policy)
         checksum = ""
         if (lasting and (changed or self._behind or self._perishable)) or ((changed or self._behind) and not more):
@@ -172,7 +175,40 @@ class Engine:
         if changed or step.requests or step.notes or _market_moved(before, step.state):
             self._unwritten = Took(event=event, sum=checksum, now=now if step.requests else 0)
         self._unlisted = closed
+        self._unproven = before, event
         return step
+
+    def proven(self, step: Step) -> Step:
+        """`step`, which `commit` gave, once the invariants have been looked at (rule 10): a broken one halts new
+        entries, and is told. It would hold back no request of the step, so the requests do not wait for it: until then
+        no other event is taken, and a restart looks at all of the state anew.
+        """
+        if self._unproven is None:
+            return step
+        (before, event), self._unproven = self._unproven, None
+        judgement = judged(before, step, self.policy, self.rules)
+        if len(judgement.notes) > len(step.notes):
+            self._tell(before, event, replace(judgement, notes=judgement.notes[len(step.notes) :]))
+        if judgement.state.halted != step.state.halted:
+            self.state = judgement.state
+            self._halt(event)
+        return judgement
+
+    def _halt(self, event: AnyEvent) -> None:
+        """Have the halt on disk and in the journal; where it can't be written now, with the next step."""
+        checksum = ""
+        try:
+            checksum = self._store.commit(document_of(self.state))
+        except StoreUnwritable as error:
+            log.error(
+                "state_unwritable", alert=True, error=str(error), waiting="the halt is written with the next step"
+            )
+            self._behind = True
+        else:
+            self._behind, self._perishable, self._in_order = False, False, False
+            self._written = self.state
+        took = self._unwritten or Took(event=event, sum="", now=0)
+        self._unwritten = replace(took, sum=checksum)
 
     def _tell(self, before: State, event: AnyEvent, step: Step) -> None:
         for callback in self.on_decided:
@@ -180,6 +216,8 @@ class Engine:
 
     def write_down(self) -> None:
         """What follows a step and need not be done before its requests leave: the journal, the list of trades."""
+        if self._unproven is not None:
+            self.proven(Step(self.state, (), (), MOVED))
         if self._unwritten is not None:
             record, self._unwritten = self._unwritten, None
             self._record(record)

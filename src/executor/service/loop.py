@@ -322,6 +322,7 @@ class Loop:
                 for request in step.requests:
                     self._dispatch(request)
                     await self._sent()
+                step = self.engine.proven(step)
                 self.engine.write_down()
                 self._news.set()
                 for note in step.notes:

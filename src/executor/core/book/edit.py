@@ -6,7 +6,10 @@ from executor.core.model.state import Leg, Order, Position
 
 
 def find_order(position: Position, client_id: str) -> Order | None:
-    return next((o for o in position.orders if o.id == client_id), None)
+    for order in position.orders:
+        if order.id == client_id:
+            return order
+    return None
 
 
 def the_order(position: Position, client_id: str) -> Order:
@@ -29,15 +32,18 @@ def with_order(position: Position, order: Order) -> Position:
 
 
 def find_leg(position: Position, n: int) -> Leg | None:
-    return next((leg for leg in position.legs if leg.n == n), None)
+    for leg in position.legs:
+        if leg.n == n:
+            return leg
+    return None
 
 
 def the_leg(position: Position, n: int) -> Leg:
     """Raises AssertionError where the position has no such leg."""
-    leg = find_leg(position, n)
-    if leg is None:
-        raise AssertionError(f"trade {position.trade} has no leg {n}")
-    return leg
+    for leg in position.legs:
+        if leg.n == n:
+            return leg
+    raise AssertionError(f"trade {position.trade} has no leg {n}")
 
 
 def with_leg(position: Position, leg: Leg) -> Position:

@@ -49,7 +49,7 @@ def split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split
     Where three legs can't, two (no trailing leg); where two can't, one; None where not even one can. The operator's own
     filters shape the legs where they can, and leave nothing out: that is judged by the exchange's alone (rule 2.3b).
     """
-    shaped = planned_split(qty, plan, policy, rules)
+    shaped = planned_split(qty, plan, policy, rules) if rules.own is not None else None
     if shaped is None:
         return _split(qty, plan, policy, rules)
     rest = rules.whole(qty) - sum(shaped, ZERO)

@@ -11,7 +11,9 @@ def decide(draft: Draft) -> None:
         if order.phase is OrderPhase.CLOSED and not (order.recheck or order.check):
             continue
         wanted = order.phase is OrderPhase.UNRESOLVED or order.check
-        if ((wanted and not draft.commanded(order)) or owes_look(draft, order)) and draft.now >= order.ask_at:
+        if (
+            (wanted and not draft.commanded(order)) or (order.recheck and owes_look(draft, order))
+        ) and draft.now >= order.ask_at:
             draft.query(order)
 
 

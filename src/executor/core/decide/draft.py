@@ -53,6 +53,8 @@ class Draft(Outbox):
         self.halted = state.halted
         self.tally: Tally = tally(position, rules)
         self._limits: dict[Decimal, Decimal] = {}
+        self._lefts: dict[int, tuple[Leg, Decimal]] = {}
+        """By the leg's identity, with the leg, which so keeps it."""
 
     @property
     def price(self) -> Decimal:
@@ -63,11 +65,15 @@ class Draft(Outbox):
     def count_again(self) -> Tally:
         """The tally, after what was written off."""
         self.tally = tally(self.position, self.rules)
+        self._lefts.clear()
         return self.tally
 
     def left(self, leg: Leg) -> Decimal:
         """What the leg still has to sell, in whole steps."""
-        return self.rules.whole(self.tally.left(leg))  # in the steps of now: they may have grown coarser since
+        known = self._lefts.get(id(leg))
+        if known is None:  # in the steps of now: they may have grown coarser since
+            known = self._lefts[id(leg)] = leg, self.rules.whole(self.tally.left(leg))
+        return known[1]
 
     def on_grid(self, price: Decimal) -> Decimal:
         """`price` in the ticks of now, which may have grown coarser since it was planned: away from profit, as it was
@@ -278,10 +284,13 @@ class Draft(Outbox):
         state = self.state
         if not self.requests and self.position is state.position and self.halted == state.halted:
             return state
-        owed = tuple(Owed(self.now, request) for request in self.requests)
+        position = self.position
+        if len(position.orders) > retire.MANY:  # else it need not be known which of them are asked about
+            position = retire.retired(position, self._commanded | self._asked_about(), self.now)
+        owed = [Owed(self.now, request) for request in self.requests]
         return replace(
             state,
-            position=retire.retired(self.position, self._commanded | self._asked_about(), self.now),
+            position=position,
             outbox=(*state.outbox, *owed),
             next_seq=self._next_seq,
             halted=self.halted,

@@ -38,7 +38,7 @@ def decide(draft: Draft, phase: Entering) -> None:
         return
     if live:
         _cancel_due(draft, phase, live)
-    rest = draft.rules.whole(position.plan.qty - sum((o.qty if o.live else o.cum_qty for o in entries), ZERO))
+    rest = draft.rules.whole(position.plan.qty - sum([o.qty if o.live else o.cum_qty for o in entries], ZERO))
     waits = any(o.is_planb or not o.list_id for o in live) or (live and draft.now >= phase.give_up_at)
     if live and not draft.rules.carries(rest, position.plan.entry):
         waits = True  # what a part has left is too little for an entry of its own

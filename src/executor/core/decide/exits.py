@@ -48,7 +48,8 @@ def _strays(draft: Draft) -> bool:
     position = draft.position
     numbers = {leg.n for leg in position.legs}
     strays = [o for o in draft.live() if o.leg not in numbers]
-    draft.cancel([o for o in strays if o.phase is OrderPhase.WORKING], recheck=True)
+    if strays:
+        draft.cancel([o for o in strays if o.phase is OrderPhase.WORKING], recheck=True)
     if 0 not in numbers and any(o.cum_qty for o in position.orders if o.is_stop and o.leg == 0):
         draft.close(Reason.SL)
         return True
@@ -59,11 +60,11 @@ def _note_targets(draft: Draft) -> None:
     if draft.position.target_hit:
         return
     position = draft.position
-    sold_at_target = {leg.n for leg in position.legs if leg.leave is Leave.TARGET}
     for leg in position.legs:
-        done = leg.target is not None and draft.left(leg) <= 0
-        orders = [o for o in position.orders if o.leg == leg.n and o.cum_qty]
-        if done and any(o.is_target or o.leg in sold_at_target for o in orders):
+        if leg.target is None or draft.left(leg) > 0:
+            continue
+        sold_there = leg.leave is Leave.TARGET
+        if any(o.leg == leg.n and o.cum_qty and (o.is_target or sold_there) for o in position.orders):
             draft.update(target_hit=True)
             return
 

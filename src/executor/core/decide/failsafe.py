@@ -51,6 +51,8 @@ def _gone_at(draft: Draft, leg: Leg) -> int:
 def oversold(draft: Draft) -> bool:
     """A leg that sold more than its part, by a fill after its cancel, is bought back at once (rule 6.3)."""
     position, rules = draft.position, draft.rules
+    if not draft.tally.sold:
+        return False
     over = sum([draft.tally.oversold(leg) for leg in position.legs], ZERO)
     if not over:
         return False

@@ -24,7 +24,7 @@ TRIES: Final = 2
 def join(draft: Draft) -> None:
     """Give a leg's part to one whose stop stands; that one is moved to its new size then, as any list or stop is."""
     for leg in draft.position.legs:
-        if _crowded_out(draft, leg) and (host := _host(draft, leg)) is not None:
+        if leg.tries >= TRIES and _crowded_out(draft, leg) and (host := _host(draft, leg)) is not None:
             left = draft.left(leg)
             text = f"leg {leg.n}: a filter refuses its stop; leg {host.n} takes its {plain(left)} {draft.rules.base}"
             draft.note(Level.ALERT, "legs_joined", text, draft.live(host.n))
@@ -34,7 +34,7 @@ def join(draft: Draft) -> None:
 
 
 def _crowded_out(draft: Draft, leg: Leg) -> bool:
-    if leg.stop is None or leg.leave is not None or leg.tries < TRIES or draft.left(leg) <= 0 or draft.live(leg.n):
+    if leg.stop is None or leg.leave is not None or draft.left(leg) <= 0 or draft.live(leg.n):
         return False
     sent = [o for o in draft.position.orders if o.leg == leg.n and o.is_stop]
     return bool(sent) and sent[-1].refusal is Why.FILTER

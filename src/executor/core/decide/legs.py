@@ -25,10 +25,13 @@ BACKOFF_TIMES: Final = 29  # a target that keeps being refused while its leg is 
 
 def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
     """The leg's live orders when it may be acted on; None while something of it is in flight or in doubt (6.2, 8.3)."""
-    live = draft.live(leg.n)
-    if any(o.check for o in draft.position.orders if o.leg == leg.n and not o.live):
+    own = [o for o in draft.position.orders if o.leg == leg.n]
+    if not own:
+        return own
+    if any(o.check for o in own if not o.live):
         _ask_about(draft, leg)
         return None  # refused in words that don't tell why: a look tells first whether it is there
+    live = [o for o in own if o.live and o.is_exit]
     if any(o.check or draft.commanded(o) or o.phase is OrderPhase.SUBMITTED for o in live):
         return None
     doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]
@@ -46,6 +49,8 @@ def surplus(draft: Draft, live: list[Order]) -> bool:
     """Whether more than one exit of a leg stands, and so all but one are being cancelled: an order that was called
     refused or gone may be there after all, beside the one sent in its place. The safer stop stays, else the newer.
     """
+    if len(live) < 2:
+        return False
     standing_exits = exits([order for order in live if order.role is not Role.FLATTEN])
     if len(standing_exits) < 2:
         return False

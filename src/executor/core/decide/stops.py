@@ -33,10 +33,11 @@ def wanted(draft: Draft, leg: Leg, stop: Decimal) -> Decimal:
     """
     level = _wanted(draft, leg, stop)
     coarse = draft.on_grid(level)
-    stood = [o.stop_price for o in draft.position.orders if o.leg == leg.n and o.is_stop and o.exchange_id]
     direction = draft.position.plan.direction
-    if any(price is not None and levels.is_safer(price, coarse, direction) for price in stood):
-        return levels.toward_profit(level, draft.rules.tick, direction)
+    for order in draft.position.orders:
+        stood = order.stop_price if order.leg == leg.n and order.is_stop and order.exchange_id else None
+        if stood is not None and levels.is_safer(stood, coarse, direction):
+            return levels.toward_profit(level, draft.rules.tick, direction)
     return coarse
 
 
@@ -59,9 +60,12 @@ def note_due(draft: Draft, leg: Leg, stop: Decimal) -> Leg:
     (rule 6.4b): the market may be past it already. Not a level at which no stop can ever have stood: a breakeven beyond
     the first target, after a dear entry, or a swing that the price is past and that may be older than the trade.
     """
-    direction = draft.position.plan.direction
+    position = draft.position
+    if not position.target_hit and position.manual_stop is None and position.trail is None:
+        return leg  # nothing wants it anywhere else
+    direction = position.plan.direction
     level = leg.due or stop
-    for candidate in (_reached_breakeven(draft), draft.position.manual_stop):
+    for candidate in (_reached_breakeven(draft), position.manual_stop):
         if candidate is not None:
             level = levels.safer(level, candidate, direction)
     trail = _trailed(draft, leg, level)
@@ -85,6 +89,8 @@ def _reached_breakeven(draft: Draft) -> Decimal | None:
 
 def _trailed(draft: Draft, leg: Leg, level: Decimal) -> Decimal | None:
     """Where the trail has come to, if it is to move from `level` now: by its step, and not too often (rule 5.4)."""
+    if draft.position.trail is None:
+        return None
     if leg.moved_at and draft.now - leg.moved_at < draft.policy.trail_every_ms:
         return None
     trail = trail_level(draft, leg)

@@ -90,14 +90,14 @@ def floor_to(value: Decimal, grid: Decimal) -> Decimal:
     """The largest multiple of `grid` that is not above `value`; `value` itself when `grid` is 0 (a filter that is
     off).
     """
-    return _to_grid(value, grid, ROUND_FLOOR)
+    return (value / grid).to_integral_value(ROUND_FLOOR) * grid if grid else value
 
 
 def ceil_to(value: Decimal, grid: Decimal) -> Decimal:
     """The smallest multiple of `grid` that is not below `value`; `value` itself when `grid` is 0 (a filter that is
     off).
     """
-    return _to_grid(value, grid, ROUND_CEILING)
+    return (value / grid).to_integral_value(ROUND_CEILING) * grid if grid else value
 
 
 def on_grid(value: Decimal, grid: Decimal) -> bool:
@@ -117,9 +117,3 @@ def plain(value: Decimal) -> str:
 def short(value: Decimal) -> str:
     """As `plain`, without the zeros that end it: for people."""
     return plain(value.normalize())
-
-
-def _to_grid(value: Decimal, grid: Decimal, rounding: str) -> Decimal:
-    if not grid:
-        return value
-    return (value / grid).to_integral_value(rounding) * grid
