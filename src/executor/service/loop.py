@@ -156,6 +156,11 @@ class Loop:
         """Whether no event waits to be taken."""
         return not self._waiting
 
+    @property
+    def taking(self) -> bool:
+        """Whether an event waits, or something is being done."""
+        return self._waiting > 0 or self._busy > 0
+
     def _put(
         self,
         event: AnyEvent,

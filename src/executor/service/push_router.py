@@ -24,6 +24,8 @@ class PushRouter:
         self._watch = watch
         self.on_event: list[Callable[[UserEvent | Connected | Lost], None]] = []
         """Each is called with what the user stream tells, before the loops are."""
+        self._reported: Loop | None = None
+        """Whose report came last, while it may be at work on it."""
         self._user: Connected | None = None
         self._market: Connected | None = None
         for loop in loops.values():
@@ -35,7 +37,7 @@ class PushRouter:
             callback(event)
         match event:
             case Told(symbol, report):
-                loop = self._loops[symbol]
+                loop = self._reported = self._loops[symbol]
                 if loop.ready.is_set():
                     loop.poller.on_user_event(report)
             case Connected() | Lost():
@@ -45,6 +47,12 @@ class PushRouter:
                     loop.poller.on_user_event(event)
             case _:
                 pass  # balances are asked for when they matter
+
+    def at_work(self) -> bool:
+        """Whether the loop of the last report is still at work on it: prices let it be, from the socket on."""
+        if self._reported is not None and not self._reported.taking:
+            self._reported = None
+        return self._reported is not None
 
     def on_price_event(self, event: Told[Quote] | Connected | Lost) -> None:
         match event:

@@ -234,6 +234,7 @@ def add_streams(
             supervisor.add_task("stream proof", keep_up("stream proof", proof.run, market.clock.sleep))
         if market.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
             prices = MarketStream(market.endpoints.stream_url, connection.clock, router.on_price_event)
+            prices.gives_way = router.at_work
             _follow(prices, supervisor)
             supervisor.add_task("market stream", prices.run)
     if market.embedded is not None:

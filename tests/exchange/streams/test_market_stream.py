@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from executor.core.model.facts import Quote
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.streams.market_stream import MESSAGE_EVERY_S, MarketStream
-from executor.exchange.transport.supervised import Connected, Lost
+from executor.exchange.transport.supervised import GIVE_WAY_TURNS, Connected, Lost
 
 BOOK: Final = json.dumps(
     {
@@ -181,3 +181,30 @@ async def test_a_subscription_that_is_not_granted_is_a_gap(exchange: BinanceExch
         market.follow("BTCUSDT")
         events = await heard.until(lambda events: len(events) >= 3)
         assert [type(event) for event in events[:3]] == [Connected, Lost, Connected]
+
+
+async def test_a_price_lets_what_is_more_urgent_be_done_first_but_not_for_ever(exchange: BinanceExchange) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(BOOK)
+        await gate.wait()
+        await connection.send(TRADE)
+        await stay(connection)
+
+    gate, peer, told = asyncio.Event(), Peer(script), list[Any]()
+    heard_before: list[int] = []
+
+    def urgent() -> bool:
+        heard_before.append(len(told))
+        return gate.is_set()
+
+    async with playing(peer):
+        market = MarketStream(peer.url, exchange.connection.clock, told.append, timing=QUICK)
+        market.follow("BTCUSDT")
+        market.gives_way = urgent
+        task = asyncio.create_task(market.run())
+        await eventually(lambda: len(heard_before) == 1)
+        gate.set()
+        await eventually(lambda: len(told) == 2)
+        task.cancel()
+        await asyncio.wait({task})
+    assert heard_before == [1] * (1 + GIVE_WAY_TURNS)

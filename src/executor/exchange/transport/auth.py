@@ -53,7 +53,14 @@ class Credentials:
     def hmac(cls, api_key: str, api_secret: str) -> "Credentials":
         """Raises `StartError` when either is empty or holds what no key holds."""
         secret = _header_safe("API secret", api_secret).encode()
-        return cls(api_key, "HMAC", lambda payload: hmac.new(secret, payload, hashlib.sha256).hexdigest())
+        keyed = hmac.new(secret, digestmod=hashlib.sha256)  # a copy of it signs in a third of the time
+
+        def sign(payload: bytes) -> str:
+            signing = keyed.copy()
+            signing.update(payload)
+            return signing.hexdigest()
+
+        return cls(api_key, "HMAC", sign)
 
     @classmethod
     def private_key(cls, api_key: str, pem: str, passphrase: str | None = None) -> "Credentials":

@@ -55,6 +55,8 @@ DEFAULT_TIMING: Final = Timing()
 LARGEST_MESSAGE: Final = 2**22
 """Bytes; far above any event, so that only garbage ends a connection for its size."""
 
+GIVE_WAY_TURNS: Final = 8
+"""So many turns of the event loop a message waits at the most for what is more urgent: three requests take six."""
 GAP_EVERY_S: Final = 1.0
 BANS: Final = frozenset({403, 418, 429})
 BAN_S: Final = 60.0
@@ -90,6 +92,8 @@ class Stream(ABC, Generic[T]):
         self._gap_told_at = -GAP_EVERY_S
         self._gap_to_tell: asyncio.TimerHandle | None = None
         self._session: Session | None = None
+        self.gives_way: Callable[[], bool] | None = None
+        """Whether something is being done for which a message that has come waits a moment."""
 
     def reopen(self) -> None:
         """End the connection that is up, as if the network had, for it tells nothing: another one follows at once."""
@@ -158,7 +162,7 @@ class Stream(ABC, Generic[T]):
         except BaseException:
             await connection.close()
             raise
-        return Session(connection, self._deliver, early, self._tend)
+        return Session(connection, self._deliver, early, self._tend, self.gives_way)
 
     async def _follow(self, session: "Session") -> str:
         """Deliver until the subscription is lost, changing connections when due. Returns why it was lost."""
@@ -233,7 +237,9 @@ class Session:
         deliver: Callable[[bytes], bool],
         early: list[bytes],
         tend: Callable[[ClientConnection], Coroutine[Any, Any, None]],
+        gives_way: Callable[[], bool] | None = None,
     ) -> None:
+        self._gives_way = gives_way
         self._connection = connection
         self._deliver = deliver
         self._ending = asyncio.Event()
@@ -286,8 +292,18 @@ class Session:
         for message in early:
             self._take(message)
         while True:
-            self._take(await self._connection.recv(decode=False))
+            message = await self._connection.recv(decode=False)
+            if self._gives_way is not None:
+                await _give_way(self._gives_way)
+            self._take(message)
 
     def _take(self, message: bytes) -> None:
         if self._deliver(message):
             self._ending.set()
+
+
+async def _give_way(urgent: Callable[[], bool]) -> None:
+    for _ in range(GIVE_WAY_TURNS):
+        if not urgent():
+            return
+        await asyncio.sleep(0)

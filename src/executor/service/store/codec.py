@@ -42,6 +42,8 @@ def encode(value: object) -> bytes:
     try:
         encoded = _encoder.encode(value)
         if b"NaN" not in encoded and b"Infinity" not in encoded:
+            if b"E-" not in encoded and b"E+" not in encoded:
+                return encoded
             odd = list(_with_exponent(encoded))
             if not odd:
                 return encoded
