@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import DONE, POLICY, RULES, Script, both_sides, entering, make_report, protected
+from tests.core.build import DONE, POLICY, RULES, START, Script, both_sides, entering, make_report, protected
 
 from executor.core.model.events import Answered, OpenOrdersSeen, Reported, Verb
 from executor.core.model.facts import Done, Why
@@ -521,7 +521,7 @@ def test_exits_that_nobody_tells_of_are_looked_at(direction: Direction) -> None:
 
 
 def test_an_exit_that_still_shows_as_pending_is_looked_at_again() -> None:
-    """8.6: reads may be stale; what has filled is believed, and the exits awaited in growing pauses."""
+    """8.6, 8.7: reads may be stale; what has filled is believed, the exits awaited in growing pauses, not for ever."""
     script = entering(policy=BRACKET)
     for role in (Role.ENTRY1, Role.ENTRY2, Role.ENTRY3):
         told = script.trade(role)
@@ -536,6 +536,12 @@ def test_an_exit_that_still_shows_as_pending_is_looked_at_again() -> None:
         script.settle()
     assert script.named() == "Entering"
     assert pauses == [250, 500, 1_000, 2_000, 4_000]
+    while script.named() == "Entering" and script.now < START + 20_000:
+        script.sleep()
+        script.settle()
+    assert isinstance(script.phase, Protected)  # the lists are cancelled, and others stand in their place
+    assert [request for request in script.sent if isinstance(request, CancelList)]
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
 
 
 def test_exits_of_an_entry_that_has_gone_are_gone_with_it() -> None:

@@ -12,7 +12,7 @@ from executor.core.book.plan import bears, bracket_split, target_of
 from executor.core.decide.draft import LOOKS, Draft
 from executor.core.model.facts import PASSING
 from executor.core.model.ids import Role
-from executor.core.model.orders import look_again
+from executor.core.model.orders import SECOND_LOOKS, look_again
 from executor.core.model.state import End, Order, OrderPhase
 from executor.core.model.values import ZERO, OrderType
 
@@ -115,18 +115,21 @@ def stalled(draft: Draft, entry: Order) -> bool:
 
 def unsettled(draft: Draft) -> bool:
     """Whether it is not known yet, once no entry is live, what became of their exits: placed, refused, or gone with
-    them. The exchange tells by itself; where it does not, they are looked at.
+    them. The exchange tells by itself; where it does not, they are looked at, and those that looks go on showing as
+    pending are cancelled: where the entry has filled, others go out in their place (rules 8.7, 13.3).
     """
     waiting = list(_waiting(draft))
+    given_up = []
     for exit_, filled in waiting:
         if exit_.phase is not OrderPhase.WORKING or exit_.check:
             continue
-        if not filled and exit_.looks >= LOOKS:
-            draft.cancel([exit_])
+        if exit_.looks >= (SECOND_LOOKS if filled else LOOKS):
+            given_up.append(exit_)
         elif exit_.looks:
             draft.put(replace(look_again(exit_, draft.now), check=True))
         else:
             draft.look(exit_)
+    draft.cancel(given_up)
     return bool(waiting)
 
 
