@@ -34,7 +34,7 @@ class Hands:
         self._count = 0
 
     def drawn(self, *, spare: bool) -> str:
-        if self.rng.random() < 0.4:
+        if self.rng.random() < 0.25:
             return ""
         if self.exchange.lender is not None and self.rng.random() < 0.25:
             return self.rng.choice(ON_MARGIN)
