@@ -212,7 +212,7 @@ def debt(lender: Lender, asset: str) -> Decimal:
 def loans(folder: Path, lender: Lender) -> list[str]:
     """What was borrowed and what is left, against what the list of trades says."""
     faults = list(lender.wrong)
-    if lender.borrowed[BASE] < lender.mood.foreign:
+    if lender.borrowed[BASE] < lender.mood.foreign and not lender.by_hand:
         faults.append(f"of a foreign debt of {lender.mood.foreign}, {lender.borrowed[BASE]} are left")
     told: defaultdict[str, Decimal] = defaultdict(Decimal)
     left: dict[str, str] = {}
@@ -227,7 +227,7 @@ def loans(folder: Path, lender: Lender) -> list[str]:
         lent = sum((r["amount"] for r in rows if r["kind"] == "BORROW"), ZERO)
         if lent != told[asset]:
             faults.append(f"{lent} {asset} lent, the list of trades says {told[asset]}")
-        if asset != BASE or not lender.mood.foreign:
+        if not lender.by_hand and (asset != BASE or not lender.mood.foreign):
             owed = lender.owed(asset)
             if owed and not Decimal(left.get(asset, "0")):
                 faults.append(f"{owed} {asset} owed at the end, and not named: {left}")

@@ -76,6 +76,8 @@ class Lender:
         self.wrong: list[str] = []
         self.lent: Counter[str] = Counter()
         self.repaid: dict[str, Decimal] = dict.fromkeys(book.free, ZERO)
+        self.by_hand = False
+        """Others have repaid something, of whichever debt."""
         self.liquidations: list[dict[str, Any]] = []
         self.tokens: dict[str, int] = {}
         self.listen_key = ""
@@ -187,6 +189,7 @@ class Lender:
 
     def repay_by_hand(self, asset: str) -> bool:
         """A part of what is owed, as far as there is something."""
+        self.by_hand = True
         amount = min(self.book.free[asset], (self.owed(asset) / 3).quantize(UNIT))
         if amount > 0:
             self._repay(asset, amount, "MANUAL")
@@ -197,6 +200,7 @@ class Lender:
         long, short = self.owed(QUOTE) > 0, self.owed(BASE) > self.mood.foreign
         if not long and not short:
             return False
+        self.by_hand = True
         self.book.end_all()
         have = self.book.free[BASE]
         missing = (self.owed(BASE) * Decimal("1.002") - have) if short else -have

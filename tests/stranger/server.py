@@ -227,7 +227,8 @@ class Exchange(Served):
         return web.Response()
 
     def _fault(self, method: str, what: str) -> str:
-        kind = fault(self.rng, self.storm, method, what)
+        often = 3 if what.endswith("borrow-repay") else 1.5 if method != "GET" else 1
+        kind = fault(self.rng, min(0.6, self.storm * often), method, what)
         if kind:
             self.went_wrong[f"{'read' if method == 'GET' else 'change'} {kind}"] += 1
         return kind
