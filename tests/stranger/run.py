@@ -223,7 +223,7 @@ class Run:
         """Until the entry is on the book, or it takes too long; or, now and then, not at all."""
         if self.rng.random() < 0.15:
             return
-        until = time.monotonic() + 6
+        until = time.monotonic() + (6 if self.lender is None else 15)
         while time.monotonic() < until:
             if any(o.open and o.client.startswith(OURS) and o.working for o in self.book.orders[-20:]):
                 break
