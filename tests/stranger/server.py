@@ -458,10 +458,9 @@ class Exchange(Served):
             self.users[socket] = self.rng.randrange(100)
             return {"subscriptionId": self.users[socket]}
 
-        if happens in TOLD:
-            status, answer = TOLD[happens]
-        else:
-            status, answer = self._carried_out(checked)
+        status, answer = TOLD[happens] if happens in TOLD else self._carried_out(checked)
+        if status == TOO_MANY:
+            answer = answer | {"data": {"serverTime": now_ms(), "retryAfter": now_ms() + 1_000}}
         if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
         if happens in {"unanswered", "502", "silent", "torn"}:

@@ -13,3 +13,12 @@ async def test_trades_end_flat_on_a_stranger(tmp_path: Path, seed: int, transpor
     told = run.told()
     assert run.faults == [], told
     assert sum(run.ended.values()) == 2, told
+
+
+async def test_a_trade_on_borrowed_money_owes_nothing_in_the_end(tmp_path: Path) -> None:
+    run = Run(14, tmp_path, storm=0.1, transport="rest", layout="OCO", margin=True)
+    await run.run(trades=1, kills=1)
+    told = run.told()
+    assert run.faults == [], told
+    assert run.lender is not None
+    assert sum(run.lender.lent.values()) == 1, told
