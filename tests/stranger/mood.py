@@ -143,7 +143,7 @@ class Mood:
             noise=rng.random() < 0.4,
             crumbs=rng.random() < 0.2,
             replace_pushes=rng.random() < 0.5,
-            others_weight=rng.choice([0, 0, 0, 0, 0, 0, 0, 2_000, 2_000, 5_500]),
+            others_weight=rng.choice([0, 0, 0, 0, 2_000]),
         )
 
 
