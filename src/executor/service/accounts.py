@@ -75,7 +75,7 @@ async def run_accounts(
     states = [own.state_path(symbol) for own in accounts.values() for symbol in own.traded]
     node = settings.fleet_node or socket.gethostname()
     whose = f"on {node}" if settings.fleet else f"of {len(accounts)} accounts"
-    async with alerting(settings, first.traded, wanted=True, states=states, whose=whose) as told:
+    async with alerting(first, first.traded, wanted=True, states=states, whose=whose) as told:
         with telling_the_end(told.alerts):
             begin = _in_a_fleet if settings.fleet else _on_files
             await begin(settings, accounts, on_start, told)
