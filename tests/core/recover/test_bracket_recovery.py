@@ -168,6 +168,28 @@ def test_from_each_state_of_a_life(live: Callable[[Script], None], direction: Di
 
 
 @both_sides
+def test_the_interim_stop_is_known_beside_the_stop_that_came_with_the_trailing_leg(direction: Direction) -> None:
+    """Rules 9.2, 10.1: it covers a part of another leg, whose exits wait until it is gone."""
+    end = Remembered(direction, BRACKET)
+    end.signal()
+    end.settle()
+    end.fill(Role.ENTRY1)
+    end.fill(Role.ENTRY2, "0.4")
+    end.wait(2_000)
+    old = end.states[-1]
+    end.accept("CancelOrder")
+    end.accept("SL")
+    interim = end.order(Role.SL)
+    end.trade(Role.ENTRY3)
+    script = resumed(end, old)
+    assert next(o for o in script.position.orders if o.id == interim.id).leg == 0
+    assert isinstance(script.phase, Protected)
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    assert not interim.list_id
+    assert [o.leg for o in script.position.orders if o.live and o.role is Role.SL] == [3]
+
+
+@both_sides
 def test_exits_that_are_not_shown_are_there_with_their_entry(direction: Direction) -> None:
     """Rules 9.2, 8.8: what awaits an entry that is open need not be in any list; it is not called never sent."""
     end = Remembered(direction, replace(BRACKET, entry_timeout_ms=300_000))

@@ -187,7 +187,7 @@ def _adopted(position: Position, report: OrderReport, name: ids.ClientId) -> tup
 
 def _single_leg(position: Position, stop: Order) -> int:
     """The leg of a stop that stands alone: the whole where there is such a leg, else the trailing one; a stop that is
-    larger than that is the interim one.
+    larger than that is the interim one, as is one beside the stop that the trailing leg's entry has brought.
     """
     if find_leg(position, 0) is not None:
         return 0
@@ -196,6 +196,8 @@ def _single_leg(position: Position, stop: Order) -> int:
     last = find_leg(position, 3)
     if last is None:
         return stop.leg
+    if stop.role is Role.SL and any(o.live and o.leg == last.n and o.list_id for o in position.orders):
+        return 0
     return 3 if stop.qty <= last.qty else 0
 
 
