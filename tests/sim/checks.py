@@ -53,9 +53,9 @@ def taken_as_paid(position: Position | None, rules: SymbolRules) -> Decimal:
 class Truth:
     """One trade as the exchange has it. `by_hand`: somebody else has sold it, `taken` of it. `stops`: by leg, the
     safest level that a stop is known to have stood at; `known`: the same, when the stop with that id was decided.
-    `behind`: orders of which less was told than had filled, `hidden` in all. `stopped`: PLAIN's stop of the whole has
-    begun to sell. `lent`: commission that the exchange may have taken from what the account had before, so that exits
-    sell all that was bought (faqs/opo.md).
+    `behind`: orders of which less was told than had filled, `hidden` in all, with the base that buying back has cost:
+    what stands was sized before that. `stopped`: PLAIN's stop of the whole has begun to sell. `lent`: commission that
+    the exchange may have taken from what the account had before, so that exits sell all that was bought (faqs/opo.md).
     """
 
     def __init__(self, direction: Direction) -> None:
@@ -156,6 +156,8 @@ class Outside:
                 truth.entry_fee += event.commission
                 if order.order_list_id != -1:
                     truth.lent += event.commission
+                if (name := parse(order.client_order_id)) is not None and name.role is Role.BUYBACK:
+                    truth.hidden += event.commission
         else:
             truth.left += event.last_qty
             truth.stopped |= order.type in STOPS and self.setup.policy.layout is Layout.PLAIN
