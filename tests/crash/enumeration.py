@@ -24,7 +24,7 @@ from tests.service.simdisk import Crashed, SimDisk
 from tests.sim.disk import QuickDisk, StoreDisk
 from tests.sim.scenarios import SCENARIOS, Scenario, play
 from tests.sim.shell import Dead
-from tests.sim.world import Result, World
+from tests.sim.world import LONG_DOWN, Result, World
 
 from executor.core.model.intents import Command
 from executor.core.model.state import SCHEMA_VERSION, State
@@ -88,6 +88,26 @@ class Cut(World):
         super().crash(down)
 
 
+class Older(World):
+    """Each crash leaves the state file damaged: its predecessor is used (rule 9.2)."""
+
+    def crash(self, down: int = 0) -> None:
+        if self.shell.alive:
+            self._rot()
+        super().crash(down)
+
+
+class Lost(World):
+    """Each crash takes the disk with it (rule 9.3)."""
+
+    def crash(self, down: int = 0) -> None:
+        if self.shell.alive and isinstance(self.disk, QuickDisk):
+            self.disk.wipe()
+            self._forget()
+            down = down if self.wire.order_history() else LONG_DOWN
+        super().crash(down)
+
+
 def _commands(state: State) -> set[int]:
     return {owed.request.seq for owed in state.outbox if isinstance(owed.request, Command)}
 
@@ -135,6 +155,15 @@ def under(scenario: Scenario, exchange: ExchangeChoices) -> Tally:
     tally.add("no crash", "all", quiet)
     for at in range(1, quiet.boundaries + 1):
         tally.add("one crash", at, play(scenario, crash_at=(at,), exchange=exchange))
+    return tally
+
+
+def without_the_newest(scenario: Scenario, exchange: ExchangeChoices) -> Tally:
+    """Each boundary once, with its state one save behind and with none in turns."""
+    tally = Tally(scenario.name)
+    for at in range(1, play(scenario, exchange=exchange).boundaries + 1):
+        kind, world = ("one save behind", Older) if at % 2 else ("no state", Lost)
+        tally.add(kind, at, play(scenario, crash_at=(at,), exchange=exchange, world=world))
     return tally
 
 

@@ -6,6 +6,8 @@ from tests.sim.choices import Choices
 from tests.sim.scenarios import ON_MARGIN, SCENARIOS, Scenario, play
 from tests.sim.setup import OPPOSITE, drawn_exchange
 
+from executor.core.model.policy import Layout
+
 ENDS = {
     "stop at once": "SL",
     "targets, then the trail": "TRAIL",
@@ -64,6 +66,14 @@ def test_a_crash_everywhere_on_an_exchange_that_reads_the_documents_the_other_wa
 def test_a_crash_everywhere_on_an_exchange_whose_readings_are_drawn(scenario: Scenario) -> None:
     drawn = drawn_exchange(Choices(sum(scenario.name.encode())))
     assert enumeration.under(scenario, drawn).broken == {}
+
+
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.policy.layout is Layout.BRACKET], ids=_name)
+def test_a_crash_everywhere_in_entries_that_bring_their_exits_without_the_newest_state(scenario: Scenario) -> None:
+    """Rules 9.2, 9.3, 13.4: on an exchange that does not show what awaits its entry."""
+    tally = enumeration.without_the_newest(scenario, OPPOSITE)
+    assert tally.broken == {}
+    assert tally.runs["one save behind"] >= tally.runs["no state"] > 5
 
 
 @pytest.mark.parametrize("scenario", ON_MARGIN, ids=_name)
