@@ -43,7 +43,7 @@ class Cover:
         lender = exchange.lender
         self.start = book.free[BASE] - (lender.borrowed[BASE] if lender is not None else ZERO)
         self.faults: list[str] = []
-        self.stop, self.sign = ZERO, 1
+        self.stop, self.sign, self.dust = ZERO, 1, DUST
         self.bare_most = self.exposed_most = 0
         self.spells: Counter[str] = Counter()
         self._since: dict[str, int] = {}
@@ -52,7 +52,7 @@ class Cover:
         self._lent: set[str] = set()
 
     def begin(self, stop: Decimal, sign: int) -> None:
-        self.stop, self.sign = stop, sign
+        self.stop, self.sign, self.dust = stop, sign, DUST
 
     def held(self) -> Decimal:
         """What the trade holds: bought less sold since the start (a short: below zero)."""
@@ -62,6 +62,7 @@ class Cover:
 
     def look(self, *, up: bool, rough: bool, touched: bool) -> None:
         held = self.held()
+        self.dust = max(self.dust, self.book.terms.notional / self.book.last * Decimal("1.1"))
         if self.exchange.lender is not None:
             self._lent_twice(self.exchange.lender)
         if not self.short and held < 0:
@@ -74,7 +75,7 @@ class Cover:
         at_work = [o for o in live if o.side == side and (o.is_stop or o.cum or o.type == "MARKET")]
         entering = any(o.side != side and o.client.startswith(OURS) for o in live)
         may = up and self.book.terms.status == "TRADING" and now_ms() > self.exchange.banned_until
-        bare = abs(held) - sum((o.left for o in at_work), ZERO) > DUST and not entering and may
+        bare = abs(held) - sum((o.left for o in at_work), ZERO) > self.dust and not entering and may
         self._rough = rough or (self._rough and bare)
         past = (self.stop - self.book.last) * self.sign >= 0
         self.bare_most = max(self.bare_most, self._spell("bare", BARE_MOST_MS, lasts=bare))
@@ -209,12 +210,10 @@ def debt(lender: Lender, asset: str) -> Decimal:
     return (lender.owed(asset) - foreign) * lender.price(asset)
 
 
-def loans(folder: Path, lender: Lender) -> list[str]:
-    """What was borrowed and what is left, against what the list of trades says."""
-    faults = list(lender.wrong)
-    if lender.borrowed[BASE] < lender.mood.foreign and not lender.by_hand:
-        faults.append(f"of a foreign debt of {lender.mood.foreign}, {lender.borrowed[BASE]} are left")
+def lent_and_told(folder: Path, lender: Lender) -> tuple[dict[str, Decimal], dict[str, Decimal], dict[str, str]]:
+    """What was lent, what the list of trades says of it, and what the last of them says is left."""
     told: defaultdict[str, Decimal] = defaultdict(Decimal)
+    lent: defaultdict[str, Decimal] = defaultdict(Decimal)
     left: dict[str, str] = {}
     path = folder / "state.trades.jsonl"
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -222,11 +221,21 @@ def loans(folder: Path, lender: Lender) -> list[str]:
         left = row["debt_left"]
         for asset, amount in row["borrowed"].items():
             told[asset] += Decimal(amount)
+    for row in lender.records:
+        if row["status"] == "CONFIRMED" and row["kind"] == "BORROW":
+            lent[row["asset"]] += row["amount"]
+    return lent, told, left
+
+
+def loans(folder: Path, lender: Lender) -> list[str]:
+    """What was borrowed and what is left, against what the list of trades says."""
+    faults = list(lender.wrong)
+    if lender.borrowed[BASE] < lender.mood.foreign and not lender.by_hand:
+        faults.append(f"of a foreign debt of {lender.mood.foreign}, {lender.borrowed[BASE]} are left")
+    lent, told, left = lent_and_told(folder, lender)
     for asset in lender.borrowed:
-        rows = [r for r in lender.records if r["asset"] == asset and r["status"] == "CONFIRMED"]
-        lent = sum((r["amount"] for r in rows if r["kind"] == "BORROW"), ZERO)
-        if lent != told[asset]:
-            faults.append(f"{lent} {asset} lent, the list of trades says {told[asset]}")
+        if lent.get(asset, ZERO) != told.get(asset, ZERO):
+            faults.append(f"{lent[asset]} {asset} lent, the list of trades says {told[asset]}")
         if not lender.by_hand and (asset != BASE or not lender.mood.foreign):
             owed = lender.owed(asset)
             if owed and not Decimal(left.get(asset, "0")):

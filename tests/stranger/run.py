@@ -17,10 +17,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.stranger.book import Book
-from tests.stranger.checks import DUST, OWED_MOST, Cover, books, debt, loans, log_faults, paces, recorded
+from tests.stranger.checks import OWED_MOST, Cover, books, debt, lent_and_told, loans, log_faults, paces, recorded
 from tests.stranger.hands import OURS, Hands
 from tests.stranger.lender import Lender, MarginMood
-from tests.stranger.mood import BASE, QUOTE, SYMBOL, Clock, Mood, Terms
+from tests.stranger.mood import BASE, QUOTE, SYMBOL, Clock, Mood, Terms, now_ms
 from tests.stranger.server import KEY, SECRET, Exchange
 
 ENTRY, R = Decimal(100), Decimal(1)
@@ -192,7 +192,7 @@ class Run:
         await self.lead("0.3", sign)
         await self._until_ready()
         values = {
-            "ts": time.time_ns() // 1_000_000,
+            "ts": now_ms(),
             "id": f"s{number}",
             "symbol": SYMBOL,
             "side": "long" if sign > 0 else "short",
@@ -265,7 +265,11 @@ class Run:
             return False
         if not recorded(self.folder, self.book):
             return False
-        return abs(self.cover.held()) <= DUST and not any(
+        if self.lender is not None:
+            lent, told, _ = lent_and_told(self.folder, self.lender)
+            if lent != told:
+                return False
+        return abs(self.cover.held()) <= self.cover.dust and not any(
             o.open and o.client.startswith(OURS) for o in self.book.orders
         )
 

@@ -127,7 +127,7 @@ class Exchange(Served):
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         method, what = request.method, request.match_info["tail"]
         what = f"sapi/{what}" if request.path.startswith("/sapi") else what
-        raw = request.query_string + (await request.read()).decode()
+        raw = request.rel_url.raw_query_string + (await request.read()).decode()
         params = dict(parse_qsl(raw, keep_blank_values=True))
         happens = self._fault(method, what)
         self._count(method, what, params)
@@ -254,11 +254,12 @@ class Exchange(Served):
         if key != KEY:
             raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
         payload, _, given = raw.rpartition("&signature=")
-        self._proved(payload, given)
+        self._proved(payload, given, what)
         self._in_time(params)
 
-    def _proved(self, payload: str, given: str) -> None:
+    def _proved(self, payload: str, given: str, what: str) -> None:
         if hmac.new(SECRET.encode(), payload.encode(), hashlib.sha256).hexdigest() != given.lower():
+            self.unmet.append(f"signed wrongly: {what} {payload}")
             raise Refused(-1022, "Signature for this request is not valid.")
 
     def _in_time(self, params: dict[str, str]) -> None:
@@ -433,7 +434,7 @@ class Exchange(Served):
             raise Refused(-1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")
         if "signature" in params:
             given = params.pop("signature")
-            self._proved("&".join(f"{k}={v}" for k, v in sorted(params.items())), given)
+            self._proved("&".join(f"{k}={v}" for k, v in sorted(params.items())), given, "over the socket")
             self._in_time(params)
             if params.get("apiKey") != KEY:
                 raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
