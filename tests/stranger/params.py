@@ -42,6 +42,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "GET openOrderList": ("", ""),
     "GET allOrderList": ("", f"fromId {_RANGE}"),
     "GET ticker/24hr": ("", "symbol symbols type symbolStatus"),
+    "GET referencePrice": ("symbol", ""),
     "GET klines": ("symbol interval", f"timeZone {_RANGE}"),
     "POST order": ("symbol side type", _ORDER),
     "POST order/cancelReplace": (

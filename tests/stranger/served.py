@@ -50,6 +50,7 @@ class Served:
                 self.book.list_answer(r, reports=False) for r in self.book.lists.values() if r["status"] != "ALL_DONE"
             ],
             "GET allOrderList": lambda _: [self.book.list_answer(r, reports=False) for r in self.book.lists.values()],
+            "GET referencePrice": lambda _: self._reference(),
             "GET ticker/price": self._price,
             "GET ticker/bookTicker": lambda _: self._ticker(),
             "GET ticker/24hr": self._day,
@@ -261,6 +262,12 @@ class Served:
             if p.get("orderListId") == str(row["id"]) or p.get("origClientOrderId") == row["client"]:
                 return self.book.list_answer(row, reports=False)
         raise Refused(-2018, "Order list does not exist.")
+
+    def _reference(self) -> Any:
+        if not self.book.mood.brackets:
+            raise Refused(-2043, "This symbol does not have a reference price.")
+        price = self.book.text(self.book.last) if self.book.mood.extra else None
+        return {"symbol": SYMBOL, "referencePrice": price, "timestamp": now_ms()}
 
     def _price(self, p: dict[str, str]) -> Any:
         if p.get("symbolStatus", self.book.terms.status) != self.book.terms.status:

@@ -29,6 +29,7 @@ PUBLIC = {
     "avgPrice",
     "klines",
     "executionRules",
+    "referencePrice",
     "sapi/margin/allPairs",
     "sapi/margin/isolated/allPairs",
     "sapi/margin/allAssets",
