@@ -65,7 +65,7 @@ class Cover:
         self.dust = max(self.dust, self.book.terms.notional / self.book.last * Decimal("1.1"))
         if self.exchange.lender is not None:
             self._lent_twice(self.exchange.lender)
-        if not self.short and held < 0:
+        if not self.short and held < -self._from_free():
             self.faults.append(f"sold {-held} more than was bought")
             self.start += held
         side = "SELL" if held > 0 else "BUY"
@@ -80,6 +80,10 @@ class Cover:
         past = (self.stop - self.book.last) * self.sign >= 0
         self.bare_most = max(self.bare_most, self._spell("bare", BARE_MOST_MS, lasts=bare))
         self.exposed_most = max(self.exposed_most, self._spell("exposed", EXPOSED_MOST_MS, lasts=bare and past))
+
+    def _from_free(self) -> Decimal:
+        """An OPO's entry may pay its commission from what is free beside the trade (faqs/opo.md)."""
+        return Decimal("0.004") if self.layout == "BRACKET" and self.book.mood.fee_from_free else ZERO
 
     def _lent_twice(self, lender: Lender) -> None:
         for asset, most in ((BASE, LENT_BASE), (QUOTE, LENT_QUOTE)):
@@ -103,7 +107,7 @@ class Cover:
             else:
                 alone += o.left
         offered = alone + sum(lists.values(), ZERO)
-        room = STEP if not self.short else STEP * 4
+        room = (STEP if not self.short else STEP * 4) + self._from_free()
         if self.exchange.lender is not None and exits and exits[0].side == "BUY":
             room += held / 200  # commission and interest are bought as well (11.6)
         if offered <= held + room:
