@@ -149,7 +149,7 @@ def _about_signal(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
     signal, now = event.signal, state.market.now
     if signal.symbol and signal.symbol != state.symbol:
         return NotAdmitted("symbol", f"signal is for {signal.symbol}, this trades {state.symbol}")
-    if any(s.key == signal.key for s in state.seen):
+    if signal.key in [s.key for s in state.seen]:
         return NotAdmitted("duplicate", "this signal was seen before")
     age = now - signal.at
     if age > policy.max_signal_age_ms:

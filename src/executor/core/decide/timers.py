@@ -16,7 +16,6 @@ from executor.core.model.state import (
     Leg,
     Order,
     OrderPhase,
-    Phase,
     Position,
     Repaying,
     State,
@@ -51,8 +50,14 @@ def next_due(position: Position, now: int, policy: Policy) -> int | None:
     """As `next_timer`, from the times themselves: what the last decision has said of its quiet is not asked."""
     times = [*_of_phase(position, policy)]
     for order in position.orders:
-        if order.live or order.ask_at or _failed(order):
-            times += _of_order(order, position.phase, policy)
+        if order.live:
+            times += _of_live(order, policy)
+        elif _failed(order):
+            phase = position.phase
+            again = phase.again if isinstance(phase, Closing) and not order.leg else 0
+            times += order.ask_at, sell_again_at(order, again, policy), ask_until(order, policy)
+        elif order.ask_at:
+            times.append(order.ask_at)
     for leg in position.legs:
         times += _of_leg(leg, policy)
     return min([t for t in times if t > now], default=None)
@@ -74,26 +79,21 @@ def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
         yield position.opened + policy.max_hold_ms
 
 
-def _of_order(order: Order, phase: Phase, policy: Policy) -> Iterator[int]:
-    yield order.ask_at
-    if not order.live:
-        if _failed(order):
-            again = phase.again if isinstance(phase, Closing) and not order.leg else 0
-            yield sell_again_at(order, again, policy)
-            yield ask_until(order, policy)
-        return
+def _of_live(order: Order, policy: Policy) -> list[int]:
+    times = [order.ask_at]
     if order.cancelling:
-        yield cancel_again_at(order)
+        times.append(cancel_again_at(order))
     if order.triggered_at:
-        yield order.triggered_at + policy.watchdog_grace_ms
+        times.append(order.triggered_at + policy.watchdog_grace_ms)
     if order.phase is OrderPhase.UNRESOLVED:
-        yield placed_by(order, policy)
+        times.append(placed_by(order, policy))
         if order.replaces:
-            yield from (order.sent_at + pause for pause in RESEND_MS)
+            times += [order.sent_at + pause for pause in RESEND_MS]
     if order.is_stop and not order.awaits:
-        yield order.sent_at + RESIZE_EVERY_MS
+        times.append(order.sent_at + RESIZE_EVERY_MS)
     if order.is_entry and order.list_id and order.cum_qty:
-        yield order.heard_at + policy.bracket_part_ms
+        times.append(order.heard_at + policy.bracket_part_ms)
+    return times
 
 
 def _failed(order: Order) -> bool:
@@ -101,14 +101,13 @@ def _failed(order: Order) -> bool:
     return order.type is OrderType.MARKET and order.end is not End.FILLED
 
 
-def _of_leg(leg: Leg, policy: Policy) -> Iterator[int]:
-    yield leg.retry_at
-    yield leg.back_at
+def _of_leg(leg: Leg, policy: Policy) -> list[int]:
+    again = leg.retry_at + BACKOFF_TIMES * policy.exits_retry_ms
+    times = [leg.retry_at, leg.back_at, again, move_again_at(leg, policy)]
     if leg.puzzled_at:
-        yield leg.puzzled_at + policy.quote_max_age_ms
-    yield leg.retry_at + BACKOFF_TIMES * policy.exits_retry_ms
+        times.append(leg.puzzled_at + policy.quote_max_age_ms)
     if leg.breach_since:
-        yield leg.breach_since + policy.watchdog_grace_ms
+        times.append(leg.breach_since + policy.watchdog_grace_ms)
     if leg.moved_at:
-        yield leg.moved_at + policy.trail_every_ms
-    yield move_again_at(leg, policy)
+        times.append(leg.moved_at + policy.trail_every_ms)
+    return times
