@@ -1,6 +1,7 @@
 """What the streams tell, brought to the loop of its symbol; and of which symbols prices are wanted."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 
@@ -12,6 +13,8 @@ from executor.exchange.streams.user_stream import UserEvent
 from executor.exchange.transport.supervised import Connected, Lost, Told
 from executor.ops.metrics import StreamWatch
 from executor.service.loop import Loop
+
+REPORT: Final = b'"executionReport"'
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +51,13 @@ class PushRouter:
             case _:
                 pass  # balances are asked for when they matter
 
-    def at_work(self) -> bool:
-        """Whether the loop of the last report is still at work on it: prices let it be, from the socket on."""
+    def prefers(self, message: bytes) -> bool:
+        """Whether the loop of the last report is still at work on it: until it is done, nothing but another report is
+        looked at. A fill brings a price and balances with it, and they come before its exits have left.
+        """
         if self._reported is not None and not self._reported.taking:
             self._reported = None
-        return self._reported is not None
+        return self._reported is not None and REPORT not in message
 
     def on_price_event(self, event: Told[Quote] | Connected | Lost) -> None:
         match event:

@@ -227,6 +227,7 @@ def add_streams(
         if watchdog is not None:
             router.on_event.append(watchdog.hear)
         stream = _user_stream(market, supervisor, connection, router, watches)
+        stream.gives_way = router.prefers
         supervisor.add_task("user stream", stream.run)
         if watchdog is not None:
             proof = StreamProof(supervisor.loops, stream.reopen)
@@ -234,7 +235,7 @@ def add_streams(
             supervisor.add_task("stream proof", keep_up("stream proof", proof.run, market.clock.sleep))
         if market.embedded is None:  # each recorded trade would have to be waited for; a look a second costs less there
             prices = MarketStream(market.endpoints.stream_url, connection.clock, router.on_price_event)
-            prices.gives_way = router.at_work
+            prices.gives_way = router.prefers
             _follow(prices, supervisor)
             supervisor.add_task("market stream", prices.run)
     if market.embedded is not None:

@@ -193,7 +193,7 @@ async def test_a_price_lets_what_is_more_urgent_be_done_first_but_not_for_ever(e
     gate, peer, told = asyncio.Event(), Peer(script), list[Any]()
     heard_before: list[int] = []
 
-    def urgent() -> bool:
+    def urgent(_message: bytes) -> bool:
         heard_before.append(len(told))
         return gate.is_set()
 

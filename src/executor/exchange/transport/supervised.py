@@ -92,8 +92,8 @@ class Stream(ABC, Generic[T]):
         self._gap_told_at = -GAP_EVERY_S
         self._gap_to_tell: asyncio.TimerHandle | None = None
         self._session: Session | None = None
-        self.gives_way: Callable[[], bool] | None = None
-        """Whether something is being done for which a message that has come waits a moment."""
+        self.gives_way: Callable[[bytes], bool] | None = None
+        """Whether something is being done for which a message, which has come, waits a moment."""
 
     def reopen(self) -> None:
         """End the connection that is up, as if the network had, for it tells nothing: another one follows at once."""
@@ -237,7 +237,7 @@ class Session:
         deliver: Callable[[bytes], bool],
         early: list[bytes],
         tend: Callable[[ClientConnection], Coroutine[Any, Any, None]],
-        gives_way: Callable[[], bool] | None = None,
+        gives_way: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._gives_way = gives_way
         self._connection = connection
@@ -294,16 +294,15 @@ class Session:
         while True:
             message = await self._connection.recv(decode=False)
             if self._gives_way is not None:
-                await _give_way(self._gives_way)
+                await self._give_way(self._gives_way, message)
             self._take(message)
+
+    async def _give_way(self, urgent: Callable[[bytes], bool], message: bytes) -> None:
+        for _ in range(GIVE_WAY_TURNS):
+            if not urgent(message):
+                return
+            await asyncio.sleep(0)
 
     def _take(self, message: bytes) -> None:
         if self._deliver(message):
             self._ending.set()
-
-
-async def _give_way(urgent: Callable[[], bool]) -> None:
-    for _ in range(GIVE_WAY_TURNS):
-        if not urgent():
-            return
-        await asyncio.sleep(0)
