@@ -70,6 +70,11 @@ soak-fleet: $(VENV)/.test ## the same with a fleet: 2 to 4 nodes on a simulated 
 soak-wire: $(VENV)/.test ## kill the real daemon KILLS=300 times while it trades over sockets, by SEED
 	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED)
 
+.PHONY: soak-wire-margin
+soak-wire-margin: $(VENV)/.test ## the same on borrowed money: an isolated account, then a cross one
+	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED) --margin isolated
+	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED) --margin cross
+
 RUNS ?= 10
 
 TRADES ?= 10000

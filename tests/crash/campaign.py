@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 from tests.crash import exchange_books
 from tests.crash.daemon import Daemon, ForkServer, spawn
+from tests.crash.report import Life, Nap, Report
 from tests.crash.wire_faults import RECV_WINDOW_MS, Moment, WireFaults
 
 from executor.cli import exits
@@ -39,6 +40,7 @@ SYMBOL: Final = "LTCUSDT"
 ACCOUNT: Final = "paper"
 KEY: Final = "paper"
 ENTRY: Final = Decimal(100)
+QTY: Final = Decimal(3)
 R: Final = Decimal(1)
 TICK_S: Final = 0.02
 STRIDE: Final = Decimal("0.08")
@@ -67,50 +69,6 @@ SCRIPTS: Final[tuple[tuple[str, ...], ...]] = (
     ("0", "0.9", "0.2", "2.1", "!0.5"),
 )
 """Waypoints in R; `!` is a jump."""
-
-
-class Life(msgspec.Struct, frozen=True, kw_only=True):
-    """One life of the daemon. Times in ms; `ready` 0: it died before it traded."""
-
-    moment: str
-    began: int
-    ready: int
-    ended: int
-    spawned: bool
-
-
-class Nap(msgspec.Struct, frozen=True):
-    """A time in which the daemon was suspended (SIGSTOP), in ms."""
-
-    since: int
-    until: int
-
-
-class Report(msgspec.Struct, kw_only=True):
-    """`start_ms`: from the start of a process until it traded, by how it was started. `bare_ms`, `at_work_ms`: per
-    trade (`exchange_books.TradeTruth`), sorted.
-    """
-
-    seed: int
-    kills: int = 0
-    terms: int = 0
-    naps: int = 0
-    seconds: float = 0.0
-    trades: int = 0
-    filled: int = 0
-    orders: int = 0
-    deaths: dict[str, int] = {}
-    phases: dict[str, int] = {}
-    faults: dict[str, int] = {}
-    readings: dict[str, int] = {}
-    reasons: dict[str, int] = {}
-    start_ms: dict[str, list[int]] = {}
-    bare_ms: list[int] = []
-    at_work_ms: list[int] = []
-    bare_longest_ms: int = 0
-    bare_up_longest_ms: int = 0
-    alerts: dict[str, int] = {}
-    violations: list[str] = []
 
 
 class Campaign:
@@ -147,7 +105,8 @@ class Campaign:
         self.clock = WallClock()
         rows = bundled_exchange_info()["symbols"]
         self.engine = Engine([Symbol.from_exchange_info(row) for row in rows], rate_limits=LIMITS.announce())
-        self.engine.open_account(ACCOUNT, balances)
+        self._balances = balances
+        self.account = self._open_account()
         self.start_totals = self._totals()
         keys = {KEY: Credential(ACCOUNT, HmacSecret(KEY))}
         self.server = PaperServer(self.engine, self.clock, keys, limits=LIMITS, faults=self.wire_faults)
@@ -165,6 +124,15 @@ class Campaign:
         self._up = asyncio.Event()
         self._over = False
         self._born = 0
+
+    def _open_account(self) -> str:
+        """What the engine calls the account that is traded with."""
+        self.engine.open_account(ACCOUNT, self._balances)
+        return ACCOUNT
+
+    def settings(self) -> dict[str, str]:
+        """Of the daemon, besides those of every campaign."""
+        return {}
 
     def _draw_choices(self) -> ExchangeChoices:
         """How the exchange reads what the documents leave open, for one life of the daemon; most as it likely does."""
@@ -273,7 +241,7 @@ class Campaign:
             "SIGNAL_START": "begin",
             "EXIT_LAYOUT": self.layout,
             "ALLOW_SHORT": "true",
-            "QTY": "3",
+            "QTY": str(QTY),
             "HTTP_PORT": "0",
             "RECV_WINDOW": str(RECV_WINDOW_MS),
             "POLL_SEC": "0.25",
@@ -290,6 +258,7 @@ class Campaign:
             "COOLDOWN_ABORT_SEC": "0",
             "LOCK_SEC": "0",
             "LOG_FORMAT": "json",
+            **self.settings(),
             **settings,
         }
         self.touch(ENTRY)
@@ -471,7 +440,7 @@ class Campaign:
         return "flat" if state is None or state.position is None else type(state.position.phase).__name__.lower()
 
     def books(self) -> exchange_books.Books:
-        return exchange_books.read(self.engine, ACCOUNT, SYMBOL, self.clock.now_ms())
+        return exchange_books.read(self.engine, self.account, SYMBOL, self.clock.now_ms())
 
     def _audit_now(self) -> None:
         """What holds at every moment, with the daemon dead."""
@@ -480,17 +449,25 @@ class Campaign:
         if books.twice:
             self.fault(f"ids used twice: {books.twice}")
         for trade in books.trades:
-            if trade.lowest < -trade.lent and self.layout != "PLAIN":
+            if trade.lowest < -self._slack(trade) and self.layout != "PLAIN":
                 self.fault(f"trade {trade.trade} left more than it held: {trade.lowest}\n{self.story()}")
         if sum(1 for trade in books.trades if trade.live) > 1:
             self.fault(f"two trades have live orders\n{self.story()}")
+
+    def _slack(self, trade: exchange_books.TradeTruth) -> Decimal:
+        """How much more than it held a trade may leave."""
+        return trade.lent
+
+    def _left(self, closed: Closed) -> Decimal:
+        """The base that a trade tells to have left behind, or to lack."""
+        return closed.dust
 
     async def _calm(self) -> None:
         """Without faults and deaths everything comes to rest: flat, and nothing open."""
         deadline = asyncio.get_running_loop().time() + CALM_S
         while asyncio.get_running_loop().time() < deadline:
             state = self.on_disk()
-            if state is not None and state.position is None and not self.engine.open_orders(ACCOUNT, SYMBOL):
+            if state is not None and state.position is None and not self.engine.open_orders(self.account, SYMBOL):
                 return
             await asyncio.sleep(0.1)
         self.fault(f"not at rest after {CALM_S} s\n{self.story()}")
@@ -502,7 +479,7 @@ class Campaign:
         state = self.on_disk()
         if len(by_id) != len(closed):
             self.fault(f"trades listed twice: {[t for t, n in Counter(c.trade for c in closed).items() if n > 1]}")
-        if left := [o.client_order_id for o in self.engine.open_orders(ACCOUNT, SYMBOL)]:
+        if left := [o.client_order_id for o in self.engine.open_orders(self.account, SYMBOL)]:
             self.fault(f"orders left behind: {left}")
         if state is not None and state.halted:
             self.fault(f"halted: {state.halted}")
@@ -526,7 +503,7 @@ class Campaign:
         if closed is None:
             self.fault(f"trade {trade.trade} is not in the list of trades\n{self.story(trade.trade)}")
             return
-        if closed.dust != trade.left * closed.direction.sign and closed.dust != trade.left:
+        if self._left(closed) not in (trade.left * closed.direction.sign, trade.left):
             self.fault(f"trade {trade.trade} left {trade.left} behind, told {closed.dust}\n{self.story(trade.trade)}")
         for span in trade.bare:
             up = span.ms - self._down(span)
@@ -551,7 +528,7 @@ class Campaign:
         paid: Counter[str] = Counter()
         told: Counter[str] = Counter()
         spent = ZERO
-        for fill in self.engine.my_trades(ACCOUNT, SYMBOL, from_id=0, limit=exchange_books.ALL):
+        for fill in self.engine.my_trades(self.account, SYMBOL, from_id=0, limit=exchange_books.ALL):
             paid[fill.commission_asset] += fill.commission  # type: ignore[assignment]
             spent += -fill.quote_qty if fill.is_buyer else fill.quote_qty
         for trade in closed:
@@ -563,11 +540,11 @@ class Campaign:
             self.fault(f"LTC: gained {gained['LTC']}, told {sum((trade.dust for trade in closed), ZERO)}")
         if gained["USDT"] != spent - Decimal(paid["USDT"]):
             self.fault(f"USDT: gained {gained['USDT']}, by fills {spent - Decimal(paid['USDT'])}")
-        if locked := [b for b in self.engine.balances(ACCOUNT) if b.locked]:
+        if locked := [b for b in self.engine.balances(self.account) if b.locked]:
             self.fault(f"still locked: {locked}")
 
     def _totals(self) -> dict[str, Decimal]:
-        return {b.asset: b.free + b.locked for b in self.engine.balances(ACCOUNT)}
+        return {b.asset: b.free + b.locked for b in self.engine.balances(self.account)}
 
     def story(self, trade: str = "") -> str:
         """The last orders, or a trade's, and where the lives were."""

@@ -18,11 +18,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from tests.service.simdisk import Crashed, SimDisk
 from tests.sim.disk import QuickDisk, StoreDisk
-from tests.sim.scenarios import SCENARIOS, Scenario, play
+from tests.sim.scenarios import ON_MARGIN, SCENARIOS, Scenario, play
 from tests.sim.shell import Dead
 from tests.sim.world import LONG_DOWN, Result, World
 
@@ -167,6 +168,22 @@ def without_the_newest(scenario: Scenario, exchange: ExchangeChoices) -> Tally:
     return tally
 
 
+def sampled(scenario: Scenario, *, cuts: int, pairs: int) -> Tally:
+    """Of a long scenario each `cuts`th boundary as a power cut, and of two crashes each `pairs`th and, in the life that
+    it has made, each `pairs`th after it.
+    """
+    tally = Tally(scenario.name)
+    quiet = play(scenario)
+    tally.add("no crash", "all", quiet)
+    for at in range(1, quiet.boundaries + 1, cuts):
+        tally.add("a power cut", at, play(scenario, crash_at=(at,), disk=PowerCut(), world=Cut))
+    for at in range(1, quiet.boundaries + 1, pairs):
+        once = play(scenario, crash_at=(at,))
+        for again in range(at + 1 + at % pairs, once.boundaries + 1, pairs):
+            tally.add("two crashes", (at, again), play(scenario, crash_at=(at, again)))
+    return tally
+
+
 def _counting(kinds: Counter[str]) -> type[World]:
     return type("Counting", (Counted,), {"kinds": kinds})
 
@@ -277,8 +294,11 @@ def _words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
+EVERY: Final = (*SCENARIOS, *ON_MARGIN)
+
+
 def _all_of(n: int) -> Tally:
-    return enumerate_all(SCENARIOS[n], short=True)
+    return enumerate_all(EVERY[n], short=True)
 
 
 def main() -> None:
@@ -287,7 +307,7 @@ def main() -> None:
     parser.add_argument("--scenario", action="append", help="only those whose name begins so; may be repeated")
     wanted = parser.parse_args()
     begins = tuple(wanted.scenario or ("",))
-    numbers = [n for n, scenario in enumerate(SCENARIOS) if scenario.name.startswith(begins)]
+    numbers = [n for n, scenario in enumerate(EVERY) if scenario.name.startswith(begins)]
     with multiprocessing.Pool(wanted.processes) as pool:
         tallies = pool.map(_all_of, numbers, chunksize=1)
     sys.stdout.write(as_text(tallies) + "\n")

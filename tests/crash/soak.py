@@ -14,7 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.crash.campaign import Campaign, Report
+from tests.crash.campaign import Campaign
+from tests.crash.margin_campaign import CROSS, ISOLATED, MarginCampaign
+from tests.crash.report import Report
 from tests.crash.wire_faults import FAULT_NAMES, MOMENTS
 
 MANY: Final = 200
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--calm", type=int, default=25, help="trades without faults and kills beforehand")
     parser.add_argument("--trades", type=int, default=0, help="at least so many trades")
     parser.add_argument("--layout", choices=("OCO", "PLAIN", "BRACKET"), default="OCO")
+    parser.add_argument("--margin", choices=(CROSS, ISOLATED), default="", help="on such an account, with loans")
     parser.add_argument("--folder", type=Path, help="where the daemon's files and logs go; kept")
     wanted = parser.parse_args()
     folder = wanted.folder or Path(tempfile.mkdtemp(prefix="executor-soak-"))
@@ -37,23 +40,22 @@ def main() -> None:
     reports = []
     if wanted.calm:
         (folder / "calm").mkdir(exist_ok=True)
-        calm = Campaign(folder / "calm", seed=wanted.seed, kills=0, trades=wanted.calm, storm=0, layout=wanted.layout)
+        calm = _campaign(folder / "calm", wanted, kills=0, terms=0, storm=0.0, trades=wanted.calm)
         reports.append(_run("without faults", calm))
-    campaign = Campaign(
-        folder,
-        seed=wanted.seed,
-        kills=wanted.kills,
-        terms=wanted.terms,
-        storm=wanted.storm,
-        trades=wanted.trades,
-        layout=wanted.layout,
-    )
+    campaign = _campaign(folder, wanted, wanted.kills, wanted.terms, wanted.storm, wanted.trades)
     reports.append(_run("with faults and kills", campaign))
     if wanted.kills >= MANY and (unseen := unseen_of(reports[-1])):
         sys.exit(f"the campaign has not met: {', '.join(unseen)}")
     sys.stdout.write(f"files           {folder}\n")
     if any(report.violations for report in reports):
         sys.exit(1)
+
+
+def _campaign(folder: Path, wanted: argparse.Namespace, kills: int, terms: int, storm: float, trades: int) -> Campaign:
+    drawn = {"seed": wanted.seed, "kills": kills, "terms": terms, "storm": storm, "trades": trades}
+    if wanted.margin:
+        return MarginCampaign(folder, kind=wanted.margin, layout=wanted.layout, **drawn)
+    return Campaign(folder, layout=wanted.layout, **drawn)
 
 
 def unseen_of(report: Report) -> list[str]:

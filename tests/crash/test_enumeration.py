@@ -86,6 +86,15 @@ def test_a_crash_everywhere_on_borrowed_money(scenario: Scenario) -> None:
         assert play(scenario, crash_at=(at,)).broken == [], at
 
 
+@pytest.mark.parametrize("scenario", ON_MARGIN, ids=_name)
+def test_power_cuts_and_second_crashes_on_borrowed_money(scenario: Scenario) -> None:
+    """`python -m tests.crash.enumeration --scenario "a short on credit"` tries them all."""
+    tally = enumeration.sampled(scenario, cuts=5, pairs=23)
+    assert tally.broken == {}
+    assert tally.runs["a power cut"] > 15
+    assert tally.runs["two crashes"] > 5
+
+
 def test_the_tally_names_each_violation() -> None:
     tally = enumeration.Tally("a", {"send": 2}, {"one crash": 2}, {"one crash at 1": ["W1"]})
     assert enumeration.as_text([tally]).splitlines()[1:] == [

@@ -7,6 +7,7 @@ run, so a seed fixes the mix, not each instant.
 
 import asyncio
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +106,7 @@ class WireFaults:
         self._death = self._strike = None
 
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
-        changes = path.startswith(_CHANGES) if method == "WS" else method != "GET" and "/order" in path
+        changes = path.startswith(_CHANGES) if method == "WS" else method != "GET" and _CHANGED.search(path) is not None
         death = self._death
         if death is not None and death.moment is Moment.START and self._counts(death):
             self._die()
@@ -171,6 +172,7 @@ class WireFaults:
 
 _CHANGES: Final = ("order.place", "order.cancel", "order.amend", "orderList.place", "orderList.cancel")
 """What they begin with over the WebSocket API."""
+_CHANGED: Final = re.compile("/order|/borrow-repay")
 _OF_REQUESTS: Final = frozenset({Moment.RECEIVED, Moment.LOST, Moment.EXECUTED, Moment.ANSWERED})
 _FAULTS: Final = (
     ("request lost", RequestFault(execute=False, disconnect=True)),

@@ -167,6 +167,11 @@ class Debts:
                 self.broken.append(f"M3 (11.7): flat, and {plain(ours)} {asset} are owed that nobody knows of")
             elif not self.touched and not known.foreign and self.direct.lender.free(asset) >= ours:
                 self.broken.append(f"M5 (11.7): {plain(ours)} {asset} are owed and free, and not repaid")
+        for known in state.debts:
+            owed = self.direct.lender.debt(known.asset).total
+            if known.own > owed:
+                told = plain(known.own)
+                self.broken.append(f"M8 (11.9): {told} {known.asset} are told to be owed, it is {plain(owed)}")
 
     def changed(self, asset: str) -> Decimal:
         """What loans, interest in kind, fees and transfers have added to the account's balance."""

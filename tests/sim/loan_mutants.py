@@ -113,6 +113,12 @@ LOAN_MUTANTS: Final = (
         "        if account.asked_at < work.short_at + outbox.policy.absence_grace_ms:\n",
         "        if account.asked_at < work.short_at:\n",
     ),
+    Mutant(
+        "what a liquidation has paid is owed for ever",
+        f"{CORE}/book/debt.py",
+        "    own = min(debt.own, max(shown.total - others.owed - foreign, ZERO))\n",
+        "    own = debt.own\n",
+    ),
 )
 
 
