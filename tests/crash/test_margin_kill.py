@@ -31,6 +31,8 @@ KEY: Final = "paper"
 OWN: Final = {Direction.LONG: Decimal(200), Direction.SHORT: Decimal(1_000)}
 LOAN: Final = "/sapi/v1/margin/borrow-repay"
 PATIENCE_S: Final = 40.0
+TURN_S: Final = 0.1
+"""Between two looks of the market; it stays three of them at each price."""
 
 BEFORE, AFTER = False, True
 MOMENTS: Final = {
@@ -121,8 +123,8 @@ class Rig:
             "BINANCE_STREAM_URL": urls.stream_url, "BINANCE_API_KEY": KEY, "BINANCE_API_SECRET": KEY,
             "SYMBOL": SYMBOL, "TRADE_MODE": "margin", "MARGIN_ISOLATED": "true", "QTY": "3", "HTTP_PORT": "0",
             "STATE_FN": str(self._folder / "state.json"), "SIGNAL_FILE": str(self._folder / "signals.jsonl"),
-            "SIGNAL_START": "begin", "RECV_WINDOW": "1000", "DOUBT_SETTLE_SEC": "1", "POLL_SEC": "0.25",
-            "LIVE_ENTRY_TIMEOUT_SEC": "20", "ABSENCE_GRACE_SEC": "0.5", "LOG_FORMAT": "json",
+            "SIGNAL_START": "begin", "RECV_WINDOW": "1000", "DOUBT_SETTLE_SEC": "0.3", "POLL_SEC": "0.25",
+            "LIVE_ENTRY_TIMEOUT_SEC": "20", "ABSENCE_GRACE_SEC": "0.3", "LOG_FORMAT": "json",
             "WATCHDOG_EVERY_SEC": "0", "MARGIN_TRAIL_EVERY_SEC": "0.2",
         }  # fmt: skip
 
@@ -164,10 +166,10 @@ async def test_killed_while(tmp_path: Path, side: Direction, moment: str) -> Non
                     daemon = await start()
                 if finished.exists() and list(read_trades(finished)):
                     break
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(TURN_S)
                 if rig.confirmed(LoanType.BORROW) and (daemon.said("ready") or not rig.killed.is_set()):
                     rig.touch(path[min(turn // 3, len(path) - 1)] if turn > 6 else "0.05")
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.1)
         assert not daemon.traceback(), daemon.output()
         (closed,) = read_trades(finished)
         assert rig.killed.is_set(), "the moment has never come"
