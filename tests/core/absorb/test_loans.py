@@ -6,7 +6,7 @@ from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides,
 
 from executor.core.model.events import Answered, LoansSeen, MarginSeen
 from executor.core.model.facts import Done, Refused, Unknown, Why
-from executor.core.model.intents import Borrow, QueryLoans
+from executor.core.model.intents import Borrow, QueryLoans, Repay
 from executor.core.model.loans import Booked, Debt, Loan, LoanEnd, LoanKind, LoanPhase, LoanRecord, RecordStatus
 from executor.core.model.values import ZERO, Direction
 from executor.core.model.verdict import Ignored
@@ -115,6 +115,10 @@ def test_without_a_record_the_debt_itself_tells() -> None:
     rows, script.lender.records = script.lender.records, []  # the records lag behind
     script.accept()
     assert rows
+    assert loan(script).open
+    while script.now < loan(script).sent_at + POLICY.absence_grace_ms:
+        script.sleep()
+        script.accept("QueryLoans")
     assert loan(script).end is LoanEnd.DONE
     assert script.named() == "Entering"
 
@@ -332,3 +336,22 @@ def test_one_look_alone_proves_nothing_however_late_it_comes() -> None:
     assert loan(script).open
     pass_looks(script)
     assert loan(script).end is LoanEnd.NEVER
+
+
+def test_an_account_from_before_the_loan_does_not_show_its_repayment() -> None:
+    """Rules 8.6, 11.3: found by the simulation; the debt was forgotten, and was somebody else's from then on."""
+    script = repaying()
+    while not any(isinstance(request, Repay) for request in script.pending):
+        script.accept() if script.pending else script.sleep()
+    script.lender.status = RecordStatus.PENDING
+    owed = dict(script.lender.debts)
+    script.accept("Repay")
+    script.lender.debts, rows, script.lender.records = {}, script.lender.records, []
+    script.accept("QueryLoans")
+    assert loan(script).open
+    assert loan(script).shown_at
+    script.lender.debts, script.lender.records = owed, rows
+    script.sleep()
+    script.accept("QueryLoans")
+    assert loan(script).open
+    assert not loan(script).shown_at

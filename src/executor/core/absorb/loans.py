@@ -185,7 +185,10 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     if record is not None:
         loan = replace(loan, tran_id=record.tran_id)
     shown = _shown(loan, event.account)
-    if shown or (record is not None and record.status is RecordStatus.CONFIRMED):
+    loan = replace(loan, shown_at=(loan.shown_at or event.account.asked_at) if shown else 0)
+    # What the debt alone shows may be an account from before the loan (8.6).
+    twice = shown and event.account.asked_at - loan.shown_at >= policy.absence_grace_ms
+    if twice or (record is not None and record.status is RecordStatus.CONFIRMED):
         note = Notify(Level.INFO, "borrowed" if loan.kind is LoanKind.BORROW else "repaid", f"{named(loan)} is done")
         done = _closed(state, loan, LoanEnd.DONE, event.account.asked_at if shown else now)
         return Absorbed(done, MOVED, (note,))
