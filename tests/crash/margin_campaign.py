@@ -32,6 +32,9 @@ MOST: Final = Decimal("1.02")
 STEPS_OVER: Final = 4
 """A short's exits round up each, and one hour more of interest may have been expected."""
 
+CLOCKS_MS: Final = 250
+"""The daemon reckons the exchange's clock, and may be ahead of it."""
+
 
 class MarginCampaign(Campaign):
     """`kind`: "cross" or "isolated"; the rest as in `Campaign`."""
@@ -117,7 +120,7 @@ class MarginCampaign(Campaign):
         made = [r for r in self.lender.records if r.status is LoanStatus.CONFIRMED and r.type is LoanType.BORROW]
         for trade in closed:
             asset, need = ("USDT", QTY * ENTRY * MOST) if trade.direction is Direction.LONG else ("LTC", QTY)
-            mine = [r for r in made if r.asset == asset and trade.opened <= r.time <= trade.closed]
+            mine = [r for r in made if r.asset == asset and trade.opened - CLOCKS_MS <= r.time <= trade.closed]
             lent = sum((r.amount for r in mine), ZERO)
             if lent > need:
                 self.fault(f"trade {trade.trade} borrowed {lent} {asset}, it needed {need}\n{self.story(trade.trade)}")

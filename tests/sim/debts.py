@@ -23,7 +23,8 @@ HAND: Final = 20
 
 class Debts:
     """`foreign`: by asset, what somebody else borrowed and has not repaid; `moved`: what was transferred in or out;
-    `lent`: what our requests borrowed for each trade; `touched`: somebody else has repaid, or the exchange liquidated;
+    `lent`: what our requests borrowed for each trade, `last`: the last of it by asset; `touched`: somebody else has
+    repaid, or the exchange liquidated;
     `forgot`: a newer state was lost, so that what its trade explains is taken for its own (11.12).
     """
 
@@ -33,6 +34,7 @@ class Debts:
         self.foreign: dict[str, Decimal] = defaultdict(Decimal)
         self.moved: dict[str, Decimal] = defaultdict(Decimal)
         self.lent: dict[str, Decimal] = defaultdict(Decimal)
+        self.last: dict[str, Decimal] = defaultdict(Decimal)
         self.loans = 0
         self.repayments = 0
         self.touched = False
@@ -57,6 +59,7 @@ class Debts:
             )
             return
         self.lent[position.trade] += request.amount
+        self.last[request.asset] = self.lent[position.trade]
         if self.lent[position.trade] > position.credit.need:
             self.broken.append(
                 f"M1 (11.3): {plain(self.lent[position.trade])} {request.asset} were borrowed for trade"
@@ -79,9 +82,12 @@ class Debts:
     # --- what others do -----------------------------------------------------------------------------------------------
 
     def by_hand(self, kind: LoanKind, asset: str, amount: Decimal) -> None:
-        """Somebody else has borrowed or repaid: their own debt first."""
+        """Somebody else has borrowed or repaid: their own debt first. A loan that is small beside ours can't be told
+        from interest that ours was charged.
+        """
         if kind is LoanKind.BORROW:
             self.foreign[asset] += amount
+            self.touched |= amount <= max(self.direct.lender.debt(asset).total, self.last[asset]) / debts.LARGEST_CHARGE
         else:
             theirs = min(self.foreign[asset], amount)
             self.foreign[asset] -= theirs
