@@ -32,7 +32,8 @@ OWN: Final = {Direction.LONG: Decimal(200), Direction.SHORT: Decimal(1_000)}
 LOAN: Final = "/sapi/v1/margin/borrow-repay"
 PATIENCE_S: Final = 40.0
 TURN_S: Final = 0.1
-"""Between two looks of the market; it stays three of them at each price."""
+LOOKS: Final = 3
+"""So often the market is looked at at each price, once the loan is there and the daemon is up."""
 
 BEFORE, AFTER = False, True
 MOMENTS: Final = {
@@ -123,7 +124,7 @@ class Rig:
             "BINANCE_STREAM_URL": urls.stream_url, "BINANCE_API_KEY": KEY, "BINANCE_API_SECRET": KEY,
             "SYMBOL": SYMBOL, "TRADE_MODE": "margin", "MARGIN_ISOLATED": "true", "QTY": "3", "HTTP_PORT": "0",
             "STATE_FN": str(self._folder / "state.json"), "SIGNAL_FILE": str(self._folder / "signals.jsonl"),
-            "SIGNAL_START": "begin", "RECV_WINDOW": "1000", "DOUBT_SETTLE_SEC": "0.3", "POLL_SEC": "0.25",
+            "SIGNAL_START": "begin", "RECV_WINDOW": "1000", "DOUBT_SETTLE_SEC": "1", "POLL_SEC": "0.25",
             "LIVE_ENTRY_TIMEOUT_SEC": "20", "ABSENCE_GRACE_SEC": "0.3", "LOG_FORMAT": "json",
             "WATCHDOG_EVERY_SEC": "0", "MARGIN_TRAIL_EVERY_SEC": "0.2",
         }  # fmt: skip
@@ -155,20 +156,23 @@ class Rig:
 async def test_killed_while(tmp_path: Path, side: Direction, moment: str) -> None:
     rig = Rig(tmp_path, side, moment)
     finished = trades_path(tmp_path / "state.json")
-    path = ("0.05", "0", "0", "1.05", "1.05", "0", "-0.2", "-1.1", "-1.2")
+    path = ("0.05", "0.05", "0", "0", "1.05", "1.05", "0", "-0.2", "-1.1", "-1.2")
     async with rig.serving() as start:
         daemon = await start()
         rig.touch("0.05")
         rig.say()
         async with asyncio.timeout(PATIENCE_S):
-            for turn in range(10_000):
-                if rig.killed.is_set() and not daemon.running:
+            looks = 0
+            while True:
+                if not daemon.running:
+                    assert rig.killed.is_set(), daemon.output()
                     daemon = await start()
                 if finished.exists() and list(read_trades(finished)):
                     break
                 await asyncio.sleep(TURN_S)
                 if rig.confirmed(LoanType.BORROW) and (daemon.said("ready") or not rig.killed.is_set()):
-                    rig.touch(path[min(turn // 3, len(path) - 1)] if turn > 6 else "0.05")
+                    rig.touch(path[min(looks // LOOKS, len(path) - 1)])
+                    looks += 1
             await asyncio.sleep(0.1)
         assert not daemon.traceback(), daemon.output()
         (closed,) = read_trades(finished)
