@@ -27,6 +27,9 @@ CALM_MS: Final = 120_000
 BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
 STOPS: Final = frozenset({OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT})
 STEPS_OVER: Final = 4  # each of three exits rounds up, and one hour more of interest may have been expected
+CLAIMED_MORE: Final = Decimal(
+    50
+)  # of a debt that is not on record, so little beside the entry counts as its own (11.12)
 KNOWN_SLACK_MS: Final = 1_500  # the disk's retry
 
 
@@ -366,6 +369,8 @@ class Outside:
         over = -truth.held
         if self._buys_back(truth):  # what pays interest and its own commission was bought, not sold twice
             over -= closed.interest.get(self.rules.base, ZERO) + truth.commissions.get(self.rules.base, ZERO)
+            if self.debts is not None and self.debts.forgot:
+                over -= truth.entered / CLAIMED_MORE
         if over > much:
             self.broken.append(f"W6 (6.3): {closed.trade} closed, {plain(-truth.held)} were sold twice")
         if truth.held > much:
