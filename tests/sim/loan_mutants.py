@@ -100,8 +100,10 @@ LOAN_MUTANTS: Final = (
         "the entry does not wait for its loan",
         f"{CORE}/decide/borrow.py",
         "    if lending.look(draft) or draft.changing():\n        return\n",
-        "    if lending.look(draft) and draft.loan is not None and draft.loan.phase is not LoanPhase.UNRESOLVED:\n"
-        "        return\n",
+        "    if draft.loan is not None and draft.loan.phase is LoanPhase.UNRESOLVED:\n"
+        "        draft.enter(Entering(give_up_at=draft.now + draft.policy.entry_timeout_ms))\n"
+        "        return\n"
+        "    if lending.look(draft) or draft.changing():\n        return\n",
         (
             "from executor.core.model.loans import Loan, LoanEnd, LoanKind\n",
             "from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase\n",
