@@ -282,7 +282,7 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "Plan B buys what the entry has bought again",
         f"{CORE}/decide/entry.py",
-        "sum((o.qty if o.live else o.cum_qty for o in entries), ZERO)",
+        "sum([o.qty if o.live else o.cum_qty for o in entries], ZERO)",
         "ZERO",
     ),
     Mutant(
@@ -384,8 +384,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "a signal is taken twice",
         f"{CORE}/absorb/admit.py",
-        "    if any(s.key == signal.key for s in state.seen):\n",
-        "    if any(s.key == signal.symbol for s in state.seen):\n",
+        "    if signal.key in [s.key for s in state.seen]:\n",
+        "    if signal.symbol in [s.key for s in state.seen]:\n",
     ),
     Mutant(
         "the pause after a trade is skipped",

@@ -31,6 +31,7 @@ from tests.sim.walk import Walk
 from tests.sim.wire import Wire
 
 from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
+from executor.core.model.policy import StopMode
 from executor.core.model.signal import Signal
 from executor.core.model.state import State
 from executor.core.model.values import ZERO, Direction, floor_to
@@ -341,7 +342,7 @@ class World:
             signal=signal,
             quote=direct.quote(now),
             balances=direct.balances(),
-            klines=direct.klines(5, self.timeline.now),
+            klines=direct.klines(5, self.timeline.now) if self.setup.policy.stop_mode is StopMode.SWING else None,
             margin=direct.margin_account(now, self.timeline.now) if isinstance(direct, MarginDirect) else None,
         )
 
