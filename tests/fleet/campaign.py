@@ -43,8 +43,8 @@ LEAVES: Final = frozenset({"pause", "kill"})
 
 
 class Report(msgspec.Struct):
-    """`met`, `unmet`: rounds in which the moment that was waited for came, and did not come in time. `claimed_s`,
-    `ready_s`: for each struck owner whose account went to another, seconds until it was claimed, and until its orders
+    """`met`, `unmet`: rounds in which the moment that was waited for came, and did not come in time; `in_vain`: the
+    latter, and those in which nothing was traded. `claimed_s`, `ready_s`: for each struck owner whose account went to another, seconds until it was claimed, and until its orders
     had been looked up.
     """
 
@@ -53,6 +53,7 @@ class Report(msgspec.Struct):
     rounds: Counter[str] = msgspec.field(default_factory=Counter)
     met: Counter[str] = msgspec.field(default_factory=Counter)
     unmet: Counter[str] = msgspec.field(default_factory=Counter)
+    in_vain: int = 0
     signals: int = 0
     acknowledged: int = 0
     repeated: int = 0

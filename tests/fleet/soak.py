@@ -57,7 +57,7 @@ async def campaign(
     repeats: int = 0,
 ) -> None:
     """`seconds` 0: until all rounds are over. `patient`: how many senders say a signal until it is taken. `repeats`: so
-    many rounds more, at the most, where a round's moment did not come in time; the report says how many.
+    many rounds more, at the most, for those in vain: the moment did not come in time, or nothing was traded.
     """
     seed = report.seed
     began = time.monotonic()
@@ -68,10 +68,11 @@ async def campaign(
                 await world.start(name, ORDER_TRANSPORT="ws" if number == 0 else "rest")
             going = Campaign(world, report, patient)
             number = 0
-            while number < rounds + min(repeats, report.unmet.total()):
+            while number < rounds + min(repeats, report.in_vain):
                 if seconds and time.monotonic() - began > seconds:
                     break
                 kind = only or going.draw()
+                orders, unmet = report.orders, report.unmet.total()
                 try:
                     await going.round(kind)
                 except TimeoutError:
@@ -79,6 +80,7 @@ async def campaign(
                     report.violations.append(f"round {number + 1} ({kind}): did not end; open: {left}")
                     break
                 number += 1
+                report.in_vain += report.orders == orders or report.unmet.total() > unmet
                 report.seconds = time.monotonic() - began
                 sys.stdout.write(f"{number:4} {kind}: {len(report.violations)} violations\n")
                 sys.stdout.flush()
@@ -92,7 +94,7 @@ def as_text(report: Report) -> str:
     lines = [
         f"seed            {report.seed}",
         f"rounds          {sum(report.rounds.values())} in {report.seconds:.0f} s: {kinds}",
-        f"moments met     {_counts(report.met)}; not in time: {_counts(report.unmet)}",
+        f"moments met     {_counts(report.met)}; not in time: {_counts(report.unmet)}; rounds in vain: {report.in_vain}",
         f"signals         {report.signals}, {report.acknowledged} acknowledged, {report.repeated} repetitions refused",
         f"outcomes        by account: {report.trades} trades and {report.refused} refusals of what was acknowledged",
         f"                {report.unacknowledged_trades} trades of what was not",
