@@ -44,8 +44,8 @@ LEAVES: Final = frozenset({"pause", "kill"})
 
 class Report(msgspec.Struct):
     """`met`, `unmet`: rounds in which the moment that was waited for came, and did not come in time; `in_vain`: the
-    latter, and those in which nothing was traded. `claimed_s`, `ready_s`: for each struck owner whose account went to another, seconds until it was claimed, and until its orders
-    had been looked up.
+    latter, and those in which nothing was traded. `claimed_s`, `ready_s`: for each struck owner whose account went to
+    another, seconds until it was claimed, and until its orders had been looked up.
     """
 
     seed: int

@@ -94,7 +94,8 @@ def as_text(report: Report) -> str:
     lines = [
         f"seed            {report.seed}",
         f"rounds          {sum(report.rounds.values())} in {report.seconds:.0f} s: {kinds}",
-        f"moments met     {_counts(report.met)}; not in time: {_counts(report.unmet)}; rounds in vain: {report.in_vain}",
+        f"moments met     {_counts(report.met)}; not in time: {_counts(report.unmet)}",
+        f"rounds in vain  {report.in_vain}",
         f"signals         {report.signals}, {report.acknowledged} acknowledged, {report.repeated} repetitions refused",
         f"outcomes        by account: {report.trades} trades and {report.refused} refusals of what was acknowledged",
         f"                {report.unacknowledged_trades} trades of what was not",
