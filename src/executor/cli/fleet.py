@@ -25,6 +25,8 @@ from executor.service.store.state_store import StateError
 T = TypeVar("T")
 
 LOOK_S: Final = 0.1
+TAKEN_WITHIN_S: Final = 5.0
+"""What has been given away is not waited for longer until somebody has it: the answer says who has none."""
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -161,6 +163,7 @@ def drain(
         if not await _until(etcd, keys, timeout, lambda view: not _owned(view, node)):
             left = ", ".join(_owned(await read_view(etcd, keys), node))
             fail(f"{node} still owns {left} after {timeout} s; it goes on giving them away")
+        await _until(etcd, keys, TAKEN_WITHIN_S, lambda view: all(_owner(view, each) for each in owned))
         view = await read_view(etcd, keys)
         moved = [f"{each} to {_owner(view, each) or 'nobody yet'}" for each in owned]
         return f"{node} is drained: {', '.join(moved) or 'it owned nothing'}"
