@@ -53,6 +53,8 @@ TTLS: Final = (5, 10, 3)
 NODES: Final = (2, 3, 2, 4)
 WINDOWS: Final = (5_000, 2_000, 30_000)
 REFUSED_ENOUGH: Final = 4
+IN_VAIN: Final = 40
+"""So many signals refused, and none taken: the account is too small for what was drawn."""
 LATEST_MS: Final = max(LATE_MS) + 1_000
 """By then whatever was on its way to the store has come: a signal that nobody acknowledged may be among it."""
 HOLD_MS: Final = 90_000
@@ -217,7 +219,8 @@ class FleetWorld:
         self._watch()
 
     def _is_done(self) -> bool:
-        return len(self._trade_of) >= self.setup.trades or self._refused_halted >= REFUSED_ENOUGH
+        in_vain = self._refused >= IN_VAIN and not self._trade_of
+        return in_vain or len(self._trade_of) >= self.setup.trades or self._refused_halted >= REFUSED_ENOUGH
 
     def _busy(self) -> bool:
         """A trade is open, or may be about to be."""
