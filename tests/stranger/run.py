@@ -113,7 +113,7 @@ class Run:
         if self.lender is not None:
             isolated = str(self.lender.mood.isolated).lower()
             environ |= {"TRADE_MODE": "margin", "MARGIN_ISOLATED": isolated, "MARGIN_FOREIGN_DEBT": "allow"}
-            environ["BINANCE_MARGIN_STREAM_URL"] = f"ws://{url}"
+            environ |= {"BINANCE_MARGIN_STREAM_URL": f"ws://{url}", "LIVE_ENTRY_TIMEOUT_SEC": "12"}
         with self._log().open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "executor", "run", env=environ, cwd=self.folder, stdout=log, stderr=log
