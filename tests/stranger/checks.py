@@ -70,7 +70,9 @@ class Cover:
             self.start += held
         side = "SELL" if held > 0 else "BUY"
         live = [o for o in self.book.orders[-80:] if o.open and o.status != "PENDING_NEW"]
-        if not touched:
+        if not up and self.layout == "PLAIN":
+            self._over = 0  # its targets can't be cancelled while the service is down
+        elif not touched:
             self._oversold(abs(held), [o for o in live if o.side == side and self._exit(o)])
         at_work = [o for o in live if o.side == side and (o.is_stop or o.cum or o.type == "MARKET")]
         entering = any(o.side != side and o.client.startswith(OURS) for o in live)
