@@ -91,6 +91,7 @@ def test_a_price_that_comes_too_late_for_plan_b_is_none() -> None:
 def test_an_entry_that_is_sent_again_asks_for_its_price_once_a_second() -> None:
     script = entering(working=False)
     script.wait(3_000)
+    script.accept("QueryOrder")
     script.refuse(Why.RATE_LIMIT)
     script.sleep()
     for _ in range(3):

@@ -107,6 +107,7 @@ def test_the_answer_knows_the_reason_that_the_push_did_not_tell() -> None:
     """Rule 4.6."""
     script = moving()
     script.wait(5_000)
+    script.accept("QueryOrder")
     (request,) = script.pending
     assert isinstance(request, ReplaceOrder)
     level = script.leg(3).stop

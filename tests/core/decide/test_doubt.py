@@ -1,10 +1,12 @@
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, entering, protected
+from tests.core.build import POLICY, RULES, Script, both_sides, entering, make_report, protected
 
 from executor.core.decide import doubt
 from executor.core.decide.draft import Draft
 from executor.core.model.ids import Role
+from executor.core.model.policy import EntryMode
 from executor.core.model.state import OrderPhase
+from executor.core.model.values import Direction
 
 
 def draft_of(script: Script) -> Draft:
@@ -22,6 +24,38 @@ def test_an_order_in_doubt_is_asked_for_at_its_time_and_only_once() -> None:
     script.wait(249)
     assert script.kinds() == []
     script.wait(1)
+    assert script.kinds() == ["QueryOrder"]
+
+
+@both_sides
+def test_an_order_whose_answer_does_not_come_is_looked_up_beside_the_waiting(direction: Direction) -> None:
+    """Rule 8.3: a market entry has filled, and neither push nor answer tells; its exits need not wait for a timeout."""
+    script = entering(direction, replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), working=False)
+    entry = script.order(Role.ENTRY)
+    script.wait(999)
+    assert script.kinds() == ["ENTRY"]
+    script.wait(1)
+    assert script.kinds() == ["ENTRY", "QueryOrder"]
+    script.book[entry.id] = make_report(entry)
+    script.execute(entry.id)
+    script.accept("QueryOrder")
+    assert script.kinds()[0] == "ENTRY"
+    assert script.kinds()[-1] == "SL"
+
+
+def test_what_was_not_found_before_the_answer_was_given_up_is_no_miss_in_doubt() -> None:
+    """Rule 8.3: it may have been on its way still; and it is looked for in growing pauses (8.7)."""
+    script = entering(working=False)
+    asked = []
+    for _ in range(3):
+        script.sleep()
+        assert script.kinds()[-1] == "QueryOrder"
+        asked.append(script.now - script.order(Role.ENTRY).sent_at)
+        script.accept("QueryOrder")
+    assert asked == [1_000, 1_250, 1_750]
+    script.lose("ENTRY")
+    assert script.order(Role.ENTRY).phase is OrderPhase.UNRESOLVED
+    assert script.order(Role.ENTRY).misses == 0
     assert script.kinds() == ["QueryOrder"]
 
 

@@ -115,7 +115,7 @@ def test_an_order_in_doubt_never_was_only_after_its_request_can_not_arrive_any_m
     while order.end is None:
         asked.append(order.ask_at)
         order = orders.miss(order, order.ask_at, order.ask_at, POLICY)
-    assert asked == [0, 250, 750, 1_750, 3_750, 7_750, 11_750, 15_000]
+    assert asked == [0, 250, 750, 1_250, 2_250, 3_250, 4_250, 5_250, 7_250, 11_250, 15_000]
     assert order.end is End.NEVER
 
 

@@ -1,9 +1,14 @@
 """Decide in doubt (rule 8): look up every order whose fate is not known, at the pace that rule 8.3 sets."""
 
+from typing import Final
+
 from executor.core.decide.draft import Draft
 from executor.core.model.ids import Role
 from executor.core.model.orders import SECOND_LOOKS
 from executor.core.model.state import Leg, Order, OrderPhase
+
+ANSWER_MS: Final = 1_000
+"""So long an answer may take before the order is looked up: mostly it is a tenth of that."""
 
 
 def decide(draft: Draft) -> None:
@@ -11,10 +16,22 @@ def decide(draft: Draft) -> None:
         if order.phase is OrderPhase.CLOSED and not (order.recheck or order.check):
             continue
         wanted = order.phase is OrderPhase.UNRESOLVED or order.check
-        if (
-            (wanted and not draft.commanded(order)) or (order.recheck and owes_look(draft, order))
-        ) and draft.now >= order.ask_at:
+        if draft.now >= order.ask_at and (
+            (wanted and not draft.commanded(order))
+            or _unanswered(draft, order)
+            or (order.recheck and owes_look(draft, order))
+        ):
             draft.query(order)
+
+
+def _unanswered(draft: Draft, order: Order) -> bool:
+    """Whether its answer takes so long that it is looked up beside: it may be there, and have filled (rule 8.3)."""
+    return order.phase is OrderPhase.SUBMITTED and draft.now >= unanswered_at(order)
+
+
+def unanswered_at(order: Order) -> int:
+    """When a request that was not answered yet is looked up (ms)."""
+    return order.sent_at + ANSWER_MS
 
 
 def owes_look(draft: Draft, order: Order) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from executor.core.decide.doubt import unanswered_at
 from executor.core.decide.legs import BACKOFF_TIMES
 from executor.core.decide.missing import look_again_at
 from executor.core.decide.sent_again import placed_by
@@ -85,6 +86,8 @@ def _of_live(order: Order, policy: Policy) -> list[int]:
         times.append(cancel_again_at(order))
     if order.triggered_at:
         times.append(order.triggered_at + policy.watchdog_grace_ms)
+    if order.phase is OrderPhase.SUBMITTED:
+        times.append(unanswered_at(order))
     if order.phase is OrderPhase.UNRESOLVED:
         times.append(placed_by(order, policy))
         if order.replaces:

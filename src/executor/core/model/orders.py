@@ -4,6 +4,7 @@ Folding the same report twice, or an old one late, changes nothing. A fill after
 quantities may still grow, its phase never goes back.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -25,6 +26,8 @@ _ENDS: Final = {
 REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
 """Ends that say that there is no such order: one that is seen after all is believed."""
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
+_MISSED_AGAIN_MS: Final = (250, 500, 500, 1_000, 1_000, 1_000, 1_000, 2_000, 4_000)
+"""While it may have filled, and so have left a position bare, a second is long."""
 _CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000)
 _QUICK_TRIES: Final = 4
 _REFUSED_PAUSES: Final = 5
@@ -176,7 +179,7 @@ def refuse(order: Order, refused: Refused, at: int) -> Order:
 
 def doubt(order: Order, fence: int, at: int) -> Order:
     """A submitted order whose request has an unknown outcome: to be looked up at once (rule 8.3)."""
-    return replace(order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at)
+    return replace(order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at, misses=0, first_miss_at=0)
 
 
 def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
@@ -192,7 +195,7 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     settled = order.fence + policy.doubt_settle_ms
     if misses >= 2 and asked_at >= settled and order.phase is OrderPhase.UNRESOLVED:
         return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
-    ask_at = at + _pause(misses)
+    ask_at = at + _pause(misses, _MISSED_AGAIN_MS)
     if at < settled < ask_at:
         ask_at = settled
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
@@ -234,8 +237,8 @@ def look_again(order: Order, at: int) -> Order:
     return replace(order, looks=looks, ask_at=at + _pause(looks))
 
 
-def _pause(misses: int) -> int:
-    return _ASK_AGAIN_MS[min(misses, len(_ASK_AGAIN_MS)) - 1]
+def _pause(looks: int, pauses: Sequence[int] = _ASK_AGAIN_MS) -> int:
+    return pauses[min(looks, len(pauses)) - 1]
 
 
 def _union(known: tuple[Fill, ...], new: tuple[Fill, ...]) -> tuple[Fill, ...]:
