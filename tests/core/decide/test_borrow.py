@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, make_quote
+from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, entering, make_quote
 
 from executor.core.model.events import QuoteSeen, Verb
 from executor.core.model.facts import Why
@@ -262,3 +262,15 @@ def test_a_loan_that_somebody_else_repaid_before_the_entry_leaves_none() -> None
     assert over(script).closed.reason is Reason.EXTERNAL
     assert not [request for request in script.sent if isinstance(request, PlaceOrder | Repay)]
     assert "there is no entry" in " ".join(note.text for note in script.notes)
+
+
+@pytest.mark.parametrize(("looks", "reason"), [(1, Reason.ENTRY_TIMEOUT), (2, Reason.EXTERNAL)])
+def test_an_entry_is_not_sent_again_on_a_loan_that_is_not_owed_any_more(looks: int, reason: Reason) -> None:
+    """Rule 11.11: liquidated while its entry was out, a short's Plan B would sell what the liquidation has bought."""
+    script = entering(Direction.SHORT, rules=MARGIN_RULES)
+    script.lender.debts = {}
+    for _ in range(looks):
+        script.read_account(after=POLICY.absence_grace_ms)
+    script.wait(POLICY.entry_timeout_ms)
+    assert over(script).closed.reason is reason
+    assert not script.closed.qty

@@ -77,6 +77,17 @@ def _by_hand(draft: Draft, asset: str) -> Reason | None:
     return Reason.BORROW_REFUSED
 
 
+def not_owed(draft: Draft) -> Reason | None:
+    """Why no more is entered on money that was borrowed, where the account does not show the loan any more: it may have
+    been liquidated, and what lies there is not borrowed (rule 11.11).
+    """
+    credit = draft.position.credit
+    debt = debts.find(draft.state.debts, credit.asset if credit is not None else "")
+    if debt.by_hand:
+        return Reason.EXTERNAL
+    return Reason.ENTRY_TIMEOUT if debt.doubted_at else None
+
+
 def _last(draft: Draft, phase: Borrowing) -> Loan | None:
     """The newest loan of this trade."""
     loan = draft.loan

@@ -8,7 +8,7 @@ from executor.core.book.borrowing import planb_bounds, worst_price
 from executor.core.book.ledger import exits_of
 from executor.core.book.levels import beyond, past, safer
 from executor.core.book.plan import Split, split, split_rest, target_of
-from executor.core.decide import brackets, single_stops, suspended
+from executor.core.decide import borrow, brackets, single_stops, suspended
 from executor.core.decide.draft import Draft
 from executor.core.model.facts import PASSING, Quote
 from executor.core.model.ids import Role
@@ -97,8 +97,8 @@ def _place_entry(draft: Draft, qty: Decimal) -> None:
 
 def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     """No entry order is live and something is still to be bought: again, Plan B, or no more."""
-    if not draft.rules.tradable:
-        return _end(draft, phase, Reason.REJECTED)
+    if (reason := borrow.not_owed(draft) if draft.rules.tradable else Reason.REJECTED) is not None:
+        return _end(draft, phase, reason)
     in_time = draft.now < phase.give_up_at
     if last.is_planb:
         return _after_planb(draft, phase, last, rest)
