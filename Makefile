@@ -48,8 +48,10 @@ $(VENV)/.test: requirements-dev.lock pyproject.toml | $(BIN)/python
 run: $(VENV)/.run ## trade the bundled recording on the embedded paper exchange
 	@BINANCE_ENV=paper $(BIN)/executor --env-file config/paper.env run
 
+# The modules of the tests are compiled once, beside the type check, not by each worker at the same time.
 .PHONY: test
-test: lint types etcd ## every check
+test: $(VENV)/.test ## every check
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 lint types etcd compiled
 	$(BIN)/pytest -n 4 --dist worksteal --ignore tests/core
 	$(BIN)/pytest -n 2 tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
 
@@ -146,6 +148,13 @@ lint: $(VENV)/.test ## format and lint checks
 .PHONY: types
 types: $(VENV)/.test ## strict type check
 	$(BIN)/mypy
+
+# Whatever the environment says of it: each process that a test starts would compile the whole program anew.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: compiled
+compiled: $(VENV)/.test
+	@$(BIN)/pytest -qq -n 0 --collect-only >$(VENV)/collected.txt || { cat $(VENV)/collected.txt; exit 1; }
 
 .PHONY: format
 format: $(VENV)/.test ## format, and mend what the linter can

@@ -28,6 +28,8 @@ _LIST: Final = rf"{_NUMBER}(?:(?:\s*,\s*(?:and\s+|or\s+)?|\s+(?:and|or|to)\s+|\s
 _PHRASE: Final = re.compile(rf"\b[Rr]ules?\s+({_LIST})(?!\d)")
 _ASIDE: Final = re.compile(r"\(((?:1[0-4]|[1-9])\.\d{1,2}[a-e]?(?:,\s*(?:1[0-4]|[1-9])\.\d{1,2}[a-e]?)*)[);]")
 _HEAD: Final = re.compile(r"^((?:1[0-4]|[1-9])\.\d{1,2}[a-e]?): ")
+_COMMENT: Final = re.compile(r"#.*(?:[Rr]ule|\d\.\d)")
+"""A line whose comment may cite: to take a file apart takes long."""
 _RANGE: Final = re.compile(rf"({_NUMBER})\s*(?:[-–]|\bto\b)\s*({_NUMBER})")
 _RULE: Final = re.compile(r"^\*\*(\d+\.\d+[a-e]?)\*\* ", re.MULTILINE)
 _SECTION: Final = re.compile(r"^## (\d+) ", re.MULTILINE)
@@ -72,6 +74,8 @@ def prose(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield node.value.value
+    if not _COMMENT.search(source):
+        return
     piece: list[str] = []
     line = -1
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -64,6 +64,9 @@ async def test_log_pipe_broken(tmp_path: Path) -> None:
             def standing() -> int:
                 return len(campaign.engine.open_orders("paper", SYMBOL))
 
+            def stops() -> list[Decimal]:
+                return [o.stop_price for o in campaign.engine.open_orders("paper", SYMBOL) if o.stop_price]
+
             await until(ready, 40)
             campaign.touch(Decimal("100.08"))
             campaign.say(Direction.LONG)
@@ -74,9 +77,7 @@ async def test_log_pipe_broken(tmp_path: Path) -> None:
             await until(lambda: standing() == 5)
             campaign.touch(Decimal("101.01"))
             await until(lambda: standing() == 3)
-            await until(
-                lambda: min(o.stop_price for o in campaign.engine.open_orders("paper", SYMBOL) if o.stop_price) > 100
-            )
+            await until(lambda: len(stops()) == 2 and min(stops()) > 100)
             campaign.touch(Decimal("99.8"))
             await until(lambda: standing() == 0)
             path = trades_path(campaign.state_path)

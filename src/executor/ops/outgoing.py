@@ -8,6 +8,7 @@ used is named, and left out; requests then leave directly, with the certificates
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple
@@ -149,11 +150,17 @@ def _covers_name(entry: str, host: str, target: SplitResult) -> bool:
     return host == name or host.endswith("." + name)
 
 
+@cache
+def _bundled() -> ssl.SSLContext:
+    """The authorities that come with the library, read once: they are many."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def _certificates(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, list[str]]:
     """As the HTTP library: SSL_CERT_FILE, else SSL_CERT_DIR, else the authorities that come with it."""
     wanted = next(((name, environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), None)
     if wanted is None:
-        return httpx.create_ssl_context(trust_env=False), []
+        return _bundled(), []
     name, path = wanted
     is_file = name == "SSL_CERT_FILE"
     must = "must be a PEM file with certificates" if is_file else "must be a folder with certificates"
@@ -165,7 +172,7 @@ def _certificates(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, list[str]
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "reason", None) or "a path that no file can have"
         remark = f"{name} was {path!r}, {must} ({why}); alerts go by the authorities that come with the library"
-        return httpx.create_ssl_context(trust_env=False), [remark]
+        return _bundled(), [remark]
 
 
 def _targets(settings: Settings) -> Iterator[SplitResult]:
