@@ -31,7 +31,7 @@ from executor.ops.doctor_alerts import on_alerts
 from executor.service.store.trades import read_trades, trades_path
 
 
-async def until(there: Callable[[], bool], within: float = 15.0) -> None:
+async def until(there: Callable[[], bool], within: float = 40.0) -> None:
     """In real time: another process, or a socket."""
     async with asyncio.timeout(within):
         while not there():  # noqa: ASYNC110  # of another process there is no event
