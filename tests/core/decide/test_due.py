@@ -213,6 +213,26 @@ def test_a_breakeven_that_the_price_is_past_when_the_target_is_heard_of_is_watch
     assert script.closed.reason is Reason.BREAKEVEN
 
 
+@both_sides
+def test_a_price_from_before_the_target_s_fill_does_not_say_that_the_market_is_back(direction: Direction) -> None:
+    """The market's stream of a trade just begun may tell its first price after the target has filled."""
+    script = protected(direction)
+    script.quote("100.1", after=1_000)
+    script.trade(Role.TP1)
+    script.wait(10)
+    script.push(script.order(Role.TP1).id)
+    script.push(script.order(Role.SL1).id)
+    assert [leg.breach_since for leg in script.position.legs if leg.n != 1] == [0, 0]
+    assert script.kinds() == ["QueryQuote"]
+    script.last = script.px("102.1")
+    script.settle()
+    script.wait(3_000)
+    script.settle()
+    assert script.live() == ["SL", "SL2", "TP2"]
+    level = D("100.21") if direction is Direction.LONG else D("99.80")
+    assert {leg.stop for leg in script.position.legs if leg.n != 1} == {level}
+
+
 def test_a_breakeven_beyond_the_target_after_a_dear_entry_is_not_watched() -> None:
     """No stop can ever have stood there."""
     script = entering()

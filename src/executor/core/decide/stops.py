@@ -11,7 +11,7 @@ from executor.core.decide.draft import Draft
 from executor.core.model.facts import PASSING, Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import AfterTp1, Policy, TrailMode
-from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Trail
+from executor.core.model.state import End, Entering, Leave, Leg, Order, OrderPhase, Position, Trail
 from executor.core.model.values import Direction, OrderType
 
 RESIZE_EVERY_MS = 1_000  # rule 3.5
@@ -75,9 +75,16 @@ def note_due(draft: Draft, leg: Leg, stop: Decimal) -> Leg:
         return leg
     quote = draft.market.quote
     past = quote is not None and levels.beyond(quote.last, level, direction)
+    if past and quote is not None and quote.at < _target_heard_at(draft.position):
+        draft.query_quote()  # the target's own fill is newer: it shows the price on the other side
+        past = False
     leg = replace(leg, due=level, breach_since=leg.breach_since or (draft.now if past else 0))
     draft.put_leg(leg)
     return leg
+
+
+def _target_heard_at(position: Position) -> int:
+    return max((o.heard_at for o in position.orders if o.is_target and o.cum_qty), default=0)
 
 
 def _reached_breakeven(draft: Draft) -> Decimal | None:
