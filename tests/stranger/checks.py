@@ -43,7 +43,7 @@ class Cover:
         lender = exchange.lender
         self.start = book.free[BASE] - (lender.borrowed[BASE] if lender is not None else ZERO)
         self.faults: list[str] = []
-        self.stop, self.sign, self.dust = ZERO, 1, DUST
+        self.stop, self.sign, self.dust, self.most = ZERO, 1, DUST, ZERO
         self.bare_most = self.exposed_most = 0
         self.spells: Counter[str] = Counter()
         self._since: dict[str, int] = {}
@@ -52,7 +52,7 @@ class Cover:
         self._lent: set[str] = set()
 
     def begin(self, stop: Decimal, sign: int) -> None:
-        self.stop, self.sign, self.dust = stop, sign, DUST
+        self.stop, self.sign, self.dust, self.most = stop, sign, DUST, ZERO
 
     def held(self) -> Decimal:
         """What the trade holds: bought less sold since the start (a short: below zero)."""
@@ -62,6 +62,7 @@ class Cover:
 
     def look(self, *, up: bool, rough: bool, touched: bool) -> None:
         held = self.held()
+        self.most = max(self.most, abs(held))
         self.dust = max(self.dust, self.book.terms.notional / self.book.last * Decimal("1.1"))
         if self.exchange.lender is not None:
             self._lent_twice(self.exchange.lender)
@@ -111,7 +112,7 @@ class Cover:
         offered = alone + sum(lists.values(), ZERO)
         room = (STEP if not self.short else STEP * 4) + self._from_free()
         if self.exchange.lender is not None and exits and exits[0].side == "BUY":
-            room += held / 200  # commission and interest are bought as well (11.6)
+            room += self.most / 200  # the last buys commission and interest of the whole as well (11.6)
         if offered <= held + room:
             self._over = 0
             return
