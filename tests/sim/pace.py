@@ -39,8 +39,9 @@ SAME_IN_A_BURST: Final = 14
 first second and slow down; a quote is had once a second.
 """
 READS_OF_A_START: Final = 4
-"""A start looks everything up at once (9.1), and again after 250, 500 and 1,000 ms: what lives before it had is not
-known to have been asked."""
+"""A start looks everything up at once (9.1), and three times more within about a second: what the life before it had
+asked is not known.
+"""
 SAME_IN_A_MINUTE: Final = 75
 COMMANDS_IN_A_BURST: Final = 45
 """Of all that changes something: less than half of what Binance allows an account in ten seconds (100 orders)."""
