@@ -126,7 +126,7 @@ class Rig:
             "STATE_FN": str(self._folder / "state.json"), "SIGNAL_FILE": str(self._folder / "signals.jsonl"),
             "SIGNAL_START": "begin", "RECV_WINDOW": "1000", "DOUBT_SETTLE_SEC": "1", "POLL_SEC": "0.25",
             "LIVE_ENTRY_TIMEOUT_SEC": "20", "ABSENCE_GRACE_SEC": "0.3", "LOG_FORMAT": "json",
-            "WATCHDOG_EVERY_SEC": "0", "MARGIN_TRAIL_EVERY_SEC": "0.2",
+            "WATCHDOG_EVERY_SEC": "0", "MARGIN_TRAIL_EVERY_SEC": "0.2", "SL_WATCHDOG_GRACE_SEC": "0.5",
         }  # fmt: skip
 
     @asynccontextmanager
