@@ -254,8 +254,8 @@ class Poller:
             if self._due is not None:
                 self._due.cancel()
                 self._due = None
-            for quote in self._thinned.give(self._host.now()):
-                self._host.tell(QuoteSeen(at=self._host.now(), quote=quote))
+            if given := self._thinned.give(self._host.now()):
+                self._host.tell(QuoteSeen(at=self._host.now(), quote=given[-1], before=tuple(given[:-1])))
         elif self._due is None:
             self._due = asyncio.create_task(self._pass_on_later(wait), name="price due")
 

@@ -78,8 +78,8 @@ class Session:
             return
         self._priced_at = now
         told = [self.direct.quote(now)] if self._poll_ms is not None else self._prices.give(now)
-        for quote in told:
-            self.feed(QuoteSeen(at=now, quote=quote), now)
+        if told:
+            self.feed(QuoteSeen(at=now, quote=told[-1], before=tuple(told[:-1])), now)
 
     def next_price(self, now: int) -> int | None:
         """When the trade is to know the price again; None while none is open, or nothing new."""

@@ -33,6 +33,28 @@ def test_a_quote_without_a_price_is_no_price_at_the_stop(direction: Direction) -
 
 
 @both_sides
+def test_a_price_that_another_has_followed_decides_nothing(direction: Direction) -> None:
+    """Prices of a stream are told now and then: the stop was touched a second ago, for 4 ms."""
+    script = protected(direction, policy=replace(POLICY, watchdog_grace_ms=500))
+    script.now += 1_000
+    touched = make_quote(script.px("98.9"), script.now - 990)
+    back = make_quote(script.px("100.5"), script.now - 986)
+    script.feed(QuoteSeen(at=script.now, quote=back, before=(touched,)))
+    assert [(leg.leave, leg.breach_since) for leg in script.position.legs] == [(None, 0)] * 3
+    assert script.state.market.quote == back
+
+
+@both_sides
+def test_the_best_price_of_a_trail_may_be_one_that_another_has_followed(direction: Direction) -> None:
+    script = trailing(direction)
+    script.now += 1_000
+    best, now = make_quote(script.px("110"), script.now - 500), make_quote(script.px("109"), script.now)
+    script.feed(QuoteSeen(at=script.now, quote=now, before=(best,)))
+    assert script.position.trail is not None
+    assert script.position.trail.best == script.px("110")
+
+
+@both_sides
 def test_a_breach_is_counted_from_the_first_quote_at_the_stop_and_ends_with_one_above(direction: Direction) -> None:
     """Rule 6.4."""
     script = protected(direction)

@@ -100,7 +100,10 @@ def quoted(state: State, event: QuoteSeen, policy: Policy) -> Absorbed:
     """A price that was asked for and says nothing, or comes too late to be acted on, is none: as if it could not be
     had, the next one is asked for a little later (rules 3.3, 8.7).
     """
-    absorbed = market.quote(settle(state, event.seq), event.quote)
+    state = settle(state, event.seq)
+    for earlier in event.before:
+        state = market.quote(state, earlier).state
+    absorbed = market.quote(state, event.quote)
     late = state.market.now - event.quote.at > policy.quote_max_age_ms
     position = absorbed.state.position
     if not event.seq or position is None or not (late or event.quote.last <= 0):

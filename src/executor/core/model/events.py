@@ -94,8 +94,13 @@ class BalancesSeen(Event, frozen=True, tag="balances_seen"):
 
 
 class QuoteSeen(Event, frozen=True, tag="quote_seen"):
+    """The price, and what it was `before`, oldest first, where that was not told when it was so: nothing is decided by
+    a price that another has followed.
+    """
+
     quote: Quote
     seq: int = 0
+    before: tuple[Quote, ...] = ()
 
 
 class KlinesSeen(Event, frozen=True, tag="klines_seen"):
