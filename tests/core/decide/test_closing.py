@@ -1,8 +1,9 @@
 from decimal import Decimal
 
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, both_sides, closing, entering, protected
+from tests.core.build import POLICY, RULES, START, Script, both_sides, closing, entering, protected
 
+from executor.core.decide.closing import UNREAD_MS
 from executor.core.model.events import Verb
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
@@ -240,6 +241,8 @@ def test_commissions_are_read_before_anything_is_sold_and_before_the_sum() -> No
     script.push(exit_id)
     assert script.kinds() == ["QueryTrades"]
     script.lose()
+    script.book[exit_id] = full
+    script.wait(UNREAD_MS[0])
     script.settle()
     assert script.closed.reason is Reason.FLATTEN
 
@@ -273,6 +276,47 @@ def test_one_read_that_fails_leaves_the_others_their_answers() -> None:
     assert script.kinds() == ["QueryTrades"]
     script.accept()
     assert script.kinds() == ["FLATTEN"]
+
+
+def test_commissions_that_could_not_be_read_are_asked_for_again_before_the_trade_is_summed_up() -> None:
+    script = entering()
+    told = script.trade(Role.ENTRY)
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+    script.lose("QueryTrades")
+    script.settle()
+    script.command(Verb.FLATTEN)
+    while "FLATTEN" not in script.kinds():
+        script.lose("QueryTrades") if "QueryTrades" in script.kinds() else script.accept()
+    script.settle()
+    assert script.state.position is not None
+    for pause in UNREAD_MS[:3]:
+        script.wait(pause - 1)
+        assert script.kinds() == []
+        script.wait(1)
+        assert script.kinds() == ["QueryTrades"]
+        script.lose()
+    script.book[told.id] = told
+    script.wait(UNREAD_MS[3])
+    script.settle()
+    assert script.closed.commissions == {"LTC": D("0.003"), "USDT": script.closed.commissions["USDT"]}
+
+
+def test_they_are_not_asked_for_for_ever() -> None:
+    """Rule 8.7."""
+    script = guessing()
+    script.command(Verb.FLATTEN)
+    while script.state.position is not None:
+        if "QueryTrades" in script.kinds():
+            script.lose("QueryTrades")
+        elif script.kinds():
+            script.accept()
+        else:
+            timer = script.next_timer()
+            assert timer is not None
+            script.wait(timer - script.now)
+    assert script.closed.reason is Reason.FLATTEN
+    assert script.now - START < 60_000
 
 
 def test_what_may_be_commission_only_is_not_bought_back() -> None:

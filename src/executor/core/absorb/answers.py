@@ -38,7 +38,7 @@ from executor.core.model.intents import (
 )
 from executor.core.model.loans import Booked
 from executor.core.model.policy import Policy
-from executor.core.model.state import End, Entering, Order, OrderPhase, Position, State
+from executor.core.model.state import Closing, End, Entering, Order, OrderPhase, Position, State
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 _READ_AGAIN_MS = 1_000
@@ -272,7 +272,10 @@ def _unread(position: Position, request: Request, now: int) -> Position:
     """What to make of not knowing: a guess where one is safe, another try a little later where not."""
     match request:
         case QueryTrades():
-            return replace(position, guess_fees=True)
+            phase = position.phase
+            if isinstance(phase, Closing) and now > phase.unread_at:
+                phase = replace(phase, unread=phase.unread + 1, unread_at=now)
+            return replace(position, phase=phase, guess_fees=True)
         case QueryQuote() if isinstance(position.phase, Entering):
             return replace(position, phase=replace(position.phase, no_price=True, retry_at=now + _READ_AGAIN_MS))
         case QueryOrder() if (order := find_order(position, request.id)) is not None:

@@ -17,6 +17,7 @@ from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
 
+UNREAD_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000)
 _MARGIN: Final = Decimal("1.01")  # what a market order may cost above the last price
 
 
@@ -35,7 +36,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
         return None
     if _look_again(draft):
         return None
-    if price_fills(draft):
+    if price_fills(draft) or _price_at_last(draft, phase):
         return None
     if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):
         draft.query_open_orders()
@@ -162,3 +163,21 @@ def price_fills(draft: Draft) -> bool:
     for order in unpriced:
         draft.query_trades(order)
     return bool(unpriced)
+
+
+def _price_at_last(draft: Draft, phase: Closing) -> bool:
+    """What was sold did not wait for commissions that could not be read. Now nothing is held any more, and they are
+    asked for again, in growing pauses and not for ever (rule 8.7).
+    """
+    unpriced = [o for o in draft.position.orders if o.unpriced_qty > 0]
+    if not unpriced or not phase.unread or phase.unread > len(UNREAD_MS):
+        return False
+    if draft.now >= price_again_at(phase):
+        for order in unpriced:
+            draft.query_trades(order)
+    return True
+
+
+def price_again_at(phase: Closing) -> int:
+    """When commissions that could not be read are asked for again (ms)."""
+    return phase.unread_at + UNREAD_MS[min(phase.unread, len(UNREAD_MS)) - 1] if phase.unread else 0

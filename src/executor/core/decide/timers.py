@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from executor.core.decide.closing import price_again_at
 from executor.core.decide.doubt import unanswered_at
 from executor.core.decide.legs import BACKOFF_TIMES
 from executor.core.decide.missing import look_again_at
@@ -72,6 +73,8 @@ def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
         yield position.phase.retry_at
     elif isinstance(position.phase, Repaying):
         yield position.phase.work.ask_at
+    elif isinstance(position.phase, Closing):
+        yield price_again_at(position.phase)
     if position.trail is not None and position.trail.klines_at:
         yield position.trail.klines_at + KLINES_EVERY_MS
     if position.exposure.since:

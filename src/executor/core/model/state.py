@@ -279,7 +279,8 @@ class Protected(msgspec.Struct, frozen=True, tag="protected"):
 class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     """Leaving: cancel everything, sell what is held (unless `abandon`), look once more, be done (rule 7.1). `again`:
     how often a market order was sent in the place of one that failed; `stock_at`: after which refusal what is there
-    to be sold was last made sure of (ms). `hurried`: the next one goes out without its pause (rule 9.5).
+    to be sold was last made sure of (ms). `hurried`: the next one goes out without its pause (rule 9.5). `unread`: how
+    often commissions could not be read, last at `unread_at` (ms).
     """
 
     reason: Reason
@@ -289,6 +290,8 @@ class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     again: int = 0
     stock_at: int = 0
     hurried: bool = False
+    unread: int = 0
+    unread_at: int = 0
 
 
 class Repaying(msgspec.Struct, frozen=True, tag="repaying", kw_only=True):
