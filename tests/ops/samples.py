@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
@@ -117,7 +118,7 @@ def _turns() -> tuple[MarketTrade, ...]:
 
 class Walk:
     """The bundled recording and its signals through the core and the matching engine; `steps` stops after each change
-    of the price during which a position was open.
+    of the price during which a position was open. A trade that the recording leaves open ends at its stop.
     """
 
     def __init__(self, policy: Policy, on_step: Any = None) -> None:
@@ -131,7 +132,7 @@ class Walk:
         signals = [parse_signal(line) for line in demo_signals().read_text("utf-8").splitlines()]
         waiting = [signal for signal in signals if isinstance(signal, Signal)][::-1]
         session = self.session
-        for trade in _turns():
+        for trade in self._trades():
             while waiting and waiting[-1].at <= trade.time:
                 signal = waiting.pop()
                 session.signal(signal, signal.at)
@@ -141,3 +142,12 @@ class Walk:
             if session.state.position is not None:
                 session.market(trade.time)
                 yield trade.time
+
+    def _trades(self) -> Iterator[MarketTrade]:
+        last = None
+        for last in _turns():
+            yield last
+        assert last is not None
+        while stops := [o.stop_price for o in self.engine.open_orders(ACCOUNT, SYMBOL) if o.stop_price]:
+            last = replace(last, trade_id=last.trade_id + 1, price=max(stops), time=last.time + 60_000)
+            yield last

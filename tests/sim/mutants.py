@@ -421,8 +421,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "a look is had again without a pause",
         f"{CORE}/model/orders.py",
-        "    return _ASK_AGAIN_MS[min(misses, len(_ASK_AGAIN_MS)) - 1]\n",
-        "    return misses - misses\n",
+        "    return pauses[min(looks, len(pauses)) - 1]\n",
+        "    return pauses[0] * (looks - looks)\n",
     ),
     Mutant(
         "a market order is sent again without a pause",
