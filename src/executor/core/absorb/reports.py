@@ -40,7 +40,6 @@ def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen,
 
 
 _TRADES_AGAIN_MS: Final = 1_000
-_TRADES_TRIES: Final = 3
 _LIST_AGAIN_MS: Final = 250
 _LIST_LAGS_MS: Final = 60_000
 """How long a list of open orders may show one that has ended before a close goes on without it."""
@@ -378,7 +377,7 @@ def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:
         return Absorbed(state, Ignored("nothing new"))
     # The list lags behind the order (rule 8.6): again a little later, and in the end without it.
     waiting = replace(order, misses=order.misses + 1, ask_at=state.market.now + _TRADES_AGAIN_MS)
-    guess = position.guess_fees or waiting.misses >= _TRADES_TRIES
+    guess = position.guess_fees or waiting.misses >= orders.TRADES_TRIES
     return Absorbed(replace(state, position=replace(with_order(position, waiting), guess_fees=guess)))
 
 

@@ -12,7 +12,7 @@ from executor.core.decide.missing import Stock
 from executor.core.model.facts import POVERTY, Balance
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
-from executor.core.model.orders import ask_until, sell_again_at
+from executor.core.model.orders import TRADES_TRIES, ask_until, sell_again_at
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
@@ -167,9 +167,9 @@ def price_fills(draft: Draft) -> bool:
 
 def _price_at_last(draft: Draft, phase: Closing) -> bool:
     """What was sold did not wait for commissions that could not be read. Now nothing is held any more, and they are
-    asked for again, in growing pauses and not for ever (rule 8.7).
+    asked for again, in growing pauses and not for ever, whether they can't be read or are not told (rule 8.7).
     """
-    unpriced = [o for o in draft.position.orders if o.unpriced_qty > 0]
+    unpriced = [o for o in draft.position.orders if o.unpriced_qty > 0 and o.misses < TRADES_TRIES]
     if not unpriced or not phase.unread or phase.unread > len(UNREAD_MS):
         return False
     if draft.now >= price_again_at(phase):

@@ -34,6 +34,8 @@ _REFUSED_PAUSES: Final = 5
 _EMPTY_PAUSES: Final = 2
 _SLOWEST: Final = 3
 """How often the pause doubles between tries of exits that keep being refused."""
+TRADES_TRIES: Final = 3
+"""So many lists of an order's trades may lack some of them; it is done without them then (rules 8.6, 8.7)."""
 SECOND_LOOKS: Final = 6
 """So many looks at an order that has ended may fail to find it; what its end said of it counts then."""
 
