@@ -307,8 +307,7 @@ class BinanceExchange:
             if error.fault.code == INVALID_SYMBOL:
                 raise NotListedError(_not_listed(self.symbol)) from error
             raise
-        if info.weight_per_minute is not None:
-            self.connection.budget.limit = info.weight_per_minute
+        self.connection.budget.limit_told(info.weight_per_minute)
         fees = await self._commission()
         try:
             found = rule_book.symbol_rules(info, self.symbol, fees)

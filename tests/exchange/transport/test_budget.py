@@ -4,14 +4,20 @@ import asyncio
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from tests.exchange.stub import START_MS, ManualClock, Say, Stub, error
+from tests.exchange.stub import START_MS, ManualClock, Say, Stub, error, placed
+from tests.exchange.wire.test_outcomes import ORDER
 
+from executor.core.model.facts import Done, Refused
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.clock import ExchangeClock
 from executor.exchange.wire import calls
+from executor.exchange.wire.answer import Answer
+from executor.exchange.wire.outcomes import Fault
 
 MINUTE = 60_000
 TO_NEXT_MINUTE = (MINUTE - START_MS % MINUTE) / 1000
@@ -190,3 +196,77 @@ async def test_what_resolves_a_doubt_does_not_wait_for_watching(budget: Budget, 
     clock.slept = []
     await budget.admit(calls.ORDER)
     assert clock.slept == []
+
+
+async def test_without_a_time_to_come_back_stops_go_on_slowly(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    """A 429 that told no time left a position bare until the minute's end: nothing was sent."""
+    clock.at = START_MS - START_MS % MINUTE + 1_000
+    slow = error(429, -1003, "Too much request weight used.")
+    stub.script("POST order", *[slow] * 8, placed)
+    pauses = []
+    for _ in range(8):
+        refused = await exchange.place(ORDER)
+        assert isinstance(refused, Refused)
+        pauses.append(refused.retry_at - clock.at)
+        at_once = await exchange.place(ORDER)
+        assert isinstance(at_once, Refused)
+        assert at_once.retry_at == refused.retry_at, "one at a time"
+        clock.at = refused.retry_at
+    assert pauses == [1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000, 10_000]
+    assert stub.count("POST order") == 8
+    assert isinstance(await exchange.place(ORDER), Done)
+    assert exchange.connection.budget.refusal(calls.PLACE) is None, "it came through"
+
+
+async def test_watching_waits_for_the_minute_s_end_where_no_time_is_told(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    exchange.connection.budget.hurried = False
+    stub.script("GET openOrders", error(429, -1003, "Too much request weight used."), Say(json=[]))
+    clock.at = START_MS - START_MS % MINUTE + 1_000
+    assert await exchange.open_orders() == ()
+    assert clock.at >= START_MS - START_MS % MINUTE + MINUTE
+
+
+async def test_looks_at_doubts_go_on_more_slowly_where_no_time_is_told(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    clock.at = START_MS - START_MS % MINUTE + 1_000
+    exchange.connection.budget.hurried = False
+    slow = error(429, -1003, "Too much request weight used.")
+    stub.script("GET order", slow, slow, error(400, -2013, "Order does not exist."))
+    began = clock.at
+    assert await exchange.order("EX_1_ENTRY_0") is None
+    assert 6_000 <= clock.at - began < 12_000
+
+
+async def test_what_was_on_its_way_when_the_way_was_closed_opens_nothing(budget: Budget, clock: ManualClock) -> None:
+    budget.heed(Answer(429, {}, b""), Fault(-1003, "Too much request weight used."), calls.ORDER)
+    budget.passed(calls.OPEN_ORDERS, clock.at - 5)
+    assert budget.refusal(calls.PLACE) is not None
+    budget.passed(calls.OPEN_ORDERS, clock.at + 5)
+    assert budget.refusal(calls.PLACE) is None
+
+
+@pytest.mark.parametrize("told", ["101", "999999999999"])
+async def test_a_count_above_the_limit_is_none(budget: Budget, told: str) -> None:
+    """Whoever is above the limit is refused; a count that never is anything else would have made every read wait."""
+    budget.end(calls.TIME, budget.begin(calls.TIME), {"X-MBX-USED-WEIGHT-1M": told})
+    assert budget.used == 1
+
+
+@pytest.mark.parametrize("limit", [None, 0, -1, 99])
+async def test_a_limit_that_nobody_could_trade_under_is_none(budget: Budget, limit: int | None) -> None:
+    budget.limit_told(limit)
+    assert budget.limit == 100
+
+
+@given(st.text(max_size=40) | st.sampled_from(["Wed, 21 Oct 2026", "Wed, 99 Oct 2026 07:28:00 GMT", ", ,", "0x1"]))
+def test_any_wish_to_wait_has_an_end_and_a_beginning(text: str) -> None:
+    clock = ManualClock()
+    budget = Budget(ExchangeClock(clock))
+    for status in (418, 429):
+        at = budget.heed(Answer(status, {"Retry-After": text}, b""), Fault(-1003, "slow down"), calls.PLACE)
+        assert clock.at < at <= clock.at + 3 * 24 * 3_600_000

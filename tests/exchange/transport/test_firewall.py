@@ -10,7 +10,8 @@ from tests.exchange.wire.test_outcomes import ORDER
 from executor.core.model.facts import Done, Refused, Why
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError
-from executor.exchange.transport.firewall import LOOK_MAX_MS, LOOK_MS, PACE_MAX_MS, READS_WAIT_MS, Firewall
+from executor.exchange.transport.firewall import READS_WAIT_MS, Firewall
+from executor.exchange.transport.trickle import LOOK_MAX_MS, LOOK_MS, PACE_MAX_MS
 
 PAGE = Say(status=403, text="<html><h1>403 Forbidden</h1></html>", content_type="text/html")
 

@@ -16,6 +16,7 @@ from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.values import OrderSide, OrderStatus, OrderType
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.transport.order_link import OrderLink
+from executor.exchange.wire.answer import Answer as HttpAnswer
 from executor.paper.server.faults import Answer, RequestFault
 
 
@@ -243,3 +244,22 @@ async def test_a_link_that_was_cut_serves_again_once_it_is_up_and_the_pause_is_o
         faults._fault = None
         assert isinstance(await exchange.place(limit("EX_1_SL_1", price)), Done)
         assert ways(faults) == ["WS", "WS"]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        b"null",
+        b"[]",
+        b"7",
+        b'[null,{"rateLimitType":"ORDERS"},{"rateLimitType":"ORDERS","interval":"S","intervalNum":"10","count":"7"}]',
+    ],
+)
+async def test_limits_that_cannot_be_read_do_not_hide_an_order_s_answer(limits: bytes) -> None:
+    async with linked(WsFault()) as (_, _exchange, link):
+        answer: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
+        link._pending["o99"] = answer
+        link._events(b'{"id":"o99","status":200,"result":{"orderId":1},"rateLimits":' + limits + b"}")
+        told = answer.result()
+        assert (told.status, told.body) == (200, b'{"orderId":1}')
+        assert told.headers == ({"X-MBX-ORDER-COUNT-10S": "7"} if b"count" in limits else {})

@@ -65,8 +65,20 @@ def test_too_many_loans_close_loans_alone_and_a_ban_closes_all(budget: Budget, c
 
 
 def test_what_spot_has_used_up_keeps_no_stop_of_margin_from_leaving(budget: Budget) -> None:
-    budget.heed(Answer(429, {}, b""), Fault(-1003, "Too much request weight used."), calls.OPEN_ORDERS)
+    told = {"Retry-After": "9"}
+    budget.heed(Answer(429, told, b""), Fault(-1003, "Too much request weight used."), calls.OPEN_ORDERS)
     assert budget.refusal(calls.PLACE) is not None
+    assert budget.refusal(margin.PLACE) is None
+
+
+def test_a_stop_that_margin_slows_down_without_a_time_goes_again_soon(budget: Budget, clock: ManualClock) -> None:
+    at = budget.heed(Answer(429, {}, b""), Fault(-1003, "Too many requests."), margin.PLACE)
+    assert at == clock.at + 1_000
+    refused = budget.refusal(margin.PLACE)
+    assert refused is not None
+    assert refused.retry_at == at
+    assert budget.refusal(margin.CANCEL) is None, "another call has another limit"
+    clock.at = at
     assert budget.refusal(margin.PLACE) is None
 
 

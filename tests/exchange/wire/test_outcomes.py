@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from email.utils import formatdate
 from typing import Any, Final
 
 import pytest
@@ -171,14 +172,21 @@ async def test_refused(stub: Stub, exchange: BinanceExchange, say: Say, why: Why
         assert outcome.code == -say.status
 
 
-MINUTE: Final = START_MS - START_MS % 60_000 + 60_000
+IN_30_S: Final = formatdate(START_MS / 1000 + 30, usegmt=True)
 
 
 @pytest.mark.parametrize(
     ("say", "retry_at"),
     [
         (error(429, -1003, "Too much request weight used.", headers={"Retry-After": "7"}), START_MS + 7_000),
-        (error(429, -1003, "Too much request weight used."), MINUTE),
+        (error(429, -1003, "Too much request weight used."), START_MS + 1_000),
+        (error(429, -1003, "Too much request weight used.", headers={"Retry-After": "0"}), START_MS + 1_000),
+        (error(429, -1003, "Too much request weight used.", headers={"Retry-After": "-5"}), START_MS + 1_000),
+        (error(429, -1003, "Too much request weight used.", headers={"Retry-After": "soon"}), START_MS + 1_000),
+        (error(429, -1003, "Too much request weight used.", headers={"Retry-After": "1.5"}), START_MS + 1_500),
+        (error(429, -1003, "Too much request weight used.", headers={"Retry-After": "86400"}), START_MS + 1_000),
+        (error(429, -1003, "Slow down.", headers={"Retry-After": IN_30_S}), START_MS + 30_000),
+        (error(418, -1003, "banned", headers={"Retry-After": IN_30_S}), START_MS + 30_000),
         (error(418, -1003, "Way too much request weight used.", headers={"Retry-After": "300"}), START_MS + 300_000),
         (Say(status=418, text=""), START_MS + 120_000),
         (error(429, -1015, "Too many new orders.", headers={"Retry-After": "3"}), START_MS + 3_000),
@@ -186,7 +194,8 @@ MINUTE: Final = START_MS - START_MS % 60_000 + 60_000
         (error(400, -1034, "Too many requests to connect."), START_MS + 60_000),
         (Say(status=403, text="<html>", content_type="text/html"), START_MS + 1_000),
         (error(418, -1003, f"Way too much; IP banned until {START_MS + 90_000}. Use streams."), START_MS + 90_000),
-        (error(429, -1003, f"IP banned until {START_MS - 90_000}."), MINUTE),
+        (error(429, -1003, f"IP banned until {START_MS + 900_000}."), START_MS + 900_000),
+        (error(429, -1003, f"IP banned until {START_MS - 90_000}."), START_MS + 1_000),
         (error(418, -1003, "banned", headers={"Retry-After": "9" * 12}), START_MS + 120_000),
     ],
 )

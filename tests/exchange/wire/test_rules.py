@@ -117,3 +117,20 @@ async def test_filters_that_can_not_be_read_are_no_unlisted_symbol(stub: Stub, e
 async def test_the_weight_limit_is_the_exchanges(exchange: BinanceExchange) -> None:
     await exchange.rules()
     assert exchange.connection.budget.limit == 1000
+
+
+@pytest.mark.parametrize(
+    ("limits", "weight"),
+    [
+        (b"null", None),
+        (b"{}", None),
+        (
+            b'[{"rateLimitType":"OF_TOMORROW"},{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1}]',
+            None,
+        ),
+        (b'[7,{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":"1","limit":"600","x":[]}]', 600),
+    ],
+)
+def test_limits_that_cannot_be_read_do_not_hide_the_symbols(limits: bytes, weight: int | None) -> None:
+    info = rules.exchange_info(b'{"rateLimits":' + limits + b',"symbols":[{"symbol":"BTCUSDT"}]}')
+    assert (info.weight_per_minute, len(info.symbols)) == (weight, 1)

@@ -12,6 +12,8 @@ import asyncio
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import structlog
@@ -20,6 +22,7 @@ from executor.core.model.facts import Refused, Why
 from executor.exchange.port import ReadError
 from executor.exchange.transport.clock import ExchangeClock
 from executor.exchange.transport.sapi_budget import SapiBudget
+from executor.exchange.transport.trickle import Trickle
 from executor.exchange.wire.answer import Answer
 from executor.exchange.wire.calls import Call, Urgency
 from executor.exchange.wire.outcomes import Fault
@@ -36,6 +39,10 @@ OVERLOAD_MS: Final = 5_000
 """An exchange that is overloaded wants to be left alone for a while, and a position wants its stop."""
 LONGEST_BAN_MS: Final = 3 * 24 * 60 * MINUTE_MS
 """Bans last from two minutes to three days (rest-api.md, "IP Limits"): whoever tells of a later end tells nothing."""
+LONGEST_LIMIT_MS: Final = 5 * MINUTE_MS
+"""The longest window of a limit on requests (RAW_REQUESTS); a 429 with a later end in its header tells nothing."""
+LIMIT_LEAST: Final = 100
+"""Of a minute's weight; a smaller one is no limit that anybody could trade under."""
 DEFAULT_LIMIT: Final = 6_000
 """REQUEST_WEIGHT per minute until exchangeInfo tells."""
 
@@ -43,6 +50,7 @@ _log = structlog.get_logger(__name__)
 
 _UNTIL: Final = re.compile(r"banned until ([0-9]{13})(?![0-9])")
 _COUNT: Final = re.compile(r"[0-9]{1,12}")
+_SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _USED: Final = "X-MBX-USED-WEIGHT-1M"
 _ORDERS_10S: Final = "X-MBX-ORDER-COUNT-10S"
 _ORDERS_1D: Final = "X-MBX-ORDER-COUNT-1D"
@@ -60,6 +68,8 @@ class Budget:
         self.banned_until = 0
         self.sapi = SapiBudget(clock)
         self.orders_closed_until = 0
+        self.untold = Trickle()
+        """Where the exchange has asked to slow down, and not said until when."""
         self.orders_10s = 0
         self.orders_1d = 0
         self.hurried = False
@@ -80,6 +90,7 @@ class Budget:
         """Why a command must not be sent now: only an order by the exchange to stop holds one back."""
         now = self._clock.now_ms()
         until = max(self._closed_for(call), self.orders_closed_until if call.orders else 0)
+        until = max(until, self._trickle(call).command_at(now))
         if now >= until:
             return None
         return Refused(Why.RATE_LIMIT, 0, f"not sent: the exchange's rate limit holds until {until}", until)
@@ -87,6 +98,9 @@ class Budget:
     def _closed_for(self, call: Call) -> int:
         """Until when (ms) the exchange wants no such request: a ban holds for all, another limit for its own side."""
         return max(self.banned_until, self.sapi.closed_until(call) if call.sapi else self.closed_until)
+
+    def _trickle(self, call: Call) -> Trickle:
+        return self.sapi.untold(call) if call.sapi else self.untold
 
     async def admit(self, call: Call) -> None:
         """Return when a read may be sent. Raises `ReadError` when that is too far off."""
@@ -108,6 +122,8 @@ class Budget:
     def begin(self, call: Call) -> int:
         """Count a request as it leaves; the returned mark goes to `end`."""
         self._roll()
+        if call.urgency is Urgency.COMMAND:
+            self._trickle(call).sent(self._clock.now_ms())
         if call.sapi:
             return self.sapi.begin(call)
         self._in_flight += call.charged
@@ -123,8 +139,9 @@ class Budget:
             return
         self._in_flight -= call.charged
         told = _number(headers, _USED)
-        # a count of the minute in which it was asked says nothing about the next one
-        if told is None or mark != self._minute:
+        # a count of the minute in which it was asked says nothing about the next one, and one that is above the limit
+        # is no count: whoever is above it is refused, which closes by itself
+        if told is None or mark != self._minute or told > self.limit:
             self._counted += call.charged
         else:
             self._counted = max(self._counted, told)
@@ -132,6 +149,15 @@ class Budget:
             self.orders_10s = orders
         if (orders := _number(headers, _ORDERS_1D)) is not None:
             self.orders_1d = orders
+
+    def passed(self, call: Call, sent_at: int) -> None:
+        """A request of that moment (ms, exchange clock) was served."""
+        self._trickle(call).passed(sent_at)
+
+    def limit_told(self, limit: int | None) -> None:
+        """What exchangeInfo calls the weight of a minute; None where it names none."""
+        if limit is not None and limit >= LIMIT_LEAST:
+            self.limit = limit
 
     def charge(self, weight: int) -> None:
         """Count what no answer will tell of: a WebSocket connection."""
@@ -150,7 +176,8 @@ class Budget:
             self.banned_until = max(self.banned_until, until)
             self.closed_until = max(self.closed_until, until)
         elif answer.status == 429 or fault.code == -1003:
-            until = until or now + MINUTE_MS - now % MINUTE_MS
+            if not until:
+                return self._slow_down(now, call)
             if call is not None and call.sapi:
                 self.sapi.close(call, until)
             else:
@@ -160,6 +187,15 @@ class Budget:
         elif fault.code == -1034:
             until = until or now + MINUTE_MS
         return until
+
+    def _slow_down(self, now: int, call: Call | None) -> int:
+        """Nobody says how long: most likely until the minute's end."""
+        trickle = self.untold if call is None else self._trickle(call)
+        known = trickle.closed(now)
+        at = trickle.close(now, now + MINUTE_MS - now % MINUTE_MS)
+        if not known:
+            _log.warning("slowed_down", request=str(call or "stream"), reads="wait", orders="go on, slowly")
+        return at
 
     def _tell(self, call: Call, wait: int) -> None:
         """A wait is never silent; one line is enough for all that wait for the same moment."""
@@ -172,9 +208,15 @@ class Budget:
         now = self._clock.now_ms()
         if now < self._closed_for(call):
             return self._closed_for(call) - now
+        urgency = max(call.urgency, Urgency.LOOKUP) if self.hurried else call.urgency
+        trickle = self._trickle(call)
+        if trickle.closed(now) and urgency is not Urgency.COMMAND:
+            if urgency is Urgency.ROUTINE:
+                return trickle.reads_wait_until - now
+            if not trickle.lets_look(now):
+                return trickle.next_look - now
         if call.sapi:
             return 0 if call.urgency is Urgency.COMMAND else self.sapi.wait_ms(call)
-        urgency = max(call.urgency, Urgency.LOOKUP) if self.hurried else call.urgency
         room = self.limit * CEILING.get(urgency, 100) // 100
         if call.urgency is Urgency.COMMAND or self.used + call.charged <= room or not self.used:
             return 0
@@ -200,10 +242,24 @@ def _told_until(answer: Answer, fault: Fault, now: int) -> int:
     """The latest of the moments (ms, exchange clock) that an answer tells, in its header, its data or its text alone;
     0 for none.
     """
-    seconds = _number(answer.headers, "Retry-After")
     text = _UNTIL.search(fault.msg)
-    told = (now + seconds * 1000 if seconds is not None else 0, answer.retry_at, int(text[1]) if text else 0)
-    return max((each for each in told if now < each <= now + LONGEST_BAN_MS), default=0)
+    # the text alone speaks of a ban below 418
+    longest = LONGEST_LIMIT_MS if answer.status == 429 and fault.code != -1015 else LONGEST_BAN_MS
+    told = [(_retry_after(answer.headers, now), longest), (answer.retry_at, longest)]
+    told.append((int(text[1]) if text else 0, LONGEST_BAN_MS))
+    return max((until for until, most in told if now < until <= now + most), default=0)
+
+
+def _retry_after(headers: Mapping[str, str], now: int) -> int:
+    """When (ms, exchange clock) the header says to try again: seconds, or a date as HTTP has them; 0 for neither."""
+    text = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        return now + math.ceil(float(text) * 1000)
+    try:
+        date = parsedate_to_datetime(text)
+        return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()) * 1000
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _number(headers: Mapping[str, str] | None, name: str) -> int | None:

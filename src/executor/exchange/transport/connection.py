@@ -222,7 +222,7 @@ class Connection:
         raise ReadRefused(f"{call}: {text}", answer.status, fault)
 
     async def _tell(self, call: Call, params: Mapping[str, str], attempt: Attempt, way: _Way) -> Answer:
-        mark = self.budget.begin(call)
+        mark, sent_at = self.budget.begin(call), self.clock.now_ms()
         headers: Mapping[str, str] | None = None
         try:
             if way.link is not None:
@@ -238,6 +238,7 @@ class Connection:
         self._note_answer(call, answer)
         if answer.ok:
             way.wall.passed()
+            self.budget.passed(call, sent_at)
         return answer
 
     async def _over_link(self, link: OrderLink, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:

@@ -5,6 +5,7 @@ as there: a request whose connection ends, or that waits too long, may have been
 """
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Mapping
 from typing import Final, NoReturn
@@ -52,7 +53,7 @@ class _Reply(msgspec.Struct, frozen=True, rename="camel"):
     status: int = 0
     result: msgspec.Raw = msgspec.Raw(b"")
     error: msgspec.Raw = msgspec.Raw(b"")
-    rate_limits: tuple[_RateLimit, ...] = ()
+    rate_limits: msgspec.Raw = msgspec.Raw(b"")
 
 
 class LinkLost(ConnectionError):  # noqa: N818  # it says what the link is
@@ -147,7 +148,7 @@ class OrderLink(Stream[None]):
 
 
 def _answer(reply: _Reply) -> Answer:
-    headers = {limit.header: str(limit.count) for limit in reply.rate_limits}
+    headers = _counts(reply.rate_limits)
     if not bytes(reply.error):
         return Answer(reply.status, headers, bytes(reply.result))
     try:
@@ -155,3 +156,17 @@ def _answer(reply: _Reply) -> Answer:
     except msgspec.DecodeError:  # data of another kind: the halves of a cancel-replace
         ban = None
     return Answer(reply.status, headers, bytes(reply.error), ban.retry_after if ban is not None else 0)
+
+
+def _counts(told: msgspec.Raw) -> dict[str, str]:
+    """The limits that can be read: what stands beside an order's answer must not hide the answer."""
+    try:
+        rows = decode(told, list[msgspec.Raw])
+    except msgspec.DecodeError:
+        return {}
+    counts: dict[str, str] = {}
+    for row in rows:
+        with contextlib.suppress(msgspec.DecodeError):
+            limit = decode(row, _RateLimit)
+            counts[limit.header] = str(limit.count)
+    return counts

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.transport.trickle import Trickle
 from executor.exchange.wire.calls import Call, Urgency
 
 MINUTE_MS: Final = 60_000
@@ -27,6 +28,7 @@ class SapiBudget:
         self._minute = -1
         self._used: dict[str, int] = {}
         self._closed: dict[str, int] = {}
+        self._untold: dict[str, Trickle] = {}
 
     def used(self, call: Call) -> int:
         """In this minute, by what the exchange has told and what was sent since."""
@@ -38,6 +40,10 @@ class SapiBudget:
 
     def close(self, call: Call, until: int) -> None:
         self._closed[str(call)] = max(until, self.closed_until(call))
+
+    def untold(self, call: Call) -> Trickle:
+        """For a call that is refused without a time to come back."""
+        return self._untold.setdefault(str(call), Trickle())
 
     def wait_ms(self, call: Call) -> int:
         """How long a read of it must wait."""

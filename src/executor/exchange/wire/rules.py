@@ -1,5 +1,6 @@
 """`exchangeInfo` and commission rates in, `SymbolRules` out (filters.md, faqs/commission_faq.md). Pure."""
 
+import contextlib
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -79,20 +80,19 @@ class _Name(msgspec.Struct, frozen=True):
 class ExchangeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is read of `GET /api/v3/exchangeInfo`; symbols one by one, as they are asked for."""
 
-    rate_limits: tuple[_RateLimit, ...] = ()
+    rate_limits: msgspec.Raw = msgspec.Raw(b"")
     symbols: tuple[msgspec.Raw, ...] = ()
 
     @property
     def weight_per_minute(self) -> int | None:
-        """The REQUEST_WEIGHT limit; None when the exchange names none."""
-        return next(
-            (
-                row.limit
-                for row in self.rate_limits
-                if (row.rate_limit_type, row.interval, row.interval_num) == ("REQUEST_WEIGHT", "MINUTE", 1)
-            ),
-            None,
-        )
+        """The REQUEST_WEIGHT limit; None when the exchange names none that can be read."""
+        with contextlib.suppress(msgspec.DecodeError):
+            for raw in decode(self.rate_limits, list[msgspec.Raw]):
+                with contextlib.suppress(msgspec.DecodeError):
+                    row = decode(raw, _RateLimit)
+                    if (row.rate_limit_type, row.interval, row.interval_num) == ("REQUEST_WEIGHT", "MINUTE", 1):
+                        return row.limit
+        return None
 
 
 class _Rates(Row, frozen=True):
