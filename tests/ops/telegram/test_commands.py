@@ -55,6 +55,20 @@ def operator(bench: Harness) -> Operator:
     return Operator(bench)
 
 
+def test_a_question_is_good_for_a_minute_from_when_it_is_shown() -> None:
+    now = 0.0
+    questions = Questions(lambda: now)
+    (_, yes), _ = questions.ask("LTCUSDT", "7")
+    now = VALID_S + 30
+    questions.shown(yes)
+    now += VALID_S - 1
+    question, close, _ = questions.take(yes)
+    assert question is not None
+    assert close
+    questions.shown(yes)
+    assert questions.take(yes)[0] is None
+
+
 async def test_help_names_every_command(operator: Operator) -> None:
     for line in ("help", "start", "nonsense"):
         told = await operator.say(line)

@@ -17,13 +17,15 @@ import pytest
 import structlog
 from tests.ops.telegram.fake_bot import TOKEN, FakeBot, Fault, body, cut, lost, page, status
 
+from executor.ops.alerts.pace import ANSWERS, GAP_S, PER_MINUTE, Pace
 from executor.ops.telegram import listener as module
 from executor.ops.telegram import place as place_module
+from executor.ops.telegram.answers import FIRST_MAX, LOOKS_MAX
 from executor.ops.telegram.api import BotApi
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Reply
 from executor.ops.telegram.listener import Listener
-from executor.ops.telegram.place import FilePlace, place_path
+from executor.ops.telegram.place import FilePlace, Keeper, NotOursError, place_path
 
 
 class Spy:
@@ -32,18 +34,26 @@ class Spy:
     def __init__(self) -> None:
         self.heard: list[tuple[str, list[str]]] = []
         self.pressed_data: list[str] = []
+        self.shown_data: list[str] = []
         self.replies = [Reply("<b>fine</b>")]
+        self.replies_to: dict[str, list[Reply]] = {}
         self.on_call: Callable[[], Awaitable[None] | None] = lambda: None
+        self.on_press: Callable[[str], Awaitable[None] | None] = lambda _: None
 
     async def answer(self, command: str, words: Sequence[str]) -> list[Reply]:
         self.heard.append((command, list(words)))
         if (waited := self.on_call()) is not None:
             await waited
-        return self.replies
+        return self.replies_to.get(command, self.replies)
 
     async def pressed(self, data: str) -> str:
         self.pressed_data.append(data)
+        if (waited := self.on_press(data)) is not None:
+            await waited
         return "being closed"
+
+    def shown(self, data: str) -> None:
+        self.shown_data.append(data)
 
 
 class Bench:
@@ -55,20 +65,26 @@ class Bench:
         self.chat = Chat(BotApi(http, TOKEN, bot.url), "-100")
         self.place = place_path(folder / "state.json")
         self.monotonic = 0.0
+        self.pace = Pace()
+        self.passing = asyncio.Event()
+        self.passing.set()
         self.listener = self.made()
 
-    def made(self) -> Listener:
+    def made(self, keeper: Keeper | None = None) -> Listener:
         return Listener(
             self.chat,
             (7, 8),
             self.spy,  # type: ignore[arg-type]  # as far as it is used
-            FilePlace(self.place),
+            keeper or FilePlace(self.place),
+            pace=self.pace,
             on_conflict=self.conflicts.append,
             sleep=self.sleep,
             monotonic=lambda: self.monotonic,
         )
 
     async def sleep(self, seconds: float) -> None:
+        """At once, unless time stands still."""
+        await self.passing.wait()
         self.slept.append(seconds)
         self.monotonic += seconds
         await asyncio.sleep(0)
@@ -99,6 +115,12 @@ class Bench:
         """Until everything so far is done: what comes after it has been confirmed."""
         last = self.bot.write("nothing that is a command")
         await self.until(lambda: self.bot.confirmed >= last)
+
+    def full(self, messages: int = PER_MINUTE) -> None:
+        """So many messages have gone within this minute, and time stands still."""
+        for _ in range(messages):
+            self.pace.take(self.monotonic - GAP_S)
+        self.passing.clear()
 
     @property
     def offset(self) -> int:
@@ -232,9 +254,11 @@ async def test_a_button(bench: Bench) -> None:
         bench.bot.write("/flatten")
         await bench.until(lambda: bool(bench.bot.said))
         bench.bot.press("1:ab:y")
-        await bench.until(lambda: len(bench.bot.said) == 2)
+        await bench.until(lambda: bool(bench.bot.edited))
+    assert len(bench.bot.said) == 2
     row = bench.bot.said[0]["reply_markup"]["inline_keyboard"][0]
     assert row == [{"text": "Close", "callback_data": "1:ab:y"}, {"text": "No", "callback_data": "1:ab:n"}]
+    assert bench.spy.shown_data == ["1:ab:y", "1:ab:n"]
     assert bench.spy.pressed_data == ["1:ab:y"]
     assert bench.bot.answered[0]["text"] == "being closed"
     assert bench.bot.edited[0]["message_id"] == 1
@@ -311,10 +335,11 @@ async def test_an_answer_that_is_not_taken_is_tried_a_few_times(bench: Bench) ->
         assert 9.0 in bench.slept
         bench.bot.fail("sendMessage", *[cut] * 3)
         bench.bot.write("/status")
-        await bench.quiet()
+        await bench.until(lambda: not bench.bot.faults["sendMessage"])
         bench.bot.fail("sendMessage", status(400, "Bad Request: odd"))
         bench.bot.write("/status")
-        await bench.quiet()
+        await bench.until(lambda: not bench.bot.faults["sendMessage"])
+        await bench.until(lambda: len(bench.spy.heard) == 3)
     assert len(bench.bot.said) == 1
     assert len(bench.spy.heard) == 3
 
@@ -330,10 +355,162 @@ async def test_a_long_answer_is_cut_with_its_markup_closed(bench: Bench) -> None
 
 async def test_answers_keep_the_pace(bench: Bench) -> None:
     async with bench.listening():
-        for _ in range(40):
-            bench.bot.write("/status")
-        await bench.until(lambda: len(bench.bot.said) == 40)
+        for so_far in (20, 40):
+            for _ in range(20):
+                bench.bot.write("/status")
+            await bench.until(lambda so_far=so_far: len(bench.bot.said) == so_far)  # type: ignore[misc]
     assert bench.monotonic >= 60
+
+
+async def test_a_command_is_carried_out_although_no_answer_may_go_yet(bench: Bench) -> None:
+    async with bench.listening():
+        bench.full()
+        for command in ("/status", "/pause", "/flatten"):
+            bench.bot.write(command)
+        bench.bot.press("1:ab:y")
+        await bench.until(lambda: bool(bench.spy.pressed_data))
+        await bench.until(
+            lambda: bool(bench.bot.answered)
+        )  # whoever presses waits for it, and it costs the chat nothing
+        await bench.quiet()  # and it listens on
+        assert bench.spy.heard == [("pause", []), ("flatten", [])]
+        assert not bench.bot.said
+        bench.passing.set()
+        await bench.until(lambda: len(bench.bot.said) == 4)
+    assert bench.spy.heard[-1] == ("status", [])
+    assert bench.monotonic >= 59
+
+
+async def test_what_was_dropped_is_told_without_keeping_the_first_command(bench: Bench) -> None:
+    bench.bot.write("/flatten")
+    bench.full()
+    async with bench.listening():
+        bench.bot.write("/pause")
+        await bench.until(lambda: bench.spy.heard == [("pause", [])])
+        assert not bench.bot.said
+        bench.passing.set()
+        await bench.until(lambda: len(bench.bot.said) == 2)
+    assert bench.bot.texts == ["Sent before the service started, and not carried out: /flatten", "<b>fine</b>"]
+
+
+async def test_a_question_goes_before_answers_that_only_tell_and_the_oldest_of_those_give_way(bench: Bench) -> None:
+    bench.spy.replies_to = {"flatten": [Reply("sure?", (("Close", "1:ab:y"),))]}
+    with structlog.testing.capture_logs() as logs:
+        async with bench.listening():
+            bench.full()
+            for _ in range(LOOKS_MAX + 10):
+                bench.bot.write("/status")
+            bench.bot.write("/flatten")
+            for _ in range(LOOKS_MAX - 1):
+                bench.bot.write("/trades")
+            await bench.quiet()
+            bench.passing.set()
+            await bench.until(lambda: len(bench.bot.said) == LOOKS_MAX + 2)
+    assert bench.bot.texts[:3] == ["sure?", "<b>fine</b>", "29 older questions are not answered: too many at once."]
+    assert [name for name, _ in bench.spy.heard] == ["flatten", "status", *["trades"] * (LOOKS_MAX - 1)]
+    left_out = [line["so_far"] for line in logs if line["event"] == "telegram_answer_left_out"]
+    assert left_out == [1, 2, 4, 8, 16]
+
+
+async def test_a_question_is_not_dropped_for_any_number_of_outcomes(bench: Bench) -> None:
+    bench.spy.replies_to = {"flatten": [Reply("sure?", (("Close", "1:ab:y"),))]}
+    async with bench.listening():
+        bench.full()
+        for command in ("/pause", "/flatten", *["/resume"] * FIRST_MAX):
+            bench.bot.write(command)
+        await bench.quiet()
+        bench.passing.set()
+        await bench.until(lambda: len(bench.bot.said) == FIRST_MAX)
+    assert bench.bot.texts[0] == "sure?"
+    assert len(bench.spy.heard) == FIRST_MAX + 2
+
+
+async def test_answers_that_only_tell_leave_room_in_the_minute_for_a_question(bench: Bench) -> None:
+    bench.spy.replies_to = {"flatten": [Reply("sure?")]}
+    async with bench.listening():
+        bench.full(ANSWERS)
+        bench.bot.write("/status")
+        bench.bot.write("/flatten")
+        await bench.until(lambda: bool(bench.bot.said))
+        assert bench.bot.texts == ["sure?"]
+        assert bench.spy.heard == [("flatten", [])]
+
+
+async def test_a_look_is_made_when_its_answer_may_go(bench: Bench) -> None:
+    async with bench.listening():
+        bench.full()
+        bench.bot.write("/status")
+        bench.bot.write("/check")
+        await bench.quiet()
+        assert not bench.spy.heard
+        bench.passing.set()
+        await bench.until(lambda: len(bench.bot.said) == 2)
+    assert bench.spy.heard == [("status", []), ("check", [])]
+
+
+async def test_a_look_that_takes_its_time_keeps_no_command_and_no_outcome(bench: Bench) -> None:
+    looked = asyncio.Event()
+
+    async def slow() -> None:
+        if bench.spy.heard[-1] == ("check", []):
+            await looked.wait()
+
+    bench.spy.on_call = slow
+    async with bench.listening():
+        bench.bot.write("/check")
+        await bench.until(lambda: bool(bench.spy.heard))
+        bench.bot.write("/pause")
+        await bench.until(lambda: len(bench.bot.said) == 1)
+        assert bench.spy.heard == [("check", []), ("pause", [])]
+        looked.set()
+        await bench.until(lambda: len(bench.bot.said) == 2)
+
+
+async def test_a_button_that_takes_its_time_keeps_no_other_and_no_command(bench: Bench) -> None:
+    closed = asyncio.Event()
+
+    async def slow(_: str) -> None:
+        if len(bench.spy.pressed_data) == 1:
+            await closed.wait()
+
+    bench.spy.on_press = slow
+    async with bench.listening():
+        bench.bot.press("1:ab:y")
+        bench.bot.press("2:cd:y")
+        bench.bot.write("/pause")
+        await bench.until(lambda: len(bench.bot.said) == 2)
+        assert bench.spy.pressed_data == ["1:ab:y", "2:cd:y"]
+        assert bench.spy.heard == [("pause", [])]
+        closed.set()
+        await bench.until(lambda: len(bench.bot.said) == 3)
+
+
+async def test_it_ends_where_another_process_has_begun_to_listen(bench: Bench) -> None:
+    class Lost(FilePlace):
+        async def keep(self, offset: int) -> str:
+            if bench.polls:
+                raise NotOursError("another node reads the bot's updates")
+            return await super().keep(offset)
+
+    running = asyncio.create_task(bench.made(Lost(bench.place)).run())
+    await bench.until(lambda: bench.polls > 0)
+    bench.bot.write("/pause")
+    with pytest.raises(NotOursError):
+        await running
+    assert not bench.spy.heard
+
+
+async def test_a_defect_in_a_look_ends_it_so_that_it_is_told_of_and_begun_anew(bench: Bench) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    bench.spy.on_call = broken
+    running = asyncio.create_task(bench.listener.run())
+    await bench.until(lambda: bench.polls > 0)
+    bench.bot.write("/status")
+    with pytest.raises(ExceptionGroup) as raised:
+        await running
+    assert raised.value.subgroup(ZeroDivisionError) is not None
 
 
 async def test_after_a_week_of_silence_numbers_begin_anew_anywhere(bench: Bench) -> None:
@@ -364,6 +541,9 @@ KILLED = """
     url, token, place, done = sys.argv[1:5]
 
     class Deadly:
+        def shown(self, data):
+            raise AssertionError
+
         async def answer(self, command, words):
             if command == "pause":
                 os.kill(os.getpid(), signal.SIGKILL)

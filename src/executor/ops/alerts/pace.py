@@ -8,6 +8,10 @@ from executor.ops.alerts.kinds import Severity
 PER_MINUTE: Final = 20
 SHARE: Final = {Severity.INFO: 12, Severity.WARNING: 16, Severity.CRITICAL: PER_MINUTE}
 """How many of the minute's messages each may be the last of: the graver always finds room."""
+ANSWERS: Final = 18
+"""The same of answers that only tell how things are. What was done, and a question that must be answered before
+anything is, may be the last of all: neither alerts below critical nor a row of questions take their room.
+"""
 WINDOW_S: Final = 60.0
 GAP_S: Final = 1.0
 """A chat takes no more than one a second for long."""
@@ -19,11 +23,11 @@ class Pace:
     def __init__(self) -> None:
         self._sent: deque[float] = deque(maxlen=PER_MINUTE)
 
-    def wait(self, now: float, severity: Severity) -> float:
-        """Seconds until a message of `severity` may go; 0 now."""
+    def wait(self, now: float, share: int) -> float:
+        """Seconds until a message that may be the `share`-th of its minute may go; 0 now."""
         while self._sent and now - self._sent[0] >= WINDOW_S:
             self._sent.popleft()
-        share, wait = SHARE[severity], 0.0
+        wait = 0.0
         if len(self._sent) >= share:
             wait = self._sent[len(self._sent) - share] + WINDOW_S - now
         if self._sent:

@@ -14,7 +14,7 @@ import structlog
 from executor.ops.alerts.catalogue import kind_of
 from executor.ops.alerts.channel import Channel, NotTakenError
 from executor.ops.alerts.kinds import Severity
-from executor.ops.alerts.pace import Pace
+from executor.ops.alerts.pace import SHARE, Pace
 from executor.ops.alerts.queue import AlertQueue, Waiting
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ class Sender:
         again = self._not_before
         if gravest is Severity.CRITICAL and not self._wished:
             again = min(again, self._tried + WAIT_CRITICAL_S)
-        return max(self.pace.wait(now, gravest), again - now, 0.0)
+        return max(self.pace.wait(now, SHARE[gravest]), again - now, 0.0)
 
     async def _nap(self, seconds: float | None) -> None:
         """Until so much time has passed or there is something new."""

@@ -90,6 +90,10 @@ class Commands:
                 return f"{name}: {'being closed at market' if told.done else html.escape(told.text)}"
         return f"{name} is not traded at the moment. Nothing is done."
 
+    def shown(self, data: str) -> None:
+        """The button of that data is about to be shown."""
+        self._questions.shown(data)
+
     async def _explain(self, everything: Sequence[Traded], words: Sequence[str]) -> str:
         """Of the symbol or the id that is named; else of the trade that is open, or was the last."""
         chosen, rest = _of_account(everything, words)

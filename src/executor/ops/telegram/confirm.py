@@ -36,6 +36,12 @@ class Questions:
         self._asked[nonce] = Question(symbol, trade, self._monotonic() + VALID_S, account)
         return [(label, f"{trade}:{nonce}:{word}") for label, word in (("Close at market", YES), ("No", NO))]
 
+    def shown(self, data: str) -> None:
+        """The question is about to be shown: its time begins now, however long it has waited to be sent."""
+        nonce = data.split(":")[1]
+        if (question := self._asked.get(nonce)) is not None:
+            self._asked[nonce] = msgspec.structs.replace(question, until=self._monotonic() + VALID_S)
+
     def take(self, data: str) -> tuple[Question | None, bool, str]:
         """The question that was answered, whether with yes, and why it is void where it is (then None). Void it is from
         now on in any case.

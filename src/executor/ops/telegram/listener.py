@@ -1,24 +1,26 @@
 """Commands from the chat: fetched by long polling, taken at most once, from those alone who may give them.
 
 An update's number is on disk before its command is carried out: a crash in between loses the command, and never repeats
-it. What was sent before the start is dropped, and told to be. Strangers are not answered, but counted.
+it. What was sent before the start is dropped, and told to be. Strangers are not answered, but counted. What is answered
+goes out beside this (`answers`): a command is carried out when it comes, although no answer may go yet.
 """
 
 import asyncio
 import html
 import time
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import msgspec
 import structlog
 
-from executor.ops.alerts.kinds import Severity
 from executor.ops.alerts.pace import Pace
+from executor.ops.telegram.answers import Answers
 from executor.ops.telegram.api import BotError, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Commands, Reply
-from executor.ops.telegram.place import Keeper
+from executor.ops.telegram.place import Keeper, NotOursError
 from executor.ops.telegram.updates import CallbackQuery, Message, Update, updates, username
 
 log = structlog.get_logger(__name__)
@@ -32,8 +34,7 @@ NUMBERS_LAST_S: Final = 3 * 24 * 3600.0
 CONFLICT_WAIT_S: Final = 30.0
 REFUSED_WAIT_S: Final = 300.0
 WAIT_MAX_S: Final = 60.0
-REPLY_TRIES: Final = 3
-TEXT_MAX: Final = 3900
+PRESSES_AT_ONCE: Final = 16
 STRANGER_TOLD_EVERY_S: Final = 600.0
 READ_ONLY: Final = frozenset({"status", "check", "trades", "why", "help", "start"})
 """Commands that change nothing, and are answered also while the disk takes nothing."""
@@ -61,7 +62,8 @@ class Listener:
         self._users = frozenset(users)
         self._commands = commands
         self._place = place
-        self._pace = pace or Pace()
+        self._answers = Answers(chat, pace or Pace(), shown=commands.shown, sleep=sleep, monotonic=monotonic)
+        self._pressing = asyncio.Semaphore(PRESSES_AT_ONCE)
         self._on_conflict = on_conflict
         self._sleep = sleep
         self._monotonic = monotonic
@@ -75,10 +77,17 @@ class Listener:
 
     async def run(self) -> None:
         """Listen, until cancelled. Raises NotOursError, where another process has begun to."""
-        await self._until_done(self._introduce)
-        await self._until_done(self._drop_older)
-        while True:
-            await self._until_done(self._listen)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._answers.begin(tasks)
+                await self._until_done(self._introduce)
+                await self._until_done(self._drop_older)
+                while True:
+                    await self._until_done(partial(self._listen, tasks))
+        except ExceptionGroup as group:
+            if group.subgroup(NotOursError) is None:
+                raise
+            raise NotOursError("another process reads the bot's updates") from group
 
     # --- with patience ----------------------------------------------------------------------------------------------
 
@@ -126,11 +135,9 @@ class Listener:
             self._offset = max(each.update_id for each in found) + 1
         await self._place.keep(self._offset)
         if self._in_doubt:
-            await self._say(
-                Reply(f"Taken before the service ended, and perhaps not carried out: {_list(self._in_doubt)}")
-            )
+            self._say(f"Taken before the service ended, and perhaps not carried out: {_list(self._in_doubt)}")
         if self._dropped:
-            await self._say(Reply(f"Sent before the service started, and not carried out: {_list(self._dropped)}"))
+            self._say(f"Sent before the service started, and not carried out: {_list(self._dropped)}")
 
     def _word_of(self, update: Update) -> str:
         """The command of an update that would have been obeyed."""
@@ -140,7 +147,7 @@ class Listener:
         command = self._command(message.text)
         return f"/{command[0]}" if command is not None else ""
 
-    async def _listen(self) -> None:
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
         for update in await self._fetch(POLL_S):
             self._heard = self._monotonic()
             self._offset = update.update_id + 1
@@ -148,7 +155,8 @@ class Listener:
             if update.message is not None:
                 await self._hear(update.message, unsafe)
             elif update.callback_query is not None:
-                await self._feel(update.callback_query, unsafe)
+                await self._pressing.acquire()
+                tasks.create_task(self._feel(update.callback_query, unsafe), name="telegram button")
 
     async def _fetch(self, wait_s: int) -> list[Update]:
         # After a week without one, numbers begin anew anywhere; what was taken has long been confirmed by then.
@@ -176,21 +184,30 @@ class Listener:
         name, words = command
         log.info("operator", verb=name, by="telegram", words=" ".join(words))
         if unsafe and name not in READ_ONLY:
-            await self._say(Reply(f"Not carried out: {html.escape(unsafe)}, so it could be carried out twice."))
-            return
-        for reply in await self._commands.answer(name, words):
-            await self._say(reply)
+            self._say(f"Not carried out: {html.escape(unsafe)}, so it could be carried out twice.")
+        elif name in READ_ONLY:
+            self._answers.look(partial(self._commands.answer, name, words))
+        else:
+            for reply in await self._commands.answer(name, words):
+                self._answers.say(reply)
 
     async def _feel(self, query: CallbackQuery, unsafe: str) -> None:
-        message = query.message
-        if message is None or str(message.chat.id) != self._chat.id or query.sender.id not in self._users:
-            self._count_stranger("a button", query.sender.id)
-            return
-        log.info("operator", verb="button", by="telegram", data=query.data)
-        said = f"Not carried out: {html.escape(unsafe)}." if unsafe else await self._commands.pressed(query.data)
-        await self._try("answerCallbackQuery", {"callback_query_id": query.id, "text": said[:200]}, at_chat=False)
-        await self._try("editMessageReplyMarkup", {"message_id": message.message_id})
-        await self._say(Reply(said))
+        """In a task of its own: each button is good once, for one trade, and waits for no other's."""
+        try:
+            message = query.message
+            if message is None or str(message.chat.id) != self._chat.id or query.sender.id not in self._users:
+                self._count_stranger("a button", query.sender.id)
+                return
+            log.info("operator", verb="button", by="telegram", data=query.data)
+            said = f"Not carried out: {html.escape(unsafe)}." if unsafe else await self._commands.pressed(query.data)
+            self._answers.pressed(query.id, said)
+            self._say(said)
+            self._answers.disarm(message.message_id)
+        finally:
+            self._pressing.release()
+
+    def _say(self, text: str) -> None:
+        self._answers.say(Reply(text))
 
     def _command(self, text: str) -> tuple[str, list[str]] | None:
         """Name and words of a command that is meant for this bot; None for anything else."""
@@ -205,39 +222,6 @@ class Listener:
         if self._monotonic() - self._stranger_told >= STRANGER_TOLD_EVERY_S:
             self._stranger_told = self._monotonic()
             log.warning("telegram_stranger", chat=where, user=who, so_far=self.strangers)
-
-    # --- answers ----------------------------------------------------------------------------------------------------
-
-    async def _say(self, reply: Reply) -> None:
-        buttons = None
-        if reply.buttons:
-            row = [{"text": label, "callback_data": data} for label, data in reply.buttons]
-            buttons = {"inline_keyboard": [row]}
-        params: dict[str, Any] = {"text": _short(reply.text), "parse_mode": "HTML", "reply_markup": buttons}
-        await self._try("sendMessage", params)
-
-    async def _try(self, method: str, params: dict[str, Any], *, at_chat: bool = True) -> None:
-        """A few times: an answer that does not arrive is asked for again by whoever wants it."""
-        why = ""
-        for number in range(REPLY_TRIES):
-            pause = 2.0**number
-            if at_chat:
-                await self._sleep(self._pace.wait(self._monotonic(), Severity.CRITICAL))
-                self._pace.take(self._monotonic())
-            try:
-                await (self._chat.call(method, params) if at_chat else self._chat.api.call(method, params))
-            except UnreachableError as error:
-                why = str(error)
-            except BotError as error:
-                why = str(error)
-                if error.code != 429 and error.code < 500:
-                    log.warning("telegram_answer_refused", method=method, why=why)
-                    return
-                pause = max(pause, error.parameters.retry_after or 0.0)
-            else:
-                return
-            await self._sleep(pause)
-        log.warning("telegram_answer_lost", method=method, why=why)
 
 
 def _list(words: list[str]) -> str:
@@ -255,11 +239,3 @@ def _pause(error: BotError) -> float:
             return REFUSED_WAIT_S
         case _:
             return 0.0
-
-
-def _short(text: str) -> str:
-    """What fits into one message: whole lines, with markup that is closed."""
-    if len(text) <= TEXT_MAX:
-        return text
-    kept = text[:TEXT_MAX].rpartition("\n")[0]
-    return kept + ("\n…</pre>" if kept.count("<pre>") > kept.count("</pre>") else "\n…")
