@@ -137,12 +137,15 @@ class Debts:
             )
 
     def _cut_short(self, closed: Closed) -> bool:
-        """Whether the book was too thin for a market order of the trade."""
+        """Whether an order of the trade's buy-back ended with a part of it: a market order in a book that was too thin,
+        a stop that was jumped over and cancelled (6.5), a target.
+        """
         orders = self.direct.engine._accounts[self.direct.account].orders.values()
         return any(
             order.client_order_id.startswith(f"EX_{closed.trade}_")
-            and order.type is OrderType.MARKET
-            and order.status is OrderStatus.EXPIRED
+            and order.side is closed.direction.exit_side
+            and order.status in (OrderStatus.EXPIRED, OrderStatus.CANCELED)
+            and (order.executed_qty or order.type is OrderType.MARKET)
             for order in orders
         )
 

@@ -30,6 +30,7 @@ from executor.core.model.state import (
     OrderPhase,
     Position,
     Protected,
+    Repaying,
     State,
     Unprotected,
 )
@@ -180,6 +181,8 @@ def _overdone(position: Position, leg: Leg) -> bool:
 def _covered_or_watched(view: View) -> Iterator[str]:
     """10.2: open and quiet means covered, or counted as exposed and watched."""
     position = view.position
+    if isinstance(position.phase, Repaying):
+        return  # what is left then is dust, and no order is taken for it (3.6)
     held, safe = view.rules.whole(view.held), covered(position)
     if held > safe and not position.exposure.since:
         yield f"{plain(held - safe)} are bare and nobody counts the time"

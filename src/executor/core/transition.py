@@ -135,7 +135,9 @@ def _expose(draft: Draft) -> None:
     """Keep the account of unprotected time, and name the phase by it (rule 1, architecture: a named state)."""
     position = draft.position
     held = draft.tally.sellable
-    bare = held > 0 and covered(position) < held
+    # What is left once a debt is being repaid is dust: no order is taken for it (rules 3.6, 11.7).
+    dust = isinstance(position.phase, Repaying) and not draft.rules.market_piece(held, draft.price)
+    bare = held > 0 and covered(position) < held and not dust
     exposure = position.exposure
     if bare and not exposure.since:
         exposure = Exposure(draft.now, exposure.total, exposure.longest)

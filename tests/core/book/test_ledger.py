@@ -19,9 +19,10 @@ from executor.core.book.ledger import (
     locked,
     sellable,
 )
+from executor.core.model.events import Reported
 from executor.core.model.ids import Role
 from executor.core.model.policy import Layout
-from executor.core.model.state import Unprotected
+from executor.core.model.state import OrderPhase, Unprotected
 from executor.core.model.values import Direction
 
 D = Decimal
@@ -97,6 +98,13 @@ def test_what_is_locked_for_exits_is_base_with_a_long_and_quote_with_a_short(dir
     else:
         orders = [script.order(role) for role in (Role.TP1, Role.TP2, Role.SL)]
         assert locked(script.position) == sum(o.qty * (o.price or 0) for o in orders)
+
+
+def test_of_a_list_whose_target_has_filled_nothing_is_locked_though_its_stop_s_end_is_not_told_yet() -> None:
+    script = protected()
+    script.feed(Reported(at=script.now, report=script.trade(Role.TP1)))
+    assert script.order("SL1").phase is OrderPhase.WORKING
+    assert locked(script.position) == D("1.998")
 
 
 @both_sides

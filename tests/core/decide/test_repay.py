@@ -11,6 +11,7 @@ from executor.core.decide.lending import LOOK_AGAIN_MS
 from executor.core.decide.repay import AROUND_THE_HOUR_MS, HOUR_MS
 from executor.core.model.events import TradesSeen, Verb
 from executor.core.model.facts import Why
+from executor.core.model.ids import Role
 from executor.core.model.intents import PlaceOrder, Repay
 from executor.core.model.loans import AssetTerms, Debt, LoanEnd, OwnDebt
 from executor.core.model.state import Reason, Repaying
@@ -347,3 +348,22 @@ def test_a_restart_settles_the_repayment_first() -> None:
         go_on(script)
         assert script.lender.debt("USDT").total == ZERO
         assert len(script.lender.records) == 2
+
+
+def test_dust_that_a_short_has_not_bought_back_is_no_position_without_a_stop() -> None:
+    """Rule 3.6: no order is taken for it, so that nothing is to be alerted, nor counted as unprotected, meanwhile."""
+    script = protected(Direction.SHORT, rules=MARGIN_RULES)
+    for name in ("SL1", "SL2"):
+        script.fill(name)
+        script.settle()
+    script.fill(Role.SL, script.order(Role.SL).qty - D("0.004"))
+    script.command(Verb.FLATTEN)
+    while script.named() != "Repaying":
+        step(script)
+    begun, bare = script.now, script.position.exposure
+    while script.now < begun + 60_000:
+        script.refuse(kind="Repay") if "Repay" in script.kinds() else step(script)
+    assert script.named() == "Repaying"
+    assert "unprotected" not in script.told()
+    assert (script.position.exposure.since, script.position.exposure.total) == (0, bare.total)
+    go_on(script)

@@ -6,12 +6,13 @@ from tests.core.build import DONE, MARGIN_RULES, POLICY, D, Script, both_sides, 
 
 from executor.core.absorb.takeover import Takeover, judge
 from executor.core.model.events import Resolve, Resolved, Verb
+from executor.core.model.ids import Role
 from executor.core.model.intents import PlaceOrder
 from executor.core.model.loans import Debt
 from executor.core.model.state import Reason, State
 from executor.core.model.values import ZERO, Direction
 from executor.core.recover.catchup import catch_up
-from executor.core.recover.rebuild import restore
+from executor.core.recover.rebuild import Restored, restore
 from executor.core.transition import empty
 
 
@@ -38,9 +39,10 @@ def over(script: Script) -> Script:
     raise AssertionError(f"still open: {script.named()}")
 
 
-def from_nothing(end: Script) -> Script:
+def judged(end: Script) -> Restored:
+    """What is made of the exchange when the state is lost."""
     known = tuple(end.book.values())
-    made = restore(
+    return restore(
         empty("LTCUSDT"),
         open_orders=[report for report in known if report.status not in DONE],
         history=known,
@@ -49,7 +51,11 @@ def from_nothing(end: Script) -> Script:
         rules=end.rules,
         now=end.now,
     )
-    assert made.state.position is not None
+
+
+def from_nothing(end: Script) -> Script:
+    made = judged(end)
+    assert made.state.position is not None, made.state.halted
     return resumed(end, made.state)
 
 
@@ -145,3 +151,26 @@ def test_a_state_behind_which_the_loan_was_given_back_repays_nothing_twice() -> 
     over(resumed(end, state))
     assert len(end.lender.records) == repayments
     assert end.lender.debt("USDT").total == ZERO
+
+
+@both_sides
+def test_a_trade_whose_first_target_has_filled_is_rebuilt_and_carried_to_its_end(direction: Direction) -> None:
+    end = protected(direction, rules=MARGIN_RULES)
+    end.fill(Role.TP1)
+    end.settle()
+    script = from_nothing(end)
+    assert script.named() == "Protected"
+    assert {order.leg for order in script.position.orders if order.live} == {2, 3}
+    script.command(Verb.FLATTEN)
+    over(script)
+    assert end.lender.debt("USDT").total == end.lender.debt("LTC").total == ZERO
+
+
+@both_sides
+def test_a_trade_of_which_a_leg_has_no_exit_is_not_taken_for_a_smaller_one(direction: Direction) -> None:
+    """A short's exits may be for less than it owes, as the last buy takes what is owed beyond them: not a whole leg."""
+    end = protected(direction, rules=MARGIN_RULES)
+    del end.book[end.order(Role.SL).id]
+    made = judged(end)
+    assert made.state.position is None
+    assert "its exits would sell" in made.state.halted

@@ -213,12 +213,13 @@ def exits_of(position: Position, list_id: str) -> list[Order]:
 
 def locked(position: Position) -> Decimal:
     """What the exchange keeps locked, at least, for the exits that are known to stand there, in base for a long, in
-    quote for a short; an OCO's sides share one lock.
+    quote for a short; an OCO's sides share one lock, and once one of them has filled the other has none, told or not.
     """
     long = position.plan.direction is Direction.LONG
+    done = filled_lists(position)
     locks: dict[str, Decimal] = {}
     for order in position.orders:
-        if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits:
+        if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits and order.list_id not in done:
             name = order.list_id or order.id
             lock = order.leaves if long else order.leaves * (order.price or ZERO)
             locks[name] = min(lock, locks.get(name, lock))

@@ -4,7 +4,7 @@ Nothing is guessed. Open orders of one trade, whose exits add up to what its fil
 anything else is told to the operator, the orders stay where they are, and no new trade begins.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from executor.core.absorb.reports import adopt
 from executor.core.book import brackets, debt
-from executor.core.book.ledger import holding
+from executor.core.book.ledger import Holding, holding
 from executor.core.book.levels import is_safer
 from executor.core.decide import legs
 from executor.core.model import ids
@@ -225,7 +225,10 @@ class _Rebuilding:
             raise _Refusal(f"trade {self.trade}: its entry is still open, and its stop and targets are not known")
         direction = Direction.LONG if self.entries[0].side is Direction.LONG.entry_side else Direction.SHORT
         plan = self._plan(direction)
+        credit = debt.unclaimed(direction, self._spent(direction), self.rules)
         legs = self._legs()
+        if credit is not None and direction is Direction.SHORT:
+            legs = (*self._over(legs), *legs)
         position = Position(
             trade=self.trade,
             signal=f"rebuilt-{self.trade}",
@@ -238,7 +241,7 @@ class _Rebuilding:
             split=self._split(legs),
             orders=tuple(self.orders),
             target_hit=any(order.is_target and order.cum_qty == order.qty for order in self.orders),
-            credit=debt.unclaimed(direction, self._spent(direction), self.rules),
+            credit=credit,
         )
         self._add_up(position)
         return position
@@ -298,17 +301,17 @@ class _Rebuilding:
             if not (stop or target) or (stop is not None and stop.stop_price is None):
                 raise _Refusal(f"leg {n} is left by {', '.join(order.id for order in mine)}, without a stop price")
             self._fits_layout(target)
-            sold = sum((order.cum_qty for order in self.orders if order.leg == n and not order.is_entry), ZERO)
-            qty = sold + mine[0].qty - sum((order.cum_qty for order in mine), ZERO)
-            found.append(
-                Leg(
-                    n=n,
-                    qty=qty,
-                    target=target.price if target is not None else None,
-                    stop=stop.stop_price if stop is not None else None,
-                )
-            )
+            qty = self._sold(n) + mine[0].qty - sum((order.cum_qty for order in mine), ZERO)
+            found.append(_leg(n, qty, target, stop))
         return tuple(found)
+
+    def _over(self, legs: tuple[Leg, ...]) -> Iterator[Leg]:
+        """The legs whose exits have ended: what all of a short's legs are for tells what of its debt is theirs."""
+        known = {leg.n for leg in legs}
+        for n in (1, 2, 3):
+            if n not in known and any(order.leg == n and order.cum_qty for order in self.orders):
+                target = next((order for order in self.orders if order.leg == n and order.is_target), None)
+                yield _leg(n, self._sold(n), target, self._stood(n))
 
     def _exit_of(self, mine: list[Order]) -> list[Order]:
         """The exit of a leg that is to stand, of those that do. Two of one size, each with its stop, are one that was
@@ -345,20 +348,43 @@ class _Rebuilding:
             raise _Refusal(f"{target.id} was placed with EXIT_LAYOUT={layout}; start with that to go on", FORGET)
 
     def _add_up(self, position: Position) -> None:
-        """What the exits would sell is what is held, and a stop is among them."""
-        held = self.rules.whole(holding(position, self.rules).held)
+        """What the exits would sell is what is held, and a stop is among them. A short's may be for a little more or
+        less than it owes on borrowed money: interest that is not known here, and what they have paid themselves (11.6).
+        """
+        found = holding(position, self.rules)
+        held = self.rules.whole(found.held + found.beyond)
         whole = [leg for leg in position.legs if leg.n == 0]
         counted = whole or position.legs
         leaving = sum((leg.qty - self._sold(leg.n) for leg in counted), ZERO)
-        if leaving != held:
+        most = found.most if found.most is not None else held
+        if not held - self._slack(found) <= leaving <= most:
             raise _Refusal(
                 f"trade {self.trade} holds {short(held)} {self.rules.base}, its exits would sell {short(leaving)}"
             )
         if all(leg.stop is None for leg in position.legs):  # PLAIN's targets can add up without its stop of the whole
             raise _Refusal(f"trade {self.trade} holds {short(held)} {self.rules.base}, and has targets but NO STOP")
 
+    def _slack(self, found: Holding) -> Decimal:
+        """How much less than what it owes a short's exits may be for: their commissions, which the last buy takes."""
+        if found.most is None:
+            return ZERO
+        exits = [order for order in self.orders if order.is_exit]
+        fees = sum((fill.fee for order in exits for fill in order.fills if fill.fee_asset == self.rules.base), ZERO)
+        return fees + self.rules.step
+
     def _sold(self, leg: int) -> Decimal:
-        return sum((order.cum_qty for order in self.orders if order.leg == leg and not order.is_entry), ZERO)
+        """What a leg's exits have traded, or all of them, of the whole position's."""
+        exits = [order for order in self.orders if not order.is_entry]
+        return sum((order.cum_qty for order in exits if leg in (0, order.leg)), ZERO)
+
+
+def _leg(n: int, qty: Decimal, target: Order | None, stop: Order | None) -> Leg:
+    return Leg(
+        n=n,
+        qty=qty,
+        target=target.price if target is not None else None,
+        stop=stop.stop_price if stop is not None else None,
+    )
 
 
 def _name(text: str) -> ids.ClientId:
