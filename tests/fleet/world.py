@@ -191,10 +191,10 @@ class FleetWorld:
         found = await self.etcd.read(self.keys.owner(account))
         return (found.value.decode(), found.created) if found is not None else ("", 0)
 
-    async def owned(self, *, by: Callable[[str], bool] = lambda _: True, within: float = 60.0) -> None:
-        """Return when each account is owned by such a node."""
+    async def owned(self, *accounts: str, by: Callable[[str], bool] = lambda _: True, within: float = 60.0) -> None:
+        """Return when each of the accounts, or of all, is owned by such a node."""
         async with asyncio.timeout(within):
-            for account in self.accounts:
+            for account in accounts or self.accounts:
                 while True:
                     name, _ = await self.owner(account)
                     if name and by(name):

@@ -1,8 +1,10 @@
 """What a node remembers of the store: a copy that was put back shows."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+import structlog
 
 from executor.service.fleet.witness import Witness
 
@@ -56,3 +58,14 @@ async def test_claims_at_the_same_time_that_are_answered_in_any_order_say_nothin
     witness.saw(0, 6)
     assert not known_to_both.is_newer(0, 5)
     assert witness.memory.is_newer(0, 5)
+
+
+async def test_several_that_write_at_the_same_time_write_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "seen.json"
+    witness = Witness(path, "fleet")
+    with structlog.testing.capture_logs() as logs:
+        for revision in range(1, 21):
+            witness.saw(0, revision)
+            await asyncio.gather(*(witness.save() for _ in range(4)))
+    assert logs == []
+    assert Witness(path, "fleet").memory.revision == 20

@@ -42,6 +42,7 @@ class Witness:
         self._path = path
         self._fs = RealFileSystem()
         self._told = False
+        self._saving = asyncio.Lock()
         self.memory = self._read(fleet)
 
     def saw(self, generation: int, revision: int) -> None:
@@ -51,9 +52,10 @@ class Witness:
             self.memory = Memory(known.fleet, generation, revision)
 
     async def save(self) -> None:
-        """Write it down, out of the way."""
+        """Write it down, out of the way; one at a time, as both would write to one file."""
         if self._path is not None:
-            await asyncio.to_thread(self._save, self._path)
+            async with self._saving:
+                await asyncio.to_thread(self._save, self._path)
 
     def _save(self, path: Path) -> None:
         try:
