@@ -4,11 +4,13 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 from tests.fleet.cluster import needs_etcd, running
 from tests.fleet.test_etcd import client
 from tests.ops.alerts.kit import Recorder, Time
 
 from executor.ops.alerts.alerts import Alerts
+from executor.service.fleet import alert_share
 from executor.service.fleet.alert_share import AlertShare
 from executor.service.fleet.view import NodeInfo, View
 from executor.service.store.etcd import Change, Etcd, Value
@@ -56,6 +58,20 @@ async def test_what_a_node_could_not_send_is_told_by_the_first_that_lives(tmp_pa
         assert (told.event, told.symbol, told.trade) == ("unprotected", "LTCUSDT", "7")
         assert told.text == "1 LTC without a stop (told for n1, which is gone)"
         assert await left(etcd) == []
+
+
+async def test_an_alert_is_in_the_store_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_share, "LOOK_S", 3600.0)
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        alerts, share = node(etcd, "n1", view("n1"))
+        sharing = asyncio.create_task(share.run())
+        for number in (1, 2):
+            alerts.tell("unprotected", "1 LTC without a stop", trade=str(number))
+            async with asyncio.timeout(20):
+                while KEYS.alert("n1", number) not in await left(etcd):  # noqa: ASYNC110  # the store tells nobody here
+                    await asyncio.sleep(0.01)
+        sharing.cancel()
+        await asyncio.wait({sharing})
 
 
 async def test_what_has_gone_out_is_taken_away(tmp_path: Path) -> None:

@@ -180,6 +180,11 @@ def _what(symbols: tuple[str, ...]) -> str:
     return symbols[0] if len(symbols) == 1 else f"of {len(symbols)} symbols"
 
 
+def outbox_of(states: Sequence[Path]) -> Path:
+    """Where a process that has these states keeps its alerts."""
+    return outbox_path(_first_state(states))
+
+
 def _first_state(paths: Sequence[Path]) -> Path:
     """One file for all: beside one's state, where it was before, whichever symbols and accounts have come or gone."""
     return next((path for path in paths if outbox_path(path).exists()), paths[0])

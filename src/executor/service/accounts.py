@@ -22,7 +22,7 @@ from executor.config import Settings, SignalStart
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
 from executor.files import make_folder
-from executor.ops.alerting import Alerting, alerting
+from executor.ops.alerting import Alerting, alerting, outbox_of
 from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.http_accounts import AccountsHttp
 from executor.ops.keep_up import keep_up
@@ -44,6 +44,7 @@ from executor.service.fleet.stored_traded import StoredTraded
 from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptError, Webhook
 from executor.service.loop import Loop
 from executor.service.self_watchdog import SelfWatchdog, hang_path
+from executor.service.state_folders import alone
 from executor.service.store.etcd import Etcd, EtcdError
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
@@ -75,10 +76,11 @@ async def run_accounts(
     states = [own.state_path(symbol) for own in accounts.values() for symbol in own.traded]
     node = settings.fleet_node or socket.gethostname()
     whose = f"on {node}" if settings.fleet else f"of {len(accounts)} accounts"
-    async with alerting(first, first.traded, wanted=True, states=states, whose=whose) as told:
-        with telling_the_end(told.alerts):
-            begin = _in_a_fleet if settings.fleet else _on_files
-            await begin(settings, accounts, on_start, told)
+    with alone(settings, accounts, outbox_of(states)):
+        async with alerting(first, first.traded, wanted=True, states=states, whose=whose) as told:
+            with telling_the_end(told.alerts):
+                begin = _in_a_fleet if settings.fleet else _on_files
+                await begin(settings, accounts, on_start, told)
 
 
 # --- with files -------------------------------------------------------------------------------------------------------
