@@ -26,8 +26,9 @@ class Timeline:
     def run_until(self, end: int) -> None:
         """Raises RuntimeError where so much happens that time does not get on."""
         most = self.done + DONE_AT_ONCE + (end - self.now) * DONE_IN_A_MS
-        while self._queue and self._queue[0][0] <= end:
-            self.now, _, action = heapq.heappop(self._queue)
+        queue, pop = self._queue, heapq.heappop
+        while queue and queue[0][0] <= end:
+            self.now, _, action = pop(queue)
             self.done += 1
             if self.done > most:
                 raise RuntimeError(f"{self.done} happenings, and no end before {end - self.now} ms more")

@@ -13,6 +13,7 @@ import asyncio
 import base64
 import bisect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -400,6 +401,7 @@ def _kind(path: str, message: Mapping[str, Any]) -> str:
     }[path]
 
 
+@lru_cache(maxsize=1_000)
 def _text(encoded: str) -> str:
     return base64.b64decode(encoded).decode()
 

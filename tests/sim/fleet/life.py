@@ -179,6 +179,12 @@ class Life:
     def bury(self) -> None:
         self.loop.bury()
 
+    def end(self) -> None:
+        """With the run: nothing of it is left."""
+        self.loop.kill()
+        self.link.dead = True
+        self.bury()
+
     def _deaf(self) -> None:
         self.wire.listener = None
         self.wire.forget()

@@ -10,16 +10,54 @@ import math
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import Context, copy_context
 from typing import Any, Final
 
 from tests.sim.timeline import Timeline
 
 TURNS_MAX: Final = 100_000
 """Callbacks in one moment: more is a loop that never waits."""
+BURIALS_MAX: Final = 50
+"""How often a task is cancelled that each time finds something else to wait for."""
 
 
 class Spinning(AssertionError):  # noqa: N818  (it says what the loop does)
     """Something in the loop goes on for ever without waiting."""
+
+
+class _Call:
+    """A callback that waits for its turn or its time: asyncio's handle, without what that keeps for debugging."""
+
+    __slots__ = ("_args", "_callback", "_context", "_loop", "is_cancelled")
+
+    def __init__(self, loop: "NodeLoop", callback: Any, args: tuple[Any, ...], context: Context | None) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._context = copy_context() if context is None else context
+        self.is_cancelled = False
+
+    def __repr__(self) -> str:
+        return f"<{self._callback!r} with {self._args!r}>"
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+    def run(self) -> None:
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as asyncio's own handle does
+            self._loop.call_exception_handler({"exception": error, "handle": self})
+
+    def ring(self) -> None:
+        """Its time has come."""
+        if not self.is_cancelled:
+            self._loop.make_ready(self)
 
 
 class NodeLoop(asyncio.AbstractEventLoop):
@@ -30,7 +68,7 @@ class NodeLoop(asyncio.AbstractEventLoop):
         self.paused_until = 0
         self._timeline = timeline
         self._on_fault = on_fault
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready: deque[_Call] = deque()
         self._due = False
         self._burying = False
 
@@ -50,21 +88,32 @@ class NodeLoop(asyncio.AbstractEventLoop):
 
     def bury(self) -> None:
         """Let its tasks end, so that nothing of them is left for the garbage collector: whatever they ask of the world
-        must fail by then, and time no longer passes for them.
+        must fail by then, and time no longer passes for them. Raises AssertionError for one that does not end.
         """
+        if self._burying:
+            return
         self._burying = True
-        tasks = asyncio.all_tasks(self)
-        for task in sorted(tasks, key=lambda each: each.get_name()):
-            task.cancel()
         with self.running():
-            for _ in range(TURNS_MAX):
-                if not self._ready:
-                    break
-                handle = self._ready.popleft()
-                if not handle.cancelled():
-                    handle._run()
-        for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            for _ in range(BURIALS_MAX):
+                tasks = self._tasks()
+                if not tasks:
+                    return
+                for task in tasks:
+                    task.cancel()
+                self.drain()
+        assert not (left := self._tasks()), f"never ends: {left[0]!r:.300}"
+
+    def _tasks(self) -> "list[asyncio.Task[Any]]":
+        return sorted(asyncio.all_tasks(self), key=lambda each: each.get_name())
+
+    def drain(self) -> None:
+        """Run what is ready, and what becomes ready by that."""
+        for _ in range(TURNS_MAX):
+            if not self._ready:
+                break
+            call = self._ready.popleft()
+            if not call.is_cancelled:
+                call.run()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -81,28 +130,30 @@ class NodeLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._timeline.now / 1000
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
+        call = _Call(self, callback, args, context)
+        self._ready.append(call)
         if not self._due:
             self._wake()
-        return handle
+        return call
 
     def call_later(  # type: ignore[override]
-        self, delay: float, callback: Any, *args: Any, context: Any = None
-    ) -> asyncio.TimerHandle:
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
+        return self.call_at(self._timeline.now / 1000 + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
-        self, when: float, callback: Any, *args: Any, context: Any = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
+        call = _Call(self, callback, args, context)
         if self._burying:
-            self._ready.append(handle)
+            self._ready.append(call)
         else:
             # Times are whole ms as floats of seconds: what is a hair above one is that one.
-            self._timeline.at(math.ceil(when * 1000 - 0.001), lambda: self._ring(handle))
-        return handle
+            self._timeline.at(math.ceil(when * 1000 - 0.001), call.ring)
+        return call
 
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)
@@ -131,14 +182,11 @@ class NodeLoop(asyncio.AbstractEventLoop):
         if not self._burying:
             self._on_fault(context)
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is passed over when its time comes."""
-
     # --- turns -------------------------------------------------------------------------------------------------------
 
-    def _ring(self, handle: asyncio.TimerHandle) -> None:
-        if not handle._cancelled and not self.dead:
-            self._ready.append(handle)
+    def make_ready(self, call: _Call) -> None:
+        if not self.dead:
+            self._ready.append(call)
             if not self._due:
                 self._wake()
 
@@ -155,12 +203,12 @@ class NodeLoop(asyncio.AbstractEventLoop):
         self._due = True  # what becomes ready meanwhile has its turn in this one
         try:
             while ready and not self.dead and timeline.now >= self.paused_until:
-                handle = ready.popleft()
-                if not handle._cancelled:
-                    handle._run()
+                call = ready.popleft()
+                if not call.is_cancelled:
+                    call.run()
                 turns += 1
                 if turns > TURNS_MAX:
-                    raise Spinning(f"{handle!r:.300}")
+                    raise Spinning(f"{call!r:.300}")
         finally:
             self._due = False
             events._set_running_loop(before)

@@ -1,5 +1,6 @@
 """The fleet in the simulation, in the measure that fits into every test run; `make soak-fleet` is the long one."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,60 @@ def test_a_paused_loop_goes_on_where_it_was_and_a_killed_one_does_not() -> None:
     loop.kill()
     timeline.run_until(begun + 2_000)
     assert heard == [0, 100, 200, 750, 850]
+
+
+def test_nothing_of_a_buried_loop_waits_for_the_garbage_collector() -> None:
+    timeline = Timeline()
+    loop = new_loop(timeline, lambda _: None)
+    ended: list[str] = []
+
+    async def waits_on(times: int) -> None:
+        """As a service does that gives back on its way out what it has."""
+        try:
+            await loop.create_future()
+        finally:
+            for _ in range(times):
+                try:
+                    await loop.create_future()
+                except asyncio.CancelledError:
+                    continue
+            ended.append("ended")
+
+    tasks = [loop.create_task(waits_on(times)) for times in (0, 1, 3)]
+    timeline.run_until(timeline.now + 10)
+    loop.kill()
+    loop.bury()
+    assert ended == ["ended"] * 3
+    assert all(task.done() for task in tasks)
+
+
+def test_what_does_not_end_when_its_loop_is_buried_is_told() -> None:
+    timeline = Timeline()
+    loop = new_loop(timeline, lambda _: None)
+    let_go = False
+
+    async def stays() -> None:
+        while not let_go:
+            try:
+                await loop.create_future()
+            except asyncio.CancelledError:
+                continue
+
+    task = loop.create_task(stays(), name="the one that stays")
+    timeline.run_until(timeline.now + 10)
+    with pytest.raises(AssertionError, match="the one that stays"):
+        loop.bury()
+    let_go = True
+    task.cancel()
+    with loop.running():
+        loop.drain()
+    assert task.done()
+
+
+def test_every_drawn_account_can_pay_for_its_trades_unless_its_purse_is_drawn_empty() -> None:
+    """The fleet trades Spot: what is drawn for margin accounts left two thirds of its accounts too poor for a trade."""
+    worlds = [FleetWorld(Choices(seed)) for seed in range(1, 200)]
+    poor = [w for w in worlds if w.setup.balances["USDT"] < (w.setup.policy.notional or 0)]
+    assert all(w.setup.balances["USDT"] == 2 for w in poor)
+    assert not any(w.setup.margin for w in worlds)
+    assert len(poor) < len(worlds) / 4

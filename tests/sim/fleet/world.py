@@ -53,7 +53,7 @@ TTLS: Final = (5, 10, 3)
 NODES: Final = (2, 3, 2, 4)
 WINDOWS: Final = (5_000, 2_000, 30_000)
 REFUSED_ENOUGH: Final = 4
-IN_VAIN: Final = 40
+IN_VAIN: Final = 15
 """So many signals refused, and none taken: the account is too small for what was drawn."""
 LATEST_MS: Final = max(LATE_MS) + 1_000
 """By then whatever was on its way to the store has come: a signal that nobody acknowledged may be among it."""
@@ -92,7 +92,7 @@ def _settings(symbol: str) -> Settings:
 class FleetWorld:
     def __init__(self, choices: Choices, *, wild: bool = True, verbose: bool = False) -> None:
         self.choices = choices
-        drawn = world_setup.draw(choices, trades=8)
+        drawn = world_setup.draw(choices, trades=8, kinds=world_setup.SPOT)
         window = WINDOWS[choices.choose("fleet:window", len(WINDOWS))]
         # Trades that come to their ends soon: what befalls the nodes counts here, not how long a market wanders.
         hold = drawn.policy.max_hold_ms or HOLD_MS
@@ -144,6 +144,7 @@ class FleetWorld:
         for wire in self.wires[1:]:
             wire.share(self.wires[0])
         self.lives: list[Life] = []
+        self._all_lives: list[Life] = []
         self._happenings: dict[str, Callable[[Life], None]] = {
             "node_paused": lambda life: life.loop.pause(self.fleet_faults.pause()),
             "node_killed": lambda life: life.kill(),
@@ -174,16 +175,11 @@ class FleetWorld:
 
     def run(self) -> FleetResult:
         with _logging_to(self.say if self.verbose else None):
-            try:
-                self._run()
-            except (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError) as error:
-                self.failed(error)
-            finally:
-                for life in self.lives:
-                    if life.alive:
-                        life.loop.kill()
-                        life.link.dead = True
-                        life.bury()
+            for part in (self._run, self._end):
+                try:
+                    part()
+                except (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError) as error:
+                    self.failed(error)
         return self.result()
 
     def result(self) -> FleetResult:
@@ -206,13 +202,23 @@ class FleetWorld:
 
     def _run(self) -> None:
         self.print_trade(self.price)
-        self.lives = [Life(self, each, wire) for each, wire in zip(self.settings, self.wires, strict=True)]
+        self.lives = [self._begin_life(n) for n in range(len(self.settings))]
         self.advance(3_000)
         for _ in range(STEPS_MAX):
             if self.outside.broken or (not self._busy() and self._is_done()):
                 break
             self._market_step()
         self._calm_down()
+
+    def _begin_life(self, n: int) -> Life:
+        """Of the nth node."""
+        life = Life(self, self.settings[n], self.wires[n])
+        self._all_lives.append(life)
+        return life
+
+    def _end(self) -> None:
+        for life in self._all_lives:
+            life.end()
 
     def advance(self, ms: int) -> None:
         self.timeline.run_until(self.timeline.now + ms)
@@ -414,7 +420,7 @@ class FleetWorld:
         down = DOWN[self.fleet_faults.detail("down", len(DOWN))]
 
         def begin() -> None:
-            self.lives[n] = Life(self, self.settings[n], self.wires[n])
+            self.lives[n] = self._begin_life(n)
 
         self.timeline.at(self.timeline.now + down, begin)
 

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -123,7 +124,7 @@ class FleetNode:
         self._started = int(wall_s() * 1000)
         self._told: NodeInfo | None = None
         self._host = socket.gethostname()
-        self._version = metadata.version("executor")
+        self._version = _version()
         self._at_work: dict[str, asyncio.Task[None]] = {}
         """A claim or a release under way, by account."""
         self._runs: dict[str, asyncio.Task[None]] = {}
@@ -452,6 +453,11 @@ class FleetNode:
             self._begin_release(account, owned)
         if running:
             await asyncio.wait([owned.task for owned in running.values()], timeout=RELEASE_S)
+
+
+@cache
+def _version() -> str:
+    return metadata.version("executor")
 
 
 def _flat(run: Run) -> bool:

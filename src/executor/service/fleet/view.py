@@ -66,7 +66,7 @@ class View:
         fit = [name for name, info in self.nodes.items() if info.fit and account in info.accounts]
         ranked = sorted(fit, key=lambda node: _score(account, node), reverse=True)
         wanted = self.wanted.get(account)
-        return sorted(ranked, key=lambda node: node != wanted)
+        return sorted(ranked, key=lambda node: node != wanted) if wanted in ranked else ranked
 
     def differing(self, account: str) -> list[str]:
         """The nodes whose settings for it are others than those of its owner, or of the first, where nobody owns it."""
