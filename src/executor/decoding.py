@@ -1,8 +1,8 @@
 """JSON from outside into typed values: whatever the bytes are, it is a value or `msgspec.DecodeError`, nothing else.
 
 The library raises other errors as well (for text that is no UTF-8, for nesting too deep), and takes for a Decimal what
-no sum can use. A number that came as text, or an id as a number in quotes, is read as what it says: the exchange's
-documents promise neither form for ever (rule 8.8).
+no sum can use. A number that came as text, or an id as a number in quotes, is read as what it says, and a field that is
+null as one that is not there: the exchange's documents promise no form for ever (rule 8.8).
 """
 
 from decimal import Decimal
@@ -12,6 +12,8 @@ import msgspec
 
 T = TypeVar("T")
 
+DEEPEST: Final = 8
+"""So deep nulls are looked for."""
 MAGNITUDE_MAX: Final = 30
 """No price, quantity or sum of money lies beyond 1E±30."""
 
@@ -50,8 +52,33 @@ def decode(data: bytes | msgspec.Raw, type: Any) -> Any: ...
 def decode(data: bytes | msgspec.Raw, type: Any) -> Any:  # noqa: A002  (the name that msgspec uses)
     """The value of the given type that `data` describes. Raises `msgspec.DecodeError`, or its child ValidationError."""
     try:
+        return _decode(data, type)
+    except msgspec.ValidationError:
+        if b"null" not in bytes(data):
+            raise
+        return _decode(_without_nulls(msgspec.Raw(data)), type)
+
+
+def _decode(data: bytes | msgspec.Raw, type: Any) -> Any:  # noqa: A002
+    try:
         return msgspec.json.decode(data, type=type, strict=False)
     except msgspec.DecodeError:
         raise
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise msgspec.DecodeError(f"{error!s:.200}") from None
+
+
+def _without_nulls(data: msgspec.Raw, depth: int = 0) -> msgspec.Raw:
+    """The same JSON without the fields that are null; every other value as it was written."""
+    text = bytes(data)
+    kept: Any
+    if depth > DEEPEST or b"null" not in text:
+        return data
+    if text.lstrip()[:1] == b"{":
+        rows = _decode(data, dict[str, msgspec.Raw])
+        kept = {name: _without_nulls(row, depth + 1) for name, row in rows.items() if bytes(row) != b"null"}
+    elif text.lstrip()[:1] == b"[":
+        kept = [_without_nulls(row, depth + 1) for row in _decode(data, list[msgspec.Raw])]
+    else:
+        return data
+    return msgspec.Raw(msgspec.json.encode(kept))

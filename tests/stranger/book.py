@@ -26,7 +26,7 @@ class Book:
         self.terms = Terms()
         self.accepted: Counter[str] = Counter()
         """How often an order came under which id of its own: never twice."""
-        self._ids = rng.randrange(10**6, 10**9)
+        self._ids = rng.randrange(10**6, 10**9) + (2**53 if mood.big_ids else 0)
         self.accounts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
         self._note_account()
 
@@ -70,6 +70,8 @@ class Book:
         if self.mood.sparse:
             for name in ("origQuoteOrderQty", "icebergQty", "workingTime", "selfTradePreventionMode", "expiryReason"):
                 shot.pop(name, None)
+        if o.odd and o.open and o.status != "PENDING_NEW":
+            shot["status"] = "RESTING_TOMORROW"
         if self.mood.extra:
             shot["aThingOfTomorrow"] = {"deep": [1, None, "x"]}
         return shot
@@ -157,11 +159,12 @@ class Book:
         for value in (price, stop):
             if value % self.terms.tick:
                 raise Refused(-1013, "Filter failure: PRICE_FILTER")
-        if price and not self.last * Decimal("0.8") <= price <= self.last * Decimal("1.2"):
+        band = self.terms.band
+        if price and not self.last * (1 - band) <= price <= self.last * (1 + band):
             raise Refused(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
         if (price or self.last) * qty < self.terms.notional:
             raise Refused(-1013, "Filter failure: NOTIONAL")
-        if stop and sum(o.open and o.is_stop and o.status != "PENDING_NEW" for o in self.orders) >= 5:
+        if stop and sum(o.open and o.is_stop and o.status != "PENDING_NEW" for o in self.orders) >= self.terms.algo:
             raise Refused(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
 
     def _relation(self, side: str, kind: str, price: Decimal, stop: Decimal) -> None:
@@ -178,7 +181,8 @@ class Book:
         self._ids += 1
         at = now_ms()
         tif = p.get("timeInForce", "GTC")
-        return Order(self._ids, client, p["side"], kind, qty, price, stop, tif, created=at, updated=at)
+        odd = self.mood.odd_status and self.rng.random() < 0.3
+        return Order(self._ids, client, p["side"], kind, qty, price, stop, tif, created=at, updated=at, odd=odd)
 
     def place(self, p: dict[str, str]) -> Order:
         side, kind = p["side"], p["type"]
@@ -231,6 +235,8 @@ class Book:
             self.told_account()
 
     def place_oco(self, p: dict[str, str]) -> dict[str, Any]:
+        if not self.terms.oco:
+            raise Refused(self.mood.refusal_code, self._words("OCO orders are not supported for this symbol."))
         side, qty = p["side"], Decimal(p["quantity"])
         legs = []
         for name in ("above", "below"):

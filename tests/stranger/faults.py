@@ -1,6 +1,7 @@
 """What goes wrong on the way between the stranger and who asks: which faults there are, and how answers are dressed."""
 
 import random
+import zlib
 from typing import Any
 
 from tests.stranger.mood import Mood
@@ -21,6 +22,10 @@ GARBAGE = [
     b'{"orderId":NaN,"status":"FILLED"}',
     b'{"orderId":1,"executedQty":"Infinity","status":"FILLED"}',
     b"\x00" * 64,
+    b'{"orderId":1,"orderId":2,"orderId":3}',
+    b"[" * 10_000 + b"]" * 10_000,
+    b'\xef\xbb\xbf{"orderId":1}',
+    b'{"id":"o1","id":null,"status":1e2,"result":{}}',
     b'"' + b"x" * 3_000_000 + b'"',
 ]
 UNEXPECTED = "An unexpected response was received from the message bus. Execution status unknown."
@@ -39,6 +44,15 @@ TOLD: dict[str, tuple[int, Any]] = {
     "unheard read": (400, {"code": -9998, "msg": "A refusal of tomorrow."}),
 }
 """What is told of a request; `<name> done`: although it was carried out, where the documents leave that open."""
+TOLD |= {
+    "429 untold": (429, {"code": -1003, "msg": "Too much request weight used; please use the websocket."}),
+    "429 absurd": (429, {"code": -1003, "msg": "Too much request weight used; please use the websocket."}),
+    "200 error": (200, {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}),
+}
+ABSURD = ["0", "-1", "1e9", "86400", "99999999999", "Wed, 21 Oct 2099 07:28:00 GMT", "soon", ""]
+"""What `Retry-After` may hold, to whoever has not read the documents."""
+WEIGHTS = ["999999", "-1", "many", "", "1e3"]
+"""The same of the count of weight."""
 PAGES: dict[str, tuple[int, str]] = {
     "502": (502, "<html>Bad gateway</html>"),
     "403": (403, "<html>Request blocked</html>"),
@@ -46,7 +60,7 @@ PAGES: dict[str, tuple[int, str]] = {
 }
 OPEN = ("503", "1000", "1001", "1006", "1007", "500")
 READS = ["late", "lost", "503", "after", "unanswered", "502", "garbage", "429", "403", "torn", "silent", "1000"]
-READS += ["unheard read", "451", "strange"]
+READS += ["unheard read", "451", "strange", "429 untold", "429 absurd", "200 error", "redirect", "gzip", "drip", "cut"]
 CHANGES = [
     "late",
     "lost",
@@ -61,6 +75,7 @@ CHANGES = [
     "429",
     "1015",
 ]
+CHANGES += ["redirect", "gzip", "drip", "cut", "429 untold", "429 absurd", "200 error done"]
 CHANGES += ["unheard", "strange", *OPEN, *(f"{name} done" for name in OPEN)]
 
 _NUMBERS = {
@@ -75,6 +90,16 @@ _NUMBERS = {
     "locked",
 }
 _NUMBERS |= {"quoteQty", "bidPrice", "askPrice", "lastPrice", *"pqlzLnZYP"}
+NULLS = {
+    "trailingDelta",
+    "trailingTime",
+    "strategyId",
+    "preventedQuantity",
+    "expiryReason",
+    "icebergQty",
+    "workingTime",
+}
+"""Fields of an order that are there under conditions; as null where the mood has it so."""
 _TIMES = frozenset({"time", "updateTime", "transactTime", "workingTime", "E", "T", "O", "W"})
 
 
@@ -87,14 +112,19 @@ def fault(rng: random.Random, storm: float, method: str, what: str) -> str:
 
 def dressed(value: Any, mood: Mood) -> Any:
     """`value` with numbers and times written as the mood has them."""
-    if not (mood.bare_numbers or mood.times_as_text):
+    if not (mood.bare_numbers or mood.times_as_text or mood.shuffled or mood.nulls):
         return value
     if isinstance(value, list):
         return [dressed(v, mood) for v in value]
     if not isinstance(value, dict):
         return value
     told: dict[str, Any] = {}
-    for name, each in value.items():
+    rows = list(value.items())
+    if mood.shuffled:
+        rows = sorted(rows, key=lambda row: zlib.crc32(row[0].encode()))
+    if mood.nulls and "orderId" in value and "origQty" in value:
+        told |= dict.fromkeys(NULLS - value.keys())
+    for name, each in rows:
         if mood.bare_numbers and name in _NUMBERS and isinstance(each, str):
             told[name] = float(each) if each.replace(".", "", 1).isdigit() else each
         elif mood.times_as_text and name in _TIMES and isinstance(each, int) and not isinstance(each, bool):

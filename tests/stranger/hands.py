@@ -9,16 +9,33 @@ from tests.stranger.mood import BASE, QUOTE, STEP, Clock, Order, Refused, Terms,
 from tests.stranger.server import Exchange
 
 OURS = "EX_"
-TERMS = {
+TERMS: dict[str, dict[str, str | int]] = {
     "coarser": {"tick": "0.05", "step": "0.01"},
     "finer": {"tick": "0.001", "step": "0.0001"},
     "dearer": {"notional": "30"},
+    "narrower": {"band": "0.018"},
+    "fewer": {"algo": 2},
+    "fewest": {"algo": 1},
+    "no_oco": {"oco": False},
+    "no_replace": {"replaces": False},
 }
 ALGO = {"algo_full": 5, "algo_some": 2}
 ENDED = {"maintenance": "EXPIRED", "match": "EXPIRED_IN_MATCH"}
 """All of ours, or one, ended by the exchange."""
-ALWAYS = ["own_order", *ALGO, *TERMS, "halt", "break", "cancel_only", "mute", "refuses", "shutdown", "terminated"]
-ALWAYS += ["closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
+ALWAYS = [
+    "own_order",
+    *ALGO,
+    *TERMS,
+    "halt",
+    "break",
+    "cancel_only",
+    "auction_of_tomorrow",
+    "mute",
+    "refuses",
+    "shutdown",
+    "terminated",
+]
+ALWAYS += ["fees", "closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
 ON_MARGIN = ["liquidated", "repaid_by_hand"]
 WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
 """Where the account holds more than the trade, what another hand sells is not the trade's."""
@@ -46,7 +63,7 @@ class Hands:
         if not name:
             return
         self.exchange.went_wrong[f"befell {name}"] += 1
-        if name in {"halt", "break", "cancel_only"}:
+        if name in {"halt", "break", "cancel_only", "auction_of_tomorrow"}:
             self.book.terms.status = name.upper()
             await asyncio.sleep(2 + self.rng.random() * 4)
             self.book.terms.status = "TRADING"
@@ -54,7 +71,11 @@ class Hands:
             await self.exchange.end_streams(name)
         elif name in TERMS:
             for term, value in TERMS[name].items():
-                setattr(self.book.terms, term, Decimal(value))
+                setattr(self.book.terms, term, Decimal(value) if isinstance(value, str) else value)
+        elif name == "fees":
+            self.book.mood.fee_asset = (
+                QUOTE if self.book.mood.fee_asset != QUOTE or "BNB" not in self.book.free else "BNB"
+            )
         elif name in {"mute", "refuses", "clock", "ban"}:
             self._way(name)
         else:

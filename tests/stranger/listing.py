@@ -21,10 +21,10 @@ def exchange_info(terms: Terms, *, brackets: bool, margin: bool) -> dict[str, An
         },
         {
             "filterType": "PERCENT_PRICE_BY_SIDE",
-            "bidMultiplierUp": "1.2",
-            "bidMultiplierDown": "0.8",
-            "askMultiplierUp": "1.2",
-            "askMultiplierDown": "0.8",
+            "bidMultiplierUp": str(1 + terms.band),
+            "bidMultiplierDown": str(1 - terms.band),
+            "askMultiplierUp": str(1 + terms.band),
+            "askMultiplierDown": str(1 - terms.band),
             "avgPriceMins": 5,
         },
         {
@@ -37,7 +37,7 @@ def exchange_info(terms: Terms, *, brackets: bool, margin: bool) -> dict[str, An
         },
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
         {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": terms.algo},
         {"filterType": "A_FILTER_OF_TOMORROW", "x": [1]},
     ]
     symbol = {
@@ -60,12 +60,12 @@ def exchange_info(terms: Terms, *, brackets: bool, margin: bool) -> dict[str, An
             "TAKE_PROFIT_LIMIT",
         ],
         "icebergAllowed": True,
-        "ocoAllowed": True,
+        "ocoAllowed": terms.oco,
         "otoAllowed": brackets,
         "opoAllowed": brackets,
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": True,
-        "cancelReplaceAllowed": True,
+        "cancelReplaceAllowed": terms.replaces,
         "amendAllowed": True,
         "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,

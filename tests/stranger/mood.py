@@ -31,6 +31,10 @@ class Terms:
     step: Decimal = STEP
     notional: Decimal = Decimal(5)
     status: str = "TRADING"
+    algo: int = 5
+    band: Decimal = Decimal("0.2")
+    oco: bool = True
+    replaces: bool = True
 
 
 class Refused(Exception):  # noqa: N818  (what an exchange says)
@@ -99,6 +103,24 @@ class Mood:
     """What other programs of this address use of the minute's weight."""
     replace_pushes: bool = False
     """The new half of a cancel-replace that was refused is pushed as REJECTED too."""
+    big_ids: bool = False
+    """Ids of orders and trades beyond 2^53."""
+    shuffled: bool = False
+    """Fields in an order of their own."""
+    nulls: bool = False
+    """What an order has not is there, as null."""
+    replays: bool = False
+    """A new subscription begins with events of before."""
+    late_most_ms: int = 2_000
+    """How late a push may come that comes late."""
+    odd_status: bool = False
+    """Some open orders have a status of tomorrow for as long as they are open, in all that is read."""
+    pongs: bool = True
+    """Pings of the client's are answered."""
+    weight_header: str = "told"
+    """The count of weight: told, absent, or absurd."""
+    time_jumps: bool = False
+    """Now and then GET time is off by an hour."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Mood":
@@ -144,6 +166,15 @@ class Mood:
             crumbs=rng.random() < 0.2,
             replace_pushes=rng.random() < 0.5,
             others_weight=rng.choice([0, 0, 0, 0, 2_000]),
+            big_ids=rng.random() < 0.3,
+            shuffled=rng.random() < 0.3,
+            nulls=rng.random() < 0.25,
+            replays=rng.random() < 0.4,
+            late_most_ms=rng.choice([2_000, 2_000, 30_000]),
+            odd_status=rng.random() < 0.15,
+            pongs=rng.random() < 0.85,
+            weight_header=rng.choice(["told", "told", "absent", "absurd"]),
+            time_jumps=rng.random() < 0.2,
         )
 
 
@@ -167,6 +198,8 @@ class Order:
     working_at: int = -1
     reason: str = "NONE"
     cancel_id: str = ""
+    odd: bool = False
+    """It has a status of tomorrow in what is read."""
     born: str = ""
     """Its client id before it was amended."""
     bound: bool = False

@@ -9,7 +9,7 @@ from typing import Any
 from tests.stranger.book import Book
 from tests.stranger.lender import PRICES, Lender
 from tests.stranger.listing import exchange_info
-from tests.stranger.mood import SYMBOL, TICK, Order, Refused, now_ms
+from tests.stranger.mood import FINAL, SYMBOL, TICK, Order, Refused, now_ms
 from tests.stranger.params import check
 
 
@@ -35,7 +35,7 @@ class Served:
         name = f"{method} {what}"
         known: dict[str, Callable[[dict[str, str]], Any]] = {
             "GET ping": lambda _: {},
-            "GET time": lambda _: {"serverTime": now_ms()},
+            "GET time": lambda _: {"serverTime": self._time()},
             "GET exchangeInfo": lambda _: exchange_info(
                 self.book.terms, brackets=self.book.mood.brackets, margin=self.lender is not None
             ),
@@ -177,6 +177,8 @@ class Served:
         return told
 
     def _replace(self, p: dict[str, str]) -> Any:
+        if not self.book.terms.replaces:
+            raise Refused(-2010, "This symbol does not support cancel-replace.")
         side, kind = p["side"], p["type"]
         qty, price, stop = Decimal(p["quantity"]), Decimal(p.get("price", 0)), Decimal(p.get("stopPrice", 0))
         old = self.book.find(p.get("cancelOrderId"), p.get("cancelOrigClientOrderId"))
@@ -213,6 +215,11 @@ class Served:
             raise Refused(-2010, "Account has insufficient balance for requested action.")
         return self.book.place(p)
 
+    def _time(self) -> int:
+        if self.book.mood.time_jumps and self.rng.random() < 0.05:
+            return now_ms() + self.rng.choice([-3_600_000, 3_600_000, 20_000])
+        return now_ms()
+
     def _order(self, p: dict[str, str]) -> Any:
         o = self.book.found(p.get("orderId"), p.get("origClientOrderId"))
         shot = self.book.seen(o, self.book.mood.order_lag_ms) if o is not None else None
@@ -222,7 +229,7 @@ class Served:
 
     def _open_orders(self, _: dict[str, str]) -> Any:
         seen = [self.book.seen(o, self.book.mood.list_lag_ms) for o in self.book.orders[-200:]]
-        return [s for s in seen if s is not None and s["status"] in {"NEW", "PARTIALLY_FILLED", "PENDING_NEW"}]
+        return [s for s in seen if s is not None and s["status"] not in FINAL]
 
     def _all_orders(self, p: dict[str, str]) -> Any:
         first, since = int(p.get("orderId", 0)), int(p.get("startTime", 0))

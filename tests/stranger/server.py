@@ -1,6 +1,7 @@
 """The stranger's REST and WebSocket doors, from the documents alone, and what goes wrong on the way."""
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import json
@@ -13,7 +14,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
 from tests.stranger.book import Book
-from tests.stranger.faults import GARBAGE, PAGES, TOLD, dressed, fault, strange
+from tests.stranger.faults import ABSURD, GARBAGE, PAGES, TOLD, dressed, fault, strange
+from tests.stranger.faults import WEIGHTS as ODD_WEIGHTS
 from tests.stranger.lender import Lender
 from tests.stranger.mood import SYMBOL, TICK, Refused, now_ms
 from tests.stranger.served import Served
@@ -98,6 +100,8 @@ class Exchange(Served):
         """The WebSocket API answers pings, and no requests, until then (ms, the exchange's clock)."""
         self.refuses_until = 0
         """It refuses orders until then, as not enabled."""
+        self.told: deque[dict[str, Any]] = deque(maxlen=30)
+        """The newest pushes."""
         self.banned_until = 0
         self.deaf_to_bans = 0
         """Requests that came although a ban was told more than a second before."""
@@ -140,9 +144,15 @@ class Exchange(Served):
         if happens in TOLD and happens != "1007":
             status, answer = TOLD[happens]
             wait = {"Retry-After": "1"} if status == TOO_MANY else {}
+            if happens == "429 untold":
+                wait = {}
+            elif happens == "429 absurd":
+                wait = {"Retry-After": self.rng.choice(ABSURD)}
             return web.json_response(answer, status=status, headers=wait)
         if happens in {"403", "451"}:
             return self._page(happens)
+        if happens == "redirect" and self.rng.random() < 0.5:
+            return self._elsewhere()
 
         def checked() -> Any:
             self._signed(what, raw, params, request.headers.get("X-MBX-APIKEY"))
@@ -155,8 +165,15 @@ class Exchange(Served):
 
     async def _spoiled(self, happens: str, request: web.Request, status: int, answer: Any) -> web.StreamResponse | None:
         """What stands in the place of the answer of a request that was carried out."""
-        if happens == "unanswered":
+        if happens in {"unanswered", "cut"}:
             return self._cut(request)
+        if happens == "redirect":
+            return self._elsewhere()
+        if happens == "gzip":
+            packed = gzip.compress(json.dumps(answer).encode())[: self.rng.randrange(4, 40)]
+            return web.Response(status=status, body=packed, headers={"Content-Encoding": "gzip"})
+        if happens == "drip":
+            return await self._dripped(request, status, json.dumps(answer).encode())
         if happens == "silent":
             await asyncio.sleep(14)
             return self._cut(request)
@@ -176,6 +193,20 @@ class Exchange(Served):
         if happens.removesuffix(" done") in TOLD:
             return self._told(*TOLD[happens.removesuffix(" done")])
         return None
+
+    def _elsewhere(self) -> web.Response:
+        there = f"http://127.0.0.1:{self.port}/api/v3/time"
+        return web.Response(status=self.rng.choice([301, 302, 307, 308]), headers={"Location": there})
+
+    async def _dripped(self, request: web.Request, status: int, whole: bytes) -> web.StreamResponse:
+        """A byte now and then, for longer than anybody waits."""
+        slow = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+        slow.content_length = len(whole)
+        await slow.prepare(request)
+        for at in range(min(len(whole) - 1, 28)):
+            await slow.write(whole[at : at + 1])
+            await asyncio.sleep(0.5)
+        return self._cut(request)
 
     def _page(self, name: str) -> web.Response:
         status, text = PAGES[name]
@@ -197,9 +228,13 @@ class Exchange(Served):
         return web.json_response({"code": -1003, "msg": text}, status=status, headers={"Retry-After": str(left)})
 
     def _told(self, status: int, answer: Any) -> web.Response:
-        used = self.weights[now_ms() // 60_000] + self.book.mood.others_weight
+        used = str(self.weights[now_ms() // 60_000] + self.book.mood.others_weight)
         answer = dressed(answer, self.book.mood)
-        return web.json_response(answer, status=status, headers={"X-MBX-USED-WEIGHT-1M": str(used)})
+        header = self.book.mood.weight_header
+        if header == "absurd":
+            used = self.rng.choice(ODD_WEIGHTS)
+        told = {} if header == "absent" else {"X-MBX-USED-WEIGHT-1M": used}
+        return web.json_response(answer, status=status, headers=told)
 
     def _carried_out(self, serve: Callable[[], Any]) -> tuple[int, Any]:
         """Status and answer of a request that gets through; its pushes leave before or after the answer."""
@@ -285,7 +320,8 @@ class Exchange(Served):
             lag = self.book.mood.push_lag_ms / 1000
             if self.rng.random() < self.storm / 3:
                 self.went_wrong["push late"] += 1
-                lag += self.rng.random() * 2
+                lag += self.rng.random() * self.book.mood.late_most_ms / 1000
+            self.told.append(event)
             for socket, number in list(self.users.items()):
                 if self.book.mood.noise and self.rng.random() < 0.3:
                     self._later(lag, socket, json.dumps({"subscriptionId": number, "event": self._noise(event)}))
@@ -303,6 +339,12 @@ class Exchange(Served):
         if event.get("e") == "executionReport":
             kinds.append(event | {"x": "WONDER"})
             kinds.append(event | {"X": "WONDERING", "x": "WONDER", "i": 1, "c": "somebody", "C": ""})
+            kinds.append(event | {"X": "WONDERING"})
+            kinds.append(event | {"X": "PENDING_CANCEL", "x": "NEW"})
+            none = {"l": "0", "L": "0", "Y": "0", "t": -1, "n": "0", "N": None}
+            kinds.append(
+                event | none | {"x": "TRADE_PREVENTION", "v": 5, "A": "0", "B": "0", "pl": "1", "pL": "1", "pY": "1"}
+            )
             kinds.append({k: v for k, v in event.items() if k not in {"W", "V", "I", "v", "M", "Q"}})
         return self.rng.choice(kinds)
 
@@ -384,7 +426,7 @@ class Exchange(Served):
                 victim._writer.transport.abort()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(heartbeat=20)
+        socket = web.WebSocketResponse(heartbeat=20, autoping=self.book.mood.pongs)
         await socket.prepare(request)
         names = {n for n in (request.match_info.get("names") or request.query.get("streams", "")).split("/") if n}
         self.sockets.add(socket)
@@ -392,6 +434,8 @@ class Exchange(Served):
         self.refused[f"streams {sorted(names)}"] += 1
         try:
             async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    continue
                 asked = json.loads(message.data)
                 if asked.get("method") == "SUBSCRIBE":
                     names.update(asked["params"])
@@ -402,7 +446,7 @@ class Exchange(Served):
         return socket
 
     async def _ws_api(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(heartbeat=20)
+        socket = web.WebSocketResponse(heartbeat=20, autoping=self.book.mood.pongs)
         await socket.prepare(request)
         self.sockets.add(socket)
         try:
@@ -423,6 +467,14 @@ class Exchange(Served):
         self.lasts[socket] = until
         asyncio.get_running_loop().call_later((until - now_ms()) / 1000, self._run_out, socket)
         return {"subscriptionId": self.users[socket], "expirationTime": until}
+
+    def _replay(self, socket: web.WebSocketResponse) -> None:
+        if self.book.mood.replays:
+            old = list(self.told)
+            self.rng.shuffle(old)
+            for event in old:
+                text = json.dumps({"subscriptionId": self.users[socket], "event": event})
+                self._later(self.rng.random() * 2, socket, text)
 
     def _run_out(self, socket: web.WebSocketResponse) -> None:
         if socket in self.users and self.lasts[socket] <= now_ms() + 100:
@@ -458,19 +510,26 @@ class Exchange(Served):
             if method != "userDataStream.subscribe.signature":
                 return self.serve(http, what, params)
             self.users[socket] = self.rng.randrange(100)
+            self._replay(socket)
             return {"subscriptionId": self.users[socket]}
 
         status, answer = TOLD[happens] if happens in TOLD else self._carried_out(checked)
-        if status == TOO_MANY:
+        if status == TOO_MANY and happens == "429 absurd":
+            until = self.rng.choice([0, -1, 1, None, "soon", 10**16])
+            answer = answer | {"data": {"serverTime": now_ms(), "retryAfter": until}}
+        elif status == TOO_MANY and happens != "429 untold":
             answer = answer | {"data": {"serverTime": now_ms(), "retryAfter": now_ms() + 1_000}}
         if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
-        if happens in {"unanswered", "502", "silent", "torn"}:
+        if happens == "cut" and socket._writer is not None and socket._writer.transport is not None:
+            socket._writer.transport.abort()
+        if happens in {"unanswered", "502", "silent", "torn", "cut", "redirect", "gzip", "drip"}:
             return
         if happens.endswith(" done"):
             status, answer = TOLD[happens.removesuffix(" done")]
         answer = strange(answer) if happens == "strange" else dressed(answer, self.book.mood)
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 7}
         told = {"id": asked["id"], "status": status, "result" if status == OK else "error": answer}
-        text = json.dumps(told | {"rateLimits": [limit]})
+        limits: Any = [limit] if self.book.mood.weight_header == "told" else None
+        text = json.dumps(told | {"rateLimits": limits})
         await self._write(socket, self.rng.choice(GARBAGE).decode("latin-1") if happens == "garbage" else text)

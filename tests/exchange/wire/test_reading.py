@@ -192,3 +192,36 @@ def test_pushed_balances() -> None:
     assert events.balance_moved(events.event(golden("push_balance_update"))) == BalanceMoved(
         1760000008000, "BTC", Decimal("-0.001")
     )
+
+
+@pytest.mark.parametrize("name", ["placement_full", "query_stop_resting", "cancel"])
+def test_a_field_that_is_null_is_one_that_is_not_there(name: str) -> None:
+    """A condition's field of an order, `trailingDelta`, made the answer unreadable where it came as null."""
+    told = json.loads(golden(name))
+    nulls = {"trailingDelta": None, "strategyId": None, "orderListId": None, "stopPrice": None, "fills": None}
+    missing = json.dumps({k: v for k, v in told.items() if k not in nulls}).encode()
+    assert reading.order(json.dumps(nulls | json.loads(missing)).encode()) == reading.order(missing)
+    with pytest.raises(msgspec.DecodeError):
+        reading.order(json.dumps(told | {"status": None}).encode())
+
+
+def test_numbers_beside_a_null_are_read_exactly() -> None:
+    told = json.loads(golden("query_stop_resting")) | {"trailingDelta": None}
+    body = json.dumps(told).replace('"executedQty": "0.00000000"', '"executedQty":0.123456789012345678')
+    assert "0.123456789012345678" in body
+    assert reading.order(body.encode()).cum_qty == Decimal("0.123456789012345678")
+
+
+@pytest.mark.parametrize(
+    ("filled", "status"), [("0.00000000", OrderStatus.NEW), ("0.001", OrderStatus.PARTIALLY_FILLED)]
+)
+def test_an_open_order_of_ours_in_a_state_of_tomorrow_hides_no_other(filled: str, status: OrderStatus) -> None:
+    """Each list of open orders was unreadable for as long as such an order was in it, and fills were not seen."""
+    usual = json.loads(golden("query_stop_resting"))
+    odd = usual | {"status": "RESTING_TOMORROW", "orderId": 7, "executedQty": filled}
+    first, second = reading.open_orders(json.dumps([odd, usual]).encode())
+    assert (first.exchange_id, first.status, first.cum_qty) == (7, status, Decimal(filled) or Decimal(0))
+    assert second == reading.order(json.dumps(usual).encode())
+    for worse in ({"side": "SIDEWAYS"}, {"status": 7}, {"executedQty": "x"}):
+        with pytest.raises(msgspec.DecodeError):
+            reading.open_orders(json.dumps([usual | worse]).encode())

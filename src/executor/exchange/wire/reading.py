@@ -21,6 +21,9 @@ STOP_TYPES: Final = frozenset(
     {OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT}
 )
 
+WORST: Final = 300
+"""Bytes of what can't be read that are shown."""
+
 
 class _PlacementFill(Row, frozen=True, rename="camel"):
     price: Decimal
@@ -218,10 +221,23 @@ def _orders(body: bytes) -> Iterator[tuple[str, OrderReport]]:
         try:
             order = decode(row, _Order)
         except msgspec.DecodeError:
-            if ids.PREFIX.encode() in bytes(row):
-                raise
-        else:
-            yield order.symbol, order.report()
+            if ids.PREFIX.encode() not in bytes(row):
+                continue
+            order = _of_tomorrow(row)
+        yield order.symbol, order.report()
+
+
+def _of_tomorrow(row: msgspec.Raw) -> _Order:
+    """An open order of ours whose status nobody knows yet: it is open, and what it shows as filled is. Else the list
+    would hide all others for as long as that one is in it.
+    """
+    fields = decode(row, dict[str, msgspec.Raw])
+    known = decode(fields.get("status", b"0"), str)
+    if known in OrderStatus.__members__:
+        raise msgspec.ValidationError(f"an order of ours can't be read: {bytes(row)[:WORST]!r}")
+    filled = decode(fields.get("executedQty", b"0"), Decimal)
+    status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.NEW
+    return decode(msgspec.json.encode(fields | {"status": msgspec.Raw(msgspec.json.encode(status))}), _Order)
 
 
 def trades(body: bytes) -> tuple[Fill, ...]:
