@@ -152,6 +152,7 @@ GARBAGE: Final = [
     b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: 2\r\n\r\n{}",
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=\xff\xff\r\nContent-Length: 2\r\n\r\n\xff\xff",
     b"HTTP/1.1 302 Found\r\nLocation: \xff://\x00\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",
     b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nSet-Cookie: \xff=\xff; Max-Age=NaN\r\nRetry-After: \xff\r\nContent-Length: 2\r\n\r\n{}",
@@ -210,6 +211,27 @@ async def test_what_is_no_websocket_is_a_stream_that_is_not_up(said: bytes) -> N
         await asyncio.gather(running, return_exceptions=True)
         assert not done
         assert not link.up
+
+
+async def test_a_stream_follows_no_redirect() -> None:
+    """What is signed goes where it was meant to go: a redirect led it to any other address."""
+    came: list[str] = []
+
+    def arrive(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append("here")
+        writer.close()
+
+    elsewhere = await asyncio.start_server(arrive, "127.0.0.1", 0)
+    port = elsewhere.sockets[0].getsockname()[1]
+    said = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: ws://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
+    async with elsewhere, babbling(said.encode()) as where:
+        timing = Timing(ping=0.2, open=0.5, first_wait=0.01, longest_wait=0.02)
+        link = OrderLink(f"ws://{where}", Credentials.hmac(KEY, SECRET), timing=timing)
+        running = asyncio.create_task(link.run())
+        await asyncio.wait({running}, timeout=0.2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert came == []
 
 
 @given(headers)

@@ -65,6 +65,15 @@ MOST_DIGITS: Final = 6
 MOST_DOUBLINGS: Final = 16
 
 
+class _Here(connect):
+    """A connection to where it was asked for. Redirects are not followed: signed requests go to no other address, and
+    one that can't be read would raise what is no fault of a stream.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
 class StreamFault(Exception):  # noqa: N818  # becomes the reason of a `Lost`
     """The subscription can't be made, or has ended."""
 
@@ -147,7 +156,7 @@ class Stream(ABC, Generic[T]):
 
     async def _open(self) -> "Session":
         self._admit()
-        connection = await connect(
+        connection = await _Here(
             self._address(),
             open_timeout=self._timing.open,
             ping_interval=self._timing.ping,
