@@ -72,6 +72,7 @@ METHODS = {
     "account.status": ("GET", "account"),
 }
 OK, TOO_MANY, BANNED = 200, 429, 418
+UNANSWERED = {"unanswered", "502", "silent", "torn", "cut", "redirect", "gzip", "drip"}
 
 
 def error_of(refused: Refused) -> dict[str, Any]:
@@ -165,48 +166,47 @@ class Exchange(Served):
 
     async def _spoiled(self, happens: str, request: web.Request, status: int, answer: Any) -> web.StreamResponse | None:
         """What stands in the place of the answer of a request that was carried out."""
-        if happens in {"unanswered", "cut"}:
-            return self._cut(request)
-        if happens == "redirect":
-            return self._elsewhere()
-        if happens == "gzip":
-            packed = gzip.compress(json.dumps(answer).encode())[: self.rng.randrange(4, 40)]
-            return web.Response(status=status, body=packed, headers={"Content-Encoding": "gzip"})
-        if happens == "drip":
-            return await self._dripped(request, status, json.dumps(answer).encode())
-        if happens == "silent":
-            await asyncio.sleep(14)
-            return self._cut(request)
-        if happens == "torn":
-            torn = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
-            whole = json.dumps(answer).encode()
-            torn.content_length = len(whole) + 7
-            await torn.prepare(request)
-            await torn.write(whole[: self.rng.randrange(len(whole))])
-            return self._cut(request)
-        if happens == "garbage":
-            return web.Response(status=200, body=self.rng.choice(GARBAGE), content_type="application/json")
-        if happens == "strange":
-            return self._told(status, strange(answer))
+        whole = json.dumps(answer).encode()
+        match happens:
+            case "unanswered" | "cut":
+                return self._cut(request)
+            case "silent":
+                await asyncio.sleep(14)
+                return self._cut(request)
+            case "torn" | "drip":
+                return await self._in_parts(request, status, whole, slowly=happens == "drip")
+            case "redirect":
+                return self._elsewhere()
+            case "gzip":
+                packed = gzip.compress(whole)[: self.rng.randrange(4, 40)]
+                return web.Response(status=status, body=packed, headers={"Content-Encoding": "gzip"})
+            case "garbage":
+                return web.Response(status=200, body=self.rng.choice(GARBAGE), content_type="application/json")
+            case "strange":
+                return self._told(status, strange(answer))
         if happens in PAGES:
             return self._page(happens)
         if happens.removesuffix(" done") in TOLD:
             return self._told(*TOLD[happens.removesuffix(" done")])
         return None
 
+    async def _in_parts(self, request: web.Request, status: int, whole: bytes, *, slowly: bool) -> web.StreamResponse:
+        """A part of it, or a byte now and then for longer than anybody waits; and no end."""
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+        response.content_length = len(whole) + 7
+        parts = [whole[at : at + 1] for at in range(min(len(whole), 28))]
+        try:
+            await response.prepare(request)
+            for part in parts if slowly else [whole[: self.rng.randrange(len(whole))]]:
+                await response.write(part)
+                await asyncio.sleep(0.5 if slowly else 0)
+        except ConnectionError:
+            self.went_wrong["hung up on"] += 1
+        return self._cut(request)
+
     def _elsewhere(self) -> web.Response:
         there = f"http://127.0.0.1:{self.port}/api/v3/time"
         return web.Response(status=self.rng.choice([301, 302, 307, 308]), headers={"Location": there})
-
-    async def _dripped(self, request: web.Request, status: int, whole: bytes) -> web.StreamResponse:
-        """A byte now and then, for longer than anybody waits."""
-        slow = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
-        slow.content_length = len(whole)
-        await slow.prepare(request)
-        for at in range(min(len(whole) - 1, 28)):
-            await slow.write(whole[at : at + 1])
-            await asyncio.sleep(0.5)
-        return self._cut(request)
 
     def _page(self, name: str) -> web.Response:
         status, text = PAGES[name]
@@ -422,8 +422,12 @@ class Exchange(Served):
             if self.rng.random() < 0.5 and victim in (*self.users, *self.markets):
                 noise = self.rng.choice(GARBAGE)
                 self._task(victim, noise if self.rng.random() < 0.3 else noise.decode("latin-1"))
-            elif victim._writer is not None and victim._writer.transport is not None:
-                victim._writer.transport.abort()
+            else:
+                self._abort(victim)
+
+    def _abort(self, socket: web.WebSocketResponse) -> None:
+        if socket._writer is not None and socket._writer.transport is not None:
+            socket._writer.transport.abort()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(heartbeat=20, autoping=self.book.mood.pongs)
@@ -492,6 +496,15 @@ class Exchange(Served):
             if params.get("apiKey") != KEY:
                 raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
 
+    def _wait_told(self, happens: str) -> dict[str, Any]:
+        """Until when, as the WebSocket API tells it."""
+        until: Any = now_ms() + 1_000
+        if happens == "429 untold":
+            return {}
+        if happens == "429 absurd":
+            until = self.rng.choice([0, -1, 1, None, "soon", 10**16])
+        return {"data": {"serverTime": now_ms(), "retryAfter": until}}
+
     async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
         method, params = asked["method"], {k: str(v) for k, v in asked.get("params", {}).items()}
         http, what = METHODS.get(method, ("WS", method))
@@ -514,16 +527,13 @@ class Exchange(Served):
             return {"subscriptionId": self.users[socket]}
 
         status, answer = TOLD[happens] if happens in TOLD else self._carried_out(checked)
-        if status == TOO_MANY and happens == "429 absurd":
-            until = self.rng.choice([0, -1, 1, None, "soon", 10**16])
-            answer = answer | {"data": {"serverTime": now_ms(), "retryAfter": until}}
-        elif status == TOO_MANY and happens != "429 untold":
-            answer = answer | {"data": {"serverTime": now_ms(), "retryAfter": now_ms() + 1_000}}
+        if status == TOO_MANY:
+            answer = answer | self._wait_told(happens)
         if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
-        if happens == "cut" and socket._writer is not None and socket._writer.transport is not None:
-            socket._writer.transport.abort()
-        if happens in {"unanswered", "502", "silent", "torn", "cut", "redirect", "gzip", "drip"}:
+        if happens == "cut":
+            self._abort(socket)
+        if happens in UNANSWERED:
             return
         if happens.endswith(" done"):
             status, answer = TOLD[happens.removesuffix(" done")]
