@@ -184,6 +184,8 @@ class Exchange(Served):
                 return web.Response(status=200, body=self.rng.choice(GARBAGE), content_type="application/json")
             case "strange":
                 return self._told(status, strange(answer))
+            case _:
+                pass
         if happens in PAGES:
             return self._page(happens)
         if happens.removesuffix(" done") in TOLD:
@@ -531,10 +533,8 @@ class Exchange(Served):
             answer = answer | self._wait_told(happens)
         if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
-        if happens == "cut":
-            self._abort(socket)
         if happens in UNANSWERED:
-            return
+            return self._abort(socket) if happens == "cut" else None
         if happens.endswith(" done"):
             status, answer = TOLD[happens.removesuffix(" done")]
         answer = strange(answer) if happens == "strange" else dressed(answer, self.book.mood)
