@@ -427,6 +427,10 @@ class Exchange(Served):
             else:
                 self._abort(victim)
 
+    def _hang_up(self, socket: web.WebSocketResponse, happens: str) -> None:
+        if happens == "cut":
+            self._abort(socket)
+
     def _abort(self, socket: web.WebSocketResponse) -> None:
         if socket._writer is not None and socket._writer.transport is not None:
             socket._writer.transport.abort()
@@ -534,12 +538,16 @@ class Exchange(Served):
         if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
         if happens in UNANSWERED:
-            return self._abort(socket) if happens == "cut" else None
+            self._hang_up(socket, happens)
+            return
         if happens.endswith(" done"):
             status, answer = TOLD[happens.removesuffix(" done")]
-        answer = strange(answer) if happens == "strange" else dressed(answer, self.book.mood)
-        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 7}
-        told = {"id": asked["id"], "status": status, "result" if status == OK else "error": answer}
-        limits: Any = [limit] if self.book.mood.weight_header == "told" else None
-        text = json.dumps(told | {"rateLimits": limits})
+        text = self._reply(asked["id"], status, strange(answer) if happens == "strange" else answer)
         await self._write(socket, self.rng.choice(GARBAGE).decode("latin-1") if happens == "garbage" else text)
+
+    def _reply(self, number: Any, status: int, answer: Any) -> str:
+        answer = dressed(answer, self.book.mood)
+        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 7}
+        told = {"id": number, "status": status, "result" if status == OK else "error": answer}
+        limits: Any = [limit] if self.book.mood.weight_header == "told" else None
+        return json.dumps(told | {"rateLimits": limits})
