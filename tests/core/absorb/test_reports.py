@@ -9,7 +9,7 @@ from executor.core.book.edit import with_order
 from executor.core.model.events import Absent, OpenOrdersSeen, Reported, TradesSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
-from executor.core.model.intents import QueryOrder
+from executor.core.model.intents import QueryOpenOrders, QueryOrder
 from executor.core.model.orders import SECOND_LOOKS
 from executor.core.model.state import End, OrderPhase, Reason
 from executor.core.model.values import OrderSide, OrderStatus
@@ -324,6 +324,28 @@ def test_a_close_ends_though_second_looks_show_an_ended_order_as_working_for_eve
     pauses = [b - a for a, b in pairwise(times)]
     assert pauses == sorted(pauses)
     assert script.told().count("second_look_failed") == 1
+
+
+@pytest.mark.parametrize("lists_fail_until", [0, 120_000])
+def test_a_close_ends_though_one_order_can_never_be_read(lists_fail_until: int) -> None:
+    """Rules 6.3, 8.7, 10.6: not while nothing can be read, for then what it sold may be told yet."""
+    script = closing()
+    while "FLATTEN" not in script.kinds():
+        script.accept()
+    stop, began, looks = script.orders(Role.SL)[0].id, script.now, 0
+    while script.state.position is not None and script.now < began + 300_000:
+        first = script.pending[0] if script.pending else None
+        if isinstance(first, QueryOrder) and first.id == stop:
+            looks += 1
+            script.lose("QueryOrder")
+        elif isinstance(first, QueryOpenOrders) and script.now < began + lists_fail_until:
+            script.lose("QueryOpenOrders")
+        else:
+            script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.FLATTEN
+    assert script.told().count("second_look_failed") == 1
+    assert lists_fail_until <= script.now - began < lists_fail_until + 60_000
+    assert SECOND_LOOKS < looks <= SECOND_LOOKS + 2 + lists_fail_until // 3_000
 
 
 def test_a_close_ends_though_an_ended_order_is_listed_as_open_for_ever() -> None:

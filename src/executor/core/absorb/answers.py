@@ -260,12 +260,29 @@ def _replaced(
 
 def _read_failed(state: State, request: Request, text: str) -> Absorbed:
     position, now = state.position, state.market.now
-    if position is not None:
+    told: tuple[Notify, ...] = ()
+    if position is not None and (order := _never_read(position, request)) is not None:
+        position = with_order(position, replace(order, recheck=False))
+        said = f"{order.id}: not read in {order.looks} second looks, though others are; what its end told of it counts"
+        told = (Notify(Level.ALERT, "second_look_failed", said, order.id),)
+    elif position is not None:
         position = _unread(position, request, now)
     elif isinstance(request, MarginRead):
         state = replace(state, market=replace(state.market, ask_at=now + _READ_AGAIN_MS))
     about = request.id if isinstance(request, QueryOrder | QueryTrades) else ""
-    return Absorbed(replace(state, position=position), MOVED, (Notify(Level.WARNING, "read_failed", text, about),))
+    failed = Notify(Level.WARNING, "read_failed", text, about)
+    return Absorbed(replace(state, position=position), MOVED, (failed, *told))
+
+
+def _never_read(position: Position, request: Request) -> Order | None:
+    """The ended order that a close waits for a second look at, where that fails again and again while a list of open
+    orders, asked for in between, was answered (rules 6.3, 8.7).
+    """
+    order = find_order(position, request.id) if isinstance(request, QueryOrder) else None
+    if order is None or not order.recheck or order.live or not isinstance(position.phase, Closing):
+        return None
+    read = position.phase.looked_at >= orders.last_look(order)
+    return order if order.looks >= orders.SECOND_LOOKS and read else None
 
 
 def _unread(position: Position, request: Request, now: int) -> Position:

@@ -12,7 +12,7 @@ from executor.core.decide.missing import Stock
 from executor.core.model.facts import POVERTY, Balance
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
-from executor.core.model.orders import TRADES_TRIES, ask_until, sell_again_at
+from executor.core.model.orders import SECOND_LOOKS, TRADES_TRIES, ask_until, last_look, sell_again_at
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
@@ -34,7 +34,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
         return None
     if live:
         return None
-    if _look_again(draft):
+    if _look_again(draft, phase):
         return None
     if price_fills(draft) or _price_at_last(draft, phase):
         return None
@@ -55,12 +55,16 @@ def _stuck(draft: Draft, live: list[Order]) -> bool:
     return True
 
 
-def _look_again(draft: Draft) -> bool:
-    """What was cancelled is looked at once more before the trade is summed up, sold at market or not (rule 6.3)."""
+def _look_again(draft: Draft, phase: Closing) -> bool:
+    """What was cancelled is looked at once more before the trade is summed up, sold at market or not (rule 6.3). Where
+    the look can't be had, a list tells whether anything can be read at all: if so, it is not waited for (rule 8.7).
+    """
     waiting = [o for o in draft.position.orders if o.recheck]
     for order in waiting:
         if draft.now >= order.ask_at:
             draft.query(order)
+    if any(o.looks >= SECOND_LOOKS and phase.looked_at < last_look(o) for o in waiting):
+        draft.query_open_orders()
     return bool(waiting)
 
 

@@ -239,6 +239,11 @@ def look_again(order: Order, at: int) -> Order:
     return replace(order, looks=looks, ask_at=at + _pause(looks))
 
 
+def last_look(order: Order) -> int:
+    """When the newest look that settled nothing was answered (ms)."""
+    return order.ask_at - _pause(order.looks)
+
+
 def _pause(looks: int, pauses: Sequence[int] = _ASK_AGAIN_MS) -> int:
     return pauses[min(looks, len(pauses)) - 1]
 
