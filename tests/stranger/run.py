@@ -171,6 +171,8 @@ class Run:
         if self.hands.gone:
             self.hands.gone = False
             self.cover.start += self.cover.held()
+        if self.lender is not None and self.hands.touched and self.lender.by_hand:
+            self.cover.dust = max(self.cover.dust, Decimal("0.11"))  # of its own base, which the hand has spent
         up = self._ready()
         rough = self.exchange.storm > 0 or self.hands.touched or self.book.terms != Terms()
         self.cover.look(up=up, rough=rough, touched=self.hands.touched)
