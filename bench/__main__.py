@@ -21,6 +21,7 @@ import msgspec
 
 from bench.fleet import scratch, writes
 from bench.inside import FILLS, QUOTES, Day, by_kind, covering, per_step, persist
+from bench.nodes import memory, takeovers
 from bench.processes import Failed, play
 from bench.scenario import Result, Scenario, StreamFault
 from bench.table import Figures, Row, figures, text
@@ -38,6 +39,10 @@ not hold.
 """
 CALM_AGAIN_S: Final = 32.0
 """A connection that has lasted half a minute is opened again at once when it is lost; one that has not, ever later."""
+MANY_ACCOUNTS: Final = 50
+ACCOUNTS_TAKEN: Final = 4
+TTL_S: Final = 5
+"""The default of FLEET_TTL_SEC."""
 MANY: Final = tuple(f"S{n:02}USDT" for n in range(100))
 
 
@@ -64,6 +69,7 @@ class Bench:
         await self.watching()
         await self.many()
         await self.fleet()
+        await self.nodes()
 
     def heading(self, name: str) -> bool:
         """Whether this part is wanted."""
@@ -301,6 +307,36 @@ class Bench:
                         f"a state into etcd, {accounts} accounts, each once a second",
                         await writes(cluster.endpoints, accounts, self.seconds / 3, self.size),
                     )
+
+    async def nodes(self) -> None:
+        """What an account costs a node, and how long a trade is alone when its node has died."""
+        for name, part in (("accounts of a node", self._accounts), ("take-over", self._takeovers)):
+            if not self.heading(name):
+                continue
+            if not etcd.program():
+                self.rows.append(Row("not measured", remark=f"no etcd: {etcd.ADVICE}"))
+                continue
+            with tempfile.TemporaryDirectory(prefix="executor-bench-", dir=scratch()) as folder:
+                async with etcd_cluster.running(Path(folder), 3) as cluster:
+                    await part(Path(folder), cluster)
+
+    async def _accounts(self, folder: Path, cluster: etcd_cluster.Cluster) -> None:
+        found = {}
+        for accounts in (1, MANY_ACCOUNTS):
+            (place := folder / str(accounts)).mkdir()
+            found[accounts] = await memory(place, cluster.setting, cluster.endpoints, accounts, f"m{accounts}")
+            for what, megabytes in zip(("flat", "a trade open in each"), found[accounts], strict=True):
+                self.value(f"memory of a node, accounts: {accounts}, {what}", megabytes, "MB")
+        for number, what in enumerate(("flat", "with an open trade")):
+            more = found[MANY_ACCOUNTS][number] - found[1][number]
+            self.value(f"each account more, {what}", 1000 * more / (MANY_ACCOUNTS - 1), "KB")
+
+    async def _takeovers(self, folder: Path, cluster: etcd_cluster.Cluster) -> None:
+        rounds = self.entries // (20 if self.quick else 40)
+        taken = await takeovers(folder, cluster.setting, cluster.endpoints, rounds, ACCOUNTS_TAKEN, TTL_S)
+        above = sum(each > 1e6 * (TTL_S + 1.5) for each in taken)
+        remark = f"FLEET_TTL_SEC {TTL_S}; above that and 1.5 s: {above}"
+        self.figure(f"owner killed to supervised, {ACCOUNTS_TAKEN} trades, {rounds} times", taken, remark)
 
     def _usage(self, name: str, result: Result) -> None:
         for what, count in result.counts.items():

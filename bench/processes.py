@@ -150,11 +150,11 @@ async def _line(process: Process, folder: str) -> bytes:
     assert process.stdout is not None  # a pipe, by construction
     line = await process.stdout.readline()
     if not line:
-        raise Failed(f"a process ended too early:\n{_said(Path(folder))}")
+        raise Failed(f"a process ended too early:\n{said(Path(folder))}")
     return line
 
 
-def _said(folder: Path) -> str:
+def said(folder: Path) -> str:
     return "\n".join(
         f"--- {log.name}\n{log.read_text('utf-8', 'replace')[-3000:]}" for log in sorted(folder.glob("*.log"))
     )

@@ -26,8 +26,7 @@ async def test_the_fleet_is_shown_and_accounts_are_moved(tmp_path: Path) -> None
         assert (nobody.exit_code, "NOBODY" in nobody.stdout) == (1, True)
         for name in ("n1", "n2"):
             await world.start(name)
-        await world.owned()
-        await world.until(lambda: sum(len(node.said("ready")) for node in world.nodes.values()) == 2)
+        await world.trading()
         shown = await executor(world, "fleet", "status", "--format", "json")
         assert shown.exit_code == 0, shown.output
         found = json.loads(shown.stdout)
@@ -95,8 +94,7 @@ async def test_an_open_trade_is_shown_held_and_closed_from_any_machine(tmp_path:
 async def test_a_command_that_nobody_answers_is_taken_back(tmp_path: Path) -> None:
     async with fleet(tmp_path) as world:
         await world.start("n1")
-        await world.owned()
-        await world.until(lambda: bool(world.nodes["n1"].said("ready")))
+        await world.trading()
         world.nodes["n1"].send(signal.SIGSTOP)
         environ = world.environ("n9")
         asked = await asyncio.to_thread(run_here, ("ping", "--account", "alice"), environ, None)
@@ -109,7 +107,7 @@ async def test_a_command_that_nobody_answers_is_taken_back(tmp_path: Path) -> No
 async def test_a_signal_is_said_from_any_machine_once(tmp_path: Path) -> None:
     async with fleet(tmp_path) as world:
         await world.start("n1")
-        await world.owned()
+        await world.trading()
         words = ("signal", "--side", "long", "--price", "100", "--stop", "99", "--id", "a")
         world.touch(world.price + 1)
         said = await executor(world, *words)
@@ -143,8 +141,7 @@ async def test_a_restored_copy_of_the_store_is_gone_on_from_by_the_operator_s_wo
         node.send(signal.SIGTERM)
         assert await node.end() == 0
         await world.start("n1")
-        await world.owned()
-        await world.until(lambda: bool(world.nodes["n1"].said("ready")), within=30)
+        await world.trading()
         assert world.open_ids("alice") == standing
         owned = await executor(world, "fleet", "adopt", "--from-exchange", "--yes")
         assert (owned.exit_code, "nothing to adopt: owned and traded: alice by n1" in owned.stderr) == (1, True)
@@ -182,7 +179,7 @@ async def test_the_journals_of_several_machines_are_told_as_one(tmp_path: Path) 
         await in_a_trade(world, first)
         world.nodes[first].send(signal.SIGKILL)
         await world.owned(by=lambda name: name == second)
-        await world.until(lambda: bool(world.nodes[second].said("ready")))
+        await world.trading()
         await world.lead("1.1")
         await world.settle()
         await world.until(lambda: bool(world.nodes[second].said("trade_closed")))

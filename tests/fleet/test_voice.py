@@ -22,6 +22,7 @@ def spoken(bot: FakeBot) -> dict[str, str]:
         "TELEGRAM_CHAT_ID": "-100",
         "TELEGRAM_USERS": "7",
         "TELEGRAM_API_URL": bot.url,
+        "LIVE_ENTRY_TIMEOUT_SEC": "60",
     }
 
 
@@ -51,7 +52,7 @@ async def enter(world: FleetWorld, node: str) -> None:
     await world.until(lambda: all(len(world.open_ids(a)) == 5 for a in world.accounts))
 
 
-async def told(world: FleetWorld, bot: FakeBot, *words: str, since: int = 0, within: float = 45.0) -> str:
+async def told(world: FleetWorld, bot: FakeBot, *words: str, since: int = 0, within: float = 120.0) -> str:
     """The first message since the `since`-th that has all the words."""
 
     def found() -> list[str]:
@@ -157,8 +158,9 @@ async def test_one_node_reads_the_bot_for_the_whole_fleet_and_another_when_it_di
             await world.etcd.put(world.keys.want(account), owner.encode())
         for account, owner in owners.items():
             await world.owned(account, by=owner.__eq__)
+        await world.trading()
         await enter(world, "n1")
-        reader = await seat(world)
+        reader = await seated(world, *world.nodes)
         every = await asked(world, bot, "/status", *(f"<b>{account} LTCUSDT</b>" for account in accounts))
         assert every.count("covered by stops") == 4
         other = next(name for name in ("n1", "n2") if name != reader)
@@ -183,7 +185,7 @@ async def test_one_node_reads_the_bot_for_the_whole_fleet_and_another_when_it_di
         for account in accounts:
             if owners[account] == reader:  # one that had just told of its start tells again a minute later
                 words = (f"on {other}", f"<b>started</b> {account}", "LTCUSDT: long")
-                await told(world, bot, *words, since=before, within=120.0)
+                await told(world, bot, *words, since=before)
         assert not [text for text in bot.texts if "telegram conflict" in text]
 
 
@@ -212,8 +214,9 @@ async def seat(world: FleetWorld) -> str:
     return next((value.text for value in found if value.key.endswith("/seat")), "")
 
 
-async def seated(world: FleetWorld, name: str) -> None:
-    """Return when that node reads them."""
-    async with asyncio.timeout(60):
-        while await seat(world) != name:  # noqa: ASYNC110  # the store tells nobody here
+async def seated(world: FleetWorld, *names: str) -> str:
+    """One of these nodes, once it reads them."""
+    async with asyncio.timeout(90):
+        while (name := await seat(world)) not in names:  # noqa: ASYNC110  # the store tells nobody here
             await asyncio.sleep(0.1)
+    return name

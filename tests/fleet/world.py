@@ -201,6 +201,22 @@ class FleetWorld:
                         break
                     await asyncio.sleep(0.02)
 
+    async def trading(self, *accounts: str, within: float = 90.0) -> None:
+        """Return when each of the accounts (all, where none is named) is traded: its owner has looked its orders up."""
+        async with asyncio.timeout(within):
+            for account in accounts or self.accounts:
+                while not self._traded(account, *await self.owner(account)):  # noqa: ASYNC110  # logs tell nobody
+                    await asyncio.sleep(0.05)
+
+    def _traded(self, account: str, node: str, epoch: int) -> bool:
+        if node not in self.nodes:
+            return False
+        mine = [line for line in self.nodes[node].lines() if line.get("account") == account]
+        begun = next(
+            (n for n, line in enumerate(mine) if (line["event"], line.get("epoch")) == ("claimed", epoch)), None
+        )
+        return begun is not None and any(line["event"] == "ready" for line in mine[begun:])
+
     @property
     def price(self) -> Decimal:
         return self._price
@@ -255,7 +271,7 @@ class FleetWorld:
     def books(self, account: str) -> exchange_books.Books:
         return exchange_books.read(self.engine, account, SYMBOL, self.clock.now_ms())
 
-    async def until(self, condition: Callable[[], bool], within: float = 45.0) -> None:
+    async def until(self, condition: Callable[[], bool], within: float = 90.0) -> None:
         async with asyncio.timeout(within):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(TICK_S)
@@ -277,7 +293,7 @@ class FleetWorld:
                 found.append(f"{account}: {len(entries)} trades of {self._signals} signals")
         return found
 
-    async def settle(self, within: float = 40.0) -> None:
+    async def settle(self, within: float = 90.0) -> None:
         """The market to and fro until nothing of any trade stands."""
         async with asyncio.timeout(within):
             while any(self.open_ids(account) for account in self.accounts):
