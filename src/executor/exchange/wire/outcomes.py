@@ -93,6 +93,8 @@ TEXTS: Final[tuple[tuple[str, Why | Doubt], ...]] = (
     ("is not permitted for this account", Why.AUTH),
     ("is restricted for this account", Why.AUTH),
     ("filter failure", Why.FILTER),
+    # of a kind of order; the rules are read anew, and a leg that can't have a list is covered by another's stop
+    ("orders are not supported for this symbol", Why.FILTER),
 )
 """What is said with `TEXT_CODES`, in small letters, wherever it stands in the message. The words are not what the
 documents promise, so what they don't tell is `Why.OTHER`: whoever asked looks at prices and orders and acts by those.
