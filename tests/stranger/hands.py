@@ -59,7 +59,7 @@ class Hands:
 
     async def befall(self, name: str) -> None:
         """Carry it out at some moment of the next seconds."""
-        await asyncio.sleep(0.3 + self.rng.random() * 4)
+        await asyncio.sleep(self.rng.choice([0.0, 0.3, 0.3]) * (1 + self.rng.random() * 13))
         if not name:
             return
         self.exchange.went_wrong[f"befell {name}"] += 1
