@@ -6,6 +6,7 @@ import time
 import pytest
 from tests.exchange.stub import START_MS, ManualClock, Say, Stub, connected, error
 
+from executor.exchange.port import ReadError
 from executor.exchange.transport.clock import QUICK_MS, WAKE_EVERY_S, ExchangeClock, SystemClock
 
 
@@ -86,6 +87,30 @@ async def test_a_suspension_that_the_local_clock_did_not_count_is_found_by_the_e
         stub.script("GET openOrders", refused, Say(json=[]))
         assert await exchange.open_orders() == ()
         assert exchange.now() >= START_MS + 3_600_000
+
+
+@pytest.mark.parametrize("off", [-3_600_000, 1_500, 3_600_000])
+async def test_a_time_that_is_wrong_once_moves_no_clock(stub: Stub, clock: ManualClock, off: int) -> None:
+    """An hour ahead for one answer, every order in doubt would have counted as never sent (8.3)."""
+    async with connected(stub, clock) as exchange:
+        for wrong in (off, 2 * off):
+            stub.script("GET time", Say(json={"serverTime": clock.at + wrong}))
+            await exchange.sync_clock()
+            assert exchange.now() == clock.at
+        told = [Say(json={"serverTime": clock.at + n * off}) for n in range(1, 5)]
+        stub.script("GET time", *told)
+        with pytest.raises(ReadError, match="contradict"):
+            await exchange.sync_clock()
+        assert exchange.now() == clock.at
+        stub.script("GET time", told[0], told[0])
+        await exchange.sync_clock()
+        assert exchange.now() == clock.at + off
+
+
+async def test_a_start_that_is_told_a_wrong_time_once_asks_again(stub: Stub, clock: ManualClock) -> None:
+    stub.script("GET time", Say(json={"serverTime": clock.at + 3_600_000}))
+    async with connected(stub, clock) as exchange:
+        assert exchange.now() == clock.at
 
 
 def test_the_servers_time_belongs_to_the_middle_of_the_question() -> None:

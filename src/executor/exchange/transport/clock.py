@@ -12,6 +12,10 @@ from typing import Final, Protocol
 
 QUICK_MS: Final = 500
 """An answer that took no longer tells the time better than what was measured before."""
+JUMP_MS: Final = 1_000
+"""A clock that was measured and has gone further off is measured once more before it is believed (rule 8.6): by a time
+that is wrong once, orders in doubt would count as never sent, and entries as too late.
+"""
 WAKE_EVERY_S: Final = 5.0
 """Sleepers look at the clock this often: the event loop's own timers don't count the time of a suspension."""
 
@@ -71,6 +75,13 @@ class ExchangeClock:
     async def sleep(self, seconds: float) -> None:
         await self._wall.sleep(seconds)
 
+    def jumps(self, asked: int, answered: int, server_time: int) -> bool:
+        """Whether what was read between `asked` and `answered` (ms, local) would move the clock far; before it is
+        measured, away from the local one.
+        """
+        least, most = server_time - answered, server_time - asked
+        return not least - JUMP_MS <= self.offset <= most + JUMP_MS
+
     def adopt(self, asked: int, answered: int, server_time: int) -> None:
         """`server_time` was read between `asked` and `answered` (ms, local): in their middle, most likely. A slow
         answer proves less: it moves the clock only as far as it must have been wrong.
@@ -81,3 +92,9 @@ class ExchangeClock:
         else:
             self.offset = min(max(self.offset, least), most)
         self._measured = True
+
+
+def agree(first: tuple[int, int, int], second: tuple[int, int, int]) -> bool:
+    """Whether two measurements (asked, answered, server's time) can both be right, but for `JUMP_MS`."""
+    (asked, answered, told), (asked_then, answered_then, told_then) = first, second
+    return told_then - answered_then - JUMP_MS <= told - asked and told - answered <= told_then - asked_then + JUMP_MS

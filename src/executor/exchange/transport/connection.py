@@ -14,7 +14,7 @@ from executor.core.model.intents import Stamp
 from executor.exchange.port import ReadError
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.client import CONNECTIONS, BinanceClient
-from executor.exchange.transport.clock import ExchangeClock
+from executor.exchange.transport.clock import ExchangeClock, agree
 from executor.exchange.transport.firewall import Firewall
 from executor.exchange.transport.link_service import LinkService, not_served
 from executor.exchange.transport.order_link import OrderLink
@@ -27,6 +27,8 @@ from executor.exchange.wire.replace import replaced
 READ_ATTEMPTS: Final = 4
 WARM_CONNECTIONS: Final = 4
 CLOCK_CODE: Final = -1021
+CLOCK_LOOKS: Final = 3
+"""So often more is the time asked for, where it seems to have jumped."""
 FIREWALL: Final = 403
 
 _log = structlog.get_logger(__name__)
@@ -154,17 +156,32 @@ class Connection:
             raise ReadError(f"{call}: no usable answer in {READ_ATTEMPTS} attempts; the last: {error}") from error
 
     async def sync_clock(self) -> None:
-        """Measure the exchange's clock. Raises `ReadError`."""
+        """Measure the exchange's clock; a time that would make it jump is believed when it is told twice in a row.
+        Raises `ReadError`.
+        """
+        told = await self._measure()
+        for _ in range(CLOCK_LOOKS):
+            if not self.clock.jumps(*told):
+                break
+            before, told = told, await self._measure()
+            if agree(before, told):
+                break
+        else:
+            raise ReadError(f"{calls.TIME}: times that contradict each other, the last {told[2]}")
+        self.clock.adopt(*told)
+
+    async def _measure(self) -> tuple[int, int, int]:
+        """When it was asked and answered (ms, local), and the exchange's time in between. Raises `ReadError`."""
         reply, server_time = await self.read(calls.TIME, {}, lambda reply: (reply, reading.server_time(reply.body)))
-        self.clock.adopt(reply.asked, reply.answered, server_time)
+        return reply.asked, reply.answered, server_time
 
     async def clock_off(self, limit: int) -> int:
         """By how many ms the clock is off for certain (below 0: ahead), where that is more than `limit`; else 0. It is
         not set. Raises `ReadError`.
         """
-        reply, server_time = await self.read(calls.TIME, {}, lambda reply: (reply, reading.server_time(reply.body)))
-        least = server_time - reply.answered - self.clock.offset
-        most = server_time - reply.asked - self.clock.offset
+        asked, answered, server_time = await self._measure()
+        least = server_time - answered - self.clock.offset
+        most = server_time - asked - self.clock.offset
         if least > limit:
             return least
         return most if most < -limit else 0
