@@ -97,6 +97,7 @@ class Outside:
         self.bare_since = 0
         self.newest = ""
         self.followed = ""
+        self.seized = ""
         self._silent = 0
         self._known_at: tuple[int, int] | None = None
         self._watched_at = 0
@@ -138,7 +139,8 @@ class Outside:
                 self._sold_once(trade, truth)
 
     def seize(self) -> None:
-        """What the trade at hand holds is not its own doing any more."""
+        """What the trade at hand holds, or will once its entry fills, is not its own doing any more."""
+        self.seized = self.followed
         truth = self.trades.get(self.followed)
         if truth is not None:
             truth.by_hand = True
@@ -186,6 +188,7 @@ class Outside:
                 return None
             direction = Direction.LONG if order.side is OrderSide.BUY else Direction.SHORT
             truth = self.trades[name.trade] = Truth(direction)
+            truth.by_hand = name.trade == self.seized
             self.opened += 1
             self.newest = name.trade
         return truth
