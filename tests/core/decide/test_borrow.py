@@ -9,7 +9,7 @@ from executor.core.model.facts import Why
 from executor.core.model.intents import Borrow, PlaceOrder, Repay
 from executor.core.model.loans import Debt, RecordStatus
 from executor.core.model.policy import Policy
-from executor.core.model.state import Borrowing, Reason
+from executor.core.model.state import Borrowing, Entering, Reason
 from executor.core.model.values import Direction
 
 
@@ -124,6 +124,19 @@ def test_a_refusal_that_names_its_end_is_waited_out() -> None:
     assert script.now - before == 7_000
     script.settle()
     assert script.named() == "Entering"
+
+
+def test_the_entrys_own_time_begins_when_it_is_placed() -> None:
+    """Rule 3.2: not when the loan that it waited for was asked for."""
+    policy = replace(POLICY, entry_timeout_ms=90_000)
+    script = asked(policy=policy)
+    begun_at = script.now
+    script.lose()
+    while "ENTRY" not in script.kinds():
+        script.accept() if script.pending else script.sleep()
+    assert script.now >= begun_at + 10_000
+    assert isinstance(script.phase, Entering)
+    assert script.phase.give_up_at == script.now + policy.entry_timeout_ms
 
 
 def test_it_is_not_waited_for_beyond_the_entrys_own_time() -> None:

@@ -2,14 +2,17 @@
 
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, Script, both_sides, protected, unprotected
+from tests.core.build import MARGIN_RULES, POLICY, RULES, Script, both_sides, entering, protected, unprotected
 
+from executor.core.model.events import Reported, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Reason
-from executor.core.model.values import Direction
+from executor.core.model.values import Direction, OrderStatus
 
 D = Decimal
 
@@ -108,3 +111,42 @@ def test_other_refusals_join_nothing() -> None:
         script.refuse(Why.AUTH, "SL")
         script.wait(1_000)
     assert "legs_joined" not in script.told()
+
+
+@both_sides
+@pytest.mark.parametrize("rules", [RULES, MARGIN_RULES])
+def test_an_entry_told_only_now_that_it_had_filled_is_covered_with_the_rest(
+    direction: Direction, rules: SymbolRules
+) -> None:
+    """Its cancel had told of 2. No leg is for what is held beyond that: it would be bare until the trade's end."""
+    script = entering(direction, POLICY, rules)
+    script.fill("ENTRY", "2")
+    script.settle()
+    script.command(Verb.CANCEL_ENTRY)
+    script.settle()
+    late = script.order("ENTRY").id
+    script.book[late] = replace(script.book[late], status=OrderStatus.PARTIALLY_FILLED)
+    script.feed(Reported(at=script.now, report=script.execute(late, "1")))
+    assert script.named() == "Unprotected"
+    assert "late_fill" in script.told()
+    script.settle()
+    script.sleep()
+    script.settle()
+    assert script.named() == "Protected"
+    script.command(Verb.FLATTEN)
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    assert script.lender.debt("LTC").total == script.lender.debt("USDT").total == D(0)
+
+
+@both_sides
+def test_a_little_that_is_told_late_is_too_little_for_a_stop(direction: Direction) -> None:
+    script = entering(direction)
+    script.fill("ENTRY", "2")
+    script.settle()
+    script.command(Verb.CANCEL_ENTRY)
+    script.settle()
+    late = script.order("ENTRY").id
+    script.book[late] = replace(script.book[late], status=OrderStatus.PARTIALLY_FILLED)
+    script.feed(Reported(at=script.now, report=script.execute(late, "0.01")))
+    assert "late_fill" not in script.told()

@@ -174,3 +174,16 @@ def test_a_trade_of_which_a_leg_has_no_exit_is_not_taken_for_a_smaller_one(direc
     made = judged(end)
     assert made.state.position is None
     assert "its exits would sell" in made.state.halted
+
+
+def test_a_leg_that_a_trailing_order_of_the_exchange_has_ended_had_no_stop_price() -> None:
+    end = protected(Direction.SHORT, rules=MARGIN_RULES)
+    end.fill(Role.SL)
+    end.settle()
+    stop = end.order(Role.SL).id
+    end.book[stop] = replace(end.book[stop], stop_price=ZERO)
+    script = from_nothing(end)
+    assert [leg.n for leg in script.position.legs] == [1, 2, 3]
+    script.command(Verb.FLATTEN)
+    over(script)
+    assert end.lender.debt("USDT").total == end.lender.debt("LTC").total == ZERO

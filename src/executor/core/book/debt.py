@@ -209,4 +209,7 @@ def to_buy_back(
     wanted = gross(need + reserve, keep, step)
     sized = next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
     held = min(wanted, max(sized - left, ZERO)) if sized else wanted
-    return held, wanted - held, most
+    beyond = wanted - held
+    if beyond > gross(interest + reserve + left - net, keep, step) + step * LEFT_OVER_STEPS:
+        return wanted, ZERO, most  # neither interest nor commission: the exits are for less than was sold
+    return held, beyond, most

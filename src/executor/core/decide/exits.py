@@ -25,6 +25,7 @@ def decide(draft: Draft) -> None:
         draft.close(Reason.MAX_HOLD)
         return
     joined.join(draft)
+    joined.take_in(draft)
     if failsafe.failsafe(draft) or failsafe.oversold(draft):
         return
     _note_targets(draft)

@@ -15,7 +15,7 @@ from executor.core.decide.draft import Draft
 from executor.core.model.facts import Why
 from executor.core.model.intents import Level
 from executor.core.model.state import Leg
-from executor.core.model.values import plain
+from executor.core.model.values import ZERO, plain
 
 TRIES: Final = 2
 """So many refusals in a row: after the first, the symbol's rules are read again, which may be all that it takes."""
@@ -31,6 +31,22 @@ def join(draft: Draft) -> None:
             draft.put_leg(replace(leg, qty=leg.qty - left, tries=0, retry_at=0))
             draft.put_leg(replace(host, qty=host.qty + left))
             return
+
+
+def take_in(draft: Draft) -> None:
+    """What is held and no leg is for, as an entry told only now that it had filled, is the last leg's: it is covered
+    with it (rule 10.2). PLAIN's stop follows everything that is held anyway.
+    """
+    legs = draft.position.legs
+    if not legs or any(not leg.n for leg in legs):
+        return
+    late = draft.tally.sellable - sum([draft.left(leg) for leg in legs], ZERO)
+    if late <= 0 or not draft.rules.market_piece(late, draft.price):
+        return
+    host = max(legs, key=lambda leg: (draft.left(leg) > 0, leg.n))
+    text = f"{plain(late)} {draft.rules.base} are held beyond what the exits are for: leg {host.n} takes them"
+    draft.note(Level.ALERT, "late_fill", text, draft.live(host.n))
+    draft.put_leg(replace(host, qty=host.qty + late))
 
 
 def _crowded_out(draft: Draft, leg: Leg) -> bool:

@@ -228,7 +228,7 @@ class _Rebuilding:
         credit = debt.unclaimed(direction, self._spent(direction), self.rules)
         legs = self._legs()
         if credit is not None and direction is Direction.SHORT:
-            legs = (*self._over(legs), *legs)
+            legs = tuple(sorted((*self._over(legs, plan.stop), *legs), key=lambda leg: leg.n))
         position = Position(
             trade=self.trade,
             signal=f"rebuilt-{self.trade}",
@@ -305,13 +305,14 @@ class _Rebuilding:
             found.append(_leg(n, qty, target, stop))
         return tuple(found)
 
-    def _over(self, legs: tuple[Leg, ...]) -> Iterator[Leg]:
+    def _over(self, legs: tuple[Leg, ...], stop: Decimal) -> Iterator[Leg]:
         """The legs whose exits have ended: what all of a short's legs are for tells what of its debt is theirs."""
         known = {leg.n for leg in legs}
         for n in (1, 2, 3):
             if n not in known and any(order.leg == n and order.cum_qty for order in self.orders):
                 target = next((order for order in self.orders if order.leg == n and order.is_target), None)
-                yield _leg(n, self._sold(n), target, self._stood(n))
+                leg = _leg(n, self._sold(n), target, self._stood(n))
+                yield leg if leg.stop is not None or target is not None else replace(leg, stop=stop)
 
     def _exit_of(self, mine: list[Order]) -> list[Order]:
         """The exit of a leg that is to stand, of those that do. Two of one size, each with its stop, are one that was

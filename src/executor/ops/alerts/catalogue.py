@@ -164,6 +164,14 @@ _RISK: Final = (
         "Nothing for this trade. See which other program places stops on the symbol.",
     ),
     alert_kind(
+        "late_fill",
+        Topic.TROUBLE,
+        WARNING,
+        "More is held than the trade's exits are for: the exchange told only now that an entry had filled further. The "
+        "last leg takes it, and its exits are moved to their new size.",
+        "Nothing, once the exits stand: `executor check`.",
+    ),
+    alert_kind(
         "surplus_exit",
         Topic.TROUBLE,
         WARNING,
