@@ -1,5 +1,6 @@
 # etcd 3.5 from Debian's own package, for compose.yaml.
-FROM debian:trixie-slim
+ARG DEBIAN=debian:trixie-slim
+FROM ${DEBIAN}
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends etcd-server \
     && rm -rf /var/lib/apt/lists/* \

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Final
 
-from tests.deploy.image import base, checks, contents
+from tests.deploy.image import base, checks, contents, fleet
 from tests.deploy.image.engine import EngineMissing, configured, podman
 
 CHECKS: Final[tuple[checks.Check, ...]] = (
@@ -32,6 +32,7 @@ CHECKS: Final[tuple[checks.Check, ...]] = (
     checks.the_paper_profile_trades_and_ends,
     checks.the_testnet_profile_serves,
     checks.the_live_profile_serves_only_when_it_is_meant,
+    fleet.the_fleet_carries_a_trade_on_when_its_node_is_killed,
 )
 
 
