@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 from tests.scenarios.harness import World, harness
 
 from executor.core.model.values import Direction
@@ -61,6 +62,40 @@ async def test_a_request_that_is_refused_keeps_no_connection() -> None:
         writer.close()
         await asyncio.sleep(0.05)
         assert not limiter._open
+
+
+NO_HTTP = [
+    b"\x16\x03\x01\x02\x00\x01\x00" * 20,
+    b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nZZ\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("said", NO_HTTP)
+async def test_what_is_no_http_fills_no_log(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Each such request wrote a traceback into the service's log."""
+    async with served(PageAccess()) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert await get(port) == 200
+    assert caplog.records == []
+
+
+async def test_a_fault_of_ours_costs_its_request_and_is_told() -> None:
+    async def broken(_: web.Request) -> web.Response:
+        raise RuntimeError("broken")
+
+    sock = listen("127.0.0.1", 0)
+    with capture_logs() as log:
+        async with serving({"/": broken, "/healthz": hello}, sock, PageAccess(), TIGHT):
+            assert await get(sock.getsockname()[1]) == 500
+            assert await get(sock.getsockname()[1], "/healthz") == 200
+            assert await get(sock.getsockname()[1], "/nowhere") == 404
+    assert [line["event"] for line in log] == ["page_failed"]
 
 
 async def test_who_has_been_let_in_stays() -> None:
