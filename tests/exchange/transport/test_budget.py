@@ -236,10 +236,15 @@ async def test_looks_at_doubts_go_on_more_slowly_where_no_time_is_told(
     clock.at = START_MS - START_MS % MINUTE + 1_000
     exchange.connection.budget.hurried = False
     slow = error(429, -1003, "Too much request weight used.")
-    stub.script("GET order", slow, slow, error(400, -2013, "Order does not exist."))
+    absent = error(400, -2013, "Order does not exist.")
+    stub.script("GET order", slow, slow, absent, absent)
     began = clock.at
     assert await exchange.order("EX_1_ENTRY_0") is None
     assert 6_000 <= clock.at - began < 12_000
+    began = clock.at
+    assert await exchange.order("EX_1_ENTRY_0") is None, "it was dealt with: the way is open"
+    assert await exchange.open_orders() == ()
+    assert clock.at == began
 
 
 async def test_what_was_on_its_way_when_the_way_was_closed_opens_nothing(budget: Budget, clock: ManualClock) -> None:

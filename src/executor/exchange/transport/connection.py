@@ -255,6 +255,7 @@ class Connection:
         self._note_answer(call, answer)
         if answer.ok:
             way.wall.passed()
+        if answer.ok or _served(answer):
             self.budget.passed(call, sent_at)
         return answer
 
@@ -322,3 +323,9 @@ class Connection:
         if not known:
             _log.error("firewall", alert=True, answer=said, reads="wait", orders="go on, slowly")
         return at
+
+
+def _served(answer: Answer) -> bool:
+    """Whether the exchange has dealt with the request, though it said no."""
+    fault = fault_of(answer)
+    return bool(fault.code) and answer.status < 500 and verdict(answer.status, fault) is not Why.RATE_LIMIT
