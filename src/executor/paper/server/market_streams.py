@@ -404,7 +404,7 @@ class StreamSession:
                 else:
                     self._refuse(request_id, 2, fault)
             case "UNSUBSCRIBE":
-                for name in names:
+                for name in map(str, names):
                     self._names.pop(name, None)
                     self._streams.unsubscribe(name, self._connection)
                 self._reply(request_id, None)

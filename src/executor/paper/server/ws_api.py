@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
@@ -29,7 +29,7 @@ class Envelope(msgspec.Struct):
     """A request as sent."""
 
     method: str
-    id: int | str | None = None
+    id: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str | None = None
     params: dict[str, Any] | None = None
 
 
@@ -92,10 +92,10 @@ class Session:
     async def _respond(self, text: str) -> None:
         try:
             envelope = _DECODER.decode(text)
-        except msgspec.DecodeError:
+            signed = {name: json_text(value) for name, value in (envelope.params or {}).items()}
+        except (msgspec.DecodeError, RecursionError, TypeError):  # the last: what no JSON of 64 bits can hold
             self._reply(None, errors.invalid_json(), show=self._show_rate_limits)
             return
-        signed = {name: json_text(value) for name, value in (envelope.params or {}).items()}
         values = dict(signed)
         show = values.pop("returnRateLimits", "true" if self._show_rate_limits else "false") == "true"
         method = envelope.method.removeprefix("v3/")
