@@ -123,10 +123,11 @@ fleet: $(VENV)/.test etcd ## show a trade outlive the machine that opened it: th
 	@$(BIN)/python -m tests.fleet.demo
 
 ROUNDS ?= 100
+BESIDE ?= 1
 
 .PHONY: fleet-soak
-fleet-soak: $(VENV)/.test etcd ## kill, suspend and cut off the nodes and etcd for ROUNDS=100 rounds of trades, by SEED
-	$(BIN)/python -m tests.fleet.soak --rounds $(ROUNDS) --seed $(SEED)
+fleet-soak: $(VENV)/.test etcd ## kill, suspend and cut off the nodes and etcd for ROUNDS=100 rounds of trades, by SEED, in BESIDE=1 worlds at a time
+	$(BIN)/python -m tests.fleet.soak --rounds $(ROUNDS) --seed $(SEED) --beside $(BESIDE)
 
 .PHONY: image-test
 image-test: $(VENV)/.test ## build the container image and run it for real (root, podman; says what is missing)

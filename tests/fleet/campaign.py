@@ -101,7 +101,9 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Campaign:
-    def __init__(self, world: FleetWorld, report: Report, patient: float = PATIENT) -> None:
+    def __init__(
+        self, world: FleetWorld, report: Report, patient: float = PATIENT, plan: tuple[str, ...] = PLAN
+    ) -> None:
         self.world = world
         self.report = report
         self._patient = patient
@@ -110,11 +112,12 @@ class Campaign:
         self._tail = Tail(world.folder)
         self._epochs: defaultdict[str, int] = defaultdict(int)
         self._number = 0
+        self._plan = plan
         self._cards: list[str] = []
 
     def draw(self) -> str:
         if not self._cards:
-            self._cards = self.rng.sample(PLAN, len(PLAN))
+            self._cards = self.rng.sample(self._plan, len(self._plan))
         return self._cards.pop()
 
     async def round(self, kind: str) -> None:

@@ -144,3 +144,12 @@ def in_base64(text: str) -> bytes:
     """What every base64 of something that begins with `text` begins with."""
     data = text.encode()
     return base64.b64encode(data[: len(data) // 3 * 3])
+
+
+def in_frame(data: bytes) -> bytes:
+    """What a client's text frame holds (RFC 6455, 5.2), as far as it is in `data`; empty where that begins none."""
+    if len(data) < 2 or data[0] != 0x81 or not data[1] & 0x80:
+        return b""
+    mask_at = 2 + {126: 2, 127: 8}.get(data[1] & 0x7F, 0)
+    mask, masked = data[mask_at : mask_at + 4], data[mask_at + 4 :]
+    return bytes(byte ^ mask[n % 4] for n, byte in enumerate(masked)) if len(mask) == 4 else b""

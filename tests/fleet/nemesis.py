@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from tests.fleet.links import Link, in_base64
+from tests.fleet.links import Link, in_base64, in_frame
 from tests.fleet.world import TTL_S, FleetWorld
 
 COMMIT_WAIT_S: Final = 4.0
@@ -231,4 +231,5 @@ class Nemesis:
 
 
 def _is_order(data: bytes) -> bool:
-    return data.startswith((b"POST /api/v3/order", b"DELETE /api/v3/order"))
+    """Whether a piece begins with a request about orders, over REST or over the WebSocket API."""
+    return data.startswith((b"POST /api/v3/order", b"DELETE /api/v3/order")) or b'"method":"order' in in_frame(data)
