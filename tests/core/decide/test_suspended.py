@@ -17,6 +17,7 @@ from tests.core.build import (
 from executor.core.model.events import Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role, parse
+from executor.core.model.intents import PlaceOco, PlaceOrder
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, Reason
 from executor.core.model.values import Direction
@@ -122,3 +123,41 @@ def test_a_part_is_not_taken_off_a_symbol_that_is_not_open_for_trading() -> None
     script.state = awake(script.state)  # as the engine does when rules change
     opened(script)
     assert script.kinds() == ["CancelOrder"]
+
+
+STRANGE = replace(CLOSED, strange=True)
+
+
+@both_sides
+def test_in_a_status_that_nobody_knows_what_is_bare_is_covered_if_orders_are_taken(direction: Direction) -> None:
+    """Rule 8.8: the position stayed bare for as long as the status was one of tomorrow."""
+    script = entering(direction)
+    script.rules = STRANGE
+    script.fill_entry()
+    script.settle()
+    assert script.live() == protected(direction).live()
+    script.quote("101", after=2_000)
+    script.command(Verb.FLATTEN)
+    assert script.kinds() == [], "what stands is not taken away on a guess"
+    opened(script)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_in_such_a_status_refusals_are_no_reason_to_hurry() -> None:
+    """Rule 8.7."""
+    script = unprotected()
+    script.rules = STRANGE
+    refused, began = 0, script.now
+    while script.now < began + 60_000:
+        while script.pending:
+            placing = isinstance(script.pending[0], PlaceOco | PlaceOrder)
+            script.refuse(Why.MARKET_CLOSED) if placing else script.accept()
+            refused += placing
+        script.wait(250)
+    assert 10 < refused <= 3 * (1 + 60_000 // 5_000)
+    assert "failsafe" not in script.told()
+    opened(script)
+    script.wait(5_000)
+    script.settle()
+    assert script.live() == protected().live()

@@ -78,7 +78,8 @@ def test_older_filters_and_a_symbol_that_rests() -> None:
 async def test_only_trading_is_tradable(stub: Stub, exchange: BinanceExchange, status: str) -> None:
     symbol = EXCHANGE_INFO["symbols"][0] | {"status": status}  # type: ignore[index]
     stub.script("GET exchangeInfo", Say(json={"symbols": [symbol]}))
-    assert not (await exchange.rules()).tradable
+    rules = await exchange.rules()
+    assert (rules.tradable, rules.strange) == (False, status == "SOMETHING_NEW")
 
 
 async def test_an_unlisted_symbol_is_named(stub: Stub, exchange: BinanceExchange) -> None:

@@ -39,7 +39,8 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     `average_mins`: over how long the price is averaged that PERCENT_PRICE is reckoned from, 0 the last one;
     `fee_unit`: the smallest amount of base that commission is charged in; `margin`: the account's own terms, where the
     symbol is traded on margin. `barred`: why no entry is made by these rules, which may not be the exchange's own any
-    more; empty where one may. `own`: for plans alone; what is held is judged by the exchange's filters (rule 2.3b).
+    more; empty where one may. `strange`: the symbol is in a status that nobody knows, so that it may take orders though
+    it is not `tradable`. `own`: for plans alone; what is held is judged by the exchange's filters (rule 2.3b).
     """
 
     symbol: str
@@ -65,6 +66,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     trailing_below: tuple[int, int] = (0, 0)
     order_types: tuple[OrderType, ...] = tuple(OrderType)
     tradable: bool = True
+    strange: bool = False
     barred: str = ""
     oco_allowed: bool = True
     oto_allowed: bool = True

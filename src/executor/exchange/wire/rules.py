@@ -13,6 +13,10 @@ from executor.decoding import Row, decode, not_negative
 _Places = Annotated[int, msgspec.Meta(ge=0, le=18)]
 
 
+STATUSES: Final = frozenset({"TRADING", "HALT", "BREAK", "CANCEL_ONLY", "END_OF_DAY"})
+"""Of enums.md and faqs/spot_glossary.md: all but the first take no orders."""
+
+
 class _Filter(Row, frozen=True, kw_only=True, rename="camel"):
     """Any filter that is known; each has its own few of these."""
 
@@ -190,6 +194,7 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         order_types=tuple(OrderType(name) for name in found.order_types if name in OrderType.__members__),
         # a status that is not known is one in which not to trade
         tradable=found.status == "TRADING" and found.is_spot_trading_allowed,
+        strange=found.status not in STATUSES and found.is_spot_trading_allowed,
         oco_allowed=found.oco_allowed,
         oto_allowed=found.oto_allowed,
         opo_allowed=found.opo_allowed,
