@@ -152,7 +152,7 @@ class Book:
     # --- placing --------------------------------------------------------------------------------------------------
 
     def _filters(self, side: str, kind: str, qty: Decimal, price: Decimal, stop: Decimal) -> None:
-        if self.terms.status != "TRADING":
+        if self.terms.shut:
             raise Refused(self.rng.choice([-2010, -1013]), "Market is closed.")
         if qty <= 0 or qty % self.terms.step:
             raise Refused(-1013, "Filter failure: LOT_SIZE")

@@ -77,7 +77,7 @@ class Cover:
             self._oversold(abs(held), [o for o in live if o.side == side and self._exit(o)])
         at_work = [o for o in live if o.side == side and (o.is_stop or o.cum or o.type == "MARKET")]
         entering = any(o.side != side and o.client.startswith(OURS) for o in live)
-        may = up and self.book.terms.status == "TRADING" and now_ms() > self.exchange.banned_until
+        may = up and not self.book.terms.shut and now_ms() > self.exchange.banned_until
         bare = abs(held) - sum((o.left for o in at_work), ZERO) > self.dust and not entering and may
         self._rough = rough or (self._rough and bare)
         past = (self.stop - self.book.last) * self.sign >= 0

@@ -27,6 +27,7 @@ GARBAGE = [
     b'\xef\xbb\xbf{"orderId":1}',
     b'{"id":"o1","id":null,"status":1e2,"result":{}}',
     b'"' + b"x" * 3_000_000 + b'"',
+    b" " * 5_000_000 + b"{}",
 ]
 UNEXPECTED = "An unexpected response was received from the message bus. Execution status unknown."
 OVERLOADED = "Server is currently overloaded with other requests. Please try again in a few minutes."

@@ -63,10 +63,10 @@ class Hands:
         if not name:
             return
         self.exchange.went_wrong[f"befell {name}"] += 1
-        if name in {"halt", "break", "cancel_only", "auction_of_tomorrow"}:
-            self.book.terms.status = name.upper()
+        if name in {"halt", "break", "cancel_only", "auction_of_tomorrow", "session_of_tomorrow"}:
+            self.book.terms.status, self.book.terms.takes = name.upper(), name == "session_of_tomorrow"
             await asyncio.sleep(2 + self.rng.random() * 4)
-            self.book.terms.status = "TRADING"
+            self.book.terms.status, self.book.terms.takes = "TRADING", False
         elif name in {"shutdown", "terminated", "closed"}:
             await self.exchange.end_streams(name)
         elif name in TERMS:

@@ -35,6 +35,12 @@ class Terms:
     band: Decimal = Decimal("0.2")
     oco: bool = True
     replaces: bool = True
+    takes: bool = False
+    """Orders are taken though the status is not TRADING."""
+
+    @property
+    def shut(self) -> bool:
+        return self.status != "TRADING" and not self.takes
 
 
 class Refused(Exception):  # noqa: N818  (what an exchange says)
