@@ -230,6 +230,19 @@ async def test_watching_waits_for_the_minute_s_end_where_no_time_is_told(
     assert clock.at >= START_MS - START_MS % MINUTE + MINUTE
 
 
+async def test_watching_goes_on_as_soon_as_the_way_is_open_again(budget: Budget, clock: ManualClock) -> None:
+    """It slept until the minute's end, 31 s, though orders went through a second later."""
+    clock.at = START_MS - START_MS % MINUTE + 1_000
+    budget.heed(Answer(429, {}, b""), Fault(-1003, "Too much request weight used."), calls.PLACE)
+    waiting = asyncio.create_task(budget.admit(calls.OPEN_ORDERS))
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    budget.passed(calls.PLACE, clock.at)
+    await waiting
+    assert clock.at <= START_MS - START_MS % MINUTE + 10_000
+
+
 async def test_looks_at_doubts_go_on_more_slowly_where_no_time_is_told(
     stub: Stub, exchange: BinanceExchange, clock: ManualClock
 ) -> None:

@@ -37,6 +37,8 @@ PATIENCE_MS: Final = MINUTE_MS + 1_000
 FIRST_BAN_MS: Final = 2 * MINUTE_MS
 OVERLOAD_MS: Final = 5_000
 """An exchange that is overloaded wants to be left alone for a while, and a position wants its stop."""
+OPENED_LOOK_MS: Final = 500
+"""So often whoever waits for a time that is only guessed looks whether the way has been opened meanwhile."""
 LONGEST_BAN_MS: Final = 3 * 24 * 60 * MINUTE_MS
 """Bans last from two minutes to three days (rest-api.md, "IP Limits"): whoever tells of a later end tells nothing."""
 LONGEST_LIMIT_MS: Final = 5 * MINUTE_MS
@@ -117,7 +119,8 @@ class Budget:
             if wait > PATIENCE_MS:
                 raise ReadError(f"{call}: the exchange's rate limit holds until {self._clock.now_ms() + wait}")
             self._tell(call, wait)
-            await self._clock.sleep(wait / 1000)
+            guessed = self._trickle(call).closed(self._clock.now_ms())
+            await self._clock.sleep((min(wait, OPENED_LOOK_MS) if guessed else wait) / 1000)
 
     def begin(self, call: Call) -> int:
         """Count a request as it leaves; the returned mark goes to `end`."""
