@@ -13,9 +13,10 @@ from functools import partial
 from typing import Final
 
 from executor.config import Settings
-from executor.core.model.events import Verb
+from executor.core.model.events import AnyEvent, Verb
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closed
+from executor.core.model.state import Closed, State
+from executor.core.transition import Step
 from executor.ops import check as ops_check
 from executor.ops import status as ops_status
 from executor.ops.alerting import Alerting
@@ -25,6 +26,7 @@ from executor.ops.telegram.traded import LoopTraded, NotToldError, Told, Traded
 from executor.service.loop import Loop
 from executor.service.supervisor import LAGGARD_S
 from executor.service.systemd import NO_TRADE, describe
+from executor.service.unsure import WhileUnsure
 
 GATHER_S: Final = 2.0
 """Accounts that begin within so long of each other are told of together, where they are more than `ONE_BY_ONE`."""
@@ -32,29 +34,38 @@ ONE_BY_ONE: Final = 5
 AWAY: Final = "its account is not traded at the moment: see the alerts"
 
 Loops = Mapping[str, Mapping[str, Loop]]
+Teller = Callable[[State, AnyEvent, Step], None]
 
 
 class AccountAlerts:
-    """`loops`: what is traded in this process at the moment, by account. `lend`: an account is another process's for a
-    while, as in a fleet.
+    """`loops`: what is traded in this process at the moment, by account. `unsure`: in a fleet, where an account is
+    another process's for a while; what a step brings to be told goes by it.
     """
 
     def __init__(
-        self, told: Alerting, accounts: Mapping[str, Settings], loops: Callable[[], Loops], *, lend: bool
+        self,
+        told: Alerting,
+        accounts: Mapping[str, Settings],
+        loops: Callable[[], Loops],
+        unsure: WhileUnsure | None = None,
     ) -> None:
         self._told = told
         self._accounts = accounts
         self._loops = loops
+        self._unsure = unsure
         self._begun: dict[str, Mapping[str, Loop]] = {}
         self._news = asyncio.Event()
-        self._daily = AccountsDaily(told.alerts, self._ready, lambda: time.time_ns() // 1_000_000, forget=lend)
+        self._daily = AccountsDaily(
+            told.alerts, self._ready, lambda: time.time_ns() // 1_000_000, forget=unsure is not None
+        )
 
     # --- an account -------------------------------------------------------------------------------------------------
 
     def attach(self, account: str, loops: Mapping[str, Loop]) -> None:
         """Before the account's loops run."""
         for loop in loops.values():
-            loop.engine.on_decided.append(teller(self._told.alerts, partial(_rules_of, loop), account))
+            tell = teller(self._told.alerts, partial(_rules_of, loop), account)
+            loop.engine.on_decided.append(tell if self._unsure is None else _by(self._unsure, account, tell))
             if self._told.pictures is not None:
                 loop.on_step.append(partial(self._told.pictures.observe, account=account))
 
@@ -145,6 +156,13 @@ class AwayTraded:
     async def obey(self, verb: Verb, trade: str = "") -> Told:
         del verb, trade
         return Told(False, AWAY)
+
+
+def _by(unsure: WhileUnsure, account: str, tell: Teller) -> Teller:
+    def told(before: State, event: AnyEvent, step: Step) -> None:
+        unsure.tell(account, partial(tell, before, event, step))
+
+    return told
 
 
 def _rules_of(loop: Loop) -> SymbolRules:

@@ -48,6 +48,7 @@ from executor.service.state_folders import alone
 from executor.service.store.etcd import Etcd, EtcdError
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
+from executor.service.unsure import WhileUnsure
 from executor.service.wiring import telling_the_end
 from executor.signals.append import append_line
 from executor.signals.follower import SignalFollower
@@ -127,7 +128,7 @@ async def _on_files(
     def runs() -> dict[str, AccountRun]:
         return {name: each.run for name, each in kept.items() if each.run is not None}
 
-    voice = AccountAlerts(told, accounts, lambda: loops_of(runs()), lend=False)
+    voice = AccountAlerts(told, accounts, lambda: loops_of(runs()))
 
     def begin(name: str) -> AccountRun:
         begun = partial(_begun, voice, name, on_start)
@@ -200,13 +201,14 @@ async def _in_a_fleet(
         def runs() -> dict[str, AccountRun]:
             return {name: owned.run for name, owned in node.owned.items() if isinstance(owned.run, AccountRun)}
 
-        voice = AccountAlerts(told, accounts, lambda: loops_of(runs()), lend=True)
+        unsure = WhileUnsure(lambda: node.lease_age < settings.fleet_ttl_sec / 2, node.owned.get)
+        voice = AccountAlerts(told, accounts, lambda: loops_of(runs()), unsure)
         process = _Process(runs, node.stop, hang_path(_beside_the_first(accounts, "fleet")))
         process.serve(settings, keep, [FleetMetrics(node), AlertMetrics(told.alerts)])
         relay = FileRelay(_follower(settings, accounts), poster.put)
         share = AlertShare(etcd, node.keys, told.alerts, node.name, node.membership.view)
         heard = _heard(settings, etcd, node, told, voice)
-        await process.run([node.run], beside=[relay.run, share.run, *_told(voice), *heard])
+        await process.run([node.run], beside=[relay.run, share.run, unsure.run, *_told(voice), *heard])
     finally:
         await etcd.close()
 
