@@ -105,6 +105,10 @@ bench: $(VENV)/.test ## measure speed and cost on this machine, against the pape
 bench-quick: $(VENV)/.test ## the same with a tenth of the entries
 	$(BIN)/python -m bench --quick
 
+.PHONY: bench-paper
+bench-paper: $(VENV)/.test ## requests and recorded trades a second of the paper exchange; TREE=NAME=FOLDER: beside another checkout's
+	$(BIN)/python -m bench.paper_rate $(if $(TREE),--tree $(TREE))
+
 MINUTES ?= 60
 
 .PHONY: bench-loop

@@ -31,10 +31,14 @@ STOP: Final = {"stop": "99.00", "limit": "98.90"}
 
 def signed(params: dict[str, str]) -> dict[str, str]:
     params = params | {"recvWindow": "60000", "timestamp": str(time.time_ns() // 1_000_000)}
-    return params | {"signature": hmac.new(SECRET.encode(), _query(params).encode(), hashlib.sha256).hexdigest()}
+    return params | {"signature": signature(params)}
 
 
-def _query(params: dict[str, str]) -> str:
+def signature(params: dict[str, str]) -> str:
+    return hmac.new(SECRET.encode(), query(params).encode(), hashlib.sha256).hexdigest()
+
+
+def query(params: dict[str, str]) -> str:
     return "&".join(f"{name}={value}" for name, value in params.items())
 
 
@@ -96,7 +100,7 @@ class Http:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def request(self, path: str, params: dict[str, str]) -> bytes:
-        body = _query(params).encode()
+        body = query(params).encode()
         return (
             f"POST /api/v3/{path} HTTP/1.1\r\nHost: {self.host}\r\nX-MBX-APIKEY: {KEY}\r\n"
             f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -133,7 +137,7 @@ class Client:
     def subscribe(self) -> None:
         # the WebSocket API signs its parameters sorted by name
         params = {"apiKey": KEY, "timestamp": str(time.time_ns() // 1_000_000)}
-        params["signature"] = hmac.new(SECRET.encode(), _query(params).encode(), hashlib.sha256).hexdigest()
+        params["signature"] = signature(params)
         request = {"id": "s", "method": "userDataStream.subscribe.signature", "params": params}
         self.stream.socket.sendall(Web.frame(msgspec.json.encode(request)))
         while b'"id":"s"' not in (answer := self.stream.receive()):
@@ -216,7 +220,7 @@ class Client:
         for n, (_, method, params) in enumerate(self.exits()):
             full = params | {"apiKey": KEY, "recvWindow": "60000", "timestamp": str(time.time_ns() // 1_000_000)}
             full = dict(sorted(full.items()))
-            full["signature"] = hmac.new(SECRET.encode(), _query(full).encode(), hashlib.sha256).hexdigest()
+            full["signature"] = signature(full)
             frames += Web.frame(msgspec.json.encode({"id": n, "method": method, "params": full}))
 
         def send() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from msgspec.structs import replace
 from decimal import Decimal
 from typing import Any
 

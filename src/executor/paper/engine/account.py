@@ -5,9 +5,10 @@ service locked. `need` says how much one order reserves.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from executor.core.model.values import ZERO, OrderSide
 from executor.paper.engine.model import (
@@ -31,8 +32,7 @@ from executor.paper.engine.symbol import Symbol
 INTERVAL_MS: Final = {"SECOND": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LiveOrder(Order):
+class LiveOrder(Order, kw_only=True, eq=False):
     """An order as the engine works on it.
 
     `older` is the order that had its client order id before it. `lock_price` is the price at which a BUY reserves
@@ -51,9 +51,9 @@ class LiveOrder(Order):
     entry: "Entry | None" = None
     extreme: Decimal | None = None
     older: "LiveOrder | None" = None
-    fills: list[Fill] = field(default_factory=list)
-    prevented: list[PreventedMatch] = field(default_factory=list)
-    amendments: list[Amendment] = field(default_factory=list)
+    fills: list[Fill] = msgspec.field(default_factory=list)
+    prevented: list[PreventedMatch] = msgspec.field(default_factory=list)
+    amendments: list[Amendment] = msgspec.field(default_factory=list)
 
     @property
     def reserve_asset(self) -> str:
@@ -73,8 +73,7 @@ Entry = tuple[Decimal, int, str, int, LiveOrder]
 """A place in the book: signed price, time, client order id, order id, the order."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LiveList:
+class LiveList(msgspec.Struct, kw_only=True, eq=False):
     """An order list.
 
     `working` and `pending` are those of an OTO; `reserved` is what an OCO pair binds together; `proceeds` is the base
@@ -273,12 +272,10 @@ class OrderCounter:
 
     def check(self, orders: int, now: int) -> None:
         """-1015 if `orders` more would exceed a limit."""
-        for row in self.rows(now):
-            if row.count + orders > row.limit:
-                raise Reject(
-                    -1015,
-                    f"Too many new orders; current limit is {row.limit} orders per {row.interval_num} {row.interval}.",
-                )
+        self._roll(now)
+        for (interval, num, limit), (_, count) in zip(self._limits, self._counts, strict=True):
+            if count + orders > limit:
+                raise Reject(-1015, f"Too many new orders; current limit is {limit} orders per {num} {interval}.")
 
     def charge(self, orders: int, now: int) -> None:
         self._roll(now)

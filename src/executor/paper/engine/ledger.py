@@ -4,9 +4,10 @@ Every unit is accounted for: balances of all accounts + `commissions` + `market`
 gained) stay equal, asset by asset, to what was deposited.
 """
 
-from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from typing import Final
+
+import msgspec
 
 from executor.core.model.values import ZERO, OrderSide
 from executor.paper.engine.account import Account, LiveOrder, quote_amount
@@ -19,8 +20,7 @@ BNB: Final = "BNB"
 _EIGHT_PLACES: Final = Decimal("1E-8")
 
 
-@dataclass(slots=True, frozen=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """`quote` is the fill's quote quantity."""
 
     quote: Decimal

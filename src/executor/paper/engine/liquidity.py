@@ -8,9 +8,10 @@ accounts stand between the levels at their own prices and are taken first. Nothi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from executor.core.model.values import ZERO, OrderSide, floor_to
 from executor.paper.engine.account import LiveOrder, quote_amount
@@ -21,8 +22,7 @@ ENDLESS: Final = Decimal("1E12")
 """Quantity of a level that never runs out: above any LOT_SIZE."""
 
 
-@dataclass(slots=True, frozen=True)
-class LiquidityModel:
+class LiquidityModel(msgspec.Struct, frozen=True):
     """`level_notional` in quote asset per level; None for levels that never run out."""
 
     level_notional: Decimal | None = Decimal(250_000)
@@ -58,8 +58,7 @@ class LiquidityModel:
             price += step
 
 
-@dataclass(slots=True, frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One match of a taker: with a resting order (`maker`) or with the market (None).
 
     `prevented` marks a match with an order of the same account that self-trade prevention stops.
@@ -71,8 +70,7 @@ class Step:
     prevented: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class TakerPlan:
+class TakerPlan(msgspec.Struct, frozen=True):
     """What a taker would do now: `qty` and `quote` count the trades alone.
 
     `wanted` is the quantity that a quote budget stands for: what it trades, what prevention takes from it, and what

@@ -1,13 +1,11 @@
 """Values of the paper exchange's market data: quotes, trades, klines, tickers, depth. Units as in `model`."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class BookTicker:
+class BookTicker(msgspec.Struct, kw_only=True, frozen=True):
     """Best bid and ask; a side without a price is 0 with quantity 0."""
 
     symbol: str
@@ -27,8 +25,7 @@ class MarketTrade(msgspec.Struct, kw_only=True, frozen=True):
     time: int
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class MarketKline:
+class MarketKline(msgspec.Struct, kw_only=True, frozen=True):
     """A kline built from the fed trades; `open_time` and `close_time` in ms, the latter inclusive."""
 
     open_time: int
@@ -44,8 +41,7 @@ class MarketKline:
     taker_buy_quote_volume: Decimal
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Ticker:
+class Ticker(msgspec.Struct, kw_only=True, frozen=True):
     """`GET /api/v3/ticker/24hr`: the last 24 hours of fed trades, to the minute."""
 
     symbol: str
@@ -69,8 +65,7 @@ class Ticker:
     count: int
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Depth:
+class Depth(msgspec.Struct, kw_only=True, frozen=True):
     """Order book: (price, quantity) per level, best first."""
 
     last_update_id: int

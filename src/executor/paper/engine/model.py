@@ -5,11 +5,12 @@ reports them. Names are Binance's own words in Python's spelling (`origClientOrd
 `orig_client_order_id`). Every `Order` handed out is a snapshot: it does not change when the order does.
 """
 
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
+
+import msgspec
 
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType, TimeInForce
 from executor.paper.engine.names import ABOVE, BELOW, Names
@@ -123,8 +124,7 @@ class KlinePath(StrEnum):
 # --- requests -----------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
-class NewOrder:
+class NewOrder(msgspec.Struct, kw_only=True):
     """`POST /api/v3/order`; None means "not sent". The engine checks which fields the type needs."""
 
     symbol: str
@@ -143,8 +143,7 @@ class NewOrder:
     strategy_type: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Leg:
+class Leg(msgspec.Struct, kw_only=True):
     """One half of an OCO pair (`above*` / `below*`, `pendingAbove*` / `pendingBelow*`)."""
 
     type: OrderType
@@ -158,8 +157,7 @@ class Leg:
     strategy_type: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class NewOco:
+class NewOco(msgspec.Struct, kw_only=True):
     """`POST /api/v3/orderList/oco`; `names` are what its legs' parameters were called, above and below."""
 
     symbol: str
@@ -172,8 +170,7 @@ class NewOco:
     names: tuple[Names, Names] = (ABOVE, BELOW)
 
 
-@dataclass(slots=True, kw_only=True)
-class NewOto:
+class NewOto(msgspec.Struct, kw_only=True):
     """`POST /api/v3/orderList/oto`; with `pays_out` `/opo`: the pending order then has no quantity."""
 
     working: NewOrder
@@ -182,8 +179,7 @@ class NewOto:
     pays_out: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class NewOtoco:
+class NewOtoco(msgspec.Struct, kw_only=True):
     """`POST /api/v3/orderList/otoco`; `pending_quantity=None` makes it `/opoco` (the proceeds are sold)."""
 
     working: NewOrder
@@ -194,8 +190,7 @@ class NewOtoco:
     list_client_order_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class CancelReplace:
+class CancelReplace(msgspec.Struct, kw_only=True):
     """`POST /api/v3/order/cancelReplace`: which order goes, and what comes."""
 
     mode: CancelReplaceMode
@@ -210,8 +205,7 @@ class CancelReplace:
 # --- what the exchange knows --------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False)
-class Order:
+class Order(msgspec.Struct, eq=False):
     """An order as queries show it.
 
     `price`, `stop_price`, `iceberg_qty` are 0 when not given; `working_time` is -1 before the order is on
@@ -255,11 +249,10 @@ class Order:
         return Order(*_order_values(self))
 
 
-_order_values: Final = attrgetter(*(each.name for each in fields(Order)))
+_order_values: Final = attrgetter(*Order.__struct_fields__)
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Fill:
+class Fill(msgspec.Struct, kw_only=True, frozen=True):
     """One own trade (`GET /api/v3/myTrades`, and `fills[]` of a FULL response)."""
 
     symbol: str
@@ -276,8 +269,7 @@ class Fill:
     is_maker: bool
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class OrderListView:
+class OrderListView(msgspec.Struct, kw_only=True, frozen=True):
     """An order list as queries and listStatus show it; `orders` is (order id, client order id) per leg."""
 
     order_list_id: int
@@ -290,15 +282,13 @@ class OrderListView:
     orders: tuple[tuple[int, str], ...]
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Balance:
+class Balance(msgspec.Struct, kw_only=True, frozen=True):
     asset: str
     free: Decimal
     locked: Decimal
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class CommissionRates:
+class CommissionRates(msgspec.Struct, kw_only=True, frozen=True):
     """Standard commission on a symbol; `discount` is the factor when BNB pays (0.75 is 25 % off)."""
 
     maker: Decimal = Decimal("0.001")
@@ -308,8 +298,7 @@ class CommissionRates:
     discount: Decimal = Decimal("0.75")
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Amendment:
+class Amendment(msgspec.Struct, kw_only=True, frozen=True):
     """One entry of `GET /api/v3/order/amendments`."""
 
     symbol: str
@@ -322,8 +311,7 @@ class Amendment:
     time: int
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class PreventedMatch:
+class PreventedMatch(msgspec.Struct, kw_only=True, frozen=True):
     """One entry of `GET /api/v3/myPreventedMatches`; ids count up per symbol, a quantity of 0 was not lost."""
 
     symbol: str
@@ -337,8 +325,7 @@ class PreventedMatch:
     time: int
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class OrderCount:
+class OrderCount(msgspec.Struct, kw_only=True, frozen=True):
     """One row of `GET /api/v3/rateLimit/order`: unfilled orders counted in the current clock window."""
 
     interval: str
@@ -350,8 +337,7 @@ class OrderCount:
 # --- answers ------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Placed:
+class Placed(msgspec.Struct, kw_only=True, frozen=True):
     """Answer to an accepted order: the order right after placement, the fills made and prevented during it."""
 
     order: Order
@@ -359,8 +345,7 @@ class Placed:
     prevented: tuple["PreventedMatch", ...] = ()
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class ListPlaced:
+class ListPlaced(msgspec.Struct, kw_only=True, frozen=True):
     """Answer to an accepted list; a pending order shows PENDING_NEW even if the working one has filled."""
 
     order_list: OrderListView
@@ -371,8 +356,7 @@ class ListPlaced:
         return tuple(each.order for each in self.placed)
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class ListCancelled:
+class ListCancelled(msgspec.Struct, kw_only=True, frozen=True):
     """Answer to a cancelled list; `cancel_client_order_id` names the cancel, orders keep their own ids."""
 
     order_list: OrderListView
@@ -380,8 +364,7 @@ class ListCancelled:
     cancel_client_order_id: str
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, kw_only=True, frozen=True):
     """Answer to a cancelled order: `order.client_order_id` is rendered as `origClientOrderId`, and
     `cancel_client_order_id` as `clientOrderId`. `order_list` is set when the order was a leg: the whole
     list went.
@@ -392,8 +375,7 @@ class Cancelled:
     order_list: ListCancelled | None
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class CancelReplaced:
+class CancelReplaced(msgspec.Struct, kw_only=True, frozen=True):
     """Answer to a cancel-replace. `http_status` and `code` follow the table of the REST documentation:
     200 (code None), 400 (-2022), 409 (-2021), 429 (-2021 or -2022 with the order count exceeded).
     """
@@ -409,8 +391,7 @@ class CancelReplaced:
     message: str
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class Amended:
+class Amended(msgspec.Struct, kw_only=True, frozen=True):
     """Answer to `PUT /api/v3/order/amend/keepPriority`."""
 
     transaction_time: int
@@ -424,8 +405,7 @@ class Amended:
 # --- events -------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class ExecutionReport:
+class ExecutionReport(msgspec.Struct, kw_only=True, frozen=True):
     """`executionReport`. Letters of Binance's event not named below are fields of `order` (the order just
     after).
 
@@ -453,24 +433,21 @@ class ExecutionReport:
     counter_symbol: str | None = None  # Cs
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class ListStatus:
+class ListStatus(msgspec.Struct, kw_only=True, frozen=True):
     """`listStatus`."""
 
     order_list: OrderListView
     time: int
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class AccountPosition:
+class AccountPosition(msgspec.Struct, kw_only=True, frozen=True):
     """`outboundAccountPosition`: absolute balances of the assets that an operation may have changed."""
 
     time: int
     balances: tuple[Balance, ...]
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class BalanceUpdate:
+class BalanceUpdate(msgspec.Struct, kw_only=True, frozen=True):
     """`balanceUpdate`: a deposit, withdrawal or transfer."""
 
     asset: str
@@ -478,8 +455,7 @@ class BalanceUpdate:
     time: int
 
 
-@dataclass(slots=True, kw_only=True, frozen=True)
-class ExternalLockUpdate:
+class ExternalLockUpdate(msgspec.Struct, kw_only=True, frozen=True):
     """`externalLockUpdate`: another system locked (delta > 0) or unlocked part of the balance."""
 
     asset: str

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from executor.core.model.values import OrderSide, OrderType
 from executor.paper.engine.account import Account, LiveList, LiveOrder
@@ -35,8 +36,7 @@ from executor.paper.engine.orders import Orders, check_trading, placement, snaps
 from executor.paper.engine.symbol import STOP_LOSS_TYPES, Symbol
 
 
-@dataclass(slots=True, frozen=True)
-class Named:
+class Named(msgspec.Struct, frozen=True):
     """An order of a list, and what its parameters were called."""
 
     order: NewOrder

@@ -1,8 +1,9 @@
 """Requests about single orders: place, cancel, replace, amend."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from executor.core.model.values import OrderStatus
 from executor.paper.engine.account import Account, LiveOrder
@@ -40,8 +41,7 @@ from executor.paper.engine.model import (
 from executor.paper.engine.queries import Queries, find_order
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class _CancelRequest:
+class _CancelRequest(msgspec.Struct, kw_only=True, frozen=True):
     """Which order to cancel; `cancel_id` is the client order id of the cancel itself."""
 
     order_id: int | None

@@ -10,10 +10,11 @@ was the maker happened at the bid, any other at the ask; the other side is kept 
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final
+
+import msgspec
 
 from executor.core.model.values import ZERO, OrderSide, ceil_to, floor_to
 from executor.paper.engine.market_data import BookTicker, MarketKline, MarketTrade, Ticker
@@ -32,8 +33,7 @@ RawTrade = tuple[int, Decimal, Decimal, bool, int]
 """
 
 
-@dataclass(slots=True)
-class _Bar:
+class _Bar(msgspec.Struct):
     """A minute; `quote` is the quote volume, `taken` the base volume bought by takers."""
 
     start: int

@@ -79,7 +79,7 @@ def placed(answer: Placed, how: ResponseType) -> Json:
     _quantities(report, order)
     _conditional(report, order)
     report["workingTime"] = order.working_time
-    report["selfTradePreventionMode"] = order.stp_mode.value
+    report["selfTradePreventionMode"] = order.stp_mode
     if how is ResponseType.FULL:
         report["fills"] = [_fill(fill) for fill in answer.fills]
         if answer.prevented:
@@ -103,7 +103,7 @@ def queried(order: Order) -> Json:
     report["updateTime"] = order.update_time
     report["isWorking"] = order.is_working
     report["workingTime"] = order.working_time
-    report["selfTradePreventionMode"] = order.stp_mode.value
+    report["selfTradePreventionMode"] = order.stp_mode
     _conditional(report, order)
     return report
 
@@ -127,7 +127,7 @@ def cancelled_order(order: Order, cancel_id: str) -> Json:
     }
     _quantities(report, order)
     _conditional(report, order)
-    report["selfTradePreventionMode"] = order.stp_mode.value
+    report["selfTradePreventionMode"] = order.stp_mode
     return report
 
 
@@ -177,15 +177,15 @@ def amended(answer: Amended) -> Json:
         "preventedQty": amount(order.prevented_qty),
         "quoteOrderQty": amount(order.orig_quote_order_qty),
         "cumulativeQuoteQty": amount(order.cumulative_quote_qty),
-        "status": order.status.value,
-        "timeInForce": order.time_in_force.value,
-        "type": order.type.value,
-        "side": order.side.value,
+        "status": order.status,
+        "timeInForce": order.time_in_force,
+        "type": order.type,
+        "side": order.side,
     }
     _conditional(report, order)
     if order.working_time > 0:
         report["workingTime"] = order.working_time
-    report["selfTradePreventionMode"] = order.stp_mode.value
+    report["selfTradePreventionMode"] = order.stp_mode
     body: Json = {
         "transactTime": answer.transaction_time,
         "executionId": answer.execution_id,
@@ -262,10 +262,10 @@ def _quantities(report: Json, order: Order) -> None:
     report["executedQty"] = amount(order.executed_qty)
     report["origQuoteOrderQty"] = amount(order.orig_quote_order_qty)
     report["cummulativeQuoteQty"] = amount(order.cumulative_quote_qty)
-    report["status"] = order.status.value
-    report["timeInForce"] = order.time_in_force.value
-    report["type"] = order.type.value
-    report["side"] = order.side.value
+    report["status"] = order.status
+    report["timeInForce"] = order.time_in_force
+    report["type"] = order.type
+    report["side"] = order.side
 
 
 def _conditional(report: Json, order: Order) -> None:
@@ -340,17 +340,17 @@ def _execution_report(report: ExecutionReport, now_ms: int) -> Json:
         "E": now_ms,
         "s": order.symbol,
         "c": report.client_order_id,
-        "S": order.side.value,
-        "o": order.type.value,
-        "f": order.time_in_force.value,
+        "S": order.side,
+        "o": order.type,
+        "f": order.time_in_force,
         "q": amount(order.orig_qty),
         "p": amount(order.price),
         "P": amount(order.stop_price),
         "F": amount(order.iceberg_qty),
         "g": order.order_list_id,
         "C": report.orig_client_order_id,
-        "x": report.execution_type.value,
-        "X": order.status.value,
+        "x": report.execution_type,
+        "X": order.status,
         "r": report.reject_reason,
         "i": order.order_id,
         "l": amount(report.last_qty),
@@ -371,7 +371,7 @@ def _execution_report(report: ExecutionReport, now_ms: int) -> Json:
     }
     if order.working_time > 0:
         body["W"] = order.working_time
-    body["V"] = order.stp_mode.value
+    body["V"] = order.stp_mode
     if order.trailing_delta is not None:
         body["d"] = order.trailing_delta
         body["D"] = order.trailing_time

@@ -7,7 +7,6 @@ percent-encoded.
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping
@@ -48,7 +47,7 @@ class HmacSecret:
         self._secret = secret.encode()
 
     def verify(self, payload: bytes, signature: str) -> bool:
-        expected = hmac.new(self._secret, payload, hashlib.sha256).hexdigest()
+        expected = hmac.digest(self._secret, payload, "sha256").hex()
         return hmac.compare_digest(expected.encode(), signature.lower().encode())
 
 
@@ -149,6 +148,9 @@ def split_signature(text: str) -> tuple[str, str | None]:
     """A query string or form body without its `signature`, and the signature, percent-decoded."""
     if "signature=" not in text:
         return text, None
+    before, _, last = text.rpartition("&")
+    if last.startswith("signature=") and "signature=" not in before:  # where nearly everybody puts it
+        return before, unquote(last[len("signature=") :])
     kept: list[str] = []
     signature: str | None = None
     for part in text.split("&"):
