@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from msgspec.structs import replace
 from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.paper.engine.audit import Audit
 from tests.paper.engine.client import LTC, T0, d, row
 
