@@ -193,6 +193,8 @@ IN_30_S: Final = formatdate(START_MS / 1000 + 30, usegmt=True)
         (Say(status=418, text=""), START_MS + 120_000),
         (error(429, -1015, "Too many new orders.", headers={"Retry-After": "3"}), START_MS + 3_000),
         (error(429, -1015, "Too many new orders."), START_MS + 10_000),
+        (error(429, -1015, "Limit is 50 orders per 10 SECOND.", headers={"Retry-After": "86400"}), START_MS + 10_000),
+        (error(429, -1015, "Limit is 9 orders per DAY.", headers={"Retry-After": "7200"}), START_MS + 7_200_000),
         (error(400, -1034, "Too many requests to connect."), START_MS + 60_000),
         (Say(status=403, text="<html>", content_type="text/html"), START_MS + 1_000),
         (error(418, -1003, f"Way too much; IP banned until {START_MS + 90_000}. Use streams."), START_MS + 90_000),

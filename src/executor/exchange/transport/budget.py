@@ -42,7 +42,7 @@ OPENED_LOOK_MS: Final = 500
 LONGEST_BAN_MS: Final = 3 * 24 * 60 * MINUTE_MS
 """Bans last from two minutes to three days (rest-api.md, "IP Limits"): whoever tells of a later end tells nothing."""
 LONGEST_LIMIT_MS: Final = 5 * MINUTE_MS
-"""The longest window of a limit on requests (RAW_REQUESTS); a 429 with a later end in its header tells nothing."""
+"""The longest window of a limit but for the day's orders (RAW_REQUESTS): a 429 with a later end tells nothing."""
 LIMIT_LEAST: Final = 100
 """Of a minute's weight; a smaller one is no limit that anybody could trade under."""
 DEFAULT_LIMIT: Final = 6_000
@@ -247,7 +247,8 @@ def _told_until(answer: Answer, fault: Fault, now: int) -> int:
     """
     text = _UNTIL.search(fault.msg)
     # the text alone speaks of a ban below 418
-    longest = LONGEST_LIMIT_MS if answer.status == 429 and fault.code != -1015 else LONGEST_BAN_MS
+    of_a_day = fault.code == -1015 and "DAY" in fault.msg.upper()
+    longest = LONGEST_LIMIT_MS if answer.status == 429 and not of_a_day else LONGEST_BAN_MS
     told = [(_retry_after(answer.headers, now), longest), (answer.retry_at, longest)]
     told.append((int(text[1]) if text else 0, LONGEST_BAN_MS))
     return max((until for until, most in told if now < until <= now + most), default=0)
