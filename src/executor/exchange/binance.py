@@ -238,7 +238,7 @@ class BinanceExchange:
         return await self.connection.read(
             calls.ALL_ORDERS,
             {"symbol": self.symbol, "limit": str(self.most_orders), **query},
-            lambda reply: reading.open_orders(reply.body),
+            lambda reply: reading.all_orders(reply.body),
         )
 
     async def balances(self) -> dict[str, Balance]:

@@ -158,7 +158,7 @@ class MarginExchange(BinanceExchange):
 
     async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol, limit=str(self.most_orders), **query)
-        found = await self.connection.read(margin.ALL_ORDERS, asked, lambda reply: reading.open_orders(reply.body))
+        found = await self.connection.read(margin.ALL_ORDERS, asked, lambda reply: reading.all_orders(reply.body))
         return margin.with_lists(found)
 
     # --- the account ----------------------------------------------------------------------------------------------

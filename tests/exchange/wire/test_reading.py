@@ -222,6 +222,9 @@ def test_an_open_order_of_ours_in_a_state_of_tomorrow_hides_no_other(filled: str
     first, second = reading.open_orders(json.dumps([odd, usual]).encode())
     assert (first.exchange_id, first.status, first.cum_qty) == (7, status, Decimal(filled) or Decimal(0))
     assert second == reading.order(json.dumps(usual).encode())
+    with pytest.raises(msgspec.DecodeError):
+        reading.all_orders(json.dumps([usual, odd]).encode())  # of a history: it may be an end
+    assert reading.all_orders(json.dumps([usual]).encode()) == (second,)
     for worse in ({"side": "SIDEWAYS"}, {"status": 7}, {"executedQty": "x"}):
         with pytest.raises(msgspec.DecodeError):
             reading.open_orders(json.dumps([usual | worse]).encode())

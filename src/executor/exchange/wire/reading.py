@@ -208,6 +208,11 @@ def open_orders(body: bytes) -> tuple[OrderReport, ...]:
     return tuple(report for _, report in _orders(body))
 
 
+def all_orders(body: bytes) -> tuple[OrderReport, ...]:
+    """As `open_orders`, of a history, in which a status that nobody knows may be an end."""
+    return tuple(report for _, report in _orders(body, are_open=False))
+
+
 def open_orders_by_symbol(body: bytes) -> dict[str, tuple[OrderReport, ...]]:
     """As `open_orders`, of the whole account; a symbol without one is not in it."""
     found: defaultdict[str, list[OrderReport]] = defaultdict(list)
@@ -216,13 +221,15 @@ def open_orders_by_symbol(body: bytes) -> dict[str, tuple[OrderReport, ...]]:
     return {symbol: tuple(reports) for symbol, reports in found.items()}
 
 
-def _orders(body: bytes) -> Iterator[tuple[str, OrderReport]]:
+def _orders(body: bytes, *, are_open: bool = True) -> Iterator[tuple[str, OrderReport]]:
     for row in decode(body, list[msgspec.Raw]):
         try:
             order = decode(row, _Order)
         except msgspec.DecodeError:
             if ids.PREFIX.encode() not in bytes(row):
                 continue
+            if not are_open:
+                raise
             order = _of_tomorrow(row)
         yield order.symbol, order.report()
 
