@@ -1,5 +1,6 @@
 """Reads: asked again when the answer got lost, and then given up in words."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -205,3 +206,37 @@ async def test_klines(stub: Stub, exchange: BinanceExchange, asked: int, there: 
     count = min(asked, there)
     assert [bar.open_time for bar in found] == [newest - n * MINUTE for n in reversed(range(count))]
     assert found[0] == Kline(found[0].open_time, Decimal(3), Decimal("0.5"), Decimal(2))
+
+
+async def test_an_order_that_alone_cannot_be_read_is_found_in_the_history(
+    stub: Stub, exchange: BinanceExchange
+) -> None:
+    """8.7: a fill that nobody pushed was not heard of for as long as `GET order` failed, all else answered."""
+    filled = json.loads(golden("query_stop_resting")) | {"status": "FILLED", "orderId": 7}
+    filled |= {"executedQty": filled["origQty"], "cummulativeQuoteQty": "100"}
+    name, down = filled["clientOrderId"], Say(status=503, text="")
+    stub.script("GET order", *[down] * 5 * READ_ATTEMPTS)
+    stub.script("GET allOrders", Say(json=[filled]), Say(json=[]), Say(json=[filled | {"orderId": 8}]))
+    for _ in range(2):
+        with pytest.raises(ReadError):
+            await exchange.order(name, 7)
+    assert stub.count("GET allOrders") == 0
+    found = await exchange.order(name, 7)
+    assert found is not None
+    assert (found.status, found.exchange_id) == (OrderStatus.FILLED, 7)
+    assert stub.last("GET allOrders").params["orderId"] == "7"
+    for _ in range(2):  # not there, and another one in its place
+        with pytest.raises(ReadError):
+            await exchange.order(name, 7)
+    assert stub.count("GET allOrders") == 3
+
+
+async def test_an_order_without_a_number_is_looked_for_by_its_name_alone(stub: Stub, exchange: BinanceExchange) -> None:
+    down = Say(status=503, text="")
+    stub.script("GET order", *[down] * 4 * READ_ATTEMPTS)
+    for _ in range(4):
+        with pytest.raises(ReadError):
+            await exchange.order("EX_1760000000000_SL_4")
+    assert stub.count("GET allOrders") == 0
+    stub.script("GET order", Say(json=json.loads(golden("query_stop_resting"))))
+    assert await exchange.order("EX_1760000000000_SL_4") is not None

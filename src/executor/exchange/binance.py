@@ -24,6 +24,8 @@ from executor.exchange.wire import calls, params, reading
 from executor.exchange.wire import rules as rule_book
 from executor.exchange.wire.outcomes import verdict
 
+UNREAD_LOOKS: Final = 2
+"""After so many looks in a row that found no answer, an order is read from the history as well (rule 8.7)."""
 NO_SUCH_ORDER: Final = -2013
 ARCHIVED: Final = -2026
 INVALID_SYMBOL: Final = -1121
@@ -123,6 +125,7 @@ class BinanceExchange:
         """Why it could not read any."""
         self._shared = shared
         self._no_reference_until = 0
+        self._unread_looks = 0
 
     def now(self) -> int:
         return self.connection.clock.now_ms()
@@ -199,6 +202,14 @@ class BinanceExchange:
             if error.fault.code == ARCHIVED:
                 return _archived(id)
             raise
+        except ReadError:
+            self._unread_looks += 1
+            told = await self._in_history(exchange_id) if exchange_id and self._unread_looks > UNREAD_LOOKS else None
+            if told is None:
+                raise
+            found = told
+        else:
+            self._unread_looks = 0
         return found if found.id == id else replace(found, id=id)
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
@@ -233,6 +244,11 @@ class BinanceExchange:
             found += page
             after = page[-1].exchange_id + 1 if len(page) == self.most_orders else 0
         return found
+
+    async def _in_history(self, exchange_id: int) -> OrderReport | None:
+        """The order, where the history shows it. Raises `ReadError`."""
+        page = await self._all_orders({"orderId": str(exchange_id), "limit": "1"})
+        return next((report for report in page if report.exchange_id == exchange_id), None)
 
     async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
         return await self.connection.read(
