@@ -1,6 +1,7 @@
 """What is asked for again has a pace and an end, whatever the answers say (rule 8.7)."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 from msgspec.structs import replace
 from tests.core.build import (
@@ -11,10 +12,12 @@ from tests.core.build import (
     entering,
     make_quote,
     protected,
+    repaying,
     trailing,
     unprotected,
 )
 
+from executor.core.decide.lending import LOOK_AGAIN_MAX_MS, LOOK_AGAIN_MS
 from executor.core.model.events import MarginSeen, OpenOrdersSeen, QuoteSeen
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
@@ -188,3 +191,25 @@ def test_an_order_that_was_told_of_by_a_list_of_before_its_sending_is_not_missin
     script.feed(OpenOrdersSeen(at=script.now, reports=(), asked_at=script.now - 20_000, seq=seq))
     assert not any(o.check for o in script.position.orders)
     assert script.order(Role.SL).status is OrderStatus.NEW
+
+
+def test_a_debt_that_another_symbol_s_loan_holds_up_is_read_with_growing_pauses() -> None:
+    """Rules 8.7, 11.3: on the cross account, theirs may be in doubt for minutes, or for ever."""
+    script = repaying()
+    script.lender.unsettled = True
+    begun, times = script.now, []
+    while script.now < begun + 300_000:
+        if script.pending:
+            times.append(script.now)
+            script.accept()
+        else:
+            script.sleep()
+    pauses = [b - a for a, b in pairwise(times)]
+    assert pauses[1] == LOOK_AGAIN_MS
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LOOK_AGAIN_MAX_MS
+    assert len(times) < 120
+    script.lender.unsettled = False
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    assert script.lender.debt("USDT").total == D(0)

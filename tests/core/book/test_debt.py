@@ -225,6 +225,20 @@ class TestBuyingBack:
     def test_interest_that_comes_while_the_exits_stand_moves_none_of_them(self) -> None:
         assert self.held(self.short("0.01")) == sum(leg.qty for leg in self.short().legs) == D("3.004")
 
+    def test_exits_that_are_for_less_than_was_sold_leave_the_rest_held(self) -> None:
+        """What they are not for is no interest that the last buy may take: a leg is missing, and that part is bare."""
+        short = self.short()
+        found = holding(replace(short, legs=short.legs[:2]), MARGIN_RULES)
+        assert (found.held, found.beyond) == (D("3.004"), ZERO)
+
+    def test_interest_that_is_shared_otherwise_makes_no_exit_too_large(self) -> None:
+        """The legs are for 0.002 more than is reckoned to be owed now; for more than a thousandth, they are wrong."""
+        short = self.short()
+        larger = replace(short.legs[0], qty=short.legs[0].qty + D("0.002"))
+        assert holding(replace(short, legs=(larger, *short.legs[1:])), MARGIN_RULES).most == D("3.006")
+        larger = replace(larger, qty=larger.qty + 1)
+        assert holding(replace(short, legs=(larger, *short.legs[1:])), MARGIN_RULES).most == D("3.008")
+
     def test_what_somebody_else_repaid_is_not_bought(self) -> None:
         assert self.held(self.short("-1", legs=())) == D("2.003")
 

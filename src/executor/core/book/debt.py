@@ -189,7 +189,8 @@ def to_buy_back(
     `left`.
 
     What the exits were sized for is what is held: interest that comes on top while they stand is bought by the last
-    buy, not by moving them for it.
+    buy, not by moving them for it; and interest that is shared otherwise with others, when it is read anew after a lost
+    state, makes none of them too large.
     """
     keep, step = kept(position, rules), rules.step
     net = left
@@ -199,7 +200,9 @@ def to_buy_back(
             net -= order.unpriced_qty * (ONE - keep)
     interest = max(credit.accrued, ZERO)
     reserve = min(interest * RESERVED_HOURS, step)
+    sized = next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
     most = gross(entered + interest + reserve, rules.worst_keep(), step) + step - left
+    most = max(most, min(sized - left, most + entered / _OTHERS_INTEREST))
     if not entered:
         return ZERO, ZERO, most  # nothing is sold yet, and what the loan has cost meanwhile is no position
     need = entered + credit.accrued - net
@@ -207,7 +210,6 @@ def to_buy_back(
         over = net - entered - interest  # what somebody else has repaid was not bought twice
         return min(step * LEFT_OVER_STEPS - over, ZERO), ZERO, most
     wanted = gross(need + reserve, keep, step)
-    sized = next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
     held = min(wanted, max(sized - left, ZERO)) if sized else wanted
     beyond = wanted - held
     if beyond > gross(interest + reserve + left - net, keep, step) + step * LEFT_OVER_STEPS:

@@ -10,6 +10,8 @@ from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase
 RECORDS_MS: Final = 60_000
 """How far back records are read: what is older is nothing that is under way."""
 LOOK_AGAIN_MS: Final = 250
+LOOK_AGAIN_MAX_MS: Final = 5_000
+_AN_EIGHTH: Final = 8
 BUSY_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 5_000)
 """After a loan that found another one being worked on: each takes about 100 ms, some were seen to take seconds."""
 
@@ -49,7 +51,8 @@ def explained(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
         return False
     debt = debts.find(outbox.state.debts, asset)
     if account.unsettled or debt.doubted_at or debt.moved:
-        outbox.read_again(account.asked_at + LOOK_AGAIN_MS)
+        waited = (outbox.now - since) // _AN_EIGHTH  # a loan of another symbol may be in doubt for long (rule 8.7)
+        outbox.read_again(account.asked_at + min(max(waited, LOOK_AGAIN_MS), LOOK_AGAIN_MAX_MS))
         outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
         return False
     return True
