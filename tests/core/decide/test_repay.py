@@ -5,17 +5,29 @@ from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, entering, protected, repaying
+from tests.core.build import (
+    MARGIN_RULES,
+    POLICY,
+    START,
+    D,
+    Script,
+    both_sides,
+    entering,
+    make_report,
+    protected,
+    repaying,
+)
 
+from executor.core.book.edit import with_order
 from executor.core.decide.lending import LOOK_AGAIN_MS
 from executor.core.decide.repay import AROUND_THE_HOUR_MS, HOUR_MS
-from executor.core.model.events import TradesSeen, Verb
+from executor.core.model.events import Reported, TradesSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import PlaceOrder, Repay
 from executor.core.model.loans import AssetTerms, Debt, LoanEnd, OwnDebt
-from executor.core.model.state import Reason, Repaying
-from executor.core.model.values import ZERO, Direction
+from executor.core.model.state import OrderPhase, Reason, Repaying
+from executor.core.model.values import ZERO, Direction, OrderStatus
 
 
 def go_on(script: Script, until: int = 400) -> Script:
@@ -367,3 +379,37 @@ def test_dust_that_a_short_has_not_bought_back_is_no_position_without_a_stop() -
     assert "unprotected" not in script.told()
     assert (script.position.exposure.since, script.position.exposure.total) == (0, bare.total)
     go_on(script)
+
+
+@both_sides
+def test_what_an_order_tells_of_late_is_put_right_before_the_rest_is_repaid(direction: Direction) -> None:
+    """Rules 6.3, 7.1: a stop that was called cancelled had traded 0.9 after all, and the whole was closed beside it."""
+    script = repaying(direction)
+    stop = script.order(Role.SL).id
+    script.book[stop] = replace(script.book[stop], status=OrderStatus.PARTIALLY_FILLED)
+    told = replace(script.execute(stop, "0.9"), status=OrderStatus.CANCELED)
+    script.book[stop] = told
+    script.now += 100
+    script.unchecked = True
+    script.feed(Reported(at=script.now, report=told))
+    assert script.named() == "Closing"
+    script.settle()
+    go_on(script)
+    assert "oversold" in script.told()
+    assert script.lender.debt("USDT").total == script.lender.debt("LTC").total == ZERO
+    assert abs(script.lender.holdings["LTC"]) < D("0.01")
+
+
+def test_an_order_that_is_back_on_the_book_is_cancelled_before_the_rest_is_repaid() -> None:
+    script = repaying()
+    order = script.order(Role.SL)
+    script.book[order.id] = make_report(order)
+    position = script.position
+    back = replace(order, phase=OrderPhase.WORKING, end=None, closed_at=0, cancelling=False)
+    script.state = replace(script.state, position=with_order(position, back))
+    script.unchecked = True
+    script.sleep() if not script.pending else script.accept()
+    assert "CancelOrder" in script.kinds()
+    go_on(script)
+    assert script.book[order.id].status is OrderStatus.CANCELED
+    assert script.lender.debt("USDT").total == ZERO

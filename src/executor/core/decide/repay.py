@@ -33,6 +33,9 @@ BUYS_MAX: Final = 3
 _ROOM: Final = Decimal("1.02")
 """What is bought at market is judged by an average price; and may cost a little more than the last one."""
 
+_GONE: Final = frozenset({Reason.LIQUIDATED, Reason.EXTERNAL})
+"""Nothing of such a trade is traded any more."""
+
 Buy = Callable[[Repayment, OwnDebt, Decimal], Repayment | None]
 
 
@@ -61,6 +64,9 @@ def begin(draft: Draft, reason: Reason) -> None:
 
 def tend(draft: Draft, phase: Repaying) -> Reason | None:
     """One step; the reason of the trade's end once nothing is owed, or nothing more can be given back."""
+    if _come_back(draft, phase):
+        draft.close(phase.reason, abandon=phase.reason in _GONE)
+        return None
     if any(order.live for order in draft.position.orders) or closing.price_fills(draft):
         return None
     bought = [order for order in draft.position.orders if order.role is Role.DEBT]
@@ -75,6 +81,14 @@ def tend(draft: Draft, phase: Repaying) -> Reason | None:
     if work != phase.work:
         draft.enter(replace(phase, work=work))
     return None
+
+
+def _come_back(draft: Draft, phase: Repaying) -> bool:
+    """Whether an order that was thought to be over has told of itself since: it is dismissed, and what it has traded is
+    put right, before the trade ends (rules 6.3, 7.1). Repaying may take hours.
+    """
+    orders = [order for order in draft.position.orders if order.role is not Role.DEBT]
+    return any(order.live or (order.cum_qty and order.heard_at > phase.work.since) for order in orders)
 
 
 def step(outbox: Outbox, work: Repayment, since: int, buy: Buy | None = None) -> Repayment | None:
