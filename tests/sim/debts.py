@@ -138,15 +138,18 @@ class Debts:
 
     def _cut_short(self, closed: Closed) -> bool:
         """Whether an order of the trade's buy-back ended with a part of it: a market order in a book that was too thin,
-        a stop that was jumped over and cancelled (6.5), a target.
+        a stop that was jumped over and cancelled (6.5), a target; or was for a part, and filled before it was moved to
+        its size.
         """
+        prefix, side = f"EX_{closed.trade}_", closed.direction.exit_side
         orders = self.direct.engine._accounts[self.direct.account].orders.values()
-        return any(
-            order.client_order_id.startswith(f"EX_{closed.trade}_")
-            and order.side is closed.direction.exit_side
-            and order.status in (OrderStatus.EXPIRED, OrderStatus.CANCELED)
+        mine = [order for order in orders if order.client_order_id.startswith(prefix)]
+        exits = [order for order in mine if order.side is side]
+        sold = sum((order.executed_qty for order in mine if order.side is not side), ZERO)
+        return sum((order.executed_qty for order in exits), ZERO) < sold or any(
+            order.status in (OrderStatus.EXPIRED, OrderStatus.CANCELED)
             and (order.executed_qty or order.type is OrderType.MARKET)
-            for order in orders
+            for order in exits
         )
 
     @property

@@ -148,6 +148,14 @@ class TestWithoutRecord:
         made = debts.claimed(OwnDebt(asset="USDT"), shown("4000", "0.04"), D(1_000))
         assert (made.own, made.foreign) == (D("1000.01"), D("3000.03"))
 
+    def test_a_loan_that_is_known_and_not_owed_any_more_has_been_repaid_by_somebody_else(self) -> None:
+        """Or by us, in a state that was lost: it is not to be borrowed again."""
+        known = OwnDebt(asset="USDT", own=D(3), borrowed=D(3))
+        made = debts.claimed(known, shown("0"), D(3))
+        assert (made.own, made.borrowed, made.by_hand) == (ZERO, D(3), D(3))
+        made = debts.claimed(replace(known, repaid=D(3)), shown("0"), D(3))
+        assert (made.own, made.borrowed, made.by_hand) == (ZERO, ZERO, ZERO)
+
     def test_what_was_sold_of_a_loan_and_is_not_owed_was_repaid_by_somebody(self) -> None:
         made = debts.claimed(OwnDebt(asset="USDT"), shown("0"), D(3), D(3))
         assert (made.own, made.borrowed, made.by_hand) == (ZERO, D(3), D(3))

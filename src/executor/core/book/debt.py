@@ -128,7 +128,7 @@ def unclaimed(direction: Direction, spent: Decimal, rules: SymbolRules) -> Credi
 def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: Decimal = ZERO) -> OwnDebt:
     """`debt` where it is not on record what of it is ours: what the trade's fills explain (rule 11.12), and a little
     more, as the loan was for the worst price that they could have had. `spent`: so much of a loan has been sold; what
-    of it is not owed any more, somebody else has repaid.
+    of it, or of what is known to have been borrowed, is not owed any more, somebody else has repaid.
     """
     shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
     theirs = shown.principal - others.owed - explained
@@ -137,7 +137,7 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     own = min(ceil_to(shown.total * share, PRECISION), max(shown.total - others.owed, ZERO))
     foreign = max(shown.total - own - others.owed, ZERO) if theirs else ZERO
     borrowed = min(explained, own, max(shown.principal - theirs - others.owed, ZERO))
-    gone = max(spent - borrowed, ZERO)
+    gone = max(spent - borrowed, debt.borrowed - debt.repaid - borrowed, ZERO)
     charged = own - borrowed
     made = replace(debt, own=own, foreign=foreign, borrowed=borrowed + gone, charged=charged, by_hand=gone)
     return _seen(made, shown, others)
