@@ -18,6 +18,7 @@ class Choices:
     def __init__(self, seed: int | None = None, plan: Iterable[Choice] = ()) -> None:
         self.made: list[Choice] = []
         self._counts: dict[str, int] = {}
+        self._seed = seed
         self._rng = None if seed is None else random.Random(seed)
         self._plan = {(label, nth): value for label, nth, value in plan}
 
@@ -55,6 +56,10 @@ class Choices:
             self.made.append((label, nth, value))
         return value
 
-    def mood(self, options: Sequence[float]) -> float:
-        """A weight of the run itself. It bends what is drawn and is not part of the plan: the draws are."""
-        return 0.0 if self._rng is None else self._rng.choice(options)
+    def mood(self, options: Sequence[float], name: str = "") -> float:
+        """A weight of the run itself. It bends what is drawn and is not part of the plan: the draws are. `name`: one
+        drawn by itself, so that a fault that is new leaves what a seed meant to the others as it was.
+        """
+        if self._rng is None:
+            return 0.0
+        return random.Random(f"{self._seed} {name}").choice(options) if name else self._rng.choice(options)

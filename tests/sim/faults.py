@@ -24,6 +24,8 @@ COMMAND: Final = (
     "half_done",
     "garbled",
     "refused_oddly",
+    "cancels_refused",
+    "locked_longer",
 )
 LOAN: Final = (
     "request_lost",
@@ -65,6 +67,8 @@ PAUSE: Final = ("suspended",)
 OTHER: Final = ("partial_fill", "exits_refused")
 ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *PAUSE, *OTHER)
 ON_MARGIN: Final = tuple(kind for kind in (*LOAN, *MARGIN) if kind not in ALL)
+LATER: Final = frozenset({"cancels_refused", "locked_longer"})
+"""Kinds that came when there were seeds already."""
 PAUSES: Final = (3_000, 1_000, 7_000, 120_000)
 """How long a process is suspended (ms); recvWindow is 5,000."""
 
@@ -145,7 +149,8 @@ class Faults:
         self.read_in: Counter[tuple[str, str]] = Counter()
         self._phase = "Flat"
         mood = choices.mood if wild else lambda _: 0.0
-        self._command = [mood(_WEIGHTS) for _ in COMMAND]
+        self._command = [mood(_WEIGHTS) for kind in COMMAND if kind not in LATER]
+        self._command += [choices.mood(_WEIGHTS, kind) if wild else 0.0 for kind in COMMAND if kind in LATER]
         self._read = [mood(_WEIGHTS) for _ in READ]
         self._push = [mood(_WEIGHTS) for _ in PUSH]
         self._outside = [mood(_OUTSIDE_WEIGHTS) for _ in OUTSIDE]

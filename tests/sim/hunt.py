@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 from tests.sim.mutants import Found
 from tests.sim.run import by_seed
-from tests.sim.scenarios import ON_MARGIN, SCENARIOS, Scenario, play
+from tests.sim.scenarios import CONTRADICTED, ON_MARGIN, SCENARIOS, Scenario, play
 from tests.sim.setup import CROSS, ISOLATED
 from tests.sim.world import Result
 
@@ -43,7 +43,7 @@ def on_margin() -> Iterator[Result]:
 
 
 def attempts() -> Iterator[Result]:
-    yield from map(play, SCENARIOS)
+    yield from map(play, (*CONTRADICTED, *SCENARIOS))
     points = crashes()
     seed = 0
     while True:

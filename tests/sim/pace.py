@@ -16,6 +16,8 @@ from msgspec.structs import replace
 
 from executor.core.model.ids import parse
 from executor.core.model.intents import (
+    CancelList,
+    CancelOrder,
     Command,
     LoanCommand,
     NewOrder,
@@ -37,6 +39,10 @@ MINUTE_MS: Final = 60_000
 SAME_IN_A_BURST: Final = 14
 """Of one request in ten seconds. Exits are tried again each second (4.7); looks and cancels begin with four in the
 first second and slow down; a quote is had once a second.
+"""
+CANCELS_IN_A_BURST: Final = 9
+"""Of one cancel: six where it is refused each time, at pauses that double; one more at each start, and some after an
+operator's word or a refusal that passes.
 """
 READS_OF_A_START: Final = 4
 """A start looks everything up at once (9.1), and three times more within about a second: what the life before it had
@@ -84,9 +90,11 @@ class Pace:
             times.popleft()
         burst = sum(1 for time in times if time > now - BURST_MS)
         kind = type(request).__name__
-        bound = SAME_IN_A_BURST
-        if not isinstance(request, Command):
-            bound += READS_OF_A_START * sum(1 for time in self._starts if time > now - BURST_MS)
+        starts = sum(1 for time in self._starts if time > now - BURST_MS)
+        if isinstance(request, CancelOrder | CancelList):
+            bound = CANCELS_IN_A_BURST + starts
+        else:
+            bound = SAME_IN_A_BURST + (0 if isinstance(request, Command) else READS_OF_A_START * starts)
         self._see(f"{kind} in ten seconds", burst, bound, f"{name} {burst} times in ten seconds")
         self._see(f"{kind} in a minute", len(times), SAME_IN_A_MINUTE, f"{name} {len(times)} times in a minute")
         if isinstance(request, Command):

@@ -81,6 +81,12 @@ def refuse_exits(world: World) -> None:
     world.engine._matcher.refuses_pending = lambda _: True
 
 
+def take_twice(world: World) -> None:
+    """The next order is called refused and stands, and no push tells of it (rule 7.1)."""
+    world.wire.taken_twice = True
+    world.wire.silent_until = world.timeline.now + 60_000
+
+
 def wait(world: World) -> None:
     """Let time pass."""
 
@@ -176,6 +182,11 @@ SCENARIOS: Final = (
     Scenario("one small leg", (signal(), price("0"), price("1.2")), replace(_POLICY, notional=Decimal(7)), short=True),
 )
 
+
+CONTRADICTED: Final = (Scenario("an entry that is called refused stands", (take_twice, signal(-8), wait, wait)),)
+"""Where the exchange says what is not so. The close of the trade finds it in its last look, if the look is not behind
+as well: these are not for every exchange.
+"""
 
 ON_MARGIN: Final = (
     Scenario("a long on credit to its stop", _STOPPED, margin=CROSS),

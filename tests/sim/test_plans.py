@@ -8,6 +8,8 @@ import pytest
 from tests.sim import corpus, run
 from tests.sim.choices import Choices
 from tests.sim.faults import ALL
+from tests.sim.hunt import crashes_of
+from tests.sim.scenarios import CONTRADICTED, Scenario
 from tests.sim.shrink import shrink
 from tests.sim.world import World
 
@@ -29,6 +31,11 @@ def test_trades_survive_faults_and_crashes(batch: int) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_what_failed_once_is_sound(name: str) -> None:
     assert run.by_plan(CASES[name].plan).broken == []
+
+
+@pytest.mark.parametrize("scenario", CONTRADICTED, ids=lambda scenario: scenario.name.replace(" ", "-"))
+def test_the_last_look_of_a_close_finds_what_was_said_not_to_be(scenario: Scenario) -> None:
+    assert [result.broken for result in crashes_of(scenario) if result.broken] == []
 
 
 def test_a_run_is_its_plan() -> None:

@@ -10,6 +10,9 @@ Fault model. What each kind in `faults.COMMAND` and `faults.READ` does:
 - a refusal changes nothing; so does a ban, which refuses everything until it ends; the service that has heard of it
   sends nothing meanwhile: commands are refused here, reads wait, or fail where the end is far;
 - a read may be lost, or show the exchange as it was up to `STALE` ago (rule 8.6 assumes less than 2 s), or arrive late;
+- for a while the cancels of an order may all be refused, as if it were unknown, and it works on (rule 8.7);
+  beside it nothing can be sold, or can;
+- what a cancel has freed may count as locked for a while: what sells is refused for lack of balance;
 - a cancel may tell of less than had filled by then: the rest shows in a later look (rule 6.3);
 - pushes may be lost, doubled, late and so out of order, or stop for a while.
 """
@@ -79,6 +82,8 @@ from executor.paper.engine.model import ExecutionReport, ExecutionType
 from executor.simulate.direct import Direct, pushed
 
 PENDING: Final = (1_000, 400, 5_000, 20_000, 90_000)
+LOCKED: Final = (3_000, 800, 8_000)
+UNMOVED: Final = (5_000, 1_500, 25_000)
 STALE: Final = (1_800, 300, 900)
 ENGINE_LATE: Final = 5_000
 BANS: Final = (*(4_000, 20_000) * 15, 125_000)
@@ -87,6 +92,8 @@ CLOCK_AHEAD: Final = 4_000  # as far as the service's clock may be before the ex
 PATIENCE_MS: Final = 61_000  # as the adapter's budget: a read waits so long for a ban's end, then it fails at once
 LATE: Final = (2_500, 6_000)
 AFTER_ANSWER_MS: Final = 20  # a push that leaves behind the answer
+LACKS: Final = "Account has insufficient balance for requested action."
+UNMOVED_WORDS: Final = ("Unknown order sent.", "Unknown order sent.", "The order is being worked on.")
 _WORDED: Final = frozenset({-2010, -2011})
 
 _DOUBTFUL: Final[dict[str, tuple[int | None, bool]]] = {
@@ -131,6 +138,13 @@ class Wire:
         self.pace = Pace(self._pressed)
         self.silent_until = 0
         self.lost_at = 0
+        self.taken_twice = False
+        """The next entry that rests is sent twice by the exchange's own gateway: the first is taken, the second refused
+        for the balance that the first has locked, and that is what is answered.
+        """
+        self._locked_until = 0
+        self._unmoved: dict[str, int] = {}
+        """Orders that no cancel moves, and until when (ms)."""
         self._history: dict[str, list[tuple[int, OrderReport]]] = {}
         self._owned: list[tuple[int, dict[str, Balance]]] = [(0, direct.balances())]
         self.peers: list[Wire] = [self]
@@ -139,6 +153,7 @@ class Wire:
     def share(self, other: "Wire") -> None:
         """Be one more line to the same account as `other`."""
         self._history, self._owned, self.peers = other._history, other._owned, other.peers
+        self._unmoved = other._unmoved
         self.peers.append(self)
 
     # --- requests ----------------------------------------------------------------------------------------------------
@@ -241,6 +256,9 @@ class Wire:
 
     def _carry_out(self, request: OrderCommand, fault: str) -> Outcome:
         now = self.timeline.now
+        refused = self._moves_nothing(request, fault) or self._sells_nothing(request, fault)
+        if refused is not None:
+            return refused
         behind = self._before(request) if fault == "cancel_behind" else None
         if fault in {"fill_during_cancel", "cancel_behind"}:
             self._fill_first(request, partly=behind is not None)
@@ -257,11 +275,42 @@ class Wire:
                 self.on_placed(client_id)
         self.deliver_pushes()
         self.on_executed()
+        if self.taken_twice and _rests(request, outcome):
+            self.taken_twice = False
+            return Refused(Why.INSUFFICIENT_BALANCE, -2010, LACKS)
         if behind is not None and isinstance(outcome, Done) and behind.cum_qty != outcome.reports[0].cum_qty:
             self.on_behind(behind.id, outcome.reports[0].cum_qty - behind.cum_qty)
             told = replace(behind, status=outcome.reports[0].status)
             return Done((told,)) if told.status is OrderStatus.CANCELED else outcome
         return outcome
+
+    def _moves_nothing(self, request: OrderCommand, fault: str) -> Refused | ReplaceOutcome | None:
+        """The refusal of a cancel that is one of many; None where it is carried out."""
+        now, ids = self.timeline.now, _cancels(request)
+        if fault == "cancels_refused" and ids:
+            until = now + UNMOVED[self.faults.detail("unmoved", len(UNMOVED))]
+            self._unmoved |= dict.fromkeys(ids, until)
+            if self.faults.detail("unmoved_locks", 2):
+                self._locked_until = until
+        if self.faults.calm or all(now >= self._unmoved.get(client_id, 0) for client_id in ids):
+            return None
+        words = UNMOVED_WORDS[self.faults.detail("unmoved_words", len(UNMOVED_WORDS))]
+        why = verdict(400, Fault(-2011, words))
+        assert not isinstance(why, Doubt)
+        refused = Refused(why, -2011, words)
+        return ReplaceOutcome(refused, NotTried()) if isinstance(request, ReplaceOrder) else refused
+
+    def _sells_nothing(self, request: OrderCommand, fault: str) -> Outcome | None:
+        """The refusal of an exit while what it sells counts as locked; None where it may be placed."""
+        now = self.timeline.now
+        if fault == "locked_longer":
+            self._locked_until = now + LOCKED[self.faults.detail("locked", len(LOCKED))]
+        if self.faults.calm or now >= self._locked_until or not isinstance(request, PlaceOrder | PlaceOco):
+            return None
+        name = parse(request.order.id if isinstance(request, PlaceOrder) else request.stop.id)
+        if name is None or name.role in ENTRIES:
+            return None
+        return self._worded(Refused(Why.INSUFFICIENT_BALANCE, -2010, LACKS))
 
     def _lend(self, request: LoanCommand, fault: str) -> Booked | Refused:
         direct = self.direct
@@ -303,13 +352,8 @@ class Wire:
 
     def _fill_first(self, request: Command, *, partly: bool) -> None:
         """The market reaches the order a moment before its cancel does."""
-        if isinstance(request, CancelOrder):
-            ids: tuple[str, ...] = (request.id,)
-        elif isinstance(request, CancelList):
-            ids = request.ids
-        elif isinstance(request, ReplaceOrder):
-            ids = (request.cancel_id,)
-        else:
+        ids = _cancels(request)
+        if not ids:
             return
         found = self.direct.order(ids[self.faults.detail("which", len(ids))])
         if found is not None and not found.status.is_final and (found.stop_price or found.price):
@@ -492,6 +536,26 @@ class Wire:
     def _hand_on(self, report: OrderReport) -> None:
         if self.listener is not None:
             self.listener(Reported(at=self.clock.now(), report=report))
+
+
+def _cancels(request: Command) -> tuple[str, ...]:
+    match request:
+        case CancelOrder():
+            return (request.id,)
+        case CancelList():
+            return request.ids
+        case ReplaceOrder():
+            return (request.cancel_id,)
+        case _:
+            return ()
+
+
+def _rests(request: Command, outcome: Outcome) -> bool:
+    """Whether an entry was placed that has not begun to fill."""
+    name = parse(request.order.id) if isinstance(request, PlaceOrder) else None
+    if name is None or name.role not in ENTRIES or not isinstance(outcome, Done):
+        return False
+    return outcome.reports[0].status is OrderStatus.NEW
 
 
 def _new_ids(request: Command, outcome: Outcome) -> tuple[str, ...]:

@@ -218,12 +218,13 @@ class Life:
 class SimRun:
     """The account's run: as `service.account` and `service.symbol_session` begin it, without what they read from disk.
 
-    `hung`: its loop stands still from the next event on.
+    `hung`: its loop stands still from the next event on; `stands_since`: and has done so since then (ms), 0: it turns.
     """
 
     def __init__(self, life: Life, store_of: Callable[[str], FleetSymbolStore]) -> None:
         self.loops: dict[str, Loop] = {}
         self.hung = False
+        self.stands_since = 0
         self.decided_at: dict[int, int] = {}
         self.decided_last = 0
         self._life = life
@@ -239,6 +240,9 @@ class SimRun:
         self._stopping = True
         if self._supervisor is not None:
             self._supervisor.stop()
+
+    def stand_still(self) -> None:
+        self.stands_since = self._life.host.timeline.now
 
     async def run(self) -> None:
         self._life.run = self
@@ -339,6 +343,7 @@ class WatchedLoop(Loop):
 
     async def _take(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
         if self.run_of.hung:
+            self.run_of.stand_still()
             await asyncio.Event().wait()
         return await super()._take(event, more=more, takes=takes)
 

@@ -135,7 +135,8 @@ class FleetWorld:
         self._writes = 0
         self._kills = 0
         self._started_at = self.timeline.now
-        ttl = TTLS[choices.choose("fleet:ttl", len(TTLS))]
+        self._unsettled_at = 0
+        self._ttl = ttl = TTLS[choices.choose("fleet:ttl", len(TTLS))]
         base = _settings(self.market.symbol)
         names = [f"n{n + 1}" for n in range(NODES[choices.choose("fleet:nodes", len(NODES))])]
         update = {"fleet_ttl_sec": ttl}
@@ -467,6 +468,20 @@ class FleetWorld:
             self.outside.bare_since = 0
         elif not self.outside.bare_since:
             self.outside.bare_since = self.timeline.now
+        self._owner_turns()
+
+    def _owner_turns(self) -> None:
+        """An account whose loop stands still is somebody else's soon: the lease ends, as nobody renews it (rule 14)."""
+        if not self.cluster.has_majority:
+            self._unsettled_at = self.timeline.now  # its leases last longer
+        for life in self.lives:
+            owner, owned = self.cluster.value(self._own), life.node.owned.get(ACCOUNT)
+            if not life.alive or life.run is None or not life.run.stands_since or owner is None or owned is None:
+                continue
+            stood = self.timeline.now - max(life.run.stands_since, self._unsettled_at)
+            if owner.created == owned.claim.epoch and stood > 2_000 * self._ttl + LATEST_MS:
+                since = (self.timeline.now - life.run.stands_since) / 1000
+                self.outside.broken.append(f"F5: {life.name} has stood still for {since:.1f} s and owns the account")
 
     # --- the calm ----------------------------------------------------------------------------------------------------
 
