@@ -253,6 +253,29 @@ def test_a_stop_of_the_whole_that_can_t_be_cut_is_not_tried_again_at_once() -> N
     assert len(script.live()) == 2
 
 
+def test_a_stop_that_stands_and_is_called_unknown_is_not_moved_for_ever_at_the_network_s_pace() -> None:
+    """Rule 8.7: the cancel of a cancel-replace refused, each look shows the stop working; then the other way is taken."""
+    script = moving()
+    times = []
+    while script.leg(3).stop != D("104"):
+        if script.pending and isinstance(script.pending[0], ReplaceOrder):
+            times.append(script.now)
+            request = script.pending.pop(0)
+            refused = Refused(Why.UNKNOWN_ORDER, -2011, "Unknown order sent.")
+            script.feed(Answered(at=script.now, seq=request.seq, outcome=ReplaceOutcome(refused, NotTried())))
+        elif script.pending:
+            script.accept()
+        else:
+            script.wait(50)
+        assert script.now < times[0] + 60_000
+    pauses = [b - a for a, b in pairwise(times)]
+    assert pauses[0] < 500  # it may have gone: a look, and at once the next
+    assert pauses[1] >= 2_000
+    assert pauses[2] >= 4_000
+    assert len(pauses) == stops.BALKS
+    assert script.live()[0].stop_price == D("104")
+
+
 def test_a_stop_that_was_moved_after_all_may_be_moved_at_the_usual_pace_again() -> None:
     script = moving()
     request = script.pending.pop(0)

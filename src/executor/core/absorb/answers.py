@@ -248,7 +248,7 @@ def _replaced(
         order = the_order(cancel.position, request.order.id)
         untried = replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)
         asked = reports.rivals_looked_up(with_order(cancel.position, untried), request.cancel_id, now)
-        return replace(cancel, position=asked)
+        return replace(cancel, position=refusals.not_moved(asked, request.cancel_id, outcome.cancel))
     place = _placed(cancel.position, (request.order.id,), outcome.place, now, policy)
     fault = cancel.fault or place.fault
     verdict = cancel.verdict if cancel.fault else place.verdict if place.fault else MOVED

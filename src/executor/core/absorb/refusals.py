@@ -6,11 +6,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from executor.core.book import levels
-from executor.core.book.edit import find_leg, find_order, with_leg
-from executor.core.model.facts import PASSING, POVERTY, Refused, Why
+from executor.core.book.edit import find_leg, find_order, the_order, with_leg
+from executor.core.model.facts import PASSING, POVERTY, Outcome, Refused, Why
 from executor.core.model.orders import exits_again_after
 from executor.core.model.policy import Policy
-from executor.core.model.state import Entering, Leave, Leg, Order, Position
+from executor.core.model.state import End, Entering, Leave, Leg, Order, Position
 
 _NOT_COUNTED: Final = PASSING | {Why.MARKET_CLOSED}
 """Refusals that say nothing against an exit: a market that is closed takes none (rule 6.8)."""
@@ -61,6 +61,18 @@ def learn(
 def retry_at(refused: Refused, now: int, policy: Policy) -> int:
     """What was withdrawn is decided anew at once: half of recvWindow has passed since it was decided (rule 8.3d)."""
     return now if refused.why is Why.WITHDRAWN else max(now + policy.exits_retry_ms, refused.retry_at)
+
+
+def not_moved(position: Position, old_id: str, cancelled: Outcome) -> Position:
+    """`position` after a cancel-replace that could not cancel `old_id`. Once, it may have gone, which a look tells; one
+    that stood and is not cancelled again is moved in growing pauses, and then by another way (rule 8.7).
+    """
+    old = the_order(position, old_id)
+    leg = find_leg(position, old.leg)
+    untried = [o for o in position.orders if o.replaces == old_id and o.end is End.NEVER]
+    if leg is None or not isinstance(cancelled, Refused) or cancelled.why in PASSING or len(untried) < 2:
+        return position
+    return with_leg(position, _move_refused(leg, cancelled))
 
 
 def _move_refused(leg: Leg, refused: Refused) -> Leg:
