@@ -273,7 +273,7 @@ def test_a_stop_that_stands_and_is_called_unknown_is_not_moved_for_ever_at_the_n
     assert pauses[1] >= 2_000
     assert pauses[2] >= 4_000
     assert len(pauses) == stops.BALKS
-    assert script.live()[0].stop_price == D("104")
+    assert script.order(Role.TRAIL).stop_price == D("104")
 
 
 def test_a_stop_that_was_moved_after_all_may_be_moved_at_the_usual_pace_again() -> None:
