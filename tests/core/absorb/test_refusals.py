@@ -254,7 +254,7 @@ def test_a_stop_of_the_whole_that_can_t_be_cut_is_not_tried_again_at_once() -> N
 
 
 def test_a_stop_that_stands_and_is_called_unknown_is_not_moved_for_ever_at_the_network_s_pace() -> None:
-    """Rule 8.7: the cancel of a cancel-replace refused, each look shows the stop working; then the other way is taken."""
+    """Rule 8.7: only the cancel is refused, and each look shows the stop working; then the other way is taken."""
     script = moving()
     times = []
     while script.leg(3).stop != D("104"):
