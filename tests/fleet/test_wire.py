@@ -84,10 +84,9 @@ async def test_a_node_that_is_told_to_end_hands_over_at_once_with_nothing_in_dou
         first, _ = await world.owner("alice")
         moved = [account for account in world.accounts if (await world.owner(account))[0] == first]
         world.nodes[first].send(signal.SIGTERM)
-        began = asyncio.get_running_loop().time()
         assert await world.nodes[first].end() == 0, world.logs()
+        assert first not in [(await world.owner(account))[0] for account in world.accounts]  # no lease had to end first
         await world.owned(by=lambda name: name != first)
-        assert asyncio.get_running_loop().time() - began < 4
         second, _ = await world.owner("alice")
         await world.trading()
         assert {account: world.open_ids(account) for account in world.accounts} == standing
