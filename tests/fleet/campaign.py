@@ -39,6 +39,8 @@ TRIES: Final = 10
 AGAIN_S: Final = 1.0
 TAKEN: Final = frozenset({202, 409})
 """Taken now, or before: its answer was lost."""
+NEVER: Final = frozenset({"invariant_broken", "observer_died", "traceback"})
+"""What no node says whatever befalls it."""
 LEAVES: Final = frozenset({"pause", "kill"})
 
 
@@ -252,9 +254,11 @@ class Campaign:
 
     def _look(self) -> list[tuple[str, dict[str, Any]]]:
         lines = self._tail.look()
-        for _, line in lines:
+        for node, line in lines:
             if line.get("alert"):
                 self.report.alerts[str(line.get("event"))] += 1
+            if line.get("event") in NEVER:
+                self.report.violations.append(f"round {sum(self.report.rounds.values())}: {node} says {line}")
         return lines
 
     # --- the books ------------------------------------------------------------------------------------------------
