@@ -243,7 +243,7 @@ class Shell:
         return Answered(at=self.clock.now(), seq=request.seq, outcome=late)
 
     def _say(self, notes: tuple[Notify, ...]) -> None:
-        if any(note.level is Level.ALERT for note in notes):
+        if notes and any(note.level is Level.ALERT for note in notes):
             self.alerted_at = self.clock.now()
 
     # --- time and looking --------------------------------------------------------------------------------------------

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.sim import corpus, run
 from tests.sim.choices import Choices
 from tests.sim.faults import ALL
 from tests.sim.hunt import crashes_of
 from tests.sim.scenarios import CONTRADICTED, Scenario
+from tests.sim.setup import draw
 from tests.sim.shrink import shrink
-from tests.sim.world import World
+from tests.sim.world import IN_VAIN, World
 
 SEEDS = 900
 BATCHES = 10
@@ -68,6 +71,13 @@ def test_a_plan_that_names_nothing_is_quiet() -> None:
     assert result.plan == []
     assert not result.tally
     assert result.closed == {"SL": 1}
+
+
+def test_a_run_whose_account_can_pay_for_no_trade_ends_soon() -> None:
+    setup = replace(draw(Choices()), balances={"USDT": Decimal(2), "LTC": Decimal(0)})
+    result = World(Choices(), setup).run()
+    assert (result.broken, result.trades, result.closed) == ([], 0, {})
+    assert result.virtual_ms < 2 * IN_VAIN * setup.step
 
 
 def test_shrinking_leaves_only_what_it_takes() -> None:

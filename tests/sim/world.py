@@ -47,6 +47,8 @@ ERRORS: Final = (
 ENDING_STEPS: Final = 20
 LONG_DOWN: Final = 16_000  # nothing that was sent before can be executed any more
 REFUSED_ENOUGH: Final = 4
+IN_VAIN: Final = 50
+"""So many signals in a row that opened nothing: the account is too small for what was drawn, or has become so."""
 STEPS_MAX: Final = 400  # market steps per run; a run that needs more is a failure of the bench
 VOLUMES: Final = (10_000_000, 60, 5)  # of a trade of the market, in quote at the start
 DOWN: Final = (2_000, 200, 20_000)
@@ -129,6 +131,7 @@ class World:
         self._trade_ids = 0
         self._signals = 0
         self._opened = 0
+        self._in_vain = 0
         self._faults_before = 0
         self._taken: set[str] = set()
         self._alerted_before = 0
@@ -176,8 +179,8 @@ class World:
         return self.result()
 
     def _is_done(self) -> bool:
-        """Every trade was traded, or there won't be another: a halt has refused enough signals."""
-        return self._opened >= self.setup.trades or self._refused >= REFUSED_ENOUGH
+        """Every trade was traded, or there won't be another: a halt, or too small an account, has refused enough."""
+        return self._opened >= self.setup.trades or self._refused >= REFUSED_ENOUGH or self._in_vain >= IN_VAIN
 
     def _failed(self, error: Exception) -> None:
         """An error of the program would end the service, and again after each restart."""
@@ -331,6 +334,7 @@ class World:
         )
         event = self._with_facts(signal)
         self._refused += bool(shell.state.halted)
+        self._in_vain += 1
         self._last_signal = event
         shell.receive(event)
 
@@ -518,6 +522,7 @@ class World:
         self.faults.phase = phase_of(step.state)
         if before.position is None and step.state.position is not None:
             self._opened += 1
+            self._in_vain = 0
             self._faults_before = len(self.faults.kinds)
             self._admitted(event, before)
         self.outside.stepped(before, step.state)

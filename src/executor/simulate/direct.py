@@ -131,8 +131,8 @@ class Direct:
         return {b.asset: Balance(b.free, b.locked) for b in self.engine.balances(self.account)}
 
     def quote(self, now: int) -> Quote:
-        ticker = self.engine.book_ticker(self.symbol)
-        return Quote(now, ticker.bid, ticker.ask, self.last())
+        bid, ask = self.engine.best_prices(self.symbol)
+        return Quote(now, bid, ask, self.last())
 
     def last(self) -> Decimal:
         """The last traded price; 0 before the first."""

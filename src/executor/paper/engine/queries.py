@@ -244,6 +244,11 @@ class Queries:
         """
         return self._book(symbol).tape.average(now, mins)
 
+    def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Bid and ask as in `book_ticker`; 0 while unknown."""
+        tape = self._book(symbol).tape
+        return tape.bid, tape.ask
+
     def book_ticker(self, symbol: str) -> BookTicker:
         """Best prices of the market alone: own resting orders do not show in it."""
         book = self._book(symbol)
