@@ -20,6 +20,7 @@ TERMS: dict[str, dict[str, str | int]] = {
     "no_replace": {"replaces": False},
 }
 ALGO = {"algo_full": 5, "algo_some": 2}
+READS = ["order", "order", "openOrders", "account", "myTrades", "ticker/24hr", "exchangeInfo", "allOrders"]
 ENDED = {"maintenance": "EXPIRED", "match": "EXPIRED_IN_MATCH"}
 """All of ours, or one, ended by the exchange."""
 ALWAYS = [
@@ -35,7 +36,7 @@ ALWAYS = [
     "shutdown",
     "terminated",
 ]
-ALWAYS += ["fees", "closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
+ALWAYS += ["fees", "down", "down", "closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
 ON_MARGIN = ["liquidated", "repaid_by_hand"]
 WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
 """Where the account holds more than the trade, what another hand sells is not the trade's."""
@@ -76,7 +77,7 @@ class Hands:
             self.book.mood.fee_asset = (
                 QUOTE if self.book.mood.fee_asset != QUOTE or "BNB" not in self.book.free else "BNB"
             )
-        elif name in {"mute", "refuses", "clock", "ban"}:
+        elif name in {"mute", "refuses", "clock", "ban", "down"}:
             self._way(name)
         else:
             self._hand(name)
@@ -86,6 +87,8 @@ class Hands:
             self.exchange.mute_until = now_ms() + 15_000
         elif name == "refuses":
             self.exchange.refuses_until = now_ms() + 15_000
+        elif name == "down":
+            self.exchange.down, self.exchange.down_until = self.rng.choice(READS), now_ms() + 20_000
         elif name == "clock":
             Clock.ahead += self.rng.choice([-3_000, 3_000, 900])
         else:
@@ -115,6 +118,7 @@ class Hands:
         self.touched = False
         self.book.terms = Terms()
         self.exchange.mute_until = self.exchange.refuses_until = self.exchange.banned_until = 0
+        self.exchange.down_until = 0
         self._cancel([o for o in self.book.orders if o.open and not o.client.startswith(OURS)])
 
     def _amend(self) -> None:

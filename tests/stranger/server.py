@@ -103,6 +103,8 @@ class Exchange(Served):
         """It refuses orders until then, as not enabled."""
         self.told: deque[dict[str, Any]] = deque(maxlen=30)
         """The newest pushes."""
+        self.down, self.down_until = "", 0
+        """A read that alone is answered 503 until then."""
         self.banned_until = 0
         self.deaf_to_bans = 0
         """Requests that came although a ban was told more than a second before."""
@@ -265,6 +267,9 @@ class Exchange(Served):
         return web.Response()
 
     def _fault(self, method: str, what: str) -> str:
+        if method == "GET" and self.down and what.endswith(self.down) and now_ms() < self.down_until:
+            self.went_wrong[f"{self.down} is down"] += 1
+            return "503"
         often = 3 if what.endswith("borrow-repay") else 1.5 if method != "GET" else 1
         kind = fault(self.rng, min(0.6, self.storm * often), method, what)
         if kind:
