@@ -69,6 +69,8 @@ ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *PAUSE, *OTHER)
 ON_MARGIN: Final = tuple(kind for kind in (*LOAN, *MARGIN) if kind not in ALL)
 LATER: Final = frozenset({"cancels_refused", "locked_longer"})
 """Kinds that came when there were seeds already."""
+ODD: Final = frozenset({"garbled", "refused_oddly", "cancels_refused", "locked_longer", "read_garbled"})
+"""Answers that no document has."""
 PAUSES: Final = (3_000, 1_000, 7_000, 120_000)
 """How long a process is suspended (ms); recvWindow is 5,000."""
 
@@ -138,10 +140,13 @@ def phase_of(state: State) -> str:
 
 
 class Faults:
-    """Says what goes wrong, and counts it by kind and phase of the trade. Quiet once `calm`."""
+    """Says what goes wrong, and counts it by kind and phase of the trade. Quiet once `calm`. `by_the_book`: only what
+    the documents have, read plainly.
+    """
 
-    def __init__(self, choices: Choices, *, wild: bool, margin: bool = False) -> None:
+    def __init__(self, choices: Choices, *, wild: bool, margin: bool = False, by_the_book: bool = False) -> None:
         self._choices = choices
+        self.by_the_book = by_the_book
         self.calm = False
         self.tally: Counter[tuple[str, str]] = Counter()
         self.kinds: list[str] = []
@@ -223,8 +228,8 @@ class Faults:
         if self.calm:
             return ""
         value = self._choices.weigh(label, weights)
-        if not value:
+        name = names[value - 1] if value else ""
+        if not name or (self.by_the_book and name in ODD):
             return ""
-        name = names[value - 1]
         self.count(name)
         return name

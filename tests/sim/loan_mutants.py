@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.sim.mutants import CORE, Mutant, main
+from tests.sim.mutant import CORE, Mutant
+from tests.sim.mutants import main
 
 LOAN_TABLE: Final = Path(__file__).with_name("loan_mutants.txt")
 WIRE: Final = "src/executor/exchange/wire/margin.py"

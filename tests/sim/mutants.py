@@ -2,6 +2,7 @@
 
     python -m tests.sim.mutants            all of them, as a table
     python -m tests.sim.mutants NAME ...   some
+    python -m tests.sim.mutants --by-the-book   those that only an odd exchange shows, on one that is not: none is found
 
 A mutant is a text put in place of another in one source file. Those of `tests/sim/shell.py` stand for bugs of the
 service's loop, which that file models. The table of all is kept in `mutants.txt` beside this file.
@@ -12,40 +13,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from tests.sim.mutant import CORE, Found, Mutant
+from tests.sim.odd_mutants import ODD_MUTANTS
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE: Final = Path(__file__).with_name("mutants.txt")
 SECONDS: Final = 60
-CORE: Final = "src/executor/core"
 FLEET: Final = "src/executor/service/fleet"
+BY_THE_BOOK: Final = "by-the-book"
 STORE: Final = "src/executor/service/store/fleet_store.py"
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """`also`: a second (old, new) in the same file, where a guard behind the first would make up for it. `bench`: which
-    simulation hunts it.
-    """
-
-    name: str
-    path: str
-    old: str
-    new: str
-    also: tuple[str, str] | None = None
-    bench: str = "tests.sim.hunt"
-
-
-class Found(msgspec.Struct, frozen=True):
-    """`check`: the first violation; empty when none came. `runs`: how many runs it took."""
-
-    check: str
-    runs: int
-    seconds: float
 
 
 MUTANTS_OF_ONE: Final = (
@@ -206,13 +188,6 @@ MUTANTS_OF_ONE: Final = (
         f"{CORE}/book/ledger.py",
         "            sold[order.leg] = sold.get(order.leg, ZERO) + order.cum_qty\n",
         "            sold[order.leg] = sold.get(order.leg, ZERO) + (1 + bool(order.list_id)) * order.cum_qty\n",
-    ),
-    Mutant(
-        "closed without the last look",
-        f"{CORE}/decide/closing.py",
-        "    if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):\n"
-        "        draft.query_open_orders()\n        return None\n",
-        "",
     ),
     Mutant(
         "closed while orders are live",
@@ -413,12 +388,6 @@ MUTANTS_OF_ONE: Final = (
         ("        tries=tries,\n", "        tries=leg.tries,\n"),
     ),
     Mutant(
-        "a cancel is repeated without a pause",
-        f"{CORE}/model/orders.py",
-        "    return order.ask_at + _CANCEL_AGAIN_MS[min(order.cancels, len(_CANCEL_AGAIN_MS) - 1)]\n",
-        "    return order.ask_at\n",
-    ),
-    Mutant(
         "a look is had again without a pause",
         f"{CORE}/model/orders.py",
         "    return pauses[min(looks, len(pauses)) - 1]\n",
@@ -429,12 +398,6 @@ MUTANTS_OF_ONE: Final = (
         f"{CORE}/model/orders.py",
         "    return max(order.closed_at + pause, order.ask_at)\n",
         "    return max(order.closed_at + pause - pause, order.ask_at)\n",
-    ),
-    Mutant(
-        "a balance is asked for while it can say nothing",
-        f"{CORE}/decide/missing.py",
-        "        return Stock.UNKNOWN  # and nothing is asked before it is known how that ended (rule 8.7)\n",
-        "        draft.query_balances()\n        return Stock.UNKNOWN\n",
     ),
     Mutant(
         "a read that failed is had again at once",
@@ -534,7 +497,7 @@ FLEET_MUTANTS: Final = (
         bench=IN_A_FLEET,
     ),
 )
-MUTANTS: Final = (*MUTANTS_OF_ONE, *FLEET_MUTANTS)
+MUTANTS: Final = (*MUTANTS_OF_ONE, *ODD_MUTANTS, *FLEET_MUTANTS)
 
 
 def plant(mutant: Mutant, folder: Path) -> None:
@@ -553,7 +516,7 @@ def plant(mutant: Mutant, folder: Path) -> None:
 
 
 def hunt(mutant: Mutant, seconds: float = SECONDS, where: str = "") -> Found:
-    """`where`: "margin" for runs on margin alone."""
+    """`where`: "margin" for runs on margin alone, BY_THE_BOOK for an exchange that is as the documents have it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plant(mutant, folder)
@@ -568,26 +531,39 @@ def hunt(mutant: Mutant, seconds: float = SECONDS, where: str = "") -> Found:
     return msgspec.json.decode(run.stdout, type=Found)
 
 
+def missed(mutants: Sequence[Mutant], where: str, tell: Callable[[str], object]) -> int:
+    """Hunt each, tell a line of the table each, and count those that were not found."""
+    lost = 0
+    with ThreadPoolExecutor(2) as pool:
+        for mutant, found in zip(mutants, pool.map(lambda mutant: hunt(mutant, where=where), mutants), strict=True):
+            lost += not found.check
+            what = found.check or "NOT FOUND"
+            tell(f"{mutant.name:56} {what[:60]:60} {found.runs:6} runs {found.seconds:6.1f} s\n")
+    return lost
+
+
 def main(names: Sequence[str], mutants: Sequence[Mutant] = MUTANTS, kept: Path = TABLE, where: str = "") -> int:
     chosen = [mutant for mutant in mutants if not names or mutant.name in names]
     lines: list[str] = []
 
     def tell(line: str) -> None:
-        lines.append(f"{line}\n")
+        lines.append(line)
         sys.stdout.write(lines[-1])
         sys.stdout.flush()
 
-    missed = 0
-    with ThreadPoolExecutor(2) as pool:
-        for mutant, found in zip(chosen, pool.map(lambda mutant: hunt(mutant, where=where), chosen), strict=True):
-            missed += not found.check
-            what = found.check or "NOT FOUND"
-            tell(f"{mutant.name:56} {what[:60]:60} {found.runs:6} runs {found.seconds:6.1f} s")
-    tell(f"{len(chosen) - missed} of {len(chosen)} found")
+    lost = missed(chosen, where, tell)
+    tell(f"{len(chosen) - lost} of {len(chosen)} found\n")
     if not names:
         kept.write_text("".join(lines))
-    return 1 if missed else 0
+    return 1 if lost else 0
+
+
+def by_the_book() -> int:
+    """How many of `ODD_MUTANTS` are found without an odd exchange: none is to be."""
+    found = len(ODD_MUTANTS) - missed(ODD_MUTANTS, BY_THE_BOOK, sys.stdout.write)
+    sys.stdout.write(f"{found} of {len(ODD_MUTANTS)} found by the book\n")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(by_the_book() if sys.argv[1:] == ["--by-the-book"] else main(sys.argv[1:]))

@@ -41,8 +41,8 @@ SAME_IN_A_BURST: Final = 14
 first second and slow down; a quote is had once a second.
 """
 CANCELS_IN_A_BURST: Final = 9
-"""Of one cancel: six where it is refused each time, at pauses that double; one more at each start, and some after an
-operator's word or a refusal that passes.
+"""Of one cancel, or of the same in one order's place: six where it is refused each time, at pauses that double; one
+more at each start, and some after an operator's word or a refusal that passes.
 """
 READS_OF_A_START: Final = 4
 """A start looks everything up at once (9.1), and three times more within about a second: what the life before it had
@@ -91,7 +91,7 @@ class Pace:
         burst = sum(1 for time in times if time > now - BURST_MS)
         kind = type(request).__name__
         starts = sum(1 for time in self._starts if time > now - BURST_MS)
-        if isinstance(request, CancelOrder | CancelList):
+        if isinstance(request, CancelOrder | CancelList | ReplaceOrder):
             bound = CANCELS_IN_A_BURST + starts
         else:
             bound = SAME_IN_A_BURST + (0 if isinstance(request, Command) else READS_OF_A_START * starts)

@@ -31,19 +31,27 @@ BATCH: Final = 24
 QUIET_EVERY: Final = 24  # one run of so many is without faults, and shows what the exchange alone takes
 
 
-def by_seed(seed: int, *, verbose: bool = False, kinds: Sequence[str] = SPOT) -> Result:
+def by_seed(seed: int, *, verbose: bool = False, kinds: Sequence[str] = SPOT, by_the_book: bool = False) -> Result:
     """`kinds`: of accounts, one of which is drawn."""
-    return _lived(Choices(seed), wild=bool(seed % QUIET_EVERY), verbose=verbose, kinds=kinds)
+    wild = bool(seed % QUIET_EVERY)
+    return _lived(Choices(seed), wild=wild, verbose=verbose, kinds=kinds, by_the_book=by_the_book)
 
 
 def by_plan(plan: list[Choice], *, verbose: bool = False) -> Result:
     return _lived(Choices(plan=plan), verbose=verbose)
 
 
-def _lived(choices: Choices, *, wild: bool = True, verbose: bool = False, kinds: Sequence[str] = ANY_ACCOUNT) -> Result:
+def _lived(
+    choices: Choices,
+    *,
+    wild: bool = True,
+    verbose: bool = False,
+    kinds: Sequence[str] = ANY_ACCOUNT,
+    by_the_book: bool = False,
+) -> Result:
     """A run. One that can't even begin is a violation with its plan like any other, not the end of the bench."""
     try:
-        world = World(choices, wild=wild, verbose=verbose, kinds=kinds)
+        world = World(choices, wild=wild, verbose=verbose, kinds=kinds, by_the_book=by_the_book)
     except ERRORS as error:
         return Result(broken=[failure(error)], plan=choices.made, setup=draw(Choices(plan=choices.made)))
     return world.run()

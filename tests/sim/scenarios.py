@@ -14,6 +14,7 @@ from tests.sim.setup import CROSS, ISOLATED, LTC, QUOTE, SPARE, Setup
 from tests.sim.world import Result, World
 
 from executor.core.model.events import Commanded, Verb
+from executor.core.model.ids import Role, parse
 from executor.core.model.policy import AfterTp1, EntryMode, Layout, PlanBOrder, Policy, TrailMode
 from executor.core.model.values import Direction
 from executor.paper.engine.choices import ExchangeChoices
@@ -81,10 +82,25 @@ def refuse_exits(world: World) -> None:
     world.engine._matcher.refuses_pending = lambda _: True
 
 
-def take_twice(world: World) -> None:
-    """The next order is called refused and stands, and no push tells of it (rule 7.1)."""
-    world.wire.taken_twice = True
-    world.wire.silent_until = world.timeline.now + 60_000
+def say(code: int, text: str) -> Act:
+    """The next order is answered so and stands, and no push tells of it."""
+
+    def act(world: World) -> None:
+        world.wire.says = code, text
+        world.wire.silent_until = world.timeline.now + 60_000
+
+    return act
+
+
+def hold_fast(*roles: Role, locks: bool = False) -> Act:
+    """For half a minute no cancel moves the orders of these roles; of all where none is named (rule 8.7)."""
+
+    def act(world: World) -> None:
+        named = [(order, parse(order)) for order in world.outside.ours_open()]
+        held = [order for order, name in named if not roles or (name is not None and name.role in roles)]
+        world.wire.hold_fast(held, world.timeline.now + 30_000, locks=locks)
+
+    return act
 
 
 def wait(world: World) -> None:
@@ -183,9 +199,35 @@ SCENARIOS: Final = (
 )
 
 
-CONTRADICTED: Final = (Scenario("an entry that is called refused stands", (take_twice, signal(-8), wait, wait)),)
-"""Where the exchange says what is not so. The close of the trade finds it in its last look, if the look is not behind
-as well: these are not for every exchange.
+_MARKET: Final = replace(_POLICY, entry_mode=EntryMode.MARKET_ONLY)
+_FAR: Final = (signal(-8), wait, wait)
+_HELD: Final = (signal(), price("0"))
+_CLOSE: Final = (command(Verb.FLATTEN), wait, wait, wait)
+CONTRADICTED: Final = (
+    Scenario(
+        "an entry that is called refused stands",  # sent twice by a gateway: the first has locked the balance
+        (say(-2010, "Account has insufficient balance for requested action."), *_FAR),
+    ),
+    Scenario("an overloaded server has taken an entry", (say(-1008, "Server is overloaded."), signal(), wait), _MARKET),
+    Scenario("an internal error has taken an entry", (say(-1001, "Internal error."), signal(), wait), _MARKET),
+    Scenario(
+        "an unknown error has taken an entry", (say(-1000, "An unknown error occurred."), signal(), wait), _MARKET
+    ),
+    Scenario(
+        "a message bus has taken an entry",
+        (say(-1006, "An unexpected response was received."), signal(), wait),
+        _MARKET,
+    ),
+    Scenario("no cancel moves any exit", (*_HELD, hold_fast(), *_CLOSE), spare=True),
+    Scenario("no cancel moves the last stop", (*_HELD, hold_fast(Role.SL), *_CLOSE), spare=True),
+    Scenario("no cancel moves the last stop, and nothing is sold", (*_HELD, hold_fast(Role.SL, locks=True), *_CLOSE)),
+    Scenario(
+        "no cancel lets a stop be moved",
+        (*_HELD, price("0.6"), hold_fast(), command(Verb.MOVE_STOP, "-0.4"), wait, wait, wait),
+    ),
+)
+"""Where the exchange says what is not so, or does not do what it is asked. An order that was called refused is found in
+the last look of a close, if the look is not behind as well: these are not for every exchange.
 """
 
 ON_MARGIN: Final = (

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.sim.loan_mutants import LOAN_MUTANTS, LOAN_TABLE
-from tests.sim.mutants import MUTANTS, TABLE, Mutant, hunt, plant
+from tests.sim.mutant import Mutant
+from tests.sim.mutants import MUTANTS, TABLE, hunt, plant
 
 QUICK = ("sent before it is on disk", "sent again without the fence", "the fee is not subtracted")
 

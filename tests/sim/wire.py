@@ -17,7 +17,7 @@ Fault model. What each kind in `faults.COMMAND` and `faults.READ` does:
 - pushes may be lost, doubled, late and so out of order, or stop for a while.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -93,6 +93,7 @@ PATIENCE_MS: Final = 61_000  # as the adapter's budget: a read waits so long for
 LATE: Final = (2_500, 6_000)
 AFTER_ANSWER_MS: Final = 20  # a push that leaves behind the answer
 LACKS: Final = "Account has insufficient balance for requested action."
+REJECTED: Final = -2010
 UNMOVED_WORDS: Final = ("Unknown order sent.", "Unknown order sent.", "The order is being worked on.")
 _WORDED: Final = frozenset({-2010, -2011})
 
@@ -138,10 +139,8 @@ class Wire:
         self.pace = Pace(self._pressed)
         self.silent_until = 0
         self.lost_at = 0
-        self.taken_twice = False
-        """The next entry that rests is sent twice by the exchange's own gateway: the first is taken, the second refused
-        for the balance that the first has locked, and that is what is answered.
-        """
+        self.says: tuple[int, str] | None = None
+        """The code and text with which the next entry is answered, though it was taken: a refusal, if it rests."""
         self._locked_until = 0
         self._unmoved: dict[str, int] = {}
         """Orders that no cancel moves, and until when (ms)."""
@@ -228,7 +227,7 @@ class Wire:
             self.clock.sync()
         why = verdict(status, Fault(code, text))
         if isinstance(why, Doubt):
-            if self.faults.detail("doubtful_executed", 2):  # no document says whether it was
+            if self.faults.detail("doubtful_executed", 2) and not self.faults.by_the_book:  # no document says
                 self.timeline.at(
                     self.timeline.now + self.setup.latency, lambda: self._execute(request, stamp, "", decided)
                 )
@@ -252,9 +251,9 @@ class Wire:
             self.on_pressed(f"W13 (8.3d): {type(request).__name__} is executed {now - decided} ms after its decision")
         if isinstance(request, LoanCommand):
             return self._lend(request, fault)
-        return self._carry_out(request, fault)
+        return self._carry_out(request, stamp, fault)
 
-    def _carry_out(self, request: OrderCommand, fault: str) -> Outcome:
+    def _carry_out(self, request: OrderCommand, stamp: int, fault: str) -> Outcome:
         now = self.timeline.now
         refused = self._moves_nothing(request, fault) or self._sells_nothing(request, fault)
         if refused is not None:
@@ -275,9 +274,10 @@ class Wire:
                 self.on_placed(client_id)
         self.deliver_pushes()
         self.on_executed()
-        if self.taken_twice and _rests(request, outcome):
-            self.taken_twice = False
-            return Refused(Why.INSUFFICIENT_BALANCE, -2010, LACKS)
+        if self.says is not None and _enters(request, outcome, filled=self.says[0] != REJECTED):
+            (code, text), self.says = self.says, None
+            why, window = verdict(400, Fault(code, text)), stamp + self.setup.recv_window
+            return Unknown(text, window) if isinstance(why, Doubt) else Refused(why, code, text)
         if behind is not None and isinstance(outcome, Done) and behind.cum_qty != outcome.reports[0].cum_qty:
             self.on_behind(behind.id, outcome.reports[0].cum_qty - behind.cum_qty)
             told = replace(behind, status=outcome.reports[0].status)
@@ -289,9 +289,7 @@ class Wire:
         now, ids = self.timeline.now, _cancels(request)
         if fault == "cancels_refused" and ids:
             until = now + UNMOVED[self.faults.detail("unmoved", len(UNMOVED))]
-            self._unmoved |= dict.fromkeys(ids, until)
-            if self.faults.detail("unmoved_locks", 2):
-                self._locked_until = until
+            self.hold_fast(ids, until, locks=bool(self.faults.detail("unmoved_locks", 2)))
         if self.faults.calm or all(now >= self._unmoved.get(client_id, 0) for client_id in ids):
             return None
         words = UNMOVED_WORDS[self.faults.detail("unmoved_words", len(UNMOVED_WORDS))]
@@ -299,6 +297,12 @@ class Wire:
         assert not isinstance(why, Doubt)
         refused = Refused(why, -2011, words)
         return ReplaceOutcome(refused, NotTried()) if isinstance(request, ReplaceOrder) else refused
+
+    def hold_fast(self, ids: Iterable[str], until: int, *, locks: bool = False) -> None:
+        """No cancel moves these orders until then (ms). `locks`: and nothing can be sold beside them."""
+        self._unmoved |= dict.fromkeys(ids, until)
+        if locks:
+            self._locked_until = until
 
     def _sells_nothing(self, request: OrderCommand, fault: str) -> Outcome | None:
         """The refusal of an exit while what it sells counts as locked; None where it may be placed."""
@@ -550,12 +554,12 @@ def _cancels(request: Command) -> tuple[str, ...]:
             return ()
 
 
-def _rests(request: Command, outcome: Outcome) -> bool:
-    """Whether an entry was placed that has not begun to fill."""
+def _enters(request: Command, outcome: Outcome, *, filled: bool) -> bool:
+    """Whether an entry was placed; one that rests, if it is not to be `filled`."""
     name = parse(request.order.id) if isinstance(request, PlaceOrder) else None
     if name is None or name.role not in ENTRIES or not isinstance(outcome, Done):
         return False
-    return outcome.reports[0].status is OrderStatus.NEW
+    return filled or not outcome.reports[0].cum_qty
 
 
 def _new_ids(request: Command, outcome: Outcome) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from executor.core.model.signal import Signal
 from executor.core.model.state import State
 from executor.core.model.values import ZERO, Direction, floor_to
 from executor.core.transition import Step, empty
+from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.model import ExecutionReport
 from executor.simulate.direct import Direct
 
@@ -78,7 +79,9 @@ class Result(msgspec.Struct):
 
 
 class World:
-    """`crash_at`: stop the machine at these boundaries, counted from 1 (enumeration). `facing`: the scripts' side."""
+    """`crash_at`: stop the machine at these boundaries, counted from 1 (enumeration). `facing`: the scripts' side.
+    `by_the_book`: the exchange is as the documents have it, read plainly, and says nothing that they don't.
+    """
 
     def __init__(
         self,
@@ -90,9 +93,12 @@ class World:
         disk: Disk | None = None,
         verbose: bool = False,
         kinds: Sequence[str] = world_setup.ANY,
+        by_the_book: bool = False,
     ) -> None:
         self.choices = choices
         self.setup = setup or world_setup.draw(choices, kinds=kinds)
+        if by_the_book:
+            self.setup = msgspec.structs.replace(self.setup, exchange=ExchangeChoices())
         self.verbose = verbose
         self.market = self.setup.market
         self.rules = world_setup.rules(self.market.symbol)
@@ -106,7 +112,7 @@ class World:
             self.direct = MarginDirect(self.engine, self.setup)
             terms = margin.terms(self.setup, self.engine)
             self.rules = msgspec.structs.replace(self.rules, margin=terms, cancel_replace_allowed=False)
-        self.faults = Faults(choices, wild=wild, margin=on_margin)
+        self.faults = Faults(choices, wild=wild, margin=on_margin, by_the_book=by_the_book)
         self.faults.readings = world_setup.named(self.setup.exchange, margin=on_margin)
         self.outside = Outside(self.direct, self.setup, self.rules)
         self.exposure = Watch(self.faults.kinds, pushed=self.setup.pushes)
