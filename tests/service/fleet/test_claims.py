@@ -123,3 +123,14 @@ def test_machines_that_would_trade_an_account_otherwise_are_named() -> None:
     owns(found, "b", 3)
     assert found.differing("alice") == ["a", "c"]
     assert found.differing("bob") == []
+
+
+def test_a_node_that_is_to_be_drained_is_fit_for_nothing_before_it_has_said_so_itself() -> None:
+    found = view("a", "b")
+    key = KEYS.drain("b")
+    found.take(Change(key, Value(key, b"", 3, 3)), 0.0)
+    assert found.ranking("alice") == ["a"]
+    freed(found, 100.0)
+    assert claims.claimable(found, "b", ["alice"], {}) == {}
+    found.take(Change(key, None), 0.0)
+    assert set(found.ranking("alice")) == {"a", "b"}

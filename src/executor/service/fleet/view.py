@@ -63,8 +63,10 @@ class View:
 
     def ranking(self, account: str) -> list[str]:
         """The nodes that may own it, the first in line first; the one that an operator wants it on before all."""
-        fit = [name for name, info in self.nodes.items() if info.fit and account in info.accounts]
-        ranked = sorted(fit, key=lambda node: _score(account, node), reverse=True)
+        # A node that is to be drained may not have said so itself yet: it takes none from that moment on.
+        fit = [name for name, info in self.nodes.items() if info.fit and name not in self.drained]
+        able = [name for name in fit if account in self.nodes[name].accounts]
+        ranked = sorted(able, key=lambda node: _score(account, node), reverse=True)
         wanted = self.wanted.get(account)
         return sorted(ranked, key=lambda node: node != wanted) if wanted in ranked else ranked
 
