@@ -51,9 +51,12 @@ run: $(VENV)/.run ## trade the bundled recording on the embedded paper exchange
 # The modules of the tests are compiled once, beside the type check, not by each worker at the same time.
 .PHONY: test
 test: $(VENV)/.test ## every check
-	@$(MAKE) --no-print-directory --output-sync=target -j 2 lint types etcd compiled
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 lint types etcd compiled core
 	$(BIN)/pytest -n 4 --dist worksteal --ignore tests/core
-	$(BIN)/pytest -n 2 tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
+
+.PHONY: core
+core: $(VENV)/.test compiled # beside the type check, which has one processor to itself
+	@$(BIN)/pytest tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
 
 # As many simulated trades as fit into SOAK_SEC, from SEED on; a violation prints its plan, shrunk, and how to replay it.
 SOAK_SEC ?= 600

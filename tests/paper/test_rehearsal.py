@@ -19,7 +19,15 @@ from executor.paper.standalone import PaperAccount
 PAGE = (Path(__file__).parents[2] / "docs" / "rehearsal.md").read_text("utf-8")
 COMMANDS = re.findall(r"^    (curl .*)$", PAGE, re.MULTILINE)
 BEFORE = PAGE.partition("## Before the signal")[2]
-WITHIN_S = 90.0
+WITHIN_S = 60.0
+QUICK = """
+import runpy
+from executor.service import loop, poller
+poller.SAFETY_NET_S = loop.OPEN_LOOK_S = 3.0
+loop.CLOSED_LOOK_S = 2.0
+runpy.run_module("executor", run_name="__main__")
+"""
+"""The service as it is, but that it looks every few seconds at what it looks at once a minute."""
 
 Log = list[dict[str, Any]]
 
@@ -57,7 +65,7 @@ class Trader:
 
     async def run(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "executor", "run", env=self.env,
+            sys.executable, "-c", QUICK, "run", env=self.env,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         self.reading = asyncio.create_task(self._read())

@@ -178,6 +178,7 @@ class Budget:
             until = until or now + FIRST_BAN_MS
             self.banned_until = max(self.banned_until, until)
             self.closed_until = max(self.closed_until, until)
+            self._tell(call, until - now)
         elif answer.status == 429 or fault.code == -1003:
             if not until:
                 return self._slow_down(now, call)
@@ -200,12 +201,13 @@ class Budget:
             _log.warning("slowed_down", request=str(call or "stream"), reads="wait", orders="go on, slowly")
         return at
 
-    def _tell(self, call: Call, wait: int) -> None:
-        """A wait is never silent; one line is enough for all that wait for the same moment."""
+    def _tell(self, call: Call | None, wait: int) -> None:
+        """A wait is never silent, nor a ban; one line is enough for all that wait for the same moment."""
         until = self._clock.now_ms() + wait
         if until > self._told_until:
             self._told_until = until
-            _log.warning("rate_limit", request=str(call), used=self.used, limit=self.limit, seconds=wait / 1000)
+            request = str(call or "stream")
+            _log.warning("rate_limit", request=request, used=self.used, limit=self.limit, seconds=wait / 1000)
 
     def _wait_ms(self, call: Call) -> int:
         now = self._clock.now_ms()
