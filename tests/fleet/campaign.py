@@ -112,6 +112,7 @@ class Campaign:
         self.rng = random.Random(report.seed)
         self.nemesis = Nemesis(world, random.Random(report.seed + 2))
         self._tail = Tail(world.folder)
+        self._left: set[tuple[str, str]] = set()
         self._epochs: defaultdict[str, int] = defaultdict(int)
         self._number = 0
         self._plan = plan
@@ -257,7 +258,11 @@ class Campaign:
         for node, line in lines:
             if line.get("alert"):
                 self.report.alerts[str(line.get("event"))] += 1
-            if line.get("event") in NEVER:
+            about = (node, line.get("account", ""))
+            if line.get("event") in {"let_go", "claimed"}:
+                (self._left.add if line["event"] == "let_go" else self._left.discard)(about)
+            # What a node works out in its last turn over orders that are another's by now is in its log alone.
+            if line.get("event") in NEVER and not (line["event"] == "invariant_broken" and about in self._left):
                 self.report.violations.append(f"round {sum(self.report.rounds.values())}: {node} says {line}")
         return lines
 
