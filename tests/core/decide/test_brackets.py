@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import DONE, POLICY, RULES, START, Script, both_sides, entering, make_report, protected
 
-from executor.core.model.events import Answered, OpenOrdersSeen, Reported, Verb
+from executor.core.model.events import Absent, Answered, OpenOrdersSeen, Reported, Verb
 from executor.core.model.facts import Done, Why
 from executor.core.model.ids import Role, list_of, parse
 from executor.core.model.intents import CancelList, CancelOrder, PlaceBracket, PlaceOco, PlaceOrder, placed
@@ -592,6 +592,23 @@ def test_a_restart_looks_everything_up_and_goes_on(direction: Direction) -> None
     script.settle()
     assert isinstance(script.phase, Protected)
     assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+
+
+@both_sides
+def test_a_look_that_began_before_the_fill_does_not_begin_the_proof_that_an_exit_is_gone(direction: Direction) -> None:
+    """8.6, 8.8: while it awaited its entry no look need have found it, and an answer may come however late."""
+    script = entering(direction, BRACKET)
+    asked_at, first, entry = script.now, script.order(Role.SL1), script.order(Role.ENTRY1)
+    script.now += BRACKET.absence_grace_ms + 1_000
+    filled = replace(script.book[entry.id], status=OrderStatus.FILLED, cum_qty=entry.qty, cum_quote=entry.qty * 100)
+    script.feed(Reported(at=script.now, report=filled))
+    script.now += 100
+    script.feed(Absent(at=script.now, id=first.id, asked_at=asked_at))
+    script.feed(Absent(at=script.now, id=first.id, asked_at=script.now))
+    assert script.order(Role.SL1).phase is OrderPhase.WORKING
+    script.now += BRACKET.absence_grace_ms + 1
+    script.feed(Absent(at=script.now, id=first.id, asked_at=script.now))
+    assert script.order(Role.SL1).end is End.GONE
 
 
 def test_what_awaits_its_entry_need_not_be_listed_as_open() -> None:

@@ -337,6 +337,8 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
     if brackets.stands_with_its_entry(position, order):
         pending = replace(order, phase=OrderPhase.WORKING, check=False, misses=0, first_miss_at=0)
         return Absorbed(replace(state, position=with_order(position, pending)))
+    if brackets.asked_before_it_worked(position, order, event.asked_at):
+        return Absorbed(state, Ignored(f"{event.id} was asked for before its entry had filled"))
     missed = orders.miss(order, event.asked_at, state.market.now, policy)
     notes: tuple[Notify, ...] = ()
     if missed.end is End.GONE and not brackets.ended_with_its_entry(position, order):

@@ -87,6 +87,14 @@ def stands_with_its_entry(position: Position, exit_: Order) -> bool:
     return entry is not None and entry.live and bool(entry.exchange_id)
 
 
+def asked_before_it_worked(position: Position, exit_: Order, asked_at: int) -> bool:
+    """Whether `exit_` awaited an entry whose fill was told only after `asked_at` (ms): a look that began earlier need
+    not have found it, and says nothing of now (rules 8.6, 8.8).
+    """
+    entry = find_order(position, exit_.awaits) if exit_.awaits else None
+    return entry is not None and entry.end is End.FILLED and asked_at < entry.closed_at
+
+
 def ended_with_its_entry(position: Position, exit_: Order) -> bool:
     """Whether `exit_` awaits an entry that ended before it had filled."""
     entry = find_order(position, exit_.awaits) if exit_.awaits else None
