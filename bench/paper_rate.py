@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,11 +19,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
-from bench.floor import Web, query, signature, signed
+from bench.floor import Http, Web, query, signature, signed
 from bench.scenario import KEY, SECRET
 
 SUBJECT: Final = Path(__file__).with_name("paper_subject.py")
@@ -52,31 +50,17 @@ class Rate(NamedTuple):
     wall: float
 
 
-class Rest:
+class Rest(Http):
     """One keep-alive connection."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host = parts.netloc
-        self._socket = socket.create_connection((parts.hostname or "", parts.port or 0))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def __call__(self, verb: str, path: str, params: Params) -> None:
         """Raises RuntimeError where the exchange refuses."""
-        head = f"{verb} /api/v3/{path}?{query(params)} HTTP/1.1\r\nHost: {self._host}\r\nX-MBX-APIKEY: {KEY}\r\n"
-        self._socket.sendall(f"{head}\r\n".encode())
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._socket.recv(65536)
-        head_back, _, body = data.partition(b"\r\n\r\n")
-        length = int(head_back.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        while len(body) < length:
-            body += self._socket.recv(65536)
-        if b" 200 " not in head_back.partition(b"\r\n")[0]:
-            raise RuntimeError(f"refused: {body!r}")
+        head = f"{verb} /api/v3/{path}?{query(params)} HTTP/1.1\r\nHost: {self.host}\r\nX-MBX-APIKEY: {KEY}\r\n"
+        self.socket.sendall(f"{head}\r\n".encode())
+        self.answer()
 
 
 class Api:

@@ -113,20 +113,25 @@ def test_other_refusals_join_nothing() -> None:
     assert "legs_joined" not in script.told()
 
 
-@both_sides
-@pytest.mark.parametrize("rules", [RULES, MARGIN_RULES])
-def test_an_entry_told_only_now_that_it_had_filled_is_covered_with_the_rest(
-    direction: Direction, rules: SymbolRules
-) -> None:
-    """Its cancel had told of 2. No leg is for what is held beyond that: it would be bare until the trade's end."""
-    script = entering(direction, POLICY, rules)
+def _told_late(script: Script, qty: str) -> None:
+    """The entry's cancel has told of 2, exits stand for them, and only now `qty` more is told."""
     script.fill("ENTRY", "2")
     script.settle()
     script.command(Verb.CANCEL_ENTRY)
     script.settle()
     late = script.order("ENTRY").id
     script.book[late] = replace(script.book[late], status=OrderStatus.PARTIALLY_FILLED)
-    script.feed(Reported(at=script.now, report=script.execute(late, "1")))
+    script.feed(Reported(at=script.now, report=script.execute(late, qty)))
+
+
+@both_sides
+@pytest.mark.parametrize("rules", [RULES, MARGIN_RULES])
+def test_an_entry_told_only_now_that_it_had_filled_is_covered_with_the_rest(
+    direction: Direction, rules: SymbolRules
+) -> None:
+    """No leg is for what is held beyond what its cancel told of: it would be bare until the trade's end."""
+    script = entering(direction, POLICY, rules)
+    _told_late(script, "1")
     assert script.named() == "Unprotected"
     assert "late_fill" in script.told()
     script.settle()
@@ -142,11 +147,5 @@ def test_an_entry_told_only_now_that_it_had_filled_is_covered_with_the_rest(
 @both_sides
 def test_a_little_that_is_told_late_is_too_little_for_a_stop(direction: Direction) -> None:
     script = entering(direction)
-    script.fill("ENTRY", "2")
-    script.settle()
-    script.command(Verb.CANCEL_ENTRY)
-    script.settle()
-    late = script.order("ENTRY").id
-    script.book[late] = replace(script.book[late], status=OrderStatus.PARTIALLY_FILLED)
-    script.feed(Reported(at=script.now, report=script.execute(late, "0.01")))
+    _told_late(script, "0.01")
     assert "late_fill" not in script.told()

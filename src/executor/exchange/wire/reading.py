@@ -21,8 +21,8 @@ STOP_TYPES: Final = frozenset(
     {OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT}
 )
 
-WORST: Final = 300
-"""Bytes of what can't be read that are shown."""
+SHOWN_BYTES: Final = 300
+"""Of what can't be read."""
 
 
 class _PlacementFill(Row, frozen=True, rename="camel"):
@@ -241,7 +241,7 @@ def _of_tomorrow(row: msgspec.Raw) -> _Order:
     fields = decode(row, dict[str, msgspec.Raw])
     known = decode(fields.get("status", b"0"), str)
     if known in OrderStatus.__members__:
-        raise msgspec.ValidationError(f"an order of ours can't be read: {bytes(row)[:WORST]!r}")
+        raise msgspec.ValidationError(f"an order of ours can't be read: {bytes(row)[:SHOWN_BYTES]!r}")
     filled = decode(fields.get("executedQty", b"0"), Decimal)
     status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.NEW
     return decode(msgspec.json.encode(fields | {"status": msgspec.Raw(msgspec.json.encode(status))}), _Order)
