@@ -25,8 +25,8 @@ FSYNC_P99_MS: Final = 10
 """etcd's own advice: with a slower disk its leader is changed for nothing, and each write waits for it."""
 WRITE_WARN_MS: Final = 25
 WRITE_TRIES: Final = 10
-CLOCK_S: Final = 2.0
-"""HTTP says the time in whole seconds."""
+CLOCK_S: Final = 1.5
+"""Beyond what whole seconds (HTTP tells no others) and the time for the answer leave open."""
 SIZE_WARN: Final = 1_500_000_000
 """Bytes; etcd takes no write beyond its quota, which is 2 GB where nobody says otherwise."""
 CERTIFICATE_DAYS: Final = 21
@@ -50,7 +50,7 @@ async def on_the_fleet(
     looks = await asyncio.gather(*(_look(etcd, each) for each in members))
     for member, seen in zip(members, looks, strict=True):
         if isinstance(seen, Look):
-            findings += [_fsync(member, seen), _clock(member, seen), *_certificate(member, seen)]
+            findings += [_fsync(member, seen), clock(member, seen), *_certificate(member, seen)]
     try:
         findings += [await _write(etcd, keys, this_node), *(_alarm(each) for each in await etcd.alarms())]
         findings += _nodes(await read_view(etcd, keys), accounts, this_node, this_host)
@@ -122,12 +122,15 @@ def fsync_p99(metrics: str) -> float | None:
     return next((upper for (_, _), (upper, count) in pairwise(buckets) if count >= 0.99 * total), None)
 
 
-def _clock(member: MemberRow, seen: Look) -> Finding:
+def clock(member: MemberRow, seen: Look) -> Finding:
     name = f"etcd {member.member} clock"
     try:
-        ahead = parsedate_to_datetime(seen.date).timestamp() + 0.5 - time.time()
+        told = parsedate_to_datetime(seen.date).timestamp()
     except ValueError:
         return ok(name, "does not tell its time")
+    # It was told at some moment between the question and the answer, and may be any moment of its second.
+    least, most = told - seen.answered, told + 1 - seen.asked
+    ahead = max(least, 0.0) + min(most, 0.0)
     if abs(ahead) > CLOCK_S:
         return warn(name, f"{ahead:+.0f} s from this machine's", "have both follow a time server (chrony, timesyncd)")
     return ok(name, "as this machine's, to the second")

@@ -9,6 +9,7 @@ be tried again).
 import asyncio
 import base64
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -107,10 +108,15 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """`metrics`: Prometheus' text; `date`: its clock, as HTTP says it; `certificate_ends`: of a node over TLS."""
+    """`metrics`: Prometheus' text; `date`: its clock, as HTTP says it; `certificate_ends`: of a node over TLS.
+
+    `asked`, `answered`: this machine's clock around the answer, in seconds since the epoch.
+    """
 
     metrics: str
     date: str
+    asked: float
+    answered: float
     certificate_ends: str = ""
 
 
@@ -248,15 +254,17 @@ class Etcd:
     async def look(self, endpoint: str) -> Look:
         """What that one node shows of itself beside the gateway. Raises EtcdError."""
         timeout = aiohttp.ClientTimeout(total=self._call_s * 4)
+        asked = time.time()
         try:
             async with self._session.get(f"{endpoint}/metrics", timeout=timeout) as response:
+                answered = time.time()
                 text = (await response.read()).decode("utf-8", "replace")
             ends = await self._certificate_ends(endpoint)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{endpoint}: {_words(error)}", sent=False) from error
         if response.status != 200:
             raise Refused(f"{endpoint}/metrics: HTTP {response.status}")
-        return Look(text, response.headers.get("Date", ""), ends)
+        return Look(text, response.headers.get("Date", ""), asked, answered, ends)
 
     async def _certificate_ends(self, endpoint: str) -> str:
         if self._tls is None:
