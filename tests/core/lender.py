@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from executor.core.model.facts import Balance, Refused, Why
 from executor.core.model.loans import (
     PRECISION,
@@ -84,22 +86,21 @@ class Lender:
         for n, row in enumerate(self.records):
             if row.status is not RecordStatus.PENDING:
                 continue
-            self.records[n] = LoanRecord(
-                tran_id=row.tran_id, kind=row.kind, asset=row.asset, amount=row.amount, status=status, time=row.time
-            )
-            if status is RecordStatus.CONFIRMED:
-                self._move(row)
+            row = replace(row, status=status)  # noqa: PLW2901
+            self.records[n] = self._move(row) if status is RecordStatus.CONFIRMED else row
 
-    def _move(self, row: LoanRecord) -> None:
+    def _move(self, row: LoanRecord) -> LoanRecord:
+        """The row, with what it was for."""
         debt = self.debt(row.asset)
         if row.kind is LoanKind.BORROW:
             self.add(row.asset, row.amount)
             self.debts[row.asset] = Debt(debt.principal + row.amount, debt.interest)
             self._charge(row.asset, row.amount)
-        else:
-            self.add(row.asset, -row.amount)
-            on_interest = min(row.amount, debt.interest)
-            self.debts[row.asset] = Debt(debt.principal - row.amount + on_interest, debt.interest - on_interest)
+            return replace(row, principal=row.amount)
+        self.add(row.asset, -row.amount)
+        interest = min(row.amount, debt.interest)
+        self.debts[row.asset] = Debt(debt.principal - row.amount + interest, debt.interest - interest)
+        return replace(row, principal=row.amount - interest, interest=interest)
 
     def _charge(self, asset: str, principal: Decimal) -> None:
         debt = self.debt(asset)

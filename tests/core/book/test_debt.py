@@ -54,6 +54,37 @@ def test_interest_charged_between_reading_and_repaying_is_a_rest_of_ours() -> No
     assert (seen.own, seen.charged) == (D("0.01"), D("0.02"))
 
 
+def test_interest_of_many_hours_is_interest_where_nothing_was_lent() -> None:
+    """Nobody has looked for long, at a high rate; and the least that is charged is much for a debt that is next to
+    nothing: found by the simulation, which saw it called somebody else's, and never repaid (11.7).
+    """
+    seen = read(read(LENT, shown("1000", "0.01")), shown("1000", "30"))
+    assert (seen.own, seen.charged, seen.foreign, seen.doubted_at) == (D(1_030), D(30), ZERO, 0)
+    rest = debts.moved(seen, LoanKind.REPAY, D("1029.99999976"), D("999.99999976"))
+    seen = read(rest, shown("0.00000024"), shown("0.00000024", "0.00000001", after=100))
+    assert (seen.own, seen.foreign, seen.doubted_at) == (D("0.00000025"), ZERO, 0)
+
+
+def test_a_rest_as_small_as_the_least_that_is_charged_is_interest() -> None:
+    """Also where it is not known how much of the repayment was for interest."""
+    rest = read(LENT, shown("1000"))
+    rest = read(debts.moved(rest, LoanKind.REPAY, D("999.99999999")), shown("0.00000001", after=100))
+    seen = read(debts.moved(rest, LoanKind.REPAY, D("0.00000001")), shown("0.00000001", after=200))
+    assert (seen.own, seen.foreign, seen.doubted_at) == (D("0.00000001"), ZERO, 0)
+
+
+def test_beside_a_repayment_whose_interest_is_known_a_small_loan_by_hand_is_nobodys_interest() -> None:
+    owed = read(LENT, shown("1000", "0.01"))
+    seen = debts.moved(owed, LoanKind.REPAY, D("1000.01"), D("999.98"))  # 0.03 were interest by then
+    assert read(seen, shown("0.02", after=100)).own == D("0.02")
+    doubted = read(seen, shown("5.02", after=100))
+    assert doubted.doubted_at == START + 100
+    believed = read(doubted, shown("5.02", after=100 + GRACE))
+    assert (believed.own, believed.foreign) == (ZERO, D("5.02"))
+    unknown = debts.moved(owed, LoanKind.REPAY, D("1000.01"))
+    assert read(unknown, shown("5.02", after=100)).own == D("5.02")
+
+
 def test_beside_a_foreign_debt_interest_is_shared_by_what_each_owes() -> None:
     before = replace(read(OwnDebt(asset="USDT"), shown("3000")), asset="USDT")
     seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("4000", "0.04"))

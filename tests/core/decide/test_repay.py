@@ -198,6 +198,34 @@ def test_sums_that_never_fit_are_not_asked_for_for_ever_at_once() -> None:
     assert script.now - START >= 1_000 + 2_000 + 4_000
 
 
+def beside_a_foreign_rest(rest: Decimal, least: Decimal) -> Script:
+    """Somebody else owes `rest` as well, which the exchange would not leave alone: it leaves `least` or nothing."""
+    script = protected(rules=MARGIN_RULES)
+    (debt,) = script.state.debts
+    script.lender.debts["USDT"] = Debt(debt.seen.principal + rest, debt.seen.interest)
+    script.state = replace(script.state, debts=(replace(debt, foreign=rest, seen=script.lender.debt("USDT")),))
+    script.lender.least = least
+    script.command(Verb.FLATTEN)
+    return go_on(script)
+
+
+def test_where_somebody_elses_rest_is_too_small_to_be_left_a_little_of_ours_stays_beside_it() -> None:
+    """Rules 8.7, 11.4: the same sum was asked for again each minute, for ever."""
+    script = beside_a_foreign_rest(D("0.00000005"), D(1))
+    left = script.closed.debt_left["USDT"]
+    assert (max(repaid(script)), left) == (D("201.502015"), D("2.01502015"))
+    assert script.lender.debt("USDT").total == left + D("0.00000005")
+    assert script.now - START < 10_000
+    assert "debt_left" in script.told()
+
+
+def test_what_is_never_taken_beside_somebody_elses_rest_is_carried() -> None:
+    script = beside_a_foreign_rest(D("0.00000005"), D(10_000))
+    assert script.closed.debt_left == {"USDT": D("201.502015")}
+    assert len(repaid(script)) == 5
+    assert "debt_left" in script.told()
+
+
 def test_with_too_little_free_what_there_is_goes_back_and_the_rest_is_told() -> None:
     script = repaying()
     script.lender.add("USDT", D(-150))

@@ -1,5 +1,6 @@
 """Absorb what is said of loans and debts: the account, the records, how a loan ended (rules 11.3, 11.4, 11.9)."""
 
+from decimal import Decimal
 from typing import Final, assert_never
 
 from msgspec.structs import replace
@@ -163,12 +164,23 @@ def loan_of(state: State) -> Loan:
     return state.loan
 
 
-def _closed(state: State, loan: Loan, end: LoanEnd, at: int) -> State:
-    """`state` with the loan at its end; one that is done has moved the debt."""
+def _closed(state: State, loan: Loan, end: LoanEnd, at: int, record: LoanRecord | None = None) -> State:
+    """`state` with the loan at its end; one that is done has moved the debt, as its `record` says, if it has one."""
     state = replace(state, loan=replace(loan, phase=LoanPhase.CLOSED, end=end, closed_at=at, ask_at=0))
     if end is not LoanEnd.DONE:
         return state
-    return debts.with_debt(state, debts.moved(debts.find(state.debts, loan.asset), loan.kind, loan.amount))
+    debt, principal = debts.find(state.debts, loan.asset), _principal(loan, record)
+    return debts.with_debt(state, debts.moved(debt, loan.kind, loan.amount, principal))
+
+
+def _principal(loan: Loan, record: LoanRecord | None) -> Decimal | None:
+    """What of a repayment was not for interest, where its record tells, and rightly: interest is paid first."""
+    if record is None or record.status is not RecordStatus.CONFIRMED:
+        return None
+    sound = record.principal + record.interest == loan.amount and record.interest >= min(
+        loan.before.interest, loan.amount
+    )
+    return record.principal if sound else None
 
 
 def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
@@ -190,7 +202,7 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     twice = shown and event.account.asked_at - loan.shown_at >= policy.absence_grace_ms
     if twice or (record is not None and record.status is RecordStatus.CONFIRMED):
         note = Notify(Level.INFO, "borrowed" if loan.kind is LoanKind.BORROW else "repaid", f"{named(loan)} is done")
-        done = _closed(state, loan, LoanEnd.DONE, event.account.asked_at if shown else now)
+        done = _closed(state, loan, LoanEnd.DONE, event.account.asked_at if shown else now, record)
         return Absorbed(done, MOVED, (note,))
     if record is not None:
         loan = replace(loan, phase=LoanPhase.BOOKED)

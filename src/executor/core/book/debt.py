@@ -23,7 +23,9 @@ LEFT_OVER_STEPS: Final = 3
 _SLACK: Final = 10 * PRECISION
 """How much less than expected may be owed because somebody rounds otherwise."""
 LARGEST_CHARGE: Final = Decimal(100)
-"""A debt that has grown by more than a hundredth of it between two readings has not grown by interest."""
+"""A debt of which it is not known what of it was repaid, the loan or its interest, has not grown by interest when it
+has grown by more than a hundredth of it between two readings.
+"""
 _UNSPENT: Final = Decimal(50)
 """A loan may be larger by a fiftieth than what its entry has spent."""
 _OTHERS_INTEREST: Final = Decimal(1_000)
@@ -57,13 +59,16 @@ def of_new_trade(debt: OwnDebt) -> OwnDebt:
     return replace(debt, borrowed=ZERO, repaid=ZERO, charged=ZERO, by_hand=ZERO)
 
 
-def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal) -> OwnDebt:
-    """A loan or repayment of ours is done."""
+def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal, principal: Decimal | None = None) -> OwnDebt:
+    """A loan or repayment of ours is done. `principal`: what of a repayment was not for interest, if that is known."""
     sign = 1 if kind is LoanKind.BORROW else -1
+    principal = amount if kind is LoanKind.BORROW else principal
+    known = debt.principal is not None and principal is not None
     return replace(
         debt,
         own=max(debt.own + sign * amount, ZERO),
         moved=debt.moved + sign * amount,
+        principal=debt.principal + sign * principal if known else None,
         ever=debt.ever + sign * amount,
         borrowed=debt.borrowed + (amount if kind is LoanKind.BORROW else ZERO),
         repaid=debt.repaid + (amount if kind is LoanKind.REPAY else ZERO),
@@ -79,15 +84,25 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
         return _seen(replace(debt, foreign=_foreign(shown, others)), shown, others)
     by_others = others.moved - debt.others_moved
     grown = shown.total - (debt.seen.total + debt.moved + by_others)
-    borrowed = max(debt.moved, ZERO) + max(by_others, ZERO)
-    explained = shown.principal <= debt.seen.principal + borrowed
-    if explained and -_SLACK <= grown <= (debt.seen.total + borrowed) / LARGEST_CHARGE:
+    if grown >= -_SLACK and _is_interest(debt, shown, by_others, grown):
         return _seen(_charged(debt, grown, shown, others), shown, others)
     if not debt.doubted_at:
         return replace(debt, doubted_at=account.asked_at)
     if account.asked_at - debt.doubted_at < grace_ms:
         return debt
     return _seen(_by_hand(debt, grown, shown, others), shown, others)
+
+
+def _is_interest(debt: OwnDebt, shown: Debt, by_others: Decimal, grown: Decimal) -> bool:
+    """Whether interest explains that the debt has `grown`. What is lent grows by loans alone, so where it is known how
+    much of it should be left, all else is interest, however long nobody has looked; a repayment pays interest first,
+    so where it is not known how much there was, what is left of the debt may be either.
+    """
+    if debt.principal is not None and by_others >= 0:
+        return shown.principal <= debt.seen.principal + debt.principal + by_others
+    borrowed = max(debt.moved, ZERO) + max(by_others, ZERO)
+    most = max((debt.seen.total + borrowed) / LARGEST_CHARGE, _SLACK)
+    return shown.principal <= debt.seen.principal + borrowed and grown <= most
 
 
 def _foreign(shown: Debt, others: Others) -> Decimal:
@@ -114,7 +129,7 @@ def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnD
 
 
 def _seen(debt: OwnDebt, shown: Debt, others: Others) -> OwnDebt:
-    return replace(debt, seen=shown, moved=ZERO, others_moved=others.moved, doubted_at=0)
+    return replace(debt, seen=shown, moved=ZERO, principal=ZERO, others_moved=others.moved, doubted_at=0)
 
 
 def unclaimed(direction: Direction, spent: Decimal, rules: SymbolRules) -> Credit | None:

@@ -19,9 +19,9 @@ from executor.core.decide.outbox import Outbox
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
-from executor.core.model.loans import Loan, LoanEnd, LoanKind, OwnDebt, Repayment
+from executor.core.model.loans import PRECISION, Loan, LoanEnd, LoanKind, OwnDebt, Repayment
 from executor.core.model.state import Reason, Repaying
-from executor.core.model.values import ONE, ZERO, Direction, OrderType, ceil_to, short
+from executor.core.model.values import ONE, ZERO, Direction, OrderType, ceil_to, floor_to, short
 
 HOUR_MS: Final = 3_600_000
 AROUND_THE_HOUR_MS: Final = 5_000
@@ -30,6 +30,10 @@ PAUSE_MAX_MS: Final = 60_000
 DOUBLINGS_MAX: Final = 6
 EXACT_TRIES: Final = 3
 BUYS_MAX: Final = 3
+_LEFT_BESIDE: Final = 100
+"""The exchange may leave no small rest of a debt. Where that rest is somebody else's, which is not ours to repay (rule
+11.4), a hundredth of our own stays beside it; where that is not taken either, all of ours is carried (11.7).
+"""
 _ROOM: Final = Decimal("1.02")
 """What is bought at market is judged by an average price; and may cost a little more than the last one."""
 
@@ -161,6 +165,8 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
         bought = buy(work, debt, debt.own - amount) if buy is not None else None
         if bought is not None:
             return bought
+    elif work.exact > EXACT_TRIES and account.debt(debt.asset).total > debt.own:
+        amount = floor_to(debt.own - debt.own / _LEFT_BESIDE, PRECISION)  # what others owe is too small a rest alone
     if not amount or amount < terms_of(debt.asset, terms, outbox.rules).min_repay or (work.whole and amount < debt.own):
         return None
     wait = _around_the_hour(outbox.now)

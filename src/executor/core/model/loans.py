@@ -201,7 +201,8 @@ class Loan(msgspec.Struct, frozen=True, kw_only=True):
 class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     """What of an account's debt is ours (rule 11.4). `own` and `foreign`: owed by us and by others than this service,
     interest included, as of `seen`, the account's debt as last believed, and what we `moved` since: borrowed less
-    repaid. `others_moved`: as in `Others`, when it was read. `ever`: all that we moved, for the others.
+    repaid; of its `principal` so much, None where that is not known, as by a repayment that no record tells of.
+    `others_moved`: as in `Others`, when it was read. `ever`: all that we moved, for the others.
     `doubted_at`: since when the account shows a debt that our loans and interest do not explain: believed when seen
     twice (8.6). `named`: with no trade open any more, it was told that so much is owed still.
 
@@ -214,6 +215,7 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     foreign: Decimal = ZERO
     seen: Debt = Debt()
     moved: Decimal = ZERO
+    principal: Decimal | None = ZERO
     others_moved: Decimal = ZERO
     ever: Decimal = ZERO
     doubted_at: int = 0
