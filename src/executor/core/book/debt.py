@@ -63,12 +63,11 @@ def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal, principal: Decimal | N
     """A loan or repayment of ours is done. `principal`: what of a repayment was not for interest, if that is known."""
     sign = 1 if kind is LoanKind.BORROW else -1
     principal = amount if kind is LoanKind.BORROW else principal
-    known = debt.principal is not None and principal is not None
     return replace(
         debt,
         own=max(debt.own + sign * amount, ZERO),
         moved=debt.moved + sign * amount,
-        principal=debt.principal + sign * principal if known else None,
+        principal=None if debt.principal is None or principal is None else debt.principal + sign * principal,
         ever=debt.ever + sign * amount,
         borrowed=debt.borrowed + (amount if kind is LoanKind.BORROW else ZERO),
         repaid=debt.repaid + (amount if kind is LoanKind.REPAY else ZERO),
