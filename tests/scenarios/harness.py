@@ -45,6 +45,7 @@ from executor.service.market import Market, credentials, maker, margin_accounts
 from executor.service.store.document import Document, document_of
 from executor.service.store.state_store import STALE, StateStore
 from executor.service.store.trades import read_trades, trades_path
+from executor.service.symbol_rules import held_symbols
 
 ACCOUNT: Final = "paper"
 KEY: Final = "paper"
@@ -273,7 +274,8 @@ class Harness:
         where = Endpoints(self._urls.rest_url, self._urls.ws_api_url, self._urls.stream_url)
         keys = credentials(settings)
         make = maker(settings, self.traded)
-        exchanges = await connect_all(where, keys, self.traded, self.patient, settings.recv_window, make)
+        held = held_symbols(settings, self.traded)
+        exchanges = await connect_all(where, keys, self.traded, self.patient, settings.recv_window, make, held)
         try:
             place = Market(
                 self._urls.base_url,

@@ -76,7 +76,8 @@ CHANGES = [
     "429",
     "1015",
 ]
-CHANGES += ["redirect", "gzip", "drip", "cut", "429 untold", "429 absurd", "200 error done"]
+CHANGES += ["redirect", "gzip", "drip", "cut", "429 untold", "429 absurd", "200 error done", "twice", "odd status"]
+READS += ["twice"]
 CHANGES += ["unheard", "strange", *OPEN, *(f"{name} done" for name in OPEN)]
 
 _NUMBERS = {

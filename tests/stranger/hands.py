@@ -21,6 +21,7 @@ TERMS: dict[str, dict[str, str | int]] = {
 }
 ALGO = {"algo_full": 5, "algo_some": 2}
 READS = ["order", "order", "openOrders", "account", "myTrades", "ticker/24hr", "exchangeInfo", "allOrders"]
+READS += ["account/commission", "ping", "avgPrice", "exchangeInfo"]
 ENDED = {"maintenance": "EXPIRED", "match": "EXPIRED_IN_MATCH"}
 """All of ours, or one, ended by the exchange."""
 ALWAYS = [

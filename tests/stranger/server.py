@@ -184,10 +184,17 @@ class Exchange(Served):
                 return web.Response(status=status, body=packed, headers={"Content-Encoding": "gzip"})
             case "garbage":
                 return web.Response(status=200, body=self.rng.choice(GARBAGE), content_type="application/json")
-            case "strange":
-                return self._told(status, strange(answer))
+            case "twice":
+                self._once_more(request, status, whole)
             case _:
                 pass
+        return self._told_oddly(happens, status, answer)
+
+    def _told_oddly(self, happens: str, status: int, answer: Any) -> web.Response | None:
+        if happens == "strange":
+            return self._told(status, strange(answer))
+        if happens == "odd status":
+            return self._told(400, answer)
         if happens in PAGES:
             return self._page(happens)
         if happens.removesuffix(" done") in TOLD:
@@ -207,6 +214,17 @@ class Exchange(Served):
         except ConnectionError:
             self.went_wrong["hung up on"] += 1
         return self._cut(request)
+
+    def _once_more(self, request: web.Request, status: int, whole: bytes) -> None:
+        """The same answer again, unasked, behind the one that is about to be given."""
+        again = b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(whole))
+        transport = request.transport
+
+        def write() -> None:
+            if transport is not None and not transport.is_closing():
+                transport.write(again + whole)
+
+        asyncio.get_running_loop().call_later(0.005, write)
 
     def _elsewhere(self) -> web.Response:
         there = f"http://127.0.0.1:{self.port}/api/v3/time"
@@ -547,8 +565,14 @@ class Exchange(Served):
             return
         if happens.endswith(" done"):
             status, answer = TOLD[happens.removesuffix(" done")]
-        text = self._reply(asked["id"], status, strange(answer) if happens == "strange" else answer)
+        await self._answer(socket, happens, asked["id"], status, answer)
+
+    async def _answer(self, socket: web.WebSocketResponse, happens: str, number: str, status: int, answer: Any) -> None:
+        text = self._reply(number, status, strange(answer) if happens == "strange" else answer)
         await self._write(socket, self.rng.choice(GARBAGE).decode("latin-1") if happens == "garbage" else text)
+        if happens == "twice":
+            for other in (number, f"{number}0", None):
+                await self._write(socket, self._reply(other, status, answer))
 
     def _reply(self, number: Any, status: int, answer: Any) -> str:
         answer = dressed(answer, self.book.mood)

@@ -1,19 +1,20 @@
 """Binance Spot as the port wants it: one symbol, three-way outcomes, exact decimals."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Final
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome, Quote, ReplaceOutcome, Why
 from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
-from executor.exchange.port import NotListedError, ReadError, StartError
+from executor.exchange.port import NotListedError, ReadError, RulesUnreadError, StartError
 from executor.exchange.shared_reads import SharedReads
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.budget import Budget
@@ -36,6 +37,8 @@ DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 REFERENCE_S: Final = 2.0
 MAX_KLINES: Final = 1000
+
+_log = structlog.get_logger(__name__)
 
 
 async def connect(
@@ -61,10 +64,12 @@ async def connect_all(
     clock: WallClock,
     recv_window: int = 5000,
     make: "Make | None" = None,
+    held: Collection[str] = (),
 ) -> dict[str, "BinanceExchange"]:
     """Reach the exchange, set the clock, and prove that key and symbols can be used. By symbol, over one connection;
     `recv_window` in ms. A symbol that can't be is no fault of the others: see `fault`. `make`: how a symbol's exchange
-    is made, where it is not Spot.
+    is made, where it is not Spot. `held`: symbols with an open trade whose rules are known from before: where there are
+    some, a read that fails alone is no fault of the start, but of what needs it.
 
     Its reads are hurried until `settle`. Raises `StartError`, in words for people, when the exchange can't be used at
     all. One of the results must be closed: the connection is the same.
@@ -77,13 +82,13 @@ async def connect_all(
     connection.budget.hurried = True
     shared = SharedReads(connection) if len(symbols) > 1 else None
     try:
-        await connection.warm()
+        await _warm(connection, patient=bool(held))
         await connection.sync_clock()
         exchanges = {symbol: (make or BinanceExchange)(connection, symbol, shared) for symbol in symbols}
-        await _prove(exchanges)
+        await _prove(exchanges, patient=bool(held))
     except ReadRefused as error:
         await connection.close()
-        if verdict(error.status, error.fault) is Why.AUTH:
+        if _refuses_key(error):
             raise StartError(
                 f"{endpoints.rest_url} refuses the API key ({credentials.kind}): {error}. Check that key and "
                 "secret belong together and to this environment, and that the key allows Spot trading from "
@@ -102,12 +107,40 @@ async def connect_all(
 Make = Callable[[Connection, str, SharedReads | None], "BinanceExchange"]
 
 
-async def _prove(exchanges: Mapping[str, "BinanceExchange"]) -> None:
+async def _warm(connection: Connection, *, patient: bool) -> None:
+    try:
+        await connection.warm()
+    except ReadError as error:
+        if not patient:
+            raise
+        _log.warning("look_failed", what="ping", error=str(error))
+
+
+async def _prove(exchanges: Mapping[str, "BinanceExchange"], *, patient: bool) -> None:
     """The first symbol alone before the others: a key that is refused is refused once."""
     first, *others = exchanges.values()
-    await first.prove_symbol()
-    await first.prove_account()
-    await asyncio.gather(*(exchange.prove_symbol() for exchange in others))
+    await _prove_symbol(first, patient=patient)
+    try:
+        await first.prove_account()
+    except (ReadError, StartError) as error:
+        if not patient or _refuses_key(error):
+            raise
+        _log.warning("look_failed", what="account", error=str(error))
+    await asyncio.gather(*(_prove_symbol(exchange, patient=patient) for exchange in others))
+
+
+async def _prove_symbol(exchange: "BinanceExchange", *, patient: bool) -> None:
+    try:
+        await exchange.prove_symbol()
+    except ReadError as error:
+        if not patient or _refuses_key(error):
+            raise
+        if exchange.shown is None:
+            exchange.fault = RulesUnreadError(f"the rules of {exchange.symbol} can't be read: {error}")
+
+
+def _refuses_key(error: Exception) -> bool:
+    return isinstance(error, ReadRefused) and verdict(error.status, error.fault) is Why.AUTH
 
 
 class BinanceExchange:
@@ -195,7 +228,9 @@ class BinanceExchange:
         name = {"orderId": str(exchange_id)} if exchange_id else {"origClientOrderId": id}
         query = {"symbol": self.symbol, **name}
         try:
-            found = await self.connection.read(calls.ORDER, query, lambda reply: reading.order(reply.body))
+            found = await self.connection.read(
+                calls.ORDER, query, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
+            )
         except ReadRefused as error:
             if error.fault.code == NO_SUCH_ORDER:
                 return None
@@ -213,20 +248,28 @@ class BinanceExchange:
         return found if found.id == id else replace(found, id=id)
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
+        return await self._trades(calls.TRADES, {"symbol": self.symbol}, exchange_id)
+
+    async def _trades(self, call: calls.Call, about: Mapping[str, str], exchange_id: int) -> tuple[Fill, ...]:
+        """Page by page, as long as there is something new."""
         found: tuple[Fill, ...] = ()
-        query = {"symbol": self.symbol, "orderId": str(exchange_id), "limit": str(MAX_TRADES)}
+        query = {**about, "orderId": str(exchange_id), "limit": str(MAX_TRADES)}
+        newest = -1
         while True:
-            page = await self.connection.read(calls.TRADES, query, lambda reply: reading.trades(reply.body))
-            found += page
+            page = await self.connection.read(call, query, lambda reply: reading.trades(reply.body, exchange_id))
+            last = max((fill.trade_id for fill in page), default=-1)
+            if last <= newest:
+                return found
+            found, newest = found + page, last
             if len(page) < MAX_TRADES:
                 return found
-            query["fromId"] = str(page[-1].trade_id + 1)
+            query["fromId"] = str(newest + 1)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
         if self._shared is not None:
             return await self._shared.open_orders(self.symbol)
         return await self.connection.read(
-            calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: reading.open_orders(reply.body)
+            calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: reading.open_orders(reply.body, self.symbol)
         )
 
     async def history(self, since: int) -> tuple[OrderReport, ...]:
@@ -238,11 +281,13 @@ class BinanceExchange:
             page = await self._all_orders({"startTime": str(start), "endTime": str(start + DAY_MS - 1)})
             start += DAY_MS
         found: tuple[OrderReport, ...] = ()
-        after = min((report.exchange_id for report in page), default=0)
+        after, newest = min((report.exchange_id for report in page), default=0), -1
         while after:
             page = await self._all_orders({"orderId": str(after)})
             found += page
-            after = page[-1].exchange_id + 1 if len(page) == self.most_orders else 0
+            last = max((report.exchange_id for report in page), default=-1)
+            after = last + 1 if len(page) == self.most_orders and last > newest else 0
+            newest = last
         return found
 
     async def _in_history(self, exchange_id: int) -> OrderReport | None:
@@ -254,7 +299,7 @@ class BinanceExchange:
         return await self.connection.read(
             calls.ALL_ORDERS,
             {"symbol": self.symbol, "limit": str(self.most_orders), **query},
-            lambda reply: reading.all_orders(reply.body),
+            lambda reply: reading.all_orders(reply.body, self.symbol),
         )
 
     async def balances(self) -> dict[str, Balance]:
@@ -267,7 +312,7 @@ class BinanceExchange:
         if self._shared is not None:
             return await self._shared.quote(self.symbol)
         return await self.connection.read(
-            calls.TICKER, {"symbol": self.symbol}, lambda reply: reading.quote(reply.body, reply.asked_at)
+            calls.TICKER, {"symbol": self.symbol}, lambda reply: reading.quote(reply.body, reply.asked_at, self.symbol)
         )
 
     async def reference_price(self) -> Decimal | None:
@@ -357,8 +402,8 @@ class BinanceExchange:
             return await self.connection.read(
                 calls.COMMISSION, {"symbol": self.symbol}, lambda reply: rule_book.commission(reply.body)
             )
-        except ReadRefused as error:
-            if verdict(error.status, error.fault) is Why.AUTH:
+        except ReadError as error:
+            if _refuses_key(error):
                 raise
             return await self.connection.read(
                 calls.ACCOUNT, _NO_ZEROS, lambda reply: rule_book.account_commission(reply.body)

@@ -9,7 +9,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from executor.core.model.facts import (
@@ -27,7 +26,7 @@ from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.loans import AssetTerms, Bars, Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms, Others
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ONE, ZERO
-from executor.exchange.binance import MAX_TRADES, NO_SUCH_ORDER, BinanceExchange
+from executor.exchange.binance import NO_SUCH_ORDER, BinanceExchange
 from executor.exchange.permissions import key_permissions
 from executor.exchange.port import NotListedError, ReadError, StartError
 from executor.exchange.shared_cross import SharedCross
@@ -133,7 +132,9 @@ class MarginExchange(BinanceExchange):
         name = {"orderId": str(exchange_id)} if exchange_id else {"origClientOrderId": id}
         asked = margin.about(self.account, self.symbol, **name)
         try:
-            found = await self.connection.read(margin.ORDER, asked, lambda reply: reading.order(reply.body))
+            found = await self.connection.read(
+                margin.ORDER, asked, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
+            )
         except ReadRefused as error:
             if error.fault.code == NO_SUCH_ORDER:
                 return None
@@ -142,23 +143,20 @@ class MarginExchange(BinanceExchange):
         return found
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
-        found: tuple[Fill, ...] = ()
-        asked = margin.about(self.account, self.symbol, orderId=str(exchange_id), limit=str(MAX_TRADES))
-        while True:
-            page = await self.connection.read(margin.TRADES, asked, lambda reply: reading.trades(reply.body))
-            found += page
-            if len(page) < MAX_TRADES:
-                return found
-            asked["fromId"] = str(page[-1].trade_id + 1)
+        return await self._trades(margin.TRADES, margin.about(self.account, self.symbol), exchange_id)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol)
-        found = await self.connection.read(margin.OPEN_ORDERS, asked, lambda reply: reading.open_orders(reply.body))
+        found = await self.connection.read(
+            margin.OPEN_ORDERS, asked, lambda reply: reading.open_orders(reply.body, self.symbol)
+        )
         return margin.with_lists(found)
 
     async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol, limit=str(self.most_orders), **query)
-        found = await self.connection.read(margin.ALL_ORDERS, asked, lambda reply: reading.all_orders(reply.body))
+        found = await self.connection.read(
+            margin.ALL_ORDERS, asked, lambda reply: reading.all_orders(reply.body, self.symbol)
+        )
         return margin.with_lists(found)
 
     # --- the account ----------------------------------------------------------------------------------------------
@@ -222,7 +220,7 @@ class MarginExchange(BinanceExchange):
             quote = await self._shared.quote(symbol)
         else:
             quote = await self.connection.read(
-                calls.TICKER, {"symbol": symbol}, lambda reply: reading.quote(reply.body, reply.asked_at)
+                calls.TICKER, {"symbol": symbol}, lambda reply: reading.quote(reply.body, reply.asked_at, symbol)
             )
         return quote.last if quote.last > 0 else None
 
@@ -330,16 +328,8 @@ class MarginExchange(BinanceExchange):
         if self.neighbours is not None and not self.neighbours.take_turn():
             return Refused(Why.LOAN_BUSY, 0, "not sent: a loan of another symbol on this account is under way")
         asked: Mapping[str, str] = margin.lend(self.account, kind, asset, amount)
-        answer = await self.connection.ask_once(margin.LEND, asked, stamp)
-        if isinstance(answer, Refused):
-            return advised(answer, self.account)
-        if isinstance(answer, Unknown):
-            return answer
-        body, fence = answer
-        try:
-            return margin.booked(body)
-        except msgspec.DecodeError as error:
-            return Unknown(f"not the answer to {margin.LEND}: {error}", fence)
+        answer = await self.connection.ask_once(margin.LEND, asked, margin.booked, stamp)
+        return advised(answer, self.account) if isinstance(answer, Refused) else answer
 
     async def loan_records(self, kind: LoanKind, asset: str, since: int) -> tuple[LoanRecord, ...]:
         asked = margin.records_since(self.account, kind, asset, since)

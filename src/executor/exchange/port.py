@@ -31,6 +31,10 @@ class NotListedError(StartError):
     """The exchange does not list the symbol, or does not any more."""
 
 
+class RulesUnreadError(NotListedError):
+    """What the symbol's rules are could not be read."""
+
+
 class Exchange(Protocol):
     """Requests that change something never raise for what the exchange or the network does: they return an outcome.
 

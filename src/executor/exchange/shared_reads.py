@@ -119,7 +119,7 @@ class SharedReads:
 
     async def _orders_of(self, symbol: str) -> tuple[OrderReport, ...]:
         return await self._connection.read(
-            calls.OPEN_ORDERS, {"symbol": symbol}, lambda reply: reading.open_orders(reply.body)
+            calls.OPEN_ORDERS, {"symbol": symbol}, lambda reply: reading.open_orders(reply.body, symbol)
         )
 
     async def _ask_prices(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
@@ -145,7 +145,7 @@ class SharedReads:
 
     async def _price_of(self, symbol: str) -> Quote:
         return await self._connection.read(
-            calls.TICKER, {"symbol": symbol}, lambda reply: reading.quote(reply.body, reply.asked_at)
+            calls.TICKER, {"symbol": symbol}, lambda reply: reading.quote(reply.body, reply.asked_at, symbol)
         )
 
     async def _ask_balances(self, symbols: tuple[str, ...]) -> Mapping[str, dict[str, Balance] | ReadError]:

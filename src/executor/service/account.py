@@ -32,6 +32,7 @@ from executor.service.store.journal import JournalError
 from executor.service.store.lock import LockError, StateLock
 from executor.service.store.state_store import StateError
 from executor.service.supervisor import Supervisor
+from executor.service.symbol_rules import held_symbols
 from executor.service.symbol_session import RunContext, symbol_session
 from executor.service.wiring import add_streams, add_watchdog, intake_of, view_of
 from executor.signals.position import SignalFileError
@@ -118,6 +119,7 @@ class AccountRun:
                     market.patient,
                     self.settings.recv_window,
                     market.make,
+                    held_symbols(self.settings, market.symbols) if self._store_of is None else (),
                 )
                 connection = exchanges[market.symbols[0]].connection
                 try:

@@ -26,6 +26,7 @@ from executor.service.store.lock import StateLock
 from executor.service.store.state_store import StateError, StateStore
 from executor.service.store.trades import trades_path
 from executor.service.supervisor import Supervisor
+from executor.service.symbol_rules import held_symbols, trade_open
 from executor.service.systemd import SystemdNotifier, attend
 from executor.service.wiring import add_alerts, add_inlets, add_streams, add_watchdog, intake_of, telling_the_end
 from executor.signals.position import position_path
@@ -92,26 +93,22 @@ async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange
     while True:
         try:
             return await connect_all(
-                market.endpoints, market.credentials, market.symbols, market.patient, settings.recv_window, market.make
+                market.endpoints,
+                market.credentials,
+                market.symbols,
+                market.patient,
+                settings.recv_window,
+                market.make,
+                held_symbols(settings, market.symbols),
             )
         except StartError as error:
-            if not _trade_open(settings, market.symbols):
+            if not any(trade_open(settings, symbol) for symbol in market.symbols):
                 raise
             if not told:
                 log.error("exchange_not_reached", alert=True, text=f"{error}; stops that stand there work")
             told = True
             await market.patient.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
-
-
-def _trade_open(settings: Settings, symbols: tuple[str, ...]) -> bool:
-    """Whether a state on disk says so; one that can't be used says nothing."""
-    for symbol in symbols:
-        with contextlib.suppress(StateError):
-            found = saved(settings.state_path(symbol))
-            if found is not None and found.value.position is not None:
-                return True
-    return False
 
 
 def set_paper_files_aside(settings: Settings, symbol: str) -> None:

@@ -56,6 +56,8 @@ REOPEN_LOOK_S: Final = 2.0
 """While something is held and its symbol is closed, its status is asked for so often, 2 of request weight each: what
 could not be covered is covered as soon as it has opened.
 """
+BARRED_LOOK_S: Final = 60.0
+"""Rules that no entry is made by, for they could not be read or do not fit, are read again so often."""
 OPEN_LOOK_S: Final = 60.0
 """While something is held the symbol's status is asked for so often, 2 of request weight each: exits of a symbol that
 has closed must not be taken away.
@@ -519,7 +521,7 @@ class Loop:
         await self._nap(CLOSED_LOOK_S - pause, self._filtered)
         if self._filtered.is_set() or not self.engine.rules.tradable:
             return
-        left = self.timing.reload_rules - CLOSED_LOOK_S
+        left = (BARRED_LOOK_S if self.engine.rules.barred else self.timing.reload_rules) - CLOSED_LOOK_S
         while left > 0 and not self._closed.is_set() and not self._filtered.is_set():
             await self._nap(min(left, OPEN_LOOK_S), self._closed, self._filtered)
             left -= OPEN_LOOK_S

@@ -1,10 +1,12 @@
 """A symbol's rules as a run reads them: again and again, and with a trade open never without any.
 
 What the exchange shows may cease to fit what is set (a coarser tick under TICK_SIZE), and the symbol may be gone from
-its list. With a trade open neither ends the service: it goes on by the exchange's own filters, or by the last rules
-that were read, which are kept beside the state for that; entries are refused until a person has mended it.
+its list, or they can't be read at a start. With a trade open none of it ends the service: it goes on by the exchange's
+own filters, or by the last rules that were read, which are kept beside the state for that; entries are refused until
+they are read and fit.
 """
 
+import contextlib
 from pathlib import Path
 
 import structlog
@@ -13,10 +15,12 @@ from msgspec.structs import replace
 from executor.config import Settings, SettingsError
 from executor.core.model.rules import SymbolRules
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.port import NotListedError
+from executor.exchange.port import NotListedError, RulesUnreadError
 from executor.files import RealFileSystem, replace_file
 from executor.service.policy import own_filters
 from executor.service.store import codec
+from executor.service.store.document import saved
+from executor.service.store.state_store import StateError
 
 log = structlog.get_logger(__name__)
 
@@ -28,13 +32,39 @@ def rules_path(state: Path) -> Path:
     return state.with_name(state.name + ".rules")
 
 
+def kept_rules(state: Path, symbol: str) -> SymbolRules | None:
+    """Those that were read last, where they can be used."""
+    try:
+        found: SymbolRules = codec.decode(RealFileSystem().read(rules_path(state), SIZE_MAX), SymbolRules)
+    except (OSError, codec.CodecError):
+        return None
+    return found if found.symbol == symbol else None
+
+
+def held_symbols(settings: Settings, symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Those with a trade open, as far as a state on disk says so, whose rules are known from before."""
+    return tuple(
+        symbol
+        for symbol in symbols
+        if trade_open(settings, symbol) and kept_rules(settings.state_path(symbol), symbol) is not None
+    )
+
+
+def trade_open(settings: Settings, symbol: str) -> bool:
+    """Whether a state on disk says so; one that can't be used says nothing."""
+    with contextlib.suppress(StateError):
+        found = saved(settings.state_path(symbol))
+        return found is not None and found.value.position is not None
+    return False
+
+
 class RulesReader:
     """Reads one symbol's rules. `begin` once, then `again` as often as is wished."""
 
     def __init__(self, exchange: BinanceExchange, settings: Settings, state: Path) -> None:
         self._exchange = exchange
         self._settings = settings
-        self._path = rules_path(state)
+        self._state = state
         self._last: SymbolRules | None = None
         self._told = ""
 
@@ -42,10 +72,10 @@ class RulesReader:
         """Raises NotListedError, SettingsError or ReadError; with a trade open only what leaves no rules to go by."""
         fault = self._exchange.fault
         if fault is not None:
-            kept = self._kept() if trade_open else None
+            kept = kept_rules(self._state, self._exchange.symbol) if trade_open else None
             if kept is None:
                 raise fault
-            return self._unlisted(kept, str(fault))
+            return self._unlisted(kept, fault)
         shown = self._exchange.shown or await self._exchange.rules()
         rules = self._fitted(shown) if trade_open else own_filters(shown, self._settings)
         self._keep(rules)
@@ -57,7 +87,7 @@ class RulesReader:
         try:
             rules = self._fitted(await self._exchange.rules())
         except NotListedError as error:
-            return self._unlisted(self._last, str(error))
+            return self._unlisted(self._last, error)
         if not rules.barred and self._told:
             log.info("rules_fit_again", symbol=rules.symbol)
             self._told = ""
@@ -75,9 +105,11 @@ class RulesReader:
                 log.error("filters_unfit", alert=True, symbol=shown.symbol, text=why)
             return self._barred(shown, why)
 
-    def _unlisted(self, last: SymbolRules, why: str) -> SymbolRules:
+    def _unlisted(self, last: SymbolRules, fault: NotListedError) -> SymbolRules:
+        why = str(fault)
         if self._told != why:
-            log.error("not_listed", alert=True, symbol=last.symbol, text=why)
+            event = "rules_not_read" if isinstance(fault, RulesUnreadError) else "not_listed"
+            log.error(event, alert=True, symbol=last.symbol, text=why)
         return self._barred(last, why)
 
     def _barred(self, rules: SymbolRules, why: str) -> SymbolRules:
@@ -88,13 +120,6 @@ class RulesReader:
     def _keep(self, rules: SymbolRules) -> None:
         self._last = rules
         try:
-            replace_file(RealFileSystem(), self._path, codec.encode(rules) + b"\n")
+            replace_file(RealFileSystem(), rules_path(self._state), codec.encode(rules) + b"\n")
         except OSError as error:
-            log.warning("rules_not_kept", path=str(self._path), error=error.strerror or str(error))
-
-    def _kept(self) -> SymbolRules | None:
-        try:
-            found: SymbolRules = codec.decode(RealFileSystem().read(self._path, SIZE_MAX), SymbolRules)
-        except (OSError, codec.CodecError):
-            return None
-        return found if found.symbol == self._exchange.symbol else None
+            log.warning("rules_not_kept", path=str(rules_path(self._state)), error=error.strerror or str(error))

@@ -21,6 +21,7 @@ from executor.exchange.wire.calls import Call
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 ORDER_TIMEOUT_SEC: Final = 12.0
 """Longer than the 10 s after which the exchange itself gives up and says so (-1007, rest-api.md)."""
@@ -51,6 +52,24 @@ class _MarkedRequest(aiohttp.ClientRequest):
     async def send(self, conn: "Connection") -> aiohttp.ClientResponse:
         _attempt.get().sent = True
         return await super().send(conn)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A connection on which something came that nobody had asked for is not used again: each answer after it would be
+    taken for the answer to the next request.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: "list[Trace]",
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own
+    ) -> "Connection":
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not typed
@@ -91,7 +110,7 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
 
     def _init_session(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SEC, ttl_dns_cache=300),
+            connector=_Connector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SEC, ttl_dns_cache=300),
             headers=self._get_headers(),
             request_class=_MarkedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),

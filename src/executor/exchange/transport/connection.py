@@ -1,6 +1,7 @@
 """One way in and out: every request to Binance is stamped, counted, sent and judged here."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -112,25 +113,28 @@ class Connection:
         outcome = await self._send(call, params, stamp)
         if not isinstance(outcome, _Answered):
             return outcome
-        answer, attempt, retry_at = outcome
+        answer, attempt, _ = outcome
         if not answer.ok:
-            return failed(answer.status, fault_of(answer), attempt, retry_at)
+            return _failed(outcome, read)
         try:
             return Done(read(answer.body))
         except msgspec.DecodeError as error:
             return Unknown(f"HTTP {answer.status}, but not the answer to {call}: {error}", attempt.fence)
 
     async def ask_once(
-        self, call: Call, params: Mapping[str, str], stamp: Stamp | None = None
-    ) -> tuple[bytes, int] | Refused | Unknown:
-        """As `command`, for what is no order: the body of a success as it came, and the request's fence (ms)."""
+        self, call: Call, params: Mapping[str, str], read: Callable[[bytes], T], stamp: Stamp | None = None
+    ) -> T | Refused | Unknown:
+        """As `command`, for what is no order: what `read` makes of the body of a success."""
         outcome = await self._send(call, params, stamp)
         if not isinstance(outcome, _Answered):
             return outcome
-        answer, attempt, retry_at = outcome
+        answer, attempt, _ = outcome
         if not answer.ok:
-            return failed(answer.status, fault_of(answer), attempt, retry_at)
-        return answer.body, attempt.fence
+            return _failed(outcome, read)
+        try:
+            return read(answer.body)
+        except msgspec.DecodeError as error:
+            return Unknown(f"HTTP {answer.status}, but not the answer to {call}: {error}", attempt.fence)
 
     async def replace(
         self, params: Mapping[str, str], stamp: Stamp | None = None, *, cancel_id: str, new_id: str
@@ -323,6 +327,17 @@ class Connection:
         if not known:
             _log.error("firewall", alert=True, answer=said, reads="wait", orders="go on, slowly")
         return at
+
+
+def _failed(answered: _Answered, read: Callable[[bytes], object]) -> Refused | Unknown:
+    """What a status that is no success says. Beside the body of a success it says nothing (rule 8.2)."""
+    answer, attempt, retry_at = answered
+    fault = fault_of(answer)
+    if not fault.code:
+        with contextlib.suppress(msgspec.DecodeError):
+            read(answer.body)
+            return Unknown(f"HTTP {answer.status} with the answer of a success", attempt.fence)
+    return failed(answer.status, fault, attempt, retry_at)
 
 
 def _served(answer: Answer) -> bool:

@@ -122,6 +122,7 @@ class _Trade(Row, frozen=True, rename="camel"):
     commission: Decimal
     commission_asset: str
     time: Ms
+    order_id: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,6 +144,7 @@ class _Ticker(Row, frozen=True, rename="camel"):
     bid_price: Decimal
     ask_price: Decimal
     last_price: Decimal
+    symbol: str = ""
 
 
 class _Average(Row, frozen=True, rename="camel"):
@@ -153,8 +155,11 @@ class _Reference(Row, frozen=True, rename="camel"):
     reference_price: Decimal | None
 
 
-class _NamedTicker(_Ticker, frozen=True, rename="camel"):
+class _NamedTicker(Row, frozen=True, rename="camel"):
     symbol: str
+    bid_price: Decimal
+    ask_price: Decimal
+    last_price: Decimal
 
 
 class _Bar(Row, frozen=True, array_like=True):
@@ -199,18 +204,29 @@ def halves(body: bytes | msgspec.Raw) -> _Replaced:
     return decode(body, _Replaced)
 
 
-def order(body: bytes) -> OrderReport:
-    return decode(body, _Order).report()
+def order(body: bytes, symbol: str = "", own_id: str = "", exchange_id: int = 0) -> OrderReport:
+    """The answer to a query for the order `own_id`, by `exchange_id` where that is not 0. One that is about another
+    order answers another question: of a cancelled order another client id is told, but none that is ours.
+    """
+    found = decode(body, _Order)
+    report = found.report()
+    other = report.exchange_id != exchange_id if exchange_id else report.id != own_id and ids.is_ours(report.id)
+    if (symbol and found.symbol != symbol) or (own_id and other):
+        told = f"{found.symbol} {report.id!r} ({report.exchange_id})"
+        raise msgspec.ValidationError(f"the answer is about {told}, not about {symbol} {own_id!r} ({exchange_id})")
+    return report
 
 
-def open_orders(body: bytes) -> tuple[OrderReport, ...]:
-    """All open orders. Somebody else's order of a kind that Executor does not know is left out."""
-    return tuple(report for _, report in _orders(body))
+def open_orders(body: bytes, symbol: str = "") -> tuple[OrderReport, ...]:
+    """All open orders of `symbol`, or of all. Somebody else's order of a kind that Executor does not know is left
+    out.
+    """
+    return tuple(report for of, report in _orders(body) if symbol in ("", of))
 
 
-def all_orders(body: bytes) -> tuple[OrderReport, ...]:
+def all_orders(body: bytes, symbol: str = "") -> tuple[OrderReport, ...]:
     """As `open_orders`, of a history, in which a status that nobody knows may be an end."""
-    return tuple(report for _, report in _orders(body, are_open=False))
+    return tuple(report for of, report in _orders(body, are_open=False) if symbol in ("", of))
 
 
 def open_orders_by_symbol(body: bytes) -> dict[str, tuple[OrderReport, ...]]:
@@ -247,10 +263,12 @@ def _of_tomorrow(row: msgspec.Raw) -> _Order:
     return decode(msgspec.json.encode(fields | {"status": msgspec.Raw(msgspec.json.encode(status))}), _Order)
 
 
-def trades(body: bytes) -> tuple[Fill, ...]:
+def trades(body: bytes, exchange_id: int = 0) -> tuple[Fill, ...]:
+    """The fills in the answer to a query for those of one order, without any that says that it is of another."""
     return tuple(
-        Fill(trade.id, trade.price, trade.qty, trade.commission, trade.commission_asset, trade.time)
-        for trade in decode(body, list[_Trade])
+        Fill(row.id, row.price, row.qty, row.commission, row.commission_asset, row.time)
+        for row in decode(body, list[_Trade])
+        if not exchange_id or row.order_id in (0, exchange_id)
     )
 
 
@@ -264,8 +282,10 @@ def may_trade(body: bytes) -> bool:
     return decode(body, _Account).can_trade
 
 
-def quote(body: bytes, at: int) -> Quote:
+def quote(body: bytes, at: int, symbol: str = "") -> Quote:
     ticker = decode(body, _Ticker)
+    if symbol and ticker.symbol not in ("", symbol):
+        raise msgspec.ValidationError(f"the answer is the price of {ticker.symbol!r}, not of {symbol!r}")
     return Quote(at, ticker.bid_price, ticker.ask_price, ticker.last_price)
 
 

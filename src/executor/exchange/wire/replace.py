@@ -3,6 +3,7 @@
 `cancelResult` and `newOrderResult` decide, never the HTTP status alone.
 """
 
+import contextlib
 from typing import Final
 
 import msgspec
@@ -25,6 +26,10 @@ def replaced(answer: Answer, attempt: Attempt, *, cancel_id: str, new_id: str, r
     if not answer.ok and (fault.code not in HALF_DONE or answer.status >= 500):
         # refused as a whole before either half, or in doubt as a whole
         outcome = failed(answer.status, fault, attempt, retry_at)
+        if not fault.code:
+            with contextlib.suppress(msgspec.DecodeError):
+                reading.halves(answer.body)
+                outcome = Unknown(f"HTTP {answer.status} with the answer of a success", attempt.fence)
         return ReplaceOutcome(outcome, outcome)
     try:
         carrier: bytes | msgspec.Raw = answer.body if answer.ok else decode(answer.body, _Carrier).data

@@ -45,6 +45,14 @@ EXCHANGE: Final = (
         "Read the exchange's announcement. Its orders may be cancelled by it: look at the position in the app.",
     ),
     alert_kind(
+        "rules_not_read",
+        Topic.HALT,
+        CRITICAL,
+        "At a start with a trade open, the symbol's rules could not be read. The trade is looked after by those that "
+        "were read last, and no entry is made until they can be: they are asked for each minute.",
+        "The text says why. Look at the exchange's status page if it lasts.",
+    ),
+    alert_kind(
         "filters_unfit",
         Topic.HALT,
         CRITICAL,
