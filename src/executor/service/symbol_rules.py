@@ -107,9 +107,10 @@ class RulesReader:
 
     def _unlisted(self, last: SymbolRules, fault: NotListedError) -> SymbolRules:
         why = str(fault)
-        if self._told != why:
-            event = "rules_not_read" if isinstance(fault, RulesUnreadError) else "not_listed"
-            log.error(event, alert=True, symbol=last.symbol, text=why)
+        if self._told != why and isinstance(fault, RulesUnreadError):
+            log.error("rules_not_read", alert=True, symbol=last.symbol, text=why)
+        elif self._told != why:
+            log.error("not_listed", alert=True, symbol=last.symbol, text=why)
         return self._barred(last, why)
 
     def _barred(self, rules: SymbolRules, why: str) -> SymbolRules:
