@@ -53,6 +53,22 @@ def test_no_more_may_be_sold_than_is_held() -> None:
     assert bent(plain, Role.TP1, qty=D(3)) == "10.1: 3.999 could be sold beside the stop, 2.997 are held"
 
 
+def test_two_that_the_lock_keeps_apart_count_once_whatever_was_kept_apart_before() -> None:
+    """Rule 8.3b: an earlier one for more than is left, which never arrived, is none of the two, and sells nothing."""
+    script = protected()
+    second = replace(script.order(Role.SL), id=f"EX_{script.position.trade}_SL_99")
+    first = replace(script.order(Role.SL), phase=OrderPhase.UNRESOLVED, apart=True)
+    both = with_order(script.position, first)
+    both = replace(both, orders=(*both.orders, second))
+    assert not any("10.1" in sentence for sentence in found(script, both))
+    ended = {"phase": OrderPhase.CLOSED, "end": End.NEVER, "apart": True, "qty": D("2.997")}
+    earlier = replace(first, id=f"EX_{script.position.trade}_SL_98", **ended)
+    all_three = replace(both, orders=(earlier, *both.orders))
+    assert not any("10.1" in sentence for sentence in found(script, all_three))
+    beyond = replace(both, orders=(*both.orders, replace(second, qty=D(2), id=f"EX_{script.position.trade}_SL_97")))
+    assert any("10.1" in sentence for sentence in found(script, beyond))
+
+
 def test_bare_quantity_is_counted_and_named() -> None:
     """Rule 10.2."""
     script = protected()

@@ -59,6 +59,7 @@ class Truth:
     `behind`: orders of which less was told than had filled, `hidden` in all, with the base that buying back has cost:
     what stands was sized before that. `stopped`: PLAIN's stop of the whole has begun to sell. `lent`: commission that
     the exchange may have taken from what the account had before, so that exits sell all that was bought (faqs/opo.md).
+    `carried`: what an earlier trade has left owed of base, and nothing in the account repays: a short buys it along.
     """
 
     def __init__(self, direction: Direction) -> None:
@@ -75,6 +76,7 @@ class Truth:
         self.hidden = ZERO
         self.lent = ZERO
         self.stopped = False
+        self.carried = ZERO
         self.seen: set[str] = set()
         self.by_hand = False
         self.older = False  # its newest state was lost once
@@ -189,6 +191,8 @@ class Outside:
             direction = Direction.LONG if order.side is OrderSide.BUY else Direction.SHORT
             truth = self.trades[name.trade] = Truth(direction)
             truth.by_hand = name.trade == self.seized
+            if self.debts is not None and self._buys_back(truth):
+                truth.carried = self.debts.carried(name.trade)
             self.opened += 1
             self.newest = name.trade
         return truth
@@ -372,6 +376,7 @@ class Outside:
         over = -truth.held
         if self._buys_back(truth):  # what pays interest and its own commission was bought, not sold twice
             over -= closed.interest.get(self.rules.base, ZERO) + truth.commissions.get(self.rules.base, ZERO)
+            over -= truth.carried  # a rest that an earlier one left is taken along (11.7)
             if self.debts is not None and self.debts.forgot:
                 over -= truth.entered / CLAIMED_MORE
         if over > much:

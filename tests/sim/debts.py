@@ -12,6 +12,7 @@ from executor.core.model.intents import Borrow, LoanCommand
 from executor.core.model.loans import LoanKind
 from executor.core.model.state import Closed, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus, OrderType, plain
+from executor.paper.engine.margin.model import LoanStatus
 
 SLACK: Final = Decimal("0.00000100")
 """Interest of somebody else's loans is theirs; so much of it may be taken for ours."""
@@ -104,6 +105,16 @@ class Debts:
         owed = self.direct.lender.debt(asset).total - self.foreign[asset]
         return owed if owed > self.foreign[asset] / 1_000 + (SLACK if self.foreign[asset] else ZERO) else ZERO
 
+    def carried(self, trade: str) -> Decimal:
+        """What is owed of base that `trade`, a short whose entry has just begun to fill, has not borrowed, and that the
+        account has nothing for.
+        """
+        base, lent = self._base, self.lent[trade]
+        orders = self.direct.engine._accounts[self.direct.account].orders.values()
+        sold = sum((o.executed_qty for o in orders if o.client_order_id.startswith(f"EX_{trade}_")), ZERO)
+        had = self.direct.lender.held(base) + sold - lent
+        return max(self.ours(base) - lent - max(had, ZERO), ZERO)
+
     def closed(self, state: State, closed: Closed) -> None:
         """A trade has ended: nothing of ours is owed, or it is known and named (11.7)."""
         if closed.reason is Reason.MARGIN_LEVEL and self._level > self._bar:
@@ -113,10 +124,13 @@ class Debts:
         for asset, debt in self.direct.lender.debts.items():
             known = debts.find(state.debts, asset)
             ours = self.ours(asset)
+            if self.forgot and not _shown(state, asset):
+                continue  # a loan that no state remembers has come true since the account was read: see `over`
             if debt.total and ours > 0 and not (known.own or known.foreign or known.doubted_at):
                 self.broken.append(f"M3 (11.7): closed, and {plain(ours)} {asset} are owed that nobody knows of")
         self._bought_back(closed)
-        if not self.direct.lender.owes:
+        waits = any(record.status is LoanStatus.PENDING for record in self.direct.lender.records)
+        if not self.direct.lender.owes and not waits:
             self.forgot = self.touched = False
 
     def _bought_back(self, closed: Closed) -> None:
@@ -129,24 +143,31 @@ class Debts:
             return  # BNB that runs out leaves a commission in base that nobody expected
         charged = sum((row.interest for row in self.direct.lender.accruals if row.asset == base), ZERO)
         left = self.ours(base)
-        if self._cut_short(closed) and left * self.direct.last() < rules_of(self.direct.symbol).min_notional:
+        if self._cut_short(closed, charged) and left * self.direct.last() < rules_of(self.direct.symbol).min_notional:
             return  # nobody sold the rest of the buy-back, and no order is taken for so little: it is carried (11.7)
         if left > charged + rules.lot.grid and self.direct.lender.free(rules.quote) > ENOUGH:
             self.broken.append(
                 f"M7 (11.6): {plain(left)} {base} are owed after the close, interest is {plain(charged)}"
             )
 
-    def _cut_short(self, closed: Closed) -> bool:
+    def _cut_short(self, closed: Closed, charged: Decimal) -> bool:
         """Whether an order of the trade's buy-back ended with a part of it: a market order in a book that was too thin,
-        a stop that was jumped over and cancelled (6.5), a target; or was for a part, and filled before it was moved to
-        its size.
+        a stop that was jumped over and cancelled (6.5), a target; or was for a part, what the entry had sold before its
+        newest fill, and filled before it was moved to its size. `charged`: of interest, ever.
         """
         prefix, side = f"EX_{closed.trade}_", closed.direction.exit_side
         orders = self.direct.engine._accounts[self.direct.account].orders.values()
         mine = [order for order in orders if order.client_order_id.startswith(prefix)]
         exits = [order for order in mine if order.side is side]
-        sold = sum((order.executed_qty for order in mine if order.side is not side), ZERO)
-        return sum((order.executed_qty for order in exits), ZERO) < sold or any(
+        entries = [order for order in mine if order.side is not side]
+        sold = sum((order.executed_qty for order in entries), ZERO)
+        bought = sum((order.executed_qty for order in exits), ZERO)
+        newest = max((fill for order in entries for fill in order.fills), key=lambda fill: fill.time)
+        rules = rules_of(self.direct.symbol)
+        part = debts.gross(sold - newest.qty + charged, rules.worst_keep(), rules.step)
+        if bought < sold or bought <= part + debts.LEFT_OVER_STEPS * rules.step:
+            return True  # for what had been told of the entry by then
+        return any(
             order.status in (OrderStatus.EXPIRED, OrderStatus.CANCELED)
             and (order.executed_qty or order.type is OrderType.MARKET)
             for order in exits
@@ -188,3 +209,9 @@ class Debts:
     def changed(self, asset: str) -> Decimal:
         """What loans, interest in kind, fees and transfers have added to the account's balance."""
         return self.direct.engine.margin.lent.get(asset, ZERO) + self.moved[asset]
+
+
+def _shown(state: State, asset: str) -> bool:
+    """Whether the account as it was last read owes any of `asset`."""
+    account = state.market.margin
+    return account is not None and account.debt(asset).total > 0

@@ -43,7 +43,7 @@ from executor.core.model.state import State
 from executor.core.transition import Step, transition
 from executor.service.dispatcher import withdrawn
 from executor.service.loop import TIMER_LOOK_S
-from executor.service.margin_watch import OPEN_S, OWED_S, owes
+from executor.service.margin_watch import IDLE_S, OPEN_S, OWED_S, owes
 from executor.service.poller import SAFETY_NET_S, SILENCE_S, _passed
 from executor.service.store.document import differs
 from executor.service.store.state_store import StateUnwritable
@@ -52,6 +52,7 @@ SAFETY_NET_MS: Final = int(SAFETY_NET_S * 1000)
 SILENCE_MS: Final = int(SILENCE_S * 1000)
 DISK_RETRY_MS: Final = 1_000
 TIMER_LOOK_MS: Final = int(TIMER_LOOK_S * 1000)
+IDLE_MS: Final = int(IDLE_S * 100)  # a tenth, as runs are short
 
 
 class Dead(BaseException):
@@ -106,6 +107,7 @@ class Shell:
         self.steps = 0
         self.looked_at = 0
         self._margin_seen = False
+        self._margin_asked = 0
         self._price_at = 0
         self._inbox: deque[AnyEvent] = deque()
         self._taking = False
@@ -284,11 +286,13 @@ class Shell:
         self.timeline.at(now + self.setup.poll, self._poll)
 
     def _watch_margin(self) -> None:
-        """At the start, and while anything is owed (rule 11.9)."""
+        """At the start, while anything is owed (rule 11.9), and now and then (11.12)."""
         if not self.alive:
             return
-        if not self.suspended and (owes(self.state) or not self._margin_seen):
-            self.wire.read(QueryMargin(seq=0), self._looked_at_margin, poll=True)
+        idle = self._margin_seen and not owes(self.state)
+        if not self.suspended and (not idle or self.timeline.now - self._margin_asked >= IDLE_MS):
+            self._margin_asked = self.timeline.now
+            self.wire.read(QueryMargin(seq=0), self._looked_at_margin, poll=True, idle=idle)
         pause = OPEN_S if self.state.position is not None else OWED_S / 10
         self.timeline.at(self.timeline.now + int(pause * 1000), self._watch_margin)
 

@@ -380,8 +380,12 @@ class Wire:
 
     # --- reads -------------------------------------------------------------------------------------------------------
 
-    def read(self, request: Read, deliver: Deliver, *, poll: bool = False, asked_at: int = 0) -> None:
-        """`poll`: where it must wait it is left out, another follows. `asked_at`: when a read that has waited came."""
+    def read(
+        self, request: Read, deliver: Deliver, *, poll: bool = False, idle: bool = False, asked_at: int = 0
+    ) -> None:
+        """`poll`: where it must wait it is left out, another follows; `idle`: one of few, while nothing is under way.
+        `asked_at`: when a read that has waited came.
+        """
         asked_at = asked_at or self.clock.now()
         wait = self._closed_until - self.timeline.now
         if wait > PATIENCE_MS:
@@ -389,7 +393,8 @@ class Wire:
         elif wait <= 0:
             if poll:
                 self.pace.sent(request, self.timeline.now, poll=True)
-            self._read(request, deliver, asked_at, "poll" if poll else type(request).__name__)
+            kind = "idle" if idle else "poll" if poll else type(request).__name__
+            self._read(request, deliver, asked_at, kind)
         elif not poll:
             again = self._closed_until
             self.timeline.at(again, lambda: self.read(request, deliver, asked_at=asked_at))

@@ -24,7 +24,7 @@ from tests.sim.manual_actions import ManualActions
 from tests.sim.margin import MarginDirect
 from tests.sim.margin_hands import MarginHands
 from tests.sim.setup import ACCOUNT, Setup
-from tests.sim.shell import Dead, Shell
+from tests.sim.shell import IDLE_MS, Dead, Shell
 from tests.sim.start import starting_state
 from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.walk import Walk
@@ -271,6 +271,8 @@ class World:
             and not self.outside.broken
         ):
             self.advance(3_000)
+        if self.outside.debts is not None and self.outside.debts.forgot:
+            self.advance(IDLE_MS + 8_000)  # a loan that no state remembers is seen by the next look at the account
         self.outside.must_be_over(self.shell.state, self.shell.alerted_at)
         self.outside.balances()
         self.exposure.over(self.timeline.now)

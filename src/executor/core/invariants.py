@@ -122,7 +122,7 @@ def _apart(position: Position) -> Decimal:
     are there after all, beside the ones sent in their place: of those all but one are being cancelled.
     """
     total = ZERO
-    exits = [o for o in position.orders if o.is_exit]
+    exits = [o for o in position.orders if o.is_exit and (o.live or o.cum_qty)]  # no other sells anything
     for leg in {o.leg for o in exits if o.apart or o.back}:
         kin = [o for o in exits if o.leg == leg]
         kin = kin[next(i for i, o in enumerate(kin) if o.apart or o.back) :]

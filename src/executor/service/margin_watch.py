@@ -1,4 +1,5 @@
-"""Watching a margin account: level, debts and interest, while anything is owed (rules 11.9, 11.10).
+"""Watching a margin account: level, debts and interest, while anything is owed (rules 11.9, 11.10), and now and then
+whether anything is that nobody knows of (11.12).
 
 A cross account tells by a stream that they have changed, and is asked then; an isolated one has none, and is asked at
 intervals, as is every account of which the stream does not tell.
@@ -30,7 +31,9 @@ PUSHED_S: Final = 10.0
 NEAR_S: Final = 1.0
 """The same with a level that is near to where the trade is closed."""
 OWED_S: Final = 60.0
-"""With a debt that is carried, and no trade: interest is charged once an hour."""
+"""With a debt that is carried, and no trade: interest is charged once an hour. And after a look that failed."""
+IDLE_S: Final = 300.0
+"""With nothing owed that is known: a loan may come true whose state was lost (rule 11.12), or somebody may borrow."""
 
 
 class MarginWatch:
@@ -54,28 +57,27 @@ class MarginWatch:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Look once at the start, whatever is owed: a debt that no trade explains is told of (rule 11.12)."""
+        """Look at the start and from then on: a debt that no trade explains is told of (rule 11.12)."""
         while True:
             self._wanted.clear()
             with self._loop.at_work():
-                await self._look()
-            if not owes(self._loop.state):
-                await self._wanted.wait()
-                continue
-            await self._nap(self._pause())
+                seen = await self._look()
+            await self._nap(self._pause(seen=seen))
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Whether the account could be read."""
         try:
             account = await self._exchange.margin_account()
         except ReadError as error:
             log.warning("look_failed", what="margin account", error=str(error))
-            return
+            return False
         await self._loop.ask(MarginSeen(at=self._loop.now(), account=account))
+        return True
 
-    def _pause(self) -> float:
+    def _pause(self, *, seen: bool) -> float:
         state = self._loop.state
-        if state.position is None:
-            return OWED_S
+        if state.position is None or not owes(state):
+            return IDLE_S if seen and not owes(state) else OWED_S
         if _near(state, self._loop.engine.policy, self._loop.engine.rules):
             return NEAR_S
         return PUSHED_S if self.pushed else OPEN_S

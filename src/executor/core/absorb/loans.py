@@ -144,9 +144,9 @@ def answered(
         case Refused():
             word = "not lent" if isinstance(request, Borrow) else "not taken"
             text = f"{named(loan)}: {word}: {outcome.text} ({outcome.code})"
-            closed = _closed(state, loan, LoanEnd.REFUSED, now)
-            refused = replace(loan_of(closed), refusal=outcome.why, ask_at=outcome.retry_at)
-            return Absorbed(replace(closed, loan=refused), MOVED, (Notify(Level.WARNING, "loan_refused", text),))
+            over = closed(state, loan, LoanEnd.REFUSED, now)
+            refused = replace(loan_of(over), refusal=outcome.why, ask_at=outcome.retry_at)
+            return Absorbed(replace(over, loan=refused), MOVED, (Notify(Level.WARNING, "loan_refused", text),))
         case Unknown():
             note = Notify(Level.WARNING, "outcome_unknown", f"{named(loan)}: {outcome.text}")
             return Absorbed(replace(state, loan=doubt(loan, outcome.fence, now)), MOVED, (note,))
@@ -164,7 +164,7 @@ def loan_of(state: State) -> Loan:
     return state.loan
 
 
-def _closed(state: State, loan: Loan, end: LoanEnd, at: int, record: LoanRecord | None = None) -> State:
+def closed(state: State, loan: Loan, end: LoanEnd, at: int, record: LoanRecord | None = None) -> State:
     """`state` with the loan at its end; one that is done has moved the debt, as its `record` says, if it has one."""
     state = replace(state, loan=replace(loan, phase=LoanPhase.CLOSED, end=end, closed_at=at, ask_at=0))
     if end is not LoanEnd.DONE:
@@ -193,7 +193,7 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     record = _record(loan, event.records)
     if record is not None and record.status is RecordStatus.FAILED:
         text = f"{named(loan)} has failed at the exchange (record {record.tran_id})"
-        return Absorbed(_closed(state, loan, LoanEnd.FAILED, now), MOVED, (Notify(Level.WARNING, "loan_failed", text),))
+        return Absorbed(closed(state, loan, LoanEnd.FAILED, now), MOVED, (Notify(Level.WARNING, "loan_failed", text),))
     if record is not None:
         loan = replace(loan, tran_id=record.tran_id)
     shown = _shown(loan, event.account)
@@ -202,7 +202,7 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     twice = shown and event.account.asked_at - loan.shown_at >= policy.absence_grace_ms
     if twice or (record is not None and record.status is RecordStatus.CONFIRMED):
         note = Notify(Level.INFO, "borrowed" if loan.kind is LoanKind.BORROW else "repaid", f"{named(loan)} is done")
-        done = _closed(state, loan, LoanEnd.DONE, event.account.asked_at if shown else now, record)
+        done = closed(state, loan, LoanEnd.DONE, event.account.asked_at if shown else now, record)
         return Absorbed(done, MOVED, (note,))
     if record is not None:
         loan = replace(loan, phase=LoanPhase.BOOKED)
@@ -211,7 +211,7 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     misses = loan.misses + (asked_at >= loan.fence)
     if loan.phase is LoanPhase.UNRESOLVED and misses >= 2 and asked_at >= settled:
         text = f"{named(loan)} was never carried out"
-        return Absorbed(_closed(state, loan, LoanEnd.NEVER, now), MOVED, (Notify(Level.WARNING, "loan_never", text),))
+        return Absorbed(closed(state, loan, LoanEnd.NEVER, now), MOVED, (Notify(Level.WARNING, "loan_never", text),))
     ask_at = now + _ASK_AGAIN_MS[min(loan.looks, len(_ASK_AGAIN_MS) - 1)]
     if loan.phase is LoanPhase.UNRESOLVED and now < settled < ask_at:
         ask_at = settled

@@ -81,9 +81,8 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
     shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
     if not debt.own and not debt.moved:
         return _seen(replace(debt, foreign=_foreign(shown, others)), shown, others)
-    by_others = others.moved - debt.others_moved
-    grown = shown.total - (debt.seen.total + debt.moved + by_others)
-    if grown >= -_SLACK and _is_interest(debt, shown, by_others, grown):
+    grown = _grown(debt, shown, others)
+    if _is_interest(debt, shown, others, grown):
         return _seen(_charged(debt, grown, shown, others), shown, others)
     if not debt.doubted_at:
         return replace(debt, doubted_at=account.asked_at)
@@ -92,11 +91,19 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
     return _seen(_by_hand(debt, grown, shown, others), shown, others)
 
 
-def _is_interest(debt: OwnDebt, shown: Debt, by_others: Decimal, grown: Decimal) -> bool:
+def _grown(debt: OwnDebt, shown: Debt, others: Others) -> Decimal:
+    """What more is owed than when it was last believed, but for what this service has moved since."""
+    return shown.total - (debt.seen.total + debt.moved + others.moved - debt.others_moved)
+
+
+def _is_interest(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> bool:
     """Whether interest explains that the debt has `grown`. What is lent grows by loans alone, so where it is known how
     much of it should be left, all else is interest, however long nobody has looked; a repayment pays interest first,
     so where it is not known how much there was, what is left of the debt may be either.
     """
+    by_others = others.moved - debt.others_moved
+    if grown < -_SLACK:
+        return False
     if debt.principal is not None and by_others >= 0:
         return shown.principal <= debt.seen.principal + debt.principal + by_others
     borrowed = max(debt.moved, ZERO) + max(by_others, ZERO)
@@ -143,8 +150,15 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     """`debt` where it is not on record what of it is ours: what the trade's fills explain (rule 11.12), and a little
     more, as the loan was for the worst price that they could have had. `spent`: so much of a loan has been sold; what
     of it, or of what is known to have been borrowed, is not owed any more, somebody else has repaid.
+
+    Where an older record makes the whole of what is owed, with interest, that is believed instead: it tells what of it
+    is somebody else's, and fills can't (rule 11.4).
     """
     shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
+    grown = _grown(debt, shown, others)
+    known = (debt.own or debt.moved) and debt.own <= shown.total and spent <= debt.borrowed
+    if known and _is_interest(debt, shown, others, grown):
+        return _seen(_charged(debt, grown, shown, others), shown, others)
     theirs = shown.principal - others.owed - explained
     theirs = theirs if theirs > explained / _UNSPENT else ZERO
     share = (shown.principal - theirs) / shown.principal if shown.principal else ONE

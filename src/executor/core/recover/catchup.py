@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from executor.core.absorb import loans
 from executor.core.absorb.reports import fold_all
 from executor.core.book import retire
 from executor.core.decide import entry
@@ -16,9 +17,10 @@ from executor.core.model import ids
 from executor.core.model.facts import Fill, OrderReport
 from executor.core.model.ids import ENTRIES, Role
 from executor.core.model.intents import Level, Notify
+from executor.core.model.loans import LoanEnd, LoanKind
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import End, Entering, OrderPhase, Position, State
+from executor.core.model.state import Borrowing, End, Entering, OrderPhase, Position, State
 from executor.core.model.values import OrderStatus
 
 
@@ -52,6 +54,8 @@ def catch_up(
     first = _of_entries(mine)
     entered = fold_all(position, first, now, policy)
     position = entered.position
+    if first and isinstance(position.phase, Borrowing):
+        state, position = _lent(state, position, position.phase, now)
     exits = [report for report in mine if report not in first]
     if isinstance(position.phase, Entering) and any(report.id not in known for report in exits):
         position = _open_up(state, position, policy, rules)
@@ -63,7 +67,7 @@ def catch_up(
         notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
     halted = state.halted or entered.fault or folded.fault
     position = _ours(folded.position, over) if lost or sent else folded.position
-    if lost and position.credit is not None:  # a loan may have been made, or given back, that is not on record
+    if (lost or sent) and position.credit is not None:  # what was lent or given back since is not on record
         position = replace(position, credit=replace(position.credit, unclaimed=True))
     return replace(state, position=position, halted=halted), tuple(notes)
 
@@ -73,6 +77,14 @@ def _of_entries(reports: Sequence[OrderReport]) -> tuple[OrderReport, ...]:
     entries = [report for report in reports if _role(report) in ENTRIES]
     lists = {report.list_exchange_id for report in entries if report.list_exchange_id >= 0}
     return *entries, *(r for r in reports if r.list_exchange_id in lists and _role(r) not in ENTRIES)
+
+
+def _lent(state: State, position: Position, phase: Borrowing, now: int) -> tuple[State, Position]:
+    """An entry was sent, and none is before its loan is there (rule 11.3): what was asked for has been lent."""
+    loan = state.loan
+    if loan is not None and loan.open and loan.kind is LoanKind.BORROW:
+        state = loans.closed(state, loan, LoanEnd.DONE, now)
+    return state, replace(position, phase=Entering(give_up_at=phase.give_up_at))
 
 
 def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Position:

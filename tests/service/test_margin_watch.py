@@ -1,0 +1,72 @@
+"""A margin account is looked at though nothing is owed that anybody knows of (rule 11.12)."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.scenarios.harness import World, harness
+
+from executor.core.model.values import Direction
+from executor.paper.server.faults import Answer, RequestFault
+from executor.service.margin_watch import IDLE_S, OWED_S
+
+ISOLATED: Final = World(Direction.LONG, "OCO", pushes=False, margin="isolated")
+CROSS: Final = World(Direction.LONG, "OCO", pushes=False, margin="cross")
+ACCOUNTS: Final = ("/sapi/v1/margin/account", "/sapi/v1/margin/isolated/account")
+
+both = pytest.mark.parametrize("world", [ISOLATED, CROSS], ids=str)
+
+
+class Looks:
+    """Counts the looks at the account; the first `failing` of them that come are answered by 503."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.failing = 0
+
+    def on_request(self, _method: str, path: str, _params: Mapping[str, str]) -> RequestFault | None:
+        if path not in ACCOUNTS:
+            return None
+        self.seen += 1
+        return RequestFault(execute=False, answer=Answer(503, b"{}")) if self.seen <= self.failing else None
+
+    def on_push(self, _kind: str, _event: object) -> None:
+        return None
+
+
+@both
+async def test_a_debt_that_comes_up_while_nothing_is_owed_is_told_of(tmp_path: Path, world: World) -> None:
+    """As of a loan that was PENDING when the state that knew of it was lost."""
+    async with harness(tmp_path, world, balances={"USDT": "200"}) as b:
+        await b.wait(5)
+        b.engine.margin.borrow(b.lender, "USDT", Decimal(50), b.clock.now_ms())
+        await b.wait(60)
+        assert b.alerts() == []
+        await b.wait(IDLE_S)
+        assert b.alerts() == ["foreign_debt"], b.story()
+        (debt,) = [debt for debt in b.state.debts if debt.asset == "USDT"]
+        assert debt.foreign == b.owed()["USDT"]
+
+
+async def test_an_account_of_which_nothing_is_owed_is_looked_at_seldom(tmp_path: Path) -> None:
+    looks = Looks()
+    async with harness(tmp_path, ISOLATED, balances={"USDT": "200"}, faults=looks, WATCHDOG_EVERY_SEC="0") as b:
+        await b.wait(5)
+        before = looks.seen
+        await b.wait(3 * IDLE_S + 1)
+        assert looks.seen - before == 3
+
+
+async def test_a_look_that_fails_is_had_again(tmp_path: Path) -> None:
+    """At the start, too: a debt of which nobody was told would not be until the next signal."""
+    looks = Looks()
+    async with harness(tmp_path, ISOLATED, balances={"USDT": "200"}, faults=looks, WATCHDOG_EVERY_SEC="0") as b:
+        await b.wait(5)
+        b.engine.margin.borrow(b.lender, "USDT", Decimal(50), b.clock.now_ms())
+        looks.failing = looks.seen + 1
+        await b.wait(IDLE_S)
+        assert b.alerts() == []
+        await b.wait(OWED_S + 1)
+        assert b.alerts() == ["foreign_debt"], b.story()
