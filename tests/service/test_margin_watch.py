@@ -20,17 +20,17 @@ both = pytest.mark.parametrize("world", [ISOLATED, CROSS], ids=str)
 
 
 class Looks:
-    """Counts the looks at the account; the first `failing` of them that come are answered by 503."""
+    """Counts the looks at the account; while `failing`, each is answered by 503."""
 
     def __init__(self) -> None:
         self.seen = 0
-        self.failing = 0
+        self.failing = False
 
     def on_request(self, _method: str, path: str, _params: Mapping[str, str]) -> RequestFault | None:
         if path not in ACCOUNTS:
             return None
         self.seen += 1
-        return RequestFault(execute=False, answer=Answer(503, b"{}")) if self.seen <= self.failing else None
+        return RequestFault(execute=False, answer=Answer(503, b"{}")) if self.failing else None
 
     def on_push(self, _kind: str, _event: object) -> None:
         return None
@@ -65,8 +65,9 @@ async def test_a_look_that_fails_is_had_again(tmp_path: Path) -> None:
     async with harness(tmp_path, ISOLATED, balances={"USDT": "200"}, faults=looks, WATCHDOG_EVERY_SEC="0") as b:
         await b.wait(5)
         b.engine.margin.borrow(b.lender, "USDT", Decimal(50), b.clock.now_ms())
-        looks.failing = looks.seen + 1
+        looks.failing = True
         await b.wait(IDLE_S)
         assert b.alerts() == []
+        looks.failing = False
         await b.wait(OWED_S + 1)
         assert b.alerts() == ["foreign_debt"], b.story()
