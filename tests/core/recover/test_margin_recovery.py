@@ -176,6 +176,7 @@ def test_an_older_state_that_explains_the_debt_repays_nothing_of_somebody_elses(
     end = repaying(Direction.SHORT)
     end.lender.debts["LTC"] = Debt(end.lender.debt("LTC").principal + 2, end.lender.debt("LTC").interest)
     end.lender.add("LTC", D(2))
+    old = end.state
     while not end.lender.records or end.lender.records[-1].kind is not LoanKind.REPAY:
         old = end.state
         end.accept() if end.pending else end.sleep()
