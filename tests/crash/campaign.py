@@ -10,6 +10,7 @@ import contextlib
 import json
 import random
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
@@ -19,13 +20,16 @@ from typing import Final
 import msgspec
 from tests.crash import exchange_books
 from tests.crash.daemon import Daemon, ForkServer, spawn
+from tests.crash.log_reader import LogReader, Reading, ReadyLine
+from tests.crash.observers import Watcher, Watchers
 from tests.crash.report import Life, Nap, Report
-from tests.crash.wire_faults import RECV_WINDOW_MS, Moment, WireFaults
+from tests.crash.wire_faults import RECV_WINDOW_MS, Deck, Moment, WireFaults
 
 from executor.cli import exits
 from executor.core.model import ids
 from executor.core.model.state import SCHEMA_VERSION, Closed, State
 from executor.core.model.values import ZERO, Direction
+from executor.exchange.transport.connection import READ_ATTEMPTS
 from executor.paper.engine.choices import ExchangeChoices, all_choices, read_choices
 from executor.paper.engine.exchange import Engine
 from executor.paper.engine.market_data import MarketTrade
@@ -55,7 +59,31 @@ refusal. As long again for each life that begins meanwhile, and for each request
 NAPS_MS: Final = (RECV_WINDOW_MS // 4, RECV_WINDOW_MS, 3 * RECV_WINDOW_MS)
 CHOICES_DRAWN: Final = 0.4
 """How often each choice that the documents leave open is drawn for a life; else it is the likely one."""
+READ_BADLY: Final = 0.5
+"""Of the lives under faults, those whose log is not simply written to a file."""
+WATCHED_BADLY: Final = 0.4
+"""Those of them that a bad Telegram watches, or a page that takes nothing."""
 BALANCES: Final = {"USDT": Decimal(10_000), "LTC": Decimal(10)}
+BRISK: Final = {
+    "SIGNAL_START": "begin",
+    "ALLOW_SHORT": "true",
+    "HTTP_PORT": "0",
+    "POLL_SEC": "0.25",
+    "POLL_IDLE_SEC": "1",
+    "LIVE_ENTRY_TIMEOUT_SEC": "1",
+    "EXITS_RETRY_EVERY_SEC": "0.3",
+    "FAILSAFE_EXITS_GRACE_SEC": "5",
+    "SL_WATCHDOG_GRACE_SEC": "0.5",
+    "ABSENCE_GRACE_SEC": "0.8",
+    "DOUBT_SETTLE_SEC": "1.5",
+    "TRAIL_UPDATE_EVERY_SEC": "0.2",
+    "TRAIL_DISTANCE_R_MULT": "0.5",
+    "COOLDOWN_SEC": "0",
+    "COOLDOWN_ABORT_SEC": "0",
+    "LOCK_SEC": "0",
+    "LOG_FORMAT": "json",
+}
+"""Settings of every daemon: what else takes minutes is over in seconds."""
 LIMITS: Final = Limits(request_weight_per_minute=100_000)
 """Starts are heavy, and here there are more in a minute than in a year."""
 
@@ -122,9 +150,14 @@ class Campaign:
         self._price = ENTRY
         self._falling = False
         self._daemon: Daemon | None = None
+        self.read_badly, self.watched_badly = READ_BADLY, WATCHED_BADLY
+        self._sockets = Path()
+        self._watchers = Watchers()
+        self._readings = Deck(self.rng, tuple(Reading))
+        self._watching = Deck(self.rng, tuple(Watcher))
         self._up = asyncio.Event()
         self._over = False
-        self._born = 0
+        self._born = self._met_before = 0
 
     def _open_account(self) -> str:
         """What the engine calls the account that is traded with."""
@@ -239,33 +272,19 @@ class Campaign:
             "SYMBOL": SYMBOL,
             "STATE_FN": str(self.state_path),
             "SIGNAL_FILE": str(self.signals),
-            "SIGNAL_START": "begin",
+            **BRISK,
             "EXIT_LAYOUT": self.layout,
-            "ALLOW_SHORT": "true",
             "QTY": str(QTY),
-            "HTTP_PORT": "0",
             "RECV_WINDOW": str(RECV_WINDOW_MS),
-            "POLL_SEC": "0.25",
-            "POLL_IDLE_SEC": "1",
-            "LIVE_ENTRY_TIMEOUT_SEC": "1",
-            "EXITS_RETRY_EVERY_SEC": "0.3",
-            "FAILSAFE_EXITS_GRACE_SEC": "5",
-            "SL_WATCHDOG_GRACE_SEC": "0.5",
-            "ABSENCE_GRACE_SEC": "0.8",
-            "DOUBT_SETTLE_SEC": "1.5",
-            "TRAIL_UPDATE_EVERY_SEC": "0.2",
-            "TRAIL_DISTANCE_R_MULT": "0.5",
-            "COOLDOWN_SEC": "0",
-            "COOLDOWN_ABORT_SEC": "0",
-            "LOCK_SEC": "0",
-            "LOG_FORMAT": "json",
             **self.settings(),
             **settings,
         }
         self.touch(ENTRY)
         try:
-            async with ForkServer() as fork_server:
-                yield fork_server
+            with tempfile.TemporaryDirectory(prefix="executor-") as sockets:
+                self._sockets = Path(sockets)  # a socket's path has to be short
+                async with self._watchers.serving(), ForkServer() as fork_server:
+                    yield fork_server
         finally:
             await self.server.stop()
 
@@ -306,19 +325,32 @@ class Campaign:
         self._note(daemon, began, "end")
         self._audit_end()
 
-    async def start(self, fork_server: ForkServer) -> tuple[Daemon, Life]:
+    async def start(
+        self, fork_server: ForkServer, reading: Reading | None = None, watcher: Watcher | None = None
+    ) -> tuple[Daemon, Life]:
+        """`reading`, `watcher`: how its log is read, and who watches it, where that is to be badly."""
         self._born += 1
+        self._met_before = sum(self.wire_faults.faults.values())
         number = self._born
         log = self.folder / f"life-{number:04d}.log"
+        environ, log_reader, ready_line = {**self.environ, **await self._watchers.watch(watcher)}, None, None
+        if reading is not None:
+            log_reader, ready_line = LogReader(self.rng, reading, log), ReadyLine(self._sockets / str(number))
+            environ.update(ready_line.environ)
+            _count(self.report.log_readers, reading)
         spawned = bool(self.spawn_every) and number % self.spawn_every == 0
         began = self.clock.now_ms()
-        daemon = await (spawn(self.environ, log) if spawned else fork_server.start(self.environ, log))
+        path = log if log_reader is None else log_reader.path
+        daemon = await (spawn(environ, path) if spawned else fork_server.start(environ, path))
+        daemon.log, daemon.log_reader, daemon.ready_line = log, log_reader, ready_line
         self._daemon = daemon
         return daemon, Life(moment="", began=began, ready=0, ended=0, spawned=spawned)
 
     async def _one_life(self, fork_server: ForkServer, end: signal.Signals) -> None:
         struck: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
-        daemon, life = await self.start(fork_server)
+        reading = self._readings.draw() if self.storm and self.rng.random() < self.read_badly else None
+        watcher = self._watching.draw() if self.storm and self.rng.random() < self.watched_badly else None
+        daemon, life = await self.start(fork_server, reading, watcher)
 
         def strike(moment: Moment) -> None:
             if not struck.done():
@@ -344,8 +376,8 @@ class Campaign:
         strike(Moment.ANY)
         self._up.clear()
         phase = self._phase()
-        code = await daemon.end()
-        self._check_end(daemon, end, code, struck.done())
+        code = await self._end_of(daemon)
+        self._check_end(daemon, end, code, up)
         moment = str(struck.result())
         self._note(daemon, life, moment)
         if end is signal.SIGKILL:
@@ -357,6 +389,14 @@ class Campaign:
         self._audit_now()
         if self.rng.random() < 0.3:
             await asyncio.sleep(self.rng.random() * 0.5)
+
+    async def _end_of(self, daemon: Daemon) -> int:
+        try:
+            return await daemon.end()
+        except TimeoutError:
+            self.fault(f"{daemon.log.name} does not end\n{self.story()}")
+            daemon.send(signal.SIGKILL)
+            return await daemon.end()
 
     async def _nod_off(self, daemon: Daemon, struck: asyncio.Future[Moment]) -> None:
         for _ in range(self._naps_each):
@@ -409,15 +449,18 @@ class Campaign:
         named = [(order, ids.parse(order.client_order_id)) for order in standing]
         return any(order.executed_qty and name is not None and name.role in ids.TARGETS for order, name in named)
 
-    def _check_end(self, daemon: Daemon, end: signal.Signals, code: int, struck: bool) -> None:
+    def _check_end(self, daemon: Daemon, end: signal.Signals, code: int, up: bool) -> None:
         if daemon.traceback():
             self.fault(f"{daemon.log.name}: {daemon.traceback()}")
         expected = {-signal.SIGKILL} if end is signal.SIGKILL else {0, -signal.SIGTERM}
-        if code == exits.FAILED and "can't be reached" in daemon.output():
+        hit = sum(self.wire_faults.faults.values()) - self._met_before
+        unheard = daemon.loses_words and not up and hit >= READ_ATTEMPTS
+        if code == exits.FAILED and ("can't be reached" in daemon.output() or unheard):
             return  # the storm hit every try of its start: it says so and leaves the next one to its supervisor
-        if code == exits.FAILED and self._partly_at_its_target() and "stopped_bare" in daemon.output():
+        said_bare = "stopped_bare" in daemon.output() or daemon.loses_words
+        if code == exits.FAILED and self._partly_at_its_target() and said_bare:
             return  # the exchange has taken away the stop beside it (5.6), and the end says that nobody watches (9.5)
-        if struck and code not in expected:
+        if code not in expected:
             self.fault(f"{daemon.log.name}: ended with {code} on {end.name}: {daemon.log.read_text('utf-8')[-500:]}")
 
     # --- what must hold -------------------------------------------------------------------------------------------
@@ -502,6 +545,8 @@ class Campaign:
         self.report.trades, self.report.filled = len(closed), len(filled)
         self.report.orders = sum(len(trade.orders) for trade in books.trades)
         self.report.faults = dict(self.wire_faults.faults.most_common())
+        self.report.garbage = dict(self.wire_faults.garbage.most_common())
+        self.report.watchers = dict(self._watchers.met.most_common())
         self.report.reasons = dict(Counter(str(trade.reason) for trade in closed).most_common())
         self.report.bare_ms = sorted(trade.bare_ms for trade in filled)
         self.report.at_work_ms = sorted(sum(span.ms for span in trade.at_work) for trade in filled)
@@ -513,6 +558,12 @@ class Campaign:
             return
         if self._left(closed) not in (trade.left * closed.direction.sign, trade.left):
             self.fault(f"trade {trade.trade} left {trade.left} behind, told {closed.dust}\n{self.story(trade.trade)}")
+        for text in self.bare_too_long(trade):
+            self.fault(f"{text}\n{self.story(trade.trade)}")
+
+    def bare_too_long(self, trade: exchange_books.TradeTruth) -> list[str]:
+        """The spans for which neither deaths nor faults account."""
+        found = []
         for span in trade.bare:
             up = span.ms - self._down(span)
             self.report.bare_up_longest_ms = max(self.report.bare_up_longest_ms, up)
@@ -520,8 +571,8 @@ class Campaign:
             setbacks += sum(1 for nap in self.naps if span.since < nap.until < span.until)
             setbacks += sum(1 for at in self.wire_faults.lost_at if span.since - 1_000 < at < span.until)
             if up > BARE_UP_MAX_MS * (1 + setbacks):
-                text = f"trade {trade.trade}: {span.qty} bare for {span.ms} ms, {up} ms of them with the daemon up"
-                self.fault(f"{text}\n{self.story(trade.trade)}")
+                found.append(f"trade {trade.trade}: {span.qty} bare for {span.ms} ms, {up} ms with the daemon up")
+        return found
 
     def _down(self, span: exchange_books.Span) -> int:
         """Of a span, the time in which no daemon was up and awake, in ms."""

@@ -10,17 +10,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tests.crash.log_reader import LogReader, ReadyLine
+
 ROOT: Final = Path(__file__).parents[2]
 LOOK_S: Final = 0.01
 END_S: Final = 20.0
 
 
 class Daemon:
-    """One life of the daemon. `log` is its own file of JSON lines."""
+    """One life of the daemon. `log` is its own file of JSON lines; where something stands between the two, `log_reader`
+    and `ready_line` are what, and where it says that it is ready.
+    """
 
     def __init__(self, pid: int, log: Path, ended: asyncio.Future[int]) -> None:
         self.pid = pid
         self.log = log
+        self.log_reader: LogReader | None = None
+        self.ready_line: ReadyLine | None = None
         self._ended = ended
 
     @property
@@ -35,7 +41,13 @@ class Daemon:
     async def end(self) -> int:
         """Its exit code, negative for the signal that killed it. TimeoutError when it does not end."""
         async with asyncio.timeout(END_S):
-            return await asyncio.shield(self._ended)
+            code = await asyncio.shield(self._ended)
+        if self.ready_line is not None:
+            self.ready_line.close()
+            self.ready_line = None
+        if self.log_reader is not None:
+            await self.log_reader.finish()
+        return code
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """Its log lines of this event."""
@@ -46,7 +58,7 @@ class Daemon:
         return [json.loads(line) for line in whole if line.startswith("{") and line.endswith("}\n")]
 
     def output(self) -> str:
-        return self.log.read_text("utf-8") if self.log.exists() else ""
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def traceback(self) -> str:
         """Its output from the first traceback on; empty when there is none."""
@@ -58,10 +70,18 @@ class Daemon:
         """Whether it came to trade before it ended. TimeoutError when it did neither."""
         async with asyncio.timeout(within):
             while self.running:
-                if self.said("ready"):
+                if self._is_ready():
                     return True
                 await asyncio.sleep(LOOK_S)
-        return bool(self.said("ready"))
+        return self._is_ready()
+
+    def _is_ready(self) -> bool:
+        return self.ready_line.ready() if self.ready_line is not None else bool(self.said("ready"))
+
+    @property
+    def loses_words(self) -> bool:
+        """Whether not all that it says can be read afterwards."""
+        return self.log_reader is not None and self.log_reader.loses
 
 
 async def command(environ: Mapping[str, str], *words: str, answer: str = "") -> tuple[int, str]:

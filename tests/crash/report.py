@@ -22,7 +22,8 @@ class Nap(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, kw_only=True):
     """`start_ms`: from the start of a process until it traded, by how it was started. `bare_ms`, `at_work_ms`: per
-    trade (`exchange_books.TradeTruth`), sorted.
+    trade (`exchange_books.TradeTruth`), sorted. `garbage`: by the way on which it came; `log_readers`: lives whose log
+    was read badly; `watchers`: requests that met a bad Telegram, and pages that were never read.
     """
 
     seed: int
@@ -36,6 +37,9 @@ class Report(msgspec.Struct, kw_only=True):
     deaths: dict[str, int] = {}
     phases: dict[str, int] = {}
     faults: dict[str, int] = {}
+    garbage: dict[str, int] = {}
+    log_readers: dict[str, int] = {}
+    watchers: dict[str, int] = {}
     readings: dict[str, int] = {}
     reasons: dict[str, int] = {}
     start_ms: dict[str, list[int]] = {}

@@ -15,9 +15,13 @@ from statistics import median
 from typing import Final
 
 from tests.crash.campaign import Campaign
+from tests.crash.log_reader import Reading
 from tests.crash.margin_campaign import CROSS, ISOLATED, MarginCampaign
+from tests.crash.observers import Watcher
 from tests.crash.report import Report
-from tests.crash.wire_faults import FAULT_NAMES, MOMENTS
+from tests.crash.wire_faults import FAULT_NAMES, MOMENTS, WAYS
+
+from executor.paper.engine.choices import all_choices
 
 MANY: Final = 200
 """So many kills and faults come in every kind."""
@@ -59,10 +63,18 @@ def _campaign(folder: Path, wanted: argparse.Namespace, kills: int, terms: int, 
 
 
 def unseen_of(report: Report) -> list[str]:
-    """Moments of death and faults that never came."""
-    return [str(moment) for moment in MOMENTS if str(moment) not in report.deaths] + [
-        name for name in FAULT_NAMES if name not in report.faults
-    ]
+    """What the campaign is to meet and has not: moments of death, faults, garbage on each way, readers of the log and
+    of what else it says, and each choice that the exchange's documents leave open, read in each way.
+    """
+    wanted = (
+        (map(str, MOMENTS), report.deaths, ""),
+        (FAULT_NAMES, report.faults, ""),
+        (WAYS, report.garbage, "garbage over "),
+        (map(str, Reading), report.log_readers, "log: "),
+        (map(str, Watcher), report.watchers, ""),
+        ((f"{each.name}={value}" for each in all_choices() for value in each.values), report.readings, ""),
+    )
+    return [f"{kind}{name}" for names, met, kind in wanted for name in names if name not in met]
 
 
 def _run(name: str, campaign: Campaign) -> Report:
@@ -82,6 +94,9 @@ def as_text(report: Report) -> str:
         f"died at         {_counts(report.deaths)}",
         f"died while      {_counts(report.phases)}",
         f"faults          {_counts(report.faults)}",
+        f"garbage over    {_counts(report.garbage)}",
+        f"log             {_counts(report.log_readers)}",
+        f"watched by      {_counts(report.watchers)}",
         f"readings        {_counts(report.readings)}",
         f"alerts          {_counts(report.alerts)}",
         f"unprotected     per trade: {_spread(bare)}; all {sum(bare)} ms",

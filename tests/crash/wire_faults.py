@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+from tests.crash import garbage
 
 from executor.paper.server import Answer, PushFault, RequestFault
 
@@ -23,8 +24,6 @@ T = TypeVar("T")
 RECV_WINDOW_MS: Final = 1_000
 UNAVAILABLE: Final = Answer(503, b'{"code":-1001,"msg":"Internal error; unable to process your request."}')
 TIMED_OUT: Final = Answer(504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server."}')
-GARBAGE: Final = Answer(200, b"<html>", "text/html")
-NOT_UTF8: Final = Answer(502, b'{"code":-1000,"msg":"Acc\xe8s refus\xe9"}')
 ODD_WORDS: Final = Answer(400, b'{"code":-2010,"msg":"Not at this moment."}', enveloped=True)
 ODD_CODE: Final = Answer(400, b'{"code":-9999,"msg":"A code of a later day."}', enveloped=True)
 
@@ -53,7 +52,7 @@ class Death(msgspec.Struct):
     delay: float
 
 
-class _Deck(Generic[T]):
+class Deck(Generic[T]):
     """Cards drawn in any order, each once before any comes again: a campaign meets every kind, however few it draws."""
 
     def __init__(self, rng: random.Random, cards: Sequence[T]) -> None:
@@ -68,8 +67,9 @@ class _Deck(Generic[T]):
 
 
 class WireFaults:
-    """Faults with probability `storm` for each request and push; deaths as told by `plan_death`. `lost_at`: when (ms)
-    a request that changes something was not carried out, or not at once.
+    """Faults with probability `storm` for each read and push, more for commands, less for prices; deaths as told by
+    `plan_death`. `lost_at`: when (ms) a request that changes something was not carried out, or not at once. `garbage`:
+    by the way on which it came.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -77,9 +77,11 @@ class WireFaults:
         self.faults: Counter[str] = Counter()
         self.lost_at: list[int] = []
         self._rng = rng
-        self._of_commands = _Deck(rng, _FAULTS)
-        self._of_reads = _Deck(rng, _READ_FAULTS)
-        self._of_pushes = _Deck(rng, _PUSH_FAULTS)
+        self.garbage: Counter[str] = Counter()
+        self._of_commands = Deck(rng, _FAULTS)
+        self._of_reads = {way: Deck(rng, _READ_FAULTS) for way in (REST, WS_API)}
+        self._of_pushes = Deck(rng, _PUSH_FAULTS)
+        self._of_prices = Deck(rng, _PRICE_FAULTS)
         self._death: Death | None = None
         self._strike: Callable[[Moment], None] | None = None
 
@@ -112,10 +114,13 @@ class WireFaults:
             self._die()
         if death is not None and changes and death.moment in _OF_REQUESTS and self._counts(death):
             return self._die_by(death)
-        if self._rng.random() >= self.storm:
+        if self._rng.random() >= self.storm * (COMMANDS if changes else 1):
             return None
-        name, fault = (self._of_commands if changes else self._of_reads).draw()
+        way = WS_API if method == "WS" else REST
+        name, fault = (self._of_commands if changes else self._of_reads[way]).draw()
         self.faults[name] += 1
+        if fault.answer in garbage.ANSWERS.values():
+            self.garbage[way] += 1
         if changes and (
             not fault.execute or fault.delay_before_ms
         ):  # what is late is lost if its sender dies meanwhile
@@ -123,6 +128,8 @@ class WireFaults:
         return fault
 
     def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
+        if kind == "market":
+            return self._on_price()
         if kind != "user":
             return None
         death = self._death
@@ -130,8 +137,16 @@ class WireFaults:
             self._due()
         if self._rng.random() >= self.storm:
             return None
-        name, fault = self._of_pushes.draw()
+        return self._drawn(self._of_pushes, USER_STREAM)
+
+    def _on_price(self) -> PushFault | None:
+        return self._drawn(self._of_prices, MARKET_STREAM) if self._rng.random() < self.storm * PRICES else None
+
+    def _drawn(self, deck: Deck[tuple[str, PushFault]], way: str) -> PushFault:
+        name, fault = deck.draw()
         self.faults[name] += 1
+        if fault.instead is not None:
+            self.garbage[way] += 1
         return fault
 
     @staticmethod
@@ -174,6 +189,13 @@ _CHANGES: Final = ("order.place", "order.cancel", "order.amend", "orderList.plac
 """What they begin with over the WebSocket API."""
 _CHANGED: Final = re.compile("/order|/borrow-repay")
 _OF_REQUESTS: Final = frozenset({Moment.RECEIVED, Moment.LOST, Moment.EXECUTED, Moment.ANSWERED})
+REST: Final = "REST"
+WS_API: Final = "the WebSocket API"
+USER_STREAM: Final = "the user stream"
+MARKET_STREAM: Final = "the market stream"
+WAYS: Final = (REST, WS_API, USER_STREAM, MARKET_STREAM)
+"""On which garbage comes."""
+
 _FAULTS: Final = (
     ("request lost", RequestFault(execute=False, disconnect=True)),
     ("answer lost", RequestFault(disconnect=True)),
@@ -181,24 +203,36 @@ _FAULTS: Final = (
     ("5XX, executed", RequestFault(answer=UNAVAILABLE)),
     ("-1007, executed", RequestFault(answer=TIMED_OUT)),
     ("-1007, not executed", RequestFault(execute=False, answer=TIMED_OUT)),
-    ("unreadable answer", RequestFault(answer=GARBAGE)),
-    ("answer not UTF-8", RequestFault(answer=NOT_UTF8)),
     ("refused in unknown words", RequestFault(execute=False, answer=ODD_WORDS)),
     ("refused with an unknown code", RequestFault(execute=False, answer=ODD_CODE)),
     ("executed late", RequestFault(delay_before_ms=400)),
     ("executed late, answer lost", RequestFault(delay_before_ms=700, disconnect=True)),
     ("past its window", RequestFault(delay_before_ms=RECV_WINDOW_MS + 200)),
     ("answered late", RequestFault(delay_after_ms=600)),
+    *((f"answer {what}", RequestFault(answer=answer)) for what, answer in garbage.ANSWERS.items()),
+    *(
+        (f"answer {what}, not executed", RequestFault(execute=False, answer=answer))
+        for what, answer in garbage.ANSWERS.items()
+    ),
 )
 _READ_FAULTS: Final = (
     ("read lost", RequestFault(disconnect=True)),
     ("read 5XX", RequestFault(answer=UNAVAILABLE)),
-    ("read not UTF-8", RequestFault(answer=NOT_UTF8)),
     ("read late", RequestFault(delay_after_ms=300)),
+    *((f"read {what}", RequestFault(answer=answer)) for what, answer in garbage.ANSWERS.items()),
 )
 _PUSH_FAULTS: Final = (
     ("push lost", PushFault(copies=0)),
     ("push twice", PushFault(copies=2)),
     ("push late", PushFault(delay_ms=300)),
+    *((f"push {what}", PushFault(instead=body)) for what, body in garbage.PUSHES.items()),
 )
-FAULT_NAMES: Final = tuple(name for name, _ in (*_FAULTS, *_READ_FAULTS, *_PUSH_FAULTS))
+_PRICE_FAULTS: Final = (
+    ("price lost", PushFault(copies=0)),
+    ("price late", PushFault(delay_ms=300)),
+    *((f"price {what}", PushFault(instead=body)) for what, body in garbage.PUSHES.items()),
+)
+COMMANDS: Final = 2.0
+PRICES: Final = 0.2
+"""How much likelier than anything else it is that a command goes wrong, of which there are few; and a price."""
+FAULT_NAMES: Final = tuple(name for name, _ in (*_FAULTS, *_READ_FAULTS, *_PUSH_FAULTS, *_PRICE_FAULTS))

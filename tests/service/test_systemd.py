@@ -1,18 +1,22 @@
 """What the supervisor hears, over a real socket, of the service in a process of its own."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from executor.service import systemd
 from executor.service.systemd import SystemdNotifier
 
 WATCHDOG_S = 2.0
@@ -163,6 +167,36 @@ def test_readiness_waits_for_an_exchange_that_answers(tmp_path: Path) -> None:
     with supervisor.socket, subprocess.Popen(program, env=environ, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         assert "READY=1" not in supervisor.listen(3)
         process.kill()
+
+
+async def test_readiness_is_said_until_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that is behind takes no more words; one that never hears of readiness ends the start."""
+    monkeypatch.setattr(systemd, "READY_AGAIN_S", 0.01)
+    listener = Listener(str(tmp_path / "notify"))
+    notifier = SystemdNotifier(str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others, listener.socket:
+        others.setblocking(False)
+        others.connect(str(tmp_path / "notify"))
+        with suppress(BlockingIOError):
+            while True:
+                others.send(b"STATUS=of others")
+        assert not notifier.ready()
+        begun: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        supervisor: Any = SimpleNamespace(
+            loops={}, add_task=lambda _, task: begun.append(task), started=lambda: asyncio.sleep(0)
+        )
+        systemd.attend(supervisor, notifier)
+        running = asyncio.create_task(begun[0]())
+        await asyncio.sleep(0.05)
+        assert "READY=1" not in listener.listen(0.05)
+        async with asyncio.timeout(PATIENCE_S):
+            while "READY=1" not in listener.words():
+                await asyncio.sleep(0.02)
+                listener.listen(0.01)
+        assert not running.done()
+        running.cancel()
+        await asyncio.wait({running})
+        assert listener.listen(0.05).count("READY=1") == 0, "it is said once"
 
 
 class TestTheSocket:

@@ -502,10 +502,12 @@ MUTANTS: Final = (*MUTANTS_OF_ONE, *ODD_MUTANTS, *FLEET_MUTANTS)
 
 def plant(mutant: Mutant, folder: Path) -> None:
     """A copy of the program and its bench in `folder`, with the bug in it. ValueError when its place is gone."""
-    for part in ("src/executor", "tests/sim", "tests/crash"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
-    (folder / "tests/service").mkdir()
-    shutil.copy(ROOT / "tests/service/simdisk.py", folder / "tests/service")
+    for part in (*mutant.parts, "pyproject.toml"):
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+        else:
+            shutil.copy(ROOT / part, folder / part)
     path = folder / mutant.path
     text = path.read_text()
     for old, new in ((mutant.old, mutant.new), *([mutant.also] if mutant.also else [])):

@@ -5,6 +5,7 @@
 from pathlib import Path
 
 import pytest
+from tests.crash.mutants import WIRE_MUTANTS, WIRE_TABLE
 from tests.sim.loan_mutants import LOAN_MUTANTS, LOAN_TABLE
 from tests.sim.mutant import Mutant
 from tests.sim.mutants import MUTANTS, TABLE, hunt, plant
@@ -12,13 +13,17 @@ from tests.sim.mutants import MUTANTS, TABLE, hunt, plant
 QUICK = ("sent before it is on disk", "sent again without the fence", "the fee is not subtracted")
 
 
-@pytest.mark.parametrize("mutant", [*MUTANTS, *LOAN_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "mutant", [*MUTANTS, *LOAN_MUTANTS, *WIRE_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-")
+)
 def test_each_bug_still_has_its_place(mutant: Mutant, tmp_path: Path) -> None:
     plant(mutant, tmp_path)
     compile((tmp_path / mutant.path).read_text(), mutant.path, "exec")
 
 
-@pytest.mark.parametrize(("mutants", "table"), [(MUTANTS, TABLE), (LOAN_MUTANTS, LOAN_TABLE)])
+@pytest.mark.parametrize(
+    ("mutants", "table"), [(MUTANTS, TABLE), (LOAN_MUTANTS, LOAN_TABLE), (WIRE_MUTANTS, WIRE_TABLE)]
+)
 def test_the_table_is_of_these_bugs_and_all_were_found(mutants: tuple[Mutant, ...], table: Path) -> None:
     lines = table.read_text().splitlines()
     assert lines[-1] == f"{len(mutants)} of {len(mutants)} found"

@@ -338,8 +338,9 @@ class _Process:
         notifier = self._notifier
         own = None if notifier.watchdog_s else SelfWatchdog(self._hang)
         try:
-            notifier.ready()
+            told = notifier.ready()
             while True:
+                told = told or notifier.ready()
                 if own is not None:
                     own.alive()  # this turn is proof enough: an account that hangs alone is begun anew by itself
                 pause = notifier.watchdog_s / BEATS_IN_LIMIT if notifier.watchdog_s else 5.0

@@ -32,6 +32,8 @@ ALIVE_EVERY_S: Final = 1.0
 BEATS_IN_LIMIT: Final = 4
 """Heartbeats within the time after which the supervisor gives the service up."""
 
+READY_AGAIN_S: Final = 1.0
+"""After a word of readiness that was not taken."""
 
 NO_TRADE: Final = "no trade"
 STATUS_MAX: Final = 1_000
@@ -60,8 +62,11 @@ class SystemdNotifier:
     def listens(self) -> bool:
         return bool(self._address)
 
-    def ready(self) -> None:
-        self._say("READY=1")
+    def ready(self) -> bool:
+        """Whether it was taken, or nobody wants to hear it: a supervisor that misses it gives the start up, so it is to
+        be said again.
+        """
+        return self._say("READY=1")
 
     def stopping(self) -> None:
         self._say("STOPPING=1")
@@ -72,9 +77,10 @@ class SystemdNotifier:
     def alive(self) -> None:
         self._say("WATCHDOG=1")
 
-    def _say(self, word: str) -> None:
+    def _say(self, word: str) -> bool:
+        """Whether it was taken; a queue that is full takes nothing, and is not waited for (rule 8.9)."""
         if not self._address:
-            return
+            return True
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as line:
                 line.sendto(word.encode(), self._address)
@@ -82,6 +88,8 @@ class SystemdNotifier:
             if not self._complained:
                 log.warning("supervisor_not_told", word=word, error=error.strerror or str(error))
             self._complained = True
+            return False
+        return True
 
 
 def attend(
@@ -146,11 +154,12 @@ class _Heartbeat:
         try:
             await self._supervisor.started()
             self._ready = True
-            self._notifier.ready()
-            while limit:
-                for loop in self._supervisor.loops.values():
+            told = self._notifier.ready()
+            while limit or not told:
+                for loop in self._supervisor.loops.values() if limit else ():
                     loop.beat()
-                await asyncio.sleep(limit / BEATS_IN_LIMIT)
+                await asyncio.sleep(limit / BEATS_IN_LIMIT if limit else READY_AGAIN_S)
+                told = told or self._notifier.ready()
             await asyncio.Event().wait()
         finally:
             self._notifier.stopping()

@@ -28,6 +28,7 @@ from executor.exchange.transport.supervised import Connected, Lost, Timing, Told
 
 QUICK: Final = Timing(ping=0.2, open=1, first_wait=0.01, longest_wait=0.05)
 PATIENT: Final = 5.0
+PATIENT_PINGS: Final = Timing(ping=5, open=5, first_wait=0.01, longest_wait=0.05)
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 
@@ -382,6 +383,25 @@ async def test_what_can_not_be_read_is_a_gap_and_not_the_end(exchange: BinanceEx
         )
         assert tuple(type(event) for event in events[1:3]) == gap
     assert len(peer.paths) == 1
+
+
+async def test_a_message_larger_than_any_event_ends_the_connection_and_fills_no_memory(
+    exchange: BinanceExchange,
+) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(" " * (supervised.LARGEST_MESSAGE + 1))
+        await stay(connection)
+
+    async def well(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(script, well)
+    async with user_stream(peer, exchange, PATIENT_PINGS) as heard:
+        events = await heard.kinds(Connected, Lost, Connected)
+    assert "message too big" in events[1].reason
+    assert len(peer.paths) == 2
 
 
 async def test_an_error_of_our_own_is_not_taken_for_the_networks(exchange: BinanceExchange) -> None:

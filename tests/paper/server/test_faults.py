@@ -144,6 +144,27 @@ async def test_pushes_come_twice() -> None:
         assert first["e"] == "executionReport"
 
 
+async def test_other_bytes_come_in_the_place_of_a_push() -> None:
+    plan = Plan(push=lambda _, event: PushFault(instead=b"<html>") if event["e"] == "executionReport" else None)
+    async with running(faults=plan) as kit, ws_api(kit) as ws, rest(kit) as client:
+        await subscribe(ws)
+        await client.limit()
+        assert (await ws.socket.receive()).data == "<html>"
+        assert (await ws.next_event())["e"] == "outboundAccountPosition"
+
+
+@pytest.mark.parametrize("enveloped", [True, False])
+async def test_other_bytes_come_in_the_place_of_a_result(enveloped: bool) -> None:
+    plan = Plan("order.place", RequestFault(answer=Answer(200, b'{"orderId":[]}', enveloped=enveloped)))
+    async with running(faults=plan) as kit, ws_api(kit) as ws, rest(kit) as client:
+        order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+        params = ws.signed_params(**order, price="90000", quantity="0.01")
+        await ws.socket.send_json({"id": 7, "method": "order.place", "params": params})
+        told: dict[str, Any] = {"orderId": []}
+        assert await ws.receive() == ({"id": 7, "status": 200, "result": told} if enveloped else told)
+        assert await open_orders(client) == 1
+
+
 async def test_pushes_come_late_and_so_in_another_order() -> None:
     plan = Plan(push=lambda _, event: PushFault(delay_ms=500) if event["e"] == "executionReport" else None)
     async with running(faults=plan) as kit, ws_api(kit) as ws, rest(kit) as client:

@@ -52,10 +52,12 @@ class Connection:
             self._filled.set()
 
     def push(self, message: bytes, fault: PushFault | None) -> None:
-        """Queue a pushed message, as often and as late as the fault says."""
+        """Queue a pushed message, or what the fault has in its place, as often and as late as it says."""
         if fault is None:
             self.send(message)
-        elif fault.delay_ms > 0:
+            return
+        message = message if fault.instead is None else fault.instead
+        if fault.delay_ms > 0:
             task = asyncio.create_task(self._push_late(message, fault))
             self._late.add(task)
             task.add_done_callback(self._late.discard)

@@ -15,7 +15,8 @@ import msgspec
 class Answer(msgspec.Struct, frozen=True):
     """What to answer instead of the truth.
 
-    Over the WebSocket API `body` is sent as it is, or, `enveloped`, as the error of an answer with the request's id.
+    Over the WebSocket API `body` is sent as it is, or, `enveloped`, in an answer with the request's id: as its result
+    where `status` is 200, else as its error.
     `retry_after_s` other than 0 says when to try again, as that of a 429 or 418 does.
     """
 
@@ -41,10 +42,13 @@ class RequestFault(msgspec.Struct, frozen=True):
 
 
 class PushFault(msgspec.Struct, frozen=True):
-    """What happens to one push: sent `copies` times (0 loses it), `delay_ms` of market time later."""
+    """What happens to one push: sent `copies` times (0 loses it), `delay_ms` of market time later; `instead` replaces
+    the whole message.
+    """
 
     copies: int = 1
     delay_ms: int = 0
+    instead: bytes | None = None
 
 
 class FaultPlan(Protocol):

@@ -164,7 +164,7 @@ class PaperServer:
     async def _handle(self, request: BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
-        except ConnectionResetError:  # gone before the handshake's answer: nobody is left to answer
+        except ConnectionError:  # gone before it was answered: nobody is left to answer
             return web.Response()
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:

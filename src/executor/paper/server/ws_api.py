@@ -163,6 +163,8 @@ class Session:
     def _misleading(self, request_id: int | str | None, answer: Answer) -> bytes:
         if not answer.enveloped:
             return answer.body
+        if answer.status == 200:
+            return orjson.dumps({"id": request_id, "status": 200, "result": orjson.Fragment(answer.body)})
         error: Json = orjson.loads(answer.body)
         if answer.retry_after_s:
             now_ms = self._exchange.clock.now_ms()
