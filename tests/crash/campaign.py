@@ -154,7 +154,7 @@ class Campaign:
         self._sockets = Path()
         self._watchers = Watchers()
         self._readings = Deck(self.rng, tuple(Reading))
-        self._watching = Deck(self.rng, tuple(Watcher))
+        self.watching = Deck(self.rng, tuple(Watcher))
         self._up = asyncio.Event()
         self._over = False
         self._born = self._met_before = 0
@@ -349,7 +349,7 @@ class Campaign:
     async def _one_life(self, fork_server: ForkServer, end: signal.Signals) -> None:
         struck: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
         reading = self._readings.draw() if self.storm and self.rng.random() < self.read_badly else None
-        watcher = self._watching.draw() if self.storm and self.rng.random() < self.watched_badly else None
+        watcher = self.watching.draw() if self.storm and self.rng.random() < self.watched_badly else None
         daemon, life = await self.start(fork_server, reading, watcher)
 
         def strike(moment: Moment) -> None:

@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 from tests.crash.campaign import Campaign
+from tests.crash.observers import Watcher
+from tests.crash.wire_faults import Deck
 from tests.sim.mutant import Found
 
 SEED: Final = 501
@@ -49,6 +51,7 @@ async def by_campaign(seconds: float) -> tuple[str, int]:
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), seed=SEED, kills=LIVES, terms=LIVES // 4, storm=STORM, spawn_every=0)
         campaign.read_badly = campaign.watched_badly = 1.0
+        campaign.watching = Deck(campaign.rng, (*[Watcher.HANGING] * 3, Watcher.GARBAGE, Watcher.PAGE))
         running = asyncio.create_task(campaign.run())
         for _ in range(int(seconds / LOOK_S)):
             if running.done() or found(campaign):

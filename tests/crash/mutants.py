@@ -61,7 +61,7 @@ WIRE_MUTANTS: Final = (
         '        """Something new waits."""\n        self._news.set()\n',
         '        """Something new waits."""\n        self._news.set()\n'
         "        with contextlib.suppress(httpx.HTTPError):\n"
-        '            httpx.post(self.channel._chat.api._base + "sendMessage", timeout=4)\n',
+        '            httpx.post(self.channel._chat.api._base + "sendMessage", timeout=30)\n',
         ("import asyncio\nimport time\n", "import asyncio\nimport contextlib\nimport time\n\nimport httpx\n"),
         bench=f"{ON_THE_WIRE} tests/scenarios/test_alerts.py::test_a_trade_from_start_to_end",
     ),
