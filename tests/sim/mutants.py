@@ -500,6 +500,16 @@ FLEET_MUTANTS: Final = (
 MUTANTS: Final = (*MUTANTS_OF_ONE, *ODD_MUTANTS, *FLEET_MUTANTS)
 
 
+def mutated(mutant: Mutant) -> str:
+    """The text of its module with the bug in it. ValueError when its place is gone."""
+    text = (ROOT / mutant.path).read_text()
+    for old, new in ((mutant.old, mutant.new), *([mutant.also] if mutant.also else [])):
+        if text.count(old) != 1:
+            raise ValueError(f"mutant {mutant.name!r}: {mutant.path} has its place {text.count(old)} times, not once")
+        text = text.replace(old, new)
+    return text
+
+
 def plant(mutant: Mutant, folder: Path) -> None:
     """A copy of the program and its bench in `folder`, with the bug in it. ValueError when its place is gone."""
     for part in (*mutant.parts, "pyproject.toml"):
@@ -508,13 +518,7 @@ def plant(mutant: Mutant, folder: Path) -> None:
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
         else:
             shutil.copy(ROOT / part, folder / part)
-    path = folder / mutant.path
-    text = path.read_text()
-    for old, new in ((mutant.old, mutant.new), *([mutant.also] if mutant.also else [])):
-        if text.count(old) != 1:
-            raise ValueError(f"mutant {mutant.name!r}: {mutant.path} has its place {text.count(old)} times, not once")
-        text = text.replace(old, new)
-    path.write_text(text)
+    (folder / mutant.path).write_text(mutated(mutant))
 
 
 def hunt(mutant: Mutant, seconds: float = SECONDS, where: str = "") -> Found:

@@ -8,7 +8,7 @@ import pytest
 from tests.crash.mutants import WIRE_MUTANTS, WIRE_TABLE
 from tests.sim.loan_mutants import LOAN_MUTANTS, LOAN_TABLE
 from tests.sim.mutant import Mutant
-from tests.sim.mutants import MUTANTS, TABLE, hunt, plant
+from tests.sim.mutants import MUTANTS, TABLE, hunt, mutated
 
 QUICK = ("sent before it is on disk", "sent again without the fence", "the fee is not subtracted")
 
@@ -16,9 +16,8 @@ QUICK = ("sent before it is on disk", "sent again without the fence", "the fee i
 @pytest.mark.parametrize(
     "mutant", [*MUTANTS, *LOAN_MUTANTS, *WIRE_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-")
 )
-def test_each_bug_still_has_its_place(mutant: Mutant, tmp_path: Path) -> None:
-    plant(mutant, tmp_path)
-    compile((tmp_path / mutant.path).read_text(), mutant.path, "exec")
+def test_each_bug_still_has_its_place(mutant: Mutant) -> None:
+    compile(mutated(mutant), mutant.path, "exec")
 
 
 @pytest.mark.parametrize(
