@@ -150,3 +150,48 @@ async def test_what_comes_unasked_over_a_connection_answers_nothing() -> None:
                 await asyncio.sleep(0.05)
         finally:
             await client.close_connection()
+
+
+BEST: Final = {"symbol": "BTCUSDT", "bidPrice": "9", "bidQty": "1", "askPrice": "11", "askQty": "1"}
+DOWN: Final = Say(status=503, text="")
+
+
+async def test_a_price_that_can_not_be_had_in_one_answer_is_had_in_two(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script("GET ticker/24hr", *[DOWN] * 4)
+    stub.script("GET ticker/bookTicker", *[Say(json=BEST)] * 2)
+    stub.script("GET ticker/price", *[Say(json={"symbol": "BTCUSDT", "price": "10"})] * 2)
+    for _ in range(2):  # the second time at once
+        told = await exchange.quote()
+        assert (told.bid, told.ask, told.last) == (9, 11, 10)
+    assert stub.count("GET ticker/24hr") == 4
+    stub.script("GET ticker/price", *[Say(json={"symbol": "LTCUSDT", "price": "10"})] * 4)
+    stub.script("GET ticker/bookTicker", *[Say(json=BEST | {"symbol": "LTCUSDT"})] * 4)
+    assert (await exchange.quote()).last == 100
+    stub.script("GET ticker/24hr", *[DOWN] * 4)
+    with pytest.raises(ReadError, match="GET ticker/24hr"):
+        await exchange.quote()
+    stub.script("GET ticker/24hr", Say(status=400, json={"code": -1121, "msg": "Invalid symbol."}))
+    before = stub.count("GET ticker/bookTicker")
+    with pytest.raises(ReadError, match="Invalid symbol"):
+        await exchange.quote()
+    assert stub.count("GET ticker/bookTicker") == before
+
+
+@pytest.mark.parametrize("margin", [False, True])
+async def test_open_orders_whose_list_is_down_are_had_from_the_newest_ones(
+    stub: Stub, exchange: BinanceExchange, margin: bool
+) -> None:
+    names = [f"GET {SAPI}margin/openOrders", f"GET {SAPI}margin/allOrders"] if margin else None
+    listed, newest = names or ["GET openOrders", "GET allOrders"]
+    asked = on_margin(exchange) if margin else exchange
+    stub.script(listed, *[DOWN] * 12)
+    stub.script(newest, Say(json=[order("x", 27, status="FILLED", executedQty="1"), order()]))
+    for _ in range(2):
+        with pytest.raises(ReadError):
+            await asked.open_orders()
+    assert [report.id for report in await asked.open_orders()] == [OWN]
+    assert "orderId" not in stub.last(newest).params
+    assert await asked.open_orders() == ()
+    stub.script(listed, DOWN, DOWN, DOWN, DOWN)
+    with pytest.raises(ReadError):
+        await asked.open_orders()

@@ -2,6 +2,7 @@
 
 import random
 import zlib
+from decimal import Decimal
 from typing import Any
 
 from tests.stranger.mood import Mood
@@ -114,7 +115,7 @@ def fault(rng: random.Random, storm: float, method: str, what: str) -> str:
 
 def dressed(value: Any, mood: Mood) -> Any:
     """`value` with numbers and times written as the mood has them."""
-    if not (mood.bare_numbers or mood.times_as_text or mood.shuffled or mood.nulls):
+    if not (mood.bare_numbers or mood.times_as_text or mood.shuffled or mood.nulls or mood.exponents):
         return value
     if isinstance(value, list):
         return [dressed(v, mood) for v in value]
@@ -127,7 +128,9 @@ def dressed(value: Any, mood: Mood) -> Any:
     if mood.nulls and "orderId" in value and "origQty" in value:
         told |= dict.fromkeys(NULLS - value.keys())
     for name, each in rows:
-        if mood.bare_numbers and name in _NUMBERS and isinstance(each, str):
+        if mood.exponents and name in _NUMBERS and isinstance(each, str) and each.replace(".", "", 1).isdigit():
+            told[name] = f"{Decimal(each):E}"
+        elif mood.bare_numbers and name in _NUMBERS and isinstance(each, str):
             told[name] = float(each) if each.replace(".", "", 1).isdigit() else each
         elif mood.times_as_text and name in _TIMES and isinstance(each, int) and not isinstance(each, bool):
             told[name] = str(each)

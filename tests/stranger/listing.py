@@ -4,10 +4,14 @@ from typing import Any
 
 from tests.stranger.mood import BASE, QUOTE, SYMBOL, Terms, now_ms
 
+FEW = {"PRICE_FILTER", "LOT_SIZE", "PERCENT_PRICE_BY_SIDE"}
+OFF = {"minPrice", "maxPrice", "minQty", "maxQty", "minNotional", "maxNotional"}
+"""Bounds that are off where they are 0."""
 
-def exchange_info(terms: Terms, *, brackets: bool, margin: bool) -> dict[str, Any]:
+
+def exchange_info(terms: Terms, *, brackets: bool, margin: bool, shown: str = "usual") -> dict[str, Any]:
     """What GET exchangeInfo says, with a filter and fields of a later day."""
-    filters = [
+    filters: list[dict[str, Any]] = [
         {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "100000", "tickSize": str(terms.tick)},
         {"filterType": "LOT_SIZE", "minQty": str(terms.step), "maxQty": "90000", "stepSize": str(terms.step)},
         {"filterType": "ICEBERG_PARTS", "limit": 100},
@@ -40,6 +44,10 @@ def exchange_info(terms: Terms, *, brackets: bool, margin: bool) -> dict[str, An
         {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": terms.algo},
         {"filterType": "A_FILTER_OF_TOMORROW", "x": [1]},
     ]
+    if shown == "few":
+        filters = [row for row in filters if row["filterType"] in FEW]
+    elif shown == "zeros":
+        filters = [{k: "0.00000000" if k in OFF else v for k, v in row.items()} for row in filters]
     symbol = {
         "symbol": SYMBOL,
         "status": terms.status,

@@ -127,6 +127,18 @@ class Mood:
     """The count of weight: told, absent, or absurd."""
     time_jumps: bool = False
     """Now and then GET time is off by an hour."""
+    packed: str = ""
+    """How REST's answers come: as they are, gzip, deflate, or in chunks."""
+    hangs_up: bool = False
+    """A connection serves one request."""
+    exponents: bool = False
+    """Prices and quantities as "1.5E+2"."""
+    filters: str = "usual"
+    """Those of a symbol: as usual, few, or with zeros where that turns a bound off."""
+    acks: float = 0.0
+    """How often a placement is answered by ACK, whatever was asked for."""
+    empty_sides: bool = False
+    """Now and then the best price of a side, or the last trade's, is told as 0."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Mood":
@@ -147,7 +159,7 @@ class Mood:
             replace_fails=rng.choice([0.0, 0.1, 0.3]),
             lists_first=rng.random() < 0.5,
             market_expires=rng.choice([0.0, 0.15]),
-            clock_ahead_ms=rng.choice([0, 0, -4_000, 2_500, 60_000]),
+            clock_ahead_ms=rng.choice([0, 0, -4_000, 2_500, 60_000, 5 * 3_600_000, -7 * 3_600_000]),
             slow_ms=rng.choice([0, 0, 30, 250]),
             legs_reversed=rng.random() < 0.5,
             zero_balances=rng.random() < 0.5,
@@ -181,6 +193,12 @@ class Mood:
             pongs=rng.random() < 0.85,
             weight_header=rng.choice(["told", "told", "absent", "absurd"]),
             time_jumps=rng.random() < 0.2,
+            packed=rng.choice(["", "", "gzip", "deflate", "chunks"]),
+            hangs_up=rng.random() < 0.15,
+            exponents=rng.random() < 0.15,
+            filters=rng.choice(["usual", "usual", "few", "zeros"]),
+            acks=rng.choice([0.0, 0.0, 0.0, 0.2]),
+            empty_sides=rng.random() < 0.3,
         )
 
 

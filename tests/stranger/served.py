@@ -37,7 +37,10 @@ class Served:
             "GET ping": lambda _: {},
             "GET time": lambda _: {"serverTime": self._time()},
             "GET exchangeInfo": lambda _: exchange_info(
-                self.book.terms, brackets=self.book.mood.brackets, margin=self.lender is not None
+                self.book.terms,
+                brackets=self.book.mood.brackets,
+                margin=self.lender is not None,
+                shown=self.book.mood.filters,
             ),
             "GET account": lambda _: self._account(),
             "GET account/commission": lambda _: self._commission(),
@@ -142,6 +145,7 @@ class Served:
     def _placed(self, place: Callable[[dict[str, str]], Order], p: dict[str, str]) -> Any:
         o = place(p)
         kind = p.get("newOrderRespType") or ("FULL" if o.type in {"MARKET", "LIMIT"} else "ACK")
+        kind = "ACK" if self.rng.random() < self.book.mood.acks else kind
         told = self.book.answer(o)
         if kind == "ACK":
             return {k: told[k] for k in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
@@ -150,7 +154,7 @@ class Served:
         return told
 
     def _oco(self, p: dict[str, str]) -> Any:
-        return self.book.list_answer(self.book.place_oco(p), reports=True)
+        return self.book.list_answer(self.book.place_oco(p), reports=self.rng.random() >= self.book.mood.acks)
 
     def _cancelled(self, o: Order, cancel_id: str | None) -> dict[str, Any]:
         told = self.book.answer(o)

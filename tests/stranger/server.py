@@ -256,7 +256,15 @@ class Exchange(Served):
         if header == "absurd":
             used = self.rng.choice(ODD_WEIGHTS)
         told = {} if header == "absent" else {"X-MBX-USED-WEIGHT-1M": used}
-        return web.json_response(answer, status=status, headers=told)
+        response = web.json_response(answer, status=status, headers=told)
+        packed = self.book.mood.packed
+        if packed == "chunks":
+            response.enable_chunked_encoding()
+        elif packed:
+            response.enable_compression(web.ContentCoding(packed))
+        if self.book.mood.hangs_up:
+            response.force_close()
+        return response
 
     def _carried_out(self, serve: Callable[[], Any]) -> tuple[int, Any]:
         """Status and answer of a request that gets through; its pushes leave before or after the answer."""
@@ -436,6 +444,9 @@ class Exchange(Served):
                 "A": "9",
             },
         }
+        if self.book.mood.empty_sides and self.rng.random() < 0.1:
+            kind, field = self.rng.choice([("trade", "p"), ("bookTicker", "b"), ("bookTicker", "a")])
+            events[kind] = events[kind] | {field: "0.00000000"}
         for socket, (combined, names) in list(self.markets.items()):
             for name in names:
                 event = events.get(name.partition("@")[2])

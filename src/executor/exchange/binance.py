@@ -15,6 +15,7 @@ from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
 from executor.exchange.port import NotListedError, ReadError, RulesUnreadError, StartError
+from executor.exchange.quotes import INVALID_SYMBOL, Quotes
 from executor.exchange.shared_reads import SharedReads
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.budget import Budget
@@ -26,10 +27,11 @@ from executor.exchange.wire import rules as rule_book
 from executor.exchange.wire.outcomes import verdict
 
 UNREAD_LOOKS: Final = 2
-"""After so many looks in a row that found no answer, an order is read from the history as well (rule 8.7)."""
+"""After so many looks in a row that found no answer, an order, or those that are open, is read from the history as well
+(rule 8.7).
+"""
 NO_SUCH_ORDER: Final = -2013
 ARCHIVED: Final = -2026
-INVALID_SYMBOL: Final = -1121
 OTHER_STATUS: Final = -1220
 MAX_TRADES: Final = 1000
 MAX_ORDERS: Final = 1000
@@ -157,8 +159,10 @@ class BinanceExchange:
         self.fault: NotListedError | None = None
         """Why it could not read any."""
         self._shared = shared
+        self._quotes = Quotes(connection)
         self._no_reference_until = 0
         self._unread_looks = 0
+        self._unread_lists = 0
 
     def now(self) -> int:
         return self.connection.clock.now_ms()
@@ -268,6 +272,25 @@ class BinanceExchange:
     async def open_orders(self) -> tuple[OrderReport, ...]:
         if self._shared is not None:
             return await self._shared.open_orders(self.symbol)
+        return await self._open_orders()
+
+    async def _open_orders(self) -> tuple[OrderReport, ...]:
+        """Where the list was not answered again and again, what is open of the newest orders (rule 8.7): what that
+        leaves out is believed gone from no list, but from direct looks (8.6).
+        """
+        try:
+            found = await self._list_open()
+        except ReadRefused:
+            raise
+        except ReadError:
+            self._unread_lists += 1
+            if self._unread_lists <= UNREAD_LOOKS:
+                raise
+            return tuple(report for report in await self._all_orders({}) if not report.status.is_final)
+        self._unread_lists = 0
+        return found
+
+    async def _list_open(self) -> tuple[OrderReport, ...]:
         return await self.connection.read(
             calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: reading.open_orders(reply.body, self.symbol)
         )
@@ -308,12 +331,10 @@ class BinanceExchange:
         return await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: reading.balances(reply.body))
 
     async def quote(self) -> Quote:
-        """Bid, ask and last price of one and the same answer; `at` is when it was asked for."""
+        """Bid, ask and last price; `at` is when they were asked for."""
         if self._shared is not None:
             return await self._shared.quote(self.symbol)
-        return await self.connection.read(
-            calls.TICKER, {"symbol": self.symbol}, lambda reply: reading.quote(reply.body, reply.asked_at, self.symbol)
-        )
+        return await self._quotes.read(self.symbol)
 
     async def reference_price(self) -> Decimal | None:
         """The symbol's reference price, where it has one; else the average of the last minutes (filters.md)."""

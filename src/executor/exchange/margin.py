@@ -146,6 +146,9 @@ class MarginExchange(BinanceExchange):
         return await self._trades(margin.TRADES, margin.about(self.account, self.symbol), exchange_id)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
+        return await self._open_orders()
+
+    async def _list_open(self) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol)
         found = await self.connection.read(
             margin.OPEN_ORDERS, asked, lambda reply: reading.open_orders(reply.body, self.symbol)
@@ -216,12 +219,7 @@ class MarginExchange(BinanceExchange):
         return ONE / inverse if inverse is not None else None
 
     async def _last(self, symbol: str) -> Decimal | None:
-        if self._shared is not None:
-            quote = await self._shared.quote(symbol)
-        else:
-            quote = await self.connection.read(
-                calls.TICKER, {"symbol": symbol}, lambda reply: reading.quote(reply.body, reply.asked_at, symbol)
-            )
+        quote = await (self._shared.quote(symbol) if self._shared is not None else self._quotes.read(symbol))
         return quote.last if quote.last > 0 else None
 
     async def rules(self) -> SymbolRules:

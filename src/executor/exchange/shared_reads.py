@@ -13,6 +13,7 @@ import msgspec
 
 from executor.core.model.facts import Balance, OrderReport, Quote
 from executor.exchange.port import ReadError
+from executor.exchange.quotes import Quotes
 from executor.exchange.transport.connection import Connection, ReadRefused
 from executor.exchange.wire import calls, reading
 from executor.exchange.wire import rules as rule_book
@@ -79,6 +80,7 @@ class SharedReads:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._quotes = Quotes(connection)
         self._orders = Shared(self._before(calls.OPEN_ORDERS_ALL, GATHER_S), self._ask_orders)
         self._prices = Shared(self._before(calls.TICKER, GATHER_PRICES_S), self._ask_prices)
         self._balances = Shared(self._before(calls.ACCOUNT, 0), self._ask_balances)
@@ -131,7 +133,7 @@ class SharedReads:
 
     async def _prices_of(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
         if len(symbols) == 1:
-            return await self._each(symbols, self._price_of)
+            return await self._each(symbols, self._quotes.read)
         try:
             found = await self._connection.read(
                 calls.tickers(len(symbols)),
@@ -141,12 +143,7 @@ class SharedReads:
             missing = ReadError(f"{calls.TICKER}: the answer has no price of it that can be read")
             return {symbol: found.get(symbol, missing) for symbol in symbols}
         except ReadRefused:  # one symbol that is not there any more must not hide the others
-            return await self._each(symbols, self._price_of)
-
-    async def _price_of(self, symbol: str) -> Quote:
-        return await self._connection.read(
-            calls.TICKER, {"symbol": symbol}, lambda reply: reading.quote(reply.body, reply.asked_at, symbol)
-        )
+            return await self._each(symbols, self._quotes.read)
 
     async def _ask_balances(self, symbols: tuple[str, ...]) -> Mapping[str, dict[str, Balance] | ReadError]:
         found = await self._connection.read(

@@ -27,6 +27,7 @@ from executor.service.store.state_store import StateError, StateStore
 from executor.service.store.trades import trades_path
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_rules import held_symbols, trade_open
+from executor.service.symbol_session import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from executor.service.systemd import SystemdNotifier, attend
 from executor.service.wiring import add_alerts, add_inlets, add_streams, add_watchdog, intake_of, telling_the_end
 from executor.signals.position import position_path
@@ -34,10 +35,6 @@ from executor.signals.position import position_path
 log = structlog.get_logger(__name__)
 
 START_ERRORS: Final = account.START_ERRORS
-
-FIRST_PAUSE_S: Final = 2.0
-LONGEST_PAUSE_S: Final = 60.0
-"""Between two tries to reach the exchange while a trade is open."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 

@@ -18,7 +18,7 @@ from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.recover import catchup
 from executor.core.recover.rebuild import merge, not_shown, restore
-from executor.exchange.port import Exchange
+from executor.exchange.port import Exchange, ReadError
 from executor.service.store.state_store import Age
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 async def read_history(exchange: Exchange, trade: str = "") -> Shown:
-    """Of `trade` too, where it is named. Raises ReadError."""
+    """Of `trade` too, where it is named, whose fills can be asked for later: there is a state. Raises ReadError."""
     open_orders = await exchange.open_orders()
     live = {name.trade for report in open_orders if (name := ids.parse(report.id)) is not None}
     named = live | {trade} if trade else live
@@ -62,11 +62,15 @@ async def read_history(exchange: Exchange, trade: str = "") -> Shown:
     ours = merge(open_orders, history)
     trades = {key: name.trade for key in ours if (name := ids.parse(key)) is not None}
     wanted = named | {max(trades.values(), key=int, default="")}
-    fills = {
-        key: await exchange.trades(ours[key].exchange_id)
-        for key, each in trades.items()
-        if each in wanted and ours[key].cum_qty
-    }
+    fills: dict[str, tuple[Fill, ...]] = {}
+    for key, each in trades.items():
+        if each in wanted and ours[key].cum_qty:
+            try:
+                fills[key] = await exchange.trades(ours[key].exchange_id)
+            except ReadError as error:
+                if not trade:
+                    raise
+                log.warning("look_failed", what=f"trades of {key}", error=str(error))
     return Shown(open_orders, history, fills)
 
 

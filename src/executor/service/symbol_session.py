@@ -1,7 +1,10 @@
 """One symbol of a run: its files, its engine and its loop, from the settings that hold for it."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from typing import Final
 
 import msgspec
 import structlog
@@ -10,6 +13,7 @@ from executor.config import Settings
 from executor.core.model.state import SCHEMA_VERSION, State
 from executor.core.transition import empty
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.port import ReadError
 from executor.service.engine import Engine
 from executor.service.loop import Loop
 from executor.service.policy import policy_of
@@ -24,6 +28,11 @@ from executor.service.store.trades import TradeList, trades_path
 from executor.service.symbol_rules import RulesReader
 
 log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_S: Final = 2.0
+LONGEST_PAUSE_S: Final = 60.0
+"""Between two tries to reach the exchange while a trade is open."""
+TRIES_BESIDE_OTHERS: Final = 4
 
 
 class RunContext(msgspec.Struct, frozen=True):
@@ -72,12 +81,31 @@ async def symbol_session(
         if state is None:
             state = await begin(exchange, empty(symbol, context.venue), policy, rules, window, sleep)
         else:
-            state = await catch_up(exchange, state, age, policy, rules, window, sleep)
+            again = partial(catch_up, exchange, state, age, policy, rules, window, sleep)
+            state = await (_patiently(again, sleep, alone=context.alone) if trade_open else again())
         engine = Engine(state, policy, rules, store, journal, trades.add, owner=owner)
         timing = _timing(settings, together=not context.alone)
         loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
         loop.closed = trades.recent
         yield loop
+
+
+async def _patiently(
+    catch_up: Callable[[], Awaitable[State]], sleep: Callable[[float], Awaitable[None]], *, alone: bool
+) -> State:
+    """With a trade open a read that fails ends no start: it is tried again, in growing pauses. Where other symbols wait
+    for it, not for ever. Raises ReadError.
+    """
+    for tries in itertools.count(1):
+        try:
+            return await catch_up()
+        except ReadError as error:
+            if not alone and tries >= TRIES_BESIDE_OTHERS:
+                raise
+            if tries == 1:
+                log.error("exchange_not_reached", alert=True, text=f"{error}; stops that stand there work")
+            await sleep(min(FIRST_PAUSE_S * 2 ** min(tries - 1, 6), LONGEST_PAUSE_S))
+    raise AssertionError("it counts for ever")
 
 
 @contextlib.contextmanager

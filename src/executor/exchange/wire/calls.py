@@ -50,6 +50,7 @@ TIME: Final = Call(method="get", path="time", weight=1, signed=False, urgency=Ur
 EXCHANGE_INFO: Final = Call(method="get", path="exchangeInfo", weight=20, signed=False)
 TICKER: Final = Call(method="get", path="ticker/24hr", weight=2, signed=False)
 PRICE: Final = Call(method="get", path="ticker/price", weight=2, signed=False)
+BEST: Final = Call(method="get", path="ticker/bookTicker", weight=2, signed=False)
 AVERAGE: Final = Call(method="get", path="avgPrice", weight=2, signed=False)
 REFERENCE: Final = Call(method="get", path="referencePrice", weight=2, signed=False)
 KLINES: Final = Call(method="get", path="klines", weight=2, signed=False)

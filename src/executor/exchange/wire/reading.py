@@ -147,6 +147,17 @@ class _Ticker(Row, frozen=True, rename="camel"):
     symbol: str = ""
 
 
+class _Best(Row, frozen=True, rename="camel"):
+    bid_price: Decimal
+    ask_price: Decimal
+    symbol: str = ""
+
+
+class _Last(Row, frozen=True):
+    price: Decimal
+    symbol: str = ""
+
+
 class _Average(Row, frozen=True, rename="camel"):
     price: Decimal
 
@@ -284,9 +295,26 @@ def may_trade(body: bytes) -> bool:
 
 def quote(body: bytes, at: int, symbol: str = "") -> Quote:
     ticker = decode(body, _Ticker)
-    if symbol and ticker.symbol not in ("", symbol):
-        raise msgspec.ValidationError(f"the answer is the price of {ticker.symbol!r}, not of {symbol!r}")
+    _is_of(ticker.symbol, symbol)
     return Quote(at, ticker.bid_price, ticker.ask_price, ticker.last_price)
+
+
+def best_prices(body: bytes, symbol: str) -> tuple[Decimal, Decimal]:
+    """Bid and ask."""
+    best = decode(body, _Best)
+    _is_of(best.symbol, symbol)
+    return best.bid_price, best.ask_price
+
+
+def last_price(body: bytes, symbol: str) -> Decimal:
+    last = decode(body, _Last)
+    _is_of(last.symbol, symbol)
+    return last.price
+
+
+def _is_of(told: str, symbol: str) -> None:
+    if symbol and told not in ("", symbol):
+        raise msgspec.ValidationError(f"the answer is the price of {told!r}, not of {symbol!r}")
 
 
 def quotes(body: bytes, at: int) -> dict[str, Quote]:

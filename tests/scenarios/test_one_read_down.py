@@ -1,5 +1,5 @@
-"""A start with a trade open while one read of the exchange is down: what is not needed to look after the trade keeps
-nobody from doing so (rule 9.1), and entries wait for what they need.
+"""One read of the exchange is down, alone: while a trade runs, and at a start. What is not needed to look after the
+trade keeps nobody from doing so (rule 9.1), and entries wait for what they need.
 """
 
 from collections.abc import Mapping
@@ -71,6 +71,34 @@ async def test_the_trade_is_looked_after_and_entries_wait(tmp_path: Path, reads:
         await b.move(1)
         await b.signal(1, 2)
         assert b.roles() == ["ENTRY"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("pushes", [False, True])
+@pytest.mark.parametrize("read", ["order", "openOrders", "account", "myTrades", "ticker/24hr"])
+async def test_a_trade_goes_from_its_fill_to_its_end_without_a_read(
+    tmp_path: Path, read: str, *, pushes: bool, restart: bool
+) -> None:
+    """What it tells is had in another way (rule 8.7), and what tells nothing that is needed is not waited for."""
+    down = Down()
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=pushes), faults=down) as b:
+        await b.move(1)
+        await b.signal(1, 2)
+        assert b.roles() == ["ENTRY"]
+        down.reads = frozenset({read})
+        if restart:
+            await b.stop()
+        await b.move(0)
+        if restart:
+            await b.start()
+        await b.wait(20)
+        assert b.roles() == EXITS
+        await b.move(1)
+        await b.wait(10)
+        assert b.roles() == AFTER_TP1["OCO"]
+        await b.move("-0.5")
+        await b.wait(60)
+        await b.ends(Reason.BREAKEVEN)
 
 
 async def test_a_position_that_is_bare_gets_its_stops(tmp_path: Path) -> None:
