@@ -162,7 +162,7 @@ async def test_a_price_that_can_not_be_had_in_one_answer_is_had_in_two(stub: Stu
     stub.script("GET ticker/price", *[Say(json={"symbol": "BTCUSDT", "price": "10"})] * 2)
     for _ in range(2):  # the second time at once
         told = await exchange.quote()
-        assert (told.bid, told.ask, told.last) == (9, 11, 10)
+        assert [told.bid, told.ask, told.last] == [Decimal(9), Decimal(11), Decimal(10)]
     assert stub.count("GET ticker/24hr") == 4
     stub.script("GET ticker/price", *[Say(json={"symbol": "LTCUSDT", "price": "10"})] * 4)
     stub.script("GET ticker/bookTicker", *[Say(json=BEST | {"symbol": "LTCUSDT"})] * 4)
