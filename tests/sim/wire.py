@@ -325,7 +325,7 @@ class Wire:
         if fault in {"loan_pending", "loan_fails"}:
             fate = Fate(pending_ms=PENDING[self.faults.detail("pending", len(PENDING))], fails=fault == "loan_fails")
         outcome = direct.lend(request, self.timeline.now, fate)
-        if not isinstance(outcome, Refused):
+        if not isinstance(outcome, Refused) and fault != "loan_fails":
             self.on_lent(request)
         if fault == "interest_after":
             direct.engine.margin.charge(direct.lender, self.timeline.now)

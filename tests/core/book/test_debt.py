@@ -179,6 +179,14 @@ class TestWithoutRecord:
         made = debts.claimed(OwnDebt(asset="USDT"), shown("4000", "0.04"), D(1_000))
         assert (made.own, made.foreign) == (D("1000.01"), D("3000.03"))
 
+    def test_a_record_that_makes_all_that_is_owed_with_interest_is_believed(self) -> None:
+        """It tells which part is somebody else's, however much the fills explain."""
+        seen = Debt(principal=D(2))
+        known = OwnDebt(asset="USDT", own=D(3), moved=D(3), principal=D(3), borrowed=D(3), foreign=D(2), seen=seen)
+        made = debts.claimed(known, shown("5", "0.0001"), D(100))
+        assert made.own + made.foreign == D("5.0001")
+        assert D(3) < made.own < D("3.0001")
+
     def test_a_loan_that_is_known_and_not_owed_any_more_has_been_repaid_by_somebody_else(self) -> None:
         """Or by us, in a state that was lost: it is not to be borrowed again."""
         known = OwnDebt(asset="USDT", own=D(3), borrowed=D(3))

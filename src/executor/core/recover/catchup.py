@@ -54,6 +54,7 @@ def catch_up(
     first = _of_entries(mine)
     entered = fold_all(position, first, now, policy)
     position = entered.position
+    borrowing = isinstance(position.phase, Borrowing)
     if first and isinstance(position.phase, Borrowing):
         state, position = _lent(state, position, position.phase, now)
     exits = [report for report in mine if report not in first]
@@ -67,7 +68,7 @@ def catch_up(
         notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
     halted = state.halted or entered.fault or folded.fault
     position = _ours(folded.position, over) if lost or sent else folded.position
-    if (lost or sent) and position.credit is not None:  # what was lent or given back since is not on record
+    if borrowing and (lost or sent) and position.credit is not None:  # a loan may have been made that is not on record
         position = replace(position, credit=replace(position.credit, unclaimed=True))
     return replace(state, position=position, halted=halted), tuple(notes)
 
