@@ -191,7 +191,7 @@ def test_an_older_state_that_explains_the_debt_repays_nothing_of_somebody_elses(
 
 @both_sides
 def test_what_somebody_else_has_borrowed_since_an_older_state_is_not_claimed(direction: Direction) -> None:
-    """Rules 11.3, 11.4: a loan of ours is made before the entry, so that none is missing in the state of a later phase."""
+    """Rules 11.3, 11.4: ours was made before the entry, so that none is missing in the state of a later phase."""
     end = protected(direction, rules=MARGIN_RULES)
     old, asset = end.state, "USDT" if direction is Direction.LONG else "LTC"
     assert old.position is not None
