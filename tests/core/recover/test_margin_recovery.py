@@ -198,7 +198,7 @@ def test_what_somebody_else_has_borrowed_since_an_older_state_is_not_claimed(dir
     told = tuple(replace(report, fills=()) for report in end.book.values())
     fills = {report.id: report.fills for report in end.book.values()}
     state, _ = catch_up(old, old.position, told, fills, POLICY, MARGIN_RULES, end.now + 60_000)
-    debt, theirs = end.lender.debt(asset), old.position.credit.need / 100
+    debt, theirs = end.lender.debt(asset), D(3) if direction is Direction.LONG else D("0.03")  # a hundredth of ours
     end.lender.debts[asset] = Debt(debt.principal + theirs, debt.interest)
     end.lender.add(asset, theirs)
     script = resumed(end, state)
