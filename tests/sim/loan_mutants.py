@@ -21,12 +21,12 @@ LOAN_MUTANTS: Final = (
         "a loan without an answer is asked for again",
         f"{CORE}/absorb/loans.py",
         "            return Absorbed(replace(state, loan=doubt(loan, outcome.fence, now)), MOVED, (note,))",
-        "            return Absorbed(_closed(state, loan, LoanEnd.NEVER, now), MOVED, (note,))",
+        "            return Absorbed(closed(state, loan, LoanEnd.NEVER, now), MOVED, (note,))",
     ),
     Mutant(
         "one look says that a loan was never made",
         f"{CORE}/absorb/loans.py",
-        "    if loan.phase is LoanPhase.UNRESOLVED and misses >= 2 and asked_at >= settled:",
+        "    if loan.misses >= 2 and loan.phase is LoanPhase.UNRESOLVED and asked_at >= settled:",
         "    if loan.phase is LoanPhase.UNRESOLVED:",
     ),
     Mutant(
@@ -64,7 +64,7 @@ LOAN_MUTANTS: Final = (
         f"{CORE}/absorb/loans.py",
         '            note = Notify(Level.WARNING, "outcome_unknown", f"{named(loan)}: {outcome.text}")\n',
         "            if loan.kind is LoanKind.REPAY:\n"
-        "                return Absorbed(_closed(state, loan, LoanEnd.NEVER, now))\n"
+        "                return Absorbed(closed(state, loan, LoanEnd.NEVER, now))\n"
         '            note = Notify(Level.WARNING, "outcome_unknown", f"{named(loan)}: {outcome.text}")\n',
     ),
     Mutant(

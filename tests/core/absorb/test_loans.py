@@ -1,5 +1,7 @@
 """How a loan ended, by its records and by the debt (rule 11.3); and what an account tells (11.4, 11.6, 11.11)."""
 
+from itertools import pairwise
+
 import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, closing, protected, repaying
@@ -8,6 +10,7 @@ from executor.core.model.events import Answered, LoansSeen, MarginSeen
 from executor.core.model.facts import Done, Refused, Unknown, Why
 from executor.core.model.intents import Borrow, QueryLoans, Repay
 from executor.core.model.loans import Booked, Debt, Loan, LoanEnd, LoanKind, LoanPhase, LoanRecord, RecordStatus
+from executor.core.model.state import Reason
 from executor.core.model.values import ZERO, Direction
 from executor.core.model.verdict import Ignored
 
@@ -32,7 +35,7 @@ def loan(script: Script) -> Loan:
 
 def pass_looks(script: Script) -> None:
     """Time passes, and everything that is asked is answered, until the loan is settled."""
-    for _ in range(60):
+    for _ in range(120):
         if not loan(script).open:
             return
         if script.pending:
@@ -75,9 +78,60 @@ def test_a_loan_that_takes_long_is_told_of_again_and_again() -> None:
     script = borrowing()
     script.lender.status = RecordStatus.PENDING
     script.accept()
-    while script.now < START + 150_000:
+    looks = []
+    while script.now < START + 600_000:
+        looks += [script.now - START] if script.kinds() == ["QueryLoans"] else []
         script.accept() if script.pending else script.sleep()
-    assert script.told().count("loan_slow") == 2
+    assert script.told().count("loan_slow") == 4  # after a minute, two, four and eight
+    assert len(looks) < 40
+    assert max(after - before for before, after in pairwise(looks)) <= 60_000
+    assert loan(script).open
+
+
+@both_sides
+def test_a_loan_with_a_number_that_nothing_shows_ends(direction: Direction) -> None:
+    """Rule 8.7: it was looked for each five seconds, for ever. It is not borrowed again: it may come all the same."""
+    script = borrowing(direction)
+    script.feed(Answered(at=script.now, seq=script._take("Borrow").seq, outcome=Booked(5)))
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.FAILED
+    assert script.now - START >= 600_000
+    assert "loan_lost" in script.told()
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.ENTRY_TIMEOUT
+    assert sum(isinstance(request, Borrow) for request in script.sent) == 1
+    asset = loan(script).asset
+    script.lender.debts[asset] = Debt(loan(script).amount)
+    script.read_account(after=2_000)
+    assert "foreign_debt" in script.told()
+
+
+def test_a_repayment_with_a_number_that_nothing_shows_is_asked_for_again() -> None:
+    script = repaying()
+    while not any(isinstance(request, Repay) for request in script.pending):
+        script.accept() if script.pending else script.sleep()
+    script.feed(Answered(at=script.now, seq=script._take("Repay").seq, outcome=Booked(5)))
+    pass_looks(script)
+    assert "loan_lost" in script.told()
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    assert script.lender.debt("USDT").total == ZERO
+
+
+def test_a_loan_that_the_debt_shows_at_the_last_look_is_not_called_never_made() -> None:
+    """Nor borrowed a second time: the records lag behind, and an account of before was shown at the look before."""
+    script = borrowing()
+    script.lose(arrived=True)
+    rows, script.lender.records = script.lender.records, []
+    owed, script.lender.debts = script.lender.debts, {}
+    assert rows
+    while not loan(script).misses:
+        script.accept() if script.pending else script.sleep()
+    script.lender.debts = owed
+    script.now = max(script.now, START + SETTLED)
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.DONE
 
 
 def test_a_loan_that_failed_at_the_exchange_was_not_made() -> None:

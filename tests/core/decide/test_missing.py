@@ -176,6 +176,40 @@ def test_nothing_is_judged_while_an_exit_is_in_doubt() -> None:
     assert QueryBalances not in {type(r) for r in script.pending}
 
 
+def test_an_exit_whose_cancel_was_refused_and_that_stands_holds_nothing_up() -> None:
+    """It waits for its next cancel for up to a minute: a leg that is refused for lack of balance need not (8.7)."""
+    for looked in (False, True):
+        script = sold_by_hand("2.5")
+        free(script, "2.5", "1.998")
+        script.unchecked = True
+        orders = tuple(
+            replace(o, cancelling=True, cancels=9, check=not looked, ask_at=script.now + 60_000)
+            if o.live and o.leg == 1
+            else o
+            for o in script.position.orders
+        )
+        script.state = replace(script.state, position=replace(script.position, orders=orders))
+        judged(script)
+        assert script.position.gone == (D("0.497") if looked else 0)
+
+
+def test_legs_that_are_refused_in_turn_share_a_look_at_the_balance() -> None:
+    """Rule 8.7: found by the simulation, which counted 16 of them in ten seconds."""
+    for between in (900, 1_100):
+        script = unprotected()
+        script.accept("OCO2")
+        script.refuse(Why.OTHER, "OCO1")
+        while any(kind.startswith("Query") for kind in script.kinds()):
+            script.accept(next(kind for kind in script.kinds() if kind.startswith("Query")))
+        script.now += between
+        script.refuse(Why.OTHER, Role.SL)
+        assert ("QueryBalances" in script.kinds()) is (between > POLICY.exits_retry_ms)
+        script.settle()
+        script.wait(1_000)
+        script.settle()
+        assert script.named() == "Protected"
+
+
 def test_a_balance_that_has_not_even_what_stands_is_not_believed() -> None:
     script = sold_by_hand("0.01")
     judged(script)

@@ -30,7 +30,12 @@ from executor.core.model.verdict import MOVED, Absorbed, Ignored
 RECORD_EARLY_MS: Final = 5_000
 """A record's time is the exchange's own, and may be so much before the request was stamped."""
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 5_000)
+_ASK_AGAIN_MAX_MS: Final = 60_000
+_AN_EIGHTH: Final = 8
+"""The longer a loan takes, the longer the pauses between looks at it: an eighth of what was waited."""
 _SLOW_MS: Final = 60_000
+_LOST_MS: Final = 600_000
+"""An accepted loan that is in neither the records nor the debt after so long was not carried out."""
 
 Seen = MarginSeen | LoansSeen | BorrowableSeen | LiquidationsSeen
 
@@ -208,20 +213,41 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
         loan = replace(loan, phase=LoanPhase.BOOKED)
     asked_at = min(event.asked_at, event.account.asked_at)
     settled = loan.fence + policy.doubt_settle_ms
-    misses = loan.misses + (asked_at >= loan.fence)
-    if loan.phase is LoanPhase.UNRESOLVED and misses >= 2 and asked_at >= settled:
-        text = f"{named(loan)} was never carried out"
-        return Absorbed(closed(state, loan, LoanEnd.NEVER, now), MOVED, (Notify(Level.WARNING, "loan_never", text),))
-    ask_at = now + _ASK_AGAIN_MS[min(loan.looks, len(_ASK_AGAIN_MS) - 1)]
+    if record is None and not shown:
+        loan = replace(loan, misses=loan.misses + (asked_at >= loan.fence))
+        over = _not_made(loan, asked_at, settled)
+        if over is not None:
+            return Absorbed(closed(state, loan, over[0], now), MOVED, (over[1],))
+    return _look_again(state, loan, settled)
+
+
+def _look_again(state: State, loan: Loan, settled: int) -> Absorbed:
+    """The look has settled nothing: another one later, in growing pauses, told of ever more seldom (rule 8.7)."""
+    now = state.market.now
+    longer = min((now - loan.sent_at) // _AN_EIGHTH, _ASK_AGAIN_MAX_MS)
+    ask_at = now + max(_ASK_AGAIN_MS[min(loan.looks, len(_ASK_AGAIN_MS) - 1)], longer)
     if loan.phase is LoanPhase.UNRESOLVED and now < settled < ask_at:
         ask_at = settled
-    loan = replace(loan, looks=loan.looks + 1, misses=misses, ask_at=ask_at)
+    loan = replace(loan, looks=loan.looks + 1, ask_at=ask_at)
     notes: tuple[Notify, ...] = ()
-    if now - max(loan.sent_at, loan.alerted_at) >= _SLOW_MS:
+    if now - loan.sent_at >= max(_SLOW_MS, 2 * (loan.alerted_at - loan.sent_at)):
         loan = replace(loan, alerted_at=now)
         text = f"{named(loan)} is not settled after {(now - loan.sent_at) / 1000:.0f} s: it is looked for on and on"
         notes = (Notify(Level.ALERT, "loan_slow", text),)
     return Absorbed(replace(state, loan=loan), MOVED, notes)
+
+
+def _not_made(loan: Loan, asked_at: int, settled: int) -> tuple[LoanEnd, Notify] | None:
+    """How a loan has ended of which two looks, the later one long enough after its time, have found no trace."""
+    if loan.misses >= 2 and loan.phase is LoanPhase.UNRESOLVED and asked_at >= settled:
+        return LoanEnd.NEVER, Notify(Level.WARNING, "loan_never", f"{named(loan)} was never carried out")
+    if loan.misses < 2 or loan.phase is not LoanPhase.BOOKED or asked_at < loan.sent_at + _LOST_MS:
+        return None
+    # Not as one that never was: a loan that comes all the same must not be borrowed a second time.
+    text = (
+        f"{named(loan)} was accepted as {loan.tran_id}, and neither its records nor the debt show it: not carried out"
+    )
+    return LoanEnd.FAILED, Notify(Level.ALERT, "loan_lost", text)
 
 
 def _record(loan: Loan, records: tuple[LoanRecord, ...]) -> LoanRecord | None:

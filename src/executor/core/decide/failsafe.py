@@ -3,6 +3,7 @@
 from executor.core.book.ledger import covers
 from executor.core.decide import liquidation
 from executor.core.decide.draft import Draft
+from executor.core.decide.legs import balances_known
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.state import End, Leg, Reason
@@ -38,7 +39,7 @@ def failsafe(draft: Draft) -> bool:
 
 def _is_tried(draft: Draft, leg: Leg) -> bool:
     """Whether the leg goes out again now: its pause is over, and nothing is waited for."""
-    known = not leg.puzzled_at and not (leg.poor and draft.market.balances_at < leg.refused_at)
+    known = not leg.puzzled_at and not (leg.poor and not balances_known(draft, leg))
     return known and draft.now >= leg.retry_at and not draft.live(leg.n)
 
 

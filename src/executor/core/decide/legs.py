@@ -101,13 +101,14 @@ def _ask_about(draft: Draft, leg: Leg) -> None:
     quote = draft.market.quote
     if leg.puzzled_at and (quote is None or quote.at < leg.puzzled_at):
         draft.query_quote()
-    if leg.poor and draft.position.plan.direction is Direction.LONG and not _balances_known(draft, leg):
+    if leg.poor and draft.position.plan.direction is Direction.LONG and not balances_known(draft, leg):
         draft.query_balances()
 
 
-def _balances_known(draft: Draft, leg: Leg) -> bool:
-    """Whether what the account owns was read after the leg was last refused."""
-    return draft.market.balances_at >= max(leg.refused_at, 1)
+def balances_known(draft: Draft, leg: Leg) -> bool:
+    """Whether what the account owns was read after the leg was last refused, or as good as that."""
+    since = max(leg.refused_at, 1)
+    return draft.market.balances_at >= since or missing.seen_whole(draft, since)
 
 
 def _puzzle(draft: Draft, leg: Leg) -> bool:

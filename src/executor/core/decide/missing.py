@@ -18,7 +18,7 @@ from executor.core.decide.draft import Draft
 from executor.core.model.facts import Balance
 from executor.core.model.intents import Level
 from executor.core.model.policy import Policy
-from executor.core.model.state import Leg, OrderPhase, Position
+from executor.core.model.state import End, Leg, OrderPhase, Position
 from executor.core.model.values import ZERO, Direction, plain
 
 _SETTLED: Final = frozenset({OrderPhase.WORKING, OrderPhase.CLOSED})
@@ -40,6 +40,8 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
         return Stock.WHOLE
     if _changing(draft):
         return Stock.UNKNOWN  # and nothing is asked before it is known how that ended (rule 8.7)
+    if not position.short_at and seen_whole(draft, refused_at):
+        return Stock.WHOLE
     if position.short_at >= refused_at and draft.rules.whole(position.short_left) >= draft.tally.sellable:
         return _whole(draft)  # what was missing has been told of since: an exit had filled
     again_at = look_again_at(position, draft.policy)
@@ -60,6 +62,15 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
         _look(draft)
         return Stock.UNKNOWN
     return Stock.PART if draft.rules.market_piece(there, draft.price) else Stock.NOTHING
+
+
+def seen_whole(draft: Draft, refused_at: int) -> bool:
+    """Whether the account has shown all of the position since the refusal, or so shortly before it that the next try
+    would be as soon: legs that are refused in turn share a look (rule 8.7).
+    """
+    ended = (o.closed_at for o in draft.position.orders if o.is_exit and o.end is not End.REFUSED)
+    since = max([refused_at - draft.policy.exits_retry_ms, *ended])
+    return draft.market.balances_at >= max(since, 1) and draft.rules.whole(_owned(draft)) >= draft.tally.sellable
 
 
 def look_again_at(position: Position, policy: Policy) -> int:
@@ -93,8 +104,10 @@ def sold_elsewhere(draft: Draft) -> None:
 
 
 def _changing(draft: Draft) -> bool:
-    """Whether an exit is being cancelled: what it sells meanwhile is not missing."""
-    return any(order.cancelling for order in draft.live())
+    """Whether an exit is being cancelled: what it sells meanwhile is not missing. One whose cancel was refused, and
+    that a look has shown standing since, is not, until the next one leaves.
+    """
+    return any(order.cancelling and (order.check or draft.commanded(order)) for order in draft.live())
 
 
 def _owned(draft: Draft) -> Decimal:

@@ -166,10 +166,10 @@ class Loan(msgspec.Struct, frozen=True, kw_only=True):
 
     `follows`: how the one before it ended; `before`: the account's debt of the asset when it was asked for, `known`:
     the records that were there. `fence`: its request can't be carried out later (ms). `looks`: how often it was looked
-    for, `misses`: of those after the fence that found no trace of it; `ask_at`: when to look (again), of a refused one
-    before when the exchange wants no other. `shown_at`: since when the debt shows it done, and no record says so, which
-    is believed when seen twice (8.6). `alerted_at`: when it was last told that it takes long. `closed_at`: since
-    when the account shows how it ended.
+    for, `misses`: of those after the fence, if it has one, that found no trace of it; `ask_at`: when to look (again),
+    of a refused one before when the exchange wants no other. `shown_at`: since when the debt shows it done, and no
+    record says so, which is believed when seen twice (8.6). `alerted_at`: when it was last told that it takes long.
+    `closed_at`: since when the account shows how it ended.
     """
 
     n: int

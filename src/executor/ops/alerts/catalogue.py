@@ -461,8 +461,18 @@ _MARGIN: Final = (
         Topic.TROUBLE,
         WARNING,
         "A loan or a repayment is not settled after a minute: it is pending, or its answer was lost and nothing proves "
-        "yet what became of it. No entry is sent and nothing is borrowed meanwhile; it is looked for on and on.",
+        "yet what became of it. No entry is sent and nothing is borrowed meanwhile; it is looked for, in growing "
+        "pauses.",
         "Nothing at first. If it repeats for long, compare the exchange's own list of loans with `executor margin`.",
+    ),
+    alert_kind(
+        "loan_lost",
+        Topic.TROUBLE,
+        CRITICAL,
+        "The exchange accepted a loan or a repayment and gave it a number, and for ten minutes neither its records nor "
+        "the debt has shown it. It counts as not carried out: there is no entry; a repayment is asked for again.",
+        "Look for the number in the exchange's own list of loans. Should the loan come later, it is alerted as "
+        "`foreign_debt`, and `executor repay` gives it back.",
     ),
     alert_kind(
         "repay_failed",
