@@ -102,6 +102,17 @@ def test_a_fill_told_of_by_the_look_explains_what_was_missing_at_once() -> None:
     assert script.position.gone == 0
 
 
+def test_what_the_account_shows_again_the_second_time_was_never_missing() -> None:
+    """Rule 8.6."""
+    script = sold_by_hand("2.5")
+    free(script, "2.5", "1.998")
+    asked_once(script)
+    free(script, "2.997", "1.998")
+    judged(script)
+    assert (script.position.short_at, script.position.gone) == (0, 0)
+    assert script.order(Role.SL).qty == D("0.999")
+
+
 def test_what_fills_after_the_looks_is_not_missing() -> None:
     """Rule 8.6: the account shows it the second time, and nobody has told of it yet."""
     script = sold_by_hand("2.5")
