@@ -108,7 +108,8 @@ def test_what_the_account_shows_again_the_second_time_was_never_missing() -> Non
     free(script, "2.5", "1.998")
     asked_once(script)
     free(script, "2.997", "1.998")
-    judged(script)
+    script.wait(2_000)
+    script.settle()
     assert (script.position.short_at, script.position.gone) == (0, 0)
     assert script.order(Role.SL).qty == D("0.999")
 
