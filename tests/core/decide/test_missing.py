@@ -110,7 +110,7 @@ def test_what_the_account_shows_again_the_second_time_was_never_missing() -> Non
     free(script, "2.997", "1.998")
     script.wait(2_000)
     script.settle()
-    assert (script.position.short_at, script.position.gone) == (0, 0)
+    assert (script.position.short_at, script.position.gone) == (0, D(0))
     assert script.order(Role.SL).qty == D("0.999")
 
 
