@@ -77,4 +77,6 @@ async def replay(key: str, secret: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"serve": serve, "replay": replay}[sys.argv[1]](*sys.argv[2:4]))
+    # On the event loop on which the tree's `executor paper` runs.
+    run = getattr(importlib.import_module("executor.cli.paper"), "run", asyncio.run)
+    run({"serve": serve, "replay": replay}[sys.argv[1]](*sys.argv[2:4]))

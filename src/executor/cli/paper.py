@@ -17,6 +17,7 @@ from executor.paper.engine.choices import ExchangeChoices, read_choices
 from executor.paper.errors import PaperError
 from executor.paper.replay.market import AtEnd
 from executor.paper.standalone import PaperAccount, Serving, Standalone, serve
+from executor.service.runner import run
 
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
@@ -146,7 +147,7 @@ def paper(
         exchange_info=exchange_info,
     )
     try:
-        asyncio.run(_serve(what))
+        run(_serve(what))
     except PaperError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(exits.FAILED) from error

@@ -17,17 +17,21 @@ PONG_WITHIN_S: Final = 60.0
 CLOSE_WITHIN_S: Final = 1.0
 """Wall time that a peer gets to take its last messages, and again to answer a close."""
 
+_WHOLE_TEXT: Final = 0x81
+_LENGTH_IN_TWO: Final = 126
+_LENGTH_IN_EIGHT: Final = 127
+
 Receive = Callable[[str], Awaitable[None]]
 
 
 class Connection:
     """A WebSocket with an outbox.
 
-    `send` only queues, so that whoever has something to say never waits for a slow reader; a task of the
-    connection writes the queue out in order.
+    `send` never waits, so that whoever has something to say does not depend on a slow reader: while the reader keeps
+    up, a message goes out at once, else it is queued, and a task of the connection writes the queue out in order.
     """
 
-    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.BaseTransport | None, clock: Clock) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, clock: Clock) -> None:
         self._socket = socket
         self._transport = transport
         self._clock = clock
@@ -45,11 +49,15 @@ class Connection:
         return self._closed or not (self._outbox or self._writing)
 
     def send(self, message: bytes) -> None:
-        """Queue a text message; a message to a closed connection is lost."""
-        if not self._closed:
-            self._outbox.append(message)
-            self._emptied.clear()
-            self._filled.set()
+        """Send a text message; a message to a closed connection is lost."""
+        if self._closed or self._socket.closed:
+            return
+        if self.idle and not self._transport.get_write_buffer_size():
+            self._transport.write(_text_head(len(message)) + message)
+            return
+        self._outbox.append(message)
+        self._emptied.clear()
+        self._filled.set()
 
     def push(self, message: bytes, fault: PushFault | None) -> None:
         """Queue a pushed message, or what the fault has in its place, as often and as late as it says."""
@@ -104,8 +112,7 @@ class Connection:
     def drop(self) -> None:
         """Cut the connection without a goodbye."""
         self._closed = True
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.abort()
+        self._transport.abort()
 
     async def _read_all(self, receive: Receive) -> None:
         while True:
@@ -154,3 +161,12 @@ class Connection:
         await self._clock.sleep(fault.delay_ms / 1000)
         for _ in range(fault.copies):
             self.send(message)
+
+
+def _text_head(length: int) -> bytes:
+    """The head of a whole, unmasked text frame (RFC 6455, section 5.2)."""
+    if length < _LENGTH_IN_TWO:
+        return bytes((_WHOLE_TEXT, length))
+    if length < 1 << 16:
+        return bytes((_WHOLE_TEXT, _LENGTH_IN_TWO)) + length.to_bytes(2, "big")
+    return bytes((_WHOLE_TEXT, _LENGTH_IN_EIGHT)) + length.to_bytes(8, "big")

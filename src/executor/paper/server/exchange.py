@@ -6,7 +6,7 @@ happen goes out to the user streams before or after the answer does (`ExchangeCh
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -68,6 +68,17 @@ class Served(msgspec.Struct):
     """Weight used at this endpoint of `/sapi`."""
 
 
+class _Admitted(NamedTuple):
+    """A request with its weight charged and its key and signature checked: whose it is, and until when it holds."""
+
+    request: Request
+    params: Params
+    weight: int
+    account: str
+    window: Window | None
+    sapi_used: int
+
+
 class Exchange:
     """The engine with everything around it that is not a socket."""
 
@@ -103,6 +114,16 @@ class Exchange:
             return await self._serve(request)
         finally:
             self.in_hand -= 1
+
+    def serve_at_once(self, request: Request) -> Served:
+        """The same for an exchange without a fault plan, where nothing is waited for. Raises `ApiError`."""
+        admitted = self._admit(request)
+        outcome = self._carry_out(admitted)
+        if self.engine.choices.push_order is PushOrder.AFTER_ANSWER:
+            self.pushes_owed = True
+        else:
+            self.user_streams.flush()
+        return self._conclude(admitted, outcome)
 
     async def obey(self, path: str, values: Mapping[str, str], act: Callable[[], Any]) -> Any:
         """Carry out a connection's own method, which no route leads to, under the fault plan."""
@@ -151,42 +172,29 @@ class Exchange:
         return credential, window
 
     async def _serve(self, request: Request) -> Served:
-        route, params = request.route, Params(request.values)
-        weight = route.weigh(params)
-        at_api = route.budget is Budget.API
-        self.meter.charge(self.clock.now_ms(), weight if at_api else 0)
-        _check_number(request)
-        account, window = self._admit(request, params)
-        sapi_used = 0
-        if not at_api:
-            whose = account if route.budget is Budget.UID else ""
-            sapi_used = self.sapi_meter.charge(self.clock.now_ms(), f"{route.verb} {route.path}", whose, weight)
+        admitted = self._admit(request)
         fault = self._fault(request)
         if fault is not None:
             await self._before(fault)
-        now_ms = self.clock.now_ms()
-        if window is not None:
-            window.check_age(now_ms)
-        call = Call(self.engine, self.limits, account, now_ms, over_ws=request.method == OVER_WS, keys=self.listen_keys)
-        if not at_api:
-            self.engine.margin.advance(now_ms)
-        refusal: errors.ApiError | None = None
-        result: Any = None
-        try:
-            result = route.handler(call, params)
-        except Reject as told:
-            reject = open_choices.worded(self.engine.choices, told)
-            refusal = self._refusal(reject, call)
-        except errors.ApiError as error:
-            refusal = error
+        outcome = self._carry_out(admitted)
         await self._push_and_answer(fault)
-        if refusal is not None:
-            raise refusal
-        if route.free and at_api:
-            self.meter.refund(self.clock.now_ms(), weight)
-        return Served(result, call, sapi_used)
+        return self._conclude(admitted, outcome)
 
-    def _admit(self, request: Request, params: Params) -> tuple[str, Window | None]:
+    def _admit(self, request: Request) -> _Admitted:
+        """Charge the weight; check the number of parameters, the key and the signature."""
+        route, params, now_ms = request.route, Params(request.values), self.clock.now_ms()
+        weight = route.weigh(params)
+        at_api = route.budget is Budget.API
+        self.meter.charge(now_ms, weight if at_api else 0)
+        _check_number(request)
+        account, window = self._identify(request, params)
+        sapi_used = 0
+        if not at_api:
+            whose = account if route.budget is Budget.UID else ""
+            sapi_used = self.sapi_meter.charge(now_ms, f"{route.verb} {route.path}", whose, weight)
+        return _Admitted(request, params, weight, account, window, sapi_used)
+
+    def _identify(self, request: Request, params: Params) -> tuple[str, Window | None]:
         security = request.route.security
         if security is Security.NONE:
             return "", None
@@ -197,6 +205,31 @@ class Exchange:
             return request.account, window
         credential, signed = self.authenticate(security, request.api_key, request.values, request.payload)
         return credential.account, signed
+
+    def _carry_out(self, admitted: _Admitted) -> Served | errors.ApiError:
+        """What the handler makes of it; a refusal is a value, as what it made happen is pushed all the same."""
+        request, now_ms = admitted.request, self.clock.now_ms()
+        if admitted.window is not None:
+            admitted.window.check_age(now_ms)
+        over_ws = request.method == OVER_WS
+        call = Call(self.engine, self.limits, admitted.account, now_ms, over_ws, self.listen_keys)
+        if request.route.budget is not Budget.API:
+            self.engine.margin.advance(now_ms)
+        try:
+            result = request.route.handler(call, admitted.params)
+        except Reject as told:
+            return self._refusal(open_choices.worded(self.engine.choices, told), call)
+        except errors.ApiError as error:
+            return error
+        return Served(result, call, admitted.sapi_used)
+
+    def _conclude(self, admitted: _Admitted, outcome: Served | errors.ApiError) -> Served:
+        if isinstance(outcome, errors.ApiError):
+            raise outcome
+        route = admitted.request.route
+        if route.free and route.budget is Budget.API:
+            self.meter.refund(self.clock.now_ms(), admitted.weight)
+        return outcome
 
     def _refusal(self, reject: Reject, call: Call) -> errors.ApiError:
         """The engine's refusal; too many orders is a 429 that says when the exceeded window ends."""

@@ -3,13 +3,16 @@
 import asyncio
 import errno
 import ipaddress
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
 import orjson
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
 from executor.paper.engine.exchange import Engine
@@ -22,12 +25,25 @@ from executor.paper.server.exchange import Exchange
 from executor.paper.server.faults import FaultPlan
 from executor.paper.server.limits import DAY_MS, Limits
 from executor.paper.server.market_streams import MarketStreams, StreamSession
+from executor.paper.server.plain_http import PlainHttp
 from executor.paper.server.rest import Rest
 from executor.paper.server.signing import Credential
 from executor.paper.server.ws_api import SESSION_WEIGHT, Session
 
 CONNECTION_LIFETIME_MS: Final = DAY_MS
 MAX_MESSAGE_BYTES: Final = 1 << 20
+_BACKLOG: Final = 128
+
+
+class _FaultsOfOurs(logging.Filter):
+    """Passes what went wrong here; a request that is no HTTP is its client's fault, and its answer says so."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_log: Final = logging.getLogger(__name__)
+_log.addFilter(_FaultsOfOurs())
 
 
 class Urls(msgspec.Struct, frozen=True):
@@ -76,25 +92,27 @@ class PaperServer:
         self._markets = MarketStreams(engine, clock, self._exchange.limits, faults)
         self._rest = Rest(self._exchange)
         self._connections: dict[Connection, Session | StreamSession] = {}
-        self._runner: web.ServerRunner | None = None
+        self._plain: dict[PlainHttp, asyncio.Transport] = {}
+        self._http: web.Server | None = None
+        self._listening: asyncio.Server | None = None
         self._sockets_from_ms = 0
 
     async def start(self) -> Urls:
         """Listen. Raises `PortInUse`."""
-        runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None), handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S
-        )
-        await runner.setup()
-        site = web.TCPSite(runner, self._host, self._port)
+        http = web.Server(self._handle, access_log=None, logger=_log)
+        # Where a fault may make a request wait, each needs a task of its own, which the library's server gives it.
+        plain = partial(PlainHttp, self._rest, http, self._plain)
+        factory: Callable[[], asyncio.Protocol] = plain if self._exchange.faults is None else http
         try:
-            await site.start()
+            listening = await asyncio.get_running_loop().create_server(
+                factory, self._host, self._port, backlog=_BACKLOG
+            )
         except OSError as error:
-            await runner.cleanup()
             if error.errno == errno.EADDRINUSE:
                 raise PortInUse(self._host, self._port) from error
             raise
-        self._runner = runner
-        port = runner.addresses[0][1]
+        self._http, self._listening = http, listening
+        port = listening.sockets[0].getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         return Urls(
             rest_url=f"http://{host}:{port}/api",
@@ -104,15 +122,20 @@ class PaperServer:
 
     async def stop(self) -> None:
         """Announce the end on every WebSocket, close them, and free the port: a few seconds at most."""
-        if self._runner is None:
+        if self._http is None or self._listening is None:
             return
         event = {"e": "serverShutdown", "E": self._exchange.clock.now_ms()}
         open_now = list(self._connections.items())
         for connection, session in open_now:
             connection.send(orjson.dumps(session.wrap_shutdown(event)))
         await asyncio.gather(*(connection.close() for connection, _ in open_now))
-        await self._runner.cleanup()
-        self._runner = None
+        self._listening.close()
+        await asyncio.sleep(0)  # who was let in before that is served
+        for transport in list(self._plain.values()):
+            transport.close()
+        self._http.pre_shutdown()
+        await self._http.shutdown(CLOSE_WITHIN_S)
+        self._http = self._listening = None
 
     @property
     def requests_in_flight(self) -> int:
@@ -217,6 +240,8 @@ class PaperServer:
             timeout=CLOSE_WITHIN_S, autoping=False, compress=False, max_msg_size=MAX_MESSAGE_BYTES
         )
         await socket.prepare(request)
+        if request.transport is None:
+            raise ConnectionResetError
         return socket, Connection(socket, request.transport, self._exchange.clock)
 
 
