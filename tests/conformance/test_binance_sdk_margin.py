@@ -143,6 +143,7 @@ async def test_its_risk_stream_tells_of_debts() -> None:
         heard: asyncio.Queue[Any] = asyncio.Queue()
         stream = await connection.risk_data(key)
         stream.on("message", heard.put_nowait)
+        await connection.list_subscribe()  # subscribing does not wait for its answer
         await ask(api.margin_account_borrow_repay, **loan("USDT", "100", "BORROW", ""))
         event = (await asyncio.wait_for(heard.get(), 5)).actual_instance
         assert (event.a, event.t, event.p) == ("USDT", "BORROW", "100.00000000")
