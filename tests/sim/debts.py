@@ -1,6 +1,7 @@
 """What must hold of a margin account as seen from outside: what is owed, whose it is, and who knows of it (rule 11)."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -29,9 +30,10 @@ class Debts:
     `forgot`: a newer state was lost, so that what its trade explains is taken for its own (11.12).
     """
 
-    def __init__(self, direct: MarginDirect, broken: list[str]) -> None:
+    def __init__(self, direct: MarginDirect, broken: list[str], saved: Callable[[], State]) -> None:
         self.direct = direct
         self.broken = broken
+        self.saved = saved
         self.foreign: dict[str, Decimal] = defaultdict(Decimal)
         self.moved: dict[str, Decimal] = defaultdict(Decimal)
         self.lent: dict[str, Decimal] = defaultdict(Decimal)
@@ -83,16 +85,24 @@ class Debts:
     # --- what others do -----------------------------------------------------------------------------------------------
 
     def by_hand(self, kind: LoanKind, asset: str, amount: Decimal) -> None:
-        """Somebody else has borrowed or repaid: their own debt first. A loan that is small beside ours can't be told
-        from interest that ours was charged.
+        """Somebody else has borrowed or repaid: their own debt first. A loan that is small beside ours, and made while
+        ours is repaid, can't be told from interest that ours was charged, unless the repayment's record tells that.
         """
         if kind is LoanKind.BORROW:
             self.foreign[asset] += amount
-            self.touched |= amount <= max(self.direct.lender.debt(asset).total, self.last[asset]) / debts.LARGEST_CHARGE
+            small = max(self.direct.lender.debt(asset).total, self.last[asset]) / debts.LARGEST_CHARGE
+            self.touched |= amount <= small and self._repaying(asset)
         else:
             theirs = min(self.foreign[asset], amount)
             self.foreign[asset] -= theirs
             self.touched |= amount > theirs
+
+    def _repaying(self, asset: str) -> bool:
+        """Whether a repayment is under way, or over without a record, by the state on disk."""
+        state = self.saved()
+        loan = state.loan
+        under_way = loan is not None and loan.open and (loan.kind, loan.asset) == (LoanKind.REPAY, asset)
+        return under_way or debts.find(state.debts, asset).principal is None
 
     def liquidated(self) -> None:
         self.foreign.clear()

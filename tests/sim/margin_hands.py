@@ -14,6 +14,8 @@ from executor.core.model.values import floor_to
 from executor.paper.engine.margin.model import Fate
 from executor.paper.engine.model import Reject
 
+_HAND = (Decimal(HAND), Decimal(1))
+"""The smaller is less than a hundredth of what most trades borrow."""
 _PARTS = (Decimal(1), Decimal("0.5"), Decimal("0.1"))
 
 
@@ -43,7 +45,7 @@ class MarginHands:
 
     def borrow(self) -> None:
         asset = self._asset()
-        amount = Decimal(HAND)
+        amount = _HAND[self._choices.choose("sum", len(_HAND), 0.4)]
         if asset != "USDT":
             amount = floor_to(amount / self._direct.last(), PRECISION)
         if self._try(LoanKind.BORROW, asset, amount):

@@ -80,7 +80,7 @@ def test_beside_a_repayment_whose_interest_is_known_a_small_loan_by_hand_is_nobo
     doubted = read(seen, shown("5.02", after=100))
     assert doubted.doubted_at == START + 100
     believed = read(doubted, shown("5.02", after=100 + GRACE))
-    assert (believed.own, believed.foreign) == (ZERO, D("5.02"))
+    assert (believed.own, believed.foreign, believed.charged) == (D("0.02"), D(5), D("0.03"))
     unknown = debts.moved(owed, LoanKind.REPAY, D("1000.01"))
     assert read(unknown, shown("5.02", after=100)).own == D("5.02")
 

@@ -106,6 +106,19 @@ def test_interest_that_ticks_between_reading_and_repaying_is_repaid_too() -> Non
     assert script.lender.debt("USDT").total == ZERO
 
 
+def test_a_small_loan_by_hand_while_ours_is_repaid_is_not_repaid_with_it() -> None:
+    """Rule 11.4: the repayment's record tells what of it was interest, so what is left of the loan is somebody else's;
+    interest that was charged meanwhile is ours.
+    """
+    script = asking()
+    debt = script.lender.debt("USDT")
+    script.lender.debts["USDT"] = Debt(debt.principal + 1, debt.interest + D("0.002015"))
+    go_on(script)
+    assert repaid(script) == [D("201.502015"), D("0.002015")]
+    assert script.lender.debt("USDT").total == D(1)
+    assert "foreign_debt" in script.told()
+
+
 def test_a_sum_that_does_not_fit_is_asked_for_anew_to_the_last_unit() -> None:
     script = asking()
     script.lender.debts["USDT"] = Debt(D("201.50"), D("0.00403"))

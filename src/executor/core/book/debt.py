@@ -101,14 +101,22 @@ def _is_interest(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> 
     much of it should be left, all else is interest, however long nobody has looked; a repayment pays interest first,
     so where it is not known how much there was, what is left of the debt may be either.
     """
-    by_others = others.moved - debt.others_moved
     if grown < -_SLACK:
         return False
-    if debt.principal is not None and by_others >= 0:
-        return shown.principal <= debt.seen.principal + debt.principal + by_others
-    borrowed = max(debt.moved, ZERO) + max(by_others, ZERO)
+    lent = _lent(debt, others)
+    if lent is not None:
+        return shown.principal <= lent
+    borrowed = max(debt.moved, ZERO) + max(others.moved - debt.others_moved, ZERO)
     most = max((debt.seen.total + borrowed) / LARGEST_CHARGE, _SLACK)
     return shown.principal <= debt.seen.principal + borrowed and grown <= most
+
+
+def _lent(debt: OwnDebt, others: Others) -> Decimal | None:
+    """What should be left of what was lent, without interest; None where that is not known."""
+    by_others = others.moved - debt.others_moved
+    if debt.principal is None or by_others < 0:
+        return None
+    return debt.seen.principal + debt.principal + by_others
 
 
 def _foreign(shown: Debt, others: Others) -> Decimal:
@@ -121,6 +129,10 @@ def _charged(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnD
     """It has grown by interest: ours is in proportion to what we owed meanwhile."""
     if not debt.foreign and not others.owed:
         return replace(debt, own=shown.total, charged=debt.charged + shown.total - debt.own)
+    return _shared(debt, grown, others)
+
+
+def _shared(debt: OwnDebt, grown: Decimal, others: Others) -> OwnDebt:
     meanwhile = debt.own - min(debt.moved, ZERO)
     share = min(ceil_to(grown * meanwhile / (meanwhile + debt.foreign + others.owed), PRECISION), grown)
     foreign = debt.foreign + grown - share if debt.foreign else ZERO
@@ -128,7 +140,11 @@ def _charged(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnD
 
 
 def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnDebt:
-    """Somebody else has borrowed, or repaid: their own debt first."""
+    """Somebody else has borrowed, or repaid: their own debt first. Interest of the same time is shared all the same."""
+    lent = _lent(debt, others)
+    theirs = shown.principal - lent if lent is not None else grown
+    if 0 < theirs < grown:
+        debt, grown = _shared(debt, grown - theirs, others), theirs
     foreign = max(debt.foreign + grown, ZERO)
     own = min(debt.own, max(shown.total - others.owed - foreign, ZERO))
     return replace(debt, own=own, foreign=foreign, by_hand=debt.by_hand + debt.own - own)
