@@ -64,12 +64,16 @@ class Counted(World):
 
 class PowerCut(QuickDisk):
     """Keeps what the service waits for before it goes on: a state that owes the exchange a change, or holds what nobody
-    would tell again. Facts are gone after a crash.
+    would tell again. Facts are gone after a crash. `keeps_all`: there are none of them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._kept: State | None = None
+
+    @property
+    def keeps_all(self) -> bool:
+        return self.current is self._kept
 
     def save(self, state: State) -> None:
         super().save(state)
@@ -78,6 +82,17 @@ class PowerCut(QuickDisk):
 
     def cut(self) -> None:
         self.current = self._kept
+
+
+class Spared(World):
+    """Notes of each crash whether a power cut at its place would have left the same."""
+
+    def crash(self, down: int = 0) -> None:
+        if self.shell.alive and isinstance(self.disk, PowerCut):
+            self.spared.append(self.disk.keeps_all)
+        super().crash(down)
+
+    spared: list[bool]
 
 
 class Cut(World):
@@ -128,9 +143,9 @@ def enumerate_all(scenario: Scenario, *, short: bool | None = None) -> Tally:
     tally.boundaries = dict(kinds)
     tally.add("no crash", "all", quiet)
     for at in range(1, quiet.boundaries + 1):
-        once = play(scenario, crash_at=(at,))
+        once, cut = _crashed_and_cut(scenario, at)
         tally.add("one crash", at, once)
-        tally.add("a power cut", at, play(scenario, crash_at=(at,), disk=PowerCut(), world=Cut))
+        tally.add("a power cut", at, cut)
         if short:
             for down in (1, 2):
                 tally.add("started sooner or later", (at, down), play(scenario, crash_at=(at,), down=down))
@@ -147,6 +162,15 @@ def enumerate_all(scenario: Scenario, *, short: bool | None = None) -> Tally:
             "lived on from a disk", (nth, sorted(path.name for path in left.names)), _live_on(scenario, nth, left)
         )
     return tally
+
+
+def _crashed_and_cut(scenario: Scenario, at: int) -> tuple[Result, Result]:
+    """The end of the process at a boundary, and a power cut there: one and the same run where the cut takes nothing."""
+    spared: list[bool] = []
+    once = play(scenario, crash_at=(at,), disk=PowerCut(), world=type("Noting", (Spared,), {"spared": spared}))
+    if spared and all(spared):
+        return once, once
+    return once, play(scenario, crash_at=(at,), disk=PowerCut(), world=Cut)
 
 
 def under(scenario: Scenario, exchange: ExchangeChoices) -> Tally:

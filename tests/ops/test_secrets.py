@@ -27,6 +27,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from tests.cli.kit import START_MS, ramp, recording, signals
 
 from executor.config.sources import SECRETS
 
@@ -163,6 +164,18 @@ def given_files(tmp_path: Path, mode: int = 0o600) -> Path:
     return folder
 
 
+def short_market(folder: Path) -> dict[str, str]:
+    """Three trades: targets and trail, a stop, and one that is open when the recording ends."""
+    prices = ramp("100.2", "100", "103", "102", "100", "98.5", "100.2", "100", "100.4", steps=12)
+    trade = {"side": "long", "price": "100", "stop": "99"}
+    wanted = [{**trade, "ts": START_MS + ms, "id": str(ms)} for ms in (2_000, 200_000, 370_000)]
+    return {
+        "PAPER_RECORDING": str(recording(folder, prices)),
+        "PAPER_SIGNALS": str(signals(folder, *wanted)),
+        "COOLDOWN_SEC": "5",
+    }
+
+
 def test_the_search_finds_a_mark_in_every_form() -> None:
     for form in forms(MARKS["BINANCE_API_SECRET"]):
         assert search("here", b"x" + form + b"x")
@@ -183,6 +196,7 @@ def test_a_whole_run_with_everything_on(tmp_path: Path, telegram: int) -> None:
         TELEGRAM_API_URL=f"http://127.0.0.1:{telegram}",
         PAPER_SPEED="0",
         PAPER_AT_END="hold",
+        **short_market(tmp_path),
     )
     found: list[str] = []
     with running(tmp_path, settings) as run:
@@ -217,11 +231,18 @@ def test_a_whole_run_with_everything_on(tmp_path: Path, telegram: int) -> None:
 def test_secrets_from_files(tmp_path: Path) -> None:
     folder = given_files(tmp_path)
     (folder / "BINANCE_PRIVATE_KEY_PASSPHRASE").unlink()  # goes with a key file only
-    settings = paper(tmp_path, SECRETS_DIR=str(folder), TELEGRAM_CHAT_ID="1", TELEGRAM_API_URL="http://127.0.0.1:9")
+    settings = paper(
+        tmp_path,
+        SECRETS_DIR=str(folder),
+        TELEGRAM_CHAT_ID="1",
+        TELEGRAM_API_URL="http://127.0.0.1:9",
+        **short_market(tmp_path),
+    )
     del settings["PAPER_API_KEY"], settings["PAPER_API_SECRET"]
     with running(tmp_path, {**settings, "PAPER_SPEED": "0"}) as run:
         assert run.ends() == 0
     assert b"balances" in run.said()
+    assert run.said().count(b"trade_closed") >= 2
     assert search_folder(tmp_path) == []
 
 
