@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.scenarios.harness import AFTER_TP1, World, harness
 
+from executor.core.model.events import Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.exchange.port import StartError
@@ -140,3 +141,69 @@ async def test_on_margin_the_accounts_terms_are_such_a_read(tmp_path: Path) -> N
         assert b.alerts().count("rules_not_read") == 1
         await b.move(1)
         assert b.roles() == AFTER_TP1["OCO"]
+
+
+async def test_on_margin_a_fill_that_nobody_pushed_is_heard_of_without_looks_at_orders(tmp_path: Path) -> None:
+    down = Down()
+    async with harness(tmp_path, World(Direction.SHORT, "OCO", pushes=False, margin="isolated"), faults=down) as b:
+        await b.move(1)
+        await b.signal(1, 2)
+        down.reads = frozenset({"margin/order"})
+        await b.move(0)
+        await b.wait(20)
+        assert b.roles() == EXITS
+
+
+ANSWERS = {
+    "503": Answer(503, b'{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}'),
+    "429": Answer(429, b'{"code":-1003,"msg":"Too many requests."}'),
+    "-1021": Answer(400, b'{"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}'),
+}
+
+
+class ChangeDown(Down):
+    """One request that changes something is answered so, and never carried out."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.change = ""
+        self._answer = answer
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        down = f"{method} {path.removeprefix('/sapi/v1/')}" == self.change
+        return RequestFault(execute=False, answer=self._answer) if down else None
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_where_no_list_is_taken_each_leg_has_a_stop_alone(tmp_path: Path, answer: str) -> None:
+    """Rules 4.1, 8.7: from the fill on, and where lists are to be moved after the first target."""
+    down = ChangeDown(ANSWERS[answer])
+    async with harness(tmp_path, SHORT_ON_MARGIN, faults=down) as b:
+        await b.move(1)
+        await b.signal(1, 2)
+        down.change = "POST margin/order/oco"
+        await b.move(0)
+        await b.wait(75)
+        assert b.roles() == ["SL", "SL1", "SL2"]
+        await b.move(1)
+        await b.wait(30)
+        assert b.roles() == ["SL", "SL2"]
+        await b.move("-0.5")
+        await b.wait(60)
+        assert b.state.position is None
+        assert b.state.last_closed is not None
+        assert b.state.last_closed.reason is Reason.BREAKEVEN
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_where_no_list_can_be_cancelled_its_orders_are(tmp_path: Path, answer: str) -> None:
+    down = ChangeDown(ANSWERS[answer])
+    async with harness(tmp_path, SHORT_ON_MARGIN, faults=down) as b:
+        await b.move(1)
+        await b.signal(1, 2)
+        await b.move(0)
+        down.change = "DELETE margin/orderList"
+        await b.command(Verb.FLATTEN)
+        await b.wait(90)
+        assert b.roles() == []
+        assert b.state.position is None

@@ -229,19 +229,16 @@ class BinanceExchange:
         Of an order that ended without a fill more than 90 days ago the exchange tells nothing else: its
         report is CANCELED with nothing filled, and its other fields mean nothing.
         """
-        name = {"orderId": str(exchange_id)} if exchange_id else {"origClientOrderId": id}
-        query = {"symbol": self.symbol, **name}
         try:
-            found = await self.connection.read(
-                calls.ORDER, query, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
-            )
-        except ReadRefused as error:
-            if error.fault.code == NO_SUCH_ORDER:
+            found = await self._ask_order(id, exchange_id)
+        except ReadError as error:
+            code = error.fault.code if isinstance(error, ReadRefused) else 0
+            if code == NO_SUCH_ORDER:
                 return None
-            if error.fault.code == ARCHIVED:
+            if code == ARCHIVED:
                 return _archived(id)
-            raise
-        except ReadError:
+            if _refuses_key(error):
+                raise
             self._unread_looks += 1
             told = await self._in_history(exchange_id) if exchange_id and self._unread_looks > UNREAD_LOOKS else None
             if told is None:
@@ -250,6 +247,12 @@ class BinanceExchange:
         else:
             self._unread_looks = 0
         return found if found.id == id else replace(found, id=id)
+
+    async def _ask_order(self, id: str, exchange_id: int) -> OrderReport:  # noqa: A002
+        query = {"symbol": self.symbol, **named(id, exchange_id)}
+        return await self.connection.read(
+            calls.ORDER, query, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
+        )
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
         return await self._trades(calls.TRADES, {"symbol": self.symbol}, exchange_id)
@@ -280,11 +283,9 @@ class BinanceExchange:
         """
         try:
             found = await self._list_open()
-        except ReadRefused:
-            raise
-        except ReadError:
+        except ReadError as error:
             self._unread_lists += 1
-            if self._unread_lists <= UNREAD_LOOKS:
+            if self._unread_lists <= UNREAD_LOOKS or _refuses_key(error):
                 raise
             return tuple(report for report in await self._all_orders({}) if not report.status.is_final)
         self._unread_lists = 0
@@ -439,6 +440,11 @@ _BRACKETS: Final = {
 }
 """By the entry's side, and whether there is a target (rule 13.1)."""
 _NO_ZEROS: Final = {"omitZeroBalances": "true"}
+
+
+def named(own_id: str, exchange_id: int) -> dict[str, str]:
+    """How an order is asked for."""
+    return {"orderId": str(exchange_id)} if exchange_id else {"origClientOrderId": own_id}
 
 
 def _not_listed(symbol: str) -> str:

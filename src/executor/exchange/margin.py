@@ -26,7 +26,7 @@ from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.loans import AssetTerms, Bars, Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms, Others
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ONE, ZERO
-from executor.exchange.binance import NO_SUCH_ORDER, BinanceExchange
+from executor.exchange.binance import BinanceExchange, named
 from executor.exchange.permissions import key_permissions
 from executor.exchange.port import NotListedError, ReadError, StartError
 from executor.exchange.shared_cross import SharedCross
@@ -128,17 +128,11 @@ class MarginExchange(BinanceExchange):
         """Nothing is sent: margin has no such request."""
         return ReplaceOutcome(Refused(Why.OTHER, 0, "not sent: a margin account has no cancel-replace"), NotTried())
 
-    async def order(self, id: str, exchange_id: int = 0) -> OrderReport | None:  # noqa: A002  # the port's word
-        name = {"orderId": str(exchange_id)} if exchange_id else {"origClientOrderId": id}
-        asked = margin.about(self.account, self.symbol, **name)
-        try:
-            found = await self.connection.read(
-                margin.ORDER, asked, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
-            )
-        except ReadRefused as error:
-            if error.fault.code == NO_SUCH_ORDER:
-                return None
-            raise
+    async def _ask_order(self, id: str, exchange_id: int) -> OrderReport:  # noqa: A002
+        asked = margin.about(self.account, self.symbol, **named(id, exchange_id))
+        found = await self.connection.read(
+            margin.ORDER, asked, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
+        )
         (found,) = margin.with_lists((found if found.id == id else replace(found, id=id),))
         return found
 
@@ -156,7 +150,7 @@ class MarginExchange(BinanceExchange):
         return margin.with_lists(found)
 
     async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
-        asked = margin.about(self.account, self.symbol, limit=str(self.most_orders), **query)
+        asked = margin.about(self.account, self.symbol) | {"limit": str(self.most_orders)} | query
         found = await self.connection.read(
             margin.ALL_ORDERS, asked, lambda reply: reading.all_orders(reply.body, self.symbol)
         )

@@ -8,7 +8,7 @@ from tests.core.build import POLICY, START, Script, closing, entering, make_repo
 from executor.core.model.events import Answered, ReadFailed, Verb
 from executor.core.model.facts import Done, NotTried, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.ids import Role
-from executor.core.model.intents import CancelOrder, Command, ReplaceOrder
+from executor.core.model.intents import CancelList, CancelOrder, Command, ReplaceOrder
 from executor.core.model.state import End, Leave, OrderPhase, Reason
 from executor.core.model.values import OrderStatus
 from executor.core.model.verdict import MOVED, Ignored, Refusal
@@ -154,10 +154,30 @@ def test_a_cancel_that_does_not_take_is_not_repeated_in_a_tight_loop() -> None:
 @pytest.mark.parametrize("why", [Why.RATE_LIMIT, Why.CLOCK, Why.NOT_SENT])
 def test_a_cancel_held_up_on_its_way_is_none_that_its_order_has_outlived(why: Why) -> None:
     script = closing()
-    script.refuse(why, "CancelList")
-    assert script.order(Role.TP1).cancels == 0
+    script.refuse(why, "CancelOrder")
+    assert script.order(Role.SL).cancels == 0
     script.refuse(Why.OTHER, "CancelList")
-    assert script.order(Role.TP2).cancels == 1
+    assert script.order(Role.TP1).cancels == 1
+
+
+@pytest.mark.parametrize("why", [Why.RATE_LIMIT, Why.CLOCK, Why.NOT_SENT])
+def test_a_lists_cancel_that_the_exchange_holds_up_goes_by_each_orders_id_the_next_time(why: Why) -> None:
+    """Rule 8.7: a limit may be that request's own, as each of /sapi has one. What was not sent says nothing of it."""
+    script = closing()
+    leg_1 = {script.order(role).id for role in (Role.TP1, Role.SL1)}
+    single = why is not Why.NOT_SENT
+    for _ in range(2):
+        for kind in [kind for kind in script.kinds() if kind.startswith("Cancel")]:
+            script.refuse(why, kind)
+        assert {script.order(role).cancels for role in (Role.TP1, Role.SL1)} == {int(single)}
+        asked: list[CancelList | CancelOrder] = []
+        while not asked:
+            script.sleep()
+            asked = [r for r in script.pending if isinstance(r, CancelOrder) and r.id in leg_1]
+            asked += [r for r in script.pending if isinstance(r, CancelList) and leg_1 == set(r.ids)]
+        assert [isinstance(r, CancelOrder) for r in asked] == ([True, True] if single else [False])
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
 
 
 def test_an_impossible_report_in_an_answer_halts() -> None:

@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, both_sides, protected, unprotected
 
@@ -116,3 +117,72 @@ def test_a_stop_that_stood_on_the_old_grid_never_moves_against_the_position() ->
     script.vanish(Role.SL)
     script.settle()
     assert script.order(Role.SL).stop_price == D("98.1")
+
+
+@both_sides
+@pytest.mark.parametrize("why", [Why.RATE_LIMIT, Why.CLOCK])
+def test_a_pair_that_is_held_up_where_single_orders_go_through_leaves_the_stop_alone(
+    direction: Direction, why: Why
+) -> None:
+    """Rule 8.7: a limit may be that request's own, as each of /sapi has one."""
+    script = unprotected(direction)
+    script.accept("SL")
+    script.accept("OCO2")
+    script.refuse(why, "OCO1")
+    script.sleep()
+    assert script.kinds() == ["OCO1"]
+    script.refuse(why, "OCO1")
+    script.sleep()
+    assert script.kinds() == ["SL1"]
+
+
+@both_sides
+def test_where_nothing_goes_through_a_limit_changes_no_pair(direction: Direction) -> None:
+    script = unprotected(direction)
+    begun = script.now
+    while script.now < begun + 3 * POLICY.failsafe_grace_ms:
+        for kind in script.kinds():
+            script.refuse(Why.RATE_LIMIT, kind)
+        script.sleep()
+    assert sorted(script.kinds()) == ["OCO1", "OCO2", "SL"]
+
+
+@both_sides
+def test_a_pair_of_which_nobody_knows_what_became_leaves_the_stop_alone(direction: Direction) -> None:
+    """Rules 4.7, 8.7: each of them waits for its fence, so that no refusal ever counts."""
+    script = unprotected(direction)
+    script.accept("SL")
+    script.accept("OCO2")
+    for _ in range(40):
+        if "SL1" in script.kinds():
+            break
+        for kind in list(script.kinds()):
+            if kind == "OCO1":
+                script.lose(kind)
+            else:
+                script.accept(kind)
+        script.sleep()
+    assert "SL1" in script.kinds()
+    script.settle()
+    assert script.live() == ["SL", "SL1", "SL2", "TP2"]
+
+
+@both_sides
+def test_a_pair_that_is_moved_and_then_held_up_is_bare_for_no_longer_than_the_grace(direction: Direction) -> None:
+    """Nothing else is sent meanwhile that could tell whether single orders go through."""
+    script = protected(direction)
+    script.quote("102.5")
+    script.fill(Role.TP1)
+    script.quote("102.5", after=100)
+    while "OCO2" not in script.kinds():
+        script.accept(script.kinds()[0])
+    begun = script.now
+    while "SL2" not in script.kinds():
+        if "OCO2" in script.kinds():
+            script.refuse(Why.CLOCK, "OCO2")
+            script.sleep()
+        elif script.kinds():
+            script.accept(script.kinds()[0])
+        else:
+            script.sleep()
+    assert POLICY.failsafe_grace_ms <= script.now - begun < POLICY.failsafe_grace_ms + 5_000

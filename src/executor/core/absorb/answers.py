@@ -42,6 +42,7 @@ from executor.core.model.state import Closing, End, Entering, Order, OrderPhase,
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 _READ_AGAIN_MS = 1_000
+_UNSENT = frozenset({Why.NOT_SENT, Why.WITHDRAWN})
 _UNSURE = frozenset({Why.UNKNOWN_ORDER, Why.OTHER, Why.WITHDRAWN})
 """Refusals of a cancel after which its order may be another than it was."""
 
@@ -219,14 +220,16 @@ def _cancelled(
 
 def _outlived(folded: FoldedReports, asked: tuple[str, ...], outcome: Outcome) -> FoldedReports:
     """Those of `asked` that still live have outlived a cancel: the next one takes another way, and its time (rule 8.7).
-    One that was held up on its way does not count.
+    One that was held up on its way does not count; but where the exchange has held up that of a list, a limit may be
+    that request's own, and the next goes by each order's id.
     """
-    if isinstance(outcome, Refused) and outcome.why in PASSING:
+    held_up = isinstance(outcome, Refused) and outcome.why in PASSING
+    if isinstance(outcome, Refused) and held_up and (len(asked) == 1 or not outcome.code or outcome.why in _UNSENT):
         return folded
     position = folded.position
     for client_id in asked:
         order = the_order(position, client_id)
-        if order.live:
+        if order.live and not (held_up and order.cancels):
             position = with_order(position, replace(order, cancels=order.cancels + 1))
     return replace(folded, position=position)
 

@@ -9,14 +9,17 @@ from executor.core.decide import stops
 from executor.core.decide.draft import Draft
 from executor.core.decide.legs import may_place, sell_at_market, standing, surplus
 from executor.core.decide.vanished import put_back
+from executor.core.model.facts import Why
 from executor.core.model.ids import Role
-from executor.core.model.state import Leave, Leg, Order
+from executor.core.model.state import End, Leave, Leg, Order, OrderPhase
 from executor.core.model.values import OrderType
 
 _TARGET: Final = {1: Role.TP1, 2: Role.TP2}
 _STOP: Final = {1: Role.SL1, 2: Role.SL2}
 _LIST: Final = {1: Role.OCO1, 2: Role.OCO2}
 _PAIR_TRIES: Final = 2
+_HELD_UP: Final = frozenset({Why.RATE_LIMIT, Why.CLOCK})
+"""Refusals that the exchange gives before it looks at an order."""
 
 
 def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
@@ -52,11 +55,35 @@ def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
     limit = draft.stop_limit(level)
     if not draft.rules.carries(left, min(level, limit, target)) or not put_back(draft, leg):
         return  # what is too small for the pair is watched by software (rule 6.4)
-    if leg.tries >= _PAIR_TRIES:
+    if leg.tries >= _PAIR_TRIES or _pair_fails(draft, leg):
         # The pair keeps being refused: the stop goes out alone, the target is watched by software (rule 4.1).
         draft.place(stops.stop_order(draft, leg, left, level))
         return
     _place_pair(draft, leg, left, target=target, level=level, limit=limit)
+
+
+def _pair_fails(draft: Draft, leg: Leg) -> bool:
+    """Whether the pair has come to nothing again and again without a refusal of its own (nobody knows what became of
+    it, a limit or the clock kept it away), though single orders came through meanwhile, or nothing has stood for long:
+    a stop that stands alone is another way (rule 8.7).
+    """
+    failed = [
+        order
+        for order in draft.position.orders
+        if order.leg == leg.n and order.is_target and order.list_id and _came_to_nothing(order)
+    ]
+    if len(failed) < _PAIR_TRIES:
+        return False
+    before, last = failed[-2:]
+    accepted = [o.sent_at for o in draft.position.orders if o.exchange_id and not o.list_id and not o.is_entry]
+    if any(before.sent_at <= sent_at <= last.sent_at for sent_at in accepted):
+        return True
+    bare = draft.position.exposure.since
+    return bool(bare) and draft.now - bare >= draft.policy.failsafe_grace_ms and last.refusal is not Why.RATE_LIMIT
+
+
+def _came_to_nothing(order: Order) -> bool:
+    return order.end is End.NEVER or order.phase is OrderPhase.UNRESOLVED or order.refusal in _HELD_UP
 
 
 def _place_pair(draft: Draft, leg: Leg, left: Decimal, *, target: Decimal, level: Decimal, limit: Decimal) -> None:
