@@ -71,7 +71,7 @@ def test_a_client_order_id_has_its_characters(text: str) -> None:
 
 def test_a_choice_outside_the_list_is_the_given_refusal() -> None:
     with refused(-1117, "Invalid side."):
-        Params({"side": "buy"}).choice("side", {"BUY": 1}, errors.invalid_side())
+        Params({"side": "buy"}).choice("side", {"BUY": 1}, errors.invalid_side)
 
 
 def test_what_nobody_read_is_counted() -> None:

@@ -268,38 +268,39 @@ class OrderCounter:
             for row in rate_limits
             if row["rateLimitType"] == "ORDERS"
         ]
-        self._counts = [[0, 0] for _ in self._limits]  # window number, count
+        # length of a window in ms, number of the present one, count
+        self._counts = [[INTERVAL_MS[interval] * num, 0, 0] for interval, num, _ in self._limits]
 
     def check(self, orders: int, now: int) -> None:
         """-1015 if `orders` more would exceed a limit."""
         self._roll(now)
-        for (interval, num, limit), (_, count) in zip(self._limits, self._counts, strict=True):
+        for (interval, num, limit), (_, _, count) in zip(self._limits, self._counts, strict=True):
             if count + orders > limit:
                 raise Reject(-1015, f"Too many new orders; current limit is {limit} orders per {num} {interval}.")
 
     def charge(self, orders: int, now: int) -> None:
         self._roll(now)
         for count in self._counts:
-            count[1] += orders
+            count[2] += orders
 
     def give_back(self, orders: int, now: int) -> None:
         """The first fill of an order gives back: 1 for a taker, 5 for a maker."""
         self._roll(now)
         for count in self._counts:
-            count[1] = max(0, count[1] - orders)
+            count[2] = max(0, count[2] - orders)
 
     def rows(self, now: int) -> list[OrderCount]:
         self._roll(now)
         return [
-            OrderCount(interval=interval, interval_num=num, limit=limit, count=count[1])
+            OrderCount(interval=interval, interval_num=num, limit=limit, count=count[2])
             for (interval, num, limit), count in zip(self._limits, self._counts, strict=True)
         ]
 
     def _roll(self, now: int) -> None:
-        for (interval, num, _), count in zip(self._limits, self._counts, strict=True):
-            window = now // (INTERVAL_MS[interval] * num)
-            if count[0] != window:
-                count[:] = [window, 0]
+        for count in self._counts:
+            window = now // count[0]
+            if count[1] != window:
+                count[1:] = (window, 0)
 
 
 def insufficient_balance() -> Reject:

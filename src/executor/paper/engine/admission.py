@@ -270,6 +270,9 @@ class ExchangeLimits:
         )
 
 
+_NO_LIMITS: Final = ExchangeLimits()
+
+
 def check_counts(
     orders: Sequence[NewOrder], rules: Symbol, account: Account, limits: ExchangeLimits, *, lists: int = 0
 ) -> None:
@@ -292,7 +295,7 @@ def check_counts(
         live = sum(each.symbol == rules.name for each in account.open_lists.values())
         _check_count("MAX_NUM_ORDER_LISTS", live + lists, rules.max_order_lists, lists)
 
-    if limits == ExchangeLimits():
+    if limits == _NO_LIMITS:
         return
     everywhere = [order for live_orders in account.open.values() for order in live_orders.values()]
     _check_count("EXCHANGE_MAX_NUM_ORDERS", len(everywhere) + added, limits.orders, added)

@@ -7,17 +7,17 @@ from typing import Final
 class Names:
     """The parameter of each field: an own name, else the prefix and the field (`aboveStopPrice`)."""
 
-    __slots__ = ("_own", "_prefix")
+    __slots__ = ("_names", "_prefix")
 
     def __init__(self, prefix: str = "", own: Mapping[str, str] | None = None) -> None:
         self._prefix = prefix
-        self._own = own or {}
+        self._names = dict(own or {})
 
     def __call__(self, field: str) -> str:
-        own = self._own.get(field)
-        if own is not None:
-            return own
-        return self._prefix + field[0].upper() + field[1:] if self._prefix else field
+        name = self._names.get(field)
+        if name is None:
+            name = self._names[field] = self._prefix + field[0].upper() + field[1:] if self._prefix else field
+        return name
 
 
 PLAIN: Final = Names(own={"clientOrderId": "newClientOrderId"})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -39,6 +40,11 @@ from executor.paper.engine.model import (
     SymbolStatus,
 )
 from executor.paper.engine.queries import Queries, find_order
+
+_CANCELLED_ONLY: Final = {
+    CancelRestriction.ONLY_NEW: OrderStatus.NEW,
+    CancelRestriction.ONLY_PARTIALLY_FILLED: OrderStatus.PARTIALLY_FILLED,
+}
 
 
 class _CancelRequest(msgspec.Struct, kw_only=True, frozen=True):
@@ -263,12 +269,7 @@ class Orders(Queries):
         order = find_order(owner, book.rules.name, request.order_id, request.orig_client_order_id)
         if order is None or order.status.is_final or request.orig_client_order_id not in {None, order.client_order_id}:
             raise Reject(-2011, "Unknown order sent.")
-        wanted = {
-            None: order.status,
-            CancelRestriction.ONLY_NEW: OrderStatus.NEW,
-            CancelRestriction.ONLY_PARTIALLY_FILLED: OrderStatus.PARTIALLY_FILLED,
-        }[request.restrictions]
-        if order.status is not wanted:
+        if request.restrictions is not None and order.status is not _CANCELLED_ONLY[request.restrictions]:
             raise Reject(-2011, "Order was not canceled due to cancel restrictions.")
         return self._cancel_live(order, request.cancel_id or self._generated_id(), now)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from enum import Enum, auto
-from functools import cache
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from executor.paper.engine.exchange import Engine
 from executor.paper.server.limits import Limits
@@ -30,7 +30,6 @@ class Security(Enum):
         return self in (Security.USER_DATA, Security.TRADE)
 
 
-@cache
 def _known(verb: str, path: str, *, signed: bool) -> int | None:
     names = KNOWN.get(f"{verb} {path}")
     return None if names is None else len(names) + (len(_SIGNING_NAMES) if signed else 0)
@@ -81,11 +80,11 @@ class Route(msgspec.Struct, frozen=True):
     charges_orders: bool = False
     free: bool = False
     budget: Budget = Budget.API
+    parameters: int | None = None
+    """How many parameters the endpoint knows, those of a key and a signature among them; None if unlisted."""
 
-    @property
-    def parameters(self) -> int | None:
-        """How many parameters the endpoint knows, those of a key and a signature among them; None if unlisted."""
-        return _known(self.verb, self.path, signed=self.security.signed)
+    def __post_init__(self) -> None:
+        force_setattr(self, "parameters", _known(self.verb, self.path, signed=self.security.signed))
 
     def weigh(self, params: Params) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(params)

@@ -155,6 +155,10 @@ def invalid_side() -> ApiError:
     return ApiError(-1117, "Invalid side.")
 
 
+def invalid_symbol_status() -> ApiError:
+    return ApiError(-1122, "Invalid symbolStatus.")
+
+
 def invalid_interval() -> ApiError:
     return ApiError(-1120, "Invalid interval.")
 

@@ -330,11 +330,11 @@ def _listed(params: Params) -> int | None:
 
 
 def _wants_mini(params: Params) -> bool:
-    return params.optional_choice("type", _TICKER_TYPES, errors.invalid_ticker_type()) == "MINI"
+    return params.optional_choice("type", _TICKER_TYPES, errors.invalid_ticker_type) == "MINI"
 
 
 def _status(params: Params) -> SymbolStatus | None:
-    return params.optional_choice("symbolStatus", _QUERYABLE_STATUSES, errors.ApiError(-1122, "Invalid symbolStatus."))
+    return params.optional_choice("symbolStatus", _QUERYABLE_STATUSES, errors.invalid_symbol_status)
 
 
 def _one_with_status(call: Call, name: str, params: Params) -> Symbol:

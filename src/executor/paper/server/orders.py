@@ -1,5 +1,6 @@
 """Handlers of single orders: place, test, cancel, replace, amend, query."""
 
+from functools import cache
 from typing import Any, Final
 
 from executor.core.model.values import OrderSide, OrderType, TimeInForce
@@ -89,14 +90,12 @@ def cancel_all(call: Call, params: Params) -> list[Json]:
 
 
 def cancel_replace(call: Call, params: Params) -> Json:
-    mode = params.choice("cancelReplaceMode", _REPLACE_MODES, errors.invalid_data("cancelReplaceMode"))
+    mode = params.choice("cancelReplaceMode", _REPLACE_MODES)
     order_id = params.optional_integer("cancelOrderId")
     client_id = params.optional_text("cancelOrigClientOrderId")
     cancel_id = params.optional_client_id("cancelNewClientOrderId")
     restrictions = _read_restrictions(params)
-    rate_mode = params.optional_choice(
-        "orderRateLimitExceededMode", _RATE_MODES, errors.invalid_data("orderRateLimitExceededMode")
-    )
+    rate_mode = params.optional_choice("orderRateLimitExceededMode", _RATE_MODES)
     order, how = read_order(params), read_response_type(params)
     params.finish()
     if order_id is None and client_id is None:
@@ -209,24 +208,24 @@ def read_order(params: Params) -> NewOrder:
 
 
 def read_side(params: Params, name: str) -> OrderSide:
-    return params.choice(name, SIDES, errors.invalid_side())
+    return params.choice(name, SIDES, errors.invalid_side)
 
 
 def read_type(params: Params, name: str) -> OrderType:
-    return params.choice(name, TYPES, errors.invalid_order_type())
+    return params.choice(name, TYPES, errors.invalid_order_type)
 
 
 def read_time_in_force(params: Params, name: str) -> TimeInForce | None:
-    return params.optional_choice(name, TIMES_IN_FORCE, errors.invalid_time_in_force())
+    return params.optional_choice(name, TIMES_IN_FORCE, errors.invalid_time_in_force)
 
 
 def read_stp_mode(params: Params) -> StpMode | None:
     name = "selfTradePreventionMode"
-    return params.optional_choice(name, STP_MODES, errors.invalid_data(name))
+    return params.optional_choice(name, STP_MODES)
 
 
 def read_response_type(params: Params) -> ResponseType | None:
-    return params.optional_choice("newOrderRespType", RESPONSE_TYPES, errors.invalid_data("newOrderRespType"))
+    return params.optional_choice("newOrderRespType", RESPONSE_TYPES)
 
 
 def read_strategy_type(params: Params, name: str) -> int | None:
@@ -238,8 +237,13 @@ def read_strategy_type(params: Params, name: str) -> int | None:
 
 def refuse_pegs(params: Params, prefix: str) -> None:
     """No symbol here allows pegged orders (`pegInstructionsAllowed` is false)."""
-    if any(f"{prefix}{field}" in params for field in PEG_FIELDS):
+    if params.any_named(_peg_names(prefix)):
         raise errors.ApiError(-2010, "Pegged orders are not supported for this symbol.")
+
+
+@cache
+def _peg_names(prefix: str) -> frozenset[str]:
+    return frozenset(prefix + field for field in PEG_FIELDS)
 
 
 def read_period(params: Params) -> tuple[int | None, int | None]:
@@ -251,7 +255,7 @@ def read_period(params: Params) -> tuple[int | None, int | None]:
 
 
 def _read_restrictions(params: Params) -> CancelRestriction | None:
-    return params.optional_choice("cancelRestrictions", _RESTRICTIONS, errors.invalid_cancel_restrictions())
+    return params.optional_choice("cancelRestrictions", _RESTRICTIONS, errors.invalid_cancel_restrictions)
 
 
 # writing

@@ -6,7 +6,7 @@ that one handler serves both transports.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final, TypeVar
 from urllib.parse import unquote_plus
@@ -16,6 +16,7 @@ import orjson
 from executor.paper.server import errors
 
 E = TypeVar("E")
+Refusal = Callable[[], errors.ApiError]
 
 NUMBER: Final = r"^([0-9]{1,20})(\.[0-9]{1,20})?$"
 INTEGER: Final = r"^[0-9]{1,20}$"
@@ -44,6 +45,10 @@ class Params:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def any_named(self, names: frozenset[str]) -> bool:
+        """Whether one of `names` was sent."""
+        return not names.isdisjoint(self._values)
+
     def peek(self, name: str) -> str | None:
         """The raw value, without marking the name as known."""
         return self._values.get(name)
@@ -53,7 +58,7 @@ class Params:
         if value is None:
             return None
         self._read.add(name)
-        if value == "":
+        if not value:
             raise errors.empty(name)
         return value
 
@@ -121,17 +126,17 @@ class Params:
             raise errors.illegal_characters("limit", INTEGER)
         return min(value, most)
 
-    def optional_choice(self, name: str, choices: Mapping[str, E], refusal: errors.ApiError) -> E | None:
-        """One of `choices`; anything else is `refusal`."""
+    def optional_choice(self, name: str, choices: Mapping[str, E], refusal: Refusal | None = None) -> E | None:
+        """One of `choices`; anything else is `refusal`, by default -1130."""
         value = self.optional_text(name)
         if value is None:
             return None
         found = choices.get(value)
         if found is None:
-            raise refusal
+            raise errors.invalid_data(name) if refusal is None else refusal()
         return found
 
-    def choice(self, name: str, choices: Mapping[str, E], refusal: errors.ApiError) -> E:
+    def choice(self, name: str, choices: Mapping[str, E], refusal: Refusal | None = None) -> E:
         found = self.optional_choice(name, choices, refusal)
         if found is None:
             raise errors.missing(name)
@@ -167,7 +172,9 @@ class Params:
 
     def known(self, *names: str) -> None:
         """Mark names as read that something else (signature, clock) has looked at."""
-        self._read.update(name for name in names if name in self._values)
+        for name in names:
+            if name in self._values:
+                self._read.add(name)
 
     def finish(self) -> None:
         """Raise -1104 when a parameter was sent that nobody asked for."""

@@ -10,7 +10,6 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from executor.paper.server import errors, open_choices
-from executor.paper.server.account import order_count_rows
 from executor.paper.server.call import Budget, Route
 from executor.paper.server.exchange import Exchange, LostError, MisledError, Request, Served
 from executor.paper.server.params import parse_form
@@ -102,8 +101,8 @@ class Rest:
         if route.budget is not Budget.API:
             headers[f"X-SAPI-USED-{route.budget.name}-WEIGHT-1M"] = str(served.sapi_used)
         if route.charges_orders:
-            for row in order_count_rows(served.call):
-                headers[f"X-MBX-ORDER-COUNT-{row['intervalNum']}{row['interval'][0]}"] = str(row["count"])
+            for row in self._exchange.engine.order_counts(served.call.account, served.call.now_ms):
+                headers[f"X-MBX-ORDER-COUNT-{row.interval_num}{row.interval[0]}"] = str(row.count)
         result = open_choices.written(self._exchange.engine.choices, served.result)
         return Reply(200, headers, orjson.dumps(result))
 

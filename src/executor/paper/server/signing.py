@@ -10,6 +10,7 @@ import base64
 import hmac
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Final, Protocol
 from urllib.parse import unquote
 
@@ -44,11 +45,12 @@ class HmacSecret:
     """A shared secret; signatures are hex, in either case."""
 
     def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
+        self._keyed = hmac.new(secret.encode(), digestmod=sha256)  # a copy of it takes a third of the time
 
     def verify(self, payload: bytes, signature: str) -> bool:
-        expected = hmac.digest(self._secret, payload, "sha256").hex()
-        return hmac.compare_digest(expected.encode(), signature.lower().encode())
+        expected = self._keyed.copy()
+        expected.update(payload)
+        return hmac.compare_digest(expected.hexdigest().encode(), signature.lower().encode())
 
 
 class PublicKey:

@@ -22,7 +22,7 @@ _INTEREST_DAYS: Final = 30
 
 def borrow_repay(call: Call, params: Params) -> Json:
     asset, much = params.text("asset"), params.decimal("amount")
-    kind = params.choice("type", _KINDS, errors.invalid_data("type"))
+    kind = params.choice("type", _KINDS)
     isolated = params.flag("isIsolated")
     symbol = params.optional_symbol()
     params.finish()
@@ -37,7 +37,7 @@ def borrow_repay(call: Call, params: Params) -> Json:
 
 
 def loan_records(call: Call, params: Params) -> Json:
-    kind = params.choice("type", _KINDS, errors.invalid_data("type"))
+    kind = params.choice("type", _KINDS)
     pair = read_pair(params)
     asset, tran_id = params.optional_text("asset"), params.optional_integer("txId")
     start, end = params.optional_integer("startTime"), params.optional_integer("endTime")

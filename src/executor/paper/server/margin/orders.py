@@ -243,7 +243,7 @@ def _place_list(
 
 
 def _read_effect(call: Call, params: Params) -> tuple[SideEffect, bool]:
-    effect = params.optional_choice("sideEffectType", _EFFECTS, errors.invalid_data("sideEffectType"))
+    effect = params.optional_choice("sideEffectType", _EFFECTS)
     repays = params.flag("autoRepayAtCancel", default=call.engine.choices.repays_at_cancel)
     return effect or SideEffect.NO_SIDE_EFFECT, repays
 
