@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from executor.paper.replay.clock import Clock
 from executor.paper.server.faults import PushFault
+from executor.paper.server.plain_frames import PlainFrames
 
 PING_EVERY_S: Final = 20.0
 PONG_WITHIN_S: Final = 60.0
@@ -21,7 +22,7 @@ _WHOLE_TEXT: Final = 0x81
 _LENGTH_IN_TWO: Final = 126
 _LENGTH_IN_EIGHT: Final = 127
 
-Receive = Callable[[str], Awaitable[None]]
+Receive = Callable[[str], Coroutine[Any, Any, None]]
 
 
 class Connection:
@@ -50,7 +51,7 @@ class Connection:
 
     def send(self, message: bytes) -> None:
         """Send a text message; a message to a closed connection is lost."""
-        if self._closed or self._socket.closed:
+        if self._is_over():
             return
         if self.idle and not self._transport.get_write_buffer_size():
             self._transport.write(_text_head(len(message)) + message)
@@ -92,6 +93,22 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*helpers, *self._late, return_exceptions=True)
 
+    def hear_at_once(self, general: asyncio.Protocol, receive: Receive) -> None:
+        """Take plain messages as they arrive, without a turn of the event loop, where `receive` never waits. `general`
+        is the protocol that has the connection so far.
+        """
+
+        def take(text: str) -> None:
+            if self._is_over():
+                return
+            try:
+                receive(text).send(None)
+            except StopIteration:
+                return
+            raise AssertionError("what is received at once must not wait")
+
+        self._transport.set_protocol(PlainFrames(self._transport, general, take))
+
     async def close(self, code: int = WSCloseCode.GOING_AWAY, message: bytes = b"") -> None:
         """Write out what is queued, then say goodbye; a reader that takes nothing is cut off."""
         if self._outbox and not self._closed:
@@ -113,6 +130,10 @@ class Connection:
         """Cut the connection without a goodbye."""
         self._closed = True
         self._transport.abort()
+
+    def _is_over(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._closed or self._socket.closed or self._transport.is_closing()
 
     async def _read_all(self, receive: Receive) -> None:
         while True:

@@ -209,6 +209,8 @@ class PaperServer:
         session = Session(self._exchange, connection, show_rate_limits=show)
         self._connections[connection] = session
         try:
+            if self._exchange.faults is None:
+                connection.hear_at_once(request.protocol, session.receive)
             await connection.run(session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS)
         finally:
             del self._connections[connection]
@@ -229,6 +231,8 @@ class PaperServer:
         session.subscribe([name for name in names if self._markets.knows(name) or risk.knows_key(name)])
         self._connections[connection] = session
         try:
+            if self._exchange.faults is None:
+                connection.hear_at_once(request.protocol, session.receive)
             await connection.run(session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS)
         finally:
             del self._connections[connection]
