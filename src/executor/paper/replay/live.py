@@ -18,6 +18,8 @@ from executor.paper.replay.market import AtEnd, Audience, Tape
 STEP_MS: Final = 100
 """How often the price moves while it walks."""
 
+_TRADES_A_TURN: Final = 16
+
 _DEEP: Final = Decimal(1_000_000)
 """Quote that a trade of a moved price carries: enough to fill what rests on its way."""
 
@@ -135,9 +137,12 @@ class LivePlay(_Moving):
         """Play the recording. With LOOP and HOLD this ends only when it is cancelled."""
         start_ms = self._clock.now_ms()
         first_ms: int | None = None
-        for trade in self._tape.play(again=self._at_end is AtEnd.LOOP):
+        for played, trade in enumerate(self._tape.play(again=self._at_end is AtEnd.LOOP), 1):
             first_ms = trade.time if first_ms is None else first_ms
-            await self._clock.sleep_until(start_ms + round((trade.time - first_ms) / self._speed))
+            at_ms = start_ms + round((trade.time - first_ms) / self._speed)
+            # Of trades that are due already, others than this market get a turn now and then.
+            if played % _TRADES_A_TURN == 0 or at_ms > self._clock.now_ms():
+                await self._clock.sleep_until(at_ms)
             if not self.playing:
                 start_ms += await self._wait()
             self._recorded = trade.price

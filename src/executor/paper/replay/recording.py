@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from importlib.resources import files
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeVar
+from typing import Any, Final, Protocol, TextIO, TypeVar
 
 from executor.paper.engine.market_data import MarketTrade
 from executor.paper.errors import RecordingError
@@ -35,6 +36,14 @@ _SYMBOL_IN_NAME: Final = re.compile(r"([A-Z0-9]{5,20})[-_.]")
 
 
 _T = TypeVar("_T")
+
+
+class _Reader(Protocol):
+    """What is used of a `csv.reader`."""
+
+    @property
+    def line_num(self) -> int:
+        """The line read last, from 1 on."""
 
 
 def symbol_of(path: Path) -> str:
@@ -81,14 +90,17 @@ class TradeFile:
         last = 0
         columns = (("time_ms",), ("price",), ("qty",), ("is_buyer_maker",), ("trade_id", "agg_trade_id"))
         for row in _rows(self.path, columns):
-            read = row.read
-            trade = MarketTrade(
-                time=read(0, _time),
-                price=read(1, _positive),
-                qty=read(2, _positive),
-                buyer_is_maker=read(3, _flag),
-                trade_id=read(4, _whole),
-            )
+            time, price, qty, flag, number = row.values()
+            try:
+                trade = MarketTrade(
+                    time=_time(time),
+                    price=_positive(price),
+                    qty=_positive(qty),
+                    buyer_is_maker=_flag(flag),
+                    trade_id=_whole(number),
+                )
+            except ValueError:
+                raise row.wrong((_time, _positive, _positive, _flag, _whole)) from None
             if trade.time < last:
                 raise row.error(0, f"a time of {last} or later")
             last = trade.time
@@ -169,30 +181,41 @@ def _data_path(name: str) -> Path:
 
 
 class _Row:
-    """A line of a file with the columns asked for."""
+    """The line of a file at which its reader is, with the columns asked for."""
 
-    __slots__ = ("_cells", "_indices", "_line", "_names", "_path")
+    __slots__ = ("_names", "_path", "_pick", "_reader", "cells")
 
-    def __init__(
-        self, path: Path, line: int, names: Sequence[str], indices: Sequence[int], cells: Sequence[str]
-    ) -> None:
+    def __init__(self, path: Path, reader: "_Reader", names: Sequence[str], indices: Sequence[int]) -> None:
         self._path = path
-        self._line = line
+        self._reader = reader
         self._names = names
-        self._indices = indices
-        self._cells = cells
+        self._pick = itemgetter(*indices)
+        self.cells: Sequence[str] = ()
+
+    def values(self) -> tuple[str, ...]:
+        """The text of each column."""
+        values: tuple[str, ...] = self._pick(self.cells)
+        return values
 
     def read(self, column: int, read: Callable[[str], _T]) -> _T:
         """The value of a column; a reader's ValueError says what it must be."""
         try:
-            return read(self._cells[self._indices[column]])
+            return read(self.values()[column])
         except ValueError as error:
             raise self.error(column, str(error)) from None
 
+    def wrong(self, readers: Sequence[Callable[[str], object]]) -> RecordingError:
+        """What the first of the columns' readers that refuses its value says."""
+        for column, read in enumerate(readers):
+            try:
+                read(self.values()[column])
+            except ValueError as error:
+                return self.error(column, str(error))
+        raise AssertionError("no column is wrong")
+
     def error(self, column: int, must_be: str) -> RecordingError:
-        value = self._cells[self._indices[column]]
-        where = f"{self._path}, line {self._line}"
-        return RecordingError(f"{where}: {self._names[column]} is {value!r}, must be {must_be}")
+        where = f"{self._path}, line {self._reader.line_num}"
+        return RecordingError(f"{where}: {self._names[column]} is {self.values()[column]!r}, must be {must_be}")
 
 
 @contextmanager
@@ -209,19 +232,20 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _rows(path: Path, columns: Sequence[tuple[str, ...]]) -> Iterator[_Row]:
-    """Rows with `columns`, each of which may go by one of several names."""
+    """Rows with `columns`, each of which may go by one of several names. It is one row that moves on."""
     with _opened(path) as lines:
         reader = csv.reader(lines)
         header = next(reader, None)
         if header is None:
             raise RecordingError(f"{path}: is empty, must start with a header line")
         names = [_find(path, header, choices) for choices in columns]
-        indices = [header.index(name) for name in names]
+        row = _Row(path, reader, names, [header.index(name) for name in names])
         for cells in reader:
             if len(cells) != len(header):
                 where = f"{path}, line {reader.line_num}"
                 raise RecordingError(f"{where}: has {len(cells)} fields, must have {len(header)} as the header")
-            yield _Row(path, reader.line_num, names, indices, cells)
+            row.cells = cells
+            yield row
 
 
 def _find(path: Path, header: Sequence[str], choices: tuple[str, ...]) -> str:
