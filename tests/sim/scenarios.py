@@ -103,6 +103,11 @@ def hold_fast(*roles: Role, locks: bool = False) -> Act:
     return act
 
 
+def unread(world: World) -> None:
+    """For twenty seconds no order can be looked at, though all else can be read."""
+    world.wire.unread_until = world.timeline.now + 20_000
+
+
 def wait(world: World) -> None:
     """Let time pass."""
 
@@ -224,6 +229,14 @@ CONTRADICTED: Final = (
     Scenario(
         "no cancel lets a stop be moved",
         (*_HELD, price("0.6"), hold_fast(), command(Verb.MOVE_STOP, "-0.4"), wait, wait, wait),
+    ),
+    Scenario(
+        "nobody can tell what has become of a cancel, and another leg finds no base",
+        (
+            *(*_HELD, price("0.6"), unread, hold_fast(Role.TP1, Role.SL1, Role.TP2, Role.SL2, locks=True)),
+            *(command(Verb.MOVE_STOP, "-0.4"), by_hand(-1), wait, wait, wait),
+        ),
+        replace(_POLICY, failsafe_grace_ms=60_000, failsafe_tries=60),
     ),
 )
 """Where the exchange says what is not so, or does not do what it is asked. An order that was called refused is found in

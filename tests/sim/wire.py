@@ -142,6 +142,7 @@ class Wire:
         self.says: tuple[int, str] | None = None
         """The code and text with which the next entry is answered, though it was taken: a refusal, if it rests."""
         self._locked_until = 0
+        self.unread_until = 0
         self._unmoved: dict[str, int] = {}
         """Orders that no cancel moves, and until when (ms)."""
         self._history: dict[str, list[tuple[int, OrderReport]]] = {}
@@ -406,6 +407,8 @@ class Wire:
     def _read(self, request: Read, deliver: Deliver, asked_at: int, kind: str) -> None:
         now, lag = self.timeline.now, self.setup.latency
         fault = self.faults.read(kind)
+        if isinstance(request, QueryOrder) and now < self.unread_until:
+            fault = "read_5xx"
         if fault:
             self.blind_at = max(self.blind_at, now + self.setup.timeout)
         stale = STALE[self.faults.detail("stale", len(STALE))] if fault == "read_stale" else 0
