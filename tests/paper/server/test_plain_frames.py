@@ -8,10 +8,13 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.paper.server.exchange_kit import running
 
+from executor.paper.replay.clock import WallClock
+from executor.paper.server.connection import Connection
 from executor.paper.server.plain_frames import PlainFrames
 
 MASK = b"\x11\x22\x33\x44"
@@ -154,3 +157,19 @@ def test_any_cut_of_any_messages_gives_them_in_order_and_the_rest_to_the_library
         place, n = place + len(part), n + 1
     assert heard == texts
     assert general.given == b"\x00\x00" + rest
+
+
+class Closing(asyncio.Transport):
+    """Gone, though nobody has noticed; uvloop's raise when they are written to."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        raise AssertionError(f"{data!r} was written to a closed transport")
+
+
+async def test_a_message_to_a_connection_that_is_just_closing_is_lost() -> None:
+    connection = Connection(web.WebSocketResponse(), Closing(), WallClock())
+    connection.send(b"{}")
+    assert connection.idle

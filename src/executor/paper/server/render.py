@@ -56,9 +56,12 @@ def default_response(order_type: OrderType) -> ResponseType:
     return ResponseType.FULL if order_type in _FULL_BY_DEFAULT else ResponseType.ACK
 
 
+_NOTHING: Final = "0.00000000"
+
+
 def amount(value: Decimal) -> str:
     """A price, quantity or balance with Binance's eight decimals."""
-    return f"{value:.8f}"
+    return f"{value:.8f}" if value else _NOTHING  # many are
 
 
 # answers

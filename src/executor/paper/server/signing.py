@@ -99,12 +99,12 @@ class Keyring:
 
     def find(self, api_key: str | None) -> Credential:
         """The key's credential; -2014 when it cannot be a key, -2015 when it is not one of ours."""
+        found = None if api_key is None else self._keys.get(api_key)
+        if found is not None:
+            return found
         if api_key is None or not _KEY_FORMAT.match(api_key):
             raise errors.bad_key_format()
-        found = self._keys.get(api_key)
-        if found is None:
-            raise errors.unknown_key()
-        return found
+        raise errors.unknown_key()
 
 
 class Window(msgspec.Struct, frozen=True):

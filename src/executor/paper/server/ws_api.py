@@ -92,7 +92,8 @@ class Session:
     async def _respond(self, text: str) -> None:
         try:
             envelope = _DECODER.decode(text)
-            signed = {name: json_text(value) for name, value in (envelope.params or {}).items()}
+            sent = envelope.params or {}
+            signed = {name: value if type(value) is str else json_text(value) for name, value in sent.items()}
         except (msgspec.DecodeError, RecursionError, TypeError):  # the last: what no JSON of 64 bits can hold
             self._reply(None, errors.invalid_json(), show=self._show_rate_limits)
             return
@@ -126,17 +127,17 @@ class Session:
         vouched = self._api_key is not None and "apiKey" not in values and "signature" not in values
         if route.security.signed and not vouched and "apiKey" not in values:
             raise errors.missing("apiKey")
-        served = await self._exchange.serve(
-            Request(
-                method=OVER_WS,
-                path=method,
-                route=route,
-                values=values,
-                api_key=values.get("apiKey"),
-                payload=None if vouched else lambda: ws_payload(signed),
-                account=self._account,
-            )
+        request = Request(
+            method=OVER_WS,
+            path=method,
+            route=route,
+            values=values,
+            api_key=values.get("apiKey"),
+            payload=None if vouched else lambda: ws_payload(signed),
+            account=self._account,
         )
+        at_once = self._exchange.faults is None
+        served = self._exchange.serve_at_once(request) if at_once else await self._exchange.serve(request)
         return served.result, served.call.account if route.charges_orders else None
 
     def _reply(self, request_id: int | str | None, outcome: Any, *, show: bool, orders_of: str | None = None) -> None:
