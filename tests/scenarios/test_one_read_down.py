@@ -207,3 +207,18 @@ async def test_where_no_list_can_be_cancelled_its_orders_are(tmp_path: Path, ans
         await b.wait(90)
         assert b.roles() == []
         assert b.state.position is None
+
+
+async def test_where_no_list_is_known_of_nothing_is_sold_for_a_price_of_before(tmp_path: Path) -> None:
+    """The first book that the price stream tells of comes before the trade that the entry was filled by: the last price
+    is still at the target then.
+    """
+    down = ChangeDown(Answer(404, b"<html>Not Found</html>"))
+    async with harness(tmp_path, LONG, faults=down, ORDER_TRANSPORT="rest") as b:
+        await b.move(1)
+        await b.signal(1, 2)
+        down.change = "POST /api/v3/orderList/oco"
+        await b.move(0)
+        await b.wait(30)
+        assert b.roles() == ["SL", "SL1", "SL2"]
+        assert b.alerts() == []

@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, both_sides, protected, unprotected
 
-from executor.core.model.facts import Why
+from executor.core.model.events import QuoteSeen
+from executor.core.model.facts import Quote, Why
 from executor.core.model.ids import Role
 from executor.core.model.policy import Layout
 from executor.core.model.state import Leave, Reason
@@ -186,3 +187,35 @@ def test_a_pair_that_is_moved_and_then_held_up_is_bare_for_no_longer_than_the_gr
         else:
             script.sleep()
     assert POLICY.failsafe_grace_ms <= script.now - begun < POLICY.failsafe_grace_ms + 5_000
+
+
+@both_sides
+@pytest.mark.parametrize(("last", "side"), [("102.5", Leave.TARGET), ("97.5", Leave.STOP)])
+def test_a_last_price_that_the_book_has_left_tells_of_no_side_that_was_crossed(
+    direction: Direction, last: str, side: Leave
+) -> None:
+    """Pushed, the book comes before the trade that moved it: the last price is of before."""
+    for where, leave in (("100", None), (last, side)):
+        script = unprotected(direction)
+        script.accept("SL")
+        script.accept("OCO2")
+        script.now += 10
+        script.refuse(Why.PRICE_RELATION, "OCO1")
+        assert script.leg(1).puzzled_at
+        book = script.px(where)
+        told = Quote(script.now, book - D("0.01"), book + D("0.01"), script.px(last))
+        script.feed(QuoteSeen(at=script.now, quote=told))
+        assert script.leg(1).leave is leave
+        assert script.leg(1).tries == (leave is None)
+        assert not script.leg(1).puzzled_at
+
+
+@both_sides
+def test_a_side_of_the_book_that_is_empty_denies_nothing(direction: Direction) -> None:
+    script = unprotected(direction)
+    script.accept("SL")
+    script.accept("OCO2")
+    script.now += 10
+    script.refuse(Why.PRICE_RELATION, "OCO1")
+    script.feed(QuoteSeen(at=script.now, quote=Quote(script.now, D(0), D(0), script.px("102.5"))))
+    assert script.leg(1).leave is Leave.TARGET

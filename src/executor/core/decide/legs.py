@@ -14,6 +14,7 @@ from executor.core.decide.draft import Draft
 from executor.core.decide.missing import Stock
 from executor.core.decide.sent_again import may_send_again
 from executor.core.model import ids
+from executor.core.model.facts import Quote
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.orders import exits_again_after
@@ -122,7 +123,7 @@ def _puzzle(draft: Draft, leg: Leg) -> bool:
             return False
         leave = None
     else:
-        leave = _crossed(leg, quote.last, draft.position.plan.direction)
+        leave = _crossed(leg, quote, draft.position.plan.direction)
     if leave is None:
         # The price has come back since: try again, and count it, so that a riddle without an answer ends in 4.7.
         tries = leg.tries + 1
@@ -136,10 +137,16 @@ def _puzzle(draft: Draft, leg: Leg) -> bool:
     return False
 
 
-def _crossed(leg: Leg, price: Decimal, direction: Direction) -> Leave | None:
-    if leg.target is not None and past(price, leg.target, direction):
-        return Leave.TARGET
-    return Leave.STOP if leg.stop is not None and beyond(price, leg.stop, direction) else None
+def _crossed(leg: Leg, quote: Quote, direction: Direction) -> Leave | None:
+    """The side that the last price is past, unless the book stands on the other side of it: then that price is older
+    than the book, or the market has turned. The exits are tried again, and that is counted.
+    """
+    above, below = (leg.target, leg.stop) if direction is Direction.LONG else (leg.stop, leg.target)
+    turned = (above is not None and 0 < quote.ask < above, below is not None and quote.bid > below)
+    of_target, of_stop = turned if direction is Direction.LONG else turned[::-1]
+    if leg.target is not None and past(quote.last, leg.target, direction):
+        return None if of_target else Leave.TARGET
+    return Leave.STOP if leg.stop is not None and beyond(quote.last, leg.stop, direction) and not of_stop else None
 
 
 def _still_there(draft: Draft, leg: Leg) -> bool:
