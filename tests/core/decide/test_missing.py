@@ -205,6 +205,25 @@ def test_an_exit_whose_cancel_was_refused_and_that_stands_holds_nothing_up() -> 
         assert script.position.gone == (D("0.497") if looked else 0)
 
 
+def test_a_leg_is_tried_again_though_nobody_can_tell_what_has_become_of_a_cancel_beside_it() -> None:
+    """Rules 4.7, 8.7: no order could be looked at, and the leg stayed bare until the failsafe closed the trade."""
+    script = sold_by_hand("2.997")
+    free(script, "2.997", "1.998")
+    script.unchecked = True
+    orders = tuple(
+        replace(o, cancelling=True, cancels=1, check=True, ask_at=script.now + 60_000) if o.live and o.leg == 1 else o
+        for o in script.position.orders
+    )
+    script.state = replace(script.state, position=replace(script.position, orders=orders))
+    refused = script.now
+    while "SL" not in script.kinds():
+        assert QueryBalances not in {type(request) for request in script.pending}
+        script.sleep()
+    assert script.now == refused + POLICY.quote_max_age_ms
+    script.settle()
+    assert script.order(Role.SL).phase is OrderPhase.WORKING
+
+
 def test_legs_that_are_refused_in_turn_share_a_look_at_the_balance() -> None:
     """Rule 8.7: found by the simulation, which counted 16 of them in ten seconds."""
     for between in (900, 1_100):

@@ -155,7 +155,9 @@ def _still_there(draft: Draft, leg: Leg) -> bool:
         case Stock.WHOLE:
             return True
         case Stock.UNKNOWN:
-            return False
+            # What has become of a cancel may be unknown for long: the leg is tried again, and counted (4.7, 8.7).
+            unproven = missing.changing(draft) and not draft.position.short_at
+            return unproven and draft.now >= leg.refused_at + draft.policy.quote_max_age_ms
         case Stock.PART:
             missing.write_off(draft, leg)
             return True

@@ -38,7 +38,7 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
     position = draft.position
     if position.plan.direction is Direction.SHORT:
         return Stock.WHOLE
-    if _changing(draft):
+    if changing(draft):
         return Stock.UNKNOWN  # and nothing is asked before it is known how that ended (rule 8.7)
     if not position.short_at and seen_whole(draft, refused_at):
         return Stock.WHOLE
@@ -103,7 +103,7 @@ def sold_elsewhere(draft: Draft) -> None:
     draft.note(Level.ALERT, "sold_elsewhere", text)
 
 
-def _changing(draft: Draft) -> bool:
+def changing(draft: Draft) -> bool:
     """Whether an exit is being cancelled: what it sells meanwhile is not missing. One whose cancel was refused, and
     that a look has shown standing since, is not, until the next one leaves.
     """

@@ -112,6 +112,8 @@ def _of_leg(leg: Leg, policy: Policy) -> list[int]:
     times = [leg.retry_at, leg.back_at, again, move_again_at(leg, policy)]
     if leg.puzzled_at:
         times.append(leg.puzzled_at + policy.quote_max_age_ms)
+    if leg.poor:
+        times.append(leg.refused_at + policy.quote_max_age_ms)
     if leg.breach_since:
         times.append(leg.breach_since + policy.watchdog_grace_ms)
     if leg.moved_at:
