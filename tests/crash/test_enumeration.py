@@ -1,10 +1,12 @@
 """A crash at every boundary of every scripted trade; see `enumeration` for what a boundary is."""
 
 import pytest
+from msgspec.structs import replace
 from tests.crash import enumeration
 from tests.sim.choices import Choices
 from tests.sim.scenarios import ON_MARGIN, SCENARIOS, Scenario, play
 from tests.sim.setup import OPPOSITE, drawn_exchange
+from tests.sim.world import Result
 
 from executor.core.model.policy import Layout
 
@@ -82,8 +84,8 @@ def test_a_crash_everywhere_on_borrowed_money(scenario: Scenario) -> None:
     whole = play(scenario)
     assert whole.broken == []
     assert whole.boundaries > 50
-    for at in range(1, whole.boundaries + 1):
-        assert play(scenario, crash_at=(at,)).broken == [], at
+    tried = dict(enumeration.each_crash(scenario))
+    assert {at: once.broken for at, once in tried.items()} == {at: [] for at in range(1, whole.boundaries + 1)}
 
 
 @pytest.mark.parametrize("scenario", ON_MARGIN, ids=_name)
@@ -93,6 +95,30 @@ def test_power_cuts_and_second_crashes_on_borrowed_money(scenario: Scenario) -> 
     assert tally.broken == {}
     assert tally.runs["a power cut"] > 15
     assert tally.runs["two crashes"] > 5
+
+
+def _what_came(result: Result) -> Result:
+    """But for what is counted of the time before the crash."""
+    return replace(result, boundaries=0, steps=0, readings={})
+
+
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.short], ids=_name)
+def test_a_crash_after_which_the_world_is_the_same_is_the_same_run(scenario: Scenario) -> None:
+    """So the enumeration plays it once: proven here for each crash of the short trades, and for the second ones."""
+    whole, same = enumeration.marked(scenario)
+    assert len(same) > whole.boundaries / 6
+    for at in sorted(same):
+        once, before = (play(scenario, crash_at=(n,)) for n in (at, at - 1))
+        assert _what_came(once) == _what_came(before), at
+        assert once.boundaries == before.boundaries + 1
+        assert once.crashes == 1
+    one, again = enumeration.marked(scenario, crash_at=(whole.boundaries // 2,))
+    for at in sorted(again):
+        first = whole.boundaries // 2
+        if at > first + 1:
+            twice, earlier = (play(scenario, crash_at=(first, n)) for n in (at, at - 1))
+            assert _what_came(twice) == _what_came(earlier), at
+    assert one.crashes == 1
 
 
 def test_the_tally_names_each_violation() -> None:

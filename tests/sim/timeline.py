@@ -10,18 +10,18 @@ DONE_IN_A_MS = 1
 
 
 class Timeline:
-    """`now`: the exchange's own time in ms, the only true one here."""
+    """`now`: the exchange's own time in ms, the only true one here; `asked`: how often something was asked for."""
 
     def __init__(self) -> None:
         self.now = START_MS
         self._queue: list[tuple[int, int, Callable[[], object]]] = []
-        self._count = 0
+        self.asked = 0
         self.done = 0
 
     def at(self, when: int, action: Callable[[], object]) -> None:
         """Do it then; what is due at the same time happens in the order of asking."""
-        self._count += 1
-        heapq.heappush(self._queue, (max(when, self.now), self._count, action))
+        self.asked += 1
+        heapq.heappush(self._queue, (max(when, self.now), self.asked, action))
 
     def run_until(self, end: int) -> None:
         """Raises RuntimeError where so much happens that time does not get on."""
