@@ -189,6 +189,29 @@ def test_an_older_state_that_explains_the_debt_repays_nothing_of_somebody_elses(
     assert "debt_repaid_elsewhere" not in script.told()
 
 
+@pytest.mark.parametrize("repaid", [True, False])
+def test_a_repayment_behind_an_older_state_is_ours_beside_somebody_elses_debt(repaid: bool) -> None:
+    """Rules 11.3, 11.4: the state before it knows what it would have repaid; that is looked for as one in doubt is."""
+    end = repaying(Direction.SHORT)
+    end.lender.debts["LTC"] = Debt(end.lender.debt("LTC").principal + 2, end.lender.debt("LTC").interest)
+    end.lender.add("LTC", D(2))
+    seen = [end.state]
+    while not any(record.kind is LoanKind.REPAY for record in end.lender.records):
+        end.accept() if end.pending else end.sleep()
+        seen.append(end.state)
+        if not repaid and end.state.loan is not None and end.state.loan.kind is LoanKind.REPAY:
+            break
+    old = next(state for state in reversed(seen) if state.loan is None or state.loan.kind is LoanKind.BORROW)
+    assert old.position is not None
+    assert old.debts[-1].own > D("2.9")
+    state, _ = catch_up(old, old.position, tuple(end.book.values()), {}, POLICY, MARGIN_RULES, end.now + 60_000)
+    script = over(resumed(end, state))
+    assert end.lender.debt("LTC").total == D(2)
+    assert script.state.debts[-1].foreign == D(2)
+    assert "debt_repaid_elsewhere" not in script.told()
+    assert ("loan_never" in script.told()) is not repaid
+
+
 @both_sides
 def test_what_somebody_else_has_borrowed_since_an_older_state_is_not_claimed(direction: Direction) -> None:
     """Rules 11.3, 11.4: ours was made before the entry, so that none is missing in the state of a later phase."""

@@ -17,10 +17,10 @@ from executor.core.model import ids
 from executor.core.model.facts import Fill, OrderReport
 from executor.core.model.ids import ENTRIES, Role
 from executor.core.model.intents import Level, Notify
-from executor.core.model.loans import LoanEnd, LoanKind
+from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Borrowing, End, Entering, OrderPhase, Position, State
+from executor.core.model.state import Borrowing, End, Entering, OrderPhase, Position, Repaying, State
 from executor.core.model.values import OrderStatus
 
 
@@ -70,7 +70,8 @@ def catch_up(
     position = _ours(folded.position, over) if lost or sent else folded.position
     if borrowing and (lost or sent) and position.credit is not None:  # a loan may have been made that is not on record
         position = replace(position, credit=replace(position.credit, unclaimed=True))
-    return replace(state, position=position, halted=halted), tuple(notes)
+    state = replace(state, position=position, halted=halted)
+    return _maybe_repaid(state, position, now) if lost else state, tuple(notes)
 
 
 def _of_entries(reports: Sequence[OrderReport]) -> tuple[OrderReport, ...]:
@@ -86,6 +87,29 @@ def _lent(state: State, position: Position, phase: Borrowing, now: int) -> tuple
     if loan is not None and loan.open and loan.kind is LoanKind.BORROW:
         state = loans.closed(state, loan, LoanEnd.DONE, now)
     return state, replace(position, phase=Entering(give_up_at=phase.give_up_at))
+
+
+def _maybe_repaid(state: State, position: Position, now: int) -> State:
+    """While repaying, a newer state may have been that of a repayment: as one in doubt it is settled by its record and
+    by the debt, and not taken for somebody else's (rules 11.3, 11.4).
+    """
+    loan, debt = state.loan, next((debt for debt in state.debts if debt.own > 0), None)
+    if not isinstance(position.phase, Repaying) or debt is None or (loan is not None and loan.open):
+        return state
+    asked = Loan(
+        n=loan.n + 1 if loan is not None else 1,
+        kind=LoanKind.REPAY,
+        asset=debt.asset,
+        amount=debt.own,
+        sent_at=position.phase.work.since,
+        follows=loan.end if loan is not None else None,
+        before=debt.seen,
+        known=(loan.tran_id,) if loan is not None else (),
+        phase=LoanPhase.UNRESOLVED,
+        fence=now,
+        alerted_at=now,
+    )
+    return replace(state, loan=asked)
 
 
 def _open_up(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Position:
