@@ -54,7 +54,7 @@ class Unanswered(Pushes):
 
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
         super().on_request(method, path, params)
-        if self.silent and path.endswith("openOrders"):
+        if self.silent and path.endswith(("openOrders", "allOrders")):
             return RequestFault(execute=False, answer=Answer(503, b"{}"))
         return None
 

@@ -19,7 +19,7 @@ async def test_trades_end_flat_on_a_stranger(tmp_path: Path, seed: int, transpor
 
 
 async def test_a_trade_on_borrowed_money_owes_nothing_in_the_end(tmp_path: Path) -> None:
-    run = Run(14, tmp_path, storm=0.1, transport="rest", layout="OCO", margin=True)
+    run = Run(16, tmp_path, storm=0.1, transport="rest", layout="OCO", margin=True)
     assert run.lender is not None
     run.lender.mood.no_stock = 0.0
     await run.run(trades=1, kills=1)

@@ -228,8 +228,8 @@ def _well_formed(view: View) -> Iterator[str]:
         name = parse(order.id)
         if name is None or name.trade != trade:
             yield f"{order.id} is not a fresh id of trade {trade}"
-        if order.sent_at == view.state.market.now:
-            yield from _on_grid(order, view.rules)  # what was sent before was on the grid of then
+        if order.sent_at == view.state.market.now and order.live:
+            yield from _on_grid(order, view.rules)  # what was sent before, or is over, was on the grid of then
         if order.cum_qty > order.qty or order.cum_qty < 0:
             yield f"{order.id}: {plain(order.cum_qty)} filled of {plain(order.qty)}"
         if order.live != (order.end is None):

@@ -90,7 +90,7 @@ class Engine:
         """What the disk held last."""
         self._on_closed = on_closed
         self._unwritten: Took | None = None
-        self._unproven: tuple[State, AnyEvent] | None = None
+        self._unproven: tuple[State, AnyEvent, SymbolRules] | None = None
         """The state before the last step, and its event, until the invariants have been looked at."""
         self._unlisted: Closed | None = None
         self.on_decided: list[Callable[[State, AnyEvent, Step], None]] = []
@@ -175,7 +175,7 @@ class Engine:
         if changed or step.requests or step.notes or _market_moved(before, step.state):
             self._unwritten = Took(event=event, sum=checksum, now=now if step.requests else 0)
         self._unlisted = closed
-        self._unproven = before, event
+        self._unproven = before, event, self.rules
         return step
 
     def proven(self, step: Step) -> Step:
@@ -185,8 +185,8 @@ class Engine:
         """
         if self._unproven is None:
             return step
-        (before, event), self._unproven = self._unproven, None
-        judgement = judged(before, step, self.policy, self.rules)
+        (before, event, rules), self._unproven = self._unproven, None
+        judgement = judged(before, step, self.policy, rules)
         if len(judgement.notes) > len(step.notes):
             self._tell(before, event, replace(judgement, notes=judgement.notes[len(step.notes) :]))
         if judgement.state.halted != step.state.halted:

@@ -121,20 +121,40 @@ def test_a_stop_that_stood_on_the_old_grid_never_moves_against_the_position() ->
 
 
 @both_sides
-@pytest.mark.parametrize("why", [Why.RATE_LIMIT, Why.CLOCK])
+@pytest.mark.parametrize(("why", "window_ms"), [(Why.RATE_LIMIT, 60_000), (Why.CLOCK, 0)])
 def test_a_pair_that_is_held_up_where_single_orders_go_through_leaves_the_stop_alone(
-    direction: Direction, why: Why
+    direction: Direction, why: Why, window_ms: int
 ) -> None:
-    """Rule 8.7: a limit may be that request's own, as each of /sapi has one."""
+    """Rule 8.7: a limit may be that request's own, as each of /sapi has one; one for all has a window, and an end."""
     script = unprotected(direction)
     script.accept("SL")
     script.accept("OCO2")
+    begun = script.now
     script.refuse(why, "OCO1")
     script.sleep()
-    assert script.kinds() == ["OCO1"]
-    script.refuse(why, "OCO1")
-    script.sleep()
+    while script.kinds() == ["OCO1"]:
+        script.refuse(why, "OCO1")
+        script.sleep()
     assert script.kinds() == ["SL1"]
+    assert window_ms <= script.now - begun < window_ms + 15_000
+    script.accept("SL1")
+    script.vanish(Role.SL1)
+    script.settle()
+    assert script.live() == ["SL", "SL1", "SL2", "TP2"]  # put back as it stood, at once
+
+
+@both_sides
+def test_a_limit_that_lets_a_pair_through_after_a_while_costs_no_target(direction: Direction) -> None:
+    """Twenty trades that fill at once want more orders than an account may place in ten seconds."""
+    script = unprotected(direction)
+    script.accept("SL")
+    script.accept("OCO2")
+    for _ in range(4):
+        script.refuse(Why.RATE_LIMIT, "OCO1")
+        script.sleep()
+    script.accept("OCO1")
+    script.settle()
+    assert {"SL1", "TP1"} <= set(script.live())
 
 
 @both_sides

@@ -8,8 +8,10 @@ import pytest
 from tests.ops.telegram.fake_bot import markup_fault
 from tests.scenarios.harness import Harness, World, harness
 
+from executor.core.model.events import AnyEvent, Commanded
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
+from executor.core.transition import Step
 from executor.ops.telegram import traded as module
 from executor.ops.telegram.commands import COMMANDS, Commands, Reply
 from executor.ops.telegram.confirm import OPEN_MAX, VALID_S, Questions
@@ -136,11 +138,15 @@ async def test_a_command_that_waits_says_so(
 ) -> None:
     monkeypatch.setattr(module, "OBEY_WITHIN_S", 0.01)
 
-    async def never(_event: object) -> None:
-        await asyncio.Event().wait()
-
     assert bench.loop is not None
-    monkeypatch.setattr(bench.loop, "ask", never)
+    ask = bench.loop.ask
+
+    async def waits(event: AnyEvent) -> Step:
+        if isinstance(event, Commanded):
+            await asyncio.Event().wait()
+        return await ask(event)
+
+    monkeypatch.setattr(bench.loop, "ask", waits)
     assert "waits its turn" in await operator.say("pause")
 
 

@@ -1,6 +1,7 @@
 """Tend a leg with a target: an OCO, or PLAIN's LIMIT (rules 4.2, 4.3, 5.6)."""
 
 from decimal import Decimal
+from itertools import takewhile
 from typing import Final
 
 from executor.core.book.edit import the_leg
@@ -20,6 +21,10 @@ _LIST: Final = {1: Role.OCO1, 2: Role.OCO2}
 _PAIR_TRIES: Final = 2
 _HELD_UP: Final = frozenset({Why.RATE_LIMIT, Why.CLOCK})
 """Refusals that the exchange gives before it looks at an order."""
+_WINDOW_MS: Final = 60_000
+"""A limit that counts all requests, or all orders, has let some through after so long: its windows are a minute at
+most, but for a day's, which keeps single orders away as well.
+"""
 
 
 def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
@@ -65,21 +70,24 @@ def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
 def _pair_fails(draft: Draft, leg: Leg) -> bool:
     """Whether the pair has come to nothing again and again without a refusal of its own (nobody knows what became of
     it, a limit or the clock kept it away), though single orders came through meanwhile, or nothing has stood for long:
-    a stop that stands alone is another way (rule 8.7).
+    a stop that stands alone is another way (rule 8.7). A limit that counts others too is waited for: a stop alone would
+    cost the target for as long as the trade lasts.
     """
-    failed = [
-        order
-        for order in draft.position.orders
-        if order.leg == leg.n and order.is_target and order.list_id and _came_to_nothing(order)
-    ]
+    pairs = [o for o in draft.position.orders if o.leg == leg.n and o.is_target and o.list_id]
+    failed = list(takewhile(_came_to_nothing, reversed(pairs)))
     if len(failed) < _PAIR_TRIES:
         return False
-    before, last = failed[-2:]
-    accepted = [o.sent_at for o in draft.position.orders if o.exchange_id and not o.list_id and not o.is_entry]
-    if any(before.sent_at <= sent_at <= last.sent_at for sent_at in accepted):
+    last, bare_since = failed[0], draft.position.exposure.since
+    singles = [o for o in draft.position.orders if o.exchange_id and not o.list_id and not o.is_entry]
+    if any(o.leg == leg.n and o.is_stop and o.sent_at > last.sent_at for o in singles):
+        return True  # it has stood alone since
+    bare_ms = draft.now - bare_since if bare_since else 0
+    if last.refusal is Why.RATE_LIMIT and bare_ms < _WINDOW_MS:
+        return False
+    begun = min(failed[-1].sent_at, bare_since or last.sent_at)
+    if any(begun <= order.sent_at <= last.sent_at for order in singles):
         return True
-    bare = draft.position.exposure.since
-    return bool(bare) and draft.now - bare >= draft.policy.failsafe_grace_ms and last.refusal is not Why.RATE_LIMIT
+    return bare_ms >= draft.policy.failsafe_grace_ms and last.refusal is not Why.RATE_LIMIT
 
 
 def _came_to_nothing(order: Order) -> bool:
