@@ -36,8 +36,9 @@ from executor.exchange.wire import calls
 
 BURST_MS: Final = 10_000
 MINUTE_MS: Final = 60_000
-SAME_IN_A_BURST: Final = 14
-"""Of one request in ten seconds. Exits are tried again each second (4.7); looks and cancels begin with four in the
+SAME_IN_A_BURST: Final = 15
+"""Of one request in ten seconds. Exits are tried again each second (4.7), those of three legs of the same size up to
+five times each before their pauses grow, and what they ask for is the same; looks and cancels begin with four in the
 first second and slow down; a quote is had once a second.
 """
 CANCELS_IN_A_BURST: Final = 9

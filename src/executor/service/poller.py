@@ -17,7 +17,7 @@ from executor.core.model import ids
 from executor.core.model.events import AnyEvent, OpenOrdersSeen, QuoteSeen, Reported
 from executor.core.model.facts import OrderReport, Quote
 from executor.core.model.state import Entering, Order, OrderPhase, State
-from executor.core.model.values import OrderSide
+from executor.core.model.values import OrderSide, OrderType
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
 from executor.exchange.thinned import ThinnedPrices
@@ -304,7 +304,9 @@ def _single_entry(state: State) -> Order | None:
 
 
 def _passed(state: State) -> bool:
-    """Whether the last price lies beyond a working order that should have filled or triggered there."""
+    """Whether the last price lies beyond a working order that should have filled or triggered there; one at market
+    should have, wherever the price is.
+    """
     position, quote = state.position, state.market.quote
     if position is None or quote is None:
         return False
@@ -316,5 +318,5 @@ def _is_past(order: Order, last: Decimal) -> bool:
     if order.stop_price is not None and not order.triggered_at:
         return last < order.stop_price if sells else last > order.stop_price
     if order.price is None:
-        return False
+        return order.type is OrderType.MARKET
     return last > order.price if sells else last < order.price
