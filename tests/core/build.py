@@ -442,6 +442,11 @@ class Script:
             return self.feed(Answered(at=self.now, seq=request.seq, outcome=ReplaceOutcome(cancel, place)))
         return self.feed(Answered(at=self.now, seq=request.seq, outcome=refused))
 
+    def refuse_whole(self, why: Why = Why.OTHER) -> Step:
+        """The oldest pending request is refused; of a cancel-replace, both halves are."""
+        request = self._take("")
+        return self.feed(Answered(at=self.now, seq=request.seq, outcome=Refused(why, -2010, f"refused: {why}")))
+
     def lose(self, kind: str = "", *, arrived: bool = False) -> Step:
         """The answer is lost; the request may have `arrived` or not."""
         request = self._take(kind)

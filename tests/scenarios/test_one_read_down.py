@@ -222,3 +222,66 @@ async def test_where_no_list_is_known_of_nothing_is_sold_for_a_price_of_before(t
         await b.wait(30)
         assert b.roles() == ["SL", "SL1", "SL2"]
         assert b.alerts() == []
+
+
+class CancelDown(Down):
+    """Cancels of single orders are answered so, over either way, and never carried out; None: the connection is cut."""
+
+    def __init__(self, answer: Answer | None) -> None:
+        super().__init__()
+        self._answer = answer
+        self.paths: tuple[str, ...] = ("DELETE /api/v3/order", "WS order.cancel", "DELETE /sapi/v1/margin/order")
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        if f"{method} {path}" not in self.paths:
+            return None
+        return RequestFault(execute=False, answer=self._answer, disconnect=self._answer is None)
+
+
+CANCELS = {
+    **ANSWERS,
+    "404": Answer(404, b"<html>Not Found</html>"),
+    "-2010": Answer(400, b'{"code":-2010,"msg":"This is not possible now."}'),
+    "cut": None,
+}
+
+
+@pytest.mark.parametrize("how", ["watch", "flatten"])
+@pytest.mark.parametrize("transport", ["rest", "ws"])
+@pytest.mark.parametrize("answer", CANCELS)
+async def test_where_no_single_order_can_be_cancelled_jumped_stops_are_sold_all_the_same(
+    tmp_path: Path, answer: str, transport: str, how: str
+) -> None:
+    """Rules 6.5, 8.7: by their lists, or by a cancel-replace with the sale."""
+    down = CancelDown(CANCELS[answer])
+    async with harness(tmp_path, LONG, faults=down, ORDER_TRANSPORT=transport) as b:
+        await b.move(1)
+        await b.signal(1, 2)
+        await b.move(0)
+        await b.move(-5, then=0.5)
+        assert b.roles() == ["SL", "SL1", "SL2"]
+        if how == "flatten":
+            await b.command(Verb.FLATTEN)
+        await b.wait(75)
+        assert b.roles() == []
+        assert b.state.position is None
+        assert not b.state.halted
+        b.adds_up(b.closed)
+
+
+@pytest.mark.parametrize("answer", CANCELS)
+async def test_where_nothing_is_left_to_cancel_an_order_with_it_is_named(tmp_path: Path, answer: str) -> None:
+    """Rule 8.7: on margin there is no cancel-replace."""
+    down = CancelDown(CANCELS[answer])
+    async with harness(tmp_path, SHORT_ON_MARGIN, faults=down) as b:
+        await b.move(1)
+        await b.signal(1, 2)
+        await b.move(0)
+        await b.move(-5, then=0.5)
+        await b.wait(75)
+        assert "SL" in b.roles()
+        assert "cancel_failed" in b.alerts()
+        down.paths = ()
+        await b.wait(75)
+        assert b.roles() == []
+        assert b.state.position is None

@@ -38,7 +38,10 @@ class Counter:
         self.stamps.append(args[-1])
         return Done((make_report(ORDER),))
 
-    place = place_oco = cancel = cancel_list = _done
+    place = place_oco = cancel_list = _done
+
+    async def cancel(self, name: str, stamp: Stamp | None, exchange_id: int) -> Done:
+        return await self._done(name, exchange_id, stamp)
 
     async def replace(self, *args: Any) -> ReplaceOutcome:
         self.stamps.append(args[-1])

@@ -32,6 +32,7 @@ from executor.core.model.intents import (
     ReplaceOrder,
 )
 from executor.core.model.loans import Bars, Booked, Borrowable, LoanKind, LoanRecord, MarginAccount, MarginTerms
+from executor.exchange.binance import named
 from executor.exchange.wire import margin as wire
 from executor.paper.engine import model
 from executor.paper.engine.exchange import Engine
@@ -119,7 +120,7 @@ class MarginDirect(Direct):
             case PlaceOco():
                 return wire.oco(self._named, self.symbol, request.list_id, request.target, request.stop)
             case CancelOrder():
-                return wire.about(self._named, self.symbol, origClientOrderId=request.id)
+                return wire.about(self._named, self.symbol, **named(request.id, request.exchange_id))
             case CancelList():
                 return wire.about(self._named, self.symbol, listClientOrderId=request.list_id)
             case ReplaceOrder() | PlaceBracket():

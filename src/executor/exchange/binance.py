@@ -202,10 +202,9 @@ class BinanceExchange:
             stamp,
         )
 
-    async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome:  # noqa: A002  # the port's word
-        return await self.connection.command(
-            calls.CANCEL, {"symbol": self.symbol, "origClientOrderId": id}, partial(reading.cancelled, own_id=id), stamp
-        )
+    async def cancel(self, id: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:  # noqa: A002
+        query = {"symbol": self.symbol, **named(id, exchange_id)}
+        return await self.connection.command(calls.CANCEL, query, partial(reading.cancelled, own_id=id), stamp)
 
     async def cancel_list(self, list_id: str, stamp: Stamp | None = None) -> Outcome:
         return await self.connection.command(

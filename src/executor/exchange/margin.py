@@ -115,8 +115,8 @@ class MarginExchange(BinanceExchange):
         """Nothing is sent: what an entry pays for is borrowed before it (rule 11.2), and there is no OPO on margin."""
         return Refused(Why.OTHER, 0, f"not sent: no bracket is placed on margin ({list_id})")
 
-    async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome:  # noqa: A002  # the port's word
-        asked = margin.about(self.account, self.symbol, origClientOrderId=id)
+    async def cancel(self, id: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:  # noqa: A002
+        asked = margin.about(self.account, self.symbol, **named(id, exchange_id))
         return await self.connection.command(margin.CANCEL, asked, partial(reading.cancelled, own_id=id), stamp)
 
     async def cancel_list(self, list_id: str, stamp: Stamp | None = None) -> Outcome:

@@ -56,7 +56,8 @@ class Exchange(Protocol):
     ) -> Outcome:
         """An entry, and what the exchange places when it has filled (rule 13.1)."""
 
-    async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome: ...  # noqa: A002  # the field's word
+    async def cancel(self, id: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:  # noqa: A002
+        """The order with this client order id; by the exchange's own id where that is given (not 0)."""
 
     async def cancel_list(self, list_id: str, stamp: Stamp | None = None) -> Outcome: ...
 

@@ -23,7 +23,7 @@ from executor.core.model.intents import (
     Request,
 )
 from executor.core.model.state import Closing, Entering, Leave, Order, OrderPhase, Position, Reason
-from executor.core.model.values import short
+from executor.core.model.values import OrderType, short
 
 _CLOSING = {
     Reason.FLATTEN: "the operator's word (6.2)",
@@ -131,6 +131,8 @@ def _at_market(position: Position, leave: Leave | None) -> str:
 
 
 def _moved(order: NewOrder, old: Order | None, position: Position) -> str:
+    if order.type is OrderType.MARKET:
+        return "its cancels have come to nothing: cancelled and sold at market in one request (6.2, 8.7)"
     before = old.stop_price if old is not None else None
     if order.stop_price is None or before is None or order.stop_price == before:
         return "its quantity follows what is held (3.5, 5.2)" if order.trailing_delta is None else "it trails now (5.4)"

@@ -80,7 +80,7 @@ async def _command(exchange: Exchange, request: Command) -> Done | Refused | Unk
         case PlaceBracket(list_id=name, entry=entry, stop=stop, target=target):
             return await exchange.place_bracket(name, entry, stop, target, request.stamp)
         case CancelOrder():
-            return await exchange.cancel(request.id, request.stamp)
+            return await exchange.cancel(request.id, request.stamp, request.exchange_id)
         case CancelList():
             return await exchange.cancel_list(request.list_id, request.stamp)
         case ReplaceOrder():

@@ -80,7 +80,11 @@ class Direct:
                     return Done(tuple(report(o) for o in self._bracket(request, now).orders))
                 case CancelOrder():
                     gone = self.engine.cancel_order(
-                        self.account, now=now, symbol=self.symbol, orig_client_order_id=request.id
+                        self.account,
+                        now=now,
+                        symbol=self.symbol,
+                        order_id=request.exchange_id or None,
+                        orig_client_order_id=None if request.exchange_id else request.id,
                     )
                     legs = gone.order_list.orders if gone.order_list is not None else (gone.order,)
                     return Done(tuple(report(o) for o in legs))

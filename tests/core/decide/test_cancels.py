@@ -10,10 +10,10 @@ from tests.core.build import POLICY, Script, both_sides, closing, entering, prot
 from executor.core.model.events import Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
-from executor.core.model.intents import CancelList, CancelOrder, QueryOrder
-from executor.core.model.policy import Layout
+from executor.core.model.intents import CancelList, CancelOrder, OrderCommand, QueryOrder, ReplaceOrder, Request, names
+from executor.core.model.policy import Layout, Policy
 from executor.core.model.state import OrderPhase, Reason
-from executor.core.model.values import Direction, OrderStatus
+from executor.core.model.values import Direction, OrderStatus, OrderType
 
 D = Decimal
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
@@ -97,12 +97,12 @@ def outlive(script: Script, role: Role, cancels: int) -> list[int]:
     for _ in range(2_000):
         if script.order(role).cancels >= cancels:
             break
-        doomed = [r for r in script.pending if isinstance(r, CancelOrder) and r.id == name]
+        doomed = [r for r in script.pending if isinstance(r, OrderCommand) and name in names(r)]
         if doomed:
             times.append(script.now)
             script.pending.remove(doomed[0])
             script.pending.insert(0, doomed[0])
-            script.refuse(Why.UNKNOWN_ORDER, "CancelOrder")
+            script.refuse_whole(Why.UNKNOWN_ORDER)
         elif script.pending:
             script.accept()
         else:
@@ -138,7 +138,7 @@ def test_beside_stuck_orders_of_plain_no_more_is_sold_than_they_leave() -> None:
     """Rule 10.1: the stop of the whole may sell everything."""
     script = closing(policy=PLAIN)
     outlive(script, Role.SL, 6)
-    assert not script.orders(Role.FLATTEN)
+    assert not any(o.cum_qty for o in script.orders(Role.FLATTEN))
     script.settle()
     while script.state.position is not None:
         script.sleep()
@@ -174,3 +174,152 @@ def test_an_entry_that_no_cancel_ends_is_told() -> None:
     script.wait(90_000)
     outlive(script, Role.ENTRY, 6)
     assert "cancel_failed" in script.told()
+
+
+def last_leg_jumped(direction: Direction = Direction.LONG, policy: Policy = POLICY) -> Script:
+    """The last leg's stop triggered, its limit was jumped, and its grace is over."""
+    script = protected(direction, policy=policy)
+    stop = script.order(Role.SL)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    script.wait(3_000)
+    return script
+
+
+def cancels_fail(script: Script, why: Why, role: Role = Role.SL) -> list[Request]:
+    """Single cancels are refused so, and all else is carried out, until something takes that order off the book: what
+    was tried for it.
+    """
+    name = script.order(role).id
+    tried: list[Request] = []
+    for _ in range(60):
+        asked = next((r for r in script.pending if isinstance(r, OrderCommand) and name in names(r)), None)
+        if asked is not None:
+            tried.append(asked)
+        if isinstance(asked, CancelOrder):
+            script.pending.remove(asked)
+            script.pending.insert(0, asked)
+            script.refuse(why, "CancelOrder")
+        elif script.pending:
+            script.accept()
+        else:
+            script.sleep()
+        if not script.order(role).live:
+            break
+    return tried
+
+
+@both_sides
+@pytest.mark.parametrize("why", [Why.UNKNOWN_ORDER, Why.OTHER, Why.RATE_LIMIT, Why.CLOCK])
+def test_where_single_cancels_fail_a_jumped_stop_is_cancelled_and_sold_for_in_one(
+    direction: Direction, why: Why
+) -> None:
+    """Rules 6.5, 8.7: by its own id, by the exchange's, by cancel-replace with the sale."""
+    script = last_leg_jumped(direction)
+    stop = script.order(Role.SL)
+    first, second, third = cancels_fail(script, why)
+    assert isinstance(first, CancelOrder)
+    assert not first.exchange_id
+    assert isinstance(second, CancelOrder)
+    assert second.exchange_id == stop.exchange_id
+    assert isinstance(third, ReplaceOrder)
+    assert third.order.type is OrderType.MARKET
+    assert third.order.qty == stop.qty
+    (sale,) = script.orders(Role.FLATTEN)
+    assert (sale.leg, sale.cum_qty) == (3, stop.qty)
+    assert all(script.order(role).live for role in (Role.TP1, Role.SL1, Role.TP2, Role.SL2))
+
+
+def test_where_the_symbol_has_no_cancel_replace_its_cancels_go_on_and_are_told_of() -> None:
+    script = last_leg_jumped()
+    script.rules = replace(script.rules, cancel_replace_allowed=False)
+    assert len(cancels_fail(script, Why.RATE_LIMIT)) > 6
+    assert script.order(Role.SL).cancels == 0
+    assert "cancel_failed" in script.told()
+
+
+def test_what_has_begun_to_fill_is_not_sold_in_its_place() -> None:
+    script = last_leg_jumped()
+    script.trade(Role.SL, "0.5")
+    script.push(script.order(Role.SL).id)
+    assert all(isinstance(r, CancelOrder) for r in cancels_fail(script, Why.OTHER))
+
+
+def test_one_side_of_a_list_goes_by_its_list_and_then_by_a_sale() -> None:
+    """Rule 8.8: the exchange may not call the list done while one side stands."""
+    script = jumped()
+    script.wait(3_000)
+    name, tried = script.order(Role.SL1).id, list[Request]()
+    for _ in range(60):
+        asked = next((r for r in script.pending if isinstance(r, OrderCommand) and name in names(r)), None)
+        if asked is None:
+            script.accept() if script.pending else script.sleep()
+            continue
+        tried.append(asked)
+        if isinstance(asked, ReplaceOrder):
+            break
+        script.pending.remove(asked)
+        script.pending.insert(0, asked)
+        script.refuse(Why.UNKNOWN_ORDER)
+    assert [type(r) for r in tried] == [CancelOrder, CancelOrder, CancelList, CancelOrder, ReplaceOrder]
+    script.settle()
+    assert script.order(Role.FLATTEN).leg == 1
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_sale_in_its_place_that_nobody_tells_of_sells_nothing_twice(*, arrived: bool) -> None:
+    """Rules 8.3e, 10.1."""
+    script = last_leg_jumped()
+    for _ in range(2):
+        while "CancelOrder" not in script.kinds():
+            script.accept() if script.pending else script.sleep()
+        script.refuse(Why.OTHER, "CancelOrder")
+    while not any(isinstance(r, ReplaceOrder) for r in script.pending):
+        script.accept() if script.pending else script.sleep()
+    script.pending.sort(key=lambda r: not isinstance(r, ReplaceOrder))
+    script.lose(arrived=arrived)
+    for _ in range(30):
+        script.settle()
+        if not script.order(Role.SL).live and not script.order(Role.FLATTEN).live:
+            break
+        script.sleep()
+    stop = script.order(Role.SL)
+    assert sum(o.cum_qty for o in (stop, *script.orders(Role.FLATTEN))) == stop.qty
+
+
+@both_sides
+def test_a_close_sells_in_the_place_of_what_no_cancel_ends(direction: Direction) -> None:
+    """Rule 10.6."""
+    script = closing(direction)
+    *cancels, sale = cancels_fail(script, Why.OTHER)
+    assert [type(r) for r in cancels] == [CancelOrder, CancelOrder]
+    assert isinstance(sale, ReplaceOrder)
+    script.settle()
+    for _ in range(10):
+        if script.state.position is None:
+            break
+        script.sleep()
+        script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert script.closed.dust < D("0.001")
+    assert not script.state.halted
+
+
+def test_a_close_waits_for_no_sale_in_doubt_of_what_stands() -> None:
+    """Rules 8.3e, 10.6: only one request can take an order's place, so the rest is sold beside."""
+    script = closing()
+    name = script.order(Role.SL).id
+    for _ in range(60):
+        if script.order(Role.SL).cancels >= 4:
+            break
+        asked = next((r for r in script.pending if isinstance(r, OrderCommand) and name in names(r)), None)
+        if asked is None:
+            script.accept() if script.pending else script.sleep()
+            continue
+        script.pending.remove(asked)
+        script.pending.insert(0, asked)
+        script.lose()
+    script.settle()
+    sold = sum(o.cum_qty for o in script.orders(Role.FLATTEN))
+    assert sold == sum(script.position.split) - script.order(Role.SL).qty
+    assert any(o.phase is OrderPhase.UNRESOLVED for o in script.orders(Role.FLATTEN))

@@ -130,8 +130,8 @@ class NodeExchange:
         request = PlaceBracket(seq=0, stamp=stamp, list_id=list_id, entry=entry, stop=stop, target=target)
         return _single(await self._send(request))
 
-    async def cancel(self, id: str, stamp: Stamp | None = None) -> Outcome:  # noqa: A002
-        return _single(await self._send(CancelOrder(seq=0, stamp=stamp, id=id)))
+    async def cancel(self, id: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:  # noqa: A002
+        return _single(await self._send(CancelOrder(seq=0, stamp=stamp, id=id, exchange_id=exchange_id)))
 
     async def cancel_list(self, list_id: str, stamp: Stamp | None = None) -> Outcome:
         return _single(await self._send(CancelList(seq=0, stamp=stamp, list_id=list_id, ids=self._listed(list_id))))

@@ -39,6 +39,7 @@ from executor.core.model.intents import (
 from executor.core.model.loans import Booked
 from executor.core.model.policy import Policy
 from executor.core.model.state import Closing, End, Entering, Order, OrderPhase, Position, State
+from executor.core.model.values import OrderType
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 _READ_AGAIN_MS = 1_000
@@ -220,16 +221,18 @@ def _cancelled(
 
 def _outlived(folded: FoldedReports, asked: tuple[str, ...], outcome: Outcome) -> FoldedReports:
     """Those of `asked` that still live have outlived a cancel: the next one takes another way, and its time (rule 8.7).
-    One that was held up on its way does not count; but where the exchange has held up that of a list, a limit may be
-    that request's own, and the next goes by each order's id.
+    One that was held up on its way has no time of its own; but where the exchange has held it up, a limit may be that
+    request's own, and the next takes another way as well: that of a list goes by each order's id.
     """
     held_up = isinstance(outcome, Refused) and outcome.why in PASSING
-    if isinstance(outcome, Refused) and held_up and (len(asked) == 1 or not outcome.code or outcome.why in _UNSENT):
+    if isinstance(outcome, Refused) and held_up and (not outcome.code or outcome.why in _UNSENT):
         return folded
     position = folded.position
     for client_id in asked:
         order = the_order(position, client_id)
-        if order.live and not (held_up and order.cancels):
+        if order.live and held_up and (len(asked) == 1 or order.cancels):
+            position = with_order(position, replace(order, held_up=order.held_up + 1))
+        elif order.live:
             position = with_order(position, replace(order, cancels=order.cancels + 1))
     return replace(folded, position=position)
 
@@ -247,6 +250,8 @@ def _replaced(
     position: Position, request: ReplaceOrder, outcome: ReplaceOutcome, now: int, policy: Policy
 ) -> FoldedReports:
     cancel = _cancelled(position, (request.cancel_id,), outcome.cancel, now, policy, by=request.order.id)
+    if request.order.type is OrderType.MARKET:  # not a move: its cancel is what counts
+        cancel = _outlived(cancel, (request.cancel_id,), outcome.cancel)
     if isinstance(outcome.place, NotTried):
         order = the_order(cancel.position, request.order.id)
         untried = replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)

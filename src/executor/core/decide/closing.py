@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from executor.core.book.ledger import committed
-from executor.core.decide import doubt, missing
+from executor.core.decide import doubt, in_place, missing
 from executor.core.decide.draft import OUTLIVED, Draft
 from executor.core.decide.missing import Stock
 from executor.core.model.facts import POVERTY, Balance
@@ -24,6 +24,7 @@ _MARGIN: Final = Decimal("1.01")  # what a market order may cost above the last 
 def decide(draft: Draft, phase: Closing) -> Reason | None:
     """One step towards the end; the reason to write down once the trade is over, None before."""
     live = [o for o in draft.position.orders if o.live]
+    _sell_in_their_place(draft, phase, live)
     draft.dismiss(live, recheck=True)
     if live and not _stuck(draft, live):
         return None
@@ -44,13 +45,26 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     return phase.reason
 
 
+def _sell_in_their_place(draft: Draft, phase: Closing, live: list[Order]) -> None:
+    """Exits that outlive their cancels are sold for in one request with the next (rule 8.7), as far as no other sells
+    it.
+    """
+    for order in live:
+        if order.is_exit and not phase.abandon:
+            held = draft.tally.holding
+            others = committed(draft.position, layout=Layout.OCO) - order.leaves
+            in_place.sell(draft, order, min(order.leaves, max(held.held + held.beyond - others, ZERO)))
+
+
 def _stuck(draft: Draft, live: list[Order]) -> bool:
     """Whether nothing is left that a cancel can rid the book of. What such orders can't sell is sold beside them, and
     new entries stay halted: a close always comes to its end (rules 8.7, 10.6).
     """
-    if not all(o.phase is OrderPhase.WORKING and o.cancels >= OUTLIVED for o in live):
+    working = {o.id for o in live if o.phase is OrderPhase.WORKING}
+    stuck = [o for o in live if not (o.phase is OrderPhase.UNRESOLVED and o.replaces in working)]
+    if not all(o.phase is OrderPhase.WORKING and o.cancels >= OUTLIVED for o in stuck):
         return False
-    names = ", ".join(o.id for o in live)
+    names = ", ".join(o.id for o in stuck)
     draft.halted = draft.halted or f"{names} can't be cancelled"
     return True
 

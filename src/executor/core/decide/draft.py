@@ -31,7 +31,7 @@ from executor.core.model.intents import (
     ReplaceOrder,
     Stamp,
 )
-from executor.core.model.orders import cancel_again_at, request_of
+from executor.core.model.orders import by_list, by_number, cancel_again_at, failed_cancels, request_of
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closing, End, Leg, Order, OrderPhase, Owed, Phase, Position, Reason, State
@@ -208,18 +208,20 @@ class Draft(Outbox):
 
         A list goes as a list while both of its sides work; a side that is left of one, or has outlived such a cancel,
         goes by its own id, which is known whether or not the exchange calls the list done (rules 8.7, 8.8). An entry
-        always does: if it has filled meanwhile, the exits that it has brought stay (rule 13.2).
+        always does: if it has filled meanwhile, the exits that it has brought stay (rule 13.2). What has outlived that
+        goes by the exchange's own id, by its list once more, and so on in turn.
         """
         lists: dict[str, list[str]] = {}
         for order in orders:
             if order.check or not self.may_change(order) or self.asked(QueryOrder, order.id):
                 continue
-            self._tell_outlived(order)
+            self.tell_outlived(order)
             self.put(replace(order, cancelling=True, recheck=order.recheck or recheck))
-            if order.list_id and not order.cancels and self._paired(order):
+            if by_list(order) or (order.list_id and not order.cancels and self._paired(order)):
                 lists.setdefault(order.list_id, []).append(order.id)
             else:
-                self._send(CancelOrder(seq=self._next_seq, stamp=self._stamp, id=order.id))
+                number = order.exchange_id if by_number(order) else 0
+                self._send(CancelOrder(seq=self._next_seq, stamp=self._stamp, id=order.id, exchange_id=number))
         for list_id, ids in lists.items():
             self._send(CancelList(seq=self._next_seq, stamp=self._stamp, list_id=list_id, ids=tuple(ids)))
 
@@ -249,10 +251,11 @@ class Draft(Outbox):
         sides = exits_of(self.position, order.list_id)
         return not order.is_entry and any(o.phase is OrderPhase.WORKING for o in sides if o.id != order.id)
 
-    def _tell_outlived(self, order: Order) -> None:
+    def tell_outlived(self, order: Order) -> None:
         """An order that no way of cancelling rids the book of is named, again and again (rule 8.7)."""
-        if order.cancels and order.cancels % OUTLIVED_ALERT == 0:
-            text = f"{order.id} still stands after {order.cancels} cancels; tried again, in growing pauses"
+        failed = failed_cancels(order)
+        if failed and failed % OUTLIVED_ALERT == 0:
+            text = f"{order.id} still stands after {failed} cancels; tried again, in growing pauses"
             self.note(Level.ALERT, "cancel_failed", text, [order])
 
     def query(self, order: Order) -> None:

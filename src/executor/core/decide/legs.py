@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from executor.core.book.edit import the_leg
 from executor.core.book.ledger import covers
 from executor.core.book.levels import beyond, past
-from executor.core.decide import doubt, missing
+from executor.core.decide import doubt, in_place, missing
 from executor.core.decide.draft import Draft
 from executor.core.decide.missing import Stock
 from executor.core.decide.sent_again import may_send_again
@@ -186,7 +186,7 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
         return
     if live:
         if draft.rules.market_piece(left, draft.price) or not all(covers(o, draft.position) for o in live):
-            draft.cancel(live, recheck=True)
+            _cancel(draft, leg, live, left)
         return
     if doubt.forbids_sale(draft, leg):
         return
@@ -201,3 +201,10 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     if qty:
         side = draft.position.plan.direction.exit_side
         draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, qty, leg=leg.n))
+
+
+def _cancel(draft: Draft, leg: Leg, live: list[Order], left: Decimal) -> None:
+    """Where cancels alone keep failing, cancel and sale go in one request (rule 8.7)."""
+    alone = len(live) == 1 and not doubt.forbids_sale(draft, leg)
+    if not (alone and in_place.sell(draft, live[0], left)):
+        draft.cancel(live, recheck=True)

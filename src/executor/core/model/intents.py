@@ -77,7 +77,12 @@ class PlaceBracket(Change, frozen=True, tag="place_bracket"):
 
 
 class CancelOrder(Change, frozen=True, tag="cancel_order"):
+    """`exchange_id`: not 0 where it is to be asked for by the exchange's own id: one that another hand has amended has
+    another client order id (rules 8.7, 8.8).
+    """
+
     id: str
+    exchange_id: int = 0
 
 
 class CancelList(Change, frozen=True, tag="cancel_list"):

@@ -203,6 +203,28 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
 
 
+def failed_cancels(order: Order) -> int:
+    """How many cancels have come to nothing, for whatever reason: the next one takes another way (rule 8.7)."""
+    return order.cancels + order.held_up
+
+
+def by_number(order: Order) -> bool:
+    """Whether it is the turn of a cancel by the exchange's own id."""
+    return failed_cancels(order) % 2 == 1
+
+
+def by_list(order: Order) -> bool:
+    """Whether it is the turn of its list's cancel: the exchange may not call the list done while one side stands."""
+    placed = bool(order.list_id) and not order.is_entry and not order.awaits
+    return placed and failed_cancels(order) % 4 == 2
+
+
+def by_sale(order: Order) -> bool:
+    """Whether it is the turn of a cancel and its sale in one request."""
+    failed = failed_cancels(order)
+    return failed > 0 and failed % 2 == 0 and not by_list(order)
+
+
 def cancel_again_at(order: Order) -> int:
     """When another cancel of an order that has outlived one may go out (ms): in growing pauses (rule 8.7)."""
     return order.ask_at + _CANCEL_AGAIN_MS[min(order.cancels, len(_CANCEL_AGAIN_MS) - 1)]

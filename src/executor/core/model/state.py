@@ -54,8 +54,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone. `fence`: a
     request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it, the
     first sent at `first_miss_at`; `ask_at`: when to ask (again); of a refused order, before when the exchange wants no
-    other. `cancelling`: a cancel of ours is or was under way; `cancels`: how many it has outlived. `check`: a direct
-    query is wanted before it is acted on.
+    other. `cancelling`: a cancel of ours is or was under way; `cancels`: how many it has outlived; `held_up`: how many
+    the exchange has held up for a limit or the clock. `check`: a direct query is wanted before it is acted on.
     `heard_at`: when the exchange last told something new of it. `recheck`: cancelled to be sold at market instead, so
     it is looked at once more after that (rule 6.3); `looks`: how often in vain. `apart`: in doubt, and kept apart from
     its successor by the exchange's own lock (rule 8.3b), or, `beside`, by its not being there alone (rule 8.3c).
@@ -95,6 +95,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     ask_at: int = 0
     cancelling: bool = False
     cancels: int = 0
+    held_up: int = 0
     check: bool = False
     recheck: bool = False
     looks: int = 0
