@@ -176,6 +176,39 @@ async def test_without_the_secret_nothing_is_told_but_that(tmp_path: Path, body:
         assert sender.bench.state.refused == {}
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"Content-Length: 100\r\n\r\n{",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n",
+    ],
+)
+async def test_a_stranger_that_hangs_up_in_the_middle_is_no_fault_of_ours(tmp_path: Path, begun: bytes) -> None:
+    async with hooked(tmp_path) as sender:
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", sender.port)
+            writer.write(b"POST /signal HTTP/1.1\r\nHost: x\r\n" + begun)
+            await writer.drain()
+            writer.transport.abort()
+        for _ in range(200):
+            if any(entry["event"].startswith("webhook_") for entry in sender.bench.log):
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # until all have gone
+        told = [entry["event"] for entry in sender.bench.log if entry["event"].startswith("webhook_")]
+        assert told == ["webhook_denied"]  # once in ten seconds
+        assert sender.bench.alerts() == []
+
+
+async def test_whatever_can_be_read_can_be_judged_however_deep_it_is_nested(tmp_path: Path) -> None:
+    async with hooked(tmp_path, WEBHOOK_RATE_PER_MIN="1000", WEBHOOK_TOTAL_PER_MIN="1000") as sender:
+        for depth in range(900, 1_000, 4):
+            body = b'{"id":"1","x":' + b"[" * depth + b"]" * depth + b"}"
+            assert (await sender.post(body, {"X-Webhook-Secret": SECRET})).status_code == 400
+        assert sender.bench.alerts() == []
+
+
 async def test_signed_requests_are_taken_once(tmp_path: Path) -> None:
     now = time.time()
     async with hooked(tmp_path, WEBHOOK_SECRET="", WEBHOOK_HMAC_SECRET=HMAC_KEY) as sender:

@@ -241,8 +241,11 @@ class Webhook:
         self._admit(request)
         if request.content_length is not None and request.content_length > self._access.bytes_max:
             raise DeniedError(413, f"more than {self._access.bytes_max} bytes")
-        await _encourage(request)
-        body = await request.read()
+        try:
+            await _encourage(request)
+            body = await request.read()
+        except ConnectionError as error:  # it hung up, or was shown out: nobody's fault here
+            raise DeniedError(408, "the connection ended before the request was whole") from error
         if self._doorman is not None:
             self._doorman.heard(request.protocol)
         try:
@@ -403,21 +406,23 @@ async def _encourage(request: web.BaseRequest) -> None:
     request.writer.output_size = 0  # the answer itself has not begun
 
 
-def _texts(value: object, *, outermost: bool = True) -> Iterator[str]:
-    """Every text in a request's JSON, names included, but for the secret in its own place."""
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for name, inner in value.items():
-                yield name
-                if not (outermost and name == SHOWN_AS):
-                    yield from _texts(inner, outermost=False)
-        case list():
-            for inner in value:
-                yield from _texts(inner, outermost=False)
-        case _:
-            pass
+def _texts(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Every text in a request's JSON, names included, but for the secret in its own place. However deep it is nested:
+    what could be read can be walked through.
+    """
+    yield from fields
+    rest: list[object] = [value for name, value in fields.items() if name != SHOWN_AS]
+    while rest:
+        match rest.pop():
+            case str() as text:
+                yield text
+            case Mapping() as inner:
+                yield from inner
+                rest += inner.values()
+            case list() as inner:
+                rest += inner
+            case _:
+                pass
 
 
 def _run_in(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
