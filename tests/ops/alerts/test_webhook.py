@@ -1,5 +1,6 @@
 """Alerts as signed JSON to any address."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -9,6 +10,7 @@ import pytest
 import respx
 
 from executor.config import Topic
+from executor.ops.alerts import webhook as module
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.channel import NotTakenError
 from executor.ops.alerts.kinds import Severity
@@ -59,6 +61,8 @@ async def test_without_a_key_it_is_not_signed() -> None:
         (httpx.Response(500), None, False),
         (httpx.Response(503, headers={"Retry-After": "30"}), 30.0, False),
         (httpx.Response(429, headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), None, False),
+        (httpx.Response(429, headers={"Retry-After": "9" * 400}), None, False),
+        (httpx.Response(503, headers={"Retry-After": "31536000"}), None, False),
         (httpx.Response(429, headers={b"Retry-After": "²".encode()}), None, False),
         (httpx.Response(401), AGAIN_REFUSED_S, False),
         (httpx.Response(404), AGAIN_REFUSED_S, False),
@@ -84,3 +88,19 @@ def test_it_takes_every_kind_and_so_many_at_once() -> None:
     assert all(channel.wants(topic) and channel.loud(topic) for topic in Topic)
     assert channel.room([item()] * ITEMS_MAX)
     assert not channel.room([item()] * (ITEMS_MAX + 1))
+
+
+async def test_an_answer_that_comes_in_drops_holds_up_no_other_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WHOLE_S", 0.3)
+
+    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while not writer.is_closing():
+            writer.write(b"y")
+            await asyncio.sleep(0.05)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server, httpx.AsyncClient(trust_env=False) as http:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        with pytest.raises(NotTakenError, match="in time"):
+            await WebhookChannel(http, url).send([item()])

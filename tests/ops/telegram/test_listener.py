@@ -15,13 +15,15 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
+from aiohttp import web
 from tests.ops.telegram.fake_bot import TOKEN, FakeBot, Fault, body, cut, lost, page, status
 
 from executor.ops.alerts.pace import ANSWERS, GAP_S, PER_MINUTE, Pace
+from executor.ops.telegram import api
 from executor.ops.telegram import listener as module
 from executor.ops.telegram import place as place_module
 from executor.ops.telegram.answers import FIRST_MAX, LOOKS_MAX
-from executor.ops.telegram.api import BotApi
+from executor.ops.telegram.api import BotApi, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Reply
 from executor.ops.telegram.listener import Listener
@@ -587,3 +589,61 @@ async def test_a_kill_between_an_update_and_its_command_loses_it_and_never_repea
         first.wait()
     assert done.read_text() == "status\n"
     assert any("perhaps not carried out: /pause" in text for text in bench.bot.texts)
+
+
+async def test_what_is_told_again_is_carried_out_once(bench: Bench) -> None:
+    """Whoever stands in Telegram's place may not know what a confirmation is."""
+    async with bench.listening():
+        number = bench.bot.write("/pause")
+        await bench.until(lambda: bool(bench.spy.heard))
+        message = {"message_id": 1, "chat": {"id": -100}, "from": {"id": 7}, "text": "/pause"}
+        again = json.dumps({"ok": True, "result": [{"update_id": number, "message": message}]}).encode()
+        bench.bot.fail("getUpdates", *[body(again)] * 3)
+        await bench.quiet()
+        bench.bot.write("/pause")
+        await bench.until(lambda: len(bench.spy.heard) > 1)
+    assert len(bench.spy.heard) == 2
+    assert [each for each in bench.slept if each in (1.0, 2.0, 4.0)] == [1.0, 2.0, 4.0]
+
+
+async def test_what_was_sent_before_the_start_and_is_told_again_and_again_keeps_it_from_nothing(bench: Bench) -> None:
+    message = {"message_id": 1, "chat": {"id": -100}, "from": {"id": 7}, "text": "/pause"}
+    again = json.dumps({"ok": True, "result": [{"update_id": 5, "message": message}]}).encode()
+    bench.bot.fail("getUpdates", *[body(again)] * 4)
+    async with bench.listening():
+        await bench.quiet()
+    assert bench.spy.heard == []
+    assert bench.slept[:3] == [1.0, 2.0, 4.0]
+
+
+async def test_a_question_that_is_not_kept_open_is_asked_again_no_sooner_than_after_a_second(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.fail("getUpdates", *[body(b'{"ok":true,"result":[]}')] * 5)
+        bench.bot.write("nothing that is a command")
+        await bench.until(lambda: len(bench.slept) >= 5)
+        await bench.quiet()
+    assert bench.slept[:5] == [1.0] * 5
+
+
+async def test_an_answer_without_an_end_is_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "ANSWER_MAX", 100_000)
+    bench.bot.fail("getMe", body(b" " * 200_000))
+    with pytest.raises(UnreachableError, match="too long"):
+        await bench.chat.api.call("getMe", {})
+
+
+async def test_an_answer_that_comes_in_drops_is_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "WHOLE_S", 0.1)
+
+    async def drip(_bot: FakeBot, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                await answer.write(b" ")
+                await asyncio.sleep(0.05)
+        return answer
+
+    bench.bot.fail("getMe", drip)
+    with pytest.raises(UnreachableError, match="in time"):
+        await bench.chat.api.call("getMe", {}, timeout=0.3)

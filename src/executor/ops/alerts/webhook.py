@@ -5,6 +5,7 @@ in whole seconds since 1970, `X-Executor-Signature` the signature. `X-Executor-D
 message: one that comes twice has the same.
 """
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -24,6 +25,10 @@ SIGNATURE_HEADER: Final = "X-Executor-Signature"
 DELIVERY_HEADER: Final = "X-Executor-Delivery"
 ITEMS_MAX: Final = 50
 TIMEOUT_S: Final = 10.0
+WHOLE_S: Final = 20.0
+"""The whole exchange: an answer that comes in drops must not hold up the next alert."""
+LONGEST_PAUSE_S: Final = 86_400.0
+"""Whoever asks for a longer one is not believed."""
 AGAIN_REFUSED_S: Final = 300.0
 """An address that refuses is tried again this often: somebody may mend it."""
 _HOPELESS: Final = frozenset({400, 413, 422})
@@ -77,8 +82,13 @@ class WebhookChannel:
             headers |= {TIME_HEADER: str(now // 1000), SIGNATURE_HEADER: signature(self._secret, now // 1000, body)}
         try:
             # What the answer says is not read: only its status matters, and its length is up to the other side.
-            async with self._http.stream("POST", self._url, content=body, headers=headers, timeout=TIMEOUT_S) as answer:
+            async with (
+                asyncio.timeout(WHOLE_S),
+                self._http.stream("POST", self._url, content=body, headers=headers, timeout=TIMEOUT_S) as answer,
+            ):
                 pass
+        except TimeoutError:
+            raise NotTakenError("no whole answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise NotTakenError(type(error).__name__) from None
         if not answer.is_success:
@@ -97,4 +107,5 @@ def _not_taken(answer: httpx.Response) -> NotTakenError:
 def _retry_after(answer: httpx.Response) -> float | None:
     """Seconds, as most say it; a date is left to our own pauses."""
     text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    pause = float(text) if text.isascii() and text.isdigit() else None
+    return pause if pause is None or pause <= LONGEST_PAUSE_S else None

@@ -3,6 +3,7 @@
 The bot's token is part of every address, so nothing that the HTTP library says of an error is ever shown.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -13,6 +14,10 @@ from executor.decoding import decode
 
 TIMEOUT_S: Final = 10.0
 DESCRIPTION_MAX: Final = 200
+WHOLE_S: Final = 10.0
+"""So much longer the whole answer may take than any part of it: one that comes in drops must not hold up the next."""
+ANSWER_MAX: Final = 16 * 1024 * 1024
+"""A hundred updates of the longest texts are some megabytes."""
 LONGEST_PAUSE_S: Final = 86_400.0
 """Whoever asks for a longer one is not believed."""
 
@@ -84,8 +89,15 @@ class BotApi:
         photo: bytes | None = None,
     ) -> msgspec.Raw:
         """The result of one method; `photo` goes with it as a file. Raises UnreachableError or BotError."""
+        given = _body(params, photo)
         try:
-            answer = await self._http.post(self._base + method, timeout=timeout, **_body(params, photo))
+            async with (
+                asyncio.timeout(timeout + WHOLE_S),
+                self._http.stream("POST", self._base + method, timeout=timeout, **given) as coming,
+            ):
+                answer = httpx.Response(coming.status_code, content=await _content(coming))
+        except TimeoutError:
+            raise UnreachableError("no whole answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise UnreachableError(_in_words(error)) from None
         return self._read(answer)
@@ -101,6 +113,16 @@ class BotApi:
             return told.result
         description = told.description.replace(self._token, "***")[:DESCRIPTION_MAX]
         raise BotError(told.error_code or answer.status_code, description, told.parameters)
+
+
+async def _content(answer: httpx.Response) -> bytes:
+    """Raises UnreachableError for one without an end."""
+    found = bytearray()
+    async for part in answer.aiter_bytes():
+        found += part
+        if len(found) > ANSWER_MAX:
+            raise UnreachableError("an answer that is too long")
+    return bytes(found)
 
 
 _WORDS: Final[Mapping[type[Exception], str]] = {

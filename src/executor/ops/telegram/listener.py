@@ -34,6 +34,8 @@ NUMBERS_LAST_S: Final = 3 * 24 * 3600.0
 CONFLICT_WAIT_S: Final = 30.0
 REFUSED_WAIT_S: Final = 300.0
 WAIT_MAX_S: Final = 60.0
+SOONEST_S: Final = 1.0
+"""A question that is answered with nothing at once, instead of being kept open, is asked again no sooner."""
 PRESSES_AT_ONCE: Final = 16
 STRANGER_TOLD_EVERY_S: Final = 600.0
 READ_ONLY: Final = frozenset({"status", "check", "trades", "why", "help", "start"})
@@ -148,7 +150,11 @@ class Listener:
         return f"/{command[0]}" if command is not None else ""
 
     async def _listen(self, tasks: asyncio.TaskGroup) -> None:
-        for update in await self._fetch(POLL_S):
+        asked = self._monotonic()
+        found = await self._fetch(POLL_S)
+        if not found and (early := asked + SOONEST_S - self._monotonic()) > 0:
+            await self._sleep(early)
+        for update in found:
             self._heard = self._monotonic()
             self._offset = update.update_id + 1
             unsafe = await self._place.keep(self._offset)
@@ -162,7 +168,11 @@ class Listener:
         # After a week without one, numbers begin anew anywhere; what was taken has long been confirmed by then.
         idle = self._monotonic() - self._heard > NUMBERS_LAST_S
         asked = {"offset": None if idle else self._offset or None, "timeout": wait_s, "allowed_updates": KINDS}
-        return updates(await self._chat.api.call("getUpdates", asked, timeout=ANSWER_WITHIN_S))
+        found = updates(await self._chat.api.call("getUpdates", asked, timeout=ANSWER_WITHIN_S))
+        fresh = found if idle else [each for each in found if each.update_id >= self._offset]
+        if found and not fresh:  # what is told again is never carried out again
+            raise UnreachableError("updates that were taken before")
+        return fresh
 
     # --- who, and what ----------------------------------------------------------------------------------------------
 
