@@ -194,3 +194,29 @@ async def test_a_symbol_that_is_not_listed_is_named_among_many(stub: Stub, clock
         assert "'NOSUCH'" in str(faults["NOSUCH"])
     finally:
         await exchanges["AUSDT"].connection.close()
+
+
+async def test_prices_that_are_not_told_together_are_asked_for_one_by_one_for_a_while(
+    stub: Stub, clock: ManualClock
+) -> None:
+    """Rule 8.7; where nobody answers at all, nothing more is asked than of the first."""
+
+    def one(seen: Seen) -> Say:
+        return Say(json={"symbol": seen.params["symbol"], "bidPrice": "1", "askPrice": "2", "price": "1.5"})
+
+    down = error(503, -1001, "Internal error")
+    async with trading(stub, clock, MANY) as exchanges:
+        some = exchanges[:3]
+        for path in ("ticker/24hr", "ticker/bookTicker", "ticker/price"):
+            stub.script(f"GET {path}", *[down] * 8)
+        found = await asyncio.gather(*(each.quote() for each in some), return_exceptions=True)
+        assert all(isinstance(each, ReadError) for each in found)
+        assert {seen.get("symbol", MANY[0]) for seen in asked(stub, "Ticker") + asked(stub, "price")} == {MANY[0]}
+        stub.seen.clear()
+        stub.script("GET ticker/24hr", *[down] * 100)
+        for path in ("ticker/bookTicker", "ticker/price"):
+            stub._scripts[f"GET {path}"].clear()
+            stub.script(f"GET {path}", *[one] * 6)
+        for _ in range(2):
+            assert [str(quote.last) for quote in await asyncio.gather(*(each.quote() for each in some))] == ["1.5"] * 3
+        assert sum("symbols" in seen for seen in asked(stub, "ticker/24hr")) == 4

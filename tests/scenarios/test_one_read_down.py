@@ -285,3 +285,32 @@ async def test_where_nothing_is_left_to_cancel_an_order_with_it_is_named(tmp_pat
         await b.wait(75)
         assert b.roles() == []
         assert b.state.position is None
+
+
+@pytest.mark.parametrize("pushes", [False, True])
+@pytest.mark.parametrize("read", ["openOrders", "ticker/24hr"])
+async def test_trades_of_several_symbols_go_on_without_a_read_that_they_share(
+    tmp_path: Path, read: str, *, pushes: bool
+) -> None:
+    """Rule 8.7: each symbol has a way of its own."""
+    down, symbols = Down(), ("LTCUSDT", "ETHUSDT", "BNBUSDT")
+    world = World(Direction.LONG, "OCO", pushes=pushes)
+    async with harness(tmp_path, world, symbols=symbols, balances={"USDT": "1000000"}, faults=down) as b:
+        for b.symbol in symbols:
+            await b.move(1)
+            await b.signal(1, 2)
+            assert b.roles() == ["ENTRY"]
+        down.reads = frozenset({read})
+        for b.symbol in symbols:
+            await b.move(0)
+        await b.wait(30)
+        for b.symbol in symbols:
+            assert b.roles() == EXITS
+            await b.move(1)
+        await b.wait(20)
+        for b.symbol in symbols:
+            assert b.roles() == AFTER_TP1["OCO"]
+            await b.move("-0.5")
+        await b.wait(60)
+        for b.symbol in symbols:
+            await b.ends(Reason.BREAKEVEN)

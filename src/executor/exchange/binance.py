@@ -272,11 +272,6 @@ class BinanceExchange:
             query["fromId"] = str(newest + 1)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
-        if self._shared is not None:
-            return await self._shared.open_orders(self.symbol)
-        return await self._open_orders()
-
-    async def _open_orders(self) -> tuple[OrderReport, ...]:
         """Where the list was not answered again and again, what is open of the newest orders (rule 8.7): what that
         leaves out is believed gone from no list, but from direct looks (8.6).
         """
@@ -291,6 +286,8 @@ class BinanceExchange:
         return found
 
     async def _list_open(self) -> tuple[OrderReport, ...]:
+        if self._shared is not None:
+            return await self._shared.open_orders(self.symbol)
         return await self.connection.read(
             calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: reading.open_orders(reply.body, self.symbol)
         )

@@ -139,9 +139,6 @@ class MarginExchange(BinanceExchange):
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
         return await self._trades(margin.TRADES, margin.about(self.account, self.symbol), exchange_id)
 
-    async def open_orders(self) -> tuple[OrderReport, ...]:
-        return await self._open_orders()
-
     async def _list_open(self) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol)
         found = await self.connection.read(

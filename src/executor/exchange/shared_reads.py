@@ -13,7 +13,7 @@ import msgspec
 
 from executor.core.model.facts import Balance, OrderReport, Quote
 from executor.exchange.port import ReadError
-from executor.exchange.quotes import Quotes
+from executor.exchange.quotes import OTHER_WAY_MS, Quotes
 from executor.exchange.transport.connection import Connection, ReadRefused
 from executor.exchange.wire import calls, reading
 from executor.exchange.wire import rules as rule_book
@@ -81,6 +81,7 @@ class SharedReads:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._quotes = Quotes(connection)
+        self._one_by_one_until = 0
         self._orders = Shared(self._before(calls.OPEN_ORDERS_ALL, GATHER_S), self._ask_orders)
         self._prices = Shared(self._before(calls.TICKER, GATHER_PRICES_S), self._ask_prices)
         self._balances = Shared(self._before(calls.ACCOUNT, 0), self._ask_balances)
@@ -132,7 +133,8 @@ class SharedReads:
         return found
 
     async def _prices_of(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
-        if len(symbols) == 1:
+        now = self._connection.clock.now_ms()
+        if len(symbols) == 1 or now < self._one_by_one_until:
             return await self._each(symbols, self._quotes.read)
         try:
             found = await self._connection.read(
@@ -144,6 +146,19 @@ class SharedReads:
             return {symbol: found.get(symbol, missing) for symbol in symbols}
         except ReadRefused:  # one symbol that is not there any more must not hide the others
             return await self._each(symbols, self._quotes.read)
+        except ReadError as error:
+            return await self._other_way(symbols, error)
+
+    async def _other_way(self, symbols: tuple[str, ...], error: ReadError) -> Mapping[str, Quote | ReadError]:
+        """Each symbol has another way of its own (rule 8.7). Where that of the first finds no answer either, it is not
+        this request that is down; where it does, that goes first for a while.
+        """
+        first = await self._each(symbols[:1], self._quotes.read)
+        (told,) = first.values()
+        if isinstance(told, ReadError) and not isinstance(told, ReadRefused):
+            return dict.fromkeys(symbols, error)
+        self._one_by_one_until = self._connection.clock.now_ms() + OTHER_WAY_MS
+        return {**first, **await self._each(symbols[1:], self._quotes.read)}
 
     async def _ask_balances(self, symbols: tuple[str, ...]) -> Mapping[str, dict[str, Balance] | ReadError]:
         found = await self._connection.read(
