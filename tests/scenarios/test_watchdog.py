@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.scenarios.harness import ACCOUNT, EXITS, Harness, World, harness
 
+from executor.core.model.facts import Outcome, Refused, Why
+from executor.core.model.intents import Stamp
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction, OrderSide, OrderType
 from executor.ops.watchdog import machine
@@ -88,6 +90,28 @@ async def test_a_ghost_of_a_finished_trade_is_cancelled_and_entries_go_on(b: Har
     assert not b.state.halted
 
 
+async def test_a_ghost_that_does_not_go_by_our_id_goes_by_the_exchanges(
+    b: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 8.7."""
+    await b.enter()
+    trade = b.position.trade
+    await b.move(-1)
+    await b.ends(Reason.SL)
+    b.place_by_hand(f"EX_{trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
+    assert b.loop is not None
+    cancel = b.loop.exchange.cancel
+
+    async def by_number(name: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:
+        refused = Refused(Why.UNKNOWN_ORDER, -2011, "Unknown order sent.")
+        return await cancel(name, stamp, exchange_id) if exchange_id else refused
+
+    monkeypatch.setattr(b.loop.exchange, "cancel", by_number)
+    assert (await found(b, "ghost_order"))["text"].endswith("cancelled")
+    assert b.open() == []
+    assert not b.state.halted
+
+
 async def test_a_ghost_that_can_not_be_cancelled_halts(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     await b.enter()
     trade = b.position.trade
@@ -96,7 +120,7 @@ async def test_a_ghost_that_can_not_be_cancelled_halts(b: Harness, monkeypatch: 
     b.place_by_hand(f"EX_{trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
     assert b.loop is not None
 
-    async def nothing(_id: str) -> None:
+    async def nothing(*_: object) -> None:
         await asyncio.sleep(0)
 
     monkeypatch.setattr(b.loop.exchange, "cancel", nothing)

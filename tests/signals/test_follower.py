@@ -17,6 +17,8 @@ from executor.signals.logfile import Line
 from executor.signals.parse import LINE_MAX, Malformed, parse_signal
 from executor.signals.position import BEGINNING, PositionFile, SignalFileError
 
+BEFORE_THE_FILE = b'{"path":"x","position":{"inode":1,"offset":-5,"fingerprint":"x"}}'
+
 
 class Bench:
     """A signal file, its writer, and followers of it."""
@@ -278,7 +280,7 @@ class TestRestart:
         bench.path.write_bytes(b"other\n")
         assert texts(bench.follow().read()) == [b"other"]
 
-    @pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b'{"path":"x"}', b"[" * 5000])
+    @pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b'{"path":"x"}', b"[" * 5000, BEFORE_THE_FILE])
     def test_a_damaged_position_reads_again_rather_than_skips(self, bench: Bench, damage: bytes) -> None:
         bench.write(b"a\n")
         bench.follow().close()

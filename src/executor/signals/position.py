@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -38,7 +38,7 @@ class Position(msgspec.Struct, frozen=True):
     """
 
     inode: int
-    offset: int
+    offset: Annotated[int, msgspec.Meta(ge=0)]
     fingerprint: str
 
 

@@ -268,6 +268,11 @@ class TestUnwritable:
         with pytest.raises(JournalError, match="can't be read"):
             notes(path)
 
+    def test_a_disk_that_gives_nothing_back(self, path: Path) -> None:
+        path.symlink_to("/proc/self/mem")  # its first page is never there: EIO
+        with pytest.raises(JournalError, match="can't be read: Input/output error"):
+            notes(path)
+
     def test_a_rotation_that_could_not_make_the_new_file_goes_on_later(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

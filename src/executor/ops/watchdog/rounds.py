@@ -9,7 +9,7 @@ import structlog
 
 from executor.core.model import ids
 from executor.core.model.events import AnyEvent, Found, OpenOrdersSeen, Tick
-from executor.core.model.facts import Balance, OrderReport, Refused
+from executor.core.model.facts import Balance, Done, OrderReport, Refused
 from executor.core.model.intents import Command
 from executor.core.model.state import State
 from executor.core.transition import Step
@@ -187,7 +187,7 @@ class Watchdog:
         self.found = [*self.found, *believed][-100:]
         ghosts = [each for each in believed if each.finding == GHOST]
         if ghosts:
-            await self._lay(loop, ghosts)
+            await self._lay(loop, ghosts, {report.id: report.exchange_id for report in look.shown})
             # What they would sell was counted: the next round tells whether too much is left.
             believed = [each for each in believed if each.finding != OVER]
         if any(each.finding in HANDED for each in believed):
@@ -199,12 +199,14 @@ class Watchdog:
                 self._tell(loop, each)
         self.books.settle(look.balances, [each.about for each in believed if each.finding == MOVED])
 
-    async def _lay(self, loop: Loop, ghosts: list[Suspect]) -> None:
-        """Cancel ghosts, and see whether they are gone."""
+    async def _lay(self, loop: Loop, ghosts: list[Suspect], numbers: Mapping[str, int]) -> None:
+        """Cancel ghosts, and see whether they are gone. `numbers`: the exchange's own, which go where ours do not."""
         refused: dict[str, str] = {}
         with loop.at_work():
             for ghost in ghosts:
                 outcome = await loop.exchange.cancel(ghost.about)
+                if not isinstance(outcome, Done) and (number := numbers.get(ghost.about, 0)):
+                    outcome = await loop.exchange.cancel(ghost.about, None, number)
                 if isinstance(outcome, Refused):
                     refused[ghost.about] = outcome.text
             try:

@@ -268,9 +268,7 @@ class JournalReader(Generic[T]):
         return opened[::-1]
 
     def _entries(self, path: Path, file: BinaryIO, *, newest: bool) -> Iterator[Entry[T]]:
-        count = 0
-        while line := file.readline(LINE_MAX):
-            count += 1
+        for count, line in enumerate(_lines(path, file), 1):
             if not line.endswith(b"\n"):
                 if newest and len(line) < LINE_MAX:
                     self.cut = f"{path}, line {count}: cut after {len(line)} bytes"
@@ -284,6 +282,18 @@ class JournalReader(Generic[T]):
                 yield Entry(n, codec.decode(record, type=self._type), path, count)
             except codec.CodecError as error:
                 raise JournalCorrupt(path, count, f"not a record: {error}") from error
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """Raises JournalError where the disk gives nothing back."""
+    while True:
+        try:
+            line = file.readline(LINE_MAX)
+        except OSError as error:
+            raise JournalError(f"journal {path} can't be read: {error.strerror or error}") from error
+        if not line:
+            return
+        yield line
 
 
 def tail(path: Path, type: type[T], size: int) -> list[T]:  # noqa: A002
