@@ -11,8 +11,11 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
+import structlog
 
 from executor.files import PRIVATE, make_folder, write_all
+
+log = structlog.get_logger(__name__)
 
 _HOLDER_SIZE_MAX: Final = 4096
 _TAKEN: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES})  # fcntl(2) and flock(2) name either
@@ -118,7 +121,8 @@ class StateLock:
             os.ftruncate(descriptor, 0)
             write_all(descriptor, msgspec.json.encode(holder) + b"\n")
         except OSError as error:
-            raise LockUnusable(self.path, error) from error
+            # A full disk: the lock holds all the same. A trade that is open is looked after again once there is room.
+            log.warning("lock_holder_not_written", path=str(self.path), error=error.strerror or str(error))
 
 
 def _holder(descriptor: int) -> Holder | None:
