@@ -28,6 +28,7 @@ crash: the sender seldom asks again.
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections import OrderedDict
@@ -383,7 +384,8 @@ def recent_keys(path: Path) -> list[tuple[str, str]]:
     memory alone tells repetitions.
     """
     try:
-        with path.open("rb") as file:
+        # O_NONBLOCK: a named pipe in the place of the file must not be waited on.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - TAIL_MAX))
             lines = file.read().splitlines()
