@@ -16,6 +16,7 @@ from tests.scenarios.harness import AFTER_TP1, EVERY_WORLD, EXITS, Harness, Worl
 
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
+from executor.ops import status
 from executor.service.inlets import control
 from executor.service.inlets.control import (
     CLIENTS_MAX,
@@ -177,6 +178,25 @@ async def test_what_is_no_request_is_told_so(tmp_path: Path, line: bytes, said: 
         assert answer["ok"] is False
         assert said in answer["text"]
         assert (await tell(b, "ping")).ok
+
+
+async def test_a_fault_of_ours_costs_its_request_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 8.9: the trade that is open is looked after."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ArithmeticError("a defect")
+
+    async with serving(tmp_path) as b:
+        await b.enter()
+        monkeypatch.setattr(status, "status_of", broken)
+        answer = await tell(b, "status")
+        assert (answer.ok, "fault of Executor" in answer.text) == (False, True)
+        assert b.said("control_failed") == 1
+        assert (await tell(b, "ping")).ok
+        await b.move(1)
+        assert b.roles() == AFTER_TP1["OCO"]
 
 
 async def test_a_line_without_its_end(tmp_path: Path) -> None:

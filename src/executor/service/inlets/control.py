@@ -180,7 +180,11 @@ class Control:
             return Answer(False, f"not a request: {error}")
         if (fault := fault_of(request)) is not None:
             return Answer(False, fault)
-        return await obey(self._loop, request)
+        try:
+            return await obey(self._loop, request)
+        except Exception:  # a fault of ours costs this request, not the trade that is open
+            log.exception("control_failed", verb=request.verb)
+            return Answer(False, "a fault of Executor: see its log; what was asked for may be done all the same")
 
 
 def fault_of(request: Request) -> str | None:
