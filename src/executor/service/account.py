@@ -25,6 +25,7 @@ from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
 from executor.service.left_behind import left_behind
+from executor.service.listening import listening
 from executor.service.loop import Loop
 from executor.service.market import Market, open_market, tell_addresses
 from executor.service.store.fleet_store import FleetSymbolStore
@@ -136,8 +137,11 @@ class AccountRun:
             connection = exchanges[market.symbols[0]].connection
             stream = StreamWatch()
             self.judge = self._signals(market, supervisor)
+            patient = any(loop.state.position is not None for loop in loops.values())
             for symbol, loop in loops.items():
-                loop.add_task("control", Control(loop, settings.state_path(symbol)).run, at_once=True)
+                control = partial(Control, loop, settings.state_path(symbol))
+                task = listening("control socket", control, SocketUnusable, patient=patient)
+                loop.add_task("control", task, at_once=True)
             metrics = Metrics([view_of(loop) for loop in loops.values()], connection.budget, stream)
             for loop in loops.values():
                 loop.on_step.append(metrics.observe)
