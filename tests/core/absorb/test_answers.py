@@ -135,6 +135,7 @@ def test_a_cancel_refused_by_the_rate_limit_waits() -> None:
 def test_a_cancel_that_does_not_take_is_not_repeated_in_a_tight_loop() -> None:
     """Reads may be stale (rule 8.6): cancel, refused as unknown, and still listed as working. Rule 8.7: pauses grow."""
     script = closing()
+    script.rules = replace(script.rules, cancel_replace_allowed=False)
     script.accept("CancelList")
     script.accept("CancelList")
     times = []

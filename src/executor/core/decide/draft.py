@@ -209,7 +209,7 @@ class Draft(Outbox):
         A list goes as a list while both of its sides work; a side that is left of one, or has outlived such a cancel,
         goes by its own id, which is known whether or not the exchange calls the list done (rules 8.7, 8.8). An entry
         always does: if it has filled meanwhile, the exits that it has brought stay (rule 13.2). What has outlived that
-        goes by the exchange's own id, by its list once more, and so on in turn.
+        goes by the exchange's own id, a single side by its list as well, and so on in turn.
         """
         lists: dict[str, list[str]] = {}
         for order in orders:
@@ -217,7 +217,7 @@ class Draft(Outbox):
                 continue
             self.tell_outlived(order)
             self.put(replace(order, cancelling=True, recheck=order.recheck or recheck))
-            if by_list(order) or (order.list_id and not order.cancels and self._paired(order)):
+            if (by_list(order) and not self.paired(order)) or (not order.cancels and self.paired(order)):
                 lists.setdefault(order.list_id, []).append(order.id)
             else:
                 number = order.exchange_id if by_number(order) else 0
@@ -246,10 +246,12 @@ class Draft(Outbox):
                 self.look(order)
         self.cancel([o for o in working if o.id not in expected], recheck=recheck)
 
-    def _paired(self, order: Order) -> bool:
+    def paired(self, order: Order) -> bool:
         """Whether the other side of its list works as well."""
+        if not order.list_id or order.is_entry:
+            return False
         sides = exits_of(self.position, order.list_id)
-        return not order.is_entry and any(o.phase is OrderPhase.WORKING for o in sides if o.id != order.id)
+        return any(o.phase is OrderPhase.WORKING for o in sides if o.id != order.id)
 
     def tell_outlived(self, order: Order) -> None:
         """An order that no way of cancelling rids the book of is named, again and again (rule 8.7)."""

@@ -20,7 +20,7 @@ def sell(draft: Draft, order: Order, qty: Decimal) -> bool:
     """
     if not by_sale(order) or not draft.rules.cancel_replace_allowed:
         return False
-    if order.phase is not OrderPhase.WORKING or order.cum_qty or order.awaits or order.check:
+    if order.phase is not OrderPhase.WORKING or order.cum_qty or order.awaits or order.check or draft.paired(order):
         return False
     piece = draft.rules.market_piece(qty, draft.price)
     if not piece or not draft.may_change(order) or draft.asked(QueryOrder, order.id):
