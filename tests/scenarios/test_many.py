@@ -20,8 +20,8 @@ from executor.core.model.facts import OrderReport, Quote, Why
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.core.transition import Step
+from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError, StartError
-from executor.exchange.shared_reads import SharedReads
 from executor.paper.server.faults import PushFault, RequestFault
 from executor.paper.server.limits import Limits
 from executor.paper.server.params import Params
@@ -452,18 +452,19 @@ async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:
 async def test_one_whose_orders_cannot_be_looked_up_keeps_no_other_from_trading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = SharedReads.open_orders
+    looked = BinanceExchange.open_orders
 
-    async def look(self: SharedReads, symbol: str) -> tuple[OrderReport, ...]:
-        if symbol == "BNBUSDT" and symbol in b.loops:  # not while its state catches up
+    async def look(self: BinanceExchange) -> tuple[OrderReport, ...]:
+        """By neither way."""
+        if self.symbol == "BNBUSDT" and self.symbol in b.loops:  # not while its state catches up
             raise ReadError("HTTP 400: -1121 Invalid symbol.")
-        return await looked(self, symbol)
+        return await looked(self)
 
     monkeypatch.setattr("executor.service.supervisor.LAGGARD_S", 0.2)
     async with many(tmp_path, PUSHED) as b:
         await enter_all(b)
         await b.stop()
-        monkeypatch.setattr(SharedReads, "open_orders", look)
+        monkeypatch.setattr(BinanceExchange, "open_orders", look)
         b._task = asyncio.create_task(b._serve(b.settings()))
         await connected(b, 4)
         async with asyncio.timeout(5):
@@ -474,7 +475,7 @@ async def test_one_whose_orders_cannot_be_looked_up_keeps_no_other_from_trading(
         await b.ends(Reason.SL)
         late = b.loops["BNBUSDT"]
         assert not late.ready.is_set()
-        monkeypatch.setattr(SharedReads, "open_orders", looked)
+        monkeypatch.setattr(BinanceExchange, "open_orders", looked)
         await b.until(late.ready.is_set)
         assert late.poller.orders_pushed
         b.symbol = "BNBUSDT"
