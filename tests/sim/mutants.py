@@ -123,8 +123,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "sold before the cancel is confirmed",
         f"{CORE}/decide/legs.py",
-        "        draft.cancel(live, recheck=True)\n        return\n",
-        "        draft.cancel(live, recheck=True)\n",
+        "            _cancel(draft, leg, live, left)\n        return\n",
+        "            _cancel(draft, leg, live, left)\n",
     ),
     Mutant(
         "a leg in doubt is sold again",

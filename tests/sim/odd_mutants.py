@@ -27,7 +27,7 @@ ODD_MUTANTS: Final = (
     Mutant(
         "a list is cancelled as a list whatever is left of it",
         f"{CORE}/decide/draft.py",
-        "            if order.list_id and not order.cancels and self._paired(order):",
+        "            if (by_list(order) and not self.paired(order)) or (not order.cancels and self.paired(order)):",
         "            if order.list_id and not order.is_entry:",
     ),
     Mutant(

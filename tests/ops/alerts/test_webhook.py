@@ -92,15 +92,20 @@ def test_it_takes_every_kind_and_so_many_at_once() -> None:
 
 async def test_an_answer_that_comes_in_drops_holds_up_no_other_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WHOLE_S", 0.3)
+    hung_up = asyncio.Event()
 
-    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nX: ")
-        while not writer.is_closing():
+        while not (writer.is_closing() or reader.at_eof()):
             writer.write(b"y")
             await asyncio.sleep(0.05)
+        writer.close()
+        hung_up.set()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     async with server, httpx.AsyncClient(trust_env=False) as http:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         with pytest.raises(NotTakenError, match="in time"):
             await WebhookChannel(http, url).send([item()])
+        async with asyncio.timeout(5):
+            await hung_up.wait()
