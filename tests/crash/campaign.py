@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 from tests.crash import exchange_books
-from tests.crash.daemon import Daemon, ForkServer, spawn
+from tests.crash.daemon import BRISK, Daemon, ForkServer, spawn
 from tests.crash.log_reader import LogReader, Reading, ReadyLine
 from tests.crash.observers import Watcher, Watchers
 from tests.crash.report import Life, Nap, Report
@@ -64,26 +64,6 @@ READ_BADLY: Final = 0.5
 WATCHED_BADLY: Final = 0.4
 """Those of them that a bad Telegram watches, or a page that takes nothing."""
 BALANCES: Final = {"USDT": Decimal(10_000), "LTC": Decimal(10)}
-BRISK: Final = {
-    "SIGNAL_START": "begin",
-    "ALLOW_SHORT": "true",
-    "HTTP_PORT": "0",
-    "POLL_SEC": "0.25",
-    "POLL_IDLE_SEC": "1",
-    "LIVE_ENTRY_TIMEOUT_SEC": "1",
-    "EXITS_RETRY_EVERY_SEC": "0.3",
-    "FAILSAFE_EXITS_GRACE_SEC": "5",
-    "SL_WATCHDOG_GRACE_SEC": "0.5",
-    "ABSENCE_GRACE_SEC": "0.8",
-    "DOUBT_SETTLE_SEC": "1.5",
-    "TRAIL_UPDATE_EVERY_SEC": "0.2",
-    "TRAIL_DISTANCE_R_MULT": "0.5",
-    "COOLDOWN_SEC": "0",
-    "COOLDOWN_ABORT_SEC": "0",
-    "LOCK_SEC": "0",
-    "LOG_FORMAT": "json",
-}
-"""Settings of every daemon: what else takes minutes is over in seconds."""
 LIMITS: Final = Limits(request_weight_per_minute=100_000)
 """Starts are heavy, and here there are more in a minute than in a year."""
 

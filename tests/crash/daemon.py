@@ -15,6 +15,26 @@ from tests.crash.log_reader import LogReader, ReadyLine
 ROOT: Final = Path(__file__).parents[2]
 LOOK_S: Final = 0.01
 END_S: Final = 20.0
+BRISK: Final = {
+    "SIGNAL_START": "begin",
+    "ALLOW_SHORT": "true",
+    "HTTP_PORT": "0",
+    "POLL_SEC": "0.25",
+    "POLL_IDLE_SEC": "1",
+    "LIVE_ENTRY_TIMEOUT_SEC": "1",
+    "EXITS_RETRY_EVERY_SEC": "0.3",
+    "FAILSAFE_EXITS_GRACE_SEC": "5",
+    "SL_WATCHDOG_GRACE_SEC": "0.5",
+    "ABSENCE_GRACE_SEC": "0.8",
+    "DOUBT_SETTLE_SEC": "1.5",
+    "TRAIL_UPDATE_EVERY_SEC": "0.2",
+    "TRAIL_DISTANCE_R_MULT": "0.5",
+    "COOLDOWN_SEC": "0",
+    "COOLDOWN_ABORT_SEC": "0",
+    "LOCK_SEC": "0",
+    "LOG_FORMAT": "json",
+}
+"""Settings of every daemon: what else takes minutes is over in seconds."""
 
 
 class Daemon:

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tests.crash import exchange_books
-from tests.crash.daemon import Daemon, ForkServer
+from tests.crash.daemon import BRISK, Daemon, ForkServer
 from tests.crash.wire_faults import RECV_WINDOW_MS, WireFaults
 from tests.fleet.cluster import Cluster, free_port
 from tests.fleet.links import Gate, Link
@@ -96,6 +96,7 @@ class FleetWorld:
             file.write_text(f"BINANCE_API_KEY={name}\nBINANCE_API_SECRET={name}\nSYMBOL={SYMBOL}\n")
             file.chmod(0o600)
         self._urls = {
+            **BRISK,
             "BINANCE_ENV": "custom",
             "BINANCE_REST_URL": urls.base_url,
             "BINANCE_WS_API_URL": urls.ws_api_url,
@@ -104,25 +105,9 @@ class FleetWorld:
             "FLEET": self.cluster.setting,
             "FLEET_NAME": "test",
             "FLEET_TTL_SEC": str(TTL_S),
-            "SIGNAL_START": "begin",
-            "ALLOW_SHORT": "true",
             "QTY": "3",
-            "HTTP_PORT": "0",
             "RECV_WINDOW": str(RECV_WINDOW_MS),
-            "POLL_SEC": "0.25",
-            "POLL_IDLE_SEC": "1",
             "LIVE_ENTRY_TIMEOUT_SEC": "10",
-            "EXITS_RETRY_EVERY_SEC": "0.3",
-            "FAILSAFE_EXITS_GRACE_SEC": "5",
-            "SL_WATCHDOG_GRACE_SEC": "0.5",
-            "ABSENCE_GRACE_SEC": "0.8",
-            "DOUBT_SETTLE_SEC": "1.5",
-            "TRAIL_UPDATE_EVERY_SEC": "0.2",
-            "TRAIL_DISTANCE_R_MULT": "0.5",
-            "COOLDOWN_SEC": "0",
-            "COOLDOWN_ABORT_SEC": "0",
-            "LOCK_SEC": "0",
-            "LOG_FORMAT": "json",
             **settings,
         }
         self.touch(ENTRY)

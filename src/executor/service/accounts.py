@@ -338,7 +338,7 @@ class _Process:
         notifier = self._notifier
         own = None if notifier.watchdog_s else SelfWatchdog(self._hang)
         try:
-            told = notifier.ready()
+            told = False
             while True:
                 told = told or notifier.ready()
                 if own is not None:

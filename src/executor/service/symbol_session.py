@@ -1,7 +1,6 @@
 """One symbol of a run: its files, its engine and its loop, from the settings that hold for it."""
 
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final
@@ -96,7 +95,8 @@ async def _patiently(
     """With a trade open a read that fails ends no start: it is tried again, in growing pauses. Where other symbols wait
     for it, not for ever. Raises ReadError.
     """
-    for tries in itertools.count(1):
+    tries, pause = 1, FIRST_PAUSE_S
+    while True:
         try:
             return await catch_up()
         except ReadError as error:
@@ -104,8 +104,8 @@ async def _patiently(
                 raise
             if tries == 1:
                 log.error("exchange_not_reached", alert=True, text=f"{error}; stops that stand there work")
-            await sleep(min(FIRST_PAUSE_S * 2 ** min(tries - 1, 6), LONGEST_PAUSE_S))
-    raise AssertionError("it counts for ever")
+        await sleep(pause)
+        tries, pause = tries + 1, min(2 * pause, LONGEST_PAUSE_S)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,15 @@ def resumed(end: Script, state: State) -> Script:
     return script
 
 
+def caught_up(old: State, end: Script) -> State:
+    """`old` after a look at what stands at the end, fills and all."""
+    assert old.position is not None
+    told = tuple(replace(report, fills=()) for report in end.book.values())
+    fills = {report.id: report.fills for report in end.book.values()}
+    state, _ = catch_up(old, old.position, told, fills, POLICY, MARGIN_RULES, end.now + 60_000)
+    return state
+
+
 def over(script: Script) -> Script:
     for _ in range(100):
         if script.state.position is None:
@@ -113,10 +122,7 @@ def test_a_state_from_before_the_loan_claims_what_the_entry_was_to_borrow() -> N
     end.settle()
     end.fill("ENTRY")
     end.settle()
-    assert old.position is not None
-    told = tuple(replace(report, fills=()) for report in end.book.values())
-    fills = {report.id: report.fills for report in end.book.values()}
-    state, _ = catch_up(old, old.position, told, fills, POLICY, MARGIN_RULES, end.now + 60_000)
+    state = caught_up(old, end)
     assert state.position is not None
     assert state.position.credit is not None
     assert state.position.credit.unclaimed
@@ -160,10 +166,7 @@ def test_an_entry_that_filled_behind_a_state_that_was_borrowing_is_covered() -> 
     end.settle()
     end.fill("ENTRY")
     end.settle()
-    assert old.position is not None
-    told = tuple(replace(report, fills=()) for report in end.book.values())
-    fills = {report.id: report.fills for report in end.book.values()}
-    state, _ = catch_up(old, old.position, told, fills, POLICY, MARGIN_RULES, end.now + 60_000)
+    state = caught_up(old, end)
     script = resumed(end, state)
     assert script.named() == "Protected"
     script.command(Verb.FLATTEN)
@@ -217,10 +220,7 @@ def test_what_somebody_else_has_borrowed_since_an_older_state_is_not_claimed(dir
     """Rules 11.3, 11.4: ours was made before the entry, so that none is missing in the state of a later phase."""
     end = protected(direction, rules=MARGIN_RULES)
     old, asset = end.state, "USDT" if direction is Direction.LONG else "LTC"
-    assert old.position is not None
-    told = tuple(replace(report, fills=()) for report in end.book.values())
-    fills = {report.id: report.fills for report in end.book.values()}
-    state, _ = catch_up(old, old.position, told, fills, POLICY, MARGIN_RULES, end.now + 60_000)
+    state = caught_up(old, end)
     debt, theirs = end.lender.debt(asset), D(3) if direction is Direction.LONG else D("0.03")  # a hundredth of ours
     end.lender.debts[asset] = Debt(debt.principal + theirs, debt.interest)
     end.lender.add(asset, theirs)

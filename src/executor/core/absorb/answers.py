@@ -9,7 +9,7 @@ from executor.core.absorb.reports import FoldedReports
 from executor.core.book.edit import find_order, the_order, with_order
 from executor.core.model import orders
 from executor.core.model.events import Answered, AnyEvent, MarginSeen, OpenOrdersSeen, QuoteSeen, ReadFailed
-from executor.core.model.facts import PASSING, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.facts import HELD_UP, UNSENT, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
     CancelList,
     CancelOrder,
@@ -43,7 +43,6 @@ from executor.core.model.values import OrderType
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 _READ_AGAIN_MS = 1_000
-_UNSENT = frozenset({Why.NOT_SENT, Why.WITHDRAWN})
 _UNSURE = frozenset({Why.UNKNOWN_ORDER, Why.OTHER, Why.WITHDRAWN})
 """Refusals of a cancel after which its order may be another than it was."""
 
@@ -224,8 +223,8 @@ def _outlived(folded: FoldedReports, asked: tuple[str, ...], outcome: Outcome) -
     One that was held up on its way has no time of its own; but where the exchange has held it up, a limit may be that
     request's own, and the next takes another way as well: that of a list goes by each order's id.
     """
-    held_up = isinstance(outcome, Refused) and outcome.why in PASSING
-    if isinstance(outcome, Refused) and held_up and (not outcome.code or outcome.why in _UNSENT):
+    held_up = isinstance(outcome, Refused) and outcome.why in HELD_UP
+    if isinstance(outcome, Refused) and (outcome.why in UNSENT or (held_up and not outcome.code)):
         return folded
     position = folded.position
     for client_id in asked:

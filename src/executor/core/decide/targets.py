@@ -10,7 +10,7 @@ from executor.core.decide import stops
 from executor.core.decide.draft import Draft
 from executor.core.decide.legs import may_place, sell_at_market, standing, surplus
 from executor.core.decide.vanished import put_back
-from executor.core.model.facts import Why
+from executor.core.model.facts import HELD_UP, Why
 from executor.core.model.ids import Role
 from executor.core.model.state import End, Leave, Leg, Order, OrderPhase
 from executor.core.model.values import OrderType
@@ -19,8 +19,6 @@ _TARGET: Final = {1: Role.TP1, 2: Role.TP2}
 _STOP: Final = {1: Role.SL1, 2: Role.SL2}
 _LIST: Final = {1: Role.OCO1, 2: Role.OCO2}
 _PAIR_TRIES: Final = 2
-_HELD_UP: Final = frozenset({Why.RATE_LIMIT, Why.CLOCK})
-"""Refusals that the exchange gives before it looks at an order."""
 _WINDOW_MS: Final = 60_000
 """A limit that counts all requests, or all orders, has let some through after so long: its windows are a minute at
 most, but for a day's, which keeps single orders away as well.
@@ -91,7 +89,7 @@ def _pair_fails(draft: Draft, leg: Leg) -> bool:
 
 
 def _came_to_nothing(order: Order) -> bool:
-    return order.end is End.NEVER or order.phase is OrderPhase.UNRESOLVED or order.refusal in _HELD_UP
+    return order.end is End.NEVER or order.phase is OrderPhase.UNRESOLVED or order.refusal in HELD_UP
 
 
 def _place_pair(draft: Draft, leg: Leg, left: Decimal, *, target: Decimal, level: Decimal, limit: Decimal) -> None:

@@ -72,7 +72,11 @@ class Why(StrEnum):
     OTHER = "other"
 
 
-PASSING: Final = frozenset({Why.NOT_SENT, Why.WITHDRAWN, Why.RATE_LIMIT, Why.CLOCK})
+UNSENT: Final = frozenset({Why.NOT_SENT, Why.WITHDRAWN})
+"""Refusals of what has never left."""
+HELD_UP: Final = frozenset({Why.RATE_LIMIT, Why.CLOCK})
+"""Refusals that the exchange gives before it looks at an order."""
+PASSING: Final = UNSENT | HELD_UP
 """Refusals that say nothing of the order itself."""
 POVERTY: Final = frozenset({Why.INSUFFICIENT_BALANCE, Why.OTHER})
 """Refusals after which the balance is read: it is too small, or nobody knows."""

@@ -1,7 +1,6 @@
 """One way in and out: every request to Binance is stamped, counted, sent and judged here."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -22,7 +21,7 @@ from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.wire import calls, reading
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call, Urgency
-from executor.exchange.wire.outcomes import DOUBT, Fault, describe, failed, fault_of, unanswered, verdict, words
+from executor.exchange.wire.outcomes import DOUBT, Fault, describe, fault_of, unanswered, unsuccessful, verdict, words
 from executor.exchange.wire.replace import replaced
 
 READ_ATTEMPTS: Final = 4
@@ -110,16 +109,8 @@ class Connection:
         """Send once a request that changes something, signed with `stamp`; without one it is stamped now. `read` turns
         the body of a success into its reports.
         """
-        outcome = await self._send(call, params, stamp)
-        if not isinstance(outcome, _Answered):
-            return outcome
-        answer, attempt, _ = outcome
-        if not answer.ok:
-            return _failed(outcome, read)
-        try:
-            return Done(read(answer.body))
-        except msgspec.DecodeError as error:
-            return Unknown(f"HTTP {answer.status}, but not the answer to {call}: {error}", attempt.fence)
+        told = await self.ask_once(call, params, read, stamp)
+        return told if isinstance(told, Refused | Unknown) else Done(told)
 
     async def ask_once(
         self, call: Call, params: Mapping[str, str], read: Callable[[bytes], T], stamp: Stamp | None = None
@@ -128,9 +119,9 @@ class Connection:
         outcome = await self._send(call, params, stamp)
         if not isinstance(outcome, _Answered):
             return outcome
-        answer, attempt, _ = outcome
+        answer, attempt, retry_at = outcome
         if not answer.ok:
-            return _failed(outcome, read)
+            return unsuccessful(answer, attempt, retry_at, read)
         try:
             return read(answer.body)
         except msgspec.DecodeError as error:
@@ -327,17 +318,6 @@ class Connection:
         if not known:
             _log.error("firewall", alert=True, answer=said, reads="wait", orders="go on, slowly")
         return at
-
-
-def _failed(answered: _Answered, read: Callable[[bytes], object]) -> Refused | Unknown:
-    """What a status that is no success says. Beside the body of a success it says nothing (rule 8.2)."""
-    answer, attempt, retry_at = answered
-    fault = fault_of(answer)
-    if not fault.code:
-        with contextlib.suppress(msgspec.DecodeError):
-            read(answer.body)
-            return Unknown(f"HTTP {answer.status} with the answer of a success", attempt.fence)
-    return failed(answer.status, fault, attempt, retry_at)
 
 
 def _served(answer: Answer) -> bool:

@@ -3,6 +3,8 @@
 The HTTP status decides first, then the code, then, for what the matching engine or a filter refused, its text.
 """
 
+import contextlib
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -155,6 +157,18 @@ def failed(status: int, fault: Fault, attempt: Attempt, retry_at: int) -> Refuse
     if isinstance(why, Doubt):
         return Unknown(words(status, fault), attempt.fence)
     return Refused(why, fault.code or -status, fault.msg, retry_at if why is Why.RATE_LIMIT else 0)
+
+
+def unsuccessful(answer: Answer, attempt: Attempt, retry_at: int, read: Callable[[bytes], object]) -> Refused | Unknown:
+    """What a status that is no success says; beside a body that `read` takes for a success's it says nothing (rule
+    8.2). `retry_at` as in `failed`.
+    """
+    fault = fault_of(answer)
+    if not fault.code:
+        with contextlib.suppress(msgspec.DecodeError):
+            read(answer.body)
+            return Unknown(f"HTTP {answer.status} with the answer of a success", attempt.fence)
+    return failed(answer.status, fault, attempt, retry_at)
 
 
 def unanswered(error: Exception, attempt: Attempt) -> Refused | Unknown:

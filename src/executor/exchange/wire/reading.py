@@ -140,10 +140,13 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     can_trade: bool = True
 
 
-class _Ticker(Row, frozen=True, rename="camel"):
+class _Prices(Row, frozen=True, rename="camel"):
     bid_price: Decimal
     ask_price: Decimal
     last_price: Decimal
+
+
+class _Ticker(_Prices, frozen=True, rename="camel"):
     symbol: str = ""
 
 
@@ -166,11 +169,8 @@ class _Reference(Row, frozen=True, rename="camel"):
     reference_price: Decimal | None
 
 
-class _NamedTicker(Row, frozen=True, rename="camel"):
+class _NamedTicker(_Prices, frozen=True, rename="camel"):
     symbol: str
-    bid_price: Decimal
-    ask_price: Decimal
-    last_price: Decimal
 
 
 class _Bar(Row, frozen=True, array_like=True):

@@ -3,7 +3,6 @@
 `cancelResult` and `newOrderResult` decide, never the HTTP status alone.
 """
 
-import contextlib
 from typing import Final
 
 import msgspec
@@ -12,7 +11,7 @@ from executor.core.model.facts import Done, NotTried, Refused, ReplaceOutcome, U
 from executor.decoding import decode
 from executor.exchange.wire import reading
 from executor.exchange.wire.answer import Answer, Attempt
-from executor.exchange.wire.outcomes import Fault, failed, fault_of
+from executor.exchange.wire.outcomes import Fault, failed, fault_of, unsuccessful
 
 HALF_DONE: Final = frozenset({-2021, -2022})
 
@@ -25,11 +24,7 @@ def replaced(answer: Answer, attempt: Attempt, *, cancel_id: str, new_id: str, r
     fault = fault_of(answer) if not answer.ok else Fault()
     if not answer.ok and (fault.code not in HALF_DONE or answer.status >= 500):
         # refused as a whole before either half, or in doubt as a whole
-        outcome = failed(answer.status, fault, attempt, retry_at)
-        if not fault.code:
-            with contextlib.suppress(msgspec.DecodeError):
-                reading.halves(answer.body)
-                outcome = Unknown(f"HTTP {answer.status} with the answer of a success", attempt.fence)
+        outcome = unsuccessful(answer, attempt, retry_at, reading.halves)
         return ReplaceOutcome(outcome, outcome)
     try:
         carrier: bytes | msgspec.Raw = answer.body if answer.ok else decode(answer.body, _Carrier).data
