@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import httpx
+from tools.ports import free_port
 
 LAST_S: Final = 20.0
 PATIENCE_S: Final = 60.0
@@ -155,12 +155,6 @@ async def answers(url: str) -> None:
                 if (await http.get(url)).is_success:
                     return
             await asyncio.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

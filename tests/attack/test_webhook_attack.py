@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tools.ports import free_port
 
 SECRET: Final = "attack-test-secret-0123456789"
 HMAC_KEY: Final = "attack-test-hmac-0123456789"
@@ -33,12 +34,6 @@ GOOD: Final = 8
 PATIENCE_S: Final = 60.0
 
 Attack = tuple[str, bytes]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Service:

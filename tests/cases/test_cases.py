@@ -14,7 +14,8 @@ import pytest
 from msgspec.structs import replace
 from tests.cases.kit import HERE, WORLD, opened, signal, trading
 from tests.scenarios.harness import AFTER_TP1, Harness, harness
-from tests.service.inlets.test_webhook import SECRET, Sender, free_port, hooked
+from tests.service.inlets.test_webhook import SECRET, Sender, hooked
+from tools.ports import free_port
 
 from executor.core.model.state import Reason
 from executor.exchange.port import StartError

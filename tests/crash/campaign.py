@@ -55,7 +55,7 @@ CALM_S: Final = 40.0
 LIFE_MAX_S: Final = 8.0
 BARE_UP_MAX_MS: Final = 3_000
 """How long a running daemon may take for a stop: a doubt settled (recvWindow and DOUBT_SETTLE_SEC, so 2.5 s) and a
-refusal. As long again for each life that begins meanwhile, and for each request that is lost."""
+refusal. As long again for each life that begins meanwhile, and for each request or answer that is lost."""
 NAPS_MS: Final = (RECV_WINDOW_MS // 4, RECV_WINDOW_MS, 3 * RECV_WINDOW_MS)
 CHOICES_DRAWN: Final = 0.4
 """How often each choice that the documents leave open is drawn for a life; else it is the likely one."""

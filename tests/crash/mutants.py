@@ -51,9 +51,9 @@ WIRE_MUTANTS: Final = (
     Mutant(
         "an answer that can't be read says that nothing was sent",
         CONNECTION,
-        "            return Done(read(answer.body))\n        except msgspec.DecodeError as error:\n"
+        "            return read(answer.body)\n        except msgspec.DecodeError as error:\n"
         '            return Unknown(f"HTTP {answer.status}, but not the answer to {call}: {error}", attempt.fence)\n',
-        "            return Done(read(answer.body))\n        except msgspec.DecodeError as error:\n"
+        "            return read(answer.body)\n        except msgspec.DecodeError as error:\n"
         '            return Refused(Why.NOT_SENT, 0, f"not the answer to {call}: {error}")\n',
         bench=ON_THE_WIRE,
     ),

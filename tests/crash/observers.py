@@ -13,6 +13,7 @@ from typing import Final
 
 from aiohttp import web
 from tests.crash import garbage
+from tools.ports import free_port
 
 CHAT: Final = -100
 HANG_S: Final = 60.0
@@ -84,9 +85,7 @@ class IdlePage:
 
     def __init__(self, met: Counter[str]) -> None:
         self._met = met
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         self._line = socket.socket()
         self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         self._line.setblocking(False)

@@ -68,8 +68,8 @@ class Deck(Generic[T]):
 
 class WireFaults:
     """Faults with probability `storm` for each read and push, more for commands, less for prices; deaths as told by
-    `plan_death`. `lost_at`: when (ms) a request that changes something was not carried out, or not at once. `garbage`:
-    by the way on which it came.
+    `plan_death`. `lost_at`: when (ms) a request that changes something was lost, late, or left without a proper answer
+    (one that the exchange refused is in doubt then). `garbage`: by the way on which it came.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -121,9 +121,8 @@ class WireFaults:
         self.faults[name] += 1
         if fault.answer in garbage.ANSWERS.values():
             self.garbage[way] += 1
-        if changes and (
-            not fault.execute or fault.delay_before_ms
-        ):  # what is late is lost if its sender dies meanwhile
+        lost = not fault.execute or fault.disconnect or fault.answer is not None
+        if changes and (lost or fault.delay_before_ms):  # what is late is lost if its sender dies meanwhile
             self.lost_at.append(time.time_ns() // 1_000_000)
         return fault
 

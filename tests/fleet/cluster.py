@@ -11,7 +11,6 @@ from tools import etcd, etcd_cluster
 
 Cluster = etcd_cluster.Cluster
 Node = etcd_cluster.Node
-free_port = etcd_cluster.free_port
 running = etcd_cluster.running
 PROGRAM: Final = etcd.program()
 needs_etcd = pytest.mark.skipif(not PROGRAM, reason=f"no etcd: {etcd.ADVICE}")

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.fleet.cluster import PROGRAM, free_port, needs_etcd
+from tests.fleet.cluster import PROGRAM, needs_etcd
+from tools.ports import free_port
 
 from executor.service.store.etcd import Etcd, EtcdError, tls_of
 

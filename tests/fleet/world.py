@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from tests.crash import exchange_books
 from tests.crash.daemon import BRISK, Daemon, ForkServer
 from tests.crash.wire_faults import RECV_WINDOW_MS, WireFaults
-from tests.fleet.cluster import Cluster, free_port
+from tests.fleet.cluster import Cluster
 from tests.fleet.links import Gate, Link
+from tools.ports import free_port
 
 from executor.core.model.values import Direction
 from executor.paper.engine.exchange import Engine

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from decimal import Decimal
@@ -16,6 +15,7 @@ import pytest
 from tests.ops.samples import closed
 from tests.ops.test_http import WORLD, Server
 from tests.scenarios.harness import EXITS, Harness, harness
+from tools.ports import free_port
 
 from executor.core.model.state import Reason
 from executor.ops import http, keep_up
@@ -30,12 +30,6 @@ HTML: Final = {"Accept": "text/html,application/xhtml+xml"}
 
 
 Frame = dict[str, Any]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

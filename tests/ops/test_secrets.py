@@ -28,6 +28,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from tests.cli.kit import START_MS, ramp, recording, signals
+from tools.ports import free_port
 
 from executor.config.sources import SECRETS
 
@@ -58,12 +59,6 @@ def search_folder(folder: Path) -> list[str]:
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_relative_to(folder / "given")]
     assert files
     return [found for path in files for found in search(str(path.relative_to(folder)), path.read_bytes())]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:

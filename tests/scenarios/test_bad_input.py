@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.scenarios.harness import EXITS, OCO_WORLDS, World, harness
+from tools.ports import free_port
 
 from executor.config import load_settings
 from executor.core.model.state import SCHEMA_VERSION, Reason
@@ -45,13 +46,11 @@ async def test_keys_that_are_refused(tmp_path: Path, name: str) -> None:
 
 
 async def test_an_exchange_that_is_not_there(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        async with harness(tmp_path, WORLD, started=False) as b:
-            b._urls = Urls(rest_url=f"{url}/api", ws_api_url=f"ws{url[4:]}/ws-api/v3", stream_url=f"ws{url[4:]}")
-            with pytest.raises(StartError, match="can't be reached"):
-                await b.start()
+    url = f"http://127.0.0.1:{free_port()}"
+    async with harness(tmp_path, WORLD, started=False) as b:
+        b._urls = Urls(rest_url=f"{url}/api", ws_api_url=f"ws{url[4:]}/ws-api/v3", stream_url=f"ws{url[4:]}")
+        with pytest.raises(StartError, match="can't be reached"):
+            await b.start()
 
 
 def paper_settings(folder: Path, **more: str) -> dict[str, str]:

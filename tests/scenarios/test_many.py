@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from tests.scenarios.harness import ACCOUNT, EXITS, Harness, World, harness
-from tests.service.inlets.test_webhook import free_port
+from tools.ports import free_port
 
 from executor.core.model.events import Tick, Verb
 from executor.core.model.facts import OrderReport, Quote, Why

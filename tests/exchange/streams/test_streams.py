@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -13,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.exchange.stub import KEY, SECRET, START_MS, ManualClock, Say, Stub
 from tests.exchange.wire.test_reading import golden
+from tools.ports import free_port
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -196,9 +196,7 @@ async def test_a_lost_subscription_is_told_and_made_again(exchange: BinanceExcha
 
 
 async def test_a_server_that_is_away_is_tried_until_it_is_back(exchange: BinanceExchange) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     heard = Heard()
     stream = UserStream(
         f"ws://127.0.0.1:{port}",

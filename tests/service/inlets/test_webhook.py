@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from tests.scenarios.harness import Harness, World, harness
+from tools.ports import free_port
 
 from executor.core.model.events import Verb
 from executor.core.model.values import Direction
@@ -24,12 +25,6 @@ from executor.service.inlets.webhook import WebhookUnusable, recent_keys
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 SECRET: Final = "the webhook's own secret"
 HMAC_KEY: Final = "the key of its signatures"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Sender:
