@@ -39,6 +39,7 @@ class Down:
     "reads",
     [
         {"ping"},
+        {"time"},
         {"exchangeInfo"},
         {"account/commission"},
         {"account"},

@@ -85,7 +85,7 @@ async def connect_all(
     shared = SharedReads(connection) if len(symbols) > 1 else None
     try:
         await _warm(connection, patient=bool(held))
-        await connection.sync_clock()
+        await _set_clock(connection, patient=bool(held))
         exchanges = {symbol: (make or BinanceExchange)(connection, symbol, shared) for symbol in symbols}
         await _prove(exchanges, patient=bool(held))
     except ReadRefused as error:
@@ -116,6 +116,16 @@ async def _warm(connection: Connection, *, patient: bool) -> None:
         if not patient:
             raise
         _log.warning("look_failed", what="ping", error=str(error))
+
+
+async def _set_clock(connection: Connection, *, patient: bool) -> None:
+    """Where it can't be, this machine's own goes on: if it is wrong, the exchange refuses what it stamps (-1021)."""
+    try:
+        await connection.sync_clock()
+    except ReadError as error:
+        if not patient:
+            raise
+        _log.warning("clock_not_synced", error=str(error))
 
 
 async def _prove(exchanges: Mapping[str, "BinanceExchange"], *, patient: bool) -> None:
