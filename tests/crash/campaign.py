@@ -518,12 +518,13 @@ class Campaign:
         for name in self.written:
             if signals[name] != 1 and (signals[name] or not (state and state.refused)):
                 self.fault(f"signal {name} made {signals[name]} trades")
-        for trade in books.trades:
+        trades = [trade.ended(by_id[trade.trade].closed) if trade.trade in by_id else trade for trade in books.trades]
+        for trade in trades:
             self._audit_trade(trade, by_id.get(trade.trade))
         self._audit_account(closed)
-        filled = [trade for trade in books.trades if trade.fills]
+        filled = [trade for trade in trades if trade.fills]
         self.report.trades, self.report.filled = len(closed), len(filled)
-        self.report.orders = sum(len(trade.orders) for trade in books.trades)
+        self.report.orders = sum(len(trade.orders) for trade in trades)
         self.report.faults = dict(self.wire_faults.faults.most_common())
         self.report.garbage = dict(self.wire_faults.garbage.most_common())
         self.report.watchers = dict(self._watchers.met.most_common())

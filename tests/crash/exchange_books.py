@@ -60,6 +60,11 @@ class TradeTruth(msgspec.Struct, frozen=True, kw_only=True):
     def live(self) -> list[Order]:
         return [order for order in self.orders if not order.status.is_final]
 
+    def ended(self, at: int) -> "TradeTruth":
+        """The same of a trade that told at `at` (ms) what it leaves behind: nobody is to cover that from then on."""
+        cut = (Span(span.since, min(span.until, at), span.qty) for span in self.bare if span.since < at)
+        return msgspec.structs.replace(self, bare=tuple(cut))
+
     @property
     def bare_ms(self) -> int:
         return sum(span.ms for span in self.bare)
