@@ -324,6 +324,25 @@ def test_plain_s_stop_of_the_whole_shrinks_to_what_is_there() -> None:
     assert script.order(Role.SL).qty == D("2.5")
 
 
+def test_a_target_beside_a_stop_that_was_cut_is_for_no_more_than_the_other_one_leaves() -> None:
+    """Rules 6.6b, 10.1: the stop finds for all of PLAIN's exits what is gone; the second target is waiting then."""
+    script = protected(policy=PLAIN)
+    for pause in (0, 1_000, 2_000, 4_000):
+        script.vanish(Role.TP2, OrderStatus.EXPIRED)
+        script.wait(pause)
+        script.settle()
+    script.vanish(Role.TP2, OrderStatus.EXPIRED)
+    script.vanish(Role.SL)
+    free(script, "1.5", "0.999")
+    script.refuse(Why.INSUFFICIENT_BALANCE, "SL")
+    judged(script)
+    assert (script.order(Role.TP1).qty, script.order(Role.SL).qty) == (D("0.999"), D("1.5"))
+    script.wait(8_000)
+    script.settle()
+    assert script.order(Role.TP2).qty == script.leg(2).qty == D("0.501")
+    assert script.live() == ["SL", "TP1", "TP2"]
+
+
 def test_what_an_ended_exit_had_sold_and_tells_late_was_not_missing() -> None:
     """Rule 6.6b: the part was ours after all, so nothing of the rest is lost for it."""
     script = sold_by_hand("2.5")

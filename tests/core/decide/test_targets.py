@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, both_sides, protected, unprotected
+from tests.core.build import MARGIN_RULES, POLICY, Script, both_sides, protected, unprotected
 
 from executor.core.model.events import QuoteSeen
 from executor.core.model.facts import Quote, Why
@@ -239,3 +239,51 @@ def test_a_side_of_the_book_that_is_empty_denies_nothing(direction: Direction) -
     script.refuse(Why.PRICE_RELATION, "OCO1")
     script.feed(QuoteSeen(at=script.now, quote=Quote(script.now, D(0), D(0), script.px("102.5"))))
     assert script.leg(1).leave is Leave.TARGET
+
+
+def tell_late(script: Script, role: Role, sold: str) -> None:
+    """The first exit of `role`, which has ended, had sold so much by then."""
+    old = script.orders(role)[0]
+    script.book[old.id] = replace(script.book[old.id], cum_qty=D(sold), cum_quote=D(sold) * 100)
+    script.push(old.id)
+
+
+@both_sides
+def test_a_list_that_stands_for_more_than_its_leg_has_left_is_cut(direction: Direction) -> None:
+    """Rules 5.1, 10.1: the one that was moved had sold a part, and tells only now."""
+    script = protected(direction, rules=MARGIN_RULES)
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    whole = script.order(Role.TP2).qty
+    tell_late(script, Role.TP2, "0.3")
+    assert script.kinds() == ["CancelList"]
+    script.settle()
+    assert script.order(Role.TP2).qty == script.order(Role.SL2).qty == whole - D("0.3")
+    assert script.named() == "Protected"
+
+
+def test_a_list_whose_stop_has_triggered_is_not_cut() -> None:
+    """It sells already; what it sells too much is bought back (rule 6.3)."""
+    script = protected(rules=MARGIN_RULES)
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    stop = script.order(Role.SL2)
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.push(stop.id)
+    tell_late(script, Role.TP2, "0.3")
+    assert "CancelList" not in script.kinds()
+
+
+@both_sides
+def test_a_target_beside_the_stop_that_stands_for_more_than_its_leg_has_left_is_cut(direction: Direction) -> None:
+    """Rules 5.1, 10.1: the one in whose place it was put had sold a part, and tells only now."""
+    script = protected(direction, policy=PLAIN)
+    script.vanish(Role.TP1)
+    script.settle()
+    whole = script.order(Role.TP1).qty
+    tell_late(script, Role.TP1, "0.3")
+    script.settle()
+    assert script.order(Role.TP1).qty == whole - D("0.3")
+    assert script.live() == ["SL", "TP1", "TP2"]

@@ -4,16 +4,19 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import Final
 
+from msgspec.structs import replace
+
 from executor.core.book.edit import the_leg
+from executor.core.book.ledger import exits_of
 from executor.core.book.levels import past
-from executor.core.decide import stops
+from executor.core.decide import doubt, stops
 from executor.core.decide.draft import Draft
 from executor.core.decide.legs import may_place, sell_at_market, standing, surplus
 from executor.core.decide.vanished import put_back
 from executor.core.model.facts import HELD_UP, Why
 from executor.core.model.ids import Role
 from executor.core.model.state import End, Leave, Leg, Order, OrderPhase
-from executor.core.model.values import OrderType
+from executor.core.model.values import ZERO, OrderType
 
 _TARGET: Final = {1: Role.TP1, 2: Role.TP2}
 _STOP: Final = {1: Role.SL1, 2: Role.SL2}
@@ -30,6 +33,9 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
     live = standing(draft, leg, left)
     if live is None:
         return
+    if not live and leg.stop is None:
+        leg = _beside_others(draft, leg)
+        left = draft.left(leg)
     if left <= 0:
         draft.dismiss(live)
         return
@@ -39,12 +45,39 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
     if leave is not None:
         sell_at_market(draft, leg, leave, live, left)
         return
+    if live and _too_large(draft, leg, live):
+        draft.cancel(live, recheck=True)
+        return
     if live:
         stops.move_list(draft, leg, live)
         return
     if may_place(draft, leg):
         leg = the_leg(draft.position, leg.n)
         _place(draft, leg, target, draft.left(leg))
+
+
+def _beside_others(draft: Draft, leg: Leg) -> Leg:
+    """`leg`, of which nothing stands beside the stop of the whole, for no more than the other targets that are out
+    leave: that stop follows what is held, and so takes note of what is gone for all of them (rules 4.3, 6.6b, 10.1).
+    """
+    others = [other for other in draft.position.legs if other.n not in (0, leg.n) and draft.live(other.n)]
+    room = max(draft.tally.sellable - sum([draft.left(other) for other in others], ZERO), ZERO)
+    if draft.left(leg) <= room:
+        return leg
+    leg = replace(leg, qty=draft.tally.sold.get(leg.n, ZERO) + room)
+    draft.put_leg(leg)
+    return leg
+
+
+def _too_large(draft: Draft, leg: Leg, live: list[Order]) -> bool:
+    """Whether what stands could sell more than the leg's part: an order in whose place it was sent had sold more than
+    was told by then, or it was called refused or gone, is there after all, and its leg has been cut since (10.1).
+    """
+    first = live[0]
+    sides = exits_of(draft.position, first.list_id) if first.list_id else live
+    could = first.qty - sum([order.cum_qty for order in sides], ZERO)
+    part = leg.qty - draft.tally.sold.get(leg.n, ZERO)
+    return could > part and not any(order.triggered_at for order in live) and not doubt.kept_apart(draft)
 
 
 def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
