@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from tests.sim.fleet.faults import FleetFaults
+from tests.sim.fleet.loops import NodeLoop
 from tests.sim.timeline import Timeline
 
 from executor.service.store import etcd_wire
@@ -256,9 +257,7 @@ class Link(Etcd):
     answer is there: the process may be suspended or killed.
     """
 
-    def __init__(
-        self, cluster: Cluster, timeline: Timeline, faults: FleetFaults, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, cluster: Cluster, timeline: Timeline, faults: FleetFaults, loop: NodeLoop) -> None:
         self.endpoints = MEMBERS
         self.cut_until = 0
         self.dead = False
@@ -281,7 +280,7 @@ class Link(Etcd):
 
     def later(self, told: Callable[[], object]) -> None:
         """Tell the process, after the network's time."""
-        self._timeline.at(self._timeline.now + LAG_MS, lambda: None if self.dead else self._loop.call_soon(told))
+        self._timeline.at(self._timeline.now + LAG_MS, lambda: None if self.dead else self._loop.tell(told))
 
     def break_watches(self) -> None:
         for watch in self._watching:

@@ -7,6 +7,7 @@ is moved pauses a process, and goes on later as if nothing had been; and it can 
 import asyncio
 import contextlib
 import math
+import weakref
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,39 +26,19 @@ class Spinning(AssertionError):  # noqa: N818  (it says what the loop does)
     """Something in the loop goes on for ever without waiting."""
 
 
-class _Call:
-    """A callback that waits for its turn or its time: asyncio's handle, without what that keeps for debugging."""
+class _Call(list[Any]):
+    """A callback that waits for its turn or its time, its arguments and its context; empty once it is cancelled.
 
-    __slots__ = ("_args", "_callback", "_context", "_loop", "is_cancelled")
+    In place of asyncio's handle, and a list, as a run makes a hundred thousand of them: nothing is quicker to make.
+    """
 
-    def __init__(self, loop: "NodeLoop", callback: Any, args: tuple[Any, ...], context: Context | None) -> None:
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._context = copy_context() if context is None else context
-        self.is_cancelled = False
-
-    def __repr__(self) -> str:
-        return f"<{self._callback!r} with {self._args!r}>"
+    __slots__ = ()
 
     def cancel(self) -> None:
-        self.is_cancelled = True
+        self.clear()
 
     def cancelled(self) -> bool:
-        return self.is_cancelled
-
-    def run(self) -> None:
-        try:
-            self._context.run(self._callback, *self._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - as asyncio's own handle does
-            self._loop.call_exception_handler({"exception": error, "handle": self})
-
-    def ring(self) -> None:
-        """Its time has come."""
-        if not self.is_cancelled:
-            self._loop.make_ready(self)
+        return not self
 
 
 class NodeLoop(asyncio.AbstractEventLoop):
@@ -71,6 +52,9 @@ class NodeLoop(asyncio.AbstractEventLoop):
         self._ready: deque[_Call] = deque()
         self._due = False
         self._burying = False
+        self._made: list[weakref.ref[asyncio.Task[Any]]] = []
+        """Its tasks, of which it holds none: one that nobody holds is to be lost here, too."""
+        self._made_most = 64
 
     # --- pauses and the end ------------------------------------------------------------------------------------------
 
@@ -104,16 +88,26 @@ class NodeLoop(asyncio.AbstractEventLoop):
         assert not (left := self._tasks()), f"never ends: {left[0]!r:.300}"
 
     def _tasks(self) -> "list[asyncio.Task[Any]]":
-        return sorted(asyncio.all_tasks(self), key=lambda each: each.get_name())
+        left = [task for each in self._made if (task := each()) is not None and not task.done()]
+        return sorted(left, key=lambda each: each.get_name())
 
     def drain(self) -> None:
         """Run what is ready, and what becomes ready by that."""
         for _ in range(TURNS_MAX):
             if not self._ready:
                 break
-            call = self._ready.popleft()
-            if not call.is_cancelled:
-                call.run()
+            self._run(self._ready.popleft())
+
+    def _run(self, call: _Call) -> None:
+        if not call:
+            return
+        callback, args, context = call
+        try:
+            context.run(callback, *args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as asyncio's own handle does
+            self.call_exception_handler({"exception": error, "handle": call})
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -133,7 +127,7 @@ class NodeLoop(asyncio.AbstractEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: Context | None = None
     ) -> Any:
-        call = _Call(self, callback, args, context)
+        call = _Call((callback, args, copy_context() if context is None else context))
         self._ready.append(call)
         if not self._due:
             self._wake()
@@ -147,19 +141,24 @@ class NodeLoop(asyncio.AbstractEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> Any:
-        call = _Call(self, callback, args, context)
+        call = _Call((callback, args, copy_context() if context is None else context))
         if self._burying:
             self._ready.append(call)
         else:
             # Times are whole ms as floats of seconds: what is a hair above one is that one.
-            self._timeline.at(math.ceil(when * 1000 - 0.001), call.ring)
+            self._timeline.at(math.ceil(when * 1000 - 0.001), lambda: self._ring(call))
         return call
 
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> "asyncio.Task[Any]":
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        if len(self._made) > self._made_most:
+            self._made = [each for each in self._made if (made := each()) is not None and not made.done()]
+            self._made_most = 2 * len(self._made) + 64
+        self._made.append(weakref.ref(task))
+        return task
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Any, *args: Any
@@ -169,8 +168,8 @@ class NodeLoop(asyncio.AbstractEventLoop):
         done.set_result(func(*args))
         return done
 
-    def get_debug(self) -> bool:
-        return False
+    get_debug = staticmethod(bool)
+    """False; each future asks, and this answers without a frame of its own."""
 
     def is_running(self) -> bool:
         return True
@@ -184,11 +183,27 @@ class NodeLoop(asyncio.AbstractEventLoop):
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
-    def make_ready(self, call: _Call) -> None:
-        if not self.dead:
+    def _ring(self, call: _Call) -> None:
+        """Its time has come."""
+        if call and not self.dead:
             self._ready.append(call)
-            if not self._due:
-                self._wake()
+            self._wake_now()
+
+    def tell(self, told: Callable[[], object]) -> None:
+        """`told` is called in the process's next turn. For what time itself calls: nothing else is under way."""
+        if not self.dead:
+            self._ready.append(_Call((told, (), copy_context())))
+            self._wake_now()
+
+    def _wake_now(self) -> None:
+        """Have the turn at once, where it would be what happens next all the same."""
+        if self._due or self._burying:
+            return
+        now, queue = self._timeline.now, self._timeline._queue
+        if now >= self.paused_until and not (queue and queue[0][0] <= now):
+            self._turn()
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         if not self._due and not self.dead and not self._burying:
@@ -204,8 +219,7 @@ class NodeLoop(asyncio.AbstractEventLoop):
         try:
             while ready and not self.dead and timeline.now >= self.paused_until:
                 call = ready.popleft()
-                if not call.is_cancelled:
-                    call.run()
+                self._run(call)
                 turns += 1
                 if turns > TURNS_MAX:
                     raise Spinning(f"{call!r:.300}")

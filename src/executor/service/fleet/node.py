@@ -291,31 +291,34 @@ class FleetNode:
 
     async def _decide(self) -> None:
         await self.membership.known()
+        call_later = asyncio.get_running_loop().call_later
         while True:
             self._look.clear()
-            self._let_go_of_outdated()
+            held = self._held()
+            self._let_go_of_outdated(held)
             self._compare_settings()
             due = False
             if self._lease:
-                due = self._give_away()
+                due = self._give_away(held)
                 self._give_back()
                 if not self.draining:
                     due = self._claim_free() or due
+            alarm = call_later(LOOK_S if due else IDLE_LOOK_S, self._look.set)
             try:
-                async with asyncio.timeout(LOOK_S if due else IDLE_LOOK_S):
-                    await self._look.wait()
-            except TimeoutError:
-                continue
+                await self._look.wait()
+            finally:
+                alarm.cancel()
 
     def _held(self) -> dict[str, Held]:
         return {
             account: Held(owned.claim.epoch, _flat(owned.run), owned.releasing) for account, owned in self.owned.items()
         }
 
-    def _let_go_of_outdated(self) -> None:
-        """At once, whatever else is under way."""
-        for account, owner in claims.outdated(self.membership.view, self._held()).items():
+    def _let_go_of_outdated(self, held: dict[str, Held]) -> None:
+        """At once, whatever else is under way; `held` no longer names them."""
+        for account, owner in claims.outdated(self.membership.view, held).items():
             self._let_go(account, f"{owner.node} owns it since epoch {owner.epoch}")
+            del held[account]
 
     def _compare_settings(self) -> None:
         """An account that would be traded otherwise by whoever takes it over: told once, by its owner."""
@@ -325,9 +328,9 @@ class FleetNode:
             log.error("settings_differ", alert=True, account=account, node=name, text=text)
         self._differing = found
 
-    def _give_away(self) -> bool:
+    def _give_away(self, held: Mapping[str, Held]) -> bool:
         """Whether some are on their way, or may soon be."""
-        view, held = self.membership.view, self._held()
+        view = self.membership.view
         for account in claims.to_give_away(view, self.name, held, draining=self.draining, at_ms=self._wall_s() * 1000):
             self._begin_release(account, self.owned[account])
         return any(view.ranking(account)[:1] not in ([], [self.name]) for account in held)

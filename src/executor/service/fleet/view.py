@@ -60,15 +60,22 @@ class View:
         self.free_since: dict[str, float] = {}
         self.generation = 0
         self._keys = keys
+        self._ranked: dict[str, list[str]] = {}
+        """As the nodes are by the last word: a node asks many times a second, and they seldom change."""
 
     def ranking(self, account: str) -> list[str]:
         """The nodes that may own it, the first in line first; the one that an operator wants it on before all."""
+        ranked = self._ranked.get(account)
+        if ranked is None:
+            ranked = self._ranked[account] = self._rank(account)
+        wanted = self.wanted.get(account)
+        return sorted(ranked, key=lambda node: node != wanted) if wanted in ranked else ranked
+
+    def _rank(self, account: str) -> list[str]:
         # A node that is to be drained may not have said so itself yet: it takes none from that moment on.
         fit = [name for name, info in self.nodes.items() if info.fit and name not in self.drained]
         able = [name for name in fit if account in self.nodes[name].accounts]
-        ranked = sorted(able, key=lambda node: _score(account, node), reverse=True)
-        wanted = self.wanted.get(account)
-        return sorted(ranked, key=lambda node: node != wanted) if wanted in ranked else ranked
+        return sorted(able, key=lambda node: _score(account, node), reverse=True)
 
     def differing(self, account: str) -> list[str]:
         """The nodes whose settings for it are others than those of its owner, or of the first, where nobody owns it."""
@@ -79,6 +86,7 @@ class View:
 
     def read_anew(self, values: list[Value], now: float) -> None:
         """All that there is, at `now` (seconds)."""
+        self._ranked.clear()
         self.nodes.clear()
         before, self.owners = self.owners, {}
         self.drained.clear()
@@ -101,12 +109,14 @@ class View:
                 self.owners[name] = Owner(value.text, value.created, value.lease)
                 self.free_since.pop(name, None)
         elif change.key.startswith(keys.nodes):
+            self._ranked.clear()
             info = _info(value) if value is not None else None
             if info is None:
                 self.nodes.pop(name, None)
             else:
                 self.nodes[name] = info
         elif change.key.startswith(keys.drains):
+            self._ranked.clear()
             (self.drained.discard if value is None else self.drained.add)(name)
         elif change.key.startswith(keys.wants):
             if value is None:
