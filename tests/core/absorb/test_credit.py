@@ -96,7 +96,7 @@ def test_an_entry_that_would_stand_too_low_at_its_stop_is_refused(direction: Dir
     kind, why = refused(signalled(direction, replace(POLICY, level_min=D("1.9"))))
     assert kind == "margin_level"
     assert why.startswith(f"at the stop {98 if direction is Direction.LONG else 102} the margin level would be 1.")
-    assert why.endswith("must be at least 1.9")
+    assert why.endswith("must be at least 1.9 (MARGIN_LEVEL_MIN)")
 
 
 def test_a_debt_that_was_there_before_is_not_touched() -> None:

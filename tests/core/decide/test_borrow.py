@@ -5,10 +5,10 @@ from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, entering, make_quote
 
 from executor.core.model.events import QuoteSeen, Verb
-from executor.core.model.facts import Why
+from executor.core.model.facts import Quote, Why
 from executor.core.model.intents import Borrow, PlaceOrder, Repay
-from executor.core.model.loans import Debt, RecordStatus
-from executor.core.model.policy import Policy
+from executor.core.model.loans import Debt, Others, RecordStatus
+from executor.core.model.policy import EntryMode, Policy
 from executor.core.model.state import Borrowing, Entering, Reason
 from executor.core.model.values import Direction
 
@@ -171,12 +171,92 @@ def test_past_the_target_is_no_bar_where_plan_b_is_not_barred_either() -> None:
     assert script.named() == "Entering"
 
 
-def test_without_a_price_there_is_no_guard() -> None:
+def test_without_a_price_the_entry_waits_for_one() -> None:
+    """Rule 3.3b."""
     script = asked()
     script.unchecked = True
     script.state = replace(script.state, market=replace(script.state.market, quote=None))
+    script.accept()
+    script.accept()
+    assert script.kinds() == ["QueryQuote"]
+    script.lose()
+    assert (script.named(), script.kinds()) == ("Borrowing", [])
+    before = script.now
+    script.sleep()
+    assert script.now - before == 1_000
     script.settle()
     assert script.named() == "Entering"
+
+
+@both_sides
+def test_an_entry_at_market_goes_by_a_fresh_price_however_long_its_loan_took(direction: Direction) -> None:
+    """Rule 3.3b: the loan takes a minute, and nobody tells that the price has run past the stop meanwhile."""
+    script = asked(direction, replace(POLICY, entry_mode=EntryMode.MARKET_ONLY))
+    script.wait(60_000)
+    script.accept("Borrow")
+    script.accept("QueryLoans")
+    assert script.kinds() == ["QueryQuote"]
+    script.last = script.px("97.5")
+    script.accept()
+    assert over(script).closed.reason is Reason.PLANB_PAST_STOP
+    assert not [request for request in script.sent if isinstance(request, PlaceOrder)]
+
+
+@both_sides
+def test_the_guard_before_the_entry_goes_by_what_it_would_pay(direction: Direction) -> None:
+    """Rule 3.3b: the last trade was inside of TP1, whoever offers now is not."""
+    script = asked(direction)
+    last, offered = script.px("101.9"), script.px("102.1")
+    script.feed(QuoteSeen(at=script.now, quote=Quote(script.now, offered, offered, last)))
+    assert over(script).closed.reason is Reason.PLANB_PAST_TP1
+    assert not [request for request in script.sent if isinstance(request, PlaceOrder)]
+
+
+# --- bounds (rules 11.2, 11.10) ---------------------------------------------------------------------------------------
+
+
+@both_sides
+def test_the_bound_of_the_operator_holds_for_the_loan_that_is_asked_for(direction: Direction) -> None:
+    """Rule 11.2: when the signal was judged 1.50 were missing; by now another symbol has spent what was free."""
+    script = Script(direction, replace(POLICY, max_borrow=D(100)), MARGIN_RULES)
+    script.lender.holdings = {"USDT": D(300), "LTC": D(3) if direction is Direction.LONG else D("2.5")}
+    script.signal()
+    assert script.named() == "Borrowing"
+    for asset in ("USDT", "LTC"):
+        script.lender.add(asset, D(-300) if asset == "USDT" else D("-2.5"))
+    script.lender.add("BNB", D(5))
+    assert over(script).closed.reason is Reason.BORROW_REFUSED
+    assert not borrowed(script)
+    assert "MARGIN_MAX_BORROW_USD is 100: there is no entry" in " ".join(note.text for note in script.notes)
+
+
+def test_what_was_borrowed_for_the_same_entry_counts_towards_the_bound() -> None:
+    script = asked(policy=replace(POLICY, max_borrow=D(220)))
+    script.lender.add("USDT", D(-30))
+    assert over(script).closed.reason is Reason.BORROW_REFUSED
+    assert [loan.amount for loan in borrowed(script)] == [D("201.50")]
+    assert script.lender.debt("USDT").total == 0
+    assert "a loan worth 231.5 USDT" in " ".join(note.text for note in script.notes)
+
+
+def test_the_level_at_the_stop_is_judged_as_the_account_is_then() -> None:
+    """Rule 11.10: another symbol has borrowed beside it since the signal was judged."""
+    script = begun(policy=replace(POLICY, level_min=D("1.4"), allow_foreign_debt=True))
+    script.lender.debts["USDT"] = Debt(D(150))
+    script.lender.others = {"USDT": Others(D(150), D(150))}
+    script.lender.add("USDT", D(50))
+    assert over(script).closed.reason is Reason.BORROW_REFUSED
+    assert not borrowed(script)
+    assert "must be at least 1.4 (MARGIN_LEVEL_MIN)" in " ".join(note.text for note in script.notes)
+
+
+def test_it_is_judged_for_an_entry_that_needs_no_loan_any_more_too() -> None:
+    script = begun(policy=replace(POLICY, level_min=D("1.4")))
+    script.lender.debts["USDT"] = Debt(D(900))
+    script.lender.others = {"USDT": Others(D(900), D(900))}
+    script.lender.add("USDT", D(900))
+    assert over(script).closed.reason is Reason.BORROW_REFUSED
+    assert not borrowed(script)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,71 @@ def test_plan_b_without_a_price_is_not_bought_unless_so_set() -> None:
     assert script.kinds() == ["PLANB"]
 
 
+def blinded(script: Script) -> Script:
+    """The entry was refused, and the price that it waited for could not be had once; then it was entered."""
+    script.wait(50)
+    script.refuse(Why.NOT_SENT)
+    script.wait(1_100)
+    script.lose("QueryQuote")
+    script.wait(1_000)
+    script.accept("QueryQuote")
+    script.accept("ENTRY")
+    return script
+
+
+@pytest.mark.parametrize("require_price", [False, True])
+def test_a_price_that_could_not_be_had_before_the_entry_says_nothing_of_plan_b(*, require_price: bool) -> None:
+    """Rule 3.3."""
+    script = blinded(entering(policy=replace(POLICY, planb_require_price=require_price), working=False))
+    script.sleep()
+    assert script.kinds() == ["CancelOrder"]
+    script.accept()
+    script = priced(script, "103")
+    script.settle()
+    assert script.closed.reason is Reason.PLANB_PAST_TP1
+    assert not script.closed.qty
+
+
+def test_a_price_that_could_not_be_had_while_the_entry_worked_says_nothing_of_plan_b() -> None:
+    """Rule 3.3: it was asked for an entry that a pushed price has let out meanwhile."""
+    script = entering(working=False)
+    script.wait(50)
+    script.refuse(Why.NOT_SENT)
+    script.wait(1_000)
+    assert script.kinds() == ["QueryQuote"]
+    script.quote("100")
+    script.accept("ENTRY")
+    script.lose("QueryQuote")
+    script.wait(90_000)
+    script.accept("CancelOrder")
+    assert "QueryQuote" in script.kinds()
+
+
+@both_sides
+@pytest.mark.parametrize(("last", "bought"), [("100.6", False), ("100.3", True)])
+def test_without_a_fresh_price_plan_b_goes_by_the_one_at_hand(direction: Direction, last: str, *, bought: bool) -> None:
+    """Rule 3.3: PLANB_REQUIRE_PRICE=false means that none need be fresh, not that a known one is not looked at."""
+    script = entering(direction, replace(POLICY, planb_require_price=False))
+    script.quote(last, after=80_000)
+    script.wait(10_000)
+    script.accept("CancelOrder")
+    script.lose("QueryQuote")
+    assert ("PLANB" in script.kinds()) is bought
+    if not bought:
+        script.settle()
+        assert script.closed.reason is Reason.PLANB_DEVIATION
+
+
+def test_each_piece_of_plan_b_asks_for_its_own_price() -> None:
+    script = timed_out(
+        entering(policy=replace(POLICY, planb_require_price=False), rules=replace(RULES, market_max_qty=D(2)))
+    )
+    script.lose("QueryQuote")
+    script.now += 10
+    script.accept("PLANB")
+    assert script.kinds() == ["QueryQuote", "SL"]
+
+
 def test_a_quote_from_before_the_cancel_is_no_fresh_price() -> None:
     script = entering()
     script.quote("100", after=89_999)

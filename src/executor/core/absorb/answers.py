@@ -107,10 +107,21 @@ def quoted(state: State, event: QuoteSeen, policy: Policy) -> Absorbed:
     absorbed = market.quote(state, event.quote)
     late = state.market.now - event.quote.at > policy.quote_max_age_ms
     position = absorbed.state.position
-    if not event.seq or position is None or not (late or event.quote.last <= 0):
+    if position is None:
         return absorbed
-    unread = _unread(position, QueryQuote(seq=event.seq), state.market.now)
-    return replace(absorbed, state=replace(absorbed.state, position=unread))
+    if late or event.quote.last <= 0:
+        told = _unread(position, QueryQuote(seq=event.seq), state.market.now) if event.seq else position
+    else:
+        told = _priced(position)
+    return absorbed if told is position else replace(absorbed, state=replace(absorbed.state, position=told))
+
+
+def _priced(position: Position) -> Position:
+    """A price is known: that one could not be had before says nothing any more (rule 3.3)."""
+    phase = position.phase
+    if not isinstance(phase, Entering) or not phase.no_price:
+        return position
+    return replace(position, phase=replace(phase, no_price=False))
 
 
 def settle(state: State, seq: int) -> State:
@@ -301,7 +312,9 @@ def _unread(position: Position, request: Request, now: int) -> Position:
                 phase = replace(phase, unread=phase.unread + 1, unread_at=now)
             return replace(position, phase=phase, guess_fees=True)
         case QueryQuote() if isinstance(position.phase, Entering):
-            return replace(position, phase=replace(position.phase, no_price=True, retry_at=now + _READ_AGAIN_MS))
+            wanted = not any(o.live for o in position.orders if o.is_entry)  # else it was not asked for Plan B
+            phase = replace(position.phase, no_price=wanted, retry_at=now + _READ_AGAIN_MS)
+            return replace(position, phase=phase)
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
             looking = order.check and order.live  # one that was refused is not looked for again and again
             looked = orders.look_again(order, now) if order.recheck and not order.live else order

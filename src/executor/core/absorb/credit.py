@@ -4,13 +4,12 @@ from msgspec.structs import replace
 
 from executor.core.absorb import loans
 from executor.core.book import debt as debts
-from executor.core.book.borrowing import missing, need, terms_of
-from executor.core.book.margin_level import ladder, reckoning, with_entry
+from executor.core.book.borrowing import broken_bound, missing, need, terms_of
 from executor.core.model.loans import Credit, MarginAccount, MarginTerms
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, Entering, Position, State
-from executor.core.model.values import Direction, plain, short
+from executor.core.model.values import plain, short
 
 
 class NotGranted(Exception):  # noqa: N818  (it says what became of the wish)
@@ -44,22 +43,10 @@ def grant(
     asset = terms_of(wanted.asset, terms, rules)
     borrowed = missing(wanted.amount, free, asset)
     _about_debts(state, wanted.asset, account, policy)
-    if borrowed:
-        if asset.fault:
-            raise NotGranted("borrow", f"{plain(borrowed)} {wanted.asset} are missing: {asset.fault}")
-        worth = borrowed * plan.entry if plan.direction is Direction.SHORT else borrowed
-        if policy.max_borrow and worth > policy.max_borrow:
-            limit = plain(policy.max_borrow)
-            raise NotGranted(
-                "max_borrow", f"a loan worth {short(worth)} {rules.quote}, MARGIN_MAX_BORROW_USD is {limit}"
-            )
-    least = ladder(policy, terms.bars).least
-    level = with_entry(reckoning(account, rules), plan, borrowed, rules).level(plan.stop)
-    if level is not None and level < least:
-        raise NotGranted(
-            "margin_level",
-            f"at the stop {plain(plan.stop)} the margin level would be {level:.4f}, must be at least {plain(least)}",
-        )
+    if borrowed and asset.fault:
+        raise NotGranted("borrow", f"{plain(borrowed)} {wanted.asset} are missing: {asset.fault}")
+    if (bound := broken_bound(borrowed, account, plan, terms, policy, rules)) is not None:
+        raise NotGranted(bound.kind, bound.text)
     credit = Credit(asset=wanted.asset, need=wanted.amount, spare=min(free, wanted.amount))
     if not borrowed:
         return replace(position, credit=credit)

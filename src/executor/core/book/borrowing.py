@@ -1,14 +1,15 @@
-"""What an entry costs, and how much of it must be borrowed (rule 11.2)."""
+"""What an entry costs, how much of it must be borrowed, and how much may be (rules 11.2, 11.10)."""
 
 from decimal import Decimal
 
 import msgspec
 
-from executor.core.model.loans import PRECISION, AssetTerms, MarginTerms
+from executor.core.book.margin_level import ladder, reckoning, with_entry
+from executor.core.model.loans import PRECISION, AssetTerms, MarginAccount, MarginTerms
 from executor.core.model.policy import EntryMode, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Plan
-from executor.core.model.values import ZERO, Direction, ceil_to, floor_to
+from executor.core.model.values import ZERO, Direction, ceil_to, floor_to, plain, short
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -55,3 +56,42 @@ def missing(needed: Decimal, free: Decimal, terms: AssetTerms) -> Decimal:
 
 def terms_of(asset: str, terms: MarginTerms, rules: SymbolRules) -> AssetTerms:
     return terms.base if asset == rules.base else terms.quote
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """Which bound a loan would break: `kind` is counted, `text` is for people."""
+
+    kind: str
+    text: str
+
+
+def broken_bound(
+    loan: Decimal,
+    account: MarginAccount,
+    plan: Plan,
+    terms: MarginTerms,
+    policy: Policy,
+    rules: SymbolRules,
+    *,
+    before: Decimal = ZERO,
+) -> Bound | None:
+    """Which bound a loan of `loan` breaks, as the account is now: the operator's, with what was borrowed for the same
+    entry `before`, or the level's at the stop. None where both hold.
+    """
+    whole = before + loan
+    worth = whole * plan.entry if plan.direction is Direction.SHORT else whole
+    if policy.max_borrow and worth > policy.max_borrow:
+        limit = plain(policy.max_borrow)
+        return Bound("max_borrow", f"a loan worth {short(worth)} {rules.quote}, MARGIN_MAX_BORROW_USD is {limit}")
+    least = ladder(policy, terms.bars).least
+    level = with_entry(reckoning(account, rules), plan, loan, rules).level(plan.stop)
+    if level is not None and level < least:
+        set_by = (
+            "the account's margin call, MARGIN_LEVEL_MIN is not set" if policy.level_min is None else "MARGIN_LEVEL_MIN"
+        )
+        return Bound(
+            "margin_level",
+            f"at the stop {plain(plan.stop)} the margin level would be {level:.4f}, must be at least {plain(least)} "
+            f"({set_by})",
+        )
+    return None

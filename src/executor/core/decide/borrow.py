@@ -1,12 +1,15 @@
 """Decide while borrowing (rules 11.1-11.3): what the entry lacks is borrowed once, and known to be there before it."""
 
+from decimal import Decimal
+
 from msgspec.structs import replace
 
 from executor.core.book import debt as debts
-from executor.core.book.borrowing import missing, terms_of
+from executor.core.book.borrowing import broken_bound, missing, terms_of
 from executor.core.book.levels import beyond, past
 from executor.core.decide import lending
 from executor.core.decide.draft import Draft
+from executor.core.decide.price_guard import fresh_quote, past_plan
 from executor.core.model.intents import Level
 from executor.core.model.loans import Loan, LoanEnd, LoanKind
 from executor.core.model.state import Borrowing, Entering, Reason
@@ -34,7 +37,7 @@ def decide(draft: Draft, phase: Borrowing) -> None:
     since = max(phase.since, last.closed_at if last is not None else 0)
     if not _known(draft, credit.asset, since):
         return
-    account, borrowable = draft.market.margin, draft.market.borrowable
+    account = draft.market.margin
     assert account is not None
     end = _by_hand(draft, credit.asset)
     if end is not None:
@@ -45,20 +48,43 @@ def decide(draft: Draft, phase: Borrowing) -> None:
     if not borrowed:  # what is there without a loan, now that it is known what must be borrowed
         credit = replace(credit, spare=min(account.free(credit.asset), credit.need))
         draft.update(credit=credit)
-    if not lacks:
-        draft.enter(Entering(give_up_at=draft.now + draft.policy.entry_timeout_ms))
-        return
-    assert borrowable is not None
-    if lacks > borrowable.amount or (borrowed and borrowed + lacks > credit.need):
-        draft.note(
-            Level.ALERT,
-            "borrow_refused",
-            f"{short(lacks)} {credit.asset} are missing for the entry, {short(borrowable.amount)} can be borrowed now"
-            + (f", {short(borrowed)} were borrowed already" if borrowed else ""),
-        )
+    if (lacks or not borrowed) and (why := _not_lent(draft, lacks, borrowed)):
+        draft.note(Level.ALERT, "borrow_refused", why)
         draft.close(Reason.BORROW_REFUSED)
-        return
-    draft.borrow(credit.asset, lacks)
+    elif lacks:
+        draft.borrow(credit.asset, lacks)
+    else:
+        _enter(draft)
+
+
+def _not_lent(draft: Draft, lacks: Decimal, borrowed: Decimal) -> str:
+    """Why `lacks` is not borrowed beside what was `borrowed` for the entry already, or the entry not made without a
+    loan; empty where it is. The bounds held when the signal was judged, but another symbol may have spent what was free
+    then, or have borrowed beside it (rules 11.2, 11.10).
+    """
+    position, account, borrowable = draft.position, draft.market.margin, draft.market.borrowable
+    credit, terms = position.credit, draft.rules.margin
+    assert credit is not None
+    assert terms is not None
+    assert account is not None
+    assert borrowable is not None
+    if lacks and (lacks > borrowable.amount or (borrowed and borrowed + lacks > credit.need)):
+        already = f", {short(borrowed)} were borrowed already" if borrowed else ""
+        can = f"{short(borrowable.amount)} can be borrowed now"
+        return f"{short(lacks)} {credit.asset} are missing for the entry, {can}{already}"
+    bound = broken_bound(lacks, account, position.plan, terms, draft.policy, draft.rules, before=borrowed)
+    return f"{bound.text}: there is no entry" if bound is not None else ""
+
+
+def _enter(draft: Draft) -> None:
+    """The loan may have taken long: the price is looked at once more where it is not fresh (rule 3.3b)."""
+    quote = fresh_quote(draft, 0)
+    if quote is None:
+        draft.query_quote()
+    elif (reason := past_plan(draft, quote)) is not None:
+        draft.close(reason)
+    else:
+        draft.enter(Entering(give_up_at=draft.now + draft.policy.entry_timeout_ms))
 
 
 def _by_hand(draft: Draft, asset: str) -> Reason | None:

@@ -6,15 +6,16 @@ from msgspec.structs import replace
 
 from executor.core.book.borrowing import planb_bounds, worst_price
 from executor.core.book.ledger import exits_of
-from executor.core.book.levels import beyond, past, safer
+from executor.core.book.levels import safer
 from executor.core.book.plan import Split, split, split_rest, target_of
 from executor.core.decide import borrow, brackets, single_stops, suspended
 from executor.core.decide.draft import Draft
-from executor.core.model.facts import PASSING, Quote
+from executor.core.decide.price_guard import fresh_quote, past_plan, planb_refusal
+from executor.core.model.facts import PASSING
 from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode, Layout, PlanBOrder
 from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Reason, Unprotected
-from executor.core.model.values import ZERO, Direction, OrderType
+from executor.core.model.values import ZERO, OrderType
 
 _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the first never left, then no more
 
@@ -121,11 +122,11 @@ def _enter_again(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> E
     """What never came to be, or was left of a part (rule 13.2), is sent once more, if the price has not run past the
     stop or TP1 meanwhile (rule 3.3b).
     """
-    quote = draft.market.quote
-    if quote is None or quote.at < max(last.closed_at, draft.now - draft.policy.quote_max_age_ms):
+    quote = fresh_quote(draft, last.closed_at)
+    if quote is None:
         draft.query_quote()
         return phase
-    if (reason := _past_plan(draft, quote)) is not None:
+    if (reason := past_plan(draft, quote)) is not None:
         return _end(draft, phase, reason)
     _place_entry(draft, rest)
     return phase
@@ -146,19 +147,22 @@ def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> E
 def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     """Buy the rest at market if the price is still near enough (rule 3.3)."""
     plan, policy, rules = draft.position.plan, draft.policy, draft.rules
-    quote = draft.market.quote
-    if quote is None or quote.at < max(last.closed_at, draft.now - policy.quote_max_age_ms):
+    quote = fresh_quote(draft, last.closed_at)
+    if quote is None:
         if not phase.no_price:
             draft.query_quote()
             return phase
         if policy.planb_require_price:
             return _end(draft, phase, Reason.PLANB_NO_PRICE)
-        quote = None
+        quote = draft.market.quote  # an old one is better than none
     if quote is not None and (reason := planb_refusal(draft, quote)) is not None:
         return _end(draft, phase, reason)
     qty = rules.market_piece(rest, plan.entry)
     if not qty:
         return _end(draft, phase, Reason.ENTRY_TIMEOUT)
+    if phase.no_price:  # of this order; before the next one it is asked for anew
+        phase = replace(phase, no_price=False)
+        draft.enter(phase)
     side = plan.direction.entry_side
     if planb_bounds(plan, policy) and (pieces := brackets.pieces(draft, rest)):
         for leg, piece in pieces:
@@ -170,31 +174,6 @@ def _plan_b(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enteri
         order = draft.order(Role.PLANB, side, OrderType.MARKET, qty)
     draft.place(order)
     return phase
-
-
-def planb_refusal(draft: Draft, quote: Quote) -> Reason | None:
-    """Which bound of rule 3.3 the price fails; None when it may be bought."""
-    if (reason := _past_plan(draft, quote)) is not None:
-        return reason
-    plan = draft.position.plan
-    price = quote.ask if plan.direction is Direction.LONG else quote.bid
-    deviation = plan.direction.sign * (price - plan.entry)
-    if any(deviation > bound for bound in planb_bounds(plan, draft.policy)):
-        return Reason.PLANB_DEVIATION
-    return None
-
-
-def _past_plan(draft: Draft, quote: Quote) -> Reason | None:
-    """Whether the price has run past the stop, or past TP1 where that is guarded."""
-    plan = draft.position.plan
-    price = quote.ask if plan.direction is Direction.LONG else quote.bid
-    if price <= 0:
-        return Reason.PLANB_NO_PRICE  # nobody offers anything
-    if beyond(price, plan.stop, plan.direction) or beyond(quote.last, plan.stop, plan.direction):
-        return Reason.PLANB_PAST_STOP
-    if draft.policy.planb_abort_past_tp1 and past(price, plan.targets[0], plan.direction):
-        return Reason.PLANB_PAST_TP1
-    return None
 
 
 def _end(draft: Draft, phase: Entering, reason: Reason) -> Entering:
