@@ -15,7 +15,10 @@ from executor.core.model.state import Reason
 from executor.core.model.values import Direction, OrderSide, OrderType
 from executor.ops.watchdog import machine
 from executor.ops.watchdog.machine import probe
+from executor.ops.watchdog.rounds import Look, Watchdog
+from executor.ops.watchdog.suspects import Suspect
 from executor.paper.server.errors import unknown_key
+from executor.service.loop import Loop
 
 POLLED = World(Direction.LONG, "OCO", pushes=False)
 PUSHED = World(Direction.LONG, "OCO", pushes=True)
@@ -126,6 +129,41 @@ async def test_a_ghost_that_can_not_be_cancelled_halts(b: Harness, monkeypatch: 
     monkeypatch.setattr(b.loop.exchange, "cancel", nothing)
     assert "could not be cancelled" in (await found(b, "ghost_order"))["text"]
     assert b.state.halted
+
+
+async def test_a_ghost_is_cancelled_with_the_stamp_of_its_look_or_not_at_all(
+    b: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 8.3d: whoever was suspended after the look cancels nothing when it wakes."""
+    await b.enter()
+    trade = b.position.trade
+    await b.move(-1)
+    await b.ends(Reason.SL)
+    ghost = f"EX_{trade}_TP1_90"
+    b.place_by_hand(ghost, OrderSide.SELL, "1", price=b.at(30))
+    assert b.loop is not None
+    exchange, sent, act, asleep = b.loop.exchange, [], Watchdog._act, [True]
+    cancel = exchange.cancel
+
+    async def noted(name: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:
+        sent.append((name, stamp, exchange.now()))
+        return await cancel(name, stamp, exchange_id)
+
+    async def suspended(watchdog: Watchdog, loop: Loop, look: Look, believed: list[Suspect]) -> None:
+        await b.clock.sleep(4.0 if asleep and asleep.pop() else 0.0)
+        await act(watchdog, loop, look, believed)
+
+    monkeypatch.setattr(exchange, "cancel", noted)
+    monkeypatch.setattr(Watchdog, "_act", suspended)
+    await b.until(lambda: b.said("ghost_left") == 1, within=ROUNDS * EVERY_S)
+    assert not sent
+    assert len(b.open()) == 1
+    await found(b, "ghost_order")
+    ((cancelled, stamp, at),) = sent
+    assert cancelled == ghost
+    assert stamp is not None
+    assert not stamp.too_old(at)
+    assert b.open() == []
 
 
 async def test_orders_of_no_trade_here_halt_and_are_not_touched(b: Harness) -> None:

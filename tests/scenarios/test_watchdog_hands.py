@@ -12,12 +12,13 @@ from tests.scenarios.harness import ACCOUNT, EXITS, Harness, harness
 from tests.scenarios.test_watchdog import EVERY_S, POLLED, PUSHED, ROUNDS, found
 
 from executor.core.model.events import Verb
-from executor.core.model.facts import Why
-from executor.core.model.state import OrderPhase, Reason
+from executor.core.model.facts import OrderReport, Why
+from executor.core.model.state import End, Order, OrderPhase, Reason
 from executor.core.model.values import OrderSide, OrderType
 from executor.ops.watchdog.rounds import Watchdog
 from executor.paper.server import Answer, PushFault, RequestFault
 from executor.service.loop import Loop
+from executor.service.poller import Poller
 
 
 class Hands:
@@ -180,6 +181,47 @@ async def test_a_quantity_whose_base_another_order_holds_stays_uncovered(tmp_pat
         await b.until(lambda: b.covered() == Decimal("2.997"), within=120)
         await b.move(-1)
         await ends_clean(b, hands, Reason.SL, refusals=[Why.INSUFFICIENT_BALANCE])
+
+
+async def test_a_stop_that_was_called_gone_and_stands_is_no_ghost(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules 8.6, 12: the exchange has not known it for a while, and the lock on the base keeps another away: what the
+    watchdog then sees first is the one stop that there is.
+    """
+    money = {"USDT": "10000"}
+    async with harness(tmp_path, PUSHED, faults=hands, balances=money, FAILSAFE_FLATTEN="false") as b:
+        await b.enter()
+        await b.wait(5)
+        assert b.loop is not None
+        stop, exchange = b.one("SL").client_order_id, b.loop.exchange
+        listed, looked_up = exchange.open_orders, exchange.order
+
+        async def stale_list() -> tuple[OrderReport, ...]:
+            return tuple(each for each in await listed() if each.id != stop)
+
+        async def stale_look(name: str, number: int = 0) -> OrderReport | None:
+            return None if name == stop else await looked_up(name, number)
+
+        def recorded() -> Order:
+            return next(each for each in b.position.orders if each.id == stop)
+
+        with monkeypatch.context() as stale:
+            stale.setattr(exchange, "open_orders", stale_list)
+            stale.setattr(exchange, "order", stale_look)
+            await b.until(lambda: recorded().end is End.GONE, within=EVERY_S + 60)
+        monkeypatch.setattr(Poller, "poll_orders", _looks_at_nothing)
+        assert "was taken for gone" in (await found(b, "order_back"))["text"]
+        await b.until(lambda: recorded().live, within=5)
+        assert stop in [each.client_order_id for each in b.open()]
+        assert b.covered() == Decimal("2.997")
+        assert not {"ghost_order", "exit_vanished"} & set(b.alerts())
+        await b.move(-1)
+        await ends_clean(b, hands, Reason.SL, refusals=[Why.INSUFFICIENT_BALANCE])
+
+
+async def _looks_at_nothing(_poller: Poller) -> bool:
+    return True
 
 
 async def test_a_doubt_that_lasts_is_told_and_the_price_is_watched_meanwhile(tmp_path: Path, hands: Hands) -> None:

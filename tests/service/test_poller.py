@@ -59,6 +59,18 @@ class Unanswered(Pushes):
         return None
 
 
+class NoSingleLook(Pushes):
+    """While `silent`, no look at a single order is answered."""
+
+    silent = False
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        super().on_request(method, path, params)
+        if self.silent and method == "GET" and path.endswith("/order"):
+            return RequestFault(execute=False, answer=Answer(503, b"{}"))
+        return None
+
+
 def of_fills(fault: PushFault) -> Callable[[Mapping[str, Any]], PushFault | None]:
     return lambda event: fault if event.get("x") == "TRADE" else None
 
@@ -151,6 +163,17 @@ async def test_without_streams_the_entry_is_looked_at_twice_as_often(tmp_path: P
         assert "openOrders" not in faults.asked
         b.touch(b.at("-0.01"))
         await b.until(lambda: b.roles() == EXITS["OCO"], within=0.6)
+
+
+async def test_an_entry_that_can_not_be_looked_at_is_found_filled_by_the_list(tmp_path: Path) -> None:
+    """Rule 8.7: the other way is asked at once, not after the next pause."""
+    faults = NoSingleLook()
+    async with harness(tmp_path, POLLED, faults=faults) as b:
+        await b.signal()
+        faults.silent = True
+        faults.forget()
+        await b.wait(10)
+        assert faults.asked.count("openOrders") >= 2
 
 
 class TestThinned:

@@ -61,7 +61,10 @@ async def fleet_status(etcd: Etcd, keys: Keys, fleet: str, accounts: Iterable[st
     trades: dict[str, list[str]] = {}
     faults: dict[str, str] = {}
     for value in states:
-        account, symbol = keys.names_in(value.key)
+        names = keys.names_in(value.key, 2)
+        if not names:
+            continue  # no state's key
+        account, symbol = names
         trades.setdefault(account, [])
         try:
             if (held := _held(document_in(value))) is not None:

@@ -209,7 +209,7 @@ class Poller:
             report = await self._host.exchange.order(order.id, order.exchange_id)
         except ReadError as error:
             log.warning("look_failed", what="entry", error=str(error))
-            return True
+            return False
         if report is None:
             return False  # the list of open orders begins the proof that it is gone (rule 8.6)
         await self._host.ask(Reported(at=self._host.now(), report=report))

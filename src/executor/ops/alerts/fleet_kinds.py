@@ -91,4 +91,12 @@ FLEET: Final = (
         "In a fleet: a signal waits for a symbol that its account does not trade any more.",
         "Add the symbol to the account again, or leave it: it opens nothing.",
     ),
+    alert_kind(
+        "signal_failed",
+        Topic.REFUSED,
+        WARNING,
+        "In a fleet: a fault of Executor kept a signal from being judged. This node leaves it alone; the next owner of "
+        "the account tries it once more.",
+        "Report the fault: the log names it. The signal opens nothing once it is too old.",
+    ),
 )

@@ -51,6 +51,15 @@ FINDINGS: Final = (
         "`executor check`. Find out why the state was old: a restored copy? two machines?",
     ),
     _finding(
+        "order_back",
+        _W,
+        "8.3, 8.6",
+        _DECIDER,
+        "An order of this trade that was taken for refused, gone or never sent is open on the exchange after all. It "
+        "counts again; where another was sent in its place, one of the two is cancelled.",
+        "Nothing. If it repeats, the exchange's answers lag: `executor check` tells whether all is covered.",
+    ),
+    _finding(
         "exit_missing",
         _C,
         "10.2, 8.6",

@@ -10,7 +10,7 @@ import structlog
 from executor.core.model import ids
 from executor.core.model.events import AnyEvent, Found, OpenOrdersSeen, Tick
 from executor.core.model.facts import Balance, Done, OrderReport, Refused
-from executor.core.model.intents import Command
+from executor.core.model.intents import Command, Stamp
 from executor.core.model.state import State
 from executor.core.transition import Step
 from executor.exchange.port import ReadError
@@ -35,9 +35,10 @@ TURN_WITHIN_S: Final = 10.0
 FOREIGN_KEPT: Final = 1_000
 
 GHOST: Final = "ghost_order"
+BACK: Final = "order_back"
 OVER: Final = "sells_beyond_held"
 HANDED: Final = frozenset(
-    {"exit_missing", "exit_resized", "exit_renamed", "uncovered", "order_adopted", "stray_orders"}
+    {"exit_missing", "exit_resized", "exit_renamed", "uncovered", "order_adopted", "stray_orders", BACK}
 )
 TOLD_BY_DECIDER: Final = frozenset({"order_adopted", "stray_orders"})
 """The decider tells of these itself, with what it makes of them."""
@@ -187,7 +188,8 @@ class Watchdog:
         self.found = [*self.found, *believed][-100:]
         ghosts = [each for each in believed if each.finding == GHOST]
         if ghosts:
-            await self._lay(loop, ghosts, {report.id: report.exchange_id for report in look.shown})
+            await self._cancel_ghosts(loop, look, ghosts)
+        if any(each.finding in (GHOST, BACK) for each in believed):
             # What they would sell was counted: the next round tells whether too much is left.
             believed = [each for each in believed if each.finding != OVER]
         if any(each.finding in HANDED for each in believed):
@@ -199,22 +201,35 @@ class Watchdog:
                 self._tell(loop, each)
         self.books.settle(look.balances, [each.about for each in believed if each.finding == MOVED])
 
-    async def _lay(self, loop: Loop, ghosts: list[Suspect], numbers: Mapping[str, int]) -> None:
-        """Cancel ghosts, and see whether they are gone. `numbers`: the exchange's own, which go where ours do not."""
+    async def _cancel_ghosts(self, loop: Loop, look: Look, ghosts: list[Suspect]) -> None:
+        """Cancel ghosts, and see whether they are gone: by our id, else by the exchange's own. Each is signed with the
+        time of the look that it is for, and not sent when that is long ago: what was suspended since acts on nothing
+        that somebody else may have decided about meanwhile (rule 8.3d).
+        """
+        numbers = {report.id: report.exchange_id for report in look.shown}
+        window = loop.engine.policy.recv_window_ms
+        stamp = Stamp(look.asked_at, window) if window else None
+        tried: list[Suspect] = []
         refused: dict[str, str] = {}
         with loop.at_work():
             for ghost in ghosts:
-                outcome = await loop.exchange.cancel(ghost.about)
+                if stamp is not None and stamp.too_old(loop.now()):
+                    log.info("ghost_left", order=ghost.about, why="the look is long ago; the next round looks anew")
+                    continue
+                tried.append(ghost)
+                outcome = await loop.exchange.cancel(ghost.about, stamp)
                 if not isinstance(outcome, Done) and (number := numbers.get(ghost.about, 0)):
-                    outcome = await loop.exchange.cancel(ghost.about, None, number)
+                    outcome = await loop.exchange.cancel(ghost.about, stamp, number)
                 if isinstance(outcome, Refused):
                     refused[ghost.about] = outcome.text
+            if not tried:
+                return
             try:
                 left = {report.id for report in await loop.exchange.open_orders()}
             except ReadError as error:
                 log.info("watchdog_look_failed", error=str(error))
                 return  # the next round sees
-        for ghost in ghosts:
+        for ghost in tried:
             gone = ghost.about not in left
             done = "cancelled" if gone else f"could not be cancelled: {refused.get(ghost.about, 'it still stands')}"
             loop.tell(

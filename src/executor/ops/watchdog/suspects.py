@@ -15,6 +15,7 @@ from executor.core.decide.timers import next_timer
 from executor.core.model import ids
 from executor.core.model.facts import Balance, OrderReport
 from executor.core.model.intents import Command
+from executor.core.model.orders import REVOCABLE
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Order, OrderPhase, Position, State
@@ -75,7 +76,9 @@ _NAMES: Final = {
 
 
 def _about_owner(position: Position | None, report: OrderReport, finished: Collection[str]) -> Iterator[Suspect]:
-    """An order of ours that the state does not count on: of a trade that has ended, ended itself, or not known."""
+    """An order of ours that the state does not count on: of a trade that has ended, ended itself, or not known. One of
+    the open trade that was called refused, gone or never there is no ghost: it is an exit, and maybe the only one.
+    """
     name = ids.parse(report.id)
     figures = f"{report.id} ({report.side} {plain(report.qty - report.cum_qty)})"
     if name is None or (position is None or name.trade != position.trade):
@@ -87,6 +90,9 @@ def _about_owner(position: Position | None, report: OrderReport, finished: Colle
     order = next((each for each in position.orders if each.id == report.id), None)
     if order is None and not retire.was_retired(position, report.id):
         yield Suspect("order_adopted", report.id, f"{figures} is of the open trade, but not on record", (report.id,))
+    elif order is not None and order.phase is OrderPhase.CLOSED and order.end in REVOCABLE:
+        text = f"{figures} was taken for {order.end}, and is open"
+        yield Suspect("order_back", report.id, text, (report.id,))
     elif order is None or order.phase is OrderPhase.CLOSED:
         yield Suspect("ghost_order", report.id, f"{figures} has ended, as far as is known, and is open", (report.id,))
 

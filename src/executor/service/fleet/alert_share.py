@@ -53,7 +53,8 @@ class AlertShare:
         """Have the store hold what waits here, and nothing else of this node's. Raises EtcdError."""
         if self._shared is None:
             found, _ = await self._etcd.range(self._keys.alerts_of(self._node))
-            self._shared = {int(self._keys.name_in(value.key)) for value in found}
+            names = (self._keys.names_in(value.key, 2) for value in found)
+            self._shared = {int(number) for _, number in filter(None, names) if number.isdecimal() and len(number) < 20}
         waiting = self._alerts.unsent()
         for number in waiting.keys() - self._shared:
             await self._etcd.put(self._keys.alert(self._node, number), msgspec.json.encode(waiting[number]))
@@ -69,9 +70,9 @@ class AlertShare:
             return
         found, _ = await self._etcd.range(self._keys.alerts)
         for value in found:
-            node, _ = self._keys.names_in(value.key)
-            if node not in self._view.nodes:
-                await self._take_over(node, value)
+            names = self._keys.names_in(value.key, 2)
+            if names and names[0] not in self._view.nodes:
+                await self._take_over(names[0], value)
 
     async def _take_over(self, node: str, value: Value) -> None:
         """Told here first: an alert that is told twice is better than one that is not."""

@@ -19,9 +19,9 @@ from executor.service.inlets.control import (
     ControlError,
     NotRunningError,
     Request,
+    answer_to,
     encoded,
     fault_of,
-    obey,
 )
 from executor.service.loop import Loop
 from executor.service.store import codec
@@ -70,10 +70,13 @@ class StoredCommands:
     def _begin(self, tasks: asyncio.TaskGroup, value: Value, loops: Mapping[str, Loop]) -> None:
         if value.key not in self._under_way:
             self._under_way.add(value.key)
-            tasks.create_task(self._obey(value, loops), name="command")
+            names = self._keys.names_in(value.key, 3)
+            if names:
+                tasks.create_task(self._obey(value, loops, *names[1:]), name="command")
+            else:
+                log.warning("command_for_nobody", key=value.key, text="the key is no command's; it is left where it is")
 
-    async def _obey(self, value: Value, loops: Mapping[str, Loop]) -> None:
-        _, symbol, id = self._keys.names_in(value.key)  # noqa: A001  (the field's word)
+    async def _obey(self, value: Value, loops: Mapping[str, Loop], symbol: str, id: str) -> None:  # noqa: A002
         try:
             answer = await self._answer(value, loops.get(symbol), symbol)
             await self._give(value, id, answer)
@@ -91,7 +94,7 @@ class StoredCommands:
             return Answer(False, f"not a request that {self._claim.node} can read: {error}")
         if (fault := fault_of(request)) is not None:
             return Answer(False, fault)
-        return await obey(loop, request, (value.key,) if request.verb in CHANGING else ())
+        return await answer_to(loop, request, (value.key,) if request.verb in CHANGING else ())
 
     async def _give(self, value: Value, id: str, answer: Answer) -> None:  # noqa: A002
         """Only the owner's answer counts: one that has lost the account meanwhile says nothing."""

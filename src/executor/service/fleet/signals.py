@@ -17,7 +17,7 @@ from executor.core.model.signal import Signal
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import NobodyTakesError
 from executor.service.loop import Loop
-from executor.service.store.etcd import Etcd, EtcdError, Unreachable, Value, created_is, put
+from executor.service.store.etcd import Etcd, EtcdError, Refused, Unreachable, Value, created_is, put
 from executor.service.store.fleet_keys import Keys
 from executor.signals.follower import SignalFollower
 from executor.signals.parse import Malformed, parse_signal
@@ -62,23 +62,22 @@ class SignalPoster:
         self._accounts = accounts
         self._lease = 0
         self._leased_at = 0.0
+        self._leasing = asyncio.Lock()
 
     async def put(self, line: bytes, signal: Signal) -> Put:
         """When this returns, a majority has it. Raises NobodyTakesError, EtcdError: then it may be put again."""
         found = takers(signal, self._accounts)
         if not found:
             raise NobodyTakesError(f"no account trades {signal.symbol or 'a single symbol'}")
-        lease = await self._seen_lease()
-        fresh = await asyncio.gather(
-            *(self._put(name, symbol, line, signal.key, lease) for name, symbol in found.items())
-        )
+        fresh = await asyncio.gather(*(self._put(name, symbol, line, signal.key) for name, symbol in found.items()))
         told = dict(zip(found, fresh, strict=True))
         return Put(tuple(n for n, new in told.items() if new), tuple(n for n, new in told.items() if not new))
 
-    async def _put(self, account: str, symbol: str, line: bytes, key: str, lease: int) -> bool:
+    async def _put(self, account: str, symbol: str, line: bytes, key: str) -> bool:
         """Whether it was not there before. What a lost answer leaves open is no repetition: the line is compared."""
         waiting, seen = self._keys.signal(account, symbol, key), self._keys.seen(account, symbol, key)
         mark = f"{time.time_ns()}".encode()
+        lease, again = await self._seen_lease(), True
         for _ in range(3):
             try:
                 done = await self._etcd.txn(
@@ -88,17 +87,24 @@ class SignalPoster:
                 if not error.sent:
                     raise
                 continue
+            except Refused:
+                if not again:
+                    raise
+                lease, again = await self._seen_lease(but=lease), False  # etcd may have been restored, and not know it
+                continue
             if done.succeeded:
                 return True
             found = await self._etcd.read(seen)
             return found is not None and found.value == mark
         raise Unreachable(f"signal {key} of {account}: no answer", sent=True)
 
-    async def _seen_lease(self) -> int:
-        now = asyncio.get_running_loop().time()
-        if not self._lease or now - self._leased_at > SEEN_LEASE_EVERY_S:
-            self._lease, self._leased_at = await self._etcd.grant(SEEN_S), now
-        return self._lease
+    async def _seen_lease(self, but: int = 0) -> int:
+        """The lease that is in use, or a new one: now and then, and where it is the one `but` which must not be."""
+        async with self._leasing:
+            now = asyncio.get_running_loop().time()
+            if self._lease in (0, but) or now - self._leased_at > SEEN_LEASE_EVERY_S:
+                self._lease, self._leased_at = await self._etcd.grant(SEEN_S), now
+            return self._lease
 
 
 class StoredSignals:
@@ -122,7 +128,11 @@ class StoredSignals:
         while True:
             waiting = await queue.get()
             with loop.at_work():
-                await judge.submit(parse_signal(waiting.value), takes=(waiting.key,))
+                try:
+                    await judge.submit(parse_signal(waiting.value), takes=(waiting.key,))
+                except Exception:  # a fault of ours costs this signal, not the account on one node after the other
+                    log.exception("signal_failed", alert=True, key=waiting.key, text="left untaken by this node")
+                    continue
             self._under_way.discard(waiting.key)
 
     async def _follow(self, queues: Mapping[str, "asyncio.Queue[Value]"]) -> None:
@@ -140,14 +150,17 @@ class StoredSignals:
                 await asyncio.sleep(AGAIN_S)
 
     def _give(self, value: Value, queues: Mapping[str, "asyncio.Queue[Value]"]) -> None:
-        _, symbol, _ = self._keys.names_in(value.key)
-        queue = queues.get(symbol)
-        if queue is None:
-            log.error("signal_for_no_symbol", alert=True, key=value.key, text="this account does not trade it any more")
+        if value.key in self._under_way:
             return
-        if value.key not in self._under_way:
-            self._under_way.add(value.key)
+        self._under_way.add(value.key)
+        names = self._keys.names_in(value.key, 3)
+        queue = queues.get(names[1]) if names else None
+        if queue is not None:
             queue.put_nowait(value)
+        elif names:
+            log.error("signal_for_no_symbol", alert=True, key=value.key, text="this account does not trade it any more")
+        else:
+            log.warning("signal_for_nobody", key=value.key, text="the key is no signal's; it is left where it is")
 
 
 class FileRelay:

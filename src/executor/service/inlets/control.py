@@ -180,11 +180,7 @@ class Control:
             return Answer(False, f"not a request: {error}")
         if (fault := fault_of(request)) is not None:
             return Answer(False, fault)
-        try:
-            return await obey(self._loop, request)
-        except Exception:  # a fault of ours costs this request, not the trade that is open
-            log.exception("control_failed", verb=request.verb)
-            return Answer(False, "a fault of Executor: see its log; what was asked for may be done all the same")
+        return await answer_to(self._loop, request)
 
 
 def fault_of(request: Request) -> str | None:
@@ -204,6 +200,15 @@ def fault_of(request: Request) -> str | None:
     if request.about and request.verb != "why":
         return "only why is about something"
     return None
+
+
+async def answer_to(loop: Loop, request: Request, takes: Collection[str] = ()) -> Answer:
+    """As `obey`; a fault of ours costs this request, not the trade that is open."""
+    try:
+        return await obey(loop, request, takes)
+    except Exception:  # whatever it is, the loop goes on
+        log.exception("control_failed", verb=request.verb)
+        return Answer(False, "a fault of Executor: see its log; what was asked for may be done all the same")
 
 
 async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Answer:

@@ -106,9 +106,12 @@ class Keys:
         """The last name in a key."""
         return unquote(key.rpartition("/")[2])
 
-    def names_in(self, key: str) -> tuple[str, ...]:
-        """All names in a key, after the fleet's and the kind."""
-        return tuple(unquote(part) for part in key.removeprefix(self.root).split("/")[1:])
+    def names_in(self, key: str, count: int = 0) -> tuple[str, ...]:
+        """All names in a key, after the fleet's and the kind; none where it is not `count` of them, if that is given:
+        somebody else has put it there.
+        """
+        names = tuple(unquote(part) for part in key.removeprefix(self.root).split("/")[1:])
+        return names if count in (0, len(names)) else ()
 
 
 def _safe(name: str) -> str:
