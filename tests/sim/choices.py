@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 Choice = tuple[str, int, int]
+_ROUNDING = 1e-9  # far more than what adding up a few dozen weights can be off by
 
 
 class Choices:
@@ -46,12 +47,7 @@ class Choices:
             value = min(self._plan.get((label, nth), 0), len(weights))
         else:
             dart = self._rng.random()
-            value = 0
-            for i, weight in enumerate(weights, 1):
-                dart -= weight
-                if dart < 0:
-                    value = i
-                    break
+            value = _hit(dart, weights) if dart < sum(weights) + _ROUNDING else 0  # mostly it is far beyond them
         if value:
             self.made.append((label, nth, value))
         return value
@@ -63,3 +59,12 @@ class Choices:
         if self._rng is None:
             return 0.0
         return random.Random(f"{self._seed} {name}").choice(options) if name else self._rng.choice(options)
+
+
+def _hit(dart: float, weights: Sequence[float]) -> int:
+    """Which of the weights, laid end to end, the dart hits, counted from 1; 0 where it is beyond them."""
+    for i, weight in enumerate(weights, 1):
+        dart -= weight
+        if dart < 0:
+            return i
+    return 0

@@ -69,12 +69,12 @@ class Pace:
 
     def __init__(self, on_pressed: Callable[[str], None]) -> None:
         self._on_pressed = on_pressed
-        self._same: defaultdict[str, deque[int]] = defaultdict(deque)
+        self._same: defaultdict[tuple[bool, str | Request], deque[int]] = defaultdict(deque)
         self._commands: deque[int] = deque()
         self._starts: deque[int] = deque()
         self._weights: deque[tuple[int, int]] = deque()
         self._weight = 0
-        self.most: defaultdict[str, int] = defaultdict(int)
+        self.most: defaultdict[tuple[str, str], int] = defaultdict(int)
         """The most of each that there was: what the bounds are measured by."""
 
     def started(self, now: int) -> None:
@@ -84,27 +84,29 @@ class Pace:
 
     def sent(self, request: Request, now: int, *, poll: bool = False) -> None:
         """`poll`: asked by the poller, whatever is decided."""
-        name = f"poll {named(request)}" if poll else named(request)
-        times = self._same[name]
+        same = poll, named(request)
+        times = self._same[same]
         times.append(now)
         while times[0] <= now - MINUTE_MS:
             times.popleft()
-        burst = sum(1 for time in times if time > now - BURST_MS)
-        kind = type(request).__name__
-        starts = sum(1 for time in self._starts if time > now - BURST_MS)
+        burst = _since(times, now - BURST_MS)
+        starts = _since(self._starts, now - BURST_MS)
         if isinstance(request, CancelOrder | CancelList | ReplaceOrder):
             bound = CANCELS_IN_A_BURST + starts
         else:
             bound = SAME_IN_A_BURST + (0 if isinstance(request, Command) else READS_OF_A_START * starts)
-        self._see(f"{kind} in ten seconds", burst, bound, f"{name} {burst} times in ten seconds")
-        self._see(f"{kind} in a minute", len(times), SAME_IN_A_MINUTE, f"{name} {len(times)} times in a minute")
+        kind = type(request).__name__
+        if self._passes(kind, "ten seconds", burst, bound):
+            self._tell(f"{_told(same)} {burst} times in ten seconds")
+        if self._passes(kind, "a minute", len(times), SAME_IN_A_MINUTE):
+            self._tell(f"{_told(same)} {len(times)} times in a minute")
         if isinstance(request, Command):
             commands = self._commands
             commands.append(now)
             while commands[0] <= now - BURST_MS:
                 commands.popleft()
-            count = len(commands)
-            self._see("commands in ten seconds", count, COMMANDS_IN_A_BURST, f"{count} commands in ten seconds")
+            if self._passes("commands", "ten seconds", len(commands), COMMANDS_IN_A_BURST):
+                self._tell(f"{len(commands)} commands in ten seconds")
         self._weigh(_WEIGHTS.get(type(request), 1), now)
 
     def _weigh(self, weight: int, now: int) -> None:
@@ -112,16 +114,34 @@ class Pace:
         self._weight += weight
         while self._weights[0][0] <= now - MINUTE_MS:
             self._weight -= self._weights.popleft()[1]
-        text = f"{self._weight} of request weight in a minute"
-        self._see("weight in a minute", self._weight, WEIGHT_IN_A_MINUTE, text)
+        if self._passes("weight", "a minute", self._weight, WEIGHT_IN_A_MINUTE):
+            self._tell(f"{self._weight} of request weight in a minute")
 
-    def _see(self, what: str, count: int, bound: int, text: str) -> None:
-        self.most[what] = max(self.most[what], count)
-        if count > bound:
-            self._on_pressed(f"W14 (8.7): {text}")
+    def _passes(self, what: str, span: str, count: int, bound: int) -> bool:
+        """Whether so many of `what` in `span` are more than `bound`; the most of each is kept."""
+        self.most[what, span] = max(self.most[what, span], count)
+        return count > bound
+
+    def _tell(self, text: str) -> None:
+        self._on_pressed(f"W14 (8.7): {text}")
 
 
-def named(request: Request) -> str:
+def _since(times: deque[int], when: int) -> int:
+    """How many of these, the latest last, are after `when`."""
+    count = 0
+    for time in reversed(times):
+        if time <= when:
+            break
+        count += 1
+    return count
+
+
+def _told(same: tuple[bool, str | Request]) -> str:
+    polled, request = same
+    return f"poll {request}" if polled else f"{request}"
+
+
+def named(request: Request) -> str | Request:
     """The request, without what makes it another one each time: its number, its stamp, the ids that it gives."""
     match request:
         case PlaceOrder():
@@ -131,9 +151,9 @@ def named(request: Request) -> str:
         case ReplaceOrder():
             return f"replace {request.cancel_id} by {_order(request.order)}"
         case _ if isinstance(request, Command) and not isinstance(request, LoanCommand):
-            return repr(replace(request, seq=0, stamp=None))
+            return replace(request, seq=0, stamp=None)
         case _:
-            return repr(replace(request, seq=0))
+            return replace(request, seq=0)
 
 
 def _order(order: NewOrder) -> str:

@@ -209,7 +209,8 @@ class Shell:
         if self._unseen:
             self._looked_up(event, step)
         self.host.stepped(event, before, step)
-        self._outgoing.extend((request, self.timeline.now) for request in step.requests)
+        if step.requests:
+            self._outgoing.extend((request, self.timeline.now) for request in step.requests)
         return True
 
     def _looked_up(self, event: AnyEvent, step: Step) -> None:

@@ -21,7 +21,7 @@ class Timeline:
     def at(self, when: int, action: Callable[[], object]) -> None:
         """Do it then; what is due at the same time happens in the order of asking."""
         self.asked += 1
-        heapq.heappush(self._queue, (max(when, self.now), self.asked, action))
+        heapq.heappush(self._queue, (max(self.now, when), self.asked, action))
 
     def run_until(self, end: int) -> None:
         """Raises RuntimeError where so much happens that time does not get on."""
@@ -51,12 +51,13 @@ class ServiceClock:
 
     def stamp(self) -> int:
         """What goes out as a request's timestamp."""
-        now = self._timeline.now
-        return now + self.skew + self.drift * (now - self._since) // 1000
+        now = self._timeline.now + self.skew
+        return now + self.drift * (self._timeline.now - self._since) // 1000 if self.drift else now
 
     def now(self) -> int:
         """What the core is told: never runs backwards."""
-        self._latest = max(self._latest, self.stamp())
+        stamp = self.stamp()
+        self._latest = max(self._latest, stamp)
         return self._latest
 
     def true_time(self, when: int) -> int:

@@ -4,7 +4,9 @@
 whose two halves disagree is not believed (rule 9.2).
 """
 
+from collections.abc import Callable
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +73,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SAME: Final = tuple(name for name in Document.__struct_fields__ if name != "orders")
+_kept: Final[Callable[[State], tuple[object, ...]]] = attrgetter(*_SAME)
 
 
 class Inconsistent(ValueError):  # noqa: N818  (it says what the document is)
@@ -124,11 +127,7 @@ def saved(path: Path) -> Loaded[Document] | None:
 
 def differs(old: State, new: State) -> bool:
     """Whether anything that a restart needs has changed (the facts of the moment are not part of it)."""
-    for name in _SAME:
-        a, b = getattr(old, name), getattr(new, name)
-        if a is not b and a != b:
-            return True
-    return False
+    return old is not new and _kept(old) != _kept(new)
 
 
 def _orders(position: Position) -> Orders:
