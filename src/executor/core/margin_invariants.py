@@ -34,6 +34,8 @@ def owed(state: State) -> Iterator[str]:
 def credit(state: State, position: Position, rules: SymbolRules) -> Iterator[str]:
     """11.3: no entry while a loan is in doubt; 11.6: what is sold on credit was borrowed, or there."""
     loan, held = state.loan, position.credit
+    if loan is None and held is None:
+        return
     entries = [order for order in position.orders if order.is_entry]
     if loan is not None and loan.open and any(order.live for order in entries):
         yield f"11.3: loan {loan.n} is not settled, and an entry order is live"

@@ -49,9 +49,11 @@ def entry_of(position: Position, list_id: str) -> Order | None:
 
 def awaited(position: Position, rules: SymbolRules) -> Decimal:
     """What exits that are not known to be placed may sell by now, as their entry has filled whole (rule 10.1)."""
-    entries = {o.id: o for o in position.orders if o.is_entry and o.end is End.FILLED}
-    about = {o.awaits for o in position.orders if o.live and o.awaits in entries}
-    return sum((received(entries[name], rules) for name in about), ZERO)
+    awaiting = {o.awaits for o in position.orders if o.awaits and o.live}
+    if not awaiting:
+        return ZERO
+    filled = (o for o in position.orders if o.is_entry and o.end is End.FILLED)
+    return sum([received(o, rules) for o in filled if o.id in awaiting], ZERO)
 
 
 def taken_whole(position: Position, entry: Order, now: int) -> Position:

@@ -231,6 +231,8 @@ class Draft(Outbox):
         So has what awaits an entry that ended before it had filled; where that lives, it goes with it (rule 13.1).
         Market orders end by themselves.
         """
+        if not orders:
+            return
         entries = {o.id: o for o in self.position.orders if o.is_entry and o.list_id}
         entering = {name for name, entry in entries.items() if entry.live}
         working = [

@@ -51,7 +51,7 @@ def _strays(draft: Draft) -> bool:
     strays = [o for o in draft.live() if o.leg not in numbers]
     if strays:
         draft.cancel([o for o in strays if o.phase is OrderPhase.WORKING], recheck=True)
-    if 0 not in numbers and any(o.cum_qty for o in position.orders if o.is_stop and o.leg == 0):
+    if 0 not in numbers and any(o.cum_qty for o in position.orders if not o.leg and o.is_stop):
         draft.close(Reason.SL)
         return True
     return bool(strays)

@@ -21,6 +21,8 @@ from executor.core.model.orders import exits_again_after
 from executor.core.model.state import End, Leave, Leg, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderType, plain
 
+_SUBMITTED: Final = OrderPhase.SUBMITTED  # to look up a member of an enum takes ten times as long
+_UNRESOLVED: Final = OrderPhase.UNRESOLVED
 BACKOFF_TIMES: Final = 29  # a target that keeps being refused while its leg is covered is no emergency
 
 
@@ -29,13 +31,17 @@ def standing(draft: Draft, leg: Leg, left: Decimal) -> list[Order] | None:
     own = [o for o in draft.position.orders if o.leg == leg.n]
     if not own:
         return own
-    if any(o.check for o in own if not o.live):
-        _ask_about(draft, leg)
-        return None  # refused in words that don't tell why: a look tells first whether it is there
-    live = [o for o in own if o.live and o.is_exit]
-    if any(o.check or draft.commanded(o) or o.phase is OrderPhase.SUBMITTED for o in live):
+    live: list[Order] = []
+    for order in own:
+        if not order.live:
+            if order.check:
+                _ask_about(draft, leg)
+                return None  # refused in words that don't tell why: a look tells first whether it is there
+        elif order.is_exit:
+            live.append(order)
+    if any(o.check or draft.commanded(o) or o.phase is _SUBMITTED for o in live):
         return None
-    doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]
+    doubtful = [o for o in live if o.phase is _UNRESOLVED]
     if not doubtful:
         return live
     known = [o for o in live if o.phase is OrderPhase.WORKING]

@@ -1,6 +1,7 @@
 """When the passing of time alone changes a decision: the service sleeps until then, the simulation jumps there."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from executor.core.decide.closing import price_again_at
 from executor.core.decide.doubt import unanswered_at
@@ -23,6 +24,10 @@ from executor.core.model.state import (
     State,
 )
 from executor.core.model.values import OrderType
+
+_MARKET: Final = OrderType.MARKET  # to look up a member of an enum takes ten times as long
+_SUBMITTED: Final = OrderPhase.SUBMITTED
+_UNRESOLVED: Final = OrderPhase.UNRESOLVED
 
 
 def next_timer(state: State, policy: Policy) -> int | None:
@@ -50,48 +55,48 @@ def _of_loans(state: State) -> Iterator[int]:
 
 def next_due(position: Position, now: int, policy: Policy) -> int | None:
     """As `next_timer`, from the times themselves: what the last decision has said of its quiet is not asked."""
-    times = [*_of_phase(position, policy)]
+    times = _of_phase(position, policy)
     for order in position.orders:
         if order.live:
-            times += _of_live(order, policy)
-        elif _failed(order):
+            _of_live(times, order, policy)
+        elif order.type is _MARKET and order.end is not End.FILLED:  # it came to nothing, or not to all: another comes
             phase = position.phase
             again = phase.again if isinstance(phase, Closing) and not order.leg else 0
             times += order.ask_at, sell_again_at(order, again, policy), ask_until(order, policy)
         elif order.ask_at:
             times.append(order.ask_at)
     for leg in position.legs:
-        times += _of_leg(leg, policy)
+        _of_leg(times, leg, policy)
     return min([t for t in times if t > now], default=None)
 
 
-def _of_phase(position: Position, policy: Policy) -> Iterator[int]:
-    yield position.ask_at
-    yield look_again_at(position, policy)
-    if isinstance(position.phase, Entering | Borrowing):
-        yield position.phase.give_up_at
-        yield position.phase.retry_at
-    elif isinstance(position.phase, Repaying):
-        yield position.phase.work.ask_at
-    elif isinstance(position.phase, Closing):
-        yield price_again_at(position.phase)
+def _of_phase(position: Position, policy: Policy) -> list[int]:
+    phase = position.phase
+    times = [position.ask_at, look_again_at(position, policy)]
+    if isinstance(phase, Entering | Borrowing):
+        times += phase.give_up_at, phase.retry_at
+    elif isinstance(phase, Repaying):
+        times.append(phase.work.ask_at)
+    elif isinstance(phase, Closing):
+        times.append(price_again_at(phase))
     if position.trail is not None and position.trail.klines_at:
-        yield position.trail.klines_at + KLINES_EVERY_MS
+        times.append(position.trail.klines_at + KLINES_EVERY_MS)
     if position.exposure.since:
-        yield max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms
+        times.append(max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms)
     if policy.max_hold_ms:
-        yield position.opened + policy.max_hold_ms
+        times.append(position.opened + policy.max_hold_ms)
+    return times
 
 
-def _of_live(order: Order, policy: Policy) -> list[int]:
-    times = [order.ask_at]
+def _of_live(times: list[int], order: Order, policy: Policy) -> None:
+    times.append(order.ask_at)
     if order.cancelling:
         times.append(cancel_again_at(order))
     if order.triggered_at:
         times.append(order.triggered_at + policy.watchdog_grace_ms)
-    if order.phase is OrderPhase.SUBMITTED:
+    if order.phase is _SUBMITTED:
         times.append(unanswered_at(order))
-    if order.phase is OrderPhase.UNRESOLVED:
+    elif order.phase is _UNRESOLVED:
         times.append(placed_by(order, policy))
         if order.replaces:
             times += [order.sent_at + pause for pause in RESEND_MS]
@@ -99,17 +104,11 @@ def _of_live(order: Order, policy: Policy) -> list[int]:
         times.append(order.sent_at + RESIZE_EVERY_MS)
     if order.is_entry and order.list_id and order.cum_qty:
         times.append(order.heard_at + policy.bracket_part_ms)
-    return times
 
 
-def _failed(order: Order) -> bool:
-    """A market order that came to nothing, or not to all that it was for: there will be another."""
-    return order.type is OrderType.MARKET and order.end is not End.FILLED
-
-
-def _of_leg(leg: Leg, policy: Policy) -> list[int]:
+def _of_leg(times: list[int], leg: Leg, policy: Policy) -> None:
     again = leg.retry_at + BACKOFF_TIMES * policy.exits_retry_ms
-    times = [leg.retry_at, leg.back_at, again, move_again_at(leg, policy)]
+    times += leg.retry_at, leg.back_at, again, move_again_at(leg, policy)
     if leg.puzzled_at:
         times.append(leg.puzzled_at + policy.quote_max_age_ms)
     if leg.poor:
@@ -118,4 +117,3 @@ def _of_leg(leg: Leg, policy: Policy) -> list[int]:
         times.append(leg.breach_since + policy.watchdog_grace_ms)
     if leg.moved_at:
         times.append(leg.moved_at + policy.trail_every_ms)
-    return times
