@@ -129,7 +129,7 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "a leg in doubt is sold again",
         f"{CORE}/decide/legs.py",
-        "    doubtful = [o for o in live if o.phase is OrderPhase.UNRESOLVED]\n",
+        "    doubtful = [o for o in live if o.phase is _UNRESOLVED]\n",
         "    doubtful: list[Order] = []\n    live = [o for o in live if o.phase is OrderPhase.WORKING]\n",
     ),
     Mutant(
