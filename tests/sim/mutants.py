@@ -324,8 +324,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "nobody wakes up for the alert",
         f"{CORE}/decide/timers.py",
-        "        yield max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms\n",
-        "        yield 0\n",
+        "        times.append(max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms)\n",
+        "        times.append(0)\n",
     ),
     Mutant(
         "an alert is not repeated",
@@ -346,8 +346,8 @@ MUTANTS_OF_ONE: Final = (
         "    if not order.recheck or order.live:\n",
         "    if order.recheck or order.live:\n",
         (
-            "        if order.phase is OrderPhase.CLOSED and not (order.recheck or order.check):\n",
-            "        if order.phase is OrderPhase.CLOSED:\n",
+            "        if order.phase is _CLOSED and not (order.recheck or order.check):\n",
+            "        if order.phase is _CLOSED:\n",
         ),
     ),
     Mutant(
