@@ -14,7 +14,7 @@ import base64
 import bisect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 from tests.sim.fleet.faults import FleetFaults
@@ -222,9 +222,8 @@ class Cluster:
     # --- watches -----------------------------------------------------------------------------------------------------
 
     def follow(self, watch: "Watch", since: int) -> None:
-        for revision, change in self._told:
-            if revision >= since:
-                watch.tell(revision, change)
+        for revision, change in self._told[bisect.bisect_left(self._told, since, key=lambda each: each[0]) :]:
+            watch.tell(revision, change)
         self._watches.append(watch)
 
     def leave(self, watch: "Watch") -> None:
@@ -319,34 +318,34 @@ class Link(Etcd):
         if self.cut:
             await self._lost(kind, sent=False)
         fault = self._faults.store(kind) if self._cluster.has_majority else "no_majority"
-        match fault:
-            case "store_refused":
-                raise Unreachable(f"{url}: connection refused", sent=False)
-            case "store_no_leader":
-                raise Unreachable(f"{url}: no leader", sent=True)
-            case "store_request_lost":
-                await self._lost(kind, sent=True)
-            case "store_answer_lost":
-                self._carry_out(path, message)
-                await self._lost(kind, sent=True)
-            case "store_late":
-                late = LATE_MS[self._faults.detail("store_late", len(LATE_MS))]
-                self._timeline.at(self._timeline.now + late, lambda: self._carry_out(path, message))
-                await self._lost(kind, sent=True)
-            case "no_majority":
-                if self._faults.detail("when it is back", 2):
-                    back = self._cluster.without_majority_until + 1
-                    self._timeline.at(back, lambda: self._carry_out(path, message))
-                await self._lost(kind, sent=True)
-            case _:
-                pass
+        if fault:
+            await self._miss(fault, url, kind, path, message)
         answer = self._loop.create_future()
         self._timeline.at(self._timeline.now + LAG_MS, lambda: self._serve(path, message, answer))
         body: Body = await answer
         await self.step(f"after {kind}")
         return body
 
-    async def _lost(self, kind: str, *, sent: bool) -> None:
+    async def _miss(self, fault: str, url: str, kind: str, path: str, message: Mapping[str, Any]) -> NoReturn:
+        match fault:
+            case "store_refused":
+                raise Unreachable(f"{url}: connection refused", sent=False)
+            case "store_no_leader":
+                raise Unreachable(f"{url}: no leader", sent=True)
+            case "store_answer_lost":
+                self._carry_out(path, message)
+            case "store_late":
+                late = LATE_MS[self._faults.detail("store_late", len(LATE_MS))]
+                self._timeline.at(self._timeline.now + late, lambda: self._carry_out(path, message))
+            case "no_majority":
+                if self._faults.detail("when it is back", 2):
+                    back = self._cluster.without_majority_until + 1
+                    self._timeline.at(back, lambda: self._carry_out(path, message))
+            case _:
+                assert fault == "store_request_lost"
+        await self._lost(kind, sent=True)
+
+    async def _lost(self, kind: str, *, sent: bool) -> NoReturn:
         await asyncio.sleep(TRY_S)
         raise Unreachable(f"{kind}: no answer", sent=sent)
 

@@ -156,7 +156,10 @@ class Life:
     async def step(self, where: str) -> None:
         if self.loop.dead:
             raise asyncio.CancelledError
-        match self.host.fleet_faults.step(where):
+        fault = self.host.fleet_faults.step(where)
+        if not fault:
+            return
+        match fault:
             case "paused":
                 self.loop.pause(self.host.fleet_faults.pause())
                 await asyncio.sleep(0)

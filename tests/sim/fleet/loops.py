@@ -34,8 +34,7 @@ class _Call(list[Any]):
 
     __slots__ = ()
 
-    def cancel(self) -> None:
-        self.clear()
+    cancel = list.clear
 
     def cancelled(self) -> bool:
         return not self
@@ -99,15 +98,17 @@ class NodeLoop(asyncio.AbstractEventLoop):
             self._run(self._ready.popleft())
 
     def _run(self, call: _Call) -> None:
-        if not call:
-            return
-        callback, args, context = call
-        try:
-            context.run(callback, *args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - as asyncio's own handle does
-            self.call_exception_handler({"exception": error, "handle": call})
+        if call:
+            callback, args, context = call
+            try:
+                context.run(callback, *args)
+            except BaseException as error:  # noqa: BLE001 - as asyncio's own handle does
+                self._raised(call, error)
+
+    def _raised(self, call: _Call, error: BaseException) -> None:
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            raise error
+        self.call_exception_handler({"exception": error, "handle": call})
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -136,18 +137,23 @@ class NodeLoop(asyncio.AbstractEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> Any:
-        return self.call_at(self._timeline.now / 1000 + delay, callback, *args, context=context)
+        call = _Call((callback, args, copy_context() if context is None else context))
+        self._ring_at(self._timeline.now / 1000 + delay, call)
+        return call
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> Any:
         call = _Call((callback, args, copy_context() if context is None else context))
+        self._ring_at(when, call)
+        return call
+
+    def _ring_at(self, when: float, call: _Call) -> None:
         if self._burying:
             self._ready.append(call)
         else:
             # Times are whole ms as floats of seconds: what is a hair above one is that one.
             self._timeline.at(math.ceil(when * 1000 - 0.001), lambda: self._ring(call))
-        return call
 
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)
@@ -219,7 +225,12 @@ class NodeLoop(asyncio.AbstractEventLoop):
         try:
             while ready and not self.dead and timeline.now >= self.paused_until:
                 call = ready.popleft()
-                self._run(call)
+                if call:  # as `_run` does, which would be called for every one of them
+                    callback, args, context = call
+                    try:
+                        context.run(callback, *args)
+                    except BaseException as error:  # noqa: BLE001 - as asyncio's own handle does
+                        self._raised(call, error)
                 turns += 1
                 if turns > TURNS_MAX:
                     raise Spinning(f"{call!r:.300}")

@@ -108,7 +108,7 @@ def soak(seconds: float, seed: int, processes: int) -> Tally:
     total = Tally()
     end = time.monotonic() + seconds
     start = seed * 10_000_000
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=gc.freeze) as pool:  # what is imported is no garbage
         waiting = [pool.submit(many, start + i * BATCH, BATCH) for i in range(processes * 2)]
         following = start + len(waiting) * BATCH
         while waiting:

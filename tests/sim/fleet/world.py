@@ -25,13 +25,13 @@ from tests.sim.faults import Faults, phase_of
 from tests.sim.fleet.cluster import LATE_MS, Cluster
 from tests.sim.fleet.exchange import NodeWire
 from tests.sim.fleet.faults import FleetFaults
+from tests.sim.fleet.judged import Judged, asked_of
 from tests.sim.fleet.life import ACCOUNT, VENUE, Life
 from tests.sim.setup import Setup
 from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.walk import Walk
 
 from executor.config import Settings, load_settings
-from executor.core.invariants import violations
 from executor.core.model.events import AnyEvent, SignalSeen
 from executor.core.model.state import State
 from executor.core.model.values import ZERO, Direction, floor_to
@@ -109,6 +109,7 @@ class FleetWorld:
         self.fleet_faults = FleetFaults(choices, wild=wild)
         self.outside = Outside(self.direct, self.setup, self.rules)
         self.cluster = Cluster(self.timeline)
+        self.judged = Judged()
         self.cluster.on_commit = self._committed
         self.stored: State = empty(self.market.symbol, VENUE)
         self.outside.saved = lambda: self.stored
@@ -175,7 +176,7 @@ class FleetWorld:
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def run(self) -> FleetResult:
-        with _logging_to(self.say if self.verbose else None):
+        with _logging_to(self.say if self.verbose else None), asked_of(self.judged):
             for part in (self._run, self._end):
                 try:
                     part()
@@ -340,7 +341,7 @@ class FleetWorld:
         if (envelope.epoch, envelope.seq) <= self._seq:
             self.outside.broken.append(f"F1: write {envelope.epoch}.{envelope.seq} after {self._seq[0]}.{self._seq[1]}")
         self._seq = envelope.epoch, envelope.seq
-        steps, made = self._staged[envelope.node, bytes(envelope.state)[:HEAD]]
+        steps, made = self._staged[envelope.node, bytes(memoryview(envelope.state)[:HEAD])]
         if steps is not self._steps:
             self._steps, self._followed_to = steps, 0
         before = self.stored
@@ -358,7 +359,7 @@ class FleetWorld:
             if known != position.trade:
                 self.outside.broken.append(f"F3: {position.signal} became the trades {known} and {position.trade}")
         self.faults.phase = phase_of(after)
-        self.outside.broken.extend(violations(before, after, self.setup.policy, self.rules))
+        self.outside.broken.extend(self.judged.violations(before, after, self.setup.policy, self.rules))
         self.outside.stepped(before, after)
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
