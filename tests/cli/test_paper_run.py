@@ -18,15 +18,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.kit import START_MS, process, ramp, recording, run_here, signals
 
-from executor.config import load_settings
-from executor.core.model.state import SCHEMA_VERSION
-from executor.core.transition import empty
-from executor.service.app import set_paper_files_aside
-from executor.service.market import PAPER
-from executor.service.store.document import document_of
 from executor.service.store.journal import Journal, JournalReader
 from executor.service.store.records import Record, Took
-from executor.service.store.state_store import StateStore
 
 PAPER_ENV: Final = Path(__file__).parents[2] / "config" / "paper.env"
 GOLDEN_WHY: Final = Path(__file__).parents[1] / "golden" / "why.txt"
@@ -280,14 +273,6 @@ def test_the_next_command_after_make_run_shows_its_trades(tmp_path: Path) -> Non
     with process(tmp_path, {}, "report", "--format", "json") as report:
         out, _ = report.communicate(timeout=60)
     assert [trade["signal"] for trade in json.loads(out)] == ["first"]
-
-
-@pytest.mark.parametrize("venue", [PAPER, "testnet"])
-def test_only_what_an_embedded_run_left_behind_gives_way_to_the_next_run(tmp_path: Path, venue: str) -> None:
-    path = tmp_path / "state.json"
-    StateStore(path, schema_version=SCHEMA_VERSION).save(document_of(empty("LTCUSDT", venue)))
-    set_paper_files_aside(load_settings({"STATE_FN": str(path)}, None), "LTCUSDT")
-    assert [each.name for each in tmp_path.iterdir()] == ["state.json.last" if venue == PAPER else "state.json"]
 
 
 def test_a_port_in_use_is_told(tmp_path: Path, unused_tcp_port: int) -> None:

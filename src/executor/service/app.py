@@ -10,7 +10,6 @@ from typing import Final
 import structlog
 
 from executor.config import Settings
-from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange, connect_all
 from executor.exchange.port import StartError
 from executor.ops.alerting import Alerting, alerting
@@ -19,18 +18,15 @@ from executor.ops.metrics import StreamWatch
 from executor.service import account
 from executor.service.account import begin_sessions, settle_budget
 from executor.service.loop import Loop
-from executor.service.market import Market, is_paper, open_market, tell_addresses
+from executor.service.market import Market, open_market, tell_addresses
+from executor.service.paper_files import set_paper_files_aside
 from executor.service.self_watchdog import SelfWatchdog, hang_path
-from executor.service.store.document import saved
 from executor.service.store.lock import StateLock
-from executor.service.store.state_store import StateError, StateStore
-from executor.service.store.trades import trades_path
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_rules import held_symbols, trade_open
 from executor.service.symbol_session import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from executor.service.systemd import SystemdNotifier, attend
 from executor.service.wiring import add_alerts, add_inlets, add_streams, add_watchdog, intake_of, telling_the_end
-from executor.signals.position import position_path
 
 log = structlog.get_logger(__name__)
 
@@ -106,31 +102,6 @@ async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange
             told = True
             await market.patient.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
-
-
-def set_paper_files_aside(settings: Settings, symbol: str) -> None:
-    """What an embedded run has left behind is renamed to `*.last`: its account and its market are gone with it, so that
-    neither the next one nor a run on another exchange can go on from there. Any other state is left alone, and refused
-    later where it is of another exchange.
-    """
-    state_path = settings.state_path(symbol)
-    store = StateStore(state_path, schema_version=SCHEMA_VERSION)
-    try:
-        found = saved(state_path)
-    except StateError:
-        return
-    if found is not None and not is_paper(found.value.venue):
-        return
-    for path in (
-        store.path,
-        store.previous,
-        store.write_ahead,
-        settings.journal_path(symbol),
-        trades_path(state_path),
-        position_path(state_path),
-    ):
-        if path.exists():
-            path.rename(path.with_name(path.name + ".last"))
 
 
 async def serve(

@@ -18,11 +18,11 @@ from executor.service.loop import Loop
 from executor.service.policy import policy_of
 from executor.service.poller import Clock, Timing
 from executor.service.recovery import begin, catch_up
-from executor.service.store.document import Document, contradiction, state_of
+from executor.service.store.document import Document, contradiction, document_of, state_of
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import Journal, JournalError
 from executor.service.store.port import SymbolStore
-from executor.service.store.state_store import STALE, Age, StateStore
+from executor.service.store.state_store import STALE, Age, StateStore, StateUnwritable
 from executor.service.store.trades import TradeList, trades_path
 from executor.service.symbol_rules import RulesReader
 
@@ -44,6 +44,19 @@ class RunContext(msgspec.Struct, frozen=True):
     patient: Clock
     alone: bool = True
     store_of: Callable[[str], FleetSymbolStore] | None = None
+
+
+def _keep(store: StateStore, state: State) -> None:
+    """Have a first state on disk at once, though nothing has happened yet: so that what stands beside it, the journal
+    and the place in the signal file, has an owner. Raises StateUnwritable, unless a trade is open: then the next step
+    tries again.
+    """
+    try:
+        store.save(document_of(state))
+    except StateUnwritable as error:
+        if state.position is None:
+            raise
+        log.error("state_unwritable", alert=True, error=str(error), waiting="it is written with the next step")
 
 
 @contextlib.asynccontextmanager
@@ -77,12 +90,15 @@ async def symbol_session(
             trades.add(state.last_closed)
         policy = policy_of(settings)
         window, sleep = settings.recv_window, context.patient.sleep
+        first = state is None
         if state is None:
             state = await begin(exchange, empty(symbol, context.venue), policy, rules, window, sleep)
         else:
             again = partial(catch_up, exchange, state, age, policy, rules, window, sleep)
             state = await (_patiently(again, sleep, alone=context.alone) if trade_open else again())
         engine = Engine(state, policy, rules, store, journal, trades.add, owner=owner)
+        if first and isinstance(store, StateStore):
+            _keep(store, state)
         timing = _timing(settings, together=not context.alone)
         loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
         loop.closed = trades.recent

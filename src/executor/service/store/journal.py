@@ -193,7 +193,7 @@ class Journal:
 
     def _find_last(self) -> int:
         self._mend()
-        for path in reversed(_files(self.path)):
+        for path in reversed(files_of(self.path)):
             with path.open("rb") as file:
                 parsed = _parse(_last_line(file))
             if isinstance(parsed, tuple):
@@ -254,7 +254,7 @@ class JournalReader(Generic[T]):
         # once.
         seen: set[int] = set()
         opened: list[tuple[Path, BinaryIO]] = []
-        for path in reversed(_files(self.path)):
+        for path in reversed(files_of(self.path)):
             try:
                 file = stack.enter_context(path.open("rb"))
             except FileNotFoundError:
@@ -340,7 +340,7 @@ def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """The journal's files that exist, oldest first."""
     numbers = [
         int(match["number"])
