@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -145,6 +146,39 @@ async def test_flatten_by_itself(tmp_path: Path, more: dict[str, str]) -> None:
         assert not (tmp_path / "state.json.sock").exists()
         again = await command(b, "flatten", "--yes")
         assert (again.exit_code, again.stdout) == (0, "no trade is open\n")
+
+
+async def test_a_prompt_that_stood_while_another_trade_was_opened_closes_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def late(*_: object, **__: object) -> bool:
+        asked.set()
+        return answered.wait(60)
+
+    monkeypatch.setattr("executor.cli.flatten.typer.confirm", late)
+    async with harness(tmp_path, WORLD, COOLDOWN_SEC="0", LOCK_SEC="0") as b:
+        await b.enter()
+        first = b.position.trade
+        closing = asyncio.create_task(command(b, "flatten"))
+        await asyncio.to_thread(asked.wait, 60)
+        await b.move(-1)
+        await b.ends(Reason.SL)
+        b.touch(b.at("0.1"))
+        await b.enter()
+        second = b.position.trade
+        answered.set()
+        refused = await closing
+        assert (refused.exit_code, f"trade {first} has ended meanwhile" in refused.stderr) == (1, True), refused.output
+        assert b.position.trade == second
+        assert b.roles() == EXITS["OCO"]
+        other = await command(b, "flatten", "--yes", "--trade", first)
+        assert (other.exit_code, f"{first} is not open, but {second} is" in other.stderr) == (1, True)
+        await b.stop()
+        other = await command(b, "flatten", "--yes", "--trade", first)
+        assert (other.exit_code, f"{first} is not open, but {second} is" in other.stderr) == (1, True)
+        assert b.roles() == EXITS["OCO"]
 
 
 async def test_a_state_in_use_is_not_flattened_behind_its_back(tmp_path: Path) -> None:

@@ -88,10 +88,20 @@ def test_the_time_of_arrival_stands_in_only_beside_an_id() -> None:
         ({"sl": 83}, "stop"),
         ({"take_profit": 83}, "targets"),
         ({"stop": -1}, "stop"),
+        ({"symbol": "ETHUSDT"}, "name different symbols"),
+        ({"symbol": 7}, "name different symbols"),
+        ({"ticker": ["LTCUSDT"], "symbol": "LTCUSDT"}, "name different symbols"),
+        ({"reduceOnly": True}, "reduceOnly"),
+        ({"close_position": "TRUE"}, "close_position"),
     ],
 )
 def test_an_alert_that_can_be_misunderstood_is_refused(change: dict[str, Any], named: str) -> None:
     assert named in refused({**TRADINGVIEW, **change})
+
+
+def test_a_symbol_beside_the_ticker_that_says_the_same_does_no_harm() -> None:
+    for symbol in ("LTCUSDT", " ltcusdt", "BINANCE:LTCUSDT", "", None):
+        assert taken({**TRADINGVIEW, "symbol": symbol}).symbol == "LTCUSDT"
 
 
 def test_the_secret_is_found_and_goes_no_further() -> None:
@@ -121,7 +131,7 @@ def test_any_object_is_a_line_or_a_fault(body: dict[str, Any]) -> None:
     assert "secret" not in json.loads(line)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(TRADINGVIEW)), json_values))
+@given(st.dictionaries(st.sampled_from([*sorted(TRADINGVIEW), "symbol"]), json_values))
 def test_a_broken_alert_is_never_another_trade(changes: dict[str, Any]) -> None:
     """Whatever becomes of the other fields: a taken alert trades the symbol and side that it names."""
     body = {**TRADINGVIEW, **changes}
@@ -131,6 +141,7 @@ def test_a_broken_alert_is_never_another_trade(changes: dict[str, Any]) -> None:
         return
     if isinstance(signal, Signal):
         assert str(body["ticker"]).strip().upper().endswith(signal.symbol)
+        assert not changes.get("symbol") or str(changes["symbol"]).strip().upper().endswith(signal.symbol)
         sides = {Direction.LONG: ("buy", "long"), Direction.SHORT: ("sell", "short")}[signal.direction]
         assert str(body["action"]).strip().lower() in sides
 

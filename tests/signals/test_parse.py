@@ -216,6 +216,32 @@ def test_a_key_that_means_nothing_to_a_trade_is_ignored() -> None:
     assert good(line(strategy="breakout", vwap=1, note="x", delta=-3)) == good(line())
 
 
+@pytest.mark.parametrize("name", ["reduceOnly", "reduce_only", "closePosition", "close_position", "CLOSE-ONLY"])
+@pytest.mark.parametrize("shape", [{"side": "long", "ts": 1_750_000_000}, {"kind": "long", "ts_utc": 1_750_000_000}])
+def test_an_order_that_opens_nothing_is_no_signal(name: str, shape: dict[str, Any]) -> None:
+    signal = {**shape, "symbol": "LTCUSDT", "price": 84}
+    opening: list[object] = [False, None, "false", " False "]
+    leaving: list[object] = [True, "true", "yes", "", 1, 0, [], {}]
+    for value in opening:
+        assert isinstance(parse_signal(json.dumps({**signal, name: value})), Signal), value
+    for value in leaving:
+        parsed = parse_signal(json.dumps({**signal, name: value}))
+        assert isinstance(parsed, Malformed), value
+        assert name in parsed.fault
+
+
+def test_a_ticker_beside_the_symbol_must_be_the_same() -> None:
+    signal = {"side": "long", "ts": 1_750_000_000, "symbol": "LTCUSDT", "price": 84}
+    same: list[object] = ["LTCUSDT", "BINANCE:ltcusdt", "", None]
+    other: list[object] = ["BTCUSDT", 5, []]
+    for ticker in same:
+        assert isinstance(parse_signal(json.dumps({**signal, "ticker": ticker})), Signal), ticker
+    for ticker in other:
+        parsed = parse_signal(json.dumps({**signal, "ticker": ticker}))
+        assert isinstance(parsed, Malformed), ticker
+        assert "different symbols" in parsed.fault
+
+
 def test_long_values_are_quoted_short() -> None:
     refused = parse_signal(line(side="\n" * 5000))
     assert isinstance(refused, Malformed)

@@ -81,8 +81,9 @@ def _begin(place: Place, options: FlattenOptions) -> str:
     if service.position is None:
         return _stray(place, options)
     trade, side, held = service.position.trade, service.position.side, service.position.held
+    _must_be(trade, options.trade)
     _confirm(f"Close the {side} {place.symbol} trade {trade} at market ({held} held)?", yes=options.yes)
-    answer = tell(place, "flatten")
+    answer = tell(place, "flatten", trade=trade)  # of this one alone: another may have taken its place meanwhile
     if not answer.ok:
         fail(f"flatten refused: {answer.text}")
     return trade
@@ -120,6 +121,12 @@ def _stray(place: Place, options: FlattenOptions) -> str:
     return ""
 
 
+def _must_be(trade: str, wanted: str) -> None:
+    """Ends the command where another trade than `trade` was named."""
+    if wanted not in ("", trade):
+        fail(f"trade {wanted} is not open, but {trade} is; nothing was done")
+
+
 def _confirm(question: str, *, yes: bool) -> None:
     if not yes and not typer.confirm(question, err=True):
         fail("nothing was done")
@@ -139,10 +146,12 @@ def _alone(place: Place, options: FlattenOptions) -> None:
         return
     settings = place.settings
     not_on_paper(settings)
-    what = f"the {place.symbol} trade {loaded.value.position.trade}"
+    trade = loaded.value.position.trade
+    _must_be(trade, options.trade)
+    what = f"the {place.symbol} trade {trade}"
     _confirm(f"No service runs. Close {what} at market from here?", yes=options.yes)
     logs.set_up(settings.log_format, settings.log_level)
-    closer = _Closer(options.timeout)
+    closer = _Closer(trade, options.timeout)
     try:
         asyncio.run(app.run(settings, closer.attach, signals=False))
     except app.START_ERRORS as error:
@@ -156,16 +165,18 @@ def _alone(place: Place, options: FlattenOptions) -> None:
 
 
 class _Closer:
-    """Sits beside a loop that takes no signals: closes the trade once it is recovered, and stops."""
+    """Sits beside a loop that takes no signals: closes `trade`, and no other, once it is recovered, and stops."""
 
-    def __init__(self, timeout: int) -> None:
+    def __init__(self, trade: str, timeout: int) -> None:
+        self._trade = trade
         self.flat = False
         self.closed: Closed | None = None
         self._timeout = timeout
 
     def attach(self, loop: Loop) -> None:
         async def close() -> None:
-            if loop.state.position is not None:
+            position = loop.state.position
+            if position is not None and position.trade == self._trade:
                 await loop.ask(Commanded(at=loop.now(), verb=Verb.FLATTEN))
                 await loop.until(lambda state: state.position is None)
                 self.closed = loop.state.last_closed

@@ -24,10 +24,10 @@ def ask(place: Place, request: Request, *, timeout: float = 30.0) -> Answer:
     return control.ask(place.state, request, timeout=timeout)
 
 
-def tell(place: Place, verb: str, price: Decimal | None = None) -> Answer:
-    """What the service answers. Ends the command when none runs."""
+def tell(place: Place, verb: str, price: Decimal | None = None, *, trade: str = "") -> Answer:
+    """What the service answers; `trade`: the only one that it is about. Ends the command when none runs."""
     try:
-        return ask(place, Request(verb, price))
+        return ask(place, Request(verb, price, trade=trade))
     except NotRunningError as error:
         fail(error, exits.UNAVAILABLE)
     except ControlError as error:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from executor.core.model.values import Direction
-from executor.signals.parse import Number, SignalFault, read_direction, refuse_contradiction
+from executor.signals.parse import Number, SignalFault, read_direction, refuse_contradiction, refuse_other_symbol
 
 SHOWN_AS: Final = "secret"
 
@@ -73,6 +73,7 @@ def line_of(fields: Mapping[str, Any], received: int) -> bytes:
 
 def _from_tradingview(alert: Mapping[str, Any]) -> dict[str, Any]:
     refuse_contradiction(alert, _agreed_direction(alert))
+    refuse_other_symbol(alert)
     symbol = _text(alert, "ticker").rpartition(":")[2]
     if symbol.upper().endswith(_PERPETUAL):
         raise SignalFault(f"ticker {symbol[:40]!r} is a perpetual contract, must be a symbol of Spot")

@@ -70,6 +70,10 @@ _MISNAMED: Final = {
 """
 
 
+_LEAVING: Final = frozenset({"reduceonly", "closeonly", "closeposition"})
+"""Words of an order that opens nothing, as exchanges name them; what is opened here has its exits with it."""
+
+
 class Malformed(msgspec.Struct, frozen=True):
     """Why a line is no signal. Both are one line of printable text: `fault` names the field, what it was and
     what it must be; `text` is the beginning of the line.
@@ -167,12 +171,14 @@ def _peak(fields: Mapping[str, Any]) -> Signal:
 
 def _general(fields: Mapping[str, Any]) -> Signal:
     side = _side_name(fields)
+    _refuse_leaving(fields)
     if side == "side":
         _refuse_misnamed(fields)
     at = _instant(fields, "ts_utc" if "ts_utc" in fields else "ts")
     if "ts" in fields and _instant(fields, "ts") != at:
         raise SignalFault(f"ts {_shown(fields['ts'])} and ts_utc {_shown(fields['ts_utc'])} name different times")
     symbol = _symbol(fields, required=True)
+    refuse_other_symbol(fields)
     direction, price = _direction(fields, side), _number(fields, "price")
     refuse_contradiction(fields, direction)
     given = [name for name in _SIZES if fields.get(name) is not None]
@@ -263,13 +269,35 @@ def _side_name(fields: Mapping[str, Any]) -> str:
     raise SignalFault(f"side is missing: it must be long, short, buy or sell{also}")
 
 
+def refuse_other_symbol(fields: Mapping[str, Any]) -> None:
+    """`symbol` and `ticker` (with or without its exchange before a colon), where both are given, must be the same.
+    Raises SignalFault.
+    """
+    symbol, ticker = fields.get("symbol"), fields.get("ticker")
+    if symbol in (None, "") or ticker in (None, ""):
+        return
+    names = [each.strip().rpartition(":")[2].upper() if isinstance(each, str) else "" for each in (symbol, ticker)]
+    if names[0] != names[1]:
+        raise SignalFault(f"symbol {_shown(symbol)} and ticker {_shown(ticker)} name different symbols")
+
+
+def _refuse_leaving(fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        off = value is None or value is False or (isinstance(value, str) and value.strip().lower() == "false")
+        if _folded(name) in _LEAVING and not off:
+            raise SignalFault(f"{_quoted(name)} is {_shown(value)}, of an order that opens nothing: it must be false")
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def _refuse_misnamed(fields: Mapping[str, Any]) -> None:
     for name in fields:
         if name in _KNOWN or name in ("ts_utc", "kind"):
             continue
-        folded = re.sub(r"[^a-z0-9]", "", name.lower())
         near = difflib.get_close_matches(name.lower()[:_QUOTED_LENGTH_MAX], _KNOWN, n=1, cutoff=0.8)
-        meant = _MISNAMED.get(folded) or (near[0] if near else None)
+        meant = _MISNAMED.get(_folded(name)) or (near[0] if near else None)
         if meant is not None:
             raise SignalFault(f"{_quoted(name)} is not a key of a signal: did you mean {meant}?")
 
