@@ -310,6 +310,8 @@ class TestSignal:
         [
             ("--side up --price 1", "side must be long"),
             ("--side long --price x", "is not a number"),
+            ("--side long --price 1e999999999", "beyond 1E±60"),
+            ("--side long --price 1 --qty NaN", "is not a number"),
             ("--side long --price -1", "price must be a number above 0"),
             ("--side long --price 1 --qty 1 --risk 2", "only one of qty"),
             ("--side long --price 1 --ts yesterday", "ts must be a time"),
@@ -323,7 +325,7 @@ class TestSignal:
         assert not Path(paper["SIGNAL_FILE"]).exists()
 
 
-@pytest.mark.parametrize("price", ["0", "-1", "x", "NaN", "Infinity"])
+@pytest.mark.parametrize("price", ["0", "-1", "x", "NaN", "Infinity", "1e999999", "1E-19"])
 def test_a_stop_price_that_is_none(paper: dict[str, str], price: str) -> None:
     result = run_here(["move-stop", "--", price], paper)
     assert (result.exit_code, "above 0" in result.stderr) == (2, True)

@@ -600,6 +600,17 @@ def test_alerts_and_who_may_command() -> None:
     ]
 
 
+@pytest.mark.parametrize("host", ["a..example", "x" * 64 + ".example", "."])
+@pytest.mark.parametrize("name", ["BINANCE_REST_URL", "BINANCE_STREAM_URL", "ALERT_WEBHOOK_URL", "WEBHOOK_HOST"])
+def test_a_host_that_no_name_server_could_be_asked_for_is_refused(name: str, host: str) -> None:
+    """Libraries raise what is no error of the network for it, long after the start."""
+    scheme = {"BINANCE_STREAM_URL": "wss://", "WEBHOOK_HOST": ""}.get(name, "https://")
+    urls = {"BINANCE_REST_URL": "http://h", "BINANCE_WS_API_URL": "ws://h", "BINANCE_STREAM_URL": "ws://h"}
+    faults = faults_of({"BINANCE_ENV": "custom", **urls, name: f"{scheme}{host}"})
+    of_hosts = {*urls, "ALERT_WEBHOOK_URL", "WEBHOOK_HOST"}
+    assert [fault.name for fault in faults if fault.name in of_hosts] == [name]
+
+
 @pytest.mark.parametrize("url", ["ftp://a.example", "https://", "https://u:p@a.example/x", "https://a:99999/x"])
 def test_an_alert_webhook_goes_to_an_address(url: str) -> None:
     assert [fault.name for fault in faults_of({"ALERT_WEBHOOK_URL": url})] == ["ALERT_WEBHOOK_URL"]

@@ -161,6 +161,13 @@ GARBAGE: Final = [
         b"Sec-WebSocket-Accept: x\r\n\r\n\x81\x05"
     ),
     b"HTTP/1.1 403 Forbidden\r\nContent-Length: 7\r\n\r\n<html>\xff",
+    b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 418 Banned\r\n" + b"X-MBX-USED-WEIGHT-1M: 7\r\nRetry-After: x\r\n" * 2 + b"Content-Length: 2\r\n\r\n{}",
+    (
+        b"HTTP/1.1 101 Switching Protocols\r\n"
+        + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n" * 2
+        + b"\r\n"
+    ),
 ]
 
 

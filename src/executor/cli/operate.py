@@ -1,11 +1,12 @@
 """Commands that act on the running service: pause, resume, cancel-entry, move-stop."""
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
 import typer
 
+from executor.cli.amounts import read_price
 from executor.cli.context import Account, Everything, Place, Which, find_chosen, find_place, for_each, read_chosen
 from executor.cli.output import examples, fail, say
 from executor.cli.service import tell
@@ -67,12 +68,7 @@ def move_stop(
     All stops of the open trade go to PRICE, which must not be past the market. They move as soon as the exchange takes
     it; `executor status` shows the live stop.
     """
-    try:
-        stop = Decimal(price)
-    except InvalidOperation:
-        stop = Decimal(0)
-    if not stop.is_finite() or stop <= 0:
-        raise typer.BadParameter(f"{price!r} must be a price above 0", param_hint="PRICE")
+    stop = read_price(price, "PRICE")
     place = find_place(read_chosen(context, account), symbol)
     _command([place], "move-stop", f"the stop is being moved to {price}", stop)
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import signal
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from executor.cli import exits
+from executor.cli.amounts import read_number
 from executor.cli.output import fail
 from executor.config import PaperSettings, SettingsError, load_paper_settings
 from executor.paper.engine.choices import ExchangeChoices, read_choices
@@ -263,10 +264,10 @@ def _read_balances(text: str, option: str = "--balances") -> dict[str, Decimal]:
 
 def _read_amount(text: str, fault: str, option: str) -> Decimal:
     try:
-        value = Decimal(text)
-    except InvalidOperation:
+        value = read_number(text)
+    except typer.BadParameter:
         value = Decimal(-1)
-    if not value.is_finite() or value < 0:
+    if value < 0:
         raise typer.BadParameter(fault, param_hint=option)
     return value
 

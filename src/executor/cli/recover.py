@@ -1,11 +1,12 @@
 """`executor adopt` and `executor forget`: what is to become of orders that could not be rebuilt (rule 9.3)."""
 
 import asyncio
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
 import typer
 
+from executor.cli.amounts import read_price
 from executor.cli.context import Account, Place, Which, find_place, read_chosen
 from executor.cli.exchange import not_on_paper, reach
 from executor.cli.fleet_store import not_in_a_fleet
@@ -53,7 +54,7 @@ def adopt(
     what it would do, and asks. Goes through the running service; when none runs, this command does it alone and
     ends once the trade is protected: start the service then.
     """
-    request = TakeoverRequest(Resolve.ADOPT, trade, _price(stop, "--stop"), _prices(targets))
+    request = TakeoverRequest(Resolve.ADOPT, trade, read_price(stop, "--stop"), _prices(targets))
     _carry_out(find_place(read_chosen(context, account), symbol), request, "adopted", yes=yes, timeout=timeout)
 
 
@@ -177,14 +178,4 @@ class _Resolver:
 
 
 def _prices(text: str) -> tuple[Decimal, ...]:
-    return tuple(_price(part.strip(), "--targets") for part in text.split(",")) if text.strip() else ()
-
-
-def _price(text: str, option: str) -> Decimal:
-    try:
-        price = Decimal(text)
-    except InvalidOperation:
-        price = Decimal(0)
-    if not price.is_finite() or price <= 0:
-        raise typer.BadParameter(f"{text!r} must be a price above 0", param_hint=option)
-    return price
+    return tuple(read_price(part.strip(), "--targets") for part in text.split(",")) if text.strip() else ()

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
 import typer
 
 from executor.cli import exits
+from executor.cli.amounts import read_number
 from executor.cli.context import Account, Place, find_place, find_places, read_chosen
 from executor.cli.fleet_store import in_store
 from executor.cli.output import examples, fail
@@ -24,14 +25,6 @@ from executor.signals.position import SignalFileError
 Fields = Mapping[str, str | Decimal | Sequence[Decimal] | None]
 
 
-def _number(text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is not a number") from None
-    return value
-
-
 @examples(
     "executor signal --side long --price 64250.5 --stop 63900",
     "executor signal --side short --price 81.4 --stop 81.75 --target 81.0 --target 80.6 --risk 25",
@@ -39,7 +32,7 @@ def _number(text: str) -> Decimal:
 def signal(
     context: typer.Context,
     side: Annotated[str, typer.Option("--side", help="long or short (buy and sell will do).")],
-    price: Annotated[Decimal, typer.Option("--price", parser=_number, metavar="PRICE", help="The price now.")],
+    price: Annotated[Decimal, typer.Option("--price", parser=read_number, metavar="PRICE", help="The price now.")],
     ts: Annotated[
         str | None, typer.Option("--ts", metavar="TIME", help="ISO 8601 or milliseconds; default: now.")
     ] = None,
@@ -50,21 +43,21 @@ def signal(
         str | None, typer.Option("--id", metavar="ID", help="Two signals with the same id are one.")
     ] = None,
     entry: Annotated[
-        Decimal | None, typer.Option(parser=_number, metavar="PRICE", help="Entry; default: the price.")
+        Decimal | None, typer.Option(parser=read_number, metavar="PRICE", help="Entry; default: the price.")
     ] = None,
     stop: Annotated[
-        Decimal | None, typer.Option(parser=_number, metavar="PRICE", help="Stop; default: STOP_MODE.")
+        Decimal | None, typer.Option(parser=read_number, metavar="PRICE", help="Stop; default: STOP_MODE.")
     ] = None,
     target: Annotated[
         list[Decimal] | None,
-        typer.Option(parser=_number, metavar="PRICE", help="Target, up to twice; default: TP_R_LIST."),
+        typer.Option(parser=read_number, metavar="PRICE", help="Target, up to twice; default: TP_R_LIST."),
     ] = None,
-    qty: Annotated[Decimal | None, typer.Option(parser=_number, metavar="BASE", help="Size in base units.")] = None,
+    qty: Annotated[Decimal | None, typer.Option(parser=read_number, metavar="BASE", help="Size in base units.")] = None,
     notional: Annotated[
-        Decimal | None, typer.Option(parser=_number, metavar="QUOTE", help="Size in quote units.")
+        Decimal | None, typer.Option(parser=read_number, metavar="QUOTE", help="Size in quote units.")
     ] = None,
     risk: Annotated[
-        Decimal | None, typer.Option(parser=_number, metavar="QUOTE", help="Size by what the stop may lose.")
+        Decimal | None, typer.Option(parser=read_number, metavar="QUOTE", help="Size by what the stop may lose.")
     ] = None,
     account: Account = None,
 ) -> None:

@@ -73,7 +73,7 @@ def _url(*schemes: str) -> AfterValidator:
     def check(text: str) -> str:
         url = urlsplit(text)
         try:
-            well_formed = url.scheme in schemes and bool(url.hostname) and url.port != 0
+            well_formed = url.scheme in schemes and _can_be_looked_up(url.hostname or "") and url.port != 0
         except ValueError as error:
             raise ValueError("no such port") from error
         if not well_formed or url.username is not None or url.query or url.fragment:
@@ -83,11 +83,22 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _can_be_looked_up(host: str) -> bool:
+    """Whether a name server could be asked for it at all: what has an empty label, or one of more than 63 letters, no
+    library turns into a question.
+    """
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
+
+
 def is_address(text: str) -> bool:
     """Whether `text` is where an HTTP request can go: with a query perhaps, without a user's name in it."""
     try:
         url = urlsplit(text)
-        return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
+        sound = url.scheme in {"http", "https"} and url.port != 0 and url.username is None
+        return sound and _can_be_looked_up(url.hostname or "")
     except ValueError:  # no such port, no such host
         return False
 
@@ -124,13 +135,19 @@ def _nodes(text: str) -> tuple[str, ...]:
         raise ValueError("not a cluster")
     for node in nodes:
         url = urlsplit(f"http://{node}")
-        if not url.hostname or not url.port or url.path or url.username is not None:
+        if not _can_be_looked_up(url.hostname or "") or not url.port or url.path or url.username is not None:
             raise ValueError("not a node")
     return nodes
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(","))
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]+", text) or not _can_be_looked_up(text):
+        raise ValueError("not a host")
+    return text
 
 
 def _user_ids(text: str) -> tuple[int, ...]:
@@ -202,7 +219,7 @@ FileTemplate = Annotated[
 ]
 Host = Annotated[
     str,
-    AfterValidator(lambda text: text if re.fullmatch(r"[A-Za-z0-9.:_-]+", text) else _refuse("not a host")),
+    AfterValidator(_host),
     Must("a host name or IP address"),
 ]
 ChatId = Annotated[

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -24,6 +25,7 @@ from executor.exchange.streams.events import BalanceMoved, BalancesSet
 from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport import supervised
 from executor.exchange.transport.auth import Credentials
+from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.transport.supervised import Connected, Lost, Timing, Told
 
 QUICK: Final = Timing(ping=0.2, open=1, first_wait=0.01, longest_wait=0.05)
@@ -402,23 +404,60 @@ async def test_a_message_larger_than_any_event_ends_the_connection_and_fills_no_
     assert len(peer.paths) == 2
 
 
-async def test_an_error_of_our_own_is_not_taken_for_the_networks(exchange: BinanceExchange) -> None:
+async def test_an_error_of_our_own_costs_a_connection_and_is_told_with_its_traceback(exchange: BinanceExchange) -> None:
+    """It is not taken for the network's, and the service, with a trade open, does not end for it."""
+
     async def script(connection: ServerConnection) -> None:
         await peer.subscribed(connection)
         await connection.send(golden("push_trade").decode())
         await stay(connection)
 
+    told: list[Any] = []
+
     def fail(event: Any) -> None:
+        told.append(event)
         if isinstance(event, Told):
             raise KeyError("a bug")
 
     peer = Peer(script)
-    async with playing(peer), asyncio.timeout(PATIENT):
-        stream = UserStream(
-            peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, ["BTCUSDT"], fail, timing=QUICK
-        )
-        with pytest.raises(KeyError):
-            await stream.run()
+    with capture_logs() as log:
+        async with playing(peer):
+            stream = UserStream(
+                peer.url, Credentials.hmac(KEY, SECRET), exchange.connection, ["BTCUSDT"], fail, timing=QUICK
+            )
+            task = asyncio.create_task(stream.run())
+            await eventually(lambda: len(told) > 6)
+            task.cancel()
+            await asyncio.wait({task})
+        await eventually(lambda: peer.open == 0)
+    assert [type(event) for event in told[:4]] == [Connected, Told, Lost, Connected]
+    assert told[2] == Lost("a fault of Executor")
+    first = next(entry for entry in log if entry["event"] == "stream_failed")
+    assert (first["alert"], first["stream"], first["error"]) == (True, "UserStream", "KeyError: 'a bug'")
+    assert first["exc_info"]
+
+
+async def test_an_error_of_our_own_in_what_hears_that_it_is_up_leaves_no_connection_behind() -> None:
+    """Nor does one in what hears that it is lost."""
+    peer = Peer(stay)
+    heard = 0
+
+    def fail(_: Any) -> None:
+        nonlocal heard
+        heard += 1
+        raise KeyError("a bug")
+
+    with capture_logs() as log:
+        async with playing(peer):
+            link = OrderLink(peer.url, Credentials.hmac(KEY, SECRET), timing=QUICK)
+            link._on_event = fail
+            task = asyncio.create_task(link.run())
+            await eventually(lambda: heard > 6)
+            assert not task.done()
+            assert peer.open <= 2
+            task.cancel()
+            await asyncio.wait({task})
+    assert {entry["event"] for entry in log} == {"stream_failed"}
 
 
 async def test_reports_go_by_symbol_and_orders_of_ours_elsewhere_are_told_once(exchange: BinanceExchange) -> None:
@@ -465,3 +504,25 @@ def test_a_connection_that_is_refused_for_too_many_is_not_tried_again_before_its
     response = Response(status, "no", Headers({"Retry-After": told}))
     assert supervised._ban(InvalidStatus(response)) == pause
     assert supervised._ban(OSError("refused")) == 0
+
+
+def test_a_ban_that_is_told_twice_is_a_ban() -> None:
+    twice = Headers([("Retry-After", "90"), ("Retry-After", "120")])
+    assert supervised._ban(InvalidStatus(Response(429, "no", twice))) == 90
+
+
+@pytest.mark.parametrize("host", ["stream..binance.com", "x" * 64 + ".com"])
+async def test_a_host_that_can_not_be_is_a_stream_that_is_not_up(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(name: str, *_: Any, **__: Any) -> Any:
+        name.encode("idna")  # as the library does first of all
+        raise socket.gaierror("not asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with capture_logs() as log:
+        link = OrderLink(f"ws://{host}:1", Credentials.hmac(KEY, SECRET), timing=QUICK)
+        task = asyncio.create_task(link.run())
+        await eventually(lambda: len(log) > 1)
+        task.cancel()
+        await asyncio.wait({task})
+    assert {entry["event"] for entry in log} == {"stream_not_up"}
+    assert "UnicodeError" in log[0]["error"]

@@ -164,6 +164,9 @@ async def test_check_tells_of_orders_that_somebody_else_placed(tmp_path: Path) -
         (b'{"verb":1}\n', "not a request"),
         (b'{"verb":"status","more":1}\n', "not a request"),
         (b'{"verb":"move-stop","price":"NaN"}\n', "not a request"),
+        (b'{"verb":"move-stop","price":"\\u006ean"}\n', "not a request"),
+        (b'{"verb":"move-stop","price":"\\u0049nfinity"}\n', "not a request"),
+        (b'{"verb":"move-stop","price":"1\\u0065999999"}\n', "not a request"),
         (b"\xff\xfe\n", "not a request"),
         (b'{"verb":"sell-all"}\n', "must be one of ping, status"),
         (b'{"verb":"move-stop"}\n', "has a price"),
@@ -197,6 +200,24 @@ async def test_a_fault_of_ours_costs_its_request_and_nothing_else(
         assert (await tell(b, "ping")).ok
         await b.move(1)
         assert b.roles() == AFTER_TP1["OCO"]
+
+
+async def test_a_fault_of_ours_in_judging_a_request_costs_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Request) -> None:
+        raise ArithmeticError("a defect")
+
+    async with serving(tmp_path) as b:
+        with monkeypatch.context() as patch:
+            patch.setattr(control, "fault_of", broken)
+            assert "fault of Executor" in (await tell(b, "status")).text
+        assert (await tell(b, "ping")).ok
+
+
+def test_a_request_that_can_not_be_written_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="the Decimal"):
+        ask(tmp_path / "state.json", Request("move-stop", Decimal("1E+999999")))
 
 
 async def test_a_line_without_its_end(tmp_path: Path) -> None:

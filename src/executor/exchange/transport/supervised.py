@@ -82,11 +82,13 @@ class Ending(msgspec.Struct, frozen=True):
     """The exchange will end the connection soon (`serverShutdown`): the next one is due now."""
 
 
-_FAULTS: Final = (StreamFault, WebSocketException, OSError, TimeoutError)
+_FAULTS: Final = (StreamFault, WebSocketException, OSError, TimeoutError, UnicodeError)
+"""`UnicodeError`: a host's name that can't be one (an empty label, or one of more than 63 letters)."""
 
 
 class Stream(ABC, Generic[T]):
-    """One subscription that is kept up. `run` it in a task group; it ends only when cancelled.
+    """One subscription that is kept up. `run` it in a task group; it ends only when cancelled: a defect of ours costs a
+    connection, is told, and the next one follows at the pace of any that is lost (rule 8.9).
 
     `on_event` is called with each event, in the order of arrival, and must not block.
     """
@@ -115,23 +117,29 @@ class Stream(ABC, Generic[T]):
         while True:
             started, ban = loop.time(), 0.0
             try:
-                session = await self._open()
-            except _FAULTS as error:
-                _log.warning("stream_not_up", error=describe(error))
-                ban = _ban(error)
-            else:
-                self._up = True
-                self._on_event(Connected())
-                try:
-                    reason = await self._follow(session)
-                finally:
-                    self._up = False
-                self._on_event(Lost(reason))
+                ban = await self._once()
+            except Exception as error:  # noqa: BLE001  # a defect of ours costs one connection, not the service with a trade open
+                _log.exception("stream_failed", alert=True, stream=type(self).__name__, error=describe(error))
             if loop.time() - started > self._timing.longest_wait:
                 failures = 0  # it had been sound
             longest = min(self._timing.first_wait * 2**failures, self._timing.longest_wait)
             await asyncio.sleep(ban + random.uniform(0, longest))  # noqa: S311  # spreads clients, hides nothing
             failures = min(failures + 1, MOST_DOUBLINGS)
+
+    async def _once(self) -> float:
+        """One subscription, from its beginning to its end. Returns how long (s) the exchange wants no other."""
+        try:
+            session = await self._open()
+        except _FAULTS as error:
+            _log.warning("stream_not_up", error=describe(error))
+            return _ban(error)
+        try:
+            reason = await self._follow(session)
+        except Exception:
+            self._on_event(Lost("a fault of Executor"))
+            raise
+        self._on_event(Lost(reason))
+        return 0.0
 
     def _admit(self) -> None:
         """Raises `StreamFault` when no connection may be opened now."""
@@ -178,6 +186,8 @@ class Stream(ABC, Generic[T]):
         due = self._timing.renew
         self._session = session
         try:
+            self._up = True
+            self._on_event(Connected())
             while not await session.ended(within=due):
                 if (due := self._timing.longest_wait - session.age) > 0:
                     continue  # a warning this early must not make us reconnect for ever
@@ -195,6 +205,7 @@ class Stream(ABC, Generic[T]):
                     self._announce_gap(gap)  # it ended before the new one was up
             return session.reason()
         finally:
+            self._up = False
             self._session = None
             await session.close()
 
@@ -232,7 +243,7 @@ def _ban(error: Exception) -> float:
     """Seconds in which the exchange wants no other connection from here."""
     if not isinstance(error, InvalidStatus) or error.response.status_code not in BANS:
         return 0.0
-    told = error.response.headers.get("Retry-After", "")
+    told = next(iter(error.response.headers.get_all("Retry-After")), "")  # twice: `get` would raise
     seconds = float(told) if told.isascii() and told.isdigit() and len(told) <= MOST_DIGITS else BAN_S
     return min(max(seconds, BAN_S), LONGEST_BAN_S)
 

@@ -411,6 +411,13 @@ _MACHINE: Final = (
         "A defect in handling one webhook request. The sender got the status 500.",
         "Report it with the traceback. `executor status` says whether the signal was taken.",
     ),
+    alert_kind(
+        "control_failed",
+        Topic.TROUBLE,
+        WARNING,
+        "A defect in carrying out one command over the control socket. The command was told so.",
+        "Report it with the traceback in the log. `executor status` says whether it was done all the same.",
+    ),
 )
 
 _ALERTING: Final = (

@@ -62,6 +62,13 @@ EXCHANGE: Final = (
         "Set what the text names anew, or leave it unset, and restart the service.",
     ),
     alert_kind(
+        "stream_failed",
+        Topic.TROUBLE,
+        WARNING,
+        "A defect in what follows one of the exchange's streams. The stream is opened anew, and looks do meanwhile.",
+        "Report it with the traceback in the log. The trade is looked after.",
+    ),
+    alert_kind(
         "firewall",
         Topic.TROUBLE,
         WARNING,

@@ -178,8 +178,6 @@ class Control:
             request = codec.decode(line, type=Request)
         except codec.CodecError as error:
             return Answer(False, f"not a request: {error}")
-        if (fault := fault_of(request)) is not None:
-            return Answer(False, fault)
         return await answer_to(self._loop, request)
 
 
@@ -203,11 +201,13 @@ def fault_of(request: Request) -> str | None:
 
 
 async def answer_to(loop: Loop, request: Request, takes: Collection[str] = ()) -> Answer:
-    """As `obey`; a fault of ours costs this request, not the trade that is open."""
+    """Judge a request and carry it out; a fault of ours costs this request, not the trade that is open."""
     try:
+        if (fault := fault_of(request)) is not None:
+            return Answer(False, fault)
         return await obey(loop, request, takes)
     except Exception:  # whatever it is, the loop goes on
-        log.exception("control_failed", verb=request.verb)
+        log.exception("control_failed", alert=True, verb=request.verb)
         return Answer(False, "a fault of Executor: see its log; what was asked for may be done all the same")
 
 
@@ -288,15 +288,19 @@ def ask(state: Path, request: Request, *, timeout: float = 30.0) -> Answer:
 
     Raises:
         NotRunningError: nobody listens.
-        ControlError: the service does not answer, or not to this user.
+        ControlError: the service does not answer, or not to this user; or the request can't be written.
     """
     path = socket_path(state)
+    try:
+        asked = codec.encode(request) + b"\n"
+    except codec.CodecError as error:
+        raise ControlError(f"not a request: {error}") from error
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         try:
             with _address(path) as address:
                 client.connect(address)
-            client.sendall(codec.encode(request) + b"\n")
+            client.sendall(asked)
             line = _line(client)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotRunningError(f"no service runs on {state} (nobody listens on {path})") from error

@@ -111,7 +111,7 @@ def decode(data: bytes, type: Any) -> Any:  # noqa: A002  (the name that msgspec
         value = msgspec.json.decode(data, type=type, strict=True)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(str(error)) from error
-    if _MAY_DECODE_ODDLY.search(data):
+    if b"\\u" in data or _MAY_DECODE_ODDLY.search(data):  # "\u004eaN" is NaN: what is escaped, no pattern sees
         _written_out(msgspec.to_builtins(value, builtin_types=(Decimal,)))
     return value
 
