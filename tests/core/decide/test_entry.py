@@ -322,12 +322,12 @@ def test_an_interim_stop_that_fills_ends_the_entry() -> None:
 
 
 def test_the_interim_stop_gives_way_to_the_final_exits() -> None:
-    """Rules 3.5, 4.1."""
+    """Rules 3.5, 4.1, 10.1: what it does not cover does not wait for its cancel."""
     script = entering()
     script.fill(Role.ENTRY, "1")
     script.settle()
     script.fill(Role.ENTRY)
-    assert script.kinds() == ["CancelOrder"]
+    assert script.kinds() == ["CancelOrder", "OCO1", "OCO2"]
     script.accept()
     assert script.kinds() == ["OCO1", "OCO2", "SL"]
     script.settle()

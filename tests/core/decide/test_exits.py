@@ -2,12 +2,25 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, Script, both_sides, entering, protected, trailing, unprotected
+from tests.core.build import (
+    MARGIN_RULES,
+    POLICY,
+    RULES,
+    Script,
+    both_sides,
+    entering,
+    protected,
+    trailing,
+    unprotected,
+)
 
 from executor.core.model.events import Tick
+from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
+from executor.core.model.intents import QueryOrder
 from executor.core.model.policy import AfterTp1, Layout
-from executor.core.model.state import Closing, Protected, Reason
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Closing, OrderPhase, Protected, Reason, Unprotected
 from executor.core.model.values import Direction, OrderType
 
 D = Decimal
@@ -142,12 +155,101 @@ def test_an_interim_stop_that_filled_while_giving_way_closes_the_trade() -> None
     script.fill(Role.ENTRY, "1")
     script.settle()
     script.fill(Role.ENTRY)
-    assert script.kinds() == ["CancelOrder"]
+    assert script.kinds() == ["CancelOrder", "OCO1", "OCO2"]
     script.quote("97.9")
     script.fill(Role.SL)
     script.settle()
     assert script.closed.reason is Reason.SL
     assert script.closed.dust < RULES_STEP
+
+
+def twice_interim(direction: Direction = Direction.LONG, rules: SymbolRules = RULES) -> Script:
+    """A part has filled. The interim stop's answer was lost, and it never arrived; a second one stands (8.3b)."""
+    script = entering(direction, rules=rules)
+    script.state = replace(script.state, position=replace(script.position, spare=D(0)))
+    script.fill(Role.ENTRY, "1")
+    script.lose("SL")
+    script.balances["LTC"] = Balance(D("0.999"))
+    script.settle()
+    first, second = script.orders(Role.SL)
+    assert first.apart
+    assert second.phase is OrderPhase.WORKING
+    script.balances["LTC"] = Balance(D("1.998"), D("0.999"))
+    return script
+
+
+def test_an_interim_stop_that_stands_is_kept_while_another_is_in_doubt() -> None:
+    """Rules 3.5, 8.3, 10.1: cancelled, it would leave its part bare until the doubt has settled."""
+    script = twice_interim()
+    first, second = script.orders(Role.SL)
+    script.fill(Role.ENTRY)
+    assert script.kinds() == ["OCO1"]
+    script.settle()
+    while script.order(Role.SL).id == second.id:
+        assert script.live() == ["SL", "SL", "SL1", "TP1"]
+        assert not any(o.cancelling for o in script.position.orders)
+        script.sleep()
+        script.settle()
+    assert script.now >= first.fence + script.policy.doubt_settle_ms
+    assert script.live() == ALL
+
+
+@both_sides
+def test_what_an_interim_stop_in_doubt_can_t_sell_gets_its_exits_at_once(direction: Direction) -> None:
+    """Rules 4.1, 8.3: not after the fence."""
+    script = entering(direction)
+    script.fill(Role.ENTRY, "1")
+    script.lose("SL")
+    script.fill(Role.ENTRY)
+    assert script.kinds() == ["QueryOrder", "OCO1", "OCO2"]
+    script.settle()
+    assert script.live() == ALL
+    assert isinstance(script.phase, Unprotected)
+
+
+@both_sides
+def test_on_margin_too(direction: Direction) -> None:
+    script = entering(direction, rules=MARGIN_RULES)
+    script.settle()
+    script.fill(Role.ENTRY, "1")
+    script.lose("SL")
+    script.fill(Role.ENTRY)
+    assert script.kinds() == ["QueryOrder", "OCO1", "OCO2"]
+
+
+@both_sides
+@pytest.mark.parametrize("late", [False, True])
+def test_what_waits_for_an_interim_stop_in_doubt_is_watched(direction: Direction, late: bool) -> None:
+    """Rules 6.4, 8.3: past its stop the trade is closed, but for what the doubt may sell."""
+    script = entering(direction)
+    script.fill(Role.ENTRY, "1")
+    script.lose("SL", arrived=late)
+    script.fill(Role.ENTRY)
+    script.pending = [r for r in script.pending if not isinstance(r, QueryOrder)]  # the look finds no answer
+    script.settle()
+    script.quote("97.9", after=1_000)
+    script.wait(2_999)
+    assert script.named() == "Unprotected"
+    script.wait(1)
+    assert script.phase == Closing(reason=Reason.SL, since=script.now)
+
+
+def test_an_interim_stop_that_outlives_its_cancels_keeps_no_other_part_from_its_exits() -> None:
+    """Rules 8.7, 10.2."""
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    script.fill(Role.ENTRY)
+    while script.order(Role.SL).cancels < 4:
+        if "CancelOrder" in script.kinds():
+            script.refuse(Why.UNKNOWN_ORDER, "CancelOrder")
+        elif script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    assert script.live() == ALL
+    assert len(script.orders(Role.SL)) == 1
+    assert isinstance(script.phase, Protected)
 
 
 RULES_STEP = D("0.001")

@@ -4,12 +4,16 @@ Each leg is tended by itself, from its orders' facts alone: bare -> placed, in d
 -> moved, past its stop -> sold at market. So no sequence of fills, refusals and restarts has a flow of its own.
 """
 
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
 from executor.core.book.edit import the_leg
-from executor.core.book.ledger import covers
+from executor.core.book.ledger import committed, covers
 from executor.core.decide import failsafe, joined, liquidation, margin_level, single_stops, stops, targets
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
-from executor.core.model.state import Closing, Leave, OrderPhase, Reason
+from executor.core.model.state import Closing, Leave, Leg, Order, OrderPhase, Reason
 
 
 def decide(draft: Draft) -> None:
@@ -30,31 +34,51 @@ def decide(draft: Draft) -> None:
         return
     _note_targets(draft)
     stops.activate_trail(draft)
-    if _strays(draft):
+    strays = _strays(draft)
+    if isinstance(draft.position.phase, Closing):
         return
     for n in [leg.n for leg in draft.position.legs]:
-        leg = the_leg(draft.position, n)
-        if leg.stop is not None and leg.leave is None and draft.left(leg) > 0:
-            leg = stops.note_due(draft, leg, leg.stop)
-        if leg.target is not None:
-            targets.tend(draft, leg, leg.target)
-        else:
-            single_stops.tend(draft, leg)
+        _tend(draft, n, strays)
         if isinstance(draft.position.phase, Closing):
             return
 
 
-def _strays(draft: Draft) -> bool:
-    """The interim stop gives way to the final exits (rules 3.5, 4.1); whether it is still in the way."""
+def _tend(draft: Draft, n: int, strays: Sequence[Order]) -> None:
+    """One leg. Where a stray may sell a part of what it is for, it waits for that one's end, and the price is watched:
+    the trade is closed at the stop, as only that sells what is left beside a doubt (rules 6.4, 8.3).
+    """
+    leg = the_leg(draft.position, n)
+    if leg.stop is not None and leg.leave is None and draft.left(leg) > 0:
+        leg = stops.note_due(draft, leg, leg.stop)
+    if strays and not _fits_beside(draft, leg):
+        if (leg.leave or stops.watch(draft, leg, [*strays, *draft.live(n)])) is Leave.STOP:
+            single_stops.leave_whole(draft, leg)
+    elif leg.target is not None:
+        targets.tend(draft, leg, leg.target)
+    else:
+        single_stops.tend(draft, leg)
+
+
+def _strays(draft: Draft) -> list[Order]:
+    """The interim stop gives way to the final exits (rules 3.5, 4.1); what of it still lives. One that stands covers
+    its part for as long as another of them is in doubt: cancelled, it would leave that part bare until the doubt has
+    settled, as nothing else may be sent for it (rule 8.3).
+    """
     position = draft.position
     numbers = {leg.n for leg in position.legs}
     strays = [o for o in draft.live() if o.leg not in numbers]
-    if strays:
-        draft.cancel([o for o in strays if o.phase is OrderPhase.WORKING], recheck=True)
+    if strays and all(o.phase is OrderPhase.WORKING for o in strays):
+        draft.cancel(strays, recheck=True)
     if 0 not in numbers and any(o.cum_qty for o in position.orders if not o.leg and o.is_stop):
         draft.close(Reason.SL)
-        return True
-    return bool(strays)
+    return strays
+
+
+def _fits_beside(draft: Draft, leg: Leg) -> bool:
+    """Whether nothing else could sell what the leg is for, the interim stop included (rules 8.3, 10.1)."""
+    others = tuple(o for o in draft.position.orders if o.leg != leg.n)
+    selling = committed(replace(draft.position, orders=others), layout=draft.policy.layout)
+    return draft.left(leg) <= draft.tally.sellable - selling
 
 
 def _note_targets(draft: Draft) -> None:

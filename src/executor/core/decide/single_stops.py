@@ -25,7 +25,7 @@ def tend(draft: Draft, leg: Leg) -> None:
     leave = leg.leave or stops.watch(draft, leg, live)
     if leave is not None:
         if leg.n == 0:
-            _leave_whole(draft, leg)
+            leave_whole(draft, leg)
         else:
             sell_at_market(draft, leg, leave, live, left)
         return
@@ -44,7 +44,7 @@ def tend(draft: Draft, leg: Leg) -> None:
         draft.place(stops.stop_order(draft, leg, left, level))
 
 
-def _leave_whole(draft: Draft, leg: Leg) -> None:
+def leave_whole(draft: Draft, leg: Leg) -> None:
     """PLAIN's stop, or the interim one, has failed: everything of the trade is cancelled, then what is held is sold."""
     if draft.position.entered:
         draft.close(stop_reason(draft, leg.watched, trailing=draft.position.trail is not None))
