@@ -314,7 +314,7 @@ class Outside:
         truth = self.trades.get(position.trade)
         if truth is None or not position.legs:
             return
-        stops = [o for o in position.orders if o.is_stop and o.stop_price is not None]
+        stops = [o for o in position.orders if o.stop_price is not None and o.is_stop]
         for order in stops:
             if not order.exchange_id or order.id in truth.seen:
                 continue

@@ -160,6 +160,7 @@ class Faults:
         self._push = [mood(_WEIGHTS) for _ in PUSH]
         self._outside = [mood(_OUTSIDE_WEIGHTS) for _ in OUTSIDE]
         self._crash = [mood(_CRASH_WEIGHTS) for _ in CRASH]
+        self._stops = self._crash[:1]
         self._pause = [mood(_CRASH_WEIGHTS) for _ in PAUSE]
         self._partial = mood((0.0, 0.1, 0.4))
         self._loan = [mood(_LOAN_WEIGHTS) for _ in LOAN] if margin else []
@@ -199,7 +200,7 @@ class Faults:
         """`where`: persist may tear, the other boundaries only stop."""
         if where == "persist":
             return self._pick("crash:persist", CRASH, self._crash)
-        return self._pick(f"crash:{where}", CRASH[:1], self._crash[:1])
+        return self._pick(f"crash:{where}", CRASH[:1], self._stops)
 
     def pause(self) -> int:
         """For how long (ms) the process is suspended before it sends what is on disk; 0: not at all."""

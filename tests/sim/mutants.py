@@ -97,7 +97,7 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "an ended order comes back",
         f"{CORE}/model/orders.py",
-        "    if phase is not OrderPhase.CLOSED or (end in REVOCABLE and not rejected):",
+        "    if phase is not _CLOSED or (end in REVOCABLE and not rejected):",
         "    if True:",
     ),
     Mutant(
@@ -269,8 +269,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "an entry that is told of after its exits holds nothing",
         f"{CORE}/book/ledger.py",
-        "        if not (order.cum_qty or order.hands_on) or order.role is Role.DEBT:",
-        "        if not order.cum_qty or order.role is Role.DEBT:",
+        "        if not (order.cum_qty or order.hands_on) or order.role is _DEBT:",
+        "        if not order.cum_qty or order.role is _DEBT:",
     ),
     Mutant(
         "what exits were placed for is not held",

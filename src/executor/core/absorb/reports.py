@@ -39,6 +39,7 @@ def absorb(state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen,
             assert_never(unreachable)
 
 
+_AT_WORK: Final = (OrderPhase.WORKING, OrderPhase.SUBMITTED)
 _TRADES_AGAIN_MS: Final = 1_000
 _LIST_AGAIN_MS: Final = 250
 _LIST_LAGS_MS: Final = 60_000
@@ -423,7 +424,7 @@ def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str], n
     """
     entering = {o.id for o in position.orders if o.is_entry and o.live}
     for order in position.orders:
-        known = order.phase in (OrderPhase.WORKING, OrderPhase.SUBMITTED) and order.awaits not in entering
+        known = order.phase in _AT_WORK and order.awaits not in entering
         if known and order.id not in listed and order.sent_at < event.asked_at:
             position = with_order(position, replace(order, check=True))
     phase = position.phase

@@ -14,6 +14,8 @@ from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Pos
 from executor.core.model.values import ZERO, Direction
 
 _WORKING: Final = OrderPhase.WORKING  # to look up a member of an enum takes ten times as long
+_CLOSED: Final = OrderPhase.CLOSED
+_DEBT: Final = Role.DEBT
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -50,7 +52,7 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
     long = position.plan.direction is Direction.LONG
     entered = left = fee = guessed = lent = ZERO
     for order in position.orders:
-        if not (order.cum_qty or order.hands_on) or order.role is Role.DEBT:
+        if not (order.cum_qty or order.hands_on) or order.role is _DEBT:
             continue
         if order.side is not entry_side:
             left += order.cum_qty
@@ -182,12 +184,13 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     total = ZERO
     lists = set()
     rivals: dict[str, Decimal] = {}
+    overlaps = layout is Layout.PLAIN
     for order in position.orders:
-        if not order.live or order.side is not exit_side or order.id in gave_way or order.role is Role.DEBT:
+        if order.phase is _CLOSED or order.side is not exit_side or order.id in gave_way or order.role is _DEBT:
             continue
         if order.awaits:
             continue
-        if layout is Layout.PLAIN and order.is_stop and order.leg == 0:
+        if overlaps and order.leg == 0 and order.is_stop:
             continue
         if order.list_id:
             lists.add(order.list_id)
@@ -198,7 +201,8 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
                 rivals[order.replaces] = max(rivals.get(order.replaces, ZERO), more)
         else:
             total += order.leaves
-    total += sum(rivals.values(), ZERO)
+    if rivals:
+        total += sum(rivals.values(), ZERO)
     for list_id in lists:
         # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
         sides = exits_of(position, list_id)

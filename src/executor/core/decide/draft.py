@@ -132,7 +132,7 @@ class Draft(Outbox):
 
     def live(self, leg: int | None = None) -> list[Order]:
         """Live exit orders, of one leg or of all."""
-        return [o for o in self.position.orders if (leg is None or o.leg == leg) and o.live and o.is_exit]
+        return [o for o in self.position.orders if o.live and (leg is None or o.leg == leg) and o.is_exit]
 
     # --- orders ------------------------------------------------------------------------------------------------
 

@@ -82,14 +82,20 @@ class MarginAccount:
         """Every asset that it holds or owes, or ever did, in alphabetical order."""
         return sorted(self.money.free.keys() | self.debts.keys())
 
-    def worth(self, price: Price, share: Callable[[str], Decimal] = lambda _: Decimal(1)) -> Decimal:
-        """What it holds, each asset counted with its `share`."""
-        return _sum(self.held(asset) * price(asset) * share(asset) for asset in self.money.free if self.held(asset))
+    def worth(self, price: Price, share: Callable[[str], Decimal] | None = None) -> Decimal:
+        """What it holds, each asset counted with its `share`, or whole."""
+        total, locked = ZERO, self.money.locked
+        for asset, free in self.money.free.items():
+            held = free + locked.get(asset, ZERO)
+            if held:
+                worth = held * price(asset)
+                total += worth if share is None else worth * share(asset)
+        return total
 
     def liabilities(self, price: Price) -> Decimal:
         return _sum(debt.total * price(asset) for asset, debt in self.debts.items() if debt.total)
 
-    def level(self, price: Price, share: Callable[[str], Decimal] = lambda _: Decimal(1)) -> Decimal | None:
+    def level(self, price: Price, share: Callable[[str], Decimal] | None = None) -> Decimal | None:
         """Worth over debts, None without a debt: it is no ratio then."""
         owed = self.liabilities(price)
         if not owed:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from executor.core.model.values import ZERO
+from executor.core.model.values import ONE, ZERO
 from executor.paper.engine.book import Book
 
 USDT: Final = "USDT"
@@ -38,7 +38,7 @@ class IndexPrices:
     def worth(self, asset: str) -> Decimal:
         """In USDT, by the asset's own market or through one other; 0 where no market tells."""
         if asset == USDT:
-            return Decimal(1)
+            return ONE
         direct = self._direct(asset, USDT)
         if direct is not None:
             return direct
