@@ -11,6 +11,7 @@ import pytest
 from tests.scenarios.harness import EXITS, OCO_WORLDS, WORLDS, Harness, World, harness
 
 from executor.core.model.events import Commanded, Verb
+from executor.core.model.facts import OrderReport
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.core.model.verdict import Moved
@@ -52,7 +53,7 @@ def is_refused(b: Harness, kind: str, words: str, counted: int = 0) -> None:
         ("malformed", "price", {"price": "free"}, {}),
         ("malformed", "stop", {"sl": "99"}, {}),
         ("symbol", "BTCUSDT", {"symbol": "BTCUSDT"}, {}),
-        ("too_old", "at most 600 s", {"ts": 1_750_000_000_000 - HOUR_MS}, {}),
+        ("too_old", "MAX_SIGNAL_AGE_SEC is 600", {"ts": 1_750_000_000_000 - HOUR_MS}, {}),
         ("future", "in the future", {"ts": 1_750_000_000_000 + HOUR_MS}, {}),
         ("plan", "out of order", {"stop": "1"}, {}),
         ("plan", "breaks the filters", {"qty": "0.001"}, {}),
@@ -206,6 +207,27 @@ async def test_the_peak_shape(tmp_path: Path) -> None:
         await b.move(0)
         assert b.roles() == EXITS["OCO"]
         assert b.position.plan.stop == b.at("-0.2")
+
+
+async def test_a_price_that_was_read_long_before_the_open_orders_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 2.6: a signal is judged by the price as it stands then, however long another read has waited for weight."""
+    async with harness(tmp_path, LONG) as b:
+        assert b.loop is not None
+        exchange, read = b.loop.exchange, b.loop.exchange.open_orders
+
+        async def late() -> tuple[OrderReport, ...]:
+            monkeypatch.setattr(exchange, "open_orders", read)
+            found = await read()
+            b.clock.advance_to(b.clock.now_ms() + 20_000)
+            b.touch(b.at(-2))
+            return found
+
+        monkeypatch.setattr(exchange, "open_orders", late)
+        b.write(line(b, id="late"))
+        await b.until(lambda: bool(b.state.refused))
+        assert b.state.refused == {"past_stop": 1}
 
 
 class Counted:

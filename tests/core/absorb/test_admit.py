@@ -65,6 +65,7 @@ def test_a_signal_becomes_a_trade() -> None:
         (seen(), replace(POLICY, max_daily_loss=D(5)), {"day": Day(START // DAY_MS, 2, D(-5))}, "daily_loss"),
         (seen(), replace(POLICY, qty=None), {}, "plan"),
         (seen(quote=None), POLICY, {}, "no_price"),
+        (seen(quote=make_quote(100, START - 3_001)), POLICY, {}, "no_price"),
         (seen(quote=make_quote(98)), POLICY, {}, "past_stop"),
         (seen(quote=make_quote(102)), replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), {}, "past_target"),
         (seen(), replace(POLICY, max_position=D("299.99")), {}, "max_position"),
@@ -77,6 +78,46 @@ def test_a_signal_outside_of_the_rules_is_refused_counted_and_told(
 ) -> None:
     """Rule 2.5."""
     assert kind(judged(event, policy, **changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "changes", "said"),
+    [
+        (seen(make_signal(at=START - 700_000)), {}, "700.0 s old, MAX_SIGNAL_AGE_SEC is 600: it must not be older"),
+        (
+            seen(make_signal(at=START + 9_000)),
+            {},
+            "ts is 9.0 s in the future, must be at most 5 s ahead of the exchange's clock",
+        ),
+        (seen(), {"cooldown_until": START + 7_000}, "cooldown for another 7.0 s, COOLDOWN_SEC is 180"),
+        (seen(), {"locked_until": START + 7_000}, "locked for another 7.0 s, LOCK_SEC is 15"),
+        (
+            seen(quote=make_quote(100, START - 60_000)),
+            {},
+            "the price at hand is 60.0 s old, must be at most 3 s",
+        ),
+    ],
+)
+def test_a_refusal_names_the_setting_what_it_was_and_what_it_must_be(
+    event: SignalSeen, changes: dict[str, object], said: str
+) -> None:
+    assert judged(event, **changes).verdict == Refusal(said)
+
+
+def test_a_price_as_old_as_it_may_be_is_fresh() -> None:
+    assert judged(seen(quote=make_quote(100, START - 3_000))).verdict == MOVED
+
+
+def test_the_cooldown_after_an_entry_that_was_given_up_is_named_as_its_own() -> None:
+    """Rule 7.3."""
+    script = Script()
+    script.signal()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert not script.closed.qty
+    script.now += 1
+    script.signal()
+    assert script.verdict == Refusal("cooldown for another 30.0 s, COOLDOWN_ABORT_SEC is 30")
 
 
 def test_a_closed_market_takes_no_entry() -> None:

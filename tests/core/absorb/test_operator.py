@@ -1,6 +1,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from tests.core.build import Script, both_sides, closing, entering, protected, unprotected
 
 from executor.core.model.events import Commanded, Verb
@@ -64,6 +65,38 @@ def test_the_operator_may_not_move_the_stop_back_or_past_the_price(direction: Di
     assert script.verdict == Refusal(f"{script.px(97)} is not better than the stop at {script.px(98)}")
     script.command(Verb.MOVE_STOP, "100")
     assert script.verdict == Refusal("100 is past the last price 100")
+
+
+@both_sides
+def test_without_a_price_nobody_can_tell_whether_a_stop_is_past_it(direction: Direction) -> None:
+    """Just after a restart: one past the market would be sold at once when the first price is known."""
+    script = protected(direction)
+    script.unchecked = True
+    script.state = replace(script.state, market=replace(script.state.market, quote=None))
+    script.command(Verb.MOVE_STOP, "101")
+    wish = script.px(101)
+    assert script.verdict == Refusal(f"no price is known yet that {wish} could be compared with: try again in a moment")
+    assert script.position.manual_stop is None
+    script.quote("100", after=1_000)
+    script.command(Verb.MOVE_STOP, "99")
+    assert script.position.manual_stop == script.px(99)
+
+
+@pytest.mark.parametrize("verb", [Verb.FLATTEN, Verb.CANCEL_ENTRY, Verb.MOVE_STOP])
+def test_a_command_for_one_trade_does_nothing_to_the_next(verb: Verb) -> None:
+    """What was ahead of it in the inbox may have closed one trade and opened another."""
+    script = protected()
+    script.quote("100", after=1_000)
+    first = script.position.trade
+    named = Commanded(at=script.now, verb=verb, price=D(99), trade="1")
+    script.feed(named)
+    assert script.verdict == Refusal("trade 1 has ended meanwhile. Nothing is done.")
+    assert (script.kinds(), script.position.manual_stop) == ([], None)
+    script.feed(replace(named, trade=first))
+    assert script.verdict != Refusal(f"trade {first} has ended meanwhile. Nothing is done.")
+    idle = Script()
+    idle.feed(replace(named, trade=first))
+    assert idle.verdict == Refusal(f"trade {first} has ended meanwhile. Nothing is done.")
 
 
 def test_an_entry_has_no_stop_to_move_nor_has_a_wish_without_a_price() -> None:

@@ -136,4 +136,5 @@ def test_the_band_is_also_taken_around_the_price_that_the_exchange_reckons_from(
 
 def test_a_target_worth_more_than_the_filters_allow_is_refused() -> None:
     alone = replace(POLICY, split=(D(1), D(0), D(0)))
-    assert why(judged(replace(RULES, max_notional=D(304)), policy=alone)).startswith("LOT_SIZE, NOTIONAL: an exit of")
+    said = why(judged(replace(RULES, max_notional=D(304)), policy=alone))
+    assert said == "an exit of 2.997 at 102: NOTIONAL: 305.694 USDT is above the maximum 304"

@@ -108,9 +108,14 @@ def test_the_size_is_the_signals_own_or_the_settings_floored_to_the_step(
 
 def test_a_size_that_no_filter_carries_is_refused() -> None:
     assert fault(replace(POLICY, qty=None)) == "no size: one of QTY, QTY_USD, RISK_USD must be set"
-    assert "breaks the filters" in fault(qty=D("0.01"))
+    small = "size 0.01 LTC at 100 breaks the filters: NOTIONAL: 1 USDT is below the minimum 5"
+    assert fault(qty=D("0.01")) == small
+    assert "LOT_SIZE: quantity 0.000 is below the minimum 0.001" in fault(qty=D("0.0001"))
     market = replace(POLICY, entry_mode=EntryMode.MARKET_ONLY)
-    assert "breaks MARKET_LOT_SIZE: at most 1" in fault(market, replace(RULES, market_max_qty=D(1)))
+    large = "size 3 LTC at 100 breaks the filters: MARKET_LOT_SIZE: quantity 3 is above the maximum 1"
+    assert fault(market, replace(RULES, market_max_qty=D(1))) == large
+    assert "MARKET_LOT_SIZE: quantity 3 is below the minimum 4" in fault(market, replace(RULES, market_min_qty=D(4)))
+    assert "not a multiple of the step 2" in fault(market, replace(RULES, market_step=D(2)))
     assert "too small for one exit" in fault(qty=D("0.05"))
 
 

@@ -43,6 +43,16 @@ def test_market_orders_have_a_lot_size_of_their_own() -> None:
     assert not rules.carries_market(D("1.2"), D(100))
 
 
+@pytest.mark.parametrize("qty", ["0", "0.0005", "0.5", "1.2", "1.5", "3.0005", "4", "4.5", "9"])
+@pytest.mark.parametrize("price", ["0.5", "3", "100", "1000"])
+def test_a_size_fault_names_the_filter_where_one_does_not_carry(qty: str, price: str) -> None:
+    rules = replace(RULES, max_qty=D(8), max_notional=D(400), market_min_qty=D(1), market_max_qty=D(4))
+    rules = replace(rules, market_step=D("0.5"))
+    size, at = D(qty), D(price)
+    assert (rules.size_fault(size, at) is None) is rules.carries(size, at)
+    assert (rules.market_fault(size, at) is None) is rules.carries_market(size, at)
+
+
 def test_a_market_piece_is_what_one_order_may_trade_and_dust_is_none() -> None:
     """Rule 3.6: too small is dust, too large is sold in pieces."""
     assert CAPPED.market_piece(D("3.0009"), D(10)) == D(3)

@@ -88,7 +88,7 @@ def refused_beforehand(
 
 
 def _beforehand(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
-    refusal = _about_signal(state, event, policy) or _about_moment(state) or _about_limits(state, event, policy)
+    refusal = _about_signal(state, event, policy) or _about_moment(state, policy) or _about_limits(state, event, policy)
     if refusal is not None:
         return refusal
     if rules.barred:
@@ -107,9 +107,10 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
     except PlanError as fault:
         return NotAdmitted("plan", str(fault))
     if event.quote is None or min(event.quote.last, event.quote.bid, event.quote.ask) <= 0:
-        return NotAdmitted("no_price", "no fresh price at hand")
+        return NotAdmitted("no_price", "no price at hand")
     refusal = (
-        _about_exits(event, event.quote, plan, policy, rules)
+        _about_age(event.quote, state.market.now, policy)
+        or _about_exits(event, event.quote, plan, policy, rules)
         or _about_price(event.quote, plan, policy)
         or _about_money(event, event.quote, plan, policy, rules)
     )
@@ -153,14 +154,18 @@ def _about_signal(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
         return NotAdmitted("duplicate", "this signal was seen before")
     age = now - signal.at
     if age > policy.max_signal_age_ms:
-        return NotAdmitted("too_old", f"{age / 1000:.1f} s old, at most {policy.max_signal_age_ms / 1000:.0f} s")
+        most = f"{policy.max_signal_age_ms / 1000:g}"
+        return NotAdmitted("too_old", f"{age / 1000:.1f} s old, MAX_SIGNAL_AGE_SEC is {most}: it must not be older")
     if -age > policy.clock_tolerance_ms:
         tolerance = policy.clock_tolerance_ms / 1000
-        return NotAdmitted("future", f"{-age / 1000:.1f} s in the future, at most {tolerance:.0f} s is tolerated")
+        text = (
+            f"ts is {-age / 1000:.1f} s in the future, must be at most {tolerance:.0f} s ahead of the exchange's clock"
+        )
+        return NotAdmitted("future", text)
     return None
 
 
-def _about_moment(state: State) -> NotAdmitted | None:
+def _about_moment(state: State, policy: Policy) -> NotAdmitted | None:
     now = state.market.now
     if state.position is not None:
         return NotAdmitted("trade_open", f"trade {state.position.trade} is open")
@@ -169,10 +174,19 @@ def _about_moment(state: State) -> NotAdmitted | None:
     if state.paused:
         return NotAdmitted("paused", "entries are paused")
     if now < state.cooldown_until:
-        return NotAdmitted("cooldown", f"cooldown for another {(state.cooldown_until - now) / 1000:.1f} s")
+        left = f"{(state.cooldown_until - now) / 1000:.1f} s"
+        return NotAdmitted("cooldown", f"cooldown for another {left}, {_cooldown(state, policy)}")
     if now < state.locked_until:
-        return NotAdmitted("lock", f"locked for another {(state.locked_until - now) / 1000:.1f} s")
+        left = f"{(state.locked_until - now) / 1000:.1f} s"
+        return NotAdmitted("lock", f"locked for another {left}, LOCK_SEC is {policy.lock_ms / 1000:g}")
     return None
+
+
+def _cooldown(state: State, policy: Policy) -> str:
+    """The setting that it goes by (rule 7.3)."""
+    if state.last_closed is not None and not state.last_closed.qty:
+        return f"COOLDOWN_ABORT_SEC is {policy.cooldown_abort_ms / 1000:g}"
+    return f"COOLDOWN_SEC is {policy.cooldown_ms / 1000:g}"
 
 
 def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitted | None:
@@ -249,9 +263,18 @@ def _about_values(
             return NotAdmitted("exits", f"{name}: {fault}")
     for qty, target in legs:
         for price in (limit, target or limit):
-            if not rules.carries(qty, price):
-                return NotAdmitted("exits", f"LOT_SIZE, NOTIONAL: an exit of {plain(qty)} at {plain(price)}")
+            if (fault := rules.size_fault(qty, price)) is not None:
+                return NotAdmitted("exits", f"an exit of {plain(qty)} at {plain(price)}: {fault}")
     return None
+
+
+def _about_age(quote: Quote, now: int, policy: Policy) -> NotAdmitted | None:
+    """What else was read for the signal may have waited for its turn: an old price says nothing (rules 2.6, 3.3)."""
+    age = now - quote.at
+    if age <= policy.quote_max_age_ms:
+        return None
+    most = policy.quote_max_age_ms / 1000
+    return NotAdmitted("no_price", f"the price at hand is {age / 1000:.1f} s old, must be at most {most:.0f} s")
 
 
 def _about_price(quote: Quote, plan: Plan, policy: Policy) -> NotAdmitted | None:

@@ -29,6 +29,8 @@ def absorb(state: State, event: Commanded) -> Absorbed:
         case Verb.RETRY:
             return _retry(state)
         case Verb.FLATTEN | Verb.CANCEL_ENTRY | Verb.MOVE_STOP:
+            if event.trade and (state.position is None or state.position.trade != event.trade):
+                return Absorbed(state, Refusal(f"trade {event.trade} has ended meanwhile. Nothing is done."))
             if state.position is None:
                 return Absorbed(state, Refusal("no trade is open"))
             return _about_trade(state, state.position, event)
@@ -106,6 +108,9 @@ def _move_stop(state: State, position: Position, price: Decimal | None) -> Absor
     if not any(levels.is_safer(price, stop, direction) for stop in stops):
         return Absorbed(state, Refusal(f"{plain(price)} is not better than the stop at {plain(stops[0])}"))
     quote = state.market.quote
-    if quote is not None and levels.beyond(quote.last, price, direction):
+    if quote is None:
+        text = f"no price is known yet that {plain(price)} could be compared with: try again in a moment"
+        return Absorbed(state, Refusal(text))
+    if levels.beyond(quote.last, price, direction):
         return Absorbed(state, Refusal(f"{plain(price)} is past the last price {plain(quote.last)}"))
     return Absorbed(replace(state, position=replace(position, manual_stop=price)))

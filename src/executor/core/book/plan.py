@@ -213,13 +213,10 @@ def _size(signal: Signal, entry: Decimal, r: Decimal, policy: Policy) -> Decimal
 
 def _check_size(plan: Plan, policy: Policy, rules: SymbolRules) -> None:
     said = f"{plain(plan.qty)} {rules.base}"
-    if not rules.carries(plan.qty, plan.entry):
-        raise PlanError(
-            f"size {said} at {plain(plan.entry)} breaks the filters: quantity {plain(rules.min_qty)} to "
-            f"{plain(rules.max_qty)}, notional at least {plain(rules.min_notional)} {rules.quote}"
-        )
-    if policy.entry_mode is EntryMode.MARKET_ONLY and not rules.carries_market(plan.qty, plan.entry):
-        raise PlanError(f"size {said} breaks MARKET_LOT_SIZE: at most {plain(rules.market_max_qty)}")
+    at_market = policy.entry_mode is EntryMode.MARKET_ONLY
+    fault = (rules.market_fault if at_market else rules.size_fault)(plan.qty, plan.entry)
+    if fault is not None:
+        raise PlanError(f"size {said} at {plain(plan.entry)} breaks the filters: {fault}")
     kept = rules.whole(plan.qty * rules.worst_keep())
     if planned_split(kept, plan, policy, rules) is None:
         raise PlanError(f"size {said} less commission is too small for one exit at the stop's limit price")

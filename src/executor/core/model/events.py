@@ -157,11 +157,14 @@ class Verb(StrEnum):
 
 
 class Commanded(Event, frozen=True, tag="commanded"):
-    """The operator's word. `price`: the wished stop of MOVE_STOP; `asset`: of REPAY, whose whole debt is given back."""
+    """The operator's word. `price`: the wished stop of MOVE_STOP; `asset`: of REPAY, whose whole debt is given back.
+    `trade`: which one it is about, and no other; empty: whichever is open.
+    """
 
     verb: Verb
     price: Decimal | None = None
     asset: str = ""
+    trade: str = ""
 
 
 class Resolve(StrEnum):

@@ -17,6 +17,7 @@ from executor.core.model.values import (
     floor_to,
     on_grid,
     plain,
+    short,
     units,
 )
 
@@ -124,6 +125,23 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
             and on_grid(qty, self.market_step)
         )
 
+    def size_fault(self, qty: Decimal, price: Decimal) -> str | None:
+        """Which filter keeps `carries` from being true, and why; None where none does."""
+        if (fault := _lot_fault("LOT_SIZE", qty, self.min_qty, self.max_qty, self.step)) is not None:
+            return fault
+        worth = qty * price
+        if worth < self.min_notional:
+            return f"NOTIONAL: {short(worth)} {self.quote} is below the minimum {plain(self.min_notional)}"
+        if self.max_notional and worth > self.max_notional:
+            return f"NOTIONAL: {short(worth)} {self.quote} is above the maximum {plain(self.max_notional)}"
+        return None
+
+    def market_fault(self, qty: Decimal, price: Decimal) -> str | None:
+        """The same for `carries_market`."""
+        return self.size_fault(qty, price) or _lot_fault(
+            "MARKET_LOT_SIZE", qty, self.market_min_qty, self.market_max_qty, self.market_step
+        )
+
     def market_piece(self, qty: Decimal, price: Decimal) -> Decimal:
         """The most of `qty` that one market order near `price` may trade; 0 for dust (rule 3.6) and without a price."""
         if qty <= 0 or price <= 0:
@@ -178,3 +196,13 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
     def worst_keep(self) -> Decimal:
         """The fraction of a received quantity that is left when the taker fee is taken from it."""
         return ONE - max(self.taker_fee, self.maker_fee)
+
+
+def _lot_fault(name: str, qty: Decimal, least: Decimal, most: Decimal, step: Decimal) -> str | None:
+    if qty <= 0 or qty < least:
+        return f"{name}: quantity {plain(qty)} is below the minimum {plain(max(least, step))}"
+    if most and qty > most:
+        return f"{name}: quantity {plain(qty)} is above the maximum {plain(most)}"
+    if not on_grid(qty, step):
+        return f"{name}: quantity {plain(qty)} is not a multiple of the step {plain(step)}"
+    return None

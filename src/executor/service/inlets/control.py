@@ -229,12 +229,9 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
                 answer = await takeover.resolve(loop, request.takeover, takes)
             return Answer(answer.ok, "done" if answer.ok else answer.lines[0], answer)
         case verb:
-            position = loop.state.position
-            if request.trade and (position is None or position.trade != request.trade):
-                return Answer(False, f"trade {request.trade} has ended meanwhile. Nothing is done.")
-            log.info("operator", verb=verb, price=request.price)
-            step = await loop.ask(Commanded(at=loop.now(), verb=_VERBS[verb], price=request.price), takes)
-            return _verdict(step)
+            log.info("operator", verb=verb, price=request.price, trade=request.trade)
+            asked = Commanded(at=loop.now(), verb=_VERBS[verb], price=request.price, trade=request.trade)
+            return _verdict(await loop.ask(asked, takes))
 
 
 async def _tell(loop: Loop, request: Request) -> Answer:

@@ -283,6 +283,8 @@ async def _with_evidence(loop: Loop, signal: Signal) -> SignalSeen:
             _open_orders(exchange),
             _reference(loop),
         )
+    if quote is not None and loop.now() - quote.at > policy.quote_max_age_ms:
+        quote = await _quote(exchange)  # what was read beside it has waited for its turn
     return replace(seen, quote=quote, balances=balances, klines=klines, open_orders=orders, reference=reference)
 
 
