@@ -101,7 +101,7 @@ def test_a_signal_outside_of_the_rules_is_refused_counted_and_told(
 def test_a_refusal_names_the_setting_what_it_was_and_what_it_must_be(
     event: SignalSeen, changes: dict[str, object], said: str
 ) -> None:
-    assert judged(event, **changes).verdict == Refusal(said)
+    assert judged(event, POLICY, **changes).verdict == Refusal(said)
 
 
 def test_a_price_as_old_as_it_may_be_is_fresh() -> None:
