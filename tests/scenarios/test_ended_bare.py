@@ -65,6 +65,23 @@ async def test_an_end_that_stays_bare_says_so(tmp_path: Path, world: World) -> N
 
 
 @oco_worlds
+async def test_an_entry_that_an_end_leaves_open_is_named_and_gone_on_with(tmp_path: Path, world: World) -> None:
+    async with harness(tmp_path, world, ORDER_TRANSPORT="rest") as b:
+        await b.signal()
+        entry = b.position.orders[0].id
+        loop = b.loop
+        assert loop is not None
+        await b.stop()
+        assert not loop.ended_bare
+        (told,) = [each for each in b.log if each["event"] == "stopped_entering"]
+        assert (told["order"], told["alert"]) == (entry, True)
+        await b.start()
+        await b.move(0, then=2)
+        assert b.roles() == EXITS["OCO"]
+        assert b.position.orders[0].id == entry
+
+
+@oco_worlds
 async def test_an_end_in_a_row_of_fills_waits_for_the_interim_stop_to_grow(tmp_path: Path, world: World) -> None:
     async with harness(tmp_path, world, ORDER_TRANSPORT="rest") as b:
         await b.signal()

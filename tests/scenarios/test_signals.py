@@ -230,6 +230,30 @@ async def test_a_price_that_was_read_long_before_the_open_orders_is_read_again(
         assert b.state.refused == {"past_stop": 1}
 
 
+async def test_a_signal_that_is_being_judged_when_the_service_ends_is_left_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 9.5: it is neither taken nor forgotten."""
+    async with harness(tmp_path, LONG) as b:
+        assert b.loop is not None
+        loop, exchange, read = b.loop, b.loop.exchange, b.loop.exchange.open_orders
+
+        async def last() -> tuple[OrderReport, ...]:
+            loop.stop()
+            return await read()
+
+        monkeypatch.setattr(exchange, "open_orders", last)
+        b.write(line(b, id="one") + line(b, id="two"))
+        await b.until(lambda: loop.ending)
+        await b.stop()
+        assert loop.state.position is None
+        assert (loop.state.seen, loop.state.refused) == ((), {})
+        await b.start()
+        await b.wait(1)
+        assert b.position.signal == "one"
+        assert b.state.refused == {"trade_open": 1}
+
+
 class Counted:
     """Counts what is asked of the exchange."""
 

@@ -2,12 +2,14 @@
 
 from decimal import Decimal
 
-from tests.core.build import RULES, Script, both_sides, closing, protected, unprotected
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, RULES, Script, both_sides, closing, entering, protected, unprotected
 
 from executor.core.model.events import Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Notify
+from executor.core.model.policy import Layout
 from executor.core.model.values import Direction
 from executor.service import ending
 
@@ -63,3 +65,38 @@ def test_a_close_names_what_was_sold_too_much() -> None:
         script.accept()
     script.settle()
     assert script.state.position is None
+
+
+@both_sides
+def test_an_entry_that_stays_open_is_named(direction: Direction) -> None:
+    script = entering(direction)
+    ((event, text),) = said(script)
+    assert event == "stopped_entering"
+    assert text.startswith(f"{script.order(Role.ENTRY).id}: open still")
+    script.fill(Role.ENTRY, "1")
+    assert [event for event, _ in said(script)] == ["stopped_bare", "stopped_entering"]
+
+
+def test_an_entry_that_brings_its_exits_needs_no_word() -> None:
+    script = entering(policy=replace(POLICY, layout=Layout.BRACKET))
+    assert all(o.list_id for o in script.position.orders if o.is_entry)
+    assert said(script) == []
+
+
+def test_what_is_owed_is_named_and_what_is_under_way() -> None:
+    script = Script(rules=MARGIN_RULES)
+    script.signal()
+    script.accept("QueryBorrowable")
+    script.accept("QueryLoans")
+    assert said(script) == [
+        ("stopped_owing", "the loan of 201.50 USDT is under way; the next start goes on with it"),
+    ]
+    script.settle()
+    names = script.order(Role.ENTRY).id
+    assert said(script) == [
+        (
+            "stopped_entering",
+            f"{names}: open still, as far as is known; what fills before the next start has no stop until then",
+        ),
+        ("stopped_owing", "201.502015 USDT are owed, and interest goes on; the next start goes on with it"),
+    ]

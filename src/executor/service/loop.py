@@ -154,6 +154,11 @@ class Loop:
         self._put(event, None)
 
     @property
+    def ending(self) -> bool:
+        """Whether it is to stop: nothing new is begun."""
+        return self._stop.is_set()
+
+    @property
     def inbox_empty(self) -> bool:
         """Whether no event waits to be taken."""
         return not self._waiting
@@ -265,6 +270,7 @@ class Loop:
                 ]
                 beside += [tasks.create_task(task(), name=name) for name, task in (*own, *self._side)]
             await stop
+            self.tell(Commanded(at=self.now(), verb=Verb.END))
             await self._cover(recovery)
             for task in beside:
                 task.cancel()

@@ -1,5 +1,7 @@
 """While borrowing: the loan is made once, and the entry goes out once what it needs is there (rules 11.1-11.3)."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, entering, make_quote
@@ -210,6 +212,21 @@ def test_the_guard_before_the_entry_goes_by_what_it_would_pay(direction: Directi
     script.feed(QuoteSeen(at=script.now, quote=Quote(script.now, offered, offered, last)))
     assert over(script).closed.reason is Reason.PLANB_PAST_TP1
     assert not [request for request in script.sent if isinstance(request, PlaceOrder)]
+
+
+@pytest.mark.parametrize("begins", [begun, asked])
+def test_nothing_is_borrowed_or_entered_while_the_service_ends(begins: Callable[[], Script]) -> None:
+    """Rule 9.5: the next start goes on with it."""
+    script = begins()
+    loans = len(borrowed(script))
+    script.command(Verb.END)
+    script.settle()
+    assert script.named() == "Borrowing"
+    assert len(borrowed(script)) == loans
+    script.restart()
+    script.settle()
+    assert script.named() == "Entering"
+    assert len(borrowed(script)) == 1
 
 
 # --- bounds (rules 11.2, 11.10) ---------------------------------------------------------------------------------------

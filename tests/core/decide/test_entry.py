@@ -444,6 +444,40 @@ def test_plan_b_does_not_trust_an_old_price() -> None:
     assert script.kinds() == ["QueryQuote"]
 
 
+def test_plan_b_is_left_to_the_next_start_while_the_service_ends() -> None:
+    """Rule 9.5."""
+    script = entering()
+    script.wait(90_000)
+    script.command(Verb.END)
+    script.accept("CancelOrder")
+    assert (script.named(), script.kinds()) == ("Entering", [])
+    script.quote("100.1", after=10)
+    assert (script.named(), script.kinds()) == ("Entering", [])
+    script.restart()
+    script.settle()
+    assert script.order(Role.PLANB).qty == 3
+
+
+def test_what_an_entry_has_bought_is_covered_while_the_service_ends() -> None:
+    """Rule 9.5: nothing new, but what leaves things in order."""
+    script = entering()
+    script.wait(90_000)
+    script.trade(Role.ENTRY, "1")
+    script.command(Verb.END)
+    script.accept("CancelOrder")
+    script.settle()
+    assert (script.named(), script.live()) == ("Entering", ["SL"])
+
+
+def test_an_entry_is_not_sent_again_while_the_service_ends() -> None:
+    script = entering(working=False)
+    script.wait(50)
+    script.command(Verb.END)
+    script.refuse(Why.NOT_SENT)
+    script.wait(1_000)
+    assert (script.named(), script.kinds()) == ("Entering", [])
+
+
 # --- sent again (rule 3.3b) -------------------------------------------------------------------------------------------
 
 

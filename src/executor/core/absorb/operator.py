@@ -24,6 +24,8 @@ def absorb(state: State, event: Commanded) -> Absorbed:
         case Verb.RESUME:
             note = Notify(Level.INFO, "resumed", "new entries allowed")
             return Absorbed(replace(state, paused=False, halted=""), MOVED, (note,))
+        case Verb.END:
+            return Absorbed(replace(state, market=replace(state.market, ending=True)))
         case Verb.REPAY:
             return _repay(state, event.asset)
         case Verb.RETRY:

@@ -18,7 +18,8 @@ from executor.core.model.verdict import MOVED, Absorbed
 def absorb(state: State, event: Started) -> Absorbed:
     now, owes = state.market.now, state.outbox
     loan = _wondered_loan(state, event.fence)
-    state = replace(state, outbox=(), started=now, loan=loan)
+    market = replace(state.market, ending=False)
+    state = replace(state, outbox=(), started=now, loan=loan, market=market)
     # Each start tells of it anew: who looks after this one may not have heard the last.
     notes = (Notify(Level.ALERT, "still_halted", state.halted),) if state.halted else ()
     position = state.position

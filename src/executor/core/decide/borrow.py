@@ -32,7 +32,7 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         retry_at = lending.again_at(last, draft.policy.exits_retry_ms, again)
         phase = replace(phase, judged=last.n, again=again, retry_at=retry_at)
         draft.enter(phase)
-    if draft.now < phase.retry_at:
+    if draft.now < phase.retry_at or draft.market.ending:
         return
     since = max(phase.since, last.closed_at if last is not None else 0)
     if not _known(draft, credit.asset, since):

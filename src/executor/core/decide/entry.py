@@ -97,7 +97,11 @@ def _place_entry(draft: Draft, qty: Decimal) -> None:
 
 
 def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
-    """No entry order is live and something is still to be bought: again, Plan B, or no more."""
+    """No entry order is live and something is still to be bought: again, Plan B, or no more. While the service ends,
+    that is left to the next start (rule 9.5).
+    """
+    if draft.market.ending:
+        return phase
     if (reason := borrow.not_owed(draft) if draft.rules.tradable else Reason.REJECTED) is not None:
         return _end(draft, phase, reason)
     in_time = draft.now < phase.give_up_at

@@ -24,6 +24,8 @@ def stays_quiet(before: State, after: State) -> bool:
         return False
     if after.market.balances is not before.market.balances or after.market.klines is not before.market.klines:
         return False
+    if after.market.ending is not before.market.ending:
+        return False
     if after.market.margin is not before.market.margin or after.market.liquidations_at != before.market.liquidations_at:
         return False
     return (

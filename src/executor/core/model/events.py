@@ -152,13 +152,15 @@ class Verb(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     MOVE_STOP = "move_stop"
+    END = "end"
     RETRY = "retry"
     REPAY = "repay"
 
 
 class Commanded(Event, frozen=True, tag="commanded"):
-    """The operator's word. `price`: the wished stop of MOVE_STOP; `asset`: of REPAY, whose whole debt is given back.
-    `trade`: which one it is about, and no other; empty: whichever is open.
+    """The operator's word; END, and the RETRY that follows where something is bare, are the service's own. `price`: the
+    wished stop of MOVE_STOP; `asset`: of REPAY, whose whole debt is given back. `trade`: which one it is about, and no
+    other; empty: whichever is open.
     """
 
     verb: Verb

@@ -156,6 +156,23 @@ _RISK: Final = (
         "Start it again: it goes on with the close. Or do by hand what is named, in the exchange's app.",
     ),
     alert_kind(
+        "stopped_entering",
+        Topic.TROUBLE,
+        CRITICAL,
+        "The service was ended while an entry stood on the exchange. It stays open, and what fills has no stop until "
+        "the next start. Entries of `EXIT_LAYOUT=BRACKET` bring their exits, and are not named.",
+        "Start it again soon: it goes on with the entry. Or cancel the named order in the exchange's app; before a "
+        "longer end, `executor cancel-entry`.",
+    ),
+    alert_kind(
+        "stopped_owing",
+        Topic.TROUBLE,
+        WARNING,
+        "The service was ended while a loan or a repayment was under way, or something was owed. Interest goes on, and "
+        "nobody looks at the margin level.",
+        "Start it again: it goes on with the trade, and repays. Before a longer end, `executor flatten`.",
+    ),
+    alert_kind(
         "legs_joined",
         Topic.TROUBLE,
         WARNING,

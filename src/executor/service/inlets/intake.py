@@ -36,6 +36,8 @@ LOOK_IN_MARKET_TIME_S: Final = 0.25
 """Where time is a recording's, each look is a stop on its way."""
 _FOR_GOOD: Final = frozenset({"too_old", "duplicate", "symbol"})
 """Refusals that no event changes."""
+ENDING: Final = Refusal("the service is ending: it is not judged now")
+"""Such a signal is not remembered, and is left for the next start (rule 9.5)."""
 UNDER_WAY_MAX: Final = 1_000
 """Lines that may be under way; no more is read until some of them have been judged."""
 
@@ -76,6 +78,8 @@ class SignalJudge:
         if event is None:
             assert isinstance(parsed, Signal)
             event = replace(await _with_evidence(loop, parsed), at=self._moment(loop))
+        if loop.ending:
+            return ENDING
         return (await loop.ask(event, takes)).verdict
 
     def _refused_at_once(self, loop: Loop, parsed: Signal | Malformed) -> AnyEvent | None:
@@ -217,13 +221,18 @@ class Intake(SignalJudge):
             assert taken.parsed is not None
             assert taken.busy is not None
             loop = self._loops[symbol]
+            if loop.ending:
+                taken.busy.close()
+                continue
             event = self._refused_at_once(loop, taken.parsed)
             if event is not None:
                 # The next one need not wait: a fresh signal must not age behind a backlog of old ones.
                 loop.post(event, partial(self._refused, taken))
                 continue
             with taken.busy:
-                self._judged(taken, await self.submit(taken.parsed))
+                verdict = await self.submit(taken.parsed)
+                if verdict is not ENDING:
+                    self._judged(taken, verdict)
 
     def _refused(self, taken: _Taken, step: Step) -> None:
         assert taken.busy is not None
