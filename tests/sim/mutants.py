@@ -359,8 +359,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "a signal is taken twice",
         f"{CORE}/absorb/admit.py",
-        "    if signal.key in [s.key for s in state.seen]:\n",
-        "    if signal.symbol in [s.key for s in state.seen]:\n",
+        "    if was_seen(state, signal.key):\n",
+        "    if was_seen(state, signal.symbol):\n",
     ),
     Mutant(
         "the pause after a trade is skipped",

@@ -198,6 +198,7 @@ def _general(fields: Mapping[str, Any]) -> Signal:
         qty=sizes.get("qty"),
         notional=sizes.get("notional"),
         risk=sizes.get("risk"),
+        named=name is not None,
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, RICH, RULES, START, Script, closing, make_quote, make_signal
 
-from executor.core.absorb.admit import DAY_MS, day_at, trade_id
+from executor.core.absorb.admit import DAY_MS, IDS_MAX, day_at, trade_id
 from executor.core.model.events import SignalMalformed, SignalSeen, Verb
 from executor.core.model.facts import Balance
 from executor.core.model.policy import EntryMode, Layout, Policy
@@ -123,6 +123,44 @@ def test_the_cooldown_after_an_entry_that_was_given_up_is_named_as_its_own() -> 
 def test_a_closed_market_takes_no_entry() -> None:
     step = transition(empty("LTCUSDT"), seen(), POLICY, replace(RULES, tradable=False))
     assert kind(step) == "market_closed"
+
+
+def told_at(at: int, key: str, *, named: bool) -> SignalSeen:
+    signal = replace(make_signal(Direction.SHORT, at, key), named=named)
+    return seen(signal, at=at, quote=make_quote(100, at))
+
+
+@pytest.mark.parametrize(("hours", "named", "refused"), [(47, True, "duplicate"), (49, True, ""), (1, False, "")])
+def test_an_id_is_remembered_for_two_days_whatever_time_it_is_told_with(
+    hours: int, refused: str, *, named: bool
+) -> None:
+    """Rule 2.5: a sender may send the same signal again under a newer time. A key that is made of its time can't be."""
+    policy = replace(POLICY, allow_short=False)
+    state = judged(told_at(START, "x", named=named), policy).state
+    at = START + hours * 3_600_000
+    state = transition(state, told_at(at - 1, "y", named=named), policy, RULES).state
+    again = transition(state, told_at(at, "x", named=named), POLICY, RULES)
+    if refused:
+        assert again.verdict == Refusal("this signal was seen before")
+    else:
+        assert again.verdict == MOVED
+
+
+def test_no_more_ids_are_kept_than_a_state_can_bear() -> None:
+    known = tuple(Seen(f"old {n}", START - 1) for n in range(IDS_MAX + 5))
+    ids = judged(told_at(START, "x", named=True), ids=known).state.ids
+    assert len(ids) == IDS_MAX
+    assert (ids[0].key, ids[-1].key) == ("old 6", "x")
+
+
+def test_a_backlog_of_old_signals_takes_no_ids_place() -> None:
+    known = (Seen("one", START - 1),)
+    event = told_at(START, "old", named=True)
+    event = replace(event, signal=replace(event.signal, at=START - 700_000))
+    step = judged(event, ids=known)
+    assert kind(step) == "too_old"
+    assert step.state.ids == known
+    assert [s.key for s in step.state.seen] == ["old"]
 
 
 @pytest.mark.parametrize(

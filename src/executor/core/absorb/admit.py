@@ -17,11 +17,16 @@ from executor.core.model.facts import Balance, OrderReport, Quote
 from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.rules import SymbolRules
+from executor.core.model.signal import Signal
 from executor.core.model.state import Day, Entering, Plan, Position, Seen, State
 from executor.core.model.values import ALGO_TYPES, ONE, ZERO, Direction, plain
 from executor.core.model.verdict import MOVED, Absorbed, Refusal
 
 DAY_MS: Final = 86_400_000
+IDS_MS: Final = 2 * DAY_MS
+"""A signal's own `id` is remembered so long, whatever time it is told with."""
+IDS_MAX: Final = 1_000
+"""Of the newest of them so many, for the state is written before each order: with as many it has 60 kB."""
 _SEEN_MAX: Final = 2_000
 
 
@@ -45,9 +50,11 @@ def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         read = loans.account(state, event.margin, policy, rules)
         state, notes = read.state, read.notes
     judged = judge(state, event, policy, rules)
-    horizon = now - policy.max_signal_age_ms - policy.clock_tolerance_ms
-    seen = tuple(s for s in state.seen if s.at >= horizon and s.key != signal.key)[-_SEEN_MAX:]
-    state = replace(state, seen=(*seen, Seen(signal.key, max(signal.at, now))))
+    age_ms = policy.max_signal_age_ms + policy.clock_tolerance_ms
+    state = replace(state, seen=_with_seen(state.seen, signal, now, age_ms, _SEEN_MAX))
+    # One that was too old is none of the recent ones: a backlog of them must not take the others' places.
+    if signal.named and not (isinstance(judged, NotAdmitted) and judged.kind == "too_old"):
+        state = replace(state, ids=_with_seen(state.ids, signal, now, IDS_MS, IDS_MAX))
     if isinstance(judged, NotAdmitted):
         refused = _refuse(state, judged.kind, judged.text, f"{signal.key}: {judged.text}")
         return replace(refused, notes=(*notes, *refused.notes))
@@ -66,6 +73,16 @@ def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         f"targets {', '.join(map(plain, plan.targets))}"
     )
     return Absorbed(state, MOVED, (*notes, Notify(Level.INFO, "trade_opened", text)))
+
+
+def _with_seen(seen: tuple[Seen, ...], signal: Signal, now: int, age_ms: int, most: int) -> tuple[Seen, ...]:
+    kept = [s for s in seen if s.at >= now - age_ms and s.key != signal.key]
+    return (*kept[1 - most :], Seen(signal.key, max(signal.at, now)))
+
+
+def was_seen(state: State, key: str) -> bool:
+    """Whether a signal of this key was judged, as far back as is remembered."""
+    return any(s.key == key for s in (*state.seen, *state.ids))
 
 
 def _refuse(state: State, kind: str, why: str, text: str) -> Absorbed:
@@ -150,7 +167,7 @@ def _about_signal(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
     signal, now = event.signal, state.market.now
     if signal.symbol and signal.symbol != state.symbol:
         return NotAdmitted("symbol", f"signal is for {signal.symbol}, this trades {state.symbol}")
-    if signal.key in [s.key for s in state.seen]:
+    if was_seen(state, signal.key):
         return NotAdmitted("duplicate", "this signal was seen before")
     age = now - signal.at
     if age > policy.max_signal_age_ms:

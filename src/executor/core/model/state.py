@@ -448,7 +448,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """`venue`: which exchange the orders are on, so that a state is never used against another one.
 
     `started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look
-    up. `ignored`: orders in our name space that the operator wants left alone, and the entries of their trades.
+    up. `seen`: signals whose own time still allows them; `ids`: those with an `id`, for longer, as a sender may tell
+    them again under a newer time (rule 2.5). `ignored`: orders in our name space that the operator wants left alone,
+    and the entries of their trades.
 
     On margin: `debts`, by asset; `loan`, the newest loan or repayment; `repaying`: what is owed is given back though no
     trade is open, on the operator's word.
@@ -472,4 +474,5 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     debts: tuple[OwnDebt, ...] = ()
     loan: Loan | None = None
     repaying: Repayment | None = None
+    ids: tuple[Seen, ...] = ()
     market: Market = Market()

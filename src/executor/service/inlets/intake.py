@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from executor.core.absorb.admit import refused_beforehand
+from executor.core.absorb.admit import refused_beforehand, was_seen
 from executor.core.model.events import AnyEvent, SignalMalformed, SignalSeen
 from executor.core.model.facts import Balance, Kline, OrderReport, Quote
 from executor.core.model.loans import MarginAccount
@@ -66,7 +66,7 @@ class SignalJudge:
     def knows(self, signal: Signal) -> bool:
         """Whether it was judged before, as far back as the loop of its symbol remembers."""
         symbol = self._whose(signal)
-        return symbol is not None and any(seen.key == signal.key for seen in self._loops[symbol].state.seen)
+        return symbol is not None and was_seen(self._loops[symbol].state, signal.key)
 
     async def submit(self, parsed: Signal | Malformed, takes: Collection[str] = ()) -> Verdict:
         """Put a signal before the loop of its symbol; what became of it. `takes`: what it consumes of the store."""

@@ -70,6 +70,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     debts: tuple[OwnDebt, ...] = ()
     loan: Loan | None = None
     repaying: Repayment | None = None
+    ids: tuple[Seen, ...] = ()
 
 
 _SAME: Final = tuple(name for name in Document.__struct_fields__ if name != "orders")
@@ -101,6 +102,7 @@ def document_of(state: State) -> Document:
         debts=state.debts,
         loan=state.loan,
         repaying=state.repaying,
+        ids=state.ids,
     )
 
 
