@@ -10,8 +10,8 @@ from executor.core.model.values import Direction
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """One wish to trade. `at`: ms since the epoch; prices in quote per base.
 
-    `key` identifies it across restarts: its `id`, where it is `named`, else side + minute + price (rule 2.5). At most one
-    of `qty` (base), `notional` (quote) and `risk` (quote lost at the stop) is set; `symbol` is empty when the signal
+    `key` identifies it across restarts: its `id`, where it is `named`, else side + minute + price (rule 2.5). Of `qty`
+    (base), `notional` (quote) and `risk` (quote lost at the stop) at most one is set; `symbol` is empty when the signal
     names none.
     """
 
