@@ -73,6 +73,7 @@ class TestShapes:
             stop=Decimal(63000),
             targets=(Decimal(64500), Decimal("65000.25")),
             risk=Decimal(25),
+            named=True,
         )
 
     def test_peak_ignores_its_other_keys(self) -> None:
