@@ -12,10 +12,12 @@ from tests.cli.kit import command, environment, process, run_here
 from tests.ops.samples import contradictory
 from tests.scenarios.harness import EXITS, Harness, World, harness
 
-from executor.core.model.state import Reason
+from executor.core.model.state import SCHEMA_VERSION, Reason
 from executor.core.model.values import Direction
-from executor.service.store.document import saved
+from executor.core.transition import empty
+from executor.service.store.document import document_of, saved
 from executor.service.store.lock import StateLock
+from executor.service.store.state_store import StateStore
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 
@@ -179,6 +181,32 @@ async def test_a_prompt_that_stood_while_another_trade_was_opened_closes_neither
         other = await command(b, "flatten", "--yes", "--trade", first)
         assert (other.exit_code, f"{first} is not open, but {second} is" in other.stderr) == (1, True)
         assert b.roles() == EXITS["OCO"]
+
+
+@pytest.mark.parametrize("elsewhere", ["nothing", "a state without a trade"])
+async def test_a_command_with_another_state_does_nothing_unasked_beside_the_service(
+    tmp_path: Path, elsewhere: str
+) -> None:
+    other = {"STATE_FN": str(tmp_path / "else" / "state.json")}
+    async with harness(tmp_path, WORLD) as b:
+        await b.enter()
+        before = b.standing()
+        if elsewhere != "nothing":
+            (tmp_path / "else").mkdir()
+            flat = document_of(empty("LTCUSDT", b.state.venue))
+            StateStore(tmp_path / "else" / "state.json", schema_version=SCHEMA_VERSION).save(flat)
+        shown = await command(b, "status", **other)
+        assert (shown.exit_code, "no trade is open" in shown.stdout) == (0, True)
+        where = f"no state at {other['STATE_FN']}: is STATE_FN the service's?"
+        assert (where in shown.stderr) is (elsewhere == "nothing")
+        for words in (["flatten"], ["adopt", "--stop", "99"], ["forget"]):
+            refused = await command(b, *words, "--yes", **other)
+            assert (refused.exit_code, "--without-state" in refused.stderr) == (1, True), refused.output
+            assert "is STATE_FN the service's?" in refused.stderr
+            asked = await command(b, *words, stdin="n\n", **other)
+            assert (asked.exit_code, "Another process may look after these orders" in asked.stderr) == (1, True)
+        assert b.standing() == before
+        assert (tmp_path / "else" / "state.json").exists() is (elsewhere != "nothing")
 
 
 async def test_a_state_in_use_is_not_flattened_behind_its_back(tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ class Place(NamedTuple):
         return f"{self.account} {self.symbol}".strip()
 
     @property
+    def no_state(self) -> str:
+        """What to say where there is none, and no service answers."""
+        return f"no state at {self.state}: is STATE_FN the service's?"
+
+    @property
     def fleet(self) -> bool:
         """Whether its state is in a fleet's store, and its owner may be any machine."""
         return bool(self.settings.fleet)

@@ -10,7 +10,7 @@ from executor.cli.context import Account, Everything, Place, Which, find_chosen,
 from executor.cli.exchange import not_on_paper
 from executor.cli.fleet_store import not_in_a_fleet
 from executor.cli.output import examples, fail, say
-from executor.cli.recover import Trade, alone, confirm
+from executor.cli.recover import Consent, Trade, WithoutState, alone, confirm
 from executor.cli.service import ask_takeover, running, tell
 from executor.core.model.events import Commanded, Resolve, Verb
 from executor.core.model.state import Closed
@@ -30,6 +30,7 @@ class FlattenOptions(NamedTuple):
     trade: str
     yes: bool
     timeout: int
+    without_state: bool
 
 
 @examples(
@@ -42,6 +43,7 @@ def flatten(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     timeout: Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for it.")] = 60,
     which: Trade = "",
+    without_state: WithoutState = False,
     symbol: Which = None,
     account: Account = None,
     everything: Everything = False,
@@ -62,7 +64,7 @@ def flatten(
     places = find_chosen(read_chosen(context, account), symbol, everything=everything)
     if which and len(places) > 1:
         raise typer.BadParameter("a trade is of one symbol: name that with --symbol", param_hint="--trade")
-    options = FlattenOptions(which, yes, timeout)
+    options = FlattenOptions(which, yes, timeout, without_state)
     begun, code = for_each(places, lambda place: (place.name, _begin(place, options)))
     trades = {name: trade for name, trade in begun if trade}
     deadline = time.monotonic() + timeout
@@ -139,7 +141,8 @@ def _alone(place: Place, options: FlattenOptions) -> None:
     except StateError as error:
         fail(error)
     if loaded is None or loaded.value.position is None:
-        if alone(place, TakeoverRequest(Resolve.FLATTEN, options.trade), yes=options.yes, timeout=options.timeout):
+        consent = Consent(options.yes, options.without_state)
+        if alone(place, TakeoverRequest(Resolve.FLATTEN, options.trade), consent, timeout=options.timeout):
             say("closed; `executor report` shows how")
         else:
             say("no trade is open")

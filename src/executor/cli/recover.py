@@ -2,7 +2,7 @@
 
 import asyncio
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -30,6 +30,18 @@ Timeout = Annotated[
     int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for it, without a service.")
 ]
 
+WithoutState = Annotated[
+    bool,
+    typer.Option("--without-state", help="With --yes: no state knows of these orders, and no other process has them."),
+]
+
+
+class Consent(NamedTuple):
+    """What need not be asked: whether to do it, and whether orders without a state are nobody else's."""
+
+    yes: bool
+    without_state: bool = False
+
 
 @examples(
     "executor adopt --stop 99.50",
@@ -44,6 +56,7 @@ def adopt(
     ] = "",
     trade: Trade = "",
     yes: Yes = False,
+    without_state: WithoutState = False,
     timeout: Timeout = 60,
     symbol: Which = None,
     account: Account = None,
@@ -55,7 +68,8 @@ def adopt(
     ends once the trade is protected: start the service then.
     """
     request = TakeoverRequest(Resolve.ADOPT, trade, read_price(stop, "--stop"), _prices(targets))
-    _carry_out(find_place(read_chosen(context, account), symbol), request, "adopted", yes=yes, timeout=timeout)
+    place = find_place(read_chosen(context, account), symbol)
+    _carry_out(place, request, "adopted", Consent(yes, without_state), timeout=timeout)
 
 
 @examples(
@@ -63,7 +77,12 @@ def adopt(
     "executor forget --yes && executor status",
 )
 def forget(
-    context: typer.Context, yes: Yes = False, timeout: Timeout = 60, symbol: Which = None, account: Account = None
+    context: typer.Context,
+    yes: Yes = False,
+    without_state: WithoutState = False,
+    timeout: Timeout = 60,
+    symbol: Which = None,
+    account: Account = None,
 ) -> None:
     """Leave orders that could not be rebuilt where they are.
 
@@ -74,22 +93,35 @@ def forget(
         find_place(read_chosen(context, account), symbol),
         TakeoverRequest(Resolve.FORGET),
         "forgotten",
-        yes=yes,
+        Consent(yes, without_state),
         timeout=timeout,
     )
 
 
-def _carry_out(place: Place, request: TakeoverRequest, done: str, *, yes: bool, timeout: int) -> None:
+def _carry_out(place: Place, request: TakeoverRequest, done: str, consent: Consent, *, timeout: int) -> None:
     try:
         proposal = ask_takeover(place, "propose", request)
     except NotRunningError:
-        if not alone(place, request, yes=yes, timeout=timeout):
+        if not alone(place, request, consent, timeout=timeout):
             fail("no trade of ours has an open order or holds anything, and entries are not halted")
         typer.echo(f"{done}; start the service with `executor run`")
         return
-    confirm(proposal, yes=yes)
+    confirm(proposal, yes=consent.yes)
     _must(ask_takeover(place, "resolve", request))
     typer.echo(f"{done}; `executor status` shows what stands now")
+
+
+def not_unseen(place: Place, consent: Consent) -> None:
+    """Where no state knows of these orders, another process may look after them: that is told, and ends a command that
+    is not to ask. A halted state does: it could not tell what they are.
+    """
+    loaded = saved(place.state)
+    if consent.without_state or (loaded is not None and (loaded.value.position is not None or loaded.value.halted)):
+        return
+    none = place.no_state if loaded is None else f"the state at {place.state} has no trade: is STATE_FN the service's?"
+    typer.echo(f"warning: {none} Another process may look after these orders.", err=True)
+    if consent.yes:
+        fail("nothing was done: where no other process has these orders, add --without-state to --yes")
 
 
 def confirm(proposal: TakeoverAnswer, *, yes: bool) -> None:
@@ -106,7 +138,7 @@ def _must(answer: TakeoverAnswer) -> None:
         fail("; ".join(answer.lines))
 
 
-def alone(place: Place, request: TakeoverRequest, *, yes: bool, timeout: int) -> bool:
+def alone(place: Place, request: TakeoverRequest, consent: Consent, *, timeout: int) -> bool:
     """No service runs: look, ask, and do it from here, under the state's lock. Whether there was anything to do."""
     not_in_a_fleet(place, "what becomes of a trade")
     settings = place.settings
@@ -117,7 +149,8 @@ def alone(place: Place, request: TakeoverRequest, *, yes: bool, timeout: int) ->
         proposal = asyncio.run(_propose(place, request))
         if proposal.nothing:
             return False
-        confirm(proposal, yes=yes)
+        not_unseen(place, consent)
+        confirm(proposal, yes=consent.yes)
         asyncio.run(app.run(settings, resolver.attach, signals=False))
     except app.START_ERRORS as error:
         fail(error)

@@ -9,12 +9,13 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from executor.cli.context import Account, Place, Which, find_place, read_chosen
-from executor.cli.exchange import not_on_paper
+from executor.cli.exchange import not_on_paper, reach
 from executor.cli.fleet_store import not_in_a_fleet
 from executor.cli.margin import look
 from executor.cli.output import examples, fail, say
 from executor.cli.service import ask, running
 from executor.core.book import debt as debts
+from executor.core.model import ids
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.state import State
 from executor.core.model.values import ZERO
@@ -24,6 +25,7 @@ from executor.ops.margin_view import AssetRow, MarginView
 from executor.service import app
 from executor.service.inlets.control import ControlError, Request
 from executor.service.loop import Loop
+from executor.service.store.document import saved
 
 LOOK_EVERY_S: Final = 0.5
 
@@ -139,6 +141,8 @@ def _alone(place: Place, assets: Sequence[str], timeout: int) -> None:
     not_in_a_fleet(place, "a debt is repaid")
     payer = _Payer(assets, timeout)
     try:
+        if saved(place.state) is None and (found := asyncio.run(_our_orders(place))):
+            fail(f"{place.no_state} Another process may look after {', '.join(found)}; nothing was done")
         asyncio.run(app.run(place.settings, payer.attach, signals=False))
     except app.START_ERRORS as error:
         fail(error)
@@ -146,6 +150,11 @@ def _alone(place: Place, assets: Sequence[str], timeout: int) -> None:
         fail(f"repay refused: {payer.refused}")
     if not payer.over:
         fail(f"not repaid after {timeout} s; the state is kept: run this again, or `executor run`")
+
+
+async def _our_orders(place: Place) -> list[str]:
+    async with reach(place.settings) as (_, exchange, *_):
+        return [report.id for report in await exchange.open_orders() if ids.is_ours(report.id)]
 
 
 class _Payer:

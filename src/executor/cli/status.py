@@ -26,7 +26,8 @@ def status(
     """Show what is held, its stops and orders, and the last trade.
 
     Asks the running service; when none runs, it is told from the state file, which is only read. Prices and quantities
-    are strings of plain digits in JSON; `running` says which of the two it was. Of several symbols and accounts all are
+    are strings of plain digits in JSON; `running` says which of the two it was. Where there is no such file either, a
+    warning names it: the service may run with another STATE_FN. Of several symbols and accounts all are
     shown, and JSON is a list. In a fleet the account's owner is asked, whichever machine that is, and where there is
     none the store.
     """
@@ -46,6 +47,7 @@ def _from_disk(place: Place) -> ops_status.Status:
     except StateError as error:
         fail(error)
     if loaded is None:
+        typer.echo(f"warning: {place.no_state}", err=True)
         return ops_status.flat(place.symbol)
     if loaded.source == "previous":
         typer.echo(f"warning: {place.state} {loaded.fault}; this is the state before it", err=True)
