@@ -14,6 +14,7 @@ from executor.config.checks import ONE_OF
 from executor.config.choices import BinanceEnv
 from executor.config.faults import Fault, SettingsError
 from executor.config.loading import load_settings
+from executor.config.own_files import clashes, uses
 from executor.config.settings import (
     AlertSettings,
     FleetSettings,
@@ -114,15 +115,17 @@ def _shared(found: Mapping[str, Settings]) -> list[Fault]:
     """What two accounts may not have in common: a key would count twice against its limits, a file be written twice."""
     faults: list[Fault] = []
     keys: dict[str, str] = {}
-    files: dict[Path, str] = {}
     for name, settings in found.items():
         key = settings.binance_api_key.get_secret_value() if settings.binance_api_key is not None else ""
         if key and keys.setdefault(key, name) != name:
             faults.append(Fault(f"{name}: BINANCE_API_KEY", f"that of {keys[key]}", "a key of its own"))
-        for symbol in settings.traded:
-            path = settings.state_path(symbol)
-            if files.setdefault(path, name) != name:
-                faults.append(Fault(f"{name}: STATE_FN", f"{path}, as that of {files[path]}", "a file of its own"))
+    told: set[tuple[str, str]] = set()
+    for first, second in clashes(use for settings in found.values() for use in uses(settings)):
+        where = second.account, second.setting
+        if first.account != second.account and where not in told:
+            told.add(where)
+            was = f"{second.path}, {second.what}, as {first.what} of {first.account}"
+            faults.append(Fault(f"{second.account}: {second.setting}", was, "a file of its own"))
     return faults
 
 

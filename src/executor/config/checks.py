@@ -16,6 +16,7 @@ from executor.config.choices import BinanceEnv, BorrowMode, Confirmation, SideEf
 from executor.config.endpoints import environment_of
 from executor.config.faults import Fault
 from executor.config.kinds import HIDDEN, as_text, is_address, is_loopback
+from executor.config.own_files import clashes, uses
 from executor.config.private import others_that_read, private
 from executor.config.settings import Settings
 
@@ -252,10 +253,24 @@ def _watchdog_pace(settings: Settings) -> Iterator[Fault]:
         yield Fault("WATCHDOG_EVERY_SEC", was, "0 for off, or at least 1: each round asks the exchange")
 
 
-@_check("STATE_FN", "JOURNAL_FN")
+@_check("SIGNAL_FILE")
+def _signal_file(settings: Settings) -> Iterator[Fault]:
+    if "\0" in str(settings.signal_file):
+        yield Fault("SIGNAL_FILE", repr(str(settings.signal_file)), "a file name")
+
+
+@_check("STATE_FN", "JOURNAL_FN", "SIGNAL_FILE", "SYMBOL", "SYMBOLS")
 def _own_files(settings: Settings) -> Iterator[Fault]:
-    if settings.journal_fn is not None and Path(settings.journal_fn) == Path(settings.state_fn):
-        yield Fault("JOURNAL_FN", repr(settings.journal_fn), "another file than STATE_FN")
+    if len(settings.symbols) > 1 and any(
+        "{symbol}" not in file for file in (settings.state_fn, settings.journal_fn or "{symbol}")
+    ):
+        return  # `_file_per_symbol` says so
+    told: set[str] = set()
+    for first, second in clashes(uses(settings)):
+        if second.setting not in told:
+            told.add(second.setting)
+            was = f"{as_text(_value(settings, second.setting))!r}, where {second.what} comes to {second.path}"
+            yield Fault(second.setting, was, f"a name that keeps it apart from {first.what} ({first.setting})")
 
 
 @_check("TRAIL_MODE", "TRAIL_SWING_LOOKBACK", "TRAIL_SWING_LR")

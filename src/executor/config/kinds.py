@@ -51,7 +51,7 @@ def _exact(value: Decimal) -> Decimal:
 
 
 def _whole_ms(value: Decimal) -> Decimal:
-    if value * 1000 % 1:
+    if _exact(value) * 1000 % 1:
         raise ValueError("finer than a millisecond")
     return value
 
@@ -195,6 +195,8 @@ def _balances(text: str) -> Mapping[str, Decimal]:
 
 
 Amount = Annotated[Decimal, Ge(Decimal(0)), Le(LARGEST), AfterValidator(_exact)]
+Offset = Annotated[Decimal, Ge(-LARGEST), Le(LARGEST), AfterValidator(_exact)]
+Speed = Annotated[Decimal, Ge(Decimal(0)), Le(Decimal(1_000_000)), AfterValidator(_exact)]
 Positive = Annotated[Decimal, Gt(Decimal(0)), Le(LARGEST), AfterValidator(_exact)]
 Fraction = Annotated[Decimal, Ge(Decimal(0)), Lt(Decimal(1)), AfterValidator(_exact)]
 PositiveFraction = Annotated[Decimal, Gt(Decimal(0)), Lt(Decimal(1)), AfterValidator(_exact)]

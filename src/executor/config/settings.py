@@ -141,7 +141,7 @@ class EntrySettings(Group):
     entry_mode: choices.EntryMode = choices.EntryMode.LIMIT_THEN_MARKET
     """A limit order and Plan B for what it leaves, the limit order alone, or a market order."""
 
-    entry_offset_usd: Annotated[Decimal, Ge(-kinds.LARGEST), Le(kinds.LARGEST)] = Decimal(0)
+    entry_offset_usd: kinds.Offset = Decimal(0)
     """Quote units added to the reference price of a long and taken from that of a short."""
 
     live_entry_timeout_sec: kinds.Interval = Decimal(90)
@@ -335,7 +335,7 @@ class PaperSettings(Group):
     paper_signals: Annotated[Path | None, Unset("those of the bundled recording")] = None
     """Signals that come with the recording: each is appended to SIGNAL_FILE when market time reaches it."""
 
-    paper_speed: Annotated[Decimal, Ge(Decimal(0)), Le(Decimal(1_000_000))] = Decimal(150)
+    paper_speed: kinds.Speed = Decimal(150)
     """How many times faster than recorded they are replayed; 0 = as fast as the work allows."""
 
     paper_at_end: choices.PaperAtEnd = choices.PaperAtEnd.EXIT

@@ -1,0 +1,35 @@
+"""Every number that is taken can be computed with, shown and written into the journal."""
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from executor.config import SettingsError, load_settings
+from executor.config.kinds import as_text
+from executor.config.sources import FIELDS
+from executor.service.store import codec
+
+NUMBERS: Final = sorted(name for name, info in FIELDS.items() if "Decimal" in str(info.annotation))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("text", ["1e-101", "1e-400", "1e-999999999999", "0e-999999999999", "1e999999999999"])
+def test_one_that_can_t_be_written_out_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({name: f"USDT={text}" if name == "PAPER_BALANCES" else text}, None)
+    (fault,) = caught.value.faults
+    assert fault.name == name
+    assert text in fault.was
+
+
+@given(st.sampled_from(NUMBERS), st.integers(0, 10**20), st.integers(-130, 30) | st.integers(-(10**12), 10**12))
+def test_any_other_can_be_written(name: str, digits: int, exponent: int) -> None:
+    try:
+        value = getattr(load_settings({name: f"{digits}e{exponent}"}, None), name.lower())
+    except SettingsError as error:
+        assert all(name in fault.name for fault in error.faults)  # noqa: PT017  either end is right
+        return
+    assert len(as_text(value)) < 80
+    assert codec.encode(value)
