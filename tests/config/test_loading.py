@@ -470,6 +470,15 @@ class TestSecretFiles:
         assert settings.origin("BINANCE_API_SECRET") is Origin.SECRETS_FILE
         assert settings.origin("SYMBOL") is Origin.ENVIRONMENT
 
+    def test_two_files_of_one_secret_are_a_fault(self, tmp_path: Path) -> None:
+        for name in ("BINANCE_API_KEY", "binance_api_key", "other", "OTHER"):
+            keep(tmp_path / name, name)
+        live = {"BINANCE_ENV": "testnet", "SYMBOL": "BTCUSDT", "SECRETS_DIR": str(tmp_path), "BINANCE_API_SECRET": "s"}
+        (fault,) = faults_of(live)
+        assert fault.name == "BINANCE_API_KEY"
+        assert "BINANCE_API_KEY and binance_api_key" in fault.was
+        assert load_settings({**live, "BINANCE_API_KEY": "k"}, None).binance_api_key == SecretStr("k")
+
     def test_a_file_named_by_the_environment(self, tmp_path: Path, env_file: Path) -> None:
         (tmp_path / "hidden").write_text("from the named file\n", encoding="utf-8")
         env_file.write_text("PAPER_API_SECRET=direct\n", encoding="utf-8")

@@ -132,13 +132,20 @@ async def _exchange(places: Sequence[Place]) -> list[checks.Finding]:
                     told.add(place.account)
                 own = await on_the_symbol(exchange, policy, rules)
         except SettingsError as error:
-            own = [checks.fail("filters", str(error), "leave it unset: the exchange's own is used")]
+            own = [_wrong(error)]
         except NotListedError as error:
             own = [checks.fail("symbol", str(error), "the message says what to do")]
         except (StartError, ReadError, PaperError) as error:
             own = [checks.fail("exchange", str(error), _REACH)]
         findings += own if len(places) == 1 else checks.of(place.name, own)
     return findings
+
+
+def _wrong(error: SettingsError) -> checks.Finding:
+    """What only shows when the settings are used: the key's file is read, the exchange's filters are known."""
+    if any(fault.name.startswith("BINANCE_PRIVATE_KEY") for fault in error.faults):
+        return checks.fail("private key", str(error), "set the file and, for an encrypted one, its own passphrase")
+    return checks.fail("filters", str(error), "leave it unset: the exchange's own is used")
 
 
 def _on_a_port_of_its_own(settings: Settings) -> Settings:

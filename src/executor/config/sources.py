@@ -171,7 +171,7 @@ def _take_folder(found: Found) -> None:
     if not isdir(folder):  # noqa: PTH112
         return
     try:
-        files = {path.name.upper(): path for path in sorted(folder.iterdir()) if path.is_file()}
+        files = _by_name(sorted(path for path in folder.iterdir() if path.is_file()), found)
     except OSError as error:
         found.faults.append(Fault("SECRETS_DIR", repr(str(folder)), f"readable ({error.strerror})"))
         return
@@ -181,6 +181,18 @@ def _take_folder(found: Found) -> None:
     for name in files:
         if MAY_BE_OVERRIDE.fullmatch(name) and name.partition(SEPARATOR)[2] in SECRETS:
             found.add_override(name, HIDDEN, Origin.SECRETS_FILE)
+
+
+def _by_name(paths: Iterable[Path], found: Found) -> dict[str, Path]:
+    """The files by their names in capitals; two of one secret are a fault, unless another source goes before both."""
+    files: dict[str, Path] = {}
+    for path in paths:
+        name = path.name.upper()
+        first = files.setdefault(name, path)
+        if first is not path and name in SECRETS and name not in found.texts:
+            was = f"in two files of {str(path.parent)!r}, {first.name} and {path.name}"
+            found.faults.append(Fault(name, was, "in one of them: nothing says which counts"))
+    return files
 
 
 def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:

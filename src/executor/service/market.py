@@ -2,14 +2,17 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
+from pydantic import SecretStr
 
-from executor.config import BinanceEnv, Settings, TradeMode
+from executor.config import BinanceEnv, Fault, Settings, SettingsError, TradeMode
 from executor.config.checks import URLS
 from executor.config.endpoints import environment_of
+from executor.config.kinds import HIDDEN
 from executor.core.model.values import ZERO
 from executor.exchange.binance import BinanceExchange, Make
 from executor.exchange.margin import MarginExchange
@@ -147,16 +150,34 @@ def exchange_name(env: BinanceEnv, rest_url: str) -> str:
 
 
 def credentials(settings: Settings) -> Credentials:
-    """Raises StartError when the key file can't be read or is no key."""
+    """Raises SettingsError for what can be no key, StartError when the key's file can't be read now."""
     assert settings.binance_api_key is not None
-    key = settings.binance_api_key.get_secret_value()
+    key = _one_word("BINANCE_API_KEY", settings.binance_api_key)
     if settings.binance_private_key_file is None:
         assert settings.binance_api_secret is not None
-        return Credentials.hmac(key, settings.binance_api_secret.get_secret_value())
-    passphrase = settings.binance_private_key_passphrase
+        return Credentials.hmac(key, _one_word("BINANCE_API_SECRET", settings.binance_api_secret))
+    return _private_key(key, settings.binance_private_key_file, settings.binance_private_key_passphrase)
+
+
+def _one_word(name: str, secret: SecretStr) -> str:
+    text = secret.get_secret_value()
+    if " " in text:
+        raise SettingsError([Fault(name, HIDDEN, "one word: exactly what was given out")])
+    return text
+
+
+def _private_key(api_key: str, path: Path, passphrase: SecretStr | None) -> Credentials:
+    from executor.exchange.transport.pem import PrivateKeyError  # noqa: PLC0415  (a large library; most keys are HMAC)
+
+    file = "BINANCE_PRIVATE_KEY_FILE"
     try:
-        pem = settings.binance_private_key_file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        name = settings.binance_private_key_file
-        raise StartError(f"BINANCE_PRIVATE_KEY_FILE {name} can't be read: {type(error).__name__}") from error
-    return Credentials.private_key(key, pem, passphrase.get_secret_value() if passphrase is not None else None)
+        pem = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise StartError(f"{file} {path} can't be read: {error.strerror or type(error).__name__}") from error
+    except UnicodeDecodeError:
+        raise SettingsError([Fault(file, f"the file {str(path)!r}", "a PEM file, which is text")]) from None
+    try:
+        return Credentials.private_key(api_key, pem, passphrase.get_secret_value() if passphrase is not None else None)
+    except PrivateKeyError as error:
+        name = f"{file} and BINANCE_PRIVATE_KEY_PASSPHRASE" if error.about_passphrase else file
+        raise SettingsError([Fault(name, f"the file {str(path)!r} ({error.why})", error.must)]) from error

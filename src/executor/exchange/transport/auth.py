@@ -66,7 +66,8 @@ class Credentials:
     def private_key(cls, api_key: str, pem: str, passphrase: str | None = None) -> "Credentials":
         """`pem` may have any line endings, and may be encrypted with `passphrase`.
 
-        Raises `StartError` when it is not an Ed25519 or RSA private key, or the passphrase does not fit.
+        Raises `PrivateKeyError`, a `StartError`, when it is not an Ed25519 or RSA private key, or the passphrase does
+        not fit.
         """
         from executor.exchange.transport.pem import signer  # noqa: PLC0415  (a large library, and most keys are HMAC)
 

@@ -1,0 +1,80 @@
+"""A key that can't be used is a wrong setting: it is named with its file, and no restart is tried (exit code 78)."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.cli.kit import run_here
+from tests.exchange.transport.test_auth import PASSPHRASE, pem
+
+from executor.cli import exits
+from executor.config import SettingsError, load_settings
+from executor.exchange.port import StartError
+from executor.service.market import credentials
+
+NOWHERE: Final = {
+    "BINANCE_ENV": "custom",
+    "BINANCE_REST_URL": "http://127.0.0.1:1",
+    "BINANCE_WS_API_URL": "ws://127.0.0.1:1",
+    "BINANCE_STREAM_URL": "ws://127.0.0.1:1",
+    "SYMBOL": "LTCUSDT",
+    "BINANCE_API_KEY": "key",
+}
+FILE: Final = "BINANCE_PRIVATE_KEY_FILE"
+BOTH: Final = f"{FILE} and BINANCE_PRIVATE_KEY_PASSPHRASE"
+
+
+def _environ(path: Path, text: str, passphrase: str) -> dict[str, str]:
+    path.write_bytes(text.encode("latin-1"))
+    path.chmod(0o600)
+    return {**NOWHERE, FILE: str(path), "BINANCE_PRIVATE_KEY_PASSPHRASE": passphrase}
+
+
+@pytest.mark.parametrize(
+    ("text", "passphrase", "name"),
+    [
+        ("not a key", "", FILE),
+        ("\xff\xfe", "", FILE),
+        ("not a key", "needless", BOTH),
+        (pem(ec.generate_private_key(ec.SECP256R1())), "", FILE),
+        (pem(Ed25519PrivateKey.generate(), PASSPHRASE), "", BOTH),
+        (pem(Ed25519PrivateKey.generate(), PASSPHRASE), "wrong", BOTH),
+        (pem(Ed25519PrivateKey.generate()), "needless", BOTH),
+    ],
+)
+def test_a_file_that_is_no_usable_key_is_a_wrong_setting(tmp_path: Path, text: str, passphrase: str, name: str) -> None:
+    environ = _environ(tmp_path / "key.pem", text, passphrase)
+    with pytest.raises(SettingsError) as caught:
+        credentials(load_settings(environ, None))
+    (fault,) = caught.value.faults
+    assert fault.name == name
+    assert str(tmp_path / "key.pem") in fault.was
+
+
+def test_a_file_that_can_t_be_read_now_may_be_readable_after_a_restart(tmp_path: Path) -> None:
+    settings = load_settings(_environ(tmp_path / "key.pem", "", ""), None)
+    (tmp_path / "key.pem").unlink()
+    with pytest.raises(StartError, match=f"{FILE} .*key.pem can't be read: No such file"):
+        credentials(settings)
+
+
+def test_a_run_ends_with_the_exit_code_of_wrong_settings(tmp_path: Path) -> None:
+    environ = {
+        **_environ(tmp_path / "key.pem", "not a key", ""),
+        "STATE_FN": str(tmp_path / "s.json"),
+        "HTTP_PORT": "0",
+    }
+    for words in (["check"], ["flatten", "--yes"]):
+        ended = run_here(words, environ)
+        assert (ended.exit_code, FILE in ended.stderr) == (exits.BAD_SETTINGS, True), ended.output
+    found = run_here(["doctor"], environ)
+    assert "private key" in found.stdout
+
+
+@pytest.mark.parametrize("name", ["BINANCE_API_KEY", "BINANCE_API_SECRET"])
+def test_a_key_of_two_words_is_named(name: str) -> None:
+    settings = load_settings({**NOWHERE, "BINANCE_API_SECRET": "word", name: "two words"}, None)
+    with pytest.raises(SettingsError, match=rf"{name}: was \*\*\*; must be one word"):
+        credentials(settings)
