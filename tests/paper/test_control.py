@@ -397,6 +397,10 @@ async def test_margin_accounts_are_opened_and_told_what_to_do() -> None:
         assert "amount: must be given" in await at.refused("loan", kind="BORROW", asset="LTC")
         assert "times is 0" in await at.refused("loans", times=0)
         assert "pending_s is -1" in await at.refused("loans", pending_s=-1)
+        for price in ("-5", "0"):
+            assert f"price is {price}, must be above 0" in await at.refused("index", price=price)
+        await at.refused("loan", kind="BORROW", asset="USDT", amount="-1")
+        await at.refused("transfer", type="MAIN_MARGIN", asset="USDT", amount="-1")
         assert "hours is -1" in await at.refused("interest", hours=-1)
         assert "both or none" in await at.refused("interest", asset="LTC")
         assert "hourly_rate is 2" in await at.refused("interest", asset="LTC", hourly_rate="2")

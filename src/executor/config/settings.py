@@ -95,7 +95,8 @@ class SignalSettings(Group):
     """The JSONL file that signals are read from as it grows; DELTASCOUT_LOG is its older name."""
 
     signal_start: choices.SignalStart = choices.SignalStart.END
-    """Where a file that was not followed before is picked up; later starts go on where the last ended."""
+    """Where a file that was not followed before is picked up; later starts go on where the last ended, but for one
+    elsewhere after a paper run."""
 
     max_signal_age_sec: kinds.Lifetime = Decimal(600)
     """Seconds after which a signal is too old to act on."""

@@ -419,6 +419,8 @@ class Control:
         margin.liquidate(margin.account(self._account(asked.account), asked.pair), self._served.clock.now_ms())
 
     async def _index(self, asked: Index) -> None:
+        if asked.price is not None and asked.price <= 0:
+            raise ControlError(f"price is {_text(asked.price)}, must be above 0")
         margin = self._margin()
         margin.prices.set(self._market(asked.symbol).symbol, asked.price)
         margin.watch(self._served.clock.now_ms())

@@ -23,7 +23,9 @@ crash: the sender seldom asks again.
 | 401 | secret or signature missing or wrong |
 | 403 | from an address outside WEBHOOK_ALLOW |
 | 409 | known already, or refused by a rule; the answer names it |
-| 413, 408, 429, 503 | too large, too slow, too often, can't be written (send it again) |
+| 413, 429, 503 | too large, too often, can't be written (send it again) |
+
+A request that is not whole within `Bounds.hear_s` has its connection cut, without an answer.
 """
 
 import asyncio
