@@ -3,7 +3,7 @@
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from executor.config import SettingsError, load_settings
@@ -14,20 +14,27 @@ from executor.service.store import codec
 NUMBERS: Final = sorted(name for name, info in FIELDS.items() if "Decimal" in str(info.annotation))
 
 
+def written(name: str, number: str) -> str:
+    """`number` in the form that the setting has."""
+    return {"PAPER_BALANCES": f"USDT={number}", "QTY_SPLIT": f"1,{number},{number}"}.get(name, number)
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("text", ["1e-101", "1e-400", "1e-999999999999", "0e-999999999999", "1e999999999999"])
 def test_one_that_can_t_be_written_out_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load_settings({name: f"USDT={text}" if name == "PAPER_BALANCES" else text}, None)
+        load_settings({name: written(name, text)}, None)
     (fault,) = caught.value.faults
     assert fault.name == name
     assert text in fault.was
 
 
 @given(st.sampled_from(NUMBERS), st.integers(0, 10**20), st.integers(-130, 30) | st.integers(-(10**12), 10**12))
+@example("BRACKET_PART_SEC", 0, 101)
+@example("QTY_SPLIT", 0, 101)
 def test_any_other_can_be_written(name: str, digits: int, exponent: int) -> None:
     try:
-        value = getattr(load_settings({name: f"{digits}e{exponent}"}, None), name.lower())
+        value = getattr(load_settings({name: written(name, f"{digits}e{exponent}")}, None), name.lower())
     except SettingsError as error:
         assert all(name in fault.name for fault in error.faults)  # noqa: PT017  either end is right
         return

@@ -47,11 +47,12 @@ def _exact(value: Decimal) -> Decimal:
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -FINEST_PLACES:
         raise ValueError(f"more than {FINEST_PLACES} decimal places")
-    return value
+    return value if value or exponent <= 0 else Decimal(0)  # "0e101" is no more than 0
 
 
 def _whole_ms(value: Decimal) -> Decimal:
-    if _exact(value) * 1000 % 1:
+    value = _exact(value)
+    if value * 1000 % 1:
         raise ValueError("finer than a millisecond")
     return value
 
@@ -124,9 +125,9 @@ def _decimals(text: str) -> tuple[Decimal, ...]:
         numbers = tuple(Decimal(part.strip()) for part in text.split(","))
     except InvalidOperation as error:
         raise ValueError("not numbers") from error
-    if not all(number.is_finite() and 0 <= number <= LARGEST and _exact(number) == number for number in numbers):
+    if not all(number.is_finite() and 0 <= number <= LARGEST for number in numbers):
         raise ValueError("out of range")
-    return numbers
+    return tuple(map(_exact, numbers))
 
 
 def _nodes(text: str) -> tuple[str, ...]:
