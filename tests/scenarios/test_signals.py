@@ -12,13 +12,17 @@ from tests.scenarios.harness import EXITS, OCO_WORLDS, WORLDS, Harness, World, h
 
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.facts import OrderReport
+from executor.core.model.signal import Signal
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.core.model.verdict import Moved
 from executor.paper.server.faults import PushFault, RequestFault
+from executor.service.inlets import intake
 from executor.service.inlets.intake import SignalJudge
 from executor.service.store.document import document_of
-from executor.signals.parse import parse_signal
+from executor.signals.follower import SignalFollower
+from executor.signals.parse import Malformed, parse_signal
+from executor.signals.position import Position
 
 LONG = World(Direction.LONG, "OCO", pushes=False)
 SHORT = World(Direction.SHORT, "OCO", pushes=False)
@@ -295,6 +299,31 @@ async def test_a_backlog_of_old_signals_costs_no_request_and_holds_up_neither_a_
         await b.restart()
         b.symbol = "LTCUSDT"
         assert b.state.refused["too_old"] == 1_500, "none of them is read twice"
+
+
+async def test_while_a_backlog_is_read_others_have_a_turn_after_each_line_and_its_place_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    commit = SignalFollower.commit
+
+    def parse(data: bytes) -> Signal | Malformed:
+        order.append("line")
+        asyncio.get_running_loop().call_soon(order.append, "other")
+        return parse_signal(data)
+
+    def committed(self: SignalFollower, position: Position) -> None:
+        order.append("kept")
+        commit(self, position)
+
+    async with harness(tmp_path, WORLDS[0]) as b:
+        monkeypatch.setattr(intake, "parse_signal", parse)
+        monkeypatch.setattr(intake, "COMMIT_EVERY_S", 0.0)
+        monkeypatch.setattr(SignalFollower, "commit", committed)
+        b.write("no signal\n" * 500)
+        await b.wait(2)
+    assert [each for each in order if each != "kept"] == ["line", "other"] * 500
+    assert "kept" in order[: order.index("line") + 500]
 
 
 async def test_a_signal_behind_a_resume_is_judged_by_what_the_exchange_says(tmp_path: Path) -> None:

@@ -2,19 +2,20 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+import executor.signals.follower
 from executor.files import RealFileSystem
 from executor.signals.follower import LINES_PER_READ, QUIET_S, TOLD_AFTER_S, SignalFollower
 from executor.signals.logfile import Line
-from executor.signals.parse import LINE_MAX, Malformed, parse_signal
+from executor.signals.parse import LINE_MAX, Malformed, parse_signal, read_object
 from executor.signals.position import BEGINNING, PositionFile, SignalFileError
 
 BEFORE_THE_FILE = b'{"path":"x","position":{"inode":1,"offset":-5,"fingerprint":"x"}}'
@@ -528,3 +529,27 @@ class TestLineEnds:
         assert texts(follower.read()) == [rest]
         follower.read()
         assert follower.unended == 0
+
+    def test_what_is_no_signal_is_looked_at_once_for_as_long_as_it_stays_the_same(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It stays there for days, and the file is looked at twenty times a second."""
+        judged: list[bytes] = []
+
+        def read(data: bytes) -> Mapping[str, Any]:
+            judged.append(data)
+            return read_object(data)
+
+        monkeypatch.setattr(executor.signals.follower, "read_object", read)
+        follower, now = self.follow(bench)
+        bench.write(b'{"a":1')
+        for _ in range(50):
+            assert follower.read() == []
+            now[0] += QUIET_S
+        assert judged == [b'{"a":1']
+        assert follower.unended == len(b'{"a":1')
+        bench.write(b"}")
+        follower.read()
+        now[0] += QUIET_S
+        assert texts(follower.read()) == [b'{"a":1}']
+        assert judged[1:] == [b'{"a":1}']

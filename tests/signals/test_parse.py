@@ -1,6 +1,7 @@
 """What a line of the signal source means (rules 2.1, 2.5)."""
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from executor.core.model.signal import Signal
 from executor.core.model.values import Direction, plain
 from executor.signals.instant import EARLIEST, LATEST, parse_instant
-from executor.signals.parse import LINE_MAX, Malformed, parse_signal
+from executor.signals.parse import KEYS_MAX, LINE_MAX, Malformed, parse_signal
 
 GENERAL: dict[str, Any] = {
     "ts": "2026-03-01T10:15:30Z",
@@ -385,3 +386,36 @@ class TestInstant:
         assert parse_instant("2026-03-01T10:15Z") == AT - 30_000
         assert parse_instant("2026-03-01T10:15:30.1239Z") == AT + 123
         assert parse_instant("1772360130.5") == AT + 500
+
+
+def quickest(line: bytes) -> float:
+    """Seconds of the quickest of a few."""
+    spent = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        parse_signal(line)
+        spent.append(time.perf_counter() - begun)
+    return min(spent)
+
+
+def test_a_key_that_is_given_twice_among_thousands_takes_no_longer_to_find_than_the_line_to_read() -> None:
+    """Whoever writes such a line held up the trade that is open, for a second a line."""
+    names = ",".join(f'"{n:x}":1' for n in range(6000))
+    once, twice = f"{{{names}}}".encode(), f'{{{names},"{5999:x}":1}}'.encode()
+    assert len(twice) <= LINE_MAX
+    told = parse_signal(twice)
+    assert isinstance(told, Malformed)
+    assert told.fault == '"176f" is given twice'
+    assert quickest(twice) < 10 * quickest(once)
+
+
+def test_a_line_of_more_keys_than_any_signal_has_is_refused_before_each_is_compared() -> None:
+    """A comparison of names is dear: thousands of them took a second as well."""
+    fields = {"ts": "1772360130", "symbol": "BTCUSDT", "side": "long", "price": 1}
+    fields |= {f"targe{n}": 1 for n in range(4000)}
+    line = json.dumps(fields, separators=(",", ":")).encode()
+    told = parse_signal(line)
+    assert isinstance(told, Malformed)
+    assert told.fault == "the line has 4004 keys, a signal has some ten and at most 100"
+    few = dict(list(fields.items())[:4]) | {f"own {n}": 1 for n in range(KEYS_MAX - 4)}
+    assert isinstance(parse_signal(json.dumps(few)), Signal)

@@ -63,6 +63,7 @@ class SignalFollower:
         self._monotonic = monotonic
         self._rest = b""
         self._rest_since = 0.0
+        self._rest_judged = False
         self._memory = memory
         self._file: LogFile | None = None
         position = memory.load(path)
@@ -147,14 +148,15 @@ class SignalFollower:
             self._rest, self.unended = b"", 0
             return None
         if rest != self._rest:
-            self._rest, self._rest_since = rest, now
+            self._rest, self._rest_since, self._rest_judged = rest, now, False
             return None
         waited = now - self._rest_since
         if waited < QUIET_S:
             return None
-        if _is_whole(rest):
+        if not self._rest_judged and _is_whole(rest):
             self._rest, self.unended = b"", 0
             return file.last_words()
+        self._rest_judged = True  # it is looked at twenty times a second, and stays what it is
         self.unended = len(rest) if waited >= TOLD_AFTER_S else 0
         return None
 

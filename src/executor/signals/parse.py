@@ -27,6 +27,8 @@ from executor.signals.instant import parse_instant, readable_minute
 LINE_MAX: Final = 64 * 1024
 """Bytes. A signal is some hundred; what is longer than this is no signal."""
 
+KEYS_MAX: Final = 100
+"""Each key that is not a signal's is looked at for what it may have meant."""
 ID_LENGTH_MAX: Final = 100
 SYMBOL_LENGTH_MAX: Final = 40
 DIGITS_MAX: Final = 28
@@ -143,9 +145,11 @@ def _refuse_constant(name: str) -> NoReturn:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SignalFault(f"{_quoted(twice)} is given twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise SignalFault(f"{_quoted(name)} is given twice")
+            seen.add(name)
     return found
 
 
@@ -294,6 +298,8 @@ def _folded(name: str) -> str:
 
 
 def _refuse_misnamed(fields: Mapping[str, Any]) -> None:
+    if len(fields) > KEYS_MAX:
+        raise SignalFault(f"the line has {len(fields)} keys, a signal has some ten and at most {KEYS_MAX}")
     for name in fields:
         if name in _KNOWN or name in ("ts_utc", "kind"):
             continue

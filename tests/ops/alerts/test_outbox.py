@@ -4,12 +4,14 @@ import errno
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
 
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.kinds import Severity
-from executor.ops.alerts.outbox import Done, Mark, Outbox, Raised, Record
+from executor.ops.alerts.outbox import Before, Done, Mark, Outbox, Raised, Record
+from executor.ops.alerts.queue import Key, Known
 
 
 def raised(n: int) -> Raised:
@@ -53,7 +55,20 @@ def test_a_line_that_was_cut_is_left_out_and_not_grown_onto(tmp_path: Path) -> N
     assert Outbox(path).records == [*RECORDS, raised(4)]
 
 
-@pytest.mark.parametrize("rubbish", [b"\xff\xfe\n", b"[1]\n", b"{}\n", b"[" * 100_000 + b"\n", b"\n"])
+_KEY = b'{"event":"failsafe","symbol":"","severity":2}'
+_RAISED = b'{"type":"raised","n":1,"to":["telegram"],"alert":{"event":"failsafe","text":"x","severity":2,"at":'
+ODD_NUMBERS = (
+    b'{"type":"before","by":"telegram","known":{"key":' + _KEY + b',"sent":1,"times":-9,"heard":1}}\n',
+    b'{"type":"before","by":"telegram","known":{"key":' + _KEY + b',"sent":1,"times":0,"heard":1}}\n',
+    _RAISED + b"-1000000000000000000}}\n",
+    _RAISED + b'1},"count":2,"since":1000000000000000000}\n',
+    _RAISED + b'1},"count":-2}\n',
+    b'{"type":"done","by":"telegram","n":1,"count":0,"at":1}\n',
+    b'{"type":"done","by":"telegram","n":1,"count":1,"at":5000000000000}\n',
+)
+
+
+@pytest.mark.parametrize("rubbish", [b"\xff\xfe\n", b"[1]\n", b"{}\n", b"[" * 100_000 + b"\n", b"\n", *ODD_NUMBERS])
 def test_damaged_lines_are_counted_and_the_rest_is_read(tmp_path: Path, rubbish: bytes) -> None:
     path = tmp_path / "s.alerts"
     outbox = Outbox(path)
@@ -124,3 +139,17 @@ def test_a_sync_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         outbox.sync()
         outbox.sync()  # there is nothing new to sync
     assert [line["event"] for line in logs] == ["alerts_not_synced"]
+
+
+def test_the_records_of_odd_numbers_are_sound_but_for_those() -> None:
+    """Else the lines above would be damaged for another reason."""
+    known = Known(key=Key("failsafe", "", Severity.CRITICAL), sent=1, times=9, heard=1)
+    sound = [Before("telegram", known), raised(1), msgspec.structs.replace(raised(1), count=2, since=1)]
+    assert [decoded(msgspec.json.encode(each)) for each in sound] == sound
+    for line in ODD_NUMBERS:
+        with pytest.raises(msgspec.ValidationError, match="Expected `int`"):
+            decoded(line)
+
+
+def decoded(line: bytes) -> Record:
+    return msgspec.json.decode(line, type=Record)  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,8 +100,39 @@ def test_a_clock_that_is_set_back_loses_nothing() -> None:
     queue = AlertQueue()
     queue.push(1, alert())
     tell(queue, queue.due(T0), T0)
-    queue.push(2, alert(at=T0 - 3_600_000))
-    assert queue.next_due() == T0 + PAUSES_MS[0]
+    queue.push(2, alert(at=T0 - 1000))  # a little: it is a repeat, and waits as one
+    assert queue.next_due() == T0 - 1000 + PAUSES_MS[0]
+    queue.push(3, alert(at=T0 - 3_600_000))
+    (found,) = queue.due(T0 - 3_600_000)
+    assert found.count == 2
+
+
+@pytest.mark.parametrize("ahead", [120_000, 1_800_000, 7_200_000, 400 * 86_400_000])
+def test_what_was_raised_while_the_clock_was_ahead_goes_at_once(ahead: int) -> None:
+    """An alert, and each that was merged into it, waited until the clock was there again."""
+    queue = AlertQueue()
+    queue.push(1, alert(at=T0 + ahead))
+    assert [each.count for each in queue.due(T0)] == [1]
+    tell(queue, queue.due(T0 + ahead), T0 + ahead)  # told while it was ahead, too
+    queue.push(2, alert(at=T0 + ahead + 1000))
+    queue.push(3, alert(at=T0))
+    assert [each.count for each in queue.due(T0 + PAUSES_MS[0])] == [2]
+    tell(queue, queue.due(T0 + PAUSES_MS[0]), T0 + PAUSES_MS[0])
+    queue.push(4, alert(at=T0 + PAUSES_MS[0] + 1000))
+    assert queue.due(T0 + PAUSES_MS[0] + 1000) == []  # and it is paced as ever
+    assert len(queue.due(T0 + PAUSES_MS[0] + PAUSES_MS[1])) == 1
+
+
+@given(st.lists(st.tuples(st.integers(-(10**11), 10**11), st.booleans()), max_size=40))
+def test_however_the_clock_is_set_nothing_waits_longer_than_the_longest_pause(story: list[tuple[int, bool]]) -> None:
+    queue, now = AlertQueue(), T0
+    for n, (step, sends) in enumerate(story):
+        now += step
+        queue.push(n, alert(at=now))
+        if sends:
+            tell(queue, queue.due(now), now)
+    tell(queue, queue.due(now), now)
+    assert len(queue.due(now + PAUSES_MS[-1])) == len(queue)
 
 
 EVENTS = st.sampled_from(["exit_vanished", "unprotected", "trade_closed", "state_unwritable", "new_kind"])

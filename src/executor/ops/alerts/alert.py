@@ -2,6 +2,7 @@
 
 import msgspec
 
+from executor.decoding import Ms
 from executor.ops.alerts.kinds import Severity
 
 
@@ -13,7 +14,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     event: str
     text: str
-    at: int
+    at: Ms
     severity: Severity
     symbol: str = ""
     trade: str = ""

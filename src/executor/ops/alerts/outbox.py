@@ -11,40 +11,42 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import structlog
 
+from executor.decoding import Ms
 from executor.files import PRIVATE, RealFileSystem, write_all
 from executor.ops.alerts.alert import Alert
-from executor.ops.alerts.queue import Known
+from executor.ops.alerts.queue import Known, Many
 
 log = structlog.get_logger(__name__)
 
 SIZE_MAX: Final = 256 * 1024
 """Bytes after which the file is written anew; it shrinks to some kilobytes then."""
 READ_MAX: Final = 64 * 1024 * 1024
+Number = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
 class Raised(msgspec.Struct, frozen=True, kw_only=True, tag="raised", omit_defaults=True):
     """The alert `n`, for the channels `to`; `count`, `texts`, `since`: where it stands for several of its kind."""
 
-    n: int
+    n: Number
     alert: Alert
     to: tuple[str, ...]
-    count: int = 1
+    count: Many = 1
     texts: tuple[str, ...] = ()
-    since: int = 0
+    since: Ms = 0
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """The channel `by` has taken, at `at` (ms), `count` alerts of one kind, of which `n` is the newest."""
 
     by: str
-    n: int
-    count: int
-    at: int
+    n: Number
+    count: Many
+    at: Ms
 
 
 class Before(msgspec.Struct, frozen=True, tag="before"):

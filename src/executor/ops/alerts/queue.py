@@ -7,18 +7,22 @@ length is a few messages, and nothing of it is lost: kinds and counts are all th
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from executor.decoding import Ms
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.catalogue import kind_of
 from executor.ops.alerts.kinds import Severity
 
 PAUSES_MS: Final = (60_000, 300_000, 900_000, 3_600_000)
 """Between the first of a kind and its repeats, those and the next, and so on."""
+AT_ONCE: Final = 0
 TEXTS_KEPT: Final = 3
+Many = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+"""What a count on disk can be; another is damage."""
 ONCE_MAX: Final = 200
 """So many trades' news may wait one by one; what is more waits together by kind, with a count."""
 
@@ -33,7 +37,7 @@ class Key(msgspec.Struct, frozen=True):
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """Alerts of one kind that have not been sent: `alert` the newest, `n` its number, `texts` the last different ones,
-    `count` how many, `since` when the first of them was raised (ms), `due` when they are to go (ms).
+    `count` how many, `since` when the first of them was raised (ms), `due` when they are to go (ms; 0 at once).
     """
 
     key: Key
@@ -49,20 +53,23 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """A kind that has been sent: last at `sent` (ms), `times` in a row; last raised at `heard`."""
 
     key: Key
-    sent: int
-    times: int
-    heard: int
+    sent: Ms
+    times: Many
+    heard: Ms
 
     @property
     def pause(self) -> int:
         return PAUSES_MS[min(self.times, len(PAUSES_MS)) - 1]
 
     def forgotten(self, now: int) -> bool:
-        return now - max(self.heard, self.sent) > 2 * self.pause
+        """So long ago, or so far ahead: it was by a clock that has been set back since."""
+        return abs(now - max(self.heard, self.sent)) > 2 * self.pause
 
 
 class AlertQueue:
-    """All times are ms of one clock, handed in; one that is set back only makes repeats come later."""
+    """All times are ms of one clock, handed in. However it is set, the first of a kind goes at once, and nothing waits
+    longer than the longest pause.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[Key, Waiting] = {}
@@ -84,13 +91,14 @@ class AlertQueue:
             self._once += bool(key.trade)
         else:
             kept = (*(t for t in before.texts if t not in texts), *texts)[-TEXTS_KEPT:]
-            waiting = replace(before, alert=alert, n=n, texts=kept, count=before.count + count)
+            due = min(before.due, self._due(key, now))  # what was raised while the clock was ahead would wait till then
+            waiting = replace(before, alert=alert, n=n, texts=kept, count=before.count + count, due=due)
         self._waiting[key] = waiting
         return waiting
 
     def due(self, now: int) -> list[Waiting]:
         """What is to go now: the gravest first, and of those what has waited longest."""
-        found = [each for each in self._waiting.values() if each.due <= now]
+        found = [each for each in self._waiting.values() if not now < each.due <= now + PAUSES_MS[-1]]
         return sorted(found, key=lambda each: (-each.key.severity, each.since))
 
     def next_due(self) -> int | None:
@@ -105,7 +113,7 @@ class AlertQueue:
         if not key.trade:
             known = self._known.get(key)
             times = 0 if known is None or known.forgotten(now) else known.times
-            self._known[key] = Known(key=key, sent=now, times=times + 1, heard=waiting.alert.at)
+            self._known[key] = Known(key=key, sent=now, times=times + 1, heard=min(waiting.alert.at, now))
         if waiting.count > count:
             rest = waiting.count - count
             self._waiting[key] = replace(waiting, count=rest, since=waiting.alert.at, due=self._due(key, now))
@@ -128,9 +136,9 @@ class AlertQueue:
     def _due(self, key: Key, now: int) -> int:
         known = self._known.get(key)
         if known is None or known.forgotten(now):
-            return now
+            return AT_ONCE
         self._known[key] = replace(known, heard=now)
-        return max(now, known.sent + known.pause)
+        return min(known.sent, now) + known.pause
 
     def _key(self, alert: Alert) -> Key:
         key = Key(alert.event, alert.symbol, alert.severity, account=alert.account)

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from executor.decoding import decode
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.alerts import Alerts
 from executor.service.fleet.view import View
@@ -77,7 +78,7 @@ class AlertShare:
     async def _take_over(self, node: str, value: Value) -> None:
         """Told here first: an alert that is told twice is better than one that is not."""
         try:
-            alert = msgspec.json.decode(value.value, type=Alert)
+            alert = decode(value.value, Alert)
         except msgspec.DecodeError as error:
             log.warning("alert_unreadable", key=value.key, error=str(error))
         else:

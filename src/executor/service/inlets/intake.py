@@ -38,6 +38,8 @@ _FOR_GOOD: Final = frozenset({"too_old", "duplicate", "symbol"})
 """Refusals that no event changes."""
 ENDING: Final = Refusal("the service is ending: it is not judged now")
 """Such a signal is not remembered, and is left for the next start (rule 9.5)."""
+COMMIT_EVERY_S: Final = 1.0
+"""While there is always more to read."""
 UNDER_WAY_MAX: Final = 1_000
 """Lines that may be under way; no more is read until some of them have been judged."""
 
@@ -148,6 +150,7 @@ class Intake(SignalJudge):
         self._told_unended = False
         self._under_way: deque[_Taken] = deque()
         self._position: Position | None = None
+        self._committed_at = -COMMIT_EVERY_S
         self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
         self.on_taken: list[Callable[[bytes, Verdict], None]] = []
         try:
@@ -168,8 +171,9 @@ class Intake(SignalJudge):
                     lines = self._read() if len(self._under_way) < UNDER_WAY_MAX else []
                     for line in lines:
                         self._give(line)
-                    if len(lines) == LINES_PER_READ:  # there is more: on, after whoever else has something to do
-                        await asyncio.sleep(0)
+                        await asyncio.sleep(0)  # whoever else has something to do waits for one line, not for all
+                    if len(lines) == LINES_PER_READ:  # there is more: on, remembering now and then how far it has come
+                        self._commit_now_and_then()
                         continue
                     self._commit()
                     await self._clock.sleep(self._look_every_s)
@@ -261,6 +265,12 @@ class Intake(SignalJudge):
             self._follower.commit(position)
         except SignalFileError as error:
             self._complain(error)
+
+    def _commit_now_and_then(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._committed_at >= COMMIT_EVERY_S:
+            self._committed_at = now
+            self._commit()
 
     def _complain(self, error: SignalFileError) -> None:
         if str(error) != self._complained:
