@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 import structlog
 
-from executor.decoding import decode
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.alerts import Alerts
 from executor.service.fleet.view import View
@@ -78,8 +77,8 @@ class AlertShare:
     async def _take_over(self, node: str, value: Value) -> None:
         """Told here first: an alert that is told twice is better than one that is not."""
         try:
-            alert = decode(value.value, Alert)
-        except msgspec.DecodeError as error:
+            alert = msgspec.json.decode(value.value, type=Alert)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.warning("alert_unreadable", key=value.key, error=str(error))
         else:
             self._alerts.tell(
