@@ -34,6 +34,8 @@ OWN: Final = Decimal(100)
 _QUOTE: Final = "USDT"
 _PRICE: Final = Decimal(100)
 _SPENT: Final = Decimal(300)
+_LOW: Final = Decimal("1.16")
+"""A margin level below which a trade is closed."""
 
 
 def on_margin(rules: SymbolRules) -> SymbolRules:
@@ -113,8 +115,10 @@ def cases(state: State, now: int) -> Iterator[tuple[str, AnyEvent]]:
     shown = replace(account(state), asked_at=now)
     yield "as known", events.MarginSeen(at=now, account=shown)
     yield "older than known", events.MarginSeen(at=now, account=replace(shown, asked_at=1))
-    low = replace(account(state, principal=_owed(state) or None), asked_at=now, level=Decimal("1.16"))
+    slip = replace(account(state, principal=_owed(state) or None), asked_at=now, level=_LOW)
+    low = replace(slip, assets=slip.liabilities * _LOW)
     yield "at a low level", events.MarginSeen(at=now, account=low)
+    yield "at a level that is a slip", events.MarginSeen(at=now, account=slip)
     more = replace(account(state, principal=_owed(state) + 50), asked_at=now)
     yield "with a debt that is not ours", events.MarginSeen(at=now, account=more)
     for status in RecordStatus:

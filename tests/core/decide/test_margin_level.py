@@ -12,12 +12,18 @@ from executor.core.model.state import Reason
 from executor.core.model.values import ZERO, Direction
 
 
-def level(script: Script, value: str | None, price: str | None = None) -> list[str]:
-    """The account tells that level; what people read of it."""
+def level(
+    script: Script, value: str | None, price: str | None = None, *, worth: str | None = None, after: int = 1
+) -> list[str]:
+    """The account tells that level, `worth` (else just as much) being what it holds against what it owes; what people
+    read of it.
+    """
     script.notes.clear()
-    script.now += 1
+    script.now += after
     liquidation = None if price is None else D(price)
     account = replace(script.account(), level=None if value is None else D(value), liquidation_price=liquidation)
+    if value is not None:
+        account = replace(account, assets=account.liabilities * D(worth or value))
     script.feed(MarginSeen(at=script.now, account=account))
     return [note.text for note in script.notes]
 
@@ -55,6 +61,33 @@ def test_below_the_last_level_the_trade_is_closed_at_market_and_repaid(direction
     assert script.closed.reason is Reason.MARGIN_LEVEL
     assert any(isinstance(request, Repay) for request in script.sent)
     assert script.lender.debt("USDT").total == script.lender.debt("LTC").total == ZERO
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "1.16"])
+@both_sides
+def test_a_level_against_which_the_account_s_own_figures_speak_is_believed_when_seen_twice(
+    direction: Direction, told: str
+) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    (text,) = level(script, told, worth="1.5")
+    assert "; what the account holds and owes says otherwise: it is looked at again" in text
+    level(script, told, worth="1.5", after=POLICY.absence_grace_ms - 1)
+    assert script.named() == "Protected"
+    level(script, "1.5")  # it was a slip
+    level(script, told, worth="1.5", after=POLICY.absence_grace_ms)
+    assert script.named() == "Protected"
+    (text,) = level(script, told, worth="1.5", after=POLICY.absence_grace_ms)
+    assert text.endswith("the trade is closed at market")
+    assert script.named() == "Closing"
+
+
+def test_a_level_that_is_not_told_is_reckoned() -> None:
+    script = protected(rules=MARGIN_RULES)
+    account = replace(script.account(), level=None)
+    script.feed(MarginSeen(at=script.now, account=account))
+    assert script.named() == "Protected"
+    script.feed(MarginSeen(at=script.now, account=replace(account, assets=account.liabilities)))
+    assert script.named() == "Closing"
 
 
 @pytest.mark.parametrize("told", [None, "0"])

@@ -146,6 +146,30 @@ def test_the_cross_account_in_the_quote_of_the_symbol() -> None:
         margin.cross(body.replace(b'"marginLevel"', b'"created": false, "marginLevel"'))
 
 
+def test_an_isolated_account_without_its_level_has_none_not_the_worst() -> None:
+    owing = HELD | {"borrowed": "500"}
+    pair = {
+        "symbol": "BTCUSDT",
+        "baseAsset": HELD | {"asset": "BTC"},
+        "quoteAsset": owing | {"asset": "USDT"},
+        "indexPrice": "1000",
+    }
+    account = margin.isolated_account(msgspec.json.encode({"assets": [pair]}), "BTCUSDT", 1)
+    assert account.level is None
+    assert account.assets / account.liabilities > 4
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"total":1}', b'{"rows":null}', b'{"total":null}'])
+def test_a_list_that_is_left_out_is_no_proof_that_nothing_is_in_it(body: bytes) -> None:
+    """Rules 11.3, 11.11: by these lists a loan never was, and a position was not liquidated."""
+    with pytest.raises(msgspec.DecodeError):
+        margin.records(body, LoanKind.BORROW)
+    with pytest.raises(msgspec.DecodeError):
+        margin.liquidations(body, PAIR)
+    assert not margin.records(b'{"total":0}', LoanKind.BORROW)
+    assert not margin.liquidations(b'{"total":0}', PAIR)
+
+
 def test_loans_their_records_and_what_may_be_borrowed() -> None:
     assert margin.booked(b'{"tranId": 100000001}') == Booked(100000001)
     (row,) = margin.records(

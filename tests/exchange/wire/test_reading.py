@@ -157,6 +157,16 @@ def test_a_pushed_trade_carries_its_fill() -> None:
     assert report.fills == (Fill(77, Decimal(61000), Decimal("0.0004"), Decimal("0.0244"), "USDT", 1760000005000),)
 
 
+@pytest.mark.parametrize("left_out", [{"t"}, {"N"}, {"t", "N"}])
+def test_a_pushed_trade_that_lacks_what_a_fill_is_reckoned_by_is_told_without_it(left_out: set[str]) -> None:
+    """It is read on its own then: taken for free, more would be sold than is held (rule 3.4)."""
+    told = json.loads(golden("push_trade"))
+    told["event"] = {key: value for key, value in told["event"].items() if key not in left_out}
+    report = events.order_report(events.event(json.dumps(told).encode()))
+    assert report is not None
+    assert (report.cum_qty, report.fills) == (Decimal("0.0004"), ())
+
+
 def test_a_pushed_cancel_is_about_the_order_not_about_the_cancel() -> None:
     report = events.order_report(events.event(golden("push_cancel")))
     assert report is not None

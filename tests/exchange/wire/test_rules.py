@@ -3,6 +3,7 @@
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.exchange.stub import EXCHANGE_INFO, Say, Stub, error
 
@@ -13,11 +14,25 @@ from executor.exchange.port import ReadError, StartError
 from executor.exchange.wire import rules
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "binance"
-FREE = rules.Commission(standard_commission=rules.account_commission(b'{"commissionRates":{}}').standard_commission)
+FREE = rules.account_commission(b'{"commissionRates":{"maker":"0","taker":"0"}}')
 
 
 def read(name: str, symbol: str, fees: rules.Commission = FREE) -> SymbolRules | None:
     return rules.symbol_rules(rules.exchange_info((GOLDEN / f"{name}.json").read_bytes()), symbol, fees)
+
+
+@pytest.mark.parametrize("rates", [b"{}", b'{"maker":"0.001"}', b'{"taker":"0.001"}'])
+def test_rates_that_are_not_told_are_not_zero(rates: bytes) -> None:
+    """Exits would be of more than is held (rule 3.4), and breakeven would not cover what it cost (rule 5.2)."""
+    with pytest.raises(msgspec.DecodeError):
+        rules.account_commission(b'{"commissionRates":' + rates + b"}")
+    with pytest.raises(msgspec.DecodeError):
+        rules.commission(b'{"standardCommission":' + rates + b"}")
+
+
+def test_an_answer_without_symbols_does_not_say_that_ours_is_not_listed() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        rules.exchange_info(b"{}")
 
 
 def test_todays_filters() -> None:

@@ -6,6 +6,7 @@ from typing import Final, assert_never
 from msgspec.structs import replace
 
 from executor.core.book import debt as debts
+from executor.core.book import margin_level
 from executor.core.model.events import BorrowableSeen, LiquidationsSeen, LoansSeen, MarginSeen
 from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown
 from executor.core.model.intents import Borrow, Level, LoanCommand, Notify
@@ -71,7 +72,10 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
     known = state.market.margin
     if known is not None and shown.asked_at < known.asked_at:
         return Absorbed(state, Ignored("older than the account at hand"))
-    market = replace(state.market, margin=shown, balances=shown.balances, balances_at=shown.asked_at)
+    since = _level_doubted(state, shown, policy, rules)
+    market = replace(
+        state.market, margin=shown, balances=shown.balances, balances_at=shown.asked_at, level_doubted_at=since
+    )
     state = replace(state, market=market)
     loan = state.loan
     if loan is not None and (loan.open or shown.asked_at < loan.closed_at):
@@ -87,6 +91,13 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
             state = debts.with_debt(state, after)
         notes += _hands(state, before, after)
     return Absorbed(_into_position(state), MOVED, tuple(notes))
+
+
+def _level_doubted(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> int:
+    """Since which look (ms) the level contradicts what the account is worth; 0: it does not."""
+    if rules.margin is None or not margin_level.doubtful(shown, policy, rules.margin.bars):
+        return 0
+    return state.market.level_doubted_at or shown.asked_at
 
 
 def _claimed(state: State, before: OwnDebt, shown: MarginAccount) -> OwnDebt | None:

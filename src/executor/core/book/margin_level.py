@@ -91,9 +91,19 @@ def level_of(account: MarginAccount) -> Decimal | None:
     """The level as it is: the exchange's own figure, else the one that assets and liabilities make; None without a
     debt.
     """
-    if account.level is not None:
-        return account.level
+    return account.level if account.level is not None else _reckoned(account)
+
+
+def _reckoned(account: MarginAccount) -> Decimal | None:
     return account.assets / account.liabilities if account.liabilities > ZERO else None
+
+
+def doubtful(account: MarginAccount, policy: Policy, bars: Bars) -> bool:
+    """Whether the level that the exchange tells would end the trade, and what it tells of assets and liabilities would
+    not: one of the two is wrong, and a single reading does not say which.
+    """
+    level, own, least = account.level, _reckoned(account), ladder(policy, bars).reduce
+    return level is not None and own is not None and level < least <= own
 
 
 def liquidation_price(account: MarginAccount, rules: SymbolRules, bars: Bars) -> Decimal | None:

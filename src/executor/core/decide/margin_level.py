@@ -25,7 +25,9 @@ def tend(draft: Draft) -> bool:
     if level is None:
         return False
     steps = margin_level.ladder(draft.policy, terms.bars)
-    if level < steps.reduce:
+    doubted = draft.market.level_doubted_at
+    doubtful = bool(doubted) and account.asked_at - doubted < draft.policy.absence_grace_ms
+    if level < steps.reduce and not doubtful:
         if not liquidation.anything_left(draft, account):
             return False  # the exchange, or somebody else, has closed it: a level can't be mended any more (11.11)
         text = f"the margin level is {level:.4f}, below {short(steps.reduce)}: the trade is closed at market"
@@ -36,6 +38,8 @@ def tend(draft: Draft) -> bool:
         price = margin_level.liquidation_price(account, draft.rules, terms.bars)
         at = f"; liquidation at {short(price.quantize(draft.rules.tick))}" if price is not None else ""
         closes = f"below {short(steps.reduce)} the trade is closed"
+        if doubtful:
+            closes = "what the account holds and owes says otherwise: it is looked at again"
         text = f"the margin level is {level:.4f}, below {short(steps.alert)}; {closes}{at}"
         draft.note(Level.ALERT, "margin_level", text)
         draft.update(credit=replace(credit, warned=True))

@@ -418,8 +418,9 @@ class Market(msgspec.Struct, frozen=True):
     """Facts of the moment. Not on disk: a restart asks anew. `rest`: what the last decision leaves of itself.
 
     On margin: the account as last read, the records of loans and what may be borrowed as last asked for, and the times
-    of liquidations as of `liquidations_at`. `ask_at`: without a trade, nothing is read before (ms). `ending`: the
-    service is about to end, so that nothing more is entered (rule 9.5).
+    of liquidations as of `liquidations_at`; `level_doubted_at`: since which look the level contradicts what the account
+    is worth, 0 where it does not. `ask_at`: without a trade, nothing is read before (ms). `ending`: the service is about
+    to end, so that nothing more is entered (rule 9.5).
     """
 
     now: int = 0
@@ -432,6 +433,7 @@ class Market(msgspec.Struct, frozen=True):
     borrowable: Borrowable | None = None
     liquidations: tuple[int, ...] = ()
     liquidations_at: int = 0
+    level_doubted_at: int = 0
     ask_at: int = 0
     ending: bool = False
     quiet: QuietSpan | None = msgspec.field(default=None, name="rest")

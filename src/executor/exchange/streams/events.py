@@ -171,7 +171,9 @@ def order_report(event: msgspec.Raw) -> OrderReport | None:
         if ids.PREFIX.encode() in bytes(event):
             raise
         return None
-    is_trade = told.execution == "TRADE"
+    # A trade without its number, or whose commission is in nobody knows what, is read on its own, as one unheard of.
+    whole = told.trade_id >= 0 and (told.fee_asset is not None or not told.fee)
+    is_trade = told.execution == "TRADE" and whole
     fill = Fill(told.trade_id, told.last_price, told.last_qty, told.fee, told.fee_asset or "", told.time)
     return OrderReport(
         id=told.own_id,

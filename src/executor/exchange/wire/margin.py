@@ -188,7 +188,15 @@ class _Row(Row, frozen=True, kw_only=True):
 
 
 class _Rows(Row, frozen=True):
-    rows: tuple[_Row, ...] = ()
+    """A list that is left out is an empty one only where it says so: that nothing is in it proves something."""
+
+    rows: tuple[_Row, ...] | None = None
+    total: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rows is None and self.total != 0:
+            raise ValueError("rows is missing")
 
 
 class _Amount(Row, frozen=True):
@@ -220,7 +228,7 @@ class _Pair(Row, frozen=True, kw_only=True, rename="camel"):
     base_asset: _Held
     quote_asset: _Held
     index_price: Decimal
-    margin_level: Decimal = ZERO
+    margin_level: Decimal | None = None
     liquidate_price: Decimal = ZERO
     isolated_created: bool = True
     enabled: bool = True
@@ -238,7 +246,15 @@ class _Liquidation(Row, frozen=True, rename="camel"):
 
 
 class _Liquidations(Row, frozen=True):
-    rows: tuple[_Liquidation, ...] = ()
+    """As `_Rows`."""
+
+    rows: tuple[_Liquidation, ...] | None = None
+    total: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rows is None and self.total != 0:
+            raise ValueError("rows is missing")
 
 
 class NoAccountError(Exception):
@@ -263,7 +279,7 @@ def records(body: bytes, kind: LoanKind, account: Account | None = None) -> tupl
             interest=row.interest,
             manual=row.type == "MANUAL",
         )
-        for row in decode(body, _Rows).rows
+        for row in decode(body, _Rows).rows or ()
         if account is None or row.is_of(account)
     )
 
@@ -276,7 +292,7 @@ def liquidations(body: bytes, account: Account) -> tuple[int, ...]:
     """Those of the account, where a row tells whose it is."""
     return tuple(
         row.updated_time
-        for row in decode(body, _Liquidations).rows
+        for row in decode(body, _Liquidations).rows or ()
         if row.is_isolated is None
         or (row.is_isolated is bool(account.isolated) and (not row.is_isolated or row.symbol == account.isolated))
     )

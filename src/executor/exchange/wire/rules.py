@@ -85,7 +85,7 @@ class ExchangeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is read of `GET /api/v3/exchangeInfo`; symbols one by one, as they are asked for."""
 
     rate_limits: msgspec.Raw = msgspec.Raw(b"")
-    symbols: tuple[msgspec.Raw, ...] = ()
+    symbols: tuple[msgspec.Raw, ...]
 
     @property
     def weight_per_minute(self) -> int | None:
@@ -106,10 +106,17 @@ class _Rates(Row, frozen=True):
     seller: Decimal = ZERO
 
 
+class _StandardRates(_Rates, frozen=True, kw_only=True):
+    """Those that there always are: taken for zero where they are not told, exits would be of more than is held."""
+
+    maker: Decimal
+    taker: Decimal
+
+
 class Commission(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`GET /api/v3/account/commission`; or an account's `commissionRates` as the standard part."""
 
-    standard_commission: _Rates
+    standard_commission: _StandardRates
     tax_commission: _Rates = _Rates()
     special_commission: _Rates = _Rates()
 
@@ -129,7 +136,7 @@ class Commission(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _AccountRates(msgspec.Struct, frozen=True, rename="camel"):
-    commission_rates: _Rates
+    commission_rates: _StandardRates
 
 
 def exchange_info(body: bytes) -> ExchangeInfo:
