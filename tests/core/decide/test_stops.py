@@ -2,14 +2,28 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, awake, both_sides, entering, protected, targets_filled, trailing
+from tests.core.build import (
+    POLICY,
+    RULES,
+    Script,
+    awake,
+    both_sides,
+    entering,
+    make_quote,
+    protected,
+    targets_filled,
+    trailing,
+)
 
-from executor.core.model.events import Verb
+from executor.core.book.levels import away_from_profit
+from executor.core.model.events import QuoteSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
+from executor.core.model.intents import PlaceOrder
 from executor.core.model.policy import AfterTp1, Layout, Policy, TrailMode
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Reason
-from executor.core.model.values import Direction, OrderType
+from executor.core.model.values import Direction, OrderStatus, OrderType
 
 D = Decimal
 NATIVE = replace(POLICY, trail_mode=TrailMode.NATIVE, trail_r=D("0.5"))
@@ -135,6 +149,93 @@ def test_a_native_stop_is_fitted_to_what_the_targets_leave() -> None:
     script.fill(Role.TP1)
     script.settle()
     assert script.order(Role.TRAIL).qty == D("1.998")
+
+
+def natively_trailed(direction: Direction, rules: SymbolRules = RULES) -> tuple[Script, Decimal]:
+    """The exchange trails the leg; the best price was 115, the last one is 114.5. Where its stop stands."""
+    script = trailing(direction, NATIVE, rules)
+    script.settle()
+    script.quote("110", after=2_000)
+    script.settle()
+    delta = script.order(Role.TRAIL).trailing_delta
+    assert delta is not None
+    best = script.px(115)
+    script.quote("115", after=5_000)
+    script.quote("114.5", after=500)
+    assert script.kinds() == []
+    level = best - direction.sign * best * delta / 10_000
+    return script, away_from_profit(level, RULES.tick, direction)
+
+
+@both_sides
+def test_a_native_trail_that_the_exchange_ends_goes_on_from_where_it_stood(direction: Direction) -> None:
+    """Rules 6.6, 10.4: placed anew from the price of now it would start behind that."""
+    script, level = natively_trailed(direction)
+    script.vanish(Role.TRAIL, OrderStatus.EXPIRED)
+    assert script.leg(3).watched == level
+    script.settle()
+    stop = script.order(Role.TRAIL)
+    assert (stop.trailing_delta, stop.stop_price, script.leg(3).stop) == (None, level, level)
+    script.quote("114.8", after=2_000)
+    script.settle()
+    assert script.order(Role.TRAIL) == stop
+    script.quote("116", after=2_000)
+    script.settle()
+    delta = script.order(Role.TRAIL).trailing_delta
+    assert delta  # a new best price: the exchange trails on
+    script.vanish(Role.TRAIL, OrderStatus.EXPIRED)
+    script.wait(1_000)
+    script.settle()
+    assert script.order(Role.TRAIL).trailing_delta == delta  # at the best price it starts where it stood
+    assert [bool(o.trailing_delta) for o in script.orders(Role.TRAIL)] == [True, False, True, True]
+    assert script.order(Role.TRAIL).live
+
+
+@both_sides
+def test_while_a_native_trail_is_away_software_watches_where_it_would_stand(direction: Direction) -> None:
+    """Rules 6.4, 6.6: the pauses between its being put back grow; prices go on."""
+    script, level = natively_trailed(direction)
+    script.vanish(Role.TRAIL, OrderStatus.EXPIRED)
+    script.settle()
+    script.vanish(Role.TRAIL, OrderStatus.EXPIRED)
+    assert (script.kinds(), script.leg(3).watched) == ([], level)
+    script.feed(QuoteSeen(at=script.now, quote=make_quote(level, script.now)))
+    script.wait(NATIVE.watchdog_grace_ms)
+    script.settle()
+    assert any(isinstance(request, PlaceOrder) and "FLATTEN" in request.order.id for request in script.sent)
+    assert script.closed.reason is Reason.TRAIL
+
+
+def test_where_no_stop_is_taken_where_a_native_trail_stood_that_level_is_watched() -> None:
+    """Rule 6.4b."""
+    script, level = natively_trailed(Direction.LONG)
+    script.vanish(Role.TRAIL, OrderStatus.EXPIRED)
+    script.refuse(Why.FILTER)
+    assert script.leg(3).watched == level
+    script.wait(NATIVE.exits_retry_ms)
+    script.settle()
+    assert script.order(Role.TRAIL).trailing_delta is None
+
+
+@pytest.mark.parametrize(("last", "stop"), [("103", None), ("102.8", "101.97"), ("101.9", None)])
+def test_a_native_stop_that_is_fitted_does_not_go_back(last: str, stop: str | None) -> None:
+    """Rule 10.4: a trail that would start behind where it has come to becomes a stop there; one that the price has
+    come to is at work.
+    """
+    policy = replace(NATIVE, layout=Layout.PLAIN, trail_after_tp2=False, after_tp1=AfterTp1.KEEP)
+    script = protected(policy=policy)
+    script.quote("101.9", after=1_000)
+    script.settle()
+    native = script.order(Role.TRAIL)
+    assert native.trailing_delta == 100
+    script.quote("103", after=1_000)
+    script.quote(last, after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    fitted = script.order(Role.TRAIL)
+    assert fitted.stop_price == (None if stop is None else D(stop))
+    assert fitted.qty == (native.qty if last == "101.9" else D("1.998"))
+    assert (fitted.trailing_delta is None) is (stop is not None)
 
 
 def test_a_stop_is_not_fitted_to_what_no_stop_could_carry() -> None:

@@ -65,7 +65,9 @@ def note_due(draft: Draft, leg: Leg, stop: Decimal) -> Leg:
         return leg  # nothing wants it anywhere else
     direction = position.plan.direction
     level = leg.due or stop
-    for candidate in (_reached_breakeven(draft), position.manual_stop):
+    handed = _handed(draft, leg)
+    ended = _trailed_to(draft, handed) if handed is not None and not handed.live else None
+    for candidate in (_reached_breakeven(draft), position.manual_stop, ended):
         if candidate is not None:
             level = levels.safer(level, candidate, direction)
     trail = _trailed(draft, leg, level)
@@ -201,20 +203,47 @@ def native_offered(draft: Draft) -> bool:
     return draft.rules.trailing_allowed and not refused
 
 
+def _handed(draft: Draft, leg: Leg) -> Order | None:
+    """The order that the exchange trails, or has trailed, where no other stop has stood since; one that was refused, or
+    never was, is none.
+    """
+    if draft.policy.trail_mode is not TrailMode.NATIVE or not trails(draft, leg):
+        return None
+    own = [o for o in draft.position.orders if o.leg == leg.n and o.is_stop and o.end not in (End.REFUSED, End.NEVER)]
+    return own[-1] if own and own[-1].trailing_delta is not None else None
+
+
+def _trailed_to(draft: Draft, handed: Order) -> Decimal:
+    """How far the exchange has trailed an order, by the best price since it was handed over. No stop in its place
+    stands behind that, and none in its absence is watched behind it (rules 6.6, 10.4).
+    """
+    trail, direction = draft.position.trail, draft.position.plan.direction
+    assert trail is not None
+    assert handed.trailing_delta is not None
+    level = trail.best - direction.sign * trail.best * handed.trailing_delta / _BIPS
+    return levels.away_from_profit(level, draft.rules.tick, direction)
+
+
 def _native_delta(draft: Draft, leg: Leg) -> int | None:
-    """The trailing delta in basis points, where the exchange's trailing would not start behind the stop in force."""
+    """The trailing delta in basis points, where the exchange's trailing would not start behind the stop in force, nor
+    behind where it ought to be. What was trailed before is trailed on at its delta.
+    """
     position, rules, quote = draft.position, draft.rules, draft.market.quote
     if draft.policy.trail_mode is not TrailMode.NATIVE or not trails(draft, leg):
         return None
-    if quote is None or leg.stop is None or not native_offered(draft):
+    floor, handed = leg.watched, _handed(draft, leg)
+    if quote is None or floor is None or not native_offered(draft):
         return None
-    distance = levels.trail_distance(quote.last, position.plan.r, draft.policy)
-    bips = int((distance / quote.last * _BIPS).to_integral_value(ROUND_CEILING))
+    if handed is not None and handed.trailing_delta is not None:
+        floor, bips = levels.safer(floor, _trailed_to(draft, handed), position.plan.direction), handed.trailing_delta
+    else:
+        distance = levels.trail_distance(quote.last, position.plan.r, draft.policy)
+        bips = int((distance / quote.last * _BIPS).to_integral_value(ROUND_CEILING))
     # filters.md TRAILING_DELTA: a SELL stop is bounded below the price, a BUY stop above it.
     low, high = rules.trailing_below if position.plan.direction is Direction.LONG else rules.trailing_above
     bips = min(max(bips, low, 1), high) if high else max(bips, low, 1)
     start = quote.last - position.plan.direction.sign * quote.last * bips / _BIPS
-    return None if levels.is_safer(leg.stop, start, position.plan.direction) else bips
+    return None if levels.is_safer(floor, start, position.plan.direction) else bips
 
 
 # --- orders -------------------------------------------------------------------------------------------------------
@@ -233,6 +262,8 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     limit = draft.stop_limit(level)
     if delta is None:
         return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, stop_price=level)
+    if _handed(draft, leg) is None:
+        draft.update(trail=Trail(since=draft.now, best=draft.price))  # the exchange trails from here
     if OrderType.STOP_LOSS in draft.rules.order_types:
         return draft.order(role, side, OrderType.STOP_LOSS, qty, leg=leg.n, trailing_delta=delta)
     return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, trailing_delta=delta)
@@ -252,6 +283,11 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
     if live.trailing_delta is not None:
         if qty == live.qty:
             return
+        if _native_delta(draft, leg) is None:  # it can't be placed anew where it has come to: a stop goes there
+            level = levels.safer(level, _trailed_to(draft, live), draft.position.plan.direction)
+            if not _has_room(draft, level):
+                return  # it is at work
+            leg = replace(leg, due=level)
     else:
         # An entry's fills come in a row: only there a stop that is too small waits a little (3.5, 4.1). One that is too
         # large, as after a fill while it was being replaced, could sell what is not held (10.1).
