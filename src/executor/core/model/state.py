@@ -419,8 +419,8 @@ class Market(msgspec.Struct, frozen=True):
 
     On margin: the account as last read, the records of loans and what may be borrowed as last asked for, and the times
     of liquidations as of `liquidations_at`; `level_doubted_at`: since which look the level contradicts what the account
-    is worth, 0 where it does not. `ask_at`: without a trade, nothing is read before (ms). `ending`: the service is about
-    to end, so that nothing more is entered (rule 9.5).
+    is worth, 0 where it does not. `ask_at`: without a trade, nothing is read before (ms). `ending`: the service is to
+    end, so that nothing more is entered (rule 9.5).
     """
 
     now: int = 0
