@@ -11,7 +11,7 @@ from tests.sim import setup as world_setup
 from tests.sim.debts import Debts
 from tests.sim.exposure import Held
 
-from executor.core.book.ledger import holding
+from executor.core.book.ledger import committed, holding
 from executor.core.book.levels import is_safer, safer
 from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
@@ -123,7 +123,7 @@ class Outside:
             position = self.saved().position
             if position is None or all(order.id != client_id for order in position.orders):
                 self.broken.append(f"W2 (8.1): {client_id} is at the exchange and not on disk")
-            elif (doubted := _doubted_beside(position, client_id)) is not None:
+            elif (doubted := _doubted_beside(position, client_id, self.rules)) is not None:
                 self.broken.append(f"W3 (8.3): {client_id} sells what {doubted}, which is in doubt, may sell as well")
 
     def reported(self, reports: list[ExecutionReport]) -> None:
@@ -523,11 +523,14 @@ def found_nobody(reports: list[ExecutionReport]) -> bool:
     )
 
 
-def _doubted_beside(position: Position, client_id: str) -> str | None:
-    """The exit in doubt beside which a market order sells: only a stop may (8.3c)."""
+def _doubted_beside(position: Position, client_id: str, rules: SymbolRules) -> str | None:
+    """The exit in doubt beside which a market order sells what that may sell: only a stop may (8.3c)."""
     order = next(o for o in position.orders if o.id == client_id)
     if order.role is not Role.FLATTEN:
         return None
+    held = holding(position, rules)
+    if not order.leg and committed(position, layout=Layout.OCO) <= held.held + held.beyond:
+        return None  # a close sells what no other order could
     doubtful = (o for o in position.orders if o.beside and o.phase is OrderPhase.UNRESOLVED)
     return next((o.id for o in doubtful if order.leg in {0, o.leg}), None)
 

@@ -60,7 +60,7 @@ def test_a_half_filled_targets_rest_is_cancelled_by_its_own_id() -> None:
 
 @both_sides
 def test_a_list_that_the_exchange_no_longer_knows_is_cancelled_side_by_side(direction: Direction) -> None:
-    """Rule 8.7: the refused cancel of a list is not sent again."""
+    """Rule 8.7: the refused cancel of a list is not sent again. What the others have freed is sold meanwhile."""
     script = closing(direction)
     script.accept("CancelOrder")
     script.accept("CancelList")
@@ -68,8 +68,10 @@ def test_a_list_that_the_exchange_no_longer_knows_is_cancelled_side_by_side(dire
     assert script.kinds() == ["QueryOrder", "QueryOrder"]
     script.accept()
     script.accept()
+    assert script.kinds() == ["FLATTEN"]
+    assert script.order(Role.FLATTEN).qty == script.position.split[1] + script.position.split[2]
     script.sleep()
-    assert script.kinds() == ["CancelOrder", "CancelOrder"]
+    assert script.kinds() == ["FLATTEN", "CancelOrder", "CancelOrder"]
     script.settle()
     assert len([r for r in script.sent if isinstance(r, CancelList)]) == 2
     assert script.closed.reason is Reason.FLATTEN

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, START, Script, both_sides, closing, entering, protected
+from tests.core.build import POLICY, RULES, START, Script, both_sides, closing, entering, protected, unprotected
 
 from executor.core.decide.closing import UNREAD_MS
 from executor.core.model.events import Verb
@@ -10,7 +10,7 @@ from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelOrder
 from executor.core.model.policy import EntryMode
-from executor.core.model.state import Reason
+from executor.core.model.state import Closing, End, OrderPhase, Reason
 from executor.core.model.values import Direction, OrderStatus, OrderType
 
 D = Decimal
@@ -201,6 +201,46 @@ def test_a_large_position_is_sold_in_pieces() -> None:
     script = closing(rules=replace(RULES, market_max_qty=D(2)))
     script.settle()
     assert [r.qty for i, r in script.book.items() if "FLATTEN" in i] == [D(2), D("0.997")]
+
+
+@both_sides
+@pytest.mark.parametrize("arrived", [False, True])
+def test_what_no_order_in_doubt_may_sell_is_sold_at_once(direction: Direction, arrived: bool) -> None:
+    """Rules 8.3, 10.1, 10.6: the doubt's part alone waits until it is settled."""
+    script = unprotected(direction)
+    script.accept("OCO1")
+    script.accept("OCO2")
+    script.lose("SL", arrived=arrived)
+    doubted = script.order(Role.SL)
+    script.command(Verb.FLATTEN)
+    script.accept("CancelList")
+    assert "FLATTEN" not in script.kinds()
+    script.accept("CancelList")
+    assert "FLATTEN" in script.kinds()
+    assert script.order(Role.FLATTEN).qty == script.position.split[0] + script.position.split[1]
+    script.settle()
+    while not arrived and len(script.orders(Role.FLATTEN)) == 1:
+        assert script.now < doubted.fence + 10_000
+        script.sleep()
+        script.settle() if script.now < doubted.fence + 10_000 else script.accept()
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert abs(script.closed.dust) <= D("0.003")  # a short's commissions, in base
+
+
+def test_a_piece_in_doubt_keeps_no_other_piece_from_being_sold() -> None:
+    """Nor does it count as one that failed."""
+    script = closing(rules=replace(RULES, market_max_qty=D(1)))
+    for _ in range(3):
+        script.accept()
+    script.lose("FLATTEN")
+    assert script.kinds() == ["QueryOrder", "FLATTEN"]
+    script.accept("FLATTEN")
+    assert script.order(Role.FLATTEN).qty == 1
+    first, second = script.orders(Role.FLATTEN)[:2]
+    assert first.phase is OrderPhase.UNRESOLVED
+    assert second.end is End.FILLED
+    assert script.phase == Closing(reason=Reason.FLATTEN, since=script.now)
 
 
 def test_what_a_fill_after_the_cancel_sold_too_much_is_bought_back() -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from executor.core.book.brackets import awaited
 from executor.core.book.ledger import committed
 from executor.core.decide import doubt, in_place, missing
 from executor.core.decide.draft import OUTLIVED, Draft
@@ -57,15 +58,16 @@ def _sell_in_their_place(draft: Draft, phase: Closing, live: list[Order]) -> Non
 
 
 def _stuck(draft: Draft, live: list[Order]) -> bool:
-    """Whether nothing is left that a cancel can rid the book of. What such orders can't sell is sold beside them, and
-    new entries stay halted: a close always comes to its end (rules 8.7, 10.6).
+    """Whether there is no end in sight for any of the orders: each is in doubt, or has outlived a cancel. What such
+    orders can't sell is sold beside them (rule 8.3), and where nothing is left that a cancel can rid the book of, new
+    entries stay halted: a close always comes to its end (rules 8.7, 10.6).
     """
-    working = {o.id for o in live if o.phase is OrderPhase.WORKING}
-    stuck = [o for o in live if not (o.phase is OrderPhase.UNRESOLVED and o.replaces in working)]
-    if not all(o.phase is OrderPhase.WORKING and o.cancels >= OUTLIVED for o in stuck):
+    standing = [o for o in live if o.phase is not OrderPhase.UNRESOLVED]
+    if not all(o.phase is OrderPhase.WORKING and o.cancels for o in standing):
         return False
-    names = ", ".join(o.id for o in stuck)
-    draft.halted = draft.halted or f"{names} can't be cancelled"
+    if standing and all(o.cancels >= OUTLIVED for o in standing):
+        names = ", ".join(o.id for o in standing)
+        draft.halted = draft.halted or f"{names} can't be cancelled"
     return True
 
 
@@ -91,6 +93,7 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     # What may be commission only is neither sold nor bought back.
     short = -(held.held + held.guessed + position.gone)
     standing = committed(position, layout=Layout.OCO)
+    standing += awaited(position, rules)
     qty = rules.market_piece(max(held.held + held.beyond - standing, short, ZERO), draft.price)
     if not qty:
         unpriced = rules.whole(max(held.held, short, ZERO)) > 0 and not draft.price
@@ -113,7 +116,7 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
 
 def _failed(draft: Draft, role: Role) -> list[Order]:
     """The newest market orders in a row that came to nothing, or not to all they were for."""
-    sent = [o for o in draft.position.orders if o.role is role and o.leg == 0]
+    sent = [o for o in draft.position.orders if o.role is role and o.leg == 0 and not o.live]
     filled = max((i for i, o in enumerate(sent, 1) if o.end is End.FILLED), default=0)
     return sent[filled:]
 
