@@ -2,12 +2,12 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, Script, both_sides, protected, unprotected
+from tests.core.build import POLICY, Script, both_sides, entering, protected, unprotected
 
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.state import Closing, Reason
-from executor.core.model.values import Direction
+from executor.core.model.values import Direction, OrderStatus
 
 D = Decimal
 
@@ -41,6 +41,52 @@ def test_a_position_bare_for_too_long_is_closed() -> None:
     script.wait(500)
     script.settle()
     assert script.closed.reason is Reason.FAILSAFE
+
+
+def beside_a_target_at_work(grace: int = 10_000) -> Script:
+    """TP1 is half filled for a minute (5.6). The exchange has ended leg 3's stop; the one in its place is refused."""
+    script = protected(policy=replace(POLICY, failsafe_grace_ms=grace, failsafe_tries=9))
+    script.fill(Role.TP1, "0.5")
+    script.wait(60_000)
+    script.vanish(Role.SL, OrderStatus.EXPIRED)
+    script.refuse(Why.AUTH, "SL")
+    return script
+
+
+def test_what_is_bare_beside_a_target_at_work_is_not_held_against_another_leg() -> None:
+    """Rules 4.7, 5.6: each leg has its own grace."""
+    script = beside_a_target_at_work()
+    assert not isinstance(script.phase, Closing)
+    assert "failsafe" not in script.told()
+    script.wait(1_000)
+    script.accept("SL")
+    assert script.live() == ["SL", "SL2", "TP1", "TP2"]
+
+
+def test_a_leg_s_own_grace_ends_all_the_same() -> None:
+    script = beside_a_target_at_work(grace=1_500)
+    script.wait(1_000)
+    script.refuse(Why.AUTH, "SL")
+    assert not isinstance(script.phase, Closing)
+    script.wait(499)
+    assert not isinstance(script.phase, Closing)
+    script.wait(1)
+    script.settle()
+    assert script.closed.reason is Reason.FAILSAFE
+    assert any("1.5 s without a stop" in note.text for note in script.notes)
+
+
+def test_a_small_part_of_an_entry_that_was_watched_is_not_held_against_its_exits() -> None:
+    """Rules 3.5, 4.7."""
+    script = entering(policy=replace(POLICY, entry_timeout_ms=600_000))
+    script.fill(Role.ENTRY, "0.01")
+    script.wait(60_000)
+    script.fill(Role.ENTRY)
+    bare(script).refuse(Why.AUTH, "SL")
+    assert not isinstance(script.phase, Closing)
+    script.wait(1_000)
+    script.settle()
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
 
 
 @pytest.mark.parametrize("why", [Why.AUTH, Why.OTHER])

@@ -13,6 +13,7 @@ from executor.core.model.rules import SymbolRules
 from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Position
 from executor.core.model.values import ZERO, Direction
 
+_NEVER_STOOD: Final = frozenset({End.REFUSED, End.NEVER})
 _WORKING: Final = OrderPhase.WORKING  # to look up a member of an enum takes ten times as long
 _CLOSED: Final = OrderPhase.CLOSED
 _DEBT: Final = Role.DEBT
@@ -170,6 +171,15 @@ def covers(order: Order, position: Position) -> bool:
 def covered(position: Position) -> Decimal:
     """Base quantity that a live stop would sell (rule 1)."""
     return sum([o.qty - o.cum_qty for o in position.orders if o.phase is _WORKING and covers(o, position)], ZERO)
+
+
+def bare_since(position: Position, leg: Leg) -> int:
+    """Since when the leg can have been without a stop (ms), 0 while everything is covered. What is bare of other legs,
+    as beside a target at work (rule 5.6), or was of the entry's parts (3.5), says nothing of it.
+    """
+    since = position.exposure.since
+    stops = (o for o in position.orders if o.leg == leg.n and o.is_stop and not o.live and o.end not in _NEVER_STOOD)
+    return max([since, position.entered, *(o.closed_at for o in stops)]) if since else 0
 
 
 def committed(position: Position, *, layout: Layout) -> Decimal:

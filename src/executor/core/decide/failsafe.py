@@ -1,6 +1,6 @@
 """When exits fail: refusals that leave the position bare (rule 4.7), and quantity that was sold twice (rule 6.3)."""
 
-from executor.core.book.ledger import covers
+from executor.core.book.ledger import bare_since, covers
 from executor.core.decide import liquidation
 from executor.core.decide.draft import Draft
 from executor.core.decide.legs import balances_known
@@ -13,16 +13,15 @@ from executor.core.model.values import ZERO, OrderType, plain
 def failsafe(draft: Draft) -> bool:
     """Rule 4.7: exits that keep being refused while the position is bare close it, or at least are not silent."""
     position, policy = draft.position, draft.policy
-    exposed = position.exposure.since
-    if not exposed:
+    if not position.exposure.since:
         return False
-    waited = draft.now - exposed
     bare = [
         leg
         for leg in position.legs
         if leg.tries and draft.left(leg) > 0 and not any(covers(o, position) for o in draft.live(leg.n))
     ]
-    if not any(leg.tries >= policy.failsafe_tries or waited >= policy.failsafe_grace_ms for leg in bare):
+    waited = max([draft.now - bare_since(position, leg) for leg in bare], default=0)
+    if waited < policy.failsafe_grace_ms and not any(leg.tries >= policy.failsafe_tries for leg in bare):
         return False
     if any(_gone_at(draft, leg) and not liquidation.still_there(draft, _gone_at(draft, leg)) for leg in bare):
         return True  # the exchange may have closed the trade itself (11.11): that is found out first

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from executor.core.book.edit import the_leg
-from executor.core.book.ledger import exits_of
+from executor.core.book.ledger import bare_since, exits_of
 from executor.core.book.levels import past
 from executor.core.decide import doubt, stops
 from executor.core.decide.draft import Draft
@@ -108,14 +108,14 @@ def _pair_fails(draft: Draft, leg: Leg) -> bool:
     failed = list(takewhile(_came_to_nothing, reversed(pairs)))
     if len(failed) < _PAIR_TRIES:
         return False
-    last, bare_since = failed[0], draft.position.exposure.since
+    last, since = failed[0], bare_since(draft.position, leg)
     singles = [o for o in draft.position.orders if o.exchange_id and not o.list_id and not o.is_entry]
     if any(o.leg == leg.n and o.is_stop and o.sent_at > last.sent_at for o in singles):
         return True  # it has stood alone since
-    bare_ms = draft.now - bare_since if bare_since else 0
+    bare_ms = draft.now - since if since else 0
     if last.refusal is Why.RATE_LIMIT and bare_ms < _WINDOW_MS:
         return False
-    begun = min(failed[-1].sent_at, bare_since or last.sent_at)
+    begun = min(failed[-1].sent_at, since or last.sent_at)
     if any(begun <= order.sent_at <= last.sent_at for order in singles):
         return True
     return bare_ms >= draft.policy.failsafe_grace_ms and last.refusal is not Why.RATE_LIMIT
