@@ -44,9 +44,26 @@ def test_a_position_that_stays_bare_is_never_silent() -> None:
         script.wait(POLICY.failsafe_grace_ms // 2)
         script.wait(POLICY.failsafe_grace_ms // 2)
         assert script.told().count("unprotected") == alerts
-    assert "0.999 LTC without a stop on the exchange for 10.0 s" in next(
-        n.text for n in script.notes if n.event == "unprotected"
+    said = [n.text for n in script.notes if n.event == "unprotected"]
+    in_doubt = script.order(Role.SL).id
+    assert said[0] == (
+        "0.999 LTC without a stop on the exchange for 10.0 s; the price is watched; what "
+        f"{in_doubt} may sell waits until it is known what became of it"
     )
+
+
+def test_a_close_that_waits_for_a_doubt_says_so() -> None:
+    """Rules 8.3, 10.2: what no other order may sell is sold by then."""
+    script = unprotected()
+    script.accept("OCO1")
+    script.accept("OCO2")
+    script.lose("SL")
+    script.command(Verb.FLATTEN)
+    script.settle()
+    script.wait(POLICY.failsafe_grace_ms)
+    (said,) = [n.text for n in script.notes if n.event == "unprotected"]
+    assert said.startswith("0.999 LTC without a stop on the exchange for 10.0 s; it is being closed; what ")
+    assert script.order(Role.SL).id in said
 
 
 def test_a_closed_trade_frees_the_slot_and_starts_its_cooldown() -> None:

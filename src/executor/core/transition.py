@@ -28,6 +28,7 @@ from executor.core.model.state import (
     Closing,
     Entering,
     Exposure,
+    OrderPhase,
     Phase,
     Protected,
     QuietSpan,
@@ -166,9 +167,19 @@ def _speak_up(draft: Draft, held: Decimal) -> None:
     draft.note(
         Level.ALERT,
         "unprotected",
-        f"{plain(bare)} {draft.rules.base} without a stop on the exchange for {waited:.1f} s; the price is watched",
+        f"{plain(bare)} {draft.rules.base} without a stop on the exchange for {waited:.1f} s; {_instead(draft)}",
     )
     draft.update(alerted_at=draft.now)
+
+
+def _instead(draft: Draft) -> str:
+    """What is done about it, and what is waited for."""
+    if suspended.waits(draft):
+        return "nothing can be sold until the symbol trades again"
+    unsettled = [o.id for o in draft.live() if o.phase is not OrderPhase.WORKING]
+    doubt_of = f"; what {', '.join(unsettled)} may sell waits until it is known what became of it" if unsettled else ""
+    closing_it = isinstance(draft.position.phase, Closing | Repaying)
+    return ("it is being closed" if closing_it else "the price is watched") + doubt_of
 
 
 def _close(draft: Draft, reason: Reason) -> Decision:

@@ -64,6 +64,8 @@ def test_what_is_bare_is_told_of_and_covered_when_the_market_opens(direction: Di
     assert script.kinds() == []
     assert "failsafe" not in script.told()
     assert script.told().count("unprotected") > 1
+    said = [note.text for note in script.notes if note.event == "unprotected"]
+    assert all(text.endswith("nothing can be sold until the symbol trades again") for text in said)
     opened(script)
     script.settle()
     assert script.live() == protected(direction).live()

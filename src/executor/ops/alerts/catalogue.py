@@ -48,8 +48,10 @@ _RISK: Final = (
         "unprotected",
         Topic.TROUBLE,
         CRITICAL,
-        "A held quantity has had no stop on the exchange for longer than `FAILSAFE_EXITS_GRACE_SEC`. The price is "
-        "watched, and a stop that is crossed is sold at market.",
+        "A held quantity has had no stop on the exchange for longer than `FAILSAFE_EXITS_GRACE_SEC`. The text says "
+        "what is done instead (mostly the price is watched, and a stop that is crossed is sold at market), and what "
+        "has to be waited for: an order of which nobody knows whether it stands may sell its part, so nothing else "
+        "does.",
         "Look at the lines before it: they say why the stop is missing. If it repeats and you would rather be out: "
         "`executor flatten`, or `/flatten`.",
     ),
