@@ -33,11 +33,13 @@ def test_one_that_can_t_be_written_out_is_refused_by_name(name: str, text: str) 
 @given(st.sampled_from(NUMBERS), st.integers(0, 10**20), st.integers(-130, 30) | st.integers(-(10**12), 10**12))
 @example("BRACKET_PART_SEC", 0, 101)
 @example("QTY_SPLIT", 0, 101)
+@example("MAX_POSITION_USD", 1, 0)
 def test_any_other_can_be_written(name: str, digits: int, exponent: int) -> None:
     try:
         value = getattr(load_settings({name: written(name, f"{digits}e{exponent}")}, None), name.lower())
     except SettingsError as error:
-        assert all(name in fault.name for fault in error.faults)  # noqa: PT017  either end is right
+        # Either end is right. Where two settings contradict each other, the fault is the one's and names the other.
+        assert all(name in f"{fault.name} {fault.must}" for fault in error.faults)  # noqa: PT017
         return
     assert len(as_text(value)) < 80
     assert codec.encode(dict(value) if isinstance(value, Mapping) else value)
