@@ -415,7 +415,7 @@ class QuietSpan(msgspec.Struct, frozen=True):
 
 
 class Market(msgspec.Struct, frozen=True):
-    """Facts of the moment. Not on disk: a restart asks anew. `rest`: what the last decision leaves of itself.
+    """Facts of the moment. Not on disk: a restart asks anew. `quiet`: what the last decision leaves of itself.
 
     On margin: the account as last read, the records of loans and what may be borrowed as last asked for, and the times
     of liquidations as of `liquidations_at`; `level_doubted_at`: since which look the level contradicts what the account
