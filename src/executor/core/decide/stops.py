@@ -214,8 +214,8 @@ def _handed(draft: Draft, leg: Leg) -> Order | None:
 
 
 def _trailed_to(draft: Draft, handed: Order) -> Decimal:
-    """How far the exchange has trailed an order, by the best price since it was handed over. No stop in its place
-    stands behind that, and none in its absence is watched behind it (rules 6.6, 10.4).
+    """How far the exchange ought to have trailed an order: by the best price since the trail began (rule 5.4). No stop in
+    its place stands behind that, and none in its absence is watched behind it (rules 6.6, 10.4).
     """
     trail, direction = draft.position.trail, draft.position.plan.direction
     assert trail is not None
@@ -262,8 +262,6 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     limit = draft.stop_limit(level)
     if delta is None:
         return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, stop_price=level)
-    if _handed(draft, leg) is None:
-        draft.update(trail=Trail(since=draft.now, best=draft.price))  # the exchange trails from here
     if OrderType.STOP_LOSS in draft.rules.order_types:
         return draft.order(role, side, OrderType.STOP_LOSS, qty, leg=leg.n, trailing_delta=delta)
     return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, trailing_delta=delta)
