@@ -214,8 +214,8 @@ def _handed(draft: Draft, leg: Leg) -> Order | None:
 
 
 def _trailed_to(draft: Draft, handed: Order) -> Decimal:
-    """How far the exchange ought to have trailed an order: by the best price since the trail began (rule 5.4). No stop in
-    its place stands behind that, and none in its absence is watched behind it (rules 6.6, 10.4).
+    """How far the exchange ought to have trailed an order: by the best price since the trail began (rule 5.4). No stop
+    in its place stands behind that, and none in its absence is watched behind it (rules 6.6, 10.4).
     """
     trail, direction = draft.position.trail, draft.position.plan.direction
     assert trail is not None
