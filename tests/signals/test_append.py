@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from executor.core.model.signal import Signal
+from executor.files import RealFileSystem
 from executor.signals.append import NotASignalError, append_signal
 from executor.signals.parse import parse_signal
 from executor.signals.position import SignalFileError
@@ -142,3 +143,24 @@ def test_what_is_no_file_is_not_written_to_and_not_waited_on(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "signals.jsonl")
     with pytest.raises(SignalFileError):
         append_signal(tmp_path / "signals.jsonl", FIELDS)
+
+
+def test_the_name_of_a_file_that_is_made_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes were synced, the name that they are found by was not."""
+    synced: list[Path] = []
+    monkeypatch.setattr(RealFileSystem, "sync_folder", lambda _, folder: synced.append(folder))
+    for _ in range(3):
+        append_signal(tmp_path / "signals.jsonl", FIELDS)
+    assert synced == [tmp_path]
+
+
+def test_where_the_name_can_not_be_made_durable_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: RealFileSystem, folder: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+
+    monkeypatch.setattr(RealFileSystem, "sync_folder", refuse)
+    with pytest.raises(SignalFileError):
+        append_signal(tmp_path / "signals.jsonl", FIELDS)
+    assert (tmp_path / "signals.jsonl").read_bytes() == b""

@@ -26,6 +26,7 @@ HIDDEN: Final = "***"
 # A bound on every amount, so that no typing slip ("1e999") becomes a number with a thousand digits.
 LARGEST: Final = Decimal(10) ** 12
 FINEST_PLACES: Final = 18
+_MAPPED_BITS: Final = 96
 DAY_SEC: Final = Decimal(86_400)
 
 
@@ -142,7 +143,15 @@ def _nodes(text: str) -> tuple[str, ...]:
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part.strip()) for part in text.split(","))
+    return tuple(_as_it_is(ip_network(part.strip())) for part in text.split(","))
+
+
+def _as_it_is(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """An IPv4 one in IPv6's clothes (`::ffff:192.0.2.7`) without them, as addresses are compared."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def _host(text: str) -> str:

@@ -7,8 +7,11 @@ they are read and fit.
 """
 
 import contextlib
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -33,12 +36,43 @@ def rules_path(state: Path) -> Path:
 
 
 def kept_rules(state: Path, symbol: str) -> SymbolRules | None:
-    """Those that were read last, where they can be used."""
+    """Those that were read last, where they can be used; where they are there and can't, that is told."""
+    path = rules_path(state)
     try:
-        found: SymbolRules = codec.decode(RealFileSystem().read(rules_path(state), SIZE_MAX), SymbolRules)
-    except (OSError, codec.CodecError):
+        found: SymbolRules = codec.decode(RealFileSystem().read(path, SIZE_MAX), SymbolRules)
+    except FileNotFoundError:
         return None
-    return found if found.symbol == symbol else None
+    except OSError as error:
+        fault = error.strerror or str(error)
+    except codec.CodecError as error:
+        fault = str(error)
+    else:
+        fault = _fault_of(found, symbol)
+        if not fault:
+            return found
+    log.warning("kept_rules_unusable", path=str(path), why=fault)
+    return None
+
+
+def _fault_of(rules: SymbolRules, symbol: str) -> str:
+    """Why no order can be reckoned by them; empty where one can."""
+    if rules.symbol != symbol:
+        return f"they are those of {rules.symbol}"
+    for name in ("tick", "step"):
+        if getattr(rules, name) <= 0:
+            return f"{name} is {getattr(rules, name)}, must be above 0"
+    return next((f"{name} is {value}, must not be below 0" for name, value in _numbers(rules) if value < 0), "")
+
+
+def _numbers(rules: msgspec.Struct, within: str = "") -> Iterator[tuple[str, Decimal | int]]:
+    """Each number in them, with its name, however deep it stands."""
+    for name in rules.__struct_fields__:
+        value = getattr(rules, name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, msgspec.Struct):
+                yield from _numbers(each, f"{within}{name}.")
+            elif isinstance(each, Decimal | int):
+                yield f"{within}{name}", each
 
 
 def held_symbols(settings: Settings, symbols: tuple[str, ...]) -> tuple[str, ...]:

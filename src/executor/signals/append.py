@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.values import plain
-from executor.files import PRIVATE, make_folder
+from executor.files import PRIVATE, RealFileSystem, make_folder
 from executor.signals.parse import Malformed, parse_signal
 from executor.signals.position import SignalFileError
 
@@ -58,6 +58,8 @@ def append_line(path: Path, line: bytes) -> None:
         make_folder(path.parent)
         descriptor = _open_locked(path)
         try:
+            if not os.fstat(descriptor).st_size:  # made just now, perhaps: its name must outlast a power cut as well
+                RealFileSystem().sync_folder(path.parent)
             _append(descriptor, line + b"\n")
         finally:
             os.close(descriptor)

@@ -10,6 +10,7 @@ import contextlib
 import html.parser
 import json
 import re
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -83,13 +84,13 @@ class FakeBot:
 
     # --- what people do -------------------------------------------------------------------------------------------
 
-    def write(self, text: str, *, user: int = 7, chat: int = -100, **more: Any) -> int:
-        """Somebody writes to the chat; the update's number."""
+    def write(self, text: str, *, user: int = 7, chat: int = -100, age: int = 0, **more: Any) -> int:
+        """Somebody writes to the chat, `age` seconds ago; the update's number."""
         self._messages += 1
         sender = {"id": user, "is_bot": False, "first_name": "A"}
         message = {
             "message_id": self._messages,
-            "date": 1_750_000_000,
+            "date": int(time.time()) - age,
             "chat": {"id": chat, "type": "supergroup", "title": "T"},
             "from": sender,
             "text": text,

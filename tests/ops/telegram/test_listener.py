@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -26,8 +27,10 @@ from executor.ops.telegram.answers import FIRST_MAX, LOOKS_MAX
 from executor.ops.telegram.api import BotApi, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Reply
-from executor.ops.telegram.listener import Listener
+from executor.ops.telegram.listener import LATE_S, Listener
 from executor.ops.telegram.place import FilePlace, Keeper, NotOursError, place_path
+from executor.ops.telegram.updates import Chat as TheirChat
+from executor.ops.telegram.updates import Message
 
 
 class Spy:
@@ -537,7 +540,7 @@ KILLED = """
     from executor.ops.telegram.api import BotApi
     from executor.ops.telegram.chat import Chat
     from executor.ops.telegram.commands import Reply
-    from executor.ops.telegram.listener import Listener
+    from executor.ops.telegram.listener import LATE_S, Listener
     from executor.ops.telegram.place import FilePlace
 
     url, token, place, done = sys.argv[1:5]
@@ -647,3 +650,41 @@ async def test_an_answer_that_comes_in_drops_is_not_waited_for(bench: Bench, mon
     bench.bot.fail("getMe", drip)
     with pytest.raises(UnreachableError, match="in time"):
         await bench.chat.api.call("getMe", {}, timeout=0.3)
+
+
+async def test_what_was_on_its_way_for_minutes_is_told_and_not_carried_out_but_for_a_pause(bench: Bench) -> None:
+    """Telegram was away for hours: a /resume of before was meant for another moment."""
+    async with bench.listening():
+        bench.bot.write("/resume", age=3 * 3600)
+        bench.bot.write("/flatten BTCUSDT", age=LATE_S + 60)
+        bench.bot.write("/pause", age=3 * 3600)
+        bench.bot.write("/status", age=3 * 3600)
+        bench.bot.write("/resume", age=LATE_S - 60)
+        bench.bot.write("/resume", date=0)  # not told when
+        bench.bot.write("/resume", age=-3600)
+        await bench.until(lambda: len(bench.spy.heard) == 5 and len(bench.bot.texts) >= 7)
+    assert sorted(name for name, _ in bench.spy.heard) == ["pause", "resume", "resume", "resume", "status"]
+    late = [each for each in bench.bot.texts if "not carried out" in each]
+    assert len(late) == 2
+    assert late[0].startswith("Sent 3:0")
+    assert late[0].endswith("ago, and not carried out: /resume. Send it again if it still holds.")
+
+
+async def test_a_machine_whose_clock_is_hours_off_still_obeys(bench: Bench) -> None:
+    """How late a command is, Telegram's own clock tells: this machine's is asked only where that is not told."""
+    listener = bench.listener
+    listener._wall = lambda: time.time() + 9 * 3600
+    now = int(time.time())
+    fresh = Message(1, TheirChat(-100), date=now)
+    bench.chat.api.clock_s = now
+    assert listener._age(fresh) == 0
+    bench.chat.api.clock_s = 0
+    assert listener._age(fresh) >= 9 * 3600
+    assert listener._age(Message(1, TheirChat(-100))) == 0
+
+
+@pytest.mark.parametrize(
+    "date", ["", "soon", "Tue, 99999999999 Nov 2026 10:00:00 GMT", "Fri, 27 Nov 2026 10:00:00 GMT"]
+)
+def test_a_clock_that_is_told_oddly_is_none(date: str) -> None:
+    assert api._clock(date) == (1_795_773_600 if date.startswith("Fri") else 0)

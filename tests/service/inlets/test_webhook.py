@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import structlog
 from tests.scenarios.harness import Harness, World, harness
 from tools.ports import free_port
 
@@ -296,9 +297,20 @@ class TestBounds:
 
     async def test_strangers_stay_out_and_what_they_forward_does_not_help(self, tmp_path: Path) -> None:
         async with hooked(tmp_path, WEBHOOK_ALLOW="192.0.2.0/24") as sender:
-            answer = await sender.post(sender.signal(), {"X-Forwarded-For": "192.0.2.7"})
-            assert answer.status_code == 403
+            with structlog.testing.capture_logs() as log:
+                for _ in range(3):
+                    answer = await sender.post(sender.signal(), {"X-Forwarded-For": "192.0.2.7"})
+                    assert answer.status_code == 403
             assert sender.written() == []
+        (told,) = [entry for entry in log if entry["event"] == "webhook_denied"]  # once in ten seconds
+        assert (told["source"], told["status"]) == ("127.0.0.1", 403)
+        assert told["why"].startswith("127.0.0.1 is outside WEBHOOK_ALLOW (is it your proxy?")
+
+    async def test_networks_in_the_clothes_of_ipv6_are_what_they_are(self, tmp_path: Path) -> None:
+        given = {"WEBHOOK_ALLOW": "::ffff:192.0.2.0/120", "WEBHOOK_TRUSTED_PROXY": "::ffff:127.0.0.1"}
+        async with hooked(tmp_path, **given) as sender:
+            assert (await sender.post(sender.signal(), {"X-Forwarded-For": "192.0.3.7"})).status_code == 403
+            assert (await sender.post(sender.signal(), {"X-Forwarded-For": "192.0.2.7"})).status_code == 200
 
     async def test_behind_a_trusted_proxy_the_forwarded_address_counts(self, tmp_path: Path) -> None:
         given = {"WEBHOOK_ALLOW": "192.0.2.0/24", "WEBHOOK_TRUSTED_PROXY": "127.0.0.0/8"}

@@ -5,6 +5,7 @@ The bot's token is part of every address, so nothing that the HTTP library says 
 
 import asyncio
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Final
 
 import httpx
@@ -79,6 +80,8 @@ class BotApi:
         self._http = http
         self._token = token
         self._base = f"{url}/bot{token}/"
+        self.clock_s = 0
+        """Telegram's own clock at its last answer, seconds since the epoch; 0 where it does not tell."""
 
     async def call(
         self,
@@ -96,6 +99,7 @@ class BotApi:
                 self._http.stream("POST", self._base + method, timeout=timeout, **given) as coming,
             ):
                 answer = httpx.Response(coming.status_code, content=await _content(coming))
+                self.clock_s = _clock(coming.headers.get("Date", ""))
         except TimeoutError:
             raise UnreachableError("no whole answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
@@ -113,6 +117,14 @@ class BotApi:
             return told.result
         description = told.description.replace(self._token, "***")[:DESCRIPTION_MAX]
         raise BotError(told.error_code or answer.status_code, description, told.parameters)
+
+
+def _clock(date: str) -> int:
+    """Seconds since the epoch; 0 for what is no date."""
+    try:
+        return int(parsedate_to_datetime(date).timestamp())
+    except (ValueError, OverflowError):
+        return 0
 
 
 async def _content(answer: httpx.Response) -> bytes:

@@ -1,8 +1,9 @@
 """Commands from the chat: fetched by long polling, taken at most once, from those alone who may give them.
 
 An update's number is on disk before its command is carried out: a crash in between loses the command, and never repeats
-it. What was sent before the start is dropped, and told to be. Strangers are not answered, but counted. What is answered
-goes out beside this (`answers`): a command is carried out when it comes, although no answer may go yet.
+it. What was sent before the start is dropped, and told to be; so is what was minutes on its way, but for `/pause`.
+Strangers are not answered, but counted. What is answered goes out beside this (`answers`): a command is carried out
+when it comes, although no answer may go yet.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from executor.ops import text
 from executor.ops.alerts.pace import Pace
 from executor.ops.telegram.answers import Answers
 from executor.ops.telegram.api import BotError, UnreachableError
@@ -41,6 +43,11 @@ STRANGER_TOLD_EVERY_S: Final = 600.0
 READ_ONLY: Final = frozenset({"status", "check", "trades", "why", "help", "start"})
 """Commands that change nothing, and are answered also while the disk takes nothing."""
 
+AT_ANY_AGE: Final = READ_ONLY | {"pause"}
+"""What can do no harm, however late it comes."""
+LATE_S: Final = 300
+"""A command that was longer on its way (Telegram was away) was meant for another moment."""
+
 
 class Listener:
     """`users`: the numbers of those who may command; `place` outlives the process. `on_conflict` is called when another
@@ -58,8 +65,10 @@ class Listener:
         on_conflict: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.strangers = 0
+        self._wall = wall
         self._chat = chat
         self._users = frozenset(users)
         self._commands = commands
@@ -192,6 +201,11 @@ class Listener:
             self._count_stranger(str(message.chat.id), message.sender.id if message.sender is not None else 0)
             return
         name, words = command
+        if name not in AT_ANY_AGE and (age := self._age(message)) > LATE_S:
+            log.warning("telegram_late", verb=name, words=" ".join(words), seconds=age)
+            ago = text.span(age * 1000)
+            self._say(f"Sent {ago} ago, and not carried out: /{html.escape(name)}. Send it again if it still holds.")
+            return
         log.info("operator", verb=name, by="telegram", words=" ".join(words))
         if unsafe and name not in READ_ONLY:
             self._say(f"Not carried out: {html.escape(unsafe)}, so it could be carried out twice.")
@@ -215,6 +229,11 @@ class Listener:
             self._answers.disarm(message.message_id)
         finally:
             self._pressing.release()
+
+    def _age(self, message: Message) -> int:
+        """Seconds that it was on its way, by Telegram's clock; by this machine's only where that is not told."""
+        now = self._chat.api.clock_s or int(self._wall())
+        return now - message.date if message.date > 0 else 0
 
     def _say(self, text: str) -> None:
         self._answers.say(Reply(text))

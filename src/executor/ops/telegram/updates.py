@@ -15,9 +15,12 @@ class Chat(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
+    """`date`: when it was sent, seconds since the epoch by Telegram's own clock; 0 where that is not told."""
+
     message_id: int
     chat: Chat
     sender: User | None = msgspec.field(name="from", default=None)
+    date: int = 0
     text: str = ""
     migrate_to_chat_id: int | None = None
 

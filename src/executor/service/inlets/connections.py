@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import msgspec
 
-from executor.service.inlets.access import Address, Networks, address_of, within
+from executor.service.inlets.access import Address, DeniedError, Networks, address_of, within
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +36,27 @@ _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nConten
 _STRANGER: Final = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
+def _why(refusal: bytes, peer: Address | None) -> DeniedError:
+    if refusal is _FULL:
+        return DeniedError(503, "more connections than are taken at once")
+    why = f"{peer} is outside WEBHOOK_ALLOW (is it your proxy? WEBHOOK_TRUSTED_PROXY must name it)"
+    return DeniedError(403, why)
+
+
 class ConnectionLimiter:
     """Makes the protocol of each new connection. `heard` is to be told when a request has come whole."""
 
     def __init__(
-        self, inner: Callable[[], asyncio.Protocol], bounds: Bounds, *, allowed: Networks = (), proxies: Networks = ()
+        self,
+        inner: Callable[[], asyncio.Protocol],
+        bounds: Bounds,
+        *,
+        allowed: Networks = (),
+        proxies: Networks = (),
+        on_denied: Callable[[str, DeniedError], None] = lambda _peer, _denied: None,
     ) -> None:
+        """`on_denied` hears of each connection that is turned away or shown out: whose, and why."""
+        self._on_denied = on_denied
         self.turned_away = 0
         self.shown_out = 0
         self._inner = inner
@@ -74,6 +89,7 @@ class ConnectionLimiter:
             refusal = _FULL
         if refusal:
             self.turned_away += 1
+            self._on_denied(str(peer), _why(refusal, peer))
         else:
             self._open[guarded.inner] = guarded
             self._peers[peer] += 1
@@ -99,6 +115,7 @@ class ConnectionLimiter:
         self.leave(silent, silent.peer)
         silent.abort()
         self.shown_out += 1
+        self._on_denied(str(silent.peer), DeniedError(408, "it said nothing whole, and others wait for its place"))
         return True
 
     def leave(self, guarded: "_Guarded", peer: Address | None) -> None:

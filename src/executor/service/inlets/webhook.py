@@ -202,7 +202,9 @@ class Webhook:
             max_field_size=HEAD_MAX,
         )
         access = self._access
-        self._doorman = ConnectionLimiter(server, self._bounds, allowed=access.allowed, proxies=access.proxies)
+        self._doorman = ConnectionLimiter(
+            server, self._bounds, allowed=access.allowed, proxies=access.proxies, on_denied=self._complain
+        )
         listening = await asyncio.get_running_loop().create_server(self._doorman, sock=self._socket)
         log.info("webhook", port=self.port)
         try:

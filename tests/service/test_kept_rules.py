@@ -1,0 +1,82 @@
+"""The last rules of a symbol, kept for a start with a trade open: believed where orders can be reckoned by them."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from executor.core.model.loans import AssetTerms, Bars, MarginTerms
+from executor.core.model.rules import OwnFilters, SymbolRules
+from executor.service.store import codec
+from executor.service.symbol_rules import kept_rules, rules_path
+
+RULES = SymbolRules(
+    symbol="LTCUSDT",
+    base="LTC",
+    quote="USDT",
+    tick=Decimal("0.01"),
+    step=Decimal("0.001"),
+    trailing_above=(10, 2000),
+    own=OwnFilters(step=Decimal("0.01")),
+    margin=MarginTerms(
+        isolated=False,
+        bars=Bars(borrow=Decimal("1.5"), call=Decimal("1.3"), liquidation=Decimal("1.1")),
+        base=AssetTerms(),
+    ),
+)
+
+
+def kept(folder: Path, **changed: Any) -> tuple[SymbolRules | None, list[str]]:
+    """What is made of a file with some of it changed, and what is told."""
+    shown = json.loads(codec.encode(RULES))
+    for name, value in changed.items():
+        place = shown
+        *outer, last = name.split("__")
+        for each in outer:
+            place = place[each]
+        place[last] = value
+    rules_path(folder / "s.json").write_text(json.dumps(shown))
+    with capture_logs() as log:
+        found = kept_rules(folder / "s.json", "LTCUSDT")
+    return found, [entry["why"] for entry in log if entry["event"] == "kept_rules_unusable"]
+
+
+def test_sound_ones_are_taken_as_they_are(tmp_path: Path) -> None:
+    assert kept(tmp_path) == (RULES, [])
+    assert kept(tmp_path, tick="1") == (kept(tmp_path, tick="1.0")[0], [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"step": "0"}, "step is 0, must be above 0"),
+        ({"tick": "-1"}, "tick is -1, must be above 0"),
+        ({"tick": "NaN"}, "the Decimal NaN is not a finite number"),
+        ({"step": "1E+999999"}, "beyond 1E±100"),
+        ({"min_qty": "-1"}, "min_qty is -1, must not be below 0"),
+        ({"max_orders": -5}, "max_orders is -5, must not be below 0"),
+        ({"trailing_above": [10, -1]}, "trailing_above is -1, must not be below 0"),
+        ({"own__step": "-0.01"}, "own.step is -0.01, must not be below 0"),
+        ({"symbol": "ETHUSDT"}, "they are those of ETHUSDT"),
+        ({"tick": [1]}, "Expected `decimal`"),
+    ],
+)
+def test_others_are_as_good_as_none_and_are_told_of(tmp_path: Path, changed: dict[str, Any], why: str) -> None:
+    """A step of 0 ended the service in a division, with the trade open that they were kept for."""
+    found, told = kept(tmp_path, **changed)
+    assert found is None
+    assert len(told) == 1
+    assert why in told[0]
+
+
+def test_where_there_are_none_nothing_is_told(tmp_path: Path) -> None:
+    with capture_logs() as log:
+        assert kept_rules(tmp_path / "s.json", "LTCUSDT") is None
+    assert log == []
+    rules_path(tmp_path / "s.json").mkdir()
+    with capture_logs() as log:
+        assert kept_rules(tmp_path / "s.json", "LTCUSDT") is None
+    assert [entry["event"] for entry in log] == ["kept_rules_unusable"]
