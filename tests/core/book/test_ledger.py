@@ -118,6 +118,17 @@ def test_every_unit_is_covered_by_a_live_stop_whose_target_is_untouched(directio
 
 
 @both_sides
+def test_a_stop_whose_place_another_has_taken_covers_nothing_though_its_end_is_not_told_yet(
+    direction: Direction,
+) -> None:
+    """Rules 1, 5.5: what of another leg is bare stays so."""
+    script = protected(direction)
+    stop = script.order(Role.SL)
+    moved = replace(stop, id=f"{stop.id}7", replaces=stop.id, exchange_id=77)
+    assert covered(with_order(script.position, moved)) == covered(script.position)
+
+
+@both_sides
 def test_a_stop_that_has_triggered_and_not_filled_covers_nothing(direction: Direction) -> None:
     """Rules 1, 6.5: it is a limit order now, and the price has jumped over it; a single one as one of an OCO."""
     script = protected(direction)

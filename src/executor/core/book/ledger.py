@@ -169,8 +169,12 @@ def covers(order: Order, position: Position) -> bool:
 
 
 def covered(position: Position) -> Decimal:
-    """Base quantity that a live stop would sell (rule 1)."""
-    return sum([o.qty - o.cum_qty for o in position.orders if o.phase is _WORKING and covers(o, position)], ZERO)
+    """Base quantity that a live stop would sell (rule 1). Of two of which one has taken the other's place, its own: the
+    other is gone, though its end may be told later (rule 5.5).
+    """
+    stops = [o for o in position.orders if o.phase is _WORKING and covers(o, position)]
+    gave_way = {o.replaces for o in stops if o.replaces}
+    return sum([o.qty - o.cum_qty for o in stops if o.id not in gave_way], ZERO)
 
 
 def bare_since(position: Position, leg: Leg) -> int:
