@@ -256,6 +256,21 @@ def test_what_a_fill_after_the_cancel_sold_too_much_is_bought_back() -> None:
     assert abs(script.closed.dust) < D("0.002")
 
 
+def test_what_is_bought_back_is_not_bought_again_while_that_is_in_doubt() -> None:
+    """Rules 6.3, 8.3."""
+    script = selling()
+    stop = script.order(Role.SL)
+    script.accept("FLATTEN")
+    script.execute(stop.id)
+    script.push(stop.id)
+    looked(script)
+    script.lose("BUYBACK", arrived=True)
+    assert script.kinds() == ["QueryOrder"]
+    script.settle()
+    assert len([i for i in script.book if "BUYBACK" in i]) == 1
+    assert abs(script.closed.dust) < D("0.002")
+
+
 def test_commissions_are_read_before_anything_is_sold_and_before_the_sum() -> None:
     script = entering(policy=replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), working=False)
     script.command(Verb.FLATTEN)
