@@ -156,7 +156,8 @@ def _sold_meanwhile(position: Position) -> Decimal:
                 [
                     o.cum_qty
                     for o in position.orders
-                    if o.recheck and not o.live and sale.leg in (0, o.leg) and o.heard_at >= sale.sent_at
+                    if (o.recheck or o.cancelling) and not o.live
+                    if sale.leg in (0, o.leg) and o.heard_at >= sale.sent_at
                 ],
                 ZERO,
             )
