@@ -132,6 +132,11 @@ def test_never_more_is_bought_than_planned_and_only_while_entering() -> None:
     doubled = replace(script.position, orders=(entry, second))
     assert found(script, doubled) == ["2.3: 6 could be entered, 3 were planned", "2.3: 2 entry orders are live"]
     assert "2.3: the entry is called complete, but an entry order is live" in with_phase(script, Protected())
+    back = replace(second, back=True)
+    assert found(script, replace(doubled, orders=(entry, back))) == found(script, doubled)
+    assert found(script, replace(doubled, orders=(entry, replace(back, cancelling=True)))) == []
+    late = replace(doubled, orders=(replace(entry, phase=OrderPhase.CLOSED, end=End.CANCELED), back), phase=Protected())
+    assert found(script, late) == []
 
 
 def test_the_stop_never_moves_against_the_position() -> None:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executor.core.model.events import Verb
 from executor.ops import text
 from executor.ops.assets import Assets, assets_of
 
@@ -27,6 +28,14 @@ def test_short_is_exact(value: Decimal) -> None:
 @given(st.integers(0, 10**12))
 def test_seconds_are_exact(ms: int) -> None:
     assert Decimal(text.seconds(ms)) * 1000 == ms
+
+
+def test_what_the_service_tells_itself_is_not_called_the_operators_word() -> None:
+    assert text.who_says(Verb.FLATTEN) == "the operator: flatten"
+    assert [text.who_says(verb).partition(" (")[0] for verb in (Verb.END, Verb.RETRY)] == [
+        "the service is about to end",
+        "the service is about to end: what waits for its pause is tried at once",
+    ]
 
 
 def test_spans() -> None:

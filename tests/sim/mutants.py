@@ -359,8 +359,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "a signal is taken twice",
         f"{CORE}/absorb/admit.py",
-        "    if was_seen(state, signal.key):\n",
-        "    if was_seen(state, signal.symbol):\n",
+        "    if was_seen(state, signal.key, policy):\n",
+        "    if was_seen(state, signal.symbol, policy):\n",
     ),
     Mutant(
         "the pause after a trade is skipped",

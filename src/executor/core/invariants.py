@@ -253,14 +253,15 @@ def _on_grid(order: Order, rules: SymbolRules) -> Iterator[str]:
 
 def _entry_bounded(view: View) -> Iterator[str]:
     """2.3: never more is bought, or could still be bought, than was planned; by one order, or one for each leg
-    (13.1).
+    (13.1). Of one that was taken for ended and is there after all, what has filled counts: it is being cancelled.
     """
     position = view.position
+    entering = isinstance(position.phase, Entering)
     could, live, alone = ZERO, [], False
     for order in position.orders:
         if not order.is_entry:
             continue
-        if order.live:
+        if order.live and not (order.back and (order.cancelling or not entering)):
             could += order.qty
             live.append(order.leg)
             alone = alone or not order.list_id
@@ -270,7 +271,7 @@ def _entry_bounded(view: View) -> Iterator[str]:
         yield f"{plain(could)} could be entered, {plain(position.plan.qty)} were planned"
     if alone and len(set(live)) < len(live):
         yield f"{len(live)} entry orders are live"
-    if live and not isinstance(position.phase, Entering | Closing):
+    if live and not (entering or isinstance(position.phase, Closing)):
         yield "the entry is called complete, but an entry order is live"
 
 

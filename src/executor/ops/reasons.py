@@ -151,6 +151,8 @@ def _cancelled(name: str, position: Position) -> str:
             return f"the entry is given up: {end}"
         case Closing():
             return "the trade is closing, and nothing of it may be left (6.2, 7.1)"
+        case _ if order is not None and order.is_entry:
+            return "the entry is over, and this one is there after all (2.3)"
         case _:
             leg = find_leg(position, order.leg) if order is not None else None
             if leg is not None and leg.leave is not None:

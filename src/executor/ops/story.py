@@ -149,7 +149,9 @@ def _fact(event: AnyEvent, before: State | None, after: State) -> str:
             return f"signal {signal.key}: {signal.direction} at {short(signal.price)}"
         case SignalMalformed(fault=fault):
             return f"a signal that can't be read: {fault}"
-        case Commanded(verb=words) | Resolved(how=words):
+        case Commanded(verb=verb):
+            return text.who_says(verb)
+        case Resolved(how=words):
             return f"the operator: {words}"
         case Started():
             return "the service has started, and looks up what was under way (9.1)"

@@ -7,11 +7,16 @@ from typing import Final
 
 import msgspec
 
+from executor.core.model.events import Verb
 from executor.core.model.values import plain
 from executor.service.store import codec
 
 GAP: Final = "  "
 NONE: Final = "-"
+_ITS_OWN: Final = {
+    Verb.END: "the service is about to end (9.5)",
+    Verb.RETRY: "the service is about to end: what waits for its pause is tried at once (9.5)",
+}
 
 
 def columns(
@@ -35,6 +40,11 @@ def fields(pairs: Sequence[tuple[str, str]], *, indent: str = "") -> str:
     width = max((len(name) for name, _ in pairs), default=0)
     pad = "\n" + indent + " " * width + GAP
     return "\n".join(f"{indent}{name:<{width}}{GAP}{value.replace(chr(10), pad)}".rstrip() for name, value in pairs)
+
+
+def who_says(verb: Verb) -> str:
+    """A command, and whose it is: some are the service's own."""
+    return _ITS_OWN.get(verb, f"the operator: {verb}")
 
 
 def instant(ms: int) -> str:

@@ -98,7 +98,7 @@ def _words(event: AnyEvent, trade: str, order: str, signal: str) -> str:
         case Absent() if _is_about(event.id, trade, order):
             return f"{event.id}: not found on the exchange"
         case Commanded() if not order:
-            return f"the operator: {event.verb}"
+            return text.who_says(event.verb)
         case _:
             return ""
 

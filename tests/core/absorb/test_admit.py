@@ -146,6 +146,24 @@ def test_an_id_is_remembered_for_two_days_whatever_time_it_is_told_with(
         assert again.verdict == MOVED
 
 
+def test_an_id_that_is_told_again_and_again_is_barred_from_its_first_time_on() -> None:
+    """Rule 2.5: a sender with one id for all its signals is not barred for ever."""
+    state = judged(told_at(START, "Long", named=True), replace(POLICY, allow_short=False)).state
+    for minutes in (1, 9, 11, 1_440, 2_879):
+        step = transition(state, told_at(START + minutes * 60_000, "Long", named=True), POLICY, RULES)
+        assert step.verdict == Refusal("this signal was seen before")
+        state = step.state
+    assert transition(state, told_at(START + 2 * DAY_MS + 1, "Long", named=True), POLICY, RULES).verdict == MOVED
+
+
+def test_a_signal_for_another_symbol_is_not_remembered() -> None:
+    """Rule 2.5: several services may read one file, and a sender may give its signals for each symbol one id."""
+    ours = told_at(START, "Long", named=True)
+    step = judged(replace(ours, signal=replace(ours.signal, symbol="BTCUSDT")))
+    assert (kind(step), step.state.seen, step.state.ids) == ("symbol", (), ())
+    assert transition(step.state, ours, POLICY, RULES).verdict == MOVED
+
+
 def test_no_more_ids_are_kept_than_a_state_can_bear() -> None:
     known = tuple(Seen(f"old {n}", START - 1) for n in range(IDS_MAX + 5))
     ids = judged(told_at(START, "x", named=True), ids=known).state.ids

@@ -621,3 +621,21 @@ def test_what_awaits_its_entry_need_not_be_listed_as_open() -> None:
     script.feed(OpenOrdersSeen(at=script.now, reports=tuple(script.book.values()), asked_at=script.now))
     assert not any(o.check for o in script.position.orders)
     script.book |= hidden
+
+
+@both_sides
+def test_an_entry_that_comes_back_beside_the_exits_goes_with_what_it_brings(direction: Direction) -> None:
+    """Rules 2.3, 13.2: the list was called never sent, and another one entered in its place."""
+    script = entering(direction, BRACKET, working=False)
+    first = next(r for r in script.pending if isinstance(r, PlaceBracket))
+    script.exchange_takes(first)
+    script.refuse(Why.NOT_SENT)
+    while script.named() == "Entering":
+        script.settle()
+        script.sleep() if len(script.orders(Role.ENTRY1)) < 2 else script.fill_entry()
+    script.settle()
+    exits = script.live()
+    script.push(first.entry.id)
+    script.settle()
+    assert all(script.book[client_id].status.is_final for client_id in placed(first))
+    assert (script.named(), script.live()) == ("Protected", exits)

@@ -81,6 +81,16 @@ def test_a_level_against_which_the_account_s_own_figures_speak_is_believed_when_
     assert script.named() == "Closing"
 
 
+def test_a_level_that_may_be_true_does_not_wait_for_as_long_as_absences_are_doubted() -> None:
+    """Rule 11.10: where it is true, the exchange liquidates."""
+    script = protected(policy=replace(POLICY, absence_grace_ms=86_400_000), rules=MARGIN_RULES)
+    level(script, "1.16", worth="1.5")
+    level(script, "1.16", worth="1.5", after=1_999)
+    assert script.named() == "Protected"
+    level(script, "1.16", worth="1.5", after=1)
+    assert script.named() == "Closing"
+
+
 def test_a_level_that_is_not_told_is_reckoned() -> None:
     script = protected(rules=MARGIN_RULES)
     account = replace(script.account(), level=None)

@@ -156,12 +156,57 @@ def test_of_two_entries_the_one_that_came_back_goes() -> None:
     script.sleep()
     script.settle()
     assert len(script.orders(Role.ENTRY)) == 2
-    script.unchecked = True
     script.place(first, OrderStatus.NEW)
     assert script.kinds() == ["CancelOrder"]
     script.settle()
     assert not script.orders(Role.ENTRY)[0].live
     assert script.orders(Role.ENTRY)[1].live
+
+
+def entered_by_the_second(direction: Direction) -> tuple[Script, str]:
+    """The exits stand; the entry was sent twice, as the first was called never sent. The first one's id."""
+    script = entering(direction, working=False)
+    script.refuse(Why.NOT_SENT)
+    first = script.order(Role.ENTRY).id
+    script.sleep()
+    script.settle()
+    script.fill(Role.ENTRY)
+    script.settle()
+    assert script.named() == "Protected"
+    return script, first
+
+
+@both_sides
+def test_an_entry_that_comes_back_beside_the_exits_is_cancelled(direction: Direction) -> None:
+    """Rule 2.3."""
+    script, first = entered_by_the_second(direction)
+    exits = script.live()
+    script.place(first, OrderStatus.NEW)
+    assert script.kinds() == ["CancelOrder"]
+    script.lose()
+    script.accept("QueryOrder")
+    script.sleep()
+    assert script.kinds() == ["CancelOrder"]
+    assert script.told().count("entry_back") == 1
+    script.settle()
+    assert not script.orders(Role.ENTRY)[0].live
+    assert (script.named(), script.live()) == ("Protected", exits)
+
+
+def test_what_an_entry_that_comes_back_has_bought_before_its_cancel_is_covered() -> None:
+    """Rules 2.3, 10.2."""
+    script, first = entered_by_the_second(Direction.LONG)
+    script.place(first, OrderStatus.NEW)
+    script.execute(first, "1")
+    script.unchecked = True  # it was the exchange that has bought more than was planned
+    script.push(first)
+    script.settle()
+    assert "late_fill" in script.told()
+    assert not script.orders(Role.ENTRY)[0].live
+    script.wait(1_000)
+    script.settle()
+    assert script.named() == "Protected"
+    assert sum(o.qty for o in script.position.orders if o.live and o.is_stop) == script.rules.whole(D(4) * D("0.999"))
 
 
 @both_sides

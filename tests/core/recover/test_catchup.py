@@ -18,13 +18,15 @@ from executor.core.model.intents import (
     ReplaceOrder,
     placed,
 )
-from executor.core.model.policy import Layout, Policy
+from executor.core.model.policy import Layout, Policy, TrailMode
 from executor.core.model.state import OrderPhase, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus
 from executor.core.recover.catchup import catch_up
 from executor.core.transition import Step
 
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
+HANDED = replace(PLAIN, trail_mode=TrailMode.NATIVE, trail_r=Decimal("0.5"), trail_after_tp2=False)
+"""The exchange trails the stop of the whole, from the start."""
 
 
 class Remembered(Script):
@@ -142,7 +144,7 @@ AT_REST = [to_the_exits, to_the_trail, by_plan_b]
 """All stands as it should: nothing is to be sent."""
 
 
-def resumed(end: Script, old: State, *, fills: bool = True, lost: bool = True) -> Script:
+def resumed(end: Script, old: State, *, fills: bool = True, lost: bool = True, priced: bool = True) -> Script:
     """A service that starts from `old` on the exchange as it is at the `end`, a minute later."""
     script = Script(end.direction, end.policy)
     script.book, script.lists = dict(end.book), dict(end.lists)
@@ -154,7 +156,8 @@ def resumed(end: Script, old: State, *, fills: bool = True, lost: bool = True) -
     assert script.state.halted == ""
     script.notes += notes
     script.restart()
-    script.quote(script.px(script.last))  # mirrored back
+    if priced:
+        script.quote(script.px(script.last))  # mirrored back
     script.settle()
     return script
 
@@ -209,6 +212,28 @@ def test_from_each_state_of_a_life(live: Callable[[Script], None], policy: Polic
             assert script.state.position is None, story
             assert all(report.status.is_final for report in script.book.values()), story
             assert abs(net(script)) < RULES.step, story
+
+
+@both_sides
+def test_a_trail_that_the_exchange_carries_is_taken_up_by_a_state_without_one(direction: Direction) -> None:
+    """Rules 9.2, 5.4: where it has come to is on no order, and until a price has come, nobody knows."""
+    end = Remembered(direction, HANDED)
+    to_the_exits(end)
+    end.quote("101.9", after=1_000)
+    end.settle()
+    assert end.order(Role.TRAIL).trailing_delta is not None
+    states = list(end.states)
+    end.trade(Role.TP1)  # what the stop is for has become less
+    for old in states:
+        script = resumed(end, old, priced=False)
+        for _ in range(3):
+            script.quote(script.px(script.last), after=1_000)
+            script.settle()
+        trail, held = script.order(Role.TRAIL), script.rules.whole(abs(net(script)))
+        assert (trail.live, trail.qty, trail.trailing_delta is not None) == (True, held, True)
+        flatten(script)
+        assert script.state.position is None
+        assert abs(net(script)) < RULES.step
 
 
 @pytest.mark.parametrize("lost", [True, False])

@@ -25,9 +25,13 @@ from executor.core.model.verdict import MOVED, Absorbed, Refusal
 DAY_MS: Final = 86_400_000
 IDS_MS: Final = 2 * DAY_MS
 """A signal's own `id` is remembered so long, whatever time it is told with."""
-IDS_MAX: Final = 1_000
-"""Of the newest of them so many, for the state is written before each order: with as many it has 60 kB."""
+IDS_MAX: Final = 200
+"""Of the newest of them so many, for the state is written before each order: they are 12 to 30 kB of it. Where signals
+come every few minutes they are remembered for hours, not for days.
+"""
 _SEEN_MAX: Final = 2_000
+_NO_ID_OF: Final = frozenset({"too_old", "duplicate"})
+"""Refused so, a signal takes no other's place among the ids, and does not begin its time anew."""
 
 
 def absorb(state: State, event: SignalSeen | SignalMalformed, policy: Policy, rules: SymbolRules) -> Absorbed:
@@ -50,11 +54,7 @@ def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         read = loans.account(state, event.margin, policy, rules)
         state, notes = read.state, read.notes
     judged = judge(state, event, policy, rules)
-    age_ms = policy.max_signal_age_ms + policy.clock_tolerance_ms
-    state = replace(state, seen=_with_seen(state.seen, signal, now, age_ms, _SEEN_MAX))
-    # One that was too old is none of the recent ones: a backlog of them must not take the others' places.
-    if signal.named and not (isinstance(judged, NotAdmitted) and judged.kind == "too_old"):
-        state = replace(state, ids=_with_seen(state.ids, signal, now, IDS_MS, IDS_MAX))
+    state = _remembered(state, signal, policy, judged.kind if isinstance(judged, NotAdmitted) else "")
     if isinstance(judged, NotAdmitted):
         refused = _refuse(state, judged.kind, judged.text, f"{signal.key}: {judged.text}")
         return replace(refused, notes=(*notes, *refused.notes))
@@ -75,14 +75,35 @@ def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
     return Absorbed(state, MOVED, (*notes, Notify(Level.INFO, "trade_opened", text)))
 
 
+def _remembered(state: State, signal: Signal, policy: Policy, refused: str) -> State:
+    """`state` with the signal among those that were judged; `refused`: as what, empty for one that was taken.
+
+    Not one for another symbol: in a file that several services read it would take their places, and its `id` may be
+    that of one for this symbol.
+    """
+    now = state.market.now
+    if refused == "symbol" or (signal.named and refused == "duplicate"):
+        return state
+    state = replace(state, seen=_with_seen(state.seen, signal, now, _age_ms(policy), _SEEN_MAX))
+    if signal.named and refused not in _NO_ID_OF:
+        state = replace(state, ids=_with_seen(state.ids, signal, now, IDS_MS, IDS_MAX))
+    return state
+
+
+def _age_ms(policy: Policy) -> int:
+    return policy.max_signal_age_ms + policy.clock_tolerance_ms
+
+
 def _with_seen(seen: tuple[Seen, ...], signal: Signal, now: int, age_ms: int, most: int) -> tuple[Seen, ...]:
     kept = [s for s in seen if s.at >= now - age_ms and s.key != signal.key]
     return (*kept[1 - most :], Seen(signal.key, max(signal.at, now)))
 
 
-def was_seen(state: State, key: str) -> bool:
+def was_seen(state: State, key: str, policy: Policy) -> bool:
     """Whether a signal of this key was judged, as far back as is remembered."""
-    return any(s.key == key for s in (*state.seen, *state.ids))
+    now = state.market.now
+    kinds = ((state.seen, now - _age_ms(policy)), (state.ids, now - IDS_MS))
+    return any(s.key == key and s.at >= since for kept, since in kinds for s in kept)
 
 
 def _refuse(state: State, kind: str, why: str, text: str) -> Absorbed:
@@ -167,7 +188,7 @@ def _about_signal(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
     signal, now = event.signal, state.market.now
     if signal.symbol and signal.symbol != state.symbol:
         return NotAdmitted("symbol", f"signal is for {signal.symbol}, this trades {state.symbol}")
-    if was_seen(state, signal.key):
+    if was_seen(state, signal.key, policy):
         return NotAdmitted("duplicate", "this signal was seen before")
     age = now - signal.at
     if age > policy.max_signal_age_ms:

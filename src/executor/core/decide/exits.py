@@ -13,6 +13,7 @@ from executor.core.book.ledger import committed, covers
 from executor.core.decide import failsafe, joined, liquidation, margin_level, single_stops, stops, targets
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
+from executor.core.model.intents import Level
 from executor.core.model.state import Closing, Leave, Leg, Order, OrderPhase, Reason
 
 
@@ -28,6 +29,7 @@ def decide(draft: Draft) -> None:
     if policy.max_hold_ms and draft.now - position.opened >= policy.max_hold_ms:
         draft.close(Reason.MAX_HOLD)
         return
+    _enter_no_more(draft)
     joined.join(draft)
     joined.take_in(draft)
     if failsafe.failsafe(draft) or failsafe.oversold(draft):
@@ -41,6 +43,18 @@ def decide(draft: Draft) -> None:
         _tend(draft, n, strays)
         if isinstance(draft.position.phase, Closing):
             return
+
+
+def _enter_no_more(draft: Draft) -> None:
+    """An entry that was taken for gone, refused or never sent, and is there after all, is cancelled: what was to be
+    entered is (rule 2.3). What it has filled by then gets an exit as any late fill.
+    """
+    entries = [o for o in draft.position.orders if o.is_entry and o.live]
+    draft.dismiss(entries)
+    news = [o for o in entries if draft.commanded(o) and not o.cancelling]
+    if news:
+        text = f"{', '.join(o.id for o in news)}: an entry that is there after all; cancelled, as the entry is over"
+        draft.note(Level.ALERT, "entry_back", text, news)
 
 
 def _tend(draft: Draft, n: int, strays: Sequence[Order]) -> None:

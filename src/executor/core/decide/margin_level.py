@@ -14,6 +14,10 @@ from executor.core.model.state import Reason
 from executor.core.model.values import short
 
 _HALF: Final = Decimal(2)
+_DOUBT_MS: Final = 2_000
+"""A level that what the account holds and owes contradicts is doubted for no longer, whatever grace is set: where it
+is true, the exchange liquidates.
+"""
 
 
 def tend(draft: Draft) -> bool:
@@ -26,7 +30,7 @@ def tend(draft: Draft) -> bool:
         return False
     steps = margin_level.ladder(draft.policy, terms.bars)
     doubted = draft.market.level_doubted_at
-    doubtful = bool(doubted) and account.asked_at - doubted < draft.policy.absence_grace_ms
+    doubtful = bool(doubted) and account.asked_at - doubted < min(draft.policy.absence_grace_ms, _DOUBT_MS)
     if level < steps.reduce and not doubtful:
         if not liquidation.anything_left(draft, account):
             return False  # the exchange, or somebody else, has closed it: a level can't be mended any more (11.11)

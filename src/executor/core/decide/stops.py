@@ -213,13 +213,14 @@ def _handed(draft: Draft, leg: Leg) -> Order | None:
     return own[-1] if own and own[-1].trailing_delta is not None else None
 
 
-def _trailed_to(draft: Draft, handed: Order) -> Decimal:
+def _trailed_to(draft: Draft, handed: Order) -> Decimal | None:
     """How far the exchange ought to have trailed an order: by the best price since the trail began (rule 5.4). No stop
-    in its place stands behind that, and none in its absence is watched behind it (rules 6.6, 10.4).
+    in its place stands behind that, and none in its absence is watched behind it (rules 6.6, 10.4). None where no such
+    price is on record, as in an older state to which the order was added from what the exchange shows (rule 9.2).
     """
     trail, direction = draft.position.trail, draft.position.plan.direction
-    assert trail is not None
-    assert handed.trailing_delta is not None
+    if trail is None or handed.trailing_delta is None:
+        return None
     level = trail.best - direction.sign * trail.best * handed.trailing_delta / _BIPS
     return levels.away_from_profit(level, draft.rules.tick, direction)
 
@@ -235,7 +236,8 @@ def _native_delta(draft: Draft, leg: Leg) -> int | None:
     if quote is None or floor is None or not native_offered(draft):
         return None
     if handed is not None and handed.trailing_delta is not None:
-        floor, bips = levels.safer(floor, _trailed_to(draft, handed), position.plan.direction), handed.trailing_delta
+        floor = levels.safer(floor, _trailed_to(draft, handed) or floor, position.plan.direction)
+        bips = handed.trailing_delta
     else:
         distance = levels.trail_distance(quote.last, position.plan.r, draft.policy)
         bips = int((distance / quote.last * _BIPS).to_integral_value(ROUND_CEILING))
@@ -282,7 +284,10 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         if qty == live.qty:
             return
         if _native_delta(draft, leg) is None:  # it can't be placed anew where it has come to: a stop goes there
-            level = levels.safer(level, _trailed_to(draft, live), draft.position.plan.direction)
+            if draft.market.quote is None:
+                draft.query_quote()  # where it has come to follows from the price
+                return
+            level = levels.safer(level, _trailed_to(draft, live) or level, draft.position.plan.direction)
             if not _has_room(draft, level):
                 return  # it is at work
             leg = replace(leg, due=level)

@@ -199,6 +199,15 @@ _RISK: Final = (
         "Nothing.",
     ),
     alert_kind(
+        "entry_back",
+        Topic.TROUBLE,
+        WARNING,
+        "An entry that was called refused, gone or never sent stood on the exchange after all, beside the exits. It is "
+        "being cancelled; what it bought meanwhile is covered, beyond the plan.",
+        "Nothing. Where it had filled, more is held than was planned: `executor status`, and `executor flatten` if that "
+        "is too much.",
+    ),
+    alert_kind(
         "second_look_failed",
         Topic.TROUBLE,
         WARNING,

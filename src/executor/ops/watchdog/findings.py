@@ -56,7 +56,8 @@ FINDINGS: Final = (
         "8.3, 8.6",
         _DECIDER,
         "An order of this trade that was taken for refused, gone or never sent is open on the exchange after all. It "
-        "counts again; where another was sent in its place, one of the two is cancelled.",
+        "counts again; where another was sent in its place, one of the two is cancelled, and so is an entry once the "
+        "entry is over.",
         "Nothing. If it repeats, the exchange's answers lag: `executor check` tells whether all is covered.",
     ),
     _finding(

@@ -77,7 +77,8 @@ _NAMES: Final = {
 
 def _about_owner(position: Position | None, report: OrderReport, finished: Collection[str]) -> Iterator[Suspect]:
     """An order of ours that the state does not count on: of a trade that has ended, ended itself, or not known. One of
-    the open trade that was called refused, gone or never there is no ghost: it is an exit, and maybe the only one.
+    the open trade that was called refused, gone or never there is no ghost: it may be the only exit, and an entry is
+    cancelled by what decides.
     """
     name = ids.parse(report.id)
     figures = f"{report.id} ({report.side} {plain(report.qty - report.cum_qty)})"

@@ -68,7 +68,10 @@ class SignalJudge:
     def knows(self, signal: Signal) -> bool:
         """Whether it was judged before, as far back as the loop of its symbol remembers."""
         symbol = self._whose(signal)
-        return symbol is not None and was_seen(self._loops[symbol].state, signal.key)
+        if symbol is None:
+            return False
+        loop = self._loops[symbol]
+        return was_seen(loop.state, signal.key, loop.engine.policy)
 
     async def submit(self, parsed: Signal | Malformed, takes: Collection[str] = ()) -> Verdict:
         """Put a signal before the loop of its symbol; what became of it. `takes`: what it consumes of the store."""
