@@ -19,7 +19,7 @@ from executor.core.model.intents import (
     placed,
 )
 from executor.core.model.policy import Layout, Policy, TrailMode
-from executor.core.model.state import OrderPhase, Reason, State
+from executor.core.model.state import Market, OrderPhase, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus
 from executor.core.recover.catchup import catch_up
 from executor.core.transition import Step
@@ -225,7 +225,7 @@ def test_a_trail_that_the_exchange_carries_is_taken_up_by_a_state_without_one(di
     states = list(end.states)
     end.trade(Role.TP1)  # what the stop is for has become less
     for old in states:
-        script = resumed(end, old, priced=False)
+        script = resumed(end, replace(old, market=Market()), priced=False)  # prices are not on disk
         for _ in range(3):
             script.quote(script.px(script.last), after=1_000)
             script.settle()

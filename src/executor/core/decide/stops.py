@@ -284,12 +284,9 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         if qty == live.qty:
             return
         if _native_delta(draft, leg) is None:  # it can't be placed anew where it has come to: a stop goes there
-            if draft.market.quote is None:
-                draft.query_quote()  # where it has come to follows from the price
-                return
             level = levels.safer(level, _trailed_to(draft, live) or level, draft.position.plan.direction)
             if not _has_room(draft, level):
-                return  # it is at work
+                return  # it is at work, or no price has come that tells
             leg = replace(leg, due=level)
     else:
         # An entry's fills come in a row: only there a stop that is too small waits a little (3.5, 4.1). One that is too

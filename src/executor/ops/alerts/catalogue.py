@@ -204,8 +204,8 @@ _RISK: Final = (
         WARNING,
         "An entry that was called refused, gone or never sent stood on the exchange after all, beside the exits. It is "
         "being cancelled; what it bought meanwhile is covered, beyond the plan.",
-        "Nothing. Where it had filled, more is held than was planned: `executor status`, and `executor flatten` if that "
-        "is too much.",
+        "Nothing. Where it had filled, more is held than was planned: `executor status`, and `executor flatten` where "
+        "that is too much.",
     ),
     alert_kind(
         "second_look_failed",
