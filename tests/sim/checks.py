@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from tests.sim import setup as world_setup
 from tests.sim.debts import Debts
 from tests.sim.exposure import Held
@@ -295,6 +296,8 @@ class Outside:
         if new is not None and new is not old:
             self._stops(after)
             self._bought_back(new)
+            if old is not None and old.exposure.since and not new.exposure.since:
+                self.forget()  # it took the position for covered, or for sold
             if old is not None and old.trail is not None and new.trail is not None:
                 best, last = new.trail.best, old.trail.best
                 if is_safer(last, best, new.plan.direction):
@@ -529,8 +532,9 @@ def _doubted_beside(position: Position, client_id: str, rules: SymbolRules) -> s
     if order.role is not Role.FLATTEN:
         return None
     held = holding(position, rules)
-    if not order.leg and committed(position, layout=Layout.OCO) <= held.held + held.beyond:
-        return None  # a close sells what no other order could
+    there = replace(position, orders=tuple(o for o in position.orders if o.id != order.replaces))
+    if committed(there, layout=Layout.OCO) <= held.held + held.beyond:
+        return None  # there is enough for all of them
     doubtful = (o for o in position.orders if o.beside and o.phase is OrderPhase.UNRESOLVED)
     return next((o.id for o in doubtful if order.leg in {0, o.leg}), None)
 

@@ -27,6 +27,7 @@ from executor.core.transition import Step
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
 HANDED = replace(PLAIN, trail_mode=TrailMode.NATIVE, trail_r=Decimal("0.5"), trail_after_tp2=False)
 """The exchange trails the stop of the whole, from the start."""
+SUBMITTED = OrderPhase.SUBMITTED
 
 
 class Remembered(Script):
@@ -302,3 +303,22 @@ def test_what_was_sold_for_the_whole_is_no_legs_part() -> None:
     script.settle()
     assert script.state.position is None
     assert not sent(script)
+
+
+@both_sides
+def test_two_stops_of_one_leg_are_one_that_was_sent_again_while_the_other_was_in_doubt(direction: Direction) -> None:
+    """Rules 8.3b, 10.1: nothing keeps them apart where the account had more than the trade; one is cancelled."""
+    end = Remembered(direction, POLICY)
+    to_the_exits(end)
+    first = end.order(Role.SL)
+    old = next(
+        s
+        for s in end.states
+        if s.position and any(o.id == first.id and o.phase is SUBMITTED for o in s.position.orders)
+    )
+    second = replace(end.book[first.id], id=f"{first.id}9", exchange_id=first.exchange_id + 900)
+    end.book[second.id] = second
+    script = resumed(end, old)
+    standing = [script.book[name].status is OrderStatus.NEW for name in (first.id, second.id)]
+    assert sorted(standing) == [False, True]
+    assert sent(script) == []

@@ -303,7 +303,7 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
     if leg.balks and draft.now < move_again_at(leg, draft.policy):
         return
     if not draft.rules.cancel_replace_allowed or (leg.balks >= BALKS and not _order_at_fault(draft, live)):
-        draft.cancel([live], recheck=draft.position.credit is not None)
+        draft.cancel([live], recheck=draft.position.credit is not None or bool(live.cancels))
         return
     draft.put_leg(replace(leg, moved_at=draft.now))
     draft.swap(live, stop_order(draft, leg, left, level))

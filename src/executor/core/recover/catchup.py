@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from executor.core.absorb import loans
 from executor.core.absorb.reports import fold_all
 from executor.core.book import retire
-from executor.core.decide import entry
+from executor.core.decide import entry, legs
 from executor.core.decide.draft import Draft
 from executor.core.model import ids
 from executor.core.model.facts import Fill, OrderReport
@@ -67,7 +67,7 @@ def catch_up(
         text = f"sent after the state at hand, and taken up again: {', '.join(sent)}"
         notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
     halted = state.halted or entered.fault or folded.fault
-    position = _ours(folded.position, over) if lost or sent else folded.position
+    position = _beside(_ours(folded.position, over), sent) if lost or sent else folded.position
     if borrowing and (lost or sent) and position.credit is not None:  # a loan may have been made that is not on record
         position = replace(position, credit=replace(position.credit, unclaimed=True))
     state = replace(state, position=position, halted=halted)
@@ -161,4 +161,17 @@ def _ours(position: Position, over: set[str]) -> Position:
         else order
         for order in position.orders
     )
+    return replace(position, orders=orders)
+
+
+def _beside(position: Position, sent: Sequence[str]) -> Position:
+    """Of one leg two exits stand: the one that was sent since was sent again, while the other was in doubt (8.3b). One
+    of them is cancelled as any that is there after all (10.1).
+    """
+    twins: set[str] = set()
+    for n in [leg.n for leg in position.legs]:
+        mine = [o for o in position.orders if o.leg == n and o.is_exit and o.live]
+        if len(legs.exits(mine)) > 1 and any(o.id in sent for o in mine):
+            twins |= {o.id for o in mine}
+    orders = tuple(replace(order, back=True) if order.id in twins else order for order in position.orders)
     return replace(position, orders=orders)
