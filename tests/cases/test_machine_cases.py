@@ -28,7 +28,7 @@ from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.ops.doctor import Level
 from executor.ops.doctor_alerts import on_alerts
-from executor.service.store.trades import read_trades, trades_path
+from executor.service.store.trades import read_trades
 
 
 async def until(there: Callable[[], bool], within: float = 40.0) -> None:
@@ -80,7 +80,7 @@ async def test_log_pipe_broken(tmp_path: Path) -> None:
             await until(lambda: len(stops()) == 2 and min(stops()) > 100)
             campaign.touch(Decimal("99.8"))
             await until(lambda: standing() == 0)
-            path = trades_path(campaign.state_path)
+            path = campaign.state_path.with_suffix(".trades.jsonl")
             await until(lambda: path.exists() and bool(list(read_trades(path))))
             assert [trade.reason for trade in read_trades(path)] == [Reason.BREAKEVEN]
             assert process.returncode is None, "the process still runs"

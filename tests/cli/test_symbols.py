@@ -19,7 +19,7 @@ from executor.core.model.values import Direction
 from executor.core.transition import empty
 from executor.service.store.document import document_of
 from executor.service.store.state_store import StateStore
-from executor.service.store.trades import TradeList, trades_path
+from executor.service.store.trades import TradeList
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 BOTH: Final = "which one? LTCUSDT and BTCUSDT are traded"
@@ -194,7 +194,7 @@ class TestFiles:
     def test_trades_of_all_by_the_time_of_their_close(self, nowhere: dict[str, str], tmp_path: Path) -> None:
         wanted = {"LTCUSDT": (1_750_533_000_000, 1_750_535_000_000), "BTCUSDT": (1_750_534_000_000,)}
         for symbol, times in wanted.items():
-            trades = TradeList(trades_path(tmp_path / f"{symbol}.json"))
+            trades = TradeList(tmp_path / f"{symbol}.trades.jsonl")
             for time in times:
                 trades.add(closed(symbol=symbol, trade=str(time), closed=time))
             trades.close()

@@ -15,7 +15,6 @@ from executor.service.inlets.control import socket_path
 from executor.service.self_watchdog import hang_path
 from executor.service.store.lock import StateLock
 from executor.service.store.state_store import StateStore
-from executor.service.store.trades import trades_path
 from executor.service.symbol_rules import rules_path
 from executor.signals.position import position_path
 
@@ -44,6 +43,7 @@ def named(environ: dict[str, str]) -> list[str]:
         ({"STATE_FN": "link/s.json", "SIGNAL_FILE": "a/s.json"}, ["SIGNAL_FILE"]),
         ({"SIGNAL_FILE": "a\0b"}, ["SIGNAL_FILE"]),
         ({"STATE_FN": "a/s.json", "JOURNAL_FN": "a/s.jsonl", "SIGNAL_FILE": "b/s.json"}, []),
+        ({"JOURNAL_FN": "/dev/null", "SIGNAL_FILE": "/dev/null"}, []),
     ],
 )
 def test_each_use_has_a_file_of_its_own(
@@ -55,11 +55,22 @@ def test_each_use_has_a_file_of_its_own(
     assert named({"SYMBOL": "BTCUSDT", **files}) == wrong
 
 
-def test_so_have_two_symbols() -> None:
-    """`.BTCUSDT` is the state's suffix here, which journal and trades go without."""
-    several = {"SYMBOLS": "BTCUSDT,ETHUSDT", "STATE_FN": "state.{symbol}"}
-    assert named(several) == ["STATE_FN"]
-    assert named({**several, "STATE_FN": "state.{symbol}.json"}) == []
+@pytest.mark.parametrize(
+    ("template", "list_of_trades"),
+    [
+        ("state.{symbol}", "state.BTCUSDT.trades.jsonl"),
+        ("state.{account}-{symbol}", "state.-BTCUSDT.trades.jsonl"),
+        ("state.{symbol}.json", "state.BTCUSDT.trades.jsonl"),
+        ("{symbol}", "BTCUSDT.trades.jsonl"),
+        ("{symbol}.state.json", "BTCUSDT.state.trades.jsonl"),
+    ],
+)
+def test_so_have_two_symbols_wherever_the_name_tells_them_apart(template: str, list_of_trades: str) -> None:
+    """`.BTCUSDT` may be the state's suffix: what stands beside it may not go without."""
+    settings = load_settings({**KEYS, "SYMBOLS": "BTCUSDT,ETHUSDT", "STATE_FN": template}, None)
+    assert len({use.path for use in uses(settings)}) == len(list(uses(settings)))
+    assert settings.trades_path("BTCUSDT").name == list_of_trades
+    assert settings.of("ETHUSDT").trades_path("ETHUSDT") == settings.trades_path("ETHUSDT")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +78,7 @@ def test_so_have_two_symbols() -> None:
     [
         ({"JOURNAL_FN": "j.jsonl"}, {"JOURNAL_FN": "./j.jsonl"}, "JOURNAL_FN"),
         ({"STATE_FN": "x.json"}, {"JOURNAL_FN": "x.json"}, "JOURNAL_FN"),
+        ({"STATE_FN": "x.{account}"}, {"STATE_FN": "x.{account}"}, ""),
         ({"STATE_FN": "x.json"}, {"SIGNAL_FILE": "x.json"}, "SIGNAL_FILE"),
         ({"SIGNAL_FILE": "x.json"}, {"SIGNAL_FILE": "x.json"}, ""),
         ({}, {}, ""),
@@ -93,6 +105,11 @@ def test_all_that_stands_beside_a_state_is_known() -> None:
     settings, state = load_settings({"SYMBOL": "LTCUSDT", "STATE_FN": "/x/s.json"}, None), Path("/x/s.json")
     store = StateStore(state, schema_version=SCHEMA_VERSION)
     beside = [store.path, store.previous, store.write_ahead, StateLock(state).path, socket_path(state)]
-    beside += [position_path(state), trades_path(state), settings.journal_path("LTCUSDT"), hang_path(state)]
+    beside += [
+        position_path(state),
+        settings.trades_path("LTCUSDT"),
+        settings.journal_path("LTCUSDT"),
+        hang_path(state),
+    ]
     beside += [rules_path(state), outbox_path(state), place_path(state)]
     assert {str(path) for path in beside} <= {use.path for use in uses(settings)}

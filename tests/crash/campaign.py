@@ -39,7 +39,7 @@ from executor.paper.replay.recording import bundled_exchange_info
 from executor.paper.server import Credential, HmacSecret, Limits, PaperServer
 from executor.service.store.document import Document, contradiction, state_of
 from executor.service.store.state_store import StateStore
-from executor.service.store.trades import read_trades, trades_path
+from executor.service.store.trades import read_trades
 
 SYMBOL: Final = "LTCUSDT"
 ACCOUNT: Final = "paper"
@@ -505,7 +505,7 @@ class Campaign:
 
     def _audit_end(self) -> None:
         self._audit_now()
-        books, closed = self.books(), list(read_trades(trades_path(self.state_path)))
+        books, closed = self.books(), list(read_trades(self.state_path.with_suffix(".trades.jsonl")))
         by_id = {trade.trade: trade for trade in closed}
         state = self.on_disk()
         if len(by_id) != len(closed):

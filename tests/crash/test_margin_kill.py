@@ -24,7 +24,7 @@ from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import WallClock
 from executor.paper.replay.recording import bundled_exchange_info
 from executor.paper.server import Credential, HmacSecret, Limits, PaperServer, PushFault, RequestFault, Urls
-from executor.service.store.trades import read_trades, trades_path
+from executor.service.store.trades import read_trades
 
 SYMBOL: Final = "LTCUSDT"
 KEY: Final = "paper"
@@ -155,7 +155,7 @@ class Rig:
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_killed_while(tmp_path: Path, side: Direction, moment: str) -> None:
     rig = Rig(tmp_path, side, moment)
-    finished = trades_path(tmp_path / "state.json")
+    finished = tmp_path / "state.trades.jsonl"
     path = ("0.05", "0.05", "0", "0", "1.05", "1.05", "0", "-0.2", "-1.1", "-1.2")
     async with rig.serving() as start:
         daemon = await start()

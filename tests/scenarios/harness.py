@@ -44,7 +44,7 @@ from executor.service.loop import Loop
 from executor.service.market import Market, credentials, maker, margin_accounts
 from executor.service.store.document import Document, document_of
 from executor.service.store.state_store import STALE, StateStore
-from executor.service.store.trades import read_trades, trades_path
+from executor.service.store.trades import read_trades
 from executor.service.symbol_rules import held_symbols
 
 ACCOUNT: Final = "paper"
@@ -465,7 +465,7 @@ class Harness:
 
     def trades(self) -> list[Closed]:
         """The list of finished trades on disk."""
-        return list(read_trades(trades_path(self.settings().state_path(self.symbol))))
+        return list(read_trades(self.settings().trades_path(self.symbol)))
 
     def story(self) -> str:
         """What happened, for the reader of a failed test."""

@@ -9,7 +9,7 @@ from tests.scenarios.test_bad_input import executor
 
 from executor.core.model.state import Closed
 from executor.paper.replay.recording import demo_signals, demo_trades
-from executor.service.store.trades import read_trades, trades_path
+from executor.service.store.trades import read_trades
 
 UNTIL_MS = 1_750_532_400_000 + 36 * 60_000
 """The recording's first 36 minutes: two signals, the second of which is open when it ends."""
@@ -38,7 +38,7 @@ def run(folder: Path, recording: Path, pushes: str) -> list[Closed]:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "invariant_broken" not in done.stderr
-    return list(read_trades(trades_path(folder / "state.json")))
+    return list(read_trades(folder / "state.trades.jsonl"))
 
 
 @pytest.mark.parametrize("pushes", ["true", "false"], ids=["push", "poll"])

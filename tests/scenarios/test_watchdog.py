@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.scenarios.harness import ACCOUNT, EXITS, Harness, World, harness
 
-from executor.core.model.facts import Outcome, Refused, Why
+from executor.core.model.facts import Balance, Outcome, Refused, Why
 from executor.core.model.intents import Stamp
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction, OrderSide, OrderType
@@ -164,6 +164,111 @@ async def test_a_ghost_is_cancelled_with_the_stamp_of_its_look_or_not_at_all(
     assert stamp is not None
     assert not stamp.too_old(at)
     assert b.open() == []
+
+
+async def ghost_of(b: Harness) -> str:
+    """An order of a trade that has ended."""
+    await b.enter()
+    trade = b.position.trade
+    await b.move(-1)
+    await b.ends(Reason.SL)
+    ghost = f"EX_{trade}_TP1_90"
+    b.place_by_hand(ghost, OrderSide.SELL, "1", price=b.at(30))
+    return ghost
+
+
+async def test_a_ghost_is_cancelled_however_long_the_balances_take(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is asked about orders makes a look old; else each round left the ghost, and nothing was said."""
+    await ghost_of(b)
+    assert b.loop is not None
+    balances, look, now, behind = b.loop.exchange.balances, Watchdog._look, b.loop.now, [0]
+
+    async def slowly() -> dict[str, Balance]:
+        read = await balances()
+        behind[0] = 0
+        return read
+
+    async def begins(watchdog: Watchdog, loop: Loop) -> Look | None:
+        behind[0] = 3_000  # ms, which the balances take
+        return await look(watchdog, loop)
+
+    monkeypatch.setattr(b.loop, "now", lambda: now() - behind[0])
+    monkeypatch.setattr(Watchdog, "_look", begins)
+    monkeypatch.setattr(b.loop.exchange, "balances", slowly)
+    assert (await found(b, "ghost_order"))["text"].endswith("cancelled")
+    assert b.open() == []
+
+
+async def test_a_ghost_that_three_rounds_were_too_late_for_is_told_of_and_bars_entries_no_longer_than_it_stands(
+    b: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ghost_of(b)
+    act, slow = Watchdog._act, [True]
+
+    async def suspended(watchdog: Watchdog, loop: Loop, look: Look, believed: list[Suspect]) -> None:
+        await b.clock.sleep(4.0 if slow[0] else 0.0)
+        await act(watchdog, loop, look, believed)
+
+    monkeypatch.setattr(Watchdog, "_act", suspended)
+    await b.until(lambda: b.said("ghost_left") == 2, within=4 * EVERY_S)
+    assert "ghost_order" not in b.alerts()
+    told = await found(b, "ghost_order")
+    assert "could not be cancelled in 3 rounds with RECV_WINDOW=5000" in told["text"]
+    assert len(b.open()) == 1
+    slow[0] = False
+    await b.until(lambda: not b.open(), within=3 * EVERY_S)
+    await b.until(lambda: not b.state.halted, within=5)
+
+
+async def test_a_ghost_s_cancel_that_the_exchange_got_too_late_halts_nothing(
+    b: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """-1021 says nothing of the order: the next round looks anew."""
+    ghost = await ghost_of(b)
+    assert b.loop is not None
+    exchange, sent = b.loop.exchange, []
+    cancel = exchange.cancel
+
+    async def late(name: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:
+        sent.append((name, exchange_id > 0))
+        if len(sent) > 2:
+            return await cancel(name, stamp, exchange_id)
+        return Refused(Why.CLOCK, -1021, "Timestamp for this request is outside of the recvWindow.")
+
+    monkeypatch.setattr(exchange, "cancel", late)
+    assert (await found(b, "ghost_order"))["text"].endswith("cancelled")
+    assert sent == [(ghost, False), (ghost, True), (ghost, False)]
+    assert b.said("ghost_left") == 1
+    assert b.open() == []
+    assert not b.state.halted
+
+
+async def test_a_ghost_is_not_tried_by_its_number_with_a_stamp_that_has_grown_old(
+    b: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ghost = await ghost_of(b)
+    assert b.loop is not None
+    exchange, sent, now, taken = b.loop.exchange, [], b.loop.now, [0]
+    cancel = exchange.cancel
+
+    async def slowly(name: str, stamp: Stamp | None = None, exchange_id: int = 0) -> Outcome:
+        sent.append((name, exchange_id > 0))
+        if len(sent) > 1:
+            return await cancel(name, stamp, exchange_id)
+        taken[0] = 4_000  # ms
+        return Refused(Why.UNKNOWN_ORDER, -2011, "Unknown order sent.")
+
+    async def begins(watchdog: Watchdog, loop: Loop) -> Look | None:
+        taken[0] = 0
+        return await look(watchdog, loop)
+
+    look = Watchdog._look
+    monkeypatch.setattr(b.loop, "now", lambda: now() + taken[0])
+    monkeypatch.setattr(Watchdog, "_look", begins)
+    monkeypatch.setattr(exchange, "cancel", slowly)
+    assert (await found(b, "ghost_order"))["text"].endswith("cancelled")
+    assert sent == [(ghost, False), (ghost, False)]
+    assert not b.state.halted
 
 
 async def test_orders_of_no_trade_here_halt_and_are_not_touched(b: Harness) -> None:

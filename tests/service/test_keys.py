@@ -7,12 +7,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.cli.kit import run_here
+from tests.core.build import protected
 from tests.exchange.transport.test_auth import PASSPHRASE, pem
 
 from executor.cli import exits
 from executor.config import SettingsError, load_settings
+from executor.core.model.state import SCHEMA_VERSION
+from executor.core.transition import empty
 from executor.exchange.port import StartError
 from executor.service.market import credentials
+from executor.service.store.document import document_of
+from executor.service.store.state_store import StateStore
 
 NOWHERE: Final = {
     "BINANCE_ENV": "custom",
@@ -58,6 +63,28 @@ def test_a_file_that_can_t_be_read_now_may_be_readable_after_a_restart(tmp_path:
     (tmp_path / "key.pem").unlink()
     with pytest.raises(StartError, match=f"{FILE} .*key.pem can't be read: No such file"):
         credentials(settings)
+
+
+@pytest.mark.parametrize("text", ["", "-----BEGIN PRIVATE KEY-----\nMC4C", "\xff\xfe"])
+def test_with_a_trade_open_a_file_that_is_no_key_now_may_be_one_after_a_restart(tmp_path: Path, text: str) -> None:
+    """It may be in the middle of being replaced: exit code 78 would be the service's end (RestartPreventExitStatus)."""
+    state = protected().state
+    environ = {
+        **_environ(tmp_path / "key.pem", text, ""),
+        "SYMBOL": state.symbol,
+        "STATE_FN": str(tmp_path / "s.json"),
+        "HTTP_PORT": "0",
+    }
+    settings, store = load_settings(environ, None), StateStore(tmp_path / "s.json", schema_version=SCHEMA_VERSION)
+    store.save(document_of(empty(state.symbol)))
+    with pytest.raises(SettingsError) as wrong:
+        credentials(settings)
+    store.save(document_of(state))
+    with pytest.raises(StartError, match=f"{FILE}: was the file .*; a trade is open") as failed:
+        credentials(settings)
+    assert str(wrong.value.faults[0]) in str(failed.value)
+    ended = run_here(["run"], environ)
+    assert (ended.exit_code, FILE in ended.stderr) == (exits.FAILED, True), ended.output
 
 
 def test_a_run_ends_with_the_exit_code_of_wrong_settings(tmp_path: Path) -> None:

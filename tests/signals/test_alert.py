@@ -90,6 +90,7 @@ def test_the_time_of_arrival_stands_in_only_beside_an_id() -> None:
         ({"stop": -1}, "stop"),
         ({"symbol": "ETHUSDT"}, "name different symbols"),
         ({"symbol": 7}, "name different symbols"),
+        ({"ticker": "COINBASE:LTCUSD", "symbol": "LTCUSDT"}, "name different symbols"),
         ({"ticker": ["LTCUSDT"], "symbol": "LTCUSDT"}, "name different symbols"),
         ({"reduceOnly": True}, "reduceOnly"),
         ({"close_position": "TRUE"}, "close_position"),
@@ -100,8 +101,14 @@ def test_an_alert_that_can_be_misunderstood_is_refused(change: dict[str, Any], n
 
 
 def test_a_symbol_beside_the_ticker_that_says_the_same_does_no_harm() -> None:
-    for symbol in ("LTCUSDT", " ltcusdt", "BINANCE:LTCUSDT", "", None):
+    for symbol in ("LTCUSDT", " ltcusdt", "BINANCE:LTCUSDT", "LTC/USDT", "ltc-usdt", "", None):
         assert taken({**TRADINGVIEW, "symbol": symbol}).symbol == "LTCUSDT"
+    assert taken({**TRADINGVIEW, "ticker": "LTC/USDT", "symbol": "LTCUSDT"}).symbol == "LTCUSDT"
+
+
+def test_a_symbol_that_is_no_name_of_the_exchange_s_is_none() -> None:
+    assert "symbol" in refused({**TRADINGVIEW, "ticker": "LTC/USDT"})
+    assert "symbol" in refused({**TRADINGVIEW, "ticker": "LTC/USDT", "symbol": "LTC-USDT"})
 
 
 def test_the_secret_is_found_and_goes_no_further() -> None:
@@ -140,8 +147,9 @@ def test_a_broken_alert_is_never_another_trade(changes: dict[str, Any]) -> None:
     except SignalFault:
         return
     if isinstance(signal, Signal):
-        assert str(body["ticker"]).strip().upper().endswith(signal.symbol)
-        assert not changes.get("symbol") or str(changes["symbol"]).strip().upper().endswith(signal.symbol)
+        for named in (body["ticker"], changes.get("symbol")):
+            bare = "".join(letter for letter in str(named or "").upper() if letter.isalnum())
+            assert bare.endswith(signal.symbol) or not named
         sides = {Direction.LONG: ("buy", "long"), Direction.SHORT: ("sell", "short")}[signal.direction]
         assert str(body["action"]).strip().lower() in sides
 

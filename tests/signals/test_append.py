@@ -3,12 +3,14 @@
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from executor.core.model.signal import Signal
 from executor.files import RealFileSystem
@@ -154,13 +156,33 @@ def test_the_name_of_a_file_that_is_made_outlasts_a_power_cut(tmp_path: Path, mo
     assert synced == [tmp_path]
 
 
-def test_where_the_name_can_not_be_made_durable_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_: RealFileSystem, folder: Path) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+def refuses(code: int) -> Callable[[RealFileSystem, Path], None]:
+    def sync_folder(_: RealFileSystem, folder: Path) -> None:
+        raise OSError(code, os.strerror(code), str(folder))
 
-    monkeypatch.setattr(RealFileSystem, "sync_folder", refuse)
+    return sync_folder
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES, errno.ENOTSUP, errno.ENOSYS])
+def test_a_folder_that_can_not_be_synced_keeps_no_signal_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """One that may be written to and not be listed, or on a file system that syncs no folders: for ever, that was."""
+    monkeypatch.setattr(RealFileSystem, "sync_folder", refuses(code))
+    path = tmp_path / "signals.jsonl"
+    with capture_logs() as log:
+        for _ in range(2):
+            line = append_signal(path, FIELDS)
+            assert path.read_text() == line + "\n"
+            path.write_bytes(b"")
+    assert [(entry["event"], entry["why"]) for entry in log] == [("folder_not_synced", os.strerror(code))]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_where_the_name_can_not_be_made_durable_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(RealFileSystem, "sync_folder", refuses(code))
     with pytest.raises(SignalFileError):
         append_signal(tmp_path / "signals.jsonl", FIELDS)
     assert (tmp_path / "signals.jsonl").read_bytes() == b""

@@ -222,8 +222,8 @@ def test_a_key_that_means_nothing_to_a_trade_is_ignored() -> None:
 @pytest.mark.parametrize("shape", [{"side": "long", "ts": 1_750_000_000}, {"kind": "long", "ts_utc": 1_750_000_000}])
 def test_an_order_that_opens_nothing_is_no_signal(name: str, shape: dict[str, Any]) -> None:
     signal = {**shape, "symbol": "LTCUSDT", "price": 84}
-    opening: list[object] = [False, None, "false", " False "]
-    leaving: list[object] = [True, "true", "yes", "", 1, 0, [], {}]
+    opening: list[object] = [False, None, "false", " False ", 0, "0", "", "no", "Off"]
+    leaving: list[object] = [True, "true", "yes", "on", 1, "1", -1, [], {}]
     for value in opening:
         assert isinstance(parse_signal(json.dumps({**signal, name: value})), Signal), value
     for value in leaving:
@@ -234,8 +234,8 @@ def test_an_order_that_opens_nothing_is_no_signal(name: str, shape: dict[str, An
 
 def test_a_ticker_beside_the_symbol_must_be_the_same() -> None:
     signal = {"side": "long", "ts": 1_750_000_000, "symbol": "LTCUSDT", "price": 84}
-    same: list[object] = ["LTCUSDT", "BINANCE:ltcusdt", "", None]
-    other: list[object] = ["BTCUSDT", 5, []]
+    same: list[object] = ["LTCUSDT", "BINANCE:ltcusdt", "LTC/USDT", "binance:LTC-USDT", "ltc_usdt ", "", None]
+    other: list[object] = ["BTCUSDT", "COINBASE:LTCUSD", "LTC/USD", "LTCUSDT.P", "/", 5, []]
     for ticker in same:
         assert isinstance(parse_signal(json.dumps({**signal, "ticker": ticker})), Signal), ticker
     for ticker in other:

@@ -15,7 +15,7 @@ from executor.ops.replay import Replay
 from executor.ops.reports.page import report_page
 from executor.ops.reports.paths import Recorder, TradePath
 from executor.service.store.journal import JournalError
-from executor.service.store.trades import read_trades, trades_path
+from executor.service.store.trades import read_trades
 
 PRINT: Final[dict[ListFormat, Callable[[Sequence[Closed]], str]]] = {
     ListFormat.TABLE: trades.as_table,
@@ -75,7 +75,7 @@ def report(
 
 
 def _trades(place: Place) -> list[Closed]:
-    return _listed(trades_path(place.state))
+    return _listed(place.settings.trades_path(place.symbol))
 
 
 def _listed(path: Path) -> list[Closed]:

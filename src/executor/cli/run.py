@@ -15,7 +15,7 @@ from executor.ops import account, logs, report
 from executor.service import app, runner
 from executor.service.loop import Loop
 from executor.service.store.journal import JournalError
-from executor.service.store.trades import read_trades, trades_path
+from executor.service.store.trades import read_trades
 
 if TYPE_CHECKING:
     from executor.service.embedded import Embedded
@@ -80,7 +80,7 @@ def _close_the_books(settings: Settings, paper: "Embedded", state: State) -> Non
     from executor.cli.books import close_books  # noqa: PLC0415  (no matching engine where none is embedded)
 
     try:
-        trades = list(read_trades(trades_path(settings.state_path(paper.symbol))))
+        trades = list(read_trades(settings.trades_path(paper.symbol)))
     except JournalError as error:
         fail(error)
     books = close_books(paper.engine, paper.account, paper.start, trade_open=state.position is not None)

@@ -9,8 +9,6 @@ from executor.config.settings import Settings
 
 BESIDE: Final = (".prev", ".ahead", ".tmp", ".lock", ".sock", ".signals", ".rules", ".alerts", ".telegram", ".hang")
 """What stands beside a state file under its name and one of these."""
-TRADES: Final = ".trades.jsonl"
-"""In place of the state's own suffix: the list of trades."""
 
 
 class Use(NamedTuple):
@@ -38,19 +36,25 @@ def uses(settings: Settings) -> Iterator[Use]:
         yield Use("STATE_FN", f"the state{of}", _real(state), account)
         for suffix in BESIDE:
             yield Use("STATE_FN", f"{suffix} of the state{of}", _real(state.with_name(state.name + suffix)), account)
-        yield Use("STATE_FN", f"the list of trades{of}", _real(state.with_suffix(TRADES)), account)
+        yield Use("STATE_FN", f"the list of trades{of}", _real(settings.trades_path(symbol)), account)
         name = "STATE_FN" if settings.journal_fn is None else "JOURNAL_FN"
         yield Use(name, f"the journal{of}", _real(settings.journal_path(symbol)), account)
     yield Use("SIGNAL_FILE", "the signal file", _real(settings.signal_file), account)
 
 
 def clashes(found: Iterable[Use]) -> Iterator[Clash]:
-    """Each later use of a file that another has already, but for signal files: several may follow one."""
+    """Each later use of a file that another has already, but for signal files: several may follow one. What is there
+    and is no regular file (/dev/null) holds nothing that the other could spoil.
+    """
     taken: dict[str, Use] = {}
     for use in found:
         first = taken.setdefault(use.path, use)
-        if first is not use and not first.setting == use.setting == "SIGNAL_FILE":
+        if first is not use and not first.setting == use.setting == "SIGNAL_FILE" and not _special(use.path):
             yield Clash(first, use)
+
+
+def _special(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110, PTH113  (a NUL byte is no fault to them)
 
 
 def _real(path: Path) -> str:

@@ -529,7 +529,18 @@ class Settings(
         """Beside the state, named after it, where JOURNAL_FN does not say otherwise."""
         if self.journal_fn is not None:
             return self._path(self.journal_fn, symbol)
-        return self.state_path(symbol).with_suffix(".journal.jsonl")
+        return self._beside(symbol, ".journal.jsonl")
+
+    def trades_path(self, symbol: str) -> Path:
+        """The list of finished trades, beside the state and named after it."""
+        return self._beside(symbol, ".trades.jsonl")
+
+    def _beside(self, symbol: str, suffix: str) -> Path:
+        """`suffix` in place of the state's own, or behind it where the state's own is what tells states apart."""
+        state, own = self.state_path(symbol), Path(self.state_fn).suffix
+        if own and "{symbol}" not in own and "{account}" not in own:
+            return state.with_suffix(suffix)
+        return state.with_name(state.name + suffix)
 
     def _path(self, template: str, symbol: str) -> Path:
         return Path(template.replace("{symbol}", symbol).replace("{account}", self._account))

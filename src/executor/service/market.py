@@ -25,6 +25,7 @@ from executor.exchange.transport.clock import SystemClock
 from executor.exchange.transport.connection import Connection
 from executor.exchange.wire.margin import Account
 from executor.service.poller import Clock
+from executor.service.symbol_rules import trade_open
 
 if TYPE_CHECKING:
     from executor.service.embedded import Embedded
@@ -150,13 +151,20 @@ def exchange_name(env: BinanceEnv, rest_url: str) -> str:
 
 
 def credentials(settings: Settings) -> Credentials:
-    """Raises SettingsError for what can be no key, StartError when the key's file can't be read now."""
+    """Raises SettingsError for what can be no key; StartError when the key's file can't be read now, or, while a trade
+    is open, holds none: it may be about to be replaced, and whatever starts the service must go on doing so.
+    """
     assert settings.binance_api_key is not None
     key = _one_word("BINANCE_API_KEY", settings.binance_api_key)
     if settings.binance_private_key_file is None:
         assert settings.binance_api_secret is not None
         return Credentials.hmac(key, _one_word("BINANCE_API_SECRET", settings.binance_api_secret))
-    return _private_key(key, settings.binance_private_key_file, settings.binance_private_key_passphrase)
+    try:
+        return _private_key(key, settings.binance_private_key_file, settings.binance_private_key_passphrase)
+    except SettingsError as error:
+        if any(trade_open(settings, symbol) for symbol in settings.traded):
+            raise StartError(f"{'; '.join(map(str, error.faults))}; a trade is open") from error
+        raise
 
 
 def _one_word(name: str, secret: SecretStr) -> str:

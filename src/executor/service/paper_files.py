@@ -13,7 +13,6 @@ from executor.service.market import is_paper
 from executor.service.store.document import saved
 from executor.service.store.journal import files_of
 from executor.service.store.state_store import StateError, StateStore, StateUnwritable
-from executor.service.store.trades import trades_path
 from executor.signals.position import position_path
 
 log = structlog.get_logger(__name__)
@@ -35,7 +34,7 @@ def set_paper_files_aside(settings: Settings, symbol: str) -> None:
     if not _of_paper(state_path):
         return
     store = StateStore(state_path, schema_version=SCHEMA_VERSION)
-    journal, trades, place = settings.journal_path(symbol), trades_path(state_path), position_path(state_path)
+    journal, trades, place = settings.journal_path(symbol), settings.trades_path(symbol), position_path(state_path)
     kept = settings.binance_env is BinanceEnv.PAPER
     # The state comes last: should this be interrupted, the next start does the rest.
     singles = [*([] if kept else [place]), store.write_ahead, store.previous, store.path]

@@ -23,7 +23,7 @@ from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import Journal, JournalError
 from executor.service.store.port import SymbolStore
 from executor.service.store.state_store import STALE, Age, StateStore, StateUnwritable
-from executor.service.store.trades import TradeList, trades_path
+from executor.service.store.trades import TradeList
 from executor.service.symbol_rules import RulesReader
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ async def symbol_session(
     trade_open = state is not None and state.position is not None
     reader = RulesReader(exchange, settings, state_path)
     rules = await reader.begin(trade_open=trade_open)
-    trades = TradeList(trades_path(state_path), patient=trade_open)
+    trades = TradeList(settings.trades_path(symbol), patient=trade_open)
     journal = Journal(settings.journal_path(symbol), patient=trade_open)
     with _closing(journal), _closing(trades):
         if state is not None and state.last_closed is not None:

@@ -4,9 +4,9 @@ Read are the shapes of `parse`, and alerts as TradingView's placeholders make th
 
     {"secret":"...","ticker":"{{ticker}}","action":"{{strategy.order.action}}","price":"{{close}}","time":"{{timenow}}"}
 
-`ticker` (with or without its exchange before a colon) is the symbol, `action` buy or sell the side, `price` or else
-`close` the price, `timenow`, `ts` or else `time` the time; `id`, `stop`, `targets`, `entry` and a size are as in the
-general shape. The secret never becomes part of the line.
+`ticker` (with or without its exchange before a colon) is the symbol; a `symbol` beside it must be the same, however it
+is spelled. `action` buy or sell is the side, `price` or else `close` the price, `timenow`, `ts` or else `time` the
+time; `id`, `stop`, `targets`, `entry` and a size are as in the general shape. The secret never gets into the line.
 
 The time may be left out where there is an `id`: then it is that of the arrival. Without either, a request that is sent
 again could not be told from a second signal.
@@ -74,12 +74,12 @@ def line_of(fields: Mapping[str, Any], received: int) -> bytes:
 def _from_tradingview(alert: Mapping[str, Any]) -> dict[str, Any]:
     refuse_contradiction(alert, _agreed_direction(alert))
     refuse_other_symbol(alert)
-    symbol = _text(alert, "ticker").rpartition(":")[2]
-    if symbol.upper().endswith(_PERPETUAL):
-        raise SignalFault(f"ticker {symbol[:40]!r} is a perpetual contract, must be a symbol of Spot")
+    ticker, other = (_text(alert, name).rpartition(":")[2] for name in ("ticker", "symbol"))
+    if ticker.upper().endswith(_PERPETUAL):
+        raise SignalFault(f"ticker {ticker[:40]!r} is a perpetual contract, must be a symbol of Spot")
     signal = {name: value for name, value in alert.items() if name not in _TRADINGVIEW}
-    if symbol:
-        signal["symbol"] = symbol
+    if ticker:  # the two are the same; which of them is the exchange's name for it goes first
+        signal["symbol"] = other if other.isalnum() and not ticker.isalnum() else ticker
     if "side" not in signal:
         signal["side"] = alert.get("action")
     for name, sources in (("price", ("price", "close")), ("ts", ("timenow", "ts", "time"))):

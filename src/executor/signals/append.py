@@ -6,15 +6,19 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from executor.core.model.values import plain
 from executor.files import PRIVATE, RealFileSystem, make_folder
 from executor.signals.parse import Malformed, parse_signal
 from executor.signals.position import SignalFileError
+
+log = structlog.get_logger(__name__)
 
 _NAMES: Final = ("ts", "symbol", "side", "price", "id", "entry", "stop", "targets", "qty", "notional", "risk")
 
@@ -22,6 +26,12 @@ _NAMES: Final = ("ts", "symbol", "side", "price", "id", "entry", "stop", "target
 LOCK_S: Final = 5.0
 LOCK_LOOK_S: Final = 0.01
 """A writer holds the lock for a line; who holds it for seconds is no writer."""
+
+
+UNABLE: Final = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
+)
+"""How a system says that it can't sync a folder (fsync(2)), or that this folder may be written to and not be opened."""
 
 
 class NotASignalError(ValueError):
@@ -59,12 +69,28 @@ def append_line(path: Path, line: bytes) -> None:
         descriptor = _open_locked(path)
         try:
             if not os.fstat(descriptor).st_size:  # made just now, perhaps: its name must outlast a power cut as well
-                RealFileSystem().sync_folder(path.parent)
+                _keep_name(path.parent)
             _append(descriptor, line + b"\n")
         finally:
             os.close(descriptor)
     except OSError as error:
         raise SignalFileError(path, error) from error
+
+
+def _keep_name(folder: Path) -> None:
+    """Make the names in it durable, where the machine can do that. Raises OSError."""
+    try:
+        RealFileSystem().sync_folder(folder)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        _tell_unkept(folder, error.strerror or type(error).__name__)
+
+
+@cache
+def _tell_unkept(folder: Path, why: str) -> None:
+    """Once for each."""
+    log.warning("folder_not_synced", folder=str(folder), why=why, text="a new file in it may not outlast a power cut")
 
 
 def signal_line(fields: Mapping[str, str | Decimal | Sequence[Decimal] | None]) -> bytes:

@@ -73,6 +73,7 @@ _MISNAMED: Final = {
 
 
 _LEAVING: Final = frozenset({"reduceonly", "closeonly", "closeposition"})
+_OFF: Final = frozenset({"", "0", "no", "off", "false"})
 """Words of an order that opens nothing, as exchanges name them; what is opened here has its exits with it."""
 
 
@@ -275,20 +276,25 @@ def _side_name(fields: Mapping[str, Any]) -> str:
 
 
 def refuse_other_symbol(fields: Mapping[str, Any]) -> None:
-    """`symbol` and `ticker` (with or without its exchange before a colon), where both are given, must be the same.
-    Raises SignalFault.
+    """`symbol` and `ticker`, where both are given, must be the same, however they are spelled: BTCUSDT, BTC/USDT,
+    BINANCE:BTCUSDT. Raises SignalFault.
     """
     symbol, ticker = fields.get("symbol"), fields.get("ticker")
     if symbol in (None, "") or ticker in (None, ""):
         return
-    names = [each.strip().rpartition(":")[2].upper() if isinstance(each, str) else "" for each in (symbol, ticker)]
-    if names[0] != names[1]:
+    if _bare(symbol) != _bare(ticker):
         raise SignalFault(f"symbol {_shown(symbol)} and ticker {_shown(ticker)} name different symbols")
+
+
+def _bare(value: object) -> str:
+    """Its letters and digits alone, without the exchange before a colon; empty for what is no text."""
+    text = value.rpartition(":")[2] if isinstance(value, str) else ""
+    return "".join(letter for letter in text.upper() if letter.isalnum())
 
 
 def _refuse_leaving(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
-        off = value is None or value is False or (isinstance(value, str) and value.strip().lower() == "false")
+        off = value is None or value is False or (isinstance(value, str) and value.strip().lower() in _OFF)
         if _folded(name) in _LEAVING and not off:
             raise SignalFault(f"{_quoted(name)} is {_shown(value)}, of an order that opens nothing: it must be false")
 

@@ -8,7 +8,7 @@ import pytest
 from tests.ops.telegram.fake_bot import markup_fault
 from tests.scenarios.harness import Harness, World, harness
 
-from executor.core.model.events import AnyEvent, Commanded
+from executor.core.model.events import AnyEvent, Commanded, Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.core.transition import Step
@@ -196,6 +196,20 @@ async def test_after_the_trade_it_is_void_also_for_the_next_one(operator: Operat
     (another,) = await operator.replies("flatten")
     assert another == Reply("No trade is open.")
     assert "has ended meanwhile" in await operator.press(question, "Close at market")
+
+
+async def test_a_yes_closes_no_other_trade_whatever_lay_ahead_of_it(
+    bench: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the trade and the command's turn, that trade may end, and another begin."""
+    await bench.enter()
+    monkeypatch.setattr(module, "is_open", lambda *_: True)
+    (traded,) = traded_of(bench.loops)
+    told = await traded.obey(Verb.FLATTEN, "7")
+    assert not told.done
+    assert "trade 7 has ended meanwhile" in told.text
+    await bench.wait(2)
+    assert bench.state.position is not None
 
 
 async def test_a_button_of_another_run_is_void(operator: Operator, bench: Harness) -> None:

@@ -84,7 +84,7 @@ class LoopTraded:
         loop = self._loop
         if trade and not is_open(loop, trade):
             return Told(False, ended(trade))
-        asked = asyncio.ensure_future(loop.ask(Commanded(at=loop.now(), verb=verb)))
+        asked = asyncio.ensure_future(loop.ask(Commanded(at=loop.now(), verb=verb, trade=trade)))
         finished, _ = await asyncio.wait({asked}, timeout=OBEY_WITHIN_S)
         if not finished:
             asked.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -9,7 +9,7 @@ import structlog
 
 from executor.core.model import ids
 from executor.core.model.events import AnyEvent, Found, OpenOrdersSeen, Tick
-from executor.core.model.facts import Balance, Done, OrderReport, Refused
+from executor.core.model.facts import PASSING, UNSENT, Balance, Done, OrderReport, Outcome, Refused, Why
 from executor.core.model.intents import Command, Stamp
 from executor.core.model.state import State
 from executor.core.transition import Step
@@ -33,6 +33,8 @@ BUDGET_SHARE: Final = 0.5
 """A round is left out where the minute's request weight is used up to so much: trading needs the rest."""
 TURN_WITHIN_S: Final = 10.0
 FOREIGN_KEPT: Final = 1_000
+LEFT_ROUNDS: Final = 3
+"""A ghost that so many rounds could not cancel is told of."""
 
 GHOST: Final = "ghost_order"
 BACK: Final = "order_back"
@@ -47,7 +49,7 @@ PUSHED: Final = "state_stuck"
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What one look has shown. `asked_at`: when (ms)."""
+    """What one look has shown. `asked_at`: when the open orders were asked for (ms)."""
 
     state: State
     shown: tuple[OrderReport, ...]
@@ -69,6 +71,7 @@ class Watchdog:
         self.before_round: list[Callable[[], Awaitable[None]]] = []
         self._told: dict[tuple[str, str, str], int] = {}
         self._foreign: dict[tuple[str, int], None] = {}
+        self._left: dict[tuple[str, str], int] = {}
         self._soon = asyncio.Event()
         self._closed = {id(loop): loop.state.last_closed for loop in self._loops}
         for loop in self._loops:
@@ -125,10 +128,11 @@ class Watchdog:
     async def _look(self, loop: Loop) -> Look | None:
         """One comparison; None where the exchange could not be asked, or where something was under way."""
         with loop.at_work():
-            before, asked_at = loop.state, loop.now()
+            before = loop.state
             try:
-                shown = await loop.exchange.open_orders()
                 balances = await loop.exchange.balances()
+                asked_at = loop.now()  # as late as can be: what is sent upon this look is stamped with it
+                shown = await loop.exchange.open_orders()
             except ReadError as error:
                 log.info("watchdog_look_failed", error=str(error))
                 return None
@@ -205,43 +209,60 @@ class Watchdog:
         """Cancel ghosts, and see whether they are gone: by our id, else by the exchange's own. Each is signed with the
         time of the look that it is for, and not sent when that is long ago: what was suspended since acts on nothing
         that somebody else may have decided about meanwhile (rule 8.3d).
+
+        What comes too late for that, or is held up by the exchange, is left to the next round, and told of when several
+        have left it.
         """
         numbers = {report.id: report.exchange_id for report in look.shown}
         window = loop.engine.policy.recv_window_ms
         stamp = Stamp(look.asked_at, window) if window else None
-        tried: list[Suspect] = []
-        refused: dict[str, str] = {}
+        outcomes: dict[str, Outcome] = {}
+        tried: set[str] = set()
         with loop.at_work():
             for ghost in ghosts:
-                if stamp is not None and stamp.too_old(loop.now()):
-                    log.info("ghost_left", order=ghost.about, why="the look is long ago; the next round looks anew")
-                    continue
-                tried.append(ghost)
-                outcome = await loop.exchange.cancel(ghost.about, stamp)
-                if not isinstance(outcome, Done) and (number := numbers.get(ghost.about, 0)):
-                    outcome = await loop.exchange.cancel(ghost.about, stamp, number)
-                if isinstance(outcome, Refused):
-                    refused[ghost.about] = outcome.text
-            if not tried:
-                return
+                outcome = await _cancel(loop, ghost.about, stamp)
+                if not _is(outcome, UNSENT):
+                    tried.add(ghost.about)
+                    if not isinstance(outcome, Done) and (number := numbers.get(ghost.about, 0)):
+                        outcome = await _cancel(loop, ghost.about, stamp, number)
+                outcomes[ghost.about] = outcome
             try:
-                left = {report.id for report in await loop.exchange.open_orders()}
+                standing = {report.id for report in await loop.exchange.open_orders()} if tried else set[str]()
             except ReadError as error:
                 log.info("watchdog_look_failed", error=str(error))
                 return  # the next round sees
-        for ghost in tried:
-            gone = ghost.about not in left
-            done = "cancelled" if gone else f"could not be cancelled: {refused.get(ghost.about, 'it still stands')}"
-            loop.tell(
-                Found(
-                    at=loop.now(),
-                    finding=ghost.finding,
-                    text=f"{ghost.text}: {done}",
-                    order=ghost.about,
-                    halts=not gone,
-                    gone=(ghost.about,) if gone else (),
-                )
+        gone = tried - standing
+        left = [each for each in ghosts if each.about not in gone and _is(outcomes[each.about], PASSING)]
+        self._leave(loop, left, outcomes)
+        for ghost in ghosts:
+            if ghost not in left:
+                self._conclude(loop, ghost, outcomes[ghost.about], gone=ghost.about in gone)
+
+    def _leave(self, loop: Loop, ghosts: list[Suspect], outcomes: Mapping[str, Outcome]) -> None:
+        """To the next round: nothing has been said of these orders themselves."""
+        symbol, window = loop.state.symbol, loop.engine.policy.recv_window_ms
+        times = {ghost.about: self._left.get((symbol, ghost.about), 0) + 1 for ghost in ghosts}
+        others = {key: count for key, count in self._left.items() if key[0] != symbol}
+        self._left = others | {(symbol, about): count for about, count in times.items()}
+        for ghost in ghosts:
+            rounds, why = times[ghost.about], _why(outcomes[ghost.about])
+            log.info("ghost_left", order=ghost.about, rounds=rounds, why=why)
+            if rounds >= LEFT_ROUNDS:
+                text = f"{ghost.text}: could not be cancelled in {rounds} rounds with RECV_WINDOW={window}: {why}"
+                self._tell(loop, Suspect(ghost.finding, ghost.about, text, ghost.orders))
+
+    def _conclude(self, loop: Loop, ghost: Suspect, outcome: Outcome, *, gone: bool) -> None:
+        done = "cancelled" if gone else f"could not be cancelled: {_why(outcome)}"
+        loop.tell(
+            Found(
+                at=loop.now(),
+                finding=ghost.finding,
+                text=f"{ghost.text}: {done}",
+                order=ghost.about,
+                halts=not gone,
+                gone=(ghost.about,) if gone else (),
             )
+        )
 
     def _tell(self, loop: Loop, found: Suspect) -> None:
         """By way of the decider, so that it is in the journal; the same again only after a while."""
@@ -277,6 +298,21 @@ class Watchdog:
         finally:
             asleep.cancel()
             called.cancel()
+
+
+async def _cancel(loop: Loop, order: str, stamp: Stamp | None, number: int = 0) -> Outcome:
+    """WITHDRAWN where the stamp is too old to send it."""
+    if stamp is not None and stamp.too_old(loop.now()):
+        return Refused(Why.WITHDRAWN, 0, "not sent: the look at it was long ago")
+    return await loop.exchange.cancel(order, stamp, number)
+
+
+def _why(outcome: Outcome) -> str:
+    return outcome.text if isinstance(outcome, Refused) else "it still stands"
+
+
+def _is(outcome: Outcome, whys: frozenset[Why]) -> bool:
+    return isinstance(outcome, Refused) and outcome.why in whys
 
 
 def _moving(state: State) -> bool:

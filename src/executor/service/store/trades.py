@@ -17,10 +17,6 @@ FILE_SIZE = 16 * 1024 * 1024
 FILES_KEPT = 100
 
 
-def trades_path(state: Path) -> Path:
-    return state.with_suffix(".trades.jsonl")
-
-
 RECENT = 500
 """Trades kept in memory: more than a day has, at the shortest cooldown that makes sense."""
 
