@@ -139,7 +139,7 @@ async def test_the_days_loss(tmp_path: Path, world: World) -> None:
 @oco_worlds
 async def test_a_duplicate_is_known_after_a_restart(tmp_path: Path, world: World) -> None:
     async with harness(tmp_path, world) as b:
-        await b.signal(id="one", symbol="BTCUSDT")
+        await b.signal(id="one", stop=str(b.at(1)))  # on the wrong side: refused, and remembered
         await b.restart()
         await refused(b, "duplicate", "seen before", id="one")
 
