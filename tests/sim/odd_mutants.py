@@ -8,7 +8,7 @@ ODD_MUTANTS: Final = (
     Mutant(
         "closed without the last look",
         f"{CORE}/decide/closing.py",
-        "    if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):\n"
+        "    if not all(_looked_since(draft, phase, at) for at in ended):\n"
         "        draft.query_open_orders()\n        return None\n",
         "",
     ),

@@ -147,21 +147,18 @@ def _overtaken(position: Position) -> Decimal:
 
 def _sold_meanwhile(position: Position) -> Decimal:
     """What exits have sold that were cancelled for a market order, told only after that was sent: it is looked for, and
-    the excess bought back (6.3). As for a stop on margin that was moved: the next one is being cut.
+    the excess bought back (6.3). A close may sell in pieces, and the excess shows when the last of them is known. As
+    for a stop on margin that was moved: the next one is being cut.
     """
-    total = _sold_before_moved(position) if position.credit is not None else ZERO
-    for sale in position.orders:
-        if sale.live and sale.role is Role.FLATTEN:
-            total += sum(
-                [
-                    o.cum_qty
-                    for o in position.orders
-                    if (o.recheck or o.cancelling) and not o.live
-                    if sale.leg in (0, o.leg) and o.heard_at >= sale.sent_at
-                ],
-                ZERO,
-            )
-    return total
+    closing = isinstance(position.phase, Closing)
+    sales = [o for o in position.orders if o.role is Role.FLATTEN and (o.live or closing)]
+    late = [
+        o.cum_qty
+        for o in position.orders
+        if (o.recheck or o.cancelling) and not o.live
+        if any(sale.leg in (0, o.leg) and o.heard_at >= sale.sent_at for sale in sales)
+    ]
+    return sum(late, _sold_before_moved(position) if position.credit is not None else ZERO)
 
 
 def _sold_before_moved(position: Position) -> Decimal:

@@ -8,9 +8,9 @@ from executor.core.decide.closing import UNREAD_MS
 from executor.core.model.events import Verb
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
-from executor.core.model.intents import CancelOrder
+from executor.core.model.intents import CancelOrder, QueryOpenOrders
 from executor.core.model.policy import EntryMode
-from executor.core.model.state import Closing, End, OrderPhase, Reason
+from executor.core.model.state import Closing, End, Market, OrderPhase, Reason
 from executor.core.model.values import Direction, OrderStatus, OrderType
 
 D = Decimal
@@ -58,6 +58,23 @@ def test_the_trade_ends_only_after_a_last_look_at_the_open_orders() -> None:
     assert script.kinds() == ["QueryOpenOrders"]
     script.accept()
     assert script.closed.reason is Reason.FLATTEN
+
+
+def test_a_clock_that_is_set_back_costs_no_look_after_look() -> None:
+    """Rule 8.7: after a restart, the entry ended at a time that is yet to come."""
+    script = Script()
+    script.signal()
+    script.settle()
+    script.fill(Role.ENTRY)
+    script.settle()
+    script.now -= 20_000
+    script.state = replace(script.state, market=Market())  # as it is read from the disk
+    script.restart()
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert sum(isinstance(request, QueryOpenOrders) for request in script.sent) == 1
 
 
 def test_a_second_look_that_failed_is_had_before_the_end() -> None:

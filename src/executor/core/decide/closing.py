@@ -40,7 +40,8 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
         return None
     if price_fills(draft) or _price_at_last(draft, phase):
         return None
-    if phase.looked_at < max([phase.since, *(o.closed_at for o in draft.position.orders)]):
+    ended = [phase.since, *(o.closed_at for o in draft.position.orders)]
+    if not all(_looked_since(draft, phase, at) for at in ended):
         draft.query_open_orders()
         return None
     return phase.reason
@@ -79,9 +80,18 @@ def _look_again(draft: Draft, phase: Closing) -> bool:
     for order in waiting:
         if draft.now >= order.ask_at:
             draft.query(order)
-    if any(o.looks >= SECOND_LOOKS and phase.looked_at < last_look(o) for o in waiting):
+    if any(o.looks >= SECOND_LOOKS and not _looked_since(draft, phase, last_look(o)) for o in waiting):
         draft.query_open_orders()
     return bool(waiting)
+
+
+def _looked_since(draft: Draft, phase: Closing, at: int) -> bool:
+    """Whether the open orders were asked for since `at` (ms). What is dated ahead was before the clock was set back: no
+    look would be later, and it would be asked for until the clock is there again (rule 8.7).
+    """
+    if not 0 < phase.looked_at <= draft.now:
+        return False
+    return phase.looked_at >= at or at > draft.now
 
 
 def _trade_rest(draft: Draft, phase: Closing) -> bool:
