@@ -433,6 +433,15 @@ class Script:
             self.accept()
         raise AssertionError(f"no rest: {self.kinds()}")
 
+    def to_the_end(self) -> None:
+        """Everything is answered until the trade is over."""
+        self.settle()
+        for _ in range(20):
+            if self.state.position is None:
+                break
+            self.sleep()
+            self.settle()
+
     def refuse(self, why: Why = Why.OTHER, kind: str = "", retry_at: int = 0) -> Step:
         refused = Refused(why, -2010, f"refused: {why}", retry_at)
         request = self._take(kind)

@@ -176,12 +176,7 @@ def test_a_close_does_not_wait_for_ever_for_a_balance_that_cannot_be_read() -> N
         assert script.now <= refused + 2 * script.policy.failsafe_grace_ms
     assert len(script.sent) < 100
     script.balances["LTC"] = Balance(D(0))
-    script.settle()
-    for _ in range(20):
-        if script.state.position is None:
-            break
-        script.sleep()
-        script.settle()
+    script.to_the_end()
     assert script.closed.reason is Reason.FLATTEN
 
 

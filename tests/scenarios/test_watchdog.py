@@ -80,12 +80,19 @@ async def test_it_can_be_switched_off(tmp_path: Path) -> None:
 # --- orders -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_ghost_of_a_finished_trade_is_cancelled_and_entries_go_on(b: Harness) -> None:
+async def ghost_of(b: Harness) -> str:
+    """An order of a trade that has ended."""
     await b.enter()
     trade = b.position.trade
     await b.move(-1)
     await b.ends(Reason.SL)
-    b.place_by_hand(f"EX_{trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
+    ghost = f"EX_{trade}_TP1_90"
+    b.place_by_hand(ghost, OrderSide.SELL, "1", price=b.at(30))
+    return ghost
+
+
+async def test_a_ghost_of_a_finished_trade_is_cancelled_and_entries_go_on(b: Harness) -> None:
+    await ghost_of(b)
     told = await found(b, "ghost_order")
     assert told["text"].endswith("cancelled")
     assert b.open() == []
@@ -97,11 +104,7 @@ async def test_a_ghost_that_does_not_go_by_our_id_goes_by_the_exchanges(
     b: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rule 8.7."""
-    await b.enter()
-    trade = b.position.trade
-    await b.move(-1)
-    await b.ends(Reason.SL)
-    b.place_by_hand(f"EX_{trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
+    await ghost_of(b)
     assert b.loop is not None
     cancel = b.loop.exchange.cancel
 
@@ -116,11 +119,7 @@ async def test_a_ghost_that_does_not_go_by_our_id_goes_by_the_exchanges(
 
 
 async def test_a_ghost_that_can_not_be_cancelled_halts(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    await b.enter()
-    trade = b.position.trade
-    await b.move(-1)
-    await b.ends(Reason.SL)
-    b.place_by_hand(f"EX_{trade}_TP1_90", OrderSide.SELL, "1", price=b.at(30))
+    await ghost_of(b)
     assert b.loop is not None
 
     async def nothing(*_: object) -> None:
@@ -135,12 +134,7 @@ async def test_a_ghost_is_cancelled_with_the_stamp_of_its_look_or_not_at_all(
     b: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rule 8.3d: whoever was suspended after the look cancels nothing when it wakes."""
-    await b.enter()
-    trade = b.position.trade
-    await b.move(-1)
-    await b.ends(Reason.SL)
-    ghost = f"EX_{trade}_TP1_90"
-    b.place_by_hand(ghost, OrderSide.SELL, "1", price=b.at(30))
+    ghost = await ghost_of(b)
     assert b.loop is not None
     exchange, sent, act, asleep = b.loop.exchange, [], Watchdog._act, [True]
     cancel = exchange.cancel
@@ -164,17 +158,6 @@ async def test_a_ghost_is_cancelled_with_the_stamp_of_its_look_or_not_at_all(
     assert stamp is not None
     assert not stamp.too_old(at)
     assert b.open() == []
-
-
-async def ghost_of(b: Harness) -> str:
-    """An order of a trade that has ended."""
-    await b.enter()
-    trade = b.position.trade
-    await b.move(-1)
-    await b.ends(Reason.SL)
-    ghost = f"EX_{trade}_TP1_90"
-    b.place_by_hand(ghost, OrderSide.SELL, "1", price=b.at(30))
-    return ghost
 
 
 async def test_a_ghost_is_cancelled_however_long_the_balances_take(b: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

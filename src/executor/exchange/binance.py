@@ -1,7 +1,7 @@
 """Binance Spot as the port wants it: one symbol, three-way outcomes, exact decimals."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -84,8 +84,9 @@ async def connect_all(
     connection.budget.hurried = True
     shared = SharedReads(connection) if len(symbols) > 1 else None
     try:
-        await _warm(connection, patient=bool(held))
-        await _set_clock(connection, patient=bool(held))
+        await _tried(connection.warm(), "ping", patient=bool(held))
+        # Where it can't be read, this machine's own goes on: if it is wrong, what it stamps is refused (-1021).
+        await _tried(connection.sync_clock(), "time", patient=bool(held))
         exchanges = {symbol: (make or BinanceExchange)(connection, symbol, shared) for symbol in symbols}
         await _prove(exchanges, patient=bool(held))
     except ReadRefused as error:
@@ -109,23 +110,13 @@ async def connect_all(
 Make = Callable[[Connection, str, SharedReads | None], "BinanceExchange"]
 
 
-async def _warm(connection: Connection, *, patient: bool) -> None:
+async def _tried(read: Awaitable[None], what: str, *, patient: bool) -> None:
     try:
-        await connection.warm()
+        await read
     except ReadError as error:
         if not patient:
             raise
-        _log.warning("look_failed", what="ping", error=str(error))
-
-
-async def _set_clock(connection: Connection, *, patient: bool) -> None:
-    """Where it can't be, this machine's own goes on: if it is wrong, the exchange refuses what it stamps (-1021)."""
-    try:
-        await connection.sync_clock()
-    except ReadError as error:
-        if not patient:
-            raise
-        _log.warning("clock_not_synced", error=str(error))
+        _log.warning("look_failed", what=what, error=str(error))
 
 
 async def _prove(exchanges: Mapping[str, "BinanceExchange"], *, patient: bool) -> None:

@@ -92,16 +92,6 @@ def test_a_list_whose_cancel_had_no_effect_is_cancelled_side_by_side(answer: str
     assert len([r for r in script.sent if isinstance(r, CancelOrder)]) >= 2
 
 
-def to_the_end(script: Script) -> None:
-    """Everything is answered until the trade is over."""
-    script.settle()
-    for _ in range(20):
-        if script.state.position is None:
-            break
-        script.sleep()
-        script.settle()
-
-
 def outlive(script: Script, role: Role, cancels: int) -> list[int]:
     """Until that order has outlived so many cancels: when they went out. All else is carried out."""
     name = script.order(role).id
@@ -136,7 +126,7 @@ def test_beside_an_order_that_no_cancel_ends_the_rest_is_sold_and_entries_are_ha
     assert stuck.id in script.state.halted
     told = [n for n in script.notes if n.event == "cancel_failed"]
     assert [stuck.id in n.text for n in told] == [True, True]
-    to_the_end(script)
+    script.to_the_end()
     assert script.closed.reason is Reason.FLATTEN
     assert script.closed.dust < D("0.001")
 
@@ -301,7 +291,7 @@ def test_a_close_sells_in_the_place_of_what_no_cancel_ends(direction: Direction)
     *cancels, sale = cancels_fail(script, Why.OTHER)
     assert [type(r) for r in cancels] == [CancelOrder, CancelOrder]
     assert isinstance(sale, ReplaceOrder)
-    to_the_end(script)
+    script.to_the_end()
     assert script.closed.reason is Reason.FLATTEN
     assert script.closed.dust < D("0.001")
     assert not script.state.halted

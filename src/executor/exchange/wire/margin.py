@@ -9,7 +9,7 @@ Every reading raises `msgspec.DecodeError` (or its child `ValidationError`) for 
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from executor.exchange.wire import params
 from executor.exchange.wire.calls import Call, Urgency
 
 Params = dict[str, str]
+T = TypeVar("T")
 
 PLACE: Final = Call(
     method="post", path="margin/order", weight=6, urgency=Urgency.COMMAND, orders=1, sapi=True, uid=True
@@ -187,10 +188,10 @@ class _Row(Row, frozen=True, kw_only=True):
         return RecordStatus(self.status) if self.status in RecordStatus.__members__ else RecordStatus.PENDING
 
 
-class _Rows(Row, frozen=True):
+class _Rows(Row, Generic[T], frozen=True):
     """A list that is left out is an empty one only where it says so: that nothing is in it proves something."""
 
-    rows: tuple[_Row, ...] | None = None
+    rows: tuple[T, ...] | None = None
     total: int | None = None
 
     def __post_init__(self) -> None:
@@ -245,18 +246,6 @@ class _Liquidation(Row, frozen=True, rename="camel"):
     is_isolated: bool | None = None
 
 
-class _Liquidations(Row, frozen=True):
-    """As `_Rows`."""
-
-    rows: tuple[_Liquidation, ...] | None = None
-    total: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rows is None and self.total != 0:
-            raise ValueError("rows is missing")
-
-
 class NoAccountError(Exception):
     """The answer is sound, and shows that there is no such account."""
 
@@ -279,7 +268,7 @@ def records(body: bytes, kind: LoanKind, account: Account | None = None) -> tupl
             interest=row.interest,
             manual=row.type == "MANUAL",
         )
-        for row in decode(body, _Rows).rows or ()
+        for row in decode(body, _Rows[_Row]).rows or ()
         if account is None or row.is_of(account)
     )
 
@@ -292,7 +281,7 @@ def liquidations(body: bytes, account: Account) -> tuple[int, ...]:
     """Those of the account, where a row tells whose it is."""
     return tuple(
         row.updated_time
-        for row in decode(body, _Liquidations).rows or ()
+        for row in decode(body, _Rows[_Liquidation]).rows or ()
         if row.is_isolated is None
         or (row.is_isolated is bool(account.isolated) and (not row.is_isolated or row.symbol == account.isolated))
     )
