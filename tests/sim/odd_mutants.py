@@ -27,7 +27,7 @@ ODD_MUTANTS: Final = (
     Mutant(
         "a list is cancelled as a list whatever is left of it",
         f"{CORE}/decide/draft.py",
-        "            if (by_list(order) and not self.paired(order)) or (not order.cancels and self.paired(order)):",
+        "            if (paired and not order.cancels) or (by is CancelBy.LIST and not paired):",
         "            if order.list_id and not order.is_entry:",
     ),
     Mutant(

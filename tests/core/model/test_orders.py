@@ -8,6 +8,7 @@ from tests.core.build import POLICY, make_report
 from executor.core.model import orders
 from executor.core.model.facts import Fill, Refused, Why
 from executor.core.model.ids import Role
+from executor.core.model.orders import CancelBy
 from executor.core.model.state import End, Order, OrderPhase
 from executor.core.model.values import OrderSide, OrderStatus, OrderType
 
@@ -137,3 +138,19 @@ def test_one_late_miss_is_not_enough() -> None:
 def test_an_impossible_report_is_named(changes: dict[str, Any], fault: str) -> None:
     assert orders.impossible(WORKING, make_report(STOP, **changes)) == fault
     assert orders.impossible(WORKING, make_report(STOP)) is None
+
+
+@pytest.mark.parametrize(
+    ("order", "second"),
+    [
+        (replace(WORKING, list_id="EX_1_OCO1_1"), CancelBy.LIST),
+        (WORKING, CancelBy.SALE),
+        (replace(WORKING, list_id="EX_1_OCO1_1", role=Role.ENTRY1), CancelBy.SALE),
+        (replace(WORKING, list_id="EX_1_OCO1_1", awaits="EX_1_ENTRY1_1"), CancelBy.SALE),
+    ],
+)
+def test_what_outlives_cancels_is_cancelled_each_other_way_in_turn(order: Order, second: CancelBy) -> None:
+    """A list's cancel is one of a placed exit's ways alone (rules 8.7, 13.2)."""
+    ways = [orders.cancel_by(replace(order, cancels=failed // 2, held_up=(failed + 1) // 2)) for failed in range(9)]
+    number = CancelBy.EXCHANGE_ID
+    assert ways == [CancelBy.CLIENT_ID, *(number, second, number, CancelBy.SALE) * 2]

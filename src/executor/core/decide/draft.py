@@ -31,7 +31,7 @@ from executor.core.model.intents import (
     ReplaceOrder,
     Stamp,
 )
-from executor.core.model.orders import by_list, by_number, cancel_again_at, failed_cancels, request_of
+from executor.core.model.orders import CancelBy, cancel_again_at, cancel_by, failed_cancels, request_of
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closing, End, Leg, Order, OrderPhase, Owed, Phase, Position, Reason, State
@@ -209,7 +209,7 @@ class Draft(Outbox):
         A list goes as a list while both of its sides work; a side that is left of one, or has outlived such a cancel,
         goes by its own id, which is known whether or not the exchange calls the list done (rules 8.7, 8.8). An entry
         always does: if it has filled meanwhile, the exits that it has brought stay (rule 13.2). What has outlived that
-        goes by the exchange's own id, a single side by its list as well, and so on in turn.
+        goes each other way in turn (`cancel_by`).
         """
         lists: dict[str, list[str]] = {}
         for order in orders:
@@ -217,10 +217,11 @@ class Draft(Outbox):
                 continue
             self.tell_outlived(order)
             self.put(replace(order, cancelling=True, recheck=order.recheck or recheck))
-            if (by_list(order) and not self.paired(order)) or (not order.cancels and self.paired(order)):
+            by, paired = cancel_by(order), self.paired(order)
+            if (paired and not order.cancels) or (by is CancelBy.LIST and not paired):
                 lists.setdefault(order.list_id, []).append(order.id)
             else:
-                number = order.exchange_id if by_number(order) else 0
+                number = order.exchange_id if by is CancelBy.EXCHANGE_ID else 0
                 self._send(CancelOrder(seq=self._next_seq, stamp=self._stamp, id=order.id, exchange_id=number))
         for list_id, ids in lists.items():
             self._send(CancelList(seq=self._next_seq, stamp=self._stamp, list_id=list_id, ids=tuple(ids)))

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from executor.core.decide.draft import Draft
 from executor.core.model.ids import Role
 from executor.core.model.intents import QueryOrder
-from executor.core.model.orders import by_sale
+from executor.core.model.orders import CancelBy, cancel_by
 from executor.core.model.state import Order, OrderPhase
 from executor.core.model.values import OrderType
 
@@ -18,7 +18,7 @@ def sell(draft: Draft, order: Order, qty: Decimal) -> bool:
     Nothing is sold where the order was not cancelled, and none is cancelled so that has begun to fill (rule 5.5): so
     this can't sell anything twice (rule 10.1), and one such request in doubt is settled as that of a stop's move.
     """
-    if not by_sale(order) or not draft.rules.cancel_replace_allowed:
+    if cancel_by(order) is not CancelBy.SALE or not draft.rules.cancel_replace_allowed:
         return False
     if order.phase is not OrderPhase.WORKING or order.cum_qty or order.awaits or order.check or draft.paired(order):
         return False

@@ -6,6 +6,7 @@ quantities may still grow, its phase never goes back.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from enum import Enum, auto
 from typing import Final
 
 from msgspec.structs import replace
@@ -41,6 +42,21 @@ TRADES_TRIES: Final = 3
 """So many lists of an order's trades may lack some of them; it is done without them then (rules 8.6, 8.7)."""
 SECOND_LOOKS: Final = 6
 """So many looks at an order that has ended may fail to find it; what its end said of it counts then."""
+
+
+class CancelBy(Enum):
+    """What a cancel names, or brings with it."""
+
+    CLIENT_ID = auto()
+    EXCHANGE_ID = auto()
+    LIST = auto()  # one side alone too: the exchange may not call the list done while that stands
+    SALE = auto()  # the market order that is to take its place; by the client order id where that can't be
+
+
+_AFTER_FAILED: Final = (CancelBy.EXCHANGE_ID, CancelBy.LIST, CancelBy.EXCHANGE_ID, CancelBy.SALE)
+"""The ways of the first cancel after one that failed, of the next ones, and so on round. What is on no list has no such
+cancel: a sale instead.
+"""
 
 
 def request_of(order: Order) -> NewOrder:
@@ -211,21 +227,14 @@ def failed_cancels(order: Order) -> int:
     return order.cancels + order.held_up
 
 
-def by_number(order: Order) -> bool:
-    """Whether it is the turn of a cancel by the exchange's own id."""
-    return failed_cancels(order) % 2 == 1
-
-
-def by_list(order: Order) -> bool:
-    """Whether it is the turn of its list's cancel: the exchange may not call the list done while one side stands."""
-    placed = bool(order.list_id) and not order.is_entry and not order.awaits
-    return placed and failed_cancels(order) % 4 == 2
-
-
-def by_sale(order: Order) -> bool:
-    """Whether it is the turn of a cancel and its sale in one request."""
+def cancel_by(order: Order) -> CancelBy:
+    """How the next cancel goes: by the client order id, and where that came to nothing each other way in turn (8.7)."""
     failed = failed_cancels(order)
-    return failed > 0 and failed % 2 == 0 and not by_list(order)
+    if not failed:
+        return CancelBy.CLIENT_ID
+    way = _AFTER_FAILED[(failed - 1) % len(_AFTER_FAILED)]
+    listed = order.list_id and not order.is_entry and not order.awaits
+    return CancelBy.SALE if way is CancelBy.LIST and not listed else way
 
 
 def cancel_again_at(order: Order) -> int:
