@@ -20,7 +20,7 @@ from executor.exchange.shared_reads import SharedReads
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.client import BinanceClient
-from executor.exchange.transport.clock import ExchangeClock, WallClock
+from executor.exchange.transport.clock import ExchangeClock, LocalClock
 from executor.exchange.transport.connection import Connection, ReadRefused
 from executor.exchange.wire import calls, params, reading
 from executor.exchange.wire import rules as rule_book
@@ -47,7 +47,7 @@ async def connect(
     endpoints: Endpoints,
     credentials: Credentials,
     symbol: str,
-    clock: WallClock,
+    clock: LocalClock,
     recv_window: int = 5000,
     make: "Make | None" = None,
 ) -> "BinanceExchange":
@@ -63,7 +63,7 @@ async def connect_all(
     endpoints: Endpoints,
     credentials: Credentials,
     symbols: tuple[str, ...],
-    clock: WallClock,
+    clock: LocalClock,
     recv_window: int = 5000,
     make: "Make | None" = None,
     held: Collection[str] = (),

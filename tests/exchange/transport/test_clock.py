@@ -46,11 +46,11 @@ def test_a_step_of_the_machines_clock_does_not_move_the_exchanges(step: int) -> 
 async def test_measured_after_a_step_it_is_where_it_was() -> None:
     machine = Machine()
     clock = ExchangeClock(machine.clock())
-    clock.adopt(clock.wall_ms(), clock.wall_ms(), START_MS)
+    clock.adopt(clock.local_ms(), clock.local_ms(), START_MS)
     machine.wall -= 7_200_000
-    asked = clock.wall_ms()
+    asked = clock.local_ms()
     machine.passes(40)
-    clock.adopt(asked, clock.wall_ms(), START_MS + 20)
+    clock.adopt(asked, clock.local_ms(), START_MS + 20)
     assert clock.now_ms() == START_MS + 40
 
 

@@ -75,39 +75,41 @@ async def test_looks_at_orders_in_doubt_go_on_still_more_slowly(
 
 
 def test_looks_become_rarer_and_never_end() -> None:
-    wall, now = Firewall(), START_MS
+    firewall, now = Firewall(), START_MS
     pauses = []
     for _ in range(12):
-        wall.shut(now)
-        at = next(at for at in range(now, now + READS_WAIT_MS, 1_000) if wall.lets_look(at))
+        firewall.shut(now)
+        at = next(at for at in range(now, now + READS_WAIT_MS, 1_000) if firewall.lets_look(at))
         pauses.append(at - now)
-        assert not wall.lets_look(at + 1), "one at a time"
+        assert not firewall.lets_look(at + 1), "one at a time"
         now = at
     assert pauses[:4] == [2_000, 4_000, 8_000, 16_000]
     assert set(pauses[4:]) == {LOOK_MAX_MS}
 
 
 def test_the_pace_falls_with_each_page_and_never_ends() -> None:
-    wall, now = Firewall(), START_MS
+    firewall, now = Firewall(), START_MS
     pauses = []
     for _ in range(20):
-        at = wall.shut(now)
+        at = firewall.shut(now)
         pauses.append(at - now)
-        assert wall.command_at(now) == at
-        assert wall.command_at(at) == 0
+        assert firewall.command_at(now) == at
+        assert firewall.command_at(at) == 0
         now = at
     assert pauses[:4] == [1_000, 2_000, 4_000, 8_000]
     assert set(pauses[4:]) == {PACE_MAX_MS}
 
 
 def test_orders_that_go_together_are_spread() -> None:
-    wall = Firewall()
-    at = wall.shut(START_MS)
-    wall.sent(at)
-    assert wall.command_at(at) == at + 1_000
+    firewall = Firewall()
+    at = firewall.shut(START_MS)
+    firewall.sent(at)
+    assert firewall.command_at(at) == at + 1_000
 
 
-@pytest.mark.parametrize(("shut", "way"), [("_rest_wall", "WS order.place"), ("_link_wall", "POST /api/v3/order")])
+@pytest.mark.parametrize(
+    ("shut", "way"), [("_rest_firewall", "WS order.place"), ("_link_firewall", "POST /api/v3/order")]
+)
 async def test_the_other_way_is_not_closed_by_it(shut: str, way: str) -> None:
     """None of the orders over it waits for a pace."""
     faults = WsFault()

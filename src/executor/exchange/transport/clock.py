@@ -24,7 +24,7 @@ _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 timestamp (-1021) has the offset measured anew."""
 
 
-class WallClock(Protocol):
+class LocalClock(Protocol):
     """A local clock, and waiting by it."""
 
     def now_ms(self) -> int:
@@ -61,19 +61,19 @@ class SystemClock:
 class ExchangeClock:
     """`now_ms` is the local clock plus `offset` (ms), which `adopt` measures."""
 
-    def __init__(self, wall: WallClock) -> None:
-        self._wall = wall
+    def __init__(self, local: LocalClock) -> None:
+        self._local = local
         self._measured = False
         self.offset = 0
 
     def now_ms(self) -> int:
-        return self._wall.now_ms() + self.offset
+        return self._local.now_ms() + self.offset
 
-    def wall_ms(self) -> int:
-        return self._wall.now_ms()
+    def local_ms(self) -> int:
+        return self._local.now_ms()
 
     async def sleep(self, seconds: float) -> None:
-        await self._wall.sleep(seconds)
+        await self._local.sleep(seconds)
 
     def jumps(self, asked: int, answered: int, server_time: int) -> bool:
         """Whether what was read between `asked` and `answered` (ms, local) would move the clock far; before it is

@@ -70,7 +70,7 @@ class _Way(NamedTuple):
     """How a request goes: over `link`, or over REST; and what stands before it."""
 
     link: OrderLink | None
-    wall: Firewall
+    firewall: Firewall
 
 
 class Connection:
@@ -81,8 +81,8 @@ class Connection:
         self.clock = clock
         self.budget = budget
         self.recv_window = recv_window
-        self._rest_wall = Firewall()
-        self._link_wall = Firewall()
+        self._rest_firewall = Firewall()
+        self._link_firewall = Firewall()
         self._service = LinkService()
         self.link: OrderLink | None = None
         """Where orders go while it is up and serves them; else, and without one, over REST."""
@@ -194,15 +194,15 @@ class Connection:
         way, now = self._way(call, params), self.clock.now_ms()
         if refusal := self.budget.refusal(call):
             return refusal
-        if at := way.wall.command_at(now):
+        if at := way.firewall.command_at(now):
             return Refused(Why.RATE_LIMIT, 0, f"not sent: a firewall answers 403, the next may go at {at}", at)
-        way.wall.sent(now)
+        way.firewall.sent(now)
         stamp = stamp or Stamp(now, self.recv_window)
         attempt = Attempt(stamp.timestamp, stamp.recv_window)
         try:
             answer = await self._tell(call, params, attempt, way)
             if way.link is not None and not_served(answer):
-                way = _Way(None, self._rest_wall)
+                way = _Way(None, self._rest_firewall)
                 answer = await self._tell(call, params, attempt, way)
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
             return unanswered(error, attempt)
@@ -211,18 +211,18 @@ class Connection:
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
         way = self._way(call, params)
         now = self.clock.now_ms()
-        if way.wall.closed(now) and not (call.urgency is Urgency.LOOKUP and way.wall.lets_look(now)):
-            raise ReadError(f"{call}: a firewall has answered 403, reads wait until {way.wall.reads_wait_until}")
+        if way.firewall.closed(now) and not (call.urgency is Urgency.LOOKUP and way.firewall.lets_look(now)):
+            raise ReadError(f"{call}: a firewall has answered 403, reads wait until {way.firewall.reads_wait_until}")
         await self.budget.admit(call)
         attempt = Attempt(self.clock.now_ms(), self.recv_window)
-        asked = self.clock.wall_ms()
+        asked = self.clock.local_ms()
         try:
             answer = await self._tell(call, params, attempt, way)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _Hiccup(describe(error)) from error
         if answer.ok:
             try:
-                return parse(Reply(answer.body, attempt.timestamp, asked, self.clock.wall_ms()))
+                return parse(Reply(answer.body, attempt.timestamp, asked, self.clock.local_ms()))
             except msgspec.DecodeError as error:
                 raise _Hiccup(f"HTTP {answer.status}, but unreadable: {error}") from error
         fault = fault_of(answer)
@@ -249,7 +249,7 @@ class Connection:
             self.budget.end(call, mark, headers)
         self._note_answer(call, answer)
         if answer.ok:
-            way.wall.passed()
+            way.firewall.passed()
         if answer.ok or _served(answer):
             self.budget.passed(call, sent_at)
         return answer
@@ -259,16 +259,16 @@ class Connection:
             answer = await link.call(call, params, attempt)
         except (OSError, TimeoutError) as error:
             silent = isinstance(error, TimeoutError)
-            self._service.failed(describe(error), self.clock.wall_ms(), silent=silent)
+            self._service.failed(describe(error), self.clock.local_ms(), silent=silent)
             raise
         if not_served(answer) or answer.status >= 500:
-            self._service.failed(words(answer.status, fault_of(answer)), self.clock.wall_ms(), silent=False)
+            self._service.failed(words(answer.status, fault_of(answer)), self.clock.local_ms(), silent=False)
         else:
             self._service.served()
         return answer
 
     def _note_failure(self, text: str) -> None:
-        self.failing_since = self.failing_since or self.clock.wall_ms()
+        self.failing_since = self.failing_since or self.clock.local_ms()
         self.last_failure = text
 
     def _note_answer(self, call: Call, answer: Answer) -> None:
@@ -283,27 +283,27 @@ class Connection:
             self.key_fault = ""
         elif verdict(answer.status, fault := fault_of(answer)) is Why.AUTH:
             self.key_fault = f"HTTP {answer.status}: {fault.code} {fault.msg}"
-            self.key_refused_at = self.clock.wall_ms()
+            self.key_refused_at = self.clock.local_ms()
 
     def _way(self, call: Call, params: Mapping[str, str]) -> _Way:
         """REST, or for orders the link while it is up and serves them; but REST where a firewall stands before the link
         alone.
         """
         if not call.ws or self.link is None or not self.link.up:
-            return _Way(None, self._rest_wall)
+            return _Way(None, self._rest_firewall)
         now = self.clock.now_ms()
-        if self._link_wall.closed(now) and not self._rest_wall.closed(now):
-            return _Way(None, self._rest_wall)
-        if not self._service.takes(params, self.clock.wall_ms()):
-            return _Way(None, self._rest_wall)
-        return _Way(self.link, self._link_wall)
+        if self._link_firewall.closed(now) and not self._rest_firewall.closed(now):
+            return _Way(None, self._rest_firewall)
+        if not self._service.takes(params, self.clock.local_ms()):
+            return _Way(None, self._rest_firewall)
+        return _Way(self.link, self._link_firewall)
 
     async def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way) -> int:
         """Do what a failed answer asks for: measure the clock anew, slow down. Returns when to try again."""
         if answer.status == FIREWALL:
-            return self._shut(way.wall, words(answer.status, fault))
+            return self._shut(way.firewall, words(answer.status, fault))
         if fault.code:
-            way.wall.passed()
+            way.firewall.passed()
         if fault.code == CLOCK_CODE:
             try:
                 await self.sync_clock()
@@ -311,10 +311,10 @@ class Connection:
                 _log.warning("clock_not_synced", error=str(error))
         return self.budget.heed(answer, fault, call)
 
-    def _shut(self, wall: Firewall, said: str) -> int:
+    def _shut(self, firewall: Firewall, said: str) -> int:
         now = self.clock.now_ms()
-        known = wall.closed(now)
-        at = wall.shut(now)
+        known = firewall.closed(now)
+        at = firewall.shut(now)
         if not known:
             _log.error("firewall", alert=True, answer=said, reads="wait", orders="go on, slowly")
         return at

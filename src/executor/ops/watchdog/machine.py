@@ -56,7 +56,7 @@ class MachineWatch:
 
     def look_at_answers(self) -> None:
         """Told once when the exchange is away for long, and once when it is back."""
-        since, now = self._connection.failing_since, self._connection.clock.wall_ms()
+        since, now = self._connection.failing_since, self._connection.clock.local_ms()
         if since and now - since > AWAY_MS and not self._away_told:
             self._away_told = since
             log.error(
@@ -72,7 +72,7 @@ class MachineWatch:
         """Told once, however many requests are refused for it, and once when none has been for a while: one that may
         read and not trade is refused again and again in between.
         """
-        fault, now = self._connection.key_fault, self._connection.clock.wall_ms()
+        fault, now = self._connection.key_fault, self._connection.clock.local_ms()
         if fault and not self._key_told:
             self._key_told = True
             log.error("key_refused", alert=True, text=f"{self._key}: {fault}; {_KEY_HINT}")
