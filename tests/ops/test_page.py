@@ -18,6 +18,7 @@ from tests.scenarios.harness import EXITS, Harness, harness
 from tools.ports import free_port
 
 from executor.core.model.state import Reason
+from executor.core.model.values import OrderSide
 from executor.ops import http, keep_up
 from executor.ops.page import feed as feeds
 from executor.ops.page.access import PageAccess, host_name
@@ -143,6 +144,32 @@ async def test_a_defect_of_the_page_is_told_and_touches_no_trade(
             assert (await client.get("/readyz")).status_code == 200
             assert b.roles() == EXITS[WORLD.layout]
         assert (await until(stream, stop_in))["symbols"][0]["status"]["position"]["phase"] == "protected"
+
+
+async def test_findings_and_whatever_else_is_told_are_on_the_page(tmp_path: Path) -> None:
+    """Those of the watchdog, and what was told before there was a page; each once, with the same words as elsewhere."""
+    port = free_port()
+    async with harness(tmp_path, WORLD, HTTP_PORT=str(port)) as b, httpx.AsyncClient() as client:
+        client.base_url = httpx.URL(f"http://127.0.0.1:{port}")
+        assert b.loop is not None
+        b.loop.exchange.connection.clock.offset -= 3_000  # type: ignore[attr-defined]
+        await b.until(lambda: b.said("clock_off") == 1, within=200)
+        await b.enter()
+        async with aclosing(frames(client)) as stream:
+            (first,) = (await anext(stream))["symbols"]
+            notes = {note["event"]: note for note in first["notes"]}
+            assert len(notes) == len(first["notes"])
+            assert {"started", "clock_off", "trade_opened", "filled"} <= set(notes)
+            assert notes["clock_off"]["level"] == "warning"
+            assert "measured anew and set" in notes["clock_off"]["text"]
+            assert 0 < b.clock.now_ms() // 1000 - notes["clock_off"]["at"] < 60
+            b.place_by_hand("EX_17_TP1_1", OrderSide.SELL, "1", price=b.at(30))
+            await b.until(lambda: "stray_orders" in b.alerts(), within=200)
+            frame = await until(stream, lambda each: b"stray_orders" in msgspec.json.encode(each))
+            (strays,) = [note for note in frame["symbols"][0]["notes"] if note["event"] == "stray_orders"]
+            assert strays["level"] == "alert"
+        metrics = (await client.get("/metrics")).text
+    assert 'executor_alerts_total{event="clock_off",severity="warning"} 1.0' in metrics
 
 
 async def test_settings_say_who_reads(tmp_path: Path) -> None:

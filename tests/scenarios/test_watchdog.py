@@ -13,7 +13,6 @@ from executor.core.model.facts import Balance, Outcome, Refused, Why
 from executor.core.model.intents import Stamp
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction, OrderSide, OrderType
-from executor.ops.watchdog import machine
 from executor.ops.watchdog.machine import probe
 from executor.ops.watchdog.rounds import Look, Watchdog
 from executor.ops.watchdog.suspects import Suspect
@@ -318,6 +317,32 @@ async def test_an_exit_that_is_made_smaller_by_another_hand_is_made_whole(b: Har
     await b.ends(Reason.SL)
 
 
+@pytest.mark.parametrize(("role", "name"), [("SL", "web_1"), ("SL1", None)], ids=["named", "left to the exchange"])
+async def test_an_exit_that_is_renamed_by_another_hand_is_put_back_under_ours(
+    b: Harness, role: str, name: str | None
+) -> None:
+    """The exchange's own amendment gives an order a new id, with a smaller quantity; pushed as REPLACED."""
+    await b.enter()
+    before, order = b.covered(), b.one(role)
+    b.engine.amend_order(
+        ACCOUNT,
+        b.symbol,
+        order.orig_qty - Decimal("0.1"),
+        b.clock.now_ms(),
+        order_id=order.order_id,
+        new_client_order_id=name,
+    )
+    b.server.on_quote(b.symbol)
+    await found(b, "exit_resized")
+    await b.until(lambda: b.covered() == before, within=ROUNDS * EVERY_S)
+    await b.wait(EVERY_S)
+    assert b.roles() == EXITS["OCO"]
+    no_finding(b, "exit_resized", "unprotected")
+    assert not b.state.halted
+    await b.move(-1)
+    await b.ends(Reason.SL)
+
+
 # --- holdings ---------------------------------------------------------------------------------------------------------
 
 
@@ -339,16 +364,19 @@ async def test_base_that_is_sold_in_part_is_told(tmp_path: Path, world: World) -
 
 @worlds
 async def test_base_that_the_trade_holds_is_sold_elsewhere(tmp_path: Path, world: World) -> None:
-    async with harness(tmp_path, world, balances={"USDT": "10000"}, LIVE_ENTRY_TIMEOUT_SEC="600") as b:
-        await b.signal()
-        b.touch(b.at(0))
-        await b.settle()
+    """Its exits cancelled, and part of it sold: told, and what is left is covered."""
+    async with harness(tmp_path, world, balances={"USDT": "10000"}) as b:
+        await b.enter()
         await b.wait(EVERY_S)
-        assert b.covered()
         b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
         b.place_by_hand("web_1", OrderSide.SELL, "2", type=OrderType.MARKET)
         await b.wait(ROUNDS * EVERY_S)
-        assert {"balance_short", "sold_elsewhere", "exit_vanished", "balance_moved"} & set(b.alerts()), b.story()
+        assert {"exit_vanished", "part_missing", "balance_moved"} <= set(b.alerts()), b.story()
+        no_finding(b, "exit_vanished", "part_missing", "balance_moved", "foreign_order")
+        assert b.covered() == Decimal("0.997")
+        await b.move(-1)
+        await b.until(lambda: b.state.position is None, within=EVERY_S)
+        assert b.open() == []
 
 
 # --- what everything stands on ----------------------------------------------------------------------------------------
@@ -363,15 +391,19 @@ async def test_a_clock_that_is_off_is_set(b: Harness) -> None:
     assert b.alerts().count("clock_off") == 1
 
 
-async def test_a_folder_that_can_not_be_written_is_found_while_quiet(
-    b: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "probe", lambda _folder: "Read-only file system")
-    assert (await found(b, "folder_unwritable"))["text"] == "Read-only file system"
+async def test_a_folder_that_can_not_be_written_is_found_while_quiet(b: Harness) -> None:
+    """As when its disk goes away: the state's own folder, under the running service."""
+    away = b.folder.with_name("away")
+    b.folder.rename(away)
+    b.folder.touch()
+    assert (await found(b, "folder_unwritable"))["text"] == "Not a directory"
     await b.wait(3 * EVERY_S)
     assert b.alerts().count("folder_unwritable") == 1
-    monkeypatch.setattr(machine, "probe", probe)
+    assert b.state.position is None
+    b.folder.unlink()
+    away.rename(b.folder)
     await b.until(lambda: b.said("folder_writable_again") == 1, within=2 * EVERY_S)
+    await b.enter()
 
 
 def test_a_folder_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:

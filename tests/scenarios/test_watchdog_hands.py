@@ -155,13 +155,55 @@ async def test_a_stop_that_goes_just_before_a_round_is_missed_by_it(tmp_path: Pa
     """Before the trade's own look has come to it, so that the watchdog is the one that hands it over."""
     async with harness(tmp_path, PUSHED, faults=hands) as b:
         await begin(b, hands)
-        rounds = hands.rounds
-        await b.until(lambda: hands.rounds > rounds, within=2 * EVERY_S)
-        await b.wait(EVERY_S - 2)
+        await just_before_a_round(b, hands)
         take(b, "SL")
         await found(b, "exit_missing")
         await b.wait(5)
         assert b.roles() == EXITS["OCO"]
+
+
+async def just_before_a_round(b: Harness, hands: Hands) -> None:
+    rounds = hands.rounds
+    await b.until(lambda: hands.rounds > rounds, within=2 * EVERY_S)
+    await b.wait(EVERY_S - 2)
+
+
+async def test_a_stop_that_is_renamed_just_before_a_round_is_found_by_it(tmp_path: Path, hands: Hands) -> None:
+    async with harness(tmp_path, PUSHED, faults=hands) as b:
+        await begin(b, hands)
+        await just_before_a_round(b, hands)
+        stop = b.one("SL")
+        b.engine.amend_order(
+            ACCOUNT,
+            b.symbol,
+            stop.orig_qty - Decimal("0.1"),
+            b.clock.now_ms(),
+            order_id=stop.order_id,
+            new_client_order_id="web_1",
+        )
+        assert "is open under another id, web_1" in (await found(b, "exit_renamed"))["text"]
+        await b.until(lambda: b.covered() == Decimal("2.997"), within=ROUNDS * EVERY_S)
+        assert "foreign_order" not in b.alerts()
+        assert b.roles() == EXITS["OCO"]
+        await b.move(-1)
+        await ends_clean(b, hands, Reason.SL)
+
+
+async def test_base_that_is_sold_just_before_a_round_is_missed_by_it(tmp_path: Path, hands: Hands) -> None:
+    """Its exits are gone as well: both are told, entries are halted, and what is left is covered again."""
+    async with harness(tmp_path, PUSHED, faults=hands, balances={"USDT": "10000"}) as b:
+        await begin(b, hands)
+        await just_before_a_round(b, hands)
+        b.engine.cancel_open_orders(ACCOUNT, b.symbol, b.clock.now_ms())
+        b.place_by_hand("web_1", OrderSide.SELL, "2", type=OrderType.MARKET)
+        told = await found(b, "balance_short")
+        assert told["text"] == "the trade holds 2.997 LTC, the account has 0.997"
+        assert b.state.halted
+        await b.until(lambda: b.covered() == Decimal("0.997"), within=ROUNDS * EVERY_S)
+        hands.deaf = False
+        await b.move(-1)
+        await b.until(lambda: b.state.position is None, within=EVERY_S)
+        assert b.open() == []
 
 
 async def test_a_quantity_whose_base_another_order_holds_stays_uncovered(tmp_path: Path, hands: Hands) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -107,7 +107,9 @@ async def alerting(
     for remark in about_exchange(settings):
         log.warning("environment_not_heeded", text=remark)
     if not wanted or (settings.telegram_bot_token is None and settings.alert_webhook_url is None):
-        yield Alerting(settings, Alerts(None, ()))
+        alerts = Alerts(None, ())
+        with _overhearing(alerts) if wanted else contextlib.nullcontext():  # for the page and the metrics
+            yield Alerting(settings, alerts)
         return
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and ours hold secrets
     outgoing = http_client(settings)
@@ -159,15 +161,24 @@ def _remember_moves(alerts: Alerts, chat: Chat | None) -> None:
     chat.on_moved = lambda now: alerts.mark(name, now)
 
 
-@contextlib.asynccontextmanager
-async def _telling(alerts: Alerts) -> AsyncIterator[None]:
+@contextlib.contextmanager
+def _overhearing(alerts: Alerts) -> Iterator[None]:
     processors = structlog.get_config()["processors"]
     processors.insert(0, alerts.overhear)  # in place: loggers that are in use hold this very list
-    sending = asyncio.create_task(keep_up("alerts", alerts.run)(), name="alerts")
     try:
         yield
     finally:
-        processors.remove(alerts.overhear)
+        if alerts.overhear in processors:  # whoever sets the log up anew has none of this
+            processors.remove(alerts.overhear)
+
+
+@contextlib.asynccontextmanager
+async def _telling(alerts: Alerts) -> AsyncIterator[None]:
+    sending = asyncio.create_task(keep_up("alerts", alerts.run)(), name="alerts")
+    try:
+        with _overhearing(alerts):
+            yield
+    finally:
         with contextlib.suppress(TimeoutError):  # what has not gone by then is in the outbox
             async with asyncio.timeout(FAREWELL_S):
                 await alerts.flush()

@@ -25,6 +25,7 @@ from executor import sockets
 from executor.core.model.events import Answered, AnyEvent, BalancesSeen, KlinesSeen, OpenOrdersSeen, QuoteSeen, Tick
 from executor.core.transition import Step
 from executor.ops import status, text
+from executor.ops.alerts.alerts import Alerts
 from executor.ops.keep_up import keep_up
 from executor.ops.metrics import Metrics
 from executor.ops.page.access import PageAccess
@@ -60,7 +61,8 @@ class HttpUnusable(Exception):  # noqa: N818  (it says what the address is)
 
 class HttpServer:
     """Binds at once; `run` serves until cancelled, those who may read by `access`. `observe` is to be called for every
-    step. `heard_within`: seconds without a word of the exchange after which it counts as unreachable.
+    step; `alerts`: the page shows them. `heard_within`: seconds without a word of the exchange after which it counts as
+    unreachable.
     """
 
     def __init__(
@@ -72,19 +74,20 @@ class HttpServer:
         folders: Collection[Path],
         *,
         access: PageAccess | None = None,
+        alerts: Alerts | None = None,
         heard_within: float = HEARD_WITHIN_S,
     ) -> None:
         """Raises HttpUnusable."""
+        self._socket = listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
         self._loops = loops
         self._metrics = metrics
         self._folders = sorted(set(folders))
         self._access = access or PageAccess()
-        self.feed = Feed(loops, self.faults)
+        self.feed = Feed(loops, self.faults, alerts)
         self._heard_within = heard_within
         self._heard: dict[str, float] = {}
         self._probes: dict[str, asyncio.Task[None]] = {}
-        self._socket = listen(host, port)
-        self.port: int = self._socket.getsockname()[1]
 
     def observe(self, event: AnyEvent, step: Step) -> None:
         if isinstance(event, OpenOrdersSeen | QuoteSeen | BalancesSeen | KlinesSeen | Answered):

@@ -115,7 +115,8 @@ def _add_http(
     readers = PageAccess.of(settings)
 
     def serve() -> HttpServer:
-        server = HttpServer(settings.http_host, settings.http_port, loops, metrics, folders, access=readers)
+        host, port = settings.http_host, settings.http_port
+        server = HttpServer(host, port, loops, metrics, folders, access=readers, alerts=alerts)
         for loop in loops:
             loop.on_step.append(server.observe)
         return server

@@ -396,4 +396,4 @@ def test_times_are_this_machines(tmp_path: Path, time: Time) -> None:
     alerts = made(tmp_path, time)
     alerts.tell("paused", "x")
     assert alerts.recent[0].at == START_MS
-    assert Alerts(None, ())._now_ms() > START_MS
+    assert Alerts(None, ()).now_ms() > START_MS

@@ -70,7 +70,7 @@ class Alerts:
         self.recent: list[Alert] = []
         self.raised: dict[tuple[str, Severity], int] = {}
         self.on_alert: list[Callable[[Alert], None]] = []
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._outbox = outbox
         self._sleep = sleep
         self._marks: dict[str, str] = {}
@@ -101,7 +101,7 @@ class Alerts:
         alert = Alert(
             event=event,
             text=wording.clean(text),
-            at=self._now_ms(),
+            at=self.now_ms(),
             severity=kind.severity,
             symbol=symbol,
             trade=trade,
@@ -246,7 +246,7 @@ class Alerts:
 
     def _snapshot(self) -> list[Record]:
         """Everything that still matters."""
-        now = self._now_ms()
+        now = self.now_ms()
         records: list[Record] = [Mark(name, value) for name, value in self._marks.items()]
         for name, sender in self.senders.items():
             records += [Before(name, known) for known in sender.queue.known(now)]

@@ -15,6 +15,7 @@ from executor.core.transition import Step
 from executor.ops.alerts import wording
 from executor.ops.alerts.alerts import Alerts
 from executor.ops.alerts.catalogue import CATALOGUE
+from executor.ops.alerts.noted import noted
 
 ORDINARY: Final = frozenset({"trade_open", "duplicate", "cooldown", "lock", "paused"})
 """Refusals of signals that are no news: the service does what it was told to do."""
@@ -30,7 +31,8 @@ def teller(
     def tell(before: State, _event: AnyEvent, step: Step) -> None:
         for note in step.notes:
             if (note.level is Level.ALERT or note.event in CATALOGUE) and _matters(note, before, step):
-                _tell(alerts, note, before, step, rules(), account)
+                with noted():  # whoever shows notes has it already
+                    _tell(alerts, note, before, step, rules(), account)
 
     return tell
 

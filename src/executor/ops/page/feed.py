@@ -19,6 +19,9 @@ from executor.core.model.state import Closed, State
 from executor.core.model.values import ZERO, plain
 from executor.core.transition import Step
 from executor.ops import report, status
+from executor.ops.alerts.alert import Alert
+from executor.ops.alerts.alerts import Alerts
+from executor.ops.alerts.noted import is_noted
 from executor.ops.page.history import History, Note, Point
 from executor.service.loop import Loop
 
@@ -91,9 +94,13 @@ class Client:
 
 
 class Feed:
-    """Of a service's `loops`; `faults` says why it is not ready. `observe` is to be called with every step."""
+    """Of a service's `loops`; `faults` says why it is not ready. `observe` is to be called with every step. `alerts`:
+    those of the service are shown as well, also what was raised before there was a page.
+    """
 
-    def __init__(self, loops: Sequence[Loop], faults: Callable[[], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self, loops: Sequence[Loop], faults: Callable[[], Awaitable[list[str]]], alerts: Alerts | None = None
+    ) -> None:
         self.clients: set[Client] = set()
         self.dropped = 0
         self._loops = loops
@@ -105,6 +112,10 @@ class Feed:
         self._health = Health(ready=False, faults=[])
         self._health_is_news = False
         self._somebody = asyncio.Event()
+        self._alerts = alerts or Alerts(None, ())
+        for alert in self._alerts.recent:
+            self._keep(alert)
+        self._alerts.on_alert.append(self._hear)
 
     def observe(self, _event: AnyEvent, step: Step) -> None:
         symbol = step.state.symbol
@@ -112,6 +123,19 @@ class Feed:
         if step.notes:
             for note in step.notes:
                 self._history[symbol].note(step.state.market.now, note)
+
+    def _hear(self, alert: Alert) -> None:
+        if not is_noted():  # `observe` sees the notes
+            self._keep(alert)
+
+    def _keep(self, alert: Alert) -> None:
+        """Under the symbol that it is about, or under all of them, by their own clock."""
+        ago = self._alerts.now_ms() - alert.at
+        for loop in self._loops:
+            symbol = loop.state.symbol
+            if alert.symbol in {"", symbol}:
+                self._changed.add(symbol)
+                self._history[symbol].alert(loop.now() - ago, alert)
 
     async def run(self) -> None:
         """Keep the ways of prices, and push frames while somebody looks; until cancelled."""
@@ -217,6 +241,7 @@ class Feed:
 
     def close(self) -> None:
         """Let everybody go, so that a stop waits for nobody who looks."""
+        self._alerts.on_alert.remove(self._hear)
         for client in tuple(self.clients):
             self._leave(client)
             client.cut()

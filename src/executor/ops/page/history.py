@@ -5,13 +5,16 @@ from typing import Final
 
 import msgspec
 
-from executor.core.model.intents import Notify
+from executor.core.model.intents import Level, Notify
 from executor.core.model.state import State
 from executor.core.model.values import plain
+from executor.ops.alerts.alert import Alert
+from executor.ops.alerts.kinds import Severity
 from executor.ops.status import live_stop
 
 POINTS_MAX: Final = 2_400
 NOTES_MAX: Final = 50
+_LEVELS: Final = {Severity.INFO: Level.INFO, Severity.WARNING: Level.WARNING, Severity.CRITICAL: Level.ALERT}
 
 
 class Point(msgspec.Struct, frozen=True, array_like=True):
@@ -59,6 +62,10 @@ class History:
 
     def note(self, at_ms: int, note: Notify) -> None:
         self.notes.append(Note(at=at_ms // 1000, level=str(note.level), event=note.event, text=note.text))
+
+    def alert(self, at_ms: int, alert: Alert) -> None:
+        level = _LEVELS[alert.severity]
+        self.notes.append(Note(at=at_ms // 1000, level=str(level), event=alert.event, text=alert.text))
 
 
 def thinned(points: list[Point]) -> list[Point]:

@@ -9,7 +9,7 @@ import msgspec
 from executor.core.book import debt
 from executor.core.model.facts import Balance
 from executor.core.model.loans import Loan
-from executor.core.model.values import ZERO, OrderSide, plain
+from executor.core.model.values import ZERO, OrderSide, short
 from executor.ops.watchdog.suspects import Suspect
 from executor.service.loop import Loop
 
@@ -56,7 +56,7 @@ class Books:
                 continue
             off = (total - known.total) - (flow - known.flow) - self._explained.get(asset, ZERO)
             if abs(off) >= self._step(asset):
-                text = f"{plain(abs(off))} {asset} {'more' if off > 0 else 'less'} than fills here explain"
+                text = f"{short(abs(off))} {asset} {'more' if off > 0 else 'less'} than fills here explain"
                 found.append(Suspect(MOVED, asset, text))
         return found
 

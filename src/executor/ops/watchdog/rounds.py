@@ -12,6 +12,7 @@ from executor.core.model.events import AnyEvent, Found, OpenOrdersSeen, Tick
 from executor.core.model.facts import PASSING, UNSENT, Balance, Done, OrderReport, Outcome, Refused, Why
 from executor.core.model.intents import Command, Stamp
 from executor.core.model.state import State
+from executor.core.model.values import short
 from executor.core.transition import Step
 from executor.exchange.port import ReadError
 from executor.exchange.streams.events import BalanceMoved
@@ -168,8 +169,9 @@ class Watchdog:
             if len(self._foreign) > FOREIGN_KEPT:
                 del self._foreign[next(iter(self._foreign))]
             if news:
-                price = f" at {report.price or report.stop_price}" if report.price or report.stop_price else ""
-                text = f"{report.id}: {report.side} {report.qty}{price}, {report.status}"
+                level = report.price or report.stop_price
+                price = f" at {short(level)}" if level else ""
+                text = f"{report.id}: {report.side} {short(report.qty)}{price}, {report.status}"
                 self._tell(loop, Suspect("foreign_order", report.id, text, (report.id,)))
 
     def _is_renamed(self, loop: Loop, report: OrderReport) -> bool:

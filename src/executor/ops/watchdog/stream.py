@@ -20,6 +20,8 @@ PUSHED_WITHIN_MS: Final = 5_000
 """A push comes within milliseconds; what has not come by then is suspected, and believed at the next look."""
 REOPEN_EVERY_MS: Final = 60_000
 KEPT: Final = 1_000
+_Number = tuple[str, int]
+"""The symbol, and the exchange's number of an order: what another hand has renamed is pushed under its new id."""
 _TOLD_OF: Final = frozenset({End.FILLED, End.CANCELED, End.EXPIRED})
 
 
@@ -30,8 +32,8 @@ class StreamProof:
         self._loops = tuple(loops.values())
         self._reopen = reopen
         self._up = False
-        self._pushed: dict[str, OrderReport] = {}
-        self._missing: dict[str, int] = {}
+        self._pushed: dict[_Number, OrderReport] = {}
+        self._missing: dict[_Number, tuple[str, int]] = {}
         self._suspected = False
         self._reopened_at = 0
         self._known: dict[int, dict[str, Order]] = {id(loop): {} for loop in self._loops}
@@ -47,11 +49,12 @@ class StreamProof:
             case Lost():
                 self._up = False
                 self._missing.clear()
-            case Told(_, OrderReport() as report):
-                self._pushed[report.id] = report
+            case Told(symbol, OrderReport() as report):
+                number = symbol, report.exchange_id
+                self._pushed[number] = report
                 if len(self._pushed) > KEPT:
                     del self._pushed[next(iter(self._pushed))]
-                self._missing.pop(report.id, None)
+                self._missing.pop(number, None)
             case _:
                 pass
 
@@ -64,7 +67,7 @@ class StreamProof:
     def look(self) -> None:
         """Reopen the stream where something was missing at two looks in a row."""
         now = self._loops[0].now()
-        late = [key for key, since in self._missing.items() if now - since >= PUSHED_WITHIN_MS]
+        late = [name for name, since in self._missing.values() if now - since >= PUSHED_WITHIN_MS]
         if not late or not self._up:
             self._suspected = False
         elif not self._suspected:
@@ -82,15 +85,16 @@ class StreamProof:
         orders = {order.id: order for order in position.orders} if position is not None else {}
         if self._up and loop.ready.is_set():
             for key, order in orders.items():
-                if order is not known.get(key) and self._more_than_pushed(known.get(key), order):
-                    self._missing.setdefault(key, loop.now())
+                number = loop.state.symbol, order.exchange_id
+                if order is not known.get(key) and self._more_than_pushed(known.get(key), order, number):
+                    self._missing.setdefault(number, (key, loop.now()))
         self._known[id(loop)] = orders
 
-    def _more_than_pushed(self, before: Order | None, order: Order) -> bool:
+    def _more_than_pushed(self, before: Order | None, order: Order, number: _Number) -> bool:
         """Whether `order` has filled or ended since `before`, and no push has said so."""
         ended = order.end in _TOLD_OF and (before is None or before.end is not order.end)
         filled = order.cum_qty > (before.cum_qty if before is not None else 0)
         if not order.exchange_id or not (ended or filled):
             return False
-        told = self._pushed.get(order.id)
+        told = self._pushed.get(number)
         return told is None or told.cum_qty < order.cum_qty or (ended and not told.status.is_final)

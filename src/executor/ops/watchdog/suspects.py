@@ -19,7 +19,7 @@ from executor.core.model.orders import REVOCABLE
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Order, OrderPhase, Position, State
-from executor.core.model.values import ZERO, Direction, plain
+from executor.core.model.values import ZERO, Direction, short
 from executor.ops.check import Check, Kind
 
 STUCK_MS: Final = 60_000
@@ -81,7 +81,7 @@ def _about_owner(position: Position | None, report: OrderReport, finished: Colle
     cancelled by what decides.
     """
     name = ids.parse(report.id)
-    figures = f"{report.id} ({report.side} {plain(report.qty - report.cum_qty)})"
+    figures = f"{report.id} ({report.side} {short(report.qty - report.cum_qty)})"
     if name is None or (position is None or name.trade != position.trade):
         if name is not None and name.trade in finished:
             yield Suspect("ghost_order", report.id, f"{figures} is open, but its trade has ended", (report.id,))
@@ -112,7 +112,7 @@ def _lowered(position: Position | None, shown: Sequence[OrderReport]) -> Iterato
         sent = order.stop_price or level
         behind = position.plan.direction.sign * (sent - report.stop_price)
         if behind > 0:
-            text = f"{report.id} stands at {plain(report.stop_price)}, was at {plain(sent)}"
+            text = f"{report.id} stands at {short(report.stop_price)}, was at {short(sent)}"
             yield Suspect("stop_lowered", report.id, text, (report.id,))
 
 
@@ -124,7 +124,7 @@ def of_holdings(state: State, balances: Mapping[str, Balance], rules: SymbolRule
     held = sellable(position, rules)
     owned: Decimal = balances.get(rules.base, Balance(ZERO)).total
     if owned < held:
-        text = f"the trade holds {plain(held)} {rules.base}, the account has {plain(owned)}"
+        text = f"the trade holds {short(held)} {rules.base}, the account has {short(owned)}"
         yield Suspect("balance_short", rules.base, text)
 
 

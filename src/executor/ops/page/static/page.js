@@ -36,7 +36,7 @@ function make(symbol) {
 
 function rows(table, lines, columns, nothing) {
   const body = table.tBodies[0];
-  const text = JSON.stringify(lines);
+  const text = JSON.stringify([lines, nothing]);
   if (body.dataset.shown === text) return;
   body.dataset.shown = text;
   const numeric = [...table.tHead.rows[0].cells].map((cell) => cell.classList.contains("n"));
