@@ -453,6 +453,37 @@ def test_a_pair_of_which_one_side_was_cancelled_was_taken_by_a_hand() -> None:
     assert "exit_vanished" in script.told()
 
 
+def _becomes(script: Script, role: Role, **changes: object) -> None:
+    name = script.order(role).id
+    script.book[name] = replace(script.book[name], **changes)
+
+
+@pytest.mark.parametrize("first", [Role.TP1, Role.SL1])
+@pytest.mark.parametrize("how", ["matched with our own", "jumped", "matched in part"])
+def test_a_pair_that_the_exchange_ended_is_put_back_whatever_it_calls_the_other_side(first: Role, how: str) -> None:
+    """Rules 6.6, 8.8: where one side ends, the other may be called cancelled; that is no hand."""
+    ended, beside = (Role.SL1, Role.TP1) if how == "jumped" else (Role.TP1, Role.SL1)
+    status = OrderStatus.EXPIRED if how == "jumped" else OrderStatus.EXPIRED_IN_MATCH
+    script = protected()
+    for _ in range(3):
+        if how == "matched in part":
+            script.execute(script.order(Role.TP1).id, "0.1")
+            script.push(script.order(Role.TP1).id)
+        if how == "jumped":
+            _becomes(script, Role.SL1, working=True)
+            script.push(script.order(Role.SL1).id)
+        for role, end in ((ended, status), (beside, OrderStatus.CANCELED)):
+            _becomes(script, role, status=end)
+        for role in (first, Role.SL1 if first is Role.TP1 else Role.TP1):
+            script.push(script.order(role).id)
+        script.wait(2_000)
+        script.settle()
+        assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+        script.wait(60_000)
+    assert script.leg(1).vanished == 0
+    assert "exit_vanished" not in script.told()
+
+
 def test_an_exit_that_the_exchange_knows_no_more_is_nobody_s_wish() -> None:
     """Rules 6.6, 8.6."""
     script = protected()

@@ -31,7 +31,7 @@ def put_back(draft: Draft, leg: Leg) -> bool:
         return False
     if last.id == leg.ended_last:
         return draft.now >= leg.back_at
-    if any(o.end is End.CANCELED for o in group):
+    if _by_a_hand(group):
         return _taken_away(draft, leg, group)
     return _ended(draft, leg, group)
 
@@ -47,6 +47,14 @@ def _ours(order: Order) -> bool:
         or order.end in (End.REFUSED, End.NEVER, End.FILLED)
         or order.role is Role.FLATTEN
     )
+
+
+def _by_a_hand(group: Sequence[Order]) -> bool:
+    """Whether somebody cancelled them. The side of a list that has triggered or traded tells it, else both: when the
+    exchange ends one side it may call the other cancelled (docs/exchange-choices.md).
+    """
+    told_by = [o for o in group if o.triggered_at or o.cum_qty] or group
+    return all(o.end is End.CANCELED for o in told_by)
 
 
 def _taken_away(draft: Draft, leg: Leg, group: Sequence[Order]) -> bool:
