@@ -4,6 +4,7 @@ Each signal has a quantity of its own, so that the books tell which entries belo
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import sys
@@ -41,13 +42,16 @@ TAKEN: Final = frozenset({202, 409})
 """Taken now, or before: its answer was lost."""
 NEVER: Final = frozenset({"invariant_broken", "observer_died", "traceback"})
 """What no node says whatever befalls it."""
+WAITS: Final = frozenset({"lease_not_renewed", "state_unwritable", "look_failed", "not_claimed", "account_down"})
+"""What a node says where something that it needs does not answer: etcd, or the exchange."""
 LEAVES: Final = frozenset({"pause", "kill"})
 
 
 class Report(msgspec.Struct):
     """`met`, `unmet`: rounds in which the moment that was waited for came, and did not come in time; `in_vain`: the
     latter, and those in which nothing was traded. `claimed_s`, `ready_s`: for each struck owner whose account went to
-    another, seconds until it was claimed, and until its orders had been looked up.
+    another, seconds until it was claimed, and until its orders had been looked up; `late`: those that took longer than
+    `bound_s`, in words.
     """
 
     seed: int
@@ -67,8 +71,13 @@ class Report(msgspec.Struct):
     ready_s: dict[str, list[float]] = msgspec.field(default_factory=dict)
     bare_ms: list[int] = msgspec.field(default_factory=list)
     alerts: Counter[str] = msgspec.field(default_factory=Counter)
+    late: list[str] = msgspec.field(default_factory=list)
     violations: list[str] = msgspec.field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def bound_s(self) -> float:
+        return self.ttl_s + 1.5
 
 
 class Tail:
@@ -230,28 +239,41 @@ class Campaign:
 
     async def _watch(self, kind: str, victim: str, accounts: list[str]) -> None:
         """Since the strike, until each account has another owner that has looked its orders up."""
-        claimed: dict[str, str] = {}
-        while len(claimed) < len(accounts) or claimed:
-            lines = self._look()
+        claimed: dict[str, tuple[str, float]] = {}
+        ready: set[tuple[str, str]] = set()
+        waited: Counter[tuple[str, str]] = Counter()
+        while accounts:
             struck, now = self.nemesis.struck, asyncio.get_running_loop().time()
+            for node, line in self._look():
+                about = (node, line.get("account", ""))
+                if line.get("event") in {"claimed", "ready"}:
+                    (ready.add if line["event"] == "ready" else ready.discard)(about)
+                waited[node, str(line.get("event"))] += bool(struck) and line.get("event") in WAITS
             for account in accounts:
                 if struck and account not in claimed and kind.partition(" ")[0] in LEAVES:
-                    try:
+                    with contextlib.suppress(EtcdError):
                         owner, _ = await self.world.owner(account)
-                    except EtcdError:
-                        continue
-                    if owner and owner != victim:
-                        claimed[account] = owner
-                        self.report.claimed_s.setdefault(kind, []).append(now - struck)
-            for node, line in lines:
-                account = line.get("account", "")
-                if line.get("event") == "ready" and claimed.get(account) == node:
-                    self.report.ready_s.setdefault(kind, []).append(now - struck)
+                        if owner and owner != victim:
+                            claimed[account] = owner, now - struck
+                            self.report.claimed_s.setdefault(kind, []).append(now - struck)
+            for account in [each for each in accounts if each in claimed]:
+                node, after = claimed[account]
+                if (node, account) in ready:
+                    why = {event: count for (where, event), count in waited.items() if where == node and count}
+                    self._supervised(kind, account, node, after, now - struck, why)
                     accounts = [each for each in accounts if each != account]
-                    del claimed[account]
-            if not accounts:
-                return
             await asyncio.sleep(LOOK_S)
+
+    def _supervised(
+        self, kind: str, account: str, node: str, claimed: float, ready: float, why: dict[str, int]
+    ) -> None:
+        self.report.ready_s.setdefault(kind, []).append(ready)
+        if ready > self.report.bound_s:
+            where = f"round {sum(self.report.rounds.values())} ({kind})"
+            life = self.world.nodes[node].log.name
+            self.report.late.append(
+                f"{where}: {account} on {life}: claimed after {claimed:.2f} s, supervised {ready:.2f} s"
+            )
 
     def _look(self) -> list[tuple[str, dict[str, Any]]]:
         lines = self._tail.look()

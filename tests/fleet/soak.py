@@ -101,6 +101,7 @@ def _add(whole: Report, part: Report) -> None:
         for kind, times in getattr(part, name).items():
             getattr(whole, name).setdefault(kind, []).extend(times)
     whole.bare_ms += part.bare_ms
+    whole.late += [f"seed {part.seed}: {each}" for each in part.late]
     whole.violations += [f"seed {part.seed}: {each}" for each in part.violations]
     whole.seconds = max(whole.seconds, part.seconds)
 
@@ -152,7 +153,7 @@ async def campaign(
 def as_text(report: Report) -> str:
     claims = [each for times in report.claimed_s.values() for each in times]
     readies = [each for times in report.ready_s.values() for each in times]
-    bound = report.ttl_s + 1.5
+    bound = report.bound_s
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.rounds.items()))
     lines = [
         f"seed            {report.seed}",
@@ -166,6 +167,7 @@ def as_text(report: Report) -> str:
         f"claimed after   {_spread(claims)}",
         f"supervised      {_spread(readies)}; bound {bound} s: {sum(1 for each in readies if each > bound)} above it",
         *(f"  {kind:<18} {_spread(times)}" for kind, times in sorted(report.ready_s.items())),
+        *(f"  late: {each}" for each in report.late),
         f"bare at a time  {_spread([each / 1000 for each in report.bare_ms])}",
         f"alerts          {', '.join(f'{count} {name}' for name, count in report.alerts.most_common()) or 'none'}",
         f"violations      {len(report.violations)}",

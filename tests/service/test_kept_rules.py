@@ -3,15 +3,18 @@
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from executor.config import load_settings
 from executor.core.model.loans import AssetTerms, Bars, MarginTerms
 from executor.core.model.rules import OwnFilters, SymbolRules
+from executor.exchange.binance import BinanceExchange
 from executor.service.store import codec
-from executor.service.symbol_rules import kept_rules, rules_path
+from executor.service.symbol_rules import RulesReader, kept_rules, rules_path
 
 RULES = SymbolRules(
     symbol="LTCUSDT",
@@ -80,3 +83,50 @@ def test_where_there_are_none_nothing_is_told(tmp_path: Path) -> None:
     with capture_logs() as log:
         assert kept_rules(tmp_path / "s.json", "LTCUSDT") is None
     assert [entry["event"] for entry in log] == ["kept_rules_unusable"]
+
+
+class _Shown:
+    """As far as a reader looks at an exchange."""
+
+    symbol = "LTCUSDT"
+    fault = None
+
+    def __init__(self) -> None:
+        self.shown = RULES
+
+    async def rules(self) -> SymbolRules:
+        return self.shown
+
+
+async def test_a_start_does_not_wait_for_the_disk_and_what_has_not_changed_is_not_written_again(
+    tmp_path: Path,
+) -> None:
+    """Between a start and its open trade under supervision stands no sync of a disk (rules 8.3c, 14)."""
+    state, exchange = tmp_path / "s.json", _Shown()
+    settings = load_settings({"BINANCE_ENV": "paper", "SYMBOL": "LTCUSDT"}, None)
+    reader = RulesReader(cast("BinanceExchange", exchange), settings, state)
+    begun = await reader.begin(trade_open=True)
+    assert not rules_path(state).exists()
+    await reader.keep()
+    assert kept_rules(state, "LTCUSDT") == begun
+    rules_path(state).unlink()
+    await reader.again()
+    assert not rules_path(state).exists()
+    exchange.shown = replace(RULES, tick=Decimal("0.1"))
+    again = await reader.again()
+    assert kept_rules(state, "LTCUSDT") == again != begun
+
+
+async def test_a_disk_that_takes_no_rules_is_told_of_once_and_tried_again(tmp_path: Path) -> None:
+    state = tmp_path / "s.json"
+    settings = load_settings({"BINANCE_ENV": "paper", "SYMBOL": "LTCUSDT"}, None)
+    reader = RulesReader(cast("BinanceExchange", _Shown()), settings, state)
+    rules_path(state).mkdir()
+    with capture_logs() as log:
+        begun = await reader.begin(trade_open=False)
+        await reader.keep()
+        await reader.again()
+    assert [entry["event"] for entry in log] == ["rules_not_kept"]
+    rules_path(state).rmdir()
+    await reader.again()
+    assert kept_rules(state, "LTCUSDT") == begun

@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` on that loop."""
+    """`asyncio.run` on that loop. What is imported by then is no garbage: to look for some in it takes a tenth of a
+    second, which a trade that is taken over would wait for.
+    """
+    gc.freeze()
     with asyncio.Runner(loop_factory=_factory()) as runner:
         return runner.run(main)
 

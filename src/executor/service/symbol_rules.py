@@ -6,6 +6,7 @@ own filters, or by the last rules that were read, which are kept beside the stat
 they are read and fit.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from decimal import Decimal
@@ -93,13 +94,18 @@ def trade_open(settings: Settings, symbol: str) -> bool:
 
 
 class RulesReader:
-    """Reads one symbol's rules. `begin` once, then `again` as often as is wished."""
+    """Reads one symbol's rules. `begin` once, then `again` as often as is wished. `keep` puts what was read on disk: a
+    start does not wait for it.
+    """
 
     def __init__(self, exchange: BinanceExchange, settings: Settings, state: Path) -> None:
         self._exchange = exchange
         self._settings = settings
         self._state = state
         self._last: SymbolRules | None = None
+        self._kept: SymbolRules | None = None
+        self._unkept = False
+        """That they can't be put on disk has been told."""
         self._told = ""
 
     async def begin(self, *, trade_open: bool) -> SymbolRules:
@@ -111,9 +117,8 @@ class RulesReader:
                 raise fault
             return self._unlisted(kept, fault)
         shown = self._exchange.shown or await self._exchange.rules()
-        rules = self._fitted(shown) if trade_open else own_filters(shown, self._settings)
-        self._keep(rules)
-        return rules
+        self._last = self._fitted(shown) if trade_open else own_filters(shown, self._settings)
+        return self._last
 
     async def again(self) -> SymbolRules:
         """Raises ReadError."""
@@ -125,9 +130,26 @@ class RulesReader:
         if not rules.barred and self._told:
             log.info("rules_fit_again", symbol=rules.symbol)
             self._told = ""
-        if rules != self._last:
-            self._keep(rules)
+        self._last = rules
+        await self.keep()
         return rules
+
+    async def keep(self) -> None:
+        """Have the rules that were read last on disk, for a start that can't read any; out of the way, as a disk may
+        take its time.
+        """
+        rules = self._last
+        if rules is None or rules == self._kept:
+            return
+        path = rules_path(self._state)
+        try:
+            await asyncio.to_thread(replace_file, RealFileSystem(), path, codec.encode(rules) + b"\n")
+        except OSError as error:
+            if not self._unkept:
+                log.warning("rules_not_kept", path=str(path), error=error.strerror or str(error))
+            self._unkept = True
+        else:
+            self._kept, self._unkept = rules, False
 
     def _fitted(self, shown: SymbolRules) -> SymbolRules:
         """With what is set, or, where that does not fit any more, without it and without entries."""
@@ -151,10 +173,3 @@ class RulesReader:
         self._told = why
         self._last = replace(rules, barred=why)
         return self._last
-
-    def _keep(self, rules: SymbolRules) -> None:
-        self._last = rules
-        try:
-            replace_file(RealFileSystem(), rules_path(self._state), codec.encode(rules) + b"\n")
-        except OSError as error:
-            log.warning("rules_not_kept", path=str(rules_path(self._state)), error=error.strerror or str(error))

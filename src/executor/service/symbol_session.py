@@ -102,6 +102,7 @@ async def symbol_session(
         timing = _timing(settings, together=not context.alone)
         loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
         loop.closed = trades.recent
+        loop.add_task("rules kept", reader.keep)
         yield loop
 
 

@@ -118,7 +118,7 @@ class FleetNode:
         self._digests = dict(digests)
         self._differing: set[tuple[str, str]] = set()
         self._witness = Witness(memory, settings.fleet_name)
-        self._remembered_at = 0.0
+        self._claimed = asyncio.Event()
         self._shunned: dict[str, tuple[float, int]] = {}
         self._wall_s = wall_s
         self._started = int(wall_s() * 1000)
@@ -152,6 +152,7 @@ class FleetNode:
             asyncio.create_task(self.membership.run(), name="membership"),
             asyncio.create_task(self._probe(), name="probe"),
             asyncio.create_task(self._decide(), name="claims"),
+            asyncio.create_task(self._remember(), name="memory"),
         ]
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         try:
@@ -194,7 +195,6 @@ class FleetNode:
             else:
                 await self._begin_lease()
             await self._tell()
-            await self._remember()
         except EtcdError as error:
             log.warning("lease_not_renewed", error=str(error), age=round(self.lease_age, 1))
 
@@ -225,13 +225,17 @@ class FleetNode:
             self._told = info
 
     async def _remember(self) -> None:
-        """How far the store has come, now and then."""
-        if self._clock() - self._remembered_at < REMEMBER_EVERY_S:
-            return
-        self._remembered_at = self._clock()
-        stores = [store.revision for owned in self.owned.values() for store in owned.stores]
-        self._witness.saw(self.membership.view.generation, max([self.membership.revision, *stores]))
-        await self._witness.save()
+        """How far the store has come, now and then and after each claim. Neither the lease nor a trade that was taken
+        over waits for the disk.
+        """
+        while True:
+            stores = [store.revision for owned in self.owned.values() for store in owned.stores]
+            self._witness.saw(self.membership.view.generation, max([self.membership.revision, *stores]))
+            await self._witness.save()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REMEMBER_EVERY_S):
+                    await self._claimed.wait()
+            self._claimed.clear()
 
     async def _stuck(self, within: float) -> list[str]:
         """The accounts of which a loop has not come round `within` seconds. A loop that waits for etcd comes round."""
@@ -378,7 +382,7 @@ class FleetNode:
             await self._refuse_restored(claim, known.revision)
             return
         self._witness.saw(claim.generation, claim.epoch)
-        await self._witness.save()
+        self._claimed.set()
         log.info("claimed", account=account, node=self.name, epoch=claim.epoch)
         self.takeovers += 1
         self._trade(claim)

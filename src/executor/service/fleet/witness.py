@@ -44,6 +44,7 @@ class Witness:
         self._told = False
         self._saving = asyncio.Lock()
         self.memory = self._read(fleet)
+        self._saved = self.memory
 
     def saw(self, generation: int, revision: int) -> None:
         """Remember it, if it is newer."""
@@ -52,16 +53,17 @@ class Witness:
             self.memory = Memory(known.fleet, generation, revision)
 
     async def save(self) -> None:
-        """Write it down, out of the way; one at a time, as both would write to one file."""
+        """Write down what is new, out of the way; one at a time, as both would write to one file."""
         if self._path is not None:
             async with self._saving:
-                await asyncio.to_thread(self._save, self._path)
+                if self.memory != self._saved:
+                    await asyncio.to_thread(self._save, self._path, self.memory)
 
-    def _save(self, path: Path) -> None:
+    def _save(self, path: Path, memory: Memory) -> None:
         try:
             make_folder(path.parent)
-            replace_file(self._fs, path, msgspec.json.encode(self.memory))
-            self._told = False
+            replace_file(self._fs, path, msgspec.json.encode(memory))
+            self._saved, self._told = memory, False
         except OSError as error:
             if not self._told:
                 log.warning("fleet_memory_unwritable", path=str(path), error=error.strerror or str(error))

@@ -1,0 +1,20 @@
+"""What the service runs on."""
+
+import gc
+
+from executor.service import runner
+
+
+def test_what_is_imported_is_not_looked_through_for_garbage_while_a_trade_waits_for_its_start() -> None:
+    frozen = 0
+
+    async def main() -> None:
+        nonlocal frozen
+        frozen = gc.get_freeze_count()
+
+    tracked = len(gc.get_objects())
+    try:
+        runner.run(main())
+    finally:
+        gc.unfreeze()
+    assert frozen >= tracked
