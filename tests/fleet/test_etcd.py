@@ -2,24 +2,27 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from tests.core.build import RULES, protected
 from tests.fleet.cluster import Cluster, needs_etcd, running
 
 from executor.core.transition import empty
 from executor.service.store.document import document_of, state_of
-from executor.service.store.etcd import Etcd, Unreachable, created_is, get, put
+from executor.service.store.etcd import Etcd, Refused, Unreachable, created_is, get, put
 from executor.service.store.fleet_keys import Keys
-from executor.service.store.fleet_store import Claim, FleetSymbolStore, StateRestored, StoreUnreachable
+from executor.service.store.fleet_store import Claim, FleetSymbolStore, StateRestored, StoreUnreachable, envelope_in
 from executor.service.store.port import Fenced
 from executor.service.store.state_store import Age
 
 pytestmark = needs_etcd
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 KEYS = Keys("test")
 VENUE = "http://exchange"
 
@@ -174,12 +177,47 @@ async def test_an_own_write_whose_answer_was_lost_is_found_and_gone_on_from(tmp_
 async def test_a_state_of_another_cluster_or_of_the_future_is_not_gone_on_from(tmp_path: Path) -> None:
     """A copy was put back: newer states may be lost, and another fleet may still trade."""
     async with running(tmp_path) as cluster, client(cluster) as etcd:
-        mine = await claim(etcd, "n1")
-        other = FleetSymbolStore(etcd, KEYS, Claim("alice", "n1", mine.epoch, "other"), RULES.symbol)
-        other.commit(some_state())
-        await other.written()
-        with pytest.raises(StateRestored, match="another etcd cluster"):
-            await FleetSymbolStore(etcd, KEYS, mine, RULES.symbol).load(VENUE)
+        store = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        store.commit(some_state())
+        await store.written()
+        key = KEYS.state("alice", RULES.symbol)
+        found = await etcd.read(key)
+        assert found is not None
+        mine = envelope_in(found)
+        for changed, why in (
+            (replace(mine, cluster="another"), "another etcd cluster"),
+            (replace(mine, epoch=mine.epoch + 1_000), "this cluster has only come to"),
+        ):
+            await etcd.put(key, msgspec.json.encode(changed))
+            with pytest.raises(StateRestored, match=why):
+                await FleetSymbolStore(etcd, KEYS, store.claim, RULES.symbol).load(VENUE)
+
+
+async def test_a_node_suspended_since_its_claim_is_fenced_and_does_not_say_that_the_store_went_back(
+    tmp_path: Path,
+) -> None:
+    """Its successor's state is of a later epoch than its own; an operator who is told of a restored store may well
+    believe it.
+    """
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        zombie = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n1"), RULES.symbol)
+        owner = FleetSymbolStore(etcd, KEYS, await claim(etcd, "n2"), RULES.symbol)
+        owner.commit(some_state())
+        await owner.written()
+        with pytest.raises(Fenced, match="owned by n2"):
+            await zombie.load(VENUE)
+
+
+async def test_what_a_copy_of_the_store_takes_is_not_taken_where_the_account_is_owned(tmp_path: Path) -> None:
+    """A copy that runs beside the store holds the same keys at the same revisions: one address of it among FLEET's."""
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        elsewhere = replace(await claim(etcd, "n1"), cluster="another")
+        store = FleetSymbolStore(etcd, KEYS, elsewhere, RULES.symbol)
+        store.commit(some_state())
+        with pytest.raises(Fenced, match="owned in another"):
+            await store.written()
+        with pytest.raises(Fenced, match="owned in another"):
+            await FleetSymbolStore(etcd, KEYS, elsewhere, RULES.symbol).load(VENUE)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -224,16 +262,105 @@ async def test_without_a_majority_nothing_is_written(tmp_path: Path) -> None:
                     await asyncio.sleep(0.1)
 
 
+@asynccontextmanager
+async def nodes(*handlers: Handler) -> AsyncIterator[list[str]]:
+    """What stands where nodes of etcd should: the addresses."""
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(web.Server(each), "127.0.0.1", 0) for each in handlers]
+    try:
+        yield [f"http://127.0.0.1:{each.sockets[0].getsockname()[1]}" for each in servers]
+    finally:
+        for server in servers:
+            server.close()
+
+
+async def say_nothing(_request: web.BaseRequest) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    raise AssertionError("nobody waits so long")
+
+
+async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    """As a node does, whatever is asked."""
+    text = '{"header":{"revision":"5"},"ID":"7","result":{"TTL":"5"}}'
+    return web.Response(text=text) if request.method == "POST" else web.Response(status=405)
+
+
 async def test_a_watch_that_has_fallen_silent_is_ended() -> None:
     """A connection that is cut off without a word says nothing for ever."""
+    async with nodes(say_nothing) as urls:
+        etcd = Etcd(urls, silence_s=0.1)
+        with pytest.raises(Unreachable):
+            await anext(etcd.watch("/a/", 1))
+        await etcd.close()
 
-    async def say_nothing(_request: web.BaseRequest) -> web.StreamResponse:
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        web.Response(status=404, text="404 page not found\n"),
+        web.Response(status=403, text="<html>Forbidden</html>", content_type="text/html"),
+        web.Response(status=401, text='{"error":"login"}', content_type="application/json"),
+        web.Response(status=307, headers={"Location": "http://127.0.0.1:1/"}),
+        web.Response(text="<html>Log in</html>", content_type="text/html"),
+    ],
+    ids=lambda each: f"{each.status}",
+)
+async def test_another_program_on_a_node_s_port_is_passed_by(other: web.Response) -> None:
+    """A node without its gateway, a proxy's own page: a call that took its word for etcd's never came to another."""
+
+    async def say(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=other.status, body=other.body, headers=other.headers)
+
+    async with nodes(say, answer) as urls:
+        etcd = Etcd(urls)
+        await etcd.put("/a", b"x")
+        assert await etcd.keep_alive(7) == 5
+        assert etcd._endpoint() == urls[1]
+        await etcd.close()
+
+
+async def test_what_etcd_itself_refuses_is_refused() -> None:
+    async def refuse(_request: web.BaseRequest) -> web.StreamResponse:
+        body = '{"error":"etcdserver: requested lease not found","code":5}'
+        return web.Response(status=404, text=body)
+
+    async with nodes(refuse, answer) as urls:
+        etcd = Etcd(urls)
+        with pytest.raises(Refused, match="requested lease not found"):
+            await etcd.put("/a", b"x", lease=9)
+        await etcd.close()
+
+
+async def test_calls_that_meet_a_silent_node_at_once_leave_it_together() -> None:
+    """Each of three turned to the next by itself: they came back to the silent one, all of them."""
+    async with nodes(say_nothing, answer, answer) as urls:
+        etcd = Etcd(urls, call_s=0.2)
+        await asyncio.gather(*(etcd.put(f"/{n}", b"x") for n in range(3)))
+        assert etcd._endpoint() == urls[1]
+        await etcd.close()
+
+
+async def test_what_a_node_that_died_was_to_tell_is_asked_of_another_as_soon_as_that_one_answers() -> None:
+    """A machine that dies with its etcd says nothing of it: its accounts waited until the silence was noticed."""
+
+    async def tell_and_die(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != "/v3/watch":
+            return await say_nothing(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"result":{"header":{"revision":"5"},"created":true}}\n')
         await asyncio.sleep(60)
-        raise AssertionError("nobody waits so long")
+        return response
 
-    server = await asyncio.get_running_loop().create_server(web.Server(say_nothing), "127.0.0.1", 0)
-    etcd = Etcd([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"], silence_s=0.1)
-    with pytest.raises(Unreachable):
-        await anext(etcd.watch("/a/", 1))
-    await etcd.close()
-    server.close()
+    async with nodes(tell_and_die, answer) as urls:
+        etcd = Etcd(urls, silence_s=60)
+        watch = etcd.watch("/a/", 1)
+        assert await anext(watch) == ([], 5)
+        waiting = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0)
+        assert await etcd.keep_alive(7, within=0.2) == 5
+        with pytest.raises(Unreachable):
+            async with asyncio.timeout(5):
+                await waiting
+        assert etcd._endpoint() == urls[1]
+        await etcd.close()

@@ -457,13 +457,14 @@ FLEET_MUTANTS: Final = (
     Mutant(
         "fleet: the state is read before the account is claimed",
         STORE,
-        "            found = await self._etcd.read(self._key)\n",
+        "        owners, states = done.found\n        self._check_cluster(done)\n",
         (
-            "            from executor.service.store import etcd_wire\n"
-            "            from executor.service.store.etcd import _range, _value\n"
-            '            asked = {**_range(self._key, prefix=False), "revision": str(max(1, self.claim.epoch - 3))}\n'
-            '            body = await self._etcd._call("kv/range", asked, etcd_wire.Ranged, changes=False)\n'
-            "            found = next((_value(each) for each in body.kvs), None)\n"
+            "        from executor.service.store import etcd_wire\n"
+            "        from executor.service.store.etcd import _range, _value\n"
+            '        asked = {**_range(self._key, prefix=False), "revision": str(max(1, self.claim.epoch - 3))}\n'
+            '        body = await self._etcd._call("kv/range", asked, etcd_wire.Ranged, changes=False)\n'
+            "        owners, states = done.found[0], tuple(map(_value, body.kvs))\n"
+            "        self._check_cluster(done)\n"
         ),
         (
             "        if envelope.epoch != self.claim.epoch:\n",

@@ -261,6 +261,9 @@ class Link(Etcd):
         self.cut_until = 0
         self.dead = False
         self._next = 0
+        self._streams = {}
+        self._ended_at = {}
+        self._silence_s = WATCH_SILENCE_S
         self._cluster = cluster
         self._timeline = timeline
         self._faults = faults
@@ -384,6 +387,8 @@ def _kind(path: str, message: Mapping[str, Any]) -> str:
     """What a request is about, as the tally has it: claim, release, write, signal, renew, tell, read ..."""
     if path == "kv/txn":
         touched = [_text(each["key"]) for each in message["compare"]]
+        if not touched:
+            return "read"
         if any("/state/" in key for key in touched):
             return "write"
         if any("/own/" in key for key in touched):

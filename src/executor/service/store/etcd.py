@@ -8,9 +8,10 @@ be tried again).
 
 import asyncio
 import base64
+import math
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -141,6 +142,8 @@ class Etcd:
         self._next = 0
         self._call_s = call_s
         self._silence_s = silence_s
+        self._streams: dict[aiohttp.ClientResponse, str] = {}
+        self._ended_at: dict[str, float] = {}
         self._tls = tls
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
@@ -213,25 +216,38 @@ class Etcd:
         told up to. Ends by raising EtcdError: the caller reads anew, and watches on from there.
         """
         url = self._endpoint()
+        try:
+            async for changes, revision in self._told_by(url, prefix, since):
+                yield changes, revision
+        except aiohttp.SocketTimeoutError as error:  # where nothing happens there is silence, and no fault of the node
+            raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._turn(url)
+            raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
+        except etcd_wire.Unreadable as error:
+            self._turn(url)
+            raise EtcdError(f"{url} sent what can't be read: {error}") from error
+        self._turn(url)
+        raise EtcdError(f"{url} ended the watch")
+
+    async def _told_by(self, url: str, prefix: str, since: int) -> AsyncIterator[tuple[list[Change], int]]:
         request = {**_range(prefix), "start_revision": str(since), "progress_notify": True}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._call_s * 2, sock_read=self._silence_s)
-        try:
-            async with self._session.post(
-                f"{url}/v3/watch", json={"create_request": request}, timeout=timeout
-            ) as response:
-                if response.status != 200:
-                    raise Refused(_said(await response.read(), response.status))
+        async with self._session.post(
+            f"{url}/v3/watch", json={"create_request": request}, timeout=timeout, allow_redirects=False
+        ) as response:
+            if response.status != 200:
+                self._turn(url)
+                raise EtcdError(f"{url}: {_said(await response.read(), response.status)}")
+            self._streams[response] = url
+            try:
                 async for line in _lines(response.content):
                     told = etcd_wire.read(line, etcd_wire.WatchLine).result
                     if told.canceled or told.compact_revision:
                         raise EtcdError(f"the watch was ended: {told.cancel_reason or 'compacted'}")
                     yield [_change(each) for each in told.events], told.header.revision
-            raise EtcdError(f"{url} ended the watch")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._turn()
-            raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
-        except etcd_wire.Unreadable as error:
-            raise EtcdError(f"{url} sent what can't be read: {error}") from error
+            finally:
+                del self._streams[response]
 
     # --- the cluster ----------------------------------------------------------------------------------------------
 
@@ -284,15 +300,20 @@ class Etcd:
     ) -> T:
         """Round the nodes, twice at most."""
         faults: list[str] = []
+        failed: set[str] = set()
         sent = False
         for _ in range(ROUNDS * len(self.endpoints)):
             url = self._endpoint()
             try:
-                return await self._ask(url, path, message, kind, within)
+                answer = await self._ask(url, path, message, kind, within)
             except Unreachable as error:
                 faults.append(str(error))
+                failed.add(url)
                 sent = sent or error.sent
-                self._turn()
+                self._turn(url)
+            else:
+                self._end_watches(failed - {url})
+                return answer
         raise Unreachable(f"etcd: {'; '.join(dict.fromkeys(faults))}", sent=sent and changes)
 
     async def _ask(
@@ -300,15 +321,19 @@ class Etcd:
     ) -> T:
         timeout = aiohttp.ClientTimeout(total=self._call_s if within is None else min(within, self._call_s))
         try:
-            async with self._session.post(f"{url}/v3/{path}", json=message, timeout=timeout) as response:
+            async with self._session.post(
+                f"{url}/v3/{path}", json=message, timeout=timeout, allow_redirects=False
+            ) as response:
                 data = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{url}: {_words(error)}", sent=True) from error
-        if response.status in _TRY_ANOTHER:
-            raise Unreachable(f"{url}: {_said(data, response.status)}", sent=True)
         if response.status != 200:
+            # What is not etcd's own word is a proxy's, or another program's on that port: another node may do it.
+            ours = bool(etcd_wire.words_in(data)) and response.status not in _TRY_ANOTHER
+            if not ours:
+                raise Unreachable(f"{url}: {_said(data, response.status)}", sent=True)
             raise Refused(f"{url}: {_said(data, response.status)}")
         try:
             return etcd_wire.read(data, kind)
@@ -318,11 +343,24 @@ class Etcd:
     def _endpoint(self) -> str:
         return self.endpoints[self._next % len(self.endpoints)]
 
-    def _turn(self) -> None:
-        self._next += 1
+    def _turn(self, url: str) -> None:
+        """Away from a node that is of no use just now: once, however many calls meet that."""
+        if url == self._endpoint():
+            self._next += 1
+
+    def _end_watches(self, urls: Collection[str]) -> None:
+        """Of nodes that do not answer while another does: what they do not tell would be missed until their silence is
+        noticed, above all that a machine has died with its etcd. Not more often than that would be.
+        """
+        now = asyncio.get_running_loop().time()
+        for url in urls:
+            if now - self._ended_at.get(url, -math.inf) >= self._silence_s:
+                self._ended_at[url] = now
+                for response in [each for each, whose in self._streams.items() if whose == url]:
+                    response.close()
 
 
-_TRY_ANOTHER: Final = frozenset({408, 429, 500, 502, 503, 504})
+_TRY_ANOTHER: Final = frozenset({408, 429, 499, 500, 502, 503, 504})
 """No leader, a request that timed out inside, a node that is starting."""
 
 

@@ -128,8 +128,11 @@ class WatchLine(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True):
+    """`code` is gRPC's; etcd's own errors have one."""
+
     error: str = ""
     message: str = ""
+    code: int = 0
 
 
 def _revised(header: Header) -> None:
@@ -147,9 +150,11 @@ def read(data: bytes, kind: type[T]) -> T:
 
 
 def words_in(data: bytes) -> str:
-    """What an answer that is an error says; empty where it says nothing."""
+    """What etcd says in an answer that is an error; empty where it is none of etcd's."""
     try:
         fault = read(data, Fault)
     except Unreadable:
+        return ""
+    if not fault.code:
         return ""
     return " ".join((fault.error or fault.message).split())[:300]

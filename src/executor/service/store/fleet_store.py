@@ -16,6 +16,7 @@ import structlog
 from executor.core.model.state import SCHEMA_VERSION
 from executor.service.store.document import Document, contradiction
 from executor.service.store.etcd import (
+    Answered,
     Etcd,
     EtcdError,
     Refused,
@@ -134,14 +135,20 @@ class FleetSymbolStore:
     async def load(self, venue: str) -> tuple[Document | None, Age]:
         """The state as its last owner left it, None when there was none; to be asked for once the account is claimed.
 
-        Raises StateError, StoreUnreachable.
+        Raises Fenced, StateError, StoreUnreachable.
         """
         try:
-            found = await self._etcd.read(self._key)
+            done = await self._etcd.txn([], [get(self._own), get(self._key)])
         except EtcdError as error:
             raise StoreUnreachable(str(error)) from error
-        if found is None:
+        owners, states = done.found
+        self._check_cluster(done)
+        self._check_owner(
+            owners
+        )  # a node that was suspended since it claimed: a later owner's state is no older store's
+        if not states:
             return None, Age.NEWEST
+        found = states[0]
         self._revision = found.modified
         where = Path(self._key)
         envelope = envelope_in(found)
@@ -197,12 +204,20 @@ class FleetSymbolStore:
             raise StoreUnreachable(str(error)) from error
         except Refused as error:
             raise StoreUnreachable(f"{self._key}: {error}") from error
+        self._check_cluster(done)
         if done.succeeded:
             return done.revision
         owners, states = done.found
         self._check_owner(owners)
         self._find_own(states)
         return None
+
+    def _check_cluster(self, done: Answered) -> None:
+        """A copy of the store that runs beside it holds the same keys at the same revisions, and takes what is written:
+        that is not where the account is owned.
+        """
+        if done.cluster != self.claim.cluster:
+            self._fence(f"{self.claim.account}: cluster {done.cluster} answered, it is owned in {self.claim.cluster}")
 
     def _check_owner(self, owners: tuple[Value, ...]) -> None:
         mine = bool(owners) and owners[0].created == self.claim.epoch
