@@ -24,12 +24,13 @@ INWARD = {
     "decoding": set[str](),
     "files": set[str](),
     "sockets": set[str](),
+    "waiting": set[str](),
     "exchange": {"core", "decoding"},
     "paper": {"core"},
     "signals": {"core", "files"},
     "simulate": {"core", "exchange", "paper"},
-    "service": {"core", "config", "exchange", "files", "ops", "paper", "signals", "sockets"},
-    "ops": {"core", "config", "decoding", "exchange", "files", "service", "signals", "sockets"},
+    "service": {"core", "config", "exchange", "files", "ops", "paper", "signals", "sockets", "waiting"},
+    "ops": {"core", "config", "decoding", "exchange", "files", "service", "signals", "sockets", "waiting"},
 }
 WIRING = {"cli", "__main__", "__init__"}
 

@@ -128,7 +128,7 @@ class SmallDisk:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to see which file is written")
 async def test_disk_full_then_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """B.1, rule 8.1: it waits, tells, sends nothing meanwhile, and places the exits once there is room."""
-    monkeypatch.setattr("executor.service.loop.DISK_RETRY_S", 0.01)
+    monkeypatch.setattr("executor.service.committer.DISK_RETRY_S", 0.01)
     small = tmp_path / "small"
     small.mkdir()
     files: dict[str, Any] = {name: str(tmp_path / value) for name, value in case("disk-full-then-free").env.items()}

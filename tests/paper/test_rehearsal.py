@@ -22,9 +22,9 @@ BEFORE = PAGE.partition("## Before the signal")[2]
 WITHIN_S = 60.0
 QUICK = """
 import runpy
-from executor.service import loop, poller
-poller.SAFETY_NET_S = loop.OPEN_LOOK_S = 3.0
-loop.CLOSED_LOOK_S = 2.0
+from executor.service import poller, rules_poller
+poller.SAFETY_NET_S = rules_poller.OPEN_LOOK_S = 3.0
+rules_poller.CLOSED_LOOK_S = 2.0
 runpy.run_module("executor", run_name="__main__")
 """
 """The service as it is, but that it looks every few seconds at what it looks at once a minute."""

@@ -93,7 +93,7 @@ async def test_a_disk_that_is_full_time_and_again_is_a_few_messages(
     monkeypatch.setattr(
         StateStore, "__init__", lambda self, *args, **more: real(self, *args, **{**more, "fs": ReadOnly()})
     )
-    monkeypatch.setattr("executor.service.loop.DISK_RETRY_S", 0.002)
+    monkeypatch.setattr("executor.service.committer.DISK_RETRY_S", 0.002)
     async with FakeBot().serving() as bot, harness(tmp_path, WORLD, **told(bot)) as b:
         await b.enter()
         for turn in range(TIMES):

@@ -134,7 +134,7 @@ async def test_what_is_told_is_in_the_outbox_before_its_step_is_on_disk(
             return real(self, document, durable=durable)
 
         monkeypatch.setattr(StateStore, "commit", commit)
-        monkeypatch.setattr("executor.service.loop.DISK_RETRY_S", 0.01)
+        monkeypatch.setattr("executor.service.committer.DISK_RETRY_S", 0.01)
         await b.signal()
         await until(lambda: b.state.position is not None, b)
         assert refused == 2

@@ -161,7 +161,7 @@ async def test_a_state_folder_that_becomes_read_only(
     monkeypatch.setattr(
         StateStore, "__init__", lambda self, *args, **more: real(self, *args, **{**more, "fs": ReadOnly()})
     )
-    monkeypatch.setattr("executor.service.loop.DISK_RETRY_S", 0.01)
+    monkeypatch.setattr("executor.service.committer.DISK_RETRY_S", 0.01)
     async with harness(tmp_path, world) as b:
         await b.signal()
         sent = len(b.orders())

@@ -206,8 +206,19 @@ async def begin_sessions(
         log.error("not_started", alert=True, symbol=symbol, error=str(fault), text="the others trade")
     _acquaint(exchanges, loops)
     keeper = next(iter(loops))
-    loops[keeper].keep_clock(exchanges[keeper].sync_clock)
+    loops[keeper].add_task("clock", partial(_keep_clock, loops[keeper], exchanges[keeper]))
     return loops
+
+
+async def _keep_clock(loop: Loop, exchange: BinanceExchange) -> None:
+    """Have the exchange's clock measured now and then: one loop of a connection does so for all."""
+    while True:
+        await loop.clock.sleep(loop.timing.sync_clock)
+        with loop.at_work():
+            try:
+                await exchange.sync_clock()
+            except ReadError as error:
+                log.warning("clock_not_synced", error=str(error))
 
 
 def _acquaint(exchanges: Mapping[str, BinanceExchange], loops: Mapping[str, Loop]) -> None:

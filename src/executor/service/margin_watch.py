@@ -21,6 +21,7 @@ from executor.exchange.port import MarginExchange, ReadError
 from executor.exchange.streams.risk_stream import RiskChanged
 from executor.exchange.transport.supervised import Connected, Lost
 from executor.service.loop import Loop
+from executor.waiting import nap
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ class MarginWatch:
             self._wanted.clear()
             with self._loop.at_work():
                 seen = await self._look()
-            await self._nap(self._pause(seen=seen))
+            await nap(self._loop.clock.sleep, self._pause(seen=seen), self._wanted)
 
     async def _look(self) -> bool:
         """Whether the account could be read."""
@@ -81,15 +82,6 @@ class MarginWatch:
         if _near(state, self._loop.engine.policy, self._loop.engine.rules):
             return NEAR_S
         return PUSHED_S if self.pushed else OPEN_S
-
-    async def _nap(self, seconds: float) -> None:
-        asleep = asyncio.ensure_future(self._loop.clock.sleep(seconds))
-        called = asyncio.ensure_future(self._wanted.wait())
-        try:
-            await asyncio.wait({asleep, called}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            asleep.cancel()
-            called.cancel()
 
     def _on_step(self, _event: AnyEvent, step: Step) -> None:
         owing = owes(step.state)

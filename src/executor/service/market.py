@@ -21,10 +21,9 @@ from executor.exchange.shared_cross import SharedCross
 from executor.exchange.shared_reads import SharedReads
 from executor.exchange.streams.market_stream import MOST_SYMBOLS
 from executor.exchange.transport.auth import Credentials, Endpoints
-from executor.exchange.transport.clock import SystemClock
+from executor.exchange.transport.clock import LocalClock, SystemClock
 from executor.exchange.transport.connection import Connection
 from executor.exchange.wire.margin import Account
-from executor.service.poller import Clock
 from executor.service.symbol_rules import trade_open
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ class Market(msgspec.Struct, frozen=True):
     endpoints: Endpoints
     credentials: Credentials
     symbols: tuple[str, ...]
-    clock: Clock
-    patient: Clock
+    clock: LocalClock
+    patient: LocalClock
     embedded: "Embedded | None" = None
     margin: Mapping[str, Account] = {}
     risk_url: str = ""

@@ -21,7 +21,9 @@ from executor.core.model.values import OrderSide, OrderType
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, ReadError
 from executor.exchange.thinned import ThinnedPrices
+from executor.exchange.transport.clock import LocalClock
 from executor.exchange.transport.supervised import Connected, Lost
+from executor.waiting import nap
 
 log = structlog.get_logger(__name__)
 
@@ -53,19 +55,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Others watch other symbols over the same connection: polls fall together, so that one request serves many."""
 
 
-class Clock(Protocol):
-    """Local time, in which everything here sleeps; the embedded paper exchange makes it market time."""
-
-    def now_ms(self) -> int: ...
-
-    async def sleep(self, seconds: float) -> None: ...
-
-
 class Host(Protocol):
     """The loop, as far as watching needs it."""
 
     exchange: Exchange
-    clock: Clock
+    clock: LocalClock
     timing: Timing
 
     @property
@@ -172,7 +166,7 @@ class Poller:
         due = False
         while not due and not self._poll_wanted.is_set():
             self._rhythm.clear()
-            due = await self._nap(self._left(self._pause(), began), self._poll_wanted, self._rhythm)
+            due = await nap(self._host.clock.sleep, self._left(self._pause(), began), self._poll_wanted, self._rhythm)
 
     def _left(self, pause: float, began: int) -> float:
         """Seconds until a look that comes `pause` after the one that `began` then, or together with those of others."""
@@ -238,7 +232,7 @@ class Poller:
                 with self._host.at_work():
                     await self._ask_price()
             pause = SILENCE_S if self.prices_pushed else self._host.timing.poll
-            await self._nap(self._left(pause, began), self._price_wanted)
+            await nap(self._host.clock.sleep, self._left(pause, began), self._price_wanted)
 
     async def _ask_price(self) -> None:
         try:
@@ -264,19 +258,6 @@ class Poller:
         self._due = None
         if self._host.state.position is not None:
             self._pass_on()
-
-    # --- waiting --------------------------------------------------------------------------------------------------
-
-    async def _nap(self, seconds: float, *calls: asyncio.Event) -> bool:
-        """Sleep, but not past a call; whether none came."""
-        asleep = asyncio.ensure_future(self._host.clock.sleep(seconds))
-        tasks = [asleep, *(asyncio.ensure_future(call.wait()) for call in calls)]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-        return done == {asleep}
 
     def end(self) -> None:
         """Let nothing of it run on."""

@@ -13,10 +13,11 @@ from executor.core.model.state import SCHEMA_VERSION, State
 from executor.core.transition import empty
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError
+from executor.exchange.transport.clock import LocalClock
 from executor.service.engine import Engine
 from executor.service.loop import Loop
 from executor.service.policy import policy_of
-from executor.service.poller import Clock, Timing
+from executor.service.poller import Timing
 from executor.service.recovery import begin, catch_up
 from executor.service.store.document import Document, contradiction, document_of, state_of
 from executor.service.store.fleet_store import FleetSymbolStore
@@ -40,8 +41,8 @@ class RunContext(msgspec.Struct, frozen=True):
     """
 
     venue: str
-    clock: Clock
-    patient: Clock
+    clock: LocalClock
+    patient: LocalClock
     alone: bool = True
     store_of: Callable[[str], FleetSymbolStore] | None = None
 

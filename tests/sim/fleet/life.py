@@ -31,6 +31,7 @@ from executor.service.engine import Engine
 from executor.service.fleet.node import FleetNode
 from executor.service.fleet.reach import Reach
 from executor.service.fleet.signals import SignalPoster, StoredSignals
+from executor.service.inbox import Delivery
 from executor.service.inlets.intake import SignalJudge
 from executor.service.loop import Loop
 from executor.service.poller import Timing
@@ -344,11 +345,11 @@ class WatchedLoop(Loop):
 
     run_of: SimRun
 
-    async def _take(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
+    async def _take(self, delivery: Delivery) -> Step:
         if self.run_of.hung:
             self.run_of.stand_still()
             await asyncio.Event().wait()
-        return await super()._take(event, more=more, takes=takes)
+        return await super()._take(delivery)
 
 
 class WatchedEngine(Engine):

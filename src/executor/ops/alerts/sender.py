@@ -7,7 +7,7 @@ what comes after them, and each try tells the newest state of things.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -16,6 +16,7 @@ from executor.ops.alerts.channel import Channel, NotTakenError
 from executor.ops.alerts.kinds import Severity
 from executor.ops.alerts.pace import SHARE, Pace
 from executor.ops.alerts.queue import AlertQueue, Waiting
+from executor.waiting import nap
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +63,12 @@ class Sender:
             self._news.clear()
             items = self._batch()
             wait = self._wait(items)
-            if wait == 0:
-                await self._try(items)
+            if wait is None:
+                await self._news.wait()
+            elif wait:
+                await nap(self._sleep, wait, self._news)
             else:
-                await self._nap(wait)
+                await self._try(items)
 
     async def flush(self) -> None:
         """Return when nothing is due any more."""
@@ -97,17 +100,6 @@ class Sender:
         if gravest is Severity.CRITICAL and not self._wished:
             again = min(again, self._tried + WAIT_CRITICAL_S)
         return max(self.pace.wait(now, SHARE[gravest]), again - now, 0.0)
-
-    async def _nap(self, seconds: float | None) -> None:
-        """Until so much time has passed or there is something new."""
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._news.wait())]
-        if seconds is not None:
-            waits.append(asyncio.ensure_future(self._sleep(seconds)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
 
     async def _try(self, items: list[Waiting]) -> None:
         self._tried = self._monotonic()

@@ -21,6 +21,7 @@ from executor.ops.alerts.pace import ANSWERS, PER_MINUTE, Pace
 from executor.ops.telegram.api import BotError, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import Reply
+from executor.waiting import nap
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +126,7 @@ class Answers:
             if not self._first and not self._found:
                 await self._news.wait()
             elif wait := self._wait():
-                await self._nap(wait)
+                await nap(self._sleep, wait, self._news)
             else:
                 await self._try(self._next())
 
@@ -137,18 +138,6 @@ class Answers:
             return self._first.popleft()
         self._asked.set()
         return self._found.popleft()
-
-    async def _nap(self, seconds: float) -> None:
-        """Until so much time has passed, or there is something that may go before it."""
-        waits: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(self._news.wait()),
-            asyncio.ensure_future(self._sleep(seconds)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
 
     async def _make_looks(self) -> None:
         while True:

@@ -11,9 +11,9 @@ from typing import Final
 import structlog
 
 from executor.exchange.port import ReadError
+from executor.exchange.transport.clock import LocalClock
 from executor.exchange.transport.connection import Connection
 from executor.files import PRIVATE
-from executor.service.poller import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class MachineWatch:
     def __init__(
         self,
         connection: Connection,
-        clock: Clock,
+        clock: LocalClock,
         folders: Collection[Path],
         at_work: Callable[[], AbstractContextManager[None]] = nullcontext,
         key: str = "BINANCE_API_KEY",

@@ -22,6 +22,7 @@ from executor.ops import check as ops_check
 from executor.ops.watchdog.books import MOVED, Books
 from executor.ops.watchdog.suspects import Suspect, of_holdings, of_orders, of_time
 from executor.service.loop import Loop
+from executor.waiting import nap
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +83,7 @@ class Watchdog:
         """Make rounds, until cancelled."""
         clock = self._loops[0].clock
         while True:
-            await self._nap(self._every_s)
+            await nap(self._loops[0].clock.sleep, self._every_s, self._soon)
             if self._soon.is_set():
                 self._soon.clear()
                 await clock.sleep(AFTER_CLOSE_S)
@@ -291,15 +292,6 @@ class Watchdog:
         if closed is not self._closed[id(loop)] or any(note.event == "stray_orders" for note in step.notes):
             self._closed[id(loop)] = closed
             self._soon.set()
-
-    async def _nap(self, seconds: float) -> None:
-        asleep = asyncio.ensure_future(self._loops[0].clock.sleep(seconds))
-        called = asyncio.ensure_future(self._soon.wait())
-        try:
-            await asyncio.wait({asleep, called}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            asleep.cancel()
-            called.cancel()
 
 
 async def _cancel(loop: Loop, order: str, stamp: Stamp | None, number: int = 0) -> Outcome:

@@ -21,8 +21,8 @@ from executor.core.model.signal import Signal
 from executor.core.model.verdict import Refusal, Verdict
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, MarginExchange, ReadError
+from executor.exchange.transport.clock import LocalClock
 from executor.service.loop import Loop
-from executor.service.poller import Clock
 from executor.signals.follower import LINES_PER_READ, SignalFollower
 from executor.signals.logfile import Line
 from executor.signals.parse import Malformed, parse_signal
@@ -138,7 +138,7 @@ class Intake(SignalJudge):
         self,
         loops: Mapping[str, Loop],
         open_file: Callable[[], SignalFollower],
-        clock: Clock,
+        clock: LocalClock,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         """Raises SignalFileError when the file can't be followed and no trade is open; an open one is looked after

@@ -1,7 +1,10 @@
-"""How a log line names a request and its outcome."""
+"""What the log says of a request and how it has ended."""
 
 from typing import assert_never
 
+import structlog
+
+from executor.core.model.facts import Refused, ReplaceOutcome, Unknown
 from executor.core.model.ids import parse
 from executor.core.model.intents import (
     CancelList,
@@ -17,9 +20,24 @@ from executor.core.model.intents import (
 )
 from executor.core.model.values import plain
 
+log = structlog.get_logger(__name__)
 
-def ids_of(request: Command) -> dict[str, str]:
-    """What a log line about a request is found by: its trade and the client ids of its orders."""
+
+def log_outcome(request: Command, outcome: object) -> None:
+    kind, ids = type(request).__name__, _ids(request)
+    match outcome:
+        case Refused():
+            log.warning("refused", request=kind, **ids, code=outcome.code, why=str(outcome.why), text=outcome.text)
+        case Unknown():
+            log.warning("unknown", request=kind, **ids, text=outcome.text)
+        case ReplaceOutcome():
+            log.info("replaced", request=kind, **ids, cancel=_word(outcome.cancel), place=_word(outcome.place))
+        case _:
+            log.info("accepted", request=kind, **ids)
+
+
+def _ids(request: Command) -> dict[str, str]:
+    """What the line is found by: its trade and the client ids of its orders."""
     if isinstance(request, LoanCommand):
         return {"loan": f"{request.n}: {plain(request.amount)} {request.asset}"}
     found = _names(request)
@@ -45,6 +63,6 @@ def _names(request: OrderCommand) -> dict[str, str]:
             assert_never(unreachable)
 
 
-def word(outcome: object) -> str:
+def _word(outcome: object) -> str:
     """`accepted`, `refused` or `unknown`."""
     return type(outcome).__name__.lower()

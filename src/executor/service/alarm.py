@@ -1,0 +1,41 @@
+"""The next moment at which time alone changes something."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from executor.exchange.transport.clock import LocalClock
+
+TIMER_LOOK_S: Final = 1.0
+"""A timer looks at the exchange's time so often: measured anew, it may have moved ahead of the one it was set by."""
+
+
+class Alarm:
+    """Calls `ring` once, when `now` (ms, the exchange's time) has come to what it is set to. It sleeps by `clock`."""
+
+    def __init__(self, clock: LocalClock, now: Callable[[], int], ring: Callable[[], None]) -> None:
+        self._clock = clock
+        self._now = now
+        self._ring = ring
+        self._task: asyncio.Task[None] | None = None
+        self._at: int | None = None
+
+    def set(self, at: int | None, tasks: asyncio.TaskGroup) -> None:
+        """Ring at `at`, and at no other time; None: never. It waits in one of `tasks`."""
+        if at == self._at:
+            return
+        self.off()
+        if at is not None:
+            self._at = at
+            self._task = tasks.create_task(self._wait(at), name="alarm")
+
+    def off(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task, self._at = None, None
+
+    async def _wait(self, at: int) -> None:
+        while (left := at - self._now()) > 0:
+            await self._clock.sleep(min(left / 1000, TIMER_LOOK_S))
+        self._task, self._at = None, None
+        self._ring()

@@ -1,0 +1,97 @@
+"""Steps brought to their store, however long it can't be written: a full disk ends no service (rule 8.1)."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Iterator
+from typing import Final
+
+import structlog
+
+from executor.core.model.events import AnyEvent
+from executor.core.transition import Step
+from executor.service.engine import Engine
+from executor.service.store.port import StoreUnwritable
+
+log = structlog.get_logger(__name__)
+
+DISK_RETRY_S: Final = 1.0
+STORE_TURN_S: Final = 0.25
+PUBLISH_AFTER_S: Final = 0.05
+"""The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
+
+
+class Committer:
+    """`commit` one event after another, `publish` beside it. `now`: the exchange's time in ms; `turned` is called again
+    and again while the store is waited for: that is no hanging, and a restart would not help.
+    """
+
+    def __init__(self, engine: Engine, now: Callable[[], int], turned: Callable[[], None]) -> None:
+        self._engine = engine
+        self._now = now
+        self._turned = turned
+        self._news = asyncio.Event()
+
+    async def commit(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
+        """The engine's step, its state in the store: until then nothing is sent (rule 8.1), however full the disk.
+
+        `more`, `takes`: as for `Engine.commit`. Raises Fenced.
+        """
+        told, step = False, None
+        while True:
+            try:
+                if step is None:
+                    step = self._engine.commit(event, more=more, now=self._now(), takes=takes)
+                if self._engine.pending:
+                    with self._turning():
+                        await self._engine.written()
+            except StoreUnwritable as error:
+                if not told:
+                    log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
+                told = True
+                self._turned()
+                await asyncio.sleep(DISK_RETRY_S)
+            else:
+                if told:
+                    log.info("state_writable_again")
+                return step
+
+    def publish_soon(self) -> None:
+        """The state file is behind."""
+        self._news.set()
+
+    async def publish(self) -> None:
+        """Have the state file follow for ever, out of the way of events. Raises Fenced."""
+        told = False
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(PUBLISH_AFTER_S)
+            try:
+                await asyncio.to_thread(self._engine.publish)
+                await self._engine.written()
+            except StoreUnwritable as error:
+                if not told:
+                    log.error("state_file_behind", alert=True, error=str(error), safe="in the write-ahead copy")
+                told = True
+                await asyncio.sleep(DISK_RETRY_S)
+                self._news.set()
+            else:
+                if told:
+                    log.info("state_file_follows_again")
+                told = False
+
+    @contextlib.contextmanager
+    def _turning(self) -> Iterator[None]:
+        """A store on other machines is waited for."""
+        running = asyncio.get_running_loop()
+        waiting: list[asyncio.TimerHandle] = []
+
+        def turn() -> None:
+            self._turned()
+            waiting[:] = [running.call_later(STORE_TURN_S, turn)]
+
+        waiting.append(running.call_later(STORE_TURN_S, turn))
+        try:
+            yield
+        finally:
+            waiting[0].cancel()
