@@ -44,23 +44,29 @@ class End(StrEnum):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One client order id and all that is known of it. Quantities only grow (rule 5.1).
+    """One client order id and all that is known of it. Quantities only grow (rule 5.1). Times are ms, 0: not yet.
 
-    `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg, -1 taken over, of no leg.
+    What it is. `leg`: 0 whole position or entry, 1 and 2 the target legs, 3 the trailing leg, -1 taken over, of no leg.
     `list_id`: its order list, else empty. `awaits`: the entry that has to fill before the exchange places it (rule
     13.1), until it is known to be placed; of a long's its quantity is not known before either. `hands_on`: what the
-    exits were placed for that this entry has brought, None until that is known. `sent_qty`: what it was sent for, where
-    another hand has made it smaller; else 0.
-    `replaces`: the order whose place it takes by cancel-replace: it can't exist before that one is gone. `fence`: a
-    request sent for it can't reach the engine later (ms). `misses`: direct queries in a row that did not find it, the
-    first sent at `first_miss_at`; `ask_at`: when to ask (again); of a refused order, before when the exchange wants no
-    other. `cancelling`: a cancel of ours is or was under way; `cancels`: how many it has outlived; `held_up`: how many
-    the exchange has held up for a limit or the clock. `check`: a direct query is wanted before it is acted on.
-    `heard_at`: when the exchange last told something new of it. `recheck`: cancelled to be sold at market instead, so
-    it is looked at once more after that (rule 6.3); `looks`: how often in vain. `apart`: in doubt, and kept apart from
-    its successor by the exchange's own lock (rule 8.3b), or, `beside`, by its not being there alone (rule 8.3c).
-    `back`: called refused, gone or never there, and there after all. `triggered_at`: when a stop was first known to be
-    on the book.
+    exits were placed for that this entry has brought, None until that is known. `replaces`: the order whose place it
+    takes by cancel-replace: it can't exist before that one is gone. `sent_qty`: what it was sent for, where another
+    hand has made it smaller; else 0.
+
+    What became of it. `triggered_at`: when a stop was first known to be on the book. `heard_at`: when the exchange last
+    told something new of it. `back`: called refused, gone or never there, and there after all.
+
+    What is in doubt. `fence`: a request sent for it can't reach the engine later. `misses`: direct queries in a row
+    that did not find it, the first sent at `first_miss_at`. `ask_at`: when to ask (again); of a refused order, before
+    when the exchange wants no other. `check`: a direct query is wanted before it is acted on. `recheck`: cancelled to
+    be sold at market instead, so it is looked at once more after that (rule 6.3). `looks`: so many have settled
+    nothing, or are under way. `apart`: in doubt, and kept apart from its successor by the exchange's own lock (rule
+    8.3b), or, `beside`, by its not being there alone (rule 8.3c).
+
+    Its cancels. `cancelling`: one of ours is or was under way; `cancels`: how many it has outlived; `held_up`: how many
+    the exchange has held up for a limit or the clock.
+
+    One flat record: a report changes what is known, in doubt and cancelled at once, and so copies it once.
     """
 
     id: str
@@ -315,14 +321,14 @@ class Exposure(msgspec.Struct, frozen=True):
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`:
-    client order ids given out; `retired`: orders of a lower rev that are not on record were let go (`core.retire`);
-    `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be
-    read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever towards profit);
-    `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`: so many of its
-    first orders were taken over on the operator's word, and are cancelled before anything else (rule 9.3); `spare`:
-    base that the account had before it began, None where that is not known; `gone`: base of the position that
-    somebody else has taken, since `short_at` (ms) in question, when the account had `short_left`; the exits were looked
-    at again at `short_looked`, 0 before (rule 6.6b); `credit`: what it is on borrowed money, None on Spot.
+    client order ids given out; `retired`: orders of a lower rev that are not on record were let go (`book.retire`);
+    `target_hit`: a target has filled; `last_exit`: never set, but in the checksums of journals; `guess_fees`: the
+    entry's commissions could not be read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever
+    towards profit); `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`:
+    so many of its first orders were taken over on the operator's word, and are cancelled before anything else (rule
+    9.3); `spare`: base that the account had before it began, None where that is not known; `gone`: base of the position
+    that somebody else has taken, since `short_at` (ms) in question, when the account had `short_left`; the exits were
+    looked at again at `short_looked`, 0 before (rule 6.6b); `credit`: what it is on borrowed money, None on Spot.
     """
 
     trade: str
