@@ -22,13 +22,13 @@ from executor.exchange.port import StartError
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.ops.http import HttpUnusable, listen
 from executor.paper.engine.symbol import Symbol
-from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 from executor.service import app
 from executor.service.market import Market
 from executor.service.store.trades import read_trades
 
 
-class Wire:
+class Wire(FaultPlan):
     """Answers `request` (as "GET /api/v3/time") by `answer` while it is `on`."""
 
     def __init__(self, request: str, answer: Answer) -> None:
@@ -42,9 +42,6 @@ class Wire:
             return None
         self.times += 1
         return RequestFault(execute=False, answer=self._answer)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 async def reload_rules(b: Harness) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.cases.kit import FUNDS, HERE, POLLED, WORLD, opened, trading
 from tests.cases.test_cases import Wire, refilter
 from tests.scenarios.harness import AFTER_TP1, EXITS, World, harness
+from tests.scenarios.wire_faults import NoLists
 
 from executor.core.model.facts import Why
 from executor.core.model.state import Reason
@@ -16,7 +16,7 @@ from executor.core.model.values import OrderSide, OrderType
 from executor.exchange.port import StartError
 from executor.paper.engine.choices import ExchangeChoices, OcoDone
 from executor.paper.server.errors import unknown_key
-from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 
 both_ways = pytest.mark.parametrize("world", [WORLD, POLLED], ids=str)
 
@@ -59,27 +59,10 @@ async def test_part_sold_by_hand(tmp_path: Path, world: World) -> None:
         await b.ends(Reason.BREAKEVEN, refusals=[Why.INSUFFICIENT_BALANCE])
 
 
-class NoList:
-    """An exchange to which a list that has an end is not known any more."""
-
-    def __init__(self) -> None:
-        self.refused: list[str] = []
-
-    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
-        if (method, path) != ("DELETE", "/api/v3/orderList") and path != "orderList.cancel":
-            return None
-        self.refused.append(params["listClientOrderId"])
-        answer = Answer(400, b'{"code":-2011,"msg":"Unknown order list sent."}')
-        return RequestFault(execute=False, answer=answer)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
-
-
 @both_ways
 async def test_oco_stop_jumped(tmp_path: Path, world: World) -> None:
     """A.1: the legs that rest are cancelled by themselves and sold, within SL_WATCHDOG_GRACE_SEC and some."""
-    exchange = NoList()
+    exchange = NoLists()
     async with trading(tmp_path, "oco-stop-jumped", faults=exchange, world=world) as b:
         b.engine.choices = ExchangeChoices(oco_done=OcoDone.TRIGGERED)
         await opened(b, "oco-stop-jumped")
@@ -154,7 +137,7 @@ async def test_geo_451_start(tmp_path: Path) -> None:
             await b.start()
 
 
-class Latin1:
+class Latin1(FaultPlan):
     """Answers the next request of each kind in bytes that are no UTF-8, whatever has become of it."""
 
     def __init__(self, status: int, *kinds: str) -> None:
@@ -170,9 +153,6 @@ class Latin1:
         self._kinds.remove(kind)
         self.answered.append(kind)
         return RequestFault(answer=self._answer)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 @pytest.mark.parametrize("status", [502, 200])

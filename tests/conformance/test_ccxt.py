@@ -8,7 +8,7 @@ from typing import Any
 import ccxt.async_support as ccxt
 import pytest
 from ccxt import pro
-from tests.paper.server.exchange_kit import API_KEY, SECRET, SYMBOL, Kit, running
+from tests.paper.server.exchange_kit import API_KEY, OCO, SECRET, SYMBOL, Kit, running
 
 from executor.paper.replay.clock import WallClock
 
@@ -85,19 +85,7 @@ async def test_a_stop_limit_order_rests_until_it_is_cancelled() -> None:
 
 async def test_an_oco_is_placed_listed_and_cancelled() -> None:
     async with client() as (_, exchange):
-        oco = await exchange.private_post_orderlist_oco(
-            {
-                "symbol": SYMBOL,
-                "side": "SELL",
-                "quantity": "0.01",
-                "aboveType": "LIMIT_MAKER",
-                "abovePrice": "110000",
-                "belowType": "STOP_LOSS_LIMIT",
-                "belowStopPrice": "95000",
-                "belowPrice": "94900",
-                "belowTimeInForce": "GTC",
-            }
-        )
+        oco = await exchange.private_post_orderlist_oco(OCO)
         assert [o["type"] for o in await exchange.fetch_open_orders(PAIR)] == ["limit", "limit"]
         (shown,) = await exchange.private_get_openorderlist()
         assert shown["orderListId"] == oco["orderListId"]

@@ -23,7 +23,7 @@ from executor.paper.engine.market_data import MarketTrade
 from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import WallClock
 from executor.paper.replay.recording import bundled_exchange_info
-from executor.paper.server import Credential, HmacSecret, Limits, PaperServer, PushFault, RequestFault, Urls
+from executor.paper.server import Credential, FaultPlan, HmacSecret, Limits, PaperServer, RequestFault, Urls
 from executor.service.store.trades import read_trades
 
 SYMBOL: Final = "LTCUSDT"
@@ -49,7 +49,7 @@ MOMENTS: Final = {
 }
 
 
-class Rig:
+class Rig(FaultPlan):
     """A paper exchange in this process, a daemon in another one, and a moment at which that is killed, once."""
 
     def __init__(self, folder: Path, side: Direction, moment: str) -> None:
@@ -93,9 +93,6 @@ class Rig:
         self.daemon.send(signal.SIGKILL)
         self.killed.set()
         return RequestFault(execute=executed, disconnect=True)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
     # --- the market -----------------------------------------------------------------------------------------------
 

@@ -23,13 +23,13 @@ from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.supervised import Connected, Lost
 from executor.paper.engine.model import SymbolStatus
-from executor.paper.server import Credential
+from executor.paper.server import Credential, FaultPlan
 from executor.paper.server.faults import RequestFault
 
 GOOD: Final = Credentials.hmac(API_KEY, SECRET)
 
 
-class OneFault:
+class OneFault(FaultPlan):
     """Goes wrong once, at the first request to `path`."""
 
     def __init__(self, method: str, path: str, fault: RequestFault) -> None:
@@ -41,9 +41,6 @@ class OneFault:
             return None
         fault, self._fault = self._fault, None
         return fault
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> None:
-        return None
 
 
 @asynccontextmanager

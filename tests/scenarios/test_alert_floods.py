@@ -15,7 +15,7 @@ from executor.core.model.events import Commanded, Verb
 from executor.core.model.facts import Why
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
-from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 from executor.service.store.state_store import StateStore
 
 WORLD = World(Direction.LONG, "OCO", pushes=False)
@@ -34,7 +34,7 @@ def told(bot: FakeBot) -> dict[str, Any]:
     return {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "-100", "TELEGRAM_API_URL": bot.url}
 
 
-class Halted:
+class Halted(FaultPlan):
     """Takes cancels, and no order to sell at market while it is `on`."""
 
     def __init__(self, answer: bytes) -> None:
@@ -47,9 +47,6 @@ class Halted:
             return None
         self.refused += 1
         return RequestFault(execute=False, answer=self._answer)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.scenarios.harness import EXITS, OCO_WORLDS, World, harness
@@ -11,13 +10,13 @@ from tests.scenarios.harness import EXITS, OCO_WORLDS, World, harness
 from executor.core.model.events import Verb
 from executor.core.model.facts import Why
 from executor.core.model.state import Closing
-from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 DISABLED = Answer(400, b'{"code": -2010, "msg": "This action is disabled on this account."}')
 
 
-class Refusing:
+class Refusing(FaultPlan):
     """So many single stops are refused. A look at orders is told of, until it was the one meant."""
 
     def __init__(self, times: int) -> None:
@@ -31,9 +30,6 @@ class Refusing:
             return None
         self.left -= 1
         return RequestFault(execute=False, answer=DISABLED)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 @oco_worlds

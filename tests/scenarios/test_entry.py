@@ -12,7 +12,7 @@ from executor.core.model.events import Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import OrderType, TimeInForce
 from executor.paper.engine.liquidity import LiquidityModel
-from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
@@ -101,7 +101,7 @@ async def too_late_quoted(b: Harness) -> None:
     await b.wait(TIMEOUT_S)
 
 
-class NoPrice:
+class NoPrice(FaultPlan):
     """From `since` on the exchange answers no question about the price."""
 
     def __init__(self, since: Callable[[], bool]) -> None:
@@ -112,9 +112,6 @@ class NoPrice:
             return None
         body = b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}'
         return RequestFault(execute=False, answer=Answer(status=500, body=body))
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 @pytest.mark.parametrize("required", ["true", "false"])

@@ -11,7 +11,7 @@ from tests.scenarios.harness import AFTER_TP1, EVERY_WORLD, EXITS, OCO_WORLDS, W
 from executor.core.model.facts import Why
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
-from executor.paper.server.faults import PushFault, RequestFault
+from executor.paper.server.faults import FaultPlan, PushFault
 
 every_world = pytest.mark.parametrize("world", EVERY_WORLD, ids=str)
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
@@ -97,15 +97,12 @@ async def test_both_targets_in_one_instant(tmp_path: Path, world: World) -> None
         b.adds_up(closed)
 
 
-class LatePushes:
+class LatePushes(FaultPlan):
     """Pushes about one role come late."""
 
     def __init__(self, role: str, delay_ms: int) -> None:
         self._role, self._delay_ms = f"_{role}_", delay_ms
         self.held = 0
-
-    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
-        return None
 
     def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
         if self._role in str(event) and "FILLED" in str(event):

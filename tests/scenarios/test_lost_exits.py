@@ -3,36 +3,19 @@
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.scenarios.harness import ACCOUNT, EXITS, OCO_WORLDS, World, harness
+from tests.scenarios.wire_faults import NoLists
 
 from executor.core.model.events import Verb
 from executor.core.model.facts import Why
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction, OrderSide, OrderType
 from executor.paper.engine.choices import ExchangeChoices, OcoDone, PushOrder, PushRefusals
-from executor.paper.server import Answer, PushFault, RequestFault
+from executor.paper.server import FaultPlan, RequestFault
 
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
-UNKNOWN = Answer(400, b'{"code":-2011,"msg":"Unknown order list sent."}')
-
-
-class NoLists:
-    """An exchange that knows no list any more, whenever one is to be cancelled."""
-
-    def __init__(self) -> None:
-        self.refused: list[str] = []
-
-    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
-        if (method, path) != ("DELETE", "/api/v3/orderList") and path != "orderList.cancel":
-            return None
-        self.refused.append(params["listClientOrderId"])
-        return RequestFault(execute=False, answer=UNKNOWN)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 # --- half-ended lists (rules 8.7, 8.8) --------------------------------------------------------------------------------
@@ -72,7 +55,7 @@ async def test_flatten_where_no_list_is_known_any_more(tmp_path: Path, world: Wo
 # --- refused moves (rules 5.5, 8.8) -----------------------------------------------------------------------------------
 
 
-class Choppy:
+class Choppy(FaultPlan):
     """The price falls to `to` a moment before each cancel-replace arrives, so that the new stop would trigger."""
 
     def __init__(self) -> None:
@@ -81,9 +64,6 @@ class Choppy:
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
         if path in {"/api/v3/order/cancelReplace", "order.cancelReplace"} and self.fall is not None:
             self.fall()
-        return None
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
         return None
 
 
@@ -195,7 +175,7 @@ async def test_a_coarse_step_of_one_s_own_leaves_nothing_bare(tmp_path: Path, wo
 # --- a WebSocket API that does not serve orders (rule 8.7) ------------------------------------------------------------
 
 
-class Deaf:
+class Deaf(FaultPlan):
     """The WebSocket API answers its pings, and no order any more."""
 
     def __init__(self) -> None:
@@ -206,9 +186,6 @@ class Deaf:
         self.rest += (method, path) == ("POST", "/api/v3/orderList/oco")
         silent = self.deaf and method == "WS" and path.startswith("order")
         return RequestFault(execute=False, delay_before_ms=3_600_000) if silent else None
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 async def test_exits_that_the_websocket_api_does_not_answer_go_out_over_rest(

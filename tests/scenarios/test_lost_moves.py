@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.scenarios.harness import OCO_WORLDS, Harness, World, harness
 
 from executor.core.model.state import Reason
-from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 BUSY = Answer(503, b'{"code": -1000, "msg": "Unknown error, please check your request or try again later."}')
 
 
-class LostMoves:
+class LostMoves(FaultPlan):
     """So many moves of a stop are answered by a 5XX, and not carried out."""
 
     def __init__(self) -> None:
@@ -27,9 +26,6 @@ class LostMoves:
         self.left -= 1
         self.met += 1
         return RequestFault(execute=False, answer=BUSY)
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 async def into_the_trail(b: Harness) -> None:

@@ -13,7 +13,7 @@ from executor.core.model.loans import LoanPhase
 from executor.core.model.state import Borrowing, Reason, Repaying
 from executor.paper.engine.choices import ExchangeChoices, LoanRecord
 from executor.paper.engine.margin.model import Fate, LoanType
-from executor.paper.server import Answer, PushFault, RequestFault
+from executor.paper.server import Answer, FaultPlan, RequestFault
 
 WORLDS: Final = pytest.mark.parametrize("world", [SHORT, LONG], ids=str)
 KINDS: Final = pytest.mark.parametrize("kind", list(LoanType))
@@ -31,7 +31,7 @@ LOST: Final = {
 }
 
 
-class Lender:
+class Lender(FaultPlan):
     """Does to the next loan or repayment what `fault` says, and counts what was asked for."""
 
     def __init__(self, kind: LoanType, fault: RequestFault | None) -> None:
@@ -47,9 +47,6 @@ class Lender:
             return None
         fault, self._fault = self._fault, None
         return fault
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
     def count(self, kind: LoanType) -> int:
         return sum(asked == kind for asked, _ in self.asked)

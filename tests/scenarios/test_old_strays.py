@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.scenarios.harness import OCO_WORLDS, World, harness
 
 from executor.core.model.values import OrderType
-from executor.paper.server.faults import PushFault, RequestFault
+from executor.paper.server.faults import FaultPlan, RequestFault
 
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 
 
-class Counted:
+class Counted(FaultPlan):
     """Nothing goes wrong; pages of the order history are counted."""
 
     def __init__(self) -> None:
@@ -21,9 +20,6 @@ class Counted:
 
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
         self.pages += path.endswith("allOrders")
-        return None
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
         return None
 
 

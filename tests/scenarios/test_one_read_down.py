@@ -4,7 +4,6 @@ trade keeps nobody from doing so (rule 9.1), and entries wait for what they need
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.scenarios.harness import AFTER_TP1, World, harness
@@ -13,7 +12,7 @@ from executor.core.model.events import Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.exchange.port import StartError
-from executor.paper.server.faults import Answer, PushFault, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 
 DOWN = Answer(503, b'{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}')
 LONG = World(Direction.LONG, "OCO", pushes=True)
@@ -21,7 +20,7 @@ SHORT_ON_MARGIN = World(Direction.SHORT, "OCO", pushes=True, margin="isolated")
 EXITS = ["SL", "SL1", "SL2", "TP1", "TP2"]
 
 
-class Down:
+class Down(FaultPlan):
     """The reads named are answered 503."""
 
     def __init__(self) -> None:
@@ -30,9 +29,6 @@ class Down:
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
         down = method == "GET" and path.removeprefix("/api/v3/").removeprefix("/sapi/v1/") in self.reads
         return RequestFault(execute=False, answer=DOWN) if down else None
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
-        return None
 
 
 @pytest.mark.parametrize(

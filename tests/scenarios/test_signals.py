@@ -16,7 +16,7 @@ from executor.core.model.signal import Signal
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.core.model.verdict import Moved
-from executor.paper.server.faults import PushFault, RequestFault
+from executor.paper.server.faults import FaultPlan, RequestFault
 from executor.service.inlets import intake
 from executor.service.inlets.intake import SignalJudge
 from executor.service.store.document import document_of
@@ -258,7 +258,7 @@ async def test_a_signal_that_is_being_judged_when_the_service_ends_is_left_for_t
         assert b.state.refused == {"trade_open": 1}
 
 
-class Counted:
+class Counted(FaultPlan):
     """Counts what is asked of the exchange."""
 
     def __init__(self) -> None:
@@ -266,9 +266,6 @@ class Counted:
 
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
         self.seen[f"{method} {path.removeprefix('/api/v3/')}"] += 1
-        return None
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
         return None
 
 

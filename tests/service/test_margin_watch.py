@@ -9,7 +9,7 @@ import pytest
 from tests.scenarios.harness import World, harness
 
 from executor.core.model.values import Direction
-from executor.paper.server.faults import Answer, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 from executor.service.margin_watch import IDLE_S, OWED_S
 
 ISOLATED: Final = World(Direction.LONG, "OCO", pushes=False, margin="isolated")
@@ -19,7 +19,7 @@ ACCOUNTS: Final = ("/sapi/v1/margin/account", "/sapi/v1/margin/isolated/account"
 both = pytest.mark.parametrize("world", [ISOLATED, CROSS], ids=str)
 
 
-class Looks:
+class Looks(FaultPlan):
     """Counts the looks at the account; while `failing`, each is answered by 503."""
 
     def __init__(self) -> None:
@@ -31,9 +31,6 @@ class Looks:
             return None
         self.seen += 1
         return RequestFault(execute=False, answer=Answer(503, b"{}")) if self.failing else None
-
-    def on_push(self, _kind: str, _event: object) -> None:
-        return None
 
 
 @both

@@ -17,10 +17,10 @@ from executor.core.model.values import OrderSide, OrderStatus, OrderType
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.wire.answer import Answer as HttpAnswer
-from executor.paper.server.faults import Answer, RequestFault
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 
 
-class WsFault:
+class WsFault(FaultPlan):
     """Goes wrong at each request of `method` on the WebSocket API; counts every request."""
 
     def __init__(self, method: str = "", fault: RequestFault | None = None) -> None:
@@ -31,9 +31,6 @@ class WsFault:
     def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
         self.seen.append(f"{method} {path}")
         return self._fault if (method, path) == ("WS", self._method) else None
-
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> None:
-        return None
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -31,6 +31,18 @@ SYMBOL = "BTCUSDT"
 ACCOUNT = "main"
 API_KEY = "paper"
 SECRET = "paper"
+OCO = {
+    "symbol": SYMBOL,
+    "side": "SELL",
+    "quantity": "0.01",
+    "aboveType": "LIMIT_MAKER",
+    "abovePrice": "110000",
+    "belowType": "STOP_LOSS_LIMIT",
+    "belowStopPrice": "95000",
+    "belowPrice": "94900",
+    "belowTimeInForce": "GTC",
+}
+"""A pair that closes a long of BTCUSDT, which stands at 100000."""
 
 Json = Any
 Sign = Callable[[bytes], str]

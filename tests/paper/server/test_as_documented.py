@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.paper.server.exchange_kit import SYMBOL, Kit, rest, running, symbol_row
+from tests.paper.server.exchange_kit import OCO, SYMBOL, Kit, rest, running, symbol_row
 from tests.paper.server.transports import REST, WS, Wire, both, wire
 
 from executor.paper.engine.choices import ExchangeChoices, PushRefusals
@@ -21,17 +21,6 @@ RELATION = (-2010, "The relationship of the prices for the orders is not correct
 BAD_COMBINATION = "Combination of optional parameters invalid."
 CLOSED = "Market is closed."
 
-OCO = {
-    "symbol": SYMBOL,
-    "side": "SELL",
-    "quantity": "0.01",
-    "aboveType": "LIMIT_MAKER",
-    "abovePrice": "110000",
-    "belowType": "STOP_LOSS_LIMIT",
-    "belowStopPrice": "95000",
-    "belowPrice": "94900",
-    "belowTimeInForce": "GTC",
-}
 BUY_OCO = {
     "symbol": SYMBOL,
     "side": "BUY",

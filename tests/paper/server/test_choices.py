@@ -1,8 +1,8 @@
 """What the documents leave open: each choice under each of its values, over the wire."""
 
 import pytest
-from tests.paper.server.exchange_kit import SYMBOL, running
-from tests.paper.server.test_as_documented import LIMIT, OCO, OTOCO_LIMIT, market
+from tests.paper.server.exchange_kit import OCO, SYMBOL, running
+from tests.paper.server.test_as_documented import LIMIT, OTOCO_LIMIT, market
 from tests.paper.server.transports import REST, both, wire
 
 from executor.paper.engine.choices import ExchangeChoices, OcoDone, PushOrder, all_choices, read_choices, shown_choices

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from tests.paper.server.exchange_kit import (
     ACCOUNT,
     API_KEY,
+    OCO,
     SECRET,
     SYMBOL,
     Rest,
@@ -25,17 +26,6 @@ from executor.paper.server.call import Security
 from executor.paper.server.routes import ROUTES
 
 ORDER = "/api/v3/order"
-OCO = {
-    "symbol": SYMBOL,
-    "side": "SELL",
-    "quantity": "0.01",
-    "aboveType": "LIMIT_MAKER",
-    "abovePrice": "110000",
-    "belowType": "STOP_LOSS_LIMIT",
-    "belowStopPrice": "95000",
-    "belowPrice": "94900",
-    "belowTimeInForce": "GTC",
-}
 STOP = {
     "symbol": SYMBOL,
     "side": "SELL",

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from tests.paper.server.exchange_kit import API_KEY, rest, running
 
-from executor.paper.server import Credential, HmacSecret, PaperServer, PortInUse, RequestFault
+from executor.paper.server import Credential, FaultPlan, HmacSecret, PaperServer, PortInUse, RequestFault
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.com", "::", ""])  # noqa: S104 - refused
@@ -67,14 +67,11 @@ async def test_a_plain_request_to_a_websocket_address_is_refused(path: str) -> N
         assert client.status == 400
 
 
-class Slow:
+class Slow(FaultPlan):
     """Every request waits a minute of market time."""
 
     def on_request(self, *_: object) -> RequestFault:
         return RequestFault(delay_before_ms=60_000)
-
-    def on_push(self, *_: object) -> None:
-        return None
 
 
 async def test_a_request_that_waits_for_market_time_does_not_hold_up_a_stop() -> None:

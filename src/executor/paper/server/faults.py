@@ -52,10 +52,12 @@ class PushFault(msgspec.Struct, frozen=True):
 
 
 class FaultPlan(Protocol):
-    """Decides which requests and pushes go wrong. None means that all is well."""
+    """Decides which requests and pushes go wrong: None means that all is well, as does a method left out."""
 
-    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:  # noqa: ARG002
         """`method` is an HTTP verb with a REST path, or `WS` with a WebSocket API method name."""
+        return None
 
-    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:
+    def on_push(self, kind: str, event: Mapping[str, Any]) -> PushFault | None:  # noqa: ARG002
         """`kind` is `user` for account events, `market` for market streams."""
+        return None
