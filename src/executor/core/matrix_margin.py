@@ -42,12 +42,11 @@ def on_margin(rules: SymbolRules) -> SymbolRules:
     return replace(rules, margin=TERMS, cancel_replace_allowed=False)
 
 
-def account(state: State, *, principal: Decimal | None = None, spent: bool | None = None) -> MarginAccount:
-    """The account of a long as the state knows it; with another debt, or before what its entry has spent."""
+def account(state: State, *, principal: Decimal | None = None) -> MarginAccount:
+    """The account of a long as the state knows it; or with another debt."""
     owed = _owed(state) if principal is None else principal
     position = state.position
     held = position is not None and bool(position.legs) and not isinstance(position.phase, Repaying)
-    held = held if spent is None else spent
     quote, base = OWN + owed - (_SPENT if held else ZERO), Decimal(3) if held else ZERO
     assets = quote + base * _PRICE
     return MarginAccount(

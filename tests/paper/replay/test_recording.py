@@ -8,11 +8,10 @@ import pytest
 from tests.paper.engine.client import d
 
 from executor.paper.errors import RecordingError
-from executor.paper.replay.recording import DEMO_SYMBOL, KlineFile, QuoteFile, TradeFile, demo_trades
+from executor.paper.replay.recording import DEMO_SYMBOL, KlineFile, TradeFile, demo_trades
 
 TRADES = "time_ms,price,qty,is_buyer_maker,agg_trade_id\n1000,80.10,1.5,true,7\n1000,80.20,2,FALSE,8\n"
 KLINES = "open_time_ms,open,high,low,close,volume\n60000,10,12,9,11,100\n120000,11,11,11,11,0\n"
-QUOTES = "time_ms_est,bid,bid_qty,ask,ask_qty,update_id\n1000,10.0,3,10.1,0,1\n"
 
 
 def written(folder: Path, text: str, name: str = "file.csv") -> Path:
@@ -44,11 +43,9 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     assert next(iter(TradeFile(written(tmp_path, text)))).trade_id == 5
 
 
-def test_klines_and_quotes(tmp_path: Path) -> None:
+def test_klines(tmp_path: Path) -> None:
     first, second = KlineFile(written(tmp_path, KLINES, "k.csv"))
     assert (first.open_time, first.high, second.volume) == (60_000, d(12), d(0))
-    quote = next(iter(QuoteFile(written(tmp_path, QUOTES, "q.csv"))))
-    assert (quote.bid, quote.ask, quote.ask_qty) == (d("10.0"), d("10.1"), d(0))
 
 
 @pytest.mark.parametrize(
@@ -69,8 +66,6 @@ def test_klines_and_quotes(tmp_path: Path) -> None:
         (KlineFile, KLINES + "120000,1,1,1,1,1\n", "line 4: open_time_ms is '120000', must be a time after 120000"),
         (KlineFile, KLINES.replace("12,9", "12,10.5"), "line 2: low is '10.5', must be no more than open and close"),
         (KlineFile, KLINES.replace("12,9", "10,9"), "line 2: high is '10', must be no less than open and close"),
-        (QuoteFile, QUOTES.replace("10.1", "10.0"), "line 2: ask is '10.0', must be an ask above the bid 10.0"),
-        (QuoteFile, QUOTES + "999,1,1,2,1,2\n", "line 3: time_ms_est is '999', must be a time of 1000 or later"),
     ],
 )
 def test_a_fault_is_named_with_its_place(tmp_path: Path, reader: Any, text: str, message: str) -> None:

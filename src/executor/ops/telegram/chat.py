@@ -34,7 +34,6 @@ class Chat:
         *,
         markup: bool = True,
         silent: bool = False,
-        buttons: object = None,
         photo: bytes | None = None,
     ) -> msgspec.Raw:
         """Send `text`, in Telegram's HTML where it has `markup`, as the caption of `photo` where there is one.
@@ -46,7 +45,6 @@ class Chat:
             name: text,
             "parse_mode": "HTML" if markup else None,
             "disable_notification": True if silent else None,
-            "reply_markup": buttons,
             "link_preview_options": {"is_disabled": True} if photo is None else None,
         }
         return await self.call(method, params, photo=photo)

@@ -21,7 +21,6 @@ from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.ledger import Ledger
 from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.margin.margin import Margin
-from executor.paper.engine.margin.model import Terms
 from executor.paper.engine.matching import Matcher
 from executor.paper.engine.model import (
     BalanceUpdate,
@@ -56,7 +55,6 @@ class Engine(OrderLists):
         choices: ExchangeChoices | None = None,
         orders_kept: int = 0,
         bars_kept: int = BARS_KEPT,
-        margin_terms: Terms | None = None,
     ) -> None:
         """`rate_limits` and `exchange_filters` are rows of exchangeInfo; without an ORDERS row new orders are not
         counted. `choices` are the readings of what the documents leave open. `orders_kept`: how many orders that have
@@ -76,14 +74,7 @@ class Engine(OrderLists):
         self._last_order_id = 0
         self._last_list_id = 0
         self._generated_ids = 0
-        self.margin = Margin(
-            self,
-            self._books,
-            self._accounts,
-            self._matcher,
-            self._new_account,
-            margin_terms,
-        )
+        self.margin = Margin(self, self._books, self._accounts, self._matcher, self._new_account)
 
     # --- set-up ---
 

@@ -1,4 +1,4 @@
-"""Recorded markets in files: trades, klines and quotes as CSV, plain or gzipped.
+"""Recorded markets in files: trades and klines as CSV, plain or gzipped.
 
 Each file starts with a header line; columns are found by name, in any order, others are ignored. Times are integer
 milliseconds (UTC). A reader can be walked any number of times, holds one row at a time, and stops at the first row
@@ -8,7 +8,6 @@ that is not right with an error that names file, line and field.
 |---|---|
 | `TradeFile` | `time_ms`, `price`, `qty`, `is_buyer_maker` (true/false), `trade_id` or `agg_trade_id` |
 | `KlineFile` | `open_time_ms`, `open`, `high`, `low`, `close`, `volume` |
-| `QuoteFile` | `time_ms` or `time_ms_est`, `bid`, `bid_qty`, `ask`, `ask_qty` |
 """
 
 import csv
@@ -70,17 +69,6 @@ class RecordedKline:
 
 
 @dataclass(slots=True, frozen=True)
-class RecordedQuote:
-    """Best prices and their quantities at a time."""
-
-    time: int
-    bid: Decimal
-    bid_qty: Decimal
-    ask: Decimal
-    ask_qty: Decimal
-
-
-@dataclass(slots=True, frozen=True)
 class TradeFile:
     """Recorded trades, in time order; rows whose time runs backwards are an error."""
 
@@ -133,31 +121,6 @@ class KlineFile:
                 raise row.error(2, "no less than open and close")
             last = kline.open_time
             yield kline
-
-
-@dataclass(slots=True, frozen=True)
-class QuoteFile:
-    """Recorded best prices, in time order, never crossed."""
-
-    path: Path
-
-    def __iter__(self) -> Iterator[RecordedQuote]:
-        last = 0
-        columns = (("time_ms", "time_ms_est"), ("bid",), ("bid_qty",), ("ask",), ("ask_qty",))
-        for row in _rows(self.path, columns):
-            quote = RecordedQuote(
-                time=row.read(0, _time),
-                bid=row.read(1, _positive),
-                bid_qty=row.read(2, _amount),
-                ask=row.read(3, _positive),
-                ask_qty=row.read(4, _amount),
-            )
-            if quote.time < last:
-                raise row.error(0, f"a time of {last} or later")
-            if quote.bid >= quote.ask:
-                raise row.error(3, f"an ask above the bid {quote.bid}")
-            last = quote.time
-            yield quote
 
 
 def demo_trades() -> TradeFile:

@@ -135,10 +135,6 @@ def empty(name: str) -> ApiError:
     return ApiError(-1105, f"Parameter '{name}' was empty.")
 
 
-def not_required(name: str) -> ApiError:
-    return ApiError(-1106, f"Parameter '{name}' sent when not required.")
-
-
 def overflowed(name: str) -> ApiError:
     return ApiError(-1108, f"Parameter '{name}' overflowed.")
 

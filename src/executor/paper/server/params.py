@@ -164,12 +164,6 @@ class Params:
             raise errors.duplicate_symbols()
         return names
 
-    def forbid(self, *names: str) -> None:
-        """Each of `names` is known to the endpoint but has no place here (-1106)."""
-        for name in names:
-            if name in self._values:
-                raise errors.not_required(name)
-
     def known(self, *names: str) -> None:
         """Mark names as read that something else (signature, clock) has looked at."""
         for name in names:

@@ -76,14 +76,13 @@ class PaperServer:
         limits: Limits | None = None,
         faults: FaultPlan | None = None,
         ping_every_s: float = PING_EVERY_S,
-        allow_remote: bool = False,
     ) -> None:
         """`engine` should count orders by the same limits: `Engine(rate_limits=limits.announce())`.
 
-        Raises ValueError when `host` is not a loopback address, unless `allow_remote`: whoever reaches the
-        port and knows a key can trade, over plain HTTP.
+        Raises ValueError when `host` is not a loopback address: whoever reaches the port and knows a key can trade,
+        over plain HTTP.
         """
-        if not allow_remote and not _is_loopback(host):
+        if not _is_loopback(host):
             raise ValueError(f"the paper exchange listens on loopback only, not on {host!r}")
         self._host = host
         self._port = port

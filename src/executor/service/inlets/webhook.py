@@ -147,7 +147,6 @@ class Webhook:
         signals: Path | None,
         *,
         keep: Callable[[bytes, Signal], Awaitable[bool]] | None = None,
-        bounds: Bounds | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -158,7 +157,6 @@ class Webhook:
         self._keep = keep
         self._intake = intake
         self._signals = signals
-        self._bounds = bounds or Bounds()
         self._wall = wall
         self._monotonic = monotonic
         self._keys = Keys(access.secret, access.hmac_key, access.window_s)
@@ -203,7 +201,7 @@ class Webhook:
         )
         access = self._access
         self._doorman = ConnectionLimiter(
-            server, self._bounds, allowed=access.allowed, proxies=access.proxies, on_denied=self._complain
+            server, Bounds(), allowed=access.allowed, proxies=access.proxies, on_denied=self._complain
         )
         listening = await asyncio.get_running_loop().create_server(self._doorman, sock=self._socket)
         log.info("webhook", port=self.port)

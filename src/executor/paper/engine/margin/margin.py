@@ -35,9 +35,8 @@ class Margin(Transfers):
         spot: dict[str, Account],
         matcher: Matcher,
         new_account: Callable[[str, Mapping[str, Decimal]], Account],
-        terms: Terms | None = None,
     ) -> None:
-        terms = terms or Terms()
+        terms = Terms()
         super().__init__(matcher, IndexPrices(books, terms.bitcoin_usdt), terms, books, spot)
         self._new_account = new_account
         self._effects = SideEffects(orders, self)
