@@ -41,12 +41,12 @@ from executor.core.model.intents import (
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.transition import Step, transition
-from executor.service.alarm import TIMER_LOOK_S
 from executor.service.dispatcher import withdrawn
 from executor.service.margin_watch import IDLE_S, OPEN_S, OWED_S, owes
 from executor.service.poller import SAFETY_NET_S, SILENCE_S, _passed
 from executor.service.store.document import differs
 from executor.service.store.state_store import StateUnwritable
+from executor.service.timer import TIMER_LOOK_S
 
 SAFETY_NET_MS: Final = int(SAFETY_NET_S * 1000)
 SILENCE_MS: Final = int(SILENCE_S * 1000)

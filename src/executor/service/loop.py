@@ -24,7 +24,6 @@ from executor.core.transition import Step
 from executor.exchange.port import Exchange
 from executor.exchange.transport.clock import LocalClock
 from executor.service import ending
-from executor.service.alarm import Alarm
 from executor.service.committer import Committer
 from executor.service.dispatcher import perform
 from executor.service.engine import Engine
@@ -35,6 +34,7 @@ from executor.service.policy import say_layout
 from executor.service.poller import Poller, Timing
 from executor.service.rules_poller import RulesPoller
 from executor.service.store.port import Fenced
+from executor.service.timer import Timer
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Loop:
         self.ended_bare = ZERO
         """Base that was left without a stop, or sold too much, when the loop was stopped (rule 9.5)."""
         self._rules = RulesPoller(self, reload, is_trading)
-        self._alarm = Alarm(clock, self.now, lambda: self.tell(Tick(at=self.now())))
+        self._timer = Timer(clock, self.now, lambda: self.tell(Tick(at=self.now())))
         self._inbox = Inbox()
         self._stop = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -227,7 +227,7 @@ class Loop:
             await self._drain()
             rules = self.engine.rules
             self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
-            self._alarm.off()
+            self._timer.off()
             consumer.cancel()
             ending.say_what_is_left(self.state, rules, self.say)
 
@@ -301,7 +301,7 @@ class Loop:
         if then is not None:
             then(step)
         assert self._tasks is not None
-        self._alarm.set(self.engine.next_timer(), self._tasks)
+        self._timer.set(self.engine.next_timer(), self._tasks)
         async with self._changed:
             self._changed.notify_all()
         return step

@@ -141,9 +141,9 @@ class ConnectionLimiter:
 class _Guarded(asyncio.Protocol):
     """One connection, passed through to the server's protocol while it keeps within the bounds."""
 
-    def __init__(self, inner: asyncio.Protocol, doorman: ConnectionLimiter) -> None:
+    def __init__(self, inner: asyncio.Protocol, limiter: ConnectionLimiter) -> None:
         self.inner = inner
-        self._doorman = doorman
+        self._limiter = limiter
         self._transport: asyncio.Transport | None = None
         self.peer: Address | None = None
         self._entered = 0.0
@@ -170,12 +170,12 @@ class _Guarded(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self.peer = address_of(name[0]) if name else None
-        refusal = self._doorman.enter(self, self.peer)
+        refusal = self._limiter.enter(self, self.peer)
         if refusal:
             self._turn_away(self._transport, refusal)
             return
         self._let_in = True
-        loop, bounds = asyncio.get_running_loop(), self._doorman.bounds
+        loop, bounds = asyncio.get_running_loop(), self._limiter.bounds
         self._entered = loop.time()
         self._hearing = loop.call_later(bounds.hear_s, self.abort)
         self._living = loop.call_later(bounds.life_s, self.abort)
@@ -183,7 +183,7 @@ class _Guarded(asyncio.Protocol):
 
     def _turn_away(self, transport: asyncio.Transport, refusal: bytes) -> None:
         """Closing at once would reset the connection before a client that is still sending has read why."""
-        self._leaving = self._doorman.may_linger()
+        self._leaving = self._limiter.may_linger()
         if self._leaving:
             transport.write(refusal)
             if transport.can_write_eof():
@@ -197,9 +197,9 @@ class _Guarded(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         if self._leaving:
-            self._doorman.gone()
+            self._limiter.gone()
         if self._let_in:
-            self._doorman.leave(self, self.peer)
+            self._limiter.leave(self, self.peer)
             self.inner.connection_lost(error)
 
     def data_received(self, data: bytes) -> None:

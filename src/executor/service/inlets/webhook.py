@@ -166,7 +166,7 @@ class Webhook:
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._awaited: dict[bytes, asyncio.Future[Verdict]] = {}
         self._trading: asyncio.AbstractEventLoop | None = None
-        self._doorman: ConnectionLimiter | None = None
+        self._limiter: ConnectionLimiter | None = None
         self._denied = 0
         self._complained_at = -COMPLAIN_EVERY_S
         self._socket = _listen(host, port)
@@ -200,16 +200,16 @@ class Webhook:
             max_field_size=HEAD_MAX,
         )
         access = self._access
-        self._doorman = ConnectionLimiter(
+        self._limiter = ConnectionLimiter(
             server, Bounds(), allowed=access.allowed, proxies=access.proxies, on_denied=self._complain
         )
-        listening = await asyncio.get_running_loop().create_server(self._doorman, sock=self._socket)
+        listening = await asyncio.get_running_loop().create_server(self._limiter, sock=self._socket)
         log.info("webhook", port=self.port)
         try:
             await stop.wait()
         finally:
             listening.close()
-            self._doorman.close()
+            self._limiter.close()
             await server.shutdown(0.1)
 
     # --- one request, outside -------------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ class Webhook:
             body = await request.read()
         except ConnectionError as error:  # it hung up, or was shown out: nobody's fault here
             raise DeniedError(408, "the connection ended before the request was whole") from error
-        if self._doorman is not None:
-            self._doorman.heard(request.protocol)
+        if self._limiter is not None:
+            self._limiter.heard(request.protocol)
         try:
             fields = read_object(body)
             fault = ""

@@ -10,7 +10,7 @@ TIMER_LOOK_S: Final = 1.0
 """A timer looks at the exchange's time so often: measured anew, it may have moved ahead of the one it was set by."""
 
 
-class Alarm:
+class Timer:
     """Calls `ring` once, when `now` (ms, the exchange's time) has come to what it is set to. It sleeps by `clock`."""
 
     def __init__(self, clock: LocalClock, now: Callable[[], int], ring: Callable[[], None]) -> None:
@@ -27,7 +27,7 @@ class Alarm:
         self.off()
         if at is not None:
             self._at = at
-            self._task = tasks.create_task(self._wait(at), name="alarm")
+            self._task = tasks.create_task(self._wait(at), name="timer")
 
     def off(self) -> None:
         if self._task is not None:
