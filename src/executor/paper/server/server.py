@@ -206,13 +206,9 @@ class PaperServer:
         socket, connection = await self._accept(request)
         show = request.query.get("returnRateLimits", "true") != "false"
         session = Session(self._exchange, connection, show_rate_limits=show)
-        self._connections[connection] = session
         try:
-            if self._exchange.faults is None:
-                connection.hear_at_once(request.protocol, session.receive)
-            await connection.run(session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS)
+            await self._run(request, connection, session)
         finally:
-            del self._connections[connection]
             await session.end()
         return socket
 
@@ -228,6 +224,14 @@ class PaperServer:
         # An address with an unknown stream connects and stays silent, as on the real exchange.
         names = [name for name in wanted.split("/") if name]
         session.subscribe([name for name in names if self._markets.knows(name) or risk.knows_key(name)])
+        try:
+            await self._run(request, connection, session)
+        finally:
+            session.end()
+        return socket
+
+    async def _run(self, request: BaseRequest, connection: Connection, session: Session | StreamSession) -> None:
+        """Until either side closes it, or its day is over."""
         self._connections[connection] = session
         try:
             if self._exchange.faults is None:
@@ -235,8 +239,6 @@ class PaperServer:
             await connection.run(session.receive, ping_every_s=self._ping_every_s, lifetime_ms=CONNECTION_LIFETIME_MS)
         finally:
             del self._connections[connection]
-            session.end()
-        return socket
 
     async def _accept(self, request: BaseRequest) -> tuple[web.WebSocketResponse, Connection]:
         socket = web.WebSocketResponse(
