@@ -81,7 +81,7 @@ class RulesPoller:
         if not self._rules.tradable:
             self._tell_market()
         while True:
-            await self._rest_rules()
+            await self._rest()
             self._closed.clear()
             self._filtered.clear()
             with self._host.at_work():
@@ -101,7 +101,7 @@ class RulesPoller:
                     self._tell_market()
                     self._host.tell(Tick(at=self._host.now()))
 
-    async def _rest_rules(self) -> None:
+    async def _rest(self) -> None:
         """Until the rules are to be read again."""
         if not self._rules.tradable and self._host.state.position is not None:
             await self._until_open(CLOSED_LOOK_S)
