@@ -1,8 +1,9 @@
 from msgspec.structs import replace
-from tests.core.build import Script, closing, entering, protected
+from tests.core.build import Script, both_sides, closing, entering, protected
 
 from executor.core.model.ids import Role
 from executor.core.model.state import OrderPhase, Reason
+from executor.core.model.values import Direction
 
 
 def test_a_restart_without_a_trade_has_nothing_to_look_up() -> None:
@@ -65,3 +66,71 @@ def test_a_halt_is_told_again_at_each_start() -> None:
         for _ in range(2):
             script.restart()
         assert [note.text for note in script.notes if note.event == "still_halted"] == ["why", "why"]
+
+
+@both_sides
+def test_the_price_from_before_a_restart_sells_nothing_after_it(direction: Direction) -> None:
+    """Rule 6.4: a touch of the level, a minute out of service; the first price of after is far from it."""
+    script = protected(direction)
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.quote("100.1", after=100)
+    assert script.leg(2).breach_since
+    script.now += 60_000
+    script.restart()
+    script.settle()
+    script.quote("103", after=1_000)
+    script.settle()
+    assert script.live() == ["SL", "SL2", "TP2"]
+    assert "leg_at_market" not in script.told()
+    assert {order.stop_price for order in script.position.orders if order.live and order.is_stop} == {script.leg(3).stop}
+
+
+@both_sides
+def test_a_price_that_is_at_the_stop_after_a_restart_counts_from_then_on(direction: Direction) -> None:
+    script = protected(direction)
+    script.quote("98", after=1_000)
+    script.now += 60_000
+    script.restart()
+    script.settle()
+    script.quote("97.8", after=1_000)
+    assert script.pending == []
+    script.wait(3_000)
+    assert script.kinds() == ["CancelList", "CancelList", "CancelOrder"]
+
+
+@both_sides
+def test_a_part_of_the_entry_is_not_sold_for_the_price_from_before_a_restart(direction: Direction) -> None:
+    script = entering(direction)
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    script.quote("98", after=500)
+    script.now += 20_000
+    script.restart()
+    script.settle()
+    script.quote("101", after=100)
+    script.settle()
+    assert (script.named(), script.live()) == ("Entering", ["SL"])
+    assert script.order(Role.ENTRY).live
+
+
+@both_sides
+def test_who_was_suspended_waits_for_a_price_of_now_before_it_sells(direction: Direction) -> None:
+    """Rule 6.4: one touch of the stop, then ten minutes in which nobody saw the price."""
+    script = protected(direction)
+    script.quote("98", after=1_000)
+    script.wait(600_000)
+    assert script.pending == []
+    script.quote("101", after=500)
+    script.wait(3_000)
+    assert script.pending == []
+    assert [leg.breach_since for leg in script.position.legs] == [0] * 3
+
+
+@both_sides
+def test_who_was_suspended_sells_where_no_price_of_now_comes(direction: Direction) -> None:
+    script = protected(direction)
+    script.quote("98", after=1_000)
+    script.wait(600_000)
+    script.wait(3_000)
+    assert script.kinds() == ["CancelList", "CancelList", "CancelOrder"]

@@ -264,7 +264,7 @@ def test_what_one_leg_has_sold_at_market_is_not_sold_again(n: int, part: str, di
     end = Remembered(direction, POLICY)
     to_the_exits(end)
     end.quote("96", after=1_000)
-    end.wait(10_000)
+    end.wait(3_000)
     old = end.state
     cancels = [request for request in end.pending if isinstance(request, CancelList | CancelOrder)]
     mine = {order.id for order in end.position.orders if order.leg == n}

@@ -37,7 +37,7 @@ from executor.core.model.verdict import Absorbed
 def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Absorbed:
     """`state` with the event's facts, and what became of the event."""
     if event.at > state.market.now:
-        state = replace(state, market=replace(state.market, now=event.at))
+        state = market.passed(state, event.at, policy)
     event = answers.told_since(state, event)
     match event:
         case Tick():

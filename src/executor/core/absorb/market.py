@@ -25,6 +25,19 @@ def absorb(state: State, event: KlinesSeen | BalancesSeen, policy: Policy, asked
             assert_never(unreachable)
 
 
+def passed(state: State, at: int, policy: Policy) -> State:
+    """`state` at `at`. Where it was not looked after for longer than any price counts, as with a process or a machine
+    that was suspended, a price at the stop was not there all the while: it counts from now on, so that a newer one has
+    its time to come (rule 6.4).
+    """
+    before, position = state.market.now, state.position
+    state = replace(state, market=replace(state.market, now=at))
+    if position is None or at - before <= policy.watchdog_grace_ms + policy.quote_max_age_ms:
+        return state
+    legs = tuple(replace(leg, breach_since=at) if leg.breach_since else leg for leg in position.legs)
+    return state if legs == position.legs else replace(state, position=replace(position, legs=legs))
+
+
 def quote(state: State, seen: Quote) -> Absorbed:
     """The newest quote, and what it says about each leg's stop and the trail's best price (rules 5.4, 6.4)."""
     market = state.market

@@ -33,6 +33,8 @@ def absorb(state: State, event: Started) -> Absorbed:
         phase = replace(phase, looked_at=0)
     fences = _fences(owed.request for owed in owes)
     wondered = tuple(_wondered(order, fences.get(order.id, event.fence), now) for order in position.orders)
+    # What the price was when nobody saw it says nothing of the stop: it counts from the first one seen now (rule 6.4).
+    position = replace(position, legs=tuple(replace(leg, breach_since=0) for leg in position.legs))
     position = replace(position, orders=wondered, phase=phase)
     return Absorbed(replace(state, position=position), MOVED, notes)
 

@@ -8,7 +8,7 @@ from executor.core.book.borrowing import planb_bounds, worst_price
 from executor.core.book.ledger import exits_of
 from executor.core.book.levels import safer
 from executor.core.book.plan import Split, split, split_rest, target_of
-from executor.core.decide import borrow, brackets, single_stops, suspended
+from executor.core.decide import borrow, brackets, single_stops, stops, suspended
 from executor.core.decide.draft import Draft
 from executor.core.decide.price_guard import fresh_quote, past_plan, planb_refusal
 from executor.core.model.facts import PASSING
@@ -196,8 +196,7 @@ def _watch(draft: Draft, phase: Entering) -> Entering:
         return phase
     position = draft.position
     stopped = any(o.cum_qty or o.triggered_at for o in position.orders if o.is_stop)
-    grace = draft.policy.watchdog_grace_ms
-    breached = any(leg.leave or (leg.breach_since and draft.now - leg.breach_since >= grace) for leg in position.legs)
+    breached = any(leg.leave or stops.breached(draft, leg) for leg in position.legs)
     if stopped or (breached and any(o.cum_qty for o in position.orders if o.is_entry)):
         return _end(draft, phase, Reason.SL)
     if phase.end is None and any(o.cum_qty for o in position.orders if o.is_target):

@@ -372,8 +372,13 @@ def watch(draft: Draft, leg: Leg, live: list[Order]) -> Leave | None:
     grace = draft.policy.watchdog_grace_ms
     if leg.stop is None:
         return None
-    if leg.breach_since and draft.now - leg.breach_since >= grace:
+    if breached(draft, leg):
         return Leave.STOP
     if any(o.is_stop and o.triggered_at and draft.now - o.triggered_at >= grace for o in live):
         return Leave.STOP
     return None
+
+
+def breached(draft: Draft, leg: Leg) -> bool:
+    """Whether the price has been at or past the level that is watched for long enough (rule 6.4)."""
+    return bool(leg.breach_since) and draft.now - leg.breach_since >= draft.policy.watchdog_grace_ms
