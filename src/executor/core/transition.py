@@ -16,7 +16,7 @@ from executor.core.absorb.admit import day_at
 from executor.core.absorb.fold import absorb
 from executor.core.book.ledger import covered
 from executor.core.book.summary import settle_exposure, summarize
-from executor.core.decide import borrow, closing, doubt, entry, exits, flat, lending, repay, suspended
+from executor.core.decide import borrow, closing, doubt, entry, exits, failsafe, flat, lending, repay, suspended
 from executor.core.decide.draft import Draft
 from executor.core.decide.quiet import quiet_span, stays_quiet
 from executor.core.model.events import AnyEvent
@@ -76,6 +76,7 @@ def decide(state: State, policy: Policy, rules: SymbolRules, now: int = 0) -> De
             _expose(draft)
             return _with_quiet(draft.finish(), None), tuple(draft.requests), tuple(draft.notes)
         draft.state = replace(state, started=0)
+        failsafe.resume(draft)
     decided: type[Phase] | None = None
     while type(draft.position.phase) is not decided:  # Entering -> open -> Closing: a decision only walks forward
         decided = type(draft.position.phase)

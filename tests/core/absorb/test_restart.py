@@ -83,7 +83,9 @@ def test_the_price_from_before_a_restart_sells_nothing_after_it(direction: Direc
     script.settle()
     assert script.live() == ["SL", "SL2", "TP2"]
     assert "leg_at_market" not in script.told()
-    assert {order.stop_price for order in script.position.orders if order.live and order.is_stop} == {script.leg(3).stop}
+    assert {order.stop_price for order in script.position.orders if order.live and order.is_stop} == {
+        script.leg(3).stop
+    }
 
 
 @both_sides

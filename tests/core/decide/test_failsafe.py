@@ -6,10 +6,13 @@ from tests.core.build import POLICY, Script, both_sides, entering, protected, un
 
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
+from executor.core.model.intents import ReplaceOrder
+from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, Reason
 from executor.core.model.values import Direction, OrderStatus
 
 D = Decimal
+PLAIN = replace(POLICY, layout=Layout.PLAIN)
 
 
 def bare(script: Script) -> Script:
@@ -102,6 +105,88 @@ def test_without_the_failsafe_every_retry_alerts_and_entries_are_halted(why: Why
         assert script.told().count("failsafe_off") == tries
         assert script.kinds() == ["SL"]
     assert script.state.halted
+
+
+@both_sides
+@pytest.mark.parametrize("cancelled_first", [True, False])
+def test_a_target_that_was_refused_long_ago_is_not_held_against_the_stop_of_the_whole(
+    cancelled_first: bool, direction: Direction
+) -> None:
+    """Rules 4.3, 4.7: PLAIN's second target came through at the sixth try; the stop is replaced as the first fills."""
+    script = unprotected(direction, PLAIN)
+    script.accept("SL")
+    script.accept("TP1")
+    for _ in range(POLICY.failsafe_tries):
+        script.refuse(Why.FILTER, "TP2")
+        script.wait(script.leg(2).retry_at - script.now)
+    script.wait(60_000)
+    script.settle()
+    assert script.live() == ["SL", "TP1", "TP2"]
+    assert script.leg(2).tries == 0
+    script.fill(Role.TP1)
+    request = next(r for r in script.pending if isinstance(r, ReplaceOrder))
+    script.exchange_takes(request)
+    for client_id in (request.cancel_id, request.order.id)[:: 1 if cancelled_first else -1]:
+        script.push(client_id)
+    script.settle()
+    assert script.named() == "Protected"
+    assert script.live() == ["SL", "TP2"]
+    assert "failsafe" not in script.told()
+
+
+def test_a_target_that_is_still_refused_is_not_held_against_the_stop_of_the_whole() -> None:
+    """Rule 4.3: the stop is in doubt for longer than the grace, and watched by software."""
+    script = unprotected(policy=PLAIN)
+    script.accept("SL")
+    script.refuse(Why.FILTER, "TP2")
+    script.wait(60_000)
+    stop = script.order(Role.SL)
+    script.refuse(Why.FILTER, "TP2")
+    script.lose("TP1")
+    script.vanish(Role.SL)
+    script.lose("SL")
+    script.wait(POLICY.failsafe_grace_ms)
+    assert not script.order(Role.SL).exchange_id
+    assert stop.id != script.order(Role.SL).id
+    assert script.leg(2).tries == 2
+    assert script.named() == "Unprotected"
+    assert "failsafe" not in script.told()
+
+
+@both_sides
+def test_exits_are_tried_again_after_a_restart_before_the_failsafe_sells(direction: Direction) -> None:
+    """Rules 4.7, 9.1: one refusal, a minute out of service; the grace is for trying."""
+    script = bare(unprotected(direction))
+    script.refuse(Why.AUTH, "SL")
+    bare_at = script.position.exposure.since
+    script.now += 60_000
+    script.restart()
+    script.settle()
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    assert "failsafe" not in script.told()
+    assert script.position.exposure.total == script.now - bare_at
+
+
+@pytest.mark.parametrize("tries", [1, 4])
+def test_after_a_restart_the_grace_and_the_tries_that_are_left_come_to_their_end(tries: int) -> None:
+    """Rule 4.7: tries are counted on."""
+    script = bare(unprotected())
+    for _ in range(tries - 1):
+        script.refuse(Why.AUTH, "SL")
+        script.wait(1_000)
+    script.refuse(Why.AUTH, "SL")
+    script.now += 60_000
+    script.restart()
+    started = script.now
+    while script.named() == "Unprotected":
+        if "SL" in script.kinds():
+            script.refuse(Why.AUTH, "SL")
+        elif script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    assert script.now - started == {1: 3_000, 4: 0}[tries]
+    assert "failsafe" in script.told()
 
 
 def oversold() -> Script:

@@ -1,6 +1,7 @@
 """Absorb what is said of orders: reports, absences, trades, the list of open orders."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final, assert_never
 
 import msgspec
@@ -17,8 +18,8 @@ from executor.core.model.facts import OrderReport, Refused, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import Policy
-from executor.core.model.state import Closing, End, Order, OrderPhase, Position, State
-from executor.core.model.values import ZERO, plain
+from executor.core.model.state import Closing, End, Leg, Order, OrderPhase, Position, State
+from executor.core.model.values import ZERO, Direction, plain
 from executor.core.model.verdict import MOVED, Absorbed, Ignored, Refusal, Verdict
 
 
@@ -124,7 +125,7 @@ def _listed(position: Position, before: Order, after: Order, now: int) -> Positi
 def _with_news(position: Position, order: Order, folded: Order, now: int) -> Position:
     """The trade with `folded` in the place of `order`, and what follows from it for others."""
     position = _moved(_listed(with_order(position, folded), order, folded, now), order, folded)
-    position = _accepted_stop(_found_again(position, order, folded), folded)
+    position = _accepted(_found_again(position, order, folded), folded)
     if folded.replaces and folded.exchange_id and not order.exchange_id:
         position = without_rivals(position, folded.replaces, folded.id, now)
     return position
@@ -210,22 +211,28 @@ def _leg_at_market(position: Position, sale: Order) -> int:
     return min([(qty, n) for qty, n in left if qty >= sale.qty], default=(ZERO, 0))[1]
 
 
-def _accepted_stop(position: Position, order: Order) -> Position:
-    """A stop that stands, or has stood, is a level in force: the leg's stop never goes back behind it (rule 10.4)."""
-    if not order.is_stop or order.stop_price is None or order.end is End.REFUSED:
+def _accepted(position: Position, order: Order) -> Position:
+    """An exit that stands ends the row of its leg's refusals (rule 4.7). A stop that stands, or has stood, is a level
+    in force: the leg's stop never goes back behind it (rule 10.4).
+    """
+    leg = find_leg(position, order.leg) if order.is_stop or order.is_target else None
+    if leg is None or order.end is End.REFUSED:
         return position
-    leg = find_leg(position, order.leg)
-    if leg is None or leg.stop is None:
-        return position
-    level = levels.safer(leg.stop, order.stop_price, position.plan.direction)
     known = leg
-    if level != leg.stop:
-        leg = replace(leg, stop=level, balks=0)
-    if leg.due is not None and not levels.is_safer(leg.due, level, position.plan.direction):
-        leg = replace(leg, due=None, breach_since=0)
-    if order.live and (leg.tries or leg.poor or leg.retry_at):
+    if order.is_stop and order.stop_price is not None and leg.stop is not None:
+        leg = _in_force(leg, leg.stop, order.stop_price, position.plan.direction)
+    if order.live and (order.is_stop or leg.stop is None) and (leg.tries or leg.poor or leg.retry_at):
         leg = replace(leg, tries=0, poor=0, retry_at=0)
     return position if leg is known else with_leg(position, leg)
+
+
+def _in_force(leg: Leg, stop: Decimal, level: Decimal, direction: Direction) -> Leg:
+    level = levels.safer(stop, level, direction)
+    if level != stop:
+        leg = replace(leg, stop=level, balks=0)
+    if leg.due is not None and not levels.is_safer(leg.due, level, direction):
+        leg = replace(leg, due=None, breach_since=0)
+    return leg
 
 
 def _moved(position: Position, before: Order, after: Order) -> Position:

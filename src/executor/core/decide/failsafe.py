@@ -1,27 +1,26 @@
 """When exits fail: refusals that leave the position bare (rule 4.7), and quantity that was sold twice (rule 6.3)."""
 
+from msgspec.structs import replace
+
 from executor.core.book.ledger import bare_since, covers
 from executor.core.decide import liquidation
 from executor.core.decide.draft import Draft
 from executor.core.decide.legs import balances_known
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
-from executor.core.model.state import End, Leg, Reason
+from executor.core.model.state import End, Leg, Reason, Unprotected
 from executor.core.model.values import ZERO, OrderType, plain
 
 
 def failsafe(draft: Draft) -> bool:
     """Rule 4.7: exits that keep being refused while the position is bare close it, or at least are not silent."""
-    position, policy = draft.position, draft.policy
-    if not position.exposure.since:
+    position, policy, phase = draft.position, draft.policy, draft.position.phase
+    if not position.exposure.since or not isinstance(phase, Unprotected):
         return False
-    bare = [
-        leg
-        for leg in position.legs
-        if leg.tries and draft.left(leg) > 0 and not any(covers(o, position) for o in draft.live(leg.n))
-    ]
+    bare = [leg for leg in position.legs if leg.tries and _is_bare(draft, leg)]
     waited = max([draft.now - bare_since(position, leg) for leg in bare], default=0)
-    if waited < policy.failsafe_grace_ms and not any(leg.tries >= policy.failsafe_tries for leg in bare):
+    late = waited >= policy.failsafe_grace_ms and draft.now >= phase.deadline
+    if not late and not any(leg.tries >= policy.failsafe_tries for leg in bare):
         return False
     if any(_gone_at(draft, leg) and not liquidation.still_there(draft, _gone_at(draft, leg)) for leg in bare):
         return True  # the exchange may have closed the trade itself (11.11): that is found out first
@@ -34,6 +33,22 @@ def failsafe(draft: Draft) -> bool:
     if any(_is_tried(draft, leg) for leg in bare):
         draft.note(Level.ALERT, "failsafe_off", f"{text}; FAILSAFE_FLATTEN is off")
     return False
+
+
+def resume(draft: Draft) -> None:
+    """While nobody was there nothing was tried: after a restart the grace begins anew, but neither the tries nor the
+    account of unprotected time do (rules 4.7, 9.1).
+    """
+    phase = draft.position.phase
+    if isinstance(phase, Unprotected):
+        draft.enter(replace(phase, deadline=draft.now + draft.policy.failsafe_grace_ms))
+
+
+def _is_bare(draft: Draft, leg: Leg) -> bool:
+    """Whether the leg lacks its stop; one whose stop the whole carries has none to lack (rule 4.3)."""
+    if leg.stop is None or draft.left(leg) <= 0:
+        return False
+    return not any(covers(o, draft.position) for o in draft.live(leg.n))
 
 
 def _is_tried(draft: Draft, leg: Leg) -> bool:

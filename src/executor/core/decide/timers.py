@@ -22,6 +22,7 @@ from executor.core.model.state import (
     Position,
     Repaying,
     State,
+    Unprotected,
 )
 from executor.core.model.values import OrderType
 
@@ -77,6 +78,8 @@ def _of_phase(position: Position, policy: Policy) -> list[int]:
         times += phase.give_up_at, phase.retry_at
     elif isinstance(phase, Repaying):
         times.append(phase.work.ask_at)
+    elif isinstance(phase, Unprotected):
+        times.append(phase.deadline)
     elif isinstance(phase, Closing):
         times.append(price_again_at(phase))
     if position.trail is not None and position.trail.klines_at:
