@@ -2,8 +2,6 @@
 
 from typing import assert_never
 
-from msgspec.structs import replace
-
 from executor.core.absorb import admit, answers, loans, market, operator, reports, restart, takeover, watchdog
 from executor.core.model.events import (
     Absent,

@@ -273,8 +273,8 @@ class Entering(msgspec.Struct, frozen=True, tag="entering", kw_only=True):
 
 
 class Unprotected(msgspec.Struct, frozen=True, tag="unprotected", kw_only=True):
-    """Held, and not every unit has a live stop. Before `deadline` the failsafe does not act for the time alone, which a restart
-    puts off (rule 4.7).
+    """Held, and not every unit has a live stop. Before `deadline`, which a restart puts off, the failsafe does not act
+    for the time alone (rule 4.7).
     """
 
     since: int
