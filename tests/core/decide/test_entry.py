@@ -7,10 +7,11 @@ from tests.core.build import DONE, POLICY, RULES, Script, both_sides, entering, 
 from executor.core.model.events import QuoteSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
+from executor.core.model.intents import CancelOrder
 from executor.core.model.policy import EntryMode, PlanBOrder
 from executor.core.model.rules import OwnFilters
 from executor.core.model.state import Closing, End, Entering, Reason, Unprotected
-from executor.core.model.values import Direction, OrderType, TimeInForce
+from executor.core.model.values import Direction, OrderStatus, OrderType, TimeInForce
 
 D = Decimal
 
@@ -305,7 +306,8 @@ def test_a_part_too_small_for_a_stop_is_watched_by_software(direction: Direction
     assert script.kinds() == []
     script.quote("97.9", after=1_000)
     script.sleep()
-    assert script.phase.end is Reason.SL if isinstance(script.phase, Entering) else False
+    assert isinstance(script.phase, Closing)
+    assert script.kinds() == ["CancelOrder"]
     script.settle()
     assert script.closed.reason is Reason.SL
     assert script.closed.dust != 0  # rule 3.6
@@ -596,3 +598,78 @@ def test_prices_of_a_plan_keep_to_the_own_tick() -> None:
     script.signal(entry=D("100.07"), stop=D("97.96"))
     plan = script.position.plan
     assert (plan.entry, plan.stop) == (D("100.1"), D("97.9"))
+
+
+def planb_in_doubt(direction: Direction) -> Script:
+    """A third of the entry is held under its interim stop; Plan B's answer is lost."""
+    script = entering(direction)
+    script.fill(Role.ENTRY, "1")
+    script.settle()
+    timed_out(script)
+    while "PLANB" not in script.kinds():
+        script.accept() if script.pending else script.quote("100", after=100)
+    script.lose("PLANB")
+    script.settle()
+    assert script.live() == ["SL"]
+    return script
+
+
+@both_sides
+def test_what_is_held_is_sold_at_once_beside_an_entry_in_doubt(direction: Direction) -> None:
+    """Rules 8.3, 10.6: it sells nothing, so nothing waits for it but the end of the trade."""
+    script = planb_in_doubt(direction)
+    asked = script.now
+    script.command(Verb.FLATTEN)
+    script.settle()
+    assert script.now == asked
+    assert script.order(Role.FLATTEN).end is End.FILLED
+    assert script.order(Role.FLATTEN).qty == script.rules.whole(1 * (1 - script.rules.taker_fee * direction.is_long))
+    assert script.named() == "Closing"
+    script.to_the_end()
+    assert script.closed.reason is Reason.FLATTEN
+    assert script.closed.unprotected_ms == 0
+
+
+@both_sides
+def test_what_an_entry_in_doubt_has_bought_after_all_is_sold_as_well(direction: Direction) -> None:
+    script = planb_in_doubt(direction)
+    script.command(Verb.FLATTEN)
+    script.settle()
+    planb = script.order(Role.PLANB)
+    script.place(planb.id, OrderStatus.NEW)
+    script.execute(planb.id)
+    script.push(planb.id)
+    script.accept()
+    assert len(script.orders(Role.FLATTEN)) == 2
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert abs(script.closed.dust) <= D("0.003")
+
+
+@both_sides
+@pytest.mark.parametrize("cancel", ["refused", "in doubt"])
+def test_an_interim_stop_that_is_jumped_does_not_wait_for_an_entry_that_stays(
+    cancel: str, direction: Direction
+) -> None:
+    """Rules 3.5, 6.5: neither for one in doubt nor for one whose cancel is refused again and again."""
+    if cancel == "refused":
+        script = entering(direction)
+        script.fill(Role.ENTRY, "1")
+        script.settle()
+    else:
+        script = planb_in_doubt(direction)
+    stop, jumped_at = script.order(Role.SL), script.now
+    script.book[stop.id] = replace(script.book[stop.id], working=True)
+    script.quote("95")
+    script.push(stop.id)
+    entry = script.order(Role.ENTRY).id
+    while not script.orders(Role.FLATTEN):
+        request = next(iter(script.pending), None)
+        if isinstance(request, CancelOrder) and request.id == entry:
+            script.refuse(Why.OTHER)
+        elif request is not None:
+            script.accept()
+        else:
+            script.quote("95", after=250)
+    assert script.now - jumped_at <= script.policy.watchdog_grace_ms + 1_500
+    assert script.order(Role.ENTRY if cancel == "refused" else Role.PLANB).live

@@ -12,6 +12,7 @@ from tests.ops.samples import closed, rules
 from tests.ops.telegram.fake_bot import markup_fault
 
 from executor.core.model.state import Reason
+from executor.ops import text
 from executor.ops.alerts import wording
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.catalogue import CATALOGUE
@@ -107,3 +108,8 @@ def test_an_entry_that_bought_nothing() -> None:
 
 def test_every_reason_has_words() -> None:
     assert wording.REASONS.keys() == set(Reason)
+
+
+def test_a_trade_that_ended_while_it_was_entered_lasted_since_it_was_opened() -> None:
+    trade = replace(closed(), entered=0)
+    assert f" in {text.span(trade.closed - trade.opened)}" in wording.closed(trade, rules())

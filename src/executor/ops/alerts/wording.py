@@ -54,7 +54,11 @@ def closed(trade: Closed, rules: SymbolRules) -> str:
     path = f"{text.short(trade.qty)} {rules.base} {text.short(trade.entry_avg)}"
     if trade.exit_avg is not None:
         path += f" → {text.short(trade.exit_avg)}"
-    lines = [f"{trade.direction} {result}", why, f"{path} in {text.span(trade.closed - trade.entered)}"]
+    lines = [
+        f"{trade.direction} {result}",
+        why,
+        f"{path} in {text.span(trade.closed - (trade.entered or trade.opened))}",
+    ]
     if trade.commissions:
         lines.append(f"commissions {text.amounts(trade.commissions)}")
     if trade.interest:
