@@ -45,7 +45,7 @@ def tend(draft: Draft, leg: Leg) -> None:
 
 
 def leave_whole(draft: Draft, leg: Leg) -> None:
-    """PLAIN's stop, or the interim one, has failed: everything of the trade is cancelled, an entry with it, then what is
-    held is sold. An entry that is in doubt or can't be cancelled keeps nothing from being sold (rules 3.5, 6.5).
+    """PLAIN's stop, or the interim one, has failed: everything of the trade is cancelled, an entry with it, then what
+    is held is sold. An entry that is in doubt or can't be cancelled keeps nothing from being sold (rules 3.5, 6.5).
     """
     draft.close(stop_reason(draft, leg.watched, trailing=draft.position.trail is not None))
