@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from executor.config import Settings, SettingsError, load_settings
-from executor.config.accounts import load_accounts
+from executor.config.accounts import load_accounts, sound_accounts
 
 URLS = {
     "BINANCE_ENV": "custom",
@@ -62,6 +62,32 @@ def test_every_account_s_faults_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load(folder)
     assert [fault.name for fault in caught.value.faults] == ["alice: BINANCE_API_KEY", "bob: SYMBOL"]
+
+
+def test_an_account_with_a_fault_is_left_out_and_the_others_are_sound(tmp_path: Path) -> None:
+    """A file that is half written when the service is started again must not leave the others' open trades alone."""
+    folder = tmp_path / "accounts"
+    own = {"BINANCE_API_SECRET": "s", "SYMBOL": "LTCUSDT"}
+    write(folder, "alice", BINANCE_API_KEY="a")
+    write(folder, "bob", BINANCE_API_KEY="b", **own)
+    write(folder, "carol", BINANCE_API_KEY="b", **own)
+    write(folder, "no name", BINANCE_API_KEY="n", **own)
+    (folder / "dave.env").write_bytes(b"BINANCE_API_KEY=d\nSYMB\x00\xff")
+    (folder / "dave.env").chmod(0o600)
+    environ = {**URLS, "ACCOUNTS": str(folder)}
+    found, faults = sound_accounts(load_settings(environ, None), environ, None)
+    assert list(found) == ["bob"]
+    assert sorted(faults) == ["alice", "carol", "dave", "no name"]
+    assert [str(fault) for fault in faults["carol"]] == [
+        "carol: BINANCE_API_KEY: was that of bob; must be a key of its own"
+    ]
+    with pytest.raises(SettingsError) as caught:
+        load(folder)
+    assert {fault.name.partition(":")[0] for fault in caught.value.faults} >= {"alice", "carol", "dave"}
+    (folder / "bob.env").unlink()
+    (folder / "carol.env").unlink()
+    with pytest.raises(SettingsError):
+        sound_accounts(load_settings(environ, None), environ, None)
 
 
 def test_two_accounts_share_no_key_and_no_file(tmp_path: Path) -> None:

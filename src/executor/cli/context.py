@@ -1,6 +1,6 @@
 """What every command needs first: the settings, or a clear end; and which symbols it is about, with their files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeVar
@@ -10,7 +10,7 @@ import typer
 from executor.cli import exits
 from executor.cli.output import about, fail
 from executor.config import BinanceEnv, Settings, SettingsError, load_settings
-from executor.config.accounts import ALONE, load_accounts, named
+from executor.config.accounts import ALONE, load_accounts, named, sound_accounts
 from executor.paper.errors import RecordingError
 
 T = TypeVar("T")
@@ -78,9 +78,26 @@ def read_accounts(context: typer.Context, settings: Settings) -> dict[str, Setti
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(exits.BAD_SETTINGS) from error
-    for warning in dict.fromkeys(warning for each in accounts.values() for warning in each.warnings):
-        typer.echo(f"warning: {warning}", err=True)
+    _warn(accounts.values())
     return accounts
+
+
+def read_sound_accounts(context: typer.Context, settings: Settings) -> tuple[dict[str, Settings], dict[str, str]]:
+    """As `read_accounts`, without those that have faults; and what theirs are."""
+    if settings.accounts is None:
+        return read_accounts(context, settings), {}
+    try:
+        accounts, faults = sound_accounts(settings, env_file=context.find_object(Path) or Path(".env"))
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(exits.BAD_SETTINGS) from error
+    _warn(accounts.values())
+    return accounts, {name: "; ".join(map(str, each)) for name, each in faults.items()}
+
+
+def _warn(accounts: Iterable[Settings]) -> None:
+    for warning in dict.fromkeys(warning for each in accounts for warning in each.warnings):
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def read_chosen(context: typer.Context, account: str | None = None) -> tuple[Settings, ...]:
@@ -88,7 +105,10 @@ def read_chosen(context: typer.Context, account: str | None = None) -> tuple[Set
     account that is not there.
     """
     settings = read_settings(context)
-    accounts = read_accounts(context, settings)
+    # A word about one account needs no other's settings; one about all must not be one about those that are left.
+    accounts, faults = (
+        (read_accounts(context, settings), {}) if account is None else read_sound_accounts(context, settings)
+    )
     if not accounts:
         if account is not None:
             raise typer.BadParameter(
@@ -97,6 +117,9 @@ def read_chosen(context: typer.Context, account: str | None = None) -> tuple[Set
         return (settings,)
     if account is None:
         return tuple(accounts.values())
+    if account in faults:
+        typer.echo(faults[account], err=True)
+        raise typer.Exit(exits.BAD_SETTINGS)
     if account not in accounts:
         raise typer.BadParameter(f"{account} is not there, but {_listed(list(accounts))}", param_hint=ACCOUNT)
     return (accounts[account],)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from executor.cli import exits
-from executor.cli.context import read_accounts, read_settings
+from executor.cli.context import read_settings, read_sound_accounts
 from executor.cli.output import code_of, examples, fail
 from executor.config import Settings
 from executor.core.model.state import State
@@ -46,9 +46,9 @@ def run(context: typer.Context) -> None:
             runner.settle_memory()
         watched.append(loop)
 
-    accounts = read_accounts(context, settings)
+    accounts, left_out = read_sound_accounts(context, settings)
     if accounts:
-        _run_accounts(settings, accounts, started)
+        _run_accounts(settings, accounts, started, left_out)
         return
     try:
         place = runner.run(app.run(settings, started, own_process=True))
@@ -65,11 +65,13 @@ def run(context: typer.Context) -> None:
         _close_the_books(settings, place.embedded, watched[0].state)
 
 
-def _run_accounts(settings: Settings, accounts: dict[str, Settings], started: Callable[[Loop], None]) -> None:
+def _run_accounts(
+    settings: Settings, accounts: dict[str, Settings], started: Callable[[Loop], None], left_out: dict[str, str]
+) -> None:
     from executor.service.accounts import run_accounts  # noqa: PLC0415  (most runs trade one account)
 
     try:
-        runner.run(run_accounts(settings, accounts, started))
+        runner.run(run_accounts(settings, accounts, started, left_out))
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(code_of(error)) from error

@@ -49,33 +49,55 @@ def load_accounts(
     Raises:
         SettingsError: with every fault of every account.
     """
+    found, faults = sound_accounts(settings, environ, env_file)
+    if faults:
+        raise SettingsError([fault for each in faults.values() for fault in each])
+    return found
+
+
+def sound_accounts(
+    settings: Settings, environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")
+) -> tuple[dict[str, Settings], dict[str, list[Fault]]]:
+    """The settings of each account that has no fault, as from `load_accounts`, and the faults of the others: those have
+    open trades that a file which is half written somewhere else must not leave alone.
+
+    Raises:
+        SettingsError: with every fault, where no account is sound.
+    """
     folder = settings.accounts
     assert folder is not None
     environ = os.environ if environ is None else environ
     files, faults = _files(folder)
     found: dict[str, Settings] = {}
     for name, path in files.items():
+        if name in faults:
+            continue
         try:
             found[name] = _load(name, path, environ, env_file, several=len(files) > 1)
         except SettingsError as error:
-            faults += [Fault(f"{name}: {fault.name}", fault.was, fault.must) for fault in error.faults]
-    faults += _shared(found)
-    if faults:
-        raise SettingsError(faults)
-    return found
+            faults[name] = [Fault(f"{name}: {fault.name}", fault.was, fault.must) for fault in error.faults]
+    for name, fault in _shared(found):
+        faults.setdefault(name, []).append(fault)
+        found.pop(name, None)
+    if not found:
+        raise SettingsError([fault for each in faults.values() for fault in each])
+    return found, faults
 
 
-def _files(folder: Path) -> tuple[dict[str, Path], list[Fault]]:
+def _files(folder: Path) -> tuple[dict[str, Path], dict[str, list[Fault]]]:
+    """By name, and what is wrong with some of the names. Raises SettingsError."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX) and path.name != SUFFIX)
     except OSError as error:
-        return {}, [Fault("ACCOUNTS", repr(str(folder)), f"a folder that can be read ({error.strerror})")]
+        must = f"a folder that can be read ({error.strerror})"
+        raise SettingsError([Fault("ACCOUNTS", repr(str(folder)), must)]) from error
     if not paths:
-        return {}, [Fault("ACCOUNTS", repr(str(folder)), f"a folder with a file per account, such as alice{SUFFIX}")]
+        must = f"a folder with a file per account, such as alice{SUFFIX}"
+        raise SettingsError([Fault("ACCOUNTS", repr(str(folder)), must)])
     named = {path.name.removesuffix(SUFFIX): path for path in paths}
     bad = [name for name in named if not _NAME.fullmatch(name)]
     must = "an account's name of letters, digits, dots, hyphens and underscores"
-    return named, [Fault(str(named[name]), repr(name), must) for name in bad]
+    return named, {name: [Fault(str(named[name]), repr(name), must)] for name in bad}
 
 
 def _load(name: str, path: Path, environ: Mapping[str, str], env_file: Path | None, *, several: bool) -> Settings:
@@ -111,21 +133,23 @@ def _of_file(env_file: Path | None, without: set[str]) -> dict[str, str]:
     return {key: text for key, text in given.items() if text.strip() and key not in without}
 
 
-def _shared(found: Mapping[str, Settings]) -> list[Fault]:
-    """What two accounts may not have in common: a key would count twice against its limits, a file be written twice."""
-    faults: list[Fault] = []
+def _shared(found: Mapping[str, Settings]) -> list[tuple[str, Fault]]:
+    """What two accounts may not have in common, with the second one's name: a key would count twice against its limits,
+    a file be written twice.
+    """
+    faults: list[tuple[str, Fault]] = []
     keys: dict[str, str] = {}
     for name, settings in found.items():
         key = settings.binance_api_key.get_secret_value() if settings.binance_api_key is not None else ""
         if key and keys.setdefault(key, name) != name:
-            faults.append(Fault(f"{name}: BINANCE_API_KEY", f"that of {keys[key]}", "a key of its own"))
+            faults.append((name, Fault(f"{name}: BINANCE_API_KEY", f"that of {keys[key]}", "a key of its own")))
     told: set[tuple[str, str]] = set()
     for first, second in clashes(use for settings in found.values() for use in uses(settings)):
         where = second.account, second.setting
         if first.account != second.account and where not in told:
             told.add(where)
             was = f"{second.path}, {second.what}, as {first.what} of {first.account}"
-            faults.append(Fault(f"{second.account}: {second.setting}", was, "a file of its own"))
+            faults.append((second.account, Fault(f"{second.account}: {second.setting}", was, "a file of its own")))
     return faults
 
 

@@ -67,10 +67,13 @@ Task = Callable[[], Coroutine[Any, Any, None]]
 
 
 async def run_accounts(
-    settings: Settings, accounts: Mapping[str, Settings], on_start: Callable[[Loop], None] = lambda _: None
+    settings: Settings,
+    accounts: Mapping[str, Settings],
+    on_start: Callable[[Loop], None] = lambda _: None,
+    left_out: Mapping[str, str] = {},
 ) -> None:
-    """Trade all `accounts` until SIGTERM or SIGINT; in a fleet, those of them that this node owns. Raises one of
-    `app.START_ERRORS`.
+    """Trade all `accounts` until SIGTERM or SIGINT; in a fleet, those of them that this node owns. `left_out`: others,
+    and why their settings can't be used. Raises one of `app.START_ERRORS`.
     """
     first = next(iter(accounts.values()))
     make_folder(first.state_path(first.traded[0]).parent)
@@ -79,6 +82,8 @@ async def run_accounts(
     whose = f"on {node}" if settings.fleet else f"of {len(accounts)} accounts"
     with alone(settings, accounts, outbox_of(states)):
         async with alerting(first, first.traded, wanted=True, states=states, whose=whose) as told:
+            for account, why in left_out.items():
+                log.error("account_left_out", alert=True, account=account, text=f"left out: {why}")
             with telling_the_end(told.alerts):
                 begin = _in_a_fleet if settings.fleet else _on_files
                 await begin(settings, accounts, on_start, told)

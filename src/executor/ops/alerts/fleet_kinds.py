@@ -15,6 +15,15 @@ FLEET: Final = (
         "The text says what it was: keys, a symbol, a file, the exchange. Exits that stand on the exchange rest there.",
     ),
     alert_kind(
+        "account_left_out",
+        Topic.RESTART,
+        CRITICAL,
+        "The settings of an account of several could not be used when the service started: its file is wrong, or half "
+        "written. Nobody looks after its trade here; stops on the exchange work. The others trade; in a fleet another "
+        "machine may have it.",
+        "Mend what is named (`executor doctor` shows it), then restart the service.",
+    ),
+    alert_kind(
         "account_stuck",
         Topic.RESTART,
         CRITICAL,
