@@ -17,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 from tests.fleet.nemesis import Nemesis
-from tests.fleet.world import ENTRY, SYMBOL, FleetWorld
+from tests.fleet.world import ENTRY, SYMBOL, TTL_S, FleetWorld
 
 from executor.core.model import ids
 from executor.service.store.etcd import EtcdError
@@ -30,6 +30,7 @@ PATHS: Final = (("1.1", "0.3", "2.3", "1.2"), ("-1.2",), ("1.1", "-0.2"), ("2.3"
 PLAN: Final = (
     *("pause", "pause at commit", "pause on the wire") * 6,
     *("kill", "kill at commit", "kill on the wire") * 3,
+    *("kill with its etcd",) * 2,
     *("cut from etcd", "slow links", "etcd leader killed", "etcd leader paused"),
     *("quorum lost", "everything killed", "drain", "drain", "cut from the exchange"),
 )
@@ -253,7 +254,9 @@ class Campaign:
                 if struck and account not in claimed and kind.partition(" ")[0] in LEAVES:
                     with contextlib.suppress(EtcdError):
                         owner, _ = await self.world.owner(account)
-                        if owner and owner != victim:
+                        if owner and owner != victim and now - struck < TTL_S / 2:
+                            accounts = [each for each in accounts if each != account]  # it moved before: no lease ended
+                        elif owner and owner != victim:
                             claimed[account] = owner, now - struck
                             self.report.claimed_s.setdefault(kind, []).append(now - struck)
             for account in [each for each in accounts if each in claimed]:

@@ -41,6 +41,7 @@ class Nemesis:
             "kill": self.kill,
             "kill at commit": self.kill_at_commit,
             "kill on the wire": self.kill_on_the_wire,
+            "kill with its etcd": self.kill_with_its_etcd,
             "cut from etcd": self.cut_from_etcd,
             "cut from the exchange": self.cut_from_the_exchange,
             "slow links": self.slow_links,
@@ -82,6 +83,21 @@ class Nemesis:
 
     async def kill_on_the_wire(self) -> None:
         await self._on_the_wire(self._kill)
+        await self._again()
+
+    async def kill_with_its_etcd(self) -> None:
+        """As a machine that loses its power, on which a member of etcd runs that does not lead: it says no word more."""
+        await asyncio.sleep(self.rng.random() * 1.5)
+        leader = await self._leader()
+        members = [node for number, node in enumerate(self.world.cluster.nodes) if number != leader]
+        member = self.rng.choice(members)
+        member.send(signal.SIGSTOP)
+        self._kill()
+        try:
+            await asyncio.sleep(TTL_S + 3.0)
+        finally:
+            member.send(signal.SIGCONT)
+        await self.world.cluster.wait_until_up()
         await self._again()
 
     async def drain(self) -> None:
