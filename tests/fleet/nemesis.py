@@ -86,7 +86,7 @@ class Nemesis:
         await self._again()
 
     async def kill_with_its_etcd(self) -> None:
-        """As a machine that loses its power, on which a member of etcd runs that does not lead: it says no word more."""
+        """As a machine that loses its power, on which a member of etcd runs that does not lead: it says no more."""
         await asyncio.sleep(self.rng.random() * 1.5)
         leader = await self._leader()
         members = [node for number, node in enumerate(self.world.cluster.nodes) if number != leader]
