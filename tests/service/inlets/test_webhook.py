@@ -1,9 +1,11 @@
 """Signals over HTTP, into the service as it runs."""
 
 import asyncio
+import errno
 import hashlib
 import hmac
 import json
+import os
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -448,3 +450,19 @@ def test_recent_keys(tmp_path: Path) -> None:
     keys = recent_keys(path)
     assert keys[-1] == ("LTCUSDT", "9999")
     assert 1000 < len(keys) < 10_000
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_signal_file_that_can_not_be_looked_at_is_no_end_of_the_webhook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Its folder may not be entered, its mount has gone: whatever is asked of the path fails, not only reading it."""
+
+    def fail(*_args: object, **_more: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("open", "stat", "lstat"):
+        monkeypatch.setattr(os, name, fail)
+    with structlog.testing.capture_logs() as log:
+        assert recent_keys(tmp_path / "signals.jsonl") == []
+    assert [line["error"] for line in log] == [os.strerror(number)]

@@ -391,9 +391,10 @@ def recent_keys(path: Path) -> list[tuple[str, str]]:
             size = file.seek(0, 2)
             file.seek(max(0, size - TAIL_MAX))
             lines = file.read().splitlines()
+    except FileNotFoundError:
+        return []
     except OSError as error:
-        if path.exists():
-            log.warning("signals_not_read", path=str(path), error=error.strerror)
+        log.warning("signals_not_read", path=str(path), error=error.strerror or str(error))
         return []
     parsed = (parse_signal(line) for line in lines if line.strip())
     return [(signal.symbol, signal.key) for signal in parsed if not isinstance(signal, Malformed)]
