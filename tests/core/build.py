@@ -14,6 +14,7 @@ from executor.core.decide.timers import next_timer
 from executor.core.invariants import violations
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     BalancesSeen,
@@ -60,6 +61,7 @@ from executor.core.model.intents import (
     PlaceBracket,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBalances,
     QueryBorrowable,
     QueryKlines,
@@ -558,6 +560,8 @@ class Script:
             case QueryOpenOrders():
                 listed = tuple(r for r in self.book.values() if r.status not in DONE)
                 return OpenOrdersSeen(at=now, reports=listed, asked_at=now, seq=seq)
+            case QueryAllOrders():
+                return AllOrdersSeen(at=now, reports=tuple(self.book.values()), asked_at=now, seq=seq)
             case QueryBalances():
                 return BalancesSeen(at=now, balances=self.balances, seq=seq)
             case QueryQuote():

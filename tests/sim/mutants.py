@@ -73,13 +73,13 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "one look settles a doubt",
         f"{CORE}/model/orders.py",
-        "    if misses >= 2 and asked_at >= settled and order.phase is OrderPhase.UNRESOLVED:",
+        "    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):",
         "    if order.phase is OrderPhase.UNRESOLVED:",
     ),
     Mutant(
         "absence believed at once",
         f"{CORE}/model/orders.py",
-        "        if misses >= 2 and asked_at - first >= policy.absence_grace_ms:",
+        "        if _proven(order, misses, asked_at, due):",
         "        if True:",
     ),
     Mutant(
@@ -141,8 +141,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "a market order beside an exit in doubt",
         f"{CORE}/decide/doubt.py",
-        "    return any(waits_for_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)\n",
-        "    return any(waits_for_look(draft, o) for o in orders)\n",
+        "    return any(waits_for_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in mine)\n",
+        "    return any(waits_for_look(draft, o) for o in mine)\n",
     ),
     Mutant(
         "the stop is lowered",

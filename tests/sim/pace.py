@@ -23,6 +23,7 @@ from executor.core.model.intents import (
     NewOrder,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBalances,
     QueryKlines,
     QueryOpenOrders,
@@ -58,6 +59,7 @@ _WEIGHTS: Final = {
     QueryOrder: calls.ORDER.weight,
     QueryTrades: calls.TRADES.weight,
     QueryOpenOrders: calls.OPEN_ORDERS.weight,
+    QueryAllOrders: 2 * calls.ALL_ORDERS.weight,  # the first by time, the rest by number
     QueryBalances: calls.ACCOUNT.weight,
     QueryQuote: calls.TICKER.weight,
     QueryKlines: calls.KLINES.weight,

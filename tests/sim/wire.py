@@ -30,6 +30,7 @@ from tests.sim.timeline import ServiceClock, Timeline
 
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     BalancesSeen,
@@ -52,6 +53,7 @@ from executor.core.model.intents import (
     PlaceBracket,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBalances,
     QueryKlines,
     QueryOpenOrders,
@@ -461,6 +463,9 @@ class Wire:
                 reports = self._were_open(as_of) if as_of else direct.open_orders()
                 reports = tuple(report for report in reports if not self._too_young(report, OPEN_LATER_MS))
                 return lambda at: OpenOrdersSeen(at=at, reports=reports, asked_at=asked_at, seq=seq)
+            case QueryAllOrders():
+                made = self._were_made(request.since, as_of)
+                return lambda at: AllOrdersSeen(at=at, reports=made, asked_at=asked_at, seq=seq)
             case QueryBalances():
                 balances = self._was_owned(as_of) if as_of else direct.balances()
                 return lambda at: BalancesSeen(at=at, balances=balances, seq=seq)
@@ -471,11 +476,21 @@ class Wire:
                 klines = direct.klines(request.count, self.timeline.now)
                 return lambda at: KlinesSeen(at=at, klines=klines, seq=seq)
 
+    def _were_made(self, since: int, as_of: int) -> tuple[OrderReport, ...]:
+        """A cancelled order by the cancel's own id, where a query by its own does not find it."""
+        told = (self._was(name, as_of or self.timeline.now) for name in self._history)
+        made = [report for report in told if report is not None and report.time >= since]
+        hides = [replace(r, id=f"web_{r.exchange_id}") if self._renamed(r) else r for r in made]
+        return tuple(sorted(hides, key=lambda report: report.exchange_id))
+
+    def _renamed(self, report: OrderReport) -> bool:
+        other = self.setup.exchange.cancelled_id in {CancelledId.CANCEL, CancelledId.NONE}
+        return other and report.status is OrderStatus.CANCELED
+
     def _hidden(self, report: OrderReport, *, by_own_id: bool) -> bool:
         """Whether a query does not find it, by the exchange's choices; `by_own_id`: the exchange's own."""
         choices = self.setup.exchange
-        renamed = not by_own_id and choices.cancelled_id in {CancelledId.CANCEL, CancelledId.NONE}
-        if report.status is OrderStatus.CANCELED and renamed:
+        if self._renamed(report) and not by_own_id:
             return True
         return choices.seen_in_reads is SeenInReads.LATER and self._too_young(report, QUERY_LATER_MS)
 

@@ -24,6 +24,7 @@ from executor.core.model.intents import (
     NewOrder,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBorrowable,
     QueryLiquidations,
     QueryLoans,
@@ -309,6 +310,7 @@ def _report_cases(state: State, now: int) -> Iterator[Case]:
     listed = tuple(map(_told, _live(state)))
     yield Case("as known", events.OpenOrdersSeen(at=now, reports=listed, asked_at=now, seq=seq))
     yield Case("empty", events.OpenOrdersSeen(at=now, reports=(), asked_at=now, seq=seq))
+    yield Case("without a trace", events.AllOrdersSeen(at=now, reports=(), asked_at=now))
     yield Case("a stray order", events.OpenOrdersSeen(at=now, reports=(*listed, STRANGER), asked_at=now, seq=seq))
 
 
@@ -354,6 +356,8 @@ def _filled(state: State, role: Role, qty: Decimal) -> events.Reported:
 def _answer(state: State, request: Request) -> AnyEvent:
     now = state.market.now
     match request:
+        case QueryAllOrders():
+            return events.AllOrdersSeen(at=now, reports=(), asked_at=now, seq=request.seq)
         case QueryOpenOrders():
             return events.OpenOrdersSeen(at=now, reports=(), asked_at=now, seq=request.seq)
         case Borrow() | Repay():

@@ -2,6 +2,7 @@
 
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     BalancesSeen,
@@ -27,6 +28,7 @@ from executor.core.model.intents import (
     PlaceBracket,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBalances,
     QueryBorrowable,
     QueryKlines,
@@ -130,6 +132,9 @@ async def _read(exchange: Exchange, request: Read) -> AnyEvent:
         case QueryOpenOrders():
             reports = await exchange.open_orders()
             return OpenOrdersSeen(at=exchange.now(), reports=reports, asked_at=asked_at, seq=seq)
+        case QueryAllOrders(since=since):
+            reports = await exchange.history(since)
+            return AllOrdersSeen(at=exchange.now(), reports=reports, asked_at=asked_at, seq=seq)
         case QueryBalances():
             balances = await exchange.balances()
             return BalancesSeen(at=exchange.now(), balances=balances, seq=seq)

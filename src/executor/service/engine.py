@@ -13,6 +13,7 @@ from executor.core.decide.timers import next_timer
 from executor.core.guard import judged
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     BalancesSeen,
@@ -44,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 _TOLD_AGAIN: Final = (
     Absent
+    | AllOrdersSeen
     | Answered
     | BalancesSeen
     | KlinesSeen

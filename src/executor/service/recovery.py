@@ -105,7 +105,7 @@ async def catch_up(
     shown = await read_history(exchange, position.trade)
     lost = age is Age.OLD
     state, notes = catchup.catch_up(
-        state, position, shown.reports, shown.fills, policy, rules, exchange.now(), lost=lost
+        state, position, shown.reports, shown.fills, policy, rules, exchange.now(), lost=lost, listed=shown.history
     )
     _tell(notes)
     return state

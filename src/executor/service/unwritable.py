@@ -6,6 +6,7 @@ from typing import Final
 
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     BalancesSeen,
@@ -21,7 +22,7 @@ from executor.core.model.facts import Unknown
 LONGEST_WINDOW_MS: Final = 60_000
 """The largest recvWindow there is: a request that was answered by `now` can't arrive later than this."""
 
-_READS: Final = Absent | BalancesSeen | KlinesSeen | OpenOrdersSeen | QuoteSeen | Reported | TradesSeen
+_READS: Final = Absent | AllOrdersSeen | BalancesSeen | KlinesSeen | OpenOrdersSeen | QuoteSeen | Reported | TradesSeen
 
 
 def stand_in(event: AnyEvent, why: str) -> AnyEvent | None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     BalancesSeen,
@@ -36,6 +37,7 @@ from executor.core.model.intents import (
     PlaceBracket,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBalances,
     QueryKlines,
     QueryOpenOrders,
@@ -111,6 +113,9 @@ class Direct:
                 return TradesSeen(at=now, id=request.id, fills=tuple(map(_fill, fills)), seq=seq)
             case QueryOpenOrders():
                 return OpenOrdersSeen(at=now, reports=self.open_orders(), asked_at=now, seq=seq)
+            case QueryAllOrders(since=since):
+                made = self.engine.all_orders(self.account, self.symbol, start_time=since)
+                return AllOrdersSeen(at=now, reports=tuple(map(report, made)), asked_at=now, seq=seq)
             case QueryBalances():
                 return BalancesSeen(at=now, balances=self.balances(), seq=seq)
             case QueryQuote():

@@ -114,13 +114,13 @@ def test_answer_after_answer_lost_it_is_asked_for_in_growing_pauses() -> None:
     pauses = []
     for _ in range(5):
         begun = script.now
-        while script.kinds() != ["replace TRAIL"]:
+        while "replace TRAIL" not in script.kinds():
             if script.pending:
                 script.accept()
             else:
                 script.sleep()
         pauses.append(script.now - begun)
-        script.lose()
+        script.lose("replace TRAIL")
     assert pauses[0] == 0
     assert pauses[1:3] == [1_000, 2_000]
     assert all(a <= b for a, b in zip(pauses, RESEND_MS, strict=True))

@@ -111,13 +111,24 @@ def test_an_accepted_order_is_gone_after_two_misses_apart() -> None:
 
 def test_an_order_in_doubt_never_was_only_after_its_request_can_not_arrive_any_more() -> None:
     """Rule 8.3: the fence at 5 s, and ten more seconds."""
-    order = orders.doubt(STOP, 5_000, 0)
+    order = replace(orders.doubt(STOP, 5_000, 0), unlisted=True)
     asked = []
     while order.end is None:
         asked.append(order.ask_at)
         order = orders.miss(order, order.ask_at, order.ask_at, POLICY)
     assert asked == [0, 250, 750, 1_250, 2_250, 3_250, 4_250, 5_250, 7_250, 11_250, 15_000]
     assert order.end is End.NEVER
+
+
+def test_for_half_a_minute_it_waits_for_the_list_of_all_orders() -> None:
+    """Rules 8.3, 8.7, 8.8: it may be known by another id; not for ever, where that can't be read."""
+    order = orders.doubt(STOP, 5_000, 0)
+    asked = []
+    while order.end is None:
+        asked.append(order.ask_at)
+        order = orders.miss(order, order.ask_at, order.ask_at, POLICY)
+    assert asked[-9:] == [15_000, *range(19_000, 47_001, 4_000)]
+    assert (order.end, order.unlisted) == (End.NEVER, False)
 
 
 def test_one_late_miss_is_not_enough() -> None:

@@ -8,7 +8,15 @@ from executor.core.absorb import loans, market, refusals, reports
 from executor.core.absorb.reports import FoldedReports
 from executor.core.book.edit import find_order, the_order, with_order
 from executor.core.model import orders
-from executor.core.model.events import Answered, AnyEvent, MarginSeen, OpenOrdersSeen, QuoteSeen, ReadFailed
+from executor.core.model.events import (
+    AllOrdersSeen,
+    Answered,
+    AnyEvent,
+    MarginSeen,
+    OpenOrdersSeen,
+    QuoteSeen,
+    ReadFailed,
+)
 from executor.core.model.facts import HELD_UP, UNSENT, Done, NotTried, Outcome, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import (
     CancelList,
@@ -86,6 +94,8 @@ def told_since(state: State, event: AnyEvent) -> AnyEvent:
         case QuoteSeen(seq=seq, quote=quote) if seq and quote.at < (decided := _decided(state, seq)):
             return replace(event, quote=replace(quote, at=decided))
         case OpenOrdersSeen(seq=seq) if seq and event.asked_at < (decided := _decided(state, seq)):
+            return replace(event, asked_at=decided)
+        case AllOrdersSeen(seq=seq) if seq and event.asked_at < (decided := _decided(state, seq)):
             return replace(event, asked_at=decided)
         case MarginSeen(seq=seq, account=account) if seq and account.asked_at < (decided := _decided(state, seq)):
             return replace(event, account=replace(account, asked_at=decided))

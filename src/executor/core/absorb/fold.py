@@ -2,9 +2,21 @@
 
 from typing import assert_never
 
-from executor.core.absorb import admit, answers, loans, market, operator, reports, restart, takeover, watchdog
+from executor.core.absorb import (
+    admit,
+    all_orders,
+    answers,
+    loans,
+    market,
+    operator,
+    reports,
+    restart,
+    takeover,
+    watchdog,
+)
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     BalancesSeen,
@@ -42,9 +54,8 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
             return Absorbed(state)
         case QuoteSeen() | KlinesSeen() | BalancesSeen():
             return _of_market(state, event, policy)
-        case Reported() | Absent() | TradesSeen() | OpenOrdersSeen():
-            asked = answers.asked_about(state, event.seq)
-            return reports.answered(answers.settle(state, event.seq), event, policy, asked)
+        case Reported() | Absent() | TradesSeen() | OpenOrdersSeen() | AllOrdersSeen():
+            return _of_orders(state, event, policy)
         case MarginSeen() | LoansSeen() | BorrowableSeen() | LiquidationsSeen():
             return loans.absorb(answers.settle(state, event.seq), event, policy, rules)
         case Answered() | ReadFailed():
@@ -57,6 +68,15 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
             return restart.absorb(state, event)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _of_orders(
+    state: State, event: Reported | Absent | TradesSeen | OpenOrdersSeen | AllOrdersSeen, policy: Policy
+) -> Absorbed:
+    asked, settled = answers.asked_about(state, event.seq), answers.settle(state, event.seq)
+    if isinstance(event, AllOrdersSeen):
+        return all_orders.absorb(settled, event, policy)
+    return reports.answered(settled, event, policy, asked)
 
 
 def _of_market(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:

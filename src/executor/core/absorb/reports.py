@@ -347,13 +347,18 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
         return Absorbed(replace(state, position=with_order(position, pending)))
     if brackets.asked_before_it_worked(position, order, event.asked_at):
         return Absorbed(state, Ignored(f"{event.id} was asked for before its entry had filled"))
-    missed = orders.miss(order, event.asked_at, state.market.now, policy)
+    over = brackets.ended_with_its_entry(position, order)
+    sought = replace(order, unlisted=True) if over else order  # what was never placed has filled under no id
+    missed = orders.miss(sought, event.asked_at, state.market.now, policy)
     notes: tuple[Notify, ...] = ()
-    if missed.end is End.GONE and not brackets.ended_with_its_entry(position, order):
+    if missed.end is End.GONE and not over:
         text = f"{order.id}: accepted once, unknown to the exchange now"
         notes = (Notify(Level.ALERT, "order_gone", text, order.id),)
     elif missed.end is End.NEVER:
         notes = (Notify(Level.INFO, "doubt_settled", f"{order.id}: never reached the exchange", order.id),)
+    if missed.end in orders.REVOCABLE and not (missed.unlisted or order.exchange_id):
+        text = f"{order.id}: not found by its own id; whether it filled under another, no list of all orders has told"
+        notes = (*notes, Notify(Level.ALERT, "orders_unlisted", text, order.id))
     return Absorbed(replace(state, position=with_order(position, missed)), MOVED, notes)
 
 

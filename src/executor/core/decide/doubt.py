@@ -3,12 +3,14 @@
 from typing import Final
 
 from executor.core.decide.draft import Draft
+from executor.core.model import orders
 from executor.core.model.ids import Role
-from executor.core.model.orders import SECOND_LOOKS
 from executor.core.model.state import Leg, Order, OrderPhase
 
 _CLOSED: Final = OrderPhase.CLOSED  # to look up a member of an enum takes ten times as long
 _UNRESOLVED: Final = OrderPhase.UNRESOLVED
+_LISTED_BACK_MS: Final = 30 * 86_400_000
+"""A list of all orders goes no further back: each day of it is a request."""
 ANSWER_MS: Final = 1_000
 """So long an answer may take before the order is looked up: mostly it is a tenth of that."""
 
@@ -23,7 +25,17 @@ def decide(draft: Draft) -> None:
             or _unanswered(draft, order)
             or (order.recheck and owes_look(draft, order))
         ):
-            draft.query(order)
+            asked = draft.query(order)
+            if asked and not order.unlisted and 0 < orders.listed_from(order, draft.policy) <= draft.now:
+                _list_all(draft)
+
+
+def _list_all(draft: Draft) -> None:
+    """Beside a look that may settle what became of an order: it may be known by another id (rule 8.8)."""
+    policy = draft.policy
+    missed = [o for o in draft.position.orders if orders.listed_from(o, policy)]
+    since = min(orders.taken_from(o, policy) for o in missed)
+    draft.query_all_orders(max(since, draft.now - _LISTED_BACK_MS))
 
 
 def _unanswered(draft: Draft, order: Order) -> bool:
@@ -57,7 +69,7 @@ def _moved_from(stop: Order, order: Order) -> bool:
 
 def waits_for_look(draft: Draft, order: Order) -> bool:
     """Whether nothing more is sold before that look has told: not for ever, where it can't be had (rules 8.7, 10.6)."""
-    return owes_look(draft, order) and order.looks < SECOND_LOOKS
+    return owes_look(draft, order) and order.looks < orders.SECOND_LOOKS
 
 
 def forbids_sale(draft: Draft, leg: Leg) -> bool:
@@ -65,8 +77,8 @@ def forbids_sale(draft: Draft, leg: Leg) -> bool:
     what the cancelled exits have sold after all (rule 6.3); or one of them is in doubt, and nothing keeps it from the
     book: beside it only a stop may be sent (rules 8.3, 8.3c).
     """
-    orders = [o for o in draft.position.orders if o.leg == leg.n]
-    return any(waits_for_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in orders)
+    mine = [o for o in draft.position.orders if o.leg == leg.n]
+    return any(waits_for_look(draft, o) or (o.beside and o.phase is OrderPhase.UNRESOLVED) for o in mine)
 
 
 def kept_apart(draft: Draft) -> bool:

@@ -22,6 +22,7 @@ from executor.core.model.intents import (
     PlaceBracket,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBalances,
     QueryKlines,
     QueryOpenOrders,
@@ -263,9 +264,12 @@ class Draft(Outbox):
             text = f"{order.id} still stands after {failed} cancels; tried again, in growing pauses"
             self.note(Level.ALERT, "cancel_failed", text, [order])
 
-    def query(self, order: Order) -> None:
-        if not self.asked(QueryOrder, order.id):
-            self._send(QueryOrder(seq=self._next_seq, id=order.id, exchange_id=order.exchange_id))
+    def query(self, order: Order) -> bool:
+        """Whether that is asked now, and was not before."""
+        if self.asked(QueryOrder, order.id):
+            return False
+        self._send(QueryOrder(seq=self._next_seq, id=order.id, exchange_id=order.exchange_id))
+        return True
 
     def query_trades(self, order: Order) -> None:
         if self.now >= order.ask_at and not self.asked(QueryTrades, order.id):
@@ -279,6 +283,11 @@ class Draft(Outbox):
 
     def query_open_orders(self) -> None:
         self._read(QueryOpenOrders(seq=self._next_seq))
+
+    def query_all_orders(self, since: int) -> None:
+        """To be asked beside a look, whose pace it has."""
+        if not self.asked(QueryAllOrders):
+            self._send(QueryAllOrders(seq=self._next_seq, since=since))
 
     def query_klines(self, count: int) -> None:
         self._read(QueryKlines(seq=self._next_seq, count=count))

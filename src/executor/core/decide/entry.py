@@ -104,6 +104,8 @@ def _go_on(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Enterin
         return phase
     if (reason := borrow.not_owed(draft) if draft.rules.tradable else Reason.REJECTED) is not None:
         return _end(draft, phase, reason)
+    if any(o.end is End.NEVER and not o.unlisted for o in draft.position.orders if o.is_entry):
+        return _end(draft, phase, Reason.ENTRY_TIMEOUT)  # it may have filled under an id that nothing has shown
     in_time = draft.now < phase.give_up_at
     if last.is_planb:
         return _after_planb(draft, phase, last, rest)

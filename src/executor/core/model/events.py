@@ -88,6 +88,16 @@ class OpenOrdersSeen(Event, frozen=True, tag="open_orders_seen"):
     seq: int = 0
 
 
+class AllOrdersSeen(Event, frozen=True, tag="all_orders_seen"):
+    """The orders of the symbol that were made since the time that was asked for, open and ended ones, under whichever
+    client order ids they are known now; asked for at `asked_at` (ms).
+    """
+
+    reports: tuple[OrderReport, ...]
+    asked_at: int
+    seq: int = 0
+
+
 class BalancesSeen(Event, frozen=True, tag="balances_seen"):
     balances: dict[str, Balance]
     seq: int = 0
@@ -216,6 +226,7 @@ AnyEvent = (
     | Absent
     | TradesSeen
     | OpenOrdersSeen
+    | AllOrdersSeen
     | BalancesSeen
     | QuoteSeen
     | KlinesSeen

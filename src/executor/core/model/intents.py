@@ -117,6 +117,14 @@ class QueryOpenOrders(Intent, frozen=True, tag="query_open_orders"):
     pass
 
 
+class QueryAllOrders(Intent, frozen=True, tag="query_all_orders"):
+    """The orders of the symbol made since `since` (ms), ended ones too: one that was cancelled by another hand may be
+    known by no client order id of ours any more (rules 8.3, 8.8).
+    """
+
+    since: int
+
+
 class QueryBalances(Intent, frozen=True, tag="query_balances"):
     pass
 
@@ -196,7 +204,7 @@ OrderCommand = PlaceOrder | PlaceOco | PlaceBracket | CancelOrder | CancelList |
 LoanCommand = Borrow | Repay
 Command = OrderCommand | LoanCommand
 MarginRead = QueryMargin | QueryLoans | QueryBorrowable | QueryLiquidations
-SpotRead = QueryOrder | QueryTrades | QueryOpenOrders | QueryBalances | QueryQuote | QueryKlines
+SpotRead = QueryOrder | QueryTrades | QueryOpenOrders | QueryAllOrders | QueryBalances | QueryQuote | QueryKlines
 Read = SpotRead | MarginRead
 Request = Command | Read
 

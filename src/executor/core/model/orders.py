@@ -40,6 +40,10 @@ _SLOWEST: Final = 3
 """How often the pause doubles between tries of exits that keep being refused."""
 TRADES_TRIES: Final = 3
 """So many lists of an order's trades may lack some of them; it is done without them then (rules 8.6, 8.7)."""
+LISTED_MS: Final = 30_000
+"""So long the list of all orders is waited for; then looks by its own id alone say that an order never was (8.7)."""
+_AHEAD_MS: Final = 1_000
+"""A timestamp may be so much ahead of the exchange's clock (rest-api.md, timing security)."""
 SECOND_LOOKS: Final = 6
 """So many looks at an order that has ended may fail to find it; what its end said of it counts then."""
 
@@ -200,7 +204,9 @@ def refuse(order: Order, refused: Refused, at: int) -> Order:
 
 def doubt(order: Order, fence: int, at: int) -> Order:
     """A submitted order whose request has an unknown outcome: to be looked up at once (rule 8.3)."""
-    return replace(order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at, misses=0, first_miss_at=0)
+    return replace(
+        order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at, misses=0, first_miss_at=0, unlisted=False
+    )
 
 
 def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
@@ -209,17 +215,46 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
         return order  # what was asked before the exchange told of it says nothing of now (rule 8.6)
     misses = order.misses + 1
     first = order.first_miss_at or asked_at
+    pause = _pause(misses, _MISSED_AGAIN_MS)
     if order.phase is OrderPhase.WORKING:
-        if misses >= 2 and asked_at - first >= policy.absence_grace_ms:
+        due = first + policy.absence_grace_ms
+        if _proven(order, misses, asked_at, due):
             return replace(order, phase=OrderPhase.CLOSED, end=End.GONE, closed_at=at, misses=misses, check=False)
-        return replace(order, misses=misses, first_miss_at=first, ask_at=first + policy.absence_grace_ms, check=True)
+        ask_at = due if misses < 2 or asked_at < due else at + pause
+        return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at, check=True)
     settled = order.fence + policy.doubt_settle_ms
-    if misses >= 2 and asked_at >= settled and order.phase is OrderPhase.UNRESOLVED:
+    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):
         return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
-    ask_at = at + _pause(misses, _MISSED_AGAIN_MS)
+    ask_at = at + pause
     if at < settled < ask_at:
         ask_at = settled
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
+
+
+def _proven(order: Order, misses: int, asked_at: int, due: int) -> bool:
+    """Whether it is believed that `order` is not there: looks by its own id have not found it, `misses` of them, the
+    last one, sent at `asked_at`, no earlier than `due`. Where its number is not known, it may be there under another id
+    (rule 8.8), so all orders must have been listed since `due` as well.
+    """
+    listed = bool(order.exchange_id) or order.unlisted or asked_at >= due + LISTED_MS
+    return misses >= 2 and asked_at >= due and listed
+
+
+def listed_from(order: Order, policy: Policy) -> int:
+    """From when on (ms) a list of all orders must show `order`, if it is there, under whatever id; 0: it is not missed,
+    or a look by the exchange's own number finds it in every case.
+    """
+    if order.exchange_id or not order.misses:
+        return 0
+    if order.phase is OrderPhase.UNRESOLVED:
+        return order.fence + policy.doubt_settle_ms
+    return order.first_miss_at + policy.absence_grace_ms if order.phase is _WORKING else 0
+
+
+def taken_from(order: Order, policy: Policy) -> int:
+    """The exchange can't have taken `order` before this (ms), by its clock."""
+    signed = order.fence - policy.recv_window_ms if order.fence else order.sent_at
+    return min(signed, order.sent_at) - _AHEAD_MS
 
 
 def failed_cancels(order: Order) -> int:

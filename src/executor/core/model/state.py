@@ -57,8 +57,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     told something new of it. `back`: called refused, gone or never there, and there after all.
 
     What is in doubt. `fence`: a request sent for it can't reach the engine later. `misses`: direct queries in a row
-    that did not find it, the first sent at `first_miss_at`. `ask_at`: when to ask (again); of a refused order, before
-    when the exchange wants no other. `check`: a direct query is wanted before it is acted on. `recheck`: cancelled to
+    that did not find it, the first sent at `first_miss_at`; `unlisted`: nor has the list of all orders, asked for when
+    it would have shown it, a trace of it under any id. `ask_at`: when to ask (again); of a refused order, before when
+    the exchange wants no other. `check`: a direct query is wanted before it is acted on. `recheck`: cancelled to
     be sold at market instead, so it is looked at once more after that (rule 6.3). `looks`: so many have settled
     nothing, or are under way. `apart`: in doubt, and kept apart from its successor by the exchange's own lock (rule
     8.3b), or, `beside`, by its not being there alone (rule 8.3c).
@@ -97,6 +98,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     fence: int = 0
     misses: int = 0
     first_miss_at: int = 0
+    unlisted: bool = False
     heard_at: int = 0
     ask_at: int = 0
     cancelling: bool = False

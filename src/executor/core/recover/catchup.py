@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from executor.core.absorb import loans
+from executor.core.absorb import all_orders, loans
 from executor.core.absorb.reports import fold_all
 from executor.core.book import retire
 from executor.core.decide import entry, legs
@@ -34,16 +34,22 @@ def catch_up(
     now: int,
     *,
     lost: bool = True,
+    listed: Sequence[OrderReport] = (),
 ) -> tuple[State, tuple[Notify, ...]]:
     """`state`, whose trade is `position`, with all that the exchange remembers of that trade. To be called before
     `Started`, when nothing that was sent can still arrive. `fills`: by client order id. `lost`: newer states certainly
-    were; else that is so only if something was sent after this one.
+    were; else that is so only if something was sent after this one. `listed`: all orders of the symbol since the trade
+    began, other hands' too: one in doubt may be there under another id (rule 8.8).
     """
     mine = [
         replace(report, fills=fills.get(report.id, report.fills))
         for report in reports
         if (name := ids.parse(report.id)) is not None and name.trade == position.trade
     ]
+    doubted = [order for order in position.orders if order.live and not order.exchange_id]
+    renamed = all_orders.identified(position, doubted, listed, policy)
+    shown = {report.id for report in mine}
+    mine += [report for name, report in renamed.items() if name not in shown]
     mine.sort(key=_rev)
     known = {order.id for order in position.orders}
     known |= {report.id for report in mine if retire.was_retired(position, report.id)}
@@ -62,7 +68,8 @@ def catch_up(
         position = _open_up(state, position, policy, rules)
     folded = fold_all(position, tuple(exits), now, policy)
     sent = [report.id for report in mine if report.id not in known]
-    notes = [note for note in (*entered.notes, *folded.notes) if note.event != "order_adopted"]
+    notes = [*all_orders.renamed(renamed, listed)]
+    notes += [note for note in (*entered.notes, *folded.notes) if note.event != "order_adopted"]
     if sent:
         text = f"sent after the state at hand, and taken up again: {', '.join(sent)}"
         notes.append(Notify(Level.ALERT, "orders_taken_up", text, " ".join(sent)))
@@ -129,7 +136,7 @@ def _without_doubt(position: Position, reports: Sequence[OrderReport], now: int)
     shown = {report.id for report in reports}
     entered = {r.id for r in reports if not r.status.is_final or r.status is OrderStatus.FILLED}
     orders = tuple(
-        replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False)
+        replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now, check=False, unlisted=True)
         if order.phase in (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED)
         and order.id not in shown
         and order.awaits not in entered

@@ -224,6 +224,23 @@ _RISK: Final = (
         "Look at the exchange: cancel the order there if it is really open, then `executor resume`.",
     ),
     alert_kind(
+        "order_renamed",
+        Topic.TROUBLE,
+        WARNING,
+        "An order whose outcome was in doubt is at the exchange under another client order id: somebody else has "
+        "cancelled or amended it meanwhile. It was recognised by what it was sent for; what it filled counts.",
+        "Compare the order with the exchange's own list; if it is not this trade's, `executor flatten`.",
+    ),
+    alert_kind(
+        "orders_unlisted",
+        Topic.TROUBLE,
+        WARNING,
+        "An order in doubt was not found by its own id, and the exchange's list of all orders could not be read for "
+        "half a minute: it counts as never placed. An entry is not sent again, and there is no Plan B.",
+        "Compare the balance with `executor status`: where somebody else had cancelled that order, a part of it may "
+        "have filled.",
+    ),
+    alert_kind(
         "order_gone",
         Topic.TROUBLE,
         WARNING,
