@@ -61,25 +61,25 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "sent again without the fence",
         f"{CORE}/model/orders.py",
-        "    settled = order.fence + policy.doubt_settle_ms",
-        "    settled = 0",
+        "    return order.fence + policy.doubt_settle_ms",
+        "    return 1",
     ),
     Mutant(
         "the fence without its margin",
         f"{CORE}/model/orders.py",
-        "    settled = order.fence + policy.doubt_settle_ms",
-        "    settled = order.fence",
+        "    return order.fence + policy.doubt_settle_ms",
+        "    return order.fence",
     ),
     Mutant(
         "one look settles a doubt",
         f"{CORE}/model/orders.py",
-        "    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):",
+        "    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, first, settled):",
         "    if order.phase is OrderPhase.UNRESOLVED:",
     ),
     Mutant(
         "absence believed at once",
         f"{CORE}/model/orders.py",
-        "        if _proven(order, misses, asked_at, due):",
+        "        if _proven(order, misses, asked_at, first, due):",
         "        if True:",
     ),
     Mutant(

@@ -207,6 +207,18 @@ def test_without_the_list_an_entry_is_not_sent_again_and_there_is_no_plan_b(dire
     assert sum(type(r).__name__ == "QueryAllOrders" for r in script.sent) < 12
 
 
+def test_a_start_long_after_the_doubt_began_waits_for_the_list_as_well() -> None:
+    """9.1: the half minute is that of the looks, not of the doubt."""
+    script = entering(working=False)
+    script.lose()
+    entry = script.order(Role.ENTRY)
+    renamed(script, entry, "0.6")
+    script.now += 600_000
+    script.restart()
+    assert settled(script, entry).end is End.CANCELED
+    assert "orders_unlisted" not in script.told()
+
+
 def test_without_the_list_a_stop_is_sent_again_in_the_end() -> None:
     """4.7, 10.2: what may have sold a part of it is told; bare it does not stay."""
     script = unprotected()

@@ -218,12 +218,12 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     pause = _pause(misses, _MISSED_AGAIN_MS)
     if order.phase is OrderPhase.WORKING:
         due = first + policy.absence_grace_ms
-        if _proven(order, misses, asked_at, due):
+        if _proven(order, misses, asked_at, first, due):
             return replace(order, phase=OrderPhase.CLOSED, end=End.GONE, closed_at=at, misses=misses, check=False)
         ask_at = due if misses < 2 or asked_at < due else at + pause
         return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at, check=True)
-    settled = order.fence + policy.doubt_settle_ms
-    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):
+    settled = settled_at(order, policy)
+    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, first, settled):
         return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
     ask_at = at + pause
     if at < settled < ask_at:
@@ -231,13 +231,18 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
 
 
-def _proven(order: Order, misses: int, asked_at: int, due: int) -> bool:
-    """Whether it is believed that `order` is not there: looks by its own id have not found it, `misses` of them, the
-    last one, sent at `asked_at`, no earlier than `due`. Where its number is not known, it may be there under another id
-    (rule 8.8), so all orders must have been listed since `due` as well.
+def _proven(order: Order, misses: int, asked_at: int, first: int, due: int) -> bool:
+    """Whether it is believed that `order` is not there: looks by its own id have not found it, `misses` of them, sent
+    from `first` to `asked_at`, the last one no earlier than `due`. Where its number is not known, it may be there under
+    another id (rule 8.8), so all orders must have been listed since `due` as well.
     """
-    listed = bool(order.exchange_id) or order.unlisted or asked_at >= due + LISTED_MS
+    listed = bool(order.exchange_id) or order.unlisted or asked_at >= max(first, due) + LISTED_MS
     return misses >= 2 and asked_at >= due and listed
+
+
+def settled_at(order: Order, policy: Policy) -> int:
+    """From when on (ms) what is not found of an order in doubt was never placed (rule 8.3)."""
+    return order.fence + policy.doubt_settle_ms
 
 
 def listed_from(order: Order, policy: Policy) -> int:
@@ -247,7 +252,7 @@ def listed_from(order: Order, policy: Policy) -> int:
     if order.exchange_id or not order.misses:
         return 0
     if order.phase is OrderPhase.UNRESOLVED:
-        return order.fence + policy.doubt_settle_ms
+        return settled_at(order, policy)
     return order.first_miss_at + policy.absence_grace_ms if order.phase is _WORKING else 0
 
 
