@@ -94,12 +94,16 @@ def test_after_a_start_on_an_older_file_without_stamps_the_fence_is_the_start_s(
 
 
 def test_a_fence_that_has_passed_is_not_waited_for_again() -> None:
-    """Two looks, the later past the fence and DOUBT_SETTLE_SEC: after a long time down both come at once."""
+    """Two looks, the later past the fence and DOUBT_SETTLE_SEC, and the list of all orders: after a long time down all
+    come at once.
+    """
     script = entering(policy=STAMPED, working=False)
     script.now += 60_000
     script.restart()
     script.accept("QueryOrder")
     script.wait(250)
+    assert script.kinds() == ["QueryOrder", "QueryAllOrders"]
+    script.accept("QueryAllOrders")
     script.accept("QueryOrder")
     assert "doubt_settled" in script.told()
 

@@ -24,7 +24,6 @@ from executor.core.model.intents import (
     NewOrder,
     PlaceOco,
     PlaceOrder,
-    QueryAllOrders,
     QueryBorrowable,
     QueryLiquidations,
     QueryLoans,
@@ -356,8 +355,6 @@ def _filled(state: State, role: Role, qty: Decimal) -> events.Reported:
 def _answer(state: State, request: Request) -> AnyEvent:
     now = state.market.now
     match request:
-        case QueryAllOrders():
-            return events.AllOrdersSeen(at=now, reports=(), asked_at=now, seq=request.seq)
         case QueryOpenOrders():
             return events.OpenOrdersSeen(at=now, reports=(), asked_at=now, seq=request.seq)
         case Borrow() | Repay():
