@@ -135,14 +135,14 @@ def settings(folder: str, exchange: int, page: int) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: str, *args: str, settings: dict[str, str]) -> AsyncIterator[None]:
+async def running(folder: str, *args: str, settings: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
     inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
     with Path(folder, f"{args[0]}.log").open("wb") as log:  # noqa: ASYNC230  # nothing else runs yet
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "executor", *args, env={**inherited, **settings}, cwd=folder, stdout=log, stderr=log
         )
     try:
-        yield
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), LAST_S)
