@@ -8,7 +8,7 @@ from tests.ops.samples import Walk, closed, rules
 
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.state import Day, State
-from executor.core.model.values import ZERO
+from executor.core.model.values import ZERO, Direction
 from executor.ops import status, text
 
 POLICY = Policy(notional=Decimal(100), allow_short=True)
@@ -77,6 +77,29 @@ def test_the_live_stop_is_the_one_reached_first() -> None:
             assert status.live_stop(position) == max(stops, key=lambda price: sign * price)
             return
         assert status.live_stop(position) == (stops.pop() if stops else None)
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_how_far_the_price_is_from_the_entry(direction: Direction) -> None:
+    """In the plan's R, towards profit on either side; nothing before there is a fill."""
+    walk = Walk(POLICY)
+    seen = 0
+    for _ in walk.steps():
+        state = walk.session.state
+        position, quote = state.position, state.market.quote
+        if position is None or quote is None or position.plan.direction is not direction:
+            continue
+        found = status.status_of(state, rules(), running=True).position
+        assert found is not None
+        if found.entry_avg is None:
+            assert found.price_r is None
+            continue
+        plan = position.plan
+        away = direction.sign * (quote.last - Decimal(found.entry_avg)) / abs(plan.entry - plan.stop)
+        assert found.price_r is not None
+        assert abs(Decimal(found.price_r) - away) <= Decimal("0.005")
+        seen += 1
+    assert seen > 15
 
 
 @pytest.mark.parametrize(

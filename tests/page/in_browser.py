@@ -61,7 +61,7 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
         server = Server(b)
         base = f"http://127.0.0.1:{server.http.port}/"
         async with browser(tmp_path / "profile") as tab:
-            await tab.size(1280, 1240, phone=False, dark=False)
+            await tab.size(1280, 1280, phone=False, dark=False)
             await tab.open(base)
             await see(tab, "document.querySelector('h2')?.textContent", b.symbol)
             await see(tab, "document.getElementById('health').textContent", "ready")
@@ -69,6 +69,8 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
             await see(tab, fact("stop"), str(b.at(-1)))
             await wander(b, 0.2, -0.3, 0.1, 0.5, 0.3, 0.7, 0.4, 0.8)
             await see(tab, fact("unprotected"), "nothing")
+            await see(tab, fact("price in R"), "0.80")
+            await see(tab, "document.title", f"{b.symbol} long - Executor")
             assert await tab.value("document.querySelectorAll('.exits tbody tr').length") == len(b.open())
 
             await b.move(1)
@@ -81,10 +83,11 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
 
             b.touch(b.at(-1))
             await b.ends(Reason.BREAKEVEN)
-            await see(tab, "document.querySelector('.trades tbody td:nth-child(3)')?.textContent", "BREAKEVEN")
-            shown = "document.querySelector('.trades tbody td:nth-child(8)').textContent"
+            await see(tab, "document.querySelector('.trades tbody td:nth-child(5)')?.textContent", "BREAKEVEN")
+            shown = "document.querySelector('.trades tbody td:nth-child(4)').textContent"
             assert Decimal(await tab.value(shown)) == b.closed.pnl
             await see(tab, "document.querySelector('.exits tbody td').textContent", "no trade is open")
+            await see(tab, "document.title", "Executor")
             assert "trade_closed" in await tab.value("document.querySelector('.notes').textContent")
             assert await tab.value("document.querySelectorAll('canvas').length > 0") is True
 

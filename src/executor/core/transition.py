@@ -37,7 +37,7 @@ from executor.core.model.state import (
     State,
     Unprotected,
 )
-from executor.core.model.values import ZERO, plain
+from executor.core.model.values import ZERO, short
 from executor.core.model.verdict import Verdict
 
 Decision = tuple[State, tuple[Request, ...], tuple[Notify, ...]]
@@ -168,7 +168,7 @@ def _speak_up(draft: Draft, held: Decimal) -> None:
     draft.note(
         Level.ALERT,
         "unprotected",
-        f"{plain(bare)} {draft.rules.base} without a stop on the exchange for {waited:.1f} s; {_instead(draft)}",
+        f"{short(bare)} {draft.rules.base} without a stop on the exchange for {waited:.1f} s; {_instead(draft)}",
     )
     draft.update(alerted_at=draft.now)
 
@@ -192,7 +192,7 @@ def _close(draft: Draft, reason: Reason) -> Decision:
     aborted = not closed.qty
     pause = policy.cooldown_abort_ms if aborted else policy.cooldown_ms
     day = day_at(state, draft.now)
-    text = f"{closed.reason}: {plain(closed.pnl)} {rules.quote}, {plain(closed.r)} R"
+    text = f"{closed.reason}: {short(closed.pnl)} {rules.quote}, {short(closed.r)} R"
     state = replace(
         state,
         position=None,

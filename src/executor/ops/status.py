@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from executor.core.book.ledger import covered, entry_average, holding, leg_left, sellable
+from executor.core.model.facts import Quote
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Order, Position, State
 from executor.core.model.values import ZERO, plain
@@ -40,7 +41,8 @@ class OrderStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class PositionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """`held`: base that may be sold; `unprotected`: of it, what no stop on the exchange covers; `live_stop`: the stop
-    on the exchange that is reached first.
+    on the exchange that is reached first; `price_r`: how far the last price is from the entry, in the plan's R, null
+    before there is a fill.
     """
 
     trade: str
@@ -61,6 +63,7 @@ class PositionStatus(msgspec.Struct, frozen=True, kw_only=True):
     live_stop: str | None
     legs: list[LegStatus]
     orders: list[OrderStatus]
+    price_r: str | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +99,7 @@ def status_of(state: State, rules: SymbolRules | None, *, running: bool) -> Stat
         paused=state.paused,
         halted=state.halted,
         last_price=_plain(quote.last) if quote is not None else None,
-        position=None if position is None else _position(position, rules or _guessed(position, state.symbol)),
+        position=None if position is None else _position(position, rules or _guessed(position, state.symbol), quote),
         last_closed=None if state.last_closed is None else report.row(state.last_closed),
         cooldown_until=text.instant(state.cooldown_until) if state.cooldown_until > state.market.now else None,
         trades_today=state.day.trades,
@@ -161,6 +164,7 @@ def _position_text(position: PositionStatus) -> str:
     lines = [
         ("trade", f"{position.trade} ({position.side}, {position.phase}, opened {position.opened})"),
         ("entry", f"{position.planned_qty} at {position.planned_entry}, average {position.entry_avg or text.NONE}"),
+        *([("price", f"{position.price_r} R from the entry")] if position.price_r is not None else []),
         ("held", f"{position.held}, covered {position.covered}"),
         ("unprotected", f"{position.unprotected}{since}" if bare else "nothing"),
         ("live stop", position.live_stop or text.NONE),
@@ -182,11 +186,12 @@ def _position_text(position: PositionStatus) -> str:
     return "\n".join(parts)
 
 
+_HUNDREDTHS = Decimal("0.01")
 _LEGS = ("leg", "qty", "left", "target", "stop")
 _ORDERS = ("order", "side", "type", "qty", "filled", "price", "stop", "status")
 
 
-def _position(position: Position, rules: SymbolRules) -> PositionStatus:
+def _position(position: Position, rules: SymbolRules, quote: Quote | None) -> PositionStatus:
     plan = position.plan
     held, safe = sellable(position, rules), covered(position)
     average = entry_average(position)
@@ -219,7 +224,13 @@ def _position(position: Position, rules: SymbolRules) -> PositionStatus:
             for leg in position.legs
         ],
         orders=[_order(order) for order in position.orders],
+        price_r=_plain(_price_r(position, quote.last)) if quote is not None else None,
     )
+
+
+def _price_r(position: Position, last: Decimal) -> Decimal | None:
+    plan, average = position.plan, entry_average(position)
+    return None if average is None else ((last - average) / (plan.entry - plan.stop)).quantize(_HUNDREDTHS)
 
 
 def live_stop(position: Position) -> Decimal | None:

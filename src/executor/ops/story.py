@@ -4,6 +4,7 @@ Each decision stands with the fact that led to it, its requests with the rule be
 answer and how long that took. Looks that told nothing new are left out, and so are prices that changed nothing.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final, assert_never
@@ -16,7 +17,9 @@ from executor.core.model.events import (
     Absent,
     Answered,
     AnyEvent,
+    BalancesSeen,
     Commanded,
+    OpenOrdersSeen,
     QuoteSeen,
     ReadFailed,
     Reported,
@@ -25,14 +28,16 @@ from executor.core.model.events import (
     SignalSeen,
     Started,
     Tick,
+    TradesSeen,
 )
 from executor.core.model.facts import Done, NotTried, OrderReport, Outcome, Refused, ReplaceOutcome, Unknown
 from executor.core.model.intents import Borrow, Command, Repay, Request, names
 from executor.core.model.loans import Booked
-from executor.core.model.state import Position, State
+from executor.core.model.state import Closing, Entering, Position, Reason, State
 from executor.core.model.values import OrderStatus, short
 from executor.core.model.verdict import Moved
 from executor.ops import text
+from executor.ops.alerts.wording import REASONS
 from executor.ops.reasons import because, is_change
 from executor.ops.replay import Told
 
@@ -40,12 +45,19 @@ _INDENT: Final = " " * 10
 _CENTS: Final = Decimal("1e-8")
 
 
+class Moment(msgspec.Struct, frozen=True):
+    """A fact with its time before it, and below it what was made of it."""
+
+    fact: str
+    below: tuple[str, ...]
+
+
 class Chapter(msgspec.Struct):
-    """One trade, or one signal that became none. `lines`: what happened, each with its time before it."""
+    """One trade, or one signal that became none."""
 
     name: str
     signal: str
-    lines: list[str]
+    moments: list[Moment]
 
 
 class NotInJournal(LookupError):  # noqa: N818  (it says what is the matter)
@@ -61,9 +73,18 @@ def tell(told: Iterable[Told], about: str) -> str:
         raise NotInJournal("the journal knows of no signal and no trade yet")
     trade, order = _meant(about, chapters, orders)
     chapter = chapters[trade]
-    lines = [line for line in chapter.lines if order in line] if order else chapter.lines
     head = f"trade {chapter.name}, signal {chapter.signal}" if chapter.name else f"signal {chapter.signal}: no trade"
-    return "\n".join([f"{head}{f', order {order}' if order else ''}", *lines])
+    return "\n".join([f"{head}{f', order {order}' if order else ''}", *_shown(chapter.moments, order)])
+
+
+def _shown(moments: Iterable[Moment], order: str) -> Iterator[str]:
+    """All of them; of an order, what tells of it, each decision below the fact that it came from."""
+    named = re.compile(rf"{re.escape(order)}(?!\d)")
+    for moment in moments:
+        below = [line for line in moment.below if named.search(line)]
+        if below or named.search(moment.fact):
+            yield moment.fact
+            yield from below
 
 
 def _meant(about: str, chapters: dict[str, Chapter], orders: dict[str, str]) -> tuple[str, str]:
@@ -89,7 +110,7 @@ def _chapters(told: Iterable[Told]) -> tuple[dict[str, Chapter], dict[str, str]]
         after = each.step.state
         chapter = _chapter(each, before, chapters)
         if chapter is not None:
-            chapter.lines += _lines(each, before)
+            chapter.moments += _moments(each, before)
         for order in after.position.orders if after.position is not None else ():
             if order.exchange_id > 0:
                 orders[str(order.exchange_id)] = order.id
@@ -111,21 +132,40 @@ def _chapter(each: Told, before: State | None, chapters: dict[str, Chapter]) -> 
     return chapters.setdefault(position.trade, Chapter(position.trade, position.signal, []))
 
 
-def _lines(each: Told, before: State | None) -> Iterator[str]:
+def _moments(each: Told, before: State | None) -> Iterator[Moment]:
+    """One, or none where nothing came of it."""
     step, event = each.step, each.event
     position = step.state.position
-    asked = [words for request in step.requests if position is not None and (words := _asked(request, position))]
+    asked = [f"→ {words}" for request in step.requests if position is not None and (words := _asked(request, position))]
     notes = [f"{note.event.replace('_', ' ')}: {note.text}" for note in step.notes if note.event != "filled"]
     fact = _fact(event, before, step.state)
-    if not fact and not asked and not notes:
+    turns = [*_turn(before.position if before is not None else None, position)]
+    if not fact and not asked and not notes and not turns:
         return
-    yield f"{text.moment(event.at)[11:]}  {fact or _occasion(event)}"
     verdict = step.verdict
     if not isinstance(verdict, Moved) and isinstance(event, SignalSeen | Commanded | Resolved):
-        yield f"{_INDENT}refused: {verdict.why}"
-    else:
-        yield from (f"{_INDENT}{note}" for note in notes)
-    yield from (f"{_INDENT}→ {words}" for words in asked)
+        notes = [f"refused: {verdict.why}"]
+    below = (f"{_INDENT}{words}" for words in (*notes, *turns, *asked))
+    yield Moment(f"{text.moment(event.at)[11:]}  {fact or _occasion(event)}", tuple(below))
+
+
+def _turn(before: Position | None, after: Position | None) -> Iterator[str]:
+    """That a trade is given up, or is to be closed, and why."""
+    if before is None or after is None or before.phase == after.phase:
+        return
+    match before.phase, after.phase:
+        case Entering(end=None), Entering(end=Reason() as reason) | Closing(reason=reason):
+            yield f"no entry any more: {_words(reason)}"
+        case Closing(), _:
+            pass
+        case _, Closing(reason=reason):
+            yield f"closing: {_words(reason)}"
+        case _:
+            pass
+
+
+def _words(reason: Reason) -> str:
+    return f"{reason}, {REASONS[reason]}"
 
 
 def _asked(request: Request, position: Position) -> str:
@@ -138,6 +178,14 @@ def _occasion(event: AnyEvent) -> str:
             return "time has passed"
         case QuoteSeen(quote=quote):
             return f"the price is {short(quote.last)}"
+        case OpenOrdersSeen(reports=reports):
+            return f"the exchange shows {len(reports) or 'no'} open order{'' if len(reports) == 1 else 's'}"
+        case BalancesSeen():
+            return "the balances are read"
+        case TradesSeen(id=name):
+            return f"the fills of {name} are read"
+        case Reported(report=report):
+            return f"{report.id} is looked up: {report.status}"
         case _:
             return "an answer to a look"
 
@@ -172,14 +220,18 @@ def _report(report: OrderReport, before: State | None, after: State) -> str:
     new = find_order(after.position, report.id) if after.position is not None else None
     if (old is not None and old is new) or (report.status is OrderStatus.NEW and not report.cum_qty):
         return ""
-    filled = f", {short(report.cum_qty)} of {short(report.qty)} filled" if report.cum_qty else ""
-    return f"{report.id} is {report.status}{filled}{_average(report)}"
+    filled = _filled(report)
+    return f"{report.id} is {report.status}{f',{filled}' if filled else ''}"
 
 
-def _average(report: OrderReport) -> str:
-    if not report.cum_qty or report.cum_quote <= 0:
+def _filled(report: OrderReport) -> str:
+    """How much of an order, and at which price; empty where nothing is."""
+    if not report.cum_qty:
         return ""
-    return f" at {short((report.cum_quote / report.cum_qty).quantize(_CENTS))} on average"
+    words = f" {short(report.cum_qty)} of {short(report.qty)} filled"
+    if report.cum_quote <= 0:
+        return words
+    return f"{words} at {short((report.cum_quote / report.cum_qty).quantize(_CENTS))} on average"
 
 
 def _answer(seq: int, outcome: Outcome | ReplaceOutcome | Booked, at: int, before: State | None) -> str:
@@ -187,7 +239,10 @@ def _answer(seq: int, outcome: Outcome | ReplaceOutcome | Booked, at: int, befor
     if owed is None or not isinstance(owed.request, Command):
         return ""
     about = " and ".join(sorted(names(owed.request))) or _loan(owed.request)
-    return f"{about}: {_outcome(outcome)} after {max(at - owed.at, 0)} ms"
+    reports = outcome.reports if isinstance(outcome, Done) else ()
+    alone = len(names(owed.request)) == 1
+    filled = [f",{'' if alone else f' {each.id}'}{words}" for each in reports if (words := _filled(each))]
+    return f"{about}: {_outcome(outcome)} after {max(at - owed.at, 0)} ms{''.join(filled)}"
 
 
 def _loan(request: Command) -> str:

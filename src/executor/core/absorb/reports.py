@@ -19,7 +19,7 @@ from executor.core.model.ids import Role
 from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import Policy
 from executor.core.model.state import Closing, End, Leg, Order, OrderPhase, Position, State
-from executor.core.model.values import ZERO, Direction, plain
+from executor.core.model.values import ZERO, Direction, short
 from executor.core.model.verdict import MOVED, Absorbed, Ignored, Refusal, Verdict
 
 
@@ -260,14 +260,12 @@ def _found_again(position: Position, before: Order, after: Order) -> Position:
 def _told(before: Order, after: Order) -> Iterator[Notify]:
     """What a person should hear of what was learned of an order."""
     if after.qty < before.qty and not before.awaits:
-        text = f"{after.id}: made smaller by another hand, from {plain(before.qty)} to {plain(after.qty)}"
+        text = f"{after.id}: made smaller by another hand, from {short(before.qty)} to {short(after.qty)}"
         yield Notify(Level.ALERT, "exit_resized", text, after.id)
     filled = after.cum_qty - before.cum_qty
     if filled > 0:
         price = (after.value - before.value) / filled
-        text = (
-            f"{after.id}: {plain(filled)} at {plain(price.normalize())}, {plain(after.cum_qty)} of {plain(after.qty)}"
-        )
+        text = f"{after.id}: {short(filled)} at {short(price)}, {short(after.cum_qty)} of {short(after.qty)}"
         yield Notify(Level.INFO, "filled", text, after.id)
     if after.end is End.REFUSED and before.live:
         yield Notify(Level.WARNING, "order_refused", f"{after.id}: {after.refusal}", after.id)

@@ -32,8 +32,8 @@ TRADES: Final = (
     "exit slippage",
     "R",
     "result",
-    "commissions",
     "bare s",
+    "commissions",
 )
 _NUMBERS: Final = frozenset(TRADES) - {"opened (UTC)", "side", "reason", "commissions"}
 
@@ -188,8 +188,8 @@ def _row(trade: Closed) -> list[str]:
         _cents(trade.exit_slippage) if filled else text.NONE,
         _r(trade.r) if filled else text.NONE,
         _cents(trade.pnl) if filled else text.NONE,
-        escape(text.amounts(trade.commissions)),
         text.seconds(trade.unprotected_ms) if trade.unprotected_ms else "0",
+        escape(text.amounts(trade.commissions)),
     ]
 
 

@@ -288,9 +288,10 @@ def _margin(found: ops_margin.MarginStatus) -> list[str]:
 
 def _position(position: ops_status.PositionStatus) -> list[str]:
     stop = _short(position.live_stop) if position.live_stop is not None else "none"
+    now = f", now {position.price_r} R" if position.price_r is not None else ""
     lines = [
         f"{position.side} {_short(position.held)} held, {_short(position.covered)} covered by stops, {position.phase}",
-        f"entry {_short(position.entry_avg or position.planned_entry)}, stop {stop}",
+        f"entry {_short(position.entry_avg or position.planned_entry)}, stop {stop}{now}",
     ]
     if position.targets:
         lines.append(f"targets {', '.join(map(_short, position.targets))}")

@@ -5,6 +5,7 @@
 const PLANNED = 2; // dashed
 const STEPS = 1;
 const FEW = 240;
+const NAMES_WIDE = 84; // pixels, in which the lines have their names: nothing is drawn below them
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
@@ -32,6 +33,7 @@ class PriceChart {
   constructor(place) {
     const c = colours();
     this.chart = LightweightCharts.createChart(place, look(c));
+    this.chart.timeScale().applyOptions({ rightOffsetPixels: NAMES_WIDE });
     this.price = this.chart.addSeries(LightweightCharts.LineSeries, { color: c.accent, lineWidth: 2 });
     this.stop = this.chart.addSeries(LightweightCharts.LineSeries,
       { color: c.bad, lineWidth: 2, lineType: STEPS, priceLineVisible: false, title: "stop" });

@@ -15,6 +15,12 @@ function short(text) {
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
+// An average has more digits than anybody reads: two more than prices have.
+function average(text, digits) {
+  const [whole, rest] = text.split(".");
+  return rest === undefined || rest.length <= digits + 2 ? short(text) : short(Number(text).toFixed(digits + 2));
+}
+
 function clock(instant) {
   return instant.slice(0, 19).replace("T", " ");
 }
@@ -85,12 +91,13 @@ function describe(status) {
     : `${price}; entry ${p.entry_avg ?? p.planned_entry}, targets ${p.targets.join(", ") || "none"}, stop ${p.live_stop ?? "none"}`;
 }
 
-function showPosition(section, status) {
+function showPosition(section, status, digits) {
   const p = status.position;
   const pairs = [["last price", status.last_price === null ? "-" : short(status.last_price)]];
   if (p !== null) {
     const bare = Number(p.unprotected) > 0;
-    pairs.push(["entry", short(p.entry_avg ?? p.planned_entry)], ["held", short(p.held)], ["covered", short(p.covered)],
+    const r = p.price_r === null ? [] : [["price in R", p.price_r, Number(p.price_r) < 0 ? "bad" : "good"]];
+    pairs.push(...r, ["entry", average(p.entry_avg ?? p.planned_entry, digits)], ["held", short(p.held)], ["covered", short(p.covered)],
       ["unprotected", bare ? short(p.unprotected) : "nothing", bare ? "bad" : "good"], ["stop", p.live_stop ?? "none"],
       ["planned stop", p.planned_stop], ...p.targets.map((target, i) => ["target " + (i + 1), target]),
       ["opened", clock(p.opened)]);
@@ -106,14 +113,15 @@ function showPosition(section, status) {
     ["as of", status.at === null ? "-" : clock(status.at)]);
   facts(section.querySelector(".facts"), pairs);
   const live = p === null ? [] : p.orders.filter((o) => o.live);
-  rows(section.querySelector(".exits"), live.map((o) => [o.id, o.role, String(o.leg), o.type, short(o.qty), short(o.filled), o.price,
-    o.stop_price, o.status]), 9, p === null ? "no trade is open" : "none stands on the exchange");
+  rows(section.querySelector(".exits"), live.map((o) => [o.role, o.stop_price, o.price, short(o.qty), short(o.filled), o.status,
+    String(o.leg), o.type, o.id]), 9, p === null ? "no trade is open" : "none stands on the exchange");
 }
 
 function showTrades(seen, finished) {
   seen.trades = finished.trades;
-  rows(seen.section.querySelector(".trades"), finished.trades.map((t) => [clock(t.closed), t.side, t.reason, short(t.qty),
-    t.entry_avg && short(t.entry_avg), t.exit_avg && short(t.exit_avg), short(t.r), short(t.pnl), t.unprotected_sec]), 9,
+  const digits = seen.price.precision;
+  rows(seen.section.querySelector(".trades"), finished.trades.map((t) => [clock(t.closed), t.side, short(t.r), short(t.pnl), t.reason,
+    short(t.qty), t.entry_avg && average(t.entry_avg, digits), t.exit_avg && average(t.exit_avg, digits), t.unprotected_sec]), 9,
   "no trade has finished");
   seen.section.querySelector(".profit").hidden = !finished.equity.length;
   seen.equity.show(finished.equity);
@@ -148,14 +156,22 @@ function show(frame) {
     const seen = shown.get(s.symbol);
     const bare = s.status.position !== null && Number(s.status.position.unprotected) > 0;
     say(seen.section.querySelector(".said"), headline(s.status), s.status.halted || bare ? "bad" : "");
-    showPosition(seen.section, s.status);
+    seen.price.points(s.points, frame.whole);
+    showPosition(seen.section, s.status, seen.price.precision);
     if (s.finished !== null) showTrades(seen, s.finished);
     showNotes(seen.section.querySelector(".notes ol"), s.notes);
-    seen.price.points(s.points, frame.whole);
     seen.last = s;
     draw(seen);
     seen.section.querySelector(".price").setAttribute("aria-label", describe(s.status));
   }
+  document.title = title(frame.health.ready);
+}
+
+// For the browser's row of tabs: what is wrong first.
+function title(ready) {
+  const open = [...shown.values()].map((seen) => seen.last.status).filter((status) => status.position !== null);
+  const words = open.map(({ symbol, position: p }) => `${symbol} ${Number(p.unprotected) > 0 ? "UNPROTECTED" : p.side}`);
+  return [...(ready ? [] : ["not ready"]), ...words, "Executor"].join(" - ");
 }
 
 const source = new EventSource("events");
