@@ -9,15 +9,21 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import pytest
+from msgspec.structs import replace
 from tests.ops.samples import Walk
 from tests.ops.stories import Journaled, check_life, lived, names_in
 from tests.sim.choices import Choices
 
-from executor.core.model.events import AnyEvent
+from executor.core.model.events import AnyEvent, SignalSeen, Tick
+from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import Policy
+from executor.core.model.signal import Signal
 from executor.core.model.state import Closed
+from executor.core.model.values import Direction
+from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
 from executor.ops import story
+from executor.ops.memoir import MOMENTS_MAX, Memoir
 from executor.ops.replay import Told
 from executor.ops.why import why
 from executor.service.store.journal import Journal
@@ -59,7 +65,7 @@ def test_every_order_trade_and_signal_of_simulated_lives_has_its_story(batch: in
 
 @pytest.mark.parametrize("seed", range(SEEDS, SEEDS + 12))
 async def test_the_short_answer_never_fails_either(seed: int, tmp_path: Path) -> None:
-    """What `/why` says, from the journal's end and the list of trades."""
+    """What `/why` says: from what was put down from somewhere in between, the journal's end and the list of trades."""
     world = lived(seed)
     with Journal(tmp_path / "journal") as journal:
         for each in world.told:
@@ -68,16 +74,54 @@ async def test_the_short_answer_never_fails_either(seed: int, tmp_path: Path) ->
     for each in world.told:
         if (last := each.step.state.last_closed) is not None:
             closed[last.trade] = last
-    loop = cast("Any", SimpleNamespace(state=world.told[-1].step.state, closed=deque(closed.values())))
+    first = len(world.told) * (seed % 4) // 4
+    memoir = Memoir(world.told[first].step.state, world.told[first].event.at)
+    for each in world.told[first + 1 :]:
+        memoir.observe(each.event, each.step)
+    state = world.told[-1].step.state
+    loop = cast("Any", SimpleNamespace(state=state, closed=deque(closed.values()), memoir=memoir if seed % 4 else None))
     names = names_in(world.told)
     for trade in names.trades & closed.keys():
         said = await why(loop, trade, journal.path)
         assert f"trade {trade}" in said.partition("\n")[0]
         assert f"signal {closed[trade].signal}" in said
+        assert len(said) < 4_000
     for order in sorted(names.orders)[:5]:
         assert "journal" not in await why(loop, order, journal.path)  # no fault of reading it
     for about in ("", "nobody-knows-this", *sorted(names.signals)[:5]):
         assert isinstance(await why(loop, about, journal.path), str)
+
+
+def test_what_is_put_down_is_what_the_journal_tells() -> None:
+    """The same lines; of no more trades than are kept, and of none more moments than that; the open one is kept."""
+    told: list[Told] = []
+
+    def keep(event: AnyEvent, step: Step) -> None:
+        told.append(Told(len(told), "", event, step, None))
+
+    walk = Walk(Policy(notional=Decimal(100), allow_short=True), keep)
+    memoir = Memoir(walk.session.state, 0)
+    for _ in walk.steps():
+        pass
+    for each in told:
+        memoir.observe(each.event, each.step)
+    for trade in names_in(told).trades:
+        assert memoir.begins(trade)
+        _, *lines = story.tell(told, trade).splitlines()
+        assert [line.strip() for line in memoir.lines(trade, "")] == [line.strip() for line in lines]
+    assert "is open" in "".join(memoir.refusal("demo-5"))
+    state = next(each.step.state for each in reversed(told) if each.step.state.position is not None)
+    assert state.position is not None
+    step = replace(told[-1].step, state=state, notes=(Notify(Level.INFO, "it", "happened"),))
+    for n in range(2 * MOMENTS_MAX):
+        signal = Signal(key=f"late-{n}", at=n, direction=Direction.LONG, price=Decimal(80))
+        refused = SignalSeen(at=n, signal=signal, quote=None, balances={}, klines=())
+        memoir.observe(refused, replace(step, verdict=Refusal("too late")))
+        memoir.observe(Tick(at=n), step)
+    first, *rest = memoir.lines(state.position.trade, "")
+    assert "signal demo-11: long" in first
+    assert len([line for line in (first, *rest) if not line.startswith(" ")]) == MOMENTS_MAX
+    assert not [*memoir.refusal("late-0")]
 
 
 def test_what_nobody_knows_is_an_error_that_names_the_latest() -> None:

@@ -74,14 +74,14 @@ def tell(told: Iterable[Told], about: str) -> str:
     trade, order = _meant(about, chapters, orders)
     chapter = chapters[trade]
     head = f"trade {chapter.name}, signal {chapter.signal}" if chapter.name else f"signal {chapter.signal}: no trade"
-    return "\n".join([f"{head}{f', order {order}' if order else ''}", *_shown(chapter.moments, order)])
+    return "\n".join([f"{head}{f', order {order}' if order else ''}", *shown(chapter.moments, order)])
 
 
-def _shown(moments: Iterable[Moment], order: str) -> Iterator[str]:
-    """All of them; of an order, what tells of it, each decision below the fact that it came from."""
+def shown(moments: Iterable[Moment], order: str, indent: str = _INDENT) -> Iterator[str]:
+    """All of them, a line each; of an order, what tells of it, each decision below the fact that it came from."""
     named = re.compile(rf"{re.escape(order)}(?!\d)")
     for moment in moments:
-        below = [line for line in moment.below if named.search(line)]
+        below = [f"{indent}{line}" for line in moment.below if named.search(line)]
         if below or named.search(moment.fact):
             yield moment.fact
             yield from below
@@ -108,9 +108,9 @@ def _chapters(told: Iterable[Told]) -> tuple[dict[str, Chapter], dict[str, str]]
     before: State | None = None
     for each in told:
         after = each.step.state
-        chapter = _chapter(each, before, chapters)
+        chapter = chapter_of(each, before, chapters)
         if chapter is not None:
-            chapter.moments += _moments(each, before)
+            chapter.moments += moments_of(each, before)
         for order in after.position.orders if after.position is not None else ():
             if order.exchange_id > 0:
                 orders[str(order.exchange_id)] = order.id
@@ -118,7 +118,7 @@ def _chapters(told: Iterable[Told]) -> tuple[dict[str, Chapter], dict[str, str]]
     return chapters, orders
 
 
-def _chapter(each: Told, before: State | None, chapters: dict[str, Chapter]) -> Chapter | None:
+def chapter_of(each: Told, before: State | None, chapters: dict[str, Chapter]) -> Chapter | None:
     """Where what happened belongs."""
     event, after = each.event, each.step.state
     position = after.position or (before.position if before is not None else None)
@@ -132,7 +132,7 @@ def _chapter(each: Told, before: State | None, chapters: dict[str, Chapter]) -> 
     return chapters.setdefault(position.trade, Chapter(position.trade, position.signal, []))
 
 
-def _moments(each: Told, before: State | None) -> Iterator[Moment]:
+def moments_of(each: Told, before: State | None) -> Iterator[Moment]:
     """One, or none where nothing came of it."""
     step, event = each.step, each.event
     position = step.state.position
@@ -145,8 +145,7 @@ def _moments(each: Told, before: State | None) -> Iterator[Moment]:
     verdict = step.verdict
     if not isinstance(verdict, Moved) and isinstance(event, SignalSeen | Commanded | Resolved):
         notes = [f"refused: {verdict.why}"]
-    below = (f"{_INDENT}{words}" for words in (*notes, *turns, *asked))
-    yield Moment(f"{text.moment(event.at)[11:]}  {fact or _occasion(event)}", tuple(below))
+    yield Moment(f"{text.moment(event.at)[11:]}  {fact or _occasion(event)}", (*notes, *turns, *asked))
 
 
 def _turn(before: Position | None, after: Position | None) -> Iterator[str]:

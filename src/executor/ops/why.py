@@ -1,4 +1,5 @@
-"""How a trade or an order came about, in plain lines: from the list of finished trades and the journal's end.
+"""How a trade or an order came about, in plain lines: from what was put down as it happened, and for what came before
+the start from the list of finished trades and the journal's end.
 
 Looks at no more than the journal's last part, in a thread: the answer may be short, but trading never waits for it.
 """
@@ -21,43 +22,65 @@ from executor.service.store.journal import JournalError, tail
 from executor.service.store.records import Record, Took
 
 READ_MAX: Final = 512 * 1024
-LINES_MAX: Final = 30
+TEXT_MAX: Final = 3_000
+"""Characters: with what is put around it, and its signs as markup, one message."""
 
 
 async def why(loop: Loop, about: str, journal: Path) -> str:
     """Of the trade, the order or the signal `about`; of the open or the last trade where that is empty. Empty where
-    nothing is known of it.
+    nothing is known of it. Orders go by their names without the trade's, which may be asked for so too: `SL_7`.
     """
     trade, order = _named(loop, about)
+    memoir = loop.memoir
     if not trade:
-        return "\n".join(_refused(about))
-    fault, records = "", list[Record]()
-    try:
-        records = await asyncio.to_thread(tail, journal, Record, READ_MAX)  # type: ignore[arg-type]  # a union is no class
-    except JournalError as error:
-        fault = str(error)
+        refused = [*memoir.refusal(about)] if memoir is not None else []
+        return "\n".join(refused or _refused(about))
     closed = next((each for each in reversed(loop.closed) if each.trade == trade), None)
     head = _head(loop.state, closed, trade)
-    lines = _unrepeated(_told(records, trade, order, _signal(loop.state, closed)))
+    told = [*memoir.lines(trade, order)] if memoir is not None else []
+    fault, records = "", list[Record]()
+    if memoir is None or not memoir.begins(trade):
+        try:
+            records = await asyncio.to_thread(tail, journal, Record, READ_MAX)  # type: ignore[arg-type]  # a union is no class
+        except JournalError as error:
+            fault = str(error)
+    until = memoir.since if memoir is not None and told else None
+    older = _unrepeated(_told(records, trade, order, _signal(loop.state, closed), until))
+    lines = [line.replace(f"EX_{trade}_", "") for line in (*older, *told)]
     if not head and not lines:
         return ""
-    left_out = [f"({len(lines) - LINES_MAX} earlier lines left out)"] if len(lines) > LINES_MAX else []
-    return "\n".join([*head, *left_out, *lines[-LINES_MAX:], *([fault] if fault else [])])
+    return "\n".join([*head, *_newest(lines, trade), *([fault] if fault else [])])
+
+
+def _newest(lines: list[str], trade: str) -> list[str]:
+    """As many as one message holds."""
+    room, kept = TEXT_MAX, len(lines)
+    while kept and (room := room - len(lines[kept - 1]) - 1) > 0:
+        kept -= 1
+    left_out = [f"({kept} earlier lines left out: executor why {trade})"] if kept else []
+    return left_out + lines[kept:]
 
 
 def _named(loop: Loop, about: str) -> tuple[str, str]:
     """The trade that is meant, and the order where it is one; empty where there is none."""
-    state = loop.state
+    latest = _latest(loop.state)
     if not about:
-        if state.position is not None:
-            return state.position.trade, ""
-        return (state.last_closed.trade, "") if state.last_closed is not None else ("", "")
-    if (name := ids.parse(about)) is not None:
-        return name.trade, about
+        return latest, ""
+    for name in (about, f"EX_{latest}_{about.upper()}"):
+        if (parsed := ids.parse(name)) is not None:
+            return parsed.trade, name
+    position = loop.state.position
     known = [each.trade for each in loop.closed if about in (each.trade, each.signal)]
-    if state.position is not None and about in (state.position.trade, state.position.signal):
-        known.append(state.position.trade)
+    if position is not None and about in (position.trade, position.signal):
+        known.append(position.trade)
     return (known[-1], "") if known else ("", "")
+
+
+def _latest(state: State) -> str:
+    """The trade that is open, or else the last one."""
+    if state.position is not None:
+        return state.position.trade
+    return state.last_closed.trade if state.last_closed is not None else ""
 
 
 def _signal(state: State, closed: Closed | None) -> str:
@@ -79,11 +102,13 @@ def _head(state: State, closed: Closed | None, trade: str) -> list[str]:
     return [f"{state.symbol} trade {trade}, signal {position.signal}, open", planned]
 
 
-def _told(records: list[Record], trade: str, order: str, signal: str) -> Iterator[str]:
-    """What the journal has of it, a line each."""
+def _told(records: list[Record], trade: str, order: str, signal: str, until: int | None) -> Iterator[str]:
+    """What the journal has of it, a line each; before `until` (ms), where that is given."""
     for record in records:
-        if isinstance(record, Took) and (words := _words(record.event, trade, order, signal)):
-            yield f"{text.moment(record.event.at)[11:]} {words}"
+        if not isinstance(record, Took) or (until is not None and record.event.at >= until):
+            continue
+        if words := _words(record.event, trade, order, signal):
+            yield f"{text.moment(record.event.at)[11:]}  {words}"
 
 
 def _words(event: AnyEvent, trade: str, order: str, signal: str) -> str:
@@ -107,7 +132,7 @@ def _unrepeated(lines: Iterator[str]) -> list[str]:
     """Without what says the same as before, a look later."""
     kept: dict[str, str] = {}
     for line in lines:
-        kept.setdefault(line.partition(" ")[2], line)
+        kept.setdefault(line.partition("  ")[2], line)
     return list(kept.values())
 
 

@@ -22,6 +22,7 @@ from executor.ops import status as ops_status
 from executor.ops.alerting import Alerting
 from executor.ops.alerts.daily_accounts import AccountsDaily
 from executor.ops.alerts.notes import teller
+from executor.ops.memoir import remember
 from executor.ops.telegram.traded import LoopTraded, NotToldError, Told, Traded
 from executor.service.loop import Loop
 from executor.service.supervisor import LAGGARD_S
@@ -68,6 +69,8 @@ class AccountAlerts:
             loop.engine.on_decided.append(tell if self._unsure is None else _by(self._unsure, account, tell))
             if self._told.pictures is not None:
                 loop.on_step.append(partial(self._told.pictures.observe, account=account))
+            if self._told.hears:
+                remember(loop)
 
     def attendant(self, account: str) -> "_Begun":
         return _Begun(partial(self._has_begun, account))

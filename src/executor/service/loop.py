@@ -11,7 +11,7 @@ rule 9.1.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -35,6 +35,9 @@ from executor.service.poller import Poller, Timing
 from executor.service.rules_poller import RulesPoller
 from executor.service.store.port import Fenced
 from executor.service.timer import Timer
+
+if TYPE_CHECKING:
+    from executor.ops.memoir import Memoir
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +73,8 @@ class Loop:
         self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.poller.on_step]
         self.closed: Sequence[Closed] = ()
         """The last finished trades, oldest first."""
+        self.memoir: Memoir | None = None
+        """How they came about, where somebody may ask."""
         self.on_turn: list[Callable[[], None]] = []
         self.on_ready: list[Callable[[], None]] = []
         self.on_stop: list[Callable[[], None]] = []

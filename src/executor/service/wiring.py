@@ -27,6 +27,7 @@ from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.alerts.notes import teller
 from executor.ops.http import HttpServer, HttpUnusable
 from executor.ops.keep_up import keep_up
+from executor.ops.memoir import remember
 from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.ops.page.access import PageAccess
 from executor.ops.watchdog.machine import MachineWatch
@@ -165,6 +166,8 @@ def add_alerts(alerting: Alerting, supervisor: Supervisor) -> None:
         loop.engine.on_decided.append(teller(alerts, partial(_rules_of, loop)))
         if alerting.pictures is not None:
             loop.on_step.append(alerting.pictures.observe)
+        if alerting.hears:
+            remember(loop)
     supervisor.add_task("hello", hello)
     if alerts.senders:
         supervisor.add_task("daily summary", keep_up("daily summary", alerting.daily(supervisor.loops).run))

@@ -12,6 +12,7 @@ from executor.core.model.events import AnyEvent, Commanded, Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.core.transition import Step
+from executor.ops.memoir import remember
 from executor.ops.telegram import traded as module
 from executor.ops.telegram.commands import COMMANDS, Commands, Reply
 from executor.ops.telegram.confirm import OPEN_MAX, VALID_S, Questions
@@ -240,14 +241,34 @@ async def test_why_tells_of_the_open_and_of_finished_trades(operator: Operator, 
     told = await operator.say("why")
     assert "signal: long at 100" in told
     assert "2 filled" not in told
-    assert "_ENTRY_0 BUY at 100: FILLED, 3 of 3 filled" in told
+    assert " ENTRY_0 BUY at 100: FILLED, 3 of 3 filled" in told
     trade = bench.position.trade
     order = bench.one("SL").client_order_id
-    assert f"{order} SELL at 99: NEW" in await operator.say(f"why {order}")
+    assert f"{order.removeprefix(f'EX_{trade}_')} SELL at 99: NEW" in await operator.say(f"why {order}")
     await bench.move(-1)
     await bench.ends(Reason.SL)
     for about in ("", trade, "s1", "LTCUSDT", "ltcusdt"):
         assert "the stop was reached" in await operator.say(f"why {about}")
+
+
+async def test_why_tells_each_decision_with_its_rule_as_it_happened(operator: Operator, bench: Harness) -> None:
+    """Orders go by their names without the trade's, and may be asked for so; what was refused is told too."""
+    assert bench.loop is not None
+    remember(bench.loop)
+    await bench.enter()
+    told = await operator.say("why")
+    assert "signal s1: long at 100" in told
+    assert "→ sends ENTRY_0 BUY 3 at 100 (LIMIT): the entry of the plan (3.1)" in told
+    assert "ENTRY_0 is FILLED, 3 of 3 filled at 100 on average" in told
+    assert "the stop behind what is held (4.1)" in told
+    await bench.signal()
+    assert "is open" in await operator.say("why s2")
+    stop = bench.one("SL").client_order_id
+    short = stop.removeprefix(f"EX_{bench.position.trade}_")
+    assert await operator.say(f"why {short.lower()}") == await operator.say(f"why {stop}")
+    await bench.move(-1)
+    await bench.ends(Reason.SL)
+    assert "closing: SL, the stop was reached" in await operator.say("why")
 
 
 async def test_why_of_what_is_not_known(operator: Operator, bench: Harness) -> None:
