@@ -11,7 +11,6 @@ from executor.core.model.state import State
 from executor.core.transition import Step
 from executor.ops.replay import Told
 from executor.ops.story import Chapter, Moment, chapter_of, moments_of, shown
-from executor.service.loop import Loop
 
 KEPT: Final = 20
 """Trades and refused signals; the open trade is always among them."""
@@ -62,9 +61,3 @@ class Memoir:
     def _moments(self, key: str) -> list[Moment]:
         chapter = self._chapters.get(key)
         return chapter.moments if chapter is not None else []
-
-
-def remember(loop: Loop) -> None:
-    """Have a loop's trades put down from now on."""
-    loop.memoir = Memoir(loop.state, loop.now())
-    loop.on_step.append(loop.memoir.observe)

@@ -17,6 +17,7 @@ from executor.core.model.state import Closed, State
 from executor.core.model.values import short
 from executor.ops import logs, text
 from executor.ops.alerts import wording
+from executor.ops.memoir import Memoir
 from executor.service.loop import Loop
 from executor.service.store.journal import JournalError, tail
 from executor.service.store.records import Record, Took
@@ -24,6 +25,12 @@ from executor.service.store.records import Record, Took
 READ_MAX: Final = 512 * 1024
 TEXT_MAX: Final = 3_000
 """Characters: with what is put around it, and its signs as markup, one message."""
+
+
+def remember(loop: Loop) -> None:
+    """Have a loop's trades put down from now on."""
+    loop.memoir = Memoir(loop.state, loop.now())
+    loop.on_step.append(loop.memoir.observe)
 
 
 async def why(loop: Loop, about: str, journal: Path) -> str:

@@ -22,8 +22,8 @@ from executor.ops import status as ops_status
 from executor.ops.alerting import Alerting
 from executor.ops.alerts.daily_accounts import AccountsDaily
 from executor.ops.alerts.notes import teller
-from executor.ops.memoir import remember
 from executor.ops.telegram.traded import LoopTraded, NotToldError, Told, Traded
+from executor.ops.why import remember
 from executor.service.loop import Loop
 from executor.service.supervisor import LAGGARD_S
 from executor.service.systemd import NO_TRADE, describe

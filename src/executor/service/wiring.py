@@ -27,12 +27,12 @@ from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.alerts.notes import teller
 from executor.ops.http import HttpServer, HttpUnusable
 from executor.ops.keep_up import keep_up
-from executor.ops.memoir import remember
 from executor.ops.metrics import Metrics, StreamWatch, View
 from executor.ops.page.access import PageAccess
 from executor.ops.watchdog.machine import MachineWatch
 from executor.ops.watchdog.rounds import Watchdog
 from executor.ops.watchdog.stream import StreamProof
+from executor.ops.why import remember
 from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import LOOK_EVERY_S, LOOK_IN_MARKET_TIME_S, Intake
 from executor.service.inlets.webhook import Access, Webhook, WebhookUnusable

@@ -12,11 +12,11 @@ from executor.core.model.events import AnyEvent, Commanded, Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.core.transition import Step
-from executor.ops.memoir import remember
 from executor.ops.telegram import traded as module
 from executor.ops.telegram.commands import COMMANDS, Commands, Reply
 from executor.ops.telegram.confirm import OPEN_MAX, VALID_S, Questions
 from executor.ops.telegram.traded import traded_of
+from executor.ops.why import remember
 
 WORLD = World(Direction.LONG, "OCO", pushes=True)
 
