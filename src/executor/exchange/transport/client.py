@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.library import AsyncClient
+from executor.exchange.transport.network import Resolver, new_socket
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
 
@@ -30,7 +33,10 @@ READ_TIMEOUT_SEC: Final = 5.0
 CONNECT_TIMEOUT_SEC: Final = 4.0
 KEEP_ALIVE_SEC: Final = 50.0
 """Below the 60 s after which common load balancers hang up: an order must not meet a dying connection."""
-CONNECTIONS: Final = 16
+CONNECTIONS: Final = 24
+READS: Final = 16
+"""So many at once: those that hang leave connections for orders (rule 8.9)."""
+ADDRESSES_KEPT_SEC: Final = 30
 BODY_MAX: Final = 32 * 1024 * 1024
 """Bytes; all symbols' rules, which nobody asks for, are half of that."""
 
@@ -40,7 +46,18 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
 _SIGNATURE: Final = re.compile(rb"signature=[^&\s\"']+")
 
 
-_attempt: ContextVar[Attempt] = ContextVar("_attempt")
+class _Flight:
+    """One request's way: over which connection, since when (s, the loop's clock)."""
+
+    __slots__ = ("attempt", "protocol", "sent_at")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.protocol: ResponseHandler | None = None
+        self.sent_at = 0.0
+
+
+_flight: ContextVar[_Flight] = ContextVar("_flight")
 
 
 class _MarkedRequest(aiohttp.ClientRequest):
@@ -50,14 +67,36 @@ class _MarkedRequest(aiohttp.ClientRequest):
     """
 
     async def send(self, conn: "Connection") -> aiohttp.ClientResponse:
-        _attempt.get().sent = True
+        flight = _flight.get()
+        flight.protocol, flight.sent_at = conn.protocol, self.loop.time()
+        flight.attempt.sent = True
         return await super().send(conn)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A connection on which something came that nobody had asked for is not used again: each answer after it would be
-    taken for the answer to the next request.
+    """Two kinds of connections are not used again: one on which something came that nobody had asked for, as each
+    answer after it would be taken for the answer to the next request; and, once a request has found no answer, one that
+    has been silent since before it: its flow may have died in the same silence.
     """
+
+    def __init__(self) -> None:
+        super().__init__(
+            limit=CONNECTIONS,
+            keepalive_timeout=KEEP_ALIVE_SEC,
+            ttl_dns_cache=ADDRESSES_KEPT_SEC,
+            resolver=Resolver(),
+            socket_factory=new_socket,
+        )
+        self._heard: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
+        self._unanswered_since = 0.0
+
+    def answered(self, flight: _Flight) -> None:
+        if flight.protocol is not None:
+            self._heard[flight.protocol] = self._loop.time()
+
+    def unanswered(self, flight: _Flight) -> None:
+        if flight.protocol is not None:
+            self._unanswered_since = max(self._unanswered_since, flight.sent_at)
 
     async def connect(
         self,
@@ -67,7 +106,11 @@ class _Connector(aiohttp.TCPConnector):
     ) -> "Connection":
         while True:
             connection = await super().connect(req, traces, timeout)
-            if connection.protocol is None or not connection.protocol.should_close:
+            protocol = connection.protocol
+            if protocol is None:
+                return connection
+            heard = self._heard.setdefault(protocol, self._loop.time())
+            if heard > self._unanswered_since and not protocol.should_close:
                 return connection
             connection.close()
 
@@ -98,19 +141,27 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
         if call.signed:
             payload += f"&recvWindow={attempt.recv_window}&timestamp={attempt.timestamp}"
             payload += f"&signature={quote(self._credentials.sign(payload), safe='')}"
-        token = _attempt.set(attempt)
+        flight = _Flight(attempt)
+        token = _flight.set(flight)
         try:
             request = self._request_margin_api if call.sapi else self._request_api
             answer: Answer = await request(
                 call.method, call.path, call.signed, payload=payload, timeout=self._timeouts[call.method == "get"]
             )
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            self._connector.unanswered(flight)
+            if not attempt.sent:
+                self._connector.clear_dns_cache()  # nobody is at the address any more, it may be
+            raise
         finally:
-            _attempt.reset(token)
+            _flight.reset(token)
+        self._connector.answered(flight)
         return answer
 
     def _init_session(self) -> aiohttp.ClientSession:
+        self._connector = _Connector()
         session = aiohttp.ClientSession(
-            connector=_Connector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SEC, ttl_dns_cache=300),
+            connector=self._connector,
             headers=self._get_headers(),
             request_class=_MarkedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),

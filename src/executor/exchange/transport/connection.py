@@ -13,7 +13,7 @@ from executor.core.model.facts import Done, OrderReport, Outcome, Refused, Repla
 from executor.core.model.intents import Stamp
 from executor.exchange.port import ReadError
 from executor.exchange.transport.budget import Budget
-from executor.exchange.transport.client import CONNECTIONS, BinanceClient
+from executor.exchange.transport.client import READS, BinanceClient
 from executor.exchange.transport.clock import ExchangeClock, agree
 from executor.exchange.transport.firewall import Firewall
 from executor.exchange.transport.link_service import LinkService, not_served
@@ -27,6 +27,8 @@ from executor.exchange.wire.replace import replaced
 READ_ATTEMPTS: Final = 4
 WARM_CONNECTIONS: Final = 4
 CLOCK_CODE: Final = -1021
+CLOCK_WAIT_SEC: Final = 2.0
+"""A read that was refused for its time waits so long for the right one before it is tried again."""
 CLOCK_LOOKS: Final = 3
 """So often more is the time asked for, where it seems to have jumped."""
 FIREWALL: Final = 403
@@ -84,6 +86,8 @@ class Connection:
         self._rest_firewall = Firewall()
         self._link_firewall = Firewall()
         self._service = LinkService()
+        self._reads = asyncio.Semaphore(READS)
+        self._measuring: asyncio.Task[None] | None = None
         self.link: OrderLink | None = None
         """Where orders go while it is up and serves them; else, and without one, over REST."""
         self.failing_since = 0
@@ -97,6 +101,8 @@ class Connection:
         """When it last did (ms, local)."""
 
     async def close(self) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
         await self._client.close_connection()
 
     async def command(
@@ -186,8 +192,7 @@ class Connection:
 
         Raises `ReadError` when the host does not answer.
         """
-        count = min(WARM_CONNECTIONS, CONNECTIONS)
-        await asyncio.gather(*(self.read(calls.PING, {}, lambda _: None) for _ in range(count)))
+        await asyncio.gather(*(self.read(calls.PING, {}, lambda _: None) for _ in range(WARM_CONNECTIONS)))
 
     async def _send(self, call: Call, params: Mapping[str, str], stamp: Stamp | None) -> _Answered | Refused | Unknown:
         """What was answered, with what it asks of us done; or how it ended without an answer."""
@@ -206,7 +211,7 @@ class Connection:
                 answer = await self._tell(call, params, attempt, way)
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
             return unanswered(error, attempt)
-        return _Answered(answer, attempt, 0 if answer.ok else await self._heed(call, answer, fault_of(answer), way))
+        return _Answered(answer, attempt, 0 if answer.ok else self._heed(call, answer, fault_of(answer), way))
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
         way = self._way(call, params)
@@ -214,19 +219,22 @@ class Connection:
         if way.firewall.closed(now) and not (call.urgency is Urgency.LOOKUP and way.firewall.lets_look(now)):
             raise ReadError(f"{call}: a firewall has answered 403, reads wait until {way.firewall.reads_wait_until}")
         await self.budget.admit(call)
-        attempt = Attempt(self.clock.now_ms(), self.recv_window)
-        asked = self.clock.local_ms()
-        try:
-            answer = await self._tell(call, params, attempt, way)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _Hiccup(describe(error)) from error
+        async with self._reads:
+            attempt = Attempt(self.clock.now_ms(), self.recv_window)
+            asked = self.clock.local_ms()
+            try:
+                answer = await self._tell(call, params, attempt, way)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise _Hiccup(describe(error)) from error
         if answer.ok:
             try:
                 return parse(Reply(answer.body, attempt.timestamp, asked, self.clock.local_ms()))
             except msgspec.DecodeError as error:
                 raise _Hiccup(f"HTTP {answer.status}, but unreadable: {error}") from error
         fault = fault_of(answer)
-        await self._heed(call, answer, fault, way)
+        self._heed(call, answer, fault, way)
+        if fault.code == CLOCK_CODE and self._measuring is not None:
+            await asyncio.wait({self._measuring}, timeout=CLOCK_WAIT_SEC)
         text = words(answer.status, fault)
         why = verdict(answer.status, fault)
         if why is DOUBT or why is Why.RATE_LIMIT or fault.code == CLOCK_CODE:
@@ -298,18 +306,23 @@ class Connection:
             return _Way(None, self._rest_firewall)
         return _Way(self.link, self._link_firewall)
 
-    async def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way) -> int:
-        """Do what a failed answer asks for: measure the clock anew, slow down. Returns when to try again."""
+    def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way) -> int:
+        """Do what a failed answer asks for: measure the clock anew, beside what goes on; slow down. Returns when to try
+        again.
+        """
         if answer.status == FIREWALL:
             return self._shut(way.firewall, words(answer.status, fault))
         if fault.code:
             way.firewall.passed()
-        if fault.code == CLOCK_CODE:
-            try:
-                await self.sync_clock()
-            except ReadError as error:
-                _log.warning("clock_not_synced", error=str(error))
+        if fault.code == CLOCK_CODE and (self._measuring is None or self._measuring.done()):
+            self._measuring = asyncio.create_task(self._measure_anew())
         return self.budget.heed(answer, fault, call)
+
+    async def _measure_anew(self) -> None:
+        try:
+            await self.sync_clock()
+        except ReadError as error:
+            _log.warning("clock_not_synced", error=str(error))
 
     def _shut(self, firewall: Firewall, said: str) -> int:
         now = self.clock.now_ms()

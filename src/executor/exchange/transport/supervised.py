@@ -17,6 +17,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from executor.exchange.transport.network import Resolver, dial
 from executor.exchange.wire.outcomes import describe
 
 _log = structlog.get_logger(__name__)
@@ -82,8 +83,8 @@ class Ending(msgspec.Struct, frozen=True):
     """The exchange will end the connection soon (`serverShutdown`): the next one is due now."""
 
 
-_FAULTS: Final = (StreamFault, WebSocketException, OSError, TimeoutError, UnicodeError)
-"""`UnicodeError`: a host's name that can't be one (an empty label, or one of more than 63 letters)."""
+_FAULTS: Final = (StreamFault, WebSocketException, OSError, TimeoutError, ValueError)
+"""`ValueError`: a host's name that can't be one (an empty label, or one of more than 63 letters), or such a port."""
 
 
 class Stream(ABC, Generic[T]):
@@ -103,6 +104,7 @@ class Stream(ABC, Generic[T]):
         self._gap_told_at = -GAP_EVERY_S
         self._gap_to_tell: asyncio.TimerHandle | None = None
         self._session: Session | None = None
+        self._resolver = Resolver()
         self.gives_way: Callable[[bytes], bool] | None = None
         """Whether something is being done for which a message, which has come, waits a moment."""
 
@@ -164,8 +166,12 @@ class Stream(ABC, Generic[T]):
 
     async def _open(self) -> "Session":
         self._admit()
+        address = self._address()
+        async with asyncio.timeout(self._timing.open):
+            reached = await dial(address, self._resolver)
         connection = await _Here(
-            self._address(),
+            address,
+            sock=reached,
             open_timeout=self._timing.open,
             ping_interval=self._timing.ping,
             ping_timeout=self._timing.ping,

@@ -1,0 +1,112 @@
+"""How the exchange's host is reached, by HTTP and by WebSocket alike (rules 8.7, 8.9).
+
+Names are looked up in threads of their own: the event loop has two for slow lookups, and any other name that does not
+resolve would have them. What a name meant last is used where it can't be looked up. Of several addresses the next one
+is tried a quarter of a second after the one before it. Data that nobody acknowledges ends its connection within
+seconds: a network flow that has died in silence tells nothing else.
+"""
+
+import asyncio
+import socket
+import threading
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+LOOKUP_SEC: Final = 3.0
+LOOKUP_AGAIN_SEC: Final = 0.5
+"""A lookup of a name that is known may take so long, and goes on beside the use of what is known."""
+UNACKNOWLEDGED_MS: Final = 3_000
+NEXT_ADDRESS_SEC: Final = 0.25
+
+_Found = list[AddrInfoType]
+_Key = tuple[str, int, socket.AddressFamily]
+
+
+class Resolver(AbstractResolver):
+    """Addresses of names. A lookup that is under way is shared."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Key, _Found] = {}
+        self._running: dict[_Key, asyncio.Future[_Found]] = {}
+
+    async def addresses(self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC) -> _Found:
+        """Raises `OSError`, and `UnicodeError` for what can't be a name."""
+        key = host, port, family
+        lookup = self._running.get(key)
+        if lookup is None:
+            self._running[key] = lookup = _looked_up(key)
+            lookup.add_done_callback(lambda done: self._note(key, done))
+        known = self._known.get(key)
+        done, _ = await asyncio.wait({lookup}, timeout=LOOKUP_AGAIN_SEC if known else LOOKUP_SEC)
+        if known and not (done and lookup.exception() is None):
+            return known
+        if done:
+            return lookup.result()
+        raise OSError(f"{host} was not resolved within {LOOKUP_SEC:g} s")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=flags)
+            for kind, _, proto, _, address in await self.addresses(host, port, family)
+        ]
+
+    async def close(self) -> None:
+        """Nothing to be released: a lookup that hangs has nobody waiting for it."""
+
+    def _note(self, key: _Key, lookup: "asyncio.Future[_Found]") -> None:
+        self._running.pop(key, None)
+        if not lookup.cancelled() and lookup.exception() is None:
+            self._known[key] = lookup.result()
+
+
+def _looked_up(key: _Key) -> "asyncio.Future[_Found]":
+    """In a thread that may hang for as long as it likes: nothing waits for it, not even the end of the process."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[_Found] = loop.create_future()
+
+    def answer(addresses: _Found | None, error: OSError | UnicodeError | None) -> None:
+        if found.cancelled():
+            return
+        if error is not None:
+            found.set_exception(error)
+        elif addresses is not None:
+            found.set_result(addresses)
+
+    def look_up() -> None:
+        host, port, family = key
+        addresses: _Found | None = None
+        failed: OSError | UnicodeError | None = None
+        try:
+            addresses = [*socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)]
+        except (OSError, UnicodeError) as error:
+            failed = error
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            loop.call_soon_threadsafe(answer, addresses, failed)
+
+    threading.Thread(target=look_up, name=f"lookup {key[0]}", daemon=True).start()
+    return found
+
+
+def new_socket(address: AddrInfoType) -> socket.socket:
+    """One that gives up by itself where its data is not acknowledged."""
+    made = socket.socket(address[0], address[1], address[2])
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+    return made
+
+
+async def dial(url: str, resolver: Resolver) -> socket.socket:
+    """A socket connected to the host of a URL. Raises `OSError`, `UnicodeError`, and `ValueError` for a port that can't
+    be one.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    found = await resolver.addresses(parts.hostname or "", port)
+    return await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_SEC, interleave=1, socket_factory=new_socket)
