@@ -27,8 +27,8 @@ from executor.exchange.wire.replace import replaced
 READ_ATTEMPTS: Final = 4
 WARM_CONNECTIONS: Final = 4
 CLOCK_CODE: Final = -1021
-CLOCK_WAIT_SEC: Final = 2.0
-"""A read that was refused for its time waits so long for the right one before it is tried again."""
+CLOCK_WAIT_SEC: Final = 1.0
+"""What was refused for its time waits so long at the most for the right one: the next try then has it."""
 CLOCK_LOOKS: Final = 3
 """So often more is the time asked for, where it seems to have jumped."""
 FIREWALL: Final = 403
@@ -211,7 +211,7 @@ class Connection:
                 answer = await self._tell(call, params, attempt, way)
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
             return unanswered(error, attempt)
-        return _Answered(answer, attempt, 0 if answer.ok else self._heed(call, answer, fault_of(answer), way))
+        return _Answered(answer, attempt, 0 if answer.ok else await self._heed(call, answer, fault_of(answer), way))
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
         way = self._way(call, params)
@@ -232,9 +232,7 @@ class Connection:
             except msgspec.DecodeError as error:
                 raise _Hiccup(f"HTTP {answer.status}, but unreadable: {error}") from error
         fault = fault_of(answer)
-        self._heed(call, answer, fault, way)
-        if fault.code == CLOCK_CODE and self._measuring is not None:
-            await asyncio.wait({self._measuring}, timeout=CLOCK_WAIT_SEC)
+        await self._heed(call, answer, fault, way)
         text = words(answer.status, fault)
         why = verdict(answer.status, fault)
         if why is DOUBT or why is Why.RATE_LIMIT or fault.code == CLOCK_CODE:
@@ -306,16 +304,16 @@ class Connection:
             return _Way(None, self._rest_firewall)
         return _Way(self.link, self._link_firewall)
 
-    def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way) -> int:
-        """Do what a failed answer asks for: measure the clock anew, beside what goes on; slow down. Returns when to try
-        again.
-        """
+    async def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way) -> int:
+        """Do what a failed answer asks for: measure the clock anew, slow down. Returns when to try again."""
         if answer.status == FIREWALL:
             return self._shut(way.firewall, words(answer.status, fault))
         if fault.code:
             way.firewall.passed()
-        if fault.code == CLOCK_CODE and (self._measuring is None or self._measuring.done()):
-            self._measuring = asyncio.create_task(self._measure_anew())
+        if fault.code == CLOCK_CODE:
+            if self._measuring is None or self._measuring.done():
+                self._measuring = asyncio.create_task(self._measure_anew())
+            await asyncio.wait({self._measuring}, timeout=CLOCK_WAIT_SEC)
         return self.budget.heed(answer, fault, call)
 
     async def _measure_anew(self) -> None:
