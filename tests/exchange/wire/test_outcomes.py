@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 from aiohttp import ClientTimeout, web
@@ -294,7 +295,11 @@ async def test_what_can_not_be_sent_is_refused(request_: str, clock: ManualClock
     assert outcome.why is Why.NOT_SENT
 
 
-async def test_a_host_without_a_name_is_not_sent_to(clock: ManualClock) -> None:
+async def test_a_host_without_a_name_is_not_sent_to(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> NoReturn:
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     async with offline(Endpoints("http://nobody.invalid", "", ""), clock) as exchange:
         outcome = await exchange.place(ORDER)
     assert isinstance(outcome, Refused)
