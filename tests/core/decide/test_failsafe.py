@@ -8,7 +8,7 @@ from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import ReplaceOrder
 from executor.core.model.policy import Layout
-from executor.core.model.state import Closing, Reason
+from executor.core.model.state import Closing, End, OrderPhase, Reason
 from executor.core.model.values import Direction, OrderStatus
 
 D = Decimal
@@ -223,3 +223,94 @@ def test_a_buyback_that_fails_closes_the_rest_against_it() -> None:
     script.settle()
     assert script.closed.reason is Reason.FAILSAFE
     assert abs(script.closed.dust) < D("0.01")
+
+
+@pytest.mark.parametrize("why", [Why.NOT_SENT, Why.RATE_LIMIT])
+def test_a_buyback_that_nothing_was_said_of_is_sent_again_at_its_pace(why: Why) -> None:
+    """Rules 6.3, 8.7: not for ever."""
+    script = oversold()
+    script.quote("100")
+    for _ in range(POLICY.failsafe_tries - 1):
+        script.refuse(why, "BUYBACK")
+        script.wait(999)
+        assert script.kinds() == []
+        script.wait(1)
+        assert script.kinds() == ["BUYBACK"]
+    assert script.told().count("oversold") == 1
+    assert script.live() == ["BUYBACK", "SL1", "SL2", "TP1", "TP2"]
+    script.refuse(why, "BUYBACK")
+    assert "buyback_failed" in script.told()
+    script.settle()
+    assert script.closed.reason is Reason.FAILSAFE
+
+
+def test_a_buyback_that_found_nobody_is_sent_again() -> None:
+    script = oversold()
+    script.answer_with(OrderStatus.EXPIRED, "BUYBACK")
+    script.wait(1_000)
+    script.accept("BUYBACK")
+    assert script.live() == ["SL1", "SL2", "TP1", "TP2"]
+    assert "buyback_failed" not in script.told()
+
+
+def test_a_buyback_that_never_was_is_sent_again() -> None:
+    """Rule 8.3: once that is proven; the price is far from any stop meanwhile."""
+    script = oversold()
+    script.lose("BUYBACK")
+    script.quote("100")
+    while len(script.orders(Role.BUYBACK)) == 1:
+        script.accept() if script.pending else script.sleep()
+    assert script.orders(Role.BUYBACK)[0].end is End.NEVER
+    script.settle()
+    assert script.live() == ["SL1", "SL2", "TP1", "TP2"]
+    assert not {"buyback_failed", "failsafe"} & set(script.told())
+
+
+def test_beside_a_buyback_in_doubt_the_stops_are_watched_and_what_is_held_is_sold() -> None:
+    """Rules 6.4, 10.6."""
+    script = oversold()
+    script.lose("BUYBACK")
+    script.settle()
+    watched = script.now
+    script.quote("97.5")
+    while not any(order.leg == 0 for order in script.orders(Role.FLATTEN)):
+        script.accept() if script.pending else script.quote("97.5", after=250)
+    assert script.now - watched <= POLICY.watchdog_grace_ms
+    assert script.order(Role.BUYBACK).phase is OrderPhase.UNRESOLVED
+    assert script.order(Role.FLATTEN).qty == D("0.999")
+    script.to_the_end()
+    assert script.closed.reason is Reason.SL
+    assert abs(script.closed.dust) <= D("0.003")
+
+
+@pytest.mark.parametrize("answer", ["lost", "late"])
+def test_beside_a_buyback_that_takes_long_what_is_there_is_tended(answer: str) -> None:
+    """Rules 8.2, 10.1: the first target has filled, the second leg was sold twice. The last one's stop is for what is
+    there, and for the whole leg again once that was bought back.
+    """
+    script = protected(policy=replace(POLICY, split=(D(1), D(1), D(4))))
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.quote("100.3", after=100)
+    first = script.order(Role.SL2)
+    script.vanish(Role.SL2)
+    script.refuse(Why.WOULD_TRIGGER, "OCO2")
+    script.accept("FLATTEN")
+    script.execute(first.id)
+    script.push(first.id)
+    assert script.kinds() == ["BUYBACK"]
+    if answer == "lost":
+        script.lose("BUYBACK")
+    else:
+        script.wait(999)
+        assert script.kinds() == ["BUYBACK"]
+        script.wait(1)
+    script.accept("replace SL")
+    assert script.order(Role.SL).qty == D("1.5")
+    while script.order(Role.BUYBACK).end is not End.FILLED:
+        script.accept() if script.pending else script.sleep()
+    script.settle()
+    assert script.order(Role.SL).qty == D("1.998")  # the buy-back's commission is paid in base
+    assert script.live() == ["SL"]
+    assert script.named() == "Protected"

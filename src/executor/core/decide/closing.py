@@ -59,11 +59,11 @@ def _sell_in_their_place(draft: Draft, phase: Closing, live: list[Order]) -> Non
 
 
 def _stuck(draft: Draft, live: list[Order]) -> bool:
-    """Whether there is no end in sight for any of the orders: each is an exit or an entry in doubt, or has outlived a
-    cancel. What such orders can't sell is sold beside them (rule 8.3), and where nothing is left that a cancel can rid
-    the book of, new entries stay halted: a close always comes to its end (rules 8.7, 10.6).
+    """Whether there is no end in sight for any of the orders: each is in doubt, or has outlived a cancel. What such
+    orders can't sell is sold beside them (rule 8.3), and where nothing is left that a cancel can rid the book of, new
+    entries stay halted: a close always comes to its end (rules 8.7, 10.6).
     """
-    standing = [o for o in live if not ((o.is_exit or o.is_entry) and o.phase is OrderPhase.UNRESOLVED)]
+    standing = [o for o in live if o.phase is not OrderPhase.UNRESOLVED]
     if not all(o.phase is OrderPhase.WORKING and o.cancels for o in standing):
         return False
     if standing and all(o.cancels >= OUTLIVED for o in standing):
@@ -111,6 +111,8 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
             draft.query_quote()
         return unpriced
     role = Role.FLATTEN if held.held + held.beyond > 0 else Role.BUYBACK
+    if role is Role.BUYBACK and any(o.live and o.role is role for o in position.orders):
+        return True  # it may have been bought back
     failed = _failed(draft, role)
     if failed and not _again(draft, phase, role, failed):
         return True

@@ -32,7 +32,10 @@ def decide(draft: Draft) -> None:
     _enter_no_more(draft)
     joined.join(draft)
     joined.take_in(draft)
-    if failsafe.failsafe(draft) or failsafe.oversold(draft):
+    if failsafe.failsafe(draft):
+        return
+    lacking = failsafe.oversold(draft)
+    if isinstance(draft.position.phase, Closing) or (lacking and failsafe.buys_back(draft)):
         return
     _note_targets(draft)
     stops.activate_trail(draft)
@@ -40,7 +43,7 @@ def decide(draft: Draft) -> None:
     if isinstance(draft.position.phase, Closing):
         return
     for n in [leg.n for leg in draft.position.legs]:
-        _tend(draft, n, strays)
+        _tend(draft, n, strays, lacking=lacking)
         if isinstance(draft.position.phase, Closing):
             return
 
@@ -57,14 +60,15 @@ def _enter_no_more(draft: Draft) -> None:
         draft.note(Level.ALERT, "entry_back", text, news)
 
 
-def _tend(draft: Draft, n: int, strays: Sequence[Order]) -> None:
-    """One leg. Where a stray may sell a part of what it is for, it waits for that one's end, and the price is watched:
-    the trade is closed at the stop, as only that sells what is left beside a doubt (rules 6.4, 8.3).
+def _tend(draft: Draft, n: int, strays: Sequence[Order], *, lacking: bool) -> None:
+    """One leg. Where a stray may sell a part of what it is for, or that is `lacking` and being bought back (rule 6.3),
+    it waits for that one's end, and the price is watched: the trade is closed at the stop, as only that sells what is
+    left beside a doubt (rules 6.4, 8.3).
     """
     leg = the_leg(draft.position, n)
     if leg.stop is not None and leg.leave is None and draft.left(leg) > 0:
         leg = stops.note_due(draft, leg, leg.stop)
-    if strays and not _fits_beside(draft, leg):
+    if (strays or lacking) and not _fits_beside(draft, leg):
         if (leg.leave or stops.watch(draft, leg, [*strays, *draft.live(n)])) is Leave.STOP:
             single_stops.leave_whole(draft, leg)
     elif leg.target is not None:
@@ -90,9 +94,12 @@ def _strays(draft: Draft) -> list[Order]:
 
 def _fits_beside(draft: Draft, leg: Leg) -> bool:
     """Whether nothing else could sell what the leg is for, the interim stop included (rules 8.3, 10.1)."""
+    left = draft.left(leg)
+    if left <= 0:
+        return True
     others = tuple(o for o in draft.position.orders if o.leg != leg.n)
     selling = committed(replace(draft.position, orders=others), layout=draft.policy.layout)
-    return draft.left(leg) <= draft.tally.sellable - selling
+    return left <= draft.tally.sellable - selling
 
 
 def _note_targets(draft: Draft) -> None:

@@ -1,14 +1,19 @@
 """When exits fail: refusals that leave the position bare (rule 4.7), and quantity that was sold twice (rule 6.3)."""
 
+from collections.abc import Sequence
+from itertools import takewhile
+
 from msgspec.structs import replace
 
 from executor.core.book.ledger import bare_since, covers
-from executor.core.decide import liquidation
+from executor.core.decide import doubt, liquidation
 from executor.core.decide.draft import Draft
 from executor.core.decide.legs import balances_known
+from executor.core.model.facts import PASSING
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
-from executor.core.model.state import End, Leg, Reason, Unprotected
+from executor.core.model.orders import sell_again_at
+from executor.core.model.state import End, Leg, Order, OrderPhase, Reason, Unprotected
 from executor.core.model.values import ZERO, OrderType, plain
 
 
@@ -64,7 +69,9 @@ def _gone_at(draft: Draft, leg: Leg) -> int:
 
 
 def oversold(draft: Draft) -> bool:
-    """A leg that sold more than its part, by a fill after its cancel, is bought back at once (rule 6.3)."""
+    """A leg that sold more than its part, by a fill after its cancel, is bought back at once (rule 6.3). Whether that
+    is under way: then there is less than the legs are for.
+    """
     position, rules = draft.position, draft.rules
     if not draft.tally.sold:
         return False
@@ -78,12 +85,32 @@ def oversold(draft: Draft) -> bool:
         return False
     if any(o.live for o in back):
         return True
-    if back and back[-1].end is not End.FILLED:
+    failed = list(takewhile(lambda order: order.end is not End.FILLED, reversed(back)))
+    if failed and not _passing(failed, draft.policy.failsafe_tries):
         draft.note(
             Level.ALERT, "buyback_failed", f"{plain(over)} {rules.base} sold twice: the rest closes against it", back
         )
         draft.close(Reason.FAILSAFE)
         return True
-    draft.note(Level.ALERT, "oversold", f"{plain(over)} {rules.base} sold twice: bought back at market")
+    if failed and draft.now < sell_again_at(failed[0], 0, draft.policy):
+        return True
+    if not failed:
+        draft.note(Level.ALERT, "oversold", f"{plain(over)} {rules.base} sold twice: bought back at market")
     draft.place(draft.order(Role.BUYBACK, position.plan.direction.entry_side, OrderType.MARKET, over))
     return True
+
+
+def buys_back(draft: Draft) -> bool:
+    """Whether the answer to a buy-back is due any moment, so that all may stay as it is for it."""
+    return any(
+        o.role is Role.BUYBACK and o.phase is OrderPhase.SUBMITTED and draft.now < doubt.unanswered_at(o)
+        for o in draft.position.orders
+    )
+
+
+def _passing(failed: Sequence[Order], tries: int) -> bool:
+    """Whether a buy-back is sent once more after those that `failed`, the newest of them first: nothing was said of the
+    order itself, or it found nobody, and not for ever (rules 8.2, 8.7).
+    """
+    refused = failed[0].end is End.REFUSED and failed[0].refusal not in PASSING
+    return not refused and len(failed) < tries
