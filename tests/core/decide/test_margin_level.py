@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, protected
+from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, entering, protected
 
 from executor.core.model.events import MarginSeen
+from executor.core.model.ids import Role
 from executor.core.model.intents import Repay
 from executor.core.model.state import Reason
 from executor.core.model.values import ZERO, Direction
@@ -136,3 +137,58 @@ def test_where_no_price_leads_to_liquidation_none_is_told() -> None:
     rich = replace(script.account(), level=D("1.18"), assets=Decimal(10_000))
     script.feed(MarginSeen(at=script.now, account=rich))
     assert script.notes[-1].text.endswith("below 1.17 the trade is closed")
+
+
+def part_entered(direction: Direction) -> Script:
+    """Two thirds of the entry are held under the interim stop; the rest waits at its limit."""
+    script = entering(direction, rules=MARGIN_RULES)
+    script.fill(Role.ENTRY, "2")
+    script.settle()
+    return script
+
+
+@both_sides
+def test_the_trade_is_closed_for_its_level_while_it_is_entered_as_well(direction: Direction) -> None:
+    """Rule 11.10."""
+    script = part_entered(direction)
+    assert level(script, "1.3") == []
+    (text,) = level(script, "1.16")
+    assert text == "the margin level is 1.1600, below 1.17: the trade is closed at market"
+    for _ in range(40):
+        if script.state.position is None:
+            break
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.MARGIN_LEVEL
+    assert script.closed.qty == 2
+    assert script.lender.debt("USDT").total == script.lender.debt("LTC").total == ZERO
+
+
+@both_sides
+def test_below_the_level_of_an_entry_no_more_is_entered_and_what_is_held_gets_its_exits(direction: Direction) -> None:
+    policy = replace(POLICY, level_min=D("1.25"))
+    script = entering(direction, policy, MARGIN_RULES)
+    script.fill(Role.ENTRY, "2")
+    script.settle()
+    assert level(script, "1.22", worth="1.5") == []  # one of the two is wrong
+    assert script.order(Role.ENTRY).live
+    (text,) = level(script, "1.22")
+    assert text == "the margin level is 1.2200, below 1.25: no more is entered"
+    assert script.kinds() == ["CancelOrder"]
+    script.settle()
+    assert not script.orders(Role.PLANB)
+    assert script.named() == "Protected"
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+
+
+def test_an_entry_of_which_nothing_has_filled_is_given_up_for_its_level() -> None:
+    """Rules 11.8, 11.10: there is nothing that closing could mend; the loan goes back."""
+    script = entering(rules=MARGIN_RULES)
+    (text,) = level(script, "1.16")
+    assert text == "the margin level is 1.1600, below 1.19: no more is entered"
+    for _ in range(40):
+        if script.state.position is None:
+            break
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.reason is Reason.MARGIN_LEVEL
+    assert script.closed.qty == 0
+    assert script.lender.debt("USDT").total == ZERO

@@ -106,6 +106,14 @@ def doubtful(account: MarginAccount, policy: Policy, bars: Bars) -> bool:
     return level is not None and own is not None and level < least <= own
 
 
+def below(account: MarginAccount, bar: Decimal) -> bool:
+    """Whether the level is below `bar` by the exchange's own figure and by assets and liabilities, as far as they are
+    told; never without a debt.
+    """
+    told = [level for level in (account.level, _reckoned(account)) if level is not None]
+    return bool(told) and max(told) < bar
+
+
 def liquidation_price(account: MarginAccount, rules: SymbolRules, bars: Bars) -> Decimal | None:
     """Where the exchange liquidates, as it says itself or as it is reckoned; None without a debt."""
     if level_of(account) is None:

@@ -8,7 +8,7 @@ from executor.core.book.borrowing import planb_bounds, worst_price
 from executor.core.book.ledger import exits_of
 from executor.core.book.levels import safer
 from executor.core.book.plan import Split, split, split_rest, target_of
-from executor.core.decide import borrow, brackets, single_stops, stops, suspended
+from executor.core.decide import borrow, brackets, margin_level, single_stops, stops, suspended
 from executor.core.decide.draft import Draft
 from executor.core.decide.price_guard import fresh_quote, past_plan, planb_refusal
 from executor.core.model.facts import PASSING
@@ -24,6 +24,8 @@ def decide(draft: Draft, phase: Entering) -> None:
     """The limit order, or one for each leg (rule 13.1), until its time is up, its cancel (rule 3.2), Plan B, and then
     what is held.
     """
+    if margin_level.tend(draft):
+        return
     if draft.position.taken:
         _take_over(draft, phase)
         return
@@ -190,7 +192,7 @@ def _end(draft: Draft, phase: Entering, reason: Reason) -> Entering:
 
 def _watch(draft: Draft, phase: Entering) -> Entering:
     """A stop under the partly filled entry was reached: nothing more is bought (rules 3.5, 6.4). Nor is it where a part
-    has left at its target already (rule 13.1).
+    has left at its target already (rule 13.1), or the margin level is too low (11.10).
 
     The stop counts even where the entry has ended otherwise: at its stop, that is what the trade ends for.
     """
@@ -203,6 +205,8 @@ def _watch(draft: Draft, phase: Entering) -> Entering:
         return _end(draft, phase, Reason.SL)
     if phase.end is None and any(o.cum_qty for o in position.orders if o.is_target):
         return _end(draft, phase, Reason.PLANB_PAST_TP1)
+    if phase.end is None and margin_level.forbids_entry(draft):
+        return _end(draft, phase, Reason.MARGIN_LEVEL)
     return phase
 
 

@@ -50,3 +50,20 @@ def tend(draft: Draft) -> bool:
     elif credit.warned and level >= steps.alert + (steps.alert - steps.reduce) / _HALF:
         draft.update(credit=replace(credit, warned=False))
     return False
+
+
+def forbids_entry(draft: Draft) -> bool:
+    """Whether the level is below that of any entry, so that nothing more is entered; told of, as that is the end of it
+    (rule 11.10).
+    """
+    account, terms = draft.market.margin, draft.rules.margin
+    if draft.position.credit is None or account is None or terms is None or not debts.owed(draft.state.debts):
+        return False
+    least = margin_level.ladder(draft.policy, terms.bars).least
+    if not margin_level.below(account, least):
+        return False
+    level = margin_level.level_of(account)
+    draft.note(
+        Level.ALERT, "margin_level", f"the margin level is {level:.4f}, below {short(least)}: no more is entered"
+    )
+    return True
