@@ -7,7 +7,9 @@ from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, Script, entering, protected, unprotected
 
 from executor.core.book.edit import with_leg, with_order
-from executor.core.invariants import violations
+from executor.core.guard import advance
+from executor.core.invariants import unsound, violations
+from executor.core.model.events import Started
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelOrder, QueryQuote
 from executor.core.model.policy import Layout
@@ -51,6 +53,21 @@ def test_no_more_may_be_sold_than_is_held() -> None:
     assert bent(protected(), Role.SL, qty=D(2)) == "10.1: 3.998 could be sold, 2.997 are held"
     plain = protected(policy=replace(POLICY, layout=Layout.PLAIN))
     assert bent(plain, Role.TP1, qty=D(3)) == "10.1: 3.999 could be sold beside the stop, 2.997 are held"
+
+
+@pytest.mark.parametrize("now", [Layout.OCO, Layout.BRACKET])
+def test_exits_are_judged_by_how_they_were_laid_out_whatever_is_set_by_now(now: Layout) -> None:
+    """Rules 4.3, 10.1: EXIT_LAYOUT was changed with the trade open."""
+    plain = protected(policy=replace(POLICY, layout=Layout.PLAIN))
+    started = Started(at=plain.now + 1_000, fence=plain.now + 6_000)
+    step = advance(plain.state, started, replace(POLICY, layout=now), RULES)
+    assert step.state.halted == ""
+    assert unsound(plain.state, replace(POLICY, layout=now), RULES) == []
+    paired = protected()
+    stop = replace(paired.order(Role.SL), leg=0, qty=D(2))
+    state = replace(paired.state, position=with_order(paired.position, stop))
+    (broken,) = unsound(state, replace(POLICY, layout=Layout.PLAIN), RULES)
+    assert broken == "10.1: 3.998 could be sold, 2.997 are held"
 
 
 def test_two_that_the_lock_keeps_apart_count_once_whatever_was_kept_apart_before() -> None:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from executor.core import margin_invariants as margin
 from executor.core.book import brackets, retire
-from executor.core.book.ledger import committed, covered, holding, leg_sold
+from executor.core.book.ledger import committed, covered, holding, layout_of, leg_sold
 from executor.core.book.levels import is_safer
 from executor.core.model.ids import Role, parse
 from executor.core.model.intents import Command, OrderCommand, Placement, placed
@@ -101,7 +101,7 @@ def _sold_once(view: View) -> Iterator[str]:
     While a request to cancel is unanswered its order still counts. Orders that rule 8.3b keeps apart count once, and
     what a fill after a cancel has sold too much is being bought back (6.3).
     """
-    position, layout = view.position, view.policy.layout
+    position, layout = view.position, layout_of(view.position)
     selling, most = committed(position, layout=layout) + brackets.awaited(position, view.rules), max(view.most, ZERO)
     if selling <= most:
         return

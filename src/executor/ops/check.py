@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from executor.core.book.ledger import covered, leg_left, sellable
+from executor.core.book.ledger import covered, layout_of, leg_left, sellable
 from executor.core.invariants import unsound
 from executor.core.model.facts import OrderReport
 from executor.core.model.ids import is_ours, parse
@@ -91,7 +91,7 @@ def check(state: State, open_orders: Sequence[OrderReport], policy: Policy, rule
         ours = [report for report in ours if report.id not in _awaiting(position)]
         exits = _ways_out(position, ours)
         findings += _about_cover(state, position, rules)
-        findings += _over(position, ours, policy, rules)
+        findings += _over(position, ours, rules)
         quiet = not any(each.kind is Kind.UNDERWAY for each in findings)
         if quiet and not isinstance(position.phase, Closing) and (exits, len(ours)) != (expected_exits, expected_open):
             findings.append(
@@ -259,11 +259,11 @@ def _about_cover(state: State, position: Position, rules: SymbolRules) -> Iterat
         yield Finding(Kind.BARE, told)
 
 
-def _over(position: Position, ours: Sequence[OrderReport], policy: Policy, rules: SymbolRules) -> Iterator[Finding]:
+def _over(position: Position, ours: Sequence[OrderReport], rules: SymbolRules) -> Iterator[Finding]:
     """Rule 10.1 by the exchange's own word: open exits, an OCO counted once, sell no more than is held. PLAIN's stop
     stands beside its targets by design (rule 4.3), and while closing what still stands is being cancelled.
     """
-    if policy.layout is Layout.PLAIN or isinstance(position.phase, Closing):
+    if layout_of(position) is Layout.PLAIN or isinstance(position.phase, Closing):
         return
     by_list: dict[object, Decimal] = {}
     for report in ours:

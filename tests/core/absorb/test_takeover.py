@@ -284,3 +284,20 @@ def test_while_a_trade_is_open_none_of_it_makes_sense() -> None:
     for how in Resolve:
         assert "is open, and looked after" in refusal(script, word(script, how, stop=D(99)))
     assert script.rules == RULES
+
+
+@both_sides
+def test_a_trade_that_is_older_than_it_may_be_held_is_held_from_its_adoption_on(direction: Direction) -> None:
+    """Rules 6.7, 9.3: the word was to protect it."""
+    script = lose(orphan(direction))
+    script.policy = replace(script.policy, max_hold_ms=3_600_000)
+    script.now += 7_200_000
+    script.feed(word(script, Resolve.ADOPT, stop=script.px(98)))
+    script.settle()
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    assert script.next_timer() is not None
+    script.quote("100.5", after=3_599_999)
+    assert script.named() == "Protected"
+    script.quote("100.5", after=1)
+    script.settle()
+    assert script.closed.reason is Reason.MAX_HOLD

@@ -15,11 +15,12 @@ from tests.core.build import (
     trailing,
 )
 
+from executor.core.book.ledger import sellable
 from executor.core.book.levels import away_from_profit
 from executor.core.model.events import QuoteSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
-from executor.core.model.intents import PlaceOrder
+from executor.core.model.intents import Command, PlaceOrder
 from executor.core.model.policy import AfterTp1, Layout, Policy, TrailMode
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Reason
@@ -369,3 +370,28 @@ def test_a_stop_whose_move_is_in_doubt_is_left_alone_until_it_is_known() -> None
     script.lose(arrived=True)
     script.quote("108", after=2_000)
     assert script.kinds() == ["QueryOrder", "QueryOrder"]
+
+
+@pytest.mark.parametrize("rules", [RULES, replace(RULES, cancel_replace_allowed=False)])
+@both_sides
+def test_the_stop_beside_a_target_that_fills_in_many_parts_follows_at_a_pace(
+    direction: Direction, rules: SymbolRules
+) -> None:
+    """Rules 4.3, 5.2, 8.7: PLAIN's stop of the whole; once the target is done it follows at once."""
+    script = protected(direction, replace(POLICY, layout=Layout.PLAIN), rules)
+    script.wait(60_000)
+    before = len(script.sent)
+    for _ in range(90):
+        script.now += 50
+        script.fill(Role.TP1, "0.01")
+        script.settle()
+    sent = [request for request in script.sent[before:] if isinstance(request, Command)]
+    assert len(sent) <= 5 * (1 if rules.cancel_replace_allowed else 2)
+    script.wait(1_000)
+    script.settle()
+    assert script.order(Role.SL).qty == sellable(script.position, script.rules)
+    script.fill(Role.TP1, "0.01")
+    script.fill(Role.TP1)
+    script.settle()
+    assert script.order(Role.SL).qty == sellable(script.position, script.rules)
+    assert script.named() == "Protected"

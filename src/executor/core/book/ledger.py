@@ -186,6 +186,14 @@ def bare_since(position: Position, leg: Leg) -> int:
     return max([since, position.entered, *(o.closed_at for o in stops)]) if since else 0
 
 
+def layout_of(position: Position) -> Layout:
+    """How its exits are laid out: as its legs say, whatever is set by now. PLAIN's stop of the whole stands beside its
+    targets (rule 4.3).
+    """
+    plain = any(not leg.n for leg in position.legs) and any(leg.n for leg in position.legs)
+    return Layout.PLAIN if plain else Layout.OCO
+
+
 def committed(position: Position, *, layout: Layout) -> Decimal:
     """Quantity that live exit orders, and exits in doubt, could still sell; an OCO counts once (rule 10.1).
 
@@ -270,6 +278,13 @@ def _beyond(order: Order, old: Order | None) -> Decimal:
     if old is None or not (old.live or old.cum_qty):
         return order.leaves
     return ZERO if old.cum_qty else max(order.leaves - old.leaves, ZERO)
+
+
+def held_since(position: Position) -> int:
+    """From when `MAX_HOLD_SEC` counts (ms, rule 6.7): of a trade that the operator has adopted from then on, and not
+    from when an entry was taken that Executor may have known nothing of (rule 9.3).
+    """
+    return position.entered if position.taken else position.opened
 
 
 def entry_average(position: Position) -> Decimal | None:

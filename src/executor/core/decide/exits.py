@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from executor.core.book.edit import the_leg
-from executor.core.book.ledger import committed, covers
+from executor.core.book.ledger import committed, covers, held_since, layout_of
 from executor.core.decide import failsafe, joined, liquidation, margin_level, single_stops, stops, targets
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
@@ -26,7 +26,7 @@ def decide(draft: Draft) -> None:
     if not sellable and not _at_work(draft):
         draft.close(exit_reason(draft))
         return
-    if policy.max_hold_ms and draft.now - position.opened >= policy.max_hold_ms:
+    if policy.max_hold_ms and draft.now - held_since(position) >= policy.max_hold_ms:
         draft.close(Reason.MAX_HOLD)
         return
     _enter_no_more(draft)
@@ -98,7 +98,7 @@ def _fits_beside(draft: Draft, leg: Leg) -> bool:
     if left <= 0:
         return True
     others = tuple(o for o in draft.position.orders if o.leg != leg.n)
-    selling = committed(replace(draft.position, orders=others), layout=draft.policy.layout)
+    selling = committed(replace(draft.position, orders=others), layout=layout_of(draft.position))
     return left <= draft.tally.sellable - selling
 
 

@@ -280,8 +280,9 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
     entering = isinstance(draft.position.phase, Entering)
     level = stop if entering else wanted(draft, leg, stop)
     qty = left + live.cum_qty if live.cum_qty else left
+    resized = _resized(draft, leg, live, qty)
     if live.trailing_delta is not None:
-        if qty == live.qty:
+        if not resized:
             return
         if _native_delta(draft, leg) is None:  # it can't be placed anew where it has come to: a stop goes there
             level = levels.safer(level, _trailed_to(draft, live) or level, draft.position.plan.direction)
@@ -289,10 +290,6 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
                 return  # it is at work, or no price has come that tells
             leg = replace(leg, due=level)
     else:
-        # An entry's fills come in a row: only there a stop that is too small waits a little (3.5, 4.1). One that is too
-        # large, as after a fill while it was being replaced, could sell what is not held (10.1).
-        grown = qty > live.qty and (not entering or draft.now - live.sent_at >= RESIZE_EVERY_MS)
-        resized = grown or qty < live.qty
         raised = live.stop_price is not None and levels.is_safer(level, live.stop_price, draft.position.plan.direction)
         native = _native_delta(draft, leg) is not None
         if not (resized or ((raised or native) and _others_stand(draft, leg))):
@@ -307,6 +304,18 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         return
     draft.put_leg(replace(leg, moved_at=draft.now))
     draft.swap(live, stop_order(draft, leg, left, level))
+
+
+def _resized(draft: Draft, leg: Leg, live: Order, qty: Decimal) -> bool:
+    """Whether `live` is to become one of `qty` now. Fills come in a row: where an entry's make a stop too small, or
+    those of a target beside PLAIN's stop too large, it waits a little (rules 3.5, 4.3, 8.7). Any other that is too
+    large, as after a fill while it was being replaced, could sell what is not held (10.1).
+    """
+    if qty > live.qty:
+        in_a_row = isinstance(draft.position.phase, Entering)
+    else:
+        in_a_row = not leg.n and any(o.is_target and o.cum_qty for o in draft.live())
+    return qty != live.qty and not (in_a_row and draft.now - live.sent_at < RESIZE_EVERY_MS)
 
 
 def _may_replace(draft: Draft, leg: Leg, live: Order) -> bool:

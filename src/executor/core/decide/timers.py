@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from executor.core.book.ledger import held_since
 from executor.core.decide.closing import price_again_at
 from executor.core.decide.doubt import unanswered_at
 from executor.core.decide.legs import BACKOFF_TIMES
@@ -87,7 +88,7 @@ def _of_phase(position: Position, policy: Policy) -> list[int]:
     if position.exposure.since:
         times.append(max(position.exposure.since, position.alerted_at) + policy.failsafe_grace_ms)
     if policy.max_hold_ms:
-        times.append(position.opened + policy.max_hold_ms)
+        times.append(held_since(position) + policy.max_hold_ms)
     return times
 
 
