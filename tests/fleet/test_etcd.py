@@ -340,17 +340,20 @@ async def test_calls_that_meet_a_silent_node_at_once_leave_it_together() -> None
         await etcd.close()
 
 
-async def test_what_a_node_that_died_was_to_tell_is_asked_of_another_as_soon_as_that_one_answers() -> None:
+async def tell(request: web.BaseRequest) -> web.StreamResponse:
+    """A watch's first line, and no more."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b'{"result":{"header":{"revision":"5"},"created":true}}\n')
+    await asyncio.sleep(60)
+    return response
+
+
+async def test_what_a_node_that_died_was_to_tell_is_asked_of_another_soon_after_that_one_answers() -> None:
     """A machine that dies with its etcd says nothing of it: its accounts waited until the silence was noticed."""
 
     async def tell_and_die(request: web.BaseRequest) -> web.StreamResponse:
-        if request.path != "/v3/watch":
-            return await say_nothing(request)
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b'{"result":{"header":{"revision":"5"},"created":true}}\n')
-        await asyncio.sleep(60)
-        return response
+        return await (tell(request) if request.path == "/v3/watch" else say_nothing(request))
 
     async with nodes(tell_and_die, answer) as urls:
         etcd = Etcd(urls, silence_s=60)
@@ -363,4 +366,30 @@ async def test_what_a_node_that_died_was_to_tell_is_asked_of_another_as_soon_as_
             async with asyncio.timeout(5):
                 await waiting
         assert etcd._endpoint() == urls[1]
+        await etcd.close()
+
+
+async def test_a_node_that_was_only_slow_once_keeps_its_watches() -> None:
+    """On an overloaded machine every watch would be begun anew, again and again."""
+    calls = list[str]()
+
+    async def slow_once(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/v3/watch":
+            return await tell(request)
+        calls.append(request.path)
+        return await (say_nothing(request) if len(calls) == 1 else answer(request))
+
+    async with nodes(slow_once, answer) as urls:
+        etcd = Etcd(urls, silence_s=60)
+        watch = etcd.watch("/a/", 1)
+        assert await anext(watch) == ([], 5)
+        waiting = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0)
+        assert await etcd.keep_alive(7, within=0.2) == 5
+        while etcd._doubted:
+            await asyncio.gather(*etcd._doubted.values())
+        assert calls == ["/v3/lease/keepalive", "/v3/kv/range"]
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
         await etcd.close()

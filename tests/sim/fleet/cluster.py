@@ -262,8 +262,7 @@ class Link(Etcd):
         self.dead = False
         self._next = 0
         self._streams = {}
-        self._ended_at = {}
-        self._silence_s = WATCH_SILENCE_S
+        self._doubted = {}
         self._cluster = cluster
         self._timeline = timeline
         self._faults = faults

@@ -41,14 +41,13 @@ from executor.service.store.etcd import EtcdError
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import Journal
 from executor.service.store.port import Fenced, StoreUnwritable
-from executor.service.store.state_store import StateError
 from executor.service.supervisor import Supervisor
 from executor.signals.parse import parse_signal
 
 VENUE: Final = "simulated"
 ACCOUNT: Final = "a"
-EXPECTED: Final = (Fenced, ReadError, StateError, StoreUnwritable)
-"""What may end the run of an account; anything else is a defect."""
+EXPECTED: Final = (Fenced, ReadError, StoreUnwritable)
+"""What may end the run of an account; anything else is a defect: no store goes back here."""
 
 
 class Host(Protocol):

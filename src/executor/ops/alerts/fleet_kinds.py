@@ -20,7 +20,7 @@ FLEET: Final = (
         CRITICAL,
         "The settings of an account of several could not be used when the service started: its file is wrong, or half "
         "written. Nobody looks after its trade here; stops on the exchange work. The others trade; in a fleet another "
-        "machine may have it.",
+        "machine may have it, but signals that come in here do not reach it.",
         "Mend what is named (`executor doctor` shows it), then restart the service.",
     ),
     alert_kind(

@@ -8,7 +8,6 @@ be tried again).
 
 import asyncio
 import base64
-import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -143,7 +142,7 @@ class Etcd:
         self._call_s = call_s
         self._silence_s = silence_s
         self._streams: dict[aiohttp.ClientResponse, str] = {}
-        self._ended_at: dict[str, float] = {}
+        self._doubted: dict[str, asyncio.Task[None]] = {}
         self._tls = tls
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
@@ -151,6 +150,8 @@ class Etcd:
         )
 
     async def close(self) -> None:
+        for task in self._doubted.values():
+            task.cancel()
         await self._session.close()
 
     # --- keys -----------------------------------------------------------------------------------------------------
@@ -312,7 +313,7 @@ class Etcd:
                 sent = sent or error.sent
                 self._turn(url)
             else:
-                self._end_watches(failed - {url})
+                self._doubt(failed - {url})
                 return answer
         raise Unreachable(f"etcd: {'; '.join(dict.fromkeys(faults))}", sent=sent and changes)
 
@@ -348,16 +349,22 @@ class Etcd:
         if url == self._endpoint():
             self._next += 1
 
-    def _end_watches(self, urls: Collection[str]) -> None:
-        """Of nodes that do not answer while another does: what they do not tell would be missed until their silence is
-        noticed, above all that a machine has died with its etcd. Not more often than that would be.
+    def _doubt(self, urls: Collection[str]) -> None:
+        """Nodes that have not answered while another did: what one of them does not tell its watches would be missed
+        until their silence is noticed, above all that a machine has died together with its etcd.
         """
-        now = asyncio.get_running_loop().time()
-        for url in urls:
-            if now - self._ended_at.get(url, -math.inf) >= self._silence_s:
-                self._ended_at[url] = now
-                for response in [each for each, whose in self._streams.items() if whose == url]:
-                    response.close()
+        for url in set(urls).intersection(self._streams.values()) - self._doubted.keys():
+            self._doubted[url] = asyncio.create_task(self._end_if_dead(url), name=f"doubt {url}")
+
+    async def _end_if_dead(self, url: str) -> None:
+        """Asked once more, so that one that is only slow keeps its watches."""
+        try:
+            await self._ask(url, "kv/range", _range("/", prefix=False), etcd_wire.Ranged)
+        except EtcdError:
+            for response in [each for each, whose in self._streams.items() if whose == url]:
+                response.close()
+        finally:
+            del self._doubted[url]
 
 
 _TRY_ANOTHER: Final = frozenset({408, 429, 499, 500, 502, 503, 504})
