@@ -10,7 +10,7 @@ import asyncio
 import base64
 import ssl
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -198,9 +198,9 @@ class Etcd:
         node has for it. Raises EtcdError.
         """
         message = {"ID": str(lease)}
-        return (
-            await self._call("lease/keepalive", message, etcd_wire.KeptAlive, changes=False, within=within)
-        ).result.TTL
+        told = await self._call("lease/keepalive", message, etcd_wire.KeptAlive, changes=False, within=within)
+        self._doubt_others()
+        return told.result.TTL
 
     async def revoke(self, lease: int) -> None:
         """End it, and every key that hangs on it. Raises EtcdError."""
@@ -301,20 +301,15 @@ class Etcd:
     ) -> T:
         """Round the nodes, twice at most."""
         faults: list[str] = []
-        failed: set[str] = set()
         sent = False
         for _ in range(ROUNDS * len(self.endpoints)):
             url = self._endpoint()
             try:
-                answer = await self._ask(url, path, message, kind, within)
+                return await self._ask(url, path, message, kind, within)
             except Unreachable as error:
                 faults.append(str(error))
-                failed.add(url)
                 sent = sent or error.sent
                 self._turn(url)
-            else:
-                self._doubt(failed - {url})
-                return answer
         raise Unreachable(f"etcd: {'; '.join(dict.fromkeys(faults))}", sent=sent and changes)
 
     async def _ask(
@@ -349,15 +344,15 @@ class Etcd:
         if url == self._endpoint():
             self._next += 1
 
-    def _doubt(self, urls: Collection[str]) -> None:
-        """Nodes that have not answered while another did: what one of them does not tell its watches would be missed
-        until their silence is noticed, above all that a machine has died together with its etcd.
+    def _doubt_others(self) -> None:
+        """The nodes that watches are on, and calls are not: whether one of them answers no more would show by its
+        silence alone, and until then it would be missed that a machine has died together with its etcd.
         """
-        for url in set(urls).intersection(self._streams.values()) - self._doubted.keys():
+        for url in set(self._streams.values()) - {self._endpoint()} - self._doubted.keys():
             self._doubted[url] = asyncio.create_task(self._end_if_dead(url), name=f"doubt {url}")
 
     async def _end_if_dead(self, url: str) -> None:
-        """Asked once more, so that one that is only slow keeps its watches."""
+        """One that is only slow keeps its watches."""
         try:
             await self._ask(url, "kv/range", _range("/", prefix=False), etcd_wire.Ranged)
         except EtcdError:
