@@ -132,6 +132,30 @@ def test_what_somebody_else_repays_is_taken_off_their_own_debt_first() -> None:
     assert (gone.own, gone.foreign, gone.by_hand) == (D(900), ZERO, D(100))
 
 
+def test_interest_that_is_taken_in_another_asset_is_nobodys_hand() -> None:
+    """It shows in the debt, and a moment later it is gone, what was lent untouched (rule 8.8)."""
+    seen = read(LENT, shown("1000", "0.01"), shown("1000", after=100))
+    assert (seen.own, seen.charged, seen.converted) == (D(1_000), D("0.01"), D("0.01"))
+    assert (seen.by_hand, seen.foreign, seen.doubted_at) == (ZERO, ZERO, 0)
+    assert debts.accrued(seen, ZERO) == ZERO
+    assert debts.of_new_trade(seen).converted == ZERO
+
+
+def test_interest_that_is_taken_in_another_asset_is_shared_as_it_was_charged() -> None:
+    before = read(OwnDebt(asset="USDT"), shown("1000"))
+    seen = read(debts.moved(before, LoanKind.BORROW, D(3_000)), shown("4000"), shown("4000", "0.04", after=100))
+    assert (seen.own, seen.foreign) == (D("3000.03"), D("1000.01"))
+    gone = read(seen, shown("4000", after=200))
+    assert (gone.own, gone.foreign, gone.converted, gone.by_hand) == (D(3_000), D(1_000), D("0.03"), ZERO)
+
+
+def test_of_a_shared_account_ours_alone_is_taken_off() -> None:
+    seen = read(replace(LENT, own=D(1_000)), shown("4000", "0.04", others=OTHERS))
+    gone = read(seen, shown("4000", after=100, others=OTHERS))
+    assert abs(gone.own - 1_000) < D("0.0000001") > abs(gone.converted - D("0.01"))
+    assert (gone.foreign, gone.by_hand, gone.doubted_at) == (ZERO, ZERO, 0)
+
+
 def test_a_rounding_of_the_exchange_is_nobodys_hand() -> None:
     seen = read(LENT, shown("1000", "0.01"), shown("1000", "0.00999999", after=100))
     assert (seen.own, seen.charged, seen.doubted_at) == (D("1000.00999999"), D("0.00999999"), 0)

@@ -145,7 +145,38 @@ def test_an_entry_told_only_now_that_it_had_filled_is_covered_with_the_rest(
 
 
 @both_sides
-def test_a_little_that_is_told_late_is_too_little_for_a_stop(direction: Direction) -> None:
+def test_a_little_that_is_told_late_goes_with_the_rest(direction: Direction) -> None:
+    """Rule 10.2: too little alone, and bare until the trade's end."""
     script = entering(direction)
+    _told_late(script, "0.01")
+    assert "late_fill" in script.told()
+    script.settle()
+    script.sleep()
+    script.settle()
+    assert script.named() == "Protected"
+    assert "unprotected" not in script.told()
+
+
+def test_a_commission_told_late_that_was_not_paid_in_base_is_covered_with_the_rest() -> None:
+    script = entering()
+    script.fee_asset = "BNB"
+    entry = script.order(Role.ENTRY)
+    script.execute(entry.id)
+    told, script.book[entry.id] = script.book[entry.id], replace(script.book[entry.id], fills=())
+    script.push(entry.id)
+    while len(script.position.legs) < 3:
+        script.lose("QueryTrades") if "QueryTrades" in script.kinds() else script.sleep()
+    script.settle()
+    assert script.order(Role.SL).qty == script.leg(3).qty == D("0.999")
+    script.feed(Reported(at=script.now, report=told))
+    script.settle()
+    assert script.leg(3).qty == D("1.002")
+    assert script.named() == "Protected"
+
+
+def test_what_can_not_be_sold_with_the_rest_either_is_dust() -> None:
+    """Rule 3.6."""
+    script = entering()
+    script.rules = replace(RULES, max_qty=D("0.67"))
     _told_late(script, "0.01")
     assert "late_fill" not in script.told()

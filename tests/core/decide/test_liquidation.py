@@ -4,8 +4,11 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, protected
 
-from executor.core.model.intents import PlaceOco, PlaceOrder, Repay
+from executor.core.model.events import LiquidationsSeen
+from executor.core.model.ids import Role
+from executor.core.model.intents import PlaceOco, PlaceOrder, QueryLiquidations, Repay
 from executor.core.model.loans import Debt
+from executor.core.model.policy import Layout
 from executor.core.model.state import Closed, Reason
 from executor.core.model.values import ZERO, Direction, OrderStatus
 
@@ -152,3 +155,116 @@ def test_a_part_that_was_repaid_by_hand_leaves_the_rest_covered() -> None:
     assert script.named() == "Protected"
     assert script.position.credit is not None
     assert script.position.credit.accrued == D("-0.99997")
+
+
+def repaid_in_part(part: str, layout: Layout = Layout.OCO) -> Script:
+    """Somebody repays a part of a short's debt with coins of their own; it was seen twice."""
+    script = Script(Direction.SHORT, replace(POLICY, layout=layout), MARGIN_RULES)
+    script.lender.add("USDT", D(10_000))
+    script.signal()
+    script.settle()
+    script.fill_entry()
+    script.settle()
+    debt = script.lender.debts["LTC"]
+    script.lender.debts["LTC"] = Debt(debt.principal - D(part), debt.interest)
+    for _ in range(2):
+        script.read_account(after=2_000)
+    script.settle()
+    return script
+
+
+@pytest.mark.parametrize(
+    ("part", "legs"),
+    [
+        ("0.5", ["1.001", "1.001", "0.501"]),
+        ("1.5", ["1.001", "0.501", "0"]),
+        ("1.98", ["1.022", "0", "0"]),  # 0.021 alone is less than NOTIONAL takes
+        ("2.5", ["0.501", "0", "0"]),
+    ],
+)
+def test_what_somebody_else_has_repaid_is_not_bought_back(part: str, legs: list[str]) -> None:
+    """Rules 6.6b, 11.6: the last legs go first, and what stands is cut to what is owed still."""
+    script = repaid_in_part(part)
+    assert script.told().count("part_missing") == 1
+    assert [leg.qty for leg in script.position.legs] == [D(qty) for qty in legs]
+    assert script.named() == "Protected"
+    stops = [order for order in script.position.orders if order.live and order.is_stop]
+    assert sum(stop.qty for stop in stops) == sum(map(D, legs))
+    script.quote("97.9", after=1_000)
+    for stop in stops:
+        script.fill(stop.role)
+    script.to_the_end()
+    assert script.closed.reason is Reason.SL
+    assert script.lender.debts["LTC"].total == ZERO
+    assert script.lender.holdings["LTC"] < D("0.003")
+
+
+def test_plain_exits_are_cut_to_what_is_owed_still() -> None:
+    script = repaid_in_part("1.5", Layout.PLAIN)
+    assert {leg.n: leg.qty for leg in script.position.legs} == {0: D("1.502"), 1: D("1.001"), 2: D("0.501")}
+    assert script.order(Role.SL).qty == D("1.502")
+    assert script.named() == "Protected"
+
+
+def test_a_short_of_which_the_rest_was_repaid_by_hand_is_over() -> None:
+    """Rule 11.11: its target had bought a part."""
+    script = protected(Direction.SHORT, POLICY, MARGIN_RULES)
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.lender.debts["LTC"] = Debt(D(1), D("0.00003"))
+    assert over(script).reason is Reason.EXTERNAL
+
+
+def test_while_it_is_found_out_who_repaid_a_debt_nothing_of_it_is_bought() -> None:
+    script = taken(Direction.SHORT, liquidated=False, exits=False)
+    for _ in range(2):
+        script.read_account(after=2_000)
+    assert "QueryLiquidations" in script.kinds()
+    for _ in range(3):
+        script.lose("QueryLiquidations")
+        while script.pending:
+            script.accept()
+        script.sleep()
+    assert script.live() == []
+
+
+@both_sides
+def test_liquidations_that_can_not_be_read_keep_no_trade_open(direction: Direction) -> None:
+    """Rule 8.7."""
+    script = taken(direction, liquidated=True, exits=direction is Direction.LONG)
+    since = script.now
+    while script.state.position is not None and script.now < since + 60_000:
+        if "QueryLiquidations" in script.kinds():
+            script.lose("QueryLiquidations")
+        elif script.pending:
+            script.accept()
+        else:
+            script.read_account(after=1_000)
+    assert script.closed.reason is Reason.EXTERNAL
+    assert script.closed.closed - since < POLICY.failsafe_grace_ms + 10_000
+    (said,) = [note.text for note in script.notes if note.event == "closed_elsewhere"]
+    assert "or liquidated: the list of liquidations can't be read" in said
+
+
+def test_after_a_restart_liquidations_are_asked_for_once() -> None:
+    """Rule 8.7: no account was read since, that a list could be too old for. Found by the simulation."""
+    script = taken(Direction.SHORT, liquidated=True, exits=False)
+    script.read_account(after=2_000)
+    script.read_account(after=2_000)
+    script.restart()
+    script.sent.clear()
+    while script.state.position is not None and script.named() != "Closing":
+        script.now += 80
+        script.accept() if script.pending else script.sleep()
+    assert [type(request).__name__ for request in script.sent].count("QueryLiquidations") == 1
+    assert "liquidated" in script.told()
+
+
+def test_a_clock_that_is_set_back_costs_no_look_after_look_at_liquidations() -> None:
+    script = taken(Direction.SHORT, liquidated=False, exits=False)
+    script.read_account(after=2_000)
+    script.read_account(after=2_000)
+    (seq,) = [request.seq for request in script.pending if isinstance(request, QueryLiquidations)]
+    script.feed(LiquidationsSeen(at=script.now, times=(), asked_at=script.now - 60_000, seq=seq))
+    assert script.named() == "Closing"

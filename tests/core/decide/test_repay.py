@@ -318,6 +318,33 @@ class TestShortOfBase:
         assert script.told().count("debt_bought") == 3
         assert script.closed.debt_left["LTC"] > ZERO
 
+    @pytest.mark.parametrize("why", [Why.NOT_SENT, Why.RATE_LIMIT])
+    def test_what_never_came_to_the_book_is_no_try(self, why: Why) -> None:
+        """Rules 11.7, 8.7: it is tried again, in growing pauses, and told of."""
+        script = repaying(Direction.SHORT)
+        script.lender.add("LTC", D("-0.5"))
+        times: list[int] = []
+        while len(times) < 8:
+            if "DEBT" in script.kinds():
+                times.append(script.now)
+                script.refuse(why, "DEBT")
+            else:
+                step(script)
+        pauses = [after - before for before, after in pairwise(times)]
+        assert pauses == sorted(pauses)
+        assert pauses[-1] >= 60_000
+        assert "5 orders to buy LTC for the debt in a row were not taken" in " ".join(n.text for n in script.notes)
+        go_on(script)
+        assert script.lender.debt("LTC").total == ZERO
+
+    def test_more_than_one_market_order_takes_is_bought_in_pieces(self) -> None:
+        script = repaying(Direction.SHORT)
+        script.lender.add("LTC", D("-0.5"))
+        script.rules = replace(script.rules, market_max_qty=D("0.3"))
+        go_on(script)
+        assert script.told().count("debt_bought") == 2
+        assert script.lender.debt("LTC").total == ZERO
+
     def test_what_it_cost_is_known_before_the_trade_is_summed_up(self) -> None:
         script = repaying(Direction.SHORT)
         script.lender.add("LTC", D("-0.5"))

@@ -304,6 +304,13 @@ def test_a_position_without_any_order_is_told_loudly() -> None:
     assert text.startswith("trade 1700000000000 holds 2.997 LTC and has no order: it has NO STOP. Found: no open order")
 
 
+def test_a_position_larger_than_one_market_order_is_told_as_loudly() -> None:
+    script = protected()
+    script.rules = replace(RULES, market_max_qty=D(2))
+    text = refused(script, open_orders=[], history=[*map(ended, script.book.values())])
+    assert text.startswith("trade 1700000000000 holds 2.997 LTC and has no order: it has NO STOP. Found: no open order")
+
+
 def test_a_position_without_any_order_is_told_where_the_exchange_does_not_say_what_it_cost() -> None:
     script = protected()
     old = [replace(ended(each), cum_quote=D(0)) for each in script.book.values()]

@@ -12,6 +12,7 @@ from executor.core.model.events import (
     AllOrdersSeen,
     Answered,
     AnyEvent,
+    LiquidationsSeen,
     MarginSeen,
     OpenOrdersSeen,
     QuoteSeen,
@@ -99,6 +100,8 @@ def told_since(state: State, event: AnyEvent) -> AnyEvent:
             return replace(event, asked_at=decided)
         case MarginSeen(seq=seq, account=account) if seq and account.asked_at < (decided := _decided(state, seq)):
             return replace(event, account=replace(account, asked_at=decided))
+        case LiquidationsSeen(seq=seq) if seq and event.asked_at < (decided := _decided(state, seq)):
+            return replace(event, asked_at=decided)
         case _:
             return event
 

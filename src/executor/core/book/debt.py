@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from executor.core.model.loans import PRECISION, Credit, Debt, LoanKind, MarginAccount, Others, OwnDebt
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Position, State
-from executor.core.model.values import ONE, ZERO, Direction, ceil_to
+from executor.core.model.values import ONE, ZERO, Direction, ceil_to, floor_to
 
 RESERVED_HOURS: Final = 3
 """Of interest that a short's exits buy beforehand, a step at most: what is charged while they wait."""
@@ -56,7 +56,7 @@ def owed(debts: Iterable[OwnDebt]) -> dict[str, Decimal]:
 
 def of_new_trade(debt: OwnDebt) -> OwnDebt:
     """A trade begins: what it borrows and is charged is counted from here on."""
-    return replace(debt, borrowed=ZERO, repaid=ZERO, charged=ZERO, by_hand=ZERO)
+    return replace(debt, borrowed=ZERO, repaid=ZERO, charged=ZERO, by_hand=ZERO, converted=ZERO)
 
 
 def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal, principal: Decimal | None = None) -> OwnDebt:
@@ -84,6 +84,8 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
     grown = _grown(debt, shown, others)
     if _is_interest(debt, shown, others, grown):
         return _seen(_charged(debt, grown, shown, others), shown, others)
+    if _is_converted(debt, shown, others, grown):
+        return _seen(_converted(debt, -grown, shown, others), shown, others)
     if not debt.doubted_at:
         return replace(debt, doubted_at=account.asked_at)
     if account.asked_at - debt.doubted_at < grace_ms:
@@ -109,6 +111,13 @@ def _is_interest(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> 
     borrowed = max(debt.moved, ZERO) + max(others.moved - debt.others_moved, ZERO)
     most = max((debt.seen.total + borrowed) / LARGEST_CHARGE, _SLACK)
     return shown.principal <= debt.seen.principal + borrowed and grown <= most
+
+
+def _is_converted(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> bool:
+    """Whether the exchange has taken interest in another asset, as BNB: of what was lent nothing is gone. Whether it
+    shows that interest in the debt before, Binance's documents leave open (rule 8.8).
+    """
+    return grown < 0 and shown.principal == _lent(debt, others)
 
 
 def _lent(debt: OwnDebt, others: Others) -> Decimal | None:
@@ -137,6 +146,16 @@ def _shared(debt: OwnDebt, grown: Decimal, others: Others) -> OwnDebt:
     share = min(ceil_to(grown * meanwhile / (meanwhile + debt.foreign + others.owed), PRECISION), grown)
     foreign = debt.foreign + grown - share if debt.foreign else ZERO
     return replace(debt, own=max(debt.own + share, ZERO), charged=debt.charged + share, foreign=foreign)
+
+
+def _converted(debt: OwnDebt, gone: Decimal, shown: Debt, others: Others) -> OwnDebt:
+    """It has shrunk by interest: ours is in proportion, as when it was charged. What that cost stays counted."""
+    if not debt.foreign and not others.owed:
+        part = max(debt.own - shown.total, ZERO)
+    else:
+        part = min(floor_to(gone * debt.own / (debt.own + debt.foreign + others.owed), PRECISION), debt.own)
+    foreign = max(debt.foreign - (gone - part), ZERO) if debt.foreign else ZERO
+    return replace(debt, own=debt.own - part, foreign=foreign, converted=debt.converted + part)
 
 
 def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnDebt:
@@ -183,7 +202,10 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     borrowed = min(explained, own, max(shown.principal - theirs - others.owed, ZERO))
     gone = max(spent - borrowed, debt.borrowed - debt.repaid - borrowed, ZERO)
     charged = own - borrowed
-    made = replace(debt, own=own, foreign=foreign, borrowed=borrowed + gone, charged=charged, by_hand=gone)
+    borrowed += gone
+    made = replace(
+        debt, own=own, foreign=foreign, borrowed=borrowed, charged=charged, by_hand=gone, converted=ZERO
+    )
     return _seen(made, shown, others)
 
 
@@ -209,8 +231,9 @@ def accrued(debt: OwnDebt, spare: Decimal) -> Decimal:
     """What is owed beyond what the trade borrowed: interest, and what an earlier one left, where the base that was
     there before, `spare`, does not repay that. Negative where somebody else has repaid of it.
     """
-    earlier = debt.own + debt.repaid - debt.borrowed - debt.charged + debt.by_hand
-    return debt.charged - debt.by_hand + earlier - min(max(earlier, ZERO), spare)
+    charged = debt.charged - debt.converted
+    earlier = debt.own + debt.repaid - debt.borrowed - charged + debt.by_hand
+    return charged - debt.by_hand + earlier - min(max(earlier, ZERO), spare)
 
 
 def kept(position: Position, rules: SymbolRules) -> Decimal:
@@ -224,6 +247,11 @@ def kept(position: Position, rules: SymbolRules) -> Decimal:
 def gross(net: Decimal, kept_part: Decimal, step: Decimal) -> Decimal:
     """What must be bought, in whole steps, so that `net` is left of it (rule 11.6)."""
     return ceil_to(net / kept_part, step)
+
+
+def sized(position: Position) -> Decimal:
+    """What the exits are for in all."""
+    return next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
 
 
 def to_buy_back(
@@ -244,9 +272,9 @@ def to_buy_back(
             net -= order.unpriced_qty * (ONE - keep)
     interest = max(credit.accrued, ZERO)
     reserve = min(interest * RESERVED_HOURS, step)
-    sized = next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
+    for_exits = sized(position)
     most = gross(entered + interest + reserve, rules.worst_keep(), step) + step - left
-    most = max(most, min(sized - left, most + entered / _OTHERS_INTEREST))
+    most = max(most, min(for_exits - left, most + entered / _OTHERS_INTEREST))
     if not entered:
         return ZERO, ZERO, most  # nothing is sold yet, and what the loan has cost meanwhile is no position
     need = entered + credit.accrued - net
@@ -254,7 +282,7 @@ def to_buy_back(
         over = net - entered - interest  # what somebody else has repaid was not bought twice
         return min(step * LEFT_OVER_STEPS - over, ZERO), ZERO, most
     wanted = gross(need + reserve, keep, step)
-    held = min(wanted, max(sized - left, ZERO)) if sized else wanted
+    held = min(wanted, max(for_exits - left, ZERO)) if for_exits else wanted
     beyond = wanted - held
     if beyond > gross(interest + reserve + left - net, keep, step) + step * LEFT_OVER_STEPS:
         return wanted, ZERO, most  # neither interest nor commission: the exits are for less than was sold

@@ -29,7 +29,7 @@ MANY: Final = 32  # an ordinary trade never has as many
 KEPT: Final = 5
 
 _SAID: Final = frozenset({End.CANCELED, End.EXPIRED, End.REFUSED})
-_AT_MARKET: Final = frozenset({Role.FLATTEN, Role.BUYBACK})
+_AT_MARKET: Final = frozenset({Role.FLATTEN, Role.BUYBACK, Role.DEBT})
 
 
 def settled(order: Order) -> bool:

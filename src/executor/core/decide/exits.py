@@ -30,6 +30,7 @@ def decide(draft: Draft) -> None:
         draft.close(Reason.MAX_HOLD)
         return
     _enter_no_more(draft)
+    liquidation.take_off(draft)
     joined.join(draft)
     joined.take_in(draft)
     if failsafe.failsafe(draft):

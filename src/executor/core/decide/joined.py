@@ -5,6 +5,7 @@ It was known before the entry that each leg's exits would be taken. But another 
 better than one that the failsafe sells.
 """
 
+from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
@@ -34,16 +35,19 @@ def join(draft: Draft) -> None:
 
 
 def take_in(draft: Draft) -> None:
-    """What is held and no leg is for, as an entry told only now that it had filled, is the last leg's: it is covered
-    with it (rule 10.2). PLAIN's stop follows everything that is held anyway.
+    """What is held and no leg is for, as an entry told only now that it had filled, or a commission only now that it was
+    not paid in base, is the last leg's: it is covered with it (rule 10.2). Where neither it nor the two together could
+    be sold, it is dust (3.6). PLAIN's stop follows everything that is held anyway.
     """
     legs = draft.position.legs
     if not legs or any(not leg.n for leg in legs):
         return
     late = draft.tally.sellable - sum([draft.left(leg) for leg in legs], ZERO)
-    if late <= 0 or not draft.rules.market_piece(late, draft.price):
+    if late <= 0:
         return
     host = max(legs, key=lambda leg: (draft.left(leg) > 0, leg.n))
+    if not (draft.rules.market_piece(late, draft.price) or _fits(draft, host, late)):
+        return
     text = f"{plain(late)} {draft.rules.base} are held beyond what the exits are for: leg {host.n} takes them"
     draft.note(Level.ALERT, "late_fill", text, draft.live(host.n))
     draft.put_leg(replace(host, qty=host.qty + late))
@@ -69,5 +73,11 @@ def _can_carry(draft: Draft, host: Leg, guest: Leg) -> bool:
         return False
     if levels.is_safer(guest.stop, host.stop, draft.position.plan.direction):
         return False
-    whole, limit = draft.left(host) + draft.left(guest), draft.stop_limit(host.stop)
-    return all(draft.rules.carries(whole, price) for price in (limit, host.target or limit))
+    return _fits(draft, host, draft.left(guest))
+
+
+def _fits(draft: Draft, host: Leg, more: Decimal) -> bool:
+    """Whether the exits of `host`, which has some left, could be for `more` as well."""
+    left, stop = draft.left(host), host.stop or draft.position.plan.stop
+    limit = draft.stop_limit(stop)
+    return left > 0 and all(draft.rules.carries(left + more, price) for price in (limit, host.target or limit))

@@ -16,11 +16,11 @@ from executor.core.book.borrowing import terms_of
 from executor.core.decide import closing, lending
 from executor.core.decide.draft import Draft
 from executor.core.decide.outbox import Outbox
-from executor.core.model.facts import Why
+from executor.core.model.facts import PASSING, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.loans import PRECISION, Loan, LoanEnd, LoanKind, OwnDebt, Repayment
-from executor.core.model.state import Reason, Repaying
+from executor.core.model.state import End, Reason, Repaying
 from executor.core.model.values import ONE, ZERO, Direction, OrderType, ceil_to, floor_to, short
 
 HOUR_MS: Final = 3_600_000
@@ -138,12 +138,22 @@ def _judged(outbox: Outbox, work: Repayment) -> Repayment:
         work = replace(work, exact=work.exact + 1, whole=work.whole or part)
         if work.exact <= EXACT_TRIES:
             return work  # the debt has grown, or shrunk: read anew, it is asked for to the last unit
-    again = work.again + 1
-    if again % outbox.policy.failsafe_tries == 0:
-        text = f"{again} repayments of {loan.asset} in a row were not taken: interest runs, it is tried again"
+    work = _not_taken(outbox, work, f"repayments of {loan.asset}")
+    return replace(work, ask_at=lending.again_at(loan, _pause(outbox, work.again), work.again))
+
+
+def _not_taken(outbox: Outbox, work: Repayment, what: str) -> Repayment:
+    """`work` with one more failure in a row, told of now and then."""
+    work = replace(work, again=work.again + 1)
+    if work.again % outbox.policy.failsafe_tries == 0:
+        text = f"{work.again} {what} in a row were not taken: interest runs, it is tried again"
         outbox.note(Level.ALERT, "repay_failed", text)
-    pause = min(outbox.policy.exits_retry_ms * 2 ** min(again - 1, DOUBLINGS_MAX), PAUSE_MAX_MS)
-    return replace(work, again=again, ask_at=lending.again_at(loan, pause, again))
+    return work
+
+
+def _pause(outbox: Outbox, again: int) -> int:
+    """How long to wait after the `again`th failure in a row (ms)."""
+    return min(outbox.policy.exits_retry_ms * 2 ** min(again - 1, DOUBLINGS_MAX), PAUSE_MAX_MS)
 
 
 def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy | None) -> Repayment | None:
@@ -190,19 +200,28 @@ def _buy(draft: Draft, work: Repayment, debt: OwnDebt, missing: Decimal) -> Repa
     """
     position, rules, account = draft.position, draft.rules, draft.market.margin
     assert account is not None
-    if debt.asset != rules.base or position.plan.direction is Direction.LONG or work.bought >= BUYS_MAX:
+    last = next((order for order in reversed(position.orders) if order.role is Role.DEBT), None)
+    passing = last is not None and (last.refusal in PASSING or last.end is End.NEVER)
+    tries = work.bought - passing  # what never came to the book says nothing of what can be bought
+    if debt.asset != rules.base or position.plan.direction is Direction.LONG or tries >= BUYS_MAX:
         return None
+    if last is not None and passing:
+        due = max(last.closed_at + _pause(draft, work.again + 1), last.ask_at)
+        if draft.now < due:
+            return replace(work, ask_at=due)
+        work = _not_taken(draft, work, f"orders to buy {debt.asset} for the debt")
     price, keep = draft.price, debts.kept(position, rules)
     qty = debts.gross(missing, keep, rules.step)
     if work.whole:
         qty = max(qty, ceil_to(max(rules.min_qty, rules.min_notional * _ROOM / price), rules.step))
-    if not rules.carries_market(qty, price) or account.free(rules.quote) < qty * price * _ROOM:
+    qty = rules.market_piece(qty, price)
+    if not qty or account.free(rules.quote) < qty * price * _ROOM:
         return None
     text = f"{short(qty)} {rules.base} bought at market: the debt lacks {short(missing)}"
     draft.note(Level.WARNING, "debt_bought", text)
     draft.outdate()
     draft.place(draft.order(Role.DEBT, position.plan.direction.exit_side, OrderType.MARKET, qty))
-    return replace(work, bought=work.bought + 1, short_at=0)
+    return replace(work, bought=tries + 1, short_at=0)
 
 
 def named_rest(outbox: Outbox) -> tuple[OwnDebt, ...]:

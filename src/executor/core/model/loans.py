@@ -206,8 +206,8 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     `doubted_at`: since when the account shows a debt that our loans and interest do not explain: believed when seen
     twice (8.6). `named`: with no trade open any more, it was told that so much is owed still.
 
-    Of the trade at hand, or the last one: what it `borrowed` and `repaid`, the interest that it was `charged`, and what
-    somebody else has repaid `by_hand`.
+    Of the trade at hand, or the last one: what it `borrowed` and `repaid`, the interest that it was `charged`, what of
+    that the exchange has `converted`, taken in another asset, and what somebody else has repaid `by_hand`.
     """
 
     asset: str
@@ -224,6 +224,7 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     repaid: Decimal = ZERO
     charged: Decimal = ZERO
     by_hand: Decimal = ZERO
+    converted: Decimal = ZERO
 
 
 class Repayment(msgspec.Struct, frozen=True, kw_only=True):

@@ -180,7 +180,7 @@ def _nothing_bare(known: Mapping[str, OrderReport], rules: SymbolRules, fills: M
     for report in entries:
         held -= sum((f.fee for f in fills.get(report.id, ()) if f.fee_asset == rules.base), ZERO)
     price = max((_price(r, fills.get(r.id, ())) for r in entries if r.cum_qty), default=ZERO)
-    if rules.carries_market(rules.whole(held), price):
+    if rules.market_piece(held, price):
         raise _Refusal(f"trade {last} holds {short(rules.whole(held))} {rules.base} and has no order: it has NO STOP")
 
 
