@@ -272,7 +272,7 @@ class Outside:
         interest = self.debts.direct.lender.debt(base).interest
         # They are sized before it is known in which asset commission is paid; an earlier trade's rest is bought along.
         fees = max(truth.commissions.get(base, ZERO), bought * (1 - self.rules.worst_keep())) if bought else ZERO
-        net = max(max(truth.entered + interest, self.debts.ours(base)) + fees - bought, ZERO)
+        net = max(max(truth.entered + interest, self.debts.at_most_ours(base)) + fees - bought, ZERO)
         return ceil_to(net / self.rules.worst_keep(), self.rules.step) + STEPS_OVER * self.rules.step
 
     def _open(self, trade: str = "") -> list[LiveOrder]:

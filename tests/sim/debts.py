@@ -24,7 +24,8 @@ HAND: Final = 20
 
 
 class Debts:
-    """`foreign`: by asset, what somebody else borrowed and has not repaid; `moved`: what was transferred in or out;
+    """`foreign`: by asset, what somebody else borrowed and has not repaid, `unclear`: what of it may as well be ours, as
+    a rest of a debt that was repaid on either's word; `moved`: what was transferred in or out;
     `lent`: what our requests borrowed for each trade, `last`: the last of it by asset; `touched`: somebody else has
     repaid, or the exchange liquidated;
     `forgot`: a newer state was lost, so that what its trade explains is taken for its own (11.12).
@@ -35,6 +36,7 @@ class Debts:
         self.broken = broken
         self.saved = saved
         self.foreign: dict[str, Decimal] = defaultdict(Decimal)
+        self.unclear: dict[str, Decimal] = defaultdict(Decimal)
         self.moved: dict[str, Decimal] = defaultdict(Decimal)
         self.lent: dict[str, Decimal] = defaultdict(Decimal)
         self.last: dict[str, Decimal] = defaultdict(Decimal)
@@ -80,7 +82,7 @@ class Debts:
         if not (self.forgot or self.touched):
             theirs = plain(self.foreign[asset])
             self.broken.append(f"M2 (11.4): {plain(left)} {asset} are owed, of which {theirs} are not ours")
-        self.foreign[asset] = left
+        self.foreign[asset] = self.unclear[asset] = left
 
     # --- what others do -----------------------------------------------------------------------------------------------
 
@@ -106,6 +108,7 @@ class Debts:
 
     def liquidated(self) -> None:
         self.foreign.clear()
+        self.unclear.clear()
         self.touched = True
 
     # --- what must hold -----------------------------------------------------------------------------------------------
@@ -114,6 +117,10 @@ class Debts:
         """What of the debt is ours, somebody else's interest aside."""
         owed = self.direct.lender.debt(asset).total - self.foreign[asset]
         return owed if owed > self.foreign[asset] / 1_000 + (SLACK if self.foreign[asset] else ZERO) else ZERO
+
+    def at_most_ours(self, asset: str) -> Decimal:
+        """The same, where it can't be told whose a rest is."""
+        return self.ours(asset) + min(self.unclear[asset], self.foreign[asset])
 
     def carried(self, trade: str) -> Decimal:
         """What is owed of base that `trade`, a short whose entry has just begun to fill, has not borrowed, and that the

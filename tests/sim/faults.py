@@ -60,14 +60,21 @@ OUTSIDE: Final = (
     "state_lost",
     "state_rotten",
 )
-MARGIN: Final = ("interest", "liquidated", "borrowed_by_hand", "repaid_by_hand", "transferred_by_hand")
+MARGIN: Final = (
+    "interest",
+    "liquidated",
+    "borrowed_by_hand",
+    "repaid_by_hand",
+    "transferred_by_hand",
+    "interest_in_bnb",
+)
 """What happens to a margin account without a request."""
 CRASH: Final = ("crash_before", "crash_torn_old", "crash_torn_new", "crash_torn_damaged")
 PAUSE: Final = ("suspended",)
 OTHER: Final = ("partial_fill", "exits_refused")
 ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *PAUSE, *OTHER)
 ON_MARGIN: Final = tuple(kind for kind in (*LOAN, *MARGIN) if kind not in ALL)
-LATER: Final = frozenset({"cancels_refused", "locked_longer"})
+LATER: Final = frozenset({"cancels_refused", "locked_longer", "interest_in_bnb"})
 """Kinds that came when there were seeds already."""
 ODD: Final = frozenset({"garbled", "refused_oddly", "cancels_refused", "locked_longer", "read_garbled"})
 """Answers that no document has."""
@@ -164,7 +171,9 @@ class Faults:
         self._pause = [mood(_CRASH_WEIGHTS) for _ in PAUSE]
         self._partial = mood((0.0, 0.1, 0.4))
         self._loan = [mood(_LOAN_WEIGHTS) for _ in LOAN] if margin else []
-        self._margin = [mood(_OUTSIDE_WEIGHTS) for _ in MARGIN] if margin else []
+        self._margin = [mood(_OUTSIDE_WEIGHTS) for kind in MARGIN if kind not in LATER] if margin else []
+        if self._margin:
+            self._margin += [choices.mood(_OUTSIDE_WEIGHTS, kind) if wild else 0.0 for kind in MARGIN if kind in LATER]
         self._refused = mood((0.0, 0.0, 0.05, 0.3))
 
     @property

@@ -10,7 +10,7 @@ from tests.sim.setup import ACCOUNT, Setup
 from tests.sim.wire import Wire
 
 from executor.core.model.loans import PRECISION, LoanKind
-from executor.core.model.values import floor_to
+from executor.core.model.values import ZERO, floor_to
 from executor.paper.engine.margin.model import Fate
 from executor.paper.engine.model import Reject
 
@@ -33,6 +33,11 @@ class MarginHands:
         hours = (1, 2, 24)[self._choices.choose("hours", 3)]
         self._margin.charge(self._direct.lender, self._wire.timeline.now, hours)
         self._wire.deliver_pushes()
+
+    def convert(self) -> None:
+        """The interest that shows in the debts is taken in BNB."""
+        for debt in self._direct.lender.debts.values():
+            debt.interest = ZERO
 
     def liquidate(self, seize: Callable[[], None]) -> None:
         """`seize`: what becomes of the trade at hand is not its own doing any more."""

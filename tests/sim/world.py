@@ -167,6 +167,7 @@ class World:
             self.wire.on_lent = lambda request: debts.executed(request, self.shell.saved)
             self._happenings |= {
                 "interest": hands.charge,
+                "interest_in_bnb": hands.convert,
                 "liquidated": lambda: hands.liquidate(self.outside.seize),
                 "borrowed_by_hand": hands.borrow,
                 "repaid_by_hand": lambda: hands.repay(self.outside.seize),
