@@ -24,8 +24,8 @@ HAND: Final = 20
 
 
 class Debts:
-    """`foreign`: by asset, what somebody else borrowed and has not repaid, `unclear`: what of it may as well be ours, as
-    a rest of a debt that was repaid on either's word; `moved`: what was transferred in or out;
+    """`foreign`: by asset, what somebody else borrowed and has not repaid, `unclear`: what of it may be ours as well, a
+    rest of a debt of which that can't be told; `moved`: what was transferred in or out;
     `lent`: what our requests borrowed for each trade, `last`: the last of it by asset; `touched`: somebody else has
     repaid, or the exchange liquidated;
     `forgot`: a newer state was lost, so that what its trade explains is taken for its own (11.12).

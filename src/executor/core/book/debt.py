@@ -203,9 +203,7 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     gone = max(spent - borrowed, debt.borrowed - debt.repaid - borrowed, ZERO)
     charged = own - borrowed
     borrowed += gone
-    made = replace(
-        debt, own=own, foreign=foreign, borrowed=borrowed, charged=charged, by_hand=gone, converted=ZERO
-    )
+    made = replace(debt, own=own, foreign=foreign, borrowed=borrowed, charged=charged, by_hand=gone, converted=ZERO)
     return _seen(made, shown, others)
 
 

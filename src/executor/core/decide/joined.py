@@ -35,9 +35,9 @@ def join(draft: Draft) -> None:
 
 
 def take_in(draft: Draft) -> None:
-    """What is held and no leg is for, as an entry told only now that it had filled, or a commission only now that it was
-    not paid in base, is the last leg's: it is covered with it (rule 10.2). Where neither it nor the two together could
-    be sold, it is dust (3.6). PLAIN's stop follows everything that is held anyway.
+    """What is held and no leg is for, as an entry that is told only now to have filled, or a commission not to be paid
+    in base, is the last leg's: it is covered with it (rule 10.2). Where neither it nor the two together could be
+    sold, it is dust (3.6). PLAIN's stop follows everything that is held anyway.
     """
     legs = draft.position.legs
     if not legs or any(not leg.n for leg in legs):

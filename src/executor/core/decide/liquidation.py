@@ -129,7 +129,9 @@ def _close(draft: Draft, since: int) -> None:
         draft.note(Level.ALERT, "liquidated", text)
         draft.close(Reason.LIQUIDATED, abandon=True)
     else:
-        whom = "by somebody else, or liquidated: the list of liquidations can't be read" if unread else "by somebody else"
+        whom = (
+            "by somebody else, or liquidated: the list of liquidations can't be read" if unread else "by somebody else"
+        )
         text = f"what the trade held was closed {whom}; {owed} is owed as far as known"
         draft.note(Level.ALERT, "closed_elsewhere", text)
         draft.close(Reason.EXTERNAL, abandon=True)

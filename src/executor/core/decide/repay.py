@@ -153,7 +153,7 @@ def _not_taken(outbox: Outbox, work: Repayment, what: str) -> Repayment:
 
 def _pause(outbox: Outbox, again: int) -> int:
     """How long to wait after the `again`th failure in a row (ms)."""
-    return min(outbox.policy.exits_retry_ms * 2 ** min(again - 1, DOUBLINGS_MAX), PAUSE_MAX_MS)
+    return min(outbox.policy.exits_retry_ms << min(again - 1, DOUBLINGS_MAX), PAUSE_MAX_MS)
 
 
 def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy | None) -> Repayment | None:
