@@ -1,10 +1,11 @@
 """Several symbols in one process: each trades for itself, and they share what they can: connection, looks, account."""
 
 import asyncio
+import json
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -500,6 +501,69 @@ async def test_one_whose_state_cannot_be_used_is_left_out_and_told_of(tmp_path: 
             await b.ends(Reason.SL)
         assert {each.read_bytes() for each in files} == {b"{" * 100}
         assert len(b.engine.open_orders(ACCOUNT)) == 5
+
+
+async def test_a_signal_for_one_that_could_not_be_started_is_told_why(tmp_path: Path) -> None:
+    """And what names no symbol is not for the one that is left: it may be meant for the other."""
+    async with harness(tmp_path, PUSHED, symbols=THREE[:2], balances={"USDT": "10000"}) as b:
+        b.symbol = THREE[0]
+        await b.enter()
+        await b.stop()
+        path = b.settings().state_path(b.symbol)
+        for each in (path, path.with_name(f"{path.name}.prev")):
+            each.write_bytes(b"{" * 100)
+        await b.start()
+        assert set(b.loops) == {THREE[1]}
+        await b.signal()
+        peak = {"ts": b.clock.now_ms(), "action": "PEAK", "kind": "long", "price": str(b.at(0))}
+        b.write(json.dumps(peak) + "\n")
+        await b.wait(1)
+        refused = [entry["why"] for entry in b.log if entry["event"] == "signal_refused"]
+        assert len(refused) == 2
+        assert refused[0].startswith(f"{THREE[0]} could not be started: no usable state: ")
+        assert refused[1] == f"signal is for no symbol, this trades {THREE[1]}"
+        assert b.alerts().count("signal_not_judged") == 1
+        assert b.loops[THREE[1]].state.position is None
+
+
+async def test_one_that_judges_no_signal_keeps_no_other_from_judging_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = BinanceExchange.open_orders
+
+    async def look(self: BinanceExchange) -> tuple[OrderReport, ...]:
+        if self.symbol == "BNBUSDT" and self.symbol in b.loops:
+            raise ReadError("HTTP 400: -1121 Invalid symbol.")
+        return await looked(self)
+
+    monkeypatch.setattr("executor.service.supervisor.LAGGARD_S", 0.2)
+    monkeypatch.setattr("executor.service.inlets.intake.UNDER_WAY_MAX", 10)
+    monkeypatch.setattr("executor.service.inlets.intake.STUCK_S", 0.0)
+    async with many(tmp_path, PUSHED) as b:
+        await b.stop()
+        monkeypatch.setattr(BinanceExchange, "open_orders", look)
+        b._task = asyncio.create_task(b._serve(b.settings()))
+        await connected(b, 4)
+        old = {"ts": b.clock.now_ms() - 3_600_000, "side": "long", "price": "100", "stop": "99"}
+        for number in range(30):
+            for symbol in ("BNBUSDT", "ETHUSDT"):
+                b.write(json.dumps({**old, "symbol": symbol, "id": f"{symbol} {number}"}) + "\n")
+        await comes(b, lambda: b.loops["ETHUSDT"].state.refused.get("too_old") == 30)
+        assert b.alerts().count("signals_waiting") == 1
+        assert b.said("signal_refused") == 30 + 20, "of BNBUSDT the last ten wait"
+        fresh = {"ts": b.clock.now_ms(), "symbol": "ETHUSDT", "side": "long", "price": "100", "stop": "99"}
+        b.write(json.dumps(fresh) + "\n")
+        await comes(b, lambda: b.loops["ETHUSDT"].state.position is not None)
+        monkeypatch.setattr(BinanceExchange, "open_orders", looked)
+        await comes(b, lambda: b.loops["BNBUSDT"].state.refused.get("too_old") == 10)
+
+
+async def comes(b: Harness, condition: Callable[[], bool]) -> None:
+    """Let time pass, though lines wait to be judged, which it would wait for."""
+    async with asyncio.timeout(20):
+        while not condition():
+            b.clock.advance_to(b.clock.now_ms() + 20)
+            await b.breathe()
 
 
 async def test_the_supervisor_hears_of_all_and_nothing_once_one_hangs(

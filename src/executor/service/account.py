@@ -132,11 +132,11 @@ class AccountRun:
     async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange]) -> None:
         settings = self.settings
         async with contextlib.AsyncExitStack() as sessions:
-            loops = await begin_sessions(settings, market, exchanges, sessions, self._store_of)
+            loops, absent = await begin_sessions(settings, market, exchanges, sessions, self._store_of)
             supervisor = Supervisor(loops)
             connection = exchanges[market.symbols[0]].connection
             stream = StreamWatch()
-            self.judge = self._signals(market, supervisor)
+            self.judge = await self._signals(market, supervisor, absent)
             patient = any(loop.state.position is not None for loop in loops.values())
             for symbol, loop in loops.items():
                 control = partial(Control, loop, settings.state_path(symbol))
@@ -161,13 +161,13 @@ class AccountRun:
             finally:
                 self._supervisor = None
 
-    def _signals(self, market: Market, supervisor: Supervisor) -> SignalJudge:
+    async def _signals(self, market: Market, supervisor: Supervisor, absent: Mapping[str, str]) -> SignalJudge:
         source = self._source
         if source is None:
-            intake = intake_of(self.settings, market, supervisor)
+            intake = await intake_of(self.settings, market, supervisor, absent)
             supervisor.add_task("signals", intake.run)
             return intake
-        judge = SignalJudge(supervisor.loops)
+        judge = SignalJudge(supervisor.loops, absent)
         supervisor.add_task("signals", lambda: source.run(judge, supervisor.loops))
         return judge
 
@@ -178,10 +178,11 @@ async def begin_sessions(
     exchanges: Mapping[str, BinanceExchange],
     stack: contextlib.AsyncExitStack,
     store_of: Callable[[str], FleetSymbolStore] | None = None,
-) -> dict[str, Loop]:
+) -> tuple[dict[str, Loop], dict[str, str]]:
     """All at once: one that has to wait for the exchange must not keep the others waiting. Nor must one that can't be
-    begun keep the others from looking after their trades: it is told of, and left out. Raises as `symbol_session`
-    where none can. `store_of`: where a symbol's state is kept, if not in its file.
+    begun keep the others from looking after their trades: it is told of, and left out. Returns the loops, and why which
+    symbols have none. Raises as `symbol_session` where none can. `store_of`: where a symbol's state is kept, if not in
+    its file.
     """
     several = len(market.symbols) > 1
     for each in left_behind(settings, market.symbols) if store_of is None else ():
@@ -207,7 +208,7 @@ async def begin_sessions(
     _acquaint(exchanges, loops)
     keeper = next(iter(loops))
     loops[keeper].add_task("clock", partial(_keep_clock, loops[keeper], exchanges[keeper]))
-    return loops
+    return loops, {symbol: str(fault) for symbol, fault in faults.items()}
 
 
 async def _keep_clock(loop: Loop, exchange: BinanceExchange) -> None:

@@ -41,6 +41,7 @@ from executor.service.fleet.opening import open_etcd
 from executor.service.fleet.reach import probing
 from executor.service.fleet.signals import FileRelay, SignalPoster, StoredSignals, takers
 from executor.service.fleet.stored_traded import StoredTraded
+from executor.service.inlets.file_threads import FileThreads
 from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptError, Webhook
 from executor.service.loop import Loop
 from executor.service.self_watchdog import SelfWatchdog, hang_path
@@ -50,7 +51,6 @@ from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
 from executor.service.unsure import WhileUnsure
 from executor.service.wiring import telling_the_end
-from executor.signals.append import append_line
 from executor.signals.follower import SignalFollower
 from executor.signals.parse import Malformed
 from executor.signals.position import PositionFile, SignalFileError, position_path
@@ -140,6 +140,7 @@ async def _on_files(
         return AccountRun(accounts[name], on_loops=begun, beside=(voice.attendant(name),))
 
     kept = {name: _Kept(own, partial(begin, name)) for name, own in accounts.items()}
+    files = FileThreads()
 
     async def keep(line: bytes, signal: Signal) -> bool:
         """Into the file that each account follows, once where several follow the same."""
@@ -148,7 +149,7 @@ async def _on_files(
             raise NobodyTakesError(f"no account trades {signal.symbol or 'a single symbol'}")
         try:
             for file in dict.fromkeys(accounts[name].signal_file for name in found):
-                await asyncio.to_thread(append_line, file, line)
+                await files.append(file, line)
         except SignalFileError as error:
             raise NotKeptError(str(error)) from error
         return True
@@ -162,7 +163,10 @@ async def _on_files(
     process.serve(settings, keep, [AlertMetrics(told.alerts)])
     listener = told.listen_for(voice.traded)
     heard = [] if listener is None else [keep_up("telegram commands", listener.run)]
-    await process.run([each.keep for each in kept.values()], beside=[*_told(voice), *heard])
+    try:
+        await process.run([each.keep for each in kept.values()], beside=[*_told(voice), *heard])
+    finally:
+        files.close()
 
 
 # --- in a fleet -------------------------------------------------------------------------------------------------------

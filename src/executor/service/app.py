@@ -116,11 +116,11 @@ async def serve(
 ) -> None:
     """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
     async with contextlib.AsyncExitStack() as sessions:
-        loops = await begin_sessions(settings, market, exchanges, sessions)
+        loops, absent = await begin_sessions(settings, market, exchanges, sessions)
         supervisor = Supervisor(loops)
         connection = exchanges[market.symbols[0]].connection
         stream = StreamWatch()
-        intake = intake_of(settings, market, supervisor) if signals else None
+        intake = await intake_of(settings, market, supervisor, absent) if signals else None
         told = told or Alerting(settings, Alerts(None, ()))
         add_inlets(settings, supervisor, connection.budget, intake, stream, told.alerts)
         add_alerts(told, supervisor)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -43,6 +43,7 @@ from executor.service.market import Market
 from executor.service.push_router import PushRouter, follow_trades
 from executor.service.supervisor import Supervisor
 from executor.service.systemd import describe, summary
+from executor.service.worker_thread import SameThread
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, position_path
 
@@ -57,16 +58,23 @@ LONG_KEY: Final = 32
 # --- the ways in ------------------------------------------------------------------------------------------------------
 
 
-def intake_of(settings: Settings, market: Market, supervisor: Supervisor) -> Intake:
+async def intake_of(
+    settings: Settings, market: Market, supervisor: Supervisor, absent: Mapping[str, str] | None = None
+) -> Intake:
+    """`absent`: symbols that could not be begun, and why. Raises SignalFileError, as `Intake.begin`."""
     memory = PositionFile(_kept_position(settings, market.symbols))
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
-    look_every_s = LOOK_EVERY_S if isinstance(market.clock, SystemClock) else LOOK_IN_MARKET_TIME_S
+    recorded = not isinstance(market.clock, SystemClock)
+    look_every_s = LOOK_IN_MARKET_TIME_S if recorded else LOOK_EVERY_S
+    worker = SameThread() if recorded else None
 
     def follow() -> SignalFollower:
         seconds = lambda: market.clock.now_ms() / 1000  # noqa: E731  (the market's time, where that is a recording's)
         return SignalFollower(settings.signal_file, start=start, memory=memory, monotonic=seconds)
 
-    return Intake(supervisor.loops, follow, market.clock, look_every_s)
+    intake = Intake(supervisor.loops, follow, market.clock, look_every_s, absent, worker)
+    await intake.begin()
+    return intake
 
 
 def _kept_position(settings: Settings, symbols: tuple[str, ...]) -> Path:

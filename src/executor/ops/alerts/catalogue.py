@@ -440,8 +440,24 @@ _MACHINE: Final = (
         "signal_file",
         Topic.TROUBLE,
         WARNING,
-        "The signal file can't be read, or the place in it can't be remembered.",
-        "Check `SIGNAL_FILE`, its owner and mode. Signals wait, and age.",
+        "The signal file can't be read, does not answer (a mount whose server has gone), or the place in it can't be "
+        "remembered.",
+        "Check `SIGNAL_FILE`, its owner, its mode and its mount. Signals wait, and age.",
+    ),
+    alert_kind(
+        "signals_waiting",
+        Topic.TROUBLE,
+        WARNING,
+        "A symbol judges none of its signals, and more than 1,000 wait: for each new one the oldest is refused. The "
+        "signals of other symbols do not wait for it.",
+        "The alerts before it say what keeps the symbol (`not_recovered`). Stop whoever writes so many signals.",
+    ),
+    alert_kind(
+        "signal_not_judged",
+        Topic.TROUBLE,
+        WARNING,
+        "A signal came for a symbol that could not be started; it was refused.",
+        "See `not_started`: mend what it names, then restart the service.",
     ),
     alert_kind(
         "webhook_not_written",

@@ -15,13 +15,13 @@ import structlog
 from executor.config import Settings
 from executor.core.model.signal import Signal
 from executor.service.inlets.intake import SignalJudge
+from executor.service.inlets.signal_file import SignalFile
 from executor.service.inlets.webhook import NobodyTakesError
 from executor.service.loop import Loop
 from executor.service.store.etcd import Etcd, EtcdError, Refused, Unreachable, Value, created_is, put
 from executor.service.store.fleet_keys import Keys
 from executor.signals.follower import SignalFollower
 from executor.signals.parse import Malformed, parse_signal
-from executor.signals.position import SignalFileError
 
 log = structlog.get_logger(__name__)
 
@@ -174,25 +174,16 @@ class FileRelay:
 
     async def run(self) -> None:
         """For ever."""
-        follower: SignalFollower | None = None
-        complained = ""
-        while True:
-            try:
-                follower = follower or self._open_file()
-                lines = follower.read()
-            except SignalFileError as error:
-                if str(error) != complained:
-                    log.error("signal_file", alert=True, error=str(error))
-                complained, lines = str(error), []
-            for line in lines:
-                if line.data.strip():
-                    await self._hand_on(line.data)
-                assert follower is not None
-                try:
-                    follower.commit(line.position)
-                except SignalFileError as error:
-                    log.error("signal_file", alert=True, error=str(error))
-            await asyncio.sleep(LOOK_S)
+        file = SignalFile(self._open_file)
+        try:
+            while True:
+                for line in await file.read():
+                    if line.data.strip():
+                        await self._hand_on(line.data)
+                    await file.commit(line.position)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await file.end(None)
 
     async def _hand_on(self, data: bytes) -> None:
         parsed = parse_signal(data)

@@ -22,11 +22,13 @@ from executor.core.model.verdict import Refusal, Verdict
 from executor.core.transition import Step
 from executor.exchange.port import Exchange, MarginExchange, ReadError
 from executor.exchange.transport.clock import LocalClock
+from executor.service.inlets.signal_file import SignalFile
+from executor.service.inlets.under_way import Place, UnderWay
 from executor.service.loop import Loop
+from executor.service.worker_thread import Worker
 from executor.signals.follower import LINES_PER_READ, SignalFollower
 from executor.signals.logfile import Line
 from executor.signals.parse import Malformed, parse_signal
-from executor.signals.position import Position, SignalFileError
 
 log = structlog.get_logger(__name__)
 
@@ -41,23 +43,40 @@ ENDING: Final = Refusal("the service is ending: it is not judged now")
 COMMIT_EVERY_S: Final = 1.0
 """While there is always more to read."""
 UNDER_WAY_MAX: Final = 1_000
-"""Lines that may be under way; no more is read until some of them have been judged."""
+"""Lines of one symbol that may be under way; no more is read until some of them have been judged."""
+STUCK_S: Final = 10.0
+"""A symbol that has judged none of its lines for so long holds up no other's: from then on its oldest is refused where
+it has too many.
+"""
 
 
 class _Taken(msgspec.Struct):
-    """A line that has been read: `done` once it has been judged."""
+    """A line that has been read, for the loop of its symbol."""
 
-    line: Line
-    parsed: Signal | Malformed | None = None
-    busy: contextlib.ExitStack | None = None
-    done: bool = False
+    data: bytes
+    parsed: Signal | Malformed
+    place: Place
+    busy: contextlib.ExitStack
+
+
+class _Queue(msgspec.Struct):
+    """Lines of one symbol: those that wait, how many have not been judged, and when the last one was (loop's time)."""
+
+    waiting: deque[_Taken]
+    news: asyncio.Event
+    undone: int = 0
+    judged_at: float = 0.0
+    told: bool = False
+    """That it has too many."""
 
 
 class SignalJudge:
     """Puts signals before the loops that they are for. `on_unclaimed` is called for each that no loop could judge."""
 
-    def __init__(self, loops: Mapping[str, Loop]) -> None:
+    def __init__(self, loops: Mapping[str, Loop], absent: Mapping[str, str] | None = None) -> None:
+        """`absent`: symbols that could not be begun, and why."""
         self._loops = loops
+        self._absent = absent or {}
         self._last_moment = 0
         self.on_unclaimed: list[Callable[[], None]] = []
 
@@ -109,8 +128,10 @@ class SignalJudge:
         return now
 
     def _whose(self, parsed: Signal | Malformed) -> str | None:
-        """The symbol whose loop is to judge; a single loop judges all, and journals what it refuses (rule 2.5)."""
-        if len(self._loops) == 1:
+        """The symbol whose loop is to judge. One that is traded alone judges all, and journals what it refuses (rule
+        2.5); not one that is left of several: what names no symbol may be meant for another.
+        """
+        if len(self._loops) == 1 and not self._absent:
             return next(iter(self._loops))
         symbol = parsed.symbol if isinstance(parsed, Signal) else ""
         return symbol if symbol in self._loops else None
@@ -119,8 +140,14 @@ class SignalJudge:
         traded = ", ".join(self._loops)
         if isinstance(parsed, Malformed):
             about, why = parsed.text, f"malformed: {parsed.fault}"
+        elif parsed.symbol in self._absent:
+            about, why = parsed.key, f"{parsed.symbol} could not be started: {self._absent[parsed.symbol]}"
+            log.error("signal_not_judged", alert=True, symbol=parsed.symbol, signal=about, why=why)
         else:
             about, why = parsed.key, f"signal is for {parsed.symbol or 'no symbol'}, this trades {traded}"
+        return self._refuse_unjudged(about, why)
+
+    def _refuse_unjudged(self, about: str, why: str) -> Refusal:
         log.warning("signal_refused", signal=about, why=why)
         for callback in self.on_unclaimed:
             callback()
@@ -140,28 +167,24 @@ class Intake(SignalJudge):
         open_file: Callable[[], SignalFollower],
         clock: LocalClock,
         look_every_s: float = LOOK_EVERY_S,
+        absent: Mapping[str, str] | None = None,
+        worker: Worker | None = None,
     ) -> None:
-        """Raises SignalFileError when the file can't be followed and no trade is open; an open one is looked after
-        all the same, and the file tried again and again.
-        """
-        super().__init__(loops)
+        """`absent`: as for `SignalJudge`; `worker`: as for `SignalFile`."""
+        super().__init__(loops, absent)
         self._look_every_s = look_every_s
-        self._open_file = open_file
-        self._follower: SignalFollower | None = None
+        self._file = SignalFile(open_file, next(iter(loops.values())).at_work, worker)
         self._clock = clock
-        self._complained = ""
-        self._told_unended = False
-        self._under_way: deque[_Taken] = deque()
-        self._position: Position | None = None
+        self._under_way = UnderWay()
         self._committed_at = -COMMIT_EVERY_S
-        self._queues: dict[str, asyncio.Queue[_Taken]] = {symbol: asyncio.Queue() for symbol in loops}
+        self._queues = {symbol: _Queue(deque(), asyncio.Event()) for symbol in loops}
         self.on_taken: list[Callable[[bytes, Verdict], None]] = []
-        try:
-            self._follower = open_file()
-        except SignalFileError as error:
-            if all(loop.state.position is None for loop in loops.values()):
-                raise
-            self._complain(error)
+
+    async def begin(self) -> None:
+        """Take up the place in the file. Raises SignalFileError when it can't be followed and no trade is open; an open
+        one is looked after all the same, and the file tried again and again.
+        """
+        await self._file.begin(patient=any(loop.state.position is not None for loop in self._loops.values()))
 
     # --- the file -------------------------------------------------------------------------------------------------
 
@@ -171,114 +194,122 @@ class Intake(SignalJudge):
                 for symbol in self._loops:
                     tasks.create_task(self._judge_all(symbol), name=f"signals {symbol}")
                 while True:
-                    lines = self._read() if len(self._under_way) < UNDER_WAY_MAX else []
+                    lines = await self._file.read() if self._has_room() else []
                     for line in lines:
                         self._give(line)
                         await asyncio.sleep(0)  # whoever else has something to do waits for one line, not for all
                     if len(lines) == LINES_PER_READ:  # there is more: on, remembering now and then how far it has come
-                        self._commit_now_and_then()
+                        await self._commit_now_and_then()
                         continue
-                    self._commit()
+                    await self._commit()
                     await self._clock.sleep(self._look_every_s)
         finally:
-            self._commit()
-            for taken in self._under_way:  # what was not judged is read again after the next start
-                if taken.busy is not None:
+            for queue in self._queues.values():  # what was not judged is read again after the next start
+                for taken in queue.waiting:
                     taken.busy.close()
+            await self._file.end(self._under_way.take_passed())
 
-    def _read(self) -> list[Line]:
-        try:
-            self._follower = self._follower or self._open_file()
-            lines = self._follower.read()
-        except SignalFileError as error:
-            self._complain(error)
-            return []
-        self._complained = ""
-        if self._follower.unended and not self._told_unended:
-            log.warning(
-                "signal_unended",
-                bytes=self._follower.unended,
-                text="the signal file ends with what is no signal, and no line end follows: it is not taken",
-            )
-        self._told_unended = bool(self._follower.unended)
-        return lines
+    def _has_room(self) -> bool:
+        """No more is read while a symbol that does judge its lines has many of them."""
+        return not any(
+            queue.undone >= UNDER_WAY_MAX and not self._stuck(symbol) for symbol, queue in self._queues.items()
+        )
+
+    def _stuck(self, symbol: str) -> bool:
+        """Whether it does not judge its lines: the others' are not to wait for that."""
+        return asyncio.get_running_loop().time() - self._queues[symbol].judged_at > STUCK_S
 
     def _give(self, line: Line) -> None:
-        taken = _Taken(line)
-        self._under_way.append(taken)
+        place = self._under_way.add(line.position)
         if not line.data.strip():
-            self._done(taken)
+            self._under_way.finish(place)
             return
-        taken.parsed = parse_signal(line.data)
-        symbol = self._whose(taken.parsed)
+        parsed = parse_signal(line.data)
+        symbol = self._whose(parsed)
         if symbol is None:
-            self._judged(taken, self._unclaimed(taken.parsed))
+            self._told(line.data, self._unclaimed(parsed))
+            self._under_way.finish(place)
             return
-        taken.busy = contextlib.ExitStack()
-        taken.busy.enter_context(self._loops[symbol].at_work())
-        self._queues[symbol].put_nowait(taken)
+        busy = contextlib.ExitStack()
+        busy.enter_context(self._loops[symbol].at_work())
+        self._put(symbol, _Taken(line.data, parsed, place, busy))
+
+    def _put(self, symbol: str, taken: _Taken) -> None:
+        queue = self._queues[symbol]
+        if queue.undone == 0:
+            queue.judged_at = asyncio.get_running_loop().time()
+        queue.undone += 1
+        queue.waiting.append(taken)
+        queue.news.set()
+        if queue.undone > UNDER_WAY_MAX and self._stuck(symbol):
+            self._drop(symbol, queue)
+
+    def _drop(self, symbol: str, queue: _Queue) -> None:
+        """The oldest that waits: it is the likeliest to be too old once it could be judged."""
+        if not queue.told:
+            queue.told = True
+            text = f"{UNDER_WAY_MAX} signals wait to be judged: from here on the oldest is refused for each new one"
+            log.error("signals_waiting", alert=True, symbol=symbol, text=text)
+        oldest = queue.waiting.popleft()
+        about = oldest.parsed.key if isinstance(oldest.parsed, Signal) else oldest.parsed.text
+        oldest.busy.close()
+        refusal = self._refuse_unjudged(about, f"more than {UNDER_WAY_MAX} signals of {symbol} wait to be judged")
+        self._finish(queue, oldest, refusal)
 
     async def _judge_all(self, symbol: str) -> None:
         """In turn, for ever, once the loop knows its orders."""
         if len(self._loops) > 1:
             structlog.contextvars.bind_contextvars(symbol=symbol)
-        await self._loops[symbol].ready.wait()
+        loop, queue = self._loops[symbol], self._queues[symbol]
+        await loop.ready.wait()
         while True:
-            taken = await self._queues[symbol].get()
-            assert taken.parsed is not None
-            assert taken.busy is not None
-            loop = self._loops[symbol]
+            while not queue.waiting:
+                queue.news.clear()
+                await queue.news.wait()
+            taken = queue.waiting.popleft()
             if loop.ending:
                 taken.busy.close()
                 continue
             event = self._refused_at_once(loop, taken.parsed)
             if event is not None:
                 # The next one need not wait: a fresh signal must not age behind a backlog of old ones.
-                loop.post(event, partial(self._refused, taken))
+                loop.post(event, partial(self._refused, symbol, taken))
                 continue
             with taken.busy:
                 verdict = await self.submit(taken.parsed)
                 if verdict is not ENDING:
-                    self._judged(taken, verdict)
+                    self._judged(symbol, taken, verdict)
 
-    def _refused(self, taken: _Taken, step: Step) -> None:
-        assert taken.busy is not None
+    def _refused(self, symbol: str, taken: _Taken, step: Step) -> None:
         taken.busy.close()
-        self._judged(taken, step.verdict)
+        self._judged(symbol, taken, step.verdict)
 
-    def _judged(self, taken: _Taken, verdict: Verdict) -> None:
+    def _judged(self, symbol: str, taken: _Taken, verdict: Verdict) -> None:
+        queue = self._queues[symbol]
+        queue.judged_at = asyncio.get_running_loop().time()
+        self._finish(queue, taken, verdict)
+        queue.told = queue.told and queue.undone > UNDER_WAY_MAX // 2
+
+    def _finish(self, queue: _Queue, taken: _Taken, verdict: Verdict) -> None:
+        queue.undone -= 1
+        self._told(taken.data, verdict)
+        self._under_way.finish(taken.place)
+
+    def _told(self, data: bytes, verdict: Verdict) -> None:
         for callback in self.on_taken:
-            callback(taken.line.data, verdict)
-        self._done(taken)
+            callback(data, verdict)
 
-    def _done(self, taken: _Taken) -> None:
-        """The place is behind the last line before which all are judged."""
-        taken.done = True
-        while self._under_way and self._under_way[0].done:
-            self._position = self._under_way.popleft().line.position
+    async def _commit(self) -> None:
+        """Remember the place, once for all that were judged since the last time."""
+        position = self._under_way.take_passed()
+        if position is not None:
+            await self._file.commit(position)
 
-    def _commit(self) -> None:
-        """Remember the place, once for all that were judged since the last time. One that can't be remembered costs
-        nothing but a second reading: signals are known by their keys.
-        """
-        if self._position is None or self._follower is None:
-            return
-        position, self._position = self._position, None
-        try:
-            self._follower.commit(position)
-        except SignalFileError as error:
-            self._complain(error)
-
-    def _commit_now_and_then(self) -> None:
+    async def _commit_now_and_then(self) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._committed_at >= COMMIT_EVERY_S:
             self._committed_at = now
-            self._commit()
-
-    def _complain(self, error: SignalFileError) -> None:
-        if str(error) != self._complained:
-            log.error("signal_file", alert=True, error=str(error))
-        self._complained = str(error)
+            await self._commit()
 
 
 async def _with_evidence(loop: Loop, signal: Signal) -> SignalSeen:

@@ -58,8 +58,8 @@ from executor.service.inlets.access import (
     within,
 )
 from executor.service.inlets.connections import Bounds, ConnectionLimiter
+from executor.service.inlets.file_threads import FileThreads
 from executor.signals.alert import SHOWN_AS, line_of, secret_in, secret_in_text, without_secret
-from executor.signals.append import append_line
 from executor.signals.parse import Malformed, SignalFault, parse_signal, read_object
 from executor.signals.position import SignalFileError
 
@@ -71,6 +71,8 @@ VERDICT_S: Final = 2.5
 KNOWN_MAX: Final = 10_000
 TAIL_MAX: Final = 256 * 1024
 """Bytes of the signal file's end whose signals are known at the start."""
+READ_S: Final = 5.0
+"""For them."""
 COMPLAIN_EVERY_S: Final = 10.0
 HEAD_MAX: Final = 4096
 _TRY_AGAIN: Final = 503
@@ -167,6 +169,7 @@ class Webhook:
         self._awaited: dict[bytes, asyncio.Future[Verdict]] = {}
         self._trading: asyncio.AbstractEventLoop | None = None
         self._limiter: ConnectionLimiter | None = None
+        self._files = FileThreads()
         self._denied = 0
         self._complained_at = -COMPLAIN_EVERY_S
         self._socket = _listen(host, port)
@@ -174,7 +177,7 @@ class Webhook:
 
     async def run(self) -> None:
         if self._signals is not None:
-            for key in await asyncio.to_thread(recent_keys, self._signals):
+            for key in await self._recent_keys(self._signals):
                 self._know(key)
         self._trading = asyncio.get_running_loop()
         self._intake.on_taken.append(self._taken)
@@ -187,6 +190,15 @@ class Webhook:
                 outside.call_soon_threadsafe(stop.set)
                 await asyncio.wait({serving})
             self._intake.on_taken.remove(self._taken)
+            self._files.close()
+
+    async def _recent_keys(self, path: Path) -> list[tuple[str, str]]:
+        """As `recent_keys`; none where it takes too long."""
+        try:
+            return await self._files.do(path, lambda: recent_keys(path), READ_S)
+        except SignalFileError as error:
+            log.warning("signals_not_read", path=str(path), error=str(error))
+            return []
 
     async def _serve(self, stop: asyncio.Event) -> None:
         server = web.Server(
@@ -334,7 +346,7 @@ class Webhook:
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._awaited[line] = verdict
         try:
-            await asyncio.to_thread(append_line, self._signals, line)
+            await self._files.append(self._signals, line)
         except SignalFileError as error:
             del self._known[known_as], self._awaited[line]
             log.error("webhook_not_written", alert=True, signal=key, error=str(error))
