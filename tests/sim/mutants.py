@@ -73,13 +73,13 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "one look settles a doubt",
         f"{CORE}/model/orders.py",
-        "    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, first, settled):",
+        "    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):",
         "    if order.phase is OrderPhase.UNRESOLVED:",
     ),
     Mutant(
         "absence believed at once",
         f"{CORE}/model/orders.py",
-        "        if _proven(order, misses, asked_at, first, due):",
+        "        if _proven(order, misses, asked_at, due):",
         "        if True:",
     ),
     Mutant(

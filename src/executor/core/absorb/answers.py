@@ -31,6 +31,7 @@ from executor.core.model.intents import (
     PlaceBracket,
     PlaceOco,
     PlaceOrder,
+    QueryAllOrders,
     QueryBalances,
     QueryBorrowable,
     QueryKlines,
@@ -333,6 +334,10 @@ def _unread(position: Position, request: Request, now: int) -> Position:
             looked = orders.look_again(order, now) if order.recheck and not order.live else order
             again_at = max(looked.ask_at, now + _READ_AGAIN_MS)
             return with_order(position, replace(looked, check=looking, ask_at=again_at))
+        case QueryAllOrders():
+            missed = (o.live and bool(o.misses) and not o.exchange_id for o in position.orders)
+            told = zip(position.orders, missed, strict=True)
+            return replace(position, orders=tuple(replace(o, list_failed=True) if it else o for o, it in told))
         case (
             QueryQuote()
             | QueryBalances()

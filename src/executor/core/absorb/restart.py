@@ -70,6 +70,6 @@ def _wondered(order: Order, fence: int, now: int) -> Order:
         case OrderPhase.WORKING:
             return replace(order, check=True, ask_at=0, heard_at=0, looks=0)  # nothing asked before is on its way
         case OrderPhase.UNRESOLVED:
-            return replace(order, ask_at=0, misses=0, first_miss_at=0, unlisted=False, looks=0)
+            return orders.looked_for_anew(replace(order, ask_at=0, looks=0))
         case _:
             return order

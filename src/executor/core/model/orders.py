@@ -40,8 +40,8 @@ _SLOWEST: Final = 3
 """How often the pause doubles between tries of exits that keep being refused."""
 TRADES_TRIES: Final = 3
 """So many lists of an order's trades may lack some of them; it is done without them then (rules 8.6, 8.7)."""
-LISTED_MS: Final = 30_000
-"""So long the list of all orders is waited for; then looks by its own id alone say that an order never was (8.7)."""
+LIST_TRIES: Final = 6
+"""Beside so many looks the list of all orders may fail; then looks by its own id say that an order never was (8.7)."""
 _AHEAD_MS: Final = 1_000
 """A timestamp may be so much ahead of the exchange's clock (rest-api.md, timing security)."""
 SECOND_LOOKS: Final = 6
@@ -204,9 +204,12 @@ def refuse(order: Order, refused: Refused, at: int) -> Order:
 
 def doubt(order: Order, fence: int, at: int) -> Order:
     """A submitted order whose request has an unknown outcome: to be looked up at once (rule 8.3)."""
-    return replace(
-        order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at, misses=0, first_miss_at=0, unlisted=False
-    )
+    return looked_for_anew(replace(order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at))
+
+
+def looked_for_anew(order: Order) -> Order:
+    """`order` without what earlier looks have not found."""
+    return replace(order, misses=0, first_miss_at=0, unlisted=False, list_failed=False, list_misses=0)
 
 
 def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
@@ -214,16 +217,18 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     if not order.live or (order.phase is OrderPhase.WORKING and asked_at < order.heard_at):
         return order  # what was asked before the exchange told of it says nothing of now (rule 8.6)
     misses = order.misses + 1
+    if order.list_failed:
+        order = replace(order, list_failed=False, list_misses=order.list_misses + 1)
     first = order.first_miss_at or asked_at
     pause = _pause(misses, _MISSED_AGAIN_MS)
     if order.phase is OrderPhase.WORKING:
         due = first + policy.absence_grace_ms
-        if _proven(order, misses, asked_at, first, due):
+        if _proven(order, misses, asked_at, due):
             return replace(order, phase=OrderPhase.CLOSED, end=End.GONE, closed_at=at, misses=misses, check=False)
         ask_at = due if misses < 2 or asked_at < due else at + pause
         return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at, check=True)
     settled = settled_at(order, policy)
-    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, first, settled):
+    if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):
         return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
     ask_at = at + pause
     if at < settled < ask_at:
@@ -231,12 +236,12 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
 
 
-def _proven(order: Order, misses: int, asked_at: int, first: int, due: int) -> bool:
-    """Whether it is believed that `order` is not there: looks by its own id have not found it, `misses` of them, sent
-    from `first` to `asked_at`, the last one no earlier than `due`. Where its number is not known, it may be there under
-    another id (rule 8.8), so all orders must have been listed since `due` as well.
+def _proven(order: Order, misses: int, asked_at: int, due: int) -> bool:
+    """Whether it is believed that `order` is not there: looks by its own id have not found it, `misses` of them, the
+    last one, sent at `asked_at`, no earlier than `due`. Where its number is not known, it may be there under another id
+    (rule 8.8), so all orders must have been listed since `due` as well.
     """
-    listed = bool(order.exchange_id) or order.unlisted or asked_at >= max(first, due) + LISTED_MS
+    listed = bool(order.exchange_id) or order.unlisted or order.list_misses >= LIST_TRIES
     return misses >= 2 and asked_at >= due and listed
 
 

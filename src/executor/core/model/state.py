@@ -58,7 +58,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     What is in doubt. `fence`: a request sent for it can't reach the engine later. `misses`: direct queries in a row
     that did not find it, the first sent at `first_miss_at`; `unlisted`: nor has the list of all orders, asked for when
-    it would have shown it, a trace of it under any id. `ask_at`: when to ask (again); of a refused order, before when
+    it would have shown it, a trace of it under any id; `list_misses`: those of them beside which that list could not be
+    read, `list_failed`: as it just was. `ask_at`: when to ask (again); of a refused order, before when
     the exchange wants no other. `check`: a direct query is wanted before it is acted on. `recheck`: cancelled to
     be sold at market instead, so it is looked at once more after that (rule 6.3). `looks`: so many have settled
     nothing, or are under way. `apart`: in doubt, and kept apart from its successor by the exchange's own lock (rule
@@ -99,6 +100,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     misses: int = 0
     first_miss_at: int = 0
     unlisted: bool = False
+    list_failed: bool = False
+    list_misses: int = 0
     heard_at: int = 0
     ask_at: int = 0
     cancelling: bool = False
