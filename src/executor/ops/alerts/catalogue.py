@@ -236,8 +236,8 @@ _RISK: Final = (
         "orders_unlisted",
         Topic.TROUBLE,
         WARNING,
-        "An order in doubt was not found by its own id, and beside six such looks the exchange's list of all orders could "
-        "not be read: it counts as never placed. An entry is not sent again, and there is no Plan B.",
+        "An order in doubt was not found by its own id, and beside six such looks the list of all orders could not be "
+        "read: it counts as never placed. An entry is not sent again, and there is no Plan B.",
         "Compare the balance with `executor status`: where somebody else had cancelled that order, a part of it may "
         "have filled.",
     ),
