@@ -43,7 +43,8 @@ from executor.core.model.state import State
 from executor.core.transition import Step, transition
 from executor.service.dispatcher import withdrawn
 from executor.service.margin_watch import IDLE_S, OPEN_S, OWED_S, owes
-from executor.service.poller import SAFETY_NET_S, SILENCE_S, _passed
+from executor.service.poller import SAFETY_NET_S, _passed
+from executor.service.price_proof import SILENCE_S
 from executor.service.store.document import differs
 from executor.service.store.state_store import StateUnwritable
 from executor.service.timer import TIMER_LOOK_S

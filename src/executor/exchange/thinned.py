@@ -37,9 +37,6 @@ class ThinnedPrices:
         """Whether something was taken that is not passed on yet."""
         return bool(self._waiting)
 
-    def age_ms(self, now: int) -> int:
-        return now if self._newest is None else now - self._newest.at
-
     def take(self, quote: Quote) -> None:
         self._newest = quote
         kept = self._waiting

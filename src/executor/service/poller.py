@@ -23,6 +23,7 @@ from executor.exchange.port import Exchange, ReadError
 from executor.exchange.thinned import ThinnedPrices
 from executor.exchange.transport.clock import LocalClock
 from executor.exchange.transport.supervised import Connected, Lost
+from executor.service.price_proof import PriceProof
 from executor.waiting import nap
 
 log = structlog.get_logger(__name__)
@@ -33,8 +34,6 @@ ENTRY_NET_S: Final = 5.0
 """The same while an entry waits for its fill, which would leave a position bare: 48 a minute. A stream that is dead and
 still answers pings is told by nothing else.
 """
-SILENCE_S: Final = 30.0
-"""A price stream that says nothing for so long is made sure of by asking."""
 SUSPICION_S: Final = 0.5
 """How long after the price went through an order its report may take before the orders are looked at."""
 SAME_MOMENT: Final = 0.1
@@ -94,6 +93,7 @@ class Poller:
         self._rhythm = asyncio.Event()
         """A trade begins: the next look may be due sooner."""
         self._was_open = False
+        self.price_proof = PriceProof()
         self._thinned = ThinnedPrices()
         self._due: asyncio.Task[None] | None = None
         self._suspicion: asyncio.Task[None] | None = None
@@ -122,10 +122,12 @@ class Poller:
         match event:
             case Quote():
                 self._thinned.take(event)
+                self.price_proof.on_pushed(event)
                 if self._host.state.position is not None:
                     self._pass_on()
             case Connected():
                 self.prices_pushed = True
+                self.price_proof.on_gap()
             case Lost():
                 self.prices_pushed = False
                 self._price_wanted.set()
@@ -141,6 +143,10 @@ class Poller:
             if is_open:
                 self._rhythm.set()
                 self._price_wanted.set()
+        if self.price_proof.on_position(step.state.position):
+            self._price_wanted.set()
+        if isinstance(event, QuoteSeen) and event.seq:
+            self.price_proof.on_asked(event.quote)
         if isinstance(event, QuoteSeen) and self.orders_pushed and self._suspicion is None and _passed(step.state):
             self._suspicion = asyncio.create_task(self._suspect(), name="suspicion")
 
@@ -221,17 +227,17 @@ class Poller:
     # --- prices ---------------------------------------------------------------------------------------------------
 
     async def prices(self) -> None:
-        """Ask for the price while a trade is open and no stream tells it."""
+        """Ask for the price while a trade is open, where no stream tells it or what one tells may be old."""
         while True:
             self._price_wanted.clear()
             if self._host.state.position is None:
                 await self._price_wanted.wait()
                 continue
             began = self._host.now()
-            if not self.prices_pushed or self._thinned.age_ms(began) >= SILENCE_S * 1000:
+            if not self.prices_pushed or self.price_proof.due(began):
                 with self._host.at_work():
                     await self._ask_price()
-            pause = SILENCE_S if self.prices_pushed else self._host.timing.poll
+            pause = self.price_proof.look_s if self.prices_pushed else self._host.timing.poll
             await nap(self._host.clock.sleep, self._left(pause, began), self._price_wanted)
 
     async def _ask_price(self) -> None:
@@ -240,6 +246,7 @@ class Poller:
         except ReadError as error:
             log.warning("look_failed", what="price", error=str(error))
             return
+        self.price_proof.on_asked(quote)
         await self._host.ask(QuoteSeen(at=self._host.now(), quote=quote))
 
     def _pass_on(self) -> None:

@@ -5,10 +5,10 @@ from typing import Final
 
 import structlog
 
-from executor.core.model.events import AnyEvent, QuoteSeen
+from executor.core.model.events import AnyEvent
 from executor.core.model.facts import Quote
 from executor.core.transition import Step
-from executor.exchange.streams.market_stream import MarketStream
+from executor.exchange.streams.market_stream import HeardAt, MarketStream
 from executor.exchange.streams.user_stream import UserEvent
 from executor.exchange.transport.supervised import Connected, Lost, Told
 from executor.ops.metrics import StreamWatch
@@ -90,17 +90,33 @@ def _say(event: Connected | Lost, stream: str) -> None:
             log.warning("stream_lost", stream=stream, reason=event.reason)
 
 
+class Feed:
+    """The pushed prices of one symbol. `reopen` is told what was left out of them."""
+
+    def __init__(self, market: MarketStream, symbol: str, reopen: Callable[[str, str, int], None]) -> None:
+        self._market = market
+        self._symbol = symbol
+        self._reopen = reopen
+
+    def heard(self) -> HeardAt:
+        return self._market.heard(self._symbol)
+
+    def know(self, quote: Quote) -> tuple[str, ...]:
+        return self._market.know(self._symbol, quote)
+
+    def dead(self, half: str, now: int) -> None:
+        self._reopen(self._symbol, half, now)
+
+
 def follow_trades(market: MarketStream, symbol: str, loop: Loop) -> None:
     """Have the prices of `symbol` while a trade of it is open."""
     following = False
 
-    def on_step(event: AnyEvent, step: Step) -> None:
+    def on_step(_event: AnyEvent, step: Step) -> None:
         nonlocal following
         is_open = step.state.position is not None
         if is_open is not following:
             following = is_open
             (market.follow if is_open else market.leave)(symbol)
-        if is_open and isinstance(event, QuoteSeen):
-            market.know(symbol, event.quote.last)
 
     loop.on_step.append(on_step)

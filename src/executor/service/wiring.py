@@ -40,7 +40,8 @@ from executor.service.listening import listening
 from executor.service.loop import Loop
 from executor.service.margin_watch import MarginWatch, watch_of
 from executor.service.market import Market
-from executor.service.push_router import PushRouter, follow_trades
+from executor.service.price_proof import Reopening
+from executor.service.push_router import Feed, PushRouter, follow_trades
 from executor.service.supervisor import Supervisor
 from executor.service.systemd import describe, summary
 from executor.service.worker_thread import SameThread
@@ -294,11 +295,13 @@ def add_margin_watch(market: Market, supervisor: Supervisor, connection: Connect
 
 def _follow(prices: MarketStream, supervisor: Supervisor) -> None:
     """One symbol's prices are always there; of several, those of the open trades."""
+    reopening = Reopening(prices.reopen)
     for symbol, loop in supervisor.loops.items():
         if len(supervisor.loops) == 1:
             prices.follow(symbol)
         else:
             follow_trades(prices, symbol, loop)
+        loop.poller.price_proof.feed = Feed(prices, symbol, reopening)
 
 
 # --- the embedded market ----------------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import pytest
 from tests.exchange.streams.test_streams import QUICK, Heard, Peer, eventually, playing, stay
-from tests.exchange.stub import START_MS
+from tests.exchange.stub import START_MS, ManualClock
 from websockets.asyncio.server import ServerConnection
 
 from executor.core.model.facts import Quote
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.streams.market_stream import MESSAGE_EVERY_S, MarketStream
+from executor.exchange.streams.market_stream import BOOK as BEST
+from executor.exchange.streams.market_stream import MESSAGE_EVERY_S, TRADES, HeardAt, MarketStream
 from executor.exchange.transport.supervised import GIVE_WAY_TURNS, Connected, Lost
 
 BOOK: Final = json.dumps(
@@ -120,12 +121,51 @@ async def test_each_quote_is_of_its_symbol_and_a_last_price_learnt_elsewhere_wil
         market.follow("ETHUSDT")
         task = asyncio.create_task(market.run())
         await eventually(lambda: told != [])
-        market.know("ETHUSDT", Decimal("7.5"))
+        known = Quote(START_MS, Decimal(6), Decimal(9), Decimal("7.5"))
+        assert market.know("ETHUSDT", known) == market.know("XRPUSDT", known) == ()
         gate.set()
         await eventually(lambda: len(told) >= 3)
         task.cancel()
         await asyncio.wait({task})
     assert [(each.symbol, str(each.fact.last)) for each in told[1:]] == [("ETHUSDT", "7.5"), ("BTCUSDT", "1.15")]
+
+
+async def test_each_half_is_heard_of_by_itself_and_what_was_asked_for_goes_for_the_silent_one(
+    exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    told: list[Any] = []
+    turns = [asyncio.Event() for _ in range(3)]
+
+    async def script(connection: ServerConnection) -> None:
+        for turn, messages in zip(turns, ((TRADE, BOOK), (BOOK,), (BOOK.replace("1.10", "1.11"),)), strict=True):
+            await turn.wait()
+            for message in messages:
+                await connection.send(message)
+        await stay(connection)
+
+    async def turn(number: int, at: int) -> None:
+        clock.at = at
+        turns[number].set()
+        await eventually(lambda: market.heard("BTCUSDT").book_at == at)
+
+    peer = Peer(script)
+    async with playing(peer):
+        market = MarketStream(peer.url, exchange.connection.clock, told.append, timing=QUICK)
+        market.follow("BTCUSDT")
+        assert market.heard("BTCUSDT") == market.heard("ETHUSDT") == HeardAt(0, 0)
+        task = asyncio.create_task(market.run())
+        await turn(0, START_MS)
+        await turn(1, START_MS + 60_000)  # told, though nothing has changed
+        assert market.heard("BTCUSDT") == HeardAt(START_MS + 60_000, START_MS)
+        moved = Quote(START_MS + 60_000, Decimal("1.00"), Decimal("1.20"), Decimal("1.02"))
+        assert market.know("BTCUSDT", moved) == (TRADES,)  # the book's own word is as new as the answer
+        assert market.know("BTCUSDT", moved) == ()
+        await turn(2, START_MS + 61_000)
+        later = Quote(START_MS + 70_000, Decimal("1.00"), Decimal("1.20"), Decimal("1.02"))
+        assert market.know("BTCUSDT", later) == (BEST,)
+        task.cancel()
+        await asyncio.wait({task})
+    assert (str(told[-1].fact.bid), str(told[-1].fact.last)) == ("1.11", "1.02"), "not the trade of before the answer"
 
 
 async def test_too_many_for_an_address_are_asked_for_by_message_after_every_connect(exchange: BinanceExchange) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Collection
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -36,12 +36,31 @@ MESSAGE_EVERY_S: Final = 0.3
 """The exchange takes 5 messages a second, pings and pongs among them."""
 
 
+UNDER_WAY_MS: Final = 2_000
+"""What was told in so short a time before a price was asked for may be newer than the answer, or on its way."""
+
+BOOK: Final = "best prices"
+TRADES: Final = "trades"
+
+
+class HeardAt(NamedTuple):
+    """When (ms, exchange clock) something was told of a symbol's best prices and of its trades; 0: not at all."""
+
+    book_at: int = 0
+    traded_at: int = 0
+
+    def of(self, half: str) -> int:
+        return self.book_at if half == BOOK else self.traded_at
+
+
 class _Prices:
-    __slots__ = ("best", "last")
+    __slots__ = ("best", "book_at", "last", "traded_at")
 
     def __init__(self) -> None:
         self.best: tuple[Decimal, Decimal] | None = None
         self.last: Decimal | None = None
+        self.book_at = 0
+        self.traded_at = 0
 
 
 class MarketStream(Stream[Told[Quote]]):
@@ -82,11 +101,25 @@ class MarketStream(Stream[Told[Quote]]):
         self._prices.pop(symbol, None)
         self._tell_all()
 
-    def know(self, symbol: str, last: Decimal) -> None:
-        """The last price as it was learnt elsewhere: a quiet market may not tell it for long."""
+    def heard(self, symbol: str) -> HeardAt:
         prices = self._prices.get(symbol)
-        if prices is not None and prices.last is None:
-            prices.last = last
+        return HeardAt() if prices is None else HeardAt(prices.book_at, prices.traded_at)
+
+    def know(self, symbol: str, quote: Quote) -> tuple[str, ...]:
+        """The prices as they were asked for: a quiet market may not tell them for long, and half a stream may be dead.
+        They go for whatever was not told since. Returns which of them, told before, have changed without a word.
+        """
+        prices = self._prices.get(symbol)
+        if prices is None:
+            return ()
+        before, missing = quote.at - UNDER_WAY_MS, []
+        if prices.last is None or (prices.traded_at < before and prices.last != quote.last):
+            missing += [TRADES] if prices.last is not None else []
+            prices.last = quote.last
+        if prices.best is None or (prices.book_at < before and prices.best != (quote.bid, quote.ask)):
+            missing += [BOOK] if prices.best is not None else []
+            prices.best = quote.bid, quote.ask
+        return tuple(missing)
 
     def _tell_all(self) -> None:
         for wanted in self._changed:
@@ -157,10 +190,12 @@ class MarketStream(Stream[Told[Quote]]):
             case _ if prices is None:
                 return []
             case "" | "bookTicker" if event.b is not None and event.a is not None:
+                prices.book_at = self._clock.now_ms()
                 if prices.best == (event.b, event.a):
                     return []
                 prices.best = event.b, event.a
             case "trade" if event.p is not None:
+                prices.traded_at = self._clock.now_ms()
                 if prices.last == event.p:
                     return []
                 prices.last = event.p

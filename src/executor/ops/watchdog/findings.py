@@ -156,8 +156,8 @@ FINDINGS: Final = (
         _W,
         "8.6",
         _MENDED,
-        "The user stream is up and has not told what a look at the orders found, twice. It is opened anew; looks do "
-        "meanwhile.",
+        "The user stream is up and has not told what a look at the orders found, twice; or the market stream has not "
+        "told of a price that has changed. It is opened anew; looks do meanwhile.",
         "Nothing. If it repeats, look at the network.",
     ),
     _finding(
