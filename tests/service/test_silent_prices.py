@@ -39,7 +39,7 @@ class Halves(FaultPlan):
         half = "trade" if event.get("e") == "trade" else "book"
         return PushFault(copies=0) if kind == "market" and half in self.lost else None
 
-    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:  # noqa: ARG002
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
         self.asked += path.endswith("/ticker/24hr")
         return None
 
@@ -63,7 +63,7 @@ async def test_a_price_past_the_stop_of_what_is_bare_is_seen_within_seconds_thou
         halves.lost = frozenset(lost)
         since = b.clock.now_ms()
         for n in range(40):
-            b.touch(b.at(Decimal("-1.05") - Decimal(n) / 1000))  # the book, too, goes on
+            b.touch(b.at(str(Decimal("-1.05") - Decimal(n) / 1000)))  # the book, too, goes on
             await b.settle()
             await b.wait(0.5)
             if b.state.position is None:
@@ -102,7 +102,7 @@ async def test_while_trades_are_told_nothing_is_asked(tmp_path: Path) -> None:
         await bare_leg(b)
         halves.asked = 0
         for n in range(40):
-            await b.move(Decimal("0.4") + Decimal(n % 3) / 100, then=1)
+            await b.move(str(Decimal("0.4") + Decimal(n % 3) / 100), then=1)
         assert halves.asked == 0
 
 
@@ -114,7 +114,7 @@ async def test_a_bare_book_that_stays_off_the_stop_needs_no_question(tmp_path: P
         halves.lost = frozenset({"trade"})
         halves.asked = 0
         for n in range(50):
-            b.touch(b.at(Decimal("0.5") + Decimal(n % 2) / 10))
+            b.touch(b.at(str(Decimal("0.5") + Decimal(n % 2) / 10)))
             await b.wait(1)
         assert halves.asked <= 3
 
