@@ -59,9 +59,9 @@ async def test_an_answer_that_takes_too_long_is_asked_for_again(
     stub: Stub, exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry(exchange, monkeypatch)
-    stub.script("GET openOrders", Say(hang=0.5), Say(json=[]))
-    assert await exchange.open_orders() == ()
-    assert stub.count("GET openOrders") == 2
+    stub.script("GET myTrades", Say(hang=0.5), Say(json=[]))
+    assert await exchange.trades(28) == ()
+    assert stub.count("GET myTrades") == 2
 
 
 async def test_a_refusal_is_not_asked_again(stub: Stub, exchange: BinanceExchange) -> None:

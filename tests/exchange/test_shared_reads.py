@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from tests.exchange.stub import EXCHANGE_INFO, ManualClock, Say, Seen, Stub, error
 from tests.exchange.transport.test_connect import GOOD
+from tests.exchange.wire.test_outcomes import hurry
 
 from executor.exchange.binance import BinanceExchange, connect_all
 from executor.exchange.port import ReadError
@@ -220,3 +221,20 @@ async def test_prices_that_are_not_told_together_are_asked_for_one_by_one_for_a_
         for _ in range(2):
             assert [str(quote.last) for quote in await asyncio.gather(*(each.quote() for each in some))] == ["1.5"] * 3
         assert sum("symbols" in seen for seen in asked(stub, "ticker/24hr")) == 4
+
+
+async def test_prices_of_many_that_hang_together_are_had_one_by_one_at_once(
+    stub: Stub, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(seen: Seen) -> Say:
+        if "symbols" in seen.params:
+            return Say(hang=0.5)
+        return Say(json={"symbol": seen.params["symbol"], "bidPrice": "1", "askPrice": "2", "lastPrice": "1.5"})
+
+    stub.script("GET ticker/24hr", *[told] * 20)
+    async with trading(stub, clock, MANY) as exchanges:
+        hurry(exchanges[0], monkeypatch)
+        some = exchanges[:3]
+        for _ in range(2):
+            assert [str(quote.last) for quote in await asyncio.gather(*(each.quote() for each in some))] == ["1.5"] * 3
+        assert sum("symbols" in seen for seen in asked(stub, "ticker/24hr")) == 1

@@ -22,6 +22,7 @@ from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.client import BinanceClient
 from executor.exchange.transport.clock import ExchangeClock, LocalClock
 from executor.exchange.transport.connection import Connection, ReadRefused
+from executor.exchange.two_ways import TwoWays
 from executor.exchange.wire import calls, params, reading
 from executor.exchange.wire import rules as rule_book
 from executor.exchange.wire.outcomes import verdict
@@ -146,6 +147,11 @@ def _refuses_key(error: Exception) -> bool:
     return isinstance(error, ReadRefused) and verdict(error.status, error.fault) is Why.AUTH
 
 
+def _tells_of_order(error: ReadError) -> bool:
+    """Whether the answer is about the order, or to be had from nowhere else."""
+    return isinstance(error, ReadRefused) and (error.fault.code in {NO_SUCH_ORDER, ARCHIVED} or _refuses_key(error))
+
+
 class BinanceExchange:
     """`executor.exchange.port.Exchange` over REST. `shared`: the reads that it shares with other symbols."""
 
@@ -162,8 +168,8 @@ class BinanceExchange:
         self._shared = shared
         self._quotes = Quotes(connection)
         self._no_reference_until = 0
-        self._unread_looks = 0
-        self._unread_lists = 0
+        self._order_ways = TwoWays(connection, _tells_of_order, UNREAD_LOOKS)
+        self._list_ways = TwoWays(connection, _refuses_key, UNREAD_LOOKS)
 
     def now(self) -> int:
         return self.connection.clock.now_ms()
@@ -230,28 +236,25 @@ class BinanceExchange:
         report is CANCELED with nothing filled, and its other fields mean nothing.
         """
         try:
-            found = await self._ask_order(id, exchange_id)
+            found = await self._order_ways.read(
+                lambda: self._ask_order(id, exchange_id), lambda: self._in_history(exchange_id)
+            )
         except ReadError as error:
             code = error.fault.code if isinstance(error, ReadRefused) else 0
             if code == NO_SUCH_ORDER:
                 return None
             if code == ARCHIVED:
                 return _archived(id)
-            if _refuses_key(error):
-                raise
-            self._unread_looks += 1
-            told = await self._in_history(exchange_id) if exchange_id and self._unread_looks > UNREAD_LOOKS else None
-            if told is None:
-                raise
-            found = told
-        else:
-            self._unread_looks = 0
+            raise
         return found if found.id == id else replace(found, id=id)
 
     async def _ask_order(self, id: str, exchange_id: int) -> OrderReport:  # noqa: A002
         query = {"symbol": self.symbol, **named(id, exchange_id)}
         return await self.connection.read(
-            calls.ORDER, query, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
+            calls.ORDER,
+            query,
+            lambda reply: reading.order(reply.body, self.symbol, id, exchange_id),
+            has_other_way=bool(exchange_id),
         )
 
     async def trades(self, exchange_id: int) -> tuple[Fill, ...]:
@@ -276,21 +279,20 @@ class BinanceExchange:
         """Where the list was not answered again and again, what is open of the newest orders (rule 8.7): what that
         leaves out is believed gone from no list, but from direct looks (8.6).
         """
-        try:
-            found = await self._list_open()
-        except ReadError as error:
-            self._unread_lists += 1
-            if self._unread_lists <= UNREAD_LOOKS or _refuses_key(error):
-                raise
-            return tuple(report for report in await self._all_orders({}) if not report.status.is_final)
-        self._unread_lists = 0
-        return found
+        return await self._list_ways.read(self._list_open, self._open_of_newest)
+
+    async def _open_of_newest(self) -> tuple[OrderReport, ...]:
+        newest = await self._all_orders({}, watching=True, has_other_way=True)
+        return tuple(report for report in newest if not report.status.is_final)
 
     async def _list_open(self) -> tuple[OrderReport, ...]:
         if self._shared is not None:
             return await self._shared.open_orders(self.symbol)
         return await self.connection.read(
-            calls.OPEN_ORDERS, {"symbol": self.symbol}, lambda reply: reading.open_orders(reply.body, self.symbol)
+            calls.OPEN_ORDERS,
+            {"symbol": self.symbol},
+            lambda reply: reading.open_orders(reply.body, self.symbol),
+            has_other_way=True,
         )
 
     async def history(self, since: int) -> tuple[OrderReport, ...]:
@@ -311,16 +313,27 @@ class BinanceExchange:
             newest = last
         return found
 
-    async def _in_history(self, exchange_id: int) -> OrderReport | None:
-        """The order, where the history shows it. Raises `ReadError`."""
-        page = await self._all_orders({"orderId": str(exchange_id), "limit": "1"})
-        return next((report for report in page if report.exchange_id == exchange_id), None)
+    async def _in_history(self, exchange_id: int) -> OrderReport:
+        """Raises `ReadError`, also where the history does not show the order."""
+        page = (
+            await self._all_orders({"orderId": str(exchange_id), "limit": "1"}, has_other_way=True)
+            if exchange_id
+            else ()
+        )
+        for report in page:
+            if report.exchange_id == exchange_id:
+                return report
+        raise ReadError(f"{calls.ALL_ORDERS}: the order is not among them")
 
-    async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
+    async def _all_orders(
+        self, query: dict[str, str], *, watching: bool = False, has_other_way: bool = False
+    ) -> tuple[OrderReport, ...]:
+        """`watching`: again and again."""
         return await self.connection.read(
-            calls.ALL_ORDERS,
+            calls.NEWEST_ORDERS if watching else calls.ALL_ORDERS,
             {"symbol": self.symbol, "limit": str(self.most_orders), **query},
             lambda reply: reading.all_orders(reply.body, self.symbol),
+            has_other_way=has_other_way,
         )
 
     async def balances(self) -> dict[str, Balance]:
@@ -419,7 +432,10 @@ class BinanceExchange:
     async def _commission(self) -> rule_book.Commission:
         try:
             return await self.connection.read(
-                calls.COMMISSION, {"symbol": self.symbol}, lambda reply: rule_book.commission(reply.body)
+                calls.COMMISSION,
+                {"symbol": self.symbol},
+                lambda reply: rule_book.commission(reply.body),
+                has_other_way=True,
             )
         except ReadError as error:
             if _refuses_key(error):

@@ -131,7 +131,10 @@ class MarginExchange(BinanceExchange):
     async def _ask_order(self, id: str, exchange_id: int) -> OrderReport:  # noqa: A002
         asked = margin.about(self.account, self.symbol, **named(id, exchange_id))
         found = await self.connection.read(
-            margin.ORDER, asked, lambda reply: reading.order(reply.body, self.symbol, id, exchange_id)
+            margin.ORDER,
+            asked,
+            lambda reply: reading.order(reply.body, self.symbol, id, exchange_id),
+            has_other_way=bool(exchange_id),
         )
         (found,) = margin.with_lists((found if found.id == id else replace(found, id=id),))
         return found
@@ -142,14 +145,22 @@ class MarginExchange(BinanceExchange):
     async def _list_open(self) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol)
         found = await self.connection.read(
-            margin.OPEN_ORDERS, asked, lambda reply: reading.open_orders(reply.body, self.symbol)
+            margin.OPEN_ORDERS,
+            asked,
+            lambda reply: reading.open_orders(reply.body, self.symbol),
+            has_other_way=True,
         )
         return margin.with_lists(found)
 
-    async def _all_orders(self, query: dict[str, str]) -> tuple[OrderReport, ...]:
+    async def _all_orders(
+        self, query: dict[str, str], *, watching: bool = False, has_other_way: bool = False
+    ) -> tuple[OrderReport, ...]:
         asked = margin.about(self.account, self.symbol) | {"limit": str(self.most_orders)} | query
         found = await self.connection.read(
-            margin.ALL_ORDERS, asked, lambda reply: reading.all_orders(reply.body, self.symbol)
+            margin.NEWEST_ORDERS if watching else margin.ALL_ORDERS,
+            asked,
+            lambda reply: reading.all_orders(reply.body, self.symbol),
+            has_other_way=has_other_way,
         )
         return margin.with_lists(found)
 

@@ -13,8 +13,9 @@ import msgspec
 
 from executor.core.model.facts import Balance, OrderReport, Quote
 from executor.exchange.port import ReadError
-from executor.exchange.quotes import OTHER_WAY_MS, Quotes
+from executor.exchange.quotes import Quotes
 from executor.exchange.transport.connection import Connection, ReadRefused
+from executor.exchange.two_ways import TwoWays
 from executor.exchange.wire import calls, reading
 from executor.exchange.wire import rules as rule_book
 from executor.exchange.wire.calls import Call
@@ -81,7 +82,7 @@ class SharedReads:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._quotes = Quotes(connection)
-        self._one_by_one_until = 0
+        self._price_ways = TwoWays(connection, lambda error: isinstance(error, ReadRefused))
         self._orders = Shared(self._before(calls.OPEN_ORDERS_ALL, GATHER_S), self._ask_orders)
         self._prices = Shared(self._before(calls.TICKER, GATHER_PRICES_S), self._ask_prices)
         self._balances = Shared(self._before(calls.ACCOUNT, 0), self._ask_balances)
@@ -116,13 +117,19 @@ class SharedReads:
         if len(symbols) * calls.OPEN_ORDERS.weight <= calls.OPEN_ORDERS_ALL.weight:
             return await self._each(symbols, self._orders_of)
         found = await self._connection.read(
-            calls.OPEN_ORDERS_ALL, {}, lambda reply: reading.open_orders_by_symbol(reply.body)
+            calls.OPEN_ORDERS_ALL,
+            {},
+            lambda reply: reading.open_orders_by_symbol(reply.body),
+            has_other_way=True,
         )
         return {symbol: found.get(symbol, ()) for symbol in symbols}
 
     async def _orders_of(self, symbol: str) -> tuple[OrderReport, ...]:
         return await self._connection.read(
-            calls.OPEN_ORDERS, {"symbol": symbol}, lambda reply: reading.open_orders(reply.body, symbol)
+            calls.OPEN_ORDERS,
+            {"symbol": symbol},
+            lambda reply: reading.open_orders(reply.body, symbol),
+            has_other_way=True,
         )
 
     async def _ask_prices(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
@@ -133,31 +140,31 @@ class SharedReads:
         return found
 
     async def _prices_of(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
-        now = self._connection.clock.now_ms()
-        if len(symbols) == 1 or now < self._one_by_one_until:
+        if len(symbols) == 1:
             return await self._each(symbols, self._quotes.read)
         try:
-            found = await self._connection.read(
-                calls.tickers(len(symbols)),
-                {"symbols": _listed(symbols)},
-                lambda reply: reading.quotes(reply.body, reply.asked_at),
-            )
-            missing = ReadError(f"{calls.TICKER}: the answer has no price of it that can be read")
-            return {symbol: found.get(symbol, missing) for symbol in symbols}
+            return await self._price_ways.read(lambda: self._together(symbols), lambda: self._one_by_one(symbols))
         except ReadRefused:  # one symbol that is not there any more must not hide the others
             return await self._each(symbols, self._quotes.read)
-        except ReadError as error:
-            return await self._other_way(symbols, error)
 
-    async def _other_way(self, symbols: tuple[str, ...], error: ReadError) -> Mapping[str, Quote | ReadError]:
+    async def _together(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
+        found = await self._connection.read(
+            calls.tickers(len(symbols)),
+            {"symbols": _listed(symbols)},
+            lambda reply: reading.quotes(reply.body, reply.asked_at),
+            has_other_way=True,
+        )
+        missing = ReadError(f"{calls.TICKER}: the answer has no price of it that can be read")
+        return {symbol: found.get(symbol, missing) for symbol in symbols}
+
+    async def _one_by_one(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
         """Each symbol has another way of its own (rule 8.7). Where that of the first finds no answer either, it is not
-        this request that is down; where it does, that goes first for a while.
+        the request for all that is down. Raises ReadError.
         """
         first = await self._each(symbols[:1], self._quotes.read)
         (told,) = first.values()
         if isinstance(told, ReadError) and not isinstance(told, ReadRefused):
-            return dict.fromkeys(symbols, error)
-        self._one_by_one_until = self._connection.clock.now_ms() + OTHER_WAY_MS
+            raise told
         return {**first, **await self._each(symbols[1:], self._quotes.read)}
 
     async def _ask_balances(self, symbols: tuple[str, ...]) -> Mapping[str, dict[str, Balance] | ReadError]:

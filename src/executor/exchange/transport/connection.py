@@ -1,13 +1,13 @@
 """One way in and out: every request to Binance is stamped, counted, sent and judged here."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from executor.core.model.facts import Done, OrderReport, Outcome, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import Stamp
@@ -47,8 +47,17 @@ class ReadRefused(ReadError):  # noqa: N818  # a refusal, beside `Refused`
         self.fault = fault
 
 
+class ReadUnanswered(ReadError):  # noqa: N818  # as `ReadRefused`
+    """There was no answer in time, and it was not asked again: there is another way."""
+
+
 class _Hiccup(Exception):  # noqa: N818  # never leaves this module
     """A read that may well work the next time."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether there was no answer in time."""
+        return isinstance(self.__cause__, TimeoutError)
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -88,6 +97,7 @@ class Connection:
         self._service = LinkService()
         self._reads = asyncio.Semaphore(READS)
         self._measuring: asyncio.Task[None] | None = None
+        self._beside: set[asyncio.Task[None]] = set()
         self.link: OrderLink | None = None
         """Where orders go while it is up and serves them; else, and without one, over REST."""
         self.failing_since = 0
@@ -103,6 +113,8 @@ class Connection:
     async def close(self) -> None:
         if self._measuring is not None:
             self._measuring.cancel()
+        for task in self._beside:
+            task.cancel()
         await self._client.close_connection()
 
     async def command(
@@ -142,18 +154,30 @@ class Connection:
         answer, attempt, retry_at = outcome
         return replaced(answer, attempt, cancel_id=cancel_id, new_id=new_id, retry_at=retry_at)
 
-    async def read(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
-        """Ask, and again when the answer got lost (rule 8.5). Raises `ReadRefused` or another `ReadError`."""
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have `work` done beside what goes on; it ends with the connection."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def read(
+        self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T], *, has_other_way: bool = False
+    ) -> T:
+        """Ask, and again when the answer got lost (rule 8.5); where the caller has another way, not after a silence.
+        Raises `ReadRefused`, `ReadUnanswered` or another `ReadError`.
+        """
         retrying = AsyncRetrying(
             stop=stop_after_attempt(READ_ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.2, max=2),
-            retry=retry_if_exception_type(_Hiccup),
+            retry=retry_if_exception(lambda error: isinstance(error, _Hiccup) and not (has_other_way and error.silent)),
             sleep=self.clock.sleep,
             reraise=True,
         )
         try:
             return await retrying(self._ask, call, params, parse)
         except _Hiccup as error:
+            if has_other_way and error.silent:
+                raise ReadUnanswered(f"{call}: no answer in time") from error
             raise ReadError(f"{call}: no usable answer in {READ_ATTEMPTS} attempts; the last: {error}") from error
 
     async def sync_clock(self) -> None:

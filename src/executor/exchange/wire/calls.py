@@ -61,6 +61,8 @@ OPEN_ORDERS_ALL: Final = replace(OPEN_ORDERS, weight=80)
 """Without a symbol: those of the whole account."""
 ORDER: Final = Call(method="get", path="order", weight=4, urgency=Urgency.LOOKUP)
 ALL_ORDERS: Final = Call(method="get", path="allOrders", weight=20, urgency=Urgency.LOOKUP)
+NEWEST_ORDERS: Final = replace(ALL_ORDERS, urgency=Urgency.ROUTINE, paced=True)
+"""The same in place of the open orders, again and again."""
 KEY_PERMISSIONS: Final = Call(method="get", path="account/apiRestrictions", weight=1, sapi=True)
 TRADES: Final = Call(method="get", path="myTrades", weight=5, urgency=Urgency.LOOKUP)
 

@@ -41,6 +41,7 @@ LEND: Final = Call(method="post", path="margin/borrow-repay", weight=1500, urgen
 ORDER: Final = Call(method="get", path="margin/order", weight=10, urgency=Urgency.LOOKUP, sapi=True)
 OPEN_ORDERS: Final = Call(method="get", path="margin/openOrders", weight=10, paced=True, sapi=True)
 ALL_ORDERS: Final = Call(method="get", path="margin/allOrders", weight=200, urgency=Urgency.LOOKUP, sapi=True)
+NEWEST_ORDERS: Final = replace(ALL_ORDERS, urgency=Urgency.ROUTINE, paced=True)
 TRADES: Final = Call(method="get", path="margin/myTrades", weight=10, urgency=Urgency.LOOKUP, sapi=True)
 RECORDS: Final = Call(method="get", path="margin/borrow-repay", weight=10, urgency=Urgency.LOOKUP, sapi=True)
 BORROWABLE: Final = Call(
