@@ -1,5 +1,7 @@
 """`/sapi`: each call has a minute of its own, and none holds another back (rule 8.7)."""
 
+import asyncio
+
 import pytest
 from tests.exchange.stub import START_MS, ManualClock
 
@@ -86,3 +88,51 @@ async def test_a_read_does_not_wait_for_the_end_of_a_long_ban(budget: Budget) ->
     budget.heed(Answer(418, {"Retry-After": "3600"}, b""), Fault(-1003, "banned"), margin.CROSS)
     with pytest.raises(ReadError, match="rate limit holds"):
         await budget.admit(margin.CROSS)
+
+
+@pytest.mark.parametrize("trades", [12, 20, 60])
+async def test_many_trades_that_are_watched_without_pushes_are_never_out_of_sight(
+    budget: Budget, clock: ManualClock, trades: int
+) -> None:
+    looked = dict.fromkeys(range(trades), clock.at)
+    longest = 0
+    until = clock.at + 3 * MINUTE
+    while clock.at < until:
+        second = clock.at
+        for trade in range(trades):
+            await budget.admit(margin.OPEN_ORDERS)
+            budget.end(margin.OPEN_ORDERS, budget.begin(margin.OPEN_ORDERS), {})
+            longest, looked[trade] = max(longest, clock.at - looked[trade]), clock.at
+        clock.at = max(clock.at, second + 1_000)
+    assert longest <= 1_000 * trades / 4, "half of the minute's weight serves ten a second; after a burst, six"
+    assert budget.sapi.used(margin.OPEN_ORDERS) <= 6_000
+
+
+async def test_a_look_that_waits_for_its_time_keeps_no_look_of_another_kind_waiting(
+    budget: Budget, clock: ManualClock
+) -> None:
+    for _ in range(400):
+        budget.end(margin.OPEN_ORDERS, budget.begin(margin.OPEN_ORDERS), {})
+    waiting = asyncio.Event()
+
+    async def forever(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    clock.sleep = forever  # type: ignore[method-assign]
+    late = asyncio.create_task(budget.admit(margin.OPEN_ORDERS))
+    async with asyncio.timeout(5):
+        await waiting.wait()
+        await budget.admit(calls.OPEN_ORDERS)
+        await budget.admit(margin.NEWEST_ORDERS)
+        await budget.admit(margin.ORDER)
+    assert not late.done()
+    late.cancel()
+
+
+async def test_at_a_start_nothing_waits_for_its_time(budget: Budget, clock: ManualClock) -> None:
+    budget.hurried = True
+    for _ in range(500):
+        await budget.admit(margin.OPEN_ORDERS)
+        budget.end(margin.OPEN_ORDERS, budget.begin(margin.OPEN_ORDERS), {})
+    assert not clock.slept

@@ -106,12 +106,12 @@ class Budget:
 
     async def admit(self, call: Call) -> None:
         """Return when a read may be sent. Raises `ReadError` when that is too far off."""
-        if not call.paced or call.sapi or self.hurried:
+        if not call.paced or self.hurried:
             await self._room(call)
             return
-        async with self._turn:
+        async with self.sapi.turn(call) if call.sapi else self._turn:
             await self._room(call)
-            while wait := self._pause_ms(call):
+            while wait := self.sapi.pause_ms(call) if call.sapi else self._pause_ms(call):
                 await self._clock.sleep(wait / 1000)
 
     async def _room(self, call: Call) -> None:
@@ -128,7 +128,7 @@ class Budget:
         if call.urgency is Urgency.COMMAND:
             self._trickle(call).sent(self._clock.now_ms())
         if call.sapi:
-            return self.sapi.begin(call)
+            return self.sapi.begin(call, watching=call.paced and not self.hurried)
         self._in_flight += call.charged
         if call.paced and not self.hurried:
             self._watched_at, self._watched_weight = self._clock.now_ms(), call.charged

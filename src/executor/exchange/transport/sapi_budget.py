@@ -4,6 +4,8 @@ So nothing that margin asks takes anything of what prices and Spot have, and a c
 other back: an order is not kept from leaving because loans were asked for too often.
 """
 
+import asyncio
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +19,8 @@ UID_LIMIT: Final = 180_000
 """A minute, for each call (general information of the wallet's and margin endpoints, "Limits")."""
 SHARE: Final[dict[Urgency, int]] = {Urgency.ROUTINE: 50, Urgency.LOOKUP: 95}
 """Per cent of a call's limit up to which a read is sent; the rest is kept for commands."""
+BURST: Final = 20
+"""Per cent of a call's limit; once so much of a minute is used, watching is spread over the rest of it."""
 _USED: Final = ("X-SAPI-USED-IP-WEIGHT-1M", "X-SAPI-USED-UID-WEIGHT-1M")
 
 
@@ -29,6 +33,9 @@ class SapiBudget:
         self._used: dict[str, int] = {}
         self._closed: dict[str, int] = {}
         self._untold: dict[str, Trickle] = {}
+        self._watched: dict[str, tuple[int, int]] = {}
+        """When the last watching look left, and its weight."""
+        self._turns: dict[str, asyncio.Lock] = {}
 
     def used(self, call: Call) -> int:
         """In this minute, by what the exchange has told and what was sent since."""
@@ -50,14 +57,29 @@ class SapiBudget:
         now = self._clock.now_ms()
         if now < self.closed_until(call):
             return self.closed_until(call) - now
-        limit = UID_LIMIT if call.uid else IP_LIMIT
-        room = limit * SHARE.get(call.urgency, 100) // 100
+        room = _limit(call) * SHARE.get(call.urgency, 100) // 100
         used = self.used(call)
         return MINUTE_MS - now % MINUTE_MS if used and used + call.weight > room else 0
 
-    def begin(self, call: Call) -> int:
+    def turn(self, call: Call) -> asyncio.Lock:
+        """Held by the watching look that goes next: one waits for its time, the others of that call for it."""
+        return self._turns.setdefault(str(call), asyncio.Lock())
+
+    def pause_ms(self, call: Call) -> int:
+        """How long watching must wait, so that what is left for it lasts to the end of the minute."""
+        now, used, limit = self._clock.now_ms(), self.used(call), _limit(call)
+        if used + call.weight <= limit * BURST // 100:
+            return 0
+        left = max(1, limit * SHARE[Urgency.ROUTINE] // 100 - used)
+        watched_at, weight = self._watched.get(str(call), (0, 0))
+        due = watched_at + weight * (MINUTE_MS - now % MINUTE_MS) / left
+        return max(0, math.ceil(due - now))
+
+    def begin(self, call: Call, *, watching: bool = False) -> int:
         """Count a request as it leaves; the returned mark goes to `end`."""
         self._roll()
+        if watching:
+            self._watched[str(call)] = self._clock.now_ms(), call.weight
         self._used[str(call)] = self._used.get(str(call), 0) + call.weight
         return self._minute
 
@@ -73,3 +95,7 @@ class SapiBudget:
         if minute != self._minute:
             self._minute = minute
             self._used.clear()
+
+
+def _limit(call: Call) -> int:
+    return UID_LIMIT if call.uid else IP_LIMIT
