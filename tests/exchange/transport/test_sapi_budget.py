@@ -119,7 +119,7 @@ async def test_a_look_that_waits_for_its_time_keeps_no_look_of_another_kind_wait
         waiting.set()
         await asyncio.Event().wait()
 
-    clock.sleep = forever  # type: ignore[method-assign]
+    clock.sleep = forever  # type: ignore[assignment, method-assign]
     late = asyncio.create_task(budget.admit(margin.OPEN_ORDERS))
     async with asyncio.timeout(5):
         await waiting.wait()
