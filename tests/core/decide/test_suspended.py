@@ -163,3 +163,33 @@ def test_in_such_a_status_refusals_are_no_reason_to_hurry() -> None:
     script.wait(5_000)
     script.settle()
     assert script.live() == protected().live()
+
+
+@both_sides
+def test_the_price_of_before_a_halt_sells_nothing_after_it(direction: Direction) -> None:
+    """Rules 6.4, 6.8: the last trade was at the stop; the first one of after is far from it."""
+    script = protected(direction)
+    script.quote("98", after=1_000)
+    shut(script)
+    for _ in range(60):
+        script.quote("98", after=1_000)
+    assert script.kinds() == []
+    opened(script)
+    assert script.kinds() == []
+    script.quote("98", after=500)
+    script.quote("101", after=500)
+    script.wait(3_000)
+    assert script.kinds() == []
+    assert script.named() == "Protected"
+
+
+@both_sides
+def test_a_price_that_is_at_the_stop_after_a_halt_sells_after_its_grace(direction: Direction) -> None:
+    script = shut(protected(direction))
+    script.quote("97.8", after=60_000)
+    opened(script)
+    script.quote("97.7", after=500)
+    script.wait(2_999)
+    assert script.kinds() == []
+    script.wait(1)
+    assert script.kinds() == ["CancelList", "CancelList", "CancelOrder"]

@@ -48,6 +48,7 @@ from executor.core.model.intents import (
 )
 from executor.core.model.loans import Booked
 from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closing, End, Entering, Order, OrderPhase, Position, State
 from executor.core.model.values import OrderType
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
@@ -111,14 +112,15 @@ def _decided(state: State, seq: int) -> int:
     return next((o.at for o in state.outbox if o.request.seq == seq), 0)
 
 
-def quoted(state: State, event: QuoteSeen, policy: Policy) -> Absorbed:
+def quoted(state: State, event: QuoteSeen, policy: Policy, rules: SymbolRules) -> Absorbed:
     """A price that was asked for and says nothing, or comes too late to be acted on, is none: as if it could not be
     had, the next one is asked for a little later (rules 3.3, 8.7).
     """
     state = settle(state, event.seq)
+    halted = not rules.tradable and not rules.strange
     for earlier in event.before:
-        state = market.quote(state, earlier).state
-    absorbed = market.quote(state, event.quote)
+        state = market.quote(state, earlier, halted=halted).state
+    absorbed = market.quote(state, event.quote, halted=halted)
     late = state.market.now - event.quote.at > policy.quote_max_age_ms
     position = absorbed.state.position
     if position is None:

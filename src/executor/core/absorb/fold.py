@@ -53,7 +53,7 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
         case Tick():
             return Absorbed(state)
         case QuoteSeen() | KlinesSeen() | BalancesSeen():
-            return _of_market(state, event, policy)
+            return _of_market(state, event, policy, rules)
         case Reported() | Absent() | TradesSeen() | OpenOrdersSeen() | AllOrdersSeen():
             return _of_orders(state, event, policy)
         case MarginSeen() | LoansSeen() | BorrowableSeen() | LiquidationsSeen():
@@ -79,9 +79,11 @@ def _of_orders(
     return reports.answered(settled, event, policy, asked)
 
 
-def _of_market(state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: Policy) -> Absorbed:
+def _of_market(
+    state: State, event: QuoteSeen | KlinesSeen | BalancesSeen, policy: Policy, rules: SymbolRules
+) -> Absorbed:
     if isinstance(event, QuoteSeen):
-        return answers.quoted(state, event, policy)
+        return answers.quoted(state, event, policy, rules)
     return market.absorb(answers.settle(state, event.seq), event, policy, answers.asked_at(state, event.seq))
 
 

@@ -38,8 +38,10 @@ def passed(state: State, at: int, policy: Policy) -> State:
     return state if legs == position.legs else replace(state, position=replace(position, legs=legs))
 
 
-def quote(state: State, seen: Quote) -> Absorbed:
-    """The newest quote, and what it says about each leg's stop and the trail's best price (rules 5.4, 6.4)."""
+def quote(state: State, seen: Quote, *, halted: bool = False) -> Absorbed:
+    """The newest quote, and what it says about each leg's stop and the trail's best price (rules 5.4, 6.4). Of a symbol
+    that is `halted` it is the price of before: at a stop it counts from when there is trade again (rule 6.8).
+    """
     market = state.market
     if seen.last <= 0:
         return Absorbed(state, Ignored("nothing has traded at any price"))
@@ -49,16 +51,17 @@ def quote(state: State, seen: Quote) -> Absorbed:
     position = state.position
     if position is None:
         return Absorbed(state)
-    touched = _priced(position, seen)
+    touched = _priced(position, seen, halted=halted)
     return Absorbed(state if touched is position else replace(state, position=touched))
 
 
-def _priced(position: Position, seen: Quote) -> Position:
+def _priced(position: Position, seen: Quote, *, halted: bool) -> Position:
     """Since when the price has been at or past the level at which each leg is watched; the best one for the trail."""
     direction = position.plan.direction
     for leg in position.legs:
         level = leg.watched
-        if level is not None and levels.beyond(seen.last, level, direction) is not bool(leg.breach_since):
+        past = level is not None and not halted and levels.beyond(seen.last, level, direction)
+        if level is not None and past is not bool(leg.breach_since):
             turned = replace(leg, breach_since=0 if leg.breach_since else max(seen.at, 1))
             position = with_leg(position, turned)
     trail = position.trail
