@@ -1,5 +1,6 @@
 """`executor status`: what is held and what stands behind it."""
 
+import time
 from typing import Annotated
 
 import typer
@@ -42,7 +43,7 @@ def _from_disk(place: Place) -> ops_status.Status:
     try:
         if place.fleet:
             stored = stored_state(place)
-            return ops_status.status_of(stored, None, running=False) if stored else ops_status.flat(place.symbol)
+            return ops_status.status_of(stored, None, running=False, now=_now()) if stored else ops_status.flat(place.symbol)
         loaded = saved(place.state)
     except StateError as error:
         fail(error)
@@ -51,4 +52,8 @@ def _from_disk(place: Place) -> ops_status.Status:
         return ops_status.flat(place.symbol)
     if loaded.source == "previous":
         typer.echo(f"warning: {place.state} {loaded.fault}; this is the state before it", err=True)
-    return ops_status.status_of(state_of(loaded.value), None, running=False)
+    return ops_status.status_of(state_of(loaded.value), None, running=False, now=_now())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -135,7 +135,7 @@ class HttpServer:
         return web.Response(body=self._metrics.text(), headers=kind)
 
     async def _status(self, _request: web.Request) -> web.Response:
-        found = [status.status_of(loop.state, loop.engine.rules, running=True) for loop in self._loops]
+        found = [status.status_of(loop.state, loop.engine.rules, running=True, now=loop.now()) for loop in self._loops]
         return _json(found[0] if len(found) == 1 else found, 200)
 
     async def faults(self) -> list[str]:

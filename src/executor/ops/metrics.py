@@ -17,6 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from executor.core.absorb.admit import day_at
 from executor.core.book.ledger import holding
 from executor.core.model.events import Answered, AnyEvent, SignalMalformed, SignalSeen
 from executor.core.model.facts import Refused, ReplaceOutcome, Unknown
@@ -227,7 +228,7 @@ class _Gauges:
         }
 
     def add(self, state: State, rules: SymbolRules) -> None:
-        position = state.position
+        position, today = state.position, day_at(state, state.market.now)
         held, bare_for = 0.0, 0.0
         if position is not None:
             held = float(holding(position, rules).held) * position.plan.direction.sign
@@ -239,8 +240,8 @@ class _Gauges:
             "position_open": int(position is not None),
             "position_base": held,
             "unprotected_now_seconds": bare_for,
-            "pnl_today_quote": float(state.day.pnl),
-            "trades_today": state.day.trades,
+            "pnl_today_quote": float(today.pnl),
+            "trades_today": today.trades,
         }
         margin = margin_of(state, rules)
         if margin is not None and margin.level is not None:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from executor.core.absorb.admit import day_at
 from executor.core.book.ledger import covered, entry_average, holding, leg_left, sellable
 from executor.core.model.facts import Quote
 from executor.core.model.rules import SymbolRules
@@ -88,22 +89,24 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     margin: MarginStatus | None = None
 
 
-def status_of(state: State, rules: SymbolRules | None, *, running: bool) -> Status:
-    """`rules` None: from a state file alone, with no exchange to ask."""
-    position, quote = state.position, state.market.quote
+def status_of(state: State, rules: SymbolRules | None, *, running: bool, now: int) -> Status:
+    """`rules` None: from a state file alone, with no exchange to ask. `now` in ms: the exchange's clock where a service
+    runs, else this machine's.
+    """
+    position, quote, today = state.position, state.market.quote, day_at(state, now)
     return Status(
         symbol=state.symbol,
         running=running,
-        at=text.instant(state.market.now) if running and state.market.now else None,
+        at=text.instant(now) if running else None,
         recovering=bool(state.started),
         paused=state.paused,
         halted=state.halted,
         last_price=_plain(quote.last) if quote is not None else None,
         position=None if position is None else _position(position, rules or _guessed(position, state.symbol), quote),
         last_closed=None if state.last_closed is None else report.row(state.last_closed),
-        cooldown_until=text.instant(state.cooldown_until) if state.cooldown_until > state.market.now else None,
-        trades_today=state.day.trades,
-        pnl_today=plain(state.day.pnl),
+        cooldown_until=text.instant(state.cooldown_until) if state.cooldown_until > now else None,
+        trades_today=today.trades,
+        pnl_today=plain(today.pnl),
         refused=dict(sorted(state.refused.items())),
         requests_open=len(state.outbox),
         margin=margin_of(state, rules),
@@ -112,7 +115,7 @@ def status_of(state: State, rules: SymbolRules | None, *, running: bool) -> Stat
 
 def flat(symbol: str) -> Status:
     """That of a symbol which has never traded."""
-    return status_of(State(symbol=symbol), None, running=False)
+    return status_of(State(symbol=symbol), None, running=False, now=0)
 
 
 def as_text(status: Status) -> str:

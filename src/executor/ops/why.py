@@ -52,7 +52,8 @@ async def why(loop: Loop, about: str, journal: Path) -> str:
         except JournalError as error:
             fault = str(error)
     until = memoir.since if memoir is not None and told else None
-    older = _unrepeated(_told(records, trade, order, _signal(loop.state, closed), until))
+    over = closed.closed if closed is not None else None
+    older = [*_told(records, trade, order, _signal(loop.state, closed), until, over)]
     lines = [line.replace(f"EX_{trade}_", "") for line in (*older, *told)]
     if not head and not lines:
         return ""
@@ -109,13 +110,26 @@ def _head(state: State, closed: Closed | None, trade: str) -> list[str]:
     return [f"{state.symbol} trade {trade}, signal {position.signal}, open", planned]
 
 
-def _told(records: list[Record], trade: str, order: str, signal: str, until: int | None) -> Iterator[str]:
-    """What the journal has of it, a line each; before `until` (ms), where that is given."""
+def _told(
+    records: list[Record], trade: str, order: str, signal: str, until: int | None, over: int | None
+) -> Iterator[str]:
+    """What the journal has of it, a line each, without what says the same as before, a look later; before `until` (ms),
+    where that is given. `over` (ms): when it closed. A trade is named by when it began, and commands before that or
+    after its close are another's.
+    """
+    begun = int(trade)
+    said: set[str] = set()
     for record in records:
         if not isinstance(record, Took) or (until is not None and record.event.at >= until):
             continue
-        if words := _words(record.event, trade, order, signal):
-            yield f"{text.moment(record.event.at)[11:]}  {words}"
+        event, words = record.event, _words(record.event, trade, order, signal)
+        if isinstance(event, Commanded):
+            words = words if begun <= event.at and (over is None or event.at <= over) else ""
+        elif words in said:
+            continue
+        if words:
+            said.add(words)
+            yield f"{text.moment(event.at)[11:]}  {words}"
 
 
 def _words(event: AnyEvent, trade: str, order: str, signal: str) -> str:
@@ -129,18 +143,11 @@ def _words(event: AnyEvent, trade: str, order: str, signal: str) -> str:
             return f"{report.id} {report.side}{f' at {short(level)}' if level else ''}: {report.status}{filled}"
         case Absent() if _is_about(event.id, trade, order):
             return f"{event.id}: not found on the exchange"
-        case Commanded() if not order:
-            return text.who_says(event.verb)
+        case Commanded() if not order and event.trade in ("", trade):
+            price = f" {short(event.price)}" if event.price is not None else ""
+            return f"{text.who_says(event.verb)}{price}"
         case _:
             return ""
-
-
-def _unrepeated(lines: Iterator[str]) -> list[str]:
-    """Without what says the same as before, a look later."""
-    kept: dict[str, str] = {}
-    for line in lines:
-        kept.setdefault(line.partition("  ")[2], line)
-    return list(kept.values())
 
 
 def _is_about(client_id: str, trade: str, order: str) -> bool:

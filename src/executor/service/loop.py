@@ -175,9 +175,9 @@ class Loop:
         """Whether something is held without a stop, or being closed."""
         return ending.bare(self.state, self.engine.rules) > 0 or ending.closing(self.state) is not None
 
-    def say(self, note: Notify) -> None:
-        """Have people told."""
-        log_note(note, self.state)
+    def say(self, note: Notify, before: State | None = None) -> None:
+        """Have people told. `before`: the state that the note's step began with, where a step has made it."""
+        log_note(note, self.state, before or self.state)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -290,6 +290,7 @@ class Loop:
     async def _take(self, delivery: Delivery) -> Step:
         """One event: its step on disk, its requests on their way, and then all who want to know of it told."""
         event, answer, then, takes = delivery
+        before = self.state
         step = await self.committer.commit(event, more=answer is None and self._inbox.waiting > 0, takes=takes)
         for request in step.requests:
             self._dispatch(request)
@@ -298,7 +299,7 @@ class Loop:
         self.engine.write_down()
         self.committer.publish_soon()
         for note in step.notes:
-            self.say(note)
+            self.say(note, before)
         for callback in self.on_step:
             callback(event, step)
         if answer is not None and not answer.done():

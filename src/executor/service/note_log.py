@@ -9,10 +9,12 @@ from executor.ops.alerts.noted import noted
 log = structlog.get_logger(__name__)
 
 
-def log_note(note: Notify, state: State) -> None:
-    """`state`: after the step that has made the note. Alerts have it already, by a shorter way (`ops.alerts.notes`)."""
-    position = state.position
-    trade = position.trade if position is not None else getattr(state.last_closed, "trade", None)
+def log_note(note: Notify, state: State, before: State) -> None:
+    """`state` and `before`: after and before the step that has made the note. Alerts have it already, by a shorter way
+    (`ops.alerts.notes`).
+    """
+    position = state.position or before.position
+    trade = position.trade if position is not None else None
     order = {"order": note.order} if note.order else {}
     match note.level:
         case Level.INFO:

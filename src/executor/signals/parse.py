@@ -351,6 +351,8 @@ def _id(fields: Mapping[str, Any]) -> str | None:
     if value is None:
         return None
     text = value.strip() if isinstance(value, str) else ""
+    if "{{" in text:
+        raise SignalFault(f"id must name this signal, but its placeholder was not filled in: {_shown(value)}")
     if not 0 < len(text) <= ID_LENGTH_MAX or not text.isprintable():
         raise SignalFault(f"id must be a number or 1 to {ID_LENGTH_MAX} printable characters, was {_shown(value)}")
     return str(text)

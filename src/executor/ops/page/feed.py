@@ -200,7 +200,7 @@ class Feed:
             points = _since(points, since)
         return SymbolFrame(
             symbol=symbol,
-            status=status.status_of(state, loop.engine.rules, running=True),
+            status=status.status_of(state, loop.engine.rules, running=True, now=loop.now()),
             fills=fills_of(state),
             finished=self._finished(loop, whole=whole),
             notes=list(reversed(history.notes)),

@@ -62,7 +62,7 @@ class LoopTraded:
         self._loop = loop
 
     async def status(self) -> ops_status.Status:
-        return ops_status.status_of(self._loop.state, self._loop.engine.rules, running=True)
+        return ops_status.status_of(self._loop.state, self._loop.engine.rules, running=True, now=self._loop.now())
 
     async def check(self) -> ops_check.Check:
         try:

@@ -229,7 +229,8 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
                 answer = await takeover.resolve(loop, request.takeover, takes)
             return Answer(answer.ok, "done" if answer.ok else answer.lines[0], answer)
         case verb:
-            log.info("operator", verb=verb, price=request.price, trade=request.trade)
+            price = plain(request.price) if request.price is not None else None
+            log.info("operator", verb=verb, price=price, trade=request.trade)
             asked = Commanded(at=loop.now(), verb=_VERBS[verb], price=request.price, trade=request.trade)
             return _verdict(await loop.ask(asked, takes))
 
@@ -237,7 +238,7 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
 async def _tell(loop: Loop, request: Request) -> Answer:
     match request.verb:
         case "status":
-            found = ops_status.status_of(loop.state, loop.engine.rules, running=True)
+            found = ops_status.status_of(loop.state, loop.engine.rules, running=True, now=loop.now())
             return Answer(True, "running", found)
         case "logs":
             return Answer(True, "logs", ops_logs.recent(request.count))
