@@ -87,6 +87,7 @@ async def test_repaying_is_refused_while_a_trade_is_open(tmp_path: Path) -> None
         assert refused.exit_code == 1
         assert "repay refused: trade" in refused.stderr
         assert "what it owes is repaid when it is over" in refused.stderr
+        assert "transfer" not in refused.stdout + refused.stderr  # a short's debt is paid by what it sold
 
 
 async def test_what_is_left_is_repaid_without_a_service_too(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What an operator does, on the service as it runs: each command by its own parser, over the real socket."""
 
 import asyncio
+import errno
 import json
 import threading
 from decimal import Decimal
@@ -12,6 +13,8 @@ from tests.cli.kit import command, environment, process, run_here
 from tests.ops.samples import contradictory
 from tests.scenarios.harness import EXITS, Harness, World, harness
 
+from executor.cli.context import Place, find_chosen, for_each
+from executor.config import load_settings
 from executor.core.model.state import SCHEMA_VERSION, Reason
 from executor.core.model.values import Direction
 from executor.core.transition import empty
@@ -20,6 +23,22 @@ from executor.service.store.lock import StateLock
 from executor.service.store.state_store import StateStore
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
+
+
+def test_all_are_told_though_nothing_can_be_said() -> None:
+    """`executor pause --all | true`: the first symbol alone had been paused."""
+    asked: list[str] = []
+
+    def act(place: Place) -> None:
+        asked.append(place.symbol)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    given = {"SYMBOLS": "BTCUSDT,ETHUSDT", "BINANCE_ENV": "testnet", "STATE_FN": "state/{symbol}.json"}
+    settings = load_settings(given | {"BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s"}, None)
+    places = find_chosen((settings,), None, everything=True)
+    with pytest.raises(OSError, match="No space"):
+        for_each(places, act)
+    assert asked == ["BTCUSDT", "ETHUSDT"]
 
 
 async def test_a_session(tmp_path: Path) -> None:

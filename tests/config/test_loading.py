@@ -26,7 +26,7 @@ from executor.config import (
     to_ms,
 )
 from executor.config.kinds import as_text
-from executor.config.sources import FIELDS, KNOWN_NAMES, OLDER_NAMES, SECRETS
+from executor.config.sources import FIELDS, KNOWN_NAMES, OLDER_NAMES, SECRETS, Found, read_env_file
 
 # The names that units, compose files and scripts depend on, with the defaults that people were promised.
 PROMISED = {
@@ -439,9 +439,43 @@ class TestEnvFile:
         assert settings.poll_sec == 2
         assert settings.warnings == (f"POLL_SEC is set twice in {env_file}: the last one counts",)
 
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ("export POLL_SEC=1", "systemd and Docker do not know `export`, and would leave POLL_SEC out: without it"),
+            (
+                "POLL_SEC=1 # as before",
+                (
+                    "for systemd a comment behind the value is a part of it, and so POLL_SEC would be another: "
+                    "a line of its own"
+                ),
+            ),
+            (
+                r"WEBHOOK_SECRET=0123456789ab\cdef",
+                "for systemd a backslash is taken away, and so WEBHOOK_SECRET would be another: quotes",
+            ),
+        ],
+    )
+    def test_a_line_that_systemd_reads_otherwise_is_named(self, env_file: Path, line: str, said: str) -> None:
+        """The service would have other sizes, limits or files than the commands that check them."""
+        env_file.write_text(f"MAX_HOLD_SEC=60\n{line}\n", encoding="utf-8")
+        env_file.chmod(0o600)
+        assert load_settings({}, env_file).warnings == (f"{env_file} line 2: {said}",)
+
+    @pytest.mark.parametrize(
+        "line", ["POLL_SEC=1", "POLL_SEC='1' # so", "# POLL_SEC=1 # so", 'POLL_SEC="1"', "POLL_SEC=1#2"]
+    )
+    def test_a_line_that_all_read_alike_is_not(self, env_file: Path, line: str) -> None:
+        env_file.write_text(f"{line}\n", encoding="utf-8")
+        found = Found()
+        read_env_file(env_file, found)
+        assert found.warnings == []
+
     def test_in_the_environment_only_near_misses_are_reported(self) -> None:
         environ = {"PATH": "/bin", "BINANCE_LIB_DIR": "x", "TRAIL_DISTANCE_PERCENT": "1", "POLL_SECS": "2"}
+        environ["MAX_HOLD_SECS"] = "60"
         assert load_settings(environ, None).warnings == (
+            "MAX_HOLD_SECS in the environment is not a setting; did you mean MAX_HOLD_SEC?",
             "TRAIL_DISTANCE_PERCENT in the environment is not a setting; did you mean TRAIL_DISTANCE_PCT?",
         )
 

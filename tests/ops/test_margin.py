@@ -38,7 +38,7 @@ STATE = State(
 
 
 def test_status_tells_level_liquidation_and_whose_debt_it_is() -> None:
-    found = status.status_of(STATE, MARGIN, running=True)
+    found = status.status_of(STATE, MARGIN, running=True, now=STATE.market.now)
     assert found.margin is not None
     assert (found.margin.account, found.margin.level) == ("isolated margin", "2.0000")
     assert found.margin.liquidation_price is not None
@@ -57,15 +57,15 @@ def test_status_tells_level_liquidation_and_whose_debt_it_is() -> None:
 def test_without_a_debt_there_is_no_level_and_on_spot_no_account() -> None:
     free = replace(ACCOUNT, debts={}, liabilities=D(0), level=D(999))
     flat = replace(STATE, debts=(), market=replace(STATE.market, margin=replace(free, level=None)))
-    found = status.status_of(flat, MARGIN, running=True).margin
+    found = status.status_of(flat, MARGIN, running=True, now=STATE.market.now).margin
     assert found is not None
     assert (found.level, found.liquidation_price, found.debts) == (None, None, [])
     assert ("margin level", "- (nothing is owed)") in margin.lines(found)
-    assert status.status_of(replace(STATE, venue="live"), MARGIN, running=True).margin is None
+    assert status.status_of(replace(STATE, venue="live"), MARGIN, running=True, now=STATE.market.now).margin is None
 
 
 def test_from_the_state_file_alone_debts_are_told_and_the_level_is_not() -> None:
-    found = status.status_of(replace(STATE, market=Market()), None, running=False).margin
+    found = status.status_of(replace(STATE, market=Market()), None, running=False, now=STATE.market.now).margin
     assert found is not None
     assert found.debts
     assert ("margin level", "not known") in margin.lines(found)

@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 from tests.ops.samples import Walk, closed, rules
 
+from executor.core.absorb.admit import DAY_MS
 from executor.core.model.policy import Layout, Policy
-from executor.core.model.state import Day, State
+from executor.core.model.state import Day, Market, State
 from executor.core.model.values import ZERO, Direction
 from executor.ops import status, text
 
@@ -25,8 +26,8 @@ def test_the_state_file_alone_tells_what_the_service_does(layout: Layout) -> Non
         if state.position is None or state.position.orders == before:
             continue
         before = state.position.orders
-        there = status.status_of(state, rules(), running=True).position
-        here = status.status_of(state, None, running=False).position
+        there = status.status_of(state, rules(), running=True, now=state.market.now).position
+        here = status.status_of(state, None, running=False, now=state.market.now).position
         assert there is not None
         assert here is not None
         assert Decimal(there.covered) == Decimal(here.covered)
@@ -42,7 +43,7 @@ def test_json_is_stable_and_plain() -> None:
     for _ in walk.steps():
         if walk.session.state.position is not None and walk.session.state.position.trail is not None:
             break
-    found = status.status_of(walk.session.state, rules(), running=True)
+    found = status.status_of(walk.session.state, rules(), running=True, now=walk.session.state.market.now)
     told = json.loads(text.json(found))
     assert set(told) == {
         "symbol",
@@ -89,7 +90,7 @@ def test_how_far_the_price_is_from_the_entry(direction: Direction) -> None:
         position, quote = state.position, state.market.quote
         if position is None or quote is None or position.plan.direction is not direction:
             continue
-        found = status.status_of(state, rules(), running=True).position
+        found = status.status_of(state, rules(), running=True, now=state.market.now).position
         assert found is not None
         if found.entry_avg is None:
             assert found.price_r is None
@@ -111,16 +112,18 @@ def test_how_far_the_price_is_from_the_entry(direction: Direction) -> None:
         (State(symbol="LTCUSDT", cooldown_until=1_750_000_000_000), "cooldown until 2025-06-15T15:06:40.000Z"),
         (State(symbol="LTCUSDT", last_closed=closed()), "long SL: -0.5662085, -1.5432 R"),
         (State(symbol="LTCUSDT", refused={"too_old": 2}), "2 too_old"),
-        (State(symbol="LTCUSDT", day=Day(1, 3, Decimal("-1.5"))), "3 trades, -1.5 profit"),
+        (State(symbol="LTCUSDT", day=Day(1, 3, Decimal("-1.5")), market=Market(now=DAY_MS)), "3 trades, -1.5 profit"),
+        (State(symbol="LTCUSDT", day=Day(1, 3, Decimal("-1.5")), market=Market(now=2 * DAY_MS)), "0 trades, 0 profit"),
+        (State(symbol="LTCUSDT", cooldown_until=1, market=Market(now=2)), "allowed"),
         (State(symbol="LTCUSDT", started=1), "not running"),
     ],
 )
 def test_what_is_said(state: State, said: str) -> None:
-    assert said in status.as_text(status.status_of(state, None, running=False))
+    assert said in status.as_text(status.status_of(state, None, running=False, now=state.market.now))
 
 
 def test_a_start_that_is_not_done() -> None:
-    found = status.status_of(State(symbol="LTCUSDT", started=1), rules(), running=True)
+    found = status.status_of(State(symbol="LTCUSDT", started=1), rules(), running=True, now=1)
     assert found.recovering
     assert "looking up its orders" in status.as_text(found)
     assert Decimal(found.pnl_today) == ZERO

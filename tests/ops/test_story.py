@@ -14,7 +14,7 @@ from tests.ops.samples import Walk
 from tests.ops.stories import Journaled, check_life, lived, names_in
 from tests.sim.choices import Choices
 
-from executor.core.model.events import AnyEvent, SignalSeen, Tick
+from executor.core.model.events import AnyEvent, Commanded, SignalSeen, Tick, Verb
 from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import Policy
 from executor.core.model.signal import Signal
@@ -90,6 +90,29 @@ async def test_the_short_answer_never_fails_either(seed: int, tmp_path: Path) ->
         assert "journal" not in await why(loop, order, journal.path)  # no fault of reading it
     for about in ("", "nobody-knows-this", *sorted(names.signals)[:5]):
         assert isinstance(await why(loop, about, journal.path), str)
+
+
+async def test_the_short_answer_has_the_commands_of_its_own_trade_alone(tmp_path: Path) -> None:
+    world = next(each for each in map(lived, range(SEEDS)) if each.told[-1].step.state.last_closed is not None)
+    closed = world.told[-1].step.state.last_closed
+    assert closed is not None
+    begun = int(closed.trade)
+    with Journal(tmp_path / "journal") as journal:
+        for at, verb, price in (
+            (begun - 1, Verb.PAUSE, None),
+            (begun + 1, Verb.FLATTEN, None),
+            (begun + 2, Verb.MOVE_STOP, Decimal("81.25")),
+            (closed.closed, Verb.FLATTEN, None),
+            (closed.closed + 1, Verb.RESUME, None),
+        ):
+            journal.append(Took(event=Commanded(at=at, verb=verb, price=price)))
+    loop = cast("Any", SimpleNamespace(state=world.told[-1].step.state, closed=deque([closed]), memoir=None))
+    _, _, _, *lines = (await why(loop, closed.trade, journal.path)).splitlines()
+    assert [line.partition("  ")[2] for line in lines] == [
+        "the operator: flatten",
+        "the operator: move_stop 81.25",
+        "the operator: flatten",
+    ]
 
 
 def test_what_is_put_down_is_what_the_journal_tells() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from decimal import Decimal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from tests.paper.test_control import ServedPaper, served_paper
 
+from executor.paper.replay.recording import demo_trades
 from executor.paper.standalone import PaperAccount
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rehearsal.md").read_text("utf-8")
@@ -128,3 +130,25 @@ async def test_a_rehearsal_goes_as_written(tmp_path: Path, command: str, outcome
             raise AssertionError("\n".join(json.dumps(entry) for entry in trader.log[-40:])) from error
         finally:
             await trader.end()
+
+
+def test_the_settings_of_the_page_open_its_trade(tmp_path: Path) -> None:
+    """Its env file, and the line of its third terminal."""
+    block = PAGE.partition("below it:\n\n")[2].partition("\n\n")[0]
+    (tmp_path / "rehearsal.env").write_text(re.sub("^    ", "", block, flags=re.MULTILINE) + "\n", "utf-8")
+    (tmp_path / "rehearsal.env").chmod(0o600)
+    (line,) = re.findall(r"^    executor (.* signal .*)$", PAGE, re.MULTILINE)
+    made = subprocess.run(  # our own command, as the page has it
+        [sys.executable, "-m", "executor", *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    (signal,) = (tmp_path / "data" / "rehearsal" / "signals.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(signal)["symbol"] == "LTCUSDT"
+
+
+def test_the_first_signal_of_going_live_fits_the_recording_that_begins() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "going-live.md").read_text("utf-8")
+    (price, stop), *_ = re.findall(r"--price (\S+) --stop (\S+)", page)
+    last = next(iter(demo_trades())).price
+    assert abs(Decimal(price) - last) / last < Decimal("0.001")
+    assert Decimal(stop) < last < Decimal(price) * Decimal("1.01")

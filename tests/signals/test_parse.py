@@ -178,6 +178,7 @@ FAULTS: list[tuple[bytes, str]] = [
     (b'{"ts":1772360130,"symbol":"A","side":"long","price":1e19}', "price must lie between"),
     (line(price="1." + "1" * 28), "price must have at most 28 digits"),
     (line(price="1" * 61), "price must be a number above 0"),
+    (line(id="{{strategy.order.id}}"), "its placeholder was not filled in"),
     (line(id=""), "id must be a number or 1 to 100 printable characters"),
     (line(id="a\nb"), "id must be"),
     (line(id="\ud800"), "id must be"),

@@ -70,9 +70,9 @@ def _alone(place: Place) -> ops_check.Check:
     not_on_paper(place.settings)
     try:
         return asyncio.run(_compare(place, stored_state(place) if place.fleet else _saved_state(place)))
-    except (StateError, SettingsError) as error:
+    except SettingsError as error:
         fail(error)
-    except (StartError, ReadError) as error:
+    except (StateError, StartError, ReadError) as error:
         fail(error, exits.UNAVAILABLE)
 
 

@@ -183,16 +183,21 @@ def _hint(places: Sequence[Place]) -> str:
 
 def for_each(places: Sequence[Place], act: Callable[[Place], T]) -> tuple[list[T], int]:
     """Do it for every place, even after one has failed: what came of those that did not, and the exit code of the first
-    that did. What a failure says, it has said on stderr.
+    that did. What a failure says, it has said on stderr. Raises OSError at the end where something could not be said.
     """
     found: list[T] = []
     code = exits.OK
+    unsaid: OSError | None = None
     for place in places:
         try:
             with nullcontext() if place.alone else about(place.name):
                 found.append(act(place))
         except typer.Exit as end:
             code = code or end.exit_code
+        except OSError as error:
+            unsaid = unsaid or error
+    if unsaid is not None:
+        raise unsaid
     return found, code
 
 

@@ -25,7 +25,8 @@ from executor.ops.margin_view import AssetRow, MarginView
 from executor.service import app
 from executor.service.inlets.control import ControlError, Request
 from executor.service.loop import Loop
-from executor.service.store.document import saved
+from executor.service.store.document import saved, state_of
+from executor.service.store.state_store import StateError
 
 LOOK_EVERY_S: Final = 0.5
 
@@ -65,6 +66,8 @@ def repay(
     """
     place = find_place(read_chosen(context, account), symbol)
     found = look(place)
+    if trade := _open_trade(place):
+        fail(f"repay refused: trade {trade} is open: what it owes is repaid when it is over")
     wanted = _wanted(found, asset.upper())
     if not wanted:
         say(f"no {asset.upper()} is owed" if asset else "Executor owes nothing")
@@ -82,6 +85,18 @@ def repay(
         logs.set_up(place.settings.log_format, place.settings.log_level)
         _alone(place, assets, timeout)
     _tell_rest(look(place), assets)
+
+
+def _open_trade(place: Place) -> str:
+    """Empty where none is, or no state to be read here says so."""
+    if (service := running(place)) is not None:
+        return service.position.trade if service.position is not None else ""
+    try:
+        loaded = None if place.fleet else saved(place.state)
+    except StateError as error:
+        fail(error)
+    position = state_of(loaded.value).position if loaded is not None else None
+    return position.trade if position is not None else ""
 
 
 def _wanted(found: MarginView, asset: str) -> list[Debt]:

@@ -43,7 +43,11 @@ def _from_disk(place: Place) -> ops_status.Status:
     try:
         if place.fleet:
             stored = stored_state(place)
-            return ops_status.status_of(stored, None, running=False, now=_now()) if stored else ops_status.flat(place.symbol)
+            return (
+                ops_status.status_of(stored, None, running=False, now=_now())
+                if stored
+                else ops_status.flat(place.symbol)
+            )
         loaded = saved(place.state)
     except StateError as error:
         fail(error)

@@ -1,6 +1,7 @@
 """Files with secrets in them: who may read them."""
 
 import os
+import stat
 from pathlib import Path
 
 
@@ -14,6 +15,8 @@ def others_that_read(path: Path) -> str:
         found = path.stat()
     except (OSError, ValueError):
         return ""  # whoever reads it will say so
+    if not stat.S_ISREG(found.st_mode):
+        return ""  # as above: a folder is to be opened to nobody by advice of ours
     if found.st_mode & 0o007:
         return "everybody on this machine"
     return "its group" if found.st_mode & 0o070 and found.st_uid == os.geteuid() else ""

@@ -29,16 +29,16 @@ FILE_SUFFIX: Final = "_FILE"
 # programs share the environment, so shorter prefixes would cry wolf.
 OUR_PREFIXES: Final = (
     "ABSENCE_", "ACCOUNTS", "ALERT_", "BE_", "BINANCE_", "BRACKET_", "COOLDOWN_", "DELTASCOUT_", "DOUBT_", "ENTRY_",
-    "EXITS_", "EXIT_LAYOUT", "FAILSAFE_", "FLEET", "LIVE_ENTRY", "LOCK_", "MARGIN_", "MAX_DAILY_", "MAX_HOLD_", "MAX_POSITION_",
-    "MAX_SIGNAL_", "MAX_TRADES_", "PAPER_", "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "STATE_", "SWING_",
-    "TELEGRAM_", "TP_R_", "TRADE_MODE", "TRAIL_", "WEBHOOK_",
+    "EXITS_", "EXIT_LAYOUT", "FAILSAFE_", "FLEET", "LIVE_ENTRY", "LOCK_", "MARGIN_", "MAX_DAILY_", "MAX_HOLD_",
+    "MAX_POSITION_", "MAX_SIGNAL_", "MAX_TRADES_", "PAPER_", "PLANB_", "QTY_", "RISK_USD", "SIGNAL_", "SL_", "STATE_",
+    "SWING_", "TELEGRAM_", "TP_R_", "TRADE_MODE", "TRAIL_", "WEBHOOK_",
 )  # fmt: skip
 
 
 READ_OTHERWISE: Final = re.compile(
     r"\s*(?:(?P<export>export\s)|\w+\s*=\s*(?!['\"])(?:[^\n#\\]*\s(?P<comment>#)|[^\n#]*(?P<backslash>\\)))"
 )
-"""What systemd's `EnvironmentFile`, or `docker run --env-file`, reads otherwise than the commands do (systemd.exec(5))."""
+"""What systemd's `EnvironmentFile` (systemd.exec(5)) or Docker reads otherwise than the commands do."""
 
 MAY_BE_OVERRIDE: Final = re.compile(rf"[A-Za-z0-9]{{3,40}}{SEPARATOR}[A-Za-z]\w*", re.ASCII)
 
@@ -261,7 +261,9 @@ def _read_otherwise(odd: re.Match[str], name: str) -> str:
     if odd["export"]:
         return f"systemd and Docker do not know `export`, and would leave {name} out: without it"
     what = "a comment behind the value is a part of it" if odd["comment"] else "a backslash is taken away"
-    return f"for systemd {what}, and so {name} would be another: " + ("a line of its own" if odd["comment"] else "quotes")
+    return f"for systemd {what}, and so {name} would be another: " + (
+        "a line of its own" if odd["comment"] else "quotes"
+    )
 
 
 def unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:

@@ -91,7 +91,9 @@ class AccountsHttp:
 
     async def _status(self, _request: web.Request) -> web.Response:
         found = {
-            account: [status.status_of(loop.state, loop.engine.rules, running=True, now=loop.now()) for loop in of.values()]
+            account: [
+                status.status_of(loop.state, loop.engine.rules, running=True, now=loop.now()) for loop in of.values()
+            ]
             for account, of in self._loops().items()
         }
         return _json(found, 200)

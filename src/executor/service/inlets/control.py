@@ -23,6 +23,7 @@ import msgspec
 import structlog
 
 from executor.core.model.events import Commanded, Verb
+from executor.core.model.values import plain
 from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.core.transition import Step
 from executor.exchange.port import ReadError
