@@ -14,6 +14,7 @@ from tests.ops.samples import closed
 from tests.scenarios.harness import Harness, World, harness
 from typer.testing import Result
 
+from executor.cli import exits
 from executor.core.model.state import SCHEMA_VERSION
 from executor.core.model.values import Direction
 from executor.core.transition import empty
@@ -180,7 +181,7 @@ class TestFiles:
         assert "LTCUSDT.json" in shown.stderr
         assert shown.stderr.startswith("executor: LTCUSDT: ")
         checked = run_here(["check"], nowhere)
-        assert (checked.exit_code, checked.stdout) == (1, "")
+        assert (checked.exit_code, checked.stdout) == (exits.UNAVAILABLE, "")
         replayed = run_here(["replay"], nowhere)
         assert (replayed.exit_code, replayed.stdout) == (1, "LTCUSDT:\nBTCUSDT:\n")
         assert "BTCUSDT.journal.jsonl" in replayed.stderr
