@@ -28,6 +28,7 @@ from executor.core.model.facts import (
     Refused,
     ReplaceOutcome,
     Unknown,
+    left_by_prevention,
 )
 from executor.core.model.intents import (
     CancelList,
@@ -240,7 +241,7 @@ def report(order: model.Order, fills: tuple[model.Fill, ...] = ()) -> OrderRepor
         side=order.side,
         type=order.type,
         status=order.status,
-        qty=order.orig_qty,
+        qty=left_by_prevention(order.orig_qty, order.prevented_qty, order.status),
         cum_qty=order.executed_qty,
         cum_quote=order.cumulative_quote_qty,
         price=order.price,

@@ -268,3 +268,41 @@ def test_a_clock_that_is_set_back_costs_no_look_after_look_at_liquidations() -> 
     (seq,) = [request.seq for request in script.pending if isinstance(request, QueryLiquidations)]
     script.feed(LiquidationsSeen(at=script.now, times=(), asked_at=script.now - 60_000, seq=seq))
     assert script.named() == "Closing"
+
+
+def ended(script: Script) -> None:
+    """The exchange ends leg 3's stop, and the account can't be read."""
+    script.now += 1_000
+    stop = script.order(Role.SL)
+    script.book[stop.id] = replace(script.book[stop.id], status=OrderStatus.EXPIRED)
+    script.push(stop.id)
+
+
+def unread(script: Script, ms: int) -> None:
+    """So long nothing of the account is answered but the list of liquidations."""
+    begun = script.now
+    while script.now - begun < ms:
+        while script.pending:
+            if script.kinds()[0] == "QueryMargin":
+                script.lose("QueryMargin")
+            else:
+                script.accept()
+        script.wait(500)
+
+
+@both_sides
+def test_an_exit_that_the_exchange_ended_is_put_back_though_the_account_can_not_be_read(direction: Direction) -> None:
+    """Rules 6.6, 8.7: the lock decides for a long, the list of liquidations for a short."""
+    script = protected(direction, rules=MARGIN_RULES)
+    ended(script)
+    unread(script, 5_000)
+    assert "SL" in script.live()
+
+
+def test_a_short_that_was_liquidated_gets_no_exit_though_the_account_can_not_be_read() -> None:
+    """Rule 11.11."""
+    script = protected(Direction.SHORT, rules=MARGIN_RULES)
+    script.lender.liquidated = (START + 900,)
+    ended(script)
+    unread(script, 20_000)
+    assert "SL" not in script.live()

@@ -238,3 +238,25 @@ def test_an_open_order_of_ours_in_a_state_of_tomorrow_hides_no_other(filled: str
     for worse in ({"side": "SIDEWAYS"}, {"status": 7}, {"executedQty": "x"}):
         with pytest.raises(msgspec.DecodeError):
             reading.open_orders(json.dumps([usual | worse]).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "qty"), [("NEW", "0.002"), ("FILLED", "0.002"), ("EXPIRED_IN_MATCH", "0.003"), ("CANCELED", "0.003")]
+)
+def test_what_self_trade_prevention_has_taken_is_not_what_an_order_is_for(status: str, qty: str) -> None:
+    """faqs/stp_faq.md: original less executed less prevented is what is left, while it is open."""
+    told = json.loads(golden("query_stop_resting")) | {"status": status, "origQty": "0.003"}
+    queried = reading.order(json.dumps(told | {"preventedQuantity": "0.001"}).encode())
+    assert queried.qty == Decimal(qty)
+    push = json.loads(golden("push_cancel"))
+    push["event"] |= {"X": status, "q": "0.003", "A": "0.001"}
+    pushed = events.order_report(events.event(json.dumps(push).encode()))
+    assert pushed is not None
+    assert pushed.qty == Decimal(qty)
+    assert reading.order(json.dumps(told).encode()).qty == Decimal("0.003")
+
+
+def test_a_prevented_quantity_below_zero_is_unreadable() -> None:
+    told = json.loads(golden("query_stop_resting")) | {"preventedQuantity": "-1"}
+    with pytest.raises(msgspec.DecodeError):
+        reading.order(json.dumps(told).encode())

@@ -300,7 +300,7 @@ def _read_failed(state: State, request: Request, text: str) -> Absorbed:
         said = f"{order.id}: not read in {order.looks} second looks, though others are; what its end told of it counts"
         told = (Notify(Level.ALERT, "second_look_failed", said, order.id),)
     elif position is not None:
-        position = _unread(position, request, now)
+        position = _unread(position, request, now, started=bool(state.started))
     elif isinstance(request, MarginRead):
         state = replace(state, market=replace(state.market, ask_at=now + _READ_AGAIN_MS))
     about = request.id if isinstance(request, QueryOrder | QueryTrades) else ""
@@ -319,7 +319,7 @@ def _never_read(position: Position, request: Request) -> Order | None:
     return order if order.looks >= orders.SECOND_LOOKS and read else None
 
 
-def _unread(position: Position, request: Request, now: int) -> Position:
+def _unread(position: Position, request: Request, now: int, *, started: bool = False) -> Position:
     """What to make of not knowing: a guess where one is safe, another try a little later where not."""
     match request:
         case QueryTrades():
@@ -333,7 +333,9 @@ def _unread(position: Position, request: Request, now: int) -> Position:
             return replace(position, phase=phase)
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
             looking = order.check and order.live  # one that was refused is not looked for again and again
-            looked = orders.look_again(order, now) if order.recheck and not order.live else order
+            closing = isinstance(position.phase, Closing) and not started  # a start waits for them all (rule 9.1)
+            counted = (looking and closing) or (order.recheck and not order.live)
+            looked = orders.look_again(order, now) if counted else order
             again_at = max(looked.ask_at, now + _READ_AGAIN_MS)
             return with_order(position, replace(looked, check=looking, ask_at=again_at))
         case QueryAllOrders():

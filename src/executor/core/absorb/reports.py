@@ -69,9 +69,11 @@ class FoldedReports(msgspec.Struct, frozen=True):
         return Absorbed(replace(state, position=self.position, halted=halted), self.verdict, notes)
 
 
-def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, policy: Policy) -> FoldedReports:
+def fold_all(
+    position: Position, reports: tuple[OrderReport, ...], now: int, policy: Policy, *, looked: bool = False
+) -> FoldedReports:
     """Fold `reports`, heard at `now`, into the trade's orders; those of other trades are left out. One that can't be
-    true keeps no other from being heard.
+    true keeps no other from being heard. `looked`: they answer a look.
     """
     notes: list[Notify] = []
     verdict: Verdict = Ignored("nothing new")
@@ -96,7 +98,7 @@ def fold_all(position: Position, reports: tuple[OrderReport, ...], now: int, pol
             notes.append(Notify(Level.ALERT, "impossible_report", fault, report.id))
             faults.append(fault)
             continue
-        folded = orders.fold(order, report, now)
+        folded = orders.fold(order, orders.confirmed(order, report) if looked else report, now)
         if folded is order:
             continue
         verdict = MOVED
@@ -260,7 +262,8 @@ def _found_again(position: Position, before: Order, after: Order) -> Position:
 def _told(before: Order, after: Order) -> Iterator[Notify]:
     """What a person should hear of what was learned of an order."""
     if after.qty < before.qty and not before.awaits:
-        text = f"{after.id}: made smaller by another hand, from {short(before.qty)} to {short(after.qty)}"
+        why = "by another hand, or as it met another order of the account"
+        text = f"{after.id}: made smaller {why}, from {short(before.qty)} to {short(after.qty)}"
         yield Notify(Level.ALERT, "exit_resized", text, after.id)
     filled = after.cum_qty - before.cum_qty
     if filled > 0:
@@ -313,7 +316,7 @@ def _paced(absorbed: Absorbed, asked: str) -> Absorbed:
 
 
 def _reported(state: State, position: Position, event: Reported, policy: Policy) -> Absorbed:
-    folded = fold_all(position, (event.report,), state.market.now, policy)
+    folded = fold_all(position, (event.report,), state.market.now, policy, looked=bool(event.seq))
     if not event.seq:
         return folded.onto(state)
     known, order = find_order(position, event.report.id), find_order(folded.position, event.report.id)

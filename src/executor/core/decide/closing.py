@@ -1,6 +1,5 @@
 """Decide while closing (rule 7): cancel everything, trade what is held back, look once more, and only then be done."""
 
-from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
@@ -10,16 +9,15 @@ from executor.core.book.ledger import committed
 from executor.core.decide import doubt, in_place, missing
 from executor.core.decide.draft import OUTLIVED, Draft
 from executor.core.decide.missing import Stock
-from executor.core.model.facts import POVERTY, Balance
+from executor.core.model.facts import POVERTY
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
 from executor.core.model.orders import SECOND_LOOKS, TRADES_TRIES, ask_until, last_look, sell_again_at
 from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
-from executor.core.model.values import ZERO, Direction, OrderSide, OrderType, plain
+from executor.core.model.values import ZERO, Direction, OrderType, plain
 
 UNREAD_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000)
-_MARGIN: Final = Decimal("1.01")  # what a market order may cost above the last price
 
 
 def decide(draft: Draft, phase: Closing) -> Reason | None:
@@ -29,7 +27,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     draft.dismiss(live, recheck=True)
     if live and not _stuck(draft, live):
         return None
-    if draft.changing() or any(o.check or doubt.waits_for_look(draft, o) for o in draft.position.orders):
+    if draft.changing() or any(_looked_at(draft, o) for o in draft.position.orders):
         return None
     phase = _abandon(draft, phase)
     if not phase.abandon and _trade_rest(draft, phase):
@@ -56,6 +54,13 @@ def _sell_in_their_place(draft: Draft, phase: Closing, live: list[Order]) -> Non
             held = draft.tally.holding
             others = committed(draft.position, layout=Layout.OCO) - order.leaves
             in_place.sell(draft, order, min(order.leaves, max(held.held + held.beyond - others, ZERO)))
+
+
+def _looked_at(draft: Draft, order: Order) -> bool:
+    """Whether a look at `order` is waited for: not for ever, where it can't be had or settles nothing. What a live one
+    may sell is then sold by no other, as that of one in doubt (rules 8.3, 8.7, 10.6).
+    """
+    return (order.check and order.looks < SECOND_LOOKS) or doubt.waits_for_look(draft, order)
 
 
 def _stuck(draft: Draft, live: list[Order]) -> bool:
@@ -118,8 +123,8 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
         return True
     direction = position.plan.direction
     side = direction.exit_side if role is Role.FLATTEN else direction.entry_side
-    if side is OrderSide.BUY:
-        qty = _payable(draft, qty, failed)
+    if failed and failed[-1].refusal in POVERTY and _known(draft, phase, role, failed[-1]):
+        qty = missing.affordable(draft, qty, side)
     if role is Role.BUYBACK:
         draft.note(Level.ALERT, "oversold", f"{plain(qty)} {rules.base} sold too much: bought back at market")
     draft.place(draft.order(role, side, OrderType.MARKET, qty))
@@ -153,21 +158,21 @@ def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> boo
 
 
 def _stocked(draft: Draft, phase: Closing, role: Role, last: Order) -> bool:
-    """Whether what the account owns is known since `last` was refused."""
-    if role is Role.FLATTEN and draft.position.plan.direction is Direction.LONG:
-        return phase.stock_at >= last.closed_at
-    if draft.market.balances_at >= last.closed_at:
-        return True
-    draft.query_balances()
-    return False
+    """Whether what the account owns is known since `last` was refused; else it is asked."""
+    known = _known(draft, phase, role, last)
+    if not known and not _judged(draft, role):
+        draft.query_balances()
+    return known
 
 
-def _payable(draft: Draft, qty: Decimal, failed: list[Order]) -> Decimal:
-    """As much of `qty` as the account can pay for, where buying it was refused for lack of balance (rule 6.6b)."""
-    if not failed or failed[-1].refusal not in POVERTY or draft.market.balances_at < failed[-1].closed_at:
-        return qty
-    free = draft.market.balances.get(draft.rules.quote, Balance(ZERO)).free
-    return draft.rules.market_piece(min(qty, draft.rules.whole(free / (draft.price * _MARGIN))), draft.price) or qty
+def _known(draft: Draft, phase: Closing, role: Role, last: Order) -> bool:
+    since = phase.stock_at if _judged(draft, role) else draft.market.balances_at
+    return since >= last.closed_at
+
+
+def _judged(draft: Draft, role: Role) -> bool:
+    """Whether stock is taken of what an order of that role sells."""
+    return role is Role.FLATTEN and draft.position.plan.direction is Direction.LONG
 
 
 def _abandon(draft: Draft, phase: Closing) -> Closing:

@@ -197,7 +197,7 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     if doubt.forbids_sale(draft, leg):
         return
     leg = the_leg(draft.position, leg.n)
-    if draft.now < leg.retry_at or (leg.poor and not _still_there(draft, leg)):
+    if draft.now < leg.retry_at or (leg.poor and not _may_try(draft, leg)):
         return
     left = draft.left(the_leg(draft.position, leg.n))
     sold = [o for o in draft.position.orders if o.role is Role.FLATTEN and o.leg == leg.n]
@@ -206,7 +206,42 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     qty = draft.rules.market_piece(left, draft.price)
     if qty:
         side = draft.position.plan.direction.exit_side
+        qty = missing.affordable(draft, qty, side) if leg.poor else qty
         draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, qty, leg=leg.n))
+
+
+def _may_try(draft: Draft, leg: Leg) -> bool:
+    """Whether a sale that was refused for lack of balance is tried again now: what the account has free is known then,
+    or could not be read for a while (rules 6.6b, 8.7).
+    """
+    if _tried_elsewhere(draft, leg):
+        return False
+    if draft.position.plan.direction is Direction.LONG:
+        return _still_there(draft, leg)
+    if draft.market.balances_at >= leg.refused_at or draft.now >= leg.refused_at + draft.policy.quote_max_age_ms:
+        return True
+    draft.query_balances()
+    return False
+
+
+def _tried_elsewhere(draft: Draft, leg: Leg) -> bool:
+    """Whether another leg is to find out for both: of those that are sold at market and were refused for lack of
+    balance, only the first is tried until a sale is taken again (rule 8.7).
+    """
+    sales = [o for o in draft.position.orders if o.role is Role.FLATTEN]
+    answered = [o for o in sales if o.phase is not _SUBMITTED]
+    if not answered or answered[-1].end is not End.REFUSED:
+        return False
+    if any(o.phase is _SUBMITTED and draft.now < doubt.unanswered_at(o) for o in sales):
+        return True
+    first = next((other for other in draft.position.legs if _waits_for_balance(draft, other)), leg)
+    return first.n != leg.n
+
+
+def _waits_for_balance(draft: Draft, leg: Leg) -> bool:
+    if leg.leave is None or not leg.poor or draft.live(leg.n) or doubt.forbids_sale(draft, leg):
+        return False
+    return bool(draft.rules.market_piece(draft.left(leg), draft.price))
 
 
 def _cancel(draft: Draft, leg: Leg, live: list[Order], left: Decimal) -> None:

@@ -82,7 +82,7 @@ def still_there(draft: Draft, since: int) -> bool:
         return True
     if account is None or account.asked_at < since:
         draft.query_margin()
-        return False
+        return _taken_for_there(draft, since)
     debt = debts.find(draft.state.debts, credit.asset)
     if debt.doubted_at:
         draft.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
@@ -93,6 +93,22 @@ def still_there(draft: Draft, since: int) -> bool:
     if _seen_twice(draft, account, since):
         _close(draft, since)
     return False
+
+
+def _taken_for_there(draft: Draft, since: int) -> bool:
+    """The account can't be read: of a long the lock decides, as an exit for what is gone is refused. A short's is put
+    back once the list of liquidations has none (rules 8.7, 11.11).
+    """
+    grace = draft.policy.quote_max_age_ms
+    if draft.now < since + grace:
+        return False
+    if draft.position.plan.direction is Direction.LONG:
+        return True
+    market = draft.market
+    if market.liquidations_at < since:
+        draft.query_liquidations(draft.position.opened)
+        return False
+    return not any(time >= draft.position.opened for time in market.liquidations)
 
 
 def _seen_twice(draft: Draft, account: MarginAccount, since: int) -> bool:

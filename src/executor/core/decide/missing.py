@@ -19,8 +19,9 @@ from executor.core.model.facts import Balance
 from executor.core.model.intents import Level
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Leg, OrderPhase, Position
-from executor.core.model.values import ZERO, Direction, plain
+from executor.core.model.values import ZERO, Direction, OrderSide, plain
 
+_MARGIN: Final = Decimal("1.01")  # what a market order may cost above the last price
 _SETTLED: Final = frozenset({OrderPhase.WORKING, OrderPhase.CLOSED})
 
 
@@ -101,6 +102,19 @@ def sold_elsewhere(draft: Draft) -> None:
     """Say that all of it is gone."""
     text = f"{plain(_owned(draft))} {draft.rules.base} are left: closed by somebody else"
     draft.note(Level.ALERT, "sold_elsewhere", text)
+
+
+def affordable(draft: Draft, qty: Decimal, side: OrderSide) -> Decimal:
+    """As much of `qty` as one market order may trade with what the account was last seen to have free: another order of
+    it may keep some locked, which is not gone (rule 6.6b). All of it where that is too little for any order: what was
+    seen may be of before.
+    """
+    balances, rules, price = draft.market.balances, draft.rules, draft.price
+    if side is OrderSide.SELL:
+        free = balances.get(rules.base, Balance(ZERO)).free
+    else:
+        free = balances.get(rules.quote, Balance(ZERO)).free / (price * _MARGIN)
+    return rules.market_piece(min(qty, rules.whole(free)), price) or qty
 
 
 def changing(draft: Draft) -> bool:

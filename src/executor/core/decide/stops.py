@@ -346,18 +346,27 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
         return
     if any(o.cum_qty or o.phase is not OrderPhase.WORKING for o in live):
         return
-    direction = draft.position.plan.direction
-    raised = levels.is_safer(wanted(draft, leg, leg.stop), stop.stop_price, direction)
-    shrunk = any(o.qty < draft.left(leg) for o in live)
-    if (raised or shrunk) and _others_stand(draft, leg):
+    left, level = draft.left(leg), wanted(draft, leg, leg.stop)
+    raised = levels.is_safer(level, stop.stop_price, draft.position.plan.direction)
+    shrunk = any(o.qty < left for o in live)
+    if (raised or shrunk) and carried(draft, leg, left, level) and _others_stand(draft, leg):
         draft.cancel(live, recheck=draft.position.credit is not None or any(o.cancels for o in live))
+
+
+def carried(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> bool:
+    """Whether the leg's exits can be placed for `qty`, its stop at `level`: else what stands is better (rule 6.4b)."""
+    prices = [level, draft.stop_limit(level)]
+    if leg.target is not None:
+        prices.append(draft.on_grid(leg.target))
+    return draft.rules.carries(qty, min(prices))
 
 
 def _others_stand(draft: Draft, leg: Leg) -> bool:
     """Whether every other leg is covered and left in peace, so that at most one is uncovered at a time (rule 5.5).
 
-    A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6). While the lock
-    on the base keeps an order in doubt from its successor (rule 8.3b), nothing is moved: that would free base for it.
+    A leg whose target is at work is not waited for: its rest is watched by software as it is (rule 5.6). Nor is one for
+    which no exit can be placed. While the lock on the base keeps an order in doubt from its successor (rule 8.3b),
+    nothing is moved: that would free base for it.
     """
     if doubt.kept_apart(draft):
         return False
@@ -366,7 +375,7 @@ def _others_stand(draft: Draft, leg: Leg) -> bool:
         if other.n == leg.n or other.stop is None or not draft.rules.market_piece(left, draft.price):
             continue
         orders = draft.live(other.n)
-        if any(o.is_target and o.cum_qty for o in orders):
+        if any(o.is_target and o.cum_qty for o in orders) or not (orders or carried(draft, other, left, other.stop)):
             continue
         if not any(covers(o, draft.position) for o in orders) or any(draft.commanded(o) for o in orders):
             return False

@@ -10,7 +10,7 @@ from executor.core.book.edit import the_leg
 from executor.core.book.ledger import bare_since, exits_of
 from executor.core.book.levels import past
 from executor.core.decide import doubt, stops
-from executor.core.decide.draft import Draft
+from executor.core.decide.draft import LOOKS, Draft
 from executor.core.decide.legs import may_place, sell_at_market, standing, surplus
 from executor.core.decide.vanished import put_back
 from executor.core.model.facts import HELD_UP, Why
@@ -45,6 +45,8 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
     if leave is not None:
         sell_at_market(draft, leg, leave, live, left)
         return
+    if live and _left_of_a_pair(draft, live):
+        return
     if live and _too_large(draft, leg, live):
         draft.cancel(live, recheck=True)
         return
@@ -54,6 +56,21 @@ def tend(draft: Draft, leg: Leg, target: Decimal) -> None:
     if may_place(draft, leg):
         leg = the_leg(draft.position, leg.n)
         _place(draft, leg, target, draft.left(leg))
+
+
+def _left_of_a_pair(draft: Draft, live: list[Order]) -> bool:
+    """Whether a side that has neither triggered nor traded stands, and the other of its list does not. Mostly its own
+    end has not been told yet, which looks tell. Where they show it standing, the exchange has ended one side only
+    (rule 8.8): it is cancelled, and the pair put back (rule 6.6).
+    """
+    sides = [o for o in live if not (o.cum_qty or o.triggered_at or o.awaits) and o.phase is OrderPhase.WORKING]
+    halves = [o for o in sides if any(not other.live for other in exits_of(draft.position, o.list_id) if o.list_id)]
+    for order in halves:
+        if order.looks < LOOKS:
+            draft.look(order)
+        else:
+            draft.cancel([order], recheck=True)
+    return bool(halves)
 
 
 def _beside_others(draft: Draft, leg: Leg) -> Leg:
@@ -89,7 +106,7 @@ def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
         return
     level = stops.wanted(draft, leg, leg.stop)
     limit = draft.stop_limit(level)
-    if not draft.rules.carries(left, min(level, limit, target)) or not put_back(draft, leg):
+    if not stops.carried(draft, leg, left, level) or not put_back(draft, leg):
         return  # what is too small for the pair is watched by software (rule 6.4)
     if leg.tries >= _PAIR_TRIES or _pair_fails(draft, leg):
         # The pair keeps being refused: the stop goes out alone, the target is watched by software (rule 4.1).
@@ -144,8 +161,12 @@ def _place_pair(draft: Draft, leg: Leg, left: Decimal, *, target: Decimal, level
 
 
 def _missed(draft: Draft, leg: Leg, target: Decimal, live: list[Order]) -> Leave | None:
-    """The target was reached while only the leg's stop stands on the exchange."""
-    alone = bool(live) and leg.stop is not None and all(o.is_stop and not o.list_id for o in live)
+    """The target was reached while only the leg's stop stands on the exchange, or nothing can be placed for the leg."""
     quote = draft.market.quote
-    reached = quote is not None and past(quote.last, target, draft.position.plan.direction)
-    return Leave.TARGET if alone and reached else None
+    if leg.stop is None or quote is None or not past(quote.last, target, draft.position.plan.direction):
+        return None
+    if live:
+        return Leave.TARGET if all(o.is_stop and not o.list_id for o in live) else None
+    left = draft.left(leg)
+    sold = quote.at >= draft.position.entered and draft.rules.market_piece(left, draft.price)
+    return Leave.TARGET if sold and not stops.carried(draft, leg, left, leg.stop) else None

@@ -11,6 +11,7 @@ from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.state import End, Leg, Order, Reason
 
+_BY_OTHERS: Final = frozenset({End.CANCELED, End.EXPIRED, End.GONE})
 _AGAIN_MS: Final = (0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000)
 STOOD_MS: Final = 60_000
 """An exit that has stood for so long begins the row of pauses anew."""
@@ -24,16 +25,24 @@ def put_back(draft: Draft, leg: Leg) -> bool:
     if not past_orders:
         return True
     last = past_orders[-1]
-    group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
+    group = _told_by([o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last])
     if any(_ours(o) for o in group):
         return True
     if not liquidation.still_there(draft, max(o.closed_at for o in group)):
         return False
-    if last.id == leg.ended_last:
+    if group[-1].id == leg.ended_last:
         return draft.now >= leg.back_at
     if _by_a_hand(group):
         return _taken_away(draft, leg, group)
     return _ended(draft, leg, group)
+
+
+def _told_by(group: list[Order]) -> list[Order]:
+    """Of a list, the sides that tell how it ended: not the one that was cancelled because the other had ended alone."""
+    alone = [o for o in group if o.end in _BY_OTHERS and not (o.cancelling or o.awaits)]
+    if not any(o.cancelling and not o.live and o.end in _BY_OTHERS for o in group):
+        return group
+    return alone or group
 
 
 def _ours(order: Order) -> bool:

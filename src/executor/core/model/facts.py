@@ -108,6 +108,15 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Why | None = None
 
 
+def left_by_prevention(qty: Decimal, prevented: Decimal, status: OrderStatus) -> Decimal:
+    """What an order sent for `qty` is for, where self-trade prevention has taken `prevented` of it (faqs/stp_faq.md).
+    What one that expired for it was for is no smaller: its end tells of the rest.
+    """
+    if not prevented or (status.is_final and status is not OrderStatus.FILLED):
+        return qty
+    return max(qty - prevented, ZERO)
+
+
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """Accepted: the reports the answer carried."""
 

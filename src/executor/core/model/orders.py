@@ -20,6 +20,7 @@ from executor.core.model.values import ZERO, OrderStatus
 _WORKING: Final = OrderPhase.WORKING  # to look up a member of an enum takes ten times as long
 _CLOSED: Final = OrderPhase.CLOSED
 _REJECTED: Final = OrderStatus.REJECTED
+_FILLED: Final = OrderStatus.FILLED
 _ENDS: Final = {
     OrderStatus.FILLED: End.FILLED,
     OrderStatus.CANCELED: End.CANCELED,
@@ -86,7 +87,7 @@ def impossible(order: Order, report: OrderReport) -> str | None:
     sent = order.sent_qty or order.qty
     if report.status is OrderStatus.PENDING_NEW:
         return None  # of one that is not placed yet the quantity may be anything (faqs/opo.md)
-    contradicts = report.status is OrderStatus.FILLED and report.cum_qty < report.qty
+    contradicts = report.status is _FILLED and report.cum_qty == 0 < report.qty
     if contradicts or report.cum_qty > report.qty or report.qty > sent:
         return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {sent}"
     return None
@@ -98,7 +99,12 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     REJECTED: never accepted, so it need not have a number. One with another number than an order that works is about
     something else: a look decides. PENDING_NEW is what an exit is before anything else (rule 13.1): told late, as by
     the answer to a list whose entry filled at once, it undoes no refusal.
+
+    FILLED with less than its quantity: self-trade prevention has taken the rest, which only an order that expired for
+    it tells for certain (faqs/stp_faq.md); or that is of before its last fills. A look that tells the same is believed
+    (`confirmed`).
     """
+    short = report.status is _FILLED and report.cum_qty < report.qty
     rejected = report.status is _REJECTED
     if order.status is _REJECTED and report.status is OrderStatus.PENDING_NEW:
         return order
@@ -118,7 +124,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     if phase is not _CLOSED or (end in REVOCABLE and not rejected):
         status = report.status if report.cum_qty >= order.cum_qty else status
         back = back or end is not None
-        if report.status.is_final or filled:
+        if filled or (report.status.is_final and not short):
             phase, closed_at, looks = _CLOSED, at, 0
             end = End.FILLED if filled else _ENDS[report.status]
             if rejected and not stood:
@@ -145,10 +151,16 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         back=back,
         misses=0,
         first_miss_at=0,
-        check=False,
+        check=short and phase is not _CLOSED,
         looks=looks,
     )
     return known if folded == known else replace(folded, heard_at=at)
+
+
+def confirmed(order: Order, report: OrderReport) -> OrderReport:
+    """The answer to a look at `order`: FILLED with the same for the second time, that is what the order was for."""
+    again = report.status is order.status is _FILLED and report.cum_qty == order.cum_qty
+    return replace(report, qty=min(report.qty, report.cum_qty)) if again and order.live else report
 
 
 def _is_about(order: Order, report: OrderReport) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model import ids
-from executor.core.model.facts import Balance, Fill, OrderReport, Why
+from executor.core.model.facts import Balance, Fill, OrderReport, Why, left_by_prevention
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
 from executor.decoding import Ms, Row, decode, not_negative
 
@@ -69,6 +69,7 @@ class _Report(Row, frozen=True, kw_only=True):
     last_qty: Decimal = msgspec.field(name="l")
     last_price: Decimal = msgspec.field(name="L")
     cum_qty: Decimal = msgspec.field(name="z")
+    prevented: Decimal = msgspec.field(name="A", default=ZERO)
     cum_quote: Decimal = msgspec.field(name="Z")
     fee: Decimal = msgspec.field(name="n")
     fee_asset: str | None = msgspec.field(name="N", default=None)
@@ -80,6 +81,7 @@ class _Report(Row, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self.qty or ZERO, self.price, self.stop_price, self.last_qty, self.last_price, self.cum_qty)
+        not_negative(self.prevented)
         if self.qty is None and (self.cum_qty or self.list_id < 0):
             raise ValueError("q is missing")  # as of `origQty`: only what an entry has yet to pay for has none
 
@@ -181,7 +183,7 @@ def order_report(event: msgspec.Raw) -> OrderReport | None:
         side=told.side,
         type=told.type,
         status=told.status,
-        qty=told.qty or ZERO,
+        qty=left_by_prevention(told.qty or ZERO, told.prevented, told.status),
         # "0.00000000" is written down as plain 0: no sum needs its digits
         cum_qty=told.cum_qty or ZERO,
         cum_quote=max(ZERO, told.cum_quote),  # below zero: not known any more

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 
 from executor.core.model import ids
-from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Quote
+from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Quote, left_by_prevention
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
 from executor.decoding import Ms, Row, decode, not_negative
 
@@ -50,6 +50,7 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
     status: OrderStatus
     orig_qty: Decimal | None = None
     executed_qty: Decimal
+    prevented_quantity: Decimal = ZERO
     cummulative_quote_qty: Decimal
     price: Decimal = ZERO
     stop_price: Decimal = ZERO
@@ -62,7 +63,7 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self.orig_qty or ZERO, self.executed_qty, self.price, self.stop_price)
+        not_negative(self.orig_qty or ZERO, self.executed_qty, self.prevented_quantity, self.price, self.stop_price)
         if self.orig_qty is None and (self.executed_qty or self.order_list_id < 0):
             # what an entry receives decides it (faqs/opo.md): only there it may be missing, and only before
             raise ValueError("origQty is missing")
@@ -76,7 +77,7 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
             side=self.side,
             type=self.type,
             status=self.status,
-            qty=self.orig_qty or ZERO,
+            qty=left_by_prevention(self.orig_qty or ZERO, self.prevented_quantity, self.status),
             # "0.00000000" is written down as plain 0: no sum needs its digits
             cum_qty=self.executed_qty or ZERO,
             cum_quote=max(ZERO, self.cummulative_quote_qty),  # below zero: not known any more

@@ -74,8 +74,9 @@ FINDINGS: Final = (
         _C,
         "10.2",
         _DECIDER,
-        "An order of this trade is open for another quantity than it was sent for: another hand has amended it.",
-        "Find out who else uses the key. `executor check` tells whether all is covered.",
+        "An order of this trade is open for another quantity than it was sent for: another hand has amended it, or it "
+        "met another order of the same account, and self-trade prevention took a part of it.",
+        "Find out who else uses the key or the account. `executor check` tells whether all is covered.",
     ),
     _finding(
         "exit_moved",
