@@ -1,10 +1,12 @@
 """Called filled with less than its quantity: self-trade prevention took the rest (faqs/stp_faq.md; rules 8.6, 8.8)."""
 
+import pytest
 from msgspec.structs import replace
 from tests.core.build import D, Script, closing, entering, protected
 
 from executor.core.model import orders
 from executor.core.model.events import Reported, Verb
+from executor.core.model.facts import left_by_prevention
 from executor.core.model.ids import Role
 from executor.core.model.intents import QueryOrder
 from executor.core.model.state import End, OrderPhase, Reason
@@ -130,3 +132,18 @@ def test_a_start_waits_for_every_look_though_a_close_does_not() -> None:
         if not script.pending:
             script.sleep()
     assert script.state.started
+
+
+@pytest.mark.parametrize(
+    ("prevented", "status", "qty"),
+    [("0", OrderStatus.NEW, 3), ("1", OrderStatus.NEW, 2), ("1", OrderStatus.FILLED, 2), ("4", OrderStatus.NEW, 0)],
+)
+def test_what_was_prevented_is_not_what_an_open_or_filled_order_is_for(
+    prevented: str, status: OrderStatus, qty: int
+) -> None:
+    """faqs/stp_faq.md: original less executed less prevented is what is left to be executed."""
+    assert left_by_prevention(D(3), D(prevented), status) == qty
+
+
+def test_what_an_order_that_expired_for_it_was_for_is_no_smaller() -> None:
+    assert left_by_prevention(D(3), D(1), OrderStatus.EXPIRED_IN_MATCH) == 3
