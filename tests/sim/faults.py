@@ -59,6 +59,7 @@ OUTSIDE: Final = (
     "killed",
     "state_lost",
     "state_rotten",
+    "met_in_the_group",
 )
 MARGIN: Final = (
     "interest",
@@ -74,7 +75,7 @@ PAUSE: Final = ("suspended",)
 OTHER: Final = ("partial_fill", "exits_refused")
 ALL: Final = (*COMMAND, *READ, *PUSH, *OUTSIDE, *CRASH, *PAUSE, *OTHER)
 ON_MARGIN: Final = tuple(kind for kind in (*LOAN, *MARGIN) if kind not in ALL)
-LATER: Final = frozenset({"cancels_refused", "locked_longer", "interest_in_bnb"})
+LATER: Final = frozenset({"cancels_refused", "locked_longer", "interest_in_bnb", "met_in_the_group"})
 """Kinds that came when there were seeds already."""
 ODD: Final = frozenset({"garbled", "refused_oddly", "cancels_refused", "locked_longer", "read_garbled"})
 """Answers that no document has."""
@@ -165,7 +166,8 @@ class Faults:
         self._command += [choices.mood(_WEIGHTS, kind) if wild else 0.0 for kind in COMMAND if kind in LATER]
         self._read = [mood(_WEIGHTS) for _ in READ]
         self._push = [mood(_WEIGHTS) for _ in PUSH]
-        self._outside = [mood(_OUTSIDE_WEIGHTS) for _ in OUTSIDE]
+        self._outside = [mood(_OUTSIDE_WEIGHTS) for kind in OUTSIDE if kind not in LATER]
+        self._outside += [choices.mood(_OUTSIDE_WEIGHTS, kind) if wild else 0.0 for kind in OUTSIDE if kind in LATER]
         self._crash = [mood(_CRASH_WEIGHTS) for _ in CRASH]
         self._stops = self._crash[:1]
         self._pause = [mood(_CRASH_WEIGHTS) for _ in PAUSE]

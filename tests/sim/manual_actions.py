@@ -4,6 +4,7 @@ from tests.sim.checks import Outside
 from tests.sim.choices import Choices
 from tests.sim.wire import Wire
 
+from executor.core.model.ids import ENTRIES, parse
 from executor.core.model.values import ZERO, OrderType
 from executor.paper.engine import model
 
@@ -22,6 +23,23 @@ class ManualActions:
         if open_ids:
             n = self._choices.choose("which", len(open_ids)) if which is None else which % len(open_ids)
             self._cancel(open_ids[n])
+            self._wire.deliver_pushes()
+
+    def meet(self) -> None:
+        """An order of another account of the group meets a resting one: self-trade prevention takes of it. Not one that
+        brings its exits: for what they are placed then, no document says.
+        """
+        account, rules = self._wire.direct.account, self._outside.rules
+        ours = set(self._outside.ours_open())
+        shown = [o for o in self._engine.open_orders(account, self._symbol) if o.client_order_id in ours]
+        names = {o.client_order_id: parse(o.client_order_id) for o in shown if o.order_list_id != -1}
+        bring = {key for key, name in names.items() if name is not None and name.role in ENTRIES}
+        resting = [o for o in shown if o.is_working and o.client_order_id not in bring]
+        if resting:
+            order = resting[self._choices.choose("met", len(resting))]
+            part = rules.whole(order.open_qty / (1, 2, 3)[self._choices.choose("met_part", 3)])
+            qty = part or order.open_qty
+            self._engine.prevent_match(account, self._symbol, order.order_id, qty, self._wire.timeline.now)
             self._wire.deliver_pushes()
 
     def sell(self) -> None:

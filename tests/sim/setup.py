@@ -22,12 +22,14 @@ from executor.paper.engine.choices import (
     MarginFunds,
     NoDebtLevel,
     OcoDone,
+    OcoEnded,
     OcoSibling,
     OpoCommission,
     PendingEnded,
     PendingOpen,
     PendingQuantity,
     PendingRefused,
+    PreventedTold,
     PushOrder,
     PushRefusals,
     RefusalTexts,
@@ -240,6 +242,8 @@ OPPOSITE: Final = ExchangeChoices(
     pending_ended=PendingEnded.EXPIRED,
     pending_refused=PendingRefused.REJECTED,
     opo_commission=OpoCommission.PROCEEDS,
+    oco_ended=OcoEnded.ONE,
+    prevented_told=PreventedTold.EXPIRED,
 )
 """An exchange that reads every document the other way."""
 
@@ -264,6 +268,8 @@ READINGS: Final[dict[str, tuple[Any, ...]]] = {
     "pending_ended": tuple(PendingEnded),
     "pending_refused": tuple(PendingRefused),
     "opo_commission": tuple(OpoCommission),
+    "oco_ended": tuple(OcoEnded),
+    "prevented_told": tuple(PreventedTold),
 }
 """The readings of each choice, the quiet one first."""
 MARGIN_READINGS: Final[dict[str, tuple[Any, ...]]] = {

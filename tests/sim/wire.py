@@ -535,7 +535,7 @@ class Wire:
         now = self.timeline.now
         self._owned.append((now, self.direct.balances()))
         for event in reports:
-            report = pushed(event)
+            report = pushed(event, self.setup.exchange.prevented_told)
             if event.execution_type is ExecutionType.TRADE or report.status is not OrderStatus.PENDING_NEW:
                 self._history.setdefault(report.id, []).append((now, report))
             for wire in self.peers:

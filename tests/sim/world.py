@@ -158,6 +158,7 @@ class World:
             "killed": self.crash,
             "state_lost": self.lose_state,
             "state_rotten": self._rot_state,
+            "met_in_the_group": self.manual.meet,
         }
         self.hands: MarginHands | None = None
         if isinstance(self.direct, MarginDirect):

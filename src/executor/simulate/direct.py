@@ -49,9 +49,10 @@ from executor.core.model.intents import (
     Request,
     SpotRead,
 )
-from executor.core.model.values import ZERO, OrderSide
+from executor.core.model.values import ZERO, OrderSide, OrderStatus
 from executor.exchange.wire.outcomes import Fault, verdict
 from executor.paper.engine import model
+from executor.paper.engine.choices import PreventedTold
 from executor.paper.engine.exchange import Engine
 
 
@@ -75,12 +76,12 @@ class Direct:
             match request:
                 case PlaceOrder():
                     placed = self.engine.place_order(self.account, self._order(request.order), now)
-                    return Done((report(placed.order, placed.fills),))
+                    return Done((self._told(placed.order, placed.fills),))
                 case PlaceOco():
                     answer = self.engine.place_oco(self.account, self._oco(request), now)
-                    return Done(tuple(report(o) for o in answer.orders))
+                    return Done(tuple(self._told(o) for o in answer.orders))
                 case PlaceBracket():
-                    return Done(tuple(report(o) for o in self._bracket(request, now).orders))
+                    return Done(tuple(self._told(o) for o in self._bracket(request, now).orders))
                 case CancelOrder():
                     gone = self.engine.cancel_order(
                         self.account,
@@ -90,12 +91,12 @@ class Direct:
                         orig_client_order_id=None if request.exchange_id else request.id,
                     )
                     legs = gone.order_list.orders if gone.order_list is not None else (gone.order,)
-                    return Done(tuple(report(o) for o in legs))
+                    return Done(tuple(self._told(o) for o in legs))
                 case CancelList():
                     listed = self.engine.cancel_order_list(
                         self.account, self.symbol, now, list_client_order_id=request.list_id
                     )
-                    return Done(tuple(report(o) for o in listed.orders))
+                    return Done(tuple(self._told(o) for o in listed.orders))
                 case ReplaceOrder():
                     return self._replace(request, now)
         except model.Reject as reject:
@@ -132,10 +133,13 @@ class Direct:
                 found = self.engine.order(self.account, self.symbol, orig_client_order_id=client_id)
         except model.Reject:
             return None
-        return report(found)
+        return self._told(found)
+
+    def _told(self, order: model.Order, fills: tuple[model.Fill, ...] = ()) -> OrderReport:
+        return report(order, fills, tells=self.engine.choices.prevented_told)
 
     def open_orders(self) -> tuple[OrderReport, ...]:
-        return tuple(report(o) for o in self.engine.open_orders(self.account, self.symbol))
+        return tuple(self._told(o) for o in self.engine.open_orders(self.account, self.symbol))
 
     def balances(self) -> dict[str, Balance]:
         return {b.asset: Balance(b.free, b.locked) for b in self.engine.balances(self.account)}
@@ -213,12 +217,12 @@ class Direct:
         cancel: Done | Refused | Unknown
         place: Done | Refused | Unknown | NotTried
         if answer.cancel is not None:
-            cancel = Done((report(answer.cancel.order),))
+            cancel = Done((self._told(answer.cancel.order),))
         else:
             assert answer.cancel_error is not None
             cancel = refusal(answer.cancel_error)
         if answer.new_order is not None:
-            place = Done((report(answer.new_order.order, answer.new_order.fills),))
+            place = Done((self._told(answer.new_order.order, answer.new_order.fills),))
         elif answer.new_order_error is not None:
             place = refusal(answer.new_order_error)
         else:
@@ -233,15 +237,20 @@ def refusal(reject: model.Reject) -> Refused:
     return Refused(why, reject.code, reject.message)
 
 
-def report(order: model.Order, fills: tuple[model.Fill, ...] = ()) -> OrderReport:
-    """What the exchange would say about `order`; `fills` only where the real one names them."""
+def report(
+    order: model.Order, fills: tuple[model.Fill, ...] = (), *, tells: PreventedTold = PreventedTold.ALWAYS
+) -> OrderReport:
+    """What the exchange would say about `order`; `fills` only where the real one names them. `tells`: of which orders
+    it says what self-trade prevention has taken.
+    """
+    told = tells is PreventedTold.ALWAYS or order.status is OrderStatus.EXPIRED_IN_MATCH
     return OrderReport(
         id=order.client_order_id,
         exchange_id=order.order_id,
         side=order.side,
         type=order.type,
         status=order.status,
-        qty=left_by_prevention(order.orig_qty, order.prevented_qty, order.status),
+        qty=left_by_prevention(order.orig_qty, order.prevented_qty if told else ZERO, order.status),
         cum_qty=order.executed_qty,
         cum_quote=order.cumulative_quote_qty,
         price=order.price,
@@ -254,9 +263,9 @@ def report(order: model.Order, fills: tuple[model.Fill, ...] = ()) -> OrderRepor
     )
 
 
-def pushed(event: model.ExecutionReport) -> OrderReport:
+def pushed(event: model.ExecutionReport, tells: PreventedTold = PreventedTold.ALWAYS) -> OrderReport:
     """An executionReport as the adapter hands it on: the order's state, and the fill where it is one."""
-    told = report(event.order)
+    told = report(event.order, tells=tells)
     if event.execution_type is not model.ExecutionType.TRADE:
         return told
     fill = Fill(

@@ -2,13 +2,14 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import D, Script, closing, entering, protected
+from tests.core.build import POLICY, D, Script, closing, entering, protected
 
 from executor.core.model import orders
 from executor.core.model.events import Reported, Verb
 from executor.core.model.facts import left_by_prevention
 from executor.core.model.ids import Role
 from executor.core.model.intents import QueryOrder
+from executor.core.model.policy import Layout
 from executor.core.model.state import End, OrderPhase, Reason
 from executor.core.model.values import OrderStatus
 
@@ -35,6 +36,15 @@ def test_an_entry_that_met_another_order_of_the_account_is_covered_for_what_it_b
     assert not script.state.halted
     assert script.told().count("exit_resized") == 1
     assert "impossible_report" not in script.told()
+
+
+def test_an_entry_that_brings_its_exits_and_is_made_smaller_waits_for_its_end() -> None:
+    """Rule 13.2: nothing has ended that could be entered anew."""
+    script = entering(policy=replace(POLICY, layout=Layout.BRACKET))
+    name = next(o.id for o in script.position.orders if o.is_entry)
+    script.feed(Reported(at=script.now, report=replace(script.book[name], qty=D("0.5"))))
+    assert script.kinds() == []
+    assert script.named() == "Entering"
 
 
 def test_a_target_that_met_another_order_of_the_account_leaves_its_rest_to_a_new_pair() -> None:

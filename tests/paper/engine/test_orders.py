@@ -6,6 +6,7 @@ import pytest
 from tests.paper.engine.client import BUY, FOK, GTC, IOC, LTC, ME, SELL, Client, d, refused, request, row, summary
 
 from executor.core.model.values import OrderStatus, OrderType, TimeInForce
+from executor.paper.engine.choices import ExchangeChoices, OcoEnded
 from executor.paper.engine.liquidity import LiquidityModel
 from executor.paper.engine.model import CancelRestriction, ExecutionType, ExpiryReason, StpMode, SymbolStatus
 
@@ -492,6 +493,34 @@ class TestSelfTradePrevention:
         assert client.order(legs[0]).expiry_reason is ExpiryReason.OCO_TRIGGER
         assert client.engine.open_order_lists(ME) == []
         assert client.locked("LTC") == 0
+
+    @pytest.mark.parametrize("ended", list(OcoEnded))
+    def test_one_side_of_an_oco_that_is_lost_may_leave_the_other_as_it_is(self, ended: OcoEnded) -> None:
+        """With what it needs locked: where it goes too, all is free."""
+        client = Client(liquidity=LiquidityModel.tight(d(90), 1))
+        client.engine.choices = ExchangeChoices(oco_ended=ended)
+        stop, target = client.oco(SELL, "1", "80.10", "79.00", "78.90").orders
+        client.limit(BUY, "3", "80.10")
+        assert client.order(target).status is OrderStatus.EXPIRED_IN_MATCH
+        stays = ended is OcoEnded.ONE
+        assert client.order(stop).status is (OrderStatus.NEW if stays else OrderStatus.EXPIRED)
+        assert client.locked("LTC") == (1 if stays else 0)
+        if stays:
+            client.trade("78.95")
+            assert client.order(stop).executed_qty == 1
+
+    def test_an_order_of_the_trade_group_takes_of_a_resting_one_and_what_is_left_is_all_it_fills(self) -> None:
+        """faqs/stp_faq.md: the status is FILLED then, with less executed than its quantity."""
+        client = Client(opening=None)
+        order = client.limit(SELL, "2", "80.00")
+        client.engine.prevent_match(ME, LTC, client.order(order).order_id, d("0.5"), client.now)
+        assert (client.order(order).status, client.order(order).open_qty) == (OrderStatus.NEW, d("1.5"))
+        assert client.locked("LTC") == d("1.5")
+        client.trade("80.00", "5")
+        told = client.order(order)
+        assert (told.status, told.executed_qty, told.prevented_qty) == (OrderStatus.FILLED, d("1.5"), d("0.5"))
+        with refused(-2011):
+            client.engine.prevent_match(ME, LTC, told.order_id, d(1), client.now)
 
     def test_two_accounts_trade_with_each_other(self) -> None:
         client = Client(opening=None)

@@ -1,11 +1,21 @@
 """What the documents leave open: each choice under each of its values, over the wire."""
 
+from decimal import Decimal
+
 import pytest
 from tests.paper.server.exchange_kit import OCO, SYMBOL, running
 from tests.paper.server.test_as_documented import LIMIT, OTOCO_LIMIT, market
 from tests.paper.server.transports import REST, both, wire
 
-from executor.paper.engine.choices import ExchangeChoices, OcoDone, PushOrder, all_choices, read_choices, shown_choices
+from executor.paper.engine.choices import (
+    ExchangeChoices,
+    OcoDone,
+    PreventedTold,
+    PushOrder,
+    all_choices,
+    read_choices,
+    shown_choices,
+)
 
 
 class TestChoices:
@@ -43,6 +53,27 @@ class TestChoices:
             assert len(await client.events()) == 1
             await client.ask("order.place", **LIMIT)
             assert (await client.stream.next_event())["x"] == "NEW"
+
+    @both
+    @pytest.mark.parametrize("choice", list(PreventedTold))
+    async def test_what_self_trade_prevention_has_taken_is_told_of_those_that_expired_for_it(
+        self, transport: str, choice: PreventedTold
+    ) -> None:
+        """faqs/stp_faq.md: "API responses for orders which expired due to STP" have it; of others it does not say."""
+        async with market(transport, choices=ExchangeChoices(prevented_told=choice)) as (kit, client):
+            placed = await client.ask("order.place", **LIMIT)
+            (account,) = kit.engine.accounts()
+            order_id, part = placed["orderId"], Decimal(placed["origQty"]) / 2
+            await client.events()
+            kit.engine.prevent_match(account, SYMBOL, order_id, part, kit.clock.now_ms())
+            shown = await client.ask("order.status", symbol=SYMBOL, orderId=order_id)
+            (pushed,) = await client.events()
+            told = choice is PreventedTold.ALWAYS
+            assert ("preventedQuantity" in shown) is ("A" in pushed) is told
+            kit.engine.prevent_match(account, SYMBOL, order_id, part, kit.clock.now_ms())
+            shown = await client.ask("order.status", symbol=SYMBOL, orderId=order_id)
+            assert shown["status"] == "EXPIRED_IN_MATCH"
+            assert Decimal(shown["preventedQuantity"]) == 2 * part
 
 
 class TestReading:

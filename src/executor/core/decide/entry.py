@@ -45,8 +45,9 @@ def decide(draft: Draft, phase: Entering) -> None:
     waits = any(o.is_planb or not o.list_id for o in live) or (live and draft.now >= phase.give_up_at)
     if live and not draft.rules.carries(rest, position.plan.entry):
         waits = True  # what a part has left is too little for an entry of its own
-    if entries and phase.end is None and rest > 0 and not waits:
-        phase = _go_on(draft, phase, _newest_ended(entries), rest)
+    ended = [o for o in entries if not o.live]
+    if ended and phase.end is None and rest > 0 and not waits:
+        phase = _go_on(draft, phase, _newest(ended), rest)
     if live or (phase.end is None and rest > 0):
         _interim(draft)
         return
@@ -69,9 +70,8 @@ def _cancel_due(draft: Draft, phase: Entering, live: list[Order]) -> None:
             draft.cancel([order])
 
 
-def _newest_ended(entries: list[Order]) -> Order:
-    """Of the entries that ended, the newest that has left something to be entered; else the newest."""
-    ended = [o for o in entries if not o.live]
+def _newest(ended: list[Order]) -> Order:
+    """Of entries that have ended, the newest that has left something to be entered; else the newest."""
     newest = [o for o in ended if o.sent_at == ended[-1].sent_at]
     return next((o for o in reversed(newest) if o.leaves), newest[-1])
 

@@ -46,6 +46,23 @@ class OcoSibling(StrEnum):
     CANCELED = "canceled"
 
 
+class OcoEnded(StrEnum):
+    """What becomes of the other order of an OCO when self-trade prevention ends one that has not traded."""
+
+    BOTH = "both"
+    """It ends as well."""
+    ONE = "one"
+    """It stays as it is."""
+
+
+class PreventedTold(StrEnum):
+    """Of which orders it is told what self-trade prevention has taken of them."""
+
+    ALWAYS = "always"
+    EXPIRED = "expired"
+    """Of those that expired for it alone."""
+
+
 class CancelledId(StrEnum):
     """By which client id a query finds an order that a request has cancelled."""
 
@@ -206,6 +223,13 @@ class ExchangeChoices(msgspec.Struct, frozen=True, kw_only=True):
     oco_sibling: Annotated[
         OcoSibling, Meta(description="how the other order of an OCO ends once one has triggered or traded")
     ] = OcoSibling.EXPIRED
+    oco_ended: Annotated[
+        OcoEnded,
+        Meta(description="what becomes of the other order of an OCO when self-trade prevention ends one untraded"),
+    ] = OcoEnded.BOTH
+    prevented_told: Annotated[
+        PreventedTold, Meta(description="of which orders it is told what self-trade prevention has taken of them")
+    ] = PreventedTold.ALWAYS
     cancelled_id: Annotated[
         CancelledId, Meta(description="by which client id a query finds an order that was cancelled")
     ] = CancelledId.OWN

@@ -173,6 +173,19 @@ class Engine(OrderLists):
                 self._matcher.expire(other, reason, now)
         self._matcher.close_operation(now)
 
+    def prevent_match(self, account: str, symbol: str, order_id: int, qty: Decimal, now: int) -> None:
+        """An order of another account of the same trade group meets a resting one: self-trade prevention takes `qty` of
+        it, at the most what is open (faqs/stp_faq.md).
+
+        Raises:
+            Reject: -2011 if it does not rest on the book.
+        """
+        order = self._account(account).open.get(symbol, {}).get(order_id)
+        if order is None or not order.is_working:
+            raise Reject(-2011, "Unknown order sent.")
+        self._matcher.prevent(order, min(qty, order.open_qty), now)
+        self._matcher.close_operation(now)
+
     def accounts(self) -> list[str]:
         """Their names, in the order in which they were opened."""
         return list(self._accounts)

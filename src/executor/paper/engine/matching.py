@@ -22,6 +22,7 @@ from executor.paper.engine.choices import (
     CancelledId,
     ExchangeChoices,
     OcoDone,
+    OcoEnded,
     OcoSibling,
     OpoCommission,
     PendingEnded,
@@ -250,9 +251,26 @@ class Matcher:
         taker.prevented.append(match)
         for order, other, loss in ((maker, taker, maker_loss), (taker, maker, taker_loss)):
             if loss > 0:
-                self._lose(order, other, loss, match, now)
+                self._lose(order, other.order_id, loss, match, now)
 
-    def _lose(self, order: LiveOrder, other: LiveOrder, qty: Decimal, match: PreventedMatch, now: int) -> None:
+    def prevent(self, order: LiveOrder, qty: Decimal, now: int) -> None:
+        """An order of another account of the same trade group meets a resting one, which loses `qty` (DECREMENT)."""
+        match = PreventedMatch(
+            symbol=order.symbol,
+            prevented_match_id=self.prevented_ids[order.symbol],
+            taker_order_id=NO_ORDER,
+            maker_order_id=order.order_id,
+            stp_mode=StpMode.DECREMENT,
+            price=order.price,
+            taker_prevented_qty=qty,
+            maker_prevented_qty=qty,
+            time=now,
+        )
+        self.prevented_ids[order.symbol] += 1
+        order.account.prevented.append(match)
+        self._lose(order, NO_ORDER, qty, match, now)
+
+    def _lose(self, order: LiveOrder, other_id: int, qty: Decimal, match: PreventedMatch, now: int) -> None:
         sibling = self._claim_pair(order)
         order.prevented_qty += qty
         order.prevented_match_id = match.prevented_match_id
@@ -262,8 +280,10 @@ class Matcher:
             order.status = OrderStatus.EXPIRED_IN_MATCH
             self._leave(order)
         order.account.reserve(order)
-        self.report(order, ExecutionType.TRADE_PREVENTION, now, prevented=(qty, match.price, other.order_id))
-        if sibling is not None:
+        self.report(order, ExecutionType.TRADE_PREVENTION, now, prevented=(qty, match.price, other_id))
+        if sibling is not None and done and self.choices.oco_ended is OcoEnded.ONE:
+            sibling.account.reserve(sibling)
+        elif sibling is not None:
             self.expire(sibling, ExpiryReason.OCO_TRIGGER, now)
         if done:
             self._update_list(order, now)

@@ -3,7 +3,7 @@
 The engine's own part (when a list is done, how an OCO's other order ends) is in `engine.matching`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from executor.core.model.values import OrderStatus
@@ -15,12 +15,18 @@ from executor.paper.engine.choices import (
     EventOrder,
     ExchangeChoices,
     IdsAs,
+    PreventedTold,
     RefusalTexts,
     SeenInReads,
 )
 from executor.paper.engine.model import Event, ExecutionReport, ListStatus, Order, Reject
 
 _IDS: Final = frozenset({"orderId", "orderListId", "tradeId", "id", "i", "g", "t"})
+_PREVENTED: Final[Mapping[str | None, frozenset[str]]] = {
+    None: frozenset({"preventedMatchId", "preventedQuantity"}),
+    "executionReport": frozenset({"v", "A"}),
+}
+"""By the kind of an event, None for an answer."""
 _WORDED: Final = frozenset({-2010, -2011})
 
 
@@ -67,18 +73,24 @@ def ordered(choices: ExchangeChoices, events: list[Event]) -> list[Event]:
 
 
 def written(choices: ExchangeChoices, value: Any) -> Any:
-    """An answer's result or a pushed event as it is written: ids as strings, fields of a later day."""
-    if choices.ids_as is IdsAs.NUMBERS and not choices.extra_fields:
+    """An answer's result or a pushed event as it is written: ids as strings, fields of a later day, and without what it
+    need not tell of self-trade prevention.
+    """
+    tells = choices.prevented_told is PreventedTold.ALWAYS
+    if choices.ids_as is IdsAs.NUMBERS and not choices.extra_fields and tells:
         return value
     if isinstance(value, list):
         return [written(choices, each) for each in value]
     if not isinstance(value, dict):
         return value
+    expired = tells or "EXPIRED_IN_MATCH" in (value.get("status"), value.get("X"))
+    untold: frozenset[str] = frozenset() if expired else _PREVENTED.get(value.get("e"), frozenset())
     changed = {
         key: str(each)
         if choices.ids_as is IdsAs.STRINGS and key in _IDS and type(each) is int
         else written(choices, each)
         for key, each in value.items()
+        if key not in untold
     }
     if choices.extra_fields:
         changed["laterField"] = {"kind": "LATER_VALUE", "rows": [1, "2", None]}
