@@ -256,6 +256,11 @@ class Engine:
         self.state = replace(self.state, market=replace(self.state.market, quiet=None))
         self._note("rules changed")
 
+    def begin_with(self, state: State) -> None:
+        """Go on from `state` instead, which is newer; no event has been taken."""
+        self.state = state
+        self._note("caught up")
+
     def next_timer(self) -> int | None:
         return next_timer(self.state, self.policy)
 

@@ -20,6 +20,7 @@ from executor.core.model.intents import Command, Notify, Request
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
 from executor.core.model.values import ZERO
+from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
 from executor.exchange.port import Exchange
 from executor.exchange.transport.clock import LocalClock
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from executor.ops.memoir import Memoir
 
 log = structlog.get_logger(__name__)
+
+NOT_CAUGHT_UP: Final = "what the exchange knows of the orders of before could not be read yet: try again"
 
 DRAIN_S: Final = 5.0
 DRAIN_LOOK_S: Final = 0.01
@@ -68,6 +71,10 @@ class Loop:
         self.clock = clock
         self.timing = timing
         self.ready = asyncio.Event()
+        self.catch_up: Callable[[], Awaitable[State]] | None = None
+        """What reads the state that the loop begins with, where the engine's is not the newest (rules 9.2, 9.3): it
+        does not give up, and until it has ended no event is taken.
+        """
         self.poller = Poller(self)
         self.committer = Committer(engine, self.now, self._turned)
         self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.poller.on_step]
@@ -105,11 +112,18 @@ class Loop:
         (self._first if at_once else self._side).append((name, task))
 
     def tell(self, event: AnyEvent) -> None:
-        """Put an event in the inbox. A price lets everything else by: a fill must not wait for it."""
-        self._inbox.tell(event)
+        """Put an event in the inbox. A price lets everything else by: a fill must not wait for it. Nothing while the
+        state catches up: all of it is asked for afterwards.
+        """
+        if self.catch_up is None:
+            self._inbox.tell(event)
 
     async def ask(self, event: AnyEvent, takes: Collection[str] = ()) -> Step:
-        """Put an event in the inbox and wait for what became of it. `takes`: signals of the store that it consumes."""
+        """Put an event in the inbox and wait for what became of it. `takes`: signals of the store that it consumes.
+        Refused while the state catches up.
+        """
+        if self.catch_up is not None:
+            return Step(self.state, (), (), Refusal(NOT_CAUGHT_UP))
         return await self._inbox.ask(event, takes)
 
     def post(self, event: AnyEvent, then: Callable[[Step], None]) -> None:
@@ -120,7 +134,10 @@ class Loop:
         """Put a heartbeat in the inbox: `on_turn` is called when the consumer has come to it, behind every event
         that was there before, prices apart.
         """
-        self._inbox.beat()
+        if self.catch_up is not None:
+            asyncio.get_running_loop().call_soon(self._turned)
+        else:
+            self._inbox.beat()
 
     @property
     def ending(self) -> bool:
@@ -265,6 +282,11 @@ class Loop:
 
     async def _recover(self) -> None:
         """Look up everything that was under way (rule 9.1); nothing else happens before that is done."""
+        if self.catch_up is not None:
+            with self.at_work():
+                self.engine.begin_with(await self.catch_up())
+            self.catch_up = None
+            log.info("caught_up", symbol=self.state.symbol, position=self.state.position is not None)
         now = self.now()
         await self.ask(Started(at=now, fence=now + self.timing.recv_window_ms))
         await self.until(lambda state: not state.started)

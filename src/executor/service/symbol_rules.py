@@ -109,10 +109,13 @@ class RulesReader:
         self._told = ""
 
     async def begin(self, *, trade_open: bool) -> SymbolRules:
-        """Raises NotListedError, SettingsError or ReadError; with a trade open only what leaves no rules to go by."""
+        """Raises NotListedError, SettingsError or ReadError; with a trade open, or where they can't be read now, only
+        what leaves no rules to go by.
+        """
         fault = self._exchange.fault
         if fault is not None:
-            kept = kept_rules(self._state, self._exchange.symbol) if trade_open else None
+            known = trade_open or isinstance(fault, RulesUnreadError)
+            kept = kept_rules(self._state, self._exchange.symbol) if known else None
             if kept is None:
                 raise fault
             return self._unlisted(kept, fault)

@@ -1,5 +1,6 @@
 """One symbol of a run: its files, its engine and its loop, from the settings that hold for it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -32,7 +33,8 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 60.0
 """Between two tries to reach the exchange while a trade is open."""
-TRIES_BESIDE_OTHERS: Final = 4
+FIRST_TRY_S: Final = 3.0
+"""So long the others of a run wait at its start for one whose orders are being read."""
 
 
 class RunContext(msgspec.Struct, frozen=True):
@@ -47,15 +49,17 @@ class RunContext(msgspec.Struct, frozen=True):
     store_of: Callable[[str], FleetSymbolStore] | None = None
 
 
-def _keep(store: StateStore, state: State) -> None:
+def _keep(store: SymbolStore, state: State, *, patient: bool) -> None:
     """Have a first state on disk at once, though nothing has happened yet: so that what stands beside it, the journal
-    and the place in the signal file, has an owner. Raises StateUnwritable, unless a trade is open: then the next step
-    tries again.
+    and the place in the signal file, has an owner. Raises StateUnwritable, unless a trade is open or `patient`: then
+    the next step tries again.
     """
+    if not isinstance(store, StateStore):
+        return
     try:
         store.save(document_of(state))
     except StateUnwritable as error:
-        if state.position is None:
+        if state.position is None and not patient:
             raise
         log.error("state_unwritable", alert=True, error=str(error), waiting="it is written with the next step")
 
@@ -65,9 +69,9 @@ async def symbol_session(
     symbol: str, settings: Settings, exchange: BinanceExchange, context: RunContext
 ) -> AsyncIterator[Loop]:
     """The loop of `symbol` on its state, which must be locked; its files are closed at the end. `settings`: those that
-    hold for this symbol.
+    hold for this symbol. Where others wait, reads that fail or take long are gone on with by the loop itself.
 
-    Raises StateError, JournalError, StartError, SettingsError or ReadError.
+    Raises StateError, JournalError, StartError, SettingsError or, alone, ReadError.
     """
     state_path = settings.state_path(symbol)
     store: SymbolStore
@@ -91,39 +95,49 @@ async def symbol_session(
             trades.add(state.last_closed)
         policy = policy_of(settings)
         window, sleep = settings.recv_window, context.patient.sleep
-        first = state is None
-        if state is None:
-            state = await begin(exchange, empty(symbol, context.venue), policy, rules, window, sleep)
+        first, disk = state is None, state or empty(symbol, context.venue)
+        if first:
+            read = partial(begin, exchange, disk, policy, rules, window, sleep)
         else:
-            again = partial(catch_up, exchange, state, age, policy, rules, window, sleep)
-            state = await (_patiently(again, sleep, alone=context.alone) if trade_open else again())
-        engine = Engine(state, policy, rules, store, journal, trades.add, owner=owner)
-        if first and isinstance(store, StateStore):
-            _keep(store, state)
-        timing = _timing(settings, together=not context.alone)
-        loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
-        loop.closed = trades.recent
-        loop.add_task("rules kept", reader.keep)
-        yield loop
+            read = partial(catch_up, exchange, disk, age, policy, rules, window, sleep)
+        reading = asyncio.ensure_future(_patiently(read, sleep) if trade_open or not context.alone else read())
+        try:
+            await asyncio.wait({reading}, timeout=None if context.alone else FIRST_TRY_S)
+            engine = Engine(
+                reading.result() if reading.done() else disk, policy, rules, store, journal, trades.add, owner=owner
+            )
+            timing = _timing(settings, together=not context.alone)
+            loop = Loop(engine, exchange, context.clock, timing, reader.again, exchange.is_trading)
+            if not reading.done():
+                loop.catch_up = partial(_late, reading, store, first=first)
+            elif first:
+                _keep(store, engine.state, patient=False)
+            loop.closed = trades.recent
+            loop.add_task("rules kept", reader.keep)
+            yield loop
+        finally:
+            reading.cancel()
 
 
-async def _patiently(
-    catch_up: Callable[[], Awaitable[State]], sleep: Callable[[float], Awaitable[None]], *, alone: bool
-) -> State:
-    """With a trade open a read that fails ends no start: it is tried again, in growing pauses. Where other symbols wait
-    for it, not for ever. Raises ReadError.
-    """
-    tries, pause = 1, FIRST_PAUSE_S
+async def _late(reading: Awaitable[State], store: SymbolStore, *, first: bool) -> State:
+    state = await reading
+    if first:
+        _keep(store, state, patient=True)
+    return state
+
+
+async def _patiently(read: Callable[[], Awaitable[State]], sleep: Callable[[float], Awaitable[None]]) -> State:
+    """With a trade open, or others beside it, a read that fails ends no start: it is tried again, in growing pauses."""
+    pause, told = FIRST_PAUSE_S, False
     while True:
         try:
-            return await catch_up()
+            return await read()
         except ReadError as error:
-            if not alone and tries >= TRIES_BESIDE_OTHERS:
-                raise
-            if tries == 1:
+            if not told:
                 log.error("exchange_not_reached", alert=True, text=f"{error}; stops that stand there work")
+            told = True
         await sleep(pause)
-        tries, pause = tries + 1, min(2 * pause, LONGEST_PAUSE_S)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ EXCHANGE: Final = (
         "exchange_not_reached",
         Topic.TROUBLE,
         CRITICAL,
-        "At a start with a trade open, the exchange can't be reached, refuses the key, or does not show what has "
-        "become of the orders. Stops that stand there work; nothing else is done. It is tried again, at most a "
+        "At a start with a trade open, or of one of several symbols, the exchange can't be reached, refuses the key, "
+        "or does not show what has become of the orders. Stops that stand there work; nothing else is done. It is tried again, at most a "
         "minute apart.",
         "The text says why: network, address, key. Watch the position in the app meanwhile.",
     ),
