@@ -18,8 +18,8 @@ EXCHANGE: Final = (
         Topic.TROUBLE,
         CRITICAL,
         "At a start with a trade open, or of one of several symbols, the exchange can't be reached, refuses the key, "
-        "or does not show what has become of the orders. Stops that stand there work; nothing else is done. It is tried "
-        "again, at most a minute apart.",
+        "or does not show what has become of the orders. Stops that stand there work; nothing else is done. It is "
+        "tried again, at most a minute apart.",
         "The text says why: network, address, key. Watch the position in the app meanwhile.",
     ),
     alert_kind(
