@@ -94,6 +94,50 @@ async def test_each_isolated_account_has_a_token_and_all_share_a_connection(
     ]
 
 
+async def test_many_accounts_are_subscribed_to_together_however_long_a_round_trip_is(
+    stub: Stub, exchange: BinanceExchange
+) -> None:
+    """One after the other they would take twice as many round trips as there are accounts, and never come up."""
+    many = [Account(f"S{n}USDT") for n in range(12)]
+    stub.script(TOKEN, *[lambda seen: Say(json={"token": seen.params["symbol"]}, hang=QUICK.open / 10)] * 12)
+
+    async def script(connection: ServerConnection) -> None:
+        requests = [json.loads(await connection.recv()) for _ in many]  # none of them waits for an answer
+        peer.requests += requests
+        for request in reversed(requests):
+            await asyncio.sleep(QUICK.open / 10)
+            await connection.send(golden("push_position").decode())
+            await connection.send(json.dumps({"id": request["id"], "status": 200, "result": {}}))
+        await connection.send(golden("push_trade").decode())
+        await stay(connection)
+
+    peer = Peer(script)
+    async with margin_stream(peer, exchange, Waiting(), *many) as heard:
+        events = await heard.until(lambda events: any(isinstance(each, OrderReport) for each in events))
+    assert isinstance(events[0], Connected)
+    assert {each["listenToken"] for each in asked_with(peer)} == {account.isolated for account in many}
+    assert len(peer.paths) == 1
+    assert stub.count(TOKEN) == 12
+
+
+async def test_one_subscription_that_is_not_answered_ends_the_connection(stub: Stub, exchange: BinanceExchange) -> None:
+    stub.script(TOKEN, *(token(name) for name in ("one", "two", "three", "four")))
+
+    async def silent(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    async def script(connection: ServerConnection) -> None:
+        for _ in PAIRS:
+            await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(silent, script)
+    async with margin_stream(peer, exchange, Waiting(), *PAIRS) as heard:
+        await heard.kinds(Connected)
+    assert len(peer.paths) == 2
+
+
 async def test_a_cross_account_needs_one_for_all_its_symbols(stub: Stub, exchange: BinanceExchange) -> None:
     stub.script(TOKEN, Say(json={"token": "one"}))  # without a time it is taken to last a day
 

@@ -460,6 +460,36 @@ async def test_an_error_of_our_own_in_what_hears_that_it_is_up_leaves_no_connect
     assert {entry["event"] for entry in log} == {"stream_failed"}
 
 
+async def test_a_stream_that_stays_down_is_told_of_once_for_each_time(
+    exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executor.exchange.transport.supervised.DOWN_TOLD_S", 0.1)
+
+    async def barred(connection: ServerConnection) -> None:
+        await peer.refuse(connection, -2015)
+
+    async def once(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        peer._scripts.append(barred)
+        await connection.close()
+
+    peer = Peer(barred)
+    with capture_logs() as log:
+
+        def down() -> list[Any]:
+            return [entry for entry in log if entry["event"] == "stream_down"]
+
+        async with user_stream(peer, exchange) as heard:
+            await eventually(lambda: bool(down()))
+            await asyncio.sleep(0.3)
+            assert len(down()) == 1
+            peer._scripts.insert(0, once)
+            await heard.kinds(Connected, Lost)
+            await eventually(lambda: len(down()) == 2)
+    assert (down()[0]["alert"], down()[0]["stream"]) == (True, "UserStream")
+    assert "-2015" in down()[0]["error"]
+
+
 async def test_reports_go_by_symbol_and_orders_of_ours_elsewhere_are_told_once(exchange: BinanceExchange) -> None:
     def of(symbol: str, name: str = "EX_1760000000000_TP1_4") -> str:
         told = json.loads(golden("push_trade"))

@@ -4,6 +4,7 @@ A token lasts a day at most. It is renewed before it runs out, by a new one on t
 without a gap (margin documents, "Trade Data Stream"); one that can't be had in time ends the stream, and that is told.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
@@ -17,12 +18,21 @@ from executor.exchange.streams import events
 from executor.exchange.streams.user_stream import UserEvent, UserStream
 from executor.exchange.transport.auth import Credentials
 from executor.exchange.transport.connection import Connection
-from executor.exchange.transport.supervised import DEFAULT_TIMING, Connected, Ending, Lost, StreamFault, Timing
+from executor.exchange.transport.supervised import (
+    DEFAULT_TIMING,
+    Connected,
+    Ending,
+    Lost,
+    Session,
+    StreamFault,
+    Timing,
+)
 from executor.exchange.wire.margin import LISTEN_TOKEN, Account
 
 log = structlog.get_logger(__name__)
 
 METHOD: Final = "userDataStream.subscribe.listenToken"
+SUBSCRIPTION_WEIGHT: Final = 2
 DAY_S: Final = 86_400.0
 SOONEST_S: Final = 30.0
 """A token is renewed at half its time, but not more often than this."""
@@ -61,21 +71,30 @@ class MarginUserStream(UserStream):
     ) -> None:
         super().__init__(url, credentials, connection, symbols, on_event, timing=timing)
         self._accounts = tuple(dict.fromkeys(accounts))
+        self._tokens: list[_Token] = []
         self._sleep = sleep
         self._on_risk = on_risk
         self._lasts_s = DAY_S
 
+    def _admit(self) -> None:
+        super()._admit()
+        self._rest.budget.charge(SUBSCRIPTION_WEIGHT * (len(self._accounts) - 1))
+
+    async def _open(self) -> Session:
+        """Tokens first: a connection waits for nothing but its subscriptions."""
+        try:
+            self._tokens = await self._new_tokens()
+        except ReadError as error:
+            raise StreamFault(f"no listen token: {error}") from error
+        return await super()._open()
+
+    @property
+    def _subscribed_within_s(self) -> float:
+        return self._timing.open * len(self._accounts)
+
     async def _subscribe(self, connection: ClientConnection) -> list[bytes]:
-        early: list[bytes] = []
-        lasts: list[float] = []
-        for account in self._accounts:
-            try:
-                token = await self._token(account)
-            except ReadError as error:
-                raise StreamFault(f"no listen token for the {account.kind} account: {error}") from error
-            early += await self._ask(connection, self._with(token))
-            lasts.append(self._left_s(token))
-        self._lasts_s = min(lasts)
+        early = await self._ask(connection, *map(self._with, self._tokens))
+        self._lasts_s = min(map(self._left_s, self._tokens))
         return early
 
     async def _tend(self, connection: ClientConnection) -> None:
@@ -83,7 +102,7 @@ class MarginUserStream(UserStream):
         while True:
             await self._sleep(max(self._lasts_s / 2, SOONEST_S))
             try:
-                tokens = [await self._token(account) for account in self._accounts]
+                tokens = await self._new_tokens()
             except ReadError as error:
                 log.warning("token_not_renewed", error=str(error), left_s=round(self._lasts_s / 2))
                 self._lasts_s /= 2
@@ -92,6 +111,10 @@ class MarginUserStream(UserStream):
                 await connection.send(msgspec.json.encode(self._with(token)), text=True)
             self._lasts_s = min(map(self._left_s, tokens))
             log.info("token_renewed", accounts=len(tokens), lasts_s=round(self._lasts_s))
+
+    async def _new_tokens(self) -> list[_Token]:
+        """One for each account, all asked for at once. Raises `ReadError`."""
+        return await asyncio.gather(*map(self._token, self._accounts))
 
     async def _token(self, account: Account) -> _Token:
         asked = {"isIsolated": "true", "symbol": account.isolated} if account.isolated else {}

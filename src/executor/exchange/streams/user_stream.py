@@ -1,5 +1,6 @@
 """The account's events, pushed: `userDataStream.subscribe.signature` on the WebSocket API, for any key."""
 
+import asyncio
 import itertools
 from collections.abc import Callable, Collection
 from typing import Final
@@ -83,12 +84,17 @@ class UserStream(Stream[UserEvent]):
         number = f"subscribe-{next(self._numbers)}"
         return await self._ask(connection, self._request(number))
 
-    async def _ask(self, connection: ClientConnection, request: dict[str, object]) -> list[bytes]:
-        """Send it on a connection that nobody reads yet, and return what came before its answer."""
-        await connection.send(msgspec.json.encode(request), text=True)
+    async def _ask(self, connection: ClientConnection, *requests: dict[str, object]) -> list[bytes]:
+        """Send them on a connection that nobody reads yet, and return what came before the last answer. Each message
+        has its own time to come.
+        """
+        waiting = {request["id"] for request in requests}
+        for request in requests:
+            await connection.send(msgspec.json.encode(request), text=True)
         early: list[bytes] = []
-        while True:
-            message = await connection.recv(decode=False)
+        while waiting:
+            async with asyncio.timeout(self._timing.open):
+                message = await connection.recv(decode=False)
             try:
                 reply = decode(message, _Reply)
             except msgspec.DecodeError as error:
@@ -96,9 +102,10 @@ class UserStream(Stream[UserEvent]):
             if reply.id is None and reply.error is None:
                 early.append(message)
             elif reply.error is None and reply.status == 200:
-                return early
+                waiting.discard(reply.id)
             else:
                 await self._refused(reply)
+        return early
 
     async def _refused(self, reply: _Reply) -> None:
         fault = reply.error or _Fault()

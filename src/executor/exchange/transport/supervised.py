@@ -59,6 +59,8 @@ LARGEST_MESSAGE: Final = 2**22
 GIVE_WAY_TURNS: Final = 8
 """So many turns of the event loop a message waits at the most for what is more urgent: three requests take six."""
 GAP_EVERY_S: Final = 1.0
+DOWN_TOLD_S: Final = 120.0
+"""A stream that is down for so long is told of; looks do in its place."""
 BANS: Final = frozenset({403, 418, 429})
 BAN_S: Final = 60.0
 LONGEST_BAN_S: Final = 3600.0
@@ -101,6 +103,8 @@ class Stream(ABC, Generic[T]):
         self._on_event = on_event
         self._timing = timing
         self._up = False
+        self._down_since: float | None = None
+        self._down_told = False
         self._gap_told_at = -GAP_EVERY_S
         self._gap_to_tell: asyncio.TimerHandle | None = None
         self._session: Session | None = None
@@ -133,8 +137,9 @@ class Stream(ABC, Generic[T]):
         try:
             session = await self._open()
         except _FAULTS as error:
-            _log.warning("stream_not_up", error=describe(error))
+            self._not_up(describe(error))
             return _ban(error)
+        self._down_since, self._down_told = None, False
         try:
             reason = await self._follow(session)
         except Exception:
@@ -143,12 +148,26 @@ class Stream(ABC, Generic[T]):
         self._on_event(Lost(reason))
         return 0.0
 
+    def _not_up(self, why: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._down_since is None:
+            self._down_since = now
+        _log.warning("stream_not_up", error=why)
+        if not self._down_told and now - self._down_since >= DOWN_TOLD_S:
+            self._down_told = True
+            _log.error("stream_down", alert=True, stream=type(self).__name__, error=why)
+
     def _admit(self) -> None:
         """Raises `StreamFault` when no connection may be opened now."""
 
     def _address(self) -> str:
         """Where the next connection goes."""
         return self._url
+
+    @property
+    def _subscribed_within_s(self) -> float:
+        """How long the subscription may take."""
+        return self._timing.open
 
     async def _tend(self, connection: ClientConnection) -> None:
         """What is to be done with a connection while it is up. When it fails, the connection ends."""
@@ -180,7 +199,7 @@ class Stream(ABC, Generic[T]):
             proxy=None,  # as REST: settings of the environment must not redirect orders and prices
         )
         try:
-            async with asyncio.timeout(self._timing.open):
+            async with asyncio.timeout(self._subscribed_within_s):
                 early = await self._subscribe(connection)
         except BaseException:
             await connection.close()

@@ -69,6 +69,14 @@ EXCHANGE: Final = (
         "Report it with the traceback in the log. The trade is looked after.",
     ),
     alert_kind(
+        "stream_down",
+        Topic.TROUBLE,
+        WARNING,
+        "One of the exchange's streams has not come up for two minutes. It is tried on; meanwhile looks do, which find "
+        "a fill a second or so later, and orders go by REST. Told once for each time.",
+        "The text says which, and why. If the others are up: does a firewall, or the account, bar this one?",
+    ),
+    alert_kind(
         "firewall",
         Topic.TROUBLE,
         WARNING,
