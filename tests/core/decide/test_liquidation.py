@@ -199,6 +199,15 @@ def test_what_somebody_else_has_repaid_is_not_bought_back(part: str, legs: list[
     assert script.lender.holdings["LTC"] < D("0.003")
 
 
+def test_a_crumb_of_the_debt_that_was_repaid_moves_no_exit() -> None:
+    """Commissions that turn out lower leave as much."""
+    script = repaid_in_part("0.005")
+    assert script.told().count("debt_repaid_elsewhere") == 1
+    assert "part_missing" not in script.told()
+    assert [leg.qty for leg in script.position.legs] == [D("1.001"), D("1.001"), D("1.002")]
+    assert script.named() == "Protected"
+
+
 def test_plain_exits_are_cut_to_what_is_owed_still() -> None:
     script = repaid_in_part("1.5", Layout.PLAIN)
     assert {leg.n: leg.qty for leg in script.position.legs} == {0: D("1.502"), 1: D("1.001"), 2: D("0.501")}

@@ -43,10 +43,11 @@ def take_off(draft: Draft) -> None:
     credit, rules, tally = draft.position.credit, draft.rules, draft.tally
     if credit is None or draft.position.plan.direction is Direction.LONG:
         return
-    excess = debts.sized(draft.position) - tally.holding.left - tally.sellable
+    sized = debts.sized(draft.position)
+    excess = sized - tally.holding.left - tally.sellable
     by_hand = debts.find(draft.state.debts, credit.asset).by_hand
-    if by_hand < rules.step or excess <= debts.LEFT_OVER_STEPS * rules.step:
-        return  # so little more than is owed is bought for the rounding of orders, too
+    if by_hand < rules.step or excess <= debts.LEFT_OVER_STEPS * rules.step + sized * (1 - rules.worst_keep()):
+        return  # so little more than is owed is bought for rounding, and for a commission that may be lower, too
     text = (
         f"{short(excess)} {rules.base} of the position are not owed any more, somebody else has repaid them; the exits "
         f"are for the {short(tally.sellable)} that are"
