@@ -145,10 +145,17 @@ class Debts:
                 continue  # a loan that no state remembers has come true since the account was read: see `over`
             if debt.total and ours > 0 and not (known.own or known.foreign or known.doubted_at):
                 self.broken.append(f"M3 (11.7): closed, and {plain(ours)} {asset} are owed that nobody knows of")
+        self._nobodys_hand(state)
         self._bought_back(closed)
         waits = any(record.status is LoanStatus.PENDING for record in self.direct.lender.records)
         if not self.direct.lender.owes and not waits:
             self.forgot = self.touched = False
+
+    def _nobodys_hand(self, state: State) -> None:
+        """M9: what the exchange does with a debt by itself is not called somebody else's doing."""
+        for debt in state.debts:
+            if debt.by_hand and not (self.touched or self.forgot):
+                self.broken.append(f"M9 (11.4): {plain(debt.by_hand)} {debt.asset} were repaid, as it says, by nobody")
 
     def _bought_back(self, closed: Closed) -> None:
         """M7: what a short leaves owed is interest that was charged while its exits stood, not its commission."""

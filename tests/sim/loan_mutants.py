@@ -122,6 +122,12 @@ LOAN_MUTANTS: Final = (
         "    own = min(debt.own, max(shown.total - others.owed - foreign, ZERO))\n",
         "    own = debt.own\n",
     ),
+    Mutant(
+        "interest that is taken in BNB is somebody's hand",
+        f"{CORE}/book/debt.py",
+        "    return grown < 0 and shown.principal == _lent(debt, others)\n",
+        "    return False\n",
+    ),
 )
 
 

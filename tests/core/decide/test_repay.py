@@ -19,6 +19,7 @@ from tests.core.build import (
 )
 
 from executor.core.book.edit import with_order
+from executor.core.book.retire import KEPT, MANY
 from executor.core.decide.lending import LOOK_AGAIN_MS
 from executor.core.decide.repay import AROUND_THE_HOUR_MS, HOUR_MS
 from executor.core.model.events import Reported, TradesSeen, Verb
@@ -336,6 +337,19 @@ class TestShortOfBase:
         assert "5 orders to buy LTC for the debt in a row were not taken" in " ".join(n.text for n in script.notes)
         go_on(script)
         assert script.lender.debt("LTC").total == ZERO
+
+    def test_orders_that_never_came_to_the_book_are_let_go(self) -> None:
+        """The state stays small, however long nothing can be sent."""
+        script = repaying(Direction.SHORT)
+        script.lender.add("LTC", D("-0.5"))
+        tries = 0
+        while tries < 2 * MANY:
+            if "DEBT" in script.kinds():
+                script.refuse(Why.NOT_SENT, "DEBT")
+                tries += 1
+            else:
+                step(script)
+        assert len(script.position.orders) <= MANY + KEPT
 
     def test_more_than_one_market_order_takes_is_bought_in_pieces(self) -> None:
         script = repaying(Direction.SHORT)
