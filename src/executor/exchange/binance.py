@@ -14,7 +14,7 @@ from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Outcome
 from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
-from executor.exchange.port import NotListedError, ReadError, RulesUnreadError, StartError
+from executor.exchange.port import BannedError, NotListedError, ReadError, RulesUnreadError, StartError
 from executor.exchange.quotes import INVALID_SYMBOL, Quotes
 from executor.exchange.shared_reads import SharedReads
 from executor.exchange.transport.auth import Credentials, Endpoints
@@ -75,7 +75,8 @@ async def connect_all(
     some, a read that fails alone is no fault of the start, but of what needs it.
 
     Its reads are hurried until `settle`. Raises `StartError`, in words for people, when the exchange can't be used at
-    all. One of the results must be closed: the connection is the same.
+    all; `BannedError` where it wants to be left alone for a while. One of the results must be closed: the connection is
+    the same.
     """
     if not 0 < recv_window <= 60_000:
         raise StartError(f"recv_window is {recv_window} ms; it must be above 0 and at most 60000")
@@ -101,6 +102,8 @@ async def connect_all(
         raise StartError(f"{endpoints.rest_url} can't be used: {error}") from error
     except ReadError as error:
         await connection.close()
+        if wait_ms := connection.budget.closed_for_ms():
+            raise BannedError(f"{endpoints.rest_url} wants to be left alone: {error}", wait_ms / 1000) from error
         raise StartError(f"{endpoints.rest_url} can't be reached: {error}") from error
     except BaseException:
         await connection.close()

@@ -27,6 +27,14 @@ class StartError(Exception):
     """The exchange can't be used as configured: keys refused, symbol unknown, not reachable. The text is for people."""
 
 
+class BannedError(StartError):
+    """The exchange wants to be left alone: so it has answered, or it has said so before. `wait_s`: for how long."""
+
+    def __init__(self, text: str, wait_s: float) -> None:
+        super().__init__(text)
+        self.wait_s = wait_s
+
+
 class NotListedError(StartError):
     """The exchange does not list the symbol, or does not any more."""
 

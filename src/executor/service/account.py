@@ -6,7 +6,7 @@ process that trades one account, `service.accounts` for one that trades several.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -15,7 +15,7 @@ import structlog
 from executor.config import Settings, SettingsError
 from executor.exchange.binance import BinanceExchange, connect_all
 from executor.exchange.margin import MarginExchange
-from executor.exchange.port import NotListedError, ReadError, StartError
+from executor.exchange.port import BannedError, NotListedError, ReadError, StartError
 from executor.exchange.transport.budget import Budget
 from executor.ops.http import HttpUnusable
 from executor.ops.metrics import Metrics, StreamWatch
@@ -54,6 +54,10 @@ START_ERRORS: Final = (
     WebhookUnusable,
 )
 """Why a run could not begin or go on, each with a text for people."""
+
+AFTER_BAN_S: Final = 1.0
+WAIT_LOOK_S: Final = 1.0
+TELL_S: Final = 60.0
 
 OF_ONE: Final = (StateError, JournalError, ReadError, NotListedError, SettingsError)
 """Of several symbols these keep one alone from trading: its files, its orders, its filters."""
@@ -113,7 +117,21 @@ class AccountRun:
             with contextlib.ExitStack() as locks:
                 for symbol in market.symbols:
                     locks.enter_context(StateLock(self.settings.state_path(symbol)))
-                exchanges = await connect_all(
+                exchanges = await self._reach(market)
+                if not exchanges:
+                    return
+                connection = exchanges[market.symbols[0]].connection
+                try:
+                    await self._serve(market, exchanges)
+                finally:
+                    self.loops, self.judge = {}, None
+                    await connection.close()
+
+    async def _reach(self, market: Market) -> dict[str, BinanceExchange]:
+        """The exchange of each symbol, once no ban holds; none where it is stopped before. Raises StartError."""
+        while not self._stopping:
+            try:
+                return await connect_all(
                     market.endpoints,
                     market.credentials,
                     market.symbols,
@@ -122,12 +140,9 @@ class AccountRun:
                     market.make,
                     held_symbols(self.settings, market.symbols) if self._store_of is None else (),
                 )
-                connection = exchanges[market.symbols[0]].connection
-                try:
-                    await self._serve(market, exchanges)
-                finally:
-                    self.loops, self.judge = {}, None
-                    await connection.close()
+            except BannedError as error:
+                await wait_out(error, market.patient.sleep, stopping=lambda: self._stopping)
+        return {}
 
     async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange]) -> None:
         settings = self.settings
@@ -239,6 +254,26 @@ async def settle_budget(supervisor: Supervisor, budget: Budget) -> None:
     """The start is over once the orders are known: from then on watching may wait for its turn."""
     await supervisor.started()
     budget.hurried = False
+
+
+async def wait_out(
+    error: BannedError,
+    sleep: Callable[[float], Awaitable[None]],
+    go_on: Callable[[float], None] = lambda _: None,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Return when the ban is over, or once `stopping`. A start that ended instead would be begun anew after seconds,
+    and each new request prolongs a ban, for all who share the address. `go_on` is told now and then how many seconds
+    more are wanted.
+    """
+    log.error("start_waits", alert=True, seconds=round(error.wait_s), text=str(error))
+    left = error.wait_s + AFTER_BAN_S
+    while left > 0 and not stopping():
+        go_on(2 * WAIT_LOOK_S + TELL_S)
+        pause = min(left, WAIT_LOOK_S)
+        await sleep(pause)
+        left -= pause
 
 
 def tell_down(account: str, error: Exception, **more: object) -> None:

@@ -11,12 +11,12 @@ import structlog
 
 from executor.config import Settings
 from executor.exchange.binance import BinanceExchange, connect_all
-from executor.exchange.port import StartError
+from executor.exchange.port import BannedError, StartError
 from executor.ops.alerting import Alerting, alerting
 from executor.ops.alerts.alerts import Alerts
 from executor.ops.metrics import StreamWatch
 from executor.service import account
-from executor.service.account import begin_sessions, settle_budget
+from executor.service.account import begin_sessions, settle_budget, wait_out
 from executor.service.loop import Loop
 from executor.service.market import Market, open_market, tell_addresses
 from executor.service.paper_files import set_paper_files_aside
@@ -80,7 +80,7 @@ async def _trade(
 
 async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange]:
     """The exchange of each symbol. Raises StartError; with a trade open it is tried again instead, at growing pauses,
-    for a start that ends would leave it to its stops for longer.
+    for a start that ends would leave it to its stops for longer. A ban is waited out in any case.
     """
     pause, told = FIRST_PAUSE_S, False
     while True:
@@ -94,6 +94,8 @@ async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange
                 market.make,
                 held_symbols(settings, market.symbols),
             )
+        except BannedError as error:
+            await wait_out(error, market.patient.sleep, SystemdNotifier.of(os.environ).extend_start)
         except StartError as error:
             if not any(trade_open(settings, symbol) for symbol in market.symbols):
                 raise

@@ -68,6 +68,10 @@ class SystemdNotifier:
         """
         return self._say("READY=1")
 
+    def extend_start(self, seconds: float) -> None:
+        """Readiness takes so much longer: beyond TimeoutStartSec systemd gives a start up else (sd_notify(3))."""
+        self._say(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+
     def stopping(self) -> None:
         self._say("STOPPING=1")
 

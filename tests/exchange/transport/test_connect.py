@@ -95,7 +95,7 @@ async def test_the_base_url_may_be_written_either_way(stub: Stub, clock: ManualC
     endpoints = Endpoints(stub.endpoints.rest_url + suffix, "", "")
     exchange = await connect(endpoints, GOOD, "BTCUSDT", clock)
     await exchange.close()
-    assert stub.count("GET ping") == 4
+    assert stub.count("GET ping") == 5
 
 
 async def test_the_clock_is_set_before_anything_is_signed(stub: Stub, clock: ManualClock) -> None:

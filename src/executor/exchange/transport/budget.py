@@ -97,6 +97,10 @@ class Budget:
             return None
         return Refused(Why.RATE_LIMIT, 0, f"not sent: the exchange's rate limit holds until {until}", until)
 
+    def closed_for_ms(self) -> int:
+        """How long the exchange, by its own word, wants no requests but on the margin's side; 0 where it takes them."""
+        return max(0, max(self.banned_until, self.closed_until) - self._clock.now_ms())
+
     def _closed_for(self, call: Call) -> int:
         """Until when (ms) the exchange wants no such request: a ban holds for all, another limit for its own side."""
         return max(self.banned_until, self.sapi.closed_until(call) if call.sapi else self.closed_until)

@@ -212,11 +212,16 @@ class Connection:
         return most if most < -limit else 0
 
     async def warm(self) -> None:
-        """Open the connections on which orders will go in parallel, so that none waits for a handshake.
+        """Open the connections on which orders will go in parallel, so that none waits for a handshake. One request
+        goes ahead of them: an exchange that bans this address is asked once.
 
         Raises `ReadError` when the host does not answer.
         """
-        await asyncio.gather(*(self.read(calls.PING, {}, lambda _: None) for _ in range(WARM_CONNECTIONS)))
+        await self._ping()
+        await asyncio.gather(*(self._ping() for _ in range(WARM_CONNECTIONS)))
+
+    async def _ping(self) -> None:
+        await self.read(calls.PING, {}, lambda _: None)
 
     async def _send(self, call: Call, params: Mapping[str, str], stamp: Stamp | None) -> _Answered | Refused | Unknown:
         """What was answered, with what it asks of us done; or how it ended without an answer."""

@@ -23,6 +23,14 @@ EXCHANGE: Final = (
         "The text says why: network, address, key. Watch the position in the app meanwhile.",
     ),
     alert_kind(
+        "start_waits",
+        Topic.TROUBLE,
+        CRITICAL,
+        "At a start the exchange has banned this address, or wants to be left alone, until a moment that it names. The "
+        "start waits for it without another request. Stops that stand there work.",
+        "Wait; a restart asks once more, which can prolong the ban. Look for what else uses this address.",
+    ),
+    alert_kind(
         "not_listening",
         Topic.TROUBLE,
         WARNING,
