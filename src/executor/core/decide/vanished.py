@@ -25,24 +25,27 @@ def put_back(draft: Draft, leg: Leg) -> bool:
     if not past_orders:
         return True
     last = past_orders[-1]
-    group = _told_by([o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last])
+    group = [o for o in past_orders if o.list_id == last.list_id] if last.list_id else [last]
+    alone = _ended_alone(group)
+    group = alone or group
     if any(_ours(o) for o in group):
         return True
     if not liquidation.still_there(draft, max(o.closed_at for o in group)):
         return False
     if group[-1].id == leg.ended_last:
         return draft.now >= leg.back_at
-    if _by_a_hand(group):
+    if not alone and _by_a_hand(group):
         return _taken_away(draft, leg, group)
     return _ended(draft, leg, group)
 
 
-def _told_by(group: list[Order]) -> list[Order]:
-    """Of a list, the sides that tell how it ended: not the one that was cancelled because the other had ended alone."""
-    alone = [o for o in group if o.end in _BY_OTHERS and not (o.cancelling or o.awaits)]
+def _ended_alone(group: list[Order]) -> list[Order]:
+    """Of a list, the side that had ended while the other stood, which was cancelled for it: that is the exchange's
+    doing, whatever it calls it. A hand that cancels one side cancels both (rest-api.md).
+    """
     if not any(o.cancelling and not o.live and o.end in _BY_OTHERS for o in group):
-        return group
-    return alone or group
+        return []
+    return [o for o in group if o.end in _BY_OTHERS and not (o.cancelling or o.awaits)]
 
 
 def _ours(order: Order) -> bool:
