@@ -198,12 +198,17 @@ def test_the_simulation_makes_the_trades_of_the_run(ran: tuple[Path, dict[str, s
 
 
 def test_on_the_bundled_recording_too(tmp_path: Path) -> None:
-    """Once 0.182 USDT before commission by the one and 0.113 by the other: 46 ms of a signal, a price at each trade."""
-    env = settings(tmp_path, PAPER_BALANCES="USDT=10000,LTC=10")
+    """Once 0.182 USDT before commission by the one and 0.113 by the other: 46 ms of a signal, a price at each trade.
+    The watchdog, which looks each minute of the market, finds nothing in all of it, and nothing else is alerted.
+    """
+    env = settings(tmp_path, PAPER_BALANCES="USDT=10000,LTC=10", LOG_FORMAT="json", WATCHDOG_EVERY_SEC="60")
     del env["COOLDOWN_SEC"], env["COOLDOWN_ABORT_SEC"]
     with process(tmp_path, env, "run") as run:
         out, err = run.communicate(timeout=300)
     assert run.returncode == 0, out + err
+    lines = [json.loads(line) for line in (err + out).splitlines() if line.startswith("{")]
+    assert "recording_ended" in [line["event"] for line in lines]
+    assert [line for line in lines if line.get("alert")] == []
     simulated = json.loads(run_here(["simulate", "--format", "json"], env).stdout)
     assert len(simulated) == 10
     assert same(simulated) == same(json.loads(run_here(["report", "--format", "json"], env).stdout))

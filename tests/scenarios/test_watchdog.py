@@ -13,6 +13,7 @@ from executor.core.model.facts import Balance, Outcome, Refused, Why
 from executor.core.model.intents import Stamp
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction, OrderSide, OrderType
+from executor.exchange.transport.budget import Budget
 from executor.ops.watchdog.machine import probe
 from executor.ops.watchdog.rounds import Look, Watchdog
 from executor.ops.watchdog.suspects import Suspect
@@ -74,6 +75,19 @@ async def test_it_can_be_switched_off(tmp_path: Path) -> None:
         b.place_by_hand("web_1", OrderSide.BUY, "1", price=b.at(-5))
         await b.wait(5 * EVERY_S)
         no_finding(b)
+
+
+async def test_a_round_is_left_out_where_trading_needs_the_weight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with harness(tmp_path, POLLED) as b:
+        await b.wait(EVERY_S + 5)
+        b.place_by_hand("web_1", OrderSide.BUY, "1", price=b.at(-5))
+        with monkeypatch.context() as busy:
+            busy.setattr(Budget, "used", property(lambda budget: budget.limit * 6 // 10))
+            await b.until(lambda: b.said("watchdog_waits") > 1, within=2 * EVERY_S + 10)
+            no_finding(b)
+        await found(b, "foreign_order")
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------
