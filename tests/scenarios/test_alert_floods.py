@@ -61,7 +61,7 @@ async def test_closing_in_a_halt_is_a_few_requests_and_alerts_however_long_it_la
     tmp_path: Path, answer: bytes
 ) -> None:
     exchange = Halted(answer)
-    settings: dict[str, Any] = {"ORDER_TRANSPORT": "rest", "WATCHDOG_EVERY_SEC": "0"}
+    settings: dict[str, Any] = {"ORDER_TRANSPORT": "rest", "WATCHDOG_EVERY_SEC": "0", "POLL_SEC": "5"}
     async with FakeBot().serving() as bot, harness(tmp_path, WORLD, faults=exchange, **settings, **told(bot)) as b:
         await b.enter()
         exchange.on = True
