@@ -179,8 +179,12 @@ def _instead(draft: Draft) -> str:
         return "nothing can be sold until the symbol trades again"
     unsettled = [o.id for o in draft.live() if o.phase is not OrderPhase.WORKING]
     doubt_of = f"; what {', '.join(unsettled)} may sell waits until it is known what became of it" if unsettled else ""
-    closing_it = isinstance(draft.position.phase, Closing | Repaying)
-    return ("it is being closed" if closing_it else "the price is watched") + doubt_of
+    if isinstance(draft.position.phase, Closing | Repaying):
+        return "it is being closed" + doubt_of
+    unsold = [str(leg.n) for leg in draft.position.legs if leg.empty and draft.left(leg) > 0]
+    if unsold:
+        return f"market sales of leg {', '.join(unsold)} come to nothing, and go on" + doubt_of
+    return "the price is watched" + doubt_of
 
 
 def _close(draft: Draft, reason: Reason) -> Decision:

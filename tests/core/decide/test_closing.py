@@ -115,6 +115,82 @@ def test_a_refused_sale_is_repeated_at_its_pace_and_told_every_so_often() -> Non
     assert "have failed" in script.state.halted
 
 
+def sizes(script: Script, largest: str) -> list[Decimal]:
+    """What is tried until the trade is over, where a filter refuses what is larger than `largest`."""
+    tried = []
+    while script.state.position is not None:
+        if "FLATTEN" in script.kinds():
+            qty = script.order(Role.FLATTEN).qty
+            tried.append(qty)
+            if qty > D(largest):
+                script.refuse(Why.FILTER, "FLATTEN")
+                continue
+        if script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    return tried
+
+
+@both_sides
+def test_a_size_that_a_filter_refuses_twice_is_halved_until_it_is_taken(direction: Direction) -> None:
+    """Rule 8.7; an account's MAX_ASSET is in none of the symbol's filters (filters.md)."""
+    script = selling(direction)
+    whole = script.order(Role.FLATTEN).qty
+    began = script.now
+    tried = sizes(script, "0.8")
+    half, quarter = (D("1.5"), D("0.75")) if direction is Direction.SHORT else (D("1.499"), D("0.75"))
+    assert tried[:7] == [whole, whole, half, half, *[quarter] * 3]
+    assert len(tried) == 8
+    assert sum(tried[4:]) == whole
+    assert script.closed.reason is Reason.FLATTEN
+    assert script.now - began < 10_000
+
+
+def test_a_size_that_moves_with_the_price_is_no_other_one() -> None:
+    script = closing()
+    script.rules = replace(RULES, max_notional=D(200))
+    for _ in range(3):
+        script.accept()
+    tried = []
+    for price in ("99", "101", "100", "99"):
+        tried.append(script.order(Role.FLATTEN).qty)
+        script.refuse(Why.FILTER, "FLATTEN")
+        looked(script)
+        script.quote(price)
+        while "FLATTEN" not in script.kinds():
+            script.sleep()
+    assert tried == [D(2), D("2.020"), D("1.010"), D("1.010")]
+
+
+def test_a_smaller_size_is_doubled_once_it_has_stood_so_often() -> None:
+    """A filter that refused for a while only must not leave a close with crumbs; one that goes on costs two tries."""
+    script = selling()
+    whole = script.order(Role.FLATTEN).qty
+    tried = sizes(script, "0.1")
+    small = tried[10]
+    assert tried[10:18] == [small] * 8
+    assert tried[18:20] == [2 * small] * 2
+    assert tried[20:28] == [small] * 8
+    assert sum(qty for qty in tried if qty <= D("0.1")) == whole
+
+
+def test_when_the_least_is_refused_as_well_the_whole_is_tried_again() -> None:
+    script = selling()
+    whole = script.order(Role.FLATTEN).qty
+    tried = []
+    for _ in range(14):
+        tried.append(script.order(Role.FLATTEN).qty)
+        script.refuse(Why.FILTER, "FLATTEN")
+        looked(script)
+        while "FLATTEN" not in script.kinds():
+            script.sleep()
+    assert len(set(tried)) == 6
+    assert tried[10] == tried[11] == min(tried) >= D("0.05")
+    assert tried[12:] == [whole] * 2
+    assert "close_failed" in script.told()
+
+
 def test_a_sale_that_finds_nobody_is_repeated_sooner_and_halts_nothing() -> None:
     script = selling()
     pauses = []

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from executor.core.book.brackets import awaited
 from executor.core.book.ledger import committed
-from executor.core.decide import doubt, in_place, missing
+from executor.core.decide import doubt, in_place, market_sales, missing
 from executor.core.decide.draft import OUTLIVED, Draft
 from executor.core.decide.missing import Stock
 from executor.core.model.facts import POVERTY
@@ -119,7 +119,8 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     if role is Role.BUYBACK and any(o.live and o.role is role for o in position.orders):
         return True  # it may have been bought back
     failed = _failed(draft, role)
-    if failed and not _again(draft, phase, role, failed):
+    qty = market_sales.sized(draft, _sent(draft, role), qty)
+    if failed and not _again(draft, phase, role, failed, another=market_sales.is_another(failed[-1], qty)):
         return True
     direction = position.plan.direction
     side = direction.exit_side if role is Role.FLATTEN else direction.entry_side
@@ -133,19 +134,23 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
 
 def _failed(draft: Draft, role: Role) -> list[Order]:
     """The newest market orders in a row that came to nothing, or not to all they were for."""
-    sent = [o for o in draft.position.orders if o.role is role and o.leg == 0 and not o.live]
+    sent = _sent(draft, role)
     filled = max((i for i, o in enumerate(sent, 1) if o.end is End.FILLED), default=0)
     return sent[filled:]
 
 
-def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order]) -> bool:
-    """Whether to try once more after the orders `failed`. A close that keeps being refused is told of, and halts new
-    entries until somebody has looked (rules 8.7, 10.6).
+def _sent(draft: Draft, role: Role) -> list[Order]:
+    return [o for o in draft.position.orders if o.role is role and o.leg == 0 and not o.live]
+
+
+def _again(draft: Draft, phase: Closing, role: Role, failed: list[Order], *, another: bool) -> bool:
+    """Whether to try once more after the orders `failed`, with `another` size without the growing pause. A close that
+    keeps being refused is told of, and halts new entries until somebody has looked (rules 8.7, 10.6).
     """
     policy, last = draft.policy, failed[-1]
     if draft.now < ask_until(last, policy) and not _stocked(draft, phase, role, last) and not phase.hurried:
         return False  # what is there to be sold, or to pay with, is being asked
-    if draft.now < (last.ask_at if phase.hurried else sell_again_at(last, phase.again, policy)):
+    if draft.now < (last.ask_at if phase.hurried else sell_again_at(last, 0 if another else phase.again, policy)):
         return False
     again = phase.again + 1
     draft.enter(replace(phase, again=again, hurried=False))

@@ -22,6 +22,8 @@ def failsafe(draft: Draft) -> bool:
     position, policy, phase = draft.position, draft.policy, draft.position.phase
     if not position.exposure.since or not isinstance(phase, Unprotected):
         return False
+    if _unsold(draft):
+        return True
     bare = [leg for leg in position.legs if leg.tries and _is_bare(draft, leg)]
     waited = max([draft.now - bare_since(position, leg) for leg in bare], default=0)
     late = waited >= policy.failsafe_grace_ms and draft.now >= phase.deadline
@@ -37,6 +39,24 @@ def failsafe(draft: Draft) -> bool:
     draft.halted = draft.halted or text
     if any(_is_tried(draft, leg) for leg in bare):
         draft.note(Level.ALERT, "failsafe_off", f"{text}; FAILSAFE_FLATTEN is off")
+    return False
+
+
+def _unsold(draft: Draft) -> bool:
+    """Market sales of a bare leg that the exchange takes and fills nothing of count as exits that are refused; whether
+    the trade is closed for them. Exits of other legs that stand are better than one more such sale, and stay (8.7).
+    """
+    position, policy = draft.position, draft.policy
+    unsold = [leg for leg in position.legs if leg.empty >= policy.failsafe_tries and _is_bare(draft, leg)]
+    if not unsold:
+        return False
+    worst = max(unsold, key=lambda leg: leg.empty)
+    text = f"{worst.empty} market sales of leg {worst.n} came to nothing"
+    if policy.failsafe_flatten and not any(covers(o, position) for o in draft.live()):
+        draft.note(Level.ALERT, "failsafe", f"{text}: closing at market")
+        draft.close(Reason.FAILSAFE)
+        return True
+    draft.halted = draft.halted or text
     return False
 
 

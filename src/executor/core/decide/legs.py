@@ -11,6 +11,7 @@ from executor.core.book.ledger import covers
 from executor.core.book.levels import beyond, past
 from executor.core.decide import doubt, in_place, missing
 from executor.core.decide.draft import Draft
+from executor.core.decide.market_sales import may_sell_again, sized
 from executor.core.decide.missing import Stock
 from executor.core.decide.sent_again import may_send_again
 from executor.core.model import ids
@@ -201,10 +202,8 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
         return
     left = draft.left(the_leg(draft.position, leg.n))
     sold = [o for o in draft.position.orders if o.role is Role.FLATTEN and o.leg == leg.n]
-    if sold and sold[-1].end is End.EXPIRED and draft.now < sold[-1].closed_at + draft.policy.exits_retry_ms:
-        return
-    qty = draft.rules.market_piece(left, draft.price)
-    if qty:
+    qty = sized(draft, sold, draft.rules.market_piece(left, draft.price))
+    if qty and not (sold and not may_sell_again(draft, leg.n, sold[-1])):
         side = draft.position.plan.direction.exit_side
         qty = missing.affordable(draft, qty, side) if leg.poor else qty
         draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, qty, leg=leg.n))

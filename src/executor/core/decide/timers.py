@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from executor.core.book.edit import find_leg
 from executor.core.book.ledger import held_since
 from executor.core.decide.closing import price_again_at
 from executor.core.decide.doubt import unanswered_at
@@ -62,14 +63,22 @@ def next_due(position: Position, now: int, policy: Policy) -> int | None:
         if order.live:
             _of_live(times, order, policy)
         elif order.type is _MARKET and order.end is not End.FILLED:  # it came to nothing, or not to all: another comes
-            phase = position.phase
-            again = phase.again if isinstance(phase, Closing) and not order.leg else 0
-            times += order.ask_at, sell_again_at(order, again, policy), ask_until(order, policy)
+            again = _sold_again(position, order)
+            times += order.ask_at, sell_again_at(order, 0, policy), sell_again_at(order, again, policy)
+            times.append(ask_until(order, policy))
         elif order.ask_at:
             times.append(order.ask_at)
     for leg in position.legs:
         _of_leg(times, leg, policy)
     return min([t for t in times if t > now], default=None)
+
+
+def _sold_again(position: Position, order: Order) -> int:
+    """How often a market order was sent in the place of one like `order`."""
+    phase, leg = position.phase, find_leg(position, order.leg)
+    if order.leg:
+        return leg.empty if leg is not None else 0
+    return phase.again if isinstance(phase, Closing) else 0
 
 
 def _of_phase(position: Position, policy: Policy) -> list[int]:

@@ -179,7 +179,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     `due`: where its stop ought to stand, while none stands there yet (rule 6.4b). `puzzled_at`: when an OCO was refused
     for its price relation, or any exit in unknown words, until a quote tells which side was crossed (rule 4.6).
     `ended`: how often in a row the exchange has ended its orders, the last time `ended_last` for the cause `ended_as`;
-    `back_at`: when it is put back (ms).
+    `back_at`: when it is put back (ms). `empty`: market sales in a row that the exchange took and that came to nothing.
     """
 
     n: int
@@ -201,6 +201,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     ended_last: str = ""
     ended_as: str = ""
     back_at: int = 0
+    empty: int = 0
 
     @property
     def watched(self) -> Decimal | None:
@@ -335,7 +336,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     so many of its first orders were taken over on the operator's word, and are cancelled before anything else (rule
     9.3); `spare`: base that the account had before it began, None where that is not known; `gone`: base of the position
     that somebody else has taken, since `short_at` (ms) in question, when the account had `short_left`; the exits were
-    looked at again at `short_looked`, 0 before (rule 6.6b); `credit`: what it is on borrowed money, None on Spot.
+    looked at again at `short_looked`, 0 before (rule 6.6b); `credit`: what it is on borrowed money, None on Spot;
+    `most`: the largest market order that its filters let through, where they refuse more, else 0.
     """
 
     trade: str
@@ -364,6 +366,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     short_looked: int = 0
     exposure: Exposure = Exposure()
     credit: Credit | None = None
+    most: Decimal = ZERO
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):

@@ -129,6 +129,15 @@ _RISK: Final = (
         "Buy the named quantity by hand if the account should be even.",
     ),
     alert_kind(
+        "sale_failed",
+        Topic.TROUBLE,
+        CRITICAL,
+        "A leg is to be sold at market, and the exchange takes the orders and fills nothing. It goes on trying, in "
+        "growing pauses.",
+        "Look at the reason: an empty book, a price range rule, another order of the account on the other side. Sell "
+        "by hand if you can; it is noticed.",
+    ),
+    alert_kind(
         "close_failed",
         Topic.TROUBLE,
         CRITICAL,
