@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import socket
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -279,6 +280,16 @@ def paper(tmp_path: Path) -> dict[str, str]:
 
 
 class TestNothingThere:
+    def test_the_doctor_sees_what_a_start_would_refuse(self, paper: dict[str, str], tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            given = {"SIGNAL_FILE": str(tmp_path), "WEBHOOK_PORT": port, "WEBHOOK_SECRET": "x" * 32}
+            looked = run_here(["doctor", "--format", "json"], {**paper, **given})
+        findings = {each["name"]: each for each in json.loads(looked.stdout)}
+        assert "is not a regular file" in findings["signal file"]["text"]
+        assert "can't be listened on" in findings["webhook"]["text"]
+        assert (findings["signal file"]["level"], findings["webhook"]["level"], looked.exit_code) == ("fail", "fail", 1)
+
     def test_status_and_report_of_a_first_start(self, paper: dict[str, str]) -> None:
         assert "no trade is open" in run_here(["status"], paper).stdout
         assert run_here(["report"], paper).stdout == "No trade has finished.\n"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,11 +16,13 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.kit import START_MS, process, ramp, recording, run_here, signals
 
 from executor.service.store.journal import Journal, JournalReader
 from executor.service.store.records import Record, Took
+from executor.service.store.trades import TradeList, read_trades
 
 PAPER_ENV: Final = Path(__file__).parents[2] / "config" / "paper.env"
 GOLDEN_WHY: Final = Path(__file__).parents[1] / "golden" / "why.txt"
@@ -119,6 +122,56 @@ def test_the_report_in_every_format(ran: tuple[Path, dict[str, str], str]) -> No
     last = json.loads(run_here(["report", "--format", "json", "--last", "1"], env).stdout)
     assert last == listed[-1:]
     assert run_here(["report", "--last", "0"], env).exit_code == 2
+
+
+def test_a_page_takes_the_place_of_an_older_page_alone(ran: tuple[Path, dict[str, str], str], tmp_path: Path) -> None:
+    """A list of trades was overwritten so, and a device became a file."""
+    _, env, _ = ran
+    page = tmp_path / "trades.html"
+    for _ in range(2):
+        assert run_here(["report", "--html", str(page)], env).exit_code == 0
+    link, list_ = tmp_path / "link.html", tmp_path / "trades.jsonl"
+    link.symlink_to(page)
+    assert run_here(["report", "--html", str(link)], env).exit_code == 0
+    assert link.is_symlink()
+    list_.write_bytes(b"{}\n")
+    os.mkfifo(tmp_path / "pipe")
+    for other in (list_, tmp_path / "pipe", tmp_path):
+        refused = run_here(["report", "--html", str(other)], env)
+        assert (refused.exit_code, "is there, and no page" in refused.stderr) == (1, True), other
+    assert list_.read_bytes() == b"{}\n"
+
+
+def test_of_a_damaged_list_what_is_sound_is_shown(ran: tuple[Path, dict[str, str], str], tmp_path: Path) -> None:
+    folder, env, _ = ran
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    moved = {**env, "STATE_FN": str(copy / "state.json"), "SIGNAL_FILE": str(copy / "signals.jsonl")}
+    (file,) = copy.glob("*trades*")
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([lines[0], b"damaged\n", *lines[2:]]))
+    told = run_here(["report", "--format", "json"], moved)
+    assert (told.exit_code, [each["signal"] for each in json.loads(told.stdout)]) == (1, ["one"])
+    assert "what comes after that is not shown" in told.stderr
+    file.write_bytes(b"damaged\n" + b"".join(lines[1:]))
+    told = run_here(["report"], moved)
+    assert (told.exit_code, told.stdout) == (1, "")
+
+
+def test_lists_of_others_are_told_apart_by_their_symbols(ran: tuple[Path, dict[str, str], str], tmp_path: Path) -> None:
+    folder, env, _ = ran
+    (file,) = folder.glob("*trades*")
+    other = tmp_path / "other.jsonl"
+    trades = TradeList(other)
+    for entry in read_trades(file):
+        trades.add(replace(entry, symbol="ETHUSDT"))
+    trades.close()
+    both = json.loads(
+        run_here(["report", "--format", "json", "--trades", str(other), "--trades", str(file)], env).stdout
+    )
+    assert sorted(each["symbol"] for each in both) == ["ETHUSDT"] * 3 + ["LTCUSDT"] * 3
+    missing = run_here(["report", "--trades", str(tmp_path / "nosuch")], env)
+    assert (missing.exit_code, "nosuch is not a file" in missing.stderr) == (2, True)
 
 
 def test_every_state_of_the_journal_comes_out_again(ran: tuple[Path, dict[str, str], str]) -> None:

@@ -115,4 +115,11 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the terminal's locale has no letters for is no reason to fail
             stream.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        text = f"executor: {error.filename}: {error.strerror}; if it is the service's, be its user: sudo -u executor"
+        typer.echo(text, err=True)
+        sys.exit(exits.FAILED)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from executor import sockets
 from executor.cli import exits
 from executor.cli.context import Account, Place, Which, find_places, read_accounts, read_chosen
 from executor.cli.exchange import reach
@@ -20,7 +21,6 @@ from executor.ops.doctor import Files
 from executor.ops.doctor_alerts import on_alerts
 from executor.ops.doctor_exchange import on_the_account, on_the_symbol
 from executor.ops.doctor_fleet import on_the_fleet
-from executor.ops.http import HttpUnusable, listen
 from executor.paper.errors import PaperError, RecordingError
 from executor.paper.replay.recording import TradeFile, demo_trades
 from executor.service.fleet.opening import open_etcd
@@ -63,7 +63,12 @@ def doctor(
     findings += checks.on_this_machine(settings, {place.name: Files(place.state, place.symbol) for place in places})
     if settings.fleet:
         findings += asyncio.run(_fleet(settings, read_accounts(context, settings)))
-    findings += _port(settings, running=any(_runs(place.state) for place in places))
+    runs = any(_runs(place.state) for place in places)
+    for name, host, port in (
+        ("http", settings.http_host, settings.http_port),
+        ("webhook", settings.webhook_host, settings.webhook_port),
+    ):
+        findings += _port(name, host, port, running=runs)
     if settings.binance_env is BinanceEnv.PAPER:
         findings += _recording(settings)
     findings += asyncio.run(_exchange(places))
@@ -80,17 +85,19 @@ def _runs(state: Path) -> bool:
         return False
 
 
-def _port(settings: Settings, *, running: bool) -> list[checks.Finding]:
-    if not settings.http_port:
-        return [checks.ok("http", "off (HTTP_PORT=0)")]
-    where = f"{settings.http_host}:{settings.http_port}"
+def _port(name: str, host: str, port: int, *, running: bool) -> list[checks.Finding]:
+    setting = f"{name.upper()}_PORT"
+    if not port:
+        return [checks.ok(name, f"off ({setting}=0)")]
+    where = f"{host}:{port}"
     if running:
-        return [checks.ok("http", f"{where}, the service's")]
+        return [checks.ok(name, f"{where}, the service's")]
     try:
-        listen(settings.http_host, settings.http_port).close()
-    except HttpUnusable as error:
-        return [checks.fail("http", str(error), "choose another HTTP_PORT, or end what listens there")]
-    return [checks.ok("http", f"{where} is free")]
+        sockets.listen(host, port).close()
+    except OSError as error:
+        text = f"{where} can't be listened on: {error.strerror or error}"
+        return [checks.fail(name, text, f"choose another {setting}, or end what listens there")]
+    return [checks.ok(name, f"{where} is free")]
 
 
 def _recording(settings: Settings) -> list[checks.Finding]:

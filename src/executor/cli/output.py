@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -16,6 +16,8 @@ from executor.cli import exits
 from executor.config import SettingsError
 from executor.files import RealFileSystem, replace_file
 from executor.ops import text
+
+PAGE_BEGINS: Final = b"<!doctype html>"
 
 _about: ContextVar[str] = ContextVar("_about", default="")
 
@@ -41,11 +43,23 @@ def fail(error: object, code: int | None = None) -> NoReturn:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Put a page into a file, whole or not at all. Raises typer.Exit where it can't be written."""
+    """Put a page into a file, whole or not at all, in the place of an older page and of nothing else. Raises typer.Exit
+    where it can't be written.
+    """
     try:
+        path = path.resolve()
+        if path.exists() and not _is_page(path):
+            fail(f"--html {path} is there, and no page: choose another name")
         replace_file(RealFileSystem(), path, page.encode())
     except OSError as error:
         fail(f"--html {path} can't be written: {error.strerror or error}")
+
+
+def _is_page(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PAGE_BEGINS)).lower() == PAGE_BEGINS
 
 
 def say(words: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
+from executor.cli.context import Account, Place, Which, find_places, read_chosen
 from executor.cli.output import ListFormat, examples, fail, write_page
 from executor.core.model.state import Closed
 from executor.ops import report as trades
@@ -59,30 +59,41 @@ def report(
     slippage, and each trade on its price with its stop's path and its fills, as far back as the journal tells.
     """
     places = find_places(read_chosen(context, account), symbol)
-    of_each, code = for_each(places, _trades)
-    mine = [trade for each in of_each for trade in each]
-    theirs = {trade.trade: trade for path in also or () for trade in _listed(path)}
-    known = {trade.trade for trade in mine}
-    mine += [trade for trade in theirs.values() if trade.trade not in known]
+    faults: list[str] = []
+    mine = [trade for place in places for trade in _listed(place.settings.trades_path(place.symbol), faults)]
+    theirs = {_name(trade): trade for path in also or () for trade in _listed(_there(path), faults)}
+    known = {_name(trade) for trade in mine}
+    mine += [trade for name, trade in theirs.items() if name not in known]
     found = sorted(mine, key=lambda trade: trade.closed)
     shown = found[-last:] if last is not None else found
-    typer.echo(PRINT[output](shown))
+    if shown or not faults:
+        typer.echo(PRINT[output](shown))
     if html is not None:
         title = f"Trades of {', '.join(place.symbol for place in places)}"
         write_page(html, report_page(title, shown, _paths(places, shown), about=_about(shown)))
-    if code:
-        raise typer.Exit(code)
+    if faults:
+        fail("; ".join(faults))
 
 
-def _trades(place: Place) -> list[Closed]:
-    return _listed(place.settings.trades_path(place.symbol))
+def _name(trade: Closed) -> tuple[str, str]:
+    """Trades are named by when they began: two symbols' may be namesakes."""
+    return trade.symbol, trade.trade
 
 
-def _listed(path: Path) -> list[Closed]:
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} is not a file", param_hint="--trades")
+    return path
+
+
+def _listed(path: Path, faults: list[str]) -> list[Closed]:
+    """What can be read of a list of trades; where it can't be read on, `faults` says so."""
+    found: list[Closed] = []
     try:
-        return list(read_trades(path))
+        found.extend(read_trades(path))
     except JournalError as error:
-        fail(error)
+        faults.append(f"list of trades, {error}: what comes after that is not shown")
+    return found
 
 
 def _paths(places: Sequence[Place], trades: Sequence[Closed]) -> dict[str, TradePath]:

@@ -181,12 +181,20 @@ def _service(state: Path) -> Iterator[Finding]:
 
 
 def _signals(file: Path) -> Iterator[Finding]:
-    if not file.exists():
+    try:
+        found = file.stat()
+    except FileNotFoundError:
         yield warn("signal file", f"{file} is not there yet", "let your signal source write it; it may come later")
+        return
+    except OSError as error:
+        yield fail("signal file", f"{file} can't be looked at: {error.strerror}", "chmod or chown its folders")
+        return
+    if not stat.S_ISREG(found.st_mode):
+        yield fail("signal file", f"{file} is not a regular file", "set SIGNAL_FILE to a file of lines")
     elif not os.access(file, os.R_OK):
         yield fail("signal file", f"{file} can't be read by this user", f"chmod or chown {file}")
     else:
-        yield ok("signal file", f"{file}, {file.stat().st_size} bytes")
+        yield ok("signal file", f"{file}, {found.st_size} bytes")
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:

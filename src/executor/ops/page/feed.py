@@ -33,7 +33,8 @@ HEALTH_S: Final = 5.0
 BEAT_S: Final = 15.0
 """A frame goes out so often though it has no news: a page that hears nothing for longer says so."""
 QUEUE_MAX: Final = 16
-CLIENTS_MAX: Final = 32
+CLIENTS_MAX: Final = 24
+"""Fewer than one address may have connections: looks at its health are let in beside them."""
 TRADES_SHOWN: Final = 20
 RETRY_MS: Final = 2_000
 
