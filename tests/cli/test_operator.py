@@ -285,7 +285,7 @@ class TestNothingThere:
             port = str(taken.getsockname()[1])
             given = {"SIGNAL_FILE": str(tmp_path), "WEBHOOK_PORT": port, "WEBHOOK_SECRET": "x" * 32}
             looked = run_here(["doctor", "--format", "json"], {**paper, **given})
-        findings = {each["name"]: each for each in json.loads(looked.stdout)}
+        findings = {each["name"]: each for each in json.loads(looked.stdout[looked.stdout.index("\n[\n") :])}
         assert "is not a regular file" in findings["signal file"]["text"]
         assert "can't be listened on" in findings["webhook"]["text"]
         assert (findings["signal file"]["level"], findings["webhook"]["level"], looked.exit_code) == ("fail", "fail", 1)

@@ -171,7 +171,7 @@ def test_lists_of_others_are_told_apart_by_their_symbols(ran: tuple[Path, dict[s
     )
     assert sorted(each["symbol"] for each in both) == ["ETHUSDT"] * 3 + ["LTCUSDT"] * 3
     missing = run_here(["report", "--trades", str(tmp_path / "nosuch")], env)
-    assert (missing.exit_code, "nosuch is not a file" in missing.stderr) == (2, True)
+    assert (missing.exit_code, "Invalid value for --trades" in missing.stderr) == (2, True)
 
 
 def test_every_state_of_the_journal_comes_out_again(ran: tuple[Path, dict[str, str], str]) -> None:

@@ -143,7 +143,7 @@ class Poller:
             if is_open:
                 self._rhythm.set()
                 self._price_wanted.set()
-        if self.price_proof.on_position(step.state.position):
+        if self.price_proof.on_position(step.state.position) and self.prices_pushed:
             self._price_wanted.set()
         if isinstance(event, QuoteSeen) and event.seq:
             self.price_proof.on_asked(event.quote)
