@@ -125,7 +125,7 @@ LOAN_MUTANTS: Final = (
     Mutant(
         "interest that is taken in BNB is somebody's hand",
         f"{CORE}/book/debt.py",
-        "    return grown < 0 and shown.principal == _lent(debt, others)\n",
+        "    return grown < 0 and (shown.principal == lent if lent is not None else -grown <= debt.seen.interest)\n",
         "    return False\n",
     ),
 )

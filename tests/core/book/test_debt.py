@@ -141,6 +141,13 @@ def test_interest_that_is_taken_in_another_asset_is_nobodys_hand() -> None:
     assert debts.of_new_trade(seen).converted == ZERO
 
 
+def test_interest_that_is_taken_in_another_asset_while_the_loan_is_repaid_is_nobodys_hand() -> None:
+    """The repayment's record tells of no interest. Found by the simulation."""
+    seen = read(LENT, shown("1000", "0.01"))
+    gone = read(debts.moved(seen, LoanKind.REPAY, D(1_000)), shown("0", after=100))
+    assert (gone.own, gone.converted, gone.by_hand, gone.doubted_at) == (ZERO, D("0.01"), ZERO, 0)
+
+
 def test_interest_that_is_taken_in_another_asset_is_shared_as_it_was_charged() -> None:
     before = read(OwnDebt(asset="USDT"), shown("1000"))
     seen = read(debts.moved(before, LoanKind.BORROW, D(3_000)), shown("4000"), shown("4000", "0.04", after=100))

@@ -114,10 +114,12 @@ def _is_interest(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> 
 
 
 def _is_converted(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> bool:
-    """Whether the exchange has taken interest in another asset, as BNB: of what was lent nothing is gone. Whether it
-    shows that interest in the debt before, Binance's documents leave open (rule 8.8).
+    """Whether the exchange has taken interest in another asset, as BNB: of what was lent nothing is gone, or where that
+    is not known, no more than interest. Whether it shows that interest in the debt before, Binance's documents leave
+    open (rule 8.8).
     """
-    return grown < 0 and shown.principal == _lent(debt, others)
+    lent = _lent(debt, others)
+    return grown < 0 and (shown.principal == lent if lent is not None else -grown <= debt.seen.interest)
 
 
 def _lent(debt: OwnDebt, others: Others) -> Decimal | None:
