@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.core.build import unprotected
 from tests.scenarios.harness import Harness, World, harness
 
 from executor.core.model.facts import Quote
@@ -193,3 +194,14 @@ def test_a_stream_that_stays_dead_is_opened_anew_in_growing_pauses_and_one_that_
     now += REOPEN_AFTER_MS
     reopening("LTCUSDT", "trades", now)
     assert opened[-1] - opened[-2] == REOPEN_AFTER_MS
+
+
+def test_a_trade_that_ends_while_its_price_is_watched_ends_nothing_else() -> None:
+    """It ended the service, whose other trades were left alone."""
+    script = unprotected()
+    proof = PriceProof()
+    proof.on_pushed(Quote(script.now, Decimal(100), Decimal("100.1"), Decimal(100)))
+    assert proof.on_position(script.position)
+    assert not proof.on_position(None)
+    proof.on_pushed(Quote(script.now + 1, Decimal(90), Decimal("90.1"), Decimal(90)))
+    assert proof.look_s == SILENCE_S

@@ -20,6 +20,7 @@ import structlog
 from executor.core.book.levels import beyond
 from executor.core.model.facts import Quote
 from executor.core.model.state import Entering, Position
+from executor.core.model.values import Direction
 from executor.exchange.streams.market_stream import HeardAt
 
 log = structlog.get_logger(__name__)
@@ -67,14 +68,16 @@ class PriceProof:
             return False
         self._position, before = position, self._levels
         self._levels = _watched(position)
-        if self._levels != before and self._newest is not None:
-            self._look_at(self._newest)
+        if position is None:
+            self._at_level = False
+        elif self._levels != before and self._newest is not None:
+            self._look_at(self._newest, position.plan.direction)
         return bool(self._levels) and not before
 
     def on_pushed(self, quote: Quote) -> None:
         self._newest = quote
-        if self._levels:
-            self._look_at(quote)
+        if self._levels and self._position is not None:
+            self._look_at(quote, self._position.plan.direction)
 
     def on_asked(self, quote: Quote) -> None:
         """What was asked for, whoever asked."""
@@ -119,9 +122,7 @@ class PriceProof:
         at = self._newest.at if self._newest is not None else 0
         return HeardAt(at, at)
 
-    def _look_at(self, quote: Quote) -> None:
-        assert self._position is not None
-        direction = self._position.plan.direction
+    def _look_at(self, quote: Quote, direction: Direction) -> None:
         near = quote.bid if direction.is_long else quote.ask
         self._at_level = near <= 0 or any(beyond(near, level, direction) for level in self._levels)
         if self._at_level:
