@@ -9,7 +9,8 @@ second, thousands in an hour. Once more than `MANY` orders are on record, those 
 - an exit of a leg that is being tended, or a market order that came to nothing. Entries, the interim stop and orders
   taken over stay, and the exchange's own trailing, whose refusal is remembered (5.4);
 - nothing on record refers to it: no request that waits for its answer, no live order in its list or its place;
-- not among the `KEPT` newest of its leg and role: what is decided from the past is decided from those.
+- not among the `KEPT` newest ended ones of its leg and role: what is decided from the past is decided from those, two
+  at the most, also beside others that are in doubt.
 
 `Position.retired` tells an id that was let go from one that was never on record: what is said of it late is nothing
 new, unless it tells of a fill. That is believed (5.1), and the order is back on record for good.
@@ -55,7 +56,7 @@ def retired(position: Position, named: set[str], now: int) -> Position:
     gone = position.retired
     for i in reversed(range(len(position.orders))):
         order = position.orders[i]
-        newer[order.leg, order.role] += 1
+        newer[order.leg, order.role] += not order.live
         if (
             newer[order.leg, order.role] > KEPT
             and i >= position.taken
