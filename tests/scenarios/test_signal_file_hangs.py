@@ -13,9 +13,9 @@ from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.service import wiring
 from executor.service.inlets import signal_file
-from executor.service.worker_thread import WorkerThread
 from executor.signals import follower
 from executor.signals.logfile import LogFile
+from executor.worker_thread import WorkerThread
 
 LONG: Final = World(Direction.LONG, "OCO", pushes=True)
 EXITS: Final = ["SL", "SL1", "SL2", "TP1", "TP2"]

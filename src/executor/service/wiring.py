@@ -44,9 +44,9 @@ from executor.service.price_proof import Reopening
 from executor.service.push_router import Feed, PushRouter, follow_trades
 from executor.service.supervisor import Supervisor
 from executor.service.systemd import describe, summary
-from executor.service.worker_thread import SameThread
 from executor.signals.follower import SignalFollower
 from executor.signals.position import PositionFile, position_path
+from executor.worker_thread import SameThread
 
 if TYPE_CHECKING:
     from executor.service.embedded import Embedded

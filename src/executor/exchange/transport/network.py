@@ -8,13 +8,13 @@ seconds: a network flow that has died in silence tells nothing else.
 
 import asyncio
 import socket
-import threading
-from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from executor.worker_thread import WorkerThread
 
 LOOKUP_SEC: Final = 3.0
 LOOKUP_AGAIN_SEC: Final = 0.5
@@ -38,7 +38,7 @@ class Resolver(AbstractResolver):
         key = host, port, family
         lookup = self._running.get(key)
         if lookup is None:
-            self._running[key] = lookup = _looked_up(key)
+            self._running[key] = lookup = asyncio.ensure_future(_look_up(key))
             lookup.add_done_callback(lambda done: self._note(key, done))
         known = self._known.get(key)
         done, _ = await asyncio.wait({lookup}, timeout=LOOKUP_AGAIN_SEC if known else LOOKUP_SEC)
@@ -66,32 +66,13 @@ class Resolver(AbstractResolver):
             self._known[key] = lookup.result()
 
 
-def _looked_up(key: _Key) -> "asyncio.Future[_Found]":
-    """In a thread that may hang for as long as it likes: nothing waits for it, not even the end of the process."""
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[_Found] = loop.create_future()
-
-    def answer(addresses: _Found | None, error: OSError | UnicodeError | None) -> None:
-        if found.cancelled():
-            return
-        if error is not None:
-            found.set_exception(error)
-        elif addresses is not None:
-            found.set_result(addresses)
-
-    def look_up() -> None:
-        host, port, family = key
-        addresses: _Found | None = None
-        failed: OSError | UnicodeError | None = None
-        try:
-            addresses = [*socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)]
-        except (OSError, UnicodeError) as error:
-            failed = error
-        with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
-            loop.call_soon_threadsafe(answer, addresses, failed)
-
-    threading.Thread(target=look_up, name=f"lookup {key[0]}", daemon=True).start()
-    return found
+async def _look_up(key: _Key) -> _Found:
+    host, port, family = key
+    thread = WorkerThread(f"lookup {host}")
+    try:
+        return await thread.do(lambda: [*socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)])
+    finally:
+        thread.close()
 
 
 def new_socket(address: AddrInfoType) -> socket.socket:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from executor.service.worker_thread import WorkerThread
 from executor.signals.append import LOCK_S, append_line
 from executor.signals.position import SignalFileError
+from executor.worker_thread import WorkerThread
 
 T = TypeVar("T")
 

@@ -25,10 +25,10 @@ from executor.exchange.transport.clock import LocalClock
 from executor.service.inlets.signal_file import SignalFile
 from executor.service.inlets.under_way import Place, UnderWay
 from executor.service.loop import Loop
-from executor.service.worker_thread import Worker
 from executor.signals.follower import LINES_PER_READ, SignalFollower
 from executor.signals.logfile import Line
 from executor.signals.parse import Malformed, parse_signal
+from executor.worker_thread import Worker
 
 log = structlog.get_logger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import structlog
 
-from executor.service.worker_thread import Worker, WorkerThread
 from executor.signals.follower import SignalFollower
 from executor.signals.logfile import Line
 from executor.signals.position import Position, SignalFileError
+from executor.worker_thread import Worker, WorkerThread
 
 log = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from executor.service.inlets.file_threads import FileThreads
-from executor.service.worker_thread import WorkerThread
 from executor.signals.position import SignalFileError
+from executor.worker_thread import WorkerThread
 
 
 async def test_jobs_are_done_one_after_the_other_and_tell_what_became_of_them() -> None:
@@ -49,7 +49,7 @@ def test_a_process_ends_though_something_hangs() -> None:
     """Asyncio's own threads would be waited for."""
     code = """
 import asyncio, threading
-from executor.service.worker_thread import WorkerThread
+from executor.worker_thread import WorkerThread
 
 async def main():
     task = asyncio.ensure_future(WorkerThread("hangs").do(threading.Event().wait))
