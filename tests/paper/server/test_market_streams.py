@@ -42,6 +42,85 @@ async def test_each_stream_has_the_documented_fields(kind: str) -> None:
         assert await combined.receive() == {"stream": f"btcusdt@{kind}", "data": message}
 
 
+async def test_streams_of_all_symbols_tell_those_that_have_changed() -> None:
+    """web-socket-streams.md, "All Market Mini Tickers Stream"."""
+    address = "/stream?streams=!miniTicker@arr/!ticker_1h@arr"
+    async with running() as kit, market_stream(kit, address) as ws:
+        await ask_stream(ws, "LIST_SUBSCRIPTIONS")
+        kit.trade("100001")
+        kit.trade("2500", symbol="ETHUSDT")
+        kit.advance(1_000)
+        kit.trade("2501", symbol="ETHUSDT")
+        told = [await ws.receive() for _ in range(4)]
+        for name, kind in (("!miniTicker@arr", "24hrMiniTicker"), ("!ticker_1h@arr", "1hTicker")):
+            first, second = [message["data"] for message in told if message["stream"] == name]
+            assert [(row["e"], row["s"]) for row in first] == [(kind, SYMBOL)]
+            assert [(row["s"], row["c"]) for row in second] == [("ETHUSDT", "2501.00000000")]
+
+
+@pytest.mark.parametrize("kind", ["referencePrice", "blockTrade"])
+async def test_a_stream_of_what_no_symbol_has_is_silent(kind: str) -> None:
+    async with running() as kit, market_stream(kit, f"/ws/btcusdt@{kind}") as ws:
+        assert (await ask_stream(ws, "LIST_SUBSCRIPTIONS"))["result"] == [f"btcusdt@{kind}"]
+        later(kit)
+        assert (await ask_stream(ws, "LIST_SUBSCRIPTIONS"))["result"] == [f"btcusdt@{kind}"]
+        assert ws.events == []
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "length_ms", "starts_at_ms"),
+    [
+        ("kline_1s", 1_000, 0),
+        ("kline_1m@+08:00", 60_000, 0),
+        ("kline_1d", 24 * HOUR_MS, 0),
+        ("kline_1d@+08:00", 24 * HOUR_MS, 16 * HOUR_MS),
+        ("kline_1w@+08:00", 7 * 24 * HOUR_MS, (3 * 24 + 16) * HOUR_MS),
+    ],
+)
+async def test_klines_are_cut_by_the_clock_that_the_stream_names(kind: str, length_ms: int, starts_at_ms: int) -> None:
+    """The week of the epoch began on a Thursday."""
+    async with running() as kit, market_stream(kit, f"/ws/btcusdt@{kind}") as ws:
+        await ask_stream(ws, "LIST_SUBSCRIPTIONS")
+        later(kit, "100010")
+        bar = (await ws.receive())["k"]
+        assert (bar["c"], bar["i"]) == ("100010.00000000", kind.removeprefix("kline_").removesuffix("@+08:00"))
+        assert bar["T"] - bar["t"] + 1 == length_ms
+        assert (bar["t"] - starts_at_ms) % length_ms == 0
+        assert bar["t"] <= kit.clock.now_ms() <= bar["T"]
+
+
+@pytest.mark.parametrize(
+    ("request_text", "code", "message"),
+    [
+        ('{"id":1,"method":"FOO"}', 2, "Invalid request: unknown variant FOO, expected one of `SUBSCRIBE`, "),
+        ('{"id":1}', 2, "Invalid request: missing field `method`"),
+        ('{"id":1,"method":"SET_PROPERTY","params":["combined",1]}', 1, "Invalid value type: expected Boolean"),
+        ('{"id":1,"method":"SET_PROPERTY","params":["combined",true,1]}', 2, "Invalid request: too many parameters"),
+        ('{"id":1,"method":"GET_PROPERTY","params":["nope"]}', 0, "Unknown property"),
+        ('{"id":1,"method":"GET_PROPERTY","params":[]}', 2, "Invalid request: property name must be a string"),
+    ],
+)
+async def test_faults_are_told_in_the_documented_words(request_text: str, code: int, message: str) -> None:
+    """web-socket-streams.md, "Error Messages"."""
+    async with running() as kit, market_stream(kit, "/ws") as ws:
+        await ws.socket.send_str(request_text)
+        error = (await ws.receive())["error"]
+        assert error["code"] == code
+        assert error["msg"].startswith(message)
+
+
+@pytest.mark.parametrize("path", ["/ws/btcusdt@trade?", "/stream?streams=btcusdt@trade&", "/ws-api/v3?"])
+@pytest.mark.parametrize("unit", ["MICROSECOND", "FOO"])
+async def test_a_connection_that_wants_other_times_than_milliseconds_is_refused(path: str, unit: str) -> None:
+    async with running() as kit, aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(f"{kit.urls.stream_url}{path}timeUnit={unit}")
+        assert refused.value.status == 400
+
+
 async def test_an_address_may_name_several_streams() -> None:
     async with running() as kit, market_stream(kit, "/stream?streams=btcusdt@trade/ethusdt@trade") as ws:
         assert (await ask_stream(ws, "LIST_SUBSCRIPTIONS"))["result"] == ["btcusdt@trade", "ethusdt@trade"]

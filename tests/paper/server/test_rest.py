@@ -114,6 +114,46 @@ async def test_public_answers_have_the_documented_fields() -> None:
                 assert bar[0] <= kit.clock.now_ms() <= bar[6]
 
 
+async def test_days_begin_where_the_time_zone_says() -> None:
+    async with running() as kit, rest(kit) as client:
+        for zone, begins_ms in (("0", 0), ("8", 16 * 3_600_000), ("-1:00", 3_600_000), ("05:45", 18.25 * 3_600_000)):
+            (bar,) = await client.public("/api/v3/klines", symbol=SYMBOL, interval="1d", timeZone=zone)
+            assert (bar[0] - begins_ms) % 86_400_000 == 0, zone
+            assert bar[0] <= kit.clock.now_ms() <= bar[6] == bar[0] + 86_400_000 - 1
+        for zone in ("-12:15", "14:15", "5:07", "x", "+"):
+            refused(await client.public("/api/v3/klines", symbol=SYMBOL, interval="1d", timeZone=zone), client, -1130)
+
+
+async def test_times_may_be_sent_in_microseconds() -> None:
+    """rest-api.md, "General API Information"."""
+    async with running() as kit, rest(kit) as client:
+        kit.advance(60_000)
+        kit.trade("100002")
+        now_ms = kit.clock.now_ms()
+        for start in (now_ms, now_ms * 1000):
+            rows = await client.public("/api/v3/aggTrades", symbol=SYMBOL, startTime=start)
+            assert [row["p"] for row in rows] == ["100002.00000000"]
+
+
+async def test_a_symbol_is_found_by_its_permissions() -> None:
+    async with running() as kit, rest(kit) as client:
+        every = await client.public("/api/v3/exchangeInfo")
+        for permissions, shown in (("SPOT", True), ('["MARGIN","SPOT"]', True), ('["LEVERAGED"]', False)):
+            found = await client.public("/api/v3/exchangeInfo", permissions=permissions)
+            assert found["symbols"] == (every["symbols"] if shown else []), permissions
+        refused(await client.public("/api/v3/exchangeInfo", permissions="spot"), client, -1100)
+
+
+async def test_what_no_symbol_has_is_refused_or_empty() -> None:
+    async with running() as kit, rest(kit) as client:
+        assert await client.public("/api/v3/historicalBlockTrades", symbol=SYMBOL, fromId=1) == []
+        order = {"symbol": SYMBOL, "side": "BUY", "type": "MARKET", "quantity": "0.1"}
+        refused(await client.signed("POST", "/api/v3/sor/order", **order), client, -1020)
+        refused(await client.signed("POST", "/api/v3/sor/order/test", **order), client, -1020)
+        answer = await client.raw("GET", "/api/v3/time", headers={"X-MBX-TIME-UNIT": "FOO"})
+        refused(answer, client, -1194)
+
+
 async def test_seconds_are_made_of_trades_and_repeat_the_close_where_there_are_none() -> None:
     async with running() as kit, rest(kit) as client:
         kit.trade("100002", "0.5", buyer_is_maker=False)
@@ -255,6 +295,35 @@ async def test_amends_and_their_history() -> None:
             "/api/v3/order/amend/keepPriority", symbol=SYMBOL, orderId=placed["orderId"], newQty="0.005"
         )
         refused(more, client, -2038, "Order amend (quantity increase) is not supported.")
+
+
+async def test_an_amendment_costs_weight_unless_it_ends_its_order() -> None:
+    """CHANGELOG.md of the documents, 2026-04-02."""
+    async with running() as kit, rest(kit) as client:
+        placed = await client.limit(quantity="0.003", price="100000")
+        kit.trade("99999", "0.001")
+        amend = {"symbol": SYMBOL, "orderId": placed["orderId"]}
+
+        async def used() -> int:
+            await client.public("/api/v3/ping")
+            return int(client.headers["X-MBX-USED-WEIGHT-1M"]) - 1
+
+        before = await used()
+        executed = (await client.get("/api/v3/order", **amend))["executedQty"]
+        shrunk = await client.put("/api/v3/order/amend/keepPriority", **amend, newQty="0.002")
+        assert shrunk["amendedOrder"]["status"] == "PARTIALLY_FILLED"
+        ended = await client.put("/api/v3/order/amend/keepPriority", **amend, newQty=executed)
+        assert ended["amendedOrder"]["status"] == "EXPIRED"
+        assert await used() - before == 4 + 4 + 1  # the query, one amendment, the ping between
+
+
+async def test_an_iceberg_shows_no_more_than_an_amendment_leaves_of_it() -> None:
+    async with running() as kit, rest(kit) as client:
+        placed = await client.limit(quantity="0.002", icebergQty="0.001")
+        which = {"symbol": SYMBOL, "orderId": placed["orderId"]}
+        await client.put("/api/v3/order/amend/keepPriority", **which, newQty="0.0005")
+        order = await client.get("/api/v3/order", **which)
+        assert (order["origQty"], order["icebergQty"]) == ("0.00050000", "0.00050000")
 
 
 async def test_an_account_shows_balances_and_rates() -> None:
@@ -407,7 +476,7 @@ async def test_periods_and_lists_of_symbols_are_checked() -> None:
         refused(await client.public("/api/v3/ticker", symbol=SYMBOL, windowSize="8d"), client, -1130)
         refused(await client.public("/api/v3/ticker/24hr", type="HUGE"), client, -1139)
         refused(await client.public("/api/v3/klines", symbol=SYMBOL, interval="7m"), client, -1120)
-        refused(await client.public("/api/v3/klines", symbol=SYMBOL, interval="1m", timeZone="5"), client, -1130)
+        refused(await client.public("/api/v3/klines", symbol=SYMBOL, interval="1m", timeZone="15"), client, -1130)
         refused(await client.public("/api/v3/referencePrice", symbol=SYMBOL), client, -2043)
 
 

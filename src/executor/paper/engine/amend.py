@@ -26,6 +26,8 @@ def amend(matcher: Matcher, order: LiveOrder, *, new_qty: Decimal, new_client_id
     for leg in legs:
         old_qty = leg.orig_qty
         leg.orig_qty = max(new_qty, leg.executed_qty + leg.prevented_qty)
+        if leg.iceberg_qty is not None:
+            leg.iceberg_qty = min(leg.iceberg_qty, leg.orig_qty)
         leg.update_time = now
         reported = matcher.report(
             leg, ExecutionType.REPLACED, now, replaced_id=old_id if leg is order else leg.client_order_id

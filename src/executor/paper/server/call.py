@@ -68,7 +68,8 @@ class Route(msgspec.Struct, frozen=True):
     """One endpoint, for both transports.
 
     `ws` is None where the WebSocket API has no such method.
-    `charges_orders` routes show the unfilled order count; `free` ones cost no weight when they succeed.
+    `charges_orders` routes show the unfilled order count; `free` ones cost no weight when they succeed, or when what
+    they answer says so.
     """
 
     verb: str
@@ -78,13 +79,16 @@ class Route(msgspec.Struct, frozen=True):
     security: Security
     handler: Handler
     charges_orders: bool = False
-    free: bool = False
+    free: bool | Callable[[Any], bool] = False
     budget: Budget = Budget.API
     parameters: int | None = None
     """How many parameters the endpoint knows, those of a key and a signature among them; None if unlisted."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "parameters", _known(self.verb, self.path, signed=self.security.signed))
+
+    def is_free(self, answer: Any) -> bool:
+        return self.free if isinstance(self.free, bool) else self.free(answer)
 
     def weigh(self, params: Params) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(params)

@@ -80,6 +80,10 @@ def unsupported() -> ApiError:
     return ApiError(-1020, "This operation is not supported.")
 
 
+def invalid_time_unit() -> ApiError:
+    return ApiError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+
+
 def outside_recv_window() -> ApiError:
     return ApiError(-1021, "Timestamp for this request is outside of the recvWindow.")
 

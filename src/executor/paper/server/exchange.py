@@ -227,7 +227,7 @@ class Exchange:
         if isinstance(outcome, errors.ApiError):
             raise outcome
         route = admitted.request.route
-        if route.free and route.budget is Budget.API:
+        if route.budget is Budget.API and route.is_free(outcome.result):
             self.meter.refund(self.clock.now_ms(), admitted.weight)
         return outcome
 

@@ -1,5 +1,6 @@
 """Handlers of klines: minutes from the engine, seconds, weeks and months made here."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -34,26 +35,51 @@ KLINE_INTERVALS: Final = {
 """
 
 
+_ZONE: Final = re.compile(r"([+-]?)(\d{1,2})(?::([0-5]\d))?")
+_QUARTER_MS: Final = 15 * MINUTE_MS
+"""Time zones differ by whole quarters of an hour."""
+
+
 def klines(call: Call, params: Params) -> list[list[Any]]:
     symbol, interval, limit = params.symbol(), params.text("interval"), params.limit(500, 1000)
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     zone = params.optional_text("timeZone")
     params.finish()
     call.engine.symbol(symbol)
-    if zone is not None and zone not in ("0", "00:00", "0:00", "+0", "-0"):
-        raise errors.invalid_data("timeZone")  # the recordings are cut in UTC
-    interval_ms = KLINE_INTERVALS.get(interval)
-    if interval_ms is not None:
-        rows = call.engine.klines(symbol, interval_ms, start_time=start, end_time=end, limit=limit)
-    elif interval == "1s":
-        rows = _second_klines(call, symbol, start, end, limit)
-    elif interval in ("1w", "1M"):
-        days = call.engine.klines(symbol, DAY_MS, start_time=start, end_time=end, limit=_ALL)
-        rows = _calendar_klines(days, interval)
-        rows = rows[:limit] if start is not None else rows[-limit:]
-    else:
+    if not has_interval(interval):
         raise errors.invalid_interval()
-    return [_kline_row(row) for row in rows]
+    zone_ms = 0 if zone is None else _zone_ms(zone)
+    return [_kline_row(row) for row in rows_of(call, symbol, interval, zone_ms, start, end, limit)]
+
+
+def has_interval(interval: str) -> bool:
+    return interval in KLINE_INTERVALS or interval in ("1s", "1w", "1M")
+
+
+def rows_of(
+    call: Call, symbol: str, interval: str, zone_ms: int, start: int | None, end: int | None, limit: int
+) -> list[MarketKline]:
+    """The first `limit` klines from `start` on, else the last until `end`, cut by a clock `zone_ms` ahead of UTC."""
+    if interval == "1s":
+        return _second_klines(call, symbol, start, end, limit)
+    interval_ms = KLINE_INTERVALS.get(interval)
+    if interval_ms is not None and zone_ms % interval_ms == 0:
+        return call.engine.klines(symbol, interval_ms, start_time=start, end_time=end, limit=limit)
+    parts = call.engine.klines(symbol, _QUARTER_MS, end_time=end, limit=_ALL)
+    rows = [row for row in _merged(parts, interval, zone_ms) if start is None or row.open_time >= start]
+    return rows[:limit] if start is not None else rows[-limit:]
+
+
+def _zone_ms(text: str) -> int:
+    """Of `5`, `-1:00` or `05:45`, from -12:00 to +14:00 (rest-api.md, "Kline/Candlestick data")."""
+    found = _ZONE.fullmatch(text)
+    if found is None:
+        raise errors.invalid_data("timeZone")
+    sign, hours, minutes = found.groups(default="0")
+    ahead_ms = (int(hours) * 60 + int(minutes)) * MINUTE_MS * (-1 if sign == "-" else 1)
+    if not -12 * 60 * MINUTE_MS <= ahead_ms <= 14 * 60 * MINUTE_MS or ahead_ms % _QUARTER_MS:
+        raise errors.invalid_data("timeZone")
+    return ahead_ms
 
 
 def _kline_row(row: MarketKline) -> list[Any]:
@@ -112,20 +138,25 @@ def _kline_of(trades: list[MarketTrade], opened: int, close_before: Decimal | No
     )
 
 
-def _calendar_klines(days: Iterable[MarketKline], interval: str) -> list[MarketKline]:
-    """Weeks and months out of days."""
+def _merged(parts: Iterable[MarketKline], interval: str, zone_ms: int) -> list[MarketKline]:
+    """Klines out of shorter ones."""
     rows: list[MarketKline] = []
-    for day in days:
-        opened, closes = _calendar_bounds(day.open_time, interval)
+    for part in parts:
+        opened, closes = _bounds(part.open_time + zone_ms, interval)
+        opened, closes = opened - zone_ms, closes - zone_ms
         if rows and rows[-1].open_time == opened:
-            rows[-1] = _merge(rows[-1], day, opened, closes)
+            rows[-1] = _merge(rows[-1], part, opened, closes)
         else:
-            rows.append(_merge(None, day, opened, closes))
+            rows.append(_merge(None, part, opened, closes))
     return rows
 
 
-def _calendar_bounds(at_ms: int, interval: str) -> tuple[int, int]:
-    """First and last ms of the week (from Monday) or month around `at_ms`."""
+def _bounds(at_ms: int, interval: str) -> tuple[int, int]:
+    """First and last ms of the interval, the week (from Monday) or month around `at_ms`."""
+    length_ms = KLINE_INTERVALS.get(interval)
+    if length_ms is not None:
+        opened = at_ms - at_ms % length_ms
+        return opened, opened + length_ms - 1
     day = datetime.fromtimestamp(at_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if interval == "1w":
         first = day - timedelta(days=day.weekday())
@@ -136,17 +167,17 @@ def _calendar_bounds(at_ms: int, interval: str) -> tuple[int, int]:
     return int(first.timestamp()) * 1000, int(after.timestamp()) * 1000 - 1
 
 
-def _merge(row: MarketKline | None, day: MarketKline, opened: int, closes: int) -> MarketKline:
+def _merge(row: MarketKline | None, part: MarketKline, opened: int, closes: int) -> MarketKline:
     return MarketKline(
         open_time=opened,
         close_time=closes,
-        open=row.open if row else day.open,
-        high=max(row.high, day.high) if row else day.high,
-        low=min(row.low, day.low) if row else day.low,
-        close=day.close,
-        volume=day.volume + (row.volume if row else ZERO),
-        quote_volume=day.quote_volume + (row.quote_volume if row else ZERO),
-        trades=day.trades + (row.trades if row else 0),
-        taker_buy_volume=day.taker_buy_volume + (row.taker_buy_volume if row else ZERO),
-        taker_buy_quote_volume=day.taker_buy_quote_volume + (row.taker_buy_quote_volume if row else ZERO),
+        open=row.open if row else part.open,
+        high=max(row.high, part.high) if row else part.high,
+        low=min(row.low, part.low) if row else part.low,
+        close=part.close,
+        volume=part.volume + (row.volume if row else ZERO),
+        quote_volume=part.quote_volume + (row.quote_volume if row else ZERO),
+        trades=part.trades + (row.trades if row else 0),
+        taker_buy_volume=part.taker_buy_volume + (row.taker_buy_volume if row else ZERO),
+        taker_buy_quote_volume=part.taker_buy_quote_volume + (row.taker_buy_quote_volume if row else ZERO),
     )

@@ -18,6 +18,8 @@ from executor.paper.server.render import Json, amount
 AVG_PRICE_MINS: Final = 5
 _WINDOW: Final = re.compile(r"^([1-9]|[1-5][0-9])m$|^([1-9]|1[0-9]|2[0-3])h$|^([1-7])d$")
 _QUERYABLE_STATUSES: Final = {s.value: s for s in (SymbolStatus.TRADING, SymbolStatus.HALT, SymbolStatus.BREAK)}
+PERMISSIONS: Final = "[A-Z0-9_]{1,20}"
+_PERMISSION: Final = re.compile(PERMISSIONS)
 _TICKER_TYPES: Final = {"FULL": "FULL", "MINI": "MINI"}
 ALL: Final = 10**9
 """As many rows as there are."""
@@ -39,7 +41,7 @@ def server_time(call: Call, params: Params) -> Json:
 def exchange_info(call: Call, params: Params) -> Json:
     name, names = params.optional_symbol(), params.optional_symbols()
     status = _status(params)
-    permissions = params.optional_text("permissions")
+    permissions = _permissions(params)
     params.flag("showPermissionSets", default=True)
     params.finish()
     chosen_by_name = name is not None or names is not None
@@ -48,6 +50,8 @@ def exchange_info(call: Call, params: Params) -> Json:
     symbols = _symbols(call, name, names)
     if status is not None:
         symbols = [s for s in symbols if s.status is status]
+    if permissions is not None:
+        symbols = [s for s in symbols if any(permissions.intersection(names) for names in s.row["permissionSets"])]
     return {
         "timezone": "UTC",
         "serverTime": call.now_ms,
@@ -149,11 +153,20 @@ def historical_trades(call: Call, params: Params) -> list[Json]:
     return [_trade_row(t) for t in call.engine.recent_trades(symbol, from_id=from_id, limit=limit)]
 
 
+def block_trades(call: Call, params: Params) -> list[Json]:
+    """Nobody trades blocks here."""
+    call.engine.symbol(params.symbol())
+    params.integer("fromId")
+    params.limit(500, 1000)
+    params.finish()
+    return []
+
+
 def aggregate_trades(call: Call, params: Params) -> list[Json]:
     """Each recorded trade is its own aggregate."""
     symbol, limit = params.symbol(), params.limit(500, 1000)
     from_id = params.optional_integer("fromId")
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     params.finish()
     call.engine.symbol(symbol)
     trades = call.engine.recent_trades(symbol, from_id=from_id, start_time=start, end_time=end, limit=limit)
@@ -321,6 +334,17 @@ def window_row(call: Call, symbol: str, opens: int, closes: int, *, mini: bool) 
 
 
 # shared
+
+
+def _permissions(params: Params) -> frozenset[str] | None:
+    """`permissions`: one name, or a JSON array of them (rest-api.md, "Exchange information")."""
+    text = params.optional_text("permissions")
+    if text is None:
+        return None
+    names = text.removeprefix("[").removesuffix("]").replace('"', "").split(",")
+    if not all(_PERMISSION.fullmatch(name) for name in names):
+        raise errors.illegal_characters("permissions", PERMISSIONS)
+    return frozenset(names)
 
 
 def _listed(params: Params) -> int | None:

@@ -17,7 +17,7 @@ from executor.paper.server.call import Call
 from executor.paper.server.connection import Connection
 from executor.paper.server.depth_streams import DepthDiff
 from executor.paper.server.faults import FaultPlan
-from executor.paper.server.klines import KLINE_INTERVALS
+from executor.paper.server.klines import has_interval, rows_of
 from executor.paper.server.limits import DAY_MS, MINUTE_MS, SECOND_MS, Limits
 from executor.paper.server.market_data import (
     AVG_PRICE_MINS,
@@ -34,6 +34,11 @@ MESSAGES_PER_SECOND: Final = 5
 _DEPTHS: Final = {f"depth{n}{speed}": n for n in (5, 10, 20) for speed in ("", "@100ms", "@1000ms")}
 _DIFFS: Final = {"depth": SECOND_MS, "depth@1000ms": SECOND_MS, "depth@100ms": 100}
 _WINDOWS_MS: Final = {"ticker_1h": 60 * MINUTE_MS, "ticker_4h": 240 * MINUTE_MS, "ticker_1d": DAY_MS}
+_ALL_SYMBOLS: Final = frozenset(f"!{kind}@arr" for kind in ("miniTicker", *_WINDOWS_MS))
+_SILENT: Final = frozenset(("referencePrice", "blockTrade"))
+"""Of what no symbol here has."""
+_ZONES_MS: Final = {"": 0, "@+08:00": 8 * 60 * MINUTE_MS}
+_METHODS: Final = "`SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`"
 _LEVELS: Final = 5_000
 
 
@@ -56,7 +61,10 @@ _WINDOW_LETTERS: Final = {
 
 
 class _Topic(msgspec.Struct):
-    """One stream and who listens: per connection, whether it wants the stream's name around each message."""
+    """One stream and who listens: per connection, whether it wants the stream's name around each message.
+
+    A stream of all symbols has no `symbol`, and `changed` are those that have traded since it was last pushed.
+    """
 
     name: str
     symbol: str
@@ -66,6 +74,7 @@ class _Topic(msgspec.Struct):
     kline_open_ms: int = -1
     book: BookTicker | None = None
     diff: DepthDiff | None = None
+    changed: dict[str, None] = msgspec.field(default_factory=dict)
 
 
 class MarketStreams:
@@ -92,13 +101,15 @@ class MarketStreams:
 
     def knows(self, name: str) -> bool:
         """Whether a stream of this name can exist."""
+        if name in _ALL_SYMBOLS:
+            return True
         symbol, _, kind = name.partition("@")
         return symbol == symbol.lower() and self._has_symbol(symbol.upper()) and self._has_kind(kind)
 
     def subscribe(self, name: str, connection: Connection, *, combined: bool) -> None:
         topic = self._topics.get(name)
         if topic is None:
-            symbol, _, kind = name.partition("@")
+            symbol, _, kind = ("", "", name[1:].removesuffix("@arr")) if name in _ALL_SYMBOLS else name.partition("@")
             topic = self._topics[name] = _Topic(name, symbol.upper(), kind, {})
             if kind in _DIFFS:
                 topic.diff = DepthDiff(self._engine.depth(topic.symbol, _LEVELS))
@@ -117,6 +128,11 @@ class MarketStreams:
             if topic.symbol == symbol:
                 for message in self._messages(topic, trade):
                     self._push(topic, message)
+            elif not topic.symbol:
+                topic.changed[symbol] = None
+                if self._due(topic):
+                    changed, topic.changed = topic.changed, {}
+                    self._push(topic, [self._statistics(topic.kind, name) for name in changed])
 
     def on_quote(self, symbol: str) -> None:
         """The best prices may have changed without a trade."""
@@ -141,13 +157,20 @@ class MarketStreams:
         if topic.kind in _DIFFS:
             return self._depth_diff(topic)
         if topic.kind in _WINDOWS_MS:
-            return self._window(topic)
-        return self._kline(topic)
+            return [self._window(topic.kind, topic.symbol)] if self._due(topic) else []
+        return [] if topic.kind in _SILENT else self._kline(topic)
 
-    def _push(self, topic: _Topic, message: Json) -> None:
+    def _statistics(self, kind: str, symbol: str) -> Json:
+        return self._window(kind, symbol) if kind in _WINDOWS_MS else self._mini_row(symbol)
+
+    def _push(self, topic: _Topic, message: Json | list[Json]) -> None:
         body = orjson.dumps(message)
         named = b'{"stream":"%b","data":%b}' % (topic.name.encode(), body)
-        fault = None if self._faults is None else self._faults.on_push("market", message)
+        fault = (
+            None
+            if self._faults is None
+            else self._faults.on_push("market", {"e": topic.name} if isinstance(message, list) else message)
+        )
         for connection, combined in topic.listeners.items():
             connection.push(named if combined else body, fault)
 
@@ -202,19 +225,18 @@ class MarketStreams:
         message = diff.take(book, topic.symbol, now_ms)
         return [] if message is None else [message]
 
-    def _window(self, topic: _Topic) -> list[Json]:
-        if not self._due(topic):
-            return []
+    def _window(self, kind: str, symbol: str) -> Json:
         now_ms = self._clock.now_ms()
-        opens = (now_ms - _WINDOWS_MS[topic.kind]) // MINUTE_MS * MINUTE_MS
-        row = window_row(Call(self._engine, self._limits, "", now_ms), topic.symbol, opens, now_ms, mini=False)
-        window = topic.kind.removeprefix("ticker_")
+        opens = (now_ms - _WINDOWS_MS[kind]) // MINUTE_MS * MINUTE_MS
+        row = window_row(Call(self._engine, self._limits, "", now_ms), symbol, opens, now_ms, mini=False)
+        window = kind.removeprefix("ticker_")
         named = {letter: row[field] for letter, field in _WINDOW_LETTERS.items()}
-        return [{"e": f"{window}Ticker", "E": now_ms, "s": topic.symbol, **named}]
+        return {"e": f"{window}Ticker", "E": now_ms, "s": symbol, **named}
 
     def _kline(self, topic: _Topic) -> list[Json]:
-        interval = topic.kind.removeprefix("kline_")
-        rows = self._engine.klines(topic.symbol, KLINE_INTERVALS[interval], limit=2)
+        interval, at, zone = topic.kind.removeprefix("kline_").partition("@")
+        call = Call(self._engine, self._limits, "", self._clock.now_ms())
+        rows = rows_of(call, topic.symbol, interval, _ZONES_MS[at + zone], None, None, 2)
         messages = []
         if rows and rows[-1].open_time != topic.kline_open_ms:
             if len(rows) == 2 and rows[0].open_time == topic.kline_open_ms:
@@ -285,13 +307,14 @@ class MarketStreams:
         return [row]
 
     def _mini_ticker(self, topic: _Topic, _: MarketTrade) -> list[Json]:
-        if not self._due(topic):
-            return []
-        t = self._engine.ticker(topic.symbol, self._clock.now_ms())
-        row = {
+        return [self._mini_row(topic.symbol)] if self._due(topic) else []
+
+    def _mini_row(self, symbol: str) -> Json:
+        t = self._engine.ticker(symbol, self._clock.now_ms())
+        return {
             "e": "24hrMiniTicker",
             "E": self._clock.now_ms(),
-            "s": topic.symbol,
+            "s": symbol,
             "c": amount(t.last),
             "o": amount(t.open),
             "h": amount(t.high),
@@ -299,7 +322,6 @@ class MarketStreams:
             "v": amount(t.volume),
             "q": amount(t.quote_volume),
         }
-        return [row]
 
     def _avg_price(self, topic: _Topic, trade: MarketTrade) -> list[Json]:
         average = self._engine.avg_price(topic.symbol, self._clock.now_ms(), AVG_PRICE_MINS)
@@ -326,9 +348,10 @@ class MarketStreams:
         return any(known.name == symbol for known in self._engine.symbols())
 
     def _has_kind(self, kind: str) -> bool:
-        if kind in self._makers or kind in _DEPTHS or kind in _DIFFS or kind in _WINDOWS_MS:
+        if any(kind in known for known in (self._makers, _DEPTHS, _DIFFS, _WINDOWS_MS, _SILENT)):
             return True
-        return kind.startswith("kline_") and kind.removeprefix("kline_") in KLINE_INTERVALS
+        interval, at, zone = kind.removeprefix("kline_").partition("@")
+        return kind.startswith("kline_") and has_interval(interval) and at + zone in _ZONES_MS
 
 
 class StreamSession:
@@ -417,11 +440,30 @@ class StreamSession:
                 self._reply(request_id, None)
             case "GET_PROPERTY" if names == ["combined"]:
                 self._reply(request_id, self._combined)
-            case other:
-                self._refuse(request_id, 2, f"Invalid request: unknown or malformed method {other}")
+            case _:
+                self._refuse(request_id, *_fault_of(message))
 
     def _reply(self, request_id: Any, result: Any) -> None:
         self._connection.send(orjson.dumps({"result": result, "id": request_id}))
 
     def _refuse(self, request_id: Any, code: int, message: str) -> None:
         self._connection.send(orjson.dumps({"error": {"code": code, "msg": message}, "id": request_id}))
+
+
+def _fault_of(message: dict[str, Any]) -> tuple[int, str]:
+    """What is wrong with a message that names no method, none that there is, or a property that there is not
+    (web-socket-streams.md, "Error Messages").
+    """
+    method, names = message.get("method"), message.get("params", [])
+    match method:
+        case None:
+            return 2, "Invalid request: missing field `method` at line 1 column 1"
+        case "SET_PROPERTY" | "GET_PROPERTY":
+            most = 2 if method == "SET_PROPERTY" else 1
+            if not names or not isinstance(names[0], str):
+                return 2, "Invalid request: property name must be a string"
+            if len(names) > most:
+                return 2, "Invalid request: too many parameters"
+            return (1, "Invalid value type: expected Boolean") if names[0] == "combined" else (0, "Unknown property")
+        case _:
+            return 2, f"Invalid request: unknown variant {method}, expected one of {_METHODS} at line 1 column 28"

@@ -58,6 +58,12 @@ def test(call: Call, params: Params) -> Json:
     }
 
 
+def place_by_sor(call: Call, params: Params) -> Json:
+    """No symbol here is traded by smart order routing (faqs/sor_faq.md)."""
+    call.engine.symbol(params.symbol())
+    raise errors.unsupported()
+
+
 def test_weight(params: Params) -> int:
     return 20 if (params.peek("computeCommissionRates") or "").lower() == "true" else 1
 
@@ -133,6 +139,11 @@ def amend(call: Call, params: Params) -> Json:
         new_client_order_id=new_id,
     )
     return render.amended(answer)
+
+
+def amend_ended(answer: Json) -> bool:
+    """Whether an amendment has ended its order, which costs no weight (CHANGELOG.md of the documents, 2026-04-02)."""
+    return bool(answer["amendedOrder"]["status"] == "EXPIRED")
 
 
 def amendments(call: Call, params: Params) -> list[Json]:
@@ -248,7 +259,7 @@ def _peg_names(prefix: str) -> frozenset[str]:
 
 def read_period(params: Params) -> tuple[int | None, int | None]:
     """`startTime` and `endTime`, at most 24 hours apart (-1127)."""
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     if start is not None and end is not None and end - start > DAY_MS:
         raise errors.lookup_too_wide(24)
     return start, end

@@ -20,6 +20,10 @@ _ORDER: Final = (
     "symbol side type timeInForce quantity quoteOrderQty price newClientOrderId strategyId strategyType stopPrice"
     " trailingDelta icebergQty newOrderRespType selfTradePreventionMode pegPriceType pegOffsetValue pegOffsetType"
 )
+_SOR: Final = (
+    "symbol side type timeInForce quantity price newClientOrderId strategyId strategyType icebergQty newOrderRespType"
+    " selfTradePreventionMode"
+)
 _LIST: Final = "symbol listClientOrderId newOrderRespType selfTradePreventionMode"
 _WORKING: Final = (
     "workingType workingSide workingClientOrderId workingPrice workingQuantity workingIcebergQty workingTimeInForce"
@@ -38,6 +42,7 @@ _NAMES: Final = {
     "GET /api/v3/depth": "symbol limit symbolStatus",
     "GET /api/v3/trades": "symbol limit",
     "GET /api/v3/historicalTrades": "symbol limit fromId",
+    "GET /api/v3/historicalBlockTrades": "symbol fromId limit",
     "GET /api/v3/aggTrades": "symbol fromId startTime endTime limit",
     "GET /api/v3/klines": _KLINES,
     "GET /api/v3/uiKlines": _KLINES,
@@ -51,6 +56,8 @@ _NAMES: Final = {
     "GET /api/v3/referencePrice/calculation": "symbol symbolStatus",
     "POST /api/v3/order": _ORDER,
     "POST /api/v3/order/test": f"{_ORDER} computeCommissionRates",
+    "POST /api/v3/sor/order": _SOR,
+    "POST /api/v3/sor/order/test": f"{_SOR} computeCommissionRates",
     "DELETE /api/v3/order": "symbol orderId origClientOrderId newClientOrderId cancelRestrictions",
     "DELETE /api/v3/openOrders": "symbol",
     "POST /api/v3/order/cancelReplace": (

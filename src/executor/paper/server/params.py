@@ -32,6 +32,9 @@ _SYMBOL: Final = re.compile(r"(?:(?![a-z])[\w\-.]){1,50}\Z")
 _QUOTED: Final = re.compile(r'"(?:(?![a-z])[\w\-.]){1,50}"\Z')
 _INT64_MAX: Final = 2**63 - 1
 
+FIRST_IN_MICROSECONDS: Final = 10**14
+"""From here on a time is in microseconds: as milliseconds it would be the year 5138, as microseconds it is 1973."""
+
 
 class Params:
     """The parameters of one request. Reading a name marks it as known; `finish` complains about the rest."""
@@ -117,6 +120,11 @@ class Params:
             raise errors.missing(name)
         return value
 
+    def optional_time(self, name: str) -> int | None:
+        """A time in ms, sent as such or in microseconds (rest-api.md, "General API Information")."""
+        value = self.optional_integer(name)
+        return value if value is None or value < FIRST_IN_MICROSECONDS else value // 1000
+
     def limit(self, default: int, most: int) -> int:
         """`limit`: at least 1, silently cut to `most`, as Binance does."""
         value = self.optional_integer("limit")
@@ -174,6 +182,15 @@ class Params:
         """Raise -1104 when a parameter was sent that nobody asked for."""
         if len(self._read) != len(self._values):
             raise errors.unread(len(self._read), len(self._values))
+
+
+def check_time_unit(unit: str | None) -> None:
+    """Times are told in milliseconds only: -1020 for microseconds, -1194 for what is no unit."""
+    if unit is None or unit in ("MILLISECOND", "millisecond"):
+        return
+    if unit in ("MICROSECOND", "microsecond"):
+        raise errors.unsupported()
+    raise errors.invalid_time_unit()
 
 
 def parse_form(text: str) -> dict[str, str]:

@@ -338,6 +338,7 @@ def risk_event(happened: RiskEvent, now_ms: int) -> Json:
 
 def _execution_report(report: ExecutionReport, now_ms: int) -> Json:
     order = report.order
+    traded = report.execution_type is ExecutionType.TRADE
     body: Json = {
         "e": "executionReport",
         "E": now_ms,
@@ -364,7 +365,7 @@ def _execution_report(report: ExecutionReport, now_ms: int) -> Json:
         "T": report.time,
         "t": report.trade_id,
         "I": report.execution_id,
-        "w": order.is_working and not order.status.is_final,
+        "w": order.is_working and not order.status.is_final and not (traded and order.type == "MARKET"),
         "m": report.is_maker,
         "M": False,
         "O": order.time,

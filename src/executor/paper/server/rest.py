@@ -12,7 +12,7 @@ from aiohttp.web_request import BaseRequest
 from executor.paper.server import errors, open_choices
 from executor.paper.server.call import Budget, Route
 from executor.paper.server.exchange import Exchange, LostError, MisledError, Request, Served
-from executor.paper.server.params import parse_form
+from executor.paper.server.params import check_time_unit, parse_form
 from executor.paper.server.routes import by_path
 from executor.paper.server.signing import rest_payload
 
@@ -119,9 +119,8 @@ class Rest:
 
 
 def _request(route: Route, asked: Asked) -> Request:
-    """The parameters of the query string win over those of the body. Times are told in milliseconds only."""
-    if asked.time_unit is not None and asked.time_unit.upper() != "MILLISECOND":
-        raise errors.unsupported()
+    """The parameters of the query string win over those of the body."""
+    check_time_unit(asked.time_unit)
     query, body = asked.query, asked.body
     values = parse_form(query)
     if body:

@@ -39,6 +39,7 @@ ROUTES: Final = (
     Route("GET", "/api/v3/depth", "depth", _md.depth_weight, _NONE, _md.depth),
     Route("GET", "/api/v3/trades", "trades.recent", 25, _NONE, _md.recent_trades),
     Route("GET", "/api/v3/historicalTrades", "trades.historical", 25, _NONE, _md.historical_trades),
+    Route("GET", "/api/v3/historicalBlockTrades", "blockTrades.historical", 25, _NONE, _md.block_trades),
     Route("GET", "/api/v3/aggTrades", "trades.aggregate", 4, _NONE, _md.aggregate_trades),
     Route("GET", "/api/v3/klines", "klines", 2, _NONE, klines.klines),
     Route("GET", "/api/v3/uiKlines", "uiKlines", 2, _NONE, klines.klines),
@@ -60,6 +61,10 @@ ROUTES: Final = (
     # orders
     Route("POST", "/api/v3/order", "order.place", 1, _TRADE, orders.place, charges_orders=True, free=True),
     Route("POST", "/api/v3/order/test", "order.test", orders.test_weight, _TRADE, orders.test),
+    Route(
+        "POST", "/api/v3/sor/order", "sor.order.place", 1, _TRADE, orders.place_by_sor, charges_orders=True, free=True
+    ),
+    Route("POST", "/api/v3/sor/order/test", "sor.order.test", orders.test_weight, _TRADE, orders.place_by_sor),
     Route("DELETE", "/api/v3/order", "order.cancel", 1, _TRADE, orders.cancel, free=True),
     Route("DELETE", "/api/v3/openOrders", "openOrders.cancelAll", 1, _TRADE, orders.cancel_all, free=True),
     Route(
@@ -72,7 +77,15 @@ ROUTES: Final = (
         charges_orders=True,
         free=True,
     ),
-    Route("PUT", "/api/v3/order/amend/keepPriority", "order.amend.keepPriority", 4, _TRADE, orders.amend),
+    Route(
+        "PUT",
+        "/api/v3/order/amend/keepPriority",
+        "order.amend.keepPriority",
+        4,
+        _TRADE,
+        orders.amend,
+        free=orders.amend_ended,
+    ),
     Route("GET", "/api/v3/order", "order.status", 4, _DATA, orders.query),
     Route("GET", "/api/v3/openOrders", "openOrders.status", _open_orders_weight, _DATA, orders.open_orders),
     Route("GET", "/api/v3/allOrders", "allOrders", 20, _DATA, orders.all_orders),

@@ -25,6 +25,7 @@ from executor.paper.server.exchange import Exchange
 from executor.paper.server.faults import FaultPlan
 from executor.paper.server.limits import DAY_MS, Limits
 from executor.paper.server.market_streams import MarketStreams, StreamSession
+from executor.paper.server.params import check_time_unit
 from executor.paper.server.plain_http import PlainHttp
 from executor.paper.server.rest import Rest
 from executor.paper.server.signing import Credential
@@ -193,6 +194,10 @@ class PaperServer:
         path = request.path
         is_api = path == "/ws-api/v3"
         if is_api or path in ("/stream", "/ws") or path.startswith("/ws/"):
+            try:
+                check_time_unit(request.query.get("timeUnit"))
+            except errors.ApiError as error:
+                return web.Response(status=error.status, body=orjson.dumps(error.body()))
             if self._exchange.clock.now_ms() < self._sockets_from_ms:
                 return web.Response(status=503)
             return await (self._serve_api(request) if is_api else self._serve_streams(request, path))

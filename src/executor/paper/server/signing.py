@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from executor.paper.server import errors
+from executor.paper.server.params import FIRST_IN_MICROSECONDS
 
 RECV_WINDOW_DEFAULT_MS: Final = 5_000
 RECV_WINDOW_MAX_MS: Final = 60_000
 AHEAD_MAX_MS: Final = 1_000
 """A timestamp must be less than this far ahead of the server's clock (rest-api.md, "Timing security")."""
 
-_MICROSECONDS_FROM: Final = 10**14
 _KEY_FORMAT: Final = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
 _RECV_WINDOW: Final = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,3})?$")
 
@@ -133,7 +133,7 @@ def read_window(values: Mapping[str, str]) -> Window:
     if not stamp.isdecimal() or len(stamp) > 20:
         raise errors.illegal_characters("timestamp", r"^[0-9]{1,20}$")
     timestamp: float = int(stamp)
-    if timestamp >= _MICROSECONDS_FROM:
+    if timestamp >= FIRST_IN_MICROSECONDS:
         timestamp /= 1000
     width = values.get("recvWindow")
     if width is None:

@@ -123,7 +123,7 @@ def set_bnb_burn(call: Call, params: Params) -> Json:
 
 def liquidations(call: Call, params: Params) -> Json:
     pair = read_pair(params)
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     page = read_page(params)
     account = call.engine.margin.account(call.account, pair)
     rows = [row for row in reversed(account.liquidations) if within(row.time, start, end)]

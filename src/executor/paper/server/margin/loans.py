@@ -40,7 +40,7 @@ def loan_records(call: Call, params: Params) -> Json:
     kind = params.choice("type", _KINDS)
     pair = read_pair(params)
     asset, tran_id = params.optional_text("asset"), params.optional_integer("txId")
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     if tran_id is None and start is None:
         start = call.now_ms - 7 * DAY_MS
     page = read_page(params)
@@ -55,7 +55,7 @@ def loan_records(call: Call, params: Params) -> Json:
 
 def interest_history(call: Call, params: Params) -> Json:
     pair, asset = read_pair(params), params.optional_text("asset")
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     if start is not None and end is not None and end - start > _INTEREST_DAYS * DAY_MS:
         raise errors.lookup_too_wide(_INTEREST_DAYS * 24)
     page = read_page(params)
@@ -92,7 +92,7 @@ def transfer(call: Call, params: Params) -> Json:
 
 def universal_transfers(call: Call, params: Params) -> Json:
     kind = params.text("type")
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     source, target = params.optional_symbol("fromSymbol"), params.optional_symbol("toSymbol")
     page = read_page(params)
     rows = {
@@ -122,7 +122,7 @@ def margin_transfers(call: Call, params: Params) -> Json:
     """`margin/transfer`: into (ROLL_IN) and out of (ROLL_OUT) one account."""
     pair, asset = read_pair(params), params.optional_text("asset")
     kind = params.optional_text("type")
-    start, end = params.optional_integer("startTime"), params.optional_integer("endTime")
+    start, end = params.optional_time("startTime"), params.optional_time("endTime")
     page = read_page(params)
     account = call.engine.margin.account(call.account, pair)
     rows = [
