@@ -1,12 +1,14 @@
 """Several accounts in one service, one of whose files can't be used."""
 
 import asyncio
+import json
 import signal
 from decimal import Decimal
 from pathlib import Path
 
 from tests.cli.kit import run_here
 from tests.crash.daemon import BRISK, spawn
+from tests.ops.samples import closed
 
 from executor.cli import exits
 from executor.paper.engine.exchange import Engine
@@ -14,6 +16,7 @@ from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import WallClock
 from executor.paper.replay.recording import bundled_exchange_info
 from executor.paper.server import Credential, HmacSecret, PaperServer
+from executor.service.store.trades import TradeList
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -62,3 +65,41 @@ async def test_an_account_whose_file_is_half_written_leaves_the_others_alone(tmp
         daemon.send(signal.SIGTERM)
         await daemon.end()
         await server.stop()
+
+
+def test_a_report_of_several_accounts_says_whose_each_trade_is(tmp_path: Path) -> None:
+    """Their trades of one signal begin in the same millisecond: all columns may be the same."""
+    folder = tmp_path / "accounts"
+    folder.mkdir()
+    for name in ("alice", "bob"):
+        write(folder, name, f"BINANCE_API_KEY={name}\nBINANCE_API_SECRET={name}\nSYMBOL=LTCUSDT\n")
+        (tmp_path / name).mkdir()
+        trades = TradeList(tmp_path / name / "LTCUSDT.trades.jsonl")
+        trades.add(closed(pnl=Decimal(len(name))))
+        trades.close()
+    environ = {
+        "BINANCE_ENV": "testnet",
+        "ACCOUNTS": str(folder),
+        "STATE_FN": str(tmp_path / "{account}" / "{symbol}.json"),
+        "SIGNAL_FILE": str(tmp_path / "signals.jsonl"),
+        "QTY": "3",
+    }
+
+    def told(*words: str) -> str:
+        done = run_here(["report", *words], environ)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    rows = json.loads(told("--format", "json"))
+    assert sorted((row["account"], row["pnl"]) for row in rows) == [("alice", "5"), ("bob", "3")]
+    assert told("--format", "csv").startswith("account,trade,")
+    table = told()
+    assert "alice LTCUSDT\n" in table
+    assert "bob LTCUSDT\n" in table
+    page = tmp_path / "page.html"
+    told("--html", str(page))
+    assert "<h1>Trades of alice LTCUSDT, bob LTCUSDT</h1>" in page.read_text()
+    other = tmp_path / "alice" / "LTCUSDT.trades.jsonl"
+    assert len(json.loads(told("--account", "bob", "--format", "json", "--trades", str(other)))) == 1
+    unclear = run_here(["report", "--trades", str(other)], environ)
+    assert (unclear.exit_code, "whose is it? name alice or bob with --account" in unclear.stderr) == (2, True)

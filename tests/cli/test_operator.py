@@ -3,18 +3,23 @@
 import asyncio
 import errno
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import pytest
+import typer
 from tests.cli.kit import command, environment, process, run_here
 from tests.ops.samples import contradictory
 from tests.scenarios.harness import EXITS, Harness, World, harness
 
 from executor.cli.context import Place, find_chosen, for_each
+from executor.cli.time_limit import TimeLimit
 from executor.config import load_settings
 from executor.core.model.state import SCHEMA_VERSION, Reason
 from executor.core.model.values import Direction
@@ -118,6 +123,10 @@ async def test_without_a_service(tmp_path: Path) -> None:
         for args in (["pause"], ["resume"], ["cancel-entry"], ["move-stop", "99.5"]):
             refused = await command(b, *args)
             assert (refused.exit_code, "no service runs on" in refused.stderr) == (69, True)
+        for args in (["adopt", "--stop", "99"], ["forget"]):
+            refused = await command(b, *args, "--yes")
+            assert (refused.exit_code, "`executor run` takes trade" in refused.stderr) == (1, True), refused.output
+            assert "looked after" not in refused.stderr
 
 
 async def test_check_by_itself(tmp_path: Path) -> None:
@@ -201,6 +210,79 @@ async def test_a_prompt_that_stood_while_another_trade_was_opened_closes_neither
         other = await command(b, "flatten", "--yes", "--trade", first)
         assert (other.exit_code, f"{first} is not open, but {second} is" in other.stderr) == (1, True)
         assert b.roles() == EXITS["OCO"]
+
+
+@pytest.mark.parametrize("ended", [typer.Abort(), KeyboardInterrupt()])
+async def test_what_is_being_closed_is_waited_for_though_the_next_question_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: BaseException
+) -> None:
+    """`flatten --all`, yes to the first and Ctrl-C at the second: only "Aborted." was said."""
+    answers: list[bool | BaseException] = [True, ended]
+
+    def asked(*_: object, **__: object) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("executor.cli.flatten.typer.confirm", asked)
+    async with harness(tmp_path, WORLD) as b:
+        await b.enter()
+        found = environment(b)
+
+        def places(*_: object, **__: object) -> list[Place]:
+            settings = load_settings(found, None)
+            place = Place(b.symbol, settings.state_path(b.symbol), settings.journal_path(b.symbol), settings, False)
+            return [place._replace(account="ann"), place._replace(account="bob")]
+
+        monkeypatch.setattr("executor.cli.flatten.find_chosen", places)
+        closing = asyncio.create_task(command(b, "flatten", "--all"))
+        while not closing.done():
+            await b.wait(0.5)
+        told = closing.result()
+        assert "nothing more is closed than ann LTCUSDT" in told.stderr, told.output
+        assert ("ann LTCUSDT: closed: long FLATTEN" in told.stdout, told.exit_code) == (True, 1)
+        assert answers == []
+        await b.ends(Reason.FLATTEN)
+
+
+def test_a_command_that_does_it_alone_says_whether_its_time_was_over() -> None:
+    limit = TimeLimit(60)
+    tasks: list[Any] = []
+
+    class Loop:
+        def add_task(self, name: str, work: object, *, at_once: bool) -> None:
+            tasks.append((name, work, at_once))
+
+        def stop(self) -> None:
+            tasks.append("stopped")
+
+    limit.beside(lambda loop: loop.add_task("flatten", None, at_once=False))(cast("Any", Loop()))
+    assert [task[0] for task in tasks] == ["flatten", "time limit"]
+    assert limit.words == "as this command was ended"
+    short = TimeLimit(0)
+    short.beside(lambda _: None)(cast("Any", Loop()))
+    asyncio.run(tasks[-1][1]())
+    assert (tasks[-1], short.words) == ("stopped", "after 0 s")
+
+
+def test_what_can_not_be_said_and_who_can_not_answer_are_no_tracebacks(tmp_path: Path) -> None:
+    def ran(*args: str, **how: Any) -> "subprocess.CompletedProcess[str]":
+        wanted = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+        words = [sys.executable, "-m", "executor", *args]
+        how |= {"cwd": tmp_path, "env": wanted, "text": True, "stderr": subprocess.PIPE, "timeout": 60}
+        return subprocess.run(words, check=False, **how)
+
+    with Path("/dev/full").open("w") as full:
+        told = ran("alerts", stdout=full)
+    assert (told.returncode, told.stderr) == (
+        1,
+        "executor: what there is to say can't be written: No space left on device\n",
+    )
+    told = ran("--env-file", ".env", "config", stdout=subprocess.DEVNULL)
+    assert (told.returncode, ".env is not a file" in told.stderr) == (2, True)
+    told = ran("config", stdout=subprocess.DEVNULL, preexec_fn=lambda: os.close(0))
+    assert (told.returncode, "Traceback" in told.stderr) == (0, False)
 
 
 @pytest.mark.parametrize("elsewhere", ["nothing", "a state without a trade"])

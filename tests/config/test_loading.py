@@ -472,12 +472,43 @@ class TestEnvFile:
         assert found.warnings == []
 
     def test_in_the_environment_only_near_misses_are_reported(self) -> None:
-        environ = {"PATH": "/bin", "BINANCE_LIB_DIR": "x", "TRAIL_DISTANCE_PERCENT": "1", "POLL_SECS": "2"}
-        environ["MAX_HOLD_SECS"] = "60"
-        assert load_settings(environ, None).warnings == (
-            "MAX_HOLD_SECS in the environment is not a setting; did you mean MAX_HOLD_SEC?",
-            "TRAIL_DISTANCE_PERCENT in the environment is not a setting; did you mean TRAIL_DISTANCE_PCT?",
+        others = (
+            "PATH",
+            "BINANCE_LIB_DIR",
+            "POLL_EVERY",
+            "WATCHDOG_USEC",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "STATE_DIRECTORY",
         )
+        near = {
+            "MAX_HOLD_SECS": "MAX_HOLD_SEC",
+            "TRAIL_DISTANCE_PERCENT": "TRAIL_DISTANCE_PCT",
+            "ALLOW_SHORTS": "ALLOW_SHORT",
+            "EXECUTOR_MAX_DAILY_LOSS_USD": "MAX_DAILY_LOSS_USD",
+            "LTCUSDT_QTY_USD": "LTCUSDT__QTY_USD",
+            "LTCUSDT___SL_PCT": "LTCUSDT__SL_PCT",
+            "QTYUSD": "QTY_USD",
+        }
+        environ = {"SYMBOL": "LTCUSDT", **dict.fromkeys((*others, *near), "2")}
+        assert load_settings(environ, None).warnings == tuple(
+            f"{name} in the environment is not a setting; did you mean {meant}?" for name, meant in sorted(near.items())
+        )
+
+    @pytest.mark.parametrize("quote", ["'", '"'])
+    def test_quotes_that_nobody_has_taken_off_are_a_fault(self, quote: str) -> None:
+        """As `docker run --env-file` leaves them: the state was kept in a folder that no volume held."""
+        for name, text in (("STATE_FN", "/data/state.json"), ("SIGNAL_FILE", "/data/signals.jsonl"), ("QTY_USD", "")):
+            with pytest.raises(SettingsError, match=rf"{name}: .*without the quotes"):
+                load_settings({name: f"{quote}{text}{quote}"}, None)
+        secret = {"WEBHOOK_PORT": "9000", "WEBHOOK_SECRET": f"{quote}{'s' * 30}{quote}"}
+        (told,) = load_settings(secret, None).warnings
+        assert told == "WEBHOOK_SECRET begins and ends with a quote, and both are a part of it"
+
+    def test_a_byte_that_no_path_and_no_request_can_have_is_a_fault(self, env_file: Path) -> None:
+        env_file.write_bytes(b"PAPER_RECORDING=a\0b\n")
+        with pytest.raises(SettingsError, match=r"PAPER_RECORDING: .*text in UTF-8"):
+            load_settings({}, env_file)
 
     @given(st.sampled_from(sorted(KNOWN_NAMES)))
     def test_known_names_are_never_reported(self, name: str) -> None:

@@ -113,3 +113,19 @@ def test_the_summary() -> None:
 def test_no_trade() -> None:
     assert report.as_table([]) == "No trade has finished."
     assert json.loads(report.as_json([])) == []
+
+
+def test_of_several_accounts_each_trade_is_told_whose_it_is_and_each_is_summed_up_by_itself() -> None:
+    """Two accounts' trades of one signal begin in the same millisecond, and are of one symbol."""
+    listed, accounts = (
+        [closed(pnl=Decimal(3)), closed(pnl=Decimal(-1)), closed(symbol="BTCUSDT")],
+        ["bob", "ann", "ann"],
+    )
+    assert [row["account"] for row in json.loads(report.as_json(listed, accounts))] == accounts
+    rows = list(csv.DictReader(io.StringIO(report.as_csv(listed, accounts))))
+    assert [(row["account"], row["pnl"]) for row in rows][:2] == [("bob", "3"), ("ann", "-1")]
+    tables = report.as_table(listed, accounts).split("\n\n")
+    assert [table.partition("\n")[0] for table in tables[::2]] == ["ann BTCUSDT", "ann LTCUSDT", "bob LTCUSDT"]
+    assert ["-1 USDT" in tables[3], "3 USDT" in tables[5]] == [True, True]
+    assert report.as_table(listed[:1], ["bob"]).startswith("bob LTCUSDT\n")
+    assert "account" not in json.loads(report.as_json(listed))[0]

@@ -169,6 +169,9 @@ def test_a_broken_alert_is_never_another_trade(changes: dict[str, Any]) -> None:
         ({"position_size": "many"}, "position_size"),
         ({"position_size": "1e99999999999"}, "position_size"),
         ({"prev_market_position": "long", "market_position_size": "1", "prev_market_position_size": 2}, "smaller"),
+        ({"action": "sell", "market_position": "", "comment": "Close entry(s) order Long"}, "closes a position"),
+        ({"action": "sell", "market_position": "", "order_id": "Close position order"}, "closes a position"),
+        ({"action": "sell", "market_position": "", "id": " margin call"}, "closes a position"),
         ({"side": "short"}, "contradict"),
         ({"side": "sell", "action": "buy"}, "contradict"),
     ],
@@ -185,6 +188,7 @@ def test_an_alert_that_contradicts_the_position_opens_none(change: dict[str, Any
         {"action": "sell", "market_position": "short", "position_size": "-2"},
         {"side": "long"},
         {"market_position": "", "position_size": "3"},
+        {"comment": "Long", "order_id": "closer to the money", "id": "a"},
     ],
 )
 def test_an_alert_that_agrees_with_the_position_is_taken(change: dict[str, Any]) -> None:

@@ -233,6 +233,18 @@ def test_an_order_that_opens_nothing_is_no_signal(name: str, shape: dict[str, An
         assert name in parsed.fault
 
 
+def test_a_letter_that_only_looks_like_one_of_a_symbol_is_another() -> None:
+    """Capitals of some letters are those of a to z: a long s becomes an S."""
+    signal = {"side": "long", "ts": 1_750_000_000, "price": 84}
+    for symbol in ("LTCU\u017fDT", "LTC\uff35SDT", "LTCU\u0405DT"):
+        parsed = parse_signal(json.dumps({**signal, "symbol": symbol}))
+        assert isinstance(parsed, Signal)
+        assert parsed.symbol != "LTCUSDT"
+    parsed = parse_signal(json.dumps({**signal, "symbol": "\u5e01\u5b89usdt"}))
+    assert isinstance(parsed, Signal)
+    assert parsed.symbol == "\u5e01\u5b89USDT"
+
+
 def test_a_ticker_beside_the_symbol_must_be_the_same() -> None:
     signal = {"side": "long", "ts": 1_750_000_000, "symbol": "LTCUSDT", "price": 84}
     same: list[object] = ["LTCUSDT", "BINANCE:ltcusdt", "LTC/USDT", "binance:LTC-USDT", "ltc_usdt ", "", None]

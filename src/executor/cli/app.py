@@ -3,17 +3,22 @@
 A command's module is imported when the command is called, so that `executor --help` answers at once.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module, metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from executor.cli import exits
+
+_NOT_TAKEN: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""Of a disk or a terminal that takes no more."""
 
 
 class Command(NamedTuple):
@@ -106,7 +111,8 @@ def executor(
     ] = False,
 ) -> None:
     """Carry out trade signals on Binance, on Spot and on margin, from signal to close."""
-    if env_file != Path(".env") and not env_file.is_file():
+    source = context.get_parameter_source("env_file")
+    if source is not None and source.name != "DEFAULT" and not env_file.is_file():
         raise typer.BadParameter(f"{env_file} is not a file", param_hint="--env-file")
     context.obj = env_file
 
@@ -115,11 +121,20 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the terminal's locale has no letters for is no reason to fail
             stream.reconfigure(errors="backslashreplace")
+    if sys.stdin is None:  # closed by whoever has called: a question has no answer then
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  (as long as the process)
     try:
         app()
-    except PermissionError as error:
-        if error.filename is None:
+    except OSError as error:
+        if error.filename is None and error.errno in _NOT_TAKEN:
+            _fail(f"what there is to say can't be written: {error.strerror}")
+        if error.filename is None or not isinstance(error, PermissionError):
             raise
-        text = f"executor: {error.filename}: {error.strerror}; if it is the service's, be its user: sudo -u executor"
-        typer.echo(text, err=True)
-        sys.exit(exits.FAILED)
+        _fail(f"{error.filename}: {error.strerror}; if it is the service's, be its user: sudo -u executor")
+
+
+def _fail(text: str) -> NoReturn:
+    """Nothing of what is still to be printed is tried again at the very end: it can't be taken, or is of no use."""
+    typer.echo(f"executor: {text}", err=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(exits.FAILED)

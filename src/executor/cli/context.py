@@ -121,7 +121,7 @@ def read_chosen(context: typer.Context, account: str | None = None) -> tuple[Set
         typer.echo(faults[account], err=True)
         raise typer.Exit(exits.BAD_SETTINGS)
     if account not in accounts:
-        raise typer.BadParameter(f"{account} is not there, but {_listed(list(accounts))}", param_hint=ACCOUNT)
+        raise typer.BadParameter(f"{account} is not there, but {join(list(accounts))}", param_hint=ACCOUNT)
     return (accounts[account],)
 
 
@@ -146,7 +146,7 @@ def find_places(chosen: Sequence[Settings], symbol: str | None = None) -> list[P
     ]
     if not wanted:
         every = list(dict.fromkeys(each for symbols in traded.values() for each in symbols))
-        raise typer.BadParameter(f"{symbol} is not traded, but {_listed(every)}", param_hint="--symbol")
+        raise typer.BadParameter(f"{symbol} is not traded, but {join(every)}", param_hint="--symbol")
     return [
         Place(
             each,
@@ -173,7 +173,7 @@ def find_chosen(chosen: Sequence[Settings], symbol: str | None, *, everything: b
 
 
 def _which_one(places: Sequence[Place]) -> str:
-    return f"which one? {_listed([place.name for place in places])} are traded"
+    return f"which one? {join([place.name for place in places])} are traded"
 
 
 def _hint(places: Sequence[Place]) -> str:
@@ -201,9 +201,9 @@ def for_each(places: Sequence[Place], act: Callable[[Place], T]) -> tuple[list[T
     return found, code
 
 
-def _listed(symbols: Sequence[str]) -> str:
-    *first, last = symbols
-    return f"{', '.join(first)} and {last}" if first else last
+def join(names: Sequence[str], word: str = "and") -> str:
+    *first, last = names
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def _recorded_symbol(settings: Settings) -> str:

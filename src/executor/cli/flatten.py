@@ -6,12 +6,14 @@ from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from executor.cli.context import Account, Everything, Place, Which, find_chosen, for_each, read_chosen
+from executor.cli import exits
+from executor.cli.context import Account, Everything, Place, Which, find_chosen, for_each, join, read_chosen
 from executor.cli.exchange import not_on_paper
 from executor.cli.fleet_store import not_in_a_fleet
 from executor.cli.output import examples, fail, say
 from executor.cli.recover import Consent, Trade, WithoutState, alone, confirm
 from executor.cli.service import ask_takeover, running, tell
+from executor.cli.time_limit import TimeLimit
 from executor.core.model.events import Commanded, Resolve, Verb
 from executor.core.model.state import Closed
 from executor.ops import logs, report, status
@@ -65,11 +67,26 @@ def flatten(
     if which and len(places) > 1:
         raise typer.BadParameter("a trade is of one symbol: name that with --symbol", param_hint="--trade")
     options = FlattenOptions(which, yes, timeout, without_state)
-    begun, code = for_each(places, lambda place: (place.name, _begin(place, options)))
-    trades = {name: trade for name, trade in begun if trade}
+    trades: dict[str, str] = {}
+
+    def begin(place: Place) -> None:
+        if trade := _begin(place, options):
+            trades[place.name] = trade
+
+    try:
+        _, code = for_each(places, begin)
+    except (typer.Abort, KeyboardInterrupt):
+        if not trades:
+            raise
+        text = f"nothing more is closed than {join(list(trades))}: that is being closed already, and waited for"
+        typer.echo(f"\nexecutor: {text}", err=True)
+        code = exits.FAILED
     deadline = time.monotonic() + timeout
     closing = [place for place in places if place.name in trades]
-    _, late = for_each(closing, lambda place: _wait(place, trades[place.name], timeout, deadline))
+    try:
+        _, late = for_each(closing, lambda place: _wait(place, trades[place.name], timeout, deadline))
+    except KeyboardInterrupt:
+        fail("not waited for any longer; the service goes on closing: see `executor status`")
     if code or late:
         raise typer.Exit(code or late)
 
@@ -154,13 +171,13 @@ def _alone(place: Place, options: FlattenOptions) -> None:
     what = f"the {place.symbol} trade {trade}"
     _confirm(f"No service runs. Close {what} at market from here?", yes=options.yes)
     logs.set_up(settings.log_format, settings.log_level)
-    closer = _Closer(trade, options.timeout)
+    closer, limit = _Closer(trade), TimeLimit(options.timeout)
     try:
-        asyncio.run(app.run(settings, closer.attach, signals=False))
+        asyncio.run(app.run(settings, limit.beside(closer.attach), signals=False))
     except app.START_ERRORS as error:
         fail(error)
     if not closer.flat:
-        fail(f"{what} is still open after {options.timeout} s; its state is kept: run this again, or `executor run`")
+        fail(f"{what} is still open {limit.words}; its state is kept: run this again, or `executor run`")
     if closer.closed is None:
         say("no trade is open")
     else:
@@ -170,11 +187,10 @@ def _alone(place: Place, options: FlattenOptions) -> None:
 class _Closer:
     """Sits beside a loop that takes no signals: closes `trade`, and no other, once it is recovered, and stops."""
 
-    def __init__(self, trade: str, timeout: int) -> None:
+    def __init__(self, trade: str) -> None:
         self._trade = trade
         self.flat = False
         self.closed: Closed | None = None
-        self._timeout = timeout
 
     def attach(self, loop: Loop) -> None:
         async def close() -> None:
@@ -186,9 +202,4 @@ class _Closer:
             self.flat = True
             loop.stop()
 
-        async def give_up() -> None:
-            await asyncio.sleep(self._timeout)
-            loop.stop()
-
         loop.add_task("flatten", close)
-        loop.add_task("time limit", give_up, at_once=True)

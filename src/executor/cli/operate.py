@@ -65,8 +65,8 @@ def move_stop(
 ) -> None:
     """Move the stop, only ever towards profit.
 
-    All stops of the open trade go to PRICE, which must not be past the market. They move as soon as the exchange takes
-    it; `executor status` shows the live stop.
+    All stops of the open trade go to PRICE, or to the tick before it, which must not be past the market. They move as
+    soon as the exchange takes it; `executor status` shows the live stop.
     """
     stop = read_price(price, "PRICE")
     place = find_place(read_chosen(context, account), symbol)

@@ -12,6 +12,7 @@ from executor.cli.exchange import not_on_paper, reach
 from executor.cli.fleet_store import not_in_a_fleet
 from executor.cli.output import examples, fail
 from executor.cli.service import ask_takeover
+from executor.cli.time_limit import TimeLimit
 from executor.core.absorb.takeover import judge
 from executor.core.model.events import Commanded, Resolve, Verb
 from executor.core.model.state import Protected, State
@@ -144,18 +145,18 @@ def alone(place: Place, request: TakeoverRequest, consent: Consent, *, timeout: 
     settings = place.settings
     not_on_paper(settings)
     logs.set_up(settings.log_format, settings.log_level)
-    resolver = _Resolver(request, timeout)
+    resolver, limit = _Resolver(request), TimeLimit(timeout)
     try:
         proposal = asyncio.run(_propose(place, request))
         if proposal.nothing:
             return False
         not_unseen(place, consent)
         confirm(proposal, yes=consent.yes)
-        asyncio.run(app.run(settings, resolver.attach, signals=False))
+        asyncio.run(app.run(settings, limit.beside(resolver.attach), signals=False))
     except app.START_ERRORS as error:
         fail(error)
     if resolver.answer is None:
-        fail(f"not done after {timeout} s; the state is kept: run this again, or `executor run`")
+        fail(f"not done {limit.words}; the state is kept: run this again, or `executor run`")
     _must(resolver.answer)
     return True
 
@@ -168,10 +169,13 @@ async def _propose(place: Place, request: TakeoverRequest) -> TakeoverAnswer:
             state = await from_exchange(exchange, empty(place.symbol, venue), policy, rules)
         else:
             state = state_of(loaded.value)
-        if state.position is not None and request.how is Resolve.FLATTEN:
-            return TakeoverAnswer(
-                True, (f"close trade {state.position.trade} at market: cancel its orders, sell the rest",)
-            )
+        if (position := state.position) is not None:
+            if request.how is Resolve.FLATTEN:
+                return TakeoverAnswer(
+                    True, (f"close trade {position.trade} at market: cancel its orders, sell the rest",)
+                )
+            known = f"no service runs on {place.state}: `executor run` takes trade {position.trade} up as it is"
+            return TakeoverAnswer(False, (known,))
         return answer_of(judge(state, await evidence(exchange, request), policy, rules))
 
 
@@ -181,10 +185,9 @@ class _Resolver:
     `answer` is None until all of it is done.
     """
 
-    def __init__(self, request: TakeoverRequest, timeout: int) -> None:
+    def __init__(self, request: TakeoverRequest) -> None:
         self.answer: TakeoverAnswer | None = None
         self._request = request
-        self._timeout = timeout
 
     def attach(self, loop: Loop) -> None:
         async def act() -> None:
@@ -198,12 +201,7 @@ class _Resolver:
             self.answer = answer
             loop.stop()
 
-        async def give_up() -> None:
-            await asyncio.sleep(self._timeout)
-            loop.stop()
-
         loop.add_task("resolve", act)
-        loop.add_task("time limit", give_up, at_once=True)
 
     def _settled(self, state: State) -> bool:
         position = state.position

@@ -14,6 +14,7 @@ from executor.cli.fleet_store import not_in_a_fleet
 from executor.cli.margin import look
 from executor.cli.output import examples, fail, say
 from executor.cli.service import ask, running
+from executor.cli.time_limit import TimeLimit
 from executor.core.book import debt as debts
 from executor.core.model import ids
 from executor.core.model.events import Commanded, Verb
@@ -154,17 +155,17 @@ def _through_the_service(place: Place, assets: Sequence[str], timeout: int) -> N
 def _alone(place: Place, assets: Sequence[str], timeout: int) -> None:
     not_on_paper(place.settings)
     not_in_a_fleet(place, "a debt is repaid")
-    payer = _Payer(assets, timeout)
+    payer, limit = _Payer(assets), TimeLimit(timeout)
     try:
         if saved(place.state) is None and (found := asyncio.run(_our_orders(place))):
             fail(f"{place.no_state} Another process may look after {', '.join(found)}; nothing was done")
-        asyncio.run(app.run(place.settings, payer.attach, signals=False))
+        asyncio.run(app.run(place.settings, limit.beside(payer.attach), signals=False))
     except app.START_ERRORS as error:
         fail(error)
     if payer.refused:
         fail(f"repay refused: {payer.refused}")
     if not payer.over:
-        fail(f"not repaid after {timeout} s; the state is kept: run this again, or `executor run`")
+        fail(f"not repaid {limit.words}; the state is kept: run this again, or `executor run`")
 
 
 async def _our_orders(place: Place) -> list[str]:
@@ -175,11 +176,10 @@ async def _our_orders(place: Place) -> list[str]:
 class _Payer:
     """Sits beside a loop that takes no signals: repays once it is recovered and has read the account, and stops."""
 
-    def __init__(self, assets: Sequence[str], timeout: int) -> None:
+    def __init__(self, assets: Sequence[str]) -> None:
         self.over = False
         self.refused = ""
         self._assets = assets
-        self._timeout = timeout
 
     def attach(self, loop: Loop) -> None:
         async def pay() -> None:
@@ -194,12 +194,7 @@ class _Payer:
             self.over = True
             loop.stop()
 
-        async def give_up() -> None:
-            await asyncio.sleep(self._timeout)
-            loop.stop()
-
         loop.add_task("repay", pay)
-        loop.add_task("time limit", give_up, at_once=True)
 
 
 def _known(asset: str) -> Callable[[State], bool]:

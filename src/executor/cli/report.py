@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from executor.cli.context import Account, Place, Which, find_places, read_chosen
+from executor.cli.context import ACCOUNT, Account, Place, Which, find_places, join, read_chosen
 from executor.cli.output import ListFormat, examples, fail, write_page
 from executor.core.model.state import Closed
 from executor.ops import report as trades
 from executor.ops import text
 from executor.ops.replay import Replay
+from executor.ops.report import Part
 from executor.ops.reports.page import report_page
 from executor.ops.reports.paths import Recorder, TradePath
 from executor.service.store.journal import JournalError
 from executor.service.store.trades import read_trades
 
-PRINT: Final[dict[ListFormat, Callable[[Sequence[Closed]], str]]] = {
+PRINT: Final[dict[ListFormat, Callable[[Sequence[Closed], Sequence[str]], str]]] = {
     ListFormat.TABLE: trades.as_table,
     ListFormat.CSV: trades.as_csv,
     ListFormat.JSON: trades.as_json,
@@ -52,32 +53,65 @@ def report(
 
     JSON is a list of objects; times are ISO 8601 in UTC, decimals are strings of plain digits. CSV has the same
     columns. Of several symbols all trades are shown, by the time at which they closed; tables are one for each symbol.
+    Where accounts have names, each trade's is told, and each has tables of its own.
 
-    In a fleet each machine lists what it closed itself: --trades adds the lists of others, each trade once.
+    In a fleet each machine lists what it closed itself: --trades adds the lists of others, each trade once. Of several
+    accounts --account says whose they are.
 
     With --html a page is written too: one file that needs nothing else, with the profit, the distribution of R,
     slippage, and each trade on its price with its stop's path and its fills, as far back as the journal tells.
     """
     places = find_places(read_chosen(context, account), symbol)
     faults: list[str] = []
-    mine = [trade for place in places for trade in _listed(place.settings.trades_path(place.symbol), faults)]
-    theirs = {_name(trade): trade for path in also or () for trade in _listed(_there(path), faults)}
-    known = {_name(trade) for trade in mine}
-    mine += [trade for name, trade in theirs.items() if name not in known]
-    found = sorted(mine, key=lambda trade: trade.closed)
+    mine = [
+        _Finished(place.account, trade)
+        for place in places
+        for trade in _listed(place.settings.trades_path(place.symbol), faults)
+    ]
+    if also:
+        whose = _only_account(places)
+        theirs = {each.name: each for path in also for each in _of(whose, _listed(_there(path), faults))}
+        known = {each.name for each in mine}
+        mine += [each for name, each in theirs.items() if name not in known]
+    found = sorted(mine, key=lambda each: each.trade.closed)
     shown = found[-last:] if last is not None else found
+    listed = [each.trade for each in shown]
+    accounts = [each.account for each in shown] if any(place.account for place in places) else []
     if shown or not faults:
-        typer.echo(PRINT[output](shown))
+        typer.echo(PRINT[output](listed, accounts))
     if html is not None:
-        title = f"Trades of {', '.join(place.symbol for place in places)}"
-        write_page(html, report_page(title, shown, _paths(places, shown), about=_about(shown)))
+        title = f"Trades of {', '.join(place.name for place in places)}"
+        paths = _paths(places, shown)
+        write_page(html, report_page(title, listed, paths, accounts=accounts, about=_about(listed)))
     if faults:
         fail("; ".join(faults))
 
 
-def _name(trade: Closed) -> tuple[str, str]:
-    """Trades are named by when they began: two symbols' may be namesakes."""
-    return trade.symbol, trade.trade
+class _Finished(NamedTuple):
+    """A trade, and whose it is. Trades are named by when they began: two symbols' or accounts' may be namesakes."""
+
+    account: str
+    trade: Closed
+
+    @property
+    def part(self) -> Part:
+        return self.account, self.trade.symbol
+
+    @property
+    def name(self) -> tuple[Part, str]:
+        return self.part, self.trade.trade
+
+
+def _of(account: str, found: Sequence[Closed]) -> list[_Finished]:
+    return [_Finished(account, trade) for trade in found]
+
+
+def _only_account(places: Sequence[Place]) -> str:
+    """A list of another machine does not say whose it is. Raises typer.BadParameter where that is not clear."""
+    accounts = list(dict.fromkeys(place.account for place in places))
+    if len(accounts) > 1:
+        raise typer.BadParameter(f"whose is it? name {join(accounts, 'or')} with {ACCOUNT}", param_hint="--trades")
+    return accounts[0]
 
 
 def _there(path: Path) -> Path:
@@ -96,11 +130,12 @@ def _listed(path: Path, faults: list[str]) -> list[Closed]:
     return found
 
 
-def _paths(places: Sequence[Place], trades: Sequence[Closed]) -> dict[str, TradePath]:
+def _paths(places: Sequence[Place], trades: Sequence[_Finished]) -> dict[Part, dict[str, TradePath]]:
     """How the trades went, as their journals tell it; what a journal does not tell is left out, and said."""
-    found: dict[str, TradePath] = {}
+    found: dict[Part, dict[str, TradePath]] = {}
     for place in places:
-        wanted = {trade.trade for trade in trades if trade.symbol == place.symbol}
+        part = place.account, place.symbol
+        wanted = {each.trade.trade for each in trades if each.part == part}
         if not wanted or not place.journal.exists():
             continue
         recorder = Recorder()
@@ -109,7 +144,7 @@ def _paths(places: Sequence[Place], trades: Sequence[Closed]) -> dict[str, Trade
                 recorder.observe(told.event, told.step)
         except JournalError as error:
             typer.echo(f"warning: {error}: what it tells from there on is not on the page", err=True)
-        found |= {trade: path for trade, path in recorder.finished.items() if trade in wanted}
+        found[part] = {trade: path for trade, path in recorder.finished.items() if trade in wanted}
     return found
 
 

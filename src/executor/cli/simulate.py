@@ -15,7 +15,7 @@ from executor.cli.output import ListFormat, examples, fail, write_page
 from executor.cli.report import PRINT
 from executor.cli.simulation import Prices, Recording, Simulated, simulate_once
 from executor.config import Settings, SettingsError, load_settings
-from executor.ops import account, text
+from executor.ops import account, report, text
 from executor.ops.reports.grid import Cell, grid_page, words_of
 from executor.ops.reports.page import report_page
 from executor.ops.reports.paths import Recorder
@@ -167,12 +167,13 @@ def _show_one(
         found = simulate_once(settings, recording, exchange_info, prices, recorder)
     except (SettingsError, PaperError) as error:
         fail(error)
-    typer.echo(PRINT[output](found.outcome.closed))
+    typer.echo(PRINT[output](found.outcome.closed, ()))
     typer.echo(f"\n{_told(found)}\n\n{account.as_text(found.books)}", err=True)
     if html is not None and recorder is not None:
         rows = _untaken(found)
         title = f"Simulation on {recording.file.name}"
-        page = report_page(title, found.outcome.closed, recorder.finished, about=_figures(found), untaken=rows)
+        paths = dict.fromkeys(report.parts(found.outcome.closed), recorder.finished)
+        page = report_page(title, found.outcome.closed, paths, about=_figures(found), untaken=rows)
         write_page(html, page)
     if found.books.faults:
         raise typer.Exit(exits.FAILED)

@@ -37,9 +37,10 @@ def why(
             here = ": in a fleet each machine has the journal of what it traded itself" if place.fleet else ""
             fail(f"there is no journal {place.journal}{here}")
         try:
-            return story.tell(Replay(place.journal), about)
+            told = story.tell(Replay(place.journal), about)
         except (JournalError, story.NotInJournal) as error:
             fail(error)
+        return f"{place.account}\n{told}" if place.account else told
 
     found, code = for_each(find_places(read_chosen(context, account), symbol), of_one)
     for each in found:

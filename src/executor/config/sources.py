@@ -4,7 +4,7 @@ Nothing is judged here but whether a source can be read; `loading` puts the valu
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from os.path import isdir  # unlike Path.is_dir, False for a path that no folder can have
@@ -25,8 +25,8 @@ from executor.config.settings import GROUPS, Settings
 STANDARD_SECRETS_DIR: Final = Path("/run/secrets")
 FILE_SUFFIX: Final = "_FILE"
 
-# A name in the environment that begins like this and nearly is one of ours was meant to be ours. Other
-# programs share the environment, so shorter prefixes would cry wolf.
+# A name in the environment that begins like this and nearly is one of ours was meant to be ours. Other programs share
+# the environment, so with shorter prefixes it must be nearer.
 OUR_PREFIXES: Final = (
     "ABSENCE_", "ACCOUNTS", "ALERT_", "BE_", "BINANCE_", "BRACKET_", "COOLDOWN_", "DELTASCOUT_", "DOUBT_", "ENTRY_",
     "EXITS_", "EXIT_LAYOUT", "FAILSAFE_", "FLEET", "LIVE_ENTRY", "LOCK_", "MARGIN_", "MAX_DAILY_", "MAX_HOLD_",
@@ -35,10 +35,18 @@ OUR_PREFIXES: Final = (
 )  # fmt: skip
 
 
+OURS: Final = "EXECUTOR"
+NEAR: Final = 0.8
+NEARER: Final = 0.9
+"""How much a name must be like one of ours, and how much one that does not begin so."""
+
 READ_OTHERWISE: Final = re.compile(
     r"\s*(?:(?P<export>export\s)|\w+\s*=\s*(?!['\"])(?:[^\n#\\]*\s(?P<comment>#)|[^\n#]*(?P<backslash>\\)))"
 )
 """What systemd's `EnvironmentFile` (systemd.exec(5)) or Docker reads otherwise than the commands do."""
+
+QUOTES: Final = "'\""
+"""`docker run --env-file` leaves them: a state would be kept in a folder whose name begins with one."""
 
 MAY_BE_OVERRIDE: Final = re.compile(rf"[A-Za-z0-9]{{3,40}}{SEPARATOR}[A-Za-z]\w*", re.ASCII)
 
@@ -121,10 +129,13 @@ def bare(text: str) -> str:
 
 def _is_text(text: str) -> bool:
     try:
-        text.encode()
+        return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES
 
 
 class _Given(EnvSettingsSource):
@@ -140,11 +151,16 @@ class _Given(EnvSettingsSource):
 
 def _take_named(given: Mapping[str, str], origin: Origin, found: Found) -> None:
     for key, text in _Given(given)().items():
-        if _is_text(text):
-            found.add(OLDER_NAMES.get(key, key), text, origin)
-        else:  # bytes of the environment that are no UTF-8: no request, log or file could hold them
-            was = HIDDEN if key in SECRETS else ascii(text)
+        was = HIDDEN if key in SECRETS else ascii(text)
+        if not _is_text(text):  # bytes of the environment that are no UTF-8: no request, log or file could hold them
             found.faults.append(Fault(key, was, "text in UTF-8"))
+        elif not _is_quoted(text):
+            found.add(OLDER_NAMES.get(key, key), text, origin)
+        elif key in SECRETS:
+            found.warnings.append(f"{key} begins and ends with a quote, and both are a part of it")
+            found.add(key, text, origin)
+        else:
+            found.faults.append(Fault(key, was, "without the quotes, which whoever set it has left as they are"))
     for key, text in given.items():
         if MAY_BE_OVERRIDE.fullmatch(key) and bare(text):
             found.add_override(key, bare(text), origin)
@@ -274,10 +290,22 @@ def unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:
             yield f"{name} in {path} is not a setting{hint}"
 
 
-def _near_misses(names: Iterable[str]) -> Iterator[str]:
-    for name in sorted(names):
-        ours = name.upper().startswith(OUR_PREFIXES) and not MAY_BE_OVERRIDE.fullmatch(name)
-        if name not in KNOWN_NAMES and ours:
-            near = get_close_matches(name.upper(), KNOWN_NAMES, n=1, cutoff=0.8)
-            if near:
-                yield f"{name} in the environment is not a setting; did you mean {near[0]}?"
+def _near_misses(environ: Mapping[str, str]) -> Iterator[str]:
+    symbols = {symbol.strip() for name in ("SYMBOL", "SYMBOLS") for symbol in environ.get(name, "").upper().split(",")}
+    for name in sorted(environ):
+        if name in KNOWN_NAMES or MAY_BE_OVERRIDE.fullmatch(name):
+            continue
+        if (meant := _meant(name.upper(), symbols)) is not None:
+            yield f"{name} in the environment is not a setting; did you mean {meant}?"
+
+
+def _meant(name: str, symbols: Collection[str]) -> str | None:
+    """The setting that a name was meant to be, which may as well be another program's."""
+    begin, _, rest = name.partition("_")
+    setting = rest.lstrip("_")
+    if begin in symbols and setting in FIELDS:
+        return override_key(begin, setting)
+    if begin == OURS and setting in FIELDS:
+        return setting
+    cutoff = NEAR if name.startswith(OUR_PREFIXES) else NEARER
+    return next(iter(get_close_matches(name, KNOWN_NAMES, n=1, cutoff=cutoff)), None)

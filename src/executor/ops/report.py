@@ -18,6 +18,9 @@ _HEADER: Final = ("opened (UTC)", "held", "side", "reason", *FIGURES)
 _PNL_SHOWN: Final = Decimal("0.0001")
 _R_SHOWN: Final = Decimal("0.01")
 
+Part = tuple[str, str]
+"""An account, empty where it has no name, and a symbol."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One trade as JSON and CSV show it: decimals in plain digits, times ISO 8601 UTC, prices quote per base,
@@ -92,30 +95,45 @@ def _by_asset(amounts: dict[str, Decimal]) -> dict[str, str]:
     return {asset: plain(amount) for asset, amount in sorted(amounts.items())}
 
 
-def as_json(trades: Sequence[Closed]) -> str:
-    return text.json([row(trade) for trade in trades])
+def as_json(trades: Sequence[Closed], accounts: Sequence[str] = ()) -> str:
+    """`accounts`, here and below: whose each trade is, where accounts have names."""
+    rows = [msgspec.structs.asdict(row(trade)) for trade in trades]
+    return text.json([{"account": of, **each} for of, each in zip(accounts, rows, strict=True)] if accounts else rows)
 
 
-def as_csv(trades: Sequence[Closed]) -> str:
+def as_csv(trades: Sequence[Closed], accounts: Sequence[str] = ()) -> str:
     """The columns of the JSON; several targets or commissions in one cell are parted by spaces."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(Row.__struct_fields__)
-    for trade in trades:
-        writer.writerow([_cell(value) for value in msgspec.structs.astuple(row(trade))])
+    writer.writerow([*(["account"] if accounts else []), *Row.__struct_fields__])
+    for index, trade in enumerate(trades):
+        whose = [accounts[index]] if accounts else []
+        writer.writerow([*whose, *(_cell(value) for value in msgspec.structs.astuple(row(trade)))])
     return out.getvalue().removesuffix("\n")
 
 
-def as_table(trades: Sequence[Closed]) -> str:
-    """At most 100 columns wide, with what it comes to below; of several symbols one table each, under its name."""
+def as_table(trades: Sequence[Closed], accounts: Sequence[str] = ()) -> str:
+    """At most 100 columns wide, with what it comes to below; of several symbols or accounts one table each, under its
+    name.
+    """
     if not trades:
         return "No trade has finished."
-    by_symbol: dict[str, list[Closed]] = {}
-    for trade in trades:
-        by_symbol.setdefault(trade.symbol, []).append(trade)
-    if len(by_symbol) == 1:
+    found = parts(trades, accounts)
+    if len(found) == 1 and not accounts:
         return _table(trades)
-    return "\n\n".join(f"{symbol}\n{_table(by_symbol[symbol])}" for symbol in sorted(by_symbol))
+    return "\n\n".join(f"{name_of(part)}\n{_table(found[part])}" for part in sorted(found))
+
+
+def parts(trades: Sequence[Closed], accounts: Sequence[str] = ()) -> dict[Part, list[Closed]]:
+    """The trades by account and symbol: only those of one of each can be added up."""
+    found: dict[Part, list[Closed]] = {}
+    for account, trade in zip(accounts or [""] * len(trades), trades, strict=True):
+        found.setdefault((account, trade.symbol), []).append(trade)
+    return found
+
+
+def name_of(part: Part) -> str:
+    return " ".join(part).strip()
 
 
 def _table(trades: Sequence[Closed]) -> str:

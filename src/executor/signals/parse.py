@@ -211,8 +211,13 @@ def refuse_contradiction(fields: Mapping[str, Any], direction: Direction) -> Non
     """An order of a strategy that leaves a position, or makes one smaller, opens none here. Raises SignalFault.
 
     `market_position` (long, short or flat) and `position_size` (below 0 for a short) are the position after the order,
-    the names with `prev_` the one before it.
+    the names with `prev_` the one before it. Orders that close one, and bear no name of their own, are named so by
+    TradingView.
     """
+    for name in _NAMES_OF_ORDERS:
+        value = fields.get(name)
+        if isinstance(value, str) and value.strip().lower().startswith(_CLOSING):
+            raise SignalFault(f"{name} {_shown(value)} is of an order that closes a position: it opens none")
     after, before = _position(fields, "market_position"), _position(fields, "prev_market_position")
     if after == "flat":
         raise SignalFault("market_position is flat, an exit: a trade's exits are placed with its entry")
@@ -227,6 +232,8 @@ def refuse_contradiction(fields: Mapping[str, Any], direction: Direction) -> Non
         raise SignalFault(f"{change}: the position gets smaller, and nothing is opened")
 
 
+_NAMES_OF_ORDERS: Final = ("id", "order_id", "comment")
+_CLOSING: Final = ("close entry(s) order", "close position order", "margin call")
 _ACTIONS: Final = {Direction.LONG: "buy", Direction.SHORT: "sell"}
 
 
@@ -340,10 +347,17 @@ def _symbol(fields: Mapping[str, Any], *, required: bool) -> str:
         if required:
             raise SignalFault("symbol is missing: it must name the symbol, e.g. BTCUSDT")
         return ""
-    text = "" if isinstance(value, Number) or not isinstance(value, str) else value.strip().upper()
+    text = "" if isinstance(value, Number) or not isinstance(value, str) else in_capitals(value.strip())
     if not 0 < len(text) <= SYMBOL_LENGTH_MAX or not text.isalnum():
         raise SignalFault(f"symbol must be the exchange's name for it, e.g. BTCUSDT, was {_shown(value)}")
     return text
+
+
+def in_capitals(symbol: str) -> str:
+    """A symbol as the exchange writes it. Names may have other letters than a to z, and those stay as they are: the
+    capital of some is one that they only look like.
+    """
+    return "".join(letter.upper() if letter.isascii() else letter for letter in symbol)
 
 
 def _id(fields: Mapping[str, Any]) -> str | None:

@@ -196,6 +196,24 @@ def test_a_grid_that_is_off_is_the_precision_of_the_asset() -> None:
     assert (found.tick, found.step) == (Decimal("0.01"), Decimal("0.00001"))
 
 
+@pytest.mark.parametrize("changed", ["left out", None, [], "", "x", True, {"value": "0.01"}])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("PRICE_FILTER", "tickSize"), ("LOT_SIZE", "stepSize"), ("NOTIONAL", "minNotional")]
+)
+def test_a_grid_that_is_not_told_is_not_one_that_is_off(kind: str, name: str, changed: object) -> None:
+    """Read anew with a trade open, a tick of 1E-8 made each exit one that the exchange refuses."""
+    info = json.loads(golden("exchange_info"))
+    for row in info["symbols"]:
+        for each in row["filters"]:
+            if each["filterType"] == kind:
+                if changed == "left out":
+                    del each[name]
+                else:
+                    each[name] = changed
+    with pytest.raises(msgspec.DecodeError):
+        rules.symbol_rules(rules.exchange_info(json.dumps(info).encode()), "BTCUSDT", rules.commission(FEES))
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 FAULTS: Final = [b'{"code":-2010,"msg":"Order would trigger immediately."}', b'{"code":-1003,"msg":"banned","data":{}}']

@@ -10,6 +10,7 @@ from tests.ops.reports.test_paths import bundled
 from tests.ops.samples import closed, trades
 
 from executor.core.model.state import Closed
+from executor.ops import report
 from executor.ops.reports.page import report_page
 from executor.ops.reports.paths import FillAt, PriceAt, Span, StopAt, TradePath
 
@@ -73,7 +74,7 @@ def test_any_trades_make_a_whole_page(found: list[Closed]) -> None:
         )
         for trade in found[::2]
     }
-    reader = Reader(report_page("Trades", found, paths))
+    reader = Reader(report_page("Trades", found, dict.fromkeys(report.parts(found), paths)))
     harmless(reader)
     assert reader.tags.count("details") == len(found)
     assert "NaN" not in str(reader.attributes)
@@ -98,7 +99,7 @@ def test_the_policy_names_the_one_style_sheet_and_allows_nothing_else() -> None:
 def test_the_bundled_run_has_its_figures_and_each_trade_its_picture() -> None:
     closed_by, paths = bundled()
     found = list(closed_by.values())
-    reader = Reader(report_page("Trades of LTCUSDT", found, paths))
+    reader = Reader(report_page("Trades of LTCUSDT", found, {("", "LTCUSDT"): paths}))
     harmless(reader)
     assert reader.tags.count("svg") == 3 + len(found)
     said = " ".join(words for _, words in reader.words)
@@ -115,6 +116,25 @@ def test_of_several_symbols_each_has_its_own_part() -> None:
     reader = Reader(page)
     assert [words for tag, words in reader.words if tag == "h2"] == ["BTCUSDT", "LTCUSDT"]
     assert page.count("does not reach back to this trade") == 2
+
+
+def test_namesakes_of_several_accounts_are_each_s_own() -> None:
+    found = [closed(pnl=Decimal(1)), closed(pnl=Decimal(2)), closed(symbol="BTCUSDT")]
+    paths = {
+        ("bob", "LTCUSDT"): {
+            found[1].trade: TradePath(trade=found[1].trade, prices=[PriceAt(found[1].opened, found[1].entry_planned)])
+        }
+    }
+    page = report_page("Trades", found, paths, accounts=["ann", "bob", "bob"])
+    reader = Reader(page)
+    harmless(reader)
+    assert [words for tag, words in reader.words if tag == "h2"] == ["ann LTCUSDT", "bob BTCUSDT", "bob LTCUSDT"]
+    ids = [value for name, value in reader.attributes if name == "id"]
+    links = [value for name, value in reader.attributes if name == "href" and value and value.startswith("#")]
+    assert len(set(ids)) == len(ids)
+    assert {link.removeprefix("#") for link in links} <= set(ids)
+    assert page.count("does not reach back to this trade") == 2
+    assert page.partition("does not reach back")[0].count("<h2") == 1  # ann's has no path, bob's has
 
 
 def test_no_trade_is_a_page_too() -> None:

@@ -123,6 +123,20 @@ async def test_move_stop_only_towards_profit(tmp_path: Path, side: Direction) ->
         assert b.stops() == {b.at("-0.5")}
 
 
+@pytest.mark.parametrize("side", Direction)
+async def test_a_stop_between_two_ticks_is_told_as_what_it_becomes(tmp_path: Path, side: Direction) -> None:
+    async with serving(tmp_path, World(side, "OCO", pushes=True)) as b:
+        await b.enter()
+        await b.move("0.5")
+        better, sliver = b.at("-0.5"), side.sign * Decimal("0.004")
+        moved = await tell(b, "move-stop", str(better + sliver))
+        assert moved == Answer(True, f"the stop is being moved to {better} ({better + sliver} lies between two ticks)")
+        await b.wait(10)
+        assert b.stops() == {better}
+        nothing = await tell(b, "move-stop", str(better + sliver))
+        assert (nothing.ok, f"{better} is not better than the stop at {better}" in nothing.text) == (False, True)
+
+
 @pytest.mark.parametrize("world", EVERY_WORLD, ids=str)
 async def test_check_follows_rule_4_5(tmp_path: Path, world: World) -> None:
     async with serving(tmp_path, world) as b:

@@ -199,6 +199,30 @@ async def test_a_stranger_that_hangs_up_in_the_middle_is_no_fault_of_ours(tmp_pa
         assert sender.bench.alerts() == []
 
 
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (bytes.fromhex("1603010200010001fc0303") + bytes(200), "HTTPS, where plain HTTP is spoken"),
+        (b"POST /signal HTTP/1.1\r\nHost: x\r\nX-Webhook-Secret: " + b"s" * 5000 + b"\r\n\r\n", "too long"),
+        (b"POST /signal HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "Host"),
+        (b"SSH-2.0-\xff" + SECRET.encode() + b"\r\n", "no HTTP request"),
+    ],
+)
+async def test_what_is_no_http_is_told_and_counted_once_a_while(tmp_path: Path, sent: bytes, why: str) -> None:
+    """The library answers it by itself: a sender with https, or a proxy's long headers, left no trace."""
+    async with hooked(tmp_path) as sender:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", sender.port)
+                writer.write(sent)
+                assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.0 400")
+                writer.close()
+        (told,) = [line for line in logs if line["event"] == "webhook_denied"]
+        assert (told["status"], told["source"], why in told["why"]) == (400, "127.0.0.1", True), told
+        assert SECRET not in str(told)
+        assert (await sender.post(sender.signal())).status_code == 200
+
+
 async def test_whatever_can_be_read_can_be_judged_however_deep_it_is_nested(tmp_path: Path) -> None:
     async with hooked(tmp_path, WEBHOOK_RATE_PER_MIN="1000", WEBHOOK_TOTAL_PER_MIN="1000") as sender:
         for depth in range(900, 1_000, 4):

@@ -20,13 +20,13 @@ STATUSES: Final = frozenset({"TRADING", "HALT", "BREAK", "CANCEL_ONLY", "END_OF_
 class _Filter(Row, frozen=True, kw_only=True, rename="camel"):
     """Any filter that is known; each has its own few of these."""
 
-    tick_size: Decimal = ZERO
-    step_size: Decimal = ZERO
+    tick_size: Decimal | None = None
+    step_size: Decimal | None = None
     min_price: Decimal = ZERO
     max_price: Decimal = ZERO
     min_qty: Decimal = ZERO
     max_qty: Decimal = ZERO
-    min_notional: Decimal = ZERO
+    min_notional: Decimal | None = None
     max_notional: Decimal = ZERO
     multiplier_up: Decimal = ZERO
     multiplier_down: Decimal = ZERO
@@ -46,6 +46,17 @@ class _Filter(Row, frozen=True, kw_only=True, rename="camel"):
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(*(value for value in msgspec.structs.astuple(self) if isinstance(value, Decimal)))
+
+
+_NEEDED: Final = {
+    "PRICE_FILTER": ("tick_size",),
+    "LOT_SIZE": ("step_size",),
+    "NOTIONAL": ("min_notional",),
+    "MIN_NOTIONAL": ("min_notional",),
+}
+"""What a filter that is there always tells, if only as 0, which is off: taken for 0 where it is not told, every exit of
+an open trade would be of a price or a quantity that the exchange refuses.
+"""
 
 
 class _Kind(msgspec.Struct, frozen=True, rename="camel"):
@@ -186,10 +197,10 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         max_price=price.max_price,
         min_qty=lot.min_qty,
         max_qty=lot.max_qty,
-        market_step=market_lot.step_size,
+        market_step=market_lot.step_size or ZERO,
         market_min_qty=market_lot.min_qty,
         market_max_qty=market_lot.max_qty,
-        min_notional=max(notional.min_notional, older_notional.min_notional),
+        min_notional=max(notional.min_notional or ZERO, older_notional.min_notional or ZERO),
         max_notional=notional.max_notional,
         bid_up=by_side.bid_multiplier_up or both_sides.multiplier_up,
         bid_down=by_side.bid_multiplier_down or both_sides.multiplier_down,
@@ -230,4 +241,12 @@ def _name(row: msgspec.Raw) -> str:
 
 def _filters(symbol: _Symbol) -> dict[str, _Filter]:
     kinds = ((decode(row, _Kind).filter_type, row) for row in symbol.filters)
-    return {kind: decode(row, _Filter) for kind, row in kinds if kind in _KNOWN}
+    return {kind: _filter(kind, row) for kind, row in kinds if kind in _KNOWN}
+
+
+def _filter(kind: str, row: msgspec.Raw) -> _Filter:
+    found = decode(row, _Filter)
+    for name in _NEEDED.get(kind, ()):
+        if getattr(found, name) is None:
+            raise msgspec.ValidationError(f"{name} of {kind} is missing")
+    return found

@@ -7,12 +7,13 @@ from decimal import Decimal
 from functools import cache
 from html import escape
 from importlib import resources
-from typing import Final
+from typing import Final, NamedTuple
 
 from executor.core.model.state import Closed
 from executor.core.model.values import plain, short
-from executor.ops import text
+from executor.ops import report, text
 from executor.ops.assets import assets_of
+from executor.ops.report import Part
 from executor.ops.reports import charts
 from executor.ops.reports.figures import Figures, distribution, figures_of
 from executor.ops.reports.paths import TradePath
@@ -41,24 +42,24 @@ _NUMBERS: Final = frozenset(TRADES) - {"opened (UTC)", "side", "reason", "commis
 def report_page(
     title: str,
     trades: Sequence[Closed],
-    paths: Mapping[str, TradePath],
+    paths: Mapping[Part, Mapping[str, TradePath]],
     *,
+    accounts: Sequence[str] = (),
     about: Sequence[tuple[str, str]] = (),
     untaken: Sequence[Row] = (),
 ) -> str:
-    """Finished trades. `paths`: by trade, of those whose way is known; `about`: what the report is of; `untaken`:
-    signals that became no trade, when and why.
+    """Finished trades. `paths`: by account and symbol, and there by trade, of those whose way is known; `accounts`:
+    whose each trade is, where accounts have names; `about`: what the report is of; `untaken`: signals that became no
+    trade, when and why.
     """
-    by_symbol: dict[str, list[Closed]] = {}
-    for trade in sorted(trades, key=lambda each: each.closed):
-        by_symbol.setdefault(trade.symbol, []).append(trade)
-    names = sorted(by_symbol)
-    links = "".join(f'<a href="#s-{escape(name)}">{escape(name)}</a> ' for name in names)
+    found = report.parts(trades, accounts)
+    sections = [_Section(f"{number}", part, paths.get(part, {})) for number, part in enumerate(sorted(found), 1)]
+    links = "".join(f'<a href="#s-{each.number}">{escape(each.name)}</a> ' for each in sections)
     body = [
         definitions(about, "about"),
-        f'<nav aria-label="Symbols">{links}</nav>' if len(names) > 1 else "",
-        *(_symbol(name, by_symbol[name], paths) for name in names),
-        "" if names else "<p>No trade has finished.</p>",
+        f'<nav aria-label="Symbols">{links}</nav>' if len(sections) > 1 else "",
+        *(_symbol(each, sorted(found[each.part], key=lambda trade: trade.closed)) for each in sections),
+        "" if sections else "<p>No trade has finished.</p>",
         _untaken(untaken),
     ]
     return document(title, "\n".join(body))
@@ -128,8 +129,24 @@ def figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>" if svg else ""
 
 
-def _symbol(name: str, trades: Sequence[Closed], paths: Mapping[str, TradePath]) -> str:
-    assets = assets_of(name, [asset for trade in trades for asset in trade.commissions])
+class _Section(NamedTuple):
+    """One symbol of one account. Trades are told apart by when they began: two sections may have namesakes."""
+
+    number: str
+    part: Part
+    paths: Mapping[str, TradePath]
+
+    @property
+    def name(self) -> str:
+        return report.name_of(self.part)
+
+    def anchor(self, trade: Closed) -> str:
+        return f"t-{self.number}-{escape(trade.trade)}"
+
+
+def _symbol(section: _Section, trades: Sequence[Closed]) -> str:
+    name, number = section.name, section.number
+    assets = assets_of(section.part[1], [asset for trade in trades for asset in trade.commissions])
     quote = assets.quote or "quote"
     figures = figures_of(trades)
     equity = figure(charts.equity_chart(trades, quote), f"Profit so far, in {escape(quote)}")
@@ -139,13 +156,13 @@ def _symbol(name: str, trades: Sequence[Closed], paths: Mapping[str, TradePath])
         "Slippage in R, above the line is worse than planned: dots are entries, squares exits",
     )
     facts = definitions(_summary(figures, quote), "facts")
-    rows = [_row(trade) for trade in trades]
+    rows = [_row(trade, section.anchor(trade)) for trade in trades]
     return (
-        f'<section class="symbol" aria-labelledby="s-{escape(name)}"><h2 id="s-{escape(name)}">{escape(name)}</h2>'
+        f'<section class="symbol" aria-labelledby="s-{number}"><h2 id="s-{number}">{escape(name)}</h2>'
         f'<div class="columns">{equity or "<p>No trade was filled.</p>"}{facts}'
         f'</div><div class="two">{spread}{slips}</div>'
         f"<h3>Trades</h3>{table(TRADES, rows, f'{name} trades', numbers=_NUMBERS)}"
-        f"<h3>Each trade</h3>{''.join(_trade(trade, paths.get(trade.trade)) for trade in reversed(trades))}</section>"
+        f"<h3>Each trade</h3>{''.join(_trade(trade, section) for trade in reversed(trades))}</section>"
     )
 
 
@@ -173,10 +190,10 @@ def _summary(of: Figures, quote: str) -> list[tuple[str, str]]:
     ]
 
 
-def _row(trade: Closed) -> list[str]:
+def _row(trade: Closed, anchor: str) -> list[str]:
     filled = bool(trade.qty)
     return [
-        f'<a href="#t-{escape(trade.trade)}">{text.moment(trade.opened)}</a>',
+        f'<a href="#{anchor}">{text.moment(trade.opened)}</a>',
         text.span(trade.closed - trade.opened),
         escape(str(trade.direction)),
         escape(str(trade.reason)),
@@ -193,7 +210,8 @@ def _row(trade: Closed) -> list[str]:
     ]
 
 
-def _trade(trade: Closed, path: TradePath | None) -> str:
+def _trade(trade: Closed, section: _Section) -> str:
+    path = section.paths.get(trade.trade)
     result = f"{_r(trade.r)} R, {_cents(trade.pnl)}" if trade.qty else "without a fill"
     head = f"{text.moment(trade.opened)} {trade.direction}, {trade.reason}, {result}"
     facts = [
@@ -212,7 +230,7 @@ def _trade(trade: Closed, path: TradePath | None) -> str:
     chart = charts.trade_chart(trade, path) if path is not None else ""
     picture = figure(chart, _LEGEND) or "<p>The journal does not reach back to this trade: its way is not known.</p>"
     return (
-        f'<details id="t-{escape(trade.trade)}"><summary>{escape(head)}</summary>'
+        f'<details id="{section.anchor(trade)}"><summary>{escape(head)}</summary>'
         f'<div class="columns"><div>{picture}{_fills(trade, path)}</div>{definitions(facts, "facts")}</div></details>'
     )
 

@@ -1,6 +1,6 @@
 """The local socket through which commands reach the running service: one JSON line asked, one answered.
 
-    {"verb":"move-stop","price":"81.20"}  ->  {"ok":true,"text":"moved"}
+    {"verb":"move-stop","price":"81.20"}  ->  {"ok":true,"text":"the stop is being moved to 81.20"}
 
 It is named after the state file, `<state>.sock`, and open to the service's own user alone (0600). It is bound beside
 its name and renamed over it, while the state's lock is held: so only a stale socket is ever replaced, and nobody finds
@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from executor.core.book import levels
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.values import plain
 from executor.core.model.verdict import Ignored, Moved, Refusal
@@ -232,8 +233,23 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
         case verb:
             price = plain(request.price) if request.price is not None else None
             log.info("operator", verb=verb, price=price, trade=request.trade)
-            asked = Commanded(at=loop.now(), verb=_VERBS[verb], price=request.price, trade=request.trade)
-            return _verdict(await loop.ask(asked, takes))
+            asked = Commanded(at=loop.now(), verb=_VERBS[verb], price=_on_tick(loop, request), trade=request.trade)
+            return _moved(_verdict(await loop.ask(asked, takes)), request.price, asked.price)
+
+
+def _on_tick(loop: Loop, request: Request) -> Decimal | None:
+    """The wished stop as an exchange can have it: judged by any other, one might be moved that stays where it is."""
+    position = loop.state.position
+    if request.price is None or position is None:
+        return request.price
+    return levels.away_from_profit(request.price, loop.engine.rules.tick, position.plan.direction)
+
+
+def _moved(answer: Answer, wished: Decimal | None, price: Decimal | None) -> Answer:
+    if price is None or wished is None or not answer.ok:
+        return answer
+    between = "" if price == wished else f" ({plain(wished)} lies between two ticks)"
+    return Answer(True, f"the stop is being moved to {plain(price)}{between}")
 
 
 async def _tell(loop: Loop, request: Request) -> Answer:

@@ -29,7 +29,6 @@ A request that is not whole within `Bounds.hear_s` has its connection cut, witho
 """
 
 import asyncio
-import logging
 import os
 import socket
 import time
@@ -59,6 +58,7 @@ from executor.service.inlets.access import (
 )
 from executor.service.inlets.connections import Bounds, ConnectionLimiter
 from executor.service.inlets.file_threads import FileThreads
+from executor.service.inlets.unparsed import parser_log
 from executor.signals.alert import SHOWN_AS, line_of, secret_in, secret_in_text, without_secret
 from executor.signals.parse import Malformed, SignalFault, parse_signal, read_object
 from executor.signals.position import SignalFileError
@@ -78,9 +78,6 @@ HEAD_MAX: Final = 4096
 _TRY_AGAIN: Final = 503
 LINGER_S: Final = 1.0
 """Seconds in which a client that is still sending may read why it was refused."""
-
-_SILENT: Final = logging.Logger("webhook", logging.CRITICAL + 1)  # noqa: LOG001  no logger that others share
-"""The library logs a traceback of each request that is no HTTP: whoever sends those would fill the log."""
 
 
 class WebhookUnusable(Exception):  # noqa: N818  (it says what the address is)
@@ -205,7 +202,7 @@ class Webhook:
             self._handle,
             request_factory=self._request,
             access_log=None,
-            logger=_SILENT,
+            logger=parser_log(self._complain),
             auto_decompress=False,  # a small body must stay small
             lingering_time=LINGER_S,
             max_line_size=HEAD_MAX,
