@@ -281,6 +281,8 @@ def test_what_can_not_be_said_and_who_can_not_answer_are_no_tracebacks(tmp_path:
     )
     told = ran("--env-file", ".env", "config", stdout=subprocess.DEVNULL)
     assert (told.returncode, ".env is not a file" in told.stderr) == (2, True)
+    told = ran("report", "--trades", "9" * 400, stdout=subprocess.DEVNULL)
+    assert (told.returncode, "File name too long" in told.stderr, "Traceback" in told.stderr) == (1, True, False)
     told = ran("config", stdout=subprocess.DEVNULL, preexec_fn=lambda: os.close(0))
     assert (told.returncode, "Traceback" in told.stderr) == (0, False)
 

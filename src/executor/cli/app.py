@@ -21,6 +21,10 @@ _NOT_TAKEN: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBI
 """Of a disk or a terminal that takes no more."""
 
 
+_SHOWN_MAX: Final = 200
+"""Characters of a name that may be too long for any file."""
+
+
 class Command(NamedTuple):
     """Where a command lives, `module:function`, and the sentence that `executor --help` shows for it."""
 
@@ -128,9 +132,10 @@ def run() -> None:
     except OSError as error:
         if error.filename is None and error.errno in _NOT_TAKEN:
             _fail(f"what there is to say can't be written: {error.strerror}")
-        if error.filename is None or not isinstance(error, PermissionError):
+        if error.filename is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}; if it is the service's, be its user: sudo -u executor")
+        whose = "; if it is the service's, be its user: sudo -u executor" if isinstance(error, PermissionError) else ""
+        _fail(f"{str(error.filename)[:_SHOWN_MAX]}: {error.strerror}{whose}")
 
 
 def _fail(text: str) -> NoReturn:
