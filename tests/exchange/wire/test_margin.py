@@ -159,6 +159,28 @@ def test_an_isolated_account_without_its_level_has_none_not_the_worst() -> None:
     assert account.assets / account.liabilities > 4
 
 
+@pytest.mark.parametrize("told", ["0", 0, "0.00000000", None])
+def test_a_level_of_nothing_is_none(told: object) -> None:
+    """Taken for one, it would end the trade at market."""
+    owing = {**HELD, "asset": "USDT", "borrowed": "12000"}
+    body = {"marginLevel": told or "0", "totalAssetOfBtc": "0.5", "totalLiabilityOfBtc": "0.2", "userAssets": [owing]}
+    shown = margin.cross(msgspec.json.encode(body))
+    account = margin.cross_account(shown, 7, price=D(100), btc_price=D(60_000))
+    assert (account.level, account.liabilities) == (None, D(12_000))
+    pair = {"symbol": "BTCUSDT", "baseAsset": {**HELD, "asset": "BTC"}, "quoteAsset": owing, "indexPrice": "1000"}
+    answer = msgspec.json.encode({"assets": [{**pair, "marginLevel": told}]})
+    assert margin.isolated_account(answer, "BTCUSDT", 1).level is None
+
+
+@pytest.mark.parametrize("held", [[], [{**HELD, "asset": "USDT"}]])
+def test_an_account_that_owes_something_and_of_no_asset_is_not_read(held: list[dict[str, str]]) -> None:
+    """A debt that is gone is somebody else's doing, and ends a short."""
+    body = {"marginLevel": "2", "totalAssetOfBtc": "0.5", "totalLiabilityOfBtc": "0.2", "userAssets": held}
+    with pytest.raises(msgspec.DecodeError):
+        margin.cross(msgspec.json.encode(body))
+    assert margin.cross(msgspec.json.encode({**body, "totalLiabilityOfBtc": "0"})).user_assets is not None
+
+
 @pytest.mark.parametrize("body", [b"{}", b'{"total":1}', b'{"rows":null}', b'{"total":null}'])
 def test_a_list_that_is_left_out_is_no_proof_that_nothing_is_in_it(body: bytes) -> None:
     """Rules 11.3, 11.11: by these lists a loan never was, and a position was not liquidated."""

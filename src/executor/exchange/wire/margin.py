@@ -224,6 +224,11 @@ class Cross(Row, frozen=True, kw_only=True, rename="camel"):
     trade_enabled: bool = True
     borrow_enabled: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.total_liability_of_btc > 0 and not any(row.borrowed or row.interest for row in self.user_assets):
+            raise ValueError("something is owed, and of no asset")
+
 
 class _Pair(Row, frozen=True, kw_only=True, rename="camel"):
     symbol: str
@@ -300,7 +305,7 @@ def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
         assets=_worth(pair, lambda row: row.free + row.locked),
         liabilities=owed,
         price=pair.index_price,
-        level=pair.margin_level if owed else None,
+        level=_level(pair.margin_level, owed),
         liquidation_price=pair.liquidate_price or None,
     )
 
@@ -323,7 +328,7 @@ def cross_account(shown: Cross, asked_at: int, *, price: Decimal, btc_price: Dec
         assets=shown.total_asset_of_btc * btc_price,
         liabilities=owed,
         price=price,
-        level=shown.margin_level if owed else None,
+        level=_level(shown.margin_level, owed),
     )
 
 
@@ -343,7 +348,7 @@ def cross_account_of_two(shown: Cross, asked_at: int, *, base: str, quote: str, 
         assets=sum(((row.free + row.locked) * rates[row.asset] for row in two), ZERO),
         liabilities=owed,
         price=price,
-        level=shown.margin_level if owed else None,
+        level=_level(shown.margin_level, owed),
     )
 
 
@@ -364,6 +369,11 @@ def _pair(body: bytes, symbol: str) -> _Pair:
     if pair is None or not pair.isolated_created:
         raise NoAccountError(f"no isolated account of {symbol}")
     return pair
+
+
+def _level(told: Decimal | None, owed: Decimal) -> Decimal | None:
+    """None without a debt. 0 is no level where anything is held, and where nothing is, that tells it."""
+    return told or None if owed else None
 
 
 def _balances(held: tuple[_Held, ...]) -> dict[str, Balance]:
