@@ -257,7 +257,7 @@ def test_a_command_that_does_it_alone_says_whether_its_time_was_over() -> None:
         def stop(self) -> None:
             tasks.append("stopped")
 
-    limit.beside(lambda loop: loop.add_task("flatten", None, at_once=False))(cast("Any", Loop()))
+    limit.beside(lambda loop: loop.add_task("flatten", cast("Any", None), at_once=False))(cast("Any", Loop()))
     assert [task[0] for task in tasks] == ["flatten", "time limit"]
     assert limit.words == "as this command was ended"
     short = TimeLimit(0)
