@@ -53,8 +53,12 @@ def report_page(
     trade, when and why.
     """
     found = report.parts(trades, accounts)
-    sections = [_Section(f"{number}", part, paths.get(part, {})) for number, part in enumerate(sorted(found), 1)]
-    links = "".join(f'<a href="#s-{each.number}">{escape(each.name)}</a> ' for each in sections)
+    sections: list[_Section] = []
+    taken: frozenset[str] = frozenset()
+    for part in sorted(found):
+        sections.append(_Section(part, paths.get(part, {}), taken))
+        taken |= {trade.trade for trade in found[part]}
+    links = "".join(f'<a href="#{each.id}">{escape(each.name)}</a> ' for each in sections)
     body = [
         definitions(about, "about"),
         f'<nav aria-label="Symbols">{links}</nav>' if len(sections) > 1 else "",
@@ -130,22 +134,27 @@ def figure(svg: str, caption: str) -> str:
 
 
 class _Section(NamedTuple):
-    """One symbol of one account. Trades are told apart by when they began: two sections may have namesakes."""
+    """One symbol of one account. Trades are told apart by when they began: `taken` are the names of those before."""
 
-    number: str
     part: Part
     paths: Mapping[str, TradePath]
+    taken: frozenset[str]
 
     @property
     def name(self) -> str:
         return report.name_of(self.part)
 
+    @property
+    def id(self) -> str:
+        return f"s-{escape(self.name.replace(' ', '-'))}"
+
     def anchor(self, trade: Closed) -> str:
-        return f"t-{self.number}-{escape(trade.trade)}"
+        which = f"{self.id}-{trade.trade}" if trade.trade in self.taken else trade.trade
+        return f"t-{escape(which)}"
 
 
 def _symbol(section: _Section, trades: Sequence[Closed]) -> str:
-    name, number = section.name, section.number
+    name = section.name
     assets = assets_of(section.part[1], [asset for trade in trades for asset in trade.commissions])
     quote = assets.quote or "quote"
     figures = figures_of(trades)
@@ -158,7 +167,7 @@ def _symbol(section: _Section, trades: Sequence[Closed]) -> str:
     facts = definitions(_summary(figures, quote), "facts")
     rows = [_row(trade, section.anchor(trade)) for trade in trades]
     return (
-        f'<section class="symbol" aria-labelledby="s-{number}"><h2 id="s-{number}">{escape(name)}</h2>'
+        f'<section class="symbol" aria-labelledby="{section.id}"><h2 id="{section.id}">{escape(name)}</h2>'
         f'<div class="columns">{equity or "<p>No trade was filled.</p>"}{facts}'
         f'</div><div class="two">{spread}{slips}</div>'
         f"<h3>Trades</h3>{table(TRADES, rows, f'{name} trades', numbers=_NUMBERS)}"
