@@ -24,7 +24,7 @@ import structlog
 
 from executor.core.book import levels
 from executor.core.model.events import Commanded, Verb
-from executor.core.model.values import plain
+from executor.core.model.values import plain, short
 from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.core.transition import Step
 from executor.exchange.port import ReadError
@@ -248,8 +248,8 @@ def _on_tick(loop: Loop, request: Request) -> Decimal | None:
 def _moved(answer: Answer, wished: Decimal | None, price: Decimal | None) -> Answer:
     if price is None or wished is None or not answer.ok:
         return answer
-    between = "" if price == wished else f" ({plain(wished)} lies between two ticks)"
-    return Answer(True, f"the stop is being moved to {plain(price)}{between}")
+    between = "" if price == wished else f" ({short(wished)} lies between two ticks)"
+    return Answer(True, f"the stop is being moved to {short(price)}{between}")
 
 
 async def _tell(loop: Loop, request: Request) -> Answer:
