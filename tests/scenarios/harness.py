@@ -49,6 +49,8 @@ from executor.service.symbol_rules import held_symbols
 
 ACCOUNT: Final = "paper"
 KEY: Final = "paper"
+OTHER: Final = "other"
+"""Another account with the same balances, and its key."""
 START_MS: Final = 1_750_000_000_000
 ENTRY: Final = Decimal(100)
 BITCOIN: Final = Decimal(60_000)
@@ -121,12 +123,13 @@ class Harness:
             [Symbol.from_exchange_info(row) for row in rows], rate_limits=limits.announce(), liquidity=liquidity
         )
         self.engine.open_account(ACCOUNT, balances)
+        self.engine.open_account(OTHER, balances)
         self.account = self._account_of(balances)
         """The engine's name of the one that is traded with."""
         self.base, self.quote = self.engine.symbol(symbol).base, self.engine.symbol(symbol).quote
         self.engine.set_bnb_price(self.quote, Decimal(500))
         self.start_totals = self.totals()
-        keys = {KEY: Credential(ACCOUNT, HmacSecret(KEY))}
+        keys = {KEY: Credential(ACCOUNT, HmacSecret(KEY)), OTHER: Credential(OTHER, HmacSecret(OTHER))}
         self.server = PaperServer(self.engine, self.clock, keys, limits=limits, faults=faults)
         self.signals = folder / "signals.jsonl"
         self.log: list[Any] = []

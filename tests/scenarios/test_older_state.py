@@ -62,6 +62,14 @@ def rot(b: Harness, older: State) -> None:
     path.write_bytes(content)
 
 
+def put_back_whole(b: Harness, older: State) -> None:
+    """Somebody has restored a backup of the whole folder, made while the service ran: its copy is as old."""
+    put_back(b, older)
+    path = b.settings().state_path(b.symbol)
+    copy = WriteAhead(path.with_name(path.name + ".ahead"), RealFileSystem())
+    copy.write(seal(document_of(older), SCHEMA_VERSION))
+
+
 async def until_the_exits(b: Harness) -> None:
     await b.signal()
     await b.move(0)
@@ -96,7 +104,7 @@ ways = pytest.mark.parametrize(
     ("world", "lose", "share"),
     [
         *((world, damage, share) for world in WORLDS for share in (0, 0.5)),
-        *((world, lose, 0.7) for world in OCO_WORLDS for lose in (put_back, rot)),
+        *((world, lose, 0.7) for world in OCO_WORLDS for lose in (put_back, put_back_whole, rot)),
     ],
     ids=lambda each: getattr(each, "__name__", str(each)),
 )

@@ -429,8 +429,15 @@ class BinanceExchange:
 
     async def prove_account(self) -> None:
         """Raises `StartError` when the account may not trade, `ReadError` when the key is refused."""
-        if not await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: reading.may_trade(reply.body)):
+        may_trade, self.connection.uid = await self.connection.read(
+            calls.ACCOUNT, _NO_ZEROS, lambda reply: (reading.may_trade(reply.body), reading.uid(reply.body))
+        )
+        if not may_trade:
             raise StartError("this account may not trade on Spot: enable trading for it and for the API key")
+
+    async def ask_uid(self) -> int:
+        """The account's number, 0 where the exchange tells none. Raises `ReadError`."""
+        return await self.connection.read(calls.ACCOUNT, _NO_ZEROS, lambda reply: reading.uid(reply.body))
 
     async def _commission(self) -> rule_book.Commission:
         try:

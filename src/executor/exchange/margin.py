@@ -4,6 +4,7 @@ What a margin account has in common with Spot (prices, filters, fees, the clock)
 no cancel-replace on margin: a stop is moved by its cancel, and placed anew once that is confirmed (rule 11.5).
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
@@ -40,6 +41,8 @@ NO_ACCOUNT: Final = frozenset({-3003, -11001})
 NOT_FOUND: Final = 404
 UNSIGNED: Final = frozenset({-1022, -1102})
 BITCOIN: Final = "BTC"
+UID_S: Final = 3.0
+"""So long a start waits for the account's number."""
 
 T = TypeVar("T")
 
@@ -307,12 +310,24 @@ class MarginExchange(BinanceExchange):
 
     async def prove_account(self) -> None:
         """Raises `StartError` where the key may not borrow, as far as the exchange tells."""
-        try:
-            key = await key_permissions(self.connection)
-        except ReadError:
-            return  # borrowing tells
-        if key.margin is False:
+        may_borrow, self.connection.uid = await asyncio.gather(self._may_borrow(), self._uid_in_time())
+        if may_borrow is False:
             raise StartError(NO_LOANS)
+
+    async def _may_borrow(self) -> bool | None:
+        """None where the exchange does not tell: borrowing does."""
+        try:
+            return (await key_permissions(self.connection)).margin
+        except ReadError:
+            return None
+
+    async def _uid_in_time(self) -> int:
+        """0 where it is not told at once: a trade may be open, and nothing else is read of the wallet."""
+        try:
+            async with asyncio.timeout(UID_S):
+                return await self.ask_uid()
+        except (ReadError, TimeoutError):
+            return 0
 
     # --- loans ----------------------------------------------------------------------------------------------------
 

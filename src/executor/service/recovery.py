@@ -4,6 +4,7 @@ With an older state, what the exchange remembers of its trade is folded in (rule
 from the exchange alone (rule 9.3).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -15,7 +16,7 @@ from executor.core.model.facts import Fill, OrderReport
 from executor.core.model.intents import Level, Notify
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import State
+from executor.core.model.state import Position, State
 from executor.core.recover import catchup
 from executor.core.recover.rebuild import merge, not_shown, restore
 from executor.exchange.port import Exchange, ReadError
@@ -32,6 +33,10 @@ LOOK_BACK_MOST_MS: Final = 30 * LOOK_BACK_MS
 """A trade with an open order that is older than this is not read from its beginning: a day takes 20 of request weight
 at least, and an order with a made-up name would begin in 1970. It is told of, not rebuilt (rule 9.3).
 """
+
+
+VOUCHED_S: Final = 3.0
+"""So long a start waits for what could prove its write-ahead copy an old one: a position may be bare."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -54,10 +59,7 @@ async def read_history(exchange: Exchange, trade: str = "") -> Shown:
     open_orders = await exchange.open_orders()
     live = {name.trade for report in open_orders if (name := ids.parse(report.id)) is not None}
     named = live | {trade} if trade else live
-    now = exchange.now()
-    begun = [int(each) - MARGIN_MS for each in named if int(each) >= now - LOOK_BACK_MOST_MS]
-    since = min([now - LOOK_BACK_MS, *begun])
-    history = await exchange.history(since)
+    history = await exchange.history(_since(named, exchange.now()))
     history = (*history, *await _awaiting(exchange, merge(open_orders, history)))
     ours = merge(open_orders, history)
     trades = {key: name.trade for key in ours if (name := ids.parse(key)) is not None}
@@ -72,6 +74,12 @@ async def read_history(exchange: Exchange, trade: str = "") -> Shown:
                     raise
                 log.warning("look_failed", what=f"trades of {key}", error=str(error))
     return Shown(open_orders, history, fills)
+
+
+def _since(trades: Iterable[str], now: int) -> int:
+    """From when on the history is read that is to hold those trades."""
+    begun = [int(each) - MARGIN_MS for each in trades if int(each) >= now - LOOK_BACK_MOST_MS]
+    return min([now - LOOK_BACK_MS, *begun])
 
 
 async def _awaiting(exchange: Exchange, ours: dict[str, OrderReport]) -> tuple[OrderReport, ...]:
@@ -96,8 +104,13 @@ async def catch_up(
     (rule 8.3).
     """
     position = state.position
-    if age is Age.NEWEST or (age is Age.UNKNOWN and position is None):
+    if age is Age.NEWEST or (age is not Age.OLD and position is None):
         return state
+    if age is Age.VOUCHED and position is not None:
+        if not (sent := await _sent_since(exchange, state, position)):
+            return state
+        log.warning("copy_put_back", text=f"the newest state on the disk knows nothing of {', '.join(sent)}")
+        age = Age.OLD
     if age is Age.OLD:
         await _let_arrive(policy, recv_window, sleep)
     if position is None:
@@ -109,6 +122,21 @@ async def catch_up(
     )
     _tell(notes)
     return state
+
+
+async def _sent_since(exchange: Exchange, state: State, position: Position) -> tuple[str, ...]:
+    """What was sent after a state that its write-ahead copy vouches for: then both were put back, from a copy of the
+    folder or of the machine. Nothing, where the exchange can't say so at once: the trade must not wait for that.
+    """
+    try:
+        async with asyncio.timeout(VOUCHED_S):
+            open_orders = await exchange.open_orders()
+            history = await exchange.history(_since([position.trade], exchange.now()))
+    except (ReadError, TimeoutError) as error:
+        log.warning("look_failed", what="orders sent after the state", error=str(error) or "no answer in time")
+        return ()
+    sent = catchup.sent_since(position, tuple(merge(open_orders, history).values()))
+    return tuple(name for name in sent if name not in state.ignored)
 
 
 async def begin(

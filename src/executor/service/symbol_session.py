@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from executor.config import Settings
 from executor.core.model.state import SCHEMA_VERSION, State
@@ -24,7 +26,7 @@ from executor.service.store.document import Document, contradiction, document_of
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import Journal, JournalError
 from executor.service.store.port import SymbolStore
-from executor.service.store.state_store import STALE, Age, StateStore, StateUnwritable
+from executor.service.store.state_store import STALE, Age, StateForeign, StateStore, StateUnwritable
 from executor.service.store.trades import TradeList
 from executor.service.symbol_rules import RulesReader
 
@@ -84,6 +86,7 @@ async def symbol_session(
         document, age = await kept.load(context.venue)
         state = state_of(document) if document is not None else None
         owner = (kept.claim.epoch, kept.claim.node)
+    uid = await _account(exchange, state, state_path)
     # With a trade open, what is not needed to look after it keeps nobody from doing so.
     trade_open = state is not None and state.position is not None
     reader = RulesReader(exchange, settings, state_path)
@@ -95,7 +98,7 @@ async def symbol_session(
             trades.add(state.last_closed)
         policy = policy_of(settings)
         window, sleep = settings.recv_window, context.patient.sleep
-        first, disk = state is None, state or empty(symbol, context.venue)
+        first, disk = state is None, replace(state or empty(symbol, context.venue), uid=uid)
         if first:
             read = partial(begin, exchange, disk, policy, rules, window, sleep)
         else:
@@ -117,6 +120,20 @@ async def symbol_session(
             yield loop
         finally:
             reading.cancel()
+
+
+async def _account(exchange: BinanceExchange, state: State | None, where: Path) -> int:
+    """The number of the account that is traded, 0 where it is not known. Raises StateForeign where the state is of
+    another one, which the exchange has to say twice (rule 8.6).
+    """
+    known, told = state.uid if state is not None else 0, exchange.connection.uid
+    if not (known and told) or known == told:
+        return told or known
+    with contextlib.suppress(ReadError):
+        told = await exchange.ask_uid() or known
+    if told != known:
+        raise StateForeign(where, f"it is of account {known}, the key is of account {told}: check keys and STATE_FN")
+    return known
 
 
 async def _late(reading: Awaitable[State], store: SymbolStore, *, first: bool) -> State:

@@ -311,7 +311,7 @@ def test_a_state_of_a_later_life_is_newer_than_one_of_an_earlier(tmp_path: Path,
 class TestAge:
     def test_it_vouches_for_what_it_holds(self) -> None:
         disk = after(1, 2)()
-        assert step_and_age(disk) == (2, Age.NEWEST)
+        assert step_and_age(disk) == (2, Age.VOUCHED)
 
     def test_after_an_orderly_end_nothing_tells_whether_somebody_put_back_an_old_one(self) -> None:
         disk = after(1, 2)()

@@ -463,7 +463,8 @@ class Owed(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """`venue`: which exchange the orders are on, so that a state is never used against another one.
+    """`venue`: which exchange the orders are on, so that a state is never used against another one; `uid`: the number
+    of the account that they are of, for the same; 0: not known.
 
     `started`: since when orders must have been looked up before anything is placed (rule 9.1); 0 = nothing to look
     up. `seen`: signals whose own time still allows them; `ids`: those with an `id`, for longer, as a sender may tell
@@ -493,4 +494,5 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     loan: Loan | None = None
     repaying: Repayment | None = None
     ids: tuple[Seen, ...] = ()
+    uid: int = 0
     market: Market = Market()

@@ -51,8 +51,7 @@ def catch_up(
     shown = {report.id for report in mine}
     mine += [report for name, report in renamed.items() if name not in shown]
     mine.sort(key=_rev)
-    known = {order.id for order in position.orders}
-    known |= {report.id for report in mine if retire.was_retired(position, report.id)}
+    sent = sent_since(position, mine)
     over = {order.id for order in position.orders if not order.live}
     if lost:
         position = _without_doubt(position, mine, now)
@@ -64,10 +63,9 @@ def catch_up(
     if first and isinstance(position.phase, Borrowing):
         state, position = _lent(state, position, position.phase, now)
     exits = [report for report in mine if report not in first]
-    if isinstance(position.phase, Entering) and any(report.id not in known for report in exits):
+    if isinstance(position.phase, Entering) and any(report.id in sent for report in exits):
         position = _open_up(state, position, policy, rules)
     folded = fold_all(position, tuple(exits), now, policy)
-    sent = [report.id for report in mine if report.id not in known]
     notes = [*all_orders.renamed(renamed, listed)]
     notes += [note for note in (*entered.notes, *folded.notes) if note.event != "order_adopted"]
     if sent:
@@ -79,6 +77,19 @@ def catch_up(
         position = replace(position, credit=replace(position.credit, unclaimed=True))
     state = replace(state, position=position, halted=halted)
     return _maybe_repaid(state, position, now) if lost else state, tuple(notes)
+
+
+def sent_since(position: Position, reports: Sequence[OrderReport]) -> tuple[str, ...]:
+    """The orders of its trade that the state at hand does not know: they were sent after it."""
+    known = {order.id for order in position.orders}
+    return tuple(
+        report.id
+        for report in reports
+        if (name := ids.parse(report.id)) is not None
+        and name.trade == position.trade
+        and report.id not in known
+        and not retire.was_retired(position, report.id)
+    )
 
 
 def _of_entries(reports: Sequence[OrderReport]) -> tuple[OrderReport, ...]:

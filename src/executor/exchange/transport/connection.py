@@ -109,6 +109,8 @@ class Connection:
         """How the exchange refuses the key; empty while the last signed request was not refused for it."""
         self.key_refused_at = 0
         """When it last did (ms, local)."""
+        self.uid = 0
+        """The account's number, as the start has read it; 0: it is not known."""
 
     async def close(self) -> None:
         if self._measuring is not None:

@@ -22,6 +22,7 @@ STOP_TYPES: Final = frozenset(
 )
 
 SHOWN_BYTES: Final = 300
+UID_DIGITS: Final = 18
 """Of what can't be read."""
 
 
@@ -139,6 +140,7 @@ class _Asset(Row, frozen=True):
 class _Account(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     balances: tuple[_Asset, ...]
     can_trade: bool = True
+    uid: msgspec.Raw = msgspec.Raw()
 
 
 class _Prices(Row, frozen=True, rename="camel"):
@@ -292,6 +294,12 @@ def balances(body: bytes) -> dict[str, Balance]:
 
 def may_trade(body: bytes) -> bool:
     return decode(body, _Account).can_trade
+
+
+def uid(body: bytes) -> int:
+    """The account's number, by which it is known from others; 0 where the exchange tells none."""
+    told = bytes(decode(body, _Account).uid)
+    return int(told) if told.isdigit() and len(told) <= UID_DIGITS else 0
 
 
 def quote(body: bytes, at: int, symbol: str = "") -> Quote:

@@ -1,5 +1,6 @@
 """Handlers of an account's data: balances, trades, commission, limits, filters."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,7 +13,6 @@ from executor.paper.server.orders import discount, read_period
 from executor.paper.server.params import Params
 from executor.paper.server.render import Json, amount
 
-UID: Final = 1
 _BASIS_POINTS: Final = 10_000
 
 
@@ -39,8 +39,13 @@ def account(call: Call, params: Params) -> Json:
         "accountType": "SPOT",
         "balances": [render.balance(b) for b in balances],
         "permissions": ["SPOT"],
-        "uid": UID,
+        "uid": _uid(call.account),
     }
+
+
+def _uid(account: str) -> int:
+    """Another one for each account, the same in each run."""
+    return 1 + zlib.crc32(account.encode())
 
 
 def commission(call: Call, params: Params) -> Json:

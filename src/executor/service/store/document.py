@@ -71,6 +71,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     loan: Loan | None = None
     repaying: Repayment | None = None
     ids: tuple[Seen, ...] = ()
+    uid: int = 0
 
 
 _SAME: Final = tuple(name for name in Document.__struct_fields__ if name != "orders")
@@ -103,6 +104,7 @@ def document_of(state: State) -> Document:
         loan=state.loan,
         repaying=state.repaying,
         ids=state.ids,
+        uid=state.uid,
     )
 
 

@@ -127,7 +127,9 @@ class Age(Enum):
     """How old a state from the disk is."""
 
     NEWEST = auto()
-    """The write-ahead copy vouches for it."""
+    """It is certain that nothing newer was lost."""
+    VOUCHED = auto()
+    """The write-ahead copy vouches for it: unless that copy is as old itself, put back together with it."""
     UNKNOWN = auto()
     """The service had ended in order, and nothing says that this is not an older state, put back by somebody."""
     OLD = auto()
@@ -317,7 +319,7 @@ class StateStore:
         try:
             if loaded.source == "previous" or self._write_ahead.torn():
                 return Age.OLD
-            return Age.NEWEST if self._write_ahead.exists() else Age.UNKNOWN
+            return Age.VOUCHED if self._write_ahead.exists() else Age.UNKNOWN
         except OSError as error:
             raise StateUnreadable(self.write_ahead, error) from error
 
