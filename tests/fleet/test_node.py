@@ -2,21 +2,28 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.fleet.cluster import needs_etcd
 from tests.fleet.test_stored import beside, client
 
 from executor.config import load_settings
+from executor.service.fleet import presence
+from executor.service.fleet.membership import read_view
 from executor.service.fleet.node import FleetNode
 from executor.service.fleet.reach import Reach
 from executor.service.fleet.witness import Witness
 from executor.service.loop import Loop
+from executor.service.store.etcd import Etcd
+from executor.service.store.fleet_keys import Keys
 
 pytestmark = needs_etcd
+KEYS = Keys("test")
 SETTINGS = {"BINANCE_ENV": "paper", "SYMBOL": "LTCUSDT", "FLEET_NAME": "test", "FLEET_NODE": "n1", "FLEET_TTL_SEC": "2"}
 
 
@@ -40,6 +47,63 @@ class _Run:
 
     async def run(self) -> None:
         await self._stop.wait()
+
+
+class _Fleet:
+    """Nodes in one process, each with what it trades and sees."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self._etcd = etcd
+        self.trades: list[tuple[int, str]] = []
+
+    def node(self, number: int, *accounts: str) -> FleetNode:
+        def run_of(account: str, _store_of: object) -> _Run:
+            self.trades.append((number, account))
+            return _Run()
+
+        return FleetNode(load_settings(SETTINGS, None), accounts, self._etcd, run_of, reachable)
+
+
+async def test_of_two_nodes_of_one_name_the_second_takes_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "FORMER_LIFE_S", 1.0)
+    async with client(tmp_path) as etcd, asyncio.timeout(30):
+        fleet = _Fleet(etcd)
+        first, second = fleet.node(1, "alice"), fleet.node(2, "alice", "bob")
+        with capture_logs() as logs:
+            async with beside(first.run()):
+                while not fleet.trades:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                async with beside(second.run()):
+                    while not (said := [each for each in logs if each["event"] == "node_name_taken"]):  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+                    assert fleet.trades == [(1, "alice")]
+                    assert f"process {os.getpid()} on" in said[0]["text"]
+                    assert "FLEET_NODE" in said[0]["text"]
+                    view = await read_view(etcd, first.keys)
+                    assert view.nodes["n1"].accounts == ("alice",)
+                    second.stop()
+                    await asyncio.sleep(1.0)
+                assert (await read_view(etcd, first.keys)).nodes["n1"].accounts == ("alice",)  # its end took nothing
+                first.stop()
+        assert len(said) == 1
+
+
+async def test_a_name_that_its_owner_has_left_is_the_next_one_s(tmp_path: Path) -> None:
+    """A node that was killed comes back when its former lease has ended."""
+    async with client(tmp_path) as etcd, asyncio.timeout(30):
+        fleet = _Fleet(etcd)
+        with capture_logs() as logs:
+            async with beside(fleet.node(1, "alice").run()):
+                while not fleet.trades:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                async with beside(fleet.node(2, "alice").run()):
+                    await asyncio.sleep(0.5)
+                    await etcd.revoke((await etcd.range(KEYS.nodes))[0][0].lease)  # what its death does
+                    while len(fleet.trades) < 2:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+        assert not [each for each in logs if each["event"] == "node_name_taken"]
 
 
 async def test_a_disk_that_stalls_holds_up_neither_a_claim_nor_the_lease(

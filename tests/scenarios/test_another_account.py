@@ -19,7 +19,7 @@ async def test_a_state_is_not_used_with_the_key_of_another_account(tmp_path: Pat
         await b.enter()
         standing = b.standing()
         await b.stop()
-        with pytest.raises(StateForeign, match="it is of account .*, the key is of account"):
+        with pytest.raises(StateForeign, match=r"it is of account \d+, the key is of account"):
             await b.start(BINANCE_API_KEY=OTHER, BINANCE_API_SECRET=OTHER)
         await b.settle()
         assert b.engine.all_orders(OTHER, b.symbol, limit=1000) == []

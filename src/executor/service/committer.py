@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from executor.core.model.events import AnyEvent
+from executor.core.model.intents import Command
 from executor.core.transition import Step
 from executor.service.engine import Engine
 from executor.service.store.port import StoreUnwritable
@@ -30,17 +31,21 @@ class Committer:
         self._now = now
         self._turned = turned
         self._news = asyncio.Event()
+        self._took = (0, 0)
+        """How long (ms) the last two steps with requests to be stamped waited for the store."""
+        self._slow = False
 
     async def commit(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
         """The engine's step, its state in the store: until then nothing is sent (rule 8.1), however full the disk.
 
         `more`, `takes`: as for `Engine.commit`. Raises Fenced.
         """
-        told, step = False, None
+        told, step, asked = False, None, 0
         while True:
             try:
                 if step is None:
-                    step = self._engine.commit(event, more=more, now=self._now(), takes=takes)
+                    asked = self._now()
+                    step = self._engine.commit(event, more=more, now=asked + self._lead(), takes=takes)
                 if self._engine.pending:
                     with self._turning():
                         await self._engine.written()
@@ -53,7 +58,20 @@ class Committer:
             else:
                 if told:
                     log.info("state_writable_again")
+                if any(isinstance(request, Command) for request in step.requests):
+                    self._took = self._took[1], self._now() - asked
                 return step
+
+    def _lead(self) -> int:
+        """Where the store takes so long, again and again, that whatever is decided would be too old to be sent once it
+        is written, requests are stamped for when it will be (ms; rule 8.3d).
+        """
+        least = min(self._took)
+        slow = 4 * least > self._engine.policy.recv_window_ms
+        if slow and not self._slow:
+            log.warning("store_slow", ms=least, text="requests are stamped for when their state will be written")
+        self._slow = slow
+        return least if slow else 0
 
     def publish_soon(self) -> None:
         """The state file is behind."""

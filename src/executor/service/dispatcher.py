@@ -1,5 +1,7 @@
 """Requests carried out on the exchange, and how they ended as events."""
 
+from typing import Final
+
 from executor.core.model.events import (
     Absent,
     AllOrdersSeen,
@@ -46,6 +48,9 @@ from executor.core.model.intents import (
 from executor.core.model.loans import Booked, Borrowable
 from executor.exchange.port import Exchange, MarginExchange, ReadError
 
+EARLY_MS: Final = 500
+"""So far ahead of its clock the exchange takes a request for sure: 1,000 ms, less what ours may be wrong by."""
+
 
 async def perform(exchange: Exchange, request: Request) -> AnyEvent:
     """Carry out one request. Never raises for what the exchange or the network does (rule 8.2)."""
@@ -59,12 +64,16 @@ async def perform(exchange: Exchange, request: Request) -> AnyEvent:
 
 
 def withdrawn(request: Command, now: int) -> Refused | None:
-    """How a request ends whose turn has come too late: it is not sent (rule 8.3d). None: it is to be sent. `now`: ms of
-    the exchange's clock.
+    """How a request ends whose turn has come too late, or too early where it was stamped for a slow store: it is not
+    sent (rule 8.3d). None: it is to be sent. `now`: ms of the exchange's clock.
     """
-    if request.stamp is None or not request.stamp.too_old(now):
+    if request.stamp is None:
         return None
     age = now - request.stamp.timestamp
+    if age < -EARLY_MS:
+        return Refused(Why.WITHDRAWN, 0, f"withdrawn: stamped for {-age} ms later, as its state took longer before")
+    if not request.stamp.too_old(now):
+        return None
     text = f"withdrawn: {age} ms old when its turn came, and the exchange would take it for {request.stamp.recv_window}"
     return Refused(Why.WITHDRAWN, 0, text)
 

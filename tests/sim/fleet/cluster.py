@@ -138,16 +138,15 @@ class Cluster:
         succeeded = all(self._holds(each) for each in message["compare"])
         chosen: Sequence[Mapping[str, Any]] = message["success"] if succeeded else message["failure"]
         writes: list[tuple[str, Mapping[str, Any]]] = []
-        responses: list[Body] = []
         for each in chosen:
-            if "request_range" in each:
-                responses.append({"response_range": {"kvs": self._range(each["request_range"])}})
-            elif "request_put" in each:
+            if "request_put" in each:
                 writes.append(("put", each["request_put"]))
-            else:
+            elif "request_delete_range" in each:
                 writes.append(("delete", each["request_delete_range"]))
         if writes:
             self._commit(writes)
+        ranges = (each["request_range"] for each in chosen if "request_range" in each)
+        responses: list[Body] = [{"response_range": {"kvs": self._range(each)}} for each in ranges]  # after the writes
         return self._header(succeeded=succeeded, responses=responses)
 
     def _holds(self, compare: Mapping[str, Any]) -> bool:

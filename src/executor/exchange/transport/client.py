@@ -18,13 +18,12 @@ from aiohttp.client_proto import ResponseHandler
 
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.library import AsyncClient
-from executor.exchange.transport.network import Resolver, new_socket
+from executor.exchange.transport.network import Connector, Resolver, new_socket
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
 
 ORDER_TIMEOUT_SEC: Final = 12.0
 """Longer than the 10 s after which the exchange itself gives up and says so (-1007, rest-api.md)."""
@@ -73,10 +72,9 @@ class _MarkedRequest(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Two kinds of connections are not used again: one on which something came that nobody had asked for, as each
-    answer after it would be taken for the answer to the next request; and, once a request has found no answer, one that
-    has been silent since before it: its flow may have died in the same silence.
+class _Connector(Connector):
+    """Another kind of connections is not used again: once a request has found no answer, one that has been silent since
+    before it: its flow may have died in the same silence.
     """
 
     def __init__(self) -> None:
@@ -98,21 +96,9 @@ class _Connector(aiohttp.TCPConnector):
         if flight.protocol is not None:
             self._unanswered_since = max(self._unanswered_since, flight.sent_at)
 
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: "list[Trace]",
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own
-    ) -> "Connection":
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if protocol is None:
-                return connection
-            heard = self._heard.setdefault(protocol, self._loop.time())
-            if heard > self._unanswered_since and not protocol.should_close:
-                return connection
-            connection.close()
+    def usable(self, protocol: ResponseHandler) -> bool:
+        heard = self._heard.setdefault(protocol, self._loop.time())
+        return heard > self._unanswered_since and super().usable(protocol)
 
 
 class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not typed

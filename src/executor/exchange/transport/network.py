@@ -8,13 +8,19 @@ seconds: a network flow that has died in silence tells nothing else.
 
 import asyncio
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import aiohttp
 from aiohappyeyeballs import AddrInfoType, start_connection
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from executor.worker_thread import WorkerThread
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 LOOKUP_SEC: Final = 3.0
 LOOKUP_AGAIN_SEC: Final = 0.5
@@ -24,6 +30,28 @@ NEXT_ADDRESS_SEC: Final = 0.25
 
 _Found = list[AddrInfoType]
 _Key = tuple[str, int, socket.AddressFamily]
+
+
+class Connector(aiohttp.TCPConnector):
+    """Connections on which something came that nobody had asked for are not used again: each answer after it would be
+    taken for the answer to the next request.
+    """
+
+    def usable(self, protocol: ResponseHandler) -> bool:
+        """Whether a request may go over it."""
+        return not protocol.should_close
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: "list[Trace]",
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own
+    ) -> "Connection":
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or self.usable(connection.protocol):
+                return connection
+            connection.close()
 
 
 class Resolver(AbstractResolver):

@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 
 from executor.config import Settings
@@ -24,6 +23,7 @@ from executor.service.account import tell_down
 from executor.service.fleet import claims, ownership
 from executor.service.fleet.claims import Held
 from executor.service.fleet.membership import Membership
+from executor.service.fleet.presence import Presence
 from executor.service.fleet.reach import PROBE_EVERY_S, Reach
 from executor.service.fleet.view import NodeInfo
 from executor.service.fleet.witness import Witness
@@ -122,7 +122,7 @@ class FleetNode:
         self._shunned: dict[str, tuple[float, int]] = {}
         self._wall_s = wall_s
         self._started = int(wall_s() * 1000)
-        self._told: NodeInfo | None = None
+        self._presence = Presence(etcd, self.keys, self.name, self._ttl, self._clock)
         self._host = socket.gethostname()
         self._version = _version()
         self._at_work: dict[str, asyncio.Task[None]] = {}
@@ -194,7 +194,7 @@ class FleetNode:
                 self.renewed_at = self._clock()
             else:
                 await self._begin_lease()
-            await self._tell()
+            await self._presence.tell(self._info(), seen=self.name in self.membership.view.nodes)
         except EtcdError as error:
             log.warning("lease_not_renewed", error=str(error), age=round(self.lease_age, 1))
 
@@ -204,12 +204,12 @@ class FleetNode:
             log.error("lease_lost", alert=True, node=self.name, accounts=len(self.owned), text="let go of all of them")
         for account in list(self.owned):
             self._let_go(account, "the lease has ended")
-        self._lease, self._told = await self._etcd.grant(self._ttl), None
+        self._lease = await self._etcd.grant(self._ttl)
+        self._presence.begin(self._lease)
         self.renewed_at = self._clock()
 
-    async def _tell(self) -> None:
-        """Say what there is to say of this node, where it has changed."""
-        info = NodeInfo(
+    def _info(self) -> NodeInfo:
+        return NodeInfo(
             node=self.name,
             host=self._host,
             pid=os.getpid(),
@@ -220,9 +220,6 @@ class FleetNode:
             draining=self.draining,
             digests=self._digests,
         )
-        if info != self._told:
-            await self._etcd.put(self.keys.node(self.name), msgspec.json.encode(info), lease=self._lease)
-            self._told = info
 
     async def _remember(self) -> None:
         """How far the store has come, now and then and after each claim. Neither the lease nor a trade that was taken
@@ -305,7 +302,7 @@ class FleetNode:
             if self._lease:
                 due = self._give_away(held)
                 self._give_back()
-                if not self.draining:
+                if self._presence.known and not self.draining:
                     due = self._claim_free() or due
             alarm = call_later(LOOK_S if due else IDLE_LOOK_S, self._look.set)
             try:

@@ -110,7 +110,7 @@ class View:
                 self.free_since.pop(name, None)
         elif change.key.startswith(keys.nodes):
             self._ranked.clear()
-            info = _info(value) if value is not None else None
+            info = info_in(value) if value is not None else None
             if info is None:
                 self.nodes.pop(name, None)
             else:
@@ -132,7 +132,8 @@ def _score(account: str, node: str) -> bytes:
     return hashlib.sha256(f"{account}|{node}".encode()).digest()
 
 
-def _info(value: Value) -> NodeInfo | None:
+def info_in(value: Value) -> NodeInfo | None:
+    """What a node has said of itself; None where it can't be read."""
     try:
         return codec.decode(value.value, type=NodeInfo)
     except codec.CodecError as error:

@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from executor.exchange.transport.network import Connector
 from executor.service.store import etcd_wire
 
 T = TypeVar("T")
@@ -145,7 +146,7 @@ class Etcd:
         self._doubted: dict[str, asyncio.Task[None]] = {}
         self._tls = tls
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
+            connector=Connector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -389,6 +390,11 @@ def delete(key: str) -> Operation:
 
 def get(key: str) -> Operation:
     return {"request_range": _range(key, prefix=False)}
+
+
+def mark(key: str) -> Operation:
+    """As `get`, without the value: at which revisions it was made and changed."""
+    return {"request_range": {**_range(key, prefix=False), "keys_only": True}}
 
 
 def _put(key: str, value: bytes, lease: int) -> dict[str, str]:

@@ -25,6 +25,7 @@ from executor.service.store.etcd import (
     created_is,
     delete,
     get,
+    mark,
     modified_is,
     put,
 )
@@ -141,7 +142,7 @@ class FleetSymbolStore:
             done = await self._etcd.txn([], [get(self._own), get(self._key)])
         except EtcdError as error:
             raise StoreUnreachable(str(error)) from error
-        owners, states = done.found
+        owners, states = self._asked(done)
         self._check_cluster(done)
         self._check_owner(
             owners
@@ -197,7 +198,7 @@ class FleetSymbolStore:
         claim = self.claim
         envelope = Envelope(claim.epoch, self._seq, claim.node, claim.cluster, msgspec.Raw(data))
         compare = [created_is(self._own, claim.epoch), modified_is(self._key, self._revision)]
-        success = [put(self._key, msgspec.json.encode(envelope)), *map(delete, takes)]
+        success = [put(self._key, msgspec.json.encode(envelope)), mark(self._key), *map(delete, takes)]
         try:
             done = await self._etcd.txn(compare, success, [get(self._own), get(self._key)])
         except Unreachable as error:
@@ -206,11 +207,29 @@ class FleetSymbolStore:
             raise StoreUnreachable(f"{self._key}: {error}") from error
         self._check_cluster(done)
         if done.succeeded:
+            self._check_written(done)
             return done.revision
-        owners, states = done.found
+        owners, states = self._asked(done)
         self._check_owner(owners)
         self._find_own(states)
         return None
+
+    def _asked(self, done: Answered) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+        """Who owns the account, and its state. Raises StoreUnreachable where the answer is about something else."""
+        owners, states = done.found
+        if any(each.key != self._own for each in owners) or any(each.key != self._key for each in states):
+            raise StoreUnreachable(f"{self._key}: etcd answered to something else than was asked")
+        return owners, states
+
+    def _check_written(self, done: Answered) -> None:
+        """An answer that came twice (a proxy, a reused connection) may be that to an earlier write, or to another's:
+        this one has changed this key just now. Raises StoreUnreachable.
+        """
+        (found,) = done.found
+        if [(self._key, done.revision)] != [(each.key, each.modified) for each in found] or (
+            done.revision <= max(self._revision, self.claim.epoch)
+        ):
+            raise StoreUnreachable(f"{self._key}: etcd answered to something else than was asked")
 
     def _check_cluster(self, done: Answered) -> None:
         """A copy of the store that runs beside it holds the same keys at the same revisions, and takes what is written:
