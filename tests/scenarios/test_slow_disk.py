@@ -1,4 +1,4 @@
-"""A disk that takes seconds for each sync: what was stamped before the state was written is old when it is (rule 8.3d)."""
+"""A disk that takes seconds for each sync: what was stamped before a state was written is old when it is (8.3d)."""
 
 from pathlib import Path
 

@@ -457,7 +457,7 @@ FLEET_MUTANTS: Final = (
     Mutant(
         "fleet: the state is read before the account is claimed",
         STORE,
-        "        owners, states = done.found\n        self._check_cluster(done)\n",
+        "        owners, states = self._asked(done)\n        self._check_cluster(done)\n",
         (
             "        from executor.service.store import etcd_wire\n"
             "        from executor.service.store.etcd import _range, _value\n"
@@ -486,8 +486,8 @@ FLEET_MUTANTS: Final = (
     Mutant(
         "fleet: a signal stays when it is taken",
         STORE,
-        "        success = [put(self._key, msgspec.json.encode(envelope)), *map(delete, takes)]\n",
-        "        success = [put(self._key, msgspec.json.encode(envelope))]\n",
+        "        success = [put(self._key, msgspec.json.encode(envelope)), mark(self._key), *map(delete, takes)]\n",
+        "        success = [put(self._key, msgspec.json.encode(envelope)), mark(self._key)]\n",
         bench=IN_A_FLEET,
     ),
     Mutant(

@@ -48,8 +48,8 @@ from executor.core.model.intents import (
 from executor.core.model.loans import Booked, Borrowable
 from executor.exchange.port import Exchange, MarginExchange, ReadError
 
-EARLY_MS: Final = 500
-"""So far ahead of its clock the exchange takes a request for sure: 1,000 ms, less what ours may be wrong by."""
+EARLY_MS: Final = 900
+"""A request that is 1,000 ms ahead of its clock the exchange refuses; ours may be wrong by the rest."""
 
 
 async def perform(exchange: Exchange, request: Request) -> AnyEvent:
