@@ -11,8 +11,8 @@ from executor.config.own_files import uses
 from executor.core.model.state import SCHEMA_VERSION
 from executor.ops.alerts.alerts import outbox_path
 from executor.ops.telegram.place import place_path
-from executor.service.inlets.control import socket_path
 from executor.service.self_watchdog import hang_path
+from executor.service.store.control_socket import socket_path
 from executor.service.store.lock import StateLock
 from executor.service.store.state_store import StateStore
 from executor.service.symbol_rules import rules_path

@@ -27,8 +27,8 @@ from executor.service.inlets.control import (
     NotRunningError,
     Request,
     ask,
-    socket_path,
 )
+from executor.service.store.control_socket import ADDRESS_MAX, socket_path
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 
@@ -301,7 +301,7 @@ async def test_a_path_too_long_for_an_address_serves_all_the_same(tmp_path: Path
     deep.mkdir(parents=True)
     async with harness(deep, WORLD) as b:
         path = socket_path(state_of(b))
-        assert len(os.fsencode(path)) > control.ADDRESS_MAX
+        assert len(os.fsencode(path)) > ADDRESS_MAX
         assert path == state_of(b).with_name("state.json.sock")
         assert stat.S_ISSOCK(path.stat().st_mode)
         assert (await tell(b, "ping")).ok

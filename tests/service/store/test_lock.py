@@ -1,9 +1,11 @@
 """Two processes never run one state (rule 9.4): real processes, a real kill."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from executor.service.store.lock import Locked, LockUnusable, StateLock
+from executor.service.store.control_socket import address_of, socket_path
+from executor.service.store.lock import Locked, LockTakenAway, LockUnusable, StateLock
 
 HOLDER = """
 import sys
@@ -53,6 +56,34 @@ def test_the_second_process_is_told_who_the_first_is(tmp_path: Path) -> None:
         assert caught.value.holder.pid == process.pid
         assert f"in use by process {process.pid} on {os.uname().nodename}, started 20" in str(caught.value)
         assert str(tmp_path / "s.json.lock") in str(caught.value)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_lock_file_that_is_taken_away_lets_no_second_process_in(tmp_path: Path, wide: bool) -> None:
+    """The service that lost it listens to commands still."""
+    state = tmp_path / ("s" * 200 + ".json" if wide else "s.json")
+    with StateLock(state) as lock, socket.socket(socket.AF_UNIX) as served:
+        with address_of(socket_path(state)) as address:
+            served.bind(address)
+        served.listen()
+        lock.path.unlink()
+        with (
+            pytest.raises(LockTakenAway, match=f"in use by process {os.getpid()}, whose lock file"),
+            StateLock(state),
+        ):
+            pytest.fail("two processes hold the lock")
+        for _ in range(2):  # with so many waiting there that no more are taken
+            held = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+            for each in held:
+                each.setblocking(False)
+                with address_of(socket_path(state)) as address, contextlib.suppress(BlockingIOError):
+                    each.connect(address)
+            with pytest.raises(LockTakenAway, match="another process"), StateLock(state):
+                pytest.fail("two processes hold the lock")
+            for each in held:
+                each.close()
+    with StateLock(state):
+        """What is left of the socket is nobody's."""
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:

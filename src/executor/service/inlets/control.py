@@ -4,17 +4,13 @@
 
 It is named after the state file, `<state>.sock`, and open to the service's own user alone (0600). It is bound beside
 its name and renamed over it, while the state's lock is held: so only a stale socket is ever replaced, and nobody finds
-one that does not answer yet. A path beyond the 107 bytes that a socket's address may have (unix(7)) is reached through
-the folder's own descriptor in /proc, in the same folder all the same; a name that is still too long gives way to its
-hash.
+one that does not answer yet.
 """
 
 import asyncio
 import contextlib
-import hashlib
-import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +33,7 @@ from executor.ops.why import why
 from executor.service import takeover
 from executor.service.loop import Loop
 from executor.service.store import codec
+from executor.service.store.control_socket import address_of, socket_path
 from executor.service.takeover import TakeoverRequest
 
 log = structlog.get_logger(__name__)
@@ -47,7 +44,6 @@ ANSWER_MAX: Final = 4 * 1024 * 1024
 SLOW_S: Final = 5.0
 """Seconds in which a client must have sent its line, and taken the answer."""
 CLIENTS_MAX: Final = 32
-ADDRESS_MAX: Final = 107
 
 NO_MARGIN: Final = "TRADE_MODE is spot: no margin account is traded with"
 
@@ -95,16 +91,6 @@ class SocketUnusable(ControlError):  # noqa: N818  (it says what the socket is)
     """The socket can't be made."""
 
 
-def socket_path(state: Path) -> Path:
-    """Where the service of this state listens."""
-    real = Path(os.path.realpath(state))
-    path = real.with_name(real.name + ".sock")
-    # Room for "/proc/self/fd/<number>/" and for ".new" while it is made.
-    if len(os.fsencode(path.name)) > ADDRESS_MAX - 32:
-        path = path.with_name(hashlib.sha256(os.fsencode(real.name)).hexdigest()[:16] + ".sock")
-    return path
-
-
 class Control:
     """The service's end. `run` it beside the loop; it ends when cancelled, and takes its socket away."""
 
@@ -137,7 +123,7 @@ class Control:
         try:
             with contextlib.suppress(FileNotFoundError):
                 fresh.unlink()
-            with _address(fresh) as address:
+            with address_of(fresh) as address:
                 listening.bind(address)
             fresh.chmod(PRIVATE)
             listening.listen(CLIENTS_MAX)
@@ -313,7 +299,7 @@ def ask(state: Path, request: Request, *, timeout: float = 30.0) -> Answer:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         try:
-            with _address(path) as address:
+            with address_of(path) as address:
                 client.connect(address)
             client.sendall(asked)
             line = _line(client)
@@ -339,19 +325,6 @@ def _line(client: socket.socket) -> bytes:
             break
         received += part
     return bytes(received)
-
-
-@contextlib.contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """`path` as an address that fits: itself, or through its folder's descriptor. Raises OSError."""
-    if len(os.fsencode(path)) <= ADDRESS_MAX:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 def _verdict(step: Step) -> Answer:

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from executor.files import PRIVATE, make_folder, write_all
+from executor.service.store.control_socket import listener
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,14 @@ class Locked(LockError):  # noqa: N818  (it says what the state is)
         self.holder = holder
 
 
+class LockTakenAway(LockError):  # noqa: N818
+    """Nobody holds the lock file, and a process serves this state: its own was removed, or replaced."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        who = f"process {pid}" if pid else "another process"
+        super().__init__(f"the state is in use by {who}, whose lock file {path} was taken away: stop that one first")
+
+
 class LockUnusable(LockError):  # noqa: N818
     """The lock file can't be created or locked at all (read-only folder, a file system without locks)."""
 
@@ -73,6 +82,7 @@ class StateLock:
 
         Raises:
             Locked: another process holds it (or this one, through another `StateLock`).
+            LockTakenAway: another process serves this state, without a lock file.
             LockUnusable: the file can't be created or locked.
         """
         if self._descriptor is not None:
@@ -84,6 +94,7 @@ class StateLock:
             raise LockUnusable(self.path, error) from error
         try:
             self._take(descriptor)
+            self._look_for_another()
         except BaseException:
             os.close(descriptor)
             raise
@@ -123,6 +134,11 @@ class StateLock:
         except OSError as error:
             # A full disk: the lock holds all the same. A trade that is open is looked after again once there is room.
             log.warning("lock_holder_not_written", path=str(self.path), error=error.strerror or str(error))
+
+    def _look_for_another(self) -> None:
+        pid = listener(self.path.with_name(self.path.name.removesuffix(".lock")))
+        if pid is not None:
+            raise LockTakenAway(self.path, pid)
 
 
 def _holder(descriptor: int) -> Holder | None:
