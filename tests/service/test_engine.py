@@ -428,5 +428,29 @@ def test_each_trade_is_listed_once(tmp_path: Path, place: Place) -> None:
     assert [c.trade for c in read_trades(path)] == [closed.trade, "2"]
 
 
+def test_the_last_trade_of_an_older_state_is_not_listed_again(tmp_path: Path, place: Place) -> None:
+    place.win()
+    closed = place.closed[0]
+    path = tmp_path / "trades.jsonl"
+    for trade in ("1", "2", "3", "1"):
+        listed = TradeList(path)
+        listed.add(replace(closed, trade=trade))
+        listed.close()
+    assert [c.trade for c in read_trades(path)] == ["1", "2", "3"]
+
+
+def test_what_stands_before_the_damage_of_a_list_is_known_once(tmp_path: Path, place: Place) -> None:
+    place.win()
+    closed = place.closed[0]
+    path = tmp_path / "trades.jsonl"
+    listed = TradeList(path)
+    for trade in ("1", "2", "3"):
+        listed.add(replace(closed, trade=trade))
+    listed.close()
+    path.rename(tmp_path / "trades.jsonl.1")
+    path.write_bytes(b"{}\n")
+    assert [c.trade for c in TradeList(path).recent] == ["1", "2", "3"]
+
+
 def test_no_list_is_an_empty_list(tmp_path: Path) -> None:
     assert list(read_trades(tmp_path / "none.jsonl")) == []

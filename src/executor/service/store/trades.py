@@ -22,7 +22,7 @@ RECENT = 500
 
 
 class TradeList:
-    """Appends each finished trade once, also one that was closed right before a crash. `recent`: the last of them,
+    """Appends each finished trade once, also one that was closed right before a crash, or is the last of an older state. `recent`: the last of them,
     oldest first.
     """
 
@@ -31,7 +31,6 @@ class TradeList:
         one that can't be used at all; else that raises JournalUnwritable.
         """
         self._path = path
-        self._last = ""
         self.recent: deque[Closed] = deque(maxlen=RECENT)
         try:
             self._read()
@@ -42,12 +41,13 @@ class TradeList:
         self._journal = Journal(path, file_size=FILE_SIZE, files_kept=FILES_KEPT, patient=patient)
 
     def _read(self) -> None:
-        path = self._path
+        path, known = self._path, set[str]()
         while True:
             try:
                 for trade in read_trades(path):
-                    self._last = trade.trade
-                    self.recent.append(trade)
+                    if trade.trade not in known:  # what stands before the damage is read twice
+                        self.recent.append(trade)
+                        known.add(trade.trade)
             except JournalCorrupt as error:
                 aside = _set_aside(error.path)
                 log.error("trade_list_damaged", alert=True, fault=str(error), set_aside=str(aside))
@@ -56,15 +56,13 @@ class TradeList:
 
     def add(self, closed: Closed) -> None:
         """A trade that can't be listed is told of, and trading goes on: the state file holds it as `last_closed`."""
-        if closed.trade == self._last:
+        if any(closed.trade == each.trade for each in self.recent):
             return
         self.recent.append(closed)
         try:
             self._journal.append(closed)
         except (JournalError, CodecError) as error:
             log.error("trade_not_listed", alert=True, trade=closed.trade, error=str(error))
-            return
-        self._last = closed.trade
 
     def close(self) -> None:
         self._journal.close()
