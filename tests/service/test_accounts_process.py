@@ -1,12 +1,14 @@
 """A process of several accounts ends itself when it hangs, where systemd does not watch it."""
 
 import asyncio
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from executor.service import accounts
-from executor.service.accounts import _Process
+from executor.service.accounts import _Inlet, _Process
 from executor.service.systemd import SystemdNotifier
 
 
@@ -45,3 +47,19 @@ async def test_it_watches_itself_where_nobody_else_does(
         assert made == []
     else:
         assert [(each.path, each.beats, each.stopped) for each in made] == [(tmp_path / "accounts.hang", 1, True)]
+
+
+def test_a_signal_without_a_time_is_of_the_exchange_s_time_where_an_account_is_traded() -> None:
+    """The machine's own clock may be wrong by hours."""
+
+    class At:
+        def __init__(self, now: int) -> None:
+            self._now = now
+
+        def now(self) -> int:
+            return self._now
+
+    loops: dict[str, dict[str, Any]] = {"alice": {}, "bob": {"LTCUSDT": At(1_750_000_000_000)}}
+    assert _Inlet(lambda: loops).now() == 1_750_000_000_000
+    loops.clear()
+    assert abs(_Inlet(lambda: loops).now() - time.time() * 1000) < 60_000

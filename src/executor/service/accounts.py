@@ -6,10 +6,9 @@ A fault of one account leaves the others alone: it is told of, and the account i
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -46,6 +45,7 @@ from executor.service.inlets.webhook import Access, NobodyTakesError, NotKeptErr
 from executor.service.loop import Loop
 from executor.service.self_watchdog import SelfWatchdog, hang_path
 from executor.service.state_folders import alone
+from executor.service.stop_signals import stopping_on_signals
 from executor.service.store.etcd import Etcd, EtcdError
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.systemd import BEATS_IN_LIMIT, SystemdNotifier
@@ -60,7 +60,6 @@ log = structlog.get_logger(__name__)
 AGAIN_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 LONG_LIFE_S: Final = 300.0
 """An account that was traded for so long begins anew at once."""
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 Keep = Callable[[bytes, Signal], Awaitable[bool]]
 Task = Callable[[], Coroutine[Any, Any, None]]
@@ -273,12 +272,18 @@ def _told(voice: AccountAlerts) -> list[Task]:
 
 
 class _Inlet:
-    """What the webhook asks of whoever judges: nothing here does, so that it only knows the time."""
+    """What the webhook asks of whoever judges: nothing here does, so that it only knows the time; the exchange's, where
+    an account is traded here. `loops`: those of the accounts.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, loops: Callable[[], Mapping[str, Mapping[str, Loop]]]) -> None:
+        self._loops = loops
         self.on_taken: list[Callable[[bytes, Verdict], None]] = []
 
     def now(self) -> int:
+        for loops in self._loops().values():
+            for loop in loops.values():
+                return loop.now()
         return time.time_ns() // 1_000_000
 
     def knows(self, _signal: Signal) -> bool:
@@ -304,10 +309,11 @@ class _Process:
 
     def serve(self, settings: Settings, keep: Keep, more: Collection[Collector] = ()) -> None:
         """The ports of the process. Raises HttpUnusable, WebhookUnusable."""
-        if settings.http_port:
 
-            def loops() -> dict[str, Mapping[str, Loop]]:
-                return {name: run.loops for name, run in self._runs().items()}
+        def loops() -> dict[str, Mapping[str, Loop]]:
+            return {name: run.loops for name, run in self._runs().items()}
+
+        if settings.http_port:
 
             def metrics() -> dict[str, Any]:
                 return {name: run.metrics for name, run in self._runs().items() if run.metrics is not None}
@@ -317,7 +323,7 @@ class _Process:
             self._beside.append(http.run)
         if settings.webhook_port:
             access = Access.of(settings)
-            webhook = Webhook(settings.webhook_host, settings.webhook_port, access, _Inlet(), None, keep=keep)
+            webhook = Webhook(settings.webhook_host, settings.webhook_port, access, _Inlet(loops), None, keep=keep)
             self._beside.append(webhook.run)
 
     async def run(self, main: Collection[Task], beside: Collection[Task] = ()) -> None:
@@ -325,7 +331,7 @@ class _Process:
         others = [asyncio.create_task(task()) for task in (*self._beside, *beside, self._attend)]
         trading = [asyncio.create_task(task()) for task in main]
         try:
-            with _stop_on_signals(self._end):
+            with stopping_on_signals(self._end):
                 waiting = set(trading)
                 while waiting:
                     done, _ = await asyncio.wait({*waiting, *others}, return_when=asyncio.FIRST_COMPLETED)
@@ -368,20 +374,3 @@ class _Process:
             notifier.stopping()
             if own is not None:
                 own.stop()
-
-
-@contextlib.contextmanager
-def _stop_on_signals(end: Callable[[], None]) -> Iterator[None]:
-    running = asyncio.get_running_loop()
-
-    def stop(number: signal.Signals) -> None:
-        log.info("stopping", signal=number.name)
-        end()
-
-    for number in _SIGNALS:
-        running.add_signal_handler(number, stop, number)
-    try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            running.remove_signal_handler(number)

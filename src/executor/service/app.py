@@ -1,10 +1,8 @@
 """Start-up and shutdown: from settings to a running loop, and back to a quiet exit."""
 
-import asyncio
 import contextlib
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -21,6 +19,7 @@ from executor.service.loop import Loop
 from executor.service.market import Market, open_market, tell_addresses
 from executor.service.paper_files import set_paper_files_aside
 from executor.service.self_watchdog import SelfWatchdog, hang_path
+from executor.service.stop_signals import stopping_on_signals
 from executor.service.store.lock import StateLock
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_rules import held_symbols, trade_open
@@ -31,8 +30,6 @@ from executor.service.wiring import add_alerts, add_inlets, add_streams, add_wat
 log = structlog.get_logger(__name__)
 
 START_ERRORS: Final = account.START_ERRORS
-
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 async def run(
@@ -133,22 +130,5 @@ async def serve(
         supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
         for loop in loops.values():
             on_start(loop)
-        with _stop_on_signals(supervisor):
+        with stopping_on_signals(supervisor.stop):
             await supervisor.run()
-
-
-@contextlib.contextmanager
-def _stop_on_signals(supervisor: Supervisor) -> Iterator[None]:
-    running = asyncio.get_running_loop()
-
-    def stop(number: signal.Signals) -> None:
-        log.info("stopping", signal=number.name)
-        supervisor.stop()
-
-    for number in _SIGNALS:
-        running.add_signal_handler(number, stop, number)
-    try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            running.remove_signal_handler(number)

@@ -70,6 +70,13 @@ FLEET: Final = (
         "Make the account's files the same everywhere, and restart the node whose are wrong: `executor fleet status`.",
     ),
     alert_kind(
+        "node_name_taken",
+        Topic.RESTART,
+        CRITICAL,
+        "In a fleet: another machine lives under this one's name. This one takes no account.",
+        "Give each machine a `FLEET_NODE` of its own, and restart the one that says so.",
+    ),
+    alert_kind(
         "store_went_back",
         Topic.RESTART,
         CRITICAL,

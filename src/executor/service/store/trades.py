@@ -22,8 +22,8 @@ RECENT = 500
 
 
 class TradeList:
-    """Appends each finished trade once, also one that was closed right before a crash, or is the last of an older state. `recent`: the last of them,
-    oldest first.
+    """Appends each finished trade once, also one that was closed right before a crash or is an older state's.
+    `recent`: the last of them, oldest first.
     """
 
     def __init__(self, path: Path, *, patient: bool = False) -> None:
