@@ -1,12 +1,20 @@
-"""What a loop takes, one at a time: events in the order in which they came, prices behind all others."""
+"""What a loop takes, one at a time: events in the order in which they came, prices behind all others. Of prices that
+nobody asked for the newest alone waits: while a store can't be written they go on coming, and who comes to them an hour
+later must not act on what the market was then.
+"""
 
 import asyncio
 import itertools
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from executor.core.model.events import AnyEvent, QuoteSeen
 from executor.core.transition import Step
+
+RECENT_MS: Final = 2_000
+"""So long a price is told beside the one that followed it before it was taken."""
 
 
 class Delivery(NamedTuple):
@@ -31,9 +39,16 @@ class Inbox:
         self._queue: asyncio.PriorityQueue[tuple[bool, int, Delivery | None]] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
         self._beating = False
+        self._price: QuoteSeen | None = None
+        """Waits in the queue."""
 
     def tell(self, event: AnyEvent) -> None:
         """A price lets everything else by: a fill must not wait for it."""
+        if isinstance(event, QuoteSeen) and not event.seq:
+            waits, self._price = self._price, event
+            if waits is not None:
+                self._price = _after(waits, event)
+                return
         self._put(Delivery(event), yields=isinstance(event, QuoteSeen))
 
     async def ask(self, event: AnyEvent, takes: Collection[str]) -> Step:
@@ -59,8 +74,12 @@ class Inbox:
         _, _, delivery = await self._queue.get()
         if delivery is None:
             self._beating = False
-        else:
-            self.waiting -= 1
+            return None
+        self.waiting -= 1
+        event, price = delivery.event, self._price
+        if price is not None and isinstance(event, QuoteSeen) and not event.seq and delivery.answer is None:
+            self._price = None
+            return delivery._replace(event=price)
         return delivery
 
     def empty(self) -> bool:
@@ -70,3 +89,9 @@ class Inbox:
     def _put(self, delivery: Delivery, *, yields: bool = False) -> None:
         self.waiting += 1
         self._queue.put_nowait((yields, next(self._numbers), delivery))
+
+
+def _after(waits: QuoteSeen, event: QuoteSeen) -> QuoteSeen:
+    """`event` in the place of one that waits."""
+    earlier = (*waits.before, waits.quote, *event.before)
+    return replace(event, before=tuple(quote for quote in earlier if event.at - quote.at <= RECENT_MS))
