@@ -10,7 +10,7 @@ from executor.core.model.facts import Balance
 from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.signal import Signal
 from executor.core.model.state import Day, Entering, Seen
-from executor.core.model.values import Direction
+from executor.core.model.values import Direction, OrderType
 from executor.core.model.verdict import MOVED, Refusal
 from executor.core.transition import Step, empty, transition
 
@@ -185,6 +185,13 @@ def test_a_backlog_of_old_signals_takes_no_ids_place() -> None:
     ("policy", "changes", "said"),
     [
         (POLICY, {"oco_allowed": False}, "takes no OCO, EXIT_LAYOUT must be PLAIN"),
+        (POLICY, {"order_types": (OrderType.LIMIT, OrderType.MARKET)}, "no STOP_LOSS_LIMIT, LIMIT_MAKER orders"),
+        (POLICY, {"order_types": tuple(set(OrderType) - {OrderType.MARKET})}, "takes no MARKET orders, which the exits"),
+        (
+            replace(POLICY, layout=Layout.PLAIN),
+            {"order_types": (OrderType.LIMIT, OrderType.MARKET, OrderType.STOP_LOSS_LIMIT)},
+            "",
+        ),
         (POLICY, {"max_algo_orders": 2}, "the exits are 3 stops, LTCUSDT takes 2 at once"),
         (POLICY, {"max_algo_orders": 3}, ""),
         (replace(POLICY, split=(D(1), D(1), D(0))), {"max_algo_orders": 2}, ""),

@@ -8,7 +8,7 @@ from tests.core.build import DONE, POLICY, RULES, Script, awake, both_sides
 
 from executor.core.absorb.takeover import Takeover, judge
 from executor.core.model.events import OpenOrdersSeen, Resolve, Resolved
-from executor.core.model.facts import OrderReport
+from executor.core.model.facts import OrderReport, Why
 from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.state import Closing, Entering, Protected, Reason
 from executor.core.model.values import Direction, OrderStatus, OrderType
@@ -301,3 +301,30 @@ def test_a_trade_that_is_older_than_it_may_be_held_is_held_from_its_adoption_on(
     script.quote("100.5", after=1)
     script.settle()
     assert script.closed.reason is Reason.MAX_HOLD
+
+
+@both_sides
+def test_an_adopted_order_that_no_cancel_rids_the_book_of_leaves_the_rest_not_without_exits(
+    direction: Direction,
+) -> None:
+    """Rule 8.7: what it can't sell is covered beside it; it goes on being cancelled."""
+    script = orphan(direction)
+    stays = next(r.id for r in live(script) if "_SL_" in r.id)
+    script.feed(word(script, Resolve.ADOPT, stop=script.px(98)))
+    for _ in range(40):
+        while script.pending:
+            about = getattr(script.pending[0], "id", "")
+            if about == stays and script.kinds()[0] == "CancelOrder":
+                script.refuse(Why.UNKNOWN_ORDER)
+            else:
+                script.accept()
+        script.wait(500)
+    assert isinstance(script.phase, Protected)
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    assert script.order("SL").id == stays
+    assert {script.order("SL1").stop_price, script.order("SL2").stop_price} == {script.px(98)}
+    script.book[stays] = replace(script.book[stays], status=OrderStatus.CANCELED)
+    script.push(stays)
+    script.settle()
+    assert script.order("SL").id != stays
+    assert isinstance(script.phase, Protected)

@@ -418,7 +418,7 @@ def test_one_read_that_fails_leaves_the_others_their_answers() -> None:
     unpriced(script, Role.TP1)
     script.push(script.order(Role.SL1).id)
     script.command(Verb.FLATTEN)
-    while "QueryTrades" not in script.kinds():
+    while script.kinds()[0] != "QueryTrades":
         script.accept()
     assert script.kinds() == ["QueryTrades"] * 2
     script.pending.reverse()
@@ -547,3 +547,53 @@ def test_a_cancel_that_waits_for_its_pause_goes_out_once_more_at_once() -> None:
     script.command(Verb.RETRY)
     looked(script)
     assert [r.id for r in script.pending if isinstance(r, CancelOrder)] == [stop]
+
+
+@both_sides
+def test_a_cancel_that_is_not_answered_keeps_nothing_else_from_being_sold(direction: Direction) -> None:
+    """Rules 6.2, 10.6: an answer may take as long as the request waits for it; what it is about counts as standing."""
+    script = closing(direction)
+    script.accept()
+    script.accept()
+    assert script.kinds() == ["CancelList"]
+    script.sleep()
+    assert script.now == START + 1_000
+    assert script.kinds() == ["CancelList", "FLATTEN"]
+    first = script.order(Role.FLATTEN)
+    assert first.qty == script.leg(1).qty + script.leg(3).qty
+    script.accept("FLATTEN")
+    script.accept("CancelList")
+    looked(script)
+    assert script.order(Role.FLATTEN).qty == script.leg(2).qty
+    script.to_the_end()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_an_exit_that_is_not_answered_keeps_nothing_else_from_being_sold() -> None:
+    script = unprotected()
+    script.accept("OCO1")
+    script.accept("SL")
+    script.command(Verb.FLATTEN)
+    script.accept("CancelList")
+    script.accept("CancelOrder")
+    assert script.kinds() == ["OCO2"]
+    script.sleep()
+    assert script.order(Role.FLATTEN).qty == script.leg(1).qty + script.leg(3).qty
+    script.to_the_end()
+    assert script.closed.dust == 0
+
+
+def test_commissions_that_are_not_told_in_time_hold_up_no_sale() -> None:
+    """Rule 3.4: they are asked for while the exits are cancelled, and what may be commission is sold later."""
+    script = guessing()
+    script.command(Verb.FLATTEN)
+    assert script.kinds()[-1] == "QueryTrades"
+    for _ in range(3):
+        script.accept()
+    assert script.kinds() == ["QueryTrades"]
+    script.sleep()
+    assert script.now == START + 1_000
+    assert script.kinds() == ["QueryTrades", "FLATTEN"]
+    assert script.order(Role.FLATTEN).qty == D("2.997")
+    script.to_the_end()
+    assert script.closed.reason is Reason.FLATTEN

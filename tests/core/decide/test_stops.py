@@ -13,6 +13,7 @@ from tests.core.build import (
     protected,
     targets_filled,
     trailing,
+    unprotected,
 )
 
 from executor.core.book.ledger import sellable
@@ -395,3 +396,49 @@ def test_the_stop_beside_a_target_that_fills_in_many_parts_follows_at_a_pace(
     script.settle()
     assert script.order(Role.SL).qty == sellable(script.position, script.rules)
     assert script.named() == "Protected"
+
+
+def test_a_list_is_not_cancelled_for_a_stop_that_percent_price_would_refuse() -> None:
+    """Rules 5.5, 6.4b: the price has run so far that no stop at the new level is taken; what stands is better."""
+    script = protected()
+    script.rules = replace(script.rules, ask_down=D("0.985"))
+    script.quote("101.9", after=1_000)
+    script.command(Verb.MOVE_STOP, "99")
+    script.settle()
+    assert "CancelList" not in [type(r).__name__ for r in script.sent]
+    assert script.leg(1).due == 99
+    script.quote("100.4", after=1_000)
+    assert "CancelList" in script.kinds()
+
+
+@both_sides
+def test_where_a_filter_takes_no_limit_the_stop_goes_out_without_one(direction: Direction) -> None:
+    """Rule 8.7: PERCENT_PRICE judges limits, and a STOP_LOSS has none."""
+    script = unprotected(direction, policy=replace(POLICY, layout=Layout.PLAIN))
+    for _ in range(2):
+        script.refuse(Why.FILTER, "SL")
+        script.wait(1_000)
+    stop = script.order(Role.SL)
+    assert (stop.type, stop.price, stop.stop_price) == (OrderType.STOP_LOSS, None, script.px(98))
+    script.settle()
+    assert script.named() == "Protected"
+    script.quote("101", after=1_000)
+    script.command(Verb.MOVE_STOP, 99)
+    for _ in range(2):
+        assert script.order(Role.SL).type is OrderType.STOP_LOSS_LIMIT
+        script.refuse_whole(Why.FILTER)
+        assert script.named() == "Protected"
+        script.wait(4_000)
+    script.settle()
+    assert (script.order(Role.SL).type, script.order(Role.SL).stop_price) == (OrderType.STOP_LOSS, script.px(99))
+    assert script.leg(0).stop == script.px(99)
+
+
+def test_a_pair_whose_target_a_filter_refuses_leaves_its_stop_with_a_limit() -> None:
+    script = unprotected(policy=replace(POLICY, split=(D(1), D(0), D(0))))
+    for _ in range(2):
+        script.refuse(Why.FILTER, "OCO1")
+        script.wait(1_000)
+    assert script.order(Role.SL1).type is OrderType.STOP_LOSS_LIMIT
+    script.settle()
+    assert script.live() == ["SL1"]

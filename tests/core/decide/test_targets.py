@@ -49,8 +49,9 @@ def test_a_plain_target_is_sent_when_its_leg_can_carry_it() -> None:
 
 
 def test_a_rest_too_small_for_any_order_is_watched_not_placed() -> None:
-    """Rules 3.6, 6.4: nor does it end the trade of the other legs."""
+    """Rules 3.6, 6.4, where no other leg's exits can take it: nor does it end the trade of those."""
     script = protected()
+    script.rules = replace(script.rules, max_qty=script.leg(3).qty)
     script.quote("101.9", after=1_000)
     script.fill(Role.TP1, "0.96")
     script.vanish(Role.TP1)

@@ -120,6 +120,17 @@ def test_an_order_in_doubt_never_was_only_after_its_request_can_not_arrive_any_m
     assert order.end is End.NEVER
 
 
+def test_many_orders_in_doubt_share_a_pace() -> None:
+    """Rule 8.7: each is settled no later for it."""
+    order = replace(orders.doubt(STOP, 5_000, 0), unlisted=True)
+    asked = []
+    while order.end is None:
+        asked.append(order.ask_at)
+        order = orders.miss(order, order.ask_at, order.ask_at, POLICY, doubted=12)
+    assert asked == [0, 750, 2_250, 3_750, 6_750, 9_750, 12_750, 15_000]
+    assert order.end is End.NEVER
+
+
 def test_it_waits_for_the_list_of_all_orders_though_not_for_ever() -> None:
     """Rules 8.3, 8.7, 8.8: it may be known by another id; what fails when nothing can be read does not count."""
     order = orders.doubt(STOP, 5_000, 0)

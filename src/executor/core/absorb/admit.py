@@ -19,7 +19,7 @@ from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
 from executor.core.model.state import Day, Entering, Plan, Position, Seen, State
-from executor.core.model.values import ALGO_TYPES, ONE, ZERO, Direction, plain
+from executor.core.model.values import ALGO_TYPES, ONE, ZERO, Direction, OrderType, plain
 from executor.core.model.verdict import MOVED, Absorbed, Refusal
 
 DAY_MS: Final = 86_400_000
@@ -245,6 +245,9 @@ def _about_exits(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, ru
     """Exits that the symbol does not take are refused before there is anything to protect (rules 2.6, 4.2)."""
     legs = [(qty, target_of(n, plan)) for n, qty in enumerate(_legs(plan, policy, rules), 1) if qty > 0]
     paired = policy.layout is not Layout.PLAIN
+    needed = (OrderType.STOP_LOSS_LIMIT, OrderType.LIMIT_MAKER if paired else OrderType.LIMIT, OrderType.MARKET)
+    if lacking := [str(kind) for kind in needed if kind not in rules.order_types]:
+        return NotAdmitted("exits", f"{rules.symbol} takes no {', '.join(lacking)} orders, which the exits need")
     if paired and not rules.oco_allowed:
         return NotAdmitted("exits", f"{rules.symbol} takes no OCO, EXIT_LAYOUT must be PLAIN")
     stops = len(legs) if paired else 1

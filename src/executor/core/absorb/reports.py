@@ -350,7 +350,8 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
         return Absorbed(state, Ignored(f"{event.id} was asked for before its entry had filled"))
     over = brackets.ended_with_its_entry(position, order)
     sought = replace(order, unlisted=True) if over else order  # what was never placed has filled under no id
-    missed = orders.miss(sought, event.asked_at, state.market.now, policy)
+    doubted = sum(o.phase is OrderPhase.UNRESOLVED for o in position.orders)
+    missed = orders.miss(sought, event.asked_at, state.market.now, policy, doubted=doubted)
     notes: tuple[Notify, ...] = ()
     if missed.end is End.GONE and not over:
         text = f"{order.id}: accepted once, unknown to the exchange now"

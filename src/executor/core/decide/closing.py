@@ -14,7 +14,7 @@ from executor.core.model.ids import Role
 from executor.core.model.intents import Level, QueryTrades
 from executor.core.model.orders import SECOND_LOOKS, TRADES_TRIES, ask_until, last_look, sell_again_at
 from executor.core.model.policy import Layout
-from executor.core.model.state import Closing, End, Order, OrderPhase, Reason
+from executor.core.model.state import Closing, End, Order, OrderPhase, Position, Reason
 from executor.core.model.values import ZERO, Direction, OrderType, plain
 
 UNREAD_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000)
@@ -25,9 +25,11 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     live = [o for o in draft.position.orders if o.live]
     _sell_in_their_place(draft, phase, live)
     draft.dismiss(live, recheck=True)
+    if not draft.tally.holding.certain:
+        price_fills(draft)  # while the cancels are on their way
     if live and not _stuck(draft, live):
         return None
-    if draft.changing() or any(_looked_at(draft, o) for o in draft.position.orders):
+    if doubt.answers_due(draft) or any(_looked_at(draft, o) for o in draft.position.orders):
         return None
     phase = _abandon(draft, phase)
     if not phase.abandon and _trade_rest(draft, phase):
@@ -64,11 +66,12 @@ def _looked_at(draft: Draft, order: Order) -> bool:
 
 
 def _stuck(draft: Draft, live: list[Order]) -> bool:
-    """Whether there is no end in sight for any of the orders: each is in doubt, or has outlived a cancel. What such
-    orders can't sell is sold beside them (rule 8.3), and where nothing is left that a cancel can rid the book of, new
-    entries stay halted: a close always comes to its end (rules 8.7, 10.6).
+    """Whether there is no end in sight for any of the orders: each is in doubt, or its request has no answer in time,
+    or it has outlived a cancel. What such orders can't sell is sold beside them (rule 8.3), and where nothing is left
+    that a cancel can rid the book of, new entries stay halted: a close always comes to its end (rules 8.7, 10.6).
     """
-    standing = [o for o in live if o.phase is not OrderPhase.UNRESOLVED]
+    late = doubt.late(draft)
+    standing = [o for o in live if o.phase is not OrderPhase.UNRESOLVED and o.id not in late]
     if not all(o.phase is OrderPhase.WORKING and o.cancels for o in standing):
         return False
     if standing and all(o.cancels >= OUTLIVED for o in standing):
@@ -103,7 +106,7 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     """Sell what is still held, or buy back what was sold too much; whether something is under way."""
     position, rules = draft.position, draft.rules
     held = draft.tally.holding
-    if not held.certain and price_fills(draft):
+    if not held.certain and _fees_due(draft, phase):
         return True
     # What may be commission only is neither sold nor bought back.
     short = -(held.held + held.guessed + position.gone)
@@ -206,6 +209,18 @@ def price_fills(draft: Draft) -> bool:
     for order in unpriced:
         draft.query_trades(order)
     return bool(unpriced)
+
+
+def fees_due_until(position: Position, phase: Closing) -> int:
+    """Until when (ms) a sale waits for commissions that are not known: what may be commission is little, and the rest
+    is bare meanwhile.
+    """
+    heard = [o.heard_at for o in position.orders if o.is_entry and o.unpriced_qty > 0]
+    return max([phase.since, *heard]) + doubt.ANSWER_MS
+
+
+def _fees_due(draft: Draft, phase: Closing) -> bool:
+    return price_fills(draft) and draft.now < fees_due_until(draft.position, phase)
 
 
 def _price_at_last(draft: Draft, phase: Closing) -> bool:

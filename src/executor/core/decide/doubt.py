@@ -5,6 +5,7 @@ from typing import Final
 from executor.core.decide.draft import Draft
 from executor.core.model import orders
 from executor.core.model.ids import Role
+from executor.core.model.intents import Command, names
 from executor.core.model.state import Leg, Order, OrderPhase
 
 _CLOSED: Final = OrderPhase.CLOSED  # to look up a member of an enum takes ten times as long
@@ -46,6 +47,17 @@ def _unanswered(draft: Draft, order: Order) -> bool:
 def unanswered_at(order: Order) -> int:
     """When a request that was not answered yet is looked up (ms)."""
     return order.sent_at + ANSWER_MS
+
+
+def late(draft: Draft) -> set[str]:
+    """The orders that requests are about whose answers have not come in time."""
+    return {name for owed in draft.state.outbox if draft.now >= owed.at + ANSWER_MS for name in names(owed.request)}
+
+
+def answers_due(draft: Draft) -> bool:
+    """Whether the answer to a request that changes something is due any moment."""
+    waits = (o.request for o in draft.state.outbox if draft.now < o.at + ANSWER_MS)
+    return any(isinstance(request, Command) for request in (*draft.requests, *waits))
 
 
 def owes_look(draft: Draft, order: Order) -> bool:

@@ -9,7 +9,7 @@ from executor.core.book.ledger import exits_of
 from executor.core.book.levels import safer
 from executor.core.book.plan import Split, split, split_rest, target_of
 from executor.core.decide import borrow, brackets, margin_level, single_stops, stops, suspended
-from executor.core.decide.draft import Draft
+from executor.core.decide.draft import OUTLIVED, Draft
 from executor.core.decide.price_guard import fresh_quote, past_plan, planb_refusal
 from executor.core.model.facts import PASSING
 from executor.core.model.ids import Role
@@ -77,10 +77,12 @@ def _newest(ended: list[Order]) -> Order:
 
 
 def _take_over(draft: Draft, phase: Entering) -> None:
-    """A trade adopted on the operator's word: the orders that it came with go first, then it gets exits (rule 9.3)."""
+    """A trade adopted on the operator's word: the orders that it came with go first, then it gets exits (rule 9.3). One
+    that no cancel rids the book of is not waited for: what it can't sell is covered beside it (rule 8.7).
+    """
     inherited = [o for o in draft.position.orders[: draft.position.taken] if o.live]
-    if inherited:
-        draft.dismiss(inherited)
+    draft.dismiss(inherited)
+    if any(o.cancels < OUTLIVED for o in inherited):
         return
     _complete(draft, phase)
 

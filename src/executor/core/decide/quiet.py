@@ -78,6 +78,7 @@ def _prices(draft: Draft, position: Position) -> Iterator[Decimal]:
     """Every price at which a comparison in the decision turns."""
     rules = draft.rules
     levels = [stops.breakeven(draft), position.manual_stop]
+    bounds = [each for each in rules.bounds(position.plan.direction.exit_side) if each]
     for leg in position.legs:
         left = draft.left(leg)
         if left > 0:
@@ -88,4 +89,6 @@ def _prices(draft: Draft, position: Position) -> Iterator[Decimal]:
                 rules.min_notional / left,
                 rules.max_notional / left,
             ]
+            if leg.watched is not None:  # a list is not moved to where PERCENT_PRICE would refuse its stop
+                levels += [draft.stop_limit(leg.watched) / bound for bound in bounds]
     yield from (level for level in levels if level is not None)

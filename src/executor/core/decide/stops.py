@@ -252,8 +252,8 @@ def _native_delta(draft: Draft, leg: Leg) -> int | None:
 
 
 def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
-    """A new stop order for the leg at `level`: STOP_LOSS_LIMIT with its gap (rule 4.4), or the exchange's own
-    trailing.
+    """A new stop order for the leg at `level`: STOP_LOSS_LIMIT with its gap (rule 4.4), or the exchange's own trailing;
+    at market where no limit is taken.
     """
     direction = draft.position.plan.direction
     roles = {1: Role.SL1, 2: Role.SL2}
@@ -262,11 +262,23 @@ def stop_order(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> Order:
     role = Role.TRAIL if trailing else roles.get(leg.n, Role.SL)
     side = direction.exit_side
     limit = draft.stop_limit(level)
-    if delta is None:
-        return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, stop_price=level)
-    if OrderType.STOP_LOSS in draft.rules.order_types:
+    at_market = OrderType.STOP_LOSS in draft.rules.order_types
+    if delta is not None and at_market:
         return draft.order(role, side, OrderType.STOP_LOSS, qty, leg=leg.n, trailing_delta=delta)
-    return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, trailing_delta=delta)
+    if delta is not None:
+        return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, trailing_delta=delta)
+    if at_market and _no_limit_taken(draft, leg):
+        return draft.order(role, side, OrderType.STOP_LOSS, qty, leg=leg.n, stop_price=level)
+    return draft.order(role, side, OrderType.STOP_LOSS_LIMIT, qty, leg=leg.n, price=limit, stop_price=level)
+
+
+def _no_limit_taken(draft: Draft, leg: Leg) -> bool:
+    """Whether a filter has refused the leg's last stops for their limit, as it seems (PERCENT_PRICE may leave no room
+    for any): a stop without one is another way (rule 8.7).
+    """
+    sent = [o for o in draft.position.orders if o.leg == leg.n and o.is_stop][-2:]
+    limits = all(o.type is OrderType.STOP_LOSS_LIMIT and o.trailing_delta is None for o in sent)
+    return len(sent) > 1 and limits and not sent[-1].list_id and all(o.refusal is Why.FILTER for o in sent)
 
 
 def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decimal) -> None:
@@ -349,7 +361,7 @@ def move_list(draft: Draft, leg: Leg, live: list[Order]) -> None:
     left, level = draft.left(leg), wanted(draft, leg, leg.stop)
     raised = levels.is_safer(level, stop.stop_price, draft.position.plan.direction)
     shrunk = any(o.qty < left for o in live)
-    if (raised or shrunk) and carried(draft, leg, left, level) and _others_stand(draft, leg):
+    if (raised or shrunk) and _would_be_taken(draft, leg, left, level) and _others_stand(draft, leg):
         draft.cancel(live, recheck=draft.position.credit is not None or any(o.cancels for o in live))
 
 
@@ -359,6 +371,15 @@ def carried(draft: Draft, leg: Leg, qty: Decimal, level: Decimal) -> bool:
     if leg.target is not None:
         prices.append(draft.on_grid(leg.target))
     return draft.rules.carries(qty, min(prices))
+
+
+def _would_be_taken(draft: Draft, leg: Leg, left: Decimal, level: Decimal) -> bool:
+    """Whether the leg's exits can be placed again at `level`, as the price is now: else what stands is better (rule
+    6.4b). PERCENT_PRICE is not looked at where nothing stands: the price it is reckoned from is not known for certain.
+    """
+    side, limit = draft.position.plan.direction.exit_side, draft.stop_limit(level)
+    in_band = draft.rules.percent_fault(limit, side, draft.price) is None
+    return in_band and carried(draft, leg, left, level)
 
 
 def _others_stand(draft: Draft, leg: Leg) -> bool:

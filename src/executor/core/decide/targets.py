@@ -106,10 +106,11 @@ def _place(draft: Draft, leg: Leg, target: Decimal, left: Decimal) -> None:
         return
     level = stops.wanted(draft, leg, leg.stop)
     limit = draft.stop_limit(level)
-    if not stops.carried(draft, leg, left, level) or not put_back(draft, leg):
-        return  # what is too small for the pair is watched by software (rule 6.4)
-    if leg.tries >= _PAIR_TRIES or _pair_fails(draft, leg):
-        # The pair keeps being refused: the stop goes out alone, the target is watched by software (rule 4.1).
+    if not draft.rules.carries(left, min(level, limit)) or not put_back(draft, leg):
+        return  # what is too small for a stop is watched by software (rule 6.4)
+    if leg.tries >= _PAIR_TRIES or not stops.carried(draft, leg, left, level) or _pair_fails(draft, leg):
+        # The pair keeps being refused, or what a short has left is worth too little at its target: the stop goes out
+        # alone, the target is watched by software (rule 4.1).
         draft.place(stops.stop_order(draft, leg, left, level))
         return
     _place_pair(draft, leg, left, target=target, level=level, limit=limit)

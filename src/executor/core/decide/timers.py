@@ -5,8 +5,8 @@ from typing import Final
 
 from executor.core.book.edit import find_leg
 from executor.core.book.ledger import held_since
-from executor.core.decide.closing import price_again_at
-from executor.core.decide.doubt import unanswered_at
+from executor.core.decide.closing import fees_due_until, price_again_at
+from executor.core.decide.doubt import ANSWER_MS, unanswered_at
 from executor.core.decide.legs import BACKOFF_TIMES
 from executor.core.decide.missing import look_again_at
 from executor.core.decide.sent_again import placed_by
@@ -40,7 +40,7 @@ def next_timer(state: State, policy: Policy) -> int | None:
     position, quiet, now = state.position, state.market.quiet, state.market.now
     if quiet is not None and position is not None:
         return quiet.until or None
-    due = [t for t in _of_loans(state) if t > now]
+    due = [t for t in (*_of_loans(state), *_of_answers(state)) if t > now]
     if position is not None and (own := next_due(position, now, policy)) is not None:
         due.append(own)
     return min(due, default=None)
@@ -54,6 +54,13 @@ def _of_loans(state: State) -> Iterator[int]:
         yield work.ask_at
     if state.position is None:
         yield state.market.ask_at
+
+
+def _of_answers(state: State) -> Iterator[int]:
+    """A close waits no longer than that for any of them."""
+    if state.position is not None and isinstance(state.position.phase, Closing):
+        for owed in state.outbox:
+            yield owed.at + ANSWER_MS
 
 
 def next_due(position: Position, now: int, policy: Policy) -> int | None:
@@ -91,7 +98,7 @@ def _of_phase(position: Position, policy: Policy) -> list[int]:
     elif isinstance(phase, Unprotected):
         times.append(phase.deadline)
     elif isinstance(phase, Closing):
-        times.append(price_again_at(phase))
+        times += price_again_at(phase), fees_due_until(position, phase)
     if position.trail is not None and position.trail.klines_at:
         times.append(position.trail.klines_at + KLINES_EVERY_MS)
     if position.exposure.since:

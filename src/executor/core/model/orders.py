@@ -33,6 +33,8 @@ REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
 _MISSED_AGAIN_MS: Final = (250, 500, 500, 1_000, 1_000, 1_000, 1_000, 2_000, 4_000)
 """While it may have filled, and so have left a position bare, a second is long."""
+_DOUBTED_AT_ONCE: Final = 4
+"""More orders of a trade in doubt share a pace: where each one is in doubt, looks at them would use the weight up."""
 _CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000)
 _QUICK_TRIES: Final = 4
 _REFUSED_PAUSES: Final = 5
@@ -224,15 +226,15 @@ def looked_for_anew(order: Order) -> Order:
     return replace(order, misses=0, first_miss_at=0, unlisted=False, list_failed=False, list_misses=0)
 
 
-def miss(order: Order, asked_at: int, at: int, policy: Policy) -> Order:
-    """A direct query did not find the order (rules 8.3, 8.6)."""
+def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int = 1) -> Order:
+    """A direct query did not find the order (rules 8.3, 8.6). `doubted`: so many of the trade's are in doubt."""
     if not order.live or (order.phase is OrderPhase.WORKING and asked_at < order.heard_at):
         return order  # what was asked before the exchange told of it says nothing of now (rule 8.6)
     misses = order.misses + 1
     if order.list_failed:
         order = replace(order, list_failed=False, list_misses=order.list_misses + 1)
     first = order.first_miss_at or asked_at
-    pause = _pause(misses, _MISSED_AGAIN_MS)
+    pause = _pause(misses, _MISSED_AGAIN_MS) * max(doubted // _DOUBTED_AT_ONCE, 1)
     if order.phase is OrderPhase.WORKING:
         due = first + policy.absence_grace_ms
         if _proven(order, misses, asked_at, due):

@@ -154,11 +154,17 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
         """`qty` cut down to whole steps; never negative."""
         return floor_to(qty, self.step) if qty > 0 else ZERO
 
+    def bounds(self, side: OrderSide) -> tuple[Decimal, Decimal]:
+        """What PERCENT_PRICE multiplies the price by for the highest and the lowest limit that is taken on `side`; 0:
+        off.
+        """
+        return (self.bid_up, self.bid_down) if side is OrderSide.BUY else (self.ask_up, self.ask_down)
+
     def clamp_limit(self, price: Decimal, side: OrderSide, reference: Decimal) -> Decimal:
         """`price` moved as little as needed into PRICE_FILTER and PERCENT_PRICE_BY_SIDE around `reference` (rule
         4.4).
         """
-        up, down = (self.bid_up, self.bid_down) if side is OrderSide.BUY else (self.ask_up, self.ask_down)
+        up, down = self.bounds(side)
         low = max(self.min_price, ceil_to(reference * down, self.tick), self.tick)
         high = floor_to(reference * up, self.tick) if up else self.max_price
         if self.max_price:
@@ -167,7 +173,7 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
 
     def percent_fault(self, price: Decimal, side: OrderSide, reference: Decimal) -> str | None:
         """Why PERCENT_PRICE or PERCENT_PRICE_BY_SIDE would refuse `price` around `reference`; None when not."""
-        up, down = (self.bid_up, self.bid_down) if side is OrderSide.BUY else (self.ask_up, self.ask_down)
+        up, down = self.bounds(side)
         low, high = reference * down, reference * up
         if price < low or (up and price > high):
             return (

@@ -188,9 +188,10 @@ _RISK: Final = (
         "legs_joined",
         Topic.TROUBLE,
         WARNING,
-        "A filter did not take one more stop: other orders may hold the symbol's places (MAX_NUM_ALGO_ORDERS). The "
-        "leg's part was given to another leg, so that everything is covered by fewer exits.",
-        "Nothing for this trade. See which other program places stops on the symbol.",
+        "A filter did not take one more stop: other orders may hold the symbol's places (MAX_NUM_ALGO_ORDERS). Or an "
+        "exit that filled in part has left less than any order takes. The leg's part was given to another leg, so that "
+        "everything is covered by fewer exits.",
+        "Nothing for this trade. Where a filter is named, see which other program places stops on the symbol.",
     ),
     alert_kind(
         "late_fill",
