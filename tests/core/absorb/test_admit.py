@@ -186,7 +186,7 @@ def test_a_backlog_of_old_signals_takes_no_ids_place() -> None:
     [
         (POLICY, {"oco_allowed": False}, "takes no OCO, EXIT_LAYOUT must be PLAIN"),
         (POLICY, {"order_types": (OrderType.LIMIT, OrderType.MARKET)}, "no STOP_LOSS_LIMIT, LIMIT_MAKER orders"),
-        (POLICY, {"order_types": tuple(set(OrderType) - {OrderType.MARKET})}, "takes no MARKET orders, which the exits"),
+        (POLICY, {"order_types": tuple(set(OrderType) - {OrderType.MARKET})}, "takes no MARKET orders"),
         (
             replace(POLICY, layout=Layout.PLAIN),
             {"order_types": (OrderType.LIMIT, OrderType.MARKET, OrderType.STOP_LOSS_LIMIT)},
