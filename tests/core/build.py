@@ -453,6 +453,22 @@ class Script:
             return self.feed(Answered(at=self.now, seq=request.seq, outcome=ReplaceOutcome(cancel, place)))
         return self.feed(Answered(at=self.now, seq=request.seq, outcome=refused))
 
+    def without_records(self) -> Step:
+        """The account is told, the list of loans beside it can't be read."""
+        request = self._take("QueryLoans")
+        assert isinstance(request, QueryLoans)
+        event = LoansSeen(
+            at=self.now,
+            kind=request.kind,
+            asset=request.asset,
+            account=self.account(),
+            records=(),
+            asked_at=self.now,
+            seq=request.seq,
+            fault="GET margin/borrow-repay: HTTP 503",
+        )
+        return self.feed(event)
+
     def refuse_whole(self, why: Why = Why.OTHER) -> Step:
         """The oldest pending request is refused; of a cancel-replace, both halves are."""
         request = self._take("")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.exchange.stub import KEY, PAIR, SECRET, ManualClock, Say, Stub, error, signed_well
+from tests.exchange.stub import KEY, PAIR, SECRET, START_MS, ManualClock, Say, Stub, error, signed_well
 
 from executor.config import Settings, load_settings
 from executor.core.model.loans import AssetTerms, Bars, MarginTerms
@@ -136,6 +136,11 @@ async def test_an_exchange_that_does_not_tell_the_key_s_permissions_is_traded_al
     [
         ({"isBorrowable": False}, "the exchange lends no BTC at the moment: hold enough of it, or wait"),
         ({"isBorrowable": "true", "extra": 1}, ""),
+        (
+            {"delistTime": START_MS + 3_600_000},
+            "BTC is being taken off margin, and what is owed of it is then bought back: choose another symbol",
+        ),
+        ({"delistTime": START_MS + 30 * 86_400_000}, ""),
     ],
 )
 async def test_what_is_not_lent_is_part_of_the_terms(

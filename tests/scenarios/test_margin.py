@@ -2,7 +2,7 @@
 adds up to the last unit of interest (rule 11).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ from tests.scenarios.harness import AFTER_TP1, BITCOIN, EXITS, Harness, World, h
 from executor.core.model.events import Verb
 from executor.core.model.state import Borrowing, Reason
 from executor.core.model.values import ZERO, Direction
+from executor.paper.server.faults import FaultPlan, RequestFault
 
 D = Decimal
 ALL: Final = [
@@ -272,3 +273,31 @@ async def test_orders_of_margin_are_on_the_margin_account_alone(tmp_path: Path, 
         assert b.engine.open_orders("paper") == []
         assert not isinstance(b.position.phase, Borrowing)
         assert b.state.venue.endswith(f"{world.margin} margin")
+
+
+class SlowOrders(FaultPlan):
+    """Orders of `symbol` take a while on their way."""
+
+    def __init__(self, symbol: str) -> None:
+        self._symbol = symbol
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        slow = (method, path, params.get("symbol")) == ("POST", "/sapi/v1/margin/order", self._symbol)
+        return RequestFault(delay_before_ms=600) if slow else None
+
+
+@pytest.mark.parametrize("slow", ["LTCUSDT", "ABCUSDT"])
+async def test_of_two_symbols_that_are_signalled_at_once_neither_spends_the_other_s_loan(
+    tmp_path: Path, slow: str
+) -> None:
+    """They share one account: what one has borrowed lies free there until its entry has left (rule 11.2)."""
+    symbols = ("LTCUSDT", "ABCUSDT")
+    async with margin(tmp_path, LONG, symbols=symbols, balances={"USDT": "300"}, faults=SlowOrders(slow)) as b:
+        for b.symbol in symbols:
+            await b.signal(symbol=b.symbol, then=0)
+        await b.wait(6)
+        standing = [order for symbol in symbols for order in b.engine.open_orders(b.account, symbol)]
+        assert [order.orig_qty for order in standing] == [D(3), D(3)], b.story()
+        lacked = 2 * D("300.75") - D(300)  # Plan B may pay a quarter more than the limit
+        assert sum((record.amount for record in b.lender.records), ZERO) == lacked
+        assert not any(loop.state.refused for loop in b.loops.values())

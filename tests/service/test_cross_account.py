@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY
 
 from executor.core.model.loans import (
     Credit,
@@ -41,7 +42,8 @@ def row(tran_id: int, amount: int = 50) -> LoanRecord:
 
 class Account:
     def __init__(self) -> None:
-        self.loops = {symbol: SimpleNamespace(state=State(symbol=symbol)) for symbol in SYMBOLS}
+        engine = SimpleNamespace(policy=POLICY, rules=MARGIN_RULES)
+        self.loops = {symbol: SimpleNamespace(state=State(symbol=symbol), engine=engine) for symbol in SYMBOLS}
         self.account = CrossAccount(cast("dict[str, Loop]", self.loops))
 
     def has(self, symbol: str, **changes: Any) -> None:
@@ -114,3 +116,16 @@ def test_two_that_were_asked_for_at_the_same_moment_do_not_hide_each_other_s_rec
     account.has("LTCUSDT", loan=loan())
     assert account.of("BTCUSDT").not_theirs(LoanKind.BORROW, (row(1),)) == (row(1),)
     assert account.of("LTCUSDT").not_theirs(LoanKind.BORROW, (row(1),)) == ()
+
+
+def test_what_the_trades_of_others_need_is_claimed_by_who_came_first(account: Account) -> None:
+    """Two that are opened at once must not both count on what lies free (rule 11.2)."""
+    position = Position(trade="1", signal="a", opened=1, plan=PLAN, phase=Borrowing(since=1, give_up_at=2))
+    position = replace(position, credit=Credit(asset="USDT", need=D(100)))
+    account.has("BTCUSDT", position=position)
+    account.has("ETHUSDT", position=replace(position, opened=2))
+    assert account.of("BTCUSDT").debts().get("USDT", Others()).claimed == 0
+    assert account.of("ETHUSDT").debts()["USDT"].claimed == D(100)
+    assert account.of("LTCUSDT").debts()["USDT"].claimed == D(200)  # it has no trade yet
+    account.has("ETHUSDT", debts=(OwnDebt(asset="USDT", own=D(60), borrowed=D(60), ever=D(60)),))
+    assert account.of("BTCUSDT").debts()["USDT"] == Others(owed=D(60), moved=D(60), claimed=D(60))

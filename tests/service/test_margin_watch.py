@@ -7,10 +7,11 @@ from typing import Final
 
 import pytest
 from tests.scenarios.harness import World, harness
+from tests.scenarios.test_margin_level import bars, set_level
 
 from executor.core.model.values import Direction
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
-from executor.service.margin_watch import IDLE_S, OWED_S
+from executor.service.margin_watch import IDLE_S, OWED_S, UNREAD_S
 
 ISOLATED: Final = World(Direction.LONG, "OCO", pushes=False, margin="isolated")
 CROSS: Final = World(Direction.LONG, "OCO", pushes=False, margin="cross")
@@ -31,6 +32,18 @@ class Looks(FaultPlan):
             return None
         self.seen += 1
         return RequestFault(execute=False, answer=Answer(503, b"{}")) if self.failing else None
+
+
+class Prices(FaultPlan):
+    """While `failing`, every read of prices is answered by 503."""
+
+    def __init__(self) -> None:
+        self.failing = False
+
+    def on_request(self, _method: str, path: str, _params: Mapping[str, str]) -> RequestFault | None:
+        if not self.failing or not path.startswith("/api/v3/ticker"):
+            return None
+        return RequestFault(execute=False, answer=Answer(503, b"{}"))
 
 
 @both
@@ -68,3 +81,30 @@ async def test_a_look_that_fails_is_had_again(tmp_path: Path) -> None:
         looks.failing = False
         await b.wait(OWED_S + 1)
         assert b.alerts() == ["foreign_debt"], b.story()
+
+
+async def test_an_account_that_can_not_be_read_while_a_trade_owes_is_told_of(tmp_path: Path) -> None:
+    """Its level may fall without a word else."""
+    looks = Looks()
+    async with harness(tmp_path, CROSS, balances={"USDT": "200"}, faults=looks, WATCHDOG_EVERY_SEC="0") as b:
+        await b.enter()
+        looks.failing = True
+        await b.wait(UNREAD_S - 10)
+        assert "margin_unread" not in b.alerts()
+        await b.wait(25)
+        assert b.alerts().count("margin_unread") == 1, b.story()
+        looks.failing = False
+        await b.wait(UNREAD_S + 5)
+        assert b.alerts().count("margin_unread") == 1
+
+
+@both
+async def test_without_prices_the_level_is_seen_all_the_same(tmp_path: Path, world: World) -> None:
+    """Another program of this address has used up what prices may cost, say (rule 11.10)."""
+    prices = Prices()
+    async with harness(tmp_path, world, balances={"USDT": "200"}, faults=prices, WATCHDOG_EVERY_SEC="0") as b:
+        await b.enter()
+        prices.failing = True
+        set_level(b, bars(b).call - Decimal("0.01"))
+        await b.wait(40)
+        assert b.alerts().count("margin_level") == 1, b.story()

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from executor.core.model.facts import OrderReport
 from executor.core.model.values import OrderSide, OrderStatus, OrderType
-from executor.exchange.transport.supervised import Told
+from executor.exchange.transport.supervised import Connected, Lost, Told
 from executor.ops.metrics import StreamWatch
 from executor.service.loop import Loop
 from executor.service.push_router import PushRouter
@@ -48,3 +48,24 @@ def test_prices_and_balances_wait_while_a_loop_is_at_work_on_a_report_and_anothe
     assert not router.prefers(PRICE)
     working.taking = True
     assert not router.prefers(PRICE)  # on something else
+
+
+def test_of_a_symbol_whose_account_is_not_pushed_the_others_connection_says_nothing() -> None:
+    up, mute, late = Working(), Working(), Working()
+    late.ready.clear()
+    router = PushRouter(
+        {"BTCUSDT": cast(Loop, up), "LTCUSDT": cast(Loop, mute), "ABCUSDT": cast(Loop, late)}, StreamWatch()
+    )
+    for event in (Connected(), Told("LTCUSDT", Lost("no account")), Told("ABCUSDT", Lost("no account"))):
+        router.on_user_event(event)
+    assert up.heard == [Connected()]
+    assert mute.heard == [Connected(), Lost("no account")]
+    for catch_up in late.on_ready:
+        catch_up()
+    assert late.heard == []
+    router.on_user_event(Told("ABCUSDT", Connected()))
+    for catch_up in late.on_ready:
+        catch_up()
+    assert late.heard == [Connected()]
+    router.on_user_event(Connected())
+    assert mute.heard == [Connected(), Lost("no account"), Connected()]

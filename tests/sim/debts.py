@@ -13,6 +13,7 @@ from executor.core.model.intents import Borrow, LoanCommand
 from executor.core.model.loans import LoanKind
 from executor.core.model.state import Closed, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus, OrderType, plain
+from executor.paper.engine.choices import InterestShown
 from executor.paper.engine.margin.model import LoanStatus
 
 SLACK: Final = Decimal("0.00000100")
@@ -143,6 +144,8 @@ class Debts:
             ours = self.ours(asset)
             if self.forgot and not _shown(state, asset):
                 continue  # a loan that no state remembers has come true since the account was read: see `over`
+            if not debt.principal and self.shows_late:
+                continue  # interest that has come to show since the account was read: see `over`
             if debt.total and ours > 0 and not (known.own or known.foreign or known.doubted_at):
                 self.broken.append(f"M3 (11.7): closed, and {plain(ours)} {asset} are owed that nobody knows of")
         self._nobodys_hand(state)
@@ -196,6 +199,16 @@ class Debts:
             and (order.executed_qty or order.type is OrderType.MARKET)
             for order in exits
         )
+
+    @property
+    def shows_late(self) -> bool:
+        """Whether interest may come to show in a debt that is repaid."""
+        return self.direct.engine.choices.interest_shown is InterestShown.LATER
+
+    @property
+    def to_show(self) -> bool:
+        """Whether some has, or will, that the account was not read for."""
+        return self.shows_late and bool(self.direct.lender.charges or self.direct.lender.owes)
 
     @property
     def _base(self) -> str:

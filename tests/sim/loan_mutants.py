@@ -32,8 +32,8 @@ LOAN_MUTANTS: Final = (
     Mutant(
         "interest is not repaid",
         f"{CORE}/decide/repay.py",
-        "    amount = min(free, debt.own)\n",
-        "    amount = min(free, debt.own - debt.charged)\n",
+        "    amount = min(account.available(debt.asset), debt.own)\n",
+        "    amount = min(account.available(debt.asset), debt.own - debt.charged)\n",
     ),
     Mutant(
         "a short buys back exactly what it sold",
@@ -106,8 +106,8 @@ LOAN_MUTANTS: Final = (
         "        return\n"
         "    if lending.look(draft) or draft.changing():\n        return\n",
         (
-            "from executor.core.model.loans import Loan, LoanEnd, LoanKind\n",
-            "from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase\n",
+            "from executor.core.model.loans import Credit, Loan, LoanEnd, LoanKind\n",
+            "from executor.core.model.loans import Credit, Loan, LoanEnd, LoanKind, LoanPhase\n",
         ),
     ),
     Mutant(

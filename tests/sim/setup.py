@@ -17,6 +17,7 @@ from executor.paper.engine.choices import (
     CancelledId,
     ExchangeChoices,
     InterestRounding,
+    InterestShown,
     LoanBusy,
     LoanRecord,
     MarginFunds,
@@ -233,6 +234,7 @@ OPPOSITE: Final = ExchangeChoices(
     loan_record=LoanRecord.PENDING,
     loan_busy=LoanBusy.BRIEFLY,
     interest_rounding=InterestRounding.DOWN,
+    interest_shown=InterestShown.LATER,
     no_debt_level=NoDebtLevel.ZERO,
     small_rest=RestTooSmall.REFUSED,
     isolated_limit_own_code=True,
@@ -280,6 +282,7 @@ MARGIN_READINGS: Final[dict[str, tuple[Any, ...]]] = {
     "small_rest": tuple(RestTooSmall),
     "isolated_limit_own_code": (False, True),
     "margin_funds": tuple(MarginFunds),
+    "interest_shown": tuple(InterestShown),
 }
 """Of a margin account besides."""
 

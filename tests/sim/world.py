@@ -37,6 +37,7 @@ from executor.core.model.state import State
 from executor.core.model.values import ZERO, Direction, floor_to
 from executor.core.transition import Step, empty
 from executor.paper.engine.choices import ExchangeChoices
+from executor.paper.engine.margin.lending import INTEREST_LATER_MS
 from executor.paper.engine.model import ExecutionReport
 from executor.simulate.direct import Direct
 
@@ -267,17 +268,22 @@ class World:
             self.print_trade(self.price + (step if n < ENDING_STEPS else 0))
             self.advance(4_000)
         self.advance(3_000)
-        while (
-            (self.shell.state.repaying is not None or not self.shell.has_settled)
-            and self.timeline.now < end + CALM_MS
-            and not self.outside.broken
-        ):
-            self.advance(3_000)
-        if self.outside.debts is not None and self.outside.debts.forgot:
-            self.advance(IDLE_MS + 8_000)  # a loan that no state remembers is seen by the next look at the account
+        self._until_settled(end + CALM_MS)
+        if self.outside.debts is not None and (self.outside.debts.forgot or self.outside.debts.to_show):
+            self.advance(IDLE_MS + 8_000 + INTEREST_LATER_MS)  # the next look sees what nobody remembers, or knew
+            self._until_settled(self.timeline.now + CALM_MS)
         self.outside.must_be_over(self.shell.state, self.shell.alerted_at)
         self.outside.balances()
         self.exposure.over(self.timeline.now)
+
+    def _until_settled(self, until: int) -> None:
+        """Until nothing is being given back and the account was read."""
+        while (
+            (self.shell.state.repaying is not None or not self.shell.has_settled)
+            and self.timeline.now < until
+            and not self.outside.broken
+        ):
+            self.advance(3_000)
 
     def _way_to_the_stops(self) -> Decimal:
         """How far, and which way, the price must move to be beyond everything that protects the trade."""

@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+import structlog
 from msgspec.structs import replace
 
 from executor.core.model.facts import (
@@ -36,6 +37,9 @@ from executor.exchange.transport.connection import Connection, ReadRefused, Repl
 from executor.exchange.wire import calls, margin, reading
 from executor.exchange.wire import margin_terms as terms
 from executor.exchange.wire.margin import Account
+from executor.exchange.wire.outcomes import describe
+
+log = structlog.get_logger(__name__)
 
 NO_ACCOUNT: Final = frozenset({-3003, -11001})
 NOT_FOUND: Final = 404
@@ -43,6 +47,8 @@ UNSIGNED: Final = frozenset({-1022, -1102})
 BITCOIN: Final = "BTC"
 UID_S: Final = 3.0
 """So long a start waits for the account's number."""
+PRICES_WITHIN_S: Final = 5.0
+"""What an account's level is told without them; they may wait for the next minute's request weight."""
 
 T = TypeVar("T")
 
@@ -55,7 +61,7 @@ class Neighbours(Protocol):
     """The other symbols that this service trades on the same account, which has one debt of an asset for all."""
 
     def debts(self) -> Mapping[str, Others]:
-        """What they owe, by asset."""
+        """What they owe, and need of what is free, by asset."""
 
     def unsettled(self) -> bool:
         """Whether a loan of theirs is under way."""
@@ -180,9 +186,9 @@ class MarginExchange(BinanceExchange):
         before, busy = neighbours.debts(), neighbours.unsettled()
         shown = await self._read_account()
         after = neighbours.debts()
-        changed = {asset: each.moved for asset, each in before.items()} != {
-            asset: each.moved for asset, each in after.items()
-        }
+        changed = any(
+            before.get(asset, Others()).moved != after.get(asset, Others()).moved for asset in {*before, *after}
+        )
         return replace(shown, others=dict(after), unsettled=busy or changed or neighbours.unsettled())
 
     async def _read_account(self) -> MarginAccount:
@@ -201,6 +207,15 @@ class MarginExchange(BinanceExchange):
                 lambda reply: margin.isolated_account(reply.body, pair, reply.asked_at),
             )
         shown, asked_at = await self._cross.read()
+        try:
+            async with asyncio.timeout(PRICES_WITHIN_S):
+                return await self._priced(shown, asked_at)
+        except (ReadError, TimeoutError) as error:
+            log.warning("look_failed", what="prices for the margin account", error=describe(error))
+        return margin.cross_account_without_prices(shown, asked_at)
+
+    async def _priced(self, shown: margin.Cross, asked_at: int) -> MarginAccount:
+        """Raises ReadError where what is needed for it can't be had."""
         price = (await self.quote()).last
         rules = self.shown or await self.rules()
         btc_price = await self._price_of_bitcoin(price, rules)
@@ -220,7 +235,10 @@ class MarginExchange(BinanceExchange):
                 return await self._last(f"{BITCOIN}{rules.quote}")
             except ReadRefused:
                 self._inverse = True  # there is no such pair: of ETH, say, the price is told in bitcoin
-        inverse = await self._last(f"{rules.quote}{BITCOIN}")
+        try:
+            inverse = await self._last(f"{rules.quote}{BITCOIN}")
+        except ReadRefused:
+            return None
         return ONE / inverse if inverse is not None else None
 
     async def _last(self, symbol: str) -> Decimal | None:
@@ -239,7 +257,10 @@ class MarginExchange(BinanceExchange):
         )
         base, quote = await self._public(
             margin.ASSETS,
-            lambda reply: (terms.asset_terms(reply.body, rules.base), terms.asset_terms(reply.body, rules.quote)),
+            lambda reply: (
+                terms.asset_terms(reply.body, rules.base, reply.asked_at),
+                terms.asset_terms(reply.body, rules.quote, reply.asked_at),
+            ),
             (AssetTerms(), AssetTerms()),
         )
         bars = await self._bars(rules, fault)

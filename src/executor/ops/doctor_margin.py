@@ -64,7 +64,7 @@ def _account(exchange: MarginExchange, account: MarginAccount, rules: SymbolRule
     kind = exchange.account.kind
     level = level_of(account)
     worth = f"{text.short(account.assets.quantize(rules.tick))} {rules.quote}"
-    if not account.assets:
+    if not account.assets and account.price:
         yield fail("margin account", f"{kind}, open, and empty", "transfer collateral to it: see docs/margin.md")
     elif level is None:
         yield ok("margin account", f"{kind}, worth {worth}, nothing owed")

@@ -6,6 +6,9 @@ apart (rule 11.3).
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
+from executor.core.book.claims import claims
 from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
 from executor.core.model.state import State
 from executor.service.loop import Loop
@@ -22,7 +25,10 @@ class CrossAccount:
         return NeighboursOf(self, symbol)
 
     def others(self, symbol: str) -> list[State]:
-        return [loop.state for name, loop in self._loops.items() if name != symbol]
+        return [loop.state for loop in self.loops_beside(symbol)]
+
+    def loops_beside(self, symbol: str) -> list[Loop]:
+        return [loop for name, loop in self._loops.items() if name != symbol]
 
     def state_of(self, symbol: str) -> State:
         return self._loops[symbol].state
@@ -47,10 +53,15 @@ class NeighboursOf:
 
     def debts(self) -> Mapping[str, Others]:
         found: dict[str, Others] = {}
-        for state in self._account.others(self._symbol):
-            for debt in state.debts:
+        own = self._account.state_of(self._symbol)
+        for loop in self._account.loops_beside(self._symbol):
+            for debt in loop.state.debts:
                 known = found.get(debt.asset, Others())
-                found[debt.asset] = Others(known.owed + debt.own, known.moved + debt.ever)
+                found[debt.asset] = replace(known, owed=known.owed + debt.own, moved=known.moved + debt.ever)
+            engine = loop.engine
+            for asset, claim in claims(loop.state, engine.policy, engine.rules, ahead=_ahead(loop.state, own)).items():
+                known = found.get(asset, Others())
+                found[asset] = replace(known, claimed=known.claimed + claim)
         return found
 
     def unsettled(self) -> bool:
@@ -76,6 +87,13 @@ class NeighboursOf:
 
 def _open(state: State) -> Loan | None:
     return state.loan if state.loan is not None and state.loan.open else None
+
+
+def _ahead(state: State, of: State) -> bool:
+    """Whether the trade of `state` was opened before that of the other, if that has one yet."""
+    if state.position is None or of.position is None:
+        return of.position is None
+    return (state.position.opened, state.symbol) < (of.position.opened, of.symbol)
 
 
 def _place(state: State) -> tuple[int, str]:

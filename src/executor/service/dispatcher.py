@@ -111,10 +111,20 @@ async def _read_margin(exchange: MarginExchange, request: MarginRead) -> AnyEven
             return MarginSeen(at=exchange.now(), account=account, seq=seq)
         case QueryLoans(kind=kind, asset=asset):
             account = await exchange.margin_account()
-            asked_at = exchange.now()
-            records = await exchange.loan_records(kind, asset, request.since)
+            asked_at, fault = exchange.now(), ""
+            try:
+                records = await exchange.loan_records(kind, asset, request.since)
+            except ReadError as error:
+                records, fault = (), str(error)
             return LoansSeen(
-                at=exchange.now(), kind=kind, asset=asset, account=account, records=records, asked_at=asked_at, seq=seq
+                at=exchange.now(),
+                kind=kind,
+                asset=asset,
+                account=account,
+                records=records,
+                asked_at=asked_at,
+                seq=seq,
+                fault=fault,
             )
         case QueryBorrowable():
             amount = await exchange.borrowable(request.asset)

@@ -35,6 +35,8 @@ OWED_S: Final = 60.0
 """With a debt that is carried, and no trade: interest is charged once an hour. And after a look that failed."""
 IDLE_S: Final = 300.0
 """With nothing owed that is known: a loan may come true whose state was lost (rule 11.12), or somebody may borrow."""
+UNREAD_S: Final = 30.0
+"""An account that can't be read for so long while anything is owed is told of; and once it is twice as long."""
 
 
 class MarginWatch:
@@ -46,6 +48,8 @@ class MarginWatch:
         self._exchange = exchange
         self._wanted = asyncio.Event()
         self._owes = False
+        self._unread_since = 0
+        self._tell_after_s = UNREAD_S
         loop.on_step.append(self._on_step)
 
     def on_risk_event(self, event: RiskChanged | Connected | Lost) -> None:
@@ -63,6 +67,7 @@ class MarginWatch:
             self._wanted.clear()
             with self._loop.at_work():
                 seen = await self._look()
+            self._tell_unread(seen=seen)
             await nap(self._loop.clock.sleep, self._pause(seen=seen), self._wanted)
 
     async def _look(self) -> bool:
@@ -74,6 +79,19 @@ class MarginWatch:
             return False
         await self._loop.ask(MarginSeen(at=self._loop.now(), account=account))
         return True
+
+    def _tell_unread(self, *, seen: bool) -> None:
+        """While it can't be read the level may fall without a word (rule 11.10)."""
+        now = self._loop.now()
+        if seen or not owes(self._loop.state):
+            self._unread_since, self._tell_after_s = 0, UNREAD_S
+            return
+        self._unread_since = self._unread_since or now
+        unread_s = (now - self._unread_since) / 1000
+        if unread_s >= self._tell_after_s:
+            self._tell_after_s = 2 * unread_s
+            text = f"the margin account can't be read for {unread_s:.0f} s: its level is not known; it is tried on"
+            log.error("margin_unread", alert=True, text=text)
 
     def _pause(self, *, seen: bool) -> float:
         state = self._loop.state

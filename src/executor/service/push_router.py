@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from executor.core.model.events import AnyEvent
-from executor.core.model.facts import Quote
+from executor.core.model.facts import OrderReport, Quote
 from executor.core.transition import Step
 from executor.exchange.streams.market_stream import HeardAt, MarketStream
 from executor.exchange.streams.user_stream import UserEvent
@@ -30,26 +30,40 @@ class PushRouter:
         self._reported: Loop | None = None
         """Whose report came last, while it may be at work on it."""
         self._user: Connected | None = None
+        self._unpushed: set[str] = set()
         self._market: Connected | None = None
-        for loop in loops.values():
-            loop.on_ready.append(self._catcher_up(loop))
+        for symbol, loop in loops.items():
+            loop.on_ready.append(self._catcher_up(symbol, loop))
 
     def on_user_event(self, event: UserEvent | Connected | Lost) -> None:
         self._watch.observe(event)
         for callback in self.on_event:
             callback(event)
         match event:
-            case Told(symbol, report):
+            case Told(symbol, Connected() | Lost() as change):
+                self._tell_one(symbol, change)
+            case Told(symbol, OrderReport() as report):
                 loop = self._reported = self._loops[symbol]
                 if loop.ready.is_set():
                     loop.poller.on_user_event(report)
             case Connected() | Lost():
                 _say(event, "user")
                 self._user = event if isinstance(event, Connected) else None
+                self._unpushed.clear()
                 for loop in self._ready():
                     loop.poller.on_user_event(event)
             case _:
                 pass  # balances are asked for when they matter
+
+    def _tell_one(self, symbol: str, change: Connected | Lost) -> None:
+        """The stream is up, and whether anything is pushed of `symbol` is another matter."""
+        if isinstance(change, Lost):
+            self._unpushed.add(symbol)
+        else:
+            self._unpushed.discard(symbol)
+        loop = self._loops[symbol]
+        if loop.ready.is_set():
+            loop.poller.on_user_event(change)
 
     def prefers(self, message: bytes) -> bool:
         """Whether the loop of the last report is still at work on it: until it is done, nothing but another report is
@@ -72,9 +86,9 @@ class PushRouter:
     def _ready(self) -> list[Loop]:
         return [loop for loop in self._loops.values() if loop.ready.is_set()]
 
-    def _catcher_up(self, loop: Loop) -> Callable[[], None]:
+    def _catcher_up(self, symbol: str, loop: Loop) -> Callable[[], None]:
         def catch_up() -> None:
-            if self._user is not None:
+            if self._user is not None and symbol not in self._unpushed:
                 loop.poller.on_user_event(self._user)
             if self._market is not None:
                 loop.poller.on_price_event(self._market)

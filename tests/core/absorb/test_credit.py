@@ -6,9 +6,12 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, RICH, START, D, Script, both_sides, entering, make_quote, make_signal
 
+from executor.core.book.debt import gross
+from executor.core.book.levels import stop_limit
 from executor.core.model.events import Commanded, LoansSeen, SignalSeen, Verb
+from executor.core.model.intents import Borrow
 from executor.core.model.loans import AssetTerms, Debt, LoanKind, Others, OwnDebt
-from executor.core.model.policy import Policy
+from executor.core.model.policy import EntryMode, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing
 from executor.core.model.values import ZERO, Direction
@@ -206,3 +209,47 @@ def test_what_a_trade_costs_begins_with_it_whatever_the_last_one_owed() -> None:
     script.signal()
     (begun,) = script.state.debts
     assert (begun.borrowed, begun.repaid, begun.charged, begun.ever) == (ZERO, ZERO, ZERO, last.ever)
+
+
+def test_without_prices_the_account_s_worth_is_not_known_and_there_is_no_trade() -> None:
+    script = Script(rules=MARGIN_RULES)
+    account = replace(script.account(), price=ZERO, assets=ZERO, liabilities=ZERO)
+    script.feed(
+        SignalSeen(at=START, signal=make_signal(), quote=make_quote(100), balances=RICH, klines=(), margin=account)
+    )
+    kind, text = refused(script)
+    assert kind == "no_price"
+    assert "a price could not be read" in text
+
+
+@both_sides
+def test_what_other_symbols_need_is_not_taken_for_free(direction: Direction) -> None:
+    """Their loan has come, and their entry has not left yet: else this one would go out on their money (rule 11.2)."""
+    asset = "USDT" if direction is Direction.LONG else "LTC"
+    script = Script(direction, POLICY, MARGIN_RULES)
+    script.lender.add(asset, D(1_000))
+    script.lender.others = {asset: Others(claimed=D(1_000))}
+    script.signal()
+    assert script.named() == "Borrowing"
+    assert script.position.credit is not None
+    assert script.position.credit.spare == (D(100) if direction is Direction.LONG else ZERO)
+    script.settle()
+    (loan,) = [request for request in script.sent if isinstance(request, Borrow)]
+    assert loan.amount == (D("201.50") if direction is Direction.LONG else D(3))
+
+
+@pytest.mark.parametrize(
+    ("mode", "price"),
+    [(EntryMode.LIMIT_ONLY, D(100)), (EntryMode.LIMIT_THEN_MARKET, D("99.5")), (EntryMode.MARKET_ONLY, D("99.99"))],
+)
+def test_a_short_s_exits_can_be_paid_for_with_their_commission_however_low_it_sells(
+    mode: EntryMode, price: Decimal
+) -> None:
+    """Rule 2.6: with collateral in other assets what it brings is all the quote that there is."""
+    policy = replace(POLICY, entry_mode=mode, planb_max_dev=D("0.5"), planb_max_dev_r=None)
+    limit = stop_limit(D(102), Direction.SHORT, policy, MARGIN_RULES)
+    locked = limit * (gross(D(3), D("0.999"), MARGIN_RULES.step) + MARGIN_RULES.step)
+    needed = locked - 3 * price * D("0.999")
+    for own, taken in ((needed, True), (needed - D("0.00000001"), False)):
+        script = signalled(Direction.SHORT, policy, holdings={"USDT": own, "LTC": D(5)})
+        assert (script.state.position is not None) is taken

@@ -348,3 +348,38 @@ class TestBuyingBack:
             script.push(script.order(role).id)
         assert holding(script.position, MARGIN_RULES).left == D("3.004")
         assert self.held(script.position) == ZERO
+
+
+GONE = debts.moved(read(LENT, shown("1000", "0.01")), LoanKind.REPAY, D("1000.01"), D(1_000))
+
+
+def test_interest_that_shows_only_once_all_is_repaid_is_ours() -> None:
+    """It is charged by the hour; when it shows, Binance's documents leave open (rules 8.8, 11.7)."""
+    paid = read(GONE, shown("0", after=100))
+    late = read(paid, shown("0", "0.01", after=20_000))
+    assert (late.own, late.foreign, late.charged, late.named) == (D("0.01"), ZERO, D("0.02"), False)
+    of_the_next = read(debts.of_new_trade(paid), shown("0", "0.01", after=20_000))
+    assert (of_the_next.own, of_the_next.foreign) == (D("0.01"), ZERO)
+    after_the_next = read(debts.of_new_trade(debts.of_new_trade(paid)), shown("0", "0.01", after=20_000))
+    assert (after_the_next.own, after_the_next.foreign) == (D("0.01"), ZERO)
+
+
+def test_what_is_no_interest_of_ours_is_somebody_elses_though_we_owed_before() -> None:
+    paid = read(GONE, shown("0", after=100))
+    for account in (
+        shown("0.01", after=20_000),  # lent
+        shown("0", "10.01", after=20_000),  # more than an hour's, by far
+    ):
+        seen = read(paid, account)
+        assert (seen.own, seen.foreign) == (ZERO, account.debt("USDT").total)
+    beside = replace(paid, foreign=D(1), seen=Debt(D(1)))
+    assert read(beside, shown("0", "0.01", after=20_000)).own == ZERO
+    never = read(OwnDebt(asset="USDT"), shown("0", "0.01"))
+    assert (never.own, never.foreign) == (ZERO, D("0.01"))
+
+
+def test_interest_alone_is_left_to_the_symbol_that_has_borrowed() -> None:
+    others = {"USDT": Others(moved=D("-0.01"))}
+    seen = read(OwnDebt(asset="USDT"), shown("0", "0.01", others=others))
+    assert (seen.own, seen.foreign) == (ZERO, ZERO)
+    assert read(OwnDebt(asset="USDT"), shown("5", "0.01", others=others)).foreign == D("5.01")

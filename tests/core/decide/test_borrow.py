@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, entering, make_quote
 
-from executor.core.model.events import QuoteSeen, Verb
+from executor.core.model.events import MarginSeen, QuoteSeen, Verb
 from executor.core.model.facts import Quote, Why
 from executor.core.model.intents import Borrow, PlaceOrder, Repay
 from executor.core.model.loans import Debt, Others, RecordStatus
 from executor.core.model.policy import EntryMode, Policy
 from executor.core.model.state import Borrowing, Entering, Reason
-from executor.core.model.values import Direction
+from executor.core.model.values import ZERO, Direction
 
 
 def begun(direction: Direction = Direction.LONG, policy: Policy = POLICY) -> Script:
@@ -384,3 +384,43 @@ def test_an_entry_is_not_sent_again_on_a_loan_that_is_not_owed_any_more(looks: i
     script.wait(POLICY.entry_timeout_ms)
     assert over(script).closed.reason is reason
     assert not script.closed.qty
+
+
+def test_a_loan_waits_for_the_prices_that_its_bounds_rest_on() -> None:
+    script = begun()
+    script.accept("QueryBorrowable")
+    account = replace(script.account(), price=ZERO, assets=ZERO, liabilities=ZERO)
+    script.pending.clear()
+    script.state = replace(script.state, outbox=())
+    script.now += 1
+    script.unchecked = True
+    script.feed(MarginSeen(at=script.now, account=replace(account, asked_at=script.now)))
+    assert not borrowed(script)
+    script.sleep()
+    assert script.kinds() == ["QueryLoans"]
+    script.settle()
+    assert script.named() == "Entering"
+
+
+def test_with_its_loan_there_it_waits_for_what_another_symbol_seems_to_need_of_it() -> None:
+    """That one's entry has left with money of its own, which is not heard of yet: nothing more is borrowed for it."""
+    script = asked()
+    script.lender.others = {"USDT": Others(claimed=D(50))}
+    script.accept("Borrow")
+    script.settle()
+    assert script.named() == "Borrowing"
+    assert not script.pending
+    script.sleep()
+    script.lender.others = {}
+    script.settle()
+    assert script.named() == "Entering"
+    assert len(borrowed(script)) == 1
+
+
+def test_what_another_symbol_needs_of_it_for_long_is_no_entry() -> None:
+    script = asked()
+    script.lender.others = {"USDT": Others(claimed=D(50))}
+    script.accept("Borrow")
+    script.settle()
+    assert over(script).closed.reason is Reason.ENTRY_TIMEOUT
+    assert len(borrowed(script)) == 1

@@ -138,3 +138,48 @@ def test_spot_has_nothing_to_decide_without_a_trade() -> None:
     assert script.pending == []
     assert replace(script.state, market=before.market) == before
     assert script.next_timer() is None
+
+
+def test_interest_that_shows_after_the_trade_is_repaid_as_soon_as_it_does() -> None:
+    """Else each later signal would be refused for somebody else's debt (rules 8.8, 11.4, 11.7)."""
+    script = repaying()
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    script.lender.debts["USDT"] = Debt(ZERO, D("0.002"))
+    script.read_account(after=20_000)
+    assert script.state.repaying is not None
+    assert script.told()[-1] == "late_interest"
+    go_on(script)
+    assert script.lender.debt("USDT").total == ZERO
+    assert "foreign_debt" not in script.told()
+    assert repaid(script)[-1] == "0.002"
+
+
+def test_late_interest_that_nothing_is_there_for_is_named_and_not_tried_for_ever() -> None:
+    script = repaying()
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    script.lender.debts["USDT"] = Debt(ZERO, D("0.002"))
+    script.lender.holdings["USDT"] = ZERO
+    script.read_account(after=20_000)
+    go_on(script)
+    assert next(debt for debt in script.state.debts if debt.asset == "USDT").named
+    script.read_account(after=20_000)
+    assert script.state.repaying is None
+
+
+def test_a_debt_is_repaid_though_the_list_of_loans_can_not_be_read() -> None:
+    script = repay(owing())
+    asked = 0
+    while script.state.repaying is not None:
+        asked += script.kinds() == ["QueryLoans"]
+        if script.kinds() == ["QueryLoans"]:
+            script.without_records()
+        elif script.pending:
+            script.accept()
+        else:
+            script.wait((script.next_timer() or 0) - script.now)
+    assert repaid(script) == ["50"]
+    assert script.lender.debt("USDT").total == ZERO
+    assert asked < 30
+    assert script.told().count("read_failed") == asked

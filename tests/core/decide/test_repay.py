@@ -26,7 +26,7 @@ from executor.core.model.events import Reported, TradesSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import PlaceOrder, Repay
-from executor.core.model.loans import AssetTerms, Debt, LoanEnd, OwnDebt
+from executor.core.model.loans import AssetTerms, Debt, LoanEnd, Others, OwnDebt
 from executor.core.model.state import OrderPhase, Reason, Repaying
 from executor.core.model.values import ZERO, Direction, OrderStatus
 
@@ -495,3 +495,67 @@ def test_an_order_that_is_back_on_the_book_is_cancelled_before_the_rest_is_repai
     go_on(script)
     assert script.book[order.id].status is OrderStatus.CANCELED
     assert script.lender.debt("USDT").total == ZERO
+
+
+def without_records(script: Script) -> None:
+    """One step, in which the list of loans can't be read."""
+    if script.pending and script.kinds()[0] == "QueryLoans":
+        script.without_records()
+    else:
+        step(script)
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_repayment_in_doubt_is_settled_by_the_debt_alone_where_the_records_can_not_be_read(arrived: bool) -> None:
+    """Rule 8.7: of a whole debt it may be asked for again; whichever comes last is refused."""
+    script = asking()
+    script.lose(arrived=arrived)
+    for _ in range(400):
+        if script.state.position is None:
+            break
+        without_records(script)
+    assert len(repaid(script)) == (1 if arrived else 2)
+    assert script.lender.debt("USDT").total == ZERO
+    assert script.closed.debt_left == {}
+
+
+def test_a_loan_in_doubt_is_never_made_twice_for_records_that_can_not_be_read() -> None:
+    script = Script(rules=MARGIN_RULES)
+    script.signal()
+    script.accept("QueryBorrowable")
+    script.accept("QueryLoans")
+    script.lose("Borrow")
+    for _ in range(60):
+        without_records(script)
+    assert script.named() == "Borrowing"
+    assert not script.lender.records
+    assert "loan_slow" in script.told()
+
+
+def test_a_part_of_a_debt_is_not_repaid_twice_for_records_that_can_not_be_read() -> None:
+    script = repaying()
+    script.lender.holdings["USDT"] = D(100)  # the loss has eaten the rest
+    while not any(isinstance(request, Repay) for request in script.pending):
+        step(script)
+    script.lose("Repay")
+    for _ in range(60):
+        without_records(script)
+    assert repaid(script) == [D(100)]
+    assert script.named() == "Repaying"
+
+
+def test_what_other_symbols_need_is_not_repaid_with() -> None:
+    script = repaying()
+    owed = script.lender.debt("USDT").total
+    script.lender.others = {"USDT": Others(claimed=script.lender.holdings["USDT"] - owed + 1)}
+    go_on(script)
+    assert repaid(script) == [owed - 1]
+    assert script.closed.debt_left == {"USDT": D(1)}
+
+
+def test_nothing_is_bought_for_what_other_symbols_need_for_a_moment() -> None:
+    script = repaying(Direction.SHORT)
+    script.lender.others = {"LTC": Others(claimed=script.lender.holdings["LTC"] - 1)}
+    go_on(script)
+    assert not any(isinstance(request, PlaceOrder) and "DEBT" in request.order.id for request in script.sent)
+    assert repaid(script) == [D(1)]

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection
 
 from executor.core.model.facts import OrderReport
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.streams.margin_stream import METHOD, MarginUserStream
+from executor.exchange.streams.margin_stream import METHOD, WITHOUT_AGAIN_S, MarginUserStream
 from executor.exchange.streams.risk_stream import KEEP_EVERY_S, RiskChanged, RiskStream
 from executor.exchange.transport.auth import Credentials
 from executor.exchange.transport.supervised import Connected, Lost
@@ -275,9 +275,24 @@ async def test_the_risk_stream_says_that_something_has_changed_in_any_envelope(
     assert peer.paths == ["/ws/k%2F1"]
 
 
+async def test_a_key_that_the_exchange_does_not_know_any_more_is_replaced(
+    stub: Stub, exchange: BinanceExchange
+) -> None:
+    """Its connection may stay up, and tell nothing."""
+    stub.script(RISK_KEY, Say(json={"listenKey": "one"}), Say(json={"listenKey": "two"}))
+    stub.script(KEPT, error(400, -3038, "This listen key does not exist."))
+    peer, waiting = Peer(stay), Waiting()
+    async with risk_stream(peer, exchange, waiting) as heard:
+        await heard.kinds(Connected)
+        waiting.over.set()
+        _, lost, _ = await heard.kinds(Connected, Lost, Connected)
+    assert "is not kept" in lost.reason
+    assert peer.paths == ["/ws/one", "/ws/two"]
+
+
 async def test_its_key_is_kept_and_one_that_ran_out_is_replaced(stub: Stub, exchange: BinanceExchange) -> None:
     stub.script(RISK_KEY, Say(json={"listenKey": "one"}), Say(json={"listenKey": "two"}))
-    stub.script(KEPT, error(400, -3038, "This listen key does not exist."), Say(json={}))
+    stub.script(KEPT, *[Say(status=503, text="")] * 4, Say(json={}))
 
     async def running_out(connection: ServerConnection) -> None:
         for count in (1, 2):
@@ -292,7 +307,7 @@ async def test_its_key_is_kept_and_one_that_ran_out_is_replaced(stub: Stub, exch
         await heard.kinds(Connected, Lost, Connected)
     assert peer.paths == ["/ws/one", "/ws/two"]
     assert waiting.asked[:3] == [KEEP_EVERY_S] * 3
-    assert [seen.params["listenKey"] for seen in stub.seen if seen.method == "PUT"] == ["one", "one"]
+    assert [seen.params["listenKey"] for seen in stub.seen if seen.method == "PUT"] == ["one"] * 5
 
 
 async def test_without_a_key_there_is_no_risk_stream_yet(stub: Stub, exchange: BinanceExchange) -> None:
@@ -301,3 +316,31 @@ async def test_without_a_key_there_is_no_risk_stream_yet(stub: Stub, exchange: B
     async with risk_stream(peer, exchange, Waiting()) as heard:
         await heard.kinds(Connected)
     assert stub.count(RISK_KEY) == 2
+
+
+async def test_an_account_without_a_token_keeps_no_other_from_being_pushed(
+    stub: Stub, exchange: BinanceExchange
+) -> None:
+    """A pair that is disabled: its orders are looked at, and it is asked for again each minute."""
+    refused = error(400, -11001, "Isolated margin account doesn't exist.")
+    tokens = [token("one"), refused, refused, token("two")]
+    stub.script(TOKEN, *tokens)
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(golden("push_trade").decode())
+        await eventually(lambda: len(waiting.asked) == 1)
+        waiting.over.set()
+        await eventually(lambda: len(waiting.asked) == 2)
+        waiting.over.set()
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer, waiting = Peer(script), Waiting()
+    async with margin_stream(peer, exchange, waiting, *PAIRS) as heard:
+        events = await heard.until(lambda events: sum(isinstance(each, Connected) for each in events) == 2)
+    # it is up; of one symbol nothing is pushed, and then again
+    assert [type(each) for each in events] == [Connected, Lost, OrderReport, Connected]
+    assert len(peer.paths) == 1
+    assert [each["listenToken"] for each in asked_with(peer)] == ["one", "two"]
+    assert waiting.asked[:2] == [WITHOUT_AGAIN_S, WITHOUT_AGAIN_S]

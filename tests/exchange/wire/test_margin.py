@@ -302,3 +302,39 @@ def test_without_a_price_of_bitcoin_the_account_is_reckoned_by_the_symbol_s_own_
     assert account is not None
     assert (account.assets, account.liabilities, account.level) == (D("230.5"), D("20.5"), D(8))
     assert margin.cross_account_of_two(shown, 7, base="LTC", quote="BUSD", price=D(100)) is None
+
+
+def pair(**changes: object) -> bytes:
+    row = {
+        "symbol": "BTCUSDT",
+        "indexPrice": "1000",
+        "marginLevel": "1.5",
+        "liquidatePrice": "0.00000000",
+        "baseAsset": HELD | {"asset": "BTC", "free": "1", "locked": "0"},
+        "quoteAsset": HELD | {"asset": "USDT", "free": "0", "locked": "0", "borrowed": "500"},
+    }
+    return msgspec.json.encode({"assets": [row | changes]})
+
+
+def test_a_level_of_zero_of_an_account_that_owns_something_is_no_level() -> None:
+    """The documents' sample shows it; believed, it would close the trade at market."""
+    account = margin.isolated_account(pair(marginLevel="0.00000000"), "BTCUSDT", 7)
+    assert account.level is None
+    assert (account.assets, account.liabilities) == (D(1_000), D(500))
+
+
+def test_without_an_index_price_the_level_is_told_and_nothing_is_reckoned() -> None:
+    account = margin.isolated_account(pair(indexPrice="0.00000000"), "BTCUSDT", 7)
+    assert (account.level, account.price, account.assets, account.liabilities) == (D("1.5"), D(0), D(0), D(0))
+    assert account.debt("USDT").total == D(500)
+    assert account.free("BTC") == D(1)
+
+
+def test_without_prices_the_cross_account_tells_its_level_and_its_debts() -> None:
+    held = [{**HELD, "asset": "USDT", "borrowed": "20"}, {**HELD, "asset": "LTC"}]
+    body = {"marginLevel": "1.2", "totalAssetOfBtc": "1", "totalLiabilityOfBtc": "0.1", "userAssets": held}
+    account = margin.cross_account_without_prices(margin.cross(msgspec.json.encode(body)), 7)
+    assert (account.level, account.price, account.liabilities) == (D("1.2"), D(0), D(0))
+    assert account.debt("USDT").total == D(20)
+    unowed = msgspec.json.encode({**body, "marginLevel": "999", "totalLiabilityOfBtc": "0", "userAssets": held[1:]})
+    assert margin.cross_account_without_prices(margin.cross(unowed), 7).level is None

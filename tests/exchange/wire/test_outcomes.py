@@ -95,6 +95,7 @@ async def outcome_of(stub: Stub, exchange: BinanceExchange, say: Say, request: s
         pytest.param(error(400, -1000, "An unknown error occurred."), id="-1000"),
         pytest.param(error(400, -1001, "Internal error."), id="-1001"),
         pytest.param(error(400, -1006, "An unexpected response was received."), id="-1006"),
+        pytest.param(error(400, -1004, "Server is busy, please wait and try again"), id="-1004"),
         pytest.param(error(400, -1008, "Server is currently overloaded with other requests."), id="-1008"),
         pytest.param(error(400, -1007, "Timeout waiting for response from backend server."), id="-1007"),
         pytest.param(error(400, -2010, "Duplicate order sent."), id="duplicate"),
@@ -393,7 +394,7 @@ async def test_the_texts_show_no_signature_and_no_key(
 
 def test_the_tables_agree_with_the_documents() -> None:
     """What errors.md calls unknown is in doubt, and nothing else is."""
-    assert {code for code, why in CODES.items() if isinstance(why, Doubt)} == {-1000, -1001, -1006, -1007, -1008}
+    assert {code for code, why in CODES.items() if isinstance(why, Doubt)} == {-1000, -1001, -1004, -1006, -1007, -1008}
     assert [text for text, why in TEXTS if why is DOUBT] == ["duplicate order"]
 
 

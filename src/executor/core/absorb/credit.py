@@ -33,13 +33,15 @@ def grant(
         raise NotGranted("margin", terms.fault)
     if account is None:
         raise NotGranted("no_balance", "the margin account could not be read")
+    if not account.price:
+        raise NotGranted("no_price", "what the margin account is worth can't be reckoned: a price could not be read")
     if state.loan is not None and state.loan.open:
         raise NotGranted("loan_open", f"{loans.named(state.loan)} is not settled yet")
     if state.repaying is not None:
         raise NotGranted("loan_open", "a debt is being repaid")
     plan = position.plan
     wanted = need(plan, policy, rules)
-    free = account.free(wanted.asset)
+    free = account.available(wanted.asset)
     asset = terms_of(wanted.asset, terms, rules)
     borrowed = missing(wanted.amount, free, asset)
     _about_debts(state, wanted.asset, account, policy)

@@ -21,6 +21,7 @@ from executor.core.model.loans import (
     OwnDebt,
     Records,
     RecordStatus,
+    Repayment,
 )
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
@@ -46,10 +47,11 @@ def absorb(state: State, event: Seen, policy: Policy, rules: SymbolRules) -> Abs
         case MarginSeen():
             return account(state, event.account, policy, rules)
         case LoansSeen():
-            seen = Records(event.kind, event.asset, event.asked_at, tuple(row.tran_id for row in event.records))
+            seen = _records(state.market.records, event)
             looked = _looked(replace(state, market=replace(state.market, records=seen)), event, policy)
             read = account(looked.state, event.account, policy, rules)
-            return replace(read, verdict=MOVED, notes=(*looked.notes, *read.notes))
+            failed = (Notify(Level.WARNING, "read_failed", event.fault),) if event.fault else ()
+            return replace(read, verdict=MOVED, notes=(*failed, *looked.notes, *read.notes))
         case BorrowableSeen():
             return Absorbed(replace(state, market=replace(state.market, borrowable=event.borrowable)))
         case LiquidationsSeen():
@@ -57,6 +59,14 @@ def absorb(state: State, event: Seen, policy: Policy, rules: SymbolRules) -> Abs
             return Absorbed(replace(state, market=market))
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _records(known: Records | None, event: LoansSeen) -> Records:
+    unread = 0
+    if event.fault:
+        same = known is not None and (known.kind, known.asset) == (event.kind, event.asset)
+        unread = (known.unread if known is not None and same else 0) or event.asked_at
+    return Records(event.kind, event.asset, event.asked_at, tuple(row.tran_id for row in event.records), unread)
 
 
 def named(loan: Loan) -> str:
@@ -90,7 +100,8 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
         if after != OwnDebt(asset=asset):
             state = debts.with_debt(state, after)
         notes += _hands(state, before, after)
-    return Absorbed(_into_position(state), MOVED, tuple(notes))
+    state, late = _repaid_too(state)
+    return Absorbed(_into_position(state), MOVED, (*notes, *late))
 
 
 def _level_doubted(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> int:
@@ -116,6 +127,17 @@ def _without_claim(state: State) -> State:
     assert position is not None
     assert position.credit is not None
     return replace(state, position=replace(position, credit=replace(position.credit, unclaimed=False)))
+
+
+def _repaid_too(state: State) -> tuple[State, tuple[Notify, ...]]:
+    """Interest that shows only once its trade is over is repaid as soon as it does (rule 11.7)."""
+    late = [debt for debt in state.debts if debt.own and not debt.named]
+    if state.position is not None or state.repaying is not None or not late:
+        return state, ()
+    told = ", ".join(f"{short(debt.own)} {debt.asset}" for debt in late)
+    note = Notify(Level.INFO, "late_interest", f"{told} of interest show only now, and are repaid")
+    judged = state.loan.n if state.loan is not None else 0
+    return replace(state, repaying=Repayment(since=state.market.now, judged=judged)), (note,)
 
 
 def _into_position(state: State) -> State:
@@ -224,12 +246,19 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
         loan = replace(loan, phase=LoanPhase.BOOKED)
     asked_at = min(event.asked_at, event.account.asked_at)
     settled = loan.fence + policy.doubt_settle_ms
-    if record is None and not shown:
+    if record is None and not shown and (not event.fault or _is_whole(loan)):
         loan = replace(loan, misses=loan.misses + (asked_at >= loan.fence))
         over = _not_made(loan, asked_at, settled)
         if over is not None:
             return Absorbed(closed(state, loan, over[0], now), MOVED, (over[1],))
     return _look_again(state, loan, settled)
+
+
+def _is_whole(loan: Loan) -> bool:
+    """Whether it was to repay all that is owed: asked for twice, whichever comes last is refused. So the debt alone may
+    tell that it was not carried out, where the records can't be read (rule 8.7).
+    """
+    return loan.kind is LoanKind.REPAY and loan.amount >= loan.before.total
 
 
 def _look_again(state: State, loan: Loan, settled: int) -> Absorbed:

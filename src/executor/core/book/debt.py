@@ -56,7 +56,8 @@ def owed(debts: Iterable[OwnDebt]) -> dict[str, Decimal]:
 
 def of_new_trade(debt: OwnDebt) -> OwnDebt:
     """A trade begins: what it borrows and is charged is counted from here on."""
-    return replace(debt, borrowed=ZERO, repaid=ZERO, charged=ZERO, by_hand=ZERO, converted=ZERO)
+    lent = debt.borrowed or debt.lent_last
+    return replace(debt, borrowed=ZERO, repaid=ZERO, charged=ZERO, by_hand=ZERO, converted=ZERO, lent_last=lent)
 
 
 def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal, principal: Decimal | None = None) -> OwnDebt:
@@ -80,6 +81,9 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
         return debt
     shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
     if not debt.own and not debt.moved:
+        if _is_late(debt, shown, others):
+            late = shown.total
+            return _seen(replace(debt, own=late, charged=debt.charged + late, named=False), shown, others)
         return _seen(replace(debt, foreign=_foreign(shown, others)), shown, others)
     grown = _grown(debt, shown, others)
     if _is_interest(debt, shown, others, grown):
@@ -113,6 +117,16 @@ def _is_interest(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> 
     return shown.principal <= debt.seen.principal + borrowed and grown <= most
 
 
+def _is_late(debt: OwnDebt, shown: Debt, others: Others) -> bool:
+    """Whether what is owed while we owe nothing is interest on what we have repaid: it may be charged for an hour that
+    was over by then, and show only later (rules 8.8, 11.7). Somebody else's would be on a loan, or beside what they
+    owed before.
+    """
+    if shown.principal or debt.foreign or others.owed:
+        return False
+    return ZERO < shown.interest <= max(debt.borrowed, debt.lent_last) / LARGEST_CHARGE
+
+
 def _is_converted(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> bool:
     """Whether the exchange has taken interest in another asset, as BNB: of what was lent nothing is gone, or where that
     is not known, no more than interest. Whether it shows that interest in the debt before, Binance's documents leave
@@ -131,7 +145,11 @@ def _lent(debt: OwnDebt, others: Others) -> Decimal | None:
 
 
 def _foreign(shown: Debt, others: Others) -> Decimal:
-    """What is owed while we owe nothing: somebody else's, but for what others of this service owe."""
+    """What is owed while we owe nothing: somebody else's, but for what others of this service owe, or tell whose it is
+    where they have borrowed and nothing but interest is left (see `_is_late`).
+    """
+    if not shown.principal and others.moved:
+        return ZERO
     foreign = shown.total - others.owed
     return foreign if foreign > others.owed / _OTHERS_INTEREST else ZERO
 

@@ -118,6 +118,6 @@ def liquidation_price(account: MarginAccount, rules: SymbolRules, bars: Bars) ->
     """Where the exchange liquidates, as it says itself or as it is reckoned; None without a debt."""
     if level_of(account) is None:
         return None
-    if account.liquidation_price is not None:
+    if account.liquidation_price is not None or not account.price:
         return account.liquidation_price
     return reckoning(account, rules).price_at(bars.liquidation)

@@ -11,7 +11,7 @@ from executor.core.decide import lending
 from executor.core.decide.draft import Draft
 from executor.core.decide.price_guard import fresh_quote, past_plan
 from executor.core.model.intents import Level
-from executor.core.model.loans import Loan, LoanEnd, LoanKind
+from executor.core.model.loans import Credit, Loan, LoanEnd, LoanKind
 from executor.core.model.state import Borrowing, Entering, Reason
 from executor.core.model.values import short
 
@@ -35,7 +35,7 @@ def decide(draft: Draft, phase: Borrowing) -> None:
     if draft.now < phase.retry_at or draft.market.ending:
         return
     since = max(phase.since, last.closed_at if last is not None else 0)
-    if not _known(draft, credit.asset, since):
+    if not _known(draft, credit.asset, since) or _waits_for_others(draft, credit, since):
         return
     account = draft.market.margin
     assert account is not None
@@ -44,9 +44,9 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         draft.close(end)
         return
     borrowed = debts.find(draft.state.debts, credit.asset).borrowed
-    lacks = missing(credit.need, account.free(credit.asset), terms_of(credit.asset, terms, draft.rules))
+    lacks = missing(credit.need, account.available(credit.asset), terms_of(credit.asset, terms, draft.rules))
     if not borrowed:  # what is there without a loan, now that it is known what must be borrowed
-        credit = replace(credit, spare=min(account.free(credit.asset), credit.need))
+        credit = replace(credit, spare=min(account.available(credit.asset), credit.need))
         draft.update(credit=credit)
     if (lacks or not borrowed) and (why := _not_lent(draft, lacks, borrowed)):
         draft.note(Level.ALERT, "borrow_refused", why)
@@ -127,6 +127,19 @@ def _known(draft: Draft, asset: str, since: int) -> bool:
     if not asked:
         draft.query_borrowable(asset)
     return lending.known(draft, LoanKind.BORROW, asset, since) and asked
+
+
+def _waits_for_others(draft: Draft, credit: Credit, since: int) -> bool:
+    """Whether the loan is there, and another symbol may need of it: or has spent its own, which is not heard of yet.
+    Nothing more is borrowed for that.
+    """
+    account = draft.market.margin
+    assert account is not None
+    made = debts.find(draft.state.debts, credit.asset).borrowed
+    if not made or not account.available(credit.asset) < credit.need <= account.free(credit.asset):
+        return False
+    lending.read_later(draft, LoanKind.BORROW, credit.asset, since)
+    return True
 
 
 def _refused(draft: Draft, last: Loan | None) -> Reason | None:

@@ -12,6 +12,8 @@ RECORDS_MS: Final = 60_000
 LOOK_AGAIN_MS: Final = 250
 LOOK_AGAIN_MAX_MS: Final = 5_000
 _AN_EIGHTH: Final = 8
+UNREAD_MS: Final = 10_000
+UNREAD_AGAIN_MS: Final = 1_000
 BUSY_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 5_000)
 """After a loan that found another one being worked on: each takes about 100 ms, some were seen to take seconds."""
 
@@ -30,13 +32,16 @@ def look(outbox: Outbox) -> bool:
 
 def known(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
     """Whether the debt of `asset` and the records of such loans are known as of `since` (ms), so that the next one can
-    be told from what was before. They are asked for where not, and again while the debt is not explained.
+    be told from what was before. They are asked for where not, and again while the debt is not explained. A repayment
+    is told by the debt alone where its records can't be read for long: else interest would run for as long (rule 8.7).
     """
     if not explained(outbox, kind, asset, since):
         return False
     records = outbox.market.records
     if records is not None and (records.kind, records.asset) == (kind, asset) and records.asked_at >= since:
-        return True
+        if not records.unread or (kind is LoanKind.REPAY and outbox.now >= records.unread + UNREAD_MS):
+            return True
+        outbox.read_again(records.asked_at + UNREAD_AGAIN_MS)
     outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
     return False
 
@@ -50,12 +55,20 @@ def explained(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
         outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
         return False
     debt = debts.find(outbox.state.debts, asset)
-    if account.unsettled or debt.doubted_at or debt.moved:
-        waited = (outbox.now - since) // _AN_EIGHTH  # a loan of another symbol may be in doubt for long (rule 8.7)
-        outbox.read_again(account.asked_at + min(max(waited, LOOK_AGAIN_MS), LOOK_AGAIN_MAX_MS))
-        outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
+    unpriced = kind is LoanKind.BORROW and not account.price  # the bounds of a loan rest on it
+    if account.unsettled or debt.doubted_at or debt.moved or unpriced:
+        read_later(outbox, kind, asset, since)
         return False
     return True
+
+
+def read_later(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> None:
+    """The account is read once more, in growing pauses: another symbol's loan may be in doubt for long (rule 8.7)."""
+    account = outbox.market.margin
+    assert account is not None
+    waited = (outbox.now - since) // _AN_EIGHTH
+    outbox.read_again(account.asked_at + min(max(waited, LOOK_AGAIN_MS), LOOK_AGAIN_MAX_MS))
+    outbox.query_loans(kind, asset, outbox.now - RECORDS_MS)
 
 
 def passing(loan: Loan) -> bool:

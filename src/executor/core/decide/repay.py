@@ -163,8 +163,7 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
     account, terms = outbox.market.margin, outbox.rules.margin
     assert account is not None
     assert terms is not None
-    free = account.free(debt.asset)
-    amount = min(free, debt.own)
+    amount = min(account.available(debt.asset), debt.own)
     if amount < debt.own:
         if not work.short_at:
             work = replace(work, short_at=account.asked_at)
@@ -172,7 +171,8 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
             outbox.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
             outbox.query_loans(LoanKind.REPAY, debt.asset, outbox.now - lending.RECORDS_MS)
             return work
-        bought = buy(work, debt, debt.own - amount) if buy is not None else None
+        lacks = debt.own - account.free(debt.asset)  # what other symbols need of it is there again in a moment
+        bought = buy(work, debt, lacks) if buy is not None and lacks > 0 else None
         if bought is not None:
             return bought
     elif work.exact > EXACT_TRIES and account.debt(debt.asset).total > debt.own:
@@ -215,7 +215,7 @@ def _buy(draft: Draft, work: Repayment, debt: OwnDebt, missing: Decimal) -> Repa
     if work.whole:
         qty = max(qty, ceil_to(max(rules.min_qty, rules.min_notional * _ROOM / price), rules.step))
     qty = rules.market_piece(qty, price)
-    if not qty or account.free(rules.quote) < qty * price * _ROOM:
+    if not qty or account.available(rules.quote) < qty * price * _ROOM:
         return None
     text = f"{short(qty)} {rules.base} bought at market: the debt lacks {short(missing)}"
     draft.note(Level.WARNING, "debt_bought", text)
@@ -233,7 +233,7 @@ def named_rest(outbox: Outbox) -> tuple[OwnDebt, ...]:
         named.append(replace(debt, named=left))
         if left:
             worth = debt.own * (quote.last if debt.asset == rules.base and quote is not None else ONE)
-            free = account.free(debt.asset) if account is not None else ZERO
+            free = account.available(debt.asset) if account is not None else ZERO
             resolves = f"`executor repay {debt.asset}` gives them back"
             text = f"{short(debt.own)} {debt.asset} are owed still, {short(free)} are free: {resolves}"
             outbox.note(Level.ALERT if worth >= rules.min_notional else Level.WARNING, "debt_left", text)

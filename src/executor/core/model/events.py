@@ -126,7 +126,9 @@ class MarginSeen(Event, frozen=True, tag="margin_seen"):
 
 
 class LoansSeen(Event, frozen=True, tag="loans_seen"):
-    """The margin account, and the records that were asked for after it (`asked_at`, ms), in any order."""
+    """The margin account, and the records that were asked for after it (`asked_at`, ms), in any order. `fault`: why
+    these could not be read, empty where they were.
+    """
 
     kind: LoanKind
     asset: str
@@ -134,6 +136,7 @@ class LoansSeen(Event, frozen=True, tag="loans_seen"):
     records: tuple[LoanRecord, ...]
     asked_at: int
     seq: int = 0
+    fault: str = ""
 
 
 class BorrowableSeen(Event, frozen=True, tag="borrowable_seen"):

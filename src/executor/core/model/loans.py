@@ -65,17 +65,20 @@ class MarginTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 class Others(msgspec.Struct, frozen=True):
     """What the other symbols of this service owe of an asset on the same account: `owed` in all, as last read, and
-    `moved`: all that they ever borrowed less all that they ever repaid.
+    `moved`: all that they ever borrowed less all that they ever repaid; `claimed`: what their trades still need of what
+    is free of it.
     """
 
     owed: Decimal = ZERO
     moved: Decimal = ZERO
+    claimed: Decimal = ZERO
 
 
 class MarginAccount(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it was read, asked for at `asked_at` (ms).
 
-    `assets` and `liabilities` are worth so much in quote with a unit of base at `price`. `level`: their ratio as the
+    `assets` and `liabilities` are worth so much in quote with a unit of base at `price`; where that is 0, a price could
+    not be had, and neither is known. `level`: their ratio as the
     exchange tells it, None without a debt (it is no ratio then); `liquidation_price`: where the exchange tells one.
     `debts`: by asset, those that are not zero. `others`: by asset, of a shared account; `unsettled`: a loan of theirs
     is under way, so that a debt does not tell whose it is.
@@ -95,6 +98,10 @@ class MarginAccount(msgspec.Struct, frozen=True, kw_only=True):
     def free(self, asset: str) -> Decimal:
         balance = self.balances.get(asset)
         return balance.free if balance is not None else ZERO
+
+    def available(self, asset: str) -> Decimal:
+        """What is free of it, and not needed by trades of other symbols."""
+        return max(self.free(asset) - self.others.get(asset, Others()).claimed, ZERO)
 
     def total(self, asset: str) -> Decimal:
         balance = self.balances.get(asset)
@@ -125,12 +132,15 @@ class LoanRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Records(msgspec.Struct, frozen=True):
-    """Which rows the list held when it was last asked for, at `asked_at` (ms)."""
+    """Which rows the list held when it was last asked for, at `asked_at` (ms); `unread`: since when (ms) it can't be
+    read, 0 where it was.
+    """
 
     kind: LoanKind
     asset: str
     asked_at: int
     ids: tuple[int, ...]
+    unread: int = 0
 
 
 class Borrowable(msgspec.Struct, frozen=True):
@@ -208,6 +218,7 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
 
     Of the trade at hand, or the last one: what it `borrowed` and `repaid`, the interest that it was `charged`, what of
     that the exchange has `converted`, taken in another asset, and what somebody else has repaid `by_hand`.
+    `lent_last`: what was borrowed of the asset by the last trade before it that has borrowed any.
     """
 
     asset: str
@@ -225,6 +236,7 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     charged: Decimal = ZERO
     by_hand: Decimal = ZERO
     converted: Decimal = ZERO
+    lent_last: Decimal = ZERO
 
 
 class Repayment(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ without a gap (margin documents, "Trade Data Stream"); one that can't be had in 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -26,6 +26,7 @@ from executor.exchange.transport.supervised import (
     Session,
     StreamFault,
     Timing,
+    Told,
 )
 from executor.exchange.wire.margin import LISTEN_TOKEN, Account
 
@@ -36,6 +37,8 @@ SUBSCRIPTION_WEIGHT: Final = 2
 DAY_S: Final = 86_400.0
 SOONEST_S: Final = 30.0
 """A token is renewed at half its time, but not more often than this."""
+WITHOUT_AGAIN_S: Final = 60.0
+"""Between two tries to have one for an account that was given none."""
 RISK: Final = frozenset({"MARGIN_LEVEL_STATUS_CHANGE", "USER_LIABILITY_CHANGE"})
 """Of the risk stream; some have seen them here as well, which no document says (rule 8.8)."""
 
@@ -71,7 +74,12 @@ class MarginUserStream(UserStream):
     ) -> None:
         super().__init__(url, credentials, connection, symbols, on_event, timing=timing)
         self._accounts = tuple(dict.fromkeys(accounts))
-        self._tokens: list[_Token] = []
+        self._tokens: dict[Account, _Token] = {}
+        self._without: dict[Account, str] = {}
+        """Accounts that no token was had for, and why."""
+        self._said: set[Account] = set()
+        """Those of which this was told since the stream is up; `_alerted`: at all."""
+        self._alerted: set[Account] = set()
         self._sleep = sleep
         self._on_risk = on_risk
         self._lasts_s = DAY_S
@@ -81,40 +89,98 @@ class MarginUserStream(UserStream):
         self._rest.budget.charge(SUBSCRIPTION_WEIGHT * (len(self._accounts) - 1))
 
     async def _open(self) -> Session:
-        """Tokens first: a connection waits for nothing but its subscriptions."""
-        try:
-            self._tokens = await self._new_tokens()
-        except ReadError as error:
-            raise StreamFault(f"no listen token: {error}") from error
+        """Tokens first: a connection waits for nothing but its subscriptions. An account that is given none (its pair
+        was disabled, say) keeps the others from nothing: it is told of, and asked for again.
+        """
+        found, faults = await self._new_tokens(self._accounts)
+        if not found:
+            raise StreamFault(f"no listen token: {next(iter(faults.values()))}")
+        self._tokens, self._without = found, faults
         return await super()._open()
+
+    def _say_connected(self) -> None:
+        super()._say_connected()
+        self._said = set()
+        self._tell_without()
+
+    def _renewed(self) -> None:
+        self._tell_without()
+
+    def _tell_without(self) -> None:
+        """Tell of which symbols nothing is pushed, or is again, since it was last told."""
+        for account in self._said - self._without.keys():
+            self._tell_each(account, Connected())
+        for account, why in self._without.items():
+            if account not in self._alerted:
+                log.error("account_not_pushed", alert=True, text=self._words(account, why))
+            if account not in self._said:
+                self._tell_each(account, Lost(why))
+        self._said = set(self._without)
+        self._alerted = set(self._without)
+
+    def _tell_each(self, account: Account, event: Connected | Lost) -> None:
+        for symbol in self._symbols_of(account):
+            self._on_event(Told(symbol, event))
+
+    def _symbols_of(self, account: Account) -> list[str]:
+        isolated = {each.isolated for each in self._accounts}
+        return [account.isolated] if account.isolated else sorted(self._symbols - isolated)
+
+    def _words(self, account: Account, why: str) -> str:
+        named = ", ".join(self._symbols_of(account))
+        return f"{named}: nothing is pushed of the {account.kind} account, its orders are asked for instead: {why}"
 
     @property
     def _subscribed_within_s(self) -> float:
         return self._timing.open * len(self._accounts)
 
     async def _subscribe(self, connection: ClientConnection) -> list[bytes]:
-        early = await self._ask(connection, *map(self._with, self._tokens))
-        self._lasts_s = min(map(self._left_s, self._tokens))
+        early = await self._ask(connection, *map(self._with, self._tokens.values()))
+        self._lasts_s = min(map(self._left_s, self._tokens.values()))
         return early
 
     async def _tend(self, connection: ClientConnection) -> None:
-        """Renew, for ever, each time at half of what is left."""
+        """Renew, for ever, each time at half of what is left; meanwhile ask for those that none was had for."""
+        due = max(self._lasts_s / 2, SOONEST_S)
         while True:
-            await self._sleep(max(self._lasts_s / 2, SOONEST_S))
-            try:
-                tokens = await self._new_tokens()
-            except ReadError as error:
-                log.warning("token_not_renewed", error=str(error), left_s=round(self._lasts_s / 2))
-                self._lasts_s /= 2
-                continue
-            for token in tokens:
+            pause = min(due, WITHOUT_AGAIN_S) if self._without else due
+            await self._sleep(pause)
+            due -= pause
+            wanted = self._accounts if due <= 0 else tuple(self._without)
+            found, faults = await self._new_tokens(wanted)
+            for token in found.values():
                 await connection.send(msgspec.json.encode(self._with(token)), text=True)
-            self._lasts_s = min(map(self._left_s, tokens))
-            log.info("token_renewed", accounts=len(tokens), lasts_s=round(self._lasts_s))
+            self._take_up(found, faults)
+            if due > 0:
+                continue
+            late = [why for account, why in faults.items() if account not in self._without]
+            if late:
+                log.warning("token_not_renewed", error=late[0], left_s=round(self._lasts_s / 2))
+                self._lasts_s /= 2
+            else:
+                self._lasts_s = min(map(self._left_s, found.values()), default=self._lasts_s)
+                log.info("token_renewed", accounts=len(found), lasts_s=round(self._lasts_s))
+            due = max(self._lasts_s / 2, SOONEST_S)
 
-    async def _new_tokens(self) -> list[_Token]:
-        """One for each account, all asked for at once. Raises `ReadError`."""
-        return await asyncio.gather(*map(self._token, self._accounts))
+    def _take_up(self, found: Mapping[Account, _Token], faults: Mapping[Account, str]) -> None:
+        """Of those that there was no token for, the ones that there is one for now are pushed from here on."""
+        without = {account: why for account, why in self._without.items() if account not in found}
+        self._without = {account: faults.get(account, why) for account, why in without.items()}
+        self._tell_without()
+
+    async def _new_tokens(self, accounts: Sequence[Account]) -> tuple[dict[Account, _Token], dict[Account, str]]:
+        """One for each account, all asked for at once; and why for which there is none."""
+        told = await asyncio.gather(*map(self._token, accounts), return_exceptions=True)
+        found: dict[Account, _Token] = {}
+        faults: dict[Account, str] = {}
+        for account, token in zip(accounts, told, strict=True):
+            if isinstance(token, _Token):
+                found[account] = token
+            elif isinstance(token, ReadError):
+                faults[account] = str(token)
+            else:
+                raise token
+        return found, faults
 
     async def _token(self, account: Account) -> _Token:
         asked = {"isIsolated": "true", "symbol": account.isolated} if account.isolated else {}

@@ -16,7 +16,7 @@ from executor.decoding import decode
 from executor.exchange.port import ReadError
 from executor.exchange.streams import events
 from executor.exchange.streams.margin_stream import RISK
-from executor.exchange.transport.connection import Connection
+from executor.exchange.transport.connection import Connection, ReadRefused
 from executor.exchange.transport.supervised import (
     DEFAULT_TIMING,
     Connected,
@@ -88,6 +88,8 @@ class RiskStream(Stream[RiskChanged]):
             await self._sleep(KEEP_EVERY_S)
             try:
                 await self._rest.read(RISK_KEY_KEPT, {"listenKey": self._key}, lambda _: None)
+            except ReadRefused as error:  # the exchange knows it no more: up, the connection would tell nothing
+                raise StreamFault(f"the key of the risk stream is not kept: {error}") from error
             except ReadError as error:
                 log.warning("risk_key_not_kept", error=str(error))
 

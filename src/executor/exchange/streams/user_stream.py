@@ -35,7 +35,8 @@ METHOD: Final = "userDataStream.subscribe.signature"
 OPENING_WEIGHT: Final = 4
 """2 to connect and 2 to subscribe (web-socket-api.md)."""
 
-UserEvent = Told[OrderReport] | BalancesSet | BalanceMoved
+UserEvent = Told[OrderReport] | Told[Connected | Lost] | BalancesSet | BalanceMoved
+"""What is told of one symbol alone: its orders, and whether nothing is pushed of it though the stream is up."""
 
 
 class _Ban(msgspec.Struct, frozen=True, rename="camel"):

@@ -23,13 +23,14 @@ from executor.exchange.wire.outcomes import describe
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Told(msgspec.Struct, Generic[T], frozen=True):
+class Told(msgspec.Struct, Generic[T_co], frozen=True):
     """What is told of one symbol."""
 
     symbol: str
-    fact: T
+    fact: T_co
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -212,7 +213,7 @@ class Stream(ABC, Generic[T]):
         self._session = session
         try:
             self._up = True
-            self._on_event(Connected())
+            self._say_connected()
             while not await session.ended(within=due):
                 if (due := self._timing.longest_wait - session.age) > 0:
                     continue  # a warning this early must not make us reconnect for ever
@@ -228,6 +229,7 @@ class Stream(ABC, Generic[T]):
                 await previous.close()
                 if gap is not None:
                     self._announce_gap(gap)  # it ended before the new one was up
+                self._renewed()
             return session.reason()
         finally:
             self._up = False
@@ -261,7 +263,13 @@ class Stream(ABC, Generic[T]):
         if self._up:  # else it is told already
             self._gap_told_at = asyncio.get_running_loop().time()
             self._on_event(Lost(reason))
-            self._on_event(Connected())
+            self._say_connected()
+
+    def _say_connected(self) -> None:
+        self._on_event(Connected())
+
+    def _renewed(self) -> None:
+        """A new connection has taken the place of the one that was up."""
 
 
 def _ban(error: Exception) -> float:

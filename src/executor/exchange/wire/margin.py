@@ -297,12 +297,15 @@ def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
     """The account of one pair. Without a debt its level is no ratio, and is not told. Raises NoAccountError."""
     pair = _pair(body, symbol)
     held = (pair.base_asset, pair.quote_asset)
+    if pair.index_price <= 0:
+        return _unpriced(held, pair.margin_level, asked_at)
+    owned = _worth(pair, lambda row: row.free + row.locked)
     owed = _worth(pair, lambda row: row.borrowed + row.interest)
     return MarginAccount(
         asked_at=asked_at,
         balances=_balances(held),
         debts=_debts(held),
-        assets=_worth(pair, lambda row: row.free + row.locked),
+        assets=owned,
         liabilities=owed,
         price=pair.index_price,
         level=_level(pair.margin_level, owed),
@@ -332,6 +335,11 @@ def cross_account(shown: Cross, asked_at: int, *, price: Decimal, btc_price: Dec
     )
 
 
+def cross_account_without_prices(shown: Cross, asked_at: int) -> MarginAccount:
+    """The cross account where no price can be had: its level and its debts are told all the same."""
+    return _unpriced(shown.user_assets, shown.margin_level, asked_at)
+
+
 def cross_account_of_two(shown: Cross, asked_at: int, *, base: str, quote: str, price: Decimal) -> MarginAccount | None:
     """The same where bitcoin has no price to reckon by: what is held beside the two assets counts for nothing, and what
     is owed beside them can't be reckoned (None).
@@ -340,12 +348,13 @@ def cross_account_of_two(shown: Cross, asked_at: int, *, base: str, quote: str, 
     if any(row.asset not in rates and (row.borrowed or row.interest) for row in shown.user_assets):
         return None
     two = [row for row in shown.user_assets if row.asset in rates]
+    owned = sum(((row.free + row.locked) * rates[row.asset] for row in two), ZERO)
     owed = sum(((row.borrowed + row.interest) * rates[row.asset] for row in two), ZERO)
     return MarginAccount(
         asked_at=asked_at,
         balances=_balances(shown.user_assets),
         debts=_debts(shown.user_assets),
-        assets=sum(((row.free + row.locked) * rates[row.asset] for row in two), ZERO),
+        assets=owned,
         liabilities=owed,
         price=price,
         level=_level(shown.margin_level, owed),
@@ -374,6 +383,12 @@ def _pair(body: bytes, symbol: str) -> _Pair:
 def _level(told: Decimal | None, owed: Decimal) -> Decimal | None:
     """None without a debt. 0 is no level where anything is held, and where nothing is, that tells it."""
     return told or None if owed else None
+
+
+def _unpriced(held: tuple[_Held, ...], told: Decimal | None, asked_at: int) -> MarginAccount:
+    debts = _debts(held)
+    level = _level(told, Decimal(len(debts)))
+    return MarginAccount(asked_at=asked_at, balances=_balances(held), debts=debts, level=level)
 
 
 def _balances(held: tuple[_Held, ...]) -> dict[str, Balance]:

@@ -78,12 +78,15 @@ def pair_fault(body: bytes, symbol: str, account: Account, now: int) -> str:
     return ""
 
 
-def asset_terms(body: bytes, asset: str) -> AssetTerms:
+def asset_terms(body: bytes, asset: str, now: int) -> AssetTerms:
+    """`now`: ms."""
     rows = decode(body, tuple[_Asset, ...])
     row = next((each for each in rows if asset in (each.asset, each.asset_name)), None)
     if row is None:
         return AssetTerms(fault=f"{asset} is not lent on margin: hold enough of it, or choose another symbol")
     fault = "" if row.borrowable else f"the exchange lends no {asset} at the moment: hold enough of it, or wait"
+    if row.delist_time and row.delist_time - now < DAY_MS:
+        fault = f"{asset} is being taken off margin, and what is owed of it is then bought back: choose another symbol"
     return AssetTerms(fault=fault, min_borrow=row.min_borrow, min_repay=row.min_repay)
 
 

@@ -28,6 +28,7 @@ CODES: Final[dict[int, Why | Doubt]] = {
     -1001: DOUBT,  # internal error
     -1002: Why.AUTH,  # not authorized
     -1003: Why.RATE_LIMIT,  # request weight
+    -1004: DOUBT,  # server busy (margin's own list of codes), before or after the request was taken
     -1006: DOUBT,  # unexpected answer from the message bus
     -1007: DOUBT,  # backend timeout
     -1008: DOUBT,  # server overloaded: whether it was before or after the request was taken, no document says

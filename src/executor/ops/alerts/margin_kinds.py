@@ -76,6 +76,22 @@ MARGIN: Final = (
         "Transfer collateral, or close the trade. Below the second level nothing is left to do.",
     ),
     alert_kind(
+        "account_not_pushed",
+        Topic.TROUBLE,
+        WARNING,
+        "Of several margin accounts the exchange pushes nothing of the named one (a pair that is disabled, say). Its "
+        "orders are looked at instead, which find a fill a second or so later; it is asked for again each minute.",
+        "The text says why. Is the account open, and enabled, on its page at the exchange?",
+    ),
+    alert_kind(
+        "margin_unread",
+        Topic.TROUBLE,
+        CRITICAL,
+        "While something is owed, the margin account can't be read: its level is not known, and neither of the levels "
+        "is acted on. Stops that stand on the exchange work. Told again each time that this has lasted twice as long.",
+        "The lines `look_failed` say why. Watch the level in the exchange's app meanwhile.",
+    ),
+    alert_kind(
         "liquidated",
         Topic.TROUBLE,
         CRITICAL,

@@ -32,6 +32,8 @@ class StreamProof:
         self._loops = tuple(loops.values())
         self._reopen = reopen
         self._up = False
+        self._unpushed: set[str] = set()
+        """Symbols of whose accounts nothing is pushed, as was told."""
         self._pushed: dict[_Number, OrderReport] = {}
         self._missing: dict[_Number, tuple[str, int]] = {}
         self._suspected = False
@@ -45,7 +47,12 @@ class StreamProof:
         match event:
             case Connected():
                 self._up = True
+                self._unpushed.clear()
                 self._missing.clear()
+            case Told(symbol, Lost()):
+                self._unpushed.add(symbol)
+            case Told(symbol, Connected()):
+                self._unpushed.discard(symbol)
             case Lost():
                 self._up = False
                 self._missing.clear()
@@ -83,7 +90,7 @@ class StreamProof:
         """Note each order of which the state knows more than was pushed."""
         position, known = step.state.position, self._known[id(loop)]
         orders = {order.id: order for order in position.orders} if position is not None else {}
-        if self._up and loop.ready.is_set():
+        if self._up and loop.ready.is_set() and loop.state.symbol not in self._unpushed:
             for key, order in orders.items():
                 number = loop.state.symbol, order.exchange_id
                 if order is not known.get(key) and self._more_than_pushed(known.get(key), order, number):

@@ -132,6 +132,14 @@ class InterestRounding(StrEnum):
     DOWN = "down"
 
 
+class InterestShown(StrEnum):
+    """When the interest of a full hour shows in a debt."""
+
+    AT_ONCE = "at_once"
+    LATER = "later"
+    """A while after the hour has begun, whatever was repaid meanwhile."""
+
+
 class NoDebtLevel(StrEnum):
     """What a cross margin account without a debt shows as its level."""
 
@@ -270,6 +278,9 @@ class ExchangeChoices(msgspec.Struct, frozen=True, kw_only=True):
     interest_rounding: Annotated[
         InterestRounding, Meta(description="how an hour's interest on margin is rounded to eight decimals")
     ] = InterestRounding.UP
+    interest_shown: Annotated[
+        InterestShown, Meta(description="when the interest of a full hour on margin shows in a debt")
+    ] = InterestShown.AT_ONCE
     no_debt_level: Annotated[
         NoDebtLevel, Meta(description="what a cross margin account without a debt shows as its level")
     ] = NoDebtLevel.LARGE

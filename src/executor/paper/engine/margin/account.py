@@ -11,6 +11,7 @@ from executor.paper.engine.margin.model import (
     UNIT,
     Accrual,
     Bars,
+    Charge,
     Debt,
     Effect,
     Fate,
@@ -32,9 +33,9 @@ class MarginAccount:
     """`money` is its place in the engine: balances, orders and fills. `symbol` is empty for the cross account."""
 
     __slots__ = (
-        "accruals", "bad_debts", "borrow_enabled", "busy_until", "debts", "effects", "enabled", "hour", "in_bnb",
-        "liquidations", "money", "next_fates", "owner", "records", "repay_enabled", "risk", "status", "symbol",
-        "trade_enabled", "transfer_in_enabled", "transfer_out_enabled", "transfers",
+        "accruals", "bad_debts", "borrow_enabled", "busy_until", "charges", "debts", "effects", "enabled", "hour",
+        "in_bnb", "liquidations", "money", "next_fates", "owner", "records", "repay_enabled", "risk", "status",
+        "symbol", "trade_enabled", "transfer_in_enabled", "transfer_out_enabled", "transfers",
     )  # fmt: skip
 
     def __init__(self, owner: str, symbol: str, money: Account, hour: int) -> None:
@@ -45,6 +46,7 @@ class MarginAccount:
         self.debts: dict[str, Debt] = {}
         self.records: list[Record] = []
         self.accruals: list[Accrual] = []
+        self.charges: list[Charge] = []
         self.transfers: list[Transfer] = []
         self.liquidations: list[Liquidated] = []
         self.bad_debts: dict[str, Decimal] = {}

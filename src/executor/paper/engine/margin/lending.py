@@ -6,11 +6,12 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Final
 
 from executor.core.model.values import ZERO
-from executor.paper.engine.choices import InterestRounding, LoanBusy, LoanRecord, RestTooSmall
+from executor.paper.engine.choices import InterestRounding, InterestShown, LoanBusy, LoanRecord, RestTooSmall
 from executor.paper.engine.margin.account import MarginAccount
 from executor.paper.engine.margin.model import (
     UNIT,
     Accrual,
+    Charge,
     Fate,
     InterestType,
     LiabilityChange,
@@ -28,6 +29,7 @@ HOUR_MS: Final = 3_600_000
 PENDING_MS: Final = 1_000
 BUSY_MS: Final = 100
 RECORD_LATER_MS: Final = 1_500
+INTEREST_LATER_MS: Final = 20_000
 SMALLEST_REST: Final = Decimal("0.00001")
 """A rest below it may be refused (`ExchangeChoices.small_rest`)."""
 
@@ -146,18 +148,29 @@ class Lending(ABC):
     # --- time -----------------------------------------------------------------------------------------------------
 
     def settle(self, now: int) -> None:
-        """End the PENDING loans and repayments whose time has come."""
+        """End the PENDING loans and repayments whose time has come, and show what interest was charged."""
+        for account in self._accounts.values():
+            self.show_interest(account, now)
         for account, record in self._pending():
             if record.settles_at <= now:
                 self._settle(account, record, now)
 
     def charge(self, account: MarginAccount, now: int, hours: int = 1) -> None:
         """Interest of so many hours on everything that an account owes."""
-        for asset in list(account.debts):
-            principal = account.debts[asset].principal
-            if principal:
-                for _ in range(hours):
-                    self._accrue(account, asset, principal, InterestType.PERIODIC, now)
+        later = INTEREST_LATER_MS if self._matcher.choices.interest_shown is InterestShown.LATER else 0
+        for asset, debt in account.debts.items():
+            if debt.principal:
+                account.charges += [Charge(now + later, asset, debt.principal)] * hours
+        self.show_interest(account, now)
+
+    def show_interest(self, account: MarginAccount, now: int) -> None:
+        """Add to the debts what was charged and shows by now."""
+        due = [each for each in account.charges if each.shows_at <= now]
+        if not due:
+            return
+        account.charges = [each for each in account.charges if each.shows_at > now]
+        for each in due:
+            self._accrue(account, each.asset, each.principal, InterestType.PERIODIC, now)
         self._matcher.close_operation(now)
 
     # --- steps of these -------------------------------------------------------------------------------------------

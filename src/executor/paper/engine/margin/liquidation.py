@@ -41,6 +41,7 @@ class Liquidation:
             lacking = account.debt(asset).total - account.free(asset)
             if asset != quote and lacking > 0:
                 turned += self._trade(account, asset, quote, OrderSide.BUY, lacking / (1 - COMMISSION), now)
+        account.charges.clear()
         for asset in list(account.debts):
             self._pay_off(account, asset, now)
         if fee:

@@ -157,6 +157,15 @@ class Record:
     fails: bool = False
 
 
+@dataclass(slots=True, frozen=True)
+class Charge:
+    """An hour's interest on a principal that stood as it began; it shows in the debt from `shows_at` (ms) on."""
+
+    shows_at: int
+    asset: str
+    principal: Decimal
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Accrual:
     """One row of `GET margin/interestHistory`; `paid_in` is BNB where interest was taken in it."""

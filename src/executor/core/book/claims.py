@@ -1,0 +1,84 @@
+"""What a trade on a margin account that several symbols share still needs of what is free there (rule 11.2).
+
+The account has one purse. Money that one trade has borrowed for its entry, sold for, or is about to lock for its exits
+lies free for moments; whoever takes it for spare leaves that entry refused, its position bare, or its debt unpaid.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from executor.core.book import debt as debts
+from executor.core.book.ledger import filled_lists, holding
+from executor.core.book.levels import stop_limit
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
+from executor.core.model.state import Borrowing, Closing, Entering, OrderPhase, Position, Repaying, State
+from executor.core.model.values import ZERO, Direction
+
+_ROOM: Final = Decimal("1.02")
+"""What is bought at market may cost a little more than the last price."""
+
+
+def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> Mapping[str, Decimal]:
+    """By asset. `ahead`: it was opened before whoever asks: what it has not borrowed yet is its own to take, too."""
+    position = state.position
+    if position is None or position.credit is None:
+        return {}
+    credit, found = position.credit, defaultdict[str, Decimal](Decimal)
+    debt, spent = debts.find(state.debts, credit.asset), _spent(position)
+    enters = isinstance(position.phase, Borrowing | Entering) and position.phase.end is None
+    if enters:
+        made = isinstance(position.phase, Entering)  # the loan: what it was for is there
+        wanted = credit.need if ahead or made else min(debt.borrowed, credit.need)
+        found[credit.asset] += max(wanted - spent, ZERO)
+    in_hand = _received(position, rules) + (ZERO if enters else max(credit.need - spent, ZERO))
+    found[credit.asset] += min(debt.own, in_hand)
+    if isinstance(position.phase, Repaying):
+        return found
+    held = holding(position, rules)
+    bare = max(held.held + held.beyond - _standing(position), ZERO)
+    if position.plan.direction is Direction.LONG:
+        found[rules.base] += bare
+    else:
+        found[rules.quote] += bare * _cost(state, position, policy, rules)
+    return found
+
+
+def _spent(position: Position) -> Decimal:
+    """What the entry has spent, or has locked for what is left of it, of the asset that it spends."""
+    long, total = position.plan.direction is Direction.LONG, ZERO
+    for order in position.orders:
+        if order.is_entry:
+            total += order.value if long else order.cum_qty
+            if order.phase is OrderPhase.WORKING:
+                total += order.leaves * (order.price or ZERO) if long else order.leaves
+    return total
+
+
+def _received(position: Position, rules: SymbolRules) -> Decimal:
+    """What its exits have brought of the asset that it owes."""
+    exits = [order for order in position.orders if order.is_exit]
+    if position.plan.direction is Direction.LONG:
+        return sum((order.value for order in exits), ZERO)
+    return sum((order.cum_qty for order in exits), ZERO) * debts.kept(position, rules)
+
+
+def _standing(position: Position) -> Decimal:
+    """Base quantity of the exits that are known to stand, so that what they need is locked; a list counts once."""
+    done, found = filled_lists(position), dict[str, Decimal]()
+    for order in position.orders:
+        if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits and order.list_id not in done:
+            name = order.list_id or order.id
+            found[name] = max(order.leaves, found.get(name, ZERO))
+    return sum(found.values(), ZERO)
+
+
+def _cost(state: State, position: Position, policy: Policy, rules: SymbolRules) -> Decimal:
+    """What one unit of a short's exits locks at the most, in quote."""
+    quote = state.market.quote
+    if isinstance(position.phase, Closing) and quote is not None:
+        return quote.last * _ROOM
+    level = max((leg.stop for leg in position.legs if leg.stop is not None), default=position.plan.stop)
+    return stop_limit(level, Direction.SHORT, policy, rules)

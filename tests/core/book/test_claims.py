@@ -1,0 +1,107 @@
+"""What a trade needs of what lies free in an account that several symbols share (rule 11.2)."""
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+from tests.core.build import MARGIN_RULES, POLICY, RULES, D, Script, both_sides, entering, protected, repaying
+
+from executor.core.book.claims import claims
+from executor.core.book.levels import stop_limit
+from executor.core.model.events import Verb
+from executor.core.model.ids import Role
+from executor.core.model.loans import Debt
+from executor.core.model.state import Closing, Reason
+from executor.core.model.values import ZERO, Direction
+
+
+def claimed(script: Script, *, ahead: bool = True) -> dict[str, Decimal]:
+    """Those that are not zero."""
+    found = claims(script.state, script.policy, script.rules, ahead=ahead)
+    return {asset: amount for asset, amount in found.items() if amount}
+
+
+def needs(direction: Direction) -> tuple[str, Decimal]:
+    """What the entry spends."""
+    return ("USDT", D("301.5")) if direction is Direction.LONG else ("LTC", D(3))
+
+
+def borrowing(direction: Direction) -> Script:
+    script = Script(direction, POLICY, MARGIN_RULES)
+    script.signal()
+    return script
+
+
+def test_who_has_no_trade_on_borrowed_money_needs_nothing() -> None:
+    assert claimed(Script(rules=MARGIN_RULES)) == {}
+    assert claimed(protected(rules=RULES)) == {}
+
+
+@both_sides
+def test_what_an_entry_is_to_spend_is_claimed_until_it_has_left(direction: Direction) -> None:
+    script = borrowing(direction)
+    asset, need = needs(direction)
+    assert claimed(script) == {asset: need}
+    assert claimed(script, ahead=False) == {}  # what is free may be another's as well, who came first
+    while not script.pending or script.kinds() != ["ENTRY"]:
+        script.accept()
+    assert claimed(script) == claimed(script, ahead=False) == {asset: need}  # the loan has come, and lies there
+    script.accept()
+    left = D("1.5") if direction is Direction.LONG else ZERO  # the limit is lower than what Plan B may pay
+    assert claimed(script) == ({asset: left} if left else {})
+
+
+@both_sides
+def test_a_loan_that_the_entry_has_not_spent_is_claimed_until_it_is_given_back(direction: Direction) -> None:
+    script = entering(direction, POLICY, MARGIN_RULES)
+    owed = script.state.debts[0].own
+    script.command(Verb.CANCEL_ENTRY)
+    while script.named() != "Repaying":
+        script.accept()
+    asset, need = needs(direction)
+    assert claimed(script) == {asset: min(owed, need)}
+
+
+UNSPENT = D("1.5")
+"""Of the loan: Plan B might have had to pay more than the limit. It is given back at the end."""
+
+
+@both_sides
+def test_while_its_exits_stand_a_trade_needs_what_it_will_give_back(direction: Direction) -> None:
+    found = claimed(protected(direction, rules=MARGIN_RULES))
+    assert found == ({"USDT": UNSPENT} if direction is Direction.LONG else {})
+
+
+@both_sides
+def test_what_an_exit_has_brought_is_claimed_for_the_debt(direction: Direction) -> None:
+    script = protected(direction, rules=MARGIN_RULES)
+    script.fill(Role.TP1)
+    part = script.order(Role.TP1)
+    found = claims(script.state, script.policy, script.rules, ahead=True)
+    if direction is Direction.LONG:
+        assert found["USDT"] == part.value + UNSPENT
+    else:
+        assert found["LTC"] == part.cum_qty * D("0.999")
+
+
+def test_what_a_long_holds_without_a_stop_is_claimed() -> None:
+    script = protected(rules=MARGIN_RULES)
+    script.vanish(Role.SL)
+    assert claimed(script) == {"LTC": script.leg(3).qty, "USDT": UNSPENT}
+
+
+def test_what_a_short_s_exits_will_lock_is_claimed_while_they_do_not_stand() -> None:
+    script = protected(Direction.SHORT, rules=MARGIN_RULES)
+    script.vanish(Role.SL)
+    stop = script.leg(3).stop
+    assert stop is not None
+    limit = stop_limit(stop, Direction.SHORT, script.policy, script.rules)
+    assert claimed(script) == {"USDT": script.leg(3).qty * limit}
+    closing = Closing(reason=Reason.FLATTEN, since=1)
+    script.state = replace(script.state, position=replace(script.position, phase=closing))
+    assert claimed(script) == {"USDT": script.leg(3).qty * script.last * D("1.02")}
+
+
+def test_a_rest_that_is_being_repaid_is_claimed_as_far_as_it_was_brought() -> None:
+    script = repaying()
+    assert claimed(script) == {"USDT": script.state.debts[0].own}
+    assert script.lender.debt("USDT") != Debt()
