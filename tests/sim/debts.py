@@ -41,6 +41,8 @@ class Debts:
         self.moved: dict[str, Decimal] = defaultdict(Decimal)
         self.lent: dict[str, Decimal] = defaultdict(Decimal)
         self.last: dict[str, Decimal] = defaultdict(Decimal)
+        self.converted: dict[str, Decimal] = defaultdict(Decimal)
+        """By asset, interest that was taken in BNB since nothing was owed."""
         self.loans = 0
         self.repayments = 0
         self.touched = False
@@ -153,6 +155,7 @@ class Debts:
         waits = any(record.status is LoanStatus.PENDING for record in self.direct.lender.records)
         if not self.direct.lender.owes and not waits:
             self.forgot = self.touched = False
+            self.converted.clear()
 
     def _nobodys_hand(self, state: State) -> None:
         """M9: what the exchange does with a debt by itself is not called somebody else's doing."""

@@ -36,7 +36,8 @@ class MarginHands:
 
     def convert(self) -> None:
         """The interest that shows in the debts is taken in BNB."""
-        for debt in self._direct.lender.debts.values():
+        for asset, debt in self._direct.lender.debts.items():
+            self._debts.converted[asset] += debt.interest
             debt.interest = ZERO
 
     def liquidate(self, seize: Callable[[], None]) -> None:
