@@ -9,15 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from binance_common.configuration import (
-    ConfigurationRestAPI,
-    ConfigurationWebSocketAPI,
-    ConfigurationWebSocketStreams,
-)
-from binance_common.errors import BadRequestError
-from binance_sdk_spot import Spot
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from tests.conformance.library import Library
 from tests.paper.server.exchange_kit import ACCOUNT, API_KEY, SECRET, SYMBOL, Kit, public_key, running
 
 from executor.paper.replay.clock import WallClock
@@ -26,6 +20,9 @@ from executor.paper.server import Credential, HmacSecret
 # The client's own use of an older argument of aiohttp.
 pytestmark = pytest.mark.filterwarnings("ignore:parameter 'timeout' of type 'float':DeprecationWarning")
 
+sdk = Library("binance_sdk_spot")
+common = Library("binance_common.configuration")
+errors = Library("binance_common.errors")
 ED25519_KEY = ed25519.Ed25519PrivateKey.generate()
 
 
@@ -41,10 +38,10 @@ async def client() -> AsyncIterator[tuple[Kit, Any]]:
         )
         yield (
             kit,
-            Spot(
-                ConfigurationRestAPI(API_KEY, SECRET, base_path=kit.urls.base_url, retries=0, timeout=5000),
-                ConfigurationWebSocketAPI("ed25519", private_key=private, stream_url=kit.urls.ws_api_url),
-                ConfigurationWebSocketStreams(stream_url=kit.urls.stream_url),
+            sdk.Spot(
+                common.ConfigurationRestAPI(API_KEY, SECRET, base_path=kit.urls.base_url, retries=0, timeout=5000),
+                common.ConfigurationWebSocketAPI("ed25519", private_key=private, stream_url=kit.urls.ws_api_url),
+                common.ConfigurationWebSocketStreams(stream_url=kit.urls.stream_url),
             ),
         )
 
@@ -65,7 +62,7 @@ async def test_a_limit_order_lives_and_dies() -> None:
         gone = await ask(api.delete_order, SYMBOL, order_id=placed.order_id)
         assert gone.status == "CANCELED"
         assert len(await ask(api.all_orders, SYMBOL)) == 1
-        with pytest.raises(BadRequestError, match=r"Unknown order sent\."):
+        with pytest.raises(errors.BadRequestError, match=r"Unknown order sent\."):
             await ask(api.delete_order, SYMBOL, order_id=placed.order_id)
 
 
@@ -162,7 +159,7 @@ async def test_market_data() -> None:
         assert (await ask(api.ticker_price, symbol=SYMBOL)).actual_instance.price == "100000.00000000"
         assert (await ask(api.ticker_book_ticker, symbol=SYMBOL)).actual_instance.ask_price == "100000.01000000"
         assert (await ask(api.my_filters, SYMBOL)).symbol_filters
-        with pytest.raises(BadRequestError, match="reference price"):
+        with pytest.raises(errors.BadRequestError, match="reference price"):
             await ask(api.reference_price, SYMBOL)
 
 

@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebSocketStreams
-from binance_common.errors import BadRequestError
-from binance_sdk_margin_trading import MarginTrading
+from tests.conformance.library import Library
 from tests.paper.server.exchange_kit import API_KEY, SECRET, SYMBOL, Kit, running
 
 from executor.paper.engine.margin.transfers import margin_name
@@ -19,17 +17,23 @@ from executor.paper.replay.clock import WallClock
 
 pytestmark = pytest.mark.filterwarnings("ignore:parameter 'timeout' of type 'float':DeprecationWarning")
 
+sdk = Library("binance_sdk_margin_trading")
+common = Library("binance_common.configuration")
+errors = Library("binance_common.errors")
+
 
 @asynccontextmanager
-async def client(pair: str = SYMBOL) -> AsyncIterator[tuple[Kit, Any, MarginTrading]]:
+async def client(pair: str = SYMBOL) -> AsyncIterator[tuple[Kit, Any, Any]]:
     """With 20000 USDT on a margin account, whose transfer this client has no call for."""
     async with running(clock=WallClock()) as kit:
         kind = "MAIN_ISOLATED_MARGIN" if pair else "MAIN_MARGIN"
         funds = kit.engine.balance("main", "USDT").free / 5
         kit.engine.margin.transfer("main", kind, "USDT", funds, kit.clock.now_ms(), target=pair)
-        made = MarginTrading(
-            config_rest_api=ConfigurationRestAPI(API_KEY, SECRET, base_path=kit.urls.base_url, retries=0, timeout=5000),
-            config_ws_streams=ConfigurationWebSocketStreams(stream_url=kit.urls.stream_url),
+        made = sdk.MarginTrading(
+            config_rest_api=common.ConfigurationRestAPI(
+                API_KEY, SECRET, base_path=kit.urls.base_url, retries=0, timeout=5000
+            ),
+            config_ws_streams=common.ConfigurationWebSocketStreams(stream_url=kit.urls.stream_url),
         )
         yield kit, made.rest_api, made
 
@@ -73,7 +77,7 @@ async def test_orders_and_lists_of_the_cross_account() -> None:
         assert len(await ask(api.query_margin_accounts_open_orders, symbol=SYMBOL)) == 1
         gone = await ask(api.margin_account_cancel_order, SYMBOL, order_id=placed.order_id)
         assert (gone.status, gone.order_id) == ("CANCELED", str(placed.order_id))
-        with pytest.raises(BadRequestError, match=r"Unknown order sent\."):
+        with pytest.raises(errors.BadRequestError, match=r"Unknown order sent\."):
             await ask(api.margin_account_cancel_order, SYMBOL, order_id=placed.order_id)
         listed = await ask(
             api.margin_account_new_oco, SYMBOL, "BUY", 0.01, 95000.0, 104000.0, stop_limit_price=105000.0,

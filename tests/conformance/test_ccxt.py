@@ -5,21 +5,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import ccxt.async_support as ccxt
 import pytest
-from ccxt import pro
+from tests.conformance.library import Library
 from tests.paper.server.exchange_kit import API_KEY, OCO, SECRET, SYMBOL, Kit, running
 
 from executor.paper.replay.clock import WallClock
 
+ccxt = Library("ccxt.async_support")
+pro = Library("ccxt.pro")
 PAIR = "BTC/USDT"
 HOSTS = ("https://api.binance.com", "https://fapi.binance.com", "https://dapi.binance.com")
 
 
 @asynccontextmanager
-async def client(kind: Any = ccxt.binance) -> AsyncIterator[tuple[Kit, Any]]:
+async def client(library: Library = ccxt) -> AsyncIterator[tuple[Kit, Any]]:
     async with running(clock=WallClock()) as kit:
-        exchange = kind({"apiKey": API_KEY, "secret": SECRET})
+        exchange = library.binance({"apiKey": API_KEY, "secret": SECRET})
         for name, url in exchange.urls["api"].items():
             for host in HOSTS:
                 if isinstance(url, str) and url.startswith(host):
@@ -140,7 +141,7 @@ async def test_an_amendment_keeps_the_order() -> None:
 
 
 async def test_its_user_stream_and_its_orders_over_the_websocket_api() -> None:
-    async with client(pro.binance) as (kit, exchange):
+    async with client(pro) as (kit, exchange):
         watching = asyncio.create_task(exchange.watch_orders(PAIR))
         await asyncio.sleep(0.5)  # it subscribes when it is first asked
         placed = await exchange.create_order_ws(PAIR, "limit", "buy", 0.001, 90000)
@@ -158,7 +159,7 @@ async def test_its_user_stream_and_its_orders_over_the_websocket_api() -> None:
 
 
 async def test_its_market_streams() -> None:
-    async with client(pro.binance) as (kit, exchange):
+    async with client(pro) as (kit, exchange):
         watching = asyncio.create_task(exchange.watch_trades(PAIR))
         await asyncio.sleep(0.5)
         kit.trade("100123.45", "0.5")

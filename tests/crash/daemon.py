@@ -1,10 +1,14 @@
 """The daemon as a process: started, killed, stopped, and what it has said."""
 
 import asyncio
+import atexit
+import functools
 import json
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -134,46 +138,54 @@ async def spawn(environ: Mapping[str, str], log: Path) -> Daemon:
     return Daemon(process.pid, log, ended)
 
 
+@functools.cache
+def _loaded() -> str:
+    """The socket of a process that has loaded the program: one for all tests of this process, with which it ends."""
+    path = tempfile.mkdtemp(prefix="executor-") + "/forks"  # a socket's path has to be short
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.crash.fork_server", path],
+        cwd=ROOT,
+        env=_environ({}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    atexit.register(process.communicate)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return path
+
+
 class ForkServer:
     """Starts daemons without their imports; see `tests.crash.fork_server`. Used as an async context manager."""
 
     def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
         self._born: asyncio.Queue[int] = asyncio.Queue()
         self._lives: dict[int, asyncio.Future[int]] = {}
-        self._reader: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.crash.fork_server"),
-            cwd=ROOT,
-            env=_environ({}),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        assert "ready" in json.loads(await self._process.stdout.readline())
-        self._reader = asyncio.create_task(self._listen(self._process.stdout))
+        reader, self._writer = await asyncio.open_unix_connection(await asyncio.to_thread(_loaded))
+        self._listener = asyncio.create_task(self._listen(reader))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._reader is not None
-        self._process.stdin.close()
-        await self._process.wait()
-        await self._reader
+        assert self._writer is not None
+        assert self._listener is not None
+        self._writer.write_eof()
+        await self._listener
+        self._writer.close()
+        await self._writer.wait_closed()
 
     async def start(self, environ: Mapping[str, str], log: Path) -> Daemon:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"environ": _environ(environ), "log": str(log)}).encode() + b"\n")
-        await self._process.stdin.drain()
+        assert self._writer is not None
+        self._writer.write(json.dumps({"environ": _environ(environ), "log": str(log)}).encode() + b"\n")
+        await self._writer.drain()
         pid = await self._born.get()
         return Daemon(pid, log, self._lives[pid])
 
-    async def _listen(self, output: asyncio.StreamReader) -> None:
-        while line := await output.readline():
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
             match json.loads(line):
                 case {"pid": pid}:
                     self._lives[pid] = asyncio.get_running_loop().create_future()
