@@ -35,6 +35,8 @@ _SCRAPED = {"instance", "job"}  # what Prometheus adds
 class Budget:
     limit = 6000
     used = 42
+    orders_10s = 5
+    orders_1d = 1_234
 
 
 def dashboard() -> dict[str, Any]:

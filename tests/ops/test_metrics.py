@@ -25,6 +25,8 @@ Samples = dict[tuple[str, ...], float]
 class Budget:
     limit = 6000
     used = 42
+    orders_10s = 5
+    orders_1d = 1_234
 
 
 def samples(metrics: Metrics) -> Samples:
@@ -69,6 +71,7 @@ def test_a_whole_recording_is_counted() -> None:
     assert found["executor_requests_total", "accepted", "PlaceOco"] > 0
     assert found["executor_last_trade_r",] == float(state.last_closed.r)
     assert found["executor_request_weight_used",] == 42
+    assert (found["executor_orders_counted", "10s"], found["executor_orders_counted", "1d"]) == (5, 1_234)
     covered = [(k[1], v) for k, v in found.items() if k[0] == "executor_fill_to_covered_seconds_bucket"]
     assert all(a[1] <= b[1] for a, b in pairwise(covered))
     assert found["executor_fill_to_covered_seconds_sum",] == found["executor_unprotected_seconds_total",]

@@ -35,9 +35,11 @@ _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 
 class Budget(Protocol):
-    """The request weight of the running minute."""
+    """The request weight of the running minute, and the account's orders as the exchange last counted them."""
 
     limit: int
+    orders_10s: int
+    orders_1d: int
 
     @property
     def used(self) -> int: ...
@@ -197,6 +199,12 @@ class _Moment(Collector):
         yield refused
         yield GaugeMetricFamily("executor_request_weight_used", "Weight used in this minute.", self._budget.used)
         yield GaugeMetricFamily("executor_request_weight_limit", "Weight allowed in a minute.", self._budget.limit)
+        orders = GaugeMetricFamily(
+            "executor_orders_counted", "The account's orders in a window, as the exchange last told.", labels=["window"]
+        )
+        orders.add_metric(["10s"], self._budget.orders_10s)
+        orders.add_metric(["1d"], self._budget.orders_1d)
+        yield orders
         yield GaugeMetricFamily(
             "executor_stream_connected", "Whether the user stream is up.", int(self._stream.connected)
         )

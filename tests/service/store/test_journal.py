@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from executor.service.store.journal import (
     Entry,
@@ -195,10 +196,19 @@ class TestDamage:
         written(path, "a")
         with path.open("ab") as file:
             file.write(b"\0" * 5000)
-        with Journal(path) as journal:
+        with capture_logs() as log, Journal(path) as journal:
             assert journal.repaired == "the last line was cut: 5000 bytes of an unfinished record were removed"
             journal.append(Note("b"))
         assert notes(path) == ["a", "b"]
+        assert [(line["event"], line["path"], line["what"]) for line in log] == [
+            ("journal_repaired", str(path), journal.repaired)
+        ]
+
+    def test_of_an_end_that_is_whole_nothing_is_said(self, path: Path) -> None:
+        written(path, "a")
+        with capture_logs() as log:
+            written(path, "b")
+        assert log == []
 
     @given(st.binary(max_size=300))
     def test_any_bytes_are_read_or_refused(self, tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:

@@ -59,8 +59,9 @@ _ORDERS_1D: Final = "X-MBX-ORDER-COUNT-1D"
 
 
 class Budget:
-    """`limit` and `used` are of the running minute; the `closed_until`s are ms, exchange clock. `hurried`: the service
-    is starting, and until it knows its orders every read is as urgent as one that resolves a doubt (rule 9.1).
+    """`limit` and `used` are of the running minute; the `closed_until`s are ms, exchange clock. `orders_10s` and
+    `orders_1d`: the account's orders in these windows, as the exchange last told. `hurried`: the service is starting,
+    and until it knows its orders every read is as urgent as one that resolves a doubt (rule 9.1).
     """
 
     def __init__(self, clock: ExchangeClock) -> None:

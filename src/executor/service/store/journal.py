@@ -21,8 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Generic, Self, TypeVar
 
+import structlog
+
 from executor.files import PRIVATE
 from executor.service.store import codec
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -75,7 +79,7 @@ class Journal:
     """The writing end. One process writes a journal at a time: `StateLock` sees to that.
 
     `last`: the number of the newest record, 0 when there is none. `repaired`: what opening found and did at
-    the file's end (a line that a crash had cut), empty when all was well; worth a warning. A damaged journal
+    the file's end (a line that a crash had cut), which is logged; empty when all was well. A damaged journal
     never keeps the service from its trade: it is appended to, and whoever reads it is told of the damage.
     """
 
@@ -168,6 +172,8 @@ class Journal:
             descriptor, self._descriptor = self._descriptor, NOT_OPEN
             os.close(descriptor)
             raise JournalUnwritable(self.path, error) from error
+        if self.repaired:
+            log.warning("journal_repaired", path=str(self.path), what=self.repaired)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
