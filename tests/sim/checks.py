@@ -108,7 +108,6 @@ class Outside:
         self._placed: set[str] = set()
         self._beside: set[str] = set()
         self._delta: dict[str, Decimal] = {}
-        self._checked: Closed | None = None
         self.saved: Callable[[], State] | None = None
         self.debts: Debts | None = None
         self.excused_ids = False

@@ -146,7 +146,6 @@ class World:
         self._last_signal: SignalSeen | None = None
         self._refused = 0
         self._started_at = self.timeline.now
-        self._up_since = self.timeline.now
         self._full_until = 0
         self._compared: State | None = None
         self._happenings = {
@@ -529,7 +528,6 @@ class World:
         shell = Shell(self, self.timeline, self.clock, self.wire, self.disk, setup, self.rules, state)
         self.wire.forget()
         self.outside.saved = lambda: shell.saved
-        self._up_since = self.timeline.now
         return shell
 
     # --- what the shell tells ----------------------------------------------------------------------------------------

@@ -45,7 +45,6 @@ class Cover:
         self.faults: list[str] = []
         self.stop, self.sign, self.dust, self.most = ZERO, 1, DUST, ZERO
         self.bare_most = self.exposed_most = 0
-        self.spells: Counter[str] = Counter()
         self._since: dict[str, int] = {}
         self._rough = False
         self._over = 0

@@ -174,7 +174,7 @@ async def cluster_members(etcd: Etcd) -> list[MemberRow]:
 
 
 async def _member(etcd: Etcd, member: Member) -> MemberRow:
-    fault, found = "it has no client URL", Status("", False, 0, 0)
+    fault, found = "it has no client URL", Status("", False, 0)
     for url in member.urls:
         try:
             found, fault = await etcd.status(url), ""

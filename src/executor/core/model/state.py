@@ -330,14 +330,14 @@ class Exposure(msgspec.Struct, frozen=True):
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """The open trade. `opened`: when its signal was taken; `entered`: when its entry was complete, 0 before; `revs`:
     client order ids given out; `retired`: orders of a lower rev that are not on record were let go (`book.retire`);
-    `target_hit`: a target has filled; `last_exit`: never set, but in the checksums of journals; `guess_fees`: the
-    entry's commissions could not be read, so the highest rate stands in; `manual_stop`: the operator's wish (only ever
-    towards profit); `ask_at`: no price, balance or list is asked for before (ms), after one could not be had; `taken`:
-    so many of its first orders were taken over on the operator's word, and are cancelled before anything else (rule
-    9.3); `spare`: base that the account had before it began, None where that is not known; `gone`: base of the position
-    that somebody else has taken, since `short_at` (ms) in question, when the account had `short_left`; the exits were
-    looked at again at `short_looked`, 0 before (rule 6.6b); `credit`: what it is on borrowed money, None on Spot;
-    `most`: the largest market order that its filters let through, where they refuse more, else 0.
+    `target_hit`: a target has filled; `guess_fees`: the entry's commissions could not be read, so the highest rate
+    stands in; `manual_stop`: the operator's wish (only ever towards profit); `ask_at`: no price, balance or list is
+    asked for before (ms), after one could not be had; `taken`: so many of its first orders were taken over on the
+    operator's word, and are cancelled before anything else (rule 9.3); `spare`: base that the account had before it
+    began, None where that is not known; `gone`: base of the position that somebody else has taken, since `short_at`
+    (ms) in question, when the account had `short_left`; the exits were looked at again at `short_looked`, 0 before
+    (rule 6.6b); `credit`: what it is on borrowed money, None on Spot; `most`: the largest market order that its filters
+    let through, where they refuse more, else 0.
     """
 
     trade: str
@@ -353,7 +353,6 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     trail: Trail | None = None
     orders: tuple[Order, ...] = ()
     target_hit: bool = False
-    last_exit: Reason | None = None
     guess_fees: bool = False
     manual_stop: Decimal | None = None
     alerted_at: int = 0

@@ -61,7 +61,6 @@ def amend(matcher: Matcher, order: LiveOrder, *, new_qty: Decimal, new_client_id
         orig_client_order_id=old_id,
         order=order.snapshot(),
         order_list=None if order_list is None else order_list.view(),
-        list_orders=() if order_list is None else tuple(each.snapshot() for each in order_list.orders),
     )
 
 

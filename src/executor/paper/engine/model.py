@@ -399,7 +399,6 @@ class Amended(msgspec.Struct, kw_only=True, frozen=True):
     orig_client_order_id: str
     order: Order
     order_list: OrderListView | None
-    list_orders: tuple[Order, ...]
 
 
 # --- events -------------------------------------------------------------------------------------------------

@@ -104,7 +104,6 @@ class Status(msgspec.Struct, frozen=True):
     version: str
     leader: bool
     db_bytes: int
-    raft_term: int
     errors: tuple[str, ...] = ()
 
 
@@ -262,7 +261,7 @@ class Etcd:
         """Of that one node. Raises EtcdError."""
         told = await self._ask(endpoint, "maintenance/status", {}, etcd_wire.Status)
         mine = told.header.member_id
-        return Status(told.version, bool(mine) and mine == told.leader, told.dbSize, told.raftTerm, told.errors)
+        return Status(told.version, bool(mine) and mine == told.leader, told.dbSize, told.errors)
 
     async def alarms(self) -> list[str]:
         """What the members complain of, such as NOSPACE: then no write is taken. Raises EtcdError."""

@@ -98,7 +98,6 @@ class Status(msgspec.Struct, frozen=True):
     version: str = ""
     leader: Unsigned = 0
     dbSize: Number = 0  # noqa: N815
-    raftTerm: Number = 0  # noqa: N815
     errors: tuple[str, ...] = ()
 
 

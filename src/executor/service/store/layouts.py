@@ -1,8 +1,9 @@
 """What a state looked like in the journals of versions before: the fields that its parts had.
 
 A journal holds the checksum of each state as its version wrote it. A field that was added since is in no such
-checksum, so a replay leaves it out (whatever it holds now: the version of then could not know it). To add fields after
-a release: raise LAYOUT, and keep here what the parts had in the layout before.
+checksum, so a replay leaves it out (whatever it holds now: the version of then could not know it); one that was never
+set, and is no more, is put back. To add fields after a release: raise LAYOUT, and keep here what the parts had in the
+layout before.
 """
 
 from collections.abc import Mapping
@@ -60,6 +61,9 @@ FIELDS: Final[Mapping[int, Mapping[str, frozenset[str]]]] = {
 }
 """By layout, then by the part's name; a part that is not named had all of its fields."""
 
+_GONE: Final = {("Position", "target_hit"): "last_exit"}
+"""Fields of then that held nothing and are no more: by the part and the field behind which each stood."""
+
 
 def checksum_in(layout: int, document: Document) -> str:
     """The checksum that `document` had when the journal's layout was `layout`."""
@@ -75,6 +79,8 @@ def _laid_out(value: Any, fields: Mapping[str, frozenset[str]]) -> Any:
         for field, name in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
             if known is None or name in known:
                 found[name] = _laid_out(getattr(value, field), fields)
+            if (gone := _GONE.get((type(value).__name__, name))) is not None:
+                found[gone] = None
         return found
     if isinstance(value, tuple | list):
         return [_laid_out(each, fields) for each in value]
