@@ -197,6 +197,9 @@ class Outside:
             self.newest = name.trade
         return truth
 
+    def deposited(self, asset: str, amount: Decimal) -> None:
+        self._add(asset, amount)
+
     def _add(self, asset: str, amount: Decimal) -> None:
         self._delta[asset] = self._delta.get(asset, ZERO) + amount
 
@@ -482,14 +485,24 @@ class Outside:
         truth = self.trades.get(position.trade)
         if truth is not None:
             self._sold_once(position.trade, truth, late=False)
+        if unsafe := self.unsafe(state, alerted_at, now):
+            self.broken.append(unsafe)
+
+    def unsafe(self, state: State, alerted_at: int, now: int) -> str:
+        """Why the trade is not safe; empty where it is."""
+        position = state.position
+        if position is None:
+            return ""
+        truth = self.trades.get(position.trade)
         reckoned = taken_as_paid(position, self.rules)
         bare = self.rules.whole(truth.held - reckoned) - self.covered(position.trade) if truth is not None else ZERO
         told = alerted_at >= max(self.bare_since, 1)
         if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not told:
             what = f"{plain(bare)} are bare: {type(position.phase).__name__}"
-            self.broken.append(f"L1: calm for {CALM_MS // 1000} s, and {what}")
+            return f"L1: calm for {CALM_MS // 1000} s, and {what}"
         if any(owed.at < now - 30_000 for owed in state.outbox):
-            self.broken.append(f"L2: {state.outbox[0].request!r} is owed for ever")
+            return f"L2: {state.outbox[0].request!r} is owed for ever"
+        return ""
 
     def must_be_over(self, state: State, alerted_at: int) -> None:
         """Every stop was passed: the trade has ended, or it is halted and somebody was told."""

@@ -61,6 +61,24 @@ class Choices:
         return random.Random(f"{self._seed} {name}").choice(options) if name else self._rng.choice(options)
 
 
+class ChoicesOf(Choices):
+    """One part's share of a run's choices: the same dice and the same plan, its labels under the part's `name`."""
+
+    def __init__(self, whole: Choices, name: str) -> None:
+        self.made, self._counts = whole.made, whole._counts
+        self._seed, self._rng, self._plan = whole._seed, whole._rng, whole._plan
+        self._name = f"{name}/"
+
+    def choose(self, label: str, n: int, odds: float | None = None) -> int:
+        return super().choose(self._name + label, n, odds)
+
+    def weigh(self, label: str, weights: Sequence[float]) -> int:
+        return super().weigh(self._name + label, weights)
+
+    def mood(self, options: Sequence[float], name: str = "") -> float:
+        return super().mood(options, self._name + name if name else "")
+
+
 def _hit(dart: float, weights: Sequence[float]) -> int:
     """Which of the weights, laid end to end, the dart hits, counted from 1; 0 where it is beyond them."""
     for i, weight in enumerate(weights, 1):

@@ -154,7 +154,9 @@ def direction(choices: Choices) -> Direction:
     return (Direction.LONG, Direction.SHORT)[choices.choose("direction", 2)]
 
 
-def draw(choices: Choices, *, trades: int = 4, kinds: Sequence[str] = ANY) -> Setup:
+def draw(
+    choices: Choices, *, trades: int = 4, kinds: Sequence[str] = ANY, markets: Sequence[Market] = MARKETS
+) -> Setup:
     """The defaults are the quiet choice everywhere. `kinds`: of accounts."""
 
     def pick(label: str, *options: Any) -> Any:
@@ -185,7 +187,7 @@ def draw(choices: Choices, *, trades: int = 4, kinds: Sequence[str] = ANY) -> Se
         failsafe_flatten=pick("failsafe", True, True, False),
         failsafe_tries=pick("failsafe_tries", 5, 2),
     )
-    market = pick("market", *MARKETS)
+    market = pick("market", *markets)
     spare = rules(market.symbol).whole(market.amount(SPARE))  # as an account holds it: a finite number
     balances = {
         QUOTE: Decimal(20_000),

@@ -20,7 +20,8 @@ _REGIMES: Final = (
 class Walk:
     """One run's market."""
 
-    def __init__(self, choices: Choices, setup: Setup) -> None:
+    def __init__(self, choices: Choices, setup: Setup, *, patience: int = PATIENCE) -> None:
+        self._patience = patience
         self._choices = choices
         self._setup = setup
         self._steps = 0
@@ -37,6 +38,6 @@ class Walk:
             moved = prices[(self._setup.tape + self._steps) % len(prices)] / begin - 1
             return market.price * (1 + moved * TAPE_SCALE)
         self._open_for = self._open_for + 1 if trading else 0
-        if self._choices.mood((0, 0, 0, 0, 0, 0, 0, 1)) or self._open_for == PATIENCE:
-            self._regime = int(self._choices.mood((1, 2) if self._open_for >= PATIENCE else (0, 1, 2)))
+        if self._choices.mood((0, 0, 0, 0, 0, 0, 0, 1)) or self._open_for == self._patience:
+            self._regime = int(self._choices.mood((1, 2) if self._open_for >= self._patience else (0, 1, 2)))
         return price + MOVES[self._choices.weigh("move", _REGIMES[self._regime])] * market.unit

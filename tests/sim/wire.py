@@ -521,6 +521,10 @@ class Wire:
         """Every order of ours that the exchange ever took, by client order id (allOrders)."""
         return {name: told[-1][1] for name, told in self._history.items() if is_ours(name)}
 
+    def remember_balances(self) -> None:
+        """For reads that will be behind."""
+        self._owned.append((self.timeline.now, self.direct.balances()))
+
     # --- pushes ------------------------------------------------------------------------------------------------------
 
     def deliver_pushes(self) -> None:
@@ -533,7 +537,7 @@ class Wire:
         if not reports:
             return
         now = self.timeline.now
-        self._owned.append((now, self.direct.balances()))
+        self.remember_balances()
         for event in reports:
             report = pushed(event, self.setup.exchange.prevented_told)
             if event.execution_type is ExecutionType.TRADE or report.status is not OrderStatus.PENDING_NEW:

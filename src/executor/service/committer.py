@@ -17,8 +17,6 @@ log = structlog.get_logger(__name__)
 
 DISK_RETRY_S: Final = 1.0
 STORE_TURN_S: Final = 0.25
-PUBLISH_AFTER_S: Final = 0.05
-"""The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
 
 
 class Committer:
@@ -83,7 +81,7 @@ class Committer:
         while True:
             await self._news.wait()
             self._news.clear()
-            await asyncio.sleep(PUBLISH_AFTER_S)
+            await asyncio.sleep(self._engine.publish_after_s)
             try:
                 await asyncio.to_thread(self._engine.publish)
                 await self._engine.written()

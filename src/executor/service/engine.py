@@ -106,6 +106,8 @@ class Engine:
         """It is there, but a power cut would take it."""
         self._in_order = True
         """The state file holds it, alone and synced."""
+        self.unpublished = False
+        """The store was given something since it was last told to show what it has."""
         self._note("start")
 
     def take(self, event: AnyEvent) -> Step:
@@ -131,7 +133,7 @@ class Engine:
         self.write_down()
         if takes:
             self._store.take(takes)
-            self._behind = True
+            self._behind = self.unpublished = True
         try:
             return self._commit(event, more=more, now=now)
         except CodecError as error:
@@ -142,7 +144,7 @@ class Engine:
         halted = self._written
         if not halted.halted:
             halted = replace(halted, halted=f"an event can't be written down: {why}")
-            self._store.commit(document_of(halted))
+            self._keep(halted)
             self._perishable, self._in_order = False, False
         self.state, self._written = halted, halted
         self._behind, self._journal_whole = False, False
@@ -168,7 +170,7 @@ class Engine:
         lasting = _lasting(event, before, step, self.policy)
         checksum = ""
         if (lasting and (changed or self._behind or self._perishable)) or ((changed or self._behind) and not more):
-            checksum = self._store.commit(document_of(step.state), durable=lasting)
+            checksum = self._keep(step.state, durable=lasting)
             self._behind, self._perishable, self._in_order = False, not lasting, False
             self._written = step.state
         elif changed:
@@ -179,6 +181,10 @@ class Engine:
         self._unlisted = closed
         self._unproven = before, event, self.rules
         return step
+
+    def _keep(self, state: State, *, durable: bool = True) -> str:
+        self.unpublished = True
+        return self._store.commit(document_of(state), durable=durable)
 
     def proven(self, step: Step) -> Step:
         """`step`, which `commit` gave, once the invariants have been looked at (rule 10): a broken one halts new
@@ -200,7 +206,7 @@ class Engine:
         """Have the halt on disk and in the journal; where it can't be written now, with the next step."""
         checksum = ""
         try:
-            checksum = self._store.commit(document_of(self.state))
+            checksum = self._keep(self.state)
         except StoreUnwritable as error:
             log.error(
                 "state_unwritable", alert=True, error=str(error), waiting="the halt is written with the next step"
@@ -228,6 +234,11 @@ class Engine:
             self._on_closed(closed)
 
     @property
+    def publish_after_s(self) -> float:
+        """So much later the store shows a step that nothing was sent for."""
+        return self._store.publish_after_s
+
+    @property
     def pending(self) -> bool:
         return self._store.pending
 
@@ -237,6 +248,7 @@ class Engine:
 
     def publish(self) -> None:
         """Have the state file show the state. May run in a thread beside everything else; raises StateUnwritable."""
+        self.unpublished = False
         self._store.publish()
 
     def settle(self) -> None:

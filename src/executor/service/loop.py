@@ -319,7 +319,8 @@ class Loop:
             await self._sent()
         step = self.engine.proven(step)
         self.engine.write_down()
-        self.committer.publish_soon()
+        if self.engine.unpublished:
+            self.committer.publish_soon()
         for note in step.notes:
             self.say(note, before)
         for callback in self.on_step:

@@ -123,6 +123,10 @@ def test_machines_that_would_trade_an_account_otherwise_are_named() -> None:
     owns(found, "b", 3)
     assert found.differing("alice") == ["a", "c"]
     assert found.differing("bob") == []
+    found.take(Change(KEYS.node("c"), None), 0.0)
+    assert found.differing("alice") == ["a"]
+    found.read_anew([], 0.0)
+    assert found.differing("alice") == []
 
 
 def test_a_node_that_is_to_be_drained_is_fit_for_nothing_before_it_has_said_so_itself() -> None:

@@ -61,7 +61,14 @@ class Cluster:
         return self._now.get(key)
 
     def values(self, prefix: str) -> list[Value]:
-        return [self._now[key] for key in sorted(self._now) if key.startswith(prefix)]
+        return [self._now[key] for key in sorted(key for key in self._now if key.startswith(prefix))]
+
+    def put(self, key: str, value: bytes = b"") -> None:
+        """Somebody else's word, from another machine."""
+        self.serve("kv/put", {"key": _encoded(key.encode()), "value": _encoded(value)})
+
+    def delete(self, key: str) -> None:
+        self.serve("kv/deleterange", {"key": _encoded(key.encode())})
 
     # --- a majority --------------------------------------------------------------------------------------------------
 
@@ -127,7 +134,7 @@ class Cluster:
             found = self._at(key, at) if at else self._now.get(key)
             return [_kv(found)] if found is not None else []
         end = _text(message["range_end"])
-        return [_kv(value) for name, value in sorted(self._now.items()) if key <= name < end]
+        return [_kv(self._now[name]) for name in sorted(name for name in self._now if key <= name < end)]
 
     def _at(self, key: str, revision: int) -> Value | None:
         past = self._past.get(key, [])
@@ -390,6 +397,8 @@ def _kind(path: str, message: Mapping[str, Any]) -> str:
         if any("/state/" in key for key in touched):
             return "write"
         if any("/own/" in key for key in touched):
+            if len(message["success"]) > 1:
+                return "answer"
             return "claim" if "request_put" in message["success"][0] else "release"
         return "signal"
     return {
@@ -407,10 +416,14 @@ def _text(encoded: str) -> str:
     return base64.b64decode(encoded).decode()
 
 
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 def _kv(value: Value) -> Body:
     found = {
-        "key": base64.b64encode(value.key.encode()).decode(),
-        "value": base64.b64encode(value.value).decode(),
+        "key": _encoded(value.key.encode()),
+        "value": _encoded(value.value),
         "create_revision": str(value.created),
         "mod_revision": str(value.modified),
     }

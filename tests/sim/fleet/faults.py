@@ -26,6 +26,7 @@ OUTSIDE: Final = (
     "clock_drift",
     "price_jump",
 )
+EVERYWHERE: Final = frozenset({"no_majority", "price_jump"})
 ALL: Final = (*STORE, *STEP, *OUTSIDE)
 STEPS: Final = (
     *(
@@ -40,6 +41,8 @@ STEPS: Final = (
 )
 NEAR: Final = frozenset({"signed", "sent", "answered"})
 """Steps near the exchange: they are few, and matter most."""
+OF_THE_NODE: Final = frozenset({"before renew", "after renew"})
+"""Steps that a node makes once, however many accounts it has."""
 PAUSES: Final = (4_000, 900, 8_000, 25_000, 120_000)
 """How long a process is suspended (ms): less and more than a lease, than recvWindow, than the fence."""
 
@@ -49,26 +52,35 @@ _OUTSIDE: Final = (0.0, 0.0, 0.003, 0.01)
 
 
 class FleetFaults:
-    """Says what goes wrong, and counts it by kind and step. Quiet once `calm`."""
+    """Says what goes wrong, and counts it by kind and step. Quiet once `calm`.
 
-    def __init__(self, choices: Choices, *, wild: bool) -> None:
+    `crowd`: so many accounts share a node. What suspends or kills one of them does so to all, so that it comes as much
+    more seldom at the steps of each: an account meets as many as it would alone.
+    """
+
+    def __init__(self, choices: Choices, *, wild: bool, crowd: float = 1.0) -> None:
         self._choices = choices
         self.calm = False
         self.tally: Counter[tuple[str, str]] = Counter()
         mood = choices.mood if wild else lambda _: 0.0
         self._store = [mood(_STORE) for _ in STORE]
         self._step = [mood(_STEP) for _ in STEP]
-        self._near = [5 * weight for weight in self._step]
+        self._of_many = [weight / max(crowd, 1.0) for weight in self._step]
+        self._near = [5 * weight for weight in self._of_many]
         self._outside = [mood(_OUTSIDE) for _ in OUTSIDE]
+        of_a_node = zip(OUTSIDE, self._outside, strict=True)
+        self._of_a_node = [0.0 if kind in EVERYWHERE else weight for kind, weight in of_a_node]
 
     def store(self, kind: str) -> str:
         return self._pick("store", kind, STORE, self._store)
 
     def step(self, where: str) -> str:
-        return self._pick("step", where, STEP, self._near if where in NEAR else self._step)
+        weights = self._near if where in NEAR else self._step if where in OF_THE_NODE else self._of_many
+        return self._pick("step", where, STEP, weights)
 
-    def outside(self) -> str:
-        return self._pick("outside", "", OUTSIDE, self._outside)
+    def outside(self, *, everywhere: bool) -> str:
+        """What happens to one node, or `everywhere`."""
+        return self._pick("outside", "", OUTSIDE, self._outside if everywhere else self._of_a_node)
 
     def detail(self, label: str, n: int) -> int:
         return 0 if self.calm else self._choices.choose(f"fleet:{label}", n)

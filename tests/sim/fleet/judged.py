@@ -11,7 +11,7 @@ from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 
-KEPT: Final = 64
+KEPT: Final = 256
 """Steps on their way to the store, many times over."""
 
 

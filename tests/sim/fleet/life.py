@@ -5,17 +5,17 @@ Only what the service is given from outside is not its own: the connections to e
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tests.sim.faults import Faults
 from tests.sim.fleet.cluster import Cluster, Link
 from tests.sim.fleet.exchange import NodeExchange, NodeWire
 from tests.sim.fleet.faults import FleetFaults
 from tests.sim.fleet.loops import new_loop
 from tests.sim.setup import Setup
-from tests.sim.timeline import ServiceClock, Timeline
+from tests.sim.timeline import Timeline
 
 from executor.config import Settings
 from executor.core.model.events import AnyEvent, Reported
@@ -28,6 +28,7 @@ from executor.core.transition import Step, empty
 from executor.exchange.port import ReadError
 from executor.exchange.transport.supervised import Connected, Lost
 from executor.service.engine import Engine
+from executor.service.fleet.commands import StoredCommands
 from executor.service.fleet.node import FleetNode
 from executor.service.fleet.reach import Reach
 from executor.service.fleet.signals import SignalPoster, StoredSignals
@@ -45,7 +46,7 @@ from executor.service.supervisor import Supervisor
 from executor.signals.parse import parse_signal
 
 VENUE: Final = "simulated"
-ACCOUNT: Final = "a"
+LATENCY_S: Final = 0.04
 EXPECTED: Final = (Fenced, ReadError, StoreUnwritable)
 """What may end the run of an account; anything else is a defect: no store goes back here."""
 
@@ -54,14 +55,25 @@ class Host(Protocol):
     """The world around a node."""
 
     timeline: Timeline
-    setup: Setup
-    rules: SymbolRules
-    faults: Faults
     fleet_faults: FleetFaults
     cluster: Cluster
 
     def failed(self, error: BaseException) -> None:
         """Something raised what nothing raises."""
+
+    def died(self, life: "Life") -> None:
+        """It was killed: it is to be buried."""
+
+    def takers(self, account: str) -> Collection[str]:
+        """Who has a signal that is sent to it."""
+
+
+class AccountHost(Protocol):
+    """Who looks on at one account."""
+
+    name: str
+    setup: Setup
+    rules: SymbolRules
 
     def alerted(self) -> None:
         """A person was told of something."""
@@ -73,9 +85,6 @@ class Host(Protocol):
         """A node is about to write, as `data`, the state that it has come to in `made` of its `steps`. Another node, of
         which one is a zombie, may come to the same state at the same moment.
         """
-
-    def died(self, life: "Life") -> None:
-        """It was killed: it is to be buried."""
 
 
 class WallTime:
@@ -105,31 +114,41 @@ class NoJournal(Journal):
 
 
 class Life:
-    """`node` lives from now on, under `settings`, until it is stopped or killed."""
+    """The node `name` lives from now on until it is stopped or killed. `settings` are those of each account; `accounts`
+    has beside each its wire from this node. `runs`: of the accounts that it trades.
+    """
 
-    def __init__(self, host: Host, settings: Settings, wire: NodeWire) -> None:
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        settings: Mapping[str, Settings],
+        accounts: Mapping[str, tuple[AccountHost, NodeWire]],
+    ) -> None:
         self.host = host
-        self.name = settings.fleet_node or ""
-        self.wire = wire
-        self.clock: ServiceClock = wire.clock
-        self.run: SimRun | None = None
+        self.name = name
+        self.wires = {account: wire for account, (_, wire) in accounts.items()}
+        self.runs: dict[str, SimRun] = {}
+        self.over = False
+        """It has ended by itself, and another life of the node is to come."""
         self.loop = new_loop(host.timeline, self._on_fault)
         self.link = Link(host.cluster, host.timeline, host.fleet_faults, self.loop)
         self.link.step = self.step  # type: ignore[method-assign]
-        self.puts = 0
-        """Signals that it is putting into the store."""
+        self.puts: Counter[str] = Counter()
+        """Signals that it is putting into the store, by account."""
         self._held: list[asyncio.Future[None]] = []
         """What must not be collected while it waits."""
         with self.loop.running():
             self.node = FleetNode(
-                settings,
-                (ACCOUNT,),
+                next(iter(settings.values())).model_copy(update={"fleet_node": name}),
+                tuple(accounts),
                 self.link,
-                lambda _, store_of: SimRun(self, store_of),
+                lambda account, store_of: SimRun(self, *accounts[account], store_of),
                 self._probing,
                 lambda: host.timeline.now / 1000,
             )
-            self.poster = SignalPoster(self.link, self.node.keys, {ACCOUNT: settings})
+            told = {account: {name: settings[name] for name in host.takers(account)} for account in accounts}
+            self.posters = {name: SignalPoster(self.link, self.node.keys, takers) for name, takers in told.items()}
         self.task = self.loop.create_task(self._live(), name="node")
 
     @property
@@ -146,8 +165,8 @@ class Life:
     @contextlib.asynccontextmanager
     async def _probing(self) -> AsyncIterator[Reach]:
         async def reached() -> bool:
-            await asyncio.sleep(self.host.setup.latency / 1000)
-            return not self.wire.cut
+            await asyncio.sleep(LATENCY_S)
+            return not all(wire.cut for wire in self.wires.values())
 
         yield reached
 
@@ -189,25 +208,26 @@ class Life:
         self.bury()
 
     def _deaf(self) -> None:
-        self.wire.listener = None
-        self.wire.forget()
+        for wire in self.wires.values():
+            wire.listener = None
+            wire.forget()
 
-    def put(self, line: bytes, acknowledged: Callable[[], None]) -> None:
+    def put(self, account: str, line: bytes, acknowledged: Callable[[], None]) -> None:
         """A signal comes in at this node."""
 
         async def take() -> None:
-            self.puts += 1
+            self.puts[account] += 1
             try:
                 parsed = parse_signal(line)
                 assert isinstance(parsed, Signal)
-                await self.poster.put(line, parsed)
+                await self.posters[account].put(line, parsed)
             except EtcdError:
                 return  # as the client is told, who may try again
             except Exception as error:
                 self.host.failed(error)
                 raise
             finally:
-                self.puts -= 1
+                self.puts[account] -= 1
             acknowledged()
 
         self._held.append(self.loop.create_task(take(), name="signal"))
@@ -224,13 +244,17 @@ class SimRun:
     `hung`: its loop stands still from the next event on; `stands_since`: and has done so since then (ms), 0: it turns.
     """
 
-    def __init__(self, life: Life, store_of: Callable[[str], FleetSymbolStore]) -> None:
+    def __init__(
+        self, life: Life, account: AccountHost, wire: NodeWire, store_of: Callable[[str], FleetSymbolStore]
+    ) -> None:
         self.loops: dict[str, Loop] = {}
         self.hung = False
         self.stands_since = 0
         self.decided_at: dict[int, int] = {}
         self.decided_last = 0
         self._life = life
+        self._account = account
+        self._wire = wire
         self._store_of = store_of
         self._supervisor: Supervisor | None = None
         self._stopping = False
@@ -248,7 +272,8 @@ class SimRun:
         self.stands_since = self._life.host.timeline.now
 
     async def run(self) -> None:
-        self._life.run = self
+        runs, name = self._life.runs, self._account.name
+        runs[name] = self
         try:
             await self._run()
         except EXPECTED:
@@ -259,29 +284,31 @@ class SimRun:
             raise
         finally:
             self.loops = {}
-            if self._life.run is self:
-                self._life.run = None
-                self._life.wire.listener = None
+            if runs.get(name) is self:
+                del runs[name]
+                self._wire.listener = None
 
     async def _run(self) -> None:
-        life, host = self._life, self._life.host
-        setup, rules, symbol = host.setup, host.rules, host.rules.symbol
-        window, wall = setup.recv_window, WallTime(host.timeline)
-        exchange = NodeExchange(life.wire, rules, life.step, self._when_decided)
+        life, account = self._life, self._account
+        setup, rules, symbol = account.setup, account.rules, account.rules.symbol
+        window, wall = setup.recv_window, WallTime(life.host.timeline)
+        exchange = NodeExchange(self._wire, rules, life.step, self._when_decided)
         store = self._store_of(symbol)
         document, age = await store.load(VENUE)
         if document is None:
             state = await begin(exchange, empty(symbol, VENUE), setup.policy, rules, window, wall.sleep)
         else:
             state = await catch_up(exchange, state_of(document), age, setup.policy, rules, window, wall.sleep)
-        engine = WatchedEngine(self, host, life.name, state, store)
+        engine = WatchedEngine(self, life.host, account, life.name, state, store)
         timing = Timing(poll=setup.poll / 1000, sync_clock=86_400.0, recv_window_ms=window)
         loop = WatchedLoop(engine, exchange, wall, timing, exchange.rules, exchange.is_trading)
         loop.run_of = self
         loop.on_step.append(self._stepped)
         supervisor = self._supervisor = Supervisor({symbol: loop})
-        source = StoredSignals(life.link, life.node.keys, ACCOUNT)
+        source = StoredSignals(life.link, life.node.keys, account.name)
         judge = SignalJudge(supervisor.loops)
+        commands = StoredCommands(life.link, life.node.keys, lambda: store.claim)
+        supervisor.add_task("commands", lambda: commands.run(supervisor.loops))
         supervisor.add_task("signals", lambda: source.run(judge, supervisor.loops))
         if setup.pushes or setup.quotes:
             loop.add_task("streams", self._stream, at_once=True)
@@ -293,14 +320,14 @@ class SimRun:
     # --- streams -----------------------------------------------------------------------------------------------------
 
     async def _stream(self) -> None:
-        setup = self._life.host.setup
+        setup, wire = self._account.setup, self._wire
         await asyncio.sleep(2 * setup.latency / 1000)
         (loop,) = self.loops.values()
         if setup.quotes:
             loop.poller.on_price_event(Connected())
         if setup.pushes:
-            self._life.wire.listener = self._pushed
-            self._life.wire.on_gap = self._gap
+            wire.listener = self._pushed
+            wire.on_gap = self._gap
             loop.poller.on_user_event(Connected())
         await asyncio.Event().wait()
 
@@ -333,7 +360,7 @@ class SimRun:
 
     def _stepped(self, _event: AnyEvent, step: Step) -> None:
         if any(note.level is Level.ALERT for note in step.notes) and not self.dead:
-            self._life.host.alerted()
+            self._account.alerted()
 
     def _when_decided(self, stamp: Stamp | None) -> int:
         return self.decided_at.get(stamp.timestamp, self.decided_last) if stamp is not None else self.decided_last
@@ -354,14 +381,17 @@ class WatchedLoop(Loop):
 class WatchedEngine(Engine):
     """The service's engine, with the bench looking on."""
 
-    def __init__(self, run: SimRun, host: Host, name: str, state: State, store: FleetSymbolStore) -> None:
+    def __init__(
+        self, run: SimRun, host: Host, account: AccountHost, name: str, state: State, store: FleetSymbolStore
+    ) -> None:
         self._run = run
         self._host = host
+        self._account = account
         self._name = name
         self._kept = store
         self._steps: list[State] = []
         self._latest: bytes | None = None
-        super().__init__(state, host.setup.policy, host.rules, store, NoJournal(), self._closed)
+        super().__init__(state, account.setup.policy, account.rules, store, NoJournal(), self._closed)
 
     def commit(self, event: AnyEvent, *, more: bool = False, now: int = 0, takes: Collection[str] = ()) -> Step:
         if self._run.dead:
@@ -375,8 +405,8 @@ class WatchedEngine(Engine):
         self._steps.append(step.state)
         if (data := self._kept._staged) is not None and data is not self._latest:
             self._latest = data  # a step that can wait leaves what was staged before
-            host.staged(self._name, data, self._steps, len(self._steps))
-        host.decided(self._name, event, before, step)
+            self._account.staged(self._name, data, self._steps, len(self._steps))
+        self._account.decided(self._name, event, before, step)
         return step
 
     def _closed(self, closed: Closed) -> None:

@@ -60,7 +60,7 @@ class Tally:
 
     def add(self, seed: int, result: FleetResult) -> None:
         self.sums["runs"] += 1
-        for name in ("trades", "signals", "refused", "epochs", "kills", "writes", "virtual_ms"):
+        for name in ("accounts", "trades", "signals", "refused", "epochs", "kills", "writes", "virtual_ms"):
             self.sums[name] += getattr(result, name)
         self.faults.update(result.tally)
         for (kind, _), count in result.exchange_tally.items():
@@ -136,7 +136,8 @@ def report(tally: Tally, seconds: float, out: TextIO) -> None:
     sums = tally.sums
     faults, rate = sum(tally.faults.values()), sums["trades"] / max(tally.cpu, 0.001)
     out.write(
-        f"{sums['runs']} runs, {sums['trades']} trades of {sums['signals']} signals ({sums['refused']} refused), "
+        f"{sums['runs']} runs of {sums['accounts']} accounts, {sums['trades']} trades of {sums['signals']} signals "
+        f"({sums['refused']} times refused), "
         f"{sums['virtual_ms'] / 86_400_000:.1f} virtual days, {sums['epochs']} times owned, {sums['kills']} kills, "
         f"{faults} faults of the fleet and {sum(tally.at_the_exchange.values())} of the exchange, {sums['writes']} "
         f"writes in {seconds:.0f} s ({tally.cpu:.0f} s of CPU, {rate:.0f} trades each); "

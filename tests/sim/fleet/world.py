@@ -1,68 +1,45 @@
-"""A run of a fleet: market, exchange, etcd and two to four nodes in virtual time, from a plan.
+"""A run of a fleet: etcd, two to four nodes and one to six accounts that they share in virtual time, from a plan.
 
-It trades under faults; then comes the calm: nothing goes wrong any more, and the trade must end flat, covered, or
-halted with an alert; then the market walks through every stop and target, and nothing may be left. What must hold is
-judged by the exchange's own books and by what the store has taken, never by what a node says of itself.
+They trade under faults; then comes the calm: nothing goes wrong any more, and each trade must end flat, covered, or
+halted with an alert; then the markets walk through every stop and target, and nothing may be left. What must hold is
+judged by the exchange's own books and by what the store has taken, never by what a node says of itself (account.py).
 """
 
 import traceback
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
-from msgspec.structs import replace
-from tests.sim import setup as world_setup
-from tests.sim.checks import CALM_MS, Outside, taken_as_paid
-from tests.sim.choices import Choice, Choices
-from tests.sim.faults import Faults, phase_of
+from tests.sim.choices import Choice, Choices, ChoicesOf
+from tests.sim.fleet.account import ENDING_STEPS, TRADES, Account
 from tests.sim.fleet.cluster import LATE_MS, Cluster
-from tests.sim.fleet.exchange import NodeWire
 from tests.sim.fleet.faults import FleetFaults
 from tests.sim.fleet.judged import Judged, asked_of
-from tests.sim.fleet.life import ACCOUNT, VENUE, Life
-from tests.sim.setup import Setup
-from tests.sim.timeline import ServiceClock, Timeline
-from tests.sim.walk import Walk
+from tests.sim.fleet.life import Life
+from tests.sim.timeline import Timeline
 
-from executor.config import Settings, load_settings
-from executor.core.model.events import AnyEvent, SignalSeen
-from executor.core.model.state import State
-from executor.core.model.values import ZERO, Direction, floor_to
-from executor.core.transition import Step, empty
-from executor.paper.engine.model import ExecutionReport
 from executor.service.store.etcd import Value
 from executor.service.store.fleet_keys import Keys
-from executor.service.store.fleet_store import Envelope
-from executor.simulate.direct import Direct
 
-ENDING_STEPS: Final = 20
 STEPS_MAX: Final = 600
-VOLUMES: Final = (10_000_000, 60, 5)  # of a trade of the market, in quote at the start
 DOWN: Final = (2_000, 200, 20_000)
 CUTS: Final = (7_000, 2_000, 25_000)
 NO_MAJORITY: Final = (3_000, 800, 15_000)
 DRAINED_MS: Final = 30_000
 TTLS: Final = (5, 10, 3)
 NODES: Final = (2, 3, 2, 4)
-WINDOWS: Final = (5_000, 2_000, 30_000)
-REFUSED_ENOUGH: Final = 4
-IN_VAIN: Final = 15
-"""So many signals refused, and none taken: the account is too small for what was drawn."""
+ACCOUNTS: Final = (1, 4, 6, 3, 5, 2)
+NAMES: Final = "abcdef"
+TWINS: Final = 0.3
+"""So often an account has the symbol and the signals of the one before it."""
 LATEST_MS: Final = max(LATE_MS) + 1_000
 """By then whatever was on its way to the store has come: a signal that nobody acknowledged may be among it."""
-HOLD_MS: Final = 90_000
-STEP_MS: Final = 1_500
 JUDGED_MS: Final = 60_000
 """In the calm a signal is judged within this time: a lease's end, a node's turn, the orders looked up."""
-HEAD: Final = 100
-"""So many bytes of a state tell it apart from others: its checksum is among them."""
 
 
 class FleetResult(msgspec.Struct):
@@ -74,6 +51,7 @@ class FleetResult(msgspec.Struct):
     signals: int = 0
     refused: int = 0
     nodes: int = 0
+    accounts: int = 0
     epochs: int = 0
     kills: int = 0
     writes: int = 0
@@ -84,69 +62,34 @@ class FleetResult(msgspec.Struct):
     log: list[str] = []
 
 
-@cache
-def _settings(symbol: str) -> Settings:
-    return load_settings({"BINANCE_ENV": "paper", "SYMBOL": symbol, "FLEET_NAME": "simulated"}, None)
-
-
 class FleetWorld:
     def __init__(self, choices: Choices, *, wild: bool = True, verbose: bool = False) -> None:
         self.choices = choices
-        drawn = world_setup.draw(choices, trades=8, kinds=world_setup.SPOT)
-        window = WINDOWS[choices.choose("fleet:window", len(WINDOWS))]
-        # Trades that come to their ends soon: what befalls the nodes counts here, not how long a market wanders.
-        hold = drawn.policy.max_hold_ms or HOLD_MS
-        policy = replace(drawn.policy, recv_window_ms=window, max_hold_ms=hold)
-        self.setup: Setup = replace(drawn, recv_window=window, policy=policy, step=min(drawn.step, STEP_MS))
         self.verbose = verbose
+        self.broken: list[str] = []
         self.log: list[str] = []
-        self.market = self.setup.market
-        self.rules = world_setup.rules(self.market.symbol)
+        self.keys = Keys("simulated")
         self.timeline = Timeline()
-        self.engine = world_setup.build(self.setup)
-        self.direct = Direct(self.engine, world_setup.ACCOUNT, self.market.symbol)
-        self.faults = Faults(choices, wild=wild)
-        self.fleet_faults = FleetFaults(choices, wild=wild)
-        self.outside = Outside(self.direct, self.setup, self.rules)
         self.cluster = Cluster(self.timeline)
         self.judged = Judged()
-        self.cluster.on_commit = self._committed
-        self.stored: State = empty(self.market.symbol, VENUE)
-        self.outside.saved = lambda: self.stored
-        self.price = self.market.price
-        self._walk = Walk(choices, self.setup)
-        self._keys = Keys("simulated")
-        self._own = self._keys.owner(ACCOUNT)
-        self._state_key = self._keys.state(ACCOUNT, self.market.symbol)
-        self._staged: dict[tuple[str, bytes], tuple[list[State], int]] = {}
-        """By which steps a node has come to each state that it wrote, or was about to write."""
-        self._steps: list[State] = []
-        self._followed_to = 0
-        self._seq = (0, 0)
-        self._trade_ids = 0
-        self._signals = 0
-        self._lines: list[tuple[str, bytes]] = []
-        self._acknowledged: set[str] = set()
-        self._outcomes: Counter[str] = Counter()
-        self._refused = 0
-        self._refused_halted = 0
-        self._trade_of: dict[str, str] = {}
-        self._alerted_at = 0
-        self._epochs = 0
-        self._writes = 0
-        self._kills = 0
-        self._started_at = self.timeline.now
-        self._unsettled_at = 0
-        self._ttl = ttl = TTLS[choices.choose("fleet:ttl", len(TTLS))]
-        base = _settings(self.market.symbol)
-        names = [f"n{n + 1}" for n in range(NODES[choices.choose("fleet:nodes", len(NODES))])]
-        update = {"fleet_ttl_sec": ttl}
-        self.settings = [base.model_copy(update={**update, "fleet_node": name}) for name in names]
-        self.wires = [self._wire() for _ in names]
-        for wire in self.wires[1:]:
-            wire.share(self.wires[0])
         self.lives: list[Life] = []
         self._all_lives: list[Life] = []
+        self._kills = 0
+        self._started_at = self.timeline.now
+        count = ACCOUNTS[choices.choose("fleet:accounts", len(ACCOUNTS))]
+        nodes = NODES[choices.choose("fleet:nodes", len(NODES))]
+        self._ttl = ttl = TTLS[choices.choose("fleet:ttl", len(TTLS))]
+        self.fleet_faults = FleetFaults(choices, wild=wild, crowd=count / nodes)
+        self.accounts: list[Account] = []
+        for name in NAMES[:count]:
+            share = ChoicesOf(choices, name) if self.accounts else choices
+            twin_of = self.accounts[-1] if self.accounts and share.weigh("twin", (TWINS,)) else None
+            self.accounts.append(Account(name, self, share, nodes=nodes, wild=wild, twin_of=twin_of))
+        self.names = [f"n{n + 1}" for n in range(nodes)]
+        self.settings = {
+            account.name: account.settings.model_copy(update={"fleet_ttl_sec": ttl}) for account in self.accounts
+        }
+        self.cluster.on_commit = self._committed
         self._happenings: dict[str, Callable[[Life], None]] = {
             "node_paused": lambda life: life.loop.pause(self.fleet_faults.pause()),
             "node_killed": lambda life: life.kill(),
@@ -155,23 +98,13 @@ class FleetWorld:
             "hung": self._hang,
             "store_cut": lambda life: self._cut_store(life, silent=False),
             "store_cut_silent": lambda life: self._cut_store(life, silent=True),
-            "exchange_cut": lambda life: life.wire.cut_off(CUTS[self.fleet_faults.detail("cut", len(CUTS))]),
+            "exchange_cut": self._cut_exchange,
             "no_majority": self._lose_majority,
             "watch_broken": lambda life: life.link.break_watches(),
             "clock_step": self._bend_clock,
             "clock_drift": self._let_clock_drift,
             "price_jump": self._jump,
         }
-
-    def _wire(self) -> NodeWire:
-        clock = ServiceClock(self.timeline)
-        wire = NodeWire(self.timeline, clock, self.direct, self.faults, self.setup)
-        wire.on_placed = self.outside.placed
-        wire.on_reports = self._reported
-        wire.on_pressed = self.outside.broken.append
-        wire.on_behind = self.outside.kept_back
-        wire.print_trade = self.print_trade
-        return wire
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -185,36 +118,44 @@ class FleetWorld:
         return self.result()
 
     def result(self) -> FleetResult:
+        accounts = self.accounts
+        at_the_exchange: Counter[tuple[str, str]] = Counter()
+        closed: Counter[str] = Counter()
+        for account in accounts:
+            at_the_exchange.update(account.faults.tally)
+            closed.update(account.outside.closed)
         return FleetResult(
-            broken=self.outside.broken,
+            broken=self.broken,
             plan=self.choices.made,
-            trades=self.outside.opened,
-            signals=self._signals,
-            refused=self._refused,
-            nodes=len(self.settings),
-            epochs=self._epochs,
+            trades=sum(account.outside.opened for account in accounts),
+            signals=sum(account.signals for account in accounts),
+            refused=sum(account.refused for account in accounts),
+            nodes=len(self.names),
+            accounts=len(accounts),
+            epochs=sum(account.epochs for account in accounts),
             kills=self._kills,
-            writes=self._writes,
+            writes=sum(account.writes for account in accounts),
             virtual_ms=self.timeline.now - self._started_at,
             tally=dict(self.fleet_faults.tally),
-            exchange_tally=dict(self.faults.tally),
-            closed=dict(self.outside.closed),
+            exchange_tally=dict(at_the_exchange),
+            closed=dict(closed),
             log=self.log,
         )
 
     def _run(self) -> None:
-        self.print_trade(self.price)
-        self.lives = [self._begin_life(n) for n in range(len(self.settings))]
+        for account in self.accounts:
+            account.print_trade(account.price)
+        self.lives = [self._begin_life(n) for n in range(len(self.names))]
         self.advance(3_000)
         for _ in range(STEPS_MAX):
-            if self.outside.broken or (not self._busy() and self._is_done()):
+            if self.broken or not self._goes_on():
                 break
             self._market_step()
         self._calm_down()
 
     def _begin_life(self, n: int) -> Life:
         """Of the nth node."""
-        life = Life(self, self.settings[n], self.wires[n])
+        life = Life(self, self.names[n], self.settings, {each.name: (each, each.wires[n]) for each in self.accounts})
         self._all_lives.append(life)
         return life
 
@@ -222,175 +163,80 @@ class FleetWorld:
         for life in self._all_lives:
             life.end()
 
+    def takers(self, account: str) -> list[str]:
+        return [taker.name for each in self.accounts if each.name == account for taker in each.group]
+
     def advance(self, ms: int) -> None:
         self.timeline.run_until(self.timeline.now + ms)
         self._watch()
 
-    def _is_done(self) -> bool:
-        in_vain = self._refused >= IN_VAIN and not self._trade_of
-        return in_vain or len(self._trade_of) >= self.setup.trades or self._refused_halted >= REFUSED_ENOUGH
+    def _traded_enough(self) -> bool:
+        return sum(len(account.trade_of) for account in self.accounts) >= TRADES * len(self.accounts)
 
-    def _busy(self) -> bool:
-        """A trade is open, or may be about to be."""
-        putting = any(life.puts for life in self.lives if life.alive)
-        return self.stored.position is not None or putting or bool(self._waiting())
-
-    def _waiting(self) -> list[Value]:
-        return self.cluster.values(self._keys.signals(ACCOUNT))
+    def _goes_on(self) -> bool:
+        """In the end the calm begins while a few still trade: of one account alone it waits for its last trade."""
+        busy = sum(account.busy() for account in self.accounts)
+        if self._traded_enough():
+            return busy > len(self.accounts) // 2
+        return busy > 0 or not all(account.is_done() for account in self.accounts)
 
     def _market_step(self) -> None:
-        self.print_trade(self._walk.after(self.price, trading=self.stored.position is not None))
-        if fault := self.fleet_faults.outside():
-            self._happenings[fault](self._some_life())
-        self.advance(self.setup.step)
-        if not self._busy() and not self._is_done():
-            if self._lines and self.choices.weigh("again", (0.1,)):
-                self._send(*self._lines[-1])
-            elif self.timeline.now >= self.stored.cooldown_until or self.choices.weigh("early", (0.1,)):
-                self.signal()
-
-    def print_trade(self, price: Decimal, volume: Decimal | None = None) -> None:
-        """A trade of the market at `price`, rounded to the tick."""
-        self.price = max(floor_to(price, self.rules.tick), self.market.price / 50)
-        if volume is None:
-            volume = self.rules.whole(self.market.amount(1) * VOLUMES[self.faults.partial(3)])
-        self._trade_ids += 1
-        self.engine.on_trade(
-            self.market.symbol, self._trade_ids, self.price, volume, self._trade_ids % 2 == 0, self.timeline.now
-        )
-        self.wires[0].deliver_pushes()
-        if self.setup.quotes:
-            for life in self.lives:
-                if life.alive and life.run is not None and not life.wire.cut:
-                    life.run.quoted(self.direct.quote(life.clock.now()))
-
-    # --- signals -----------------------------------------------------------------------------------------------------
-
-    def signal(self) -> str:
-        """A signal now, at the market or a little away from it; its id."""
-        direction = world_setup.direction(self.choices)
-        if direction is Direction.SHORT and not self.setup.balances.get(self.market.base):
-            direction = Direction.LONG
-        offset = (1, -2, -5, 8)[self.choices.choose("offset", 4)]
-        self._signals += 1
-        key = f"s{self._signals}"
-        entry = self.price + direction.sign * offset * self.market.unit / 2
-        fields: dict[str, object] = {
-            "ts": self.timeline.now,
-            "symbol": self.market.symbol,
-            "side": direction.value,
-            "price": str(self.price),
-            "entry": str(entry),
-            "id": key,
-        }
-        if self.choices.choose("targets", 3) == 2:
-            fields["targets"] = [str(entry + direction.sign * 6 * self.market.unit)]
-        line = msgspec.json.encode(fields)
-        self._lines.append((key, line))
-        self._send(key, line)
-        return key
-
-    def _send(self, key: str, line: bytes) -> None:
-        """To one node, or to two: by a client that does not know whether the first has it."""
-        alive = [life for life in self.lives if life.alive]
-        first = self.choices.choose("fleet:inlet", max(len(alive), 1))
-        for n in range(1 + self.choices.weigh("fleet:both", (0.2,))):
-            if alive:
-                life = alive[(first + n) % len(alive)]
-                life.put(line, lambda: self._acknowledged.add(key))
-
-    def _consumed(self, key: str, before: State, after: State) -> None:
-        """The signal is gone from the store, with the state in which it was judged."""
-        self._outcomes[key] += 1
-        traded = any(
-            each is not None and each.signal == key for each in (after.position, after.last_closed, before.position)
-        )
-        if not traded:
-            self._refused += 1
-            self._refused_halted += bool(after.halted)
-
-    def _judge_signals(self) -> None:
-        left = {self._keys.names_in(value.key)[-1] for value in self._waiting()}
-        for key in sorted(self._acknowledged):
-            if self._outcomes[key] != 1 and not self.outside.broken:
-                where = "it waits in the store" if key in left else "nobody has it"
-                self.outside.broken.append(
-                    f"F2: {key} was acknowledged and judged {self._outcomes[key]} times: {where}"
-                )
-
-    # --- what the store takes ----------------------------------------------------------------------------------------
-
-    def staged(self, name: str, data: bytes, steps: list[State], made: int) -> None:
-        self._staged[name, data[:HEAD]] = steps, made
+        for account in self.accounts:
+            account.walk()
+        for n, life in enumerate(self._owning()):
+            if fault := self.fleet_faults.outside(everywhere=n == 0):
+                self._happenings[fault](self._some_life(life))
+        self.advance(self.accounts[0].setup.step)
+        if self._traded_enough():
+            return
+        told: set[str] = set()
+        for account in self.accounts:
+            if account.name not in told and not account.busy() and not account.is_done():
+                account.next_signal()
+                told.update(taker.name for taker in account.group)
 
     def _committed(self, changed: dict[str, Value], deleted: dict[str, Value]) -> None:
-        if self._own in changed:
-            self._epochs += 1
-        written = changed.get(self._state_key)
-        taken = [self._keys.names_in(key)[-1] for key in deleted if key.startswith(self._keys.signals(ACCOUNT))]
-        if written is None:
-            if taken:
-                self.outside.broken.append(f"F2: {', '.join(taken)} taken without a state")
-            return
-        self._writes += 1
-        envelope = msgspec.json.decode(written.value, type=Envelope)
-        owner = self.cluster.value(self._own)
-        if owner is None or owner.created != envelope.epoch:
-            who = f"{owner.value.decode()} owns it since {owner.created}" if owner is not None else "nobody owns it"
-            self.outside.broken.append(f"F1: {envelope.node} wrote in epoch {envelope.epoch}, and {who}")
-        if (envelope.epoch, envelope.seq) <= self._seq:
-            self.outside.broken.append(f"F1: write {envelope.epoch}.{envelope.seq} after {self._seq[0]}.{self._seq[1]}")
-        self._seq = envelope.epoch, envelope.seq
-        steps, made = self._staged[envelope.node, bytes(memoryview(envelope.state)[:HEAD])]
-        if steps is not self._steps:
-            self._steps, self._followed_to = steps, 0
-        before = self.stored
-        for state in steps[self._followed_to : made]:
-            self._follow(self.stored, state)
-            self.stored = state
-        self._followed_to = max(made, self._followed_to)
-        for key in taken:
-            self._consumed(key, before, self.stored)
-
-    def _follow(self, before: State, after: State) -> None:
-        position = after.position
-        if position is not None and (before.position is None or before.position.trade != position.trade):
-            known = self._trade_of.setdefault(position.signal, position.trade)
-            if known != position.trade:
-                self.outside.broken.append(f"F3: {position.signal} became the trades {known} and {position.trade}")
-        self.faults.phase = phase_of(after)
-        self.outside.broken.extend(self.judged.violations(before, after, self.setup.policy, self.rules))
-        self.outside.stepped(before, after)
+        touched = [*changed, *deleted]
+        for account in self.accounts:
+            if any(key.startswith(account.keys) for key in touched):
+                account.committed(changed, deleted)
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 
-    def _some_life(self) -> Life:
-        """Mostly the one that owns the account: what befalls the others matters less."""
-        owner = self.cluster.value(self._own)
-        named = [life for life in self.lives if owner is not None and life.name == owner.value.decode()]
-        if named and not self.fleet_faults.detail("other", 3):
-            return named[0]
+    def _owning(self) -> list[Life | None]:
+        """The nodes that own an account: each has its share of what may happen to one. None: there is none."""
+        owners = {owner.value.decode() for account in self.accounts if (owner := account.owner) is not None}
+        return [life for life in self.lives if life.name in owners] or [None]
+
+    def _some_life(self, owning: Life | None) -> Life:
+        """Rather one that owns an account: what befalls the others matters less."""
+        if owning is not None and not self.fleet_faults.detail("other", 3):
+            return owning
         return self.lives[self.fleet_faults.detail("node", len(self.lives))]
 
     def _drain(self, life: Life) -> None:
-        key = self._keys.drain(life.name)
+        key = self.keys.drain(life.name)
         if self.cluster.has_majority and self.cluster.value(key) is None:
-            self._store("kv/put", key)
+            self.cluster.put(key)
             self.timeline.at(self.timeline.now + DRAINED_MS, lambda: self._undrain(key))
 
     def _undrain(self, key: str) -> None:
         if self.cluster.has_majority:
-            self._store("kv/deleterange", key)
+            self.cluster.delete(key)
         else:
             self.timeline.at(self.timeline.now + 1_000, lambda: self._undrain(key))
 
-    def _store(self, path: str, key: str) -> None:
-        self.cluster.serve(path, {"key": b64encode(key.encode()).decode(), "value": ""})
-
     def _hang(self, life: Life) -> None:
+        """One of its accounts, where another node is there to take it."""
         others = [each for each in self.lives if each is not life and each.alive]
-        if others and life.run is not None and not any(each.run is not None and each.run.hung for each in others):
-            life.run.hung = True
+        runs = [life.runs[name] for name in sorted(life.runs)]
+        if others and runs and not any(run.hung for each in others for run in each.runs.values()):
+            runs[self.fleet_faults.detail("account", len(runs))].hung = True
+
+    def _cut_exchange(self, life: Life) -> None:
+        ms = CUTS[self.fleet_faults.detail("cut", len(CUTS))]
+        for wire in life.wires.values():
+            wire.cut_off(ms)
 
     def _cut_store(self, life: Life, *, silent: bool) -> None:
         life.link.cut_until = self.timeline.now + CUTS[self.fleet_faults.detail("cut", len(CUTS))]
@@ -402,15 +248,21 @@ class FleetWorld:
         self.cluster.lose_majority(ms, leases_kept=not self.fleet_faults.detail("leases", 2))
 
     def _bend_clock(self, life: Life) -> None:
-        life.clock.bend((700, -700, 2_500, -4_000, -20_000)[self.fleet_faults.detail("skew", 5)])
-        self.timeline.at(self.timeline.now + 60_000, life.clock.sync)
+        ms = (700, -700, 2_500, -4_000, -20_000)[self.fleet_faults.detail("skew", 5)]
+        for wire in life.wires.values():
+            wire.clock.bend(ms)
+            self.timeline.at(self.timeline.now + 60_000, wire.clock.sync)
 
     def _let_clock_drift(self, life: Life) -> None:
-        life.clock.let_drift((20, -50)[self.fleet_faults.detail("drift", 2)])
-        self.timeline.at(self.timeline.now + 60_000, life.clock.sync)
+        drift = (20, -50)[self.fleet_faults.detail("drift", 2)]
+        for wire in life.wires.values():
+            wire.clock.let_drift(drift)
+            self.timeline.at(self.timeline.now + 60_000, wire.clock.sync)
 
     def _jump(self, _life: Life) -> None:
-        self.print_trade(self.price + self.market.unit * (25, -25, 60, -60)[self.fleet_faults.detail("jump", 4)])
+        for account in self.accounts:
+            units = (25, -25, 60, -60)[self.fleet_faults.detail("jump", 4)]
+            account.print_trade(account.price + account.market.unit * units)
 
     def died(self, life: Life) -> None:
         self._kills += 1
@@ -434,121 +286,88 @@ class FleetWorld:
             error = error.exceptions[0]
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
-        self.outside.broken.append(f"E ({place}): {type(error).__name__} {str(error)[:300]}")
-
-    def alerted(self) -> None:
-        self._alerted_at = self.timeline.now
-
-    def decided(self, name: str, event: AnyEvent, before: State, step: Step) -> None:
-        if not self.verbose:
-            return
-        told = f"{event.signal.key}" if isinstance(event, SignalSeen) else f"{event!r:.400}"
-        self.say(f"{name} {self.price} {phase_of(step.state):12} {type(event).__name__} {told}")
-        for note in step.notes:
-            self.say(f"{name}   {note.level}: {note.text}")
-        for request in step.requests:
-            self.say(f"{name}   -> {request!r}")
+        self.broken.append(f"E ({place}): {type(error).__name__} {str(error)[:300]}")
 
     def say(self, text: str) -> None:
         self.log.append(f"{(self.timeline.now - self._started_at) / 1000:9.3f} {text}")
 
-    def _reported(self, reports: list[ExecutionReport]) -> None:
-        self.outside.reported(reports)
-
     def _watch(self) -> None:
-        """How long the position has been bare, by the exchange's books."""
         for life in list(self.lives):
-            if not life.loop.dead and life.task.done() and life.run is None and not getattr(life, "over", False):
-                life.over = True  # type: ignore[attr-defined]
+            if not life.loop.dead and life.task.done() and not life.runs and not life.over:
+                life.over = True
                 self._restart(life)
-        position = self.stored.position
-        trade = position.trade if position is not None else ""
-        reckoned = taken_as_paid(position, self.rules)
-        bare = trade in self.outside.trades and self.outside.bare(trade, reckoned) > 0
-        if not bare:
-            self.outside.bare_since = 0
-        elif not self.outside.bare_since:
-            self.outside.bare_since = self.timeline.now
-        self._owner_turns()
-
-    def _owner_turns(self) -> None:
-        """An account whose loop stands still is somebody else's soon: the lease ends, as nobody renews it (rule 14)."""
-        if not self.cluster.has_majority:
-            self._unsettled_at = self.timeline.now  # its leases last longer
-        for life in self.lives:
-            owner, owned = self.cluster.value(self._own), life.node.owned.get(ACCOUNT)
-            if not life.alive or life.run is None or not life.run.stands_since or owner is None or owned is None:
-                continue
-            stood = self.timeline.now - max(life.run.stands_since, self._unsettled_at)
-            if owner.created == owned.claim.epoch and stood > 2_000 * self._ttl + LATEST_MS:
-                since = (self.timeline.now - life.run.stands_since) / 1000
-                self.outside.broken.append(f"F5: {life.name} has stood still for {since:.1f} s and owns the account")
+        for account in self.accounts:
+            account.watch(2_000 * self._ttl + LATEST_MS)
 
     # --- the calm ----------------------------------------------------------------------------------------------------
 
     def _calm_down(self) -> None:
-        if self.outside.broken:
+        if self.broken:
             return
-        self.faults.calm = self.fleet_faults.calm = True
+        self.fleet_faults.calm = True
         self.cluster.regain_majority()
-        for value in self.cluster.values(self._keys.drains):
+        for value in self.cluster.values(self.keys.drains):
             self._undrain(value.key)
-        for life, wire in zip(self.lives, self.wires, strict=True):
+        for account in self.accounts:
+            account.faults.calm = True
+            for wire in account.wires:
+                wire.cut_until = 0
+                wire.clock.sync()
+        for life in self.lives:
             life.link.cut_until = 0
-            wire.cut_until = 0
-            wire.clock.sync()
         while any(life.loop.paused or not life.alive for life in self.lives):
             self.advance(1_000)
         self.advance(LATEST_MS)
-        end = max(self.timeline.now, *(wire.banned_until for wire in self.wires)) + CALM_MS
-        grace = self.setup.policy.failsafe_grace_ms
-        while self._busy() and not self.outside.broken:
-            due = end + 2 * grace if self.outside.has_time(self.timeline.now, grace) else end
-            if self.timeline.now >= due:
-                break
-            self.print_trade(self.price)
-            self.advance(3_000)
-        self.outside.must_be_safe(self.stored, self._alerted_at, self.timeline.now)
+        self._wait_until_safe()
         self._walk_to_the_end()
         self._one_signal_more()
-        self._judge_signals()
+        for account in self.accounts:
+            account.judge_signals()
+
+    def _wait_until_safe(self) -> None:
+        """Each is judged as soon as its time is over."""
+        begun, left = self.timeline.now, self.accounts
+        while not self.broken:
+            waiting = [account for account in left if account.may_still_be_unsafe(begun)]
+            for account in left:
+                if account not in waiting:
+                    account.must_be_safe()
+            left = waiting
+            if not left:
+                return
+            for account in left:
+                account.print_trade(account.price)
+            self.advance(3_000)
 
     def _walk_to_the_end(self) -> None:
-        step = self._way_to_the_stops() / ENDING_STEPS
+        steps = {account.name: account.step_to_the_stops() for account in self.accounts}
         for n in range(ENDING_STEPS + 10):
-            if self.outside.broken or self.stored.position is None:
+            trading = [account for account in self.accounts if account.has_trade]
+            if self.broken or not trading:
                 break
-            self.print_trade(self.price + (step if n < ENDING_STEPS else 0))
+            for account in trading:
+                account.print_trade(account.price + (steps[account.name] if n < ENDING_STEPS else 0))
             self.advance(4_000)
         self.advance(3_000)
-        self.outside.must_be_over(self.stored, self._alerted_at)
-        self.outside.balances()
-
-    def _way_to_the_stops(self) -> Decimal:
-        """How far, and which way, the price must move to be beyond everything that protects the trade."""
-        position = self.stored.position
-        if position is None:
-            return ZERO
-        sign = -position.plan.direction.sign
-        levels = [position.plan.stop, *(leg.stop for leg in position.legs if leg.stop is not None)]
-        farthest = max(sign * (level - self.price) for level in levels)
-        return sign * (max(farthest, ZERO) + 100 * self.market.unit)
+        for account in self.accounts:
+            account.must_be_over()
 
     def _one_signal_more(self) -> None:
         """The account has an owner who works: a signal at any node is judged."""
-        if self.outside.broken:
+        if self.broken:
             return
-        while self.timeline.now < max(wire.banned_until for wire in self.wires):
+        while self.timeline.now < max(account.banned_until for account in self.accounts):
             self.advance(2_000)  # a ban is a fault until it ends
-        key = self.signal()
+        last = [(account, account.signal()) for account in self.accounts]
         for _ in range(JUDGED_MS // 2_000):
-            if self._outcomes[key]:
+            waiting = [account for account, key in last if not account.outcomes[key]]
+            if not waiting:
                 return
-            self.print_trade(self.price)
+            for account in waiting:
+                account.print_trade(account.price)
             self.advance(2_000)
-        owner = self.cluster.value(self._own)
-        who = f"{owner.value.decode()} owns the account" if owner is not None else "nobody owns the account"
-        self.outside.broken.append(f"F4: {key} is not judged after {JUDGED_MS // 1000} s of calm, {who}")
+        for account, key in last:
+            account.must_have_judged(key, JUDGED_MS // 1000)
 
 
 class _Words:

@@ -36,7 +36,9 @@ from executor.service.store.port import Fenced
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.1
-"""How often a node asks itself what to do while something is due, beside each change that it sees."""
+"""How often a node asks itself what to do while a claim is under way, beside each change that it sees."""
+FLAT_LOOK_S: Final = 0.5
+"""How often while an account is to move to another node, and waits for its trade to end."""
 IDLE_LOOK_S: Final = 1.0
 """How often else."""
 SHUN_S: Final = (5.0, 10.0, 30.0, 60.0)
@@ -298,13 +300,13 @@ class FleetNode:
             held = self._held()
             self._let_go_of_outdated(held)
             self._compare_settings()
-            due = False
+            due = IDLE_LOOK_S
             if self._lease:
                 due = self._give_away(held)
                 self._give_back()
                 if self._presence.known and not self.draining:
-                    due = self._claim_free() or due
-            alarm = call_later(LOOK_S if due else IDLE_LOOK_S, self._look.set)
+                    due = min(due, self._claim_free())
+            alarm = call_later(due, self._look.set)
             try:
                 await self._look.wait()
             finally:
@@ -329,12 +331,13 @@ class FleetNode:
             log.error("settings_differ", alert=True, account=account, node=name, text=text)
         self._differing = found
 
-    def _give_away(self, held: Mapping[str, Held]) -> bool:
-        """Whether some are on their way, or may soon be."""
+    def _give_away(self, held: Mapping[str, Held]) -> float:
+        """When to look again (seconds): sooner, where some are on their way or are to be."""
         view = self.membership.view
         for account in claims.to_give_away(view, self.name, held, draining=self.draining, at_ms=self._wall_s() * 1000):
             self._begin_release(account, self.owned[account])
-        return any(view.ranking(account)[:1] not in ([], [self.name]) for account in held)
+        moving = any(view.ranking(account)[:1] not in ([], [self.name]) for account in held)
+        return FLAT_LOOK_S if moving else IDLE_LOOK_S
 
     def _give_back(self) -> None:
         """What is ours by the store's word alone."""
@@ -343,18 +346,19 @@ class FleetNode:
             log.warning("forsaken", account=account, node=self.name, epoch=owner.epoch, text="it is given back")
             self._begin(account, ownership.release(self._etcd, self.keys, account, owner.epoch))
 
-    def _claim_free(self) -> bool:
-        """Whether some may be claimed soon."""
+    def _claim_free(self) -> float:
+        """When to look again (seconds): as soon as the next may be claimed."""
         view, now = self.membership.view, self._clock()
         shunned = {account: until for account, (until, _) in self._shunned.items()}
-        free = claims.claimable(view, self.name, self.accounts, shunned)
-        for account, since in free.items():
-            if account in self._at_work or account in self._runs:
-                continue
-            view.free_since.setdefault(account, now)
-            if now >= since:
-                self._begin(account, self._claim(account))
-        return bool(free)
+        due = IDLE_LOOK_S
+        for account, since in claims.claimable(view, self.name, self.accounts, shunned).items():
+            at_work = account in self._at_work or account in self._runs
+            if not at_work:
+                view.free_since.setdefault(account, now)
+                if now >= since:
+                    self._begin(account, self._claim(account))
+            due = min(due, since - now if now < since else LOOK_S)
+        return due
 
     def _begin(self, account: str, work: Coroutine[Any, Any, None]) -> None:
         """One piece of work on an account's ownership at a time."""

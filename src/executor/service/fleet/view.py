@@ -62,6 +62,8 @@ class View:
         self._keys = keys
         self._ranked: dict[str, list[str]] = {}
         """As the nodes are by the last word: a node asks many times a second, and they seldom change."""
+        self._differing: dict[str, list[str]] = {}
+        """The same."""
 
     def ranking(self, account: str) -> list[str]:
         """The nodes that may own it, the first in line first; the one that an operator wants it on before all."""
@@ -79,6 +81,12 @@ class View:
 
     def differing(self, account: str) -> list[str]:
         """The nodes whose settings for it are others than those of its owner, or of the first, where nobody owns it."""
+        found = self._differing.get(account)
+        if found is None:
+            found = self._differing[account] = self._differ(account)
+        return found
+
+    def _differ(self, account: str) -> list[str]:
         digests = {name: info.digests[account] for name, info in self.nodes.items() if account in info.digests}
         owner = self.owners[account].node if account in self.owners else ""
         right = digests.get(owner) or next((digests[name] for name in sorted(digests)), "")
@@ -87,6 +95,7 @@ class View:
     def read_anew(self, values: list[Value], now: float) -> None:
         """All that there is, at `now` (seconds)."""
         self._ranked.clear()
+        self._differing.clear()
         self.nodes.clear()
         before, self.owners = self.owners, {}
         self.drained.clear()
@@ -102,6 +111,7 @@ class View:
         keys, value = self._keys, change.value
         name = keys.name_in(change.key)
         if change.key.startswith(keys.owners):
+            self._differing.pop(name, None)
             if value is None:
                 self.owners.pop(name, None)
                 self.free_since[name] = now
@@ -110,6 +120,7 @@ class View:
                 self.free_since.pop(name, None)
         elif change.key.startswith(keys.nodes):
             self._ranked.clear()
+            self._differing.clear()
             info = info_in(value) if value is not None else None
             if info is None:
                 self.nodes.pop(name, None)

@@ -36,6 +36,8 @@ from executor.service.store.timings import Timings
 
 log = structlog.get_logger(__name__)
 
+PUBLISH_AFTER_S: Final = 1.0
+"""What the exchange would tell again waits so long for what has to be written anyway: a fleet's accounts share etcd."""
 TRIES: Final = 8
 """Tries of one write whose answers get lost, or meet one's own earlier one."""
 
@@ -81,6 +83,8 @@ class Envelope(msgspec.Struct, frozen=True):
 
 class FleetSymbolStore:
     """`SymbolStore` on etcd. `took`: how long its writes have taken."""
+
+    publish_after_s = PUBLISH_AFTER_S
 
     def __init__(self, etcd: Etcd, keys: Keys, claim: Claim, symbol: str) -> None:
         self.claim = claim

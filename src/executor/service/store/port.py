@@ -19,7 +19,9 @@ class StoreUnwritable(Exception):  # noqa: N818
 
 
 class SymbolStore(Protocol):
-    """One symbol's state."""
+    """One symbol's state. `publish_after_s`: so much later (seconds) `publish` is to follow what was committed."""
+
+    publish_after_s: float
 
     def commit(self, document: object, *, durable: bool = True) -> str:
         """Write, or stage, the state; the document's checksum. Raises CodecError, and StoreUnwritable where it writes

@@ -44,6 +44,8 @@ T = TypeVar("T")
 SIZE_MAX: Final = 16 * 1024 * 1024
 """A state is some kilobytes; a file a thousand times as large is no state, and must not fill the memory."""
 
+PUBLISH_AFTER_S: Final = 0.05
+"""The state file shows a step so much later: what one fill sets off is written for people once, when it is over."""
 STALE: Final = "is older than its write-ahead copy"
 """What a crash leaves of a current file that was about to be replaced; nothing is wrong with it."""
 
@@ -150,6 +152,8 @@ class _Versioned(msgspec.Struct):
 
 class StateStore:
     """One state file. It trusts that nobody else writes it meanwhile: `StateLock` sees to that (rule 9.4)."""
+
+    publish_after_s = PUBLISH_AFTER_S
 
     def __init__(
         self,
