@@ -12,7 +12,7 @@ from executor.core.model.ids import Role
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Reason
-from executor.core.model.values import Direction, OrderStatus
+from executor.core.model.values import Direction, OrderStatus, OrderType
 
 D = Decimal
 
@@ -65,6 +65,22 @@ def test_where_only_the_trailing_leg_stands_it_covers_all() -> None:
     script.settle()
     assert script.live() == ["SL"]
     assert script.order(Role.SL).qty == D("2.997")
+
+
+def test_no_leg_takes_in_one_whose_limit_the_price_is_too_far_from() -> None:
+    """PERCENT_PRICE would refuse the other's stop as well: it goes out without a limit instead (rule 8.7)."""
+    script = unprotected()
+    script.quote("99.5")
+    script.rules = replace(script.rules, ask_down=D("0.985"))
+    for kind in ("OCO1", "OCO2"):
+        script.accept(kind)
+    for _ in range(2):
+        script.refuse(Why.FILTER, "SL")
+        script.wait(1_000)
+    assert script.order(Role.SL).type is OrderType.STOP_LOSS
+    script.settle()
+    assert script.named() == "Protected"
+    assert "legs_joined" not in script.told()
 
 
 def test_where_no_stop_stands_the_failsafe_goes_on() -> None:

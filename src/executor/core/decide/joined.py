@@ -80,7 +80,13 @@ def _look_first(draft: Draft, leg: Leg) -> bool:
 
 
 def _crowded_out(draft: Draft, leg: Leg) -> bool:
-    if leg.stop is None or leg.leave is not None or draft.left(leg) <= 0 or draft.live(leg.n):
+    """Whether the leg's stop finds no place, as it seems. Where it is its limit that PERCENT_PRICE does not take, the
+    other leg's would be refused as well.
+    """
+    if leg.watched is None or leg.leave is not None or draft.left(leg) <= 0 or draft.live(leg.n):
+        return False
+    side, limit = draft.position.plan.direction.exit_side, draft.stop_limit(leg.watched)
+    if draft.rules.percent_fault(limit, side, draft.price) is not None:
         return False
     sent = [o for o in draft.position.orders if o.leg == leg.n and o.is_stop]
     return bool(sent) and sent[-1].refusal is Why.FILTER
