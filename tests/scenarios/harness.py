@@ -339,14 +339,20 @@ class Harness:
         assert loop is not None
         assert self._task is not None
         loop.stop()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait for the end of a service that has been told to."""
+        loop, task = self.loop, self._task
         await self.breathe()
-        while not self._task.done():
-            if loop.exposed() and (wake := self.clock.next_wake_ms()) is not None:
+        while task is not None and not task.done():
+            if loop is not None and loop.exposed() and (wake := self.clock.next_wake_ms()) is not None:
                 self.clock.advance_to(wake)
                 await self.settle()
             else:
                 await self.breathe()
-        await self._task
+        if task is not None:
+            await task
         self.loops.clear()
         self._task = None
         await self.settle()

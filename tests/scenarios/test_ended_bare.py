@@ -1,5 +1,6 @@
 """An end with a part of the position bare says so, after one more try (rule 9.5)."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -115,6 +116,38 @@ async def test_an_end_in_the_middle_of_a_recovery_covers_first(tmp_path: Path, w
         await b.start_and_end(lambda: bool(loops))
         assert b.roles() == EXITS["OCO"]
         (loop,) = loops
+        assert not loop.ended_bare
+
+
+class StoppedInTheMiddle(Refusing):
+    """The service is told to end while its entry at market is on its way; the first single stop is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.stop: Callable[[], None] = lambda: None
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        if method == "POST" and params.get("type") == "MARKET":
+            self.stop()
+        return super().on_request(method, path, params)
+
+
+@oco_worlds
+async def test_an_end_while_an_entry_is_on_its_way_looks_after_what_it_brings(tmp_path: Path, world: World) -> None:
+    faults = StoppedInTheMiddle()
+    async with harness(
+        tmp_path, world, faults=faults, ORDER_TRANSPORT="rest", EXITS_RETRY_EVERY_SEC="60", ENTRY_MODE="MARKET_ONLY"
+    ) as b:
+        loop = b.loop
+        assert loop is not None
+        faults.stop = loop.stop
+        await b.signal()
+        async with asyncio.timeout(10):
+            while b.roles() != EXITS["OCO"]:  # no market time passes: nothing waits for its pause
+                await b.breathe()
+        await b.ended()
+        assert Why.AUTH in b.refusals()
+        assert b.roles() == EXITS["OCO"], b.story()
         assert not loop.ended_bare
 
 

@@ -47,6 +47,8 @@ NOT_CAUGHT_UP: Final = "what the exchange knows of the orders of before could no
 DRAIN_S: Final = 5.0
 DRAIN_LOOK_S: Final = 0.01
 """How long a stop waits for answers (rule 9.5); what has not come by then is looked up at the next start."""
+LAST_S: Final = 2.0
+"""How long for those of what was done about a position at the very end."""
 
 
 class Loop:
@@ -241,24 +243,26 @@ class Loop:
                 beside += [tasks.create_task(task(), name=name) for name, task in (*own, *self._side)]
             await stop
             self.tell(Commanded(at=self.now(), verb=Verb.END))
-            await self._cover(recovery)
+            looked_after = await self._cover(recovery)
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             self.poller.end()
-            await self._drain()
+            await self._drain(DRAIN_S)
+            if not looked_after and await self._cover(recovery):  # an entry was under way, and has filled meanwhile
+                await self._drain(LAST_S)
             rules = self.engine.rules
             self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
             self._timer.off()
             consumer.cancel()
             ending.say_what_is_left(self.state, rules, self.say)
 
-    async def _cover(self, recovery: asyncio.Task[None]) -> None:
+    async def _cover(self, recovery: asyncio.Task[None]) -> bool:
         """What is bare, or being closed, does not wait for its pause: it is tried once more, and looked after for a
-        moment as ever: an interim stop grows, a doubt settles (rule 9.5).
+        moment as ever: an interim stop grows, a doubt settles (rule 9.5). Whether there was any.
         """
         if not self.exposed():
-            return
+            return False
         moment = asyncio.ensure_future(self.clock.sleep(DRAIN_S))
         covered = asyncio.ensure_future(self._recovered_and_covered(recovery))
         try:
@@ -266,15 +270,16 @@ class Loop:
         finally:
             moment.cancel()
             covered.cancel()
+        return True
 
     async def _recovered_and_covered(self, recovery: asyncio.Task[None]) -> None:
         await asyncio.wait({recovery})
         self.tell(Commanded(at=self.now(), verb=Verb.RETRY))
         await self.until(lambda _: not self.exposed())
 
-    async def _drain(self) -> None:
+    async def _drain(self, seconds: float) -> None:
         """Wait a moment for the answers under way (rule 9.5)."""
-        deadline = asyncio.get_running_loop().time() + DRAIN_S
+        deadline = asyncio.get_running_loop().time() + seconds
         while not self.quiet() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  # counters, no event
             await asyncio.sleep(DRAIN_LOOK_S)
         if not self.quiet():
