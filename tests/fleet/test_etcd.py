@@ -281,7 +281,7 @@ async def say_nothing(_request: web.BaseRequest) -> web.StreamResponse:
 
 async def answer(request: web.BaseRequest) -> web.StreamResponse:
     """As a node does, whatever is asked."""
-    text = '{"header":{"revision":"5"},"ID":"7","result":{"TTL":"5"}}'
+    text = '{"header":{"revision":"5"},"ID":"7","TTL":"5","result":{"ID":"7","TTL":"5"}}'
     return web.Response(text=text) if request.method == "POST" else web.Response(status=405)
 
 

@@ -133,6 +133,19 @@ def test_a_lease_of_which_nothing_is_said_is_not_one_that_is_gone() -> None:
     assert asyncio.run(asked(ANSWERS["keep alive"][0], 200, b'{"result":{"ID":"7"}}')) == 0
 
 
+@pytest.mark.parametrize("told", [b'{"ID":"8"}', b'{"ID":"8","TTL":"5"}', b"{}", b'{"TTL":"5"}'])
+def test_a_lease_is_neither_gone_nor_renewed_by_what_is_told_of_another(told: bytes) -> None:
+    with pytest.raises(Unreachable, match="not of 7"):
+        asyncio.run(asked(ANSWERS["keep alive"][0], 200, b'{"result":%s}' % told))
+
+
+@pytest.mark.parametrize("ttl", [b"", b',"TTL":"0"', b',"TTL":"4"', b',"TTL":"172800"'])
+def test_a_lease_of_another_length_is_not_the_one_that_was_asked_for(ttl: bytes) -> None:
+    with pytest.raises(Unreachable, match="granted"):
+        asyncio.run(asked(ANSWERS["grant"][0], 200, b'{"header":%s,"ID":"7"%s}' % (HEADER, ttl)))
+    assert asyncio.run(asked(ANSWERS["grant"][0], 200, b'{"ID":"7","TTL":"7"}')) == 7
+
+
 @settings(max_examples=100)
 @given(st.lists(bodies(WATCHED), max_size=3))
 def test_whatever_a_watch_tells_it_ends_by_what_etcd_s_errors_are(lines: list[bytes]) -> None:

@@ -115,7 +115,7 @@ class Cluster:
             case "lease/grant":
                 return self._grant(int(message["TTL"]))
             case "lease/keepalive":
-                return {"result": {"TTL": str(self._renew(int(message["ID"])))}}
+                return {"result": {"ID": message["ID"], "TTL": str(self._renew(int(message["ID"])))}}
             case "lease/revoke":
                 number = int(message["ID"])
                 if number not in self._leases:

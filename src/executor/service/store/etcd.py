@@ -31,6 +31,8 @@ not hold up the renewals of an owner.
 """
 ROUNDS: Final = 2
 DIGITS_MAX: Final = 18
+SHORTEST_LEASE_S: Final = 60
+"""A lease that was asked for shorter than elections take lasts longer; they take seconds at the most."""
 LINE_MAX: Final = 64 * 1024 * 1024
 """Bytes; etcd takes no request of more than a few."""
 WATCH_SILENCE_S: Final = 10.0
@@ -191,7 +193,10 @@ class Etcd:
 
     async def grant(self, seconds: int) -> int:
         """A new lease. Raises EtcdError."""
-        return (await self._call("lease/grant", {"TTL": str(seconds)}, etcd_wire.Granted, changes=True)).ID
+        told = await self._call("lease/grant", {"TTL": str(seconds)}, etcd_wire.Granted, changes=True)
+        if not seconds <= told.TTL <= max(seconds, SHORTEST_LEASE_S):  # etcd makes a very short one longer
+            raise Unreachable(f"etcd: {seconds} s were asked for, and {told.TTL} s granted", sent=True)
+        return told.ID
 
     async def keep_alive(self, lease: int, *, within: float | None = None) -> int:
         """Renew; the seconds that it now lasts, 0 when there is no such lease any more. `within`: seconds that each
@@ -199,6 +204,8 @@ class Etcd:
         """
         message = {"ID": str(lease)}
         told = await self._call("lease/keepalive", message, etcd_wire.KeptAlive, changes=False, within=within)
+        if lease != told.result.ID:
+            raise Unreachable(f"etcd: told of the lease {told.result.ID}, not of {lease}", sent=True)
         self._doubt_others()
         return told.result.TTL
 

@@ -70,9 +70,11 @@ class Transacted(msgspec.Struct, frozen=True):
 
 class Granted(msgspec.Struct, frozen=True):
     ID: Number
+    TTL: Number = 0
 
 
 class Lasts(msgspec.Struct, frozen=True):
+    ID: Number = 0
     TTL: Number = 0
 
 
