@@ -3,12 +3,15 @@
 import asyncio
 import json
 import signal
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 from tests.cli.kit import run_here
 from tests.crash.daemon import BRISK, spawn
 from tests.ops.samples import closed
+from tools.ports import free_port
 
 from executor.cli import exits
 from executor.paper.engine.exchange import Engine
@@ -25,13 +28,20 @@ def write(folder: Path, name: str, text: str) -> None:
     path.chmod(0o600)
 
 
+async def first_lines(answer: httpx.Response, count: int) -> AsyncIterator[str]:
+    async for line in answer.aiter_lines():
+        yield line
+        if (count := count - 1) == 0:
+            return
+
+
 async def test_an_account_whose_file_is_half_written_leaves_the_others_alone(tmp_path: Path) -> None:
     """It ended every start with a code after which systemd gives up, whatever trades the others had open."""
     engine = Engine([Symbol.from_exchange_info(row) for row in bundled_exchange_info()["symbols"]])
     engine.open_account("bob", {"USDT": Decimal(1_000)})
     server = PaperServer(engine, WallClock(), {"bob": Credential("bob", HmacSecret("bob"))})
     urls = await server.start()
-    accounts = tmp_path / "accounts"
+    accounts, port = tmp_path / "accounts", free_port()
     accounts.mkdir()
     write(accounts, "alice", "BINANCE_API_KEY=alice\nBINANCE_API_SE")
     write(accounts, "bob", "BINANCE_API_KEY=bob\nBINANCE_API_SECRET=bob\nSYMBOL=LTCUSDT\n")
@@ -45,6 +55,7 @@ async def test_an_account_whose_file_is_half_written_leaves_the_others_alone(tmp
         "STATE_FN": str(tmp_path / "{account}" / "{symbol}.json"),
         "SIGNAL_FILE": str(tmp_path / "signals.jsonl"),
         "QTY": "3",
+        "HTTP_PORT": str(port),
     }
     daemon = await spawn(environ, tmp_path / "log")
     try:
@@ -54,6 +65,11 @@ async def test_an_account_whose_file_is_half_written_leaves_the_others_alone(tmp
         assert told["account"] == "alice"
         assert "alice.env line 2" in told["text"]
         assert {line["account"] for line in daemon.said("ready")} == {"bob"}
+        async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client:
+            assert 'href="account/bob/"' in (await client.get("/")).text
+            async with client.stream("GET", "/account/bob/events") as told_live:
+                frame = [line async for line in first_lines(told_live, 3)][-1]
+            assert '"account":"bob"' in frame
         about_bob = await asyncio.to_thread(run_here, ["status", "--account", "bob"], environ)
         assert about_bob.exit_code == 0, about_bob.output
         # A word that names no account must not be one about those that happen to be left.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.npm.packages import NotToBeHad
+from tests.ops.test_accounts_page import served
 from tests.ops.test_http import WORLD, Server
 from tests.page.audit import axe, axe_faults, faults
 from tests.page.browser import Tab, browser
@@ -54,6 +55,25 @@ async def wander(b: Harness, *steps: float) -> None:
     for r in steps:
         await b.move(r, then=3)
         await asyncio.sleep(0.4)
+
+
+async def test_of_several_accounts_a_browser_finds_the_page_of_each(tmp_path: Path) -> None:
+    async with harness(tmp_path, WORLD) as b, served(b) as web:
+        await b.enter()
+        async with browser(tmp_path / "profile") as tab:
+            await tab.size(1280, 800, phone=False, dark=False)
+            await tab.open(f"http://127.0.0.1:{web.http.port}/")
+            await see(tab, "document.querySelectorAll('tbody a').length", 2)
+            await see(tab, "document.title.startsWith('alice LTCUSDT long - ')", True)
+            assert await faults(tab) == []
+            assert await of_axe(tab) == []
+            await tab.open(f"http://127.0.0.1:{web.http.port}/account/alice/")
+            await see(tab, "document.querySelector('h1').textContent", "alice - Executor")
+            await see(tab, fact("stop"), str(b.at(-1)))
+            await see(tab, "document.title", f"{b.symbol} long - alice - Executor")
+            await see(tab, "document.getElementById('health').textContent", "ready")
+            assert await faults(tab) == []
+            assert tab.complaints == []
 
 
 async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) -> None:

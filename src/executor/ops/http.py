@@ -114,14 +114,11 @@ class HttpServer:
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
         if "text/html" in request.headers.get("Accept", ""):
-            return _file(STATIC / "index.html")
+            return page_index()
         return web.Response(text=INDEX, content_type="text/html")
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        if name not in FILES:
-            raise web.HTTPNotFound
-        return _file(STATIC / name)
+        return page_file(request.match_info["name"])
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _json({"alive": True}, 200)
@@ -178,6 +175,18 @@ class HttpServer:
 
 async def _tick(loop: Loop) -> None:
     await loop.ask(Tick(at=loop.now()))
+
+
+def page_index() -> web.FileResponse:
+    """The page itself: all that it asks for is beside its own address."""
+    return _file(STATIC / "index.html")
+
+
+def page_file(name: str) -> web.FileResponse:
+    """One of the page's own files. Raises HTTPNotFound."""
+    if name not in FILES:
+        raise web.HTTPNotFound
+    return _file(STATIC / name)
 
 
 def _file(path: Path) -> web.FileResponse:

@@ -121,7 +121,7 @@ def flat(symbol: str) -> Status:
 def as_text(status: Status) -> str:
     lines = [
         ("service", _service(status)),
-        ("entries", _entries(status)),
+        ("entries", entries_text(status)),
         ("today", f"{status.trades_today} trades, {text.short(Decimal(status.pnl_today))} profit in quote"),
     ]
     if status.last_price is not None:
@@ -146,7 +146,8 @@ def _service(status: Status) -> str:
     return f"{'looking up its orders' if status.recovering else 'running'}, exchange time {status.at}"
 
 
-def _entries(status: Status) -> str:
+def entries_text(status: Status) -> str:
+    """Whether signals are taken, and why not."""
     if status.halted:
         return f"halted: {status.halted}"
     if status.paused:

@@ -26,9 +26,10 @@ from executor.ops.alerts.metrics import AlertMetrics
 from executor.ops.http_accounts import AccountsHttp
 from executor.ops.keep_up import keep_up
 from executor.ops.page.access import PageAccess
+from executor.ops.page.accounts import AccountPages
 from executor.ops.telegram.listener import Listener
 from executor.ops.telegram.place import Keeper
-from executor.service.account import AccountRun, tell_down
+from executor.service.account import AccountRun, Attendant, tell_down
 from executor.service.account_alerts import AccountAlerts
 from executor.service.fleet.alert_share import AlertShare
 from executor.service.fleet.bot_seat import BotReader
@@ -133,10 +134,11 @@ async def _on_files(
         return {name: each.run for name, each in kept.items() if each.run is not None}
 
     voice = AccountAlerts(told, accounts, lambda: loops_of(runs()))
+    pages = AccountPages(told.alerts) if settings.http_port else None
 
     def begin(name: str) -> AccountRun:
         begun = partial(_begun, voice, name, on_start)
-        return AccountRun(accounts[name], on_loops=begun, beside=(voice.attendant(name),))
+        return AccountRun(accounts[name], on_loops=begun, beside=_attendants(voice, pages, name))
 
     kept = {name: _Kept(own, partial(begin, name)) for name, own in accounts.items()}
     files = FileThreads()
@@ -159,7 +161,7 @@ async def _on_files(
 
     hang = hang_path(_beside_the_first(accounts, "accounts"))
     process = _Process(runs, end, hang)
-    process.serve(settings, keep, [AlertMetrics(told.alerts)])
+    process.serve(settings, keep, [AlertMetrics(told.alerts)], pages)
     listener = told.listen_for(voice.traded)
     heard = [] if listener is None else [keep_up("telegram commands", listener.run)]
     try:
@@ -175,6 +177,7 @@ async def _in_a_fleet(
     settings: Settings, accounts: Mapping[str, Settings], on_start: Callable[[Loop], None], told: Alerting
 ) -> None:
     etcd = open_etcd(settings)
+    pages = AccountPages(told.alerts) if settings.http_port else None
     try:
 
         def run_of(account: str, store_of: Callable[[str], FleetSymbolStore]) -> AccountRun:
@@ -187,7 +190,8 @@ async def _in_a_fleet(
             signals = StoredSignals(etcd, node.keys, account)
             commands = StoredCommands(etcd, node.keys, lambda: made[0].claim)
             begun = partial(_begun, voice, account, on_start)
-            return AccountRun(accounts[account], kept, signals, begun, (commands, voice.attendant(account)))
+            beside = (commands, *_attendants(voice, pages, account))
+            return AccountRun(accounts[account], kept, signals, begun, beside)
 
         node = FleetNode(
             settings,
@@ -212,7 +216,7 @@ async def _in_a_fleet(
         unsure = WhileUnsure(lambda: node.lease_age < settings.fleet_ttl_sec / 2, node.owned.get)
         voice = AccountAlerts(told, accounts, lambda: loops_of(runs()), unsure)
         process = _Process(runs, node.stop, hang_path(_beside_the_first(accounts, "fleet")))
-        process.serve(settings, keep, [FleetMetrics(node), AlertMetrics(told.alerts)])
+        process.serve(settings, keep, [FleetMetrics(node), AlertMetrics(told.alerts)], pages)
         relay = FileRelay(_follower(settings, accounts), poster.put)
         share = AlertShare(etcd, node.keys, told.alerts, node.name, node.membership.view)
         heard = _heard(settings, etcd, node, told, voice)
@@ -264,6 +268,12 @@ def _begun(voice: AccountAlerts, account: str, on_start: Callable[[Loop], None],
         on_start(loop)
 
 
+def _attendants(voice: AccountAlerts, pages: AccountPages | None, account: str) -> tuple[Attendant, ...]:
+    """What runs beside an account's loops."""
+    told = voice.attendant(account)
+    return (told,) if pages is None else (told, pages.attendant(account))
+
+
 def _told(voice: AccountAlerts) -> list[Task]:
     return [keep_up("hello", voice.hello), keep_up("daily summary", voice.daily)]
 
@@ -307,7 +317,9 @@ class _Process:
         self._notifier = SystemdNotifier.of(os.environ)
         self._beside: list[Task] = []
 
-    def serve(self, settings: Settings, keep: Keep, more: Collection[Collector] = ()) -> None:
+    def serve(
+        self, settings: Settings, keep: Keep, more: Collection[Collector] = (), pages: AccountPages | None = None
+    ) -> None:
         """The ports of the process. Raises HttpUnusable, WebhookUnusable."""
 
         def loops() -> dict[str, Mapping[str, Loop]]:
@@ -319,7 +331,8 @@ class _Process:
                 return {name: run.metrics for name, run in self._runs().items() if run.metrics is not None}
 
             readers = PageAccess.of(settings)
-            http = AccountsHttp(settings.http_host, settings.http_port, loops, metrics, more, access=readers)
+            host, port = settings.http_host, settings.http_port
+            http = AccountsHttp(host, port, loops, metrics, more, access=readers, pages=pages)
             self._beside.append(http.run)
         if settings.webhook_port:
             access = Access.of(settings)

@@ -75,9 +75,10 @@ class SymbolFrame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """`whole`: everything, else only the symbols that have changed."""
+    """`whole`: everything, else only the symbols that have changed. `account`: empty where there is only one."""
 
     whole: bool
+    account: str
     health: Health
     symbols: list[SymbolFrame]
 
@@ -96,15 +97,21 @@ class Client:
 
 class Feed:
     """Of a service's `loops`; `faults` says why it is not ready. `observe` is to be called with every step. `alerts`:
-    those of the service are shown as well, also what was raised before there was a page.
+    those of the service are shown as well, also what was raised before there was a page. `account`: whose the loops are
+    where there are several; the alerts of others are left out.
     """
 
     def __init__(
-        self, loops: Sequence[Loop], faults: Callable[[], Awaitable[list[str]]], alerts: Alerts | None = None
+        self,
+        loops: Sequence[Loop],
+        faults: Callable[[], Awaitable[list[str]]],
+        alerts: Alerts | None = None,
+        account: str = "",
     ) -> None:
         self.clients: set[Client] = set()
         self.dropped = 0
         self._loops = loops
+        self._account = account
         self._faults = faults
         self._history = {loop.state.symbol: History() for loop in loops}
         self._changed: set[str] = set()
@@ -131,6 +138,8 @@ class Feed:
 
     def _keep(self, alert: Alert) -> None:
         """Under the symbol that it is about, or under all of them, by their own clock."""
+        if self._account and alert.account not in {"", self._account}:
+            return
         ago = self._alerts.now_ms() - alert.at
         for loop in self._loops:
             symbol = loop.state.symbol
@@ -188,7 +197,7 @@ class Feed:
         if not whole:
             self._changed.clear()
             self._health_is_news = False
-        frame = Frame(whole=whole, health=self._health, symbols=frames)
+        frame = Frame(whole=whole, account=self._account, health=self._health, symbols=frames)
         return b"data: " + msgspec.json.encode(frame) + b"\n\n"
 
     def _of(self, loop: Loop, *, whole: bool) -> SymbolFrame:

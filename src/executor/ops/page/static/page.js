@@ -5,6 +5,7 @@ const shown = new Map();
 const health = document.getElementById("health");
 const SILENT_MS = 40000;
 let heard = Date.now();
+let called = "Executor";
 
 function say(element, text, kind) {
   if (element.textContent !== text) element.textContent = text; // what is the same is not read out again
@@ -149,6 +150,9 @@ function draw(seen) {
 
 function show(frame) {
   heard = Date.now();
+  called = [frame.account, "Executor"].filter(Boolean).join(" - ");
+  const heading = document.querySelector("h1");
+  if (heading.textContent !== called) heading.textContent = called;
   say(health, frame.health.ready ? "ready" : "not ready: " + (frame.health.faults.join("; ") || "being looked at"),
     frame.health.ready ? "good" : "bad");
   for (const s of frame.symbols) {
@@ -171,7 +175,7 @@ function show(frame) {
 function title(ready) {
   const open = [...shown.values()].map((seen) => seen.last.status).filter((status) => status.position !== null);
   const words = open.map(({ symbol, position: p }) => `${symbol} ${Number(p.unprotected) > 0 ? "UNPROTECTED" : p.side}`);
-  return [...(ready ? [] : ["not ready"]), ...words, "Executor"].join(" - ");
+  return [...(ready ? [] : ["not ready"]), ...words, called].join(" - ");
 }
 
 const source = new EventSource("events");
