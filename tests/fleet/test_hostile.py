@@ -127,6 +127,15 @@ def test_a_claim_without_a_revision_is_no_claim(body: bytes) -> None:
         asyncio.run(asked(ANSWERS["txn"][0], 200, body))
 
 
+@pytest.mark.parametrize("name", ["range", "txn"])
+def test_keys_that_were_found_and_are_not_told_are_not_keys_that_are_not_there(name: str) -> None:
+    """A state that is not there makes its account one without a trade."""
+    ask, sound = ANSWERS[name]
+    with pytest.raises(Unreachable):
+        asyncio.run(asked(ask, 200, sound.replace(b'"kvs"', b'"others"')))
+    asyncio.run(asked(ask, 200, sound.replace(b'"kvs":[%s],"count":"1"' % KV, b'"count":"0"')))
+
+
 def test_a_lease_of_which_nothing_is_said_is_not_one_that_is_gone() -> None:
     with pytest.raises(Unreachable):
         asyncio.run(asked(ANSWERS["keep alive"][0], 200, b"{}"))

@@ -42,14 +42,21 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    kvs: tuple[KeyValue, ...] = ()
+    """Nothing is left out where nothing is found: that a key is not there is a fact."""
 
-
-class Ranged(msgspec.Struct, frozen=True):
-    header: Header
     kvs: tuple[KeyValue, ...] = ()
+    count: Number = 0
 
     def __post_init__(self) -> None:
+        if self.count and not self.kvs:
+            raise ValueError(f"{self.count} keys were found, and none is told")
+
+
+class Ranged(Found, frozen=True, kw_only=True):
+    header: Header
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         _revised(self.header)
 
 
