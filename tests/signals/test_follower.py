@@ -21,6 +21,9 @@ from executor.signals.position import BEGINNING, PositionFile, SignalFileError
 BEFORE_THE_FILE = b'{"path":"x","position":{"inode":1,"offset":-5,"fingerprint":"x"}}'
 
 
+LONG = 1 << 40
+
+
 class Bench:
     """A signal file, its writer, and followers of it."""
 
@@ -132,6 +135,29 @@ class TestGrowth:
         follower = bench.follow()
         bench.write(b"\nb\n")
         assert [line.data[:1] for line in follower.read()] == [b"x", b"b"]
+
+    @pytest.mark.parametrize("start", ["begin", "end"])
+    def test_a_file_as_long_as_a_disk_that_holds_nothing_is_passed_at_once(
+        self, bench: Bench, start: Literal["begin", "end"]
+    ) -> None:
+        """A start read all of it for a line's end: minutes for each ten gigabytes."""
+        bench.path.touch()
+        os.truncate(bench.path, LONG)
+        follower = bench.follow(start)
+        passed = [line for _ in range(5) for line in follower.read()]
+        assert [len(line.data) for line in passed] == [LINE_MAX + 1]
+        bench.write(b"\nnext\n")
+        assert [line.data for _ in range(5) for line in follower.read()] == [b"next"]
+        assert follower.unended == 0
+
+    def test_one_read_of_a_line_without_an_end_is_bounded(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(executor.signals.follower, "CHUNKS_PER_READ", 2)
+        follower = bench.follow("begin")
+        bench.write(b"x" * (5 << 20) + b"\nnext\n")
+        found = [[len(line.data) for line in follower.read()] for _ in range(5)]
+        assert found[0] == [LINE_MAX + 1]
+        assert found.index([4]) >= 2
+        assert [length for each in found for length in each] == [LINE_MAX + 1, 4]
 
     def test_the_longest_line_allowed_is_whole(self, bench: Bench) -> None:
         bench.write(b"x" * LINE_MAX + b"\n")

@@ -32,6 +32,7 @@ from executor.signals.parse import SignalFault, read_object
 from executor.signals.position import BEGINNING, Position, PositionFile, SignalFileError
 
 LINES_PER_READ: Final = 100
+CHUNKS_PER_READ: Final = 64
 """So that one call stays short: what remains is read by the next."""
 
 QUIET_S: Final = 0.5
@@ -83,7 +84,9 @@ class SignalFollower:
         """
         found: list[Line] = []
         try:
-            while len(found) < LINES_PER_READ:
+            for _ in range(CHUNKS_PER_READ):
+                if len(found) >= LINES_PER_READ:
+                    break
                 file = self._file or self._open_current()
                 more = None if file is None else self._from(file, LINES_PER_READ - len(found))
                 if more is None:

@@ -67,17 +67,14 @@ class LogFile:
         self.offset, self._before, self._skipping = offset, self._read_before(offset), False
 
     def place_at_last_line_end(self) -> None:
-        """To the end, but before a line that is still being written."""
+        """To the end, but before a line that is still being written. The beginning of one that is too long to be a
+        signal is not looked for: a file may be as long as a disk, and of nothing.
+        """
         end = self.size()
-        while end:
-            start = max(end - _CHUNK, 0)
-            chunk = os.pread(self._descriptor, end - start, start)
-            found = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
-        self.place(end)
+        start = max(end - _CHUNK, 0)
+        chunk = os.pread(self._descriptor, end - start, start)
+        found = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))  # -1 for none: all of the chunk is of that line
+        self.place(start + found + 1)
 
     def has_line(self) -> bool:
         """Whether a line end follows within the next chunk."""
@@ -85,6 +82,8 @@ class LogFile:
 
     def lines(self, limit: int) -> list[Line]:
         """At most `limit` further complete lines that are not blank, from at most one chunk."""
+        if self._skipping:
+            self._pass_hole()
         chunk = self._rest()
         found: list[Line] = []
         start = 0
@@ -96,6 +95,17 @@ class LogFile:
             self._take(chunk, found)
             self._skipping = True
         return found
+
+    def _pass_hole(self) -> None:
+        """Move on to the next byte that was ever written: what lies before it reads as nothing but zeros."""
+        try:
+            written = os.lseek(self._descriptor, self.offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a file system that knows of no holes
+                return
+            written = self.size()
+        if written > self.offset:
+            self.offset, self._before = written, self._read_before(written)
 
     def unended(self) -> bytes:
         """What stands after the last line end, as far as one chunk goes; nothing of a line that is too long."""
