@@ -229,6 +229,21 @@ async def test_the_place_is_on_disk_before_the_command_is_carried_out(bench: Ben
     assert bench.place.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("what", ["pipe", "folder", "large"])
+async def test_what_stands_in_the_place_of_the_place_is_no_number(tmp_path: Path, what: str) -> None:
+    """A pipe was waited on for ever, in a thread that the process's end waits for."""
+    path = tmp_path / "place"
+    match what:
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case _:
+            path.touch()
+            os.truncate(path, 1 << 40)
+    assert await asyncio.wait_for(FilePlace(path).read(), 5) == 0
+
+
 async def test_nothing_changes_while_the_disk_takes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

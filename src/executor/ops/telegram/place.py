@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -11,6 +11,9 @@ from executor.decoding import decode
 from executor.files import RealFileSystem, replace_file
 
 log = structlog.get_logger(__name__)
+
+SIZE_MAX: Final = 4096
+"""Bytes; a number has some twenty."""
 
 
 class NotOursError(Exception):
@@ -41,7 +44,7 @@ class FilePlace:
 
     async def read(self) -> int:
         try:
-            return offset_in(await asyncio.to_thread(self._path.read_bytes))
+            return offset_in(await asyncio.to_thread(RealFileSystem().read, self._path, SIZE_MAX))
         except FileNotFoundError:
             return 0
         except OSError as error:
