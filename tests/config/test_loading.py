@@ -505,6 +505,19 @@ class TestEnvFile:
         (told,) = load_settings(secret, None).warnings
         assert told == "WEBHOOK_SECRET begins and ends with a quote, and both are a part of it"
 
+    @pytest.mark.parametrize("what", ["pipe", "folder", "large"])
+    def test_what_stands_in_the_place_of_an_env_file_is_not_waited_on(self, env_file: Path, what: str) -> None:
+        match what:
+            case "pipe":
+                os.mkfifo(env_file)
+            case "folder":
+                env_file.mkdir()
+            case _:
+                env_file.touch()
+                os.truncate(env_file, 1 << 40)
+        with pytest.raises(SettingsError, match="a regular file of at most"):
+            load_settings({}, env_file)
+
     def test_a_byte_that_no_path_and_no_request_can_have_is_a_fault(self, env_file: Path) -> None:
         env_file.write_bytes(b"PAPER_RECORDING=a\0b\n")
         with pytest.raises(SettingsError, match=r"PAPER_RECORDING: .*text in UTF-8"):

@@ -4,6 +4,7 @@ Nothing is judged here but whether a source can be read; `loading` puts the valu
 """
 
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -44,6 +45,9 @@ READ_OTHERWISE: Final = re.compile(
     r"\s*(?:(?P<export>export\s)|\w+\s*=\s*(?!['\"])(?:[^\n#\\]*\s(?P<comment>#)|[^\n#]*(?P<backslash>\\)))"
 )
 """What systemd's `EnvironmentFile` (systemd.exec(5)) or Docker reads otherwise than the commands do."""
+
+ENV_FILE_MAX: Final = 1024 * 1024
+"""Bytes; one with every setting has some thousands."""
 
 QUOTES: Final = "'\""
 """`docker run --env-file` leaves them: a state would be kept in a folder whose name begins with one."""
@@ -247,6 +251,10 @@ def _judge_env_file(path: Path, given: Mapping[str, str], found: Found) -> None:
 def read_env_file(path: Path, found: Found) -> dict[str, str]:
     """The file's names and texts, taken literally: `$` in a secret is not an invitation to expand it."""
     try:
+        what = path.stat()
+        if not stat.S_ISREG(what.st_mode) or what.st_size > ENV_FILE_MAX:  # a pipe would be waited on
+            found.faults.append(Fault(str(path), "none", f"a regular file of at most {ENV_FILE_MAX} bytes"))
+            return {}
         with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
     except FileNotFoundError:
