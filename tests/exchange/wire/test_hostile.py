@@ -167,9 +167,16 @@ def test_a_row_of_somebody_else_that_can_not_be_read_hides_nothing() -> None:
         b'{"clientOrderId":5}',
         b"7",
         b'{"clientOrderId":"web_1","origQty":"NaN"}',
+        b'{"clientOrderId":"my_EX_1","type":"OF_TOMORROW"}',
     ):
         assert reading.open_orders(b"[%s,%s]" % (foreign, ours)) == (reading.order(ours),)
-    for own in (b'{"clientOrderId":"EX_1_SL_1\xff"}', ours.replace(b'"origQty"', b'"origQty_"')):
+    for own in (
+        b'{"clientOrderId":"EX_1_SL_1\xff"}',
+        b'{"clientOrderId":"EX_1_SL_1","type":"OF_TOMORROW"}',
+        b'{"clientOrderId":"web_1","origClientOrderId":"EX_1_SL_1"}',
+        b'{"clientOrderId":["EX_1_SL_1"]}',
+        ours.replace(b'"origQty"', b'"origQty_"'),
+    ):
         with pytest.raises(msgspec.DecodeError):
             reading.open_orders(b"[%s,%s]" % (own, ours))
 

@@ -104,6 +104,13 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
         return self.type not in STOP_TYPES
 
 
+class _Named(msgspec.Struct, frozen=True, rename="camel"):
+    """What an order is called, whatever else it is."""
+
+    client_order_id: str
+    orig_client_order_id: str = ""
+
+
 class _OrderList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     order_list_id: int
     list_client_order_id: str
@@ -256,12 +263,24 @@ def _orders(body: bytes, *, are_open: bool = True) -> Iterator[tuple[str, OrderR
         try:
             order = decode(row, _Order)
         except msgspec.DecodeError:
-            if ids.PREFIX.encode() not in bytes(row):
+            if not _may_be_ours(row):
                 continue
             if not are_open:
                 raise
             order = _of_tomorrow(row)
         yield order.symbol, order.report()
+
+
+def _may_be_ours(row: msgspec.Raw) -> bool:
+    """Whether an order that can't be read is one of ours, by its names; where those can't be read either, by any
+    mention of one.
+    """
+    if ids.PREFIX.encode() not in bytes(row):
+        return False
+    with contextlib.suppress(msgspec.DecodeError):
+        named = decode(row, _Named)
+        return ids.is_ours(named.client_order_id) or ids.is_ours(named.orig_client_order_id)
+    return True
 
 
 def _of_tomorrow(row: msgspec.Raw) -> _Order:
