@@ -242,6 +242,17 @@ def test_an_event_older_than_the_last_one_is_taken_at_the_time_of_the_last_one(p
     replayed(place.journal_path)
 
 
+def test_after_the_clock_was_set_back_far_the_trade_goes_on_by_the_new_time(place: Place) -> None:
+    place.price("80.00")
+    place.signal("80.00", "79.00")
+    now = place.engine.state.market.now - 60_000
+    place.engine.commit(Commanded(at=now, verb=Verb.PAUSE), now=now)
+    place.engine.write_down()
+    assert place.engine.state.market.now == now
+    assert replayed(place.journal_path)
+    assert list(records(place.journal_path))[-1].event.at == now  # type: ignore[union-attr]
+
+
 def test_a_full_disk_changes_nothing_and_the_event_can_be_taken_again(place: Place) -> None:
     place.price("80.00")
     before = place.engine.state

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from tests.scenarios.harness import AFTER_TP1, EXITS, World, harness
 
+from executor.core.model.events import Verb
 from executor.core.model.facts import Quote, Why
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
@@ -174,6 +176,28 @@ async def test_an_entry_that_can_not_be_looked_at_is_found_filled_by_the_list(tm
         faults.forget()
         await b.wait(10)
         assert faults.asked.count("openOrders") >= 2
+
+
+async def test_late_pushes_of_a_finished_trade_cost_a_look_and_not_one_each(tmp_path: Path) -> None:
+    """Rule 8.7: they are of an order that no trade has, and may be many."""
+    due = count(30_000, 100)  # after the trade began
+    began: list[int] = []
+
+    def late(event: Mapping[str, Any]) -> PushFault | None:
+        if event.get("x") != "NEW":
+            return None
+        began.append(event["E"])
+        return PushFault(delay_ms=next(due) - (event["E"] - began[0]))
+
+    faults = Pushes(late)
+    async with harness(tmp_path, PUSHED, faults=faults, WATCHDOG_EVERY_SEC="0") as b:
+        await b.enter()
+        await b.command(Verb.FLATTEN)
+        await b.ends(Reason.FLATTEN)
+        faults.forget()
+        await b.wait(35)
+        assert len(began) >= 7
+        assert 1 <= faults.asked.count("openOrders") <= 3, faults.asked
 
 
 class TestThinned:

@@ -14,6 +14,7 @@ from tests.sim.setup import Setup
 from tests.sim.timeline import ServiceClock, Timeline
 from tests.sim.wire import Wire
 
+from executor.core.absorb.clock import moment
 from executor.core.decide.timers import next_timer
 from executor.core.invariants import violations
 from executor.core.model.events import (
@@ -197,6 +198,7 @@ class Shell:
 
     def _take(self, event: AnyEvent) -> bool:
         before = self.state
+        event = replace(event, at=moment(before.market.now, event.at, self.clock.now()))
         step = transition(before, event, self.policy, self.rules, self.clock.stamp())
         self.steps += 1
         # What was sound and has not changed is sound.

@@ -3,6 +3,8 @@
 import heapq
 from collections.abc import Callable
 
+from executor.core.absorb.clock import moment
+
 START_MS = 1_750_000_000_000
 DONE_AT_ONCE = 10_000
 DONE_IN_A_MS = 1
@@ -55,9 +57,9 @@ class ServiceClock:
         return now + self.drift * (self._timeline.now - self._since) // 1000 if self.drift else now
 
     def now(self) -> int:
-        """What the core is told: never runs backwards."""
+        """What the core is told: runs backwards only where the clock is set back far."""
         stamp = self.stamp()
-        self._latest = max(self._latest, stamp)
+        self._latest = moment(self._latest, stamp, stamp)
         return self._latest
 
     def true_time(self, when: int) -> int:

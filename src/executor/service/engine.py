@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from executor.core.absorb.clock import moment
 from executor.core.decide.timers import next_timer
 from executor.core.guard import judged
 from executor.core.model.events import (
@@ -158,9 +159,8 @@ class Engine:
 
     def _commit(self, event: AnyEvent, *, more: bool, now: int) -> Step:
         before, heard = self.state, event
-        if event.at < before.market.now:
-            # A clock that was set back: time stands still for the trade, and the journal holds what the trade saw.
-            event = replace(event, at=before.market.now)
+        if event.at != (at := moment(before.market.now, event.at, now)):
+            event = replace(event, at=at)  # the journal holds what the trade saw
         step = transition(before, event, self.policy, self.rules, now)
         if step.notes and heard is not self._told:  # once, however often its state can't be written
             self._told = heard

@@ -97,6 +97,8 @@ class Poller:
         self._thinned = ThinnedPrices()
         self._due: asyncio.Task[None] | None = None
         self._suspicion: asyncio.Task[None] | None = None
+        self._strays = False
+        self._after_strays: asyncio.Task[None] | None = None
 
     # --- told -----------------------------------------------------------------------------------------------------
 
@@ -109,7 +111,9 @@ class Poller:
             case OrderReport():
                 self._host.tell(Reported(at=self._host.now(), report=event))
                 if not event.status.is_final and self._is_stray(event):
-                    self.poll_now()  # an order with our name that no trade here has made: see what else there is
+                    self._strays = True  # an order with our name that no trade here has made: see what else there is
+                    if self._after_strays is None:
+                        self._after_strays = asyncio.create_task(self._look_after_strays(), name="strays")
             case Connected():
                 self.orders_pushed = True
                 self.connected.set()
@@ -224,6 +228,14 @@ class Poller:
             await self._host.clock.sleep(self._host.timing.poll)  # and not again at once
         self._suspicion = None
 
+    async def _look_after_strays(self) -> None:
+        """Once now, and once more after each pause in which others were told: a trade's late fills are many."""
+        while self._strays:
+            self._strays = False
+            self.poll_now()
+            await self._host.clock.sleep(self._host.timing.poll)
+        self._after_strays = None
+
     # --- prices ---------------------------------------------------------------------------------------------------
 
     async def prices(self) -> None:
@@ -268,7 +280,7 @@ class Poller:
 
     def end(self) -> None:
         """Let nothing of it run on."""
-        for task in (self._due, self._suspicion):
+        for task in (self._due, self._suspicion, self._after_strays):
             if task is not None:
                 task.cancel()
 

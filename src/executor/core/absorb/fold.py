@@ -6,6 +6,7 @@ from executor.core.absorb import (
     admit,
     all_orders,
     answers,
+    clock,
     loans,
     market,
     operator,
@@ -46,8 +47,7 @@ from executor.core.model.verdict import Absorbed
 
 def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Absorbed:
     """`state` with the event's facts, and what became of the event."""
-    if event.at > state.market.now:
-        state = market.passed(state, event.at, policy)
+    state = _at(state, event.at, policy)
     event = answers.told_since(state, event)
     match event:
         case Tick():
@@ -68,6 +68,12 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
             return restart.absorb(state, event)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _at(state: State, at: int, policy: Policy) -> State:
+    if at > state.market.now:
+        return market.passed(state, at, policy)
+    return clock.set_back(state, at) if state.market.now - at >= clock.SET_BACK_MS else state
 
 
 def _of_orders(

@@ -1,0 +1,136 @@
+"""A clock that was ahead, and was set back: nothing has happened in the future, and nothing waits for what was meant by
+the wrong time (rules 3.5, 4.7, 6.4).
+
+The exchange's clock is measured. Where the measurement was wrong, or the exchange's own clock is set, time goes back: a
+retry in one second would come by so much later, and the software stop would stand still meanwhile.
+"""
+
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from executor.core.model.facts import Quote
+from executor.core.model.loans import Borrowable, Loan, MarginAccount, Records, Repayment
+from executor.core.model.state import (
+    Borrowing,
+    Closing,
+    Entering,
+    Exposure,
+    Leg,
+    Market,
+    Order,
+    Owed,
+    Phase,
+    Position,
+    Protected,
+    Repaying,
+    State,
+    Trail,
+    Unprotected,
+)
+
+SET_BACK_MS: Final = 1_000
+"""By less the clock is corrected all the time: for so long the trade's time stands still."""
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+_HAPPENED: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
+    Order: ("sent_at", "triggered_at", "closed_at", "first_miss_at", "heard_at"),
+    Leg: ("breach_since", "refused_at", "moved_at", "puzzled_at"),
+    Trail: ("since", "klines_at"),
+    Borrowing: ("since",),
+    Unprotected: ("since",),
+    Closing: ("since", "looked_at", "stock_at", "unread_at"),
+    Repayment: ("since", "short_at"),
+    Loan: ("sent_at", "shown_at", "closed_at", "alerted_at"),
+    Exposure: ("since",),
+    Position: ("opened", "entered", "alerted_at", "short_at", "short_looked"),
+    Owed: ("at",),
+    Quote: ("at",),
+    Market: ("balances_at", "liquidations_at", "level_doubted_at"),
+    MarginAccount: ("asked_at",),
+    Records: ("asked_at",),
+    Borrowable: ("asked_at",),
+}
+_DUE: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
+    Order: ("ask_at",),
+    Leg: ("retry_at", "back_at"),
+    Borrowing: ("give_up_at", "retry_at"),
+    Entering: ("give_up_at", "retry_at"),
+    Unprotected: ("deadline",),
+    Repayment: ("ask_at",),
+    Loan: ("ask_at",),
+    Position: ("ask_at",),
+    Market: ("ask_at",),
+}
+
+
+def moment(before: int, at: int, now: int) -> int:
+    """When (ms) an event counts as told that came `at`, to a trade whose time is `before`; `now`: the clock, 0 where it
+    is not at hand. Time does not run backwards, but where the clock was set back far.
+    """
+    if now and before - now >= SET_BACK_MS:
+        return now
+    return max(before, min(at, now) if now else at)
+
+
+def set_back(state: State, now: int) -> State:
+    """`state`, of a clock that now says `now` (ms) and was ahead of that. What has happened has by now; what is waited
+    for comes as soon as it would have. A request's fence is a promise of the exchange's own clock, and stays (8.3); so
+    does what keeps entries away, which may have been set before the clock went wrong.
+    """
+    ahead = state.market.now - now
+    market, position = state.market, state.position
+    market = replace(
+        _moved(market, now, ahead),
+        now=now,
+        quote=_or_none(market.quote, now, ahead),
+        margin=_or_none(market.margin, now, ahead),
+        records=_or_none(market.records, now, ahead),
+        borrowable=_or_none(market.borrowable, now, ahead),
+        quiet=None,
+    )
+    return replace(
+        state,
+        market=market,
+        position=None if position is None else _position(position, now, ahead),
+        outbox=tuple([_moved(owed, now, ahead) for owed in state.outbox]),
+        loan=_or_none(state.loan, now, ahead),
+        repaying=_or_none(state.repaying, now, ahead),
+    )
+
+
+def _position(position: Position, now: int, ahead: int) -> Position:
+    return replace(
+        _moved(position, now, ahead),
+        phase=_phase(position.phase, now, ahead),
+        legs=tuple([_moved(leg, now, ahead) for leg in position.legs]),
+        trail=_or_none(position.trail, now, ahead),
+        orders=tuple([_moved(order, now, ahead) for order in position.orders]),
+        exposure=_moved(position.exposure, now, ahead),
+    )
+
+
+def _phase(phase: Phase, now: int, ahead: int) -> Phase:
+    if isinstance(phase, Protected):
+        return phase
+    if isinstance(phase, Repaying):
+        return replace(phase, work=_moved(phase.work, now, ahead))
+    return _moved(phase, now, ahead)
+
+
+def _or_none(value: _T | None, now: int, ahead: int) -> _T | None:
+    return None if value is None else _moved(value, now, ahead)
+
+
+def _moved(value: _T, now: int, ahead: int) -> _T:
+    kind = type(value)
+    times: dict[str, int] = {}
+    for name in _HAPPENED.get(kind, ()):
+        if getattr(value, name) > now:
+            times[name] = now
+    for name in _DUE.get(kind, ()):
+        if (at := getattr(value, name)) > now:
+            times[name] = max(now, at - ahead)
+    return replace(value, **times) if times else value
