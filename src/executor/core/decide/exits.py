@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from executor.core.book.edit import the_leg
 from executor.core.book.ledger import committed, covers, held_since, layout_of
-from executor.core.decide import failsafe, joined, liquidation, margin_level, single_stops, stops, targets
+from executor.core.decide import failsafe, joined, liquidation, margin_level, single_stops, stops, targets, vanished
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
 from executor.core.model.intents import Level
@@ -33,7 +33,7 @@ def decide(draft: Draft) -> None:
     liquidation.take_off(draft)
     joined.join(draft)
     joined.take_in(draft)
-    if failsafe.failsafe(draft):
+    if vanished.sold_with_them(draft) or failsafe.failsafe(draft):
         return
     lacking = failsafe.oversold(draft)
     if isinstance(draft.position.phase, Closing) or (lacking and failsafe.buys_back(draft)):

@@ -5,11 +5,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from executor.core.decide import liquidation
+from executor.core.book.ledger import expected_base
+from executor.core.decide import liquidation, missing
 from executor.core.decide.draft import Draft
+from executor.core.model.facts import Balance
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
-from executor.core.model.state import End, Leg, Order, Reason
+from executor.core.model.state import End, Leg, Order, OrderPhase, Reason
+from executor.core.model.values import ZERO, Direction
 
 _BY_OTHERS: Final = frozenset({End.CANCELED, End.EXPIRED, End.GONE})
 _AGAIN_MS: Final = (0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000)
@@ -79,8 +82,42 @@ def _taken_away(draft: Draft, leg: Leg, group: Sequence[Order]) -> bool:
         draft.close(Reason.EXTERNAL, abandon=True)
         return False
     draft.note(Level.ALERT, "exit_vanished", f"{names}: not by us; put back once", group)
-    draft.put_leg(replace(leg, vanished=leg.vanished + 1))
+    at = max(o.closed_at for o in group)
+    draft.put_leg(replace(leg, vanished=leg.vanished + 1, back_at=at + draft.policy.absence_grace_ms))
     return True
+
+
+def sold_with_them(draft: Draft) -> bool:
+    """Whether the hand that took all exits away has sold the position as well: then it is that hand's (rule 6.6). That
+    is looked at once they stand again. Where the account has no other base that they could sell, the exchange refuses
+    them, and nothing is asked here; and one that took some of them may have sold that other base.
+    """
+    position, policy, rules = draft.position, draft.policy, draft.rules
+    since = max((leg.back_at for leg in position.legs if leg.vanished), default=0)
+    if not since <= draft.now < since + policy.quote_max_age_ms or position.plan.direction is Direction.SHORT:
+        return False
+    at = since - policy.absence_grace_ms
+    if position.credit is not None or not all(_taken_too(draft, leg, at) for leg in position.legs):
+        return False
+    expected = expected_base(position, rules)
+    if expected is None or not rules.market_piece(rules.whole(position.spare or ZERO), draft.price):
+        return False
+    if draft.market.balances_at < since:
+        draft.query_balances()
+        return False
+    there = draft.market.balances.get(rules.base, Balance(ZERO)).total
+    if rules.whole(expected - there) < draft.tally.sellable:
+        return False
+    missing.sold_elsewhere(draft)
+    draft.close(Reason.EXTERNAL, abandon=True)
+    return True
+
+
+def _taken_too(draft: Draft, leg: Leg, at: int) -> bool:
+    """Whether the leg's exit was taken away as well, and stands again; or the leg was over before (ms)."""
+    if not leg.vanished:
+        return not any(o.leg == leg.n and (o.live or o.closed_at > at) for o in draft.position.orders)
+    return leg.leave is None and any(o.phase is OrderPhase.WORKING for o in draft.live(leg.n))
 
 
 def _ended(draft: Draft, leg: Leg, group: Sequence[Order]) -> bool:
