@@ -9,8 +9,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # Wheels only, by hash, exactly what the lock lists: what was tested is what is installed, and no build script runs.
-PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 LOCKED := $(PIP_INSTALL) --require-hashes --no-deps --only-binary :all: -r
+# On all processors; pip uses one. What some packages bring and no Python reads is passed over, as pip does.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
@@ -35,12 +37,14 @@ $(BIN)/python:
 $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing locked dependencies"
 	@$(LOCKED) requirements.lock
+	@$(COMPILE)
 	@$(PIP_INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@
 
 $(VENV)/.test: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "Installing locked dependencies and development tools"
 	@$(LOCKED) requirements-dev.lock
+	@$(COMPILE)
 	@$(PIP_INSTALL) --no-build-isolation --no-deps -e .
 	@touch $(VENV)/.run $@
 

@@ -3,6 +3,7 @@
 import gc
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from itertools import groupby
@@ -51,8 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure() -> None:
     """What is imported and collected is no garbage, and each process that runs tests has all of it: to look for some in
     it takes two fifths of the time of a collection, and again of every full look after it.
+
+    Processes inherit it when a signal is ignored, and a shell has those in the background ignore Ctrl-C: what tests
+    start would never end by it.
     """
     gc.disable()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
