@@ -71,12 +71,12 @@ def settle_exposure(exposure: Exposure, now: int) -> Exposure:
 
 
 def _profit(position: Position, rules: SymbolRules, interest: Mapping[str, Decimal]) -> Decimal:
-    """Quote gained, less commissions and interest in quote, and what is left of the base, without those in base, at the
-    last price: what the account has more of than before. Commissions in a third asset (BNB) are listed, not priced.
+    """Quote gained, less commissions and interest in quote, less those in base at the price of their own fill, or the
+    last one. Commissions in a third asset (BNB) are listed, not priced.
     """
     gained = -interest.get(rules.quote, ZERO)
     last_price = position.plan.entry
-    bought = sold = paid = ZERO
+    bought = sold = ZERO
     for order in position.orders:
         if not order.cum_qty:
             continue
@@ -92,9 +92,9 @@ def _profit(position: Position, rules: SymbolRules, interest: Mapping[str, Decim
             if fill.fee_asset == rules.quote:
                 gained -= fill.fee
             elif fill.fee_asset == rules.base:
-                paid += fill.fee
+                gained -= fill.fee * fill.price
     # What is left over (dust, or a position that was abandoned) counts at the last price traded.
-    return gained + (bought - sold - paid - interest.get(rules.base, ZERO)) * last_price
+    return gained + (bought - sold - interest.get(rules.base, ZERO)) * last_price
 
 
 def _dust(position: Position, rules: SymbolRules) -> Decimal:
