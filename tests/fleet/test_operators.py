@@ -5,10 +5,12 @@ import json
 import signal
 from pathlib import Path
 
+import httpx
 from tests.cli.kit import run_here
 from tests.fleet.cluster import needs_etcd
 from tests.fleet.test_wire import fleet, in_a_trade
 from tests.fleet.world import SYMBOL, FleetWorld
+from tools.ports import free_port
 from typer.testing import Result
 
 pytestmark = needs_etcd
@@ -50,6 +52,31 @@ async def test_the_fleet_is_shown_and_accounts_are_moved(tmp_path: Path) -> None
         assert "no other node that is fit has the keys of alice, bob" in refused.stderr
         assert (await executor(world, "fleet", "drain", other, "--undo")).exit_code == 0
         assert (await executor(world, "fleet", "drain", "n7")).exit_code == 1
+
+
+async def test_an_account_has_its_page_on_the_machine_that_owns_it(tmp_path: Path) -> None:
+    ports = {"n1": free_port(), "n2": free_port()}
+    async with fleet(tmp_path) as world, httpx.AsyncClient(trust_env=False) as client:
+        for name, port in ports.items():
+            await world.start(name, HTTP_PORT=str(port))
+        await world.owned()
+        await world.trading()
+        first, _ = await world.owner("alice")
+        other = "n2" if first == "n1" else "n1"
+
+        async def pages() -> dict[str, int]:
+            asked = {name: f"http://127.0.0.1:{port}/account/alice/" for name, port in ports.items()}
+            return {name: (await client.get(url)).status_code for name, url in asked.items()}
+
+        assert await pages() == {first: 200, other: 404}
+        assert "account/alice/" in (await client.get(f"http://127.0.0.1:{ports[first]}/")).text
+        assert (await executor(world, "fleet", "drain", first)).exit_code == 0
+        await world.owned(by=lambda node: node == other)
+        for _ in range(150):
+            if (found := await pages()) == {first: 404, other: 200}:
+                break
+            await asyncio.sleep(0.2)
+        assert found == {first: 404, other: 200}
 
 
 async def test_an_open_trade_is_shown_held_and_closed_from_any_machine(tmp_path: Path) -> None:
