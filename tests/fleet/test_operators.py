@@ -72,10 +72,12 @@ async def test_an_account_has_its_page_on_the_machine_that_owns_it(tmp_path: Pat
         assert "account/alice/" in (await client.get(f"http://127.0.0.1:{ports[first]}/")).text
         assert (await executor(world, "fleet", "drain", first)).exit_code == 0
         await world.owned(by=lambda node: node == other)
+        found = await pages()
         for _ in range(150):
-            if (found := await pages()) == {first: 404, other: 200}:
+            if found == {first: 404, other: 200}:
                 break
             await asyncio.sleep(0.2)
+            found = await pages()
         assert found == {first: 404, other: 200}
 
 
