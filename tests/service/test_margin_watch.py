@@ -9,6 +9,8 @@ import pytest
 from tests.scenarios.harness import World, harness
 from tests.scenarios.test_margin_level import bars, set_level
 
+from executor.core.model.facts import Why
+from executor.core.model.state import Reason
 from executor.core.model.values import Direction
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 from executor.service.margin_watch import IDLE_S, OWED_S, UNREAD_S
@@ -107,4 +109,18 @@ async def test_without_prices_the_level_is_seen_all_the_same(tmp_path: Path, wor
         prices.failing = True
         set_level(b, bars(b).call - Decimal("0.01"))
         await b.wait(40)
+        assert b.alerts().count("margin_level") == 1, b.story()
+
+
+async def test_the_level_of_a_debt_that_is_carried_with_no_trade_open_is_told_once_it_is_low(tmp_path: Path) -> None:
+    async with harness(tmp_path, CROSS, balances={"USDT": "200", "BTC": "0.01"}, WATCHDOG_EVERY_SEC="0") as b:
+        await b.enter()
+        b.touch(Decimal(20))  # the loss eats more than the account's own quote
+        await b.ends(Reason.SL, refusals=[Why.WOULD_TRIGGER])
+        await b.wait(OWED_S + 5)
+        assert "margin_level" not in b.alerts()
+        call, worth = bars(b).call, b.lender.held("BTC")
+        owed, quote = b.lender.debt("USDT").total, b.lender.held("USDT")
+        b.engine.margin.prices.set("BTCUSDT", ((call - Decimal("0.02")) * owed - quote) / worth)
+        await b.wait(2 * OWED_S + 5)
         assert b.alerts().count("margin_level") == 1, b.story()

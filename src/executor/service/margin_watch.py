@@ -13,9 +13,11 @@ import structlog
 from executor.core.book import debt as debts
 from executor.core.book import margin_level
 from executor.core.model.events import AnyEvent, MarginSeen
+from executor.core.model.loans import MarginAccount
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
+from executor.core.model.values import short
 from executor.core.transition import Step
 from executor.exchange.port import MarginExchange, ReadError
 from executor.exchange.streams.risk_stream import RiskChanged
@@ -48,6 +50,7 @@ class MarginWatch:
         self._exchange = exchange
         self._wanted = asyncio.Event()
         self._owes = False
+        self._warned = False
         self._unread_since = 0
         self._tell_after_s = UNREAD_S
         loop.on_step.append(self._on_step)
@@ -78,7 +81,24 @@ class MarginWatch:
             log.warning("look_failed", what="margin account", error=str(error))
             return False
         await self._loop.ask(MarginSeen(at=self._loop.now(), account=account))
+        self._warn(account)
         return True
+
+    def _warn(self, account: MarginAccount) -> None:
+        """A debt that is carried with no trade open has a level as well; once it is low, that is told (rule 11.10).
+        While a trade is open, its decisions tell.
+        """
+        state, terms = self._loop.state, self._loop.engine.rules.margin
+        if state.position is not None or terms is None:
+            return
+        steps = margin_level.ladder(self._loop.engine.policy, terms.bars)
+        low = bool(debts.owed(state.debts)) and margin_level.below(account, steps.alert)
+        if low and not self._warned:
+            owed = ", ".join(f"{short(left)} {asset}" for asset, left in debts.owed(state.debts).items())
+            level = f"{margin_level.level_of(account):.4f}, below {short(steps.alert)}"
+            text = f"the margin level is {level}, and {owed} are owed with no trade open: transfer collateral, or repay"
+            log.error("margin_level", alert=True, text=text)
+        self._warned = low
 
     def _tell_unread(self, *, seen: bool) -> None:
         """While it can't be read the level may fall without a word (rule 11.10)."""
