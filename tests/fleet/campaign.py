@@ -9,6 +9,8 @@ import json
 import random
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
@@ -22,6 +24,7 @@ from tests.fleet.world import ENTRY, SYMBOL, TTL_S, FleetWorld
 from executor.core.model import ids
 from executor.service.store.etcd import EtcdError
 from executor.service.store.fleet_store import Envelope
+from executor.service.unsure import HOLD_S
 from executor.signals.parse import Malformed, parse_signal
 
 LOOK_S: Final = 0.03
@@ -123,6 +126,8 @@ class Campaign:
         self.nemesis = Nemesis(world, random.Random(report.seed + 2))
         self._tail = Tail(world.folder)
         self._left: set[tuple[str, str]] = set()
+        self._doubted: list[tuple[tuple[str, str], Mapping[str, Any]]] = []
+        """What nodes have said of accounts that they may be about to let go of."""
         self._epochs: defaultdict[str, int] = defaultdict(int)
         self._number = 0
         self._plan = plan
@@ -286,10 +291,19 @@ class Campaign:
             about = (node, line.get("account", ""))
             if line.get("event") in {"let_go", "claimed"}:
                 (self._left.add if line["event"] == "let_go" else self._left.discard)(about)
-            # What a node works out in its last turn over orders that are another's by now is in its log alone.
-            if line.get("event") in NEVER and not (line["event"] == "invariant_broken" and about in self._left):
-                self.report.violations.append(f"round {sum(self.report.rounds.values())}: {node} says {line}")
+            # What a node works out in its last turns over orders that are another's by now is in its log alone: nobody
+            # is told before it knows (`WhileUnsure`), and then it lets go.
+            if line.get("event") == "let_go":
+                self._doubted = [each for each in self._doubted if not (each[0] == about and _soon(each[1], line))]
+            if line.get("event") == "invariant_broken":
+                if about not in self._left:
+                    self._doubted.append((about, line))
+            elif line.get("event") in NEVER:
+                self._says(node, line)
         return lines
+
+    def _says(self, node: str, line: Mapping[str, Any]) -> None:
+        self.report.violations.append(f"round {sum(self.report.rounds.values())}: {node} says {line}")
 
     # --- the books ------------------------------------------------------------------------------------------------
 
@@ -297,6 +311,9 @@ class Campaign:
         world, report = self.world, self.report
         where = f"round {sum(report.rounds.values())} ({kind}, {self.nemesis.victim})"
         self._look()
+        for (node, _), line in self._doubted:
+            self._says(node, line)
+        self._doubted.clear()
         faults = [f"{where}: {fault}" for fault in world.faults()]
         report.orders = 0
         report.met, report.unmet = self.nemesis.met, self.nemesis.unmet
@@ -332,3 +349,9 @@ class Campaign:
         report.violations += [fault for fault in faults if fault not in report.violations]
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
+
+
+def _soon(said: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
+    """Whether the one line came so soon after the other that nobody had been told."""
+    first, second = (datetime.fromisoformat(each["timestamp"]) for each in (said, then))
+    return 0 <= (second - first).total_seconds() < HOLD_S
