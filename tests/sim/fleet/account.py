@@ -28,7 +28,7 @@ from executor.core.model.state import State
 from executor.core.model.values import ZERO, Direction, floor_to
 from executor.core.transition import Step, empty
 from executor.service.inlets.control import Request
-from executor.service.store.etcd import Value
+from executor.service.store.etcd import WATCH_SILENCE_S, Value
 from executor.service.store.fleet_keys import Keys
 from executor.service.store.fleet_store import Envelope
 from executor.simulate.direct import Direct
@@ -136,6 +136,7 @@ class Account:
         self._rich = False
         self._alerted_at = 0
         self._unsettled_at = 0
+        self._forgotten_at = fleet.timeline.now
         self.wires = [self._wire() for _ in range(nodes)]
         for wire in self.wires[1:]:
             wire.share(self.wires[0])
@@ -390,6 +391,7 @@ class Account:
         if not self._fleet.cluster.has_majority:
             self._unsettled_at = now  # its leases last longer
         owner = self.owner
+        self._is_traded(owner, stands_most_ms + int(WATCH_SILENCE_S * 1000))
         for life in self._fleet.lives:
             run, owned = life.runs.get(self.name), life.node.owned.get(self.name)
             if not life.alive or run is None or not run.stands_since or owner is None or owned is None:
@@ -398,6 +400,16 @@ class Account:
             if owner.created == owned.claim.epoch and stood > stands_most_ms:
                 since = (now - run.stands_since) / 1000
                 self._break(f"F5: {life.name} has stood still for {since:.1f} s and owns the account")
+
+    def _is_traded(self, owner: Value | None, most_ms: int) -> None:
+        """Whom the store names as its owner trades it, or gives it back: a claim's answer may have been lost."""
+        now = self._fleet.timeline.now
+        life = next((each for each in self._fleet.lives if owner is not None and each.name == owner.text), None)
+        if life is None or owner is None or not life.forgets(self.name, owner) or self._unsettled_at == now:
+            self._forgotten_at = now
+        elif now - self._forgotten_at > most_ms:
+            since = (now - self._forgotten_at) / 1000
+            self._break(f"F7: {life.name} has owned the account for {since:.1f} s and does not trade it")
 
     # --- the calm ----------------------------------------------------------------------------------------------------
 

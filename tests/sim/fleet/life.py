@@ -38,7 +38,7 @@ from executor.service.loop import Loop
 from executor.service.poller import Timing
 from executor.service.recovery import begin, catch_up
 from executor.service.store.document import state_of
-from executor.service.store.etcd import EtcdError
+from executor.service.store.etcd import EtcdError, Value
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import Journal
 from executor.service.store.port import Fenced, StoreUnwritable
@@ -154,6 +154,12 @@ class Life:
     @property
     def alive(self) -> bool:
         return not self.loop.dead and not self.task.done()
+
+    def forgets(self, account: str, owner: Value) -> bool:
+        """Whether it could trade the account that it owns by the store's word, and does not."""
+        node = self.node
+        could = self.alive and not self.loop.paused and not self.link.cut and owner.lease == node._lease
+        return could and account not in {*node.owned, *node._at_work, *node._runs}
 
     async def _live(self) -> None:
         try:
