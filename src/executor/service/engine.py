@@ -159,7 +159,9 @@ class Engine:
 
     def _commit(self, event: AnyEvent, *, more: bool, now: int) -> Step:
         before, heard = self.state, event
-        if event.at != (at := moment(before.market.now, event.at, now)):
+        # A signal's time names its trade: it is its own, however far ahead.
+        clock = 0 if isinstance(event, SignalSeen) else now
+        if event.at != (at := moment(before.market.now, event.at, clock)):
             event = replace(event, at=at)  # the journal holds what the trade saw
         step = transition(before, event, self.policy, self.rules, now)
         if step.notes and heard is not self._told:  # once, however often its state can't be written

@@ -21,7 +21,8 @@ AHEAD = 60_000
 def test_time_runs_backwards_only_where_the_clock_was_set_back_far() -> None:
     assert moment(START, START + 5, 0) == START + 5
     assert moment(START, START - 5, 0) == START
-    assert moment(START, START + 9, START + 7) == START + 7
+    assert moment(START, START + 9, START + 7) == START + 9
+    assert moment(START, START + 7 + SET_BACK_MS, START + 7) == START + 7
     assert moment(START, START - 5, START - SET_BACK_MS + 1) == START
     assert moment(START, START - 5, START - SET_BACK_MS) == START - SET_BACK_MS
 

@@ -70,9 +70,9 @@ def moment(before: int, at: int, now: int) -> int:
     """When (ms) an event counts as told that came `at`, to a trade whose time is `before`; `now`: the clock, 0 where it
     is not at hand. Time does not run backwards, but where the clock was set back far.
     """
-    if now and before - now >= SET_BACK_MS:
-        return now
-    return max(before, min(at, now) if now else at)
+    if now and max(before, at) - now >= SET_BACK_MS:
+        return min(at, now)
+    return max(before, at)
 
 
 def set_back(state: State, now: int) -> State:
