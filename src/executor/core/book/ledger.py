@@ -204,7 +204,7 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     # An order is gone once the exchange knows the one that replaces it (rule 5.5).
     gave_way = {o.replaces for o in position.orders if o.replaces and o.exchange_id}
     total = ZERO
-    lists = set()
+    lists: dict[str, Decimal] = {}
     rivals: dict[str, Decimal] = {}
     overlaps = layout is Layout.PLAIN
     for order in position.orders:
@@ -215,7 +215,7 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
         if overlaps and order.leg == 0 and order.is_stop:
             continue
         if order.list_id:
-            lists.add(order.list_id)
+            lists[order.list_id] = max(order.qty, lists.get(order.list_id, ZERO))  # one side may have been cut
         elif order.replaces and not order.exchange_id:
             if order.replaces not in gave_way:
                 # Of those that are to take one order's place only one ever can (rule 8.3e).
@@ -225,10 +225,9 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
             total += order.leaves
     if rivals:
         total += sum(rivals.values(), ZERO)
-    for list_id in lists:
+    for list_id, qty in lists.items():
         # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
-        sides = exits_of(position, list_id)
-        total += sides[0].qty - sum([o.cum_qty for o in sides], ZERO)
+        total += qty - sum([o.cum_qty for o in exits_of(position, list_id)], ZERO)
     return total
 
 
