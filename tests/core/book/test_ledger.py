@@ -208,3 +208,13 @@ def test_of_two_that_were_to_take_one_orders_place_the_one_that_is_known_counts_
     alone = replace(script.position, orders=(*script.position.orders, known))
     both = replace(script.position, orders=(*script.position.orders, known, unknown))
     assert committed(both, layout=Layout.OCO) == committed(alone, layout=Layout.OCO)
+
+
+def test_what_a_list_could_sell_goes_by_the_side_that_lives() -> None:
+    """Rule 10.1: the other ended before this one was made smaller."""
+    script = protected()
+    target, stop = script.order(Role.TP1), script.order(Role.SL1)
+    before = committed(script.position, layout=Layout.OCO)
+    position = with_order(script.position, replace(target, phase=OrderPhase.CLOSED))
+    position = with_order(position, replace(stop, qty=stop.qty - D("0.5")))
+    assert committed(position, layout=Layout.OCO) == before - D("0.5")

@@ -178,3 +178,13 @@ def test_what_outlives_cancels_is_cancelled_each_other_way_in_turn(order: Order,
     ways = [orders.cancel_by(replace(order, cancels=failed // 2, held_up=(failed + 1) // 2)) for failed in range(9)]
     number = CancelBy.EXCHANGE_ID
     assert ways == [CancelBy.CLIENT_ID, *(number, second, number, CancelBy.SALE) * 2]
+
+
+def test_an_exit_that_was_placed_for_less_may_tell_at_its_end_of_what_it_was_sent_for() -> None:
+    """Rules 8.7, 8.8: it met another order of the account as soon as its entry had filled (faqs/stp_faq.md)."""
+    awaiting = replace(STOP, awaits="EX_1_ENTRY3_2", phase=OrderPhase.WORKING)
+    placed = orders.fold(awaiting, make_report(STOP, qty=D(1)), 200)
+    assert (placed.awaits, placed.qty) == ("", D(1))
+    ended = make_report(STOP, OrderStatus.CANCELED)
+    assert orders.impossible(placed, ended) is None
+    assert orders.fold(placed, ended, 300).end is End.CANCELED

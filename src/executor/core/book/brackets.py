@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from executor.core.book.edit import find_order, with_order
 from executor.core.book.ledger import exits_of, received
+from executor.core.model.orders import placed_for
 from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import End, Order, OrderPhase, Position
@@ -132,7 +133,7 @@ def placed(position: Position, exit_: Order, now: int) -> Position:
     """
     for other in exits_of(position, exit_.list_id):
         if other.awaits:
-            position = with_order(position, replace(other, awaits="", qty=exit_.qty))
+            position = with_order(position, placed_for(other, exit_.qty))
     entry = entry_of(position, exit_.list_id)
     assert entry is not None
     look = entry.live and not entry.check

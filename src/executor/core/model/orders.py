@@ -178,7 +178,15 @@ def _as_placed(order: Order, report: OrderReport) -> Order:
         return cut_to(order, report.qty)
     if not report.cum_qty and (report.status.is_final or report.status is OrderStatus.PENDING_NEW):
         return order
-    return replace(order, awaits="", qty=report.qty or order.qty)
+    return placed_for(order, report.qty or order.qty)
+
+
+def placed_for(order: Order, qty: Decimal) -> Order:
+    """One that awaited its entry, and was placed for `qty`: less, where it met another order of the account since, and
+    its end may tell again of what it was sent for (`left_by_prevention`).
+    """
+    sent = order.sent_qty or order.qty
+    return replace(order, awaits="", qty=qty, sent_qty=sent if qty < sent else order.sent_qty)
 
 
 def cut_to(order: Order, qty: Decimal) -> Order:
