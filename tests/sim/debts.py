@@ -78,11 +78,13 @@ class Debts:
         self._foreign_stays(asset)
 
     def _foreign_stays(self, asset: str) -> None:
-        """M2. Whose a rest is can't be told once somebody has repaid of ours, or a state was lost."""
+        """M2. Whose a rest is can't be told once somebody has repaid of ours, or a state was lost. Interest that was
+        taken in BNB after a repayment was sized by it has the repayment give back that much more.
+        """
         left = self.direct.lender.debt(asset).total
         if left >= self.foreign[asset]:
             return
-        if not (self.forgot or self.touched):
+        if not (self.forgot or self.touched or left + self.converted[asset] >= self.foreign[asset]):
             theirs = plain(self.foreign[asset])
             self.broken.append(f"M2 (11.4): {plain(left)} {asset} are owed, of which {theirs} are not ours")
         self.foreign[asset] = self.unclear[asset] = left
