@@ -134,7 +134,7 @@ def _apart(position: Position) -> Decimal:
         naming = ZERO
         for name in {o.list_id or o.id for o in kin if o.live}:
             sides = [o for o in kin if name in (o.list_id, o.id)]
-            naming += sides[0].qty - sum((o.cum_qty for o in sides), ZERO)
+            naming += max(o.qty for o in sides if o.live) - sum((o.cum_qty for o in sides), ZERO)  # as `committed`
         total += max(naming - max(max(o.qty for o in kin) - sold, ZERO), ZERO)
     return total
 
