@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from executor.core import margin_invariants as margin
 from executor.core.book import brackets, retire
-from executor.core.book.ledger import committed, covered, holding, layout_of, leg_sold
+from executor.core.book.ledger import committed, covered, holding, layout_of, leg_sold, list_leaves
 from executor.core.book.levels import is_safer
 from executor.core.model.ids import Role, parse
 from executor.core.model.intents import Command, OrderCommand, Placement, placed
@@ -134,7 +134,7 @@ def _apart(position: Position) -> Decimal:
         naming = ZERO
         for name in {o.list_id or o.id for o in kin if o.live}:
             sides = [o for o in kin if name in (o.list_id, o.id)]
-            naming += max(o.qty for o in sides if o.live) - sum((o.cum_qty for o in sides), ZERO)  # as `committed`
+            naming += list_leaves(sides)
         total += max(naming - max(max(o.qty for o in kin) - sold, ZERO), ZERO)
     return total
 

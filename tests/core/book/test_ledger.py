@@ -218,3 +218,5 @@ def test_what_a_list_could_sell_goes_by_the_side_that_lives() -> None:
     position = with_order(script.position, replace(target, phase=OrderPhase.CLOSED))
     position = with_order(position, replace(stop, qty=stop.qty - D("0.5")))
     assert committed(position, layout=Layout.OCO) == before - D("0.5")
+    alone = with_order(script.position, replace(target, qty=target.qty - D("0.5")))
+    assert committed(alone, layout=Layout.OCO) == before

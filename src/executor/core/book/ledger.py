@@ -1,5 +1,6 @@
 """What a trade holds, what covers it, what it earned: sums over its orders and fills, nothing remembered twice."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -142,7 +143,7 @@ def _bound(position: Position, entry: Order, rules: SymbolRules) -> Decimal:
     exits = exits_of(position, entry.list_id)
     live = [o for o in exits if o.live]
     if any(not o.awaits for o in live):
-        return exits[0].qty - sum((o.cum_qty for o in exits), ZERO)
+        return list_leaves(exits)
     return received(entry, rules) if entry.live or (live and entry.end is End.FILLED) else ZERO
 
 
@@ -204,7 +205,7 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
     # An order is gone once the exchange knows the one that replaces it (rule 5.5).
     gave_way = {o.replaces for o in position.orders if o.replaces and o.exchange_id}
     total = ZERO
-    lists: dict[str, Decimal] = {}
+    lists: set[str] = set()
     rivals: dict[str, Decimal] = {}
     overlaps = layout is Layout.PLAIN
     for order in position.orders:
@@ -215,7 +216,7 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
         if overlaps and order.leg == 0 and order.is_stop:
             continue
         if order.list_id:
-            lists[order.list_id] = max(order.qty, lists.get(order.list_id, ZERO))  # one side may have been cut
+            lists.add(order.list_id)
         elif order.replaces and not order.exchange_id:
             if order.replaces not in gave_way:
                 # Of those that are to take one order's place only one ever can (rule 8.3e).
@@ -225,10 +226,16 @@ def committed(position: Position, *, layout: Layout) -> Decimal:
             total += order.leaves
     if rivals:
         total += sum(rivals.values(), ZERO)
-    for list_id, qty in lists.items():
-        # Both sides of an OCO draw on one quantity: what one side has sold, the other can't.
-        total += qty - sum([o.cum_qty for o in exits_of(position, list_id)], ZERO)
+    for list_id in lists:
+        total += list_leaves(exits_of(position, list_id))
     return total
+
+
+def list_leaves(sides: Sequence[Order]) -> Decimal:
+    """What the sides of an OCO, one of which lives, could still trade: both draw on one quantity, and what one has sold
+    the other can't. One of them alone may have been made smaller (faqs/stp_faq.md).
+    """
+    return max([o.qty for o in sides if o.live]) - sum([o.cum_qty for o in sides], ZERO)
 
 
 def exits_of(position: Position, list_id: str) -> list[Order]:

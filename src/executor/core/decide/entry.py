@@ -268,8 +268,8 @@ def _stood(draft: Draft) -> dict[int, Decimal]:
         if not entry.is_entry or entry.hands_on is None:
             continue
         exits = exits_of(draft.position, entry.list_id)
-        live = any(o.live for o in exits)
-        qty = exits[0].qty if live else sum((o.cum_qty for o in exits), ZERO)
+        live = [o.qty for o in exits if o.live]
+        qty = max(live) if live else sum((o.cum_qty for o in exits), ZERO)
         if qty:
             stood[entry.leg] = stood.get(entry.leg, ZERO) + qty
     return stood

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from executor.core.absorb.reports import adopt
 from executor.core.book import brackets, debt
-from executor.core.book.ledger import Holding, holding
+from executor.core.book.ledger import Holding, holding, list_leaves
 from executor.core.book.levels import is_safer
 from executor.core.decide import legs
 from executor.core.model import ids
@@ -301,7 +301,7 @@ class _Rebuilding:
             if not (stop or target) or (stop is not None and stop.stop_price is None):
                 raise _Refusal(f"leg {n} is left by {', '.join(order.id for order in mine)}, without a stop price")
             self._fits_layout(target)
-            qty = self._sold(n) + mine[0].qty - sum((order.cum_qty for order in mine), ZERO)
+            qty = self._sold(n) + list_leaves(mine)
             found.append(_leg(n, qty, target, stop))
         return tuple(found)
 
