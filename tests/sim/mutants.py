@@ -299,7 +299,7 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "an exit is never known to be placed",
         f"{CORE}/model/orders.py",
-        '    return replace(order, awaits="", qty=report.qty or order.qty)',
+        "    return placed_for(order, report.qty or order.qty)",
         "    return cut_to(order, report.qty)",
     ),
     Mutant(
