@@ -4,7 +4,7 @@ import asyncio
 import io
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,16 @@ async def bot() -> AsyncIterator[FakeBot]:
         yield found
 
 
-def children() -> list[str]:
+def children() -> set[str]:
     """The processes that we have started and that are still there."""
-    return [pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    return {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
+
+
+@pytest.fixture
+def drawing() -> Callable[[], set[str]]:
+    """Those that were not there before the test."""
+    before = children()
+    return lambda: children() - before
 
 
 def drawer(monkeypatch: pytest.MonkeyPatch, code: str, limit_s: float = 0.5) -> None:
@@ -75,7 +82,7 @@ async def test_a_closed_trade_comes_with_its_picture(
     ],
 )
 async def test_a_drawer_that_hangs_crashes_or_babbles_costs_the_picture_alone(
-    tmp_path: Path, bot: FakeBot, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+    tmp_path: Path, bot: FakeBot, monkeypatch: pytest.MonkeyPatch, drawing: Callable[[], set[str]], code: str, why: str
 ) -> None:
     reasons: list[str] = []
     monkeypatch.setattr(pictures.log, "warning", lambda _event, why, **_: reasons.append(why))
@@ -84,7 +91,7 @@ async def test_a_drawer_that_hangs_crashes_or_babbles_costs_the_picture_alone(
     assert bot.photos == []
     assert told(bot).count("trade closed") == 1
     assert why in reasons[0]
-    await until(lambda: children() == [])
+    await until(lambda: drawing() == set())
 
 
 async def test_a_drawer_that_is_not_there_costs_the_picture_alone(
@@ -115,7 +122,9 @@ async def test_a_drawer_is_shown_no_secret(tmp_path: Path, bot: FakeBot, monkeyp
     assert '"trade":' in seen.read_text("utf-8")
 
 
-async def test_a_stop_does_not_wait_for_a_drawer(tmp_path: Path, bot: FakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_does_not_wait_for_a_drawer(
+    tmp_path: Path, bot: FakeBot, monkeypatch: pytest.MonkeyPatch, drawing: Callable[[], set[str]]
+) -> None:
     monkeypatch.setattr(alerting, "FAREWELL_S", 0.2)
     drawer(monkeypatch, "import time; time.sleep(600)", 600)
     began = time.monotonic()
@@ -123,7 +132,7 @@ async def test_a_stop_does_not_wait_for_a_drawer(tmp_path: Path, bot: FakeBot, m
         await b.enter()
         await b.move(-1)
         await b.ends(Reason.SL)
-        await until(lambda: children() != [])
+        await until(lambda: drawing() != set())
     assert time.monotonic() - began < 60
-    await until(lambda: children() == [])
+    await until(lambda: drawing() == set())
     assert "trade closed" not in told(bot)  # it is in the outbox, and goes after the next start

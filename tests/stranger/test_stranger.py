@@ -1,8 +1,10 @@
 """The real daemon on an exchange that shares no code with ours, written from the documents alone."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.stranger.mood import QUOTE
 from tests.stranger.run import Run
 
 
@@ -22,6 +24,7 @@ async def test_a_trade_on_borrowed_money_owes_nothing_in_the_end(tmp_path: Path)
     run = Run(16, tmp_path, storm=0.1, transport="rest", layout="OCO", margin=True)
     assert run.lender is not None
     run.lender.mood.no_stock = 0.0
+    run.book.free[QUOTE] = Decimal(220)  # less than a trade takes, long or short
     await run.run(trades=1, kills=1)
     told = run.told()
     assert not run.faults, (run.faults, told)
