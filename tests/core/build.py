@@ -117,7 +117,7 @@ MARGIN_RULES: Final = replace(
     cancel_replace_allowed=False,
 )
 """The same symbol, traded with a margin account of its own."""
-POLICY: Final = Policy(qty=D(3), allow_short=True)
+POLICY: Final = Policy(qty=D(3), allow_short=True, base_fees_leave=True)
 RICH: Final = {"LTC": Balance(D(1_000)), "USDT": Balance(D(1_000_000))}
 DONE: Final = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED)
 

@@ -40,7 +40,7 @@ def bundled_stories() -> str:
     def keep(event: AnyEvent, step: Step) -> None:
         told.append(Told(len(told), "", event, step, None))
 
-    policy = Policy(notional=Decimal(100), allow_short=True)
+    policy = Policy(notional=Decimal(100), allow_short=True, base_fees_leave=True)
     for _ in Walk(policy, keep).steps():
         pass
     names = check_life(told)

@@ -191,7 +191,7 @@ def _close(draft: Draft, reason: Reason) -> Decision:
     """The trade is over: sum it up and free the slot (rules 7.1-7.3)."""
     policy, rules = draft.policy, draft.rules
     debts = repay.named_rest(draft)
-    closed = summarize(draft.position, reason, rules, draft.now, debts)
+    closed = summarize(draft.position, reason, rules, draft.now, debts, base_fees_leave=policy.base_fees_leave)
     state = draft.finish()
     aborted = not closed.qty
     pause = policy.cooldown_abort_ms if aborted else policy.cooldown_ms

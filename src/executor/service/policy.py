@@ -77,6 +77,7 @@ def policy_of(settings: Settings) -> core.Policy:
         level_alert=settings.margin_level_alert,
         level_reduce=settings.margin_level_reduce,
         allow_foreign_debt=settings.margin_foreign_debt is ForeignDebt.ALLOW,
+        base_fees_leave=True,
     )
 
 

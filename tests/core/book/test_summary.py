@@ -9,7 +9,7 @@ from executor.core.book.summary import settle_exposure
 from executor.core.model.events import Reported, Verb
 from executor.core.model.ids import Role
 from executor.core.model.state import Exposure, Reason
-from executor.core.model.values import Direction
+from executor.core.model.values import Direction, OrderSide
 
 D = Decimal
 
@@ -41,6 +41,44 @@ def test_profit_is_net_of_commissions_that_can_be_priced() -> None:
     assert closed.pnl == -(D("0.003") * 100 + D("2.997") * 100 * D("0.001"))
     assert closed.r == D("-0.1")
     assert closed.dust == 0
+
+
+@both_sides
+def test_commission_in_base_is_no_base_that_is_left(direction: Direction) -> None:
+    """What the account has more of than before, with nothing left over of the base."""
+    script = protected(direction)
+    script.quote("104.1", after=1_000)
+    for role in (Role.TP1, Role.TP2):
+        script.fill(role)
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    sign = {OrderSide.BUY: -1, OrderSide.SELL: 1}
+    cash = D(0)
+    for told in script.book.values():
+        cash += sign[told.side] * told.cum_quote
+        cash -= sum((fill.fee for fill in told.fills if fill.fee_asset == "USDT"), D(0))
+    missing = script.closed.dust  # a short's exits pay their commission in base, which the account has less of then
+    assert script.closed.pnl == cash + missing * script.last
+
+
+def test_a_journal_of_before_reckons_commission_in_base_as_its_version_did() -> None:
+    """Replayed, each of its states comes out as it was."""
+    closed = {}
+    for leave in (False, True):
+        script = protected()
+        script.policy = replace(script.policy, base_fees_leave=leave)
+        script.quote("104.1", after=1_000)
+        for role in (Role.TP1, Role.TP2):
+            script.fill(role)
+        script.settle()
+        script.command(Verb.FLATTEN)
+        script.settle()
+        closed[leave] = script.closed
+        (sold,) = [told for client_id, told in script.book.items() if "FLATTEN" in client_id]
+    rise = sold.cum_quote / sold.cum_qty - 100
+    assert rise > 3
+    assert closed[False].pnl == closed[True].pnl + closed[True].commissions["LTC"] * rise
 
 
 def test_commissions_in_a_third_asset_are_listed_and_not_priced() -> None:

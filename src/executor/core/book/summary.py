@@ -16,8 +16,15 @@ _FIGURE: Final = Decimal("1E-8")
 
 
 def summarize(
-    position: Position, reason: Reason, rules: SymbolRules, now: int, debts: Iterable[OwnDebt] = ()
+    position: Position,
+    reason: Reason,
+    rules: SymbolRules,
+    now: int,
+    debts: Iterable[OwnDebt] = (),
+    *,
+    base_fees_leave: bool = False,
 ) -> Closed:
+    """`base_fees_leave`: see `Policy`."""
     plan = position.plan
     debts = tuple(debts)
     interest = {debt.asset: debt.charged for debt in debts if debt.charged}
@@ -25,7 +32,7 @@ def summarize(
     entry_avg = entry_average(position)
     exits = exit_orders(position)
     exit_avg = average(exits)
-    pnl = _profit(position, rules, interest)
+    pnl = _profit(position, rules, interest, base_fees_leave=base_fees_leave)
     qty = sum((o.cum_qty for o in position.orders if o.is_entry), ZERO)
     risked = plan.r * qty
     exposure = settle_exposure(position.exposure, now)
@@ -70,13 +77,15 @@ def settle_exposure(exposure: Exposure, now: int) -> Exposure:
     return Exposure(0, exposure.total + spell, max(exposure.longest, spell))
 
 
-def _profit(position: Position, rules: SymbolRules, interest: Mapping[str, Decimal]) -> Decimal:
-    """Quote gained, less commissions and interest in quote, less those in base at the price of their own fill, or the
-    last one. Commissions in a third asset (BNB) are listed, not priced.
+def _profit(
+    position: Position, rules: SymbolRules, interest: Mapping[str, Decimal], *, base_fees_leave: bool
+) -> Decimal:
+    """Quote gained, less commissions and interest in quote, and what is left of the base, without those in base, at the
+    last price: what the account has more of than before. Commissions in a third asset (BNB) are listed, not priced.
     """
     gained = -interest.get(rules.quote, ZERO)
     last_price = position.plan.entry
-    bought = sold = ZERO
+    bought = sold = paid = ZERO
     for order in position.orders:
         if not order.cum_qty:
             continue
@@ -91,10 +100,12 @@ def _profit(position: Position, rules: SymbolRules, interest: Mapping[str, Decim
         for fill in order.fills:
             if fill.fee_asset == rules.quote:
                 gained -= fill.fee
+            elif fill.fee_asset == rules.base and base_fees_leave:
+                paid += fill.fee
             elif fill.fee_asset == rules.base:
                 gained -= fill.fee * fill.price
     # What is left over (dust, or a position that was abandoned) counts at the last price traded.
-    return gained + (bought - sold - interest.get(rules.base, ZERO)) * last_price
+    return gained + (bought - sold - paid - interest.get(rules.base, ZERO)) * last_price
 
 
 def _dust(position: Position, rules: SymbolRules) -> Decimal:

@@ -103,3 +103,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     level_alert: Decimal | None = None
     level_reduce: Decimal | None = None
     allow_foreign_debt: bool = False
+    base_fees_leave: bool = False
+    """Whether a commission in base is base that the trade does not have any more (rule 7.2). Journals of versions that
+    priced it by its own fill, and counted it as left over besides, say nothing of it.
+    """
