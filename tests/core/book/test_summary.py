@@ -64,7 +64,7 @@ def test_commission_in_base_is_no_base_that_is_left(direction: Direction) -> Non
 
 def test_a_journal_of_before_reckons_commission_in_base_as_its_version_did() -> None:
     """Replayed, each of its states comes out as it was."""
-    closed = {}
+    closed, rise = {}, D(0)
     for leave in (False, True):
         script = protected()
         script.policy = replace(script.policy, base_fees_leave=leave)
@@ -76,7 +76,7 @@ def test_a_journal_of_before_reckons_commission_in_base_as_its_version_did() -> 
         script.settle()
         closed[leave] = script.closed
         (sold,) = [told for client_id, told in script.book.items() if "FLATTEN" in client_id]
-    rise = sold.cum_quote / sold.cum_qty - 100
+        rise = sold.cum_quote / sold.cum_qty - 100
     assert rise > 3
     assert closed[False].pnl == closed[True].pnl + closed[True].commissions["LTC"] * rise
 
