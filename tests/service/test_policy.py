@@ -22,7 +22,7 @@ RULES = SymbolRules(
 
 def test_the_defaults_are_the_core_s_own() -> None:
     made = policy_of(load_settings({}, env_file=None))
-    assert made == core.Policy(notional=Decimal(100), recv_window_ms=5_000)
+    assert made == core.Policy(notional=Decimal(100), recv_window_ms=5_000, base_fees_leave=True)
 
 
 def test_each_setting_reaches_its_place() -> None:
@@ -121,6 +121,7 @@ def test_each_setting_reaches_its_place() -> None:
         allow_short=True,
         max_signal_age_ms=30_000,
         recv_window_ms=3_000,
+        base_fees_leave=True,
     )
 
 
