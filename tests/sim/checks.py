@@ -25,6 +25,7 @@ from executor.simulate.direct import Direct
 
 ALERT_SLACK_MS: Final = 8_000  # beyond the failsafe's grace: a look around, a direct query, the answer's way
 CALM_MS: Final = 120_000
+_FIGURE: Final = Decimal("0.00000002")  # two roundings
 BARELY: Final = Decimal("0.99")  # what passes NOTIONAL by so little may fail it at its stop's limit price
 STOPS: Final = frozenset({OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT})
 STEPS_OVER: Final = 4  # each of three exits rounds up, and one hour more of interest may have been expected
@@ -70,6 +71,8 @@ class Truth:
         self.entry_fee = ZERO
         self.base = ZERO
         self.fees: Counter[str] = Counter()
+        self.cash = ZERO
+        self.prices: list[Decimal] = []
         self.commissions: dict[str, Decimal] = {}
         self.taken = ZERO
         self.stops: dict[int, Decimal] = {}
@@ -169,11 +172,15 @@ class Outside:
             truth.left += event.last_qty
             truth.stopped |= order.type in STOPS and self.setup.policy.layout is Layout.PLAIN
         truth.base += sign * event.last_qty
+        truth.cash -= sign * event.last_quote_qty
+        truth.prices.append(event.last_price)
         if event.commission_asset and event.commission:
             asset = event.commission_asset
             truth.commissions[asset] = truth.commissions.get(asset, ZERO) + event.commission
             if asset == self.rules.base:
                 truth.base -= event.commission
+            elif asset == self.rules.quote:
+                truth.cash -= event.commission
 
     def _truth_of(self, event: ExecutionReport) -> Truth | None:
         """The trade that a fill is of, which may begin with it."""
@@ -372,7 +379,18 @@ class Outside:
             return
         if closed.dust + closed.interest.get(self.rules.base, ZERO) + last.gone != truth.base:
             self.broken.append(f"W6: {closed.trade} says dust {plain(closed.dust)}, it is {plain(truth.base)}")
+        self._profit(closed, truth)
         self._left_over(closed, truth)
+
+    def _profit(self, closed: Closed, truth: Truth) -> None:
+        """7.2: what the account has gained, with what is left of the base at a price of the trade."""
+        gained = truth.cash - closed.interest.get(self.rules.quote, ZERO)
+        rest = truth.base - closed.interest.get(self.rules.base, ZERO)
+        least, most = sorted((gained + rest * min(truth.prices), gained + rest * max(truth.prices)))
+        if not least - _FIGURE <= closed.pnl <= most + _FIGURE:
+            self.broken.append(
+                f"W6 (7.2): {closed.trade} says {plain(closed.pnl)} gained, it was {plain(least)} to {plain(most)}"
+            )
 
     def _left_over(self, closed: Closed, truth: Truth) -> None:
         """7.1: nothing but dust is held, and nothing was sold twice."""

@@ -89,6 +89,12 @@ MUTANTS_OF_ONE: Final = (
         "    return Holding(entered, left, entered - left - position.gone, guessed, lent)",
     ),
     Mutant(
+        "commission in base is counted as left over",
+        f"{CORE}/book/summary.py",
+        "                paid += fill.fee\n",
+        "                gained -= fill.fee * fill.price\n",
+    ),
+    Mutant(
         "an older report is believed",
         f"{CORE}/model/orders.py",
         "    if report.cum_qty > cum_qty:\n        cum_qty, cum_quote = report.cum_qty, report.cum_quote\n",

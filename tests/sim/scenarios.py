@@ -25,6 +25,7 @@ Act = Callable[[World], None]
 R: Final = Decimal("0.8")
 _POLICY: Final = Policy(
     recv_window_ms=5_000,
+    base_fees_leave=True,
     notional=Decimal(900),
     stop_pct=Decimal("0.008"),
     planb_max_dev_r=Decimal(3),

@@ -164,6 +164,7 @@ def draw(
 
     policy = Policy(
         recv_window_ms=RECV_WINDOW,
+        base_fees_leave=True,
         layout=pick("layout", Layout.OCO, Layout.PLAIN, Layout.BRACKET),
         entry_mode=pick("entry_mode", *EntryMode),
         planb_order=pick("planb_order", *PlanBOrder),
