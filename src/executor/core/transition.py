@@ -25,6 +25,7 @@ from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import (
     Borrowing,
+    Closed,
     Closing,
     Entering,
     Exposure,
@@ -206,7 +207,18 @@ def _close(draft: Draft, reason: Reason) -> Decision:
         cooldown_until=draft.now + pause,
         day=replace(day, pnl=day.pnl + closed.pnl) if closed.pnl != ZERO else day,
     )
-    return state, (), (*draft.notes, Notify(Level.INFO, "trade_closed", text))
+    return state, (), (*draft.notes, *_left_over(draft, closed), Notify(Level.INFO, "trade_closed", text))
+
+
+def _left_over(draft: Draft, closed: Closed) -> tuple[Notify, ...]:
+    """What no order is taken for any more, where it is more than the dust of rounding: a filter was raised above it
+    (rule 3.6). What somebody else has taken over was told of (rule 6.6).
+    """
+    left, rules = abs(closed.dust), draft.rules
+    if closed.reason is Reason.EXTERNAL or left * 100 <= closed.qty or left * draft.price < rules.min_notional:
+        return ()
+    text = f"{short(closed.dust)} {rules.base} are left over: no order is taken for so little"
+    return (Notify(Level.ALERT, "left_over", text),)
 
 
 def empty(symbol: str, venue: str = "") -> State:

@@ -48,6 +48,27 @@ def test_everything_is_cancelled_before_what_is_held_is_sold(direction: Directio
     assert all(r.status is not OrderStatus.NEW for r in script.book.values())
 
 
+@both_sides
+def test_a_rest_that_a_raised_filter_makes_too_small_is_told_of(direction: Direction) -> None:
+    """Rule 3.6: it is closed as dust, but worth more than what rounding leaves."""
+    script = closing(direction)
+    script.rules = replace(script.rules, min_qty=D(5))
+    script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+    assert abs(script.closed.dust) > 2
+    assert "left_over" in script.told()
+
+
+@pytest.mark.parametrize(("much", "worth"), [(D("0.01"), D(1)), (D(1), D(400))])
+def test_the_dust_of_rounding_is_not_told_of(much: Decimal, worth: Decimal) -> None:
+    """A hundredth of what was bought, or less than any order."""
+    script = closing()
+    script.rules = replace(script.rules, min_qty=D(5) if much == 1 else D("0.001"), min_notional=worth)
+    script.settle()
+    assert script.closed.dust < 3
+    assert "left_over" not in script.told()
+
+
 def test_the_trade_ends_only_after_a_last_look_at_the_open_orders() -> None:
     """Rule 7.1."""
     script = selling()

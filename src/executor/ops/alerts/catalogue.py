@@ -194,6 +194,14 @@ _RISK: Final = (
         "Nothing for this trade. Where a filter is named, see which other program places stops on the symbol.",
     ),
     alert_kind(
+        "left_over",
+        Topic.TROUBLE,
+        WARNING,
+        "A trade was closed, and more than the dust of rounding is left of it: the exchange takes no order for so "
+        "little, because a filter (LOT_SIZE, MARKET_LOT_SIZE) was raised while it was open. Nothing covers that rest.",
+        "Sell it by hand once the exchange takes it, or keep it: it is yours, and no trade counts on it.",
+    ),
+    alert_kind(
         "late_fill",
         Topic.TROUBLE,
         WARNING,
