@@ -225,7 +225,7 @@ def test_a_record_of_another_loan_is_not_taken_for_ours(row: dict[str, object]) 
         asset="USDT",
         amount=D("201.50"),
         status=RecordStatus.CONFIRMED,
-        time=START - 100,
+        time=START - 3_000,
     )
     script.lender.records = [known]
     script.signal()

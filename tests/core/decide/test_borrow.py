@@ -306,6 +306,25 @@ def test_a_look_at_an_account_that_lags_does_not_borrow_again() -> None:
     assert len(borrowed(script)) == 1
 
 
+def test_a_loan_that_only_its_record_tells_of_is_not_made_again() -> None:
+    """A newer state was lost, and the account does not show the loan yet (rules 9.2, 11.3)."""
+    script = asked()
+    script.accept("Borrow")
+    script.state = replace(script.state, loan=None, outbox=())
+    script.pending.clear()
+    hidden, script.lender.debts = script.lender.debts, {}
+    script.lender.add("USDT", D("-201.50"))
+    script.wait(1_000)
+    for _ in range(6):
+        script.accept() if script.pending else script.sleep()
+    assert len(borrowed(script)) == 1
+    script.lender.debts = hidden
+    script.lender.add("USDT", D("201.50"))
+    while script.named() == "Borrowing":
+        script.accept() if script.pending else script.sleep()
+    assert len(borrowed(script)) == 1
+
+
 def test_what_others_took_meanwhile_is_borrowed_but_never_more_than_the_entry_costs() -> None:
     script = asked()
     script.lender.add("USDT", D(-30))

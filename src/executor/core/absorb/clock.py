@@ -50,7 +50,7 @@ _HAPPENED: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
     Quote: ("at",),
     Market: ("balances_at", "liquidations_at", "level_doubted_at"),
     MarginAccount: ("asked_at",),
-    Records: ("asked_at",),
+    Records: ("asked_at", "newest"),
     Borrowable: ("asked_at",),
 }
 _DUE: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {

@@ -66,7 +66,10 @@ def _records(known: Records | None, event: LoansSeen) -> Records:
     if event.fault:
         same = known is not None and (known.kind, known.asset) == (event.kind, event.asset)
         unread = (known.unread if known is not None and same else 0) or event.asked_at
-    return Records(event.kind, event.asset, event.asked_at, tuple(row.tran_id for row in event.records), unread)
+    made = [(row.time, row.amount) for row in event.records if row.status is not RecordStatus.FAILED]
+    newest, amount = max(made, default=(0, ZERO))
+    ids = tuple(row.tran_id for row in event.records)
+    return Records(event.kind, event.asset, event.asked_at, ids, unread, newest, amount)
 
 
 def named(loan: Loan) -> str:

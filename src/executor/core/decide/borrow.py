@@ -1,6 +1,7 @@
 """Decide while borrowing (rules 11.1-11.3): what the entry lacks is borrowed once, and known to be there before it."""
 
 from decimal import Decimal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,6 +15,9 @@ from executor.core.model.intents import Level
 from executor.core.model.loans import Credit, Loan, LoanEnd, LoanKind
 from executor.core.model.state import Borrowing, Entering, Reason
 from executor.core.model.values import short
+
+_CLOCKS_APART_MS: Final = 2_000
+"""A record's time is the exchange's own."""
 
 
 def decide(draft: Draft, phase: Borrowing) -> None:
@@ -35,7 +39,7 @@ def decide(draft: Draft, phase: Borrowing) -> None:
     if draft.now < phase.retry_at or draft.market.ending:
         return
     since = max(phase.since, last.closed_at if last is not None else 0)
-    if not _known(draft, credit.asset, since) or _waits_for_others(draft, credit, since):
+    if not _known(draft, credit.asset, since) or _waits(draft, credit, since):
         return
     account = draft.market.margin
     assert account is not None
@@ -55,6 +59,28 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         draft.borrow(credit.asset, lacks)
     else:
         _enter(draft)
+
+
+def _waits(draft: Draft, credit: Credit, since: int) -> bool:
+    """Whether the account has to tell more before anything is borrowed: it is read again, in growing pauses."""
+    if not (_unshown(draft, credit.asset) or _waits_for_others(draft, credit)):
+        return False
+    lending.read_later(draft, LoanKind.BORROW, credit.asset, since)
+    return True
+
+
+def _unshown(draft: Draft, asset: str) -> bool:
+    """Whether a loan stands in the records that was made for this trade by a state that is lost, and the account does
+    not show it yet: it is not borrowed again (rules 9.2, 11.3).
+    """
+    records, account, known = draft.market.records, draft.market.margin, draft.loan
+    assert records is not None
+    assert account is not None
+    before = records.newest < draft.position.opened - _CLOCKS_APART_MS
+    if before or (known is not None and known.sent_at >= records.newest):
+        return False
+    shown = account.debts.get(asset)
+    return shown is None or shown.total < records.amount
 
 
 def _not_lent(draft: Draft, lacks: Decimal, borrowed: Decimal) -> str:
@@ -129,17 +155,14 @@ def _known(draft: Draft, asset: str, since: int) -> bool:
     return lending.known(draft, LoanKind.BORROW, asset, since) and asked
 
 
-def _waits_for_others(draft: Draft, credit: Credit, since: int) -> bool:
+def _waits_for_others(draft: Draft, credit: Credit) -> bool:
     """Whether the loan is there, and another symbol may need of it: or has spent its own, which is not heard of yet.
     Nothing more is borrowed for that.
     """
     account = draft.market.margin
     assert account is not None
     made = debts.find(draft.state.debts, credit.asset).borrowed
-    if not made or not account.available(credit.asset) < credit.need <= account.free(credit.asset):
-        return False
-    lending.read_later(draft, LoanKind.BORROW, credit.asset, since)
-    return True
+    return bool(made) and account.available(credit.asset) < credit.need <= account.free(credit.asset)
 
 
 def _refused(draft: Draft, last: Loan | None) -> Reason | None:

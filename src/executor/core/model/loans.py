@@ -133,7 +133,7 @@ class LoanRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class Records(msgspec.Struct, frozen=True):
     """Which rows the list held when it was last asked for, at `asked_at` (ms); `unread`: since when (ms) it can't be
-    read, 0 where it was.
+    read, 0 where it was. `newest`: when (ms) the last of them that was not refused was made, and for how much.
     """
 
     kind: LoanKind
@@ -141,6 +141,8 @@ class Records(msgspec.Struct, frozen=True):
     asked_at: int
     ids: tuple[int, ...]
     unread: int = 0
+    newest: int = 0
+    amount: Decimal = ZERO
 
 
 class Borrowable(msgspec.Struct, frozen=True):
