@@ -15,13 +15,21 @@ def alerts(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        noted = [i for i, arg in enumerate(node.args) if isinstance(arg, ast.Attribute) and arg.attr == "ALERT"]
+        noted = [i for i, arg in enumerate(node.args) if any(_is_alert(level) for level in _either(arg))]
         named = [node.args[i + 1] for i in noted if i + 1 < len(node.args)]
         if any(keyword.arg == "alert" for keyword in node.keywords) and node.args:
             named.append(node.args[0])
         for name in named:
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
                 yield name.value
+
+
+def _either(arg: ast.expr) -> tuple[ast.expr, ...]:
+    return (arg.body, arg.orelse) if isinstance(arg, ast.IfExp) else (arg,)
+
+
+def _is_alert(level: ast.expr) -> bool:
+    return isinstance(level, ast.Attribute) and level.attr == "ALERT"
 
 
 def raised() -> set[str]:
@@ -31,10 +39,8 @@ def raised() -> set[str]:
 
 def test_the_alerts_are_found() -> None:
     assert {"failsafe", "sold_elsewhere", "state_unwritable", "signal_file", "trade_rebuilt"} <= raised()
-    assert list(alerts(ast.parse('draft.note(Level.ALERT, "x", text)\nlog.error("y", alert=True)\nlog.info("z")'))) == [
-        "x",
-        "y",
-    ]
+    notes = 'draft.note(Level.ALERT, "x", text)\ndraft.note(Level.INFO if small else Level.ALERT, "w", text)\n'
+    assert list(alerts(ast.parse(notes + 'log.error("y", alert=True)\nlog.info("z")'))) == ["x", "w", "y"]
 
 
 def told(tree: ast.AST) -> Iterator[str]:

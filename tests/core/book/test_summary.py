@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import START, both_sides, closing, entering, protected
+from tests.core.build import START, Script, both_sides, closing, entering, protected
 
 from executor.core.book.summary import settle_exposure
 from executor.core.model.events import Reported, Verb
@@ -12,6 +12,17 @@ from executor.core.model.state import Exposure, Reason
 from executor.core.model.values import Direction, OrderSide
 
 D = Decimal
+
+
+def sold_dearer(script: Script) -> Script:
+    """Both targets have filled, and the rest is sold above them."""
+    script.quote("104.1", after=1_000)
+    for role in (Role.TP1, Role.TP2):
+        script.fill(role)
+    script.settle()
+    script.command(Verb.FLATTEN)
+    script.settle()
+    return script
 
 
 def test_a_closed_trade_tells_its_times_prices_and_quantities() -> None:
@@ -46,13 +57,7 @@ def test_profit_is_net_of_commissions_that_can_be_priced() -> None:
 @both_sides
 def test_commission_in_base_is_no_base_that_is_left(direction: Direction) -> None:
     """What the account has more of than before, with nothing left over of the base."""
-    script = protected(direction)
-    script.quote("104.1", after=1_000)
-    for role in (Role.TP1, Role.TP2):
-        script.fill(role)
-    script.settle()
-    script.command(Verb.FLATTEN)
-    script.settle()
+    script = sold_dearer(protected(direction))
     sign = {OrderSide.BUY: -1, OrderSide.SELL: 1}
     cash = D(0)
     for told in script.book.values():
@@ -68,12 +73,7 @@ def test_a_journal_of_before_reckons_commission_in_base_as_its_version_did() -> 
     for leave in (False, True):
         script = protected()
         script.policy = replace(script.policy, base_fees_leave=leave)
-        script.quote("104.1", after=1_000)
-        for role in (Role.TP1, Role.TP2):
-            script.fill(role)
-        script.settle()
-        script.command(Verb.FLATTEN)
-        script.settle()
+        sold_dearer(script)
         closed[leave] = script.closed
         (sold,) = [told for client_id, told in script.book.items() if "FLATTEN" in client_id]
         rise = sold.cum_quote / sold.cum_qty - 100

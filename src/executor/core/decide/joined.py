@@ -35,10 +35,7 @@ def join(draft: Draft) -> None:
         left = draft.left(leg)
         why = "it has too little left for an order of its own" if small else "a filter refuses its stop"
         text = f"leg {leg.n}: {why}; leg {host.n} takes its {plain(left)} {draft.rules.base}"
-        if small:
-            draft.note(Level.WARNING, "legs_joined", text, draft.live(host.n))
-        else:
-            draft.note(Level.ALERT, "legs_joined", text, draft.live(host.n))
+        draft.note(Level.WARNING if small else Level.ALERT, "legs_joined", text, draft.live(host.n))
         draft.put_leg(replace(leg, qty=leg.qty - left, tries=0, retry_at=0))
         draft.put_leg(replace(host, qty=host.qty + left))
         return
