@@ -7,7 +7,7 @@ reproduces every state bit for bit.
 """
 
 from decimal import Decimal
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -40,6 +40,8 @@ from executor.core.model.state import (
 )
 from executor.core.model.values import ZERO, short
 from executor.core.model.verdict import Verdict
+
+_TAKEN_OVER: Final = frozenset({Reason.EXTERNAL, Reason.LIQUIDATED})
 
 Decision = tuple[State, tuple[Request, ...], tuple[Notify, ...]]
 
@@ -212,10 +214,10 @@ def _close(draft: Draft, reason: Reason) -> Decision:
 
 def _left_over(draft: Draft, closed: Closed) -> tuple[Notify, ...]:
     """What no order is taken for any more, where it is more than the dust of rounding: a filter was raised above it
-    (rule 3.6). What somebody else has taken over was told of (rule 6.6).
+    (rule 3.6). What a hand or a liquidation has taken over was told of (rules 6.6, 11.11).
     """
     left, rules = abs(closed.dust), draft.rules
-    if closed.reason is Reason.EXTERNAL or left * 100 <= closed.qty or left * draft.price < rules.min_notional:
+    if closed.reason in _TAKEN_OVER or left * 100 <= closed.qty or left * draft.price < rules.min_notional:
         return ()
     text = f"{short(closed.dust)} {rules.base} are left over: no order is taken for so little"
     return (Notify(Level.ALERT, "left_over", text),)

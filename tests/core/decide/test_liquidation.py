@@ -57,6 +57,7 @@ def test_a_trade_that_is_gone_is_closed_and_nothing_is_put_back(direction: Direc
     closed = over(script)
     assert closed.reason is (Reason.LIQUIDATED if liquidated else Reason.EXTERNAL)
     assert placed(script) == []
+    assert "left_over" not in script.told()  # which is about filters
     assert closed.debt_left == {}
     event = "liquidated" if liquidated else "closed_elsewhere"
     assert script.told().count(event) == 1
