@@ -45,6 +45,11 @@ def pass_looks(script: Script) -> None:
     raise AssertionError("never settled")
 
 
+def until_asked(script: Script, kind: str) -> None:
+    while kind not in script.kinds():
+        script.accept() if script.pending else script.sleep()
+
+
 @both_sides
 def test_an_accepted_loan_is_done_when_its_record_says_so(direction: Direction) -> None:
     script = borrowing(direction)
@@ -235,6 +240,35 @@ def test_a_record_of_another_loan_is_not_taken_for_ours(row: dict[str, object]) 
     script.lose()
     script.accept()
     assert loan(script).phase is LoanPhase.UNRESOLVED
+
+
+def test_the_record_of_the_one_before_is_not_taken_for_ours_though_a_stale_list_left_it_out() -> None:
+    """Rule 8.6: found by the simulation, where a repayment counted as failed, and what it did as somebody else's."""
+    script = repaying()
+    script.lender.status = RecordStatus.PENDING
+    until_asked(script, "Repay")
+    script.accept("Repay")
+    script.lender.confirm(RecordStatus.FAILED)
+    script.accept("QueryLoans")
+    assert loan(script).end is LoanEnd.FAILED
+    before, script.lender.records = script.lender.records, []
+    script.feed(script._read_margin(QueryLoans(seq=0, kind=LoanKind.REPAY, asset="USDT", since=0)))
+    script.sleep()
+    assert loan(script).known[-1] == before[-1].tran_id  # known from its answer
+    script.lose("Repay")
+    script.lender.records = before
+    script.accept("QueryLoans")
+    assert loan(script).phase is LoanPhase.UNRESOLVED
+
+
+def test_what_was_on_record_long_ago_is_forgotten() -> None:
+    script = repaying()
+    until_asked(script, "Repay")
+    script.refuse(Why.RATE_LIMIT, retry_at=script.now + 120_000)
+    script.sleep()
+    script.lender.records = []
+    until_asked(script, "Repay")
+    assert loan(script).known == ()
 
 
 def test_the_debt_tells_nothing_while_others_borrow_or_where_it_is_older() -> None:

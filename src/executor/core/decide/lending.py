@@ -3,12 +3,10 @@
 from typing import Final
 
 from executor.core.book import debt as debts
-from executor.core.decide.outbox import Outbox
+from executor.core.decide.outbox import RECORDS_MS, Outbox
 from executor.core.model.facts import Why
 from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase
 
-RECORDS_MS: Final = 60_000
-"""How far back records are read: what is older is nothing that is under way."""
 LOOK_AGAIN_MS: Final = 250
 LOOK_AGAIN_MAX_MS: Final = 5_000
 _AN_EIGHTH: Final = 8

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -23,6 +24,9 @@ from executor.core.model.loans import Loan, LoanKind
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Market, Order, State
+
+RECORDS_MS: Final = 60_000
+"""How far back records of loans are read: what is older is nothing that is under way."""
 
 
 class Outbox:
@@ -84,16 +88,18 @@ class Outbox:
         account, records = self.market.margin, self.market.records
         assert account is not None
         assert records is not None
-        n = self.loan.n + 1 if self.loan is not None else 1
+        last = self.loan
+        n = last.n + 1 if last is not None else 1
+        before = last.records if last is not None and self.now < last.closed_at + RECORDS_MS else ()
         self.loan = Loan(
             n=n,
             kind=kind,
             asset=asset,
             amount=amount,
             sent_at=self.now,
-            follows=self.loan.end if self.loan is not None else None,
+            follows=last.end if last is not None else None,
             before=account.debt(asset),
-            known=records.ids,
+            known=tuple(sorted({*records.ids, *before})),
         )
         self.outdate()
         request = Borrow if kind is LoanKind.BORROW else Repay

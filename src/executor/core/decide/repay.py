@@ -15,7 +15,7 @@ from executor.core.book import debt as debts
 from executor.core.book.borrowing import terms_of
 from executor.core.decide import closing, lending
 from executor.core.decide.draft import Draft
-from executor.core.decide.outbox import Outbox
+from executor.core.decide.outbox import RECORDS_MS, Outbox
 from executor.core.model.facts import PASSING, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
@@ -169,7 +169,7 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
             work = replace(work, short_at=account.asked_at)
         if account.asked_at < work.short_at + outbox.policy.absence_grace_ms:
             outbox.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
-            outbox.query_loans(LoanKind.REPAY, debt.asset, outbox.now - lending.RECORDS_MS)
+            outbox.query_loans(LoanKind.REPAY, debt.asset, outbox.now - RECORDS_MS)
             return work
         lacks = debt.own - account.free(debt.asset)  # what other symbols need of it is there again in a moment
         bought = buy(work, debt, lacks) if buy is not None and lacks > 0 else None

@@ -177,10 +177,11 @@ class Loan(msgspec.Struct, frozen=True, kw_only=True):
     """A loan or a repayment, and what is known of it.
 
     `follows`: how the one before it ended; `before`: the account's debt of the asset when it was asked for, `known`:
-    the records that were there. `fence`: its request can't be carried out later (ms). `looks`: how often it was looked
-    for, `misses`: of those after the fence, if it has one, that found no trace of it; `ask_at`: when to look (again),
-    of a refused one before when the exchange wants no other. `shown_at`: since when the debt shows it done, and no
-    record says so, which is believed when seen twice (8.6). `alerted_at`: when it was last told that it takes long.
+    the records that were there, and those of the loans shortly before it. `fence`: its request can't be carried out
+    later (ms). `looks`: how often it was looked for, `misses`: of those after the fence, if it has one, that found no
+    trace of it; `ask_at`: when to look (again), of a refused one before when the exchange wants no other. `shown_at`:
+    since when the debt shows it done, and no record says so, which is believed when seen twice (8.6). `alerted_at`:
+    when it was last told that it takes long.
     `closed_at`: since when the account shows how it ended.
     """
 
@@ -208,6 +209,11 @@ class Loan(msgspec.Struct, frozen=True, kw_only=True):
     def open(self) -> bool:
         """Whether it may still change the debt, as far as is known."""
         return self.phase is not LoanPhase.CLOSED
+
+    @property
+    def records(self) -> tuple[int, ...]:
+        """What is no record of a later loan, though a list that is stale need not show it then (rule 8.6)."""
+        return (*self.known, self.tran_id) if self.tran_id else self.known
 
 
 class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,7 +122,7 @@ def _maybe_repaid(state: State, position: Position, now: int) -> State:
         sent_at=position.phase.work.since,
         follows=loan.end if loan is not None else None,
         before=debt.seen,
-        known=(loan.tran_id,) if loan is not None else (),
+        known=loan.records if loan is not None else (),
         phase=LoanPhase.UNRESOLVED,
         fence=now,
         alerted_at=now,
