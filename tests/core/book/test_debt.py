@@ -125,6 +125,15 @@ def test_a_stale_look_after_a_repayment_is_not_taken_for_interest() -> None:
     assert read(seen, shown("0", after=200)).doubted_at == 0
 
 
+def test_interest_of_somebody_elses_loan_that_counted_as_ours_is_not_repaid_by_them() -> None:
+    """Found by the simulation: charged as their loan was made, it counted as ours, and the loan was repaid whole."""
+    owed = read(LENT, shown("1000", "0.01"))
+    seen = read(owed, shown("1100", "0.02", after=100), shown("1100", "0.02", after=100 + GRACE))
+    assert (seen.own, seen.foreign, seen.charged) == (D("1000.02"), D(100), D("0.02"))
+    seen = read(seen, shown("1000", "0.01", after=5_000), shown("1000", "0.01", after=5_000 + GRACE))
+    assert (seen.own, seen.foreign, seen.charged, seen.by_hand) == (D("1000.01"), ZERO, D("0.01"), ZERO)
+
+
 def test_what_somebody_else_repays_is_taken_off_their_own_debt_first() -> None:
     before = read(OwnDebt(asset="USDT"), shown("300"))
     seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("1300"))

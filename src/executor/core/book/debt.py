@@ -179,14 +179,19 @@ def _converted(debt: OwnDebt, gone: Decimal, shown: Debt, others: Others) -> Own
 
 
 def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnDebt:
-    """Somebody else has borrowed, or repaid: their own debt first. Interest of the same time is shared all the same."""
+    """Somebody else has borrowed, or repaid: their own debt first. Interest of the same time is shared all the same: as
+    that is a guess beside what others owe, no more than that gone from ours was not ours.
+    """
     lent = _lent(debt, others)
     theirs = shown.principal - lent if lent is not None else grown
     if 0 < theirs < grown:
         debt, grown = _shared(debt, grown - theirs, others), theirs
     foreign = max(debt.foreign + grown, ZERO)
     own = min(debt.own, max(shown.total - others.owed - foreign, ZERO))
-    return replace(debt, own=own, foreign=foreign, by_hand=debt.by_hand + debt.own - own)
+    gone = debt.own - own
+    if (debt.foreign or others.owed) and gone <= debt.charged - debt.converted:
+        return replace(debt, own=own, foreign=foreign, charged=debt.charged - gone)
+    return replace(debt, own=own, foreign=foreign, by_hand=debt.by_hand + gone)
 
 
 def _seen(debt: OwnDebt, shown: Debt, others: Others) -> OwnDebt:
