@@ -131,6 +131,22 @@ def test_an_exit_that_vanished_while_the_holdings_are_there_is_put_back(directio
     assert script.named() == "Protected"
 
 
+@pytest.mark.parametrize("borrowed", ["0", "0.01"])
+def test_a_short_that_sold_its_own_base_is_not_gone_where_nothing_is_owed(borrowed: str) -> None:
+    """Found by the simulation: a hand cancelled its stop, and all of it was left unwatched as liquidated."""
+    script = Script(Direction.SHORT, POLICY, MARGIN_RULES)
+    script.lender.add("LTC", D(3) - D(borrowed))
+    script.signal()
+    script.settle()
+    script.fill_entry()
+    script.settle()
+    assert script.lender.debt("LTC").principal == D(borrowed)
+    script.now += 1_000
+    script.vanish("SL")
+    script.accept("QueryMargin")
+    assert script.kinds() == ["SL"]
+
+
 def test_a_debt_that_is_in_doubt_is_read_again_first() -> None:
     script = protected(Direction.SHORT, rules=MARGIN_RULES)
     script.now += 1_000

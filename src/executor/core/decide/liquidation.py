@@ -123,11 +123,13 @@ def _seen_twice(draft: Draft, account: MarginAccount, since: int) -> bool:
 
 
 def anything_left(draft: Draft, account: MarginAccount) -> bool:
-    """Whether the account shows something that the trade could sell, or would have to buy back."""
+    """Whether the account shows something that the trade could sell, or would have to buy back: its debt, and what it
+    has sold of base that it had not borrowed.
+    """
     if draft.position.plan.direction is Direction.LONG:
         left = account.total(draft.rules.base)
     else:
-        left = debts.find(draft.state.debts, draft.rules.base).own
+        left = max(debts.find(draft.state.debts, draft.rules.base).own, draft.tally.sellable)
     return bool(draft.rules.market_piece(left, draft.price))
 
 
