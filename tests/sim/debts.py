@@ -14,7 +14,7 @@ from executor.core.model.loans import LoanKind
 from executor.core.model.state import Closed, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus, OrderType, plain
 from executor.paper.engine.choices import InterestShown
-from executor.paper.engine.margin.model import LoanStatus
+from executor.paper.engine.margin.model import LoanStatus, LoanType, Origin
 
 SLACK: Final = Decimal("0.00000100")
 """Interest of somebody else's loans is theirs; so much of it may be taken for ours."""
@@ -47,11 +47,14 @@ class Debts:
         self.repayments = 0
         self.touched = False
         self.forgot = False
+        self._taken = 0
+        """How often the exchange has repaid by itself, as known."""
 
     # --- what our requests do -----------------------------------------------------------------------------------------
 
     def executed(self, request: LoanCommand, saved: State) -> None:
         """The exchange has booked a loan or a repayment of ours; `saved`: the state on disk then."""
+        self._look()
         if isinstance(request, Borrow):
             self.loans += 1
             self._borrowed(request, saved)
@@ -95,6 +98,7 @@ class Debts:
         """Somebody else has borrowed or repaid: their own debt first. A loan that is small beside ours, and made while
         ours is repaid, can't be told from interest that ours was charged, unless the repayment's record tells that.
         """
+        self._look()
         if kind is LoanKind.BORROW:
             self.foreign[asset] += amount
             small = max(self.direct.lender.debt(asset).total, self.last[asset]) / debts.LARGEST_CHARGE
@@ -115,6 +119,16 @@ class Debts:
         self.foreign.clear()
         self.unclear.clear()
         self.touched = True
+        self._taken = self._times_taken()
+
+    def _look(self) -> None:
+        """Whether the exchange has liquidated the account for its level, with nobody asking for it."""
+        if self._times_taken() > self._taken:
+            self.liquidated()
+
+    def _times_taken(self) -> int:
+        rows = self.direct.lender.records
+        return sum(row.origin is Origin.AUTO and row.type is LoanType.REPAY for row in rows)
 
     # --- what must hold -----------------------------------------------------------------------------------------------
 
@@ -139,6 +153,7 @@ class Debts:
 
     def closed(self, state: State, closed: Closed) -> None:
         """A trade has ended: nothing of ours is owed, or it is known and named (11.7)."""
+        self._look()
         if closed.reason is Reason.MARGIN_LEVEL and self._level > self._bar:
             self.broken.append(f"M6 (11.10): {closed.trade} was closed for its level, which was {plain(self._level)}")
         for asset in self.direct.lender.debts:
@@ -231,6 +246,7 @@ class Debts:
 
     def over(self, state: State) -> None:
         """In the calm, after everything: what could be repaid was repaid."""
+        self._look()
         if state.repaying is not None or (state.loan is not None and state.loan.open):
             self.broken.append(f"M4 (11.3): calm, and a loan is under way still: {state.loan!r}")
             return

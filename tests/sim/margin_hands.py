@@ -45,8 +45,8 @@ class MarginHands:
         if not self._direct.lender.owes:
             return
         seize()
-        self._debts.liquidated()
         self._margin.liquidate(self._direct.lender, self._wire.timeline.now)
+        self._debts.liquidated()
         self._wire.deliver_pushes()
 
     def borrow(self) -> None:
