@@ -100,10 +100,11 @@ def told_all() -> Script:
     """On margin, with all that is asked for there."""
     script = repaying()
     market = script.state.market
-    records = Records(LoanKind.REPAY, "USDT", script.now, ())
+    records = Records(LoanKind.REPAY, "USDT", script.now, (), unread=script.now)
     borrowable = Borrowable("USDT", Decimal(3), script.now)
     market = replace(market, quote=make_quote(100, script.now), records=records, borrowable=borrowable)
-    script.state = replace(script.state, market=market)
+    doubted = tuple(replace(debt, doubted_at=script.now) for debt in script.state.debts)
+    script.state = replace(script.state, market=market, debts=doubted)
     return script
 
 

@@ -9,12 +9,7 @@ from executor.core.absorb.reports import FoldedReports
 from executor.core.book.edit import find_order, the_order, with_order
 from executor.core.model import orders
 from executor.core.model.events import (
-    AllOrdersSeen,
     Answered,
-    AnyEvent,
-    LiquidationsSeen,
-    MarginSeen,
-    OpenOrdersSeen,
     QuoteSeen,
     ReadFailed,
 )
@@ -81,35 +76,6 @@ def absorb(state: State, event: Answered | ReadFailed, policy: Policy) -> Absorb
 def asked_about(state: State, seq: int) -> str:
     """The order that the look `seq`, which waits for its answer, is about; empty where there is none."""
     return next((o.request.id for o in state.outbox if o.request.seq == seq and isinstance(o.request, QueryOrder)), "")
-
-
-def asked_at(state: State, seq: int) -> int:
-    """When the read `seq` was decided (ms), which waits for its answer; now, where what is told answers none."""
-    return _decided(state, seq) or state.market.now
-
-
-def told_since(state: State, event: AnyEvent) -> AnyEvent:
-    """`event`; where it answers a read of ours, told as of the moment when that read was decided at the least: it can't
-    have been asked sooner, whatever the clock has been corrected by since. By its own time it could tell of before, and
-    be asked for again and again until the clock has caught up.
-    """
-    match event:
-        case QuoteSeen(seq=seq, quote=quote) if seq and quote.at < (decided := _decided(state, seq)):
-            return replace(event, quote=replace(quote, at=decided))
-        case OpenOrdersSeen(seq=seq) if seq and event.asked_at < (decided := _decided(state, seq)):
-            return replace(event, asked_at=decided)
-        case AllOrdersSeen(seq=seq) if seq and event.asked_at < (decided := _decided(state, seq)):
-            return replace(event, asked_at=decided)
-        case MarginSeen(seq=seq, account=account) if seq and account.asked_at < (decided := _decided(state, seq)):
-            return replace(event, account=replace(account, asked_at=decided))
-        case LiquidationsSeen(seq=seq) if seq and event.asked_at < (decided := _decided(state, seq)):
-            return replace(event, asked_at=decided)
-        case _:
-            return event
-
-
-def _decided(state: State, seq: int) -> int:
-    return next((o.at for o in state.outbox if o.request.seq == seq), 0)
 
 
 def quoted(state: State, event: QuoteSeen, policy: Policy, rules: SymbolRules) -> Absorbed:

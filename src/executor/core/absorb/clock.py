@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.model.facts import Quote
-from executor.core.model.loans import Borrowable, Loan, MarginAccount, Records, Repayment
+from executor.core.model.loans import Borrowable, Loan, MarginAccount, OwnDebt, Records, Repayment
 from executor.core.model.state import (
     Borrowing,
     Closing,
@@ -50,7 +50,8 @@ _HAPPENED: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
     Quote: ("at",),
     Market: ("balances_at", "liquidations_at", "level_doubted_at"),
     MarginAccount: ("asked_at",),
-    Records: ("asked_at", "newest"),
+    Records: ("asked_at", "newest", "unread"),
+    OwnDebt: ("doubted_at",),
     Borrowable: ("asked_at",),
 }
 _DUE: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
@@ -96,6 +97,7 @@ def set_back(state: State, now: int) -> State:
         market=market,
         position=None if position is None else _position(position, now, ahead),
         outbox=tuple([_moved(owed, now, ahead) for owed in state.outbox]),
+        debts=tuple([_moved(debt, now, ahead) for debt in state.debts]),
         loan=_or_none(state.loan, now, ahead),
         repaying=_or_none(state.repaying, now, ahead),
     )

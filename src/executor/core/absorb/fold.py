@@ -7,6 +7,7 @@ from executor.core.absorb import (
     all_orders,
     answers,
     clock,
+    dates,
     loans,
     market,
     operator,
@@ -48,7 +49,7 @@ from executor.core.model.verdict import Absorbed
 def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Absorbed:
     """`state` with the event's facts, and what became of the event."""
     state = _at(state, event.at, policy)
-    event = answers.told_since(state, event)
+    event = dates.dated(state, event)
     match event:
         case Tick():
             return Absorbed(state)
@@ -90,7 +91,7 @@ def _of_market(
 ) -> Absorbed:
     if isinstance(event, QuoteSeen):
         return answers.quoted(state, event, policy, rules)
-    return market.absorb(answers.settle(state, event.seq), event, policy, answers.asked_at(state, event.seq))
+    return market.absorb(answers.settle(state, event.seq), event, policy, dates.asked_at(state, event.seq))
 
 
 def _from_within(state: State, event: Commanded | Resolved | Found, policy: Policy, rules: SymbolRules) -> Absorbed:
