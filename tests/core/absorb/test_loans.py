@@ -5,11 +5,13 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, closing, protected, repaying
+from tests.core.lender import HOUR_MS, Lender
 
-from executor.core.model.events import Answered, LoansSeen, MarginSeen
+from executor.core.model.events import Answered, LoansSeen, MarginSeen, Verb
 from executor.core.model.facts import Done, Refused, Unknown, Why
 from executor.core.model.intents import Borrow, QueryLoans, Repay
 from executor.core.model.loans import Booked, Debt, Loan, LoanEnd, LoanKind, LoanPhase, LoanRecord, RecordStatus
+from executor.core.model.policy import Layout, Policy
 from executor.core.model.state import Reason
 from executor.core.model.values import ZERO, Direction
 from executor.core.model.verdict import Ignored
@@ -353,6 +355,49 @@ def test_interest_is_a_fact_of_the_open_trade(direction: Direction) -> None:
         assert (debt.charged, credit.accrued) == (D("0.00403"), ZERO)
     else:
         assert debt.charged == credit.accrued == D("0.00006")
+
+
+def dear_short(policy: Policy) -> Script:
+    """Its exits stand; interest of an hour is three steps."""
+    script = Script(Direction.SHORT, policy, MARGIN_RULES)
+    script.lender = Lender({"USDT": D(1_000), "LTC": ZERO}, rate=D("0.001"), now=script.now)
+    script.signal()
+    script.settle()
+    script.fill_entry()
+    script.settle()
+    return script
+
+
+def take_interest(script: Script) -> None:
+    """As in BNB: it is in the debt no more."""
+    script.lender.debts["LTC"] = Debt(script.lender.debt("LTC").principal)
+    script.read_account(after=1_000)
+
+
+def test_interest_that_is_taken_in_another_asset_moves_no_stop() -> None:
+    script = dear_short(replace(POLICY, layout=Layout.PLAIN))
+    assert script.order("SL").qty == D("3.008")
+    take_interest(script)
+    assert script.pending == []
+    script.trade("TP1")
+    script.push(script.order("TP1").id)
+    script.settle()
+    assert script.order("SL").qty == D("3.008") - script.order("TP1").qty
+
+
+def test_a_market_order_that_was_sized_by_interest_may_stand_when_it_is_taken_in_another_asset() -> None:
+    script = dear_short(POLICY)
+    script.read_account(after=HOUR_MS)
+    script.command(Verb.FLATTEN)
+    while "FLATTEN" not in script.kinds():
+        script.accept()
+    assert script.order("FLATTEN").qty == D("3.011")
+    take_interest(script)
+    script.refuse(Why.RATE_LIMIT, kind="FLATTEN")
+    script.wait(5_000)
+    while "FLATTEN" not in script.kinds():
+        script.accept()
+    assert script.order("FLATTEN").qty == D("3.004")
 
 
 def test_a_repayment_by_hand_is_told_once() -> None:

@@ -3,11 +3,12 @@
 from decimal import Decimal
 
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, RULES, START, D, protected
+from tests.core.build import MARGIN_RULES, POLICY, RULES, START, D, protected
 
 from executor.core.book import debt as debts
 from executor.core.book.ledger import holding
 from executor.core.model.loans import Credit, Debt, LoanKind, MarginAccount, Others, OwnDebt
+from executor.core.model.policy import Layout
 from executor.core.model.state import End, OrderPhase, Position, State
 from executor.core.model.values import ZERO, Direction
 
@@ -148,6 +149,14 @@ def test_interest_that_is_taken_in_another_asset_is_nobodys_hand() -> None:
     assert (seen.by_hand, seen.foreign, seen.doubted_at) == (ZERO, ZERO, 0)
     assert debts.accrued(seen, ZERO) == ZERO
     assert debts.of_new_trade(seen).converted == ZERO
+
+
+def test_what_orders_may_have_been_sized_by_is_the_most_that_interest_was() -> None:
+    seen = read(LENT, shown("1000", "0.02"), shown("1000", after=100))
+    assert (seen.charged_most, seen.lapsed) == (D("0.02"), D("0.02"))
+    later = read(seen, shown("1000", "0.015", after=200))
+    assert (later.charged_most, later.lapsed) == (D("0.02"), D("0.005"))
+    assert read(later, shown("1000", "0.035", after=300)).lapsed == debts.of_new_trade(later).lapsed == ZERO
 
 
 def test_interest_that_is_taken_in_another_asset_while_the_loan_is_repaid_is_nobodys_hand() -> None:
@@ -311,6 +320,24 @@ class TestBuyingBack:
 
     def test_interest_that_comes_while_the_exits_stand_moves_none_of_them(self) -> None:
         assert self.held(self.short("0.01")) == sum(leg.qty for leg in self.short().legs) == D("3.004")
+
+    def test_interest_that_is_taken_in_another_asset_moves_no_exit(self) -> None:
+        """They buy beyond the debt what they were sized by, and a close buys what is owed."""
+        short = self.short("0")
+        assert short.credit is not None
+        larger = replace(short.legs[0], qty=short.legs[0].qty + D("0.01"))
+        lapsed = replace(short, credit=replace(short.credit, lapsed=D("0.01")), legs=(larger, *short.legs[1:]))
+        found = holding(lapsed, MARGIN_RULES)
+        assert (found.held, found.beyond, found.most) == (D("3.014"), D("-0.010"), D("3.016"))
+
+    def test_targets_that_are_for_more_than_the_stop_beside_them_are_not_too_large(self) -> None:
+        """Rule 4.3: of a rebuilt trade whose stop alone was moved, and for a little less."""
+        script = protected(Direction.SHORT, replace(POLICY, layout=Layout.PLAIN, split=(D(1), D(1), ZERO)), RULES)
+        credit = self.short("0").credit
+        targets = tuple(replace(leg, qty=leg.qty + D("0.004")) for leg in script.position.legs if leg.n)
+        stop = replace(script.leg(0), qty=D("3.004"))
+        found = holding(replace(script.position, credit=credit, legs=(stop, *targets)), MARGIN_RULES)
+        assert (found.held, found.most) == (D("3.004"), D("3.008"))
 
     def test_exits_that_are_for_less_than_was_sold_leave_the_rest_held(self) -> None:
         """What they are not for is no interest that the last buy may take: a leg is missing, and that part is bare."""

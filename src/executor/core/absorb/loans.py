@@ -151,7 +151,7 @@ def _into_position(state: State) -> State:
     credit = position.credit
     if position.plan.direction is Direction.SHORT:
         debt, spare = debts.find(state.debts, credit.asset), position.spare or ZERO
-        credit = replace(credit, accrued=debts.accrued(debt, spare))
+        credit = replace(credit, accrued=debts.accrued(debt, spare), lapsed=debt.lapsed)
     return state if credit == position.credit else replace(state, position=replace(position, credit=credit))
 
 

@@ -57,7 +57,8 @@ def owed(debts: Iterable[OwnDebt]) -> dict[str, Decimal]:
 def of_new_trade(debt: OwnDebt) -> OwnDebt:
     """A trade begins: what it borrows and is charged is counted from here on."""
     lent = debt.borrowed or debt.lent_last
-    return replace(debt, borrowed=ZERO, repaid=ZERO, charged=ZERO, by_hand=ZERO, converted=ZERO, lent_last=lent)
+    debt = replace(debt, borrowed=ZERO, repaid=ZERO, by_hand=ZERO, lent_last=lent)
+    return replace(debt, charged=ZERO, converted=ZERO, charged_most=ZERO)
 
 
 def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal, principal: Decimal | None = None) -> OwnDebt:
@@ -195,7 +196,9 @@ def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnD
 
 
 def _seen(debt: OwnDebt, shown: Debt, others: Others) -> OwnDebt:
-    return replace(debt, seen=shown, moved=ZERO, principal=ZERO, others_moved=others.moved, doubted_at=0)
+    most = max(debt.charged_most, debt.charged - debt.converted)
+    debt = replace(debt, seen=shown, moved=ZERO, principal=ZERO, others_moved=others.moved, doubted_at=0)
+    return debt if most == debt.charged_most else replace(debt, charged_most=most)
 
 
 def unclaimed(direction: Direction, spent: Decimal, rules: SymbolRules) -> Credit | None:
@@ -228,8 +231,8 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     gone = max(spent - borrowed, debt.borrowed - debt.repaid - borrowed, ZERO)
     charged = own - borrowed
     borrowed += gone
-    made = replace(debt, own=own, foreign=foreign, borrowed=borrowed, charged=charged, by_hand=gone, converted=ZERO)
-    return _seen(made, shown, others)
+    made = replace(debt, own=own, foreign=foreign, borrowed=borrowed, by_hand=gone)
+    return _seen(replace(made, charged=charged, converted=ZERO, charged_most=ZERO), shown, others)
 
 
 def explained(position: Position, credit: Credit) -> Decimal:
@@ -284,8 +287,9 @@ def to_buy_back(
     `left`.
 
     What the exits were sized for is what is held: interest that comes on top while they stand is bought by the last
-    buy, not by moving them for it; and interest that is shared otherwise with others, when it is read anew after a lost
-    state, makes none of them too large.
+    buy, and interest that is taken in another asset leaves what is bought for it to the account; no exit is moved for
+    either. Nor does interest that is shared otherwise with others, when it is read anew after a lost state, make any of
+    them too large.
     """
     keep, step = kept(position, rules), rules.step
     net = left
@@ -293,19 +297,20 @@ def to_buy_back(
         if order.cum_qty and order.is_exit:
             net -= sum((fill.fee for fill in order.fills if fill.fee_asset == rules.base), ZERO)
             net -= order.unpriced_qty * (ONE - keep)
-    interest = max(credit.accrued, ZERO)
+    interest, lapsed = max(credit.accrued, ZERO), credit.lapsed
     reserve = min(interest * RESERVED_HOURS, step)
-    for_exits = sized(position)
-    most = gross(entered + interest + reserve, rules.worst_keep(), step) + step - left
-    most = max(most, min(for_exits - left, most + entered / _OTHERS_INTEREST))
+    for_exits, reserved = sized(position), min((interest + lapsed) * RESERVED_HOURS, step)
+    most = gross(entered + interest + lapsed + reserved, rules.worst_keep(), step) + step - left
+    could = max(for_exits, sum((leg.qty for leg in position.legs if leg.n), ZERO))
+    most = max(most, min(could - left, most + entered / _OTHERS_INTEREST))
     if not entered:
         return ZERO, ZERO, most  # nothing is sold yet, and what the loan has cost meanwhile is no position
     need = entered + credit.accrued - net
     if need <= 0:
-        over = net - entered - interest  # what somebody else has repaid was not bought twice
+        over = net - entered - interest - lapsed  # what somebody else has repaid was not bought twice
         return min(step * LEFT_OVER_STEPS - over, ZERO), ZERO, most
     wanted = gross(need + reserve, keep, step)
-    held = min(wanted, max(for_exits - left, ZERO)) if for_exits else wanted
+    held = min(gross(need + lapsed + reserved, keep, step), max(for_exits - left, ZERO)) if for_exits else wanted
     beyond = wanted - held
     if beyond > gross(interest + reserve + left - net, keep, step) + step * LEFT_OVER_STEPS:
         return wanted, ZERO, most  # neither interest nor commission: the exits are for less than was sold

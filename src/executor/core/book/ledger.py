@@ -31,8 +31,9 @@ class Holding(msgspec.Struct, frozen=True):
     brought its exits (13.1) what they were placed for is held: the exchange has cut it to whole steps, or has taken the
     commission from what the account had before. `lent`: how much more that is than the entry has brought.
 
-    Of a short on borrowed money: `beyond`: what it owes beyond what its exits were sized for, and the last buy takes;
-    `most`: what exits may trade at the most, as their commissions are known only once they are paid (else `held`).
+    Of a short on borrowed money: `beyond`: what it owes beyond what its exits were sized for, and the last buy takes,
+    below zero where they are for interest that is not owed any more; `most`: what exits may trade at the most, as their
+    commissions are known only once they are paid (else `held`).
     """
 
     entered: Decimal

@@ -225,8 +225,9 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     twice (8.6). `named`: with no trade open any more, it was told that so much is owed still.
 
     Of the trade at hand, or the last one: what it `borrowed` and `repaid`, the interest that it was `charged`, what of
-    that the exchange has `converted`, taken in another asset, and what somebody else has repaid `by_hand`.
-    `lent_last`: what was borrowed of the asset by the last trade before it that has borrowed any.
+    that the exchange has `converted`, taken in another asset, and what somebody else has repaid `by_hand`;
+    `charged_most`: the most that it was charged less what was converted by then. `lent_last`: what was borrowed of the
+    asset by the last trade before it that has borrowed any.
     """
 
     asset: str
@@ -244,7 +245,13 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     charged: Decimal = ZERO
     by_hand: Decimal = ZERO
     converted: Decimal = ZERO
+    charged_most: Decimal = ZERO
     lent_last: Decimal = ZERO
+
+    @property
+    def lapsed(self) -> Decimal:
+        """What of the interest that orders may have been sized by was taken in another asset since."""
+        return self.charged_most - (self.charged - self.converted)
 
 
 class Repayment(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,14 +273,15 @@ class Repayment(msgspec.Struct, frozen=True, kw_only=True):
 
 class Credit(msgspec.Struct, frozen=True, kw_only=True):
     """An open trade's money: its entry spends `need` of `asset`, of which `spare` was free before. `accrued`: what a
-    short owes in base beyond what it borrowed; what must be bought back with it (rule 11.6). `unclaimed`: its debt is
-    not on record, what its fills explain of the account's is its own (11.12). `warned`: it was told that the level is
-    low.
+    short owes in base beyond what it borrowed; what must be bought back with it (rule 11.6), `lapsed`: how much more
+    that was before interest was taken in another asset. `unclaimed`: its debt is not on record, what its fills explain
+    of the account's is its own (11.12). `warned`: it was told that the level is low.
     """
 
     asset: str
     need: Decimal = ZERO
     spare: Decimal = ZERO
     accrued: Decimal = ZERO
+    lapsed: Decimal = ZERO
     unclaimed: bool = False
     warned: bool = False
