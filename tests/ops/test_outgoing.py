@@ -17,6 +17,7 @@ from executor.config import Settings, load_settings
 from executor.ops.doctor import Level
 from executor.ops.doctor_alerts import on_alerts
 from executor.ops.outgoing import about_exchange, covered, http_client, proxy_of
+from executor.ops.telegram.api import BotApi
 
 TELEGRAM = "https://api.telegram.org"
 
@@ -171,3 +172,23 @@ async def test_the_doctor_asks_telegram_and_sends_nothing(monkeypatch: pytest.Mo
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     findings = await on_alerts(settings(TELEGRAM_API_URL=bot.url))
     assert [each.name for each in findings] == ["environment", "alerts"]
+
+
+async def test_what_one_answer_leaves_behind_is_in_the_way_of_no_later_request() -> None:
+    """A cookie that no header can hold kept every later alert and command from being asked for."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nSet-Cookie: \xff=\x01; path=/\r\nContent-Length: 27\r\n\r\n")
+        writer.write(b'{"ok":true,"result":"fine"}')
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, http_client(settings()).client as http:
+        bot = BotApi(http, TOKEN, url)
+        for _ in range(2):
+            assert bytes(await bot.call("getMe", {})) == b'"fine"'
+    assert not any(b"Cookie" in each for each in asked)

@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple
@@ -55,8 +56,15 @@ def http_client(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
                 mounts[f"{target.scheme}://{target.netloc}"] = transport
         if proxy.fault:
             remarks.append(f"{proxy.name} was {proxy.fault}; alerts leave without a proxy")
-    client = httpx.AsyncClient(follow_redirects=False, trust_env=False, verify=context, mounts=mounts)
+    client = httpx.AsyncClient(
+        follow_redirects=False, trust_env=False, verify=context, mounts=mounts, cookies=_no_cookies()
+    )
     return Outgoing(client, tuple(dict.fromkeys(remarks)))
+
+
+def _no_cookies() -> CookieJar:
+    """One that keeps none: what an answer leaves behind must not be in the way of every later request."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def about_exchange(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gzip
 import json
 import os
 import signal
@@ -703,3 +704,37 @@ async def test_a_machine_whose_clock_is_hours_off_still_obeys(bench: Bench) -> N
 )
 def test_a_clock_that_is_told_oddly_is_none(date: str) -> None:
     assert api._clock(date) == (1_795_773_600 if date.startswith("Fri") else 0)
+
+
+def told(*numbers: object, text: str = "/pause") -> bytes:
+    """An answer with one command for each number."""
+    message = {"message_id": 1, "date": int(time.time()), "chat": {"id": -100}, "from": {"id": 7}, "text": text}
+    rows = [{"update_id": number, "message": message} for number in numbers]
+    return json.dumps({"ok": True, "result": rows}).encode()
+
+
+async def test_a_number_that_can_be_none_hides_no_update_and_sets_no_place(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.fail("getUpdates", body(told(-5, 2**53, 10**400, 1.5, 1003, None)))
+        await bench.quiet()
+        await bench.until(lambda: len(bench.spy.heard) == 1)
+        assert bench.offset == 1004
+        bench.bot._next = 1003
+        bench.bot.write("/pause")
+        await bench.until(lambda: len(bench.spy.heard) == 2)
+
+
+async def test_updates_that_come_twice_or_in_another_order_are_taken_once_each(bench: Bench) -> None:
+    async with bench.listening():
+        bench.bot.fail("getUpdates", body(told(1105, 1103, 1105, 1104)))
+        await bench.quiet()
+        await bench.until(lambda: bench.bot.calls[-1][1].get("offset") == 1106)
+    assert len(bench.spy.heard) == 3
+
+
+async def test_an_answer_that_is_packed_is_not_unpacked(bench: Bench) -> None:
+    """Some kilobytes may be gigabytes."""
+    packed = web.Response(body=gzip.compress(told(1)), headers={"Content-Encoding": "gzip"})
+    bench.bot.fail("getMe", lambda _bot, _request: packed)
+    with pytest.raises(UnreachableError):
+        await bench.chat.api.call("getMe", {})

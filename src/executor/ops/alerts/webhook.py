@@ -89,7 +89,7 @@ class WebhookChannel:
                 pass
         except TimeoutError:
             raise NotTakenError("no whole answer in time") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
             raise NotTakenError(type(error).__name__) from None
         if not answer.is_success:
             raise _not_taken(answer)

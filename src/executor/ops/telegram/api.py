@@ -102,7 +102,7 @@ class BotApi:
                 self.clock_s = _clock(coming.headers.get("Date", ""))
         except TimeoutError:
             raise UnreachableError("no whole answer in time") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
             raise UnreachableError(_in_words(error)) from None
         return self._read(answer)
 
@@ -128,9 +128,9 @@ def _clock(date: str) -> int:
 
 
 async def _content(answer: httpx.Response) -> bytes:
-    """Raises UnreachableError for one without an end."""
+    """As it was sent: packed, some kilobytes may be gigabytes. Raises UnreachableError for one without an end."""
     found = bytearray()
-    async for part in answer.aiter_bytes():
+    async for part in answer.aiter_raw():
         found += part
         if len(found) > ANSWER_MAX:
             raise UnreachableError("an answer that is too long")
@@ -154,9 +154,10 @@ def _in_words(error: Exception) -> str:
 
 def _body(params: Mapping[str, Any], photo: bytes | None) -> dict[str, Any]:
     given = {name: value for name, value in params.items() if value is not None}
+    headers = {"Accept-Encoding": "identity"}
     if photo is None:
-        return {"content": msgspec.json.encode(given), "headers": {"Content-Type": "application/json"}}
+        return {"content": msgspec.json.encode(given), "headers": headers | {"Content-Type": "application/json"}}
     fields = {
         name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in given.items()
     }
-    return {"data": fields, "files": {"photo": ("trade.png", photo, "image/png")}}
+    return {"data": fields, "files": {"photo": ("trade.png", photo, "image/png")}, "headers": headers}

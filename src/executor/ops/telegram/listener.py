@@ -181,7 +181,8 @@ class Listener:
         fresh = found if idle else [each for each in found if each.update_id >= self._offset]
         if found and not fresh:  # what is told again is never carried out again
             raise UnreachableError("updates that were taken before")
-        return fresh
+        # once each and in order, in whichever they come: after a later one, an earlier one would be asked for again
+        return sorted({each.update_id: each for each in fresh}.values(), key=lambda each: each.update_id)
 
     # --- who, and what ----------------------------------------------------------------------------------------------
 

@@ -1,8 +1,18 @@
 """What getUpdates brings, as far as it is read."""
 
+from typing import Annotated, Final
+
 import msgspec
+import structlog
 
 from executor.decoding import decode
+
+log = structlog.get_logger(__name__)
+
+NUMBER_MAX: Final = 2**53
+"""No number of Telegram's has more bits (core.telegram.org/bots/api, "Chat")."""
+
+Number = Annotated[int, msgspec.Meta(ge=0, lt=NUMBER_MAX)]
 
 
 class User(msgspec.Struct, frozen=True):
@@ -35,27 +45,40 @@ class CallbackQuery(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True):
-    update_id: int
+    update_id: Number
     message: Message | None = None
     callback_query: CallbackQuery | None = None
 
 
 class _Numbered(msgspec.Struct, frozen=True):
-    update_id: int
+    update_id: Number
 
 
 def updates(result: msgspec.Raw) -> list[Update]:
     """Those in an answer of getUpdates; of one that can't be read, its number alone, so that it is not sent for ever.
+    One whose number can't be one hides no other, and sets no place: it is left out.
 
-    Raises msgspec.DecodeError where not even that is there.
+    Raises msgspec.DecodeError where nothing that was told can be taken.
     """
     found = []
+    fault: msgspec.DecodeError | None = None
     for row in decode(result, list[msgspec.Raw]):
         try:
-            found.append(decode(row, Update))
-        except msgspec.DecodeError:
-            found.append(Update(decode(row, _Numbered).update_id))
+            found.append(_update(row))
+        except msgspec.DecodeError as error:
+            fault = error
+    if fault is not None:
+        log.warning("telegram_update_unreadable", error=str(fault))
+        if not found:
+            raise fault
     return found
+
+
+def _update(row: msgspec.Raw) -> Update:
+    try:
+        return decode(row, Update)
+    except msgspec.DecodeError:
+        return Update(decode(row, _Numbered).update_id)
 
 
 def username(result: msgspec.Raw) -> str:
