@@ -3,13 +3,14 @@
 Where the documents leave something open, each run draws what it does (`Mood`). Money is `Decimal`; times are ms.
 """
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, ZERO, Mood, Order, Refused, Terms, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, ZERO, Mood, Order, Refused, Terms, now_ms, real_ms
 
 
 class Book:
@@ -102,10 +103,10 @@ class Book:
 
     def _note(self, o: Order) -> None:
         o.updated = now_ms()
-        o.history.append((o.updated, self.snapshot(o)))
+        o.history.append((real_ms(), self.snapshot(o)))
 
     def _note_account(self) -> None:
-        self.accounts.append((now_ms(), {a: (self.free[a], self.locked[a]) for a in self.free}))
+        self.accounts.append((real_ms(), {a: (self.free[a], self.locked[a]) for a in self.free}))
         del self.accounts[:-2_000]
 
     def lag(self, most: int) -> int:
@@ -114,9 +115,17 @@ class Book:
 
     def seen(self, o: Order, lag: int) -> dict[str, Any] | None:
         """The order as a reader that lags by `lag` ms sees it."""
-        until = now_ms() - self.lag(lag)
+        until = real_ms() - self.lag(lag)
         shots = [shot for at, shot in o.history if at <= until]
         return shots[-1] if shots else None
+
+    def account_until(self) -> int:
+        """The moment that a read of the account tells of."""
+        return real_ms() - self.lag(self.mood.account_lag_ms)
+
+    def account_seen(self, until: int) -> dict[str, tuple[Decimal, Decimal]]:
+        """What was free and locked then."""
+        return next((rows for at, rows in reversed(self.accounts) if at <= until), self.accounts[0][1])
 
     # --- money ----------------------------------------------------------------------------------------------------
 
@@ -220,6 +229,8 @@ class Book:
         self.told_account()
         if kind == "LIMIT" and not stop:
             self._match(o, None)
+            if o.tif == "IOC" and o.open:
+                self._end(o, "EXPIRED", None, "INSUFFICIENT_LIQUIDITY")
         return o
 
     def _take(self, o: Order) -> None:
@@ -281,12 +292,12 @@ class Book:
         return row
 
     def list_answer(self, row: dict[str, Any], *, reports: bool) -> dict[str, Any]:
-        done = row["status"] == "ALL_DONE"
+        done = row["status"] == "ALL_DONE" and real_ms() >= row["told_done"]
         legs = row["legs"][::-1] if self.mood.legs_reversed else row["legs"]
         told: dict[str, Any] = {
             "orderListId": self.number(row["id"]),
             "contingencyType": row["kind"],
-            "listStatusType": row["status"],
+            "listStatusType": "ALL_DONE" if done else "EXEC_STARTED",
             "listOrderStatus": "ALL_DONE" if done else "EXECUTING",
             "listClientOrderId": row["client"],
             "transactionTime": now_ms(),
@@ -350,8 +361,18 @@ class Book:
         for o in row["legs"]:
             if o.open:
                 self._end(o, "CANCELED", cancel_id)
-        row["status"] = "ALL_DONE"
-        self._list_event(row)
+        self._done(row)
+
+    def _done(self, row: dict[str, Any]) -> None:
+        """It is over; that is told at once, or later."""
+        if row["status"] == "ALL_DONE":
+            return
+        late = self.mood.lists_done_late_ms
+        row["status"], row["told_done"] = "ALL_DONE", real_ms() + late
+        if late:
+            asyncio.get_running_loop().call_later(late / 1000, self._list_event, row)
+        else:
+            self._list_event(row)
 
     def amend(self, o: Order, qty: Decimal, client: str) -> None:
         """Less of it, under another name where `client` is one; of an OCO both sides."""
@@ -374,10 +395,7 @@ class Book:
             if o.open:
                 self._end(o, status, None, "EXCHANGE_CANCELED" if status == "EXPIRED" else "NONE")
         for number in of_lists:
-            row = self.lists[number]
-            if row["status"] != "ALL_DONE":
-                row["status"] = "ALL_DONE"
-                self._list_event(row)
+            self._done(self.lists[number])
 
     def trade_away(self, side: str, qty: Decimal, client: str) -> Order:
         """The exchange trades for the account, at the last price."""
@@ -455,9 +473,8 @@ class Book:
         for other in row["pair"]:
             if other is not o and other.open:
                 self._end(other, self.mood.sibling, None, "OCO_TRIGGER")
-        if self.mood.half_list_done and row["status"] != "ALL_DONE":
-            row["status"] = "ALL_DONE"
-            self._list_event(row)
+        if self.mood.half_list_done:
+            self._done(row)
 
     def _fill(self, o: Order, qty: Decimal, price: Decimal, *, locked: bool) -> None:
         self._ids += 1
@@ -472,7 +489,7 @@ class Book:
         else:
             self.free[paid] -= spent
         in_kind = self.mood.fee_asset == QUOTE or (self.mood.crumbs and self.rng.random() < 0.5)
-        asset = got if in_kind else "BNB"
+        asset = got if in_kind or self.free.get("BNB", ZERO) < Decimal("0.0001") else "BNB"
         fee = (received * Decimal("0.001")).quantize(Decimal("1e-8")) if asset == got else Decimal("0.00001234")
         if self.mood.crumbs and asset == "BNB":
             fee = Decimal(self.rng.randrange(1, 10**5)).scaleb(-8)
@@ -483,6 +500,7 @@ class Book:
         o.quote += qty * price
         o.status = "FILLED" if not o.left else "PARTIALLY_FILLED"
         fill = {"id": self._ids, "price": price, "qty": qty, "fee": fee, "asset": asset, "time": now_ms(), "order": o}
+        fill["at"] = real_ms()
         o.fills.append(fill)
         self.trades.append(fill)
         if o.status == "FILLED":
@@ -495,9 +513,8 @@ class Book:
         if row is not None and o is row["working"]:
             if o.status == "FILLED":
                 self._activate(row)
-        elif row is not None and o.status == "FILLED" and row["status"] != "ALL_DONE":
-            row["status"] = "ALL_DONE"
-            self._list_event(row)
+        elif row is not None and o.status == "FILLED":
+            self._done(row)
         self.told_account()
 
     # --- lists whose exits wait for an entry -------------------------------------------------------------------------
@@ -573,8 +590,7 @@ class Book:
                 o.status, o.reason = "EXPIRED", "REJECTED"
                 self._note(o)
                 self._report(o, "EXPIRED")
-            row["status"] = "ALL_DONE"
-            self._list_event(row)
+            self._done(row)
             return
         for o in exits:
             o.status = "NEW"
@@ -621,6 +637,12 @@ class Book:
                 "L": "ALL_DONE" if done else "EXECUTING", "r": "NONE", "C": row["client"], "T": now_ms(), "O": legs,
             }
         )  # fmt: skip
+
+    def moved(self, asset: str, amount: Decimal) -> None:
+        """From another wallet; below zero: to it."""
+        self.free[asset] += amount
+        self.push({"e": "balanceUpdate", "E": now_ms(), "a": asset, "d": f"{amount:.8f}", "T": now_ms()})
+        self.told_account()
 
     def told_account(self) -> None:
         self._note_account()

@@ -9,7 +9,7 @@ from typing import Any
 from tests.stranger.book import Book
 from tests.stranger.hands import OURS
 from tests.stranger.lender import Lender
-from tests.stranger.mood import BASE, QUOTE, STEP, ZERO, Order, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, ZERO, Order, now_ms, real_ms
 from tests.stranger.server import Exchange
 
 DUST = Decimal("0.07")
@@ -89,7 +89,7 @@ class Cover:
 
     def _lent_twice(self, lender: Lender) -> None:
         for asset, most in ((BASE, LENT_BASE), (QUOTE, LENT_QUOTE)):
-            lent = lender.borrowed[asset] - (lender.mood.foreign if asset == BASE else ZERO)
+            lent = lender.borrowed[asset] - lender.foreign(asset)
             if lent > most and asset not in self._lent:
                 self._lent.add(asset)
                 self.faults.append(f"{lent} {asset} borrowed: {lender.records[-3:]}")
@@ -115,16 +115,16 @@ class Cover:
         if offered <= held + room:
             self._over = 0
             return
-        self._over = self._over or now_ms()
+        self._over = self._over or real_ms()
         allowed = PLAIN_MOST_MS[self._rough] if self.layout == "PLAIN" else 0
-        if now_ms() - self._over >= allowed:
+        if real_ms() - self._over >= allowed:
             self._over = 10**15
             rows = ", ".join(f"{o.client} {o.left} {o.status}" for o in exits)
             self.faults.append(f"on sale {offered} of {held} held: {rows}")
 
     def _spell(self, name: str, most: dict[bool, int], *, lasts: bool) -> int:
         """How long it has lasted (ms); a spell too long is a fault, once."""
-        now = now_ms()
+        now = real_ms()
         if not lasts:
             self._since.pop(name, None)
             return 0
@@ -214,8 +214,7 @@ def _enters(o: Order) -> bool:
 
 def debt(lender: Lender, asset: str) -> Decimal:
     """What trades have left owed of it, in quote."""
-    foreign = lender.mood.foreign * Decimal("1.05") if asset == BASE else ZERO
-    return (lender.owed(asset) - foreign) * lender.price(asset)
+    return (lender.owed(asset) - lender.foreign(asset) * Decimal("1.05")) * lender.price(asset)
 
 
 def lent_and_told(folder: Path, lender: Lender) -> tuple[dict[str, Decimal], dict[str, Decimal], dict[str, str]]:
@@ -230,7 +229,7 @@ def lent_and_told(folder: Path, lender: Lender) -> tuple[dict[str, Decimal], dic
         for asset, amount in row["borrowed"].items():
             told[asset] += Decimal(amount)
     for row in lender.records:
-        if row["status"] == "CONFIRMED" and row["kind"] == "BORROW":
+        if row["status"] == "CONFIRMED" and row["kind"] == "BORROW" and not row.get("by_hand"):
             lent[row["asset"]] += row["amount"]
     return lent, told, left
 
@@ -245,8 +244,8 @@ def loans(folder: Path, lender: Lender) -> list[str]:
         if lent.get(asset, ZERO) != told.get(asset, ZERO):
             faults.append(f"{lent[asset]} {asset} lent, the list of trades says {told[asset]}")
         if not lender.by_hand and (asset != BASE or not lender.mood.foreign):
-            owed = lender.owed(asset)
-            if owed and not Decimal(left.get(asset, "0")):
+            owed = lender.owed(asset) - lender.lent_to_hands[asset]
+            if owed > 0 and not Decimal(left.get(asset, "0")):
                 faults.append(f"{owed} {asset} owed at the end, and not named: {left}")
     return faults
 

@@ -5,7 +5,7 @@ import zlib
 from decimal import Decimal
 from typing import Any
 
-from tests.stranger.mood import Mood
+from tests.stranger.mood import Mood, now_ms
 
 GARBAGE = [
     b"\xff\xfe\x00garbage",
@@ -80,6 +80,8 @@ CHANGES = [
 CHANGES += ["redirect", "gzip", "drip", "cut", "429 untold", "429 absurd", "200 error done", "twice", "odd status"]
 READS += ["twice"]
 CHANGES += ["unheard", "strange", *OPEN, *(f"{name} done" for name in OPEN)]
+CHANGES += [f"{name} later" for name in ("503", "1006", "1007", "500")]
+"""Carried out some moments after the error was told."""
 
 _NUMBERS = {
     "price",
@@ -146,3 +148,23 @@ def strange(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {name: "RESTING_TOMORROW" if name == "status" else strange(each) for name, each in value.items()}
+
+
+def noise(event: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """An event of a later day, or one of today with a value of a later day."""
+    kinds: list[dict[str, Any]] = [
+        {"e": "somethingOfTomorrow", "E": now_ms(), "x": {"deep": [None]}},
+        {"e": "externalLockUpdate", "E": now_ms(), "a": "BTC", "d": "0.00000000", "T": now_ms()},
+        {"e": "balanceUpdate", "E": now_ms(), "a": "XYZ", "d": "1.0", "T": now_ms()},
+    ]
+    if event.get("e") == "executionReport":
+        kinds.append(event | {"x": "WONDER"})
+        kinds.append(event | {"X": "WONDERING", "x": "WONDER", "i": 1, "c": "somebody", "C": ""})
+        kinds.append(event | {"X": "WONDERING"})
+        kinds.append(event | {"X": "PENDING_CANCEL", "x": "NEW"})
+        none = {"l": "0", "L": "0", "Y": "0", "t": -1, "n": "0", "N": None}
+        kinds.append(
+            event | none | {"x": "TRADE_PREVENTION", "v": 5, "A": "0", "B": "0", "pl": "1", "pL": "1", "pY": "1"}
+        )
+        kinds.append({k: v for k, v in event.items() if k not in {"W", "V", "I", "v", "M", "Q"}})
+    return rng.choice(kinds)

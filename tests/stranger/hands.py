@@ -5,7 +5,7 @@ import random
 from decimal import Decimal
 
 from tests.stranger.book import Book
-from tests.stranger.mood import BASE, QUOTE, STEP, Clock, Order, Refused, Terms, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, ZERO, Clock, Order, Refused, Terms, now_ms
 from tests.stranger.server import Exchange
 
 OURS = "EX_"
@@ -38,7 +38,10 @@ ALWAYS = [
     "terminated",
 ]
 ALWAYS += ["fees", "down", "down", "closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
-ON_MARGIN = ["liquidated", "repaid_by_hand"]
+ALWAYS += ["cancel_target", "cancel_all", "cancel_entry", "bnb_runs_out"]
+ON_MARGIN = ["liquidated", "repaid_by_hand", "repaid_whole", "borrowed_by_hand", "moved_out", "moved_in"]
+WITH_SPARE = ["spare_sold", "spare_out", "more_in"]
+"""The trade has no part in it."""
 WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
 """Where the account holds more than the trade, what another hand sells is not the trade's."""
 
@@ -50,6 +53,8 @@ class Hands:
         """Another hand has had what is the trade's."""
         self.gone = False
         """All that the trade held is gone."""
+        self.moved = ZERO
+        """Base of the account's, not the trade's, that has come; or gone: below zero."""
         self._count = 0
 
     def drawn(self, *, spare: bool) -> str:
@@ -57,6 +62,8 @@ class Hands:
             return ""
         if self.exchange.lender is not None and self.rng.random() < 0.25:
             return self.rng.choice(ON_MARGIN)
+        if spare and self.exchange.lender is None and self.rng.random() < 0.2:
+            return self.rng.choice(WITH_SPARE)
         return self.rng.choice(ALWAYS if spare else ALWAYS + WITH_NOTHING_SPARE)
 
     async def befall(self, name: str) -> None:
@@ -67,7 +74,7 @@ class Hands:
         self.exchange.went_wrong[f"befell {name}"] += 1
         if name in {"halt", "break", "cancel_only", "auction_of_tomorrow", "session_of_tomorrow"}:
             self.book.terms.status, self.book.terms.takes = name.upper(), name == "session_of_tomorrow"
-            await asyncio.sleep(2 + self.rng.random() * 4)
+            await asyncio.sleep(self.rng.choice([2, 2, 12]) + self.rng.random() * 4)
             self.book.terms.status, self.book.terms.takes = "TRADING", False
         elif name in {"shutdown", "terminated", "closed"}:
             await self.exchange.end_streams(name)
@@ -91,7 +98,7 @@ class Hands:
         elif name == "down":
             self.exchange.down, self.exchange.down_until = self.rng.choice(READS), now_ms() + 20_000
         elif name == "clock":
-            Clock.ahead += self.rng.choice([-3_000, 3_000, 900])
+            Clock.ahead += self.rng.choice([-3_000, 3_000, 900, -20_000, 20_000])
         else:
             self.exchange.ban(2 + self.rng.random() * 4)
 
@@ -109,8 +116,12 @@ class Hands:
             self._amend()
         elif name in ON_MARGIN:
             self._on_margin(name)
-        elif name == "cancel_stop":
-            self._cancel([o for o in self._ours() if o.is_stop][:1])
+        elif name in WITH_SPARE:
+            self._beside(name)
+        elif name == "bnb_runs_out":
+            self._bnb_runs_out()
+        elif name.startswith("cancel_"):
+            self._cancel(self._cancelled(name))
         else:
             self._sell(name)
 
@@ -118,6 +129,10 @@ class Hands:
         """What is not ours goes, and everything is as it was; the clock stays where it is."""
         self.touched = False
         self.book.terms = Terms()
+        if "BNB" in self.book.free:
+            self.book.free["BNB"] = max(self.book.free["BNB"], Decimal(1))
+        if self.exchange.lender is not None:
+            self.exchange.lender.give_back()
         self.exchange.mute_until = self.exchange.refuses_until = self.exchange.banned_until = 0
         self.exchange.down_until = 0
         self._cancel([o for o in self.book.orders if o.open and not o.client.startswith(OURS)])
@@ -135,9 +150,18 @@ class Hands:
         assert lender is not None
         if name == "liquidated":
             self.touched = self.gone = lender.liquidate()
+        elif name == "borrowed_by_hand":
+            asset, amount = self.rng.choice([(BASE, "0.2"), (QUOTE, "30")])
+            lender.borrow_by_hand(asset, Decimal(amount))
+        elif name == "moved_out":
+            lender.move_out(QUOTE, (self.book.free[QUOTE] / 3).quantize(STEP))
+        elif name == "moved_in":
+            asset, amount = self.rng.choice([(BASE, "0.5"), (QUOTE, "50")])
+            self.book.moved(asset, Decimal(amount))
+            self.moved += Decimal(amount) if asset == BASE else ZERO
         else:
             owed = QUOTE if lender.owed(QUOTE) else BASE
-            self.touched = lender.repay_by_hand(owed)
+            self.touched = lender.repay_by_hand(owed, whole=name == "repaid_whole")
 
     def _ours(self) -> list[Order]:
         return [
@@ -145,6 +169,30 @@ class Hands:
             for o in self.book.orders
             if o.open and o.client.startswith(OURS) and o.status != "PENDING_NEW" and "ENTRY" not in o.client
         ]
+
+    def _cancelled(self, name: str) -> list[Order]:
+        if name == "cancel_entry":
+            return [o for o in self.book.orders if o.open and o.client.startswith(OURS) and "ENTRY" in o.client]
+        ours = self._ours()
+        return ours if name == "cancel_all" else [o for o in ours if o.is_stop == (name == "cancel_stop")][:1]
+
+    def _bnb_runs_out(self) -> None:
+        """Commissions are in BNB, as far as there is any: two more, at the most."""
+        if "BNB" in self.book.free:
+            self.book.mood.fee_asset, self.book.free["BNB"] = "BNB", Decimal("0.00012")
+            self.book.told_account()
+
+    def _beside(self, name: str) -> None:
+        """Base beside the trade is sold, is taken out, or comes."""
+        free = (self.book.free[BASE] * Decimal("0.4")).quantize(STEP)
+        if name == "spare_sold":
+            before = self.book.free[BASE]
+            self._market("SELL", free)
+            self.moved += self.book.free[BASE] - before
+        else:
+            amount = Decimal(2) if name == "more_in" else -free
+            self.book.moved(BASE, amount)
+            self.moved += amount
 
     def _cancel(self, orders: list[Order]) -> None:
         for o in orders:
@@ -170,8 +218,11 @@ class Hands:
         while self.book.free[BASE] < held * part and ours:
             self._cancel([ours.pop()])
         qty = (min(self.book.free[BASE], held * part) // STEP) * STEP
+        self._market("SELL", qty)
+
+    def _market(self, side: str, qty: Decimal) -> None:
         self._count += 1
-        p = {"side": "SELL", "type": "MARKET", "quantity": str(qty), "newClientOrderId": f"web_{self._count}"}
+        p = {"side": side, "type": "MARKET", "quantity": str(qty), "newClientOrderId": f"web_{self._count}"}
         try:
             self.book.place(p)
         except Refused:

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from tests.stranger.book import Book
-from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, ZERO, Refused, now_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, ZERO, Refused, now_ms, real_ms
 
 UNIT = Decimal("1e-8")
 PRICES = {"BTC": Decimal(50_000), "BNB": Decimal(500), QUOTE: Decimal(1)}
@@ -78,10 +78,15 @@ class Lender:
         self.repaid: dict[str, Decimal] = dict.fromkeys(book.free, ZERO)
         self.by_hand = False
         """Others have repaid something, of whichever debt."""
+        self.lent_to_hands: dict[str, Decimal] = dict.fromkeys(book.free, ZERO)
+        """What others have borrowed since, and have not given back."""
+        self.debts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
+        """What was owed when: principal and interest."""
         self.liquidations: list[dict[str, Any]] = []
         self.tokens: dict[str, int] = {}
         self.listen_key = ""
         self._busy_until = 0
+        self._note()
         self._ids = rng.randrange(10**8, 10**9)
 
     # --- debts ----------------------------------------------------------------------------------------------------
@@ -89,10 +94,19 @@ class Lender:
     def owed(self, asset: str) -> Decimal:
         return self.borrowed[asset] + self.interest[asset]
 
+    def foreign(self, asset: str) -> Decimal:
+        """What others have borrowed of it."""
+        return self.lent_to_hands[asset] + (self.mood.foreign if asset == BASE else ZERO)
+
     def hour(self) -> None:
         """A full hour: each debt pays for it."""
         for asset, amount in self.borrowed.items():
             self.interest[asset] += self._rent(amount)
+        self._note()
+
+    def _note(self) -> None:
+        self.debts.append((real_ms(), {a: (self.borrowed[a], self.interest[a]) for a in self.borrowed}))
+        del self.debts[:-500]
 
     def _rent(self, amount: Decimal) -> Decimal:
         return (amount * self.mood.rate).quantize(UNIT, rounding=self.mood.rounds)
@@ -120,7 +134,7 @@ class Lender:
             self.wrong.append(f"a loan of no pair: {p}")
             raise Refused(-11001, "Isolated margin account does not exist.")
         asset, amount, kind = p["asset"], Decimal(p["amount"]), p["type"]
-        now = now_ms()
+        now = real_ms()
         self.settle()
         if now < self._busy_until or any(r["status"] == "PENDING" for r in self.records):
             raise Refused(-3007, "You have pending transaction, please try again later.")
@@ -129,7 +143,7 @@ class Lender:
         self._busy_until = now + self.mood.busy_ms
         due = now + (self.mood.record_ms if self.mood.record != "confirmed" else 0)
         self.records.append(
-            {"txId": self._ids, "asset": asset, "amount": amount, "kind": kind, "at": now, "due": due,
+            {"txId": self._ids, "asset": asset, "amount": amount, "kind": kind, "at": now_ms(), "due": due,
              "status": "PENDING" if self.mood.record == "pending" else "CONFIRMED",
              "principal": ZERO, "interest": ZERO, "type": "MANUAL"}
         )  # fmt: skip
@@ -157,7 +171,7 @@ class Lender:
     def settle(self) -> None:
         """What was pending, and is due, is done or fails."""
         for row in self.records:
-            if row["status"] == "PENDING" and row["due"] <= now_ms():
+            if row["status"] == "PENDING" and row["due"] <= real_ms():
                 row["status"] = "CONFIRMED"
                 if self.rng.random() < self.mood.fails or (
                     row["kind"] == "REPAY" and row["amount"] > self.book.free[row["asset"]]
@@ -169,7 +183,7 @@ class Lender:
     def _carry_out(self, row: dict[str, Any]) -> None:
         asset, amount = row["asset"], row["amount"]
         if row["kind"] == "BORROW":
-            self.lent[asset] += 1
+            self.lent[asset] += not row.get("by_hand")
             self.borrowed[asset] += amount
             self.interest[asset] += self._rent(amount)
             self.book.free[asset] += amount
@@ -182,18 +196,38 @@ class Lender:
             self.book.free[asset] -= amount
             self.repaid[asset] += amount
         delta = amount if row["kind"] == "BORROW" else -amount
-        self.book.push({"e": "balanceUpdate", "E": now_ms(), "a": asset, "d": f"{delta:.8f}", "T": now_ms()})
-        self.book.told_account()
+        self._note()
+        self.book.free[asset] -= delta
+        self.book.moved(asset, delta)
 
     # --- what others do -------------------------------------------------------------------------------------------
 
-    def repay_by_hand(self, asset: str) -> bool:
-        """A part of what is owed, as far as there is something."""
+    def repay_by_hand(self, asset: str, *, whole: bool) -> bool:
+        """A part of what is owed, or all, as far as there is something."""
         self.by_hand = True
-        amount = min(self.book.free[asset], (self.owed(asset) / 3).quantize(UNIT))
+        amount = min(self.book.free[asset], (self.owed(asset) / (1 if whole else 3)).quantize(UNIT))
         if amount > 0:
-            self._repay(asset, amount, "MANUAL")
+            self._lend_at_once("REPAY", asset, amount)
         return amount > 0
+
+    def borrow_by_hand(self, asset: str, amount: Decimal) -> None:
+        if amount <= self._room(asset):
+            self._lend_at_once("BORROW", asset, amount)
+            self.lent_to_hands[asset] += amount
+
+    def give_back(self) -> None:
+        """What was borrowed by hand, as far as there is something."""
+        for asset, lent in self.lent_to_hands.items():
+            amount = min(lent, self.book.free[asset], self.owed(asset))
+            if amount > 0:
+                self._lend_at_once("REPAY", asset, amount)
+                self.lent_to_hands[asset] -= amount
+
+    def move_out(self, asset: str, amount: Decimal) -> None:
+        """To another wallet, where the level allows it."""
+        held, owed = self._sums()
+        if amount > 0 and held - amount * self.price(asset) >= 2 * owed:
+            self.book.moved(asset, -amount)
 
     def liquidate(self) -> bool:
         """Orders end, what was bought is sold and what was sold is bought at market, and what is owed is repaid."""
@@ -216,14 +250,13 @@ class Lender:
         for asset in (BASE, QUOTE):
             amount = min(self.book.free[asset], self.owed(asset))
             if amount > 0:
-                self._repay(asset, amount, "AUTO")
+                self._lend_at_once("REPAY", asset, amount, "AUTO")
         return True
 
-    def _repay(self, asset: str, amount: Decimal, how: str) -> None:
+    def _lend_at_once(self, kind: str, asset: str, amount: Decimal, how: str = "MANUAL") -> None:
         self._ids += 1
-        now = now_ms()
-        row = {"txId": self._ids, "asset": asset, "amount": amount, "kind": "REPAY", "at": now, "due": now,
-               "status": "CONFIRMED", "principal": ZERO, "interest": ZERO, "type": how}  # fmt: skip
+        row = {"txId": self._ids, "asset": asset, "amount": amount, "kind": kind, "at": now_ms(), "due": real_ms(),
+               "status": "CONFIRMED", "principal": ZERO, "interest": ZERO, "type": how, "by_hand": True}  # fmt: skip
         self.records.append(row)
         self._carry_out(row)
 
@@ -262,7 +295,7 @@ class Lender:
         self.settle()
         if (p.get("isolatedSymbol") == SYMBOL) != self.mood.isolated:
             return {"rows": [], "total": 0}
-        until = now_ms()
+        until = real_ms()
         rows = [
             r
             for r in reversed(self.records)
@@ -284,18 +317,22 @@ class Lender:
     def _borrowable(self, p: dict[str, str]) -> Any:
         return {"amount": f"{self._room(p['asset']):.8f}", "borrowLimit": "60000"}
 
-    def _held(self, asset: str) -> dict[str, Any]:
-        free, locked = self.book.free[asset], self.book.locked[asset]
+    def _held(self, asset: str, until: int) -> dict[str, Any]:
+        """As it was at `until`: reads of the account lag."""
+        free, locked = self.book.account_seen(until)[asset]
+        debts = next((rows for at, rows in reversed(self.debts) if at <= until), self.debts[0][1])
+        borrowed, interest = debts[asset]
         return {
             "asset": asset, "free": f"{free:.8f}", "locked": f"{locked:.8f}",
-            "borrowed": f"{self.borrowed[asset]:.8f}", "interest": f"{self.interest[asset]:.8f}",
-            "netAsset": f"{free + locked - self.owed(asset):.8f}",
+            "borrowed": f"{borrowed:.8f}", "interest": f"{interest:.8f}",
+            "netAsset": f"{free + locked - borrowed - interest:.8f}",
         }  # fmt: skip
 
     def _cross(self, _: dict[str, str]) -> Any:
         self.settle()
         held, owed = (each / PRICES["BTC"] for each in self._sums())
-        assets = [self._held(a) for a in self.book.free]
+        until = self.book.account_until()
+        assets = [self._held(a, until) for a in self.book.free]
         if self.mood.isolated:
             held, owed, assets = ZERO, ZERO, []
         return {
@@ -310,8 +347,9 @@ class Lender:
         self.settle()
         if not self.mood.isolated or SYMBOL not in p.get("symbols", SYMBOL):
             return {"assets": []}
+        until = self.book.account_until()
         both = {
-            name: self._held(asset)
+            name: self._held(asset, until)
             | {"borrowEnabled": True, "repayEnabled": True, "netAssetOfBtc": "0", "totalAsset": "0"}
             for name, asset in (("baseAsset", BASE), ("quoteAsset", QUOTE))
         }

@@ -23,6 +23,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000 + Clock.ahead
 
 
+def real_ms() -> int:
+    """By a clock that never steps: how long things take."""
+    return time.monotonic_ns() // 1_000_000
+
+
 @dataclass
 class Terms:
     """The symbol's filters and status as they stand now: they change while trades are open."""
@@ -139,6 +144,10 @@ class Mood:
     """How often a placement is answered by ACK, whatever was asked for."""
     empty_sides: bool = False
     """Now and then the best price of a side, or the last trade's, is told as 0."""
+    push_spread_ms: int = 0
+    """Each push comes by so much later as it happens to: in no order among themselves and against answers."""
+    lists_done_late_ms: int = 0
+    """How long a list that is over is told as at work."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Mood":
@@ -150,7 +159,7 @@ class Mood:
             unknown_words=rng.random() < 0.2,
             push_rejected=rng.random() < 0.5,
             push_first=rng.random() < 0.5,
-            push_lag_ms=rng.choice([0, 0, 50, 400]),
+            push_lag_ms=rng.choice([0, 0, 50, 400, 800, 2_500]),
             digits=rng.choice([8, 3]),
             numbers_as_text=rng.random() < 0.15,
             extra=rng.random() < 0.5,
@@ -199,6 +208,8 @@ class Mood:
             filters=rng.choice(["usual", "usual", "few", "zeros"]),
             acks=rng.choice([0.0, 0.0, 0.0, 0.2]),
             empty_sides=rng.random() < 0.3,
+            push_spread_ms=rng.choice([0, 0, 0, 600, 3_000]),
+            lists_done_late_ms=rng.choice([0, 0, 0, 700, 4_000]),
         )
 
 

@@ -20,7 +20,7 @@ from tests.stranger.book import Book
 from tests.stranger.checks import OWED_MOST, Cover, books, debt, lent_and_told, loans, log_faults, paces, recorded
 from tests.stranger.hands import OURS, Hands
 from tests.stranger.lender import Lender, MarginMood
-from tests.stranger.mood import BASE, QUOTE, SYMBOL, Clock, Mood, Terms, now_ms
+from tests.stranger.mood import BASE, QUOTE, SYMBOL, ZERO, Clock, Mood, Terms, now_ms
 from tests.stranger.server import KEY, SECRET, Exchange
 
 ENTRY, R = Decimal(100), Decimal(1)
@@ -35,6 +35,8 @@ PATHS = (
     ("0", "0.99", "1.01", "0.99", "1.5", "-1.2"),
     ("0", "2.2", "2.9", "4.0", "!0"),
     ("1.5", "1.6", "1.4"),
+    ("0.2", *("0.15", "0.2") * 4, "1.2", "2.2", "-1.2"),
+    ("0.25", *("0.2", "0.25") * 3, "!-1.2", "-1.3"),
 )
 
 
@@ -68,6 +70,8 @@ class Run:
         self.up_since = self.ready_since = 0.0
         self.process: asyncio.subprocess.Process | None = None
         self.lives, self.transport, self.layout = 0, transport, layout
+        self.entry = self.rng.choice([*["LIMIT_THEN_MARKET"] * 4, "LIMIT_ONLY", "MARKET_ONLY"])
+        self.plan_b = self.rng.choice(["MARKET", "LIMIT_IOC"])
         self.ended = Counter[str]()
         self.is_up = asyncio.Event()
 
@@ -104,6 +108,8 @@ class Run:
             "ABSENCE_GRACE_SEC": "1.5",
             "DOUBT_SETTLE_SEC": "2",
             "TRAIL_UPDATE_EVERY_SEC": "0.2",
+            "ENTRY_MODE": self.entry,
+            "PLANB_ORDER": self.plan_b,
             "COOLDOWN_SEC": "0",
             "COOLDOWN_ABORT_SEC": "0",
             "LOCK_SEC": "0",
@@ -171,6 +177,7 @@ class Run:
         if self.hands.gone:
             self.hands.gone = False
             self.cover.start += self.cover.held()
+        self.cover.start, self.hands.moved = self.cover.start + self.hands.moved, ZERO
         if self.lender is not None and self.hands.touched and self.lender.by_hand:
             self.cover.dust = max(self.cover.dust, Decimal("0.11"))  # of its own base, which the hand has spent
         up = self._ready()
@@ -363,7 +370,8 @@ def main() -> None:
         told = run.told()
         kind = "spot" if run.lender is None else "isolated" if run.lender.mood.isolated else "cross"
         sys.stdout.write(
-            f"seed {seed} {run.transport} {kind} {run.layout} {folder}\n{told}\nfaults {len(run.faults)}\n"
+            f"seed {seed} {run.transport} {kind} {run.layout} {run.entry} {run.plan_b} {folder}\n"
+            f"{told}\nfaults {len(run.faults)}\n"
         )
         for fault in run.faults:
             sys.stdout.write(f"  {fault}\n")

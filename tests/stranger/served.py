@@ -9,7 +9,7 @@ from typing import Any
 from tests.stranger.book import Book
 from tests.stranger.lender import PRICES, Lender
 from tests.stranger.listing import exchange_info
-from tests.stranger.mood import FINAL, SYMBOL, TICK, Order, Refused, now_ms
+from tests.stranger.mood import FINAL, SYMBOL, TICK, Order, Refused, now_ms, real_ms
 from tests.stranger.params import check
 
 
@@ -50,7 +50,9 @@ class Served:
             "GET myTrades": self._my_trades,
             "GET orderList": self._order_list,
             "GET openOrderList": lambda _: [
-                self.book.list_answer(r, reports=False) for r in self.book.lists.values() if r["status"] != "ALL_DONE"
+                told
+                for told in (self.book.list_answer(r, reports=False) for r in self.book.lists.values())
+                if told["listStatusType"] != "ALL_DONE"
             ],
             "GET allOrderList": lambda _: [self.book.list_answer(r, reports=False) for r in self.book.lists.values()],
             "GET referencePrice": lambda _: self._reference(),
@@ -137,7 +139,7 @@ class Served:
         return told
 
     def _unfilled(self, count: int) -> None:
-        window = now_ms() // 10_000
+        window = real_ms() // 10_000
         self.orders_10s[window] += count
         if self.orders_10s[window] > 50:
             raise Refused(-1015, "Too many new orders; current limit is 50 orders per 10 SECOND.", 429)
@@ -246,8 +248,7 @@ class Served:
         rows = [
             f
             for f in rows
-            if f["id"] >= int(p.get("fromId", 0))
-            and f["time"] <= now_ms() - self.book.lag(self.book.mood.trades_lag_ms)
+            if f["id"] >= int(p.get("fromId", 0)) and f["at"] <= real_ms() - self.book.lag(self.book.mood.trades_lag_ms)
         ]
         return [
             {
@@ -303,8 +304,7 @@ class Served:
         }
 
     def _account(self) -> Any:
-        until = now_ms() - self.book.lag(self.book.mood.account_lag_ms)
-        rows = next((rows for at, rows in reversed(self.book.accounts) if at <= until), self.book.accounts[0][1])
+        rows = self.book.account_seen(self.book.account_until())
         balances = [
             {"asset": a, "free": self.book.text(f), "locked": self.book.text(k)}
             for a, (f, k) in rows.items()

@@ -1,6 +1,7 @@
 """The stranger's REST and WebSocket doors, from the documents alone, and what goes wrong on the way."""
 
 import asyncio
+import functools
 import gzip
 import hashlib
 import hmac
@@ -14,10 +15,10 @@ from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
 from tests.stranger.book import Book
-from tests.stranger.faults import ABSURD, GARBAGE, PAGES, TOLD, dressed, fault, strange
+from tests.stranger.faults import ABSURD, GARBAGE, PAGES, TOLD, dressed, fault, noise, strange
 from tests.stranger.faults import WEIGHTS as ODD_WEIGHTS
 from tests.stranger.lender import Lender
-from tests.stranger.mood import SYMBOL, TICK, Refused, now_ms
+from tests.stranger.mood import SYMBOL, TICK, Refused, now_ms, real_ms
 from tests.stranger.served import Served
 
 KEY, SECRET = "stranger", "stranger"
@@ -157,11 +158,8 @@ class Exchange(Served):
         if happens == "redirect" and self.rng.random() < 0.5:
             return self._elsewhere()
 
-        def checked() -> Any:
-            self._signed(what, raw, params, request.headers.get("X-MBX-APIKEY"))
-            return self.serve(method, what, params)
-
-        status, answer = self._carried_out(checked)
+        signed = functools.partial(self._signed, what, raw, params, request.headers.get("X-MBX-APIKEY"))
+        status, answer = self._answered(happens, signed, lambda: self.serve(method, what, params))
         if happens == "after":
             await asyncio.sleep(self.rng.random() * 2)
         return await self._spoiled(happens, request, status, answer) or self._told(status, answer)
@@ -250,7 +248,7 @@ class Exchange(Served):
         return web.json_response({"code": -1003, "msg": text}, status=status, headers={"Retry-After": str(left)})
 
     def _told(self, status: int, answer: Any) -> web.Response:
-        used = str(self.weights[now_ms() // 60_000] + self.book.mood.others_weight)
+        used = str(self.weights[real_ms() // 60_000] + self.book.mood.others_weight)
         answer = dressed(answer, self.book.mood)
         header = self.book.mood.weight_header
         if header == "absurd":
@@ -287,6 +285,18 @@ class Exchange(Served):
             asyncio.get_running_loop().call_later(0.01, self._send_all, held)
         return status, answer
 
+    def _answered(self, happens: str, signed: Callable[[], None], serve: Callable[[], Any]) -> tuple[int, Any]:
+        """Carried out at once; or an error is told, and what was in time when it came is done some moments after."""
+        try:
+            signed()
+        except Refused as error:
+            self.refused[f"{error.code} {error.text}"] += 1
+            return error.status, error_of(error)
+        if not happens.endswith(" later"):
+            return self._carried_out(serve)
+        asyncio.get_running_loop().call_later(0.1 + self.rng.random() * 1.9, self._carried_out, serve)
+        return TOLD[happens.removesuffix(" later")]
+
     def _cut(self, request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.abort()
@@ -312,8 +322,8 @@ class Exchange(Served):
             "aboveClientOrderId",
         )
         own = next((params[n] for n in names if n in params), "")
-        self.asked.append((now_ms(), f"{method} {what}", own))
-        minute = now_ms() // 60_000
+        self.asked.append((real_ms(), f"{method} {what}", own))
+        minute = real_ms() // 60_000
         if not what.startswith("sapi/"):
             self.weights[minute] += WEIGHTS.get(what, 1) if method == "GET" else 1
 
@@ -350,36 +360,17 @@ class Exchange(Served):
             if self.rng.random() < self.storm / 3:
                 self.went_wrong["push lost"] += 1
                 continue
-            lag = self.book.mood.push_lag_ms / 1000
+            lag = (self.book.mood.push_lag_ms + self.rng.random() * self.book.mood.push_spread_ms) / 1000
             if self.rng.random() < self.storm / 3:
                 self.went_wrong["push late"] += 1
                 lag += self.rng.random() * self.book.mood.late_most_ms / 1000
             self.told.append(event)
             for socket, number in list(self.users.items()):
                 if self.book.mood.noise and self.rng.random() < 0.3:
-                    self._later(lag, socket, json.dumps({"subscriptionId": number, "event": self._noise(event)}))
+                    self._later(lag, socket, json.dumps({"subscriptionId": number, "event": noise(event, self.rng)}))
                 self._later(lag, socket, json.dumps({"subscriptionId": number, "event": event}))
                 if self.rng.random() < self.storm / 3:
                     self._later(lag, socket, json.dumps({"subscriptionId": number, "event": event}))
-
-    def _noise(self, event: dict[str, Any]) -> dict[str, Any]:
-        """An event of a later day, or one of today with a value of a later day."""
-        kinds: list[dict[str, Any]] = [
-            {"e": "somethingOfTomorrow", "E": now_ms(), "x": {"deep": [None]}},
-            {"e": "externalLockUpdate", "E": now_ms(), "a": "BTC", "d": "0.00000000", "T": now_ms()},
-            {"e": "balanceUpdate", "E": now_ms(), "a": "XYZ", "d": "1.0", "T": now_ms()},
-        ]
-        if event.get("e") == "executionReport":
-            kinds.append(event | {"x": "WONDER"})
-            kinds.append(event | {"X": "WONDERING", "x": "WONDER", "i": 1, "c": "somebody", "C": ""})
-            kinds.append(event | {"X": "WONDERING"})
-            kinds.append(event | {"X": "PENDING_CANCEL", "x": "NEW"})
-            none = {"l": "0", "L": "0", "Y": "0", "t": -1, "n": "0", "N": None}
-            kinds.append(
-                event | none | {"x": "TRADE_PREVENTION", "v": 5, "A": "0", "B": "0", "pl": "1", "pL": "1", "pY": "1"}
-            )
-            kinds.append({k: v for k, v in event.items() if k not in {"W", "V", "I", "v", "M", "Q"}})
-        return self.rng.choice(kinds)
 
     async def end_streams(self, how: str) -> None:
         """`shutdown`: told beforehand, then closed; `terminated`: the subscription ends; `closed`: a day is over."""
@@ -554,8 +545,7 @@ class Exchange(Served):
         if happens in {"lost", "403", "451"} or (now_ms() < self.mute_until and method in METHODS):
             return
 
-        def checked() -> Any:
-            self._signed_over_socket(params, must=method in METHODS and what not in PUBLIC)
+        def serve() -> Any:
             if now_ms() < self.refuses_until and http != "GET" and method in METHODS:
                 raise Refused(-2010, "WebSocket API trading is not enabled.")
             if method == "userDataStream.subscribe.listenToken" and self.lender is not None:
@@ -566,7 +556,9 @@ class Exchange(Served):
             self._replay(socket)
             return {"subscriptionId": self.users[socket]}
 
-        status, answer = TOLD[happens] if happens in TOLD else self._carried_out(checked)
+        must = method in METHODS and what not in PUBLIC
+        signed = functools.partial(self._signed_over_socket, params, must=must)
+        status, answer = TOLD[happens] if happens in TOLD else self._answered(happens, signed, serve)
         if status == TOO_MANY:
             answer = answer | self._wait_told(happens)
         if happens == "after":

@@ -180,6 +180,13 @@ def test_what_outlives_cancels_is_cancelled_each_other_way_in_turn(order: Order,
     assert ways == [CancelBy.CLIENT_ID, *(number, second, number, CancelBy.SALE) * 2]
 
 
+@pytest.mark.parametrize("status", [OrderStatus.PENDING_NEW, OrderStatus.PENDING_CANCEL])
+def test_a_status_that_no_document_explains_tells_of_no_exit_that_it_was_placed(status: OrderStatus) -> None:
+    """Rules 13.1, 8.8: what its entry has not bought is not held for it."""
+    awaiting = replace(STOP, awaits="EX_1_ENTRY3_2", phase=OrderPhase.WORKING)
+    assert orders.fold(awaiting, make_report(STOP, status, qty=D(0)), 200).awaits == awaiting.awaits
+
+
 def test_an_exit_that_was_placed_for_less_may_tell_at_its_end_of_what_it_was_sent_for() -> None:
     """Rules 8.7, 8.8: it met another order of the account as soon as its entry had filled (faqs/stp_faq.md)."""
     awaiting = replace(STOP, awaits="EX_1_ENTRY3_2", phase=OrderPhase.WORKING)

@@ -119,7 +119,7 @@ def linked(orders: tuple[Order, ...], entry: Order) -> tuple[Order, ...]:
     found = []
     for order in orders:
         if order.list_id == entry.list_id and not order.is_entry:
-            if order.status is OrderStatus.PENDING_NEW or not order.qty:
+            if (order.status is not None and order.status.is_pending) or not order.qty:
                 order = replace(order, awaits=entry.id, qty=order.qty or entry.qty)  # noqa: PLW2901
             elif order.live or order.cum_qty or entry.end is End.FILLED:
                 entry = replace(entry, hands_on=order.sent_qty or order.qty)

@@ -176,7 +176,7 @@ def _as_placed(order: Order, report: OrderReport) -> Order:
     """
     if not order.awaits:
         return cut_to(order, report.qty)
-    if not report.cum_qty and (report.status.is_final or report.status is OrderStatus.PENDING_NEW):
+    if not report.cum_qty and (report.status.is_final or report.status.is_pending):
         return order
     return placed_for(order, report.qty or order.qty)
 

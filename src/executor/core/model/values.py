@@ -74,6 +74,13 @@ class OrderStatus(StrEnum):
     def is_final(self) -> bool:
         return self in _FINAL
 
+    @property
+    def is_pending(self) -> bool:
+        """Of one that awaits its entry: it may do so still. Nothing is documented of PENDING_CANCEL, so it tells of no
+        order that it was placed.
+        """
+        return self in _PENDING
+
 
 _FINAL: Final = frozenset(
     {
@@ -84,6 +91,7 @@ _FINAL: Final = frozenset(
         OrderStatus.EXPIRED_IN_MATCH,
     }
 )
+_PENDING: Final = frozenset({OrderStatus.PENDING_NEW, OrderStatus.PENDING_CANCEL})
 
 
 def floor_to(value: Decimal, grid: Decimal) -> Decimal:
