@@ -27,6 +27,10 @@ EXPOSED_MOST_MS = {False: 8_000, True: 30_000}
 """The same, with the price past the stop."""
 
 
+SILENT_MS = 4_000
+"""Without any request: polls come each second."""
+SILENT_MOST_MS = {False: 10_000, True: 60_000}
+
 LENT_BASE, LENT_QUOTE = Decimal("3.1"), Decimal(320)
 """More than any trade needs: something was borrowed twice."""
 OWED_MOST = Decimal("0.7")
@@ -79,6 +83,8 @@ class Cover:
         may = up and not self.book.terms.shut and now_ms() > self.exchange.banned_until
         bare = abs(held) - sum((o.left for o in at_work), ZERO) > self.dust and not entering and may
         self._rough = rough or (self._rough and bare)
+        asked = self.exchange.asked[-1][0] if self.exchange.asked else real_ms()
+        self._spell("silent", SILENT_MOST_MS, lasts=up and real_ms() - asked > SILENT_MS)
         past = (self.stop - self.book.last) * self.sign >= 0
         self.bare_most = max(self.bare_most, self._spell("bare", BARE_MOST_MS, lasts=bare))
         self.exposed_most = max(self.exposed_most, self._spell("exposed", EXPOSED_MOST_MS, lasts=bare and past))
@@ -243,9 +249,9 @@ def loans(folder: Path, lender: Lender) -> list[str]:
     for asset in lender.borrowed:
         if lent.get(asset, ZERO) != told.get(asset, ZERO):
             faults.append(f"{lent[asset]} {asset} lent, the list of trades says {told[asset]}")
-        if not lender.by_hand and (asset != BASE or not lender.mood.foreign):
-            owed = lender.owed(asset) - lender.lent_to_hands[asset]
-            if owed > 0 and not Decimal(left.get(asset, "0")):
+        if not lender.by_hand and asset not in lender.mixed and (asset != BASE or not lender.mood.foreign):
+            owed = lender.owed(asset)
+            if owed and not Decimal(left.get(asset, "0")):
                 faults.append(f"{owed} {asset} owed at the end, and not named: {left}")
     return faults
 

@@ -80,6 +80,8 @@ class Lender:
         """Others have repaid something, of whichever debt."""
         self.lent_to_hands: dict[str, Decimal] = dict.fromkeys(book.free, ZERO)
         """What others have borrowed since, and have not given back."""
+        self.mixed = set[str]()
+        """Assets in which others have borrowed: whose the interest is, is anybody's guess."""
         self.debts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
         """What was owed when: principal and interest."""
         self.liquidations: list[dict[str, Any]] = []
@@ -214,6 +216,7 @@ class Lender:
         if amount <= self._room(asset):
             self._lend_at_once("BORROW", asset, amount)
             self.lent_to_hands[asset] += amount
+            self.mixed.add(asset)
 
     def give_back(self) -> None:
         """What was borrowed by hand, as far as there is something."""
