@@ -245,14 +245,22 @@ class Outside:
 
     def _sent_beside(self, trade: str) -> set[str]:
         """The exits in doubt beside which others were sent (8.3c), also where the state that said so was lost. A lock
-        that keeps them apart (8.3b) does so until somebody else brings in base, as by a loan that no long asks for.
+        that keeps them apart (8.3b) does so until base comes free that nobody here has freed (`_loosened`).
         """
         position = self.saved().position if self.saved is not None else None
         if position is not None and position.trade == trade:
-            lent = self.debts is not None and self.debts.direct.lender.debt(self.rules.base).total > 0
-            free = lent and position.plan.direction is Direction.LONG
-            self._beside.update(o.id for o in position.orders if o.beside or (o.apart and free))
+            apart = any(o.apart for o in position.orders) and self._loosened(position)
+            self._beside.update(o.id for o in position.orders if o.beside or (o.apart and apart))
         return self._beside
+
+    def _loosened(self, position: Position) -> bool:
+        """Whether somebody else has brought in what exits lock, as by a loan of base that no long asks for, or
+        self-trade prevention has freed what one of them had locked (faqs/stp_faq.md).
+        """
+        lent = self.debts is not None and self.debts.direct.lender.debt(self.rules.base).total > 0
+        mine = f"EX_{position.trade}_"
+        prevented = any(o.prevented_qty for o in self._orders() if o.client_order_id.startswith(mine))
+        return (lent and position.plan.direction is Direction.LONG) or prevented
 
     def _sold_beside(self, trade: str, beside: AbstractSet[str]) -> Decimal:
         """What such exits have sold, and was not bought back yet."""
