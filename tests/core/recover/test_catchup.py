@@ -286,6 +286,33 @@ def test_what_one_leg_has_sold_at_market_is_not_sold_again(n: int, part: str, di
     assert abs(net(script)) < RULES.step
 
 
+@both_sides
+def test_a_leg_whose_stop_tells_late_of_a_fill_is_not_sold_again(direction: Direction) -> None:
+    """Rule 10.1: the sale was for more than the leg has left now that its cancelled stop has told of a fill, and for
+    less than all that is held. Found by the simulation.
+    """
+    end = Remembered(direction, POLICY)
+    to_the_exits(end)
+    end.quote("96", after=1_000)
+    end.wait(3_000)
+    old = end.state
+    stop = end.order(Role.SL)
+    own = next(r for r in end.pending if isinstance(r, CancelOrder) and r.id == stop.id)
+    end.pending = [own]
+    end.accept()
+    sold = end.order(Role.FLATTEN)
+    end.book[sold.id] = make_report(sold)
+    end.execute(sold.id, sold.qty)
+    end.book[stop.id] = replace(end.book[stop.id], cum_qty=Decimal("0.1"), cum_quote=Decimal("9.6"))
+    script = resumed(end, old)
+    assert script.orders(Role.FLATTEN)[0].leg == stop.leg
+    for _ in range(5):
+        script.wait(1_000)
+        script.settle()
+    assert script.closed.reason is Reason.SL
+    assert abs(net(script)) < RULES.step
+
+
 def test_what_was_sold_for_the_whole_is_no_legs_part() -> None:
     end = Remembered(Direction.LONG, POLICY)
     to_the_exits(end)
@@ -303,6 +330,27 @@ def test_what_was_sold_for_the_whole_is_no_legs_part() -> None:
     script.settle()
     assert script.state.position is None
     assert not sent(script)
+
+
+@both_sides
+def test_a_close_that_has_sold_a_part_goes_on(direction: Direction) -> None:
+    """Rules 9.2, 10.1: what is left is less than each leg's part, and they would all stand for it."""
+    end = Remembered(direction, POLICY)
+    to_the_exits(end)
+    old = end.state
+    end.command(Verb.FLATTEN)
+    while not end.orders(Role.FLATTEN):
+        end.accept()
+    sold = end.order(Role.FLATTEN)
+    end.book[sold.id] = make_report(sold)
+    told = end.execute(sold.id, sold.qty * Decimal("0.7"))
+    end.book[sold.id] = replace(told, status=OrderStatus.EXPIRED)
+    script = resumed(end, old)
+    for _ in range(5):
+        script.wait(1_000)
+        script.settle()
+    assert script.state.position is None
+    assert abs(net(script)) < RULES.step
 
 
 @both_sides

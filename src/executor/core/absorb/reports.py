@@ -206,11 +206,16 @@ def _single_leg(position: Position, stop: Order) -> int:
 
 def _leg_at_market(position: Position, sale: Order) -> int:
     """The leg that a market order sold for, which its id does not tell: of those whose exits have ended, the one that
-    had just so much left, or the least above it. 0: no leg had as much, so it was for the whole.
+    had just so much left, or the least above it. What such an exit tells of only now was left then: where none has so
+    much left any more, and all together have more, it was for the least that ever had. 0: it was for the whole.
     """
+    left = {leg: leg.qty - leg_sold(position, leg) for leg in position.legs if leg.n}
     busy = {order.leg for order in position.orders if order.live}
-    left = [(leg.qty - leg_sold(position, leg), leg.n) for leg in position.legs if leg.n and leg.n not in busy]
-    return min([(qty, n) for qty, n in left if qty >= sale.qty], default=(ZERO, 0))[1]
+    ended = [leg for leg in left if leg.n not in busy]
+    had = [(left[leg], leg.n) for leg in ended]
+    if all(qty < sale.qty for qty, _ in had) and sale.qty < sum((max(qty, ZERO) for qty in left.values()), ZERO):
+        had = [(leg.qty, leg.n) for leg in ended if leg_sold(position, leg)]
+    return min([(qty, n) for qty, n in had if qty >= sale.qty], default=(ZERO, 0))[1]
 
 
 def _accepted(position: Position, order: Order) -> Position:

@@ -13,6 +13,7 @@ from executor.core.book.ledger import committed, covers, held_since, layout_of
 from executor.core.decide import failsafe, joined, liquidation, margin_level, single_stops, stops, targets, vanished
 from executor.core.decide.draft import Draft
 from executor.core.decide.reasons import exit_reason
+from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.state import Closing, Leave, Leg, Order, OrderPhase, Reason
 
@@ -23,7 +24,7 @@ def decide(draft: Draft) -> None:
         return
     position, rules, policy = draft.position, draft.rules, draft.policy
     sellable = any(rules.market_piece(draft.left(leg), draft.price) for leg in position.legs)
-    if not sellable and not _at_work(draft):
+    if (not sellable and not _at_work(draft)) or _was_closing(draft):
         draft.close(exit_reason(draft))
         return
     if policy.max_hold_ms and draft.now - held_since(position) >= policy.max_hold_ms:
@@ -47,6 +48,15 @@ def decide(draft: Draft) -> None:
         _tend(draft, n, strays, lacking=lacking)
         if isinstance(draft.position.phase, Closing):
             return
+
+
+def _was_closing(draft: Draft) -> bool:
+    """Whether a part of the whole was sold at market, and no leg's: the state that says why is lost (rule 9.2). Each
+    leg's exits would be for all that is left (rule 10.1).
+    """
+    position = draft.position
+    whole = any(o.cum_qty and not o.leg for o in position.orders if o.role is Role.FLATTEN)
+    return whole and all(leg.n for leg in position.legs)
 
 
 def _enter_no_more(draft: Draft) -> None:
