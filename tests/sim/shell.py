@@ -263,12 +263,14 @@ class Shell:
 
     def _sleep(self, timer: int) -> None:
         until = min(self.clock.true_time(timer), self.timeline.now + TIMER_LOOK_MS)
-        self.timeline.at(until, lambda: self._ring(timer))
+        left = timer - self.clock.now()
+        self.timeline.at(until, lambda: self._ring(timer, left))
 
-    def _ring(self, timer: int) -> None:
+    def _ring(self, timer: int, before: int) -> None:
+        """`before`: how long it was until then (ms), a look ago: more is left now where the clock was set back."""
         if not self.alive or timer != self._timer:
             return
-        if self.clock.now() < timer:
+        if 0 < timer - self.clock.now() <= before:
             self._sleep(timer)
             return
         self._timer = None

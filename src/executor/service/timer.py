@@ -7,11 +7,13 @@ from typing import Final
 from executor.exchange.transport.clock import LocalClock
 
 TIMER_LOOK_S: Final = 1.0
-"""A timer looks at the exchange's time so often: measured anew, it may have moved ahead of the one it was set by."""
+"""A timer looks at the exchange's time so often: measured anew, it may have moved away from the one it was set by."""
 
 
 class Timer:
-    """Calls `ring` once, when `now` (ms, the exchange's time) has come to what it is set to. It sleeps by `clock`."""
+    """Calls `ring` once, when `now` (ms, the exchange's time) has come to what it is set to, or was set back: what is
+    waited for comes as soon as it would have, where the trade hears of it. It sleeps by `clock`.
+    """
 
     def __init__(self, clock: LocalClock, now: Callable[[], int], ring: Callable[[], None]) -> None:
         self._clock = clock
@@ -35,7 +37,10 @@ class Timer:
         self._task, self._at = None, None
 
     async def _wait(self, at: int) -> None:
-        while (left := at - self._now()) > 0:
+        left, longer = at - self._now(), False
+        while left > 0 and not longer:
             await self._clock.sleep(min(left / 1000, TIMER_LOOK_S))
+            before, left = left, at - self._now()
+            longer = left > before
         self._task, self._at = None, None
         self._ring()
