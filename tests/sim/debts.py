@@ -43,6 +43,8 @@ class Debts:
         self.last: dict[str, Decimal] = defaultdict(Decimal)
         self.converted: dict[str, Decimal] = defaultdict(Decimal)
         """By asset, interest that was taken in BNB since nothing was owed."""
+        self.borrowed: set[str] = set()
+        """The assets of which our requests have borrowed since nothing was owed."""
         self.loans = 0
         self.repayments = 0
         self.touched = False
@@ -71,6 +73,7 @@ class Debts:
             return
         self.lent[position.trade] += request.amount
         self.last[request.asset] = self.lent[position.trade]
+        self.borrowed.add(request.asset)
         if self.lent[position.trade] > position.credit.need:
             self.broken.append(
                 f"M1 (11.3): {plain(self.lent[position.trade])} {request.asset} were borrowed for trade"
@@ -107,6 +110,8 @@ class Debts:
             theirs = min(self.foreign[asset], amount)
             self.foreign[asset] -= theirs
             self.touched |= amount > theirs
+            if asset not in self.borrowed:
+                self.foreign[asset] = self.direct.lender.debt(asset).total  # their interest
 
     def _repaying(self, asset: str) -> bool:
         """Whether a repayment is under way, or over without a record, by the state on disk."""
@@ -173,6 +178,7 @@ class Debts:
         if not self.direct.lender.owes and not waits:
             self.forgot = self.touched = False
             self.converted.clear()
+            self.borrowed.clear()
 
     def _nobodys_hand(self, state: State) -> None:
         """M9: what the exchange does with a debt by itself is not called somebody else's doing."""

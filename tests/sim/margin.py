@@ -153,8 +153,9 @@ class MarginDirect(Direct):
         """Keep what the account shows now, for reads that are behind."""
         account = self.lender
         money = account.money
-        key = (money.update_time, len(account.accruals), len(account.records), len(money.events))
-        if self._past and self._past[-1][1] == key:
+        owed = tuple((asset, debt.principal, debt.interest) for asset, debt in account.debts.items())
+        key = (money.update_time, len(account.accruals), len(account.records), len(money.events), owed)
+        if self._past and (self._past[-1][1] == key or now < self._past[-1][0]):
             return
         self._past.append((now, key, self.margin_account(0, now)))
         while len(self._past) > 1 and self._past[1][0] < now - _KEPT_MS:
@@ -167,6 +168,9 @@ class MarginDirect(Direct):
     def read_margin(self, request: MarginRead, asked_at: int, now: int, as_of: int = 0) -> Callable[[int], AnyEvent]:
         """What it makes of its answer, given when that arrives."""
         seq = request.seq
+        for time in (as_of, now) if as_of else (now,):  # what has come to pass by then belongs to it
+            self.engine.margin.advance(time)
+            self.remember(time)
         match request:
             case QueryMargin():
                 shown = self.margin_account(asked_at, now, as_of)
