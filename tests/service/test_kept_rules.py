@@ -13,6 +13,7 @@ from executor.config import load_settings
 from executor.core.model.loans import AssetTerms, Bars, MarginTerms
 from executor.core.model.rules import OwnFilters, SymbolRules
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.port import ReadError
 from executor.service.store import codec
 from executor.service.symbol_rules import RulesReader, kept_rules, rules_path
 
@@ -63,6 +64,7 @@ def test_sound_ones_are_taken_as_they_are(tmp_path: Path) -> None:
         ({"max_orders": -5}, "max_orders is -5, must not be below 0"),
         ({"trailing_above": [10, -1]}, "trailing_above is -1, must not be below 0"),
         ({"own__step": "-0.01"}, "own.step is -0.01, must not be below 0"),
+        ({"min_qty": "5", "max_qty": "4"}, "LOT_SIZE: from 5 to 4"),
         ({"symbol": "ETHUSDT"}, "they are those of ETHUSDT"),
         ({"tick": [1]}, "Expected `decimal`"),
     ],
@@ -130,3 +132,17 @@ async def test_a_disk_that_takes_no_rules_is_told_of_once_and_tried_again(tmp_pa
     rules_path(state).rmdir()
     await reader.again()
     assert kept_rules(state, "LTCUSDT") == begun
+
+
+async def test_a_symbol_whose_assets_are_told_to_be_others_is_not_believed(tmp_path: Path) -> None:
+    """The balances of another asset would be looked at: nothing is held there, as if a hand had sold it all."""
+    exchange = _Shown()
+    settings = load_settings({"BINANCE_ENV": "paper", "SYMBOL": "LTCUSDT"}, None)
+    reader = RulesReader(cast("BinanceExchange", exchange), settings, tmp_path / "s.json")
+    begun = await reader.begin(trade_open=True)
+    for changed in ({"base": "BTC"}, {"quote": ""}):
+        exchange.shown = replace(RULES, tick=Decimal("0.1"), **changed)
+        with pytest.raises(ReadError, match="assets never change"):
+            await reader.again()
+    exchange.shown = RULES
+    assert await reader.again() == begun

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from executor.config import Settings, SettingsError
 from executor.core.model.rules import SymbolRules
 from executor.exchange.binance import BinanceExchange
-from executor.exchange.port import NotListedError, RulesUnreadError
+from executor.exchange.port import NotListedError, ReadError, RulesUnreadError
 from executor.files import RealFileSystem, replace_file
 from executor.service.policy import own_filters
 from executor.service.store import codec
@@ -62,7 +62,8 @@ def _fault_of(rules: SymbolRules, symbol: str) -> str:
     for name in ("tick", "step"):
         if getattr(rules, name) <= 0:
             return f"{name} is {getattr(rules, name)}, must be above 0"
-    return next((f"{name} is {value}, must not be below 0" for name, value in _numbers(rules) if value < 0), "")
+    negative = (f"{name} is {value}, must not be below 0" for name, value in _numbers(rules) if value < 0)
+    return next(negative, rules.contradiction)
 
 
 def _numbers(rules: msgspec.Struct, within: str = "") -> Iterator[tuple[str, Decimal | int]]:
@@ -127,9 +128,14 @@ class RulesReader:
         """Raises ReadError."""
         assert self._last is not None, "it has begun"
         try:
-            rules = self._fitted(await self._exchange.rules())
+            shown = await self._exchange.rules()
         except NotListedError as error:
             return self._unlisted(self._last, error)
+        if (shown.base, shown.quote) != (self._last.base, self._last.quote):
+            raise ReadError(
+                f"{shown.symbol} is told to be {shown.base} in {shown.quote}: a symbol's assets never change"
+            )
+        rules = self._fitted(shown)
         if not rules.barred and self._told:
             log.info("rules_fit_again", symbol=rules.symbol)
             self._told = ""

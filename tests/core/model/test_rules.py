@@ -97,3 +97,20 @@ def test_the_worst_commission_is_what_may_be_taken() -> None:
 def test_without_a_price_nothing_can_be_traded_at_market() -> None:
     for qty, price in ((D(0), D(100)), (D(-1), D(100)), (D(1), D(0)), (D(1), D(-1))):
         assert RULES.market_piece(qty, price) == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({}, ""),
+        ({"max_qty": D(1), "min_qty": D(1), "market_min_qty": D(1)}, ""),
+        ({"max_price": D("0.005")}, "PRICE_FILTER: from 0.01 to 0.005"),
+        ({"max_qty": D(1), "min_qty": D(2)}, "LOT_SIZE: from 2 to 1"),
+        ({"market_max_qty": D(1), "min_qty": D(2)}, "MARKET_LOT_SIZE: from 2 to 1"),
+        ({"market_min_qty": D(3), "max_qty": D(2)}, "MARKET_LOT_SIZE: from 3 to 2"),
+        ({"max_notional": D(4)}, "NOTIONAL: from 5 to 4"),
+        ({"ask_up": D(1), "ask_down": D(2)}, "PERCENT_PRICE, ask: from 2 to 1"),
+    ],
+)
+def test_a_filter_that_takes_nothing_contradicts_itself(changed: dict[str, Decimal], fault: str) -> None:
+    assert replace(RULES, **changed).contradiction == fault

@@ -196,7 +196,10 @@ def test_filters_and_symbols_that_are_not_known_may_be_anything() -> None:
 def test_a_grid_that_is_off_is_the_precision_of_the_asset() -> None:
     info = json.loads(golden("exchange_info"))
     (row,) = [each for each in info["symbols"] if each["symbol"] == "BTCUSDT"]
-    row["filters"] = [{"filterType": "PRICE_FILTER", "minPrice": "0", "maxPrice": "0", "tickSize": "0.00000000"}]
+    row["filters"] = [
+        {"filterType": "PRICE_FILTER", "minPrice": "0", "maxPrice": "0", "tickSize": "0.00000000"},
+        {"filterType": "LOT_SIZE", "minQty": "0", "maxQty": "0", "stepSize": "0.00000000"},
+    ]
     row |= {"baseAssetPrecision": 5, "quoteAssetPrecision": 2}
     found = rules.symbol_rules(rules.exchange_info(json.dumps(info).encode()), "BTCUSDT", rules.commission(FEES))
     assert found is not None
@@ -219,6 +222,51 @@ def test_a_grid_that_is_not_told_is_not_one_that_is_off(kind: str, name: str, ch
                     each[name] = changed
     with pytest.raises(msgspec.DecodeError):
         rules.symbol_rules(rules.exchange_info(json.dumps(info).encode()), "BTCUSDT", rules.commission(FEES))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        ("PRICE_FILTER", {"minPrice": "5", "maxPrice": "4"}),
+        ("PRICE_FILTER", {"tickSize": "1000000000", "maxPrice": "1"}),
+        ("LOT_SIZE", {"minQty": "9001", "maxQty": "9000"}),
+        ("LOT_SIZE", {"stepSize": "9001", "maxQty": "9000"}),
+        ("MARKET_LOT_SIZE", {"minQty": "5", "maxQty": "4", "stepSize": "0"}),
+        ("MARKET_LOT_SIZE", {"minQty": "1000000", "maxQty": "0", "stepSize": "0"}),
+        ("NOTIONAL", {"minNotional": "10", "maxNotional": "9.99"}),
+        ("PERCENT_PRICE_BY_SIDE", {"askMultiplierUp": "0.5", "askMultiplierDown": "0.6"}),
+    ],
+)
+def test_a_filter_that_takes_nothing_at_all_is_not_believed(kind: str, changed: dict[str, str]) -> None:
+    """Read anew with a trade open, a minimum above its maximum made dust of the position, and that was its close."""
+    info = json.loads(golden("exchange_info"))
+    (row,) = [each for each in info["symbols"] if each["symbol"] == "BTCUSDT"]
+    found = [each for each in row["filters"] if each["filterType"] == kind]
+    assert found
+    for each in found:
+        each.update(changed)
+    with pytest.raises(msgspec.DecodeError, match=kind.removesuffix("_BY_SIDE")):
+        rules.symbol_rules(rules.exchange_info(json.dumps(info).encode()), "BTCUSDT", rules.commission(FEES))
+
+
+@pytest.mark.parametrize("kind", ["PRICE_FILTER", "LOT_SIZE"])
+def test_a_filter_that_each_symbol_has_is_there_once(kind: str) -> None:
+    info = json.loads(golden("exchange_info"))
+    (row,) = [each for each in info["symbols"] if each["symbol"] == "BTCUSDT"]
+    (there,) = [each for each in row["filters"] if each["filterType"] == kind]
+    without = [each for each in row["filters"] if each is not there]
+    for filters in (without, [*row["filters"], there | {"tickSize": "7", "stepSize": "7"}]):
+        row["filters"] = filters
+        with pytest.raises(msgspec.DecodeError, match=kind):
+            rules.symbol_rules(rules.exchange_info(json.dumps(info).encode()), "BTCUSDT", rules.commission(FEES))
+
+
+def test_commission_takes_a_part_and_gives_none() -> None:
+    """A rebate is no base that would be there; what takes the most of it is no commission."""
+    assert rules.account_commission(b'{"commissionRates":{"maker":"-0.0001","taker":"0.001"}}').maker == 0
+    for rates in (b'{"maker":"0.001","taker":"0.5"}', b'{"maker":"10","taker":"10"}'):
+        with pytest.raises(msgspec.DecodeError):
+            rules.account_commission(b'{"commissionRates":%s}' % rates)
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------

@@ -98,6 +98,24 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
             min_notional=own.min_notional or self.min_notional,
         )
 
+    @property
+    def contradiction(self) -> str:
+        """Which filter takes no price, quantity or notional at all; empty where each takes some. Believed, it would
+        make dust of whatever is held.
+        """
+        least = max(self.min_qty, self.step)
+        ranges = (
+            ("PRICE_FILTER", max(self.min_price, self.tick), self.max_price),
+            ("LOT_SIZE", least, self.max_qty),
+            ("MARKET_LOT_SIZE", max(least, self.market_min_qty, self.market_step), self.market_max_qty),
+            ("MARKET_LOT_SIZE", max(self.market_min_qty, self.market_step), self.max_qty),
+            ("NOTIONAL", self.min_notional, self.max_notional),
+            ("PERCENT_PRICE, bid", self.bid_down, self.bid_up),
+            ("PERCENT_PRICE, ask", self.ask_down, self.ask_up),
+        )
+        found = (f"{name}: from {plain(low)} to {plain(high)}" for name, low, high in ranges if high and low > high)
+        return next(found, "")
+
     def takes_brackets(self, direction: Direction) -> bool:
         """Whether an entry may bring its exits with it here (faqs/opo.md; rule 13.1). On margin there is no OPO, and
         the entry waits for its loan.

@@ -11,6 +11,8 @@ from executor.core.model.values import ONE, ZERO, OrderType
 from executor.decoding import Row, decode, not_negative
 
 _Places = Annotated[int, msgspec.Meta(ge=0, le=18)]
+RATE_MAX: Final = Decimal("0.1")
+"""All that may be added up leaves something; real ones are of thousandths."""
 
 
 STATUSES: Final = frozenset({"TRADING", "HALT", "BREAK", "CANCEL_ONLY", "END_OF_DAY"})
@@ -48,6 +50,8 @@ class _Filter(Row, frozen=True, kw_only=True, rename="camel"):
         not_negative(*(value for value in msgspec.structs.astuple(self) if isinstance(value, Decimal)))
 
 
+_GRIDS: Final = ("PRICE_FILTER", "LOT_SIZE")
+"""Filters that each symbol has."""
 _NEEDED: Final = {
     "PRICE_FILTER": ("tick_size",),
     "LOT_SIZE": ("step_size",),
@@ -116,6 +120,11 @@ class _Rates(Row, frozen=True):
     buyer: Decimal = ZERO
     seller: Decimal = ZERO
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if max(msgspec.structs.astuple(self)) > RATE_MAX:
+            raise ValueError("a rate of commission is a small part of what is traded")
+
 
 class _StandardRates(_Rates, frozen=True, kw_only=True):
     """Those that there always are: taken for zero where they are not told, exits would be of more than is held."""
@@ -133,13 +142,15 @@ class Commission(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def maker(self) -> Decimal:
-        """The most that is taken of what a resting order receives, as a fraction, BNB discount aside."""
-        return sum((rates.maker + max(rates.buyer, rates.seller) for rates in self._parts), ZERO)
+        """The most that is taken of what a resting order receives, as a fraction, BNB discount aside; a rebate takes
+        nothing.
+        """
+        return max(sum((rates.maker + max(rates.buyer, rates.seller) for rates in self._parts), ZERO), ZERO)
 
     @property
     def taker(self) -> Decimal:
         """As `maker`, for an order that takes."""
-        return sum((rates.taker + max(rates.buyer, rates.seller) for rates in self._parts), ZERO)
+        return max(sum((rates.taker + max(rates.buyer, rates.seller) for rates in self._parts), ZERO), ZERO)
 
     @property
     def _parts(self) -> tuple[_Rates, ...]:
@@ -186,7 +197,7 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
     by_side = filters.get("PERCENT_PRICE_BY_SIDE", _NONE)
     both_sides = filters.get("PERCENT_PRICE", _NONE)
     trailing = filters.get("TRAILING_DELTA", _NONE)
-    return SymbolRules(
+    rules = SymbolRules(
         symbol=found.symbol,
         base=found.base_asset,
         quote=found.quote_asset,
@@ -225,6 +236,9 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         taker_fee=fees.taker,
         fee_unit=ONE.scaleb(-found.base_commission_precision),
     )
+    if fault := rules.contradiction:
+        raise msgspec.ValidationError(fault)
+    return rules
 
 
 def _symbol(info: ExchangeInfo, symbol: str) -> _Symbol | None:
@@ -240,8 +254,18 @@ def _name(row: msgspec.Raw) -> str:
 
 
 def _filters(symbol: _Symbol) -> dict[str, _Filter]:
-    kinds = ((decode(row, _Kind).filter_type, row) for row in symbol.filters)
-    return {kind: _filter(kind, row) for kind, row in kinds if kind in _KNOWN}
+    found: dict[str, _Filter] = {}
+    for row in symbol.filters:
+        kind = decode(row, _Kind).filter_type
+        if kind not in _KNOWN:
+            continue
+        told = _filter(kind, row)
+        if found.setdefault(kind, told) != told:
+            raise msgspec.ValidationError(f"{kind} is told twice, and differs")
+    for kind in _GRIDS:
+        if kind not in found:
+            raise msgspec.ValidationError(f"{kind} is missing")
+    return found
 
 
 def _filter(kind: str, row: msgspec.Raw) -> _Filter:
