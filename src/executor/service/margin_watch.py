@@ -74,7 +74,7 @@ class MarginWatch:
             await nap(self._loop.clock.sleep, self._pause(seen=seen), self._wanted)
 
     async def _look(self) -> bool:
-        """Whether the account could be read."""
+        """Whether the account could be read, and its level where anything is owed."""
         try:
             account = await self._exchange.margin_account()
         except ReadError as error:
@@ -82,7 +82,7 @@ class MarginWatch:
             return False
         await self._loop.ask(MarginSeen(at=self._loop.now(), account=account))
         self._warn(account)
-        return True
+        return not account.debts or margin_level.level_of(account) is not None
 
     def _warn(self, account: MarginAccount) -> None:
         """A debt that is carried with no trade open has a level as well; once it is low, that is told (rule 11.10).

@@ -269,6 +269,58 @@ def test_commission_takes_a_part_and_gives_none() -> None:
             rules.account_commission(b'{"commissionRates":%s}' % rates)
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "last"), [("-1", "2", "2"), ("1", "-2", "2"), ("1", "2", "-2"), ("3", "2", "2")]
+)
+def test_prices_that_no_market_has_are_none(bid: str, ask: str, last: str) -> None:
+    body = json.dumps({"symbol": "BTCUSDT", "bidPrice": bid, "askPrice": ask, "lastPrice": last}).encode()
+    with pytest.raises(msgspec.DecodeError):
+        reading.quote(body, NOW)
+    assert reading.quotes(b"[%s,%s]" % (body, TICKER), NOW).keys() == {"BTCUSDT"}
+    if last == "2":
+        with pytest.raises(msgspec.DecodeError):
+            reading.best_prices(body, "BTCUSDT")
+    for read in (reading.average, reading.reference, lambda told: reading.last_price(told, "")):
+        with pytest.raises(msgspec.DecodeError):
+            read(b'{"price":"-1","referencePrice":"-1"}')
+
+
+@pytest.mark.parametrize(
+    "bar", [("1", "3", "0", "2"), ("1", "3", "-1", "2"), ("1", "3", "1.5", "2"), ("1", "1.5", "0.5", "2")]
+)
+def test_a_bar_whose_prices_are_not_between_its_ends_is_none(bar: tuple[str, ...]) -> None:
+    """A low of nothing made a stop that far away."""
+    with pytest.raises(msgspec.DecodeError):
+        reading.klines(json.dumps([[NOW, *bar, "5"]]).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"s": "BTCUSDT", "b": "25.5", "a": "25.4"},
+        {"s": "BTCUSDT", "b": "-1", "a": "25.4"},
+        {"e": "trade", "s": "BTCUSDT", "p": "-0.1"},
+        {"e": "trade", "s": "BTCUSDT", "p": "0"},
+    ],
+)
+def test_a_pushed_price_that_no_market_has_is_not_heard(data: dict[str, str]) -> None:
+    ears = Ears()
+    market = MarketStream("ws://127.0.0.1:1", ExchangeClock(SystemClock()), ears)
+    market.follow("BTCUSDT")
+    for body in MARKET[:2]:
+        market._deliver(body)
+    assert len(ears.heard) == 1
+    asyncio.run(in_a_loop(market, json.dumps({"stream": "x", "data": data}).encode()))
+    assert len(ears.heard) == 1
+    assert market.heard("BTCUSDT").book_at
+
+
+async def in_a_loop(market: MarketStream, message: bytes) -> None:
+    market._deliver(message)
+    if market._gap_to_tell is not None:
+        market._gap_to_tell.cancel()
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 FAULTS: Final = [b'{"code":-2010,"msg":"Order would trigger immediately."}', b'{"code":-1003,"msg":"banned","data":{}}']

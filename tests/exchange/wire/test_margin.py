@@ -10,6 +10,7 @@ from executor.core.model.intents import NewOrder
 from executor.core.model.loans import Booked, Debt, LoanKind, RecordStatus
 from executor.core.model.values import OrderSide, OrderStatus, OrderType, TimeInForce
 from executor.exchange.wire import margin
+from executor.exchange.wire import margin_terms as terms
 from executor.exchange.wire.margin import Account
 from executor.exchange.wire.outcomes import DOUBT, Fault, verdict
 
@@ -338,3 +339,67 @@ def test_without_prices_the_cross_account_tells_its_level_and_its_debts() -> Non
     assert account.debt("USDT").total == D(20)
     unowed = msgspec.json.encode({**body, "marginLevel": "999", "totalLiabilityOfBtc": "0", "userAssets": held[1:]})
     assert margin.cross_account_without_prices(margin.cross(unowed), 7).level is None
+
+
+@pytest.mark.parametrize("told", ["-1", "", "N/A", "Infinity", "NaN", "1e999", True, {}, [1], "\u221e"])
+def test_a_level_or_a_price_that_can_be_none_is_not_told_and_hides_no_debt(told: object) -> None:
+    """A level below nothing would close the trade; one in other words would hide what is owed."""
+    account = margin.isolated_account(pair(marginLevel=told, liquidatePrice=told), "BTCUSDT", 7)
+    assert (account.level, account.liquidation_price, account.liabilities) == (None, None, D(500))
+    account = margin.isolated_account(pair(indexPrice=told), "BTCUSDT", 7)
+    assert (account.level, account.price, account.debt("USDT").total) == (D("1.5"), D(0), D(500))
+    held = [{**HELD, "asset": "USDT", "borrowed": "20"}]
+    body = {"marginLevel": told, "totalAssetOfBtc": "1", "totalLiabilityOfBtc": "0.1", "userAssets": held}
+    shown = margin.cross(msgspec.json.encode(body))
+    assert margin.cross_account(shown, 7, price=D(100), btc_price=D(60_000)).level is None
+
+
+def test_a_debt_below_nothing_and_one_that_is_told_twice_are_not_believed() -> None:
+    """A debt that is gone is somebody else's doing, and ends a short."""
+    for changed in ({"borrowed": "-500"}, {"interest": "-0.00000001"}):
+        owed = HELD | {"asset": "USDT", "borrowed": "500"} | changed
+        with pytest.raises(msgspec.DecodeError):
+            margin.isolated_account(pair(quoteAsset=owed), "BTCUSDT", 7)
+        body = {"marginLevel": "2", "totalAssetOfBtc": "1", "totalLiabilityOfBtc": "0.1", "userAssets": [owed]}
+        with pytest.raises(msgspec.DecodeError):
+            margin.cross(msgspec.json.encode(body))
+    twice = [{**HELD, "asset": "USDT", "borrowed": "20"}, {**HELD, "asset": "USDT"}]
+    body = {"marginLevel": "2", "totalAssetOfBtc": "1", "totalLiabilityOfBtc": "0.1", "userAssets": twice}
+    with pytest.raises(msgspec.DecodeError, match="twice"):
+        margin.cross(msgspec.json.encode(body))
+    for sums in ({"totalAssetOfBtc": "-1"}, {"totalLiabilityOfBtc": "-0.1"}):
+        with pytest.raises(msgspec.DecodeError):
+            margin.cross(msgspec.json.encode({**body, "userAssets": twice[:1], **sums}))
+
+
+@pytest.mark.parametrize("changed", [{"baseAsset": HELD | {"asset": "USDT"}}, {"quoteAsset": HELD | {"asset": ""}}])
+def test_an_isolated_account_of_other_assets_is_not_read(changed: dict[str, object]) -> None:
+    """Its debt would not be among those of the symbol: as if it were gone."""
+    with pytest.raises(msgspec.DecodeError, match="not of BTCUSDT"):
+        margin.isolated_account(pair(**changed), "BTCUSDT", 7)
+
+
+def test_another_pair_that_can_not_be_read_hides_nothing() -> None:
+    row = msgspec.json.decode(pair())["assets"][0]
+    answer = msgspec.json.encode({"assets": [{"symbol": "ODDUSDT", "baseAsset": None}, row]})
+    assert margin.isolated_account(answer, "BTCUSDT", 7).debt("USDT").total == D(500)
+
+
+def test_a_record_of_less_than_nothing_is_none() -> None:
+    row = {"txId": 1, "asset": "USDT", "amount": "-5", "status": "CONFIRMED", "timestamp": 1_760_000_000_000}
+    with pytest.raises(msgspec.DecodeError):
+        margin.records(msgspec.json.encode({"rows": [row], "total": 1}), LoanKind.BORROW)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"forceLiquidationBar": "1.4"}, {"marginCallBar": "100"}, {"forceLiquidationBar": "0"}]
+)
+def test_bars_in_no_order_are_not_believed(changed: dict[str, str]) -> None:
+    """A trade would be closed at a level that is sound, or never."""
+    told = {"normalBar": "1.5", "marginCallBar": "1.3", "forceLiquidationBar": "1.1"}
+    assert terms.bars(msgspec.json.encode(told)).liquidation == D("1.1")
+    with pytest.raises(msgspec.DecodeError):
+        terms.bars(msgspec.json.encode(told | changed))
+    tier = {"symbol": "BTCUSDT", "initialRiskRatio": "1.05", "liquidationRiskRatio": "1.111"}
+    with pytest.raises(msgspec.DecodeError):
+        terms.tiers(msgspec.json.encode([tier]), "BTCUSDT")

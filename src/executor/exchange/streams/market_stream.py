@@ -27,6 +27,7 @@ from executor.exchange.transport.supervised import (
     Timing,
     Told,
 )
+from executor.exchange.wire.reading import sound_book
 
 MOST_SYMBOLS: Final = 512
 """Two streams for each; a connection takes 1024."""
@@ -190,11 +191,14 @@ class MarketStream(Stream[Told[Quote]]):
             case _ if prices is None:
                 return []
             case "" | "bookTicker" if event.b is not None and event.a is not None:
+                _sound(event.b, event.a)
                 prices.book_at = self._clock.now_ms()
                 if prices.best == (event.b, event.a):
                     return []
                 prices.best = event.b, event.a
             case "trade" if event.p is not None:
+                if event.p <= 0:
+                    raise msgspec.ValidationError(f"a trade at {event.p}")
                 prices.traded_at = self._clock.now_ms()
                 if prices.last == event.p:
                     return []
@@ -215,6 +219,14 @@ class MarketStream(Stream[Told[Quote]]):
         if answer is not None and not answer.done():
             answer.set_result(None)
         return []
+
+
+def _sound(bid: Decimal, ask: Decimal) -> None:
+    """Raises `msgspec.DecodeError` for prices that no book has."""
+    try:
+        sound_book(bid, ask)
+    except ValueError as error:
+        raise msgspec.ValidationError(str(error)) from None
 
 
 def _streams(symbols: Collection[str]) -> list[str]:

@@ -7,7 +7,7 @@ parameters takes an `Account`, and puts it in.
 Every reading raises `msgspec.DecodeError` (or its child `ValidationError`) for a body that is not what was asked for.
 """
 
-from collections.abc import Callable
+import contextlib
 from decimal import Decimal
 from typing import Final, Generic, TypeVar
 
@@ -20,7 +20,7 @@ from executor.core.model.ids import Role
 from executor.core.model.intents import NewOrder
 from executor.core.model.loans import Booked, Debt, LoanKind, LoanRecord, MarginAccount, RecordStatus
 from executor.core.model.values import ONE, ZERO, OrderType, plain
-from executor.decoding import Row, decode
+from executor.decoding import Ms, Row, decode, not_negative, sensible
 from executor.exchange.wire import params
 from executor.exchange.wire.calls import Call, Urgency
 
@@ -173,11 +173,15 @@ class _Row(Row, frozen=True, kw_only=True):
     asset: str
     amount: Decimal
     status: str
-    timestamp: int
+    timestamp: Ms
     principal: Decimal = ZERO
     interest: Decimal = ZERO
     type: str = "MANUAL"
     pair: str | None = msgspec.field(name="isolatedSymbol", default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.amount, self.principal, self.interest)
 
     def is_of(self, account: Account) -> bool:
         """Whether it is of the account, where a row tells whose it is: the list may be of all of them."""
@@ -206,17 +210,23 @@ class _Amount(Row, frozen=True):
 
 
 class _Held(Row, frozen=True):
+    """A debt below nothing is none that anybody has."""
+
     asset: str
     free: Decimal
     locked: Decimal
     borrowed: Decimal
     interest: Decimal
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.borrowed, self.interest)
+
 
 class Cross(Row, frozen=True, kw_only=True, rename="camel"):
     """The cross account as it is told: worth in bitcoin, not in the quote of anybody's symbol."""
 
-    margin_level: Decimal
+    margin_level: msgspec.Raw = msgspec.Raw()
     total_asset_of_btc: Decimal
     total_liability_of_btc: Decimal
     user_assets: tuple[_Held, ...]
@@ -226,6 +236,8 @@ class Cross(Row, frozen=True, kw_only=True, rename="camel"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        not_negative(self.total_asset_of_btc, self.total_liability_of_btc)
+        _once_each(self.user_assets)
         if self.total_liability_of_btc > 0 and not any(row.borrowed or row.interest for row in self.user_assets):
             raise ValueError("something is owed, and of no asset")
 
@@ -234,21 +246,30 @@ class _Pair(Row, frozen=True, kw_only=True, rename="camel"):
     symbol: str
     base_asset: _Held
     quote_asset: _Held
-    index_price: Decimal
-    margin_level: Decimal | None = None
-    liquidate_price: Decimal = ZERO
+    index_price: msgspec.Raw = msgspec.Raw()
+    margin_level: msgspec.Raw = msgspec.Raw()
+    liquidate_price: msgspec.Raw = msgspec.Raw()
     isolated_created: bool = True
     enabled: bool = True
     trade_enabled: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.base_asset.asset + self.quote_asset.asset != self.symbol:
+            raise ValueError(f"{self.base_asset.asset!r} and {self.quote_asset.asset!r} are not of {self.symbol}")
+
 
 class _Pairs(Row, frozen=True):
-    assets: tuple[_Pair, ...]
+    assets: tuple[msgspec.Raw, ...]
+
+
+class _PairName(msgspec.Struct, frozen=True):
+    symbol: str
 
 
 class _Liquidation(Row, frozen=True, rename="camel"):
     symbol: str
-    updated_time: int
+    updated_time: Ms
     is_isolated: bool | None = None
 
 
@@ -296,20 +317,21 @@ def liquidations(body: bytes, account: Account) -> tuple[int, ...]:
 def isolated_account(body: bytes, symbol: str, asked_at: int) -> MarginAccount:
     """The account of one pair. Without a debt its level is no ratio, and is not told. Raises NoAccountError."""
     pair = _pair(body, symbol)
-    held = (pair.base_asset, pair.quote_asset)
-    if pair.index_price <= 0:
+    held, price = (pair.base_asset, pair.quote_asset), _above_zero(pair.index_price)
+    if price is None:
         return _unpriced(held, pair.margin_level, asked_at)
-    owned = _worth(pair, lambda row: row.free + row.locked)
-    owed = _worth(pair, lambda row: row.borrowed + row.interest)
+    base, quote = held
+    owned = quote.free + quote.locked + (base.free + base.locked) * price
+    owed = quote.borrowed + quote.interest + (base.borrowed + base.interest) * price
     return MarginAccount(
         asked_at=asked_at,
         balances=_balances(held),
         debts=_debts(held),
         assets=owned,
         liabilities=owed,
-        price=pair.index_price,
+        price=price,
         level=_level(pair.margin_level, owed),
-        liquidation_price=pair.liquidate_price or None,
+        liquidation_price=_above_zero(pair.liquidate_price),
     )
 
 
@@ -374,18 +396,34 @@ def barred(body: bytes, account: Account) -> str:
 
 
 def _pair(body: bytes, symbol: str) -> _Pair:
-    pair = next((p for p in decode(body, _Pairs).assets if p.symbol == symbol), None)
+    row = next((row for row in decode(body, _Pairs).assets if decode(row, _PairName).symbol == symbol), None)
+    pair = decode(row, _Pair) if row is not None else None
     if pair is None or not pair.isolated_created:
         raise NoAccountError(f"no isolated account of {symbol}")
     return pair
 
 
-def _level(told: Decimal | None, owed: Decimal) -> Decimal | None:
+def _once_each(held: tuple[_Held, ...]) -> None:
+    """Raises ValueError: of two rows of an asset, either may be what is owed."""
+    names = [row.asset for row in held]
+    if len(set(names)) < len(names):
+        raise ValueError("an asset is told twice")
+
+
+def _above_zero(told: msgspec.Raw) -> Decimal | None:
+    """A level, or a price beside what is held and owed: where it can't be one it is not told, and hides nothing."""
+    with contextlib.suppress(msgspec.DecodeError, ValueError):
+        value = sensible(decode(told, Decimal))
+        return value if value > 0 else None
+    return None
+
+
+def _level(told: msgspec.Raw, owed: Decimal) -> Decimal | None:
     """None without a debt. 0 is no level where anything is held, and where nothing is, that tells it."""
-    return told or None if owed else None
+    return _above_zero(told) if owed else None
 
 
-def _unpriced(held: tuple[_Held, ...], told: Decimal | None, asked_at: int) -> MarginAccount:
+def _unpriced(held: tuple[_Held, ...], told: msgspec.Raw, asked_at: int) -> MarginAccount:
     debts = _debts(held)
     level = _level(told, Decimal(len(debts)))
     return MarginAccount(asked_at=asked_at, balances=_balances(held), debts=debts, level=level)
@@ -397,7 +435,3 @@ def _balances(held: tuple[_Held, ...]) -> dict[str, Balance]:
 
 def _debts(held: tuple[_Held, ...]) -> dict[str, Debt]:
     return {row.asset: Debt(row.borrowed or ZERO, row.interest or ZERO) for row in held if row.borrowed or row.interest}
-
-
-def _worth(pair: _Pair, of: Callable[[_Held], Decimal]) -> Decimal:
-    return of(pair.quote_asset) + of(pair.base_asset) * pair.index_price

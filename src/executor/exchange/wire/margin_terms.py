@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from executor.core.model.loans import AssetTerms, Bars
-from executor.core.model.values import ZERO
-from executor.decoding import Row, decode
+from executor.core.model.values import ONE, ZERO
+from executor.decoding import Ms, Row, decode
 from executor.exchange.wire.margin import Account
 
 DAY_MS: Final = 86_400_000
@@ -25,7 +25,7 @@ class _Listed(Row, frozen=True, kw_only=True, rename="camel"):
     is_margin_trade: bool = True
     is_buy_allowed: bool = True
     is_sell_allowed: bool = True
-    delist_time: int | None = None
+    delist_time: Ms | None = None
 
 
 class _Asset(Row, frozen=True, kw_only=True):
@@ -36,13 +36,17 @@ class _Asset(Row, frozen=True, kw_only=True):
     borrowable: bool = msgspec.field(name="isBorrowable", default=True)
     min_borrow: Decimal = msgspec.field(name="userMinBorrow", default=ZERO)
     min_repay: Decimal = msgspec.field(name="userMinRepay", default=ZERO)
-    delist_time: int | None = msgspec.field(name="delistTime", default=None)
+    delist_time: Ms | None = msgspec.field(name="delistTime", default=None)
 
 
 class _Bars(Row, frozen=True, rename="camel"):
     normal_bar: Decimal
     margin_call_bar: Decimal
     force_liquidation_bar: Decimal
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _descending(self.normal_bar, self.margin_call_bar, self.force_liquidation_bar)
 
 
 class Tier(Row, frozen=True, kw_only=True, rename="camel"):
@@ -55,6 +59,10 @@ class Tier(Row, frozen=True, kw_only=True, rename="camel"):
     base_asset_max_borrowable: Decimal = ZERO
     quote_asset_max_borrowable: Decimal = ZERO
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _descending(self.initial_risk_ratio, self.liquidation_risk_ratio)
+
     @property
     def bars(self) -> Bars:
         """The tier tells where it lends no more and where it liquidates. Where it warns is half-way between the two, as
@@ -62,6 +70,14 @@ class Tier(Row, frozen=True, kw_only=True, rename="camel"):
         """
         call = (self.initial_risk_ratio + self.liquidation_risk_ratio) / _HALF
         return Bars(borrow=self.initial_risk_ratio, call=call, liquidation=self.liquidation_risk_ratio)
+
+
+def _descending(*bars: Decimal) -> None:
+    """Raises ValueError where levels of an account are not in order, or one is none at which anything is worth its
+    debt: a trade would be closed for a level that is sound, or never for one that is not.
+    """
+    if list(bars) != sorted(bars, reverse=True) or bars[-1] < ONE:
+        raise ValueError(f"no bars of a margin account: {', '.join(map(str, bars))}")
 
 
 def pair_fault(body: bytes, symbol: str, account: Account, now: int) -> str:

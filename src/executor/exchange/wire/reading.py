@@ -150,10 +150,22 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     uid: msgspec.Raw = msgspec.Raw()
 
 
+def sound_book(bid: Decimal, ask: Decimal) -> None:
+    """Raises ValueError for best prices that no book has: below 0, which is an empty side, or at cross purposes."""
+    not_negative(bid, ask)
+    if bid > ask > 0:
+        raise ValueError(f"a bid of {bid} above an ask of {ask}")
+
+
 class _Prices(Row, frozen=True, rename="camel"):
     bid_price: Decimal
     ask_price: Decimal
     last_price: Decimal
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sound_book(self.bid_price, self.ask_price)
+        not_negative(self.last_price)
 
 
 class _Ticker(_Prices, frozen=True, rename="camel"):
@@ -165,18 +177,34 @@ class _Best(Row, frozen=True, rename="camel"):
     ask_price: Decimal
     symbol: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sound_book(self.bid_price, self.ask_price)
+
 
 class _Last(Row, frozen=True):
     price: Decimal
     symbol: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.price)
+
 
 class _Average(Row, frozen=True, rename="camel"):
     price: Decimal
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.price)
+
 
 class _Reference(Row, frozen=True, rename="camel"):
     reference_price: Decimal | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative(self.reference_price or ZERO)
 
 
 class _NamedTicker(_Prices, frozen=True, rename="camel"):
@@ -191,6 +219,11 @@ class _Bar(Row, frozen=True, array_like=True):
     high: Decimal
     low: Decimal
     close: Decimal
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not ZERO < self.low <= min(self.open, self.close) <= max(self.open, self.close) <= self.high:
+            raise ValueError("no bar: its prices are not between its low and its high")
 
 
 class _ServerTime(msgspec.Struct, frozen=True, rename="camel"):
@@ -362,7 +395,7 @@ def average(body: bytes) -> Decimal | None:
 
 def reference(body: bytes) -> Decimal | None:
     """Of referencePrice; None where it is not set at the moment."""
-    return decode(body, _Reference).reference_price
+    return decode(body, _Reference).reference_price or None
 
 
 def klines(body: bytes) -> tuple[Kline, ...]:
