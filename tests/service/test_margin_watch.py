@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 from tests.scenarios.harness import World, harness
 from tests.scenarios.test_margin_level import bars, set_level
 
 from executor.core.model.facts import Why
+from executor.core.model.loans import MarginAccount
 from executor.core.model.state import Reason
-from executor.core.model.values import Direction
+from executor.core.model.values import ZERO, Direction
+from executor.exchange.margin import MarginExchange
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 from executor.service.margin_watch import IDLE_S, OWED_S, UNREAD_S
 
@@ -98,6 +101,24 @@ async def test_an_account_that_can_not_be_read_while_a_trade_owes_is_told_of(tmp
         looks.failing = False
         await b.wait(UNREAD_S + 5)
         assert b.alerts().count("margin_unread") == 1
+
+
+async def test_an_account_that_tells_neither_level_nor_price_while_a_trade_owes_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with harness(tmp_path, CROSS, balances={"USDT": "200"}, WATCHDOG_EVERY_SEC="0") as b:
+        await b.enter()
+        assert b.loop is not None
+        exchange = b.loop.exchange
+        assert isinstance(exchange, MarginExchange)
+        read = exchange.margin_account
+
+        async def untold() -> MarginAccount:
+            return replace(await read(), level=None, price=ZERO, assets=ZERO, liabilities=ZERO)
+
+        monkeypatch.setattr(exchange, "margin_account", untold)
+        await b.wait(UNREAD_S + 15)
+        assert b.alerts().count("margin_unread") == 1, b.story()
 
 
 @both
