@@ -28,6 +28,8 @@ class Book:
         self.accepted: Counter[str] = Counter()
         """How often an order came under which id of its own: never twice."""
         self._ids = rng.randrange(10**6, 10**9) + (2**53 if mood.big_ids else 0)
+        self.shown_from = 0
+        """No read of the account tells of before (ms, by the clock that never steps)."""
         self.accounts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
         self._note_account()
 
@@ -121,7 +123,7 @@ class Book:
 
     def account_until(self) -> int:
         """The moment that a read of the account tells of."""
-        return real_ms() - self.lag(self.mood.account_lag_ms)
+        return max(self.shown_from, real_ms() - self.lag(self.mood.account_lag_ms))
 
     def account_seen(self, until: int) -> dict[str, tuple[Decimal, Decimal]]:
         """What was free and locked then."""
@@ -171,7 +173,7 @@ class Book:
         band = self.terms.band
         if price and not self.last * (1 - band) <= price <= self.last * (1 + band):
             raise Refused(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
-        if (price or self.last) * qty < self.terms.notional:
+        if self.mood.filters == "usual" and (price or self.last) * qty < self.terms.notional:
             raise Refused(-1013, "Filter failure: NOTIONAL")
         if stop and sum(o.open and o.is_stop and o.status != "PENDING_NEW" for o in self.orders) >= self.terms.algo:
             raise Refused(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS")

@@ -233,7 +233,9 @@ class Lender:
             self.book.moved(asset, -amount)
 
     def liquidate(self) -> bool:
-        """Orders end, what was bought is sold and what was sold is bought at market, and what is owed is repaid."""
+        """Orders end, what was bought is sold and what was sold is bought at market, and what is owed is repaid. Reads
+        show it at once: whoever is told of the debt of before can't know, and buys what was bought already.
+        """
         long, short = self.owed(QUOTE) > 0, self.owed(BASE) > self.mood.foreign
         if not long and not short:
             return False
@@ -254,6 +256,7 @@ class Lender:
             amount = min(self.book.free[asset], self.owed(asset))
             if amount > 0:
                 self._lend_at_once("REPAY", asset, amount, "AUTO")
+        self.book.shown_from = real_ms()
         return True
 
     def _lend_at_once(self, kind: str, asset: str, amount: Decimal, how: str = "MANUAL") -> None:

@@ -139,7 +139,7 @@ class Mood:
     exponents: bool = False
     """Prices and quantities as "1.5E+2"."""
     filters: str = "usual"
-    """Those of a symbol: as usual, few, or with zeros where that turns a bound off."""
+    """Those of a symbol: as usual, few, or with zeros where that turns a bound off; what is off binds nobody."""
     acks: float = 0.0
     """How often a placement is answered by ACK, whatever was asked for."""
     empty_sides: bool = False
