@@ -29,7 +29,8 @@ EXPOSED_MOST_MS = {False: 8_000, True: 30_000}
 
 SILENT_MS = 4_000
 """Without any request: polls come each second."""
-SILENT_MOST_MS = {False: 10_000, True: 60_000}
+SILENT_MOST_MS = dict.fromkeys((False, True), 65_000)
+"""A 429 that does not say for how long holds reads up until the minute of its weight is over."""
 
 LENT_BASE, LENT_QUOTE = Decimal("3.1"), Decimal(320)
 """More than any trade needs: something was borrowed twice."""
