@@ -39,7 +39,15 @@ ALWAYS = [
 ]
 ALWAYS += ["fees", "down", "down", "closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
 ALWAYS += ["cancel_target", "cancel_all", "cancel_entry", "bnb_runs_out"]
-ON_MARGIN = ["liquidated", "repaid_by_hand", "repaid_whole", "borrowed_by_hand", "moved_out", "moved_in"]
+ON_MARGIN = [
+    "liquidated",
+    "closed_by_hand",
+    "repaid_by_hand",
+    "repaid_whole",
+    "borrowed_by_hand",
+    "moved_out",
+    "moved_in",
+]
 WITH_SPARE = ["spare_sold", "spare_out", "more_in"]
 """The trade has no part in it."""
 WITH_NOTHING_SPARE = ["sell_part", "sell_all", "sell_crumb"]
@@ -148,8 +156,11 @@ class Hands:
     def _on_margin(self, name: str) -> None:
         lender = self.exchange.lender
         assert lender is not None
-        if name == "liquidated":
-            self.touched = self.gone = lender.liquidate()
+        if name == "closed_by_hand":
+            self._cancel(self._cancelled("cancel_all"))
+            self._gone(lender.close_by_hand())
+        elif name == "liquidated":
+            self._gone(lender.liquidate())
         elif name == "borrowed_by_hand":
             asset, amount = self.rng.choice([(BASE, "0.2"), (QUOTE, "30")])
             lender.borrow_by_hand(asset, Decimal(amount))
@@ -161,7 +172,10 @@ class Hands:
             self.moved += Decimal(amount) if asset == BASE else ZERO
         else:
             owed = QUOTE if lender.owed(QUOTE) else BASE
-            self.touched = lender.repay_by_hand(owed, whole=name == "repaid_whole")
+            self.touched |= lender.repay_by_hand(owed, whole=name == "repaid_whole")
+
+    def _gone(self, gone: bool) -> None:
+        self.touched, self.gone = self.touched or gone, self.gone or gone
 
     def _ours(self) -> list[Order]:
         return [

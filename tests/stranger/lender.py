@@ -239,25 +239,35 @@ class Lender:
         long, short = self.owed(QUOTE) > 0, self.owed(BASE) > self.mood.foreign
         if not long and not short:
             return False
-        self.by_hand = True
         self.book.end_all()
+        self._close(short=short, prefix="liq", how="AUTO")
+        return True
+
+    def close_by_hand(self) -> bool:
+        """The same by a hand, which has cancelled what stood in its way."""
+        long, short = self.owed(QUOTE) > 0, self.owed(BASE) > self.mood.foreign
+        if long or short:
+            self._close(short=short, prefix="web_x", how="MANUAL")
+        return long or short
+
+    def _close(self, *, short: bool, prefix: str, how: str) -> None:
+        self.by_hand = True
         have = self.book.free[BASE]
         missing = (self.owed(BASE) * Decimal("1.002") - have) if short else -have
         qty = (abs(missing) / STEP).to_integral_value(ROUND_CEILING if missing > 0 else ROUND_FLOOR) * STEP
         if qty > 0:
-            client = f"liq{self.rng.randrange(10**9)}"
+            client = f"{prefix}{self.rng.randrange(10**9)}"
             o = self.book.trade_away("BUY" if missing > 0 else "SELL", qty, client)
-            self.liquidations.append(
+            self.liquidations += [] if how == "MANUAL" else [
                 {"avgPrice": str(self.book.last), "executedQty": str(qty), "orderId": o.id, "price": "0",
                  "qty": str(qty), "side": o.side, "symbol": SYMBOL, "timeInForce": "GTC",
                  "isIsolated": self.mood.isolated, "updatedTime": now_ms()}
-            )  # fmt: skip
+            ]  # fmt: skip
         for asset in (BASE, QUOTE):
             amount = min(self.book.free[asset], self.owed(asset))
             if amount > 0:
-                self._lend_at_once("REPAY", asset, amount, "AUTO")
+                self._lend_at_once("REPAY", asset, amount, how)
         self.book.shown_from = real_ms()
-        return True
 
     def _lend_at_once(self, kind: str, asset: str, amount: Decimal, how: str = "MANUAL") -> None:
         self._ids += 1

@@ -214,8 +214,8 @@ class Run:
         self.exchange.storm = self.storm if number % 2 else 0.0
         await self._entry_rests()
         doomed = asyncio.create_task(self._strike()) if kill else None
-        befalls = self.hands.drawn(spare=self.short)
-        befalling = asyncio.create_task(self.hands.befall(befalls))
+        drawn = [self.hands.drawn(spare=self.short) for _ in range(self.rng.choice([1, 1, 2]))]
+        befalling = asyncio.gather(*map(self.hands.befall, drawn))
         for to in path:
             await self.lead(to, sign)
         if doomed is not None:
