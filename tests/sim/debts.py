@@ -168,7 +168,7 @@ class Debts:
             ours = self.ours(asset)
             if self.forgot and not _shown(state, asset):
                 continue  # a loan that no state remembers has come true since the account was read: see `over`
-            if not debt.principal and self.shows_late:
+            if ours <= debt.interest and self.shows_late:
                 continue  # interest that has come to show since the account was read: see `over`
             if debt.total and ours > 0 and not (known.own or known.foreign or known.doubted_at):
                 self.broken.append(f"M3 (11.7): closed, and {plain(ours)} {asset} are owed that nobody knows of")
