@@ -298,6 +298,22 @@ class TestShortOfBase:
         assert script.closed.debt_left == {}
         assert script.lender.holdings["LTC"] < D("0.06")  # five quote units' worth
 
+    def test_where_a_filter_does_not_take_the_least_more_is_bought(self) -> None:
+        """NOTIONAL goes by an average price, which may be far from the last one after a fast move (filters.md)."""
+        script = entering(Direction.SHORT, POLICY, MARGIN_RULES)
+        script.lender.least = D("0.001")
+        script.command(Verb.CANCEL_ENTRY)
+        asked: list[Decimal] = []
+        while len(asked) < 3:
+            if "DEBT" in script.kinds():
+                asked.append(script.order("DEBT").qty)
+                script.refuse(Why.FILTER, "DEBT") if len(asked) < 3 else script.accept("DEBT")
+            else:
+                step(script)
+        go_on(script)
+        assert asked == [D("0.051"), D("0.064"), D("0.080")]
+        assert script.closed.debt_left == {}
+
     def test_without_the_money_for_it_the_debt_is_carried(self) -> None:
         script = entering(Direction.SHORT, POLICY, MARGIN_RULES)
         script.lender.least = D("0.001")

@@ -36,6 +36,8 @@ _LEFT_BESIDE: Final = 100
 """
 _ROOM: Final = Decimal("1.02")
 """What is bought at market is judged by an average price; and may cost a little more than the last one."""
+_MORE: Final = Decimal("1.25")
+"""So much more is bought where a filter does not take the least, as that price is far from the last one."""
 
 _GONE: Final = frozenset({Reason.LIQUIDATED, Reason.EXTERNAL})
 """Nothing of such a trade is traded any more."""
@@ -213,7 +215,10 @@ def _buy(draft: Draft, work: Repayment, debt: OwnDebt, missing: Decimal) -> Repa
     price, keep = draft.price, debts.kept(position, rules)
     qty = debts.gross(missing, keep, rules.step)
     if work.whole:
-        qty = max(qty, ceil_to(max(rules.min_qty, rules.min_notional * _ROOM / price), rules.step))
+        least = max(rules.min_qty, rules.min_notional * _ROOM / price)
+        if last is not None and last.refusal is Why.FILTER:
+            least = max(least, last.qty * _MORE)
+        qty = max(qty, ceil_to(least, rules.step))
     qty = rules.market_piece(qty, price)
     if not qty or account.available(rules.quote) < qty * price * _ROOM:
         return None
