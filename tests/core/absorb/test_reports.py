@@ -531,6 +531,31 @@ def test_a_list_that_lags_behind_is_asked_again_a_little_later() -> None:
     assert script.closed.reason is Reason.FLATTEN
 
 
+def test_trades_of_more_than_was_sent_are_not_believed() -> None:
+    """What is held is reckoned by them; they are asked for again, in pauses, and then it goes on without."""
+    script = entering()
+    told = script.trade(Role.ENTRY)
+    many = replace(told.fills[0], trade_id=999, qty=D(1_000))
+    script.book[told.id] = replace(told, fills=())
+    script.push(told.id)
+    script.accept("SL")
+    script.book[told.id] = replace(told, fills=(*told.fills, many))
+    for _ in range(3):
+        assert not script.position.guess_fees
+        script.accept("QueryTrades")
+        assert isinstance(script.verdict, Refusal)
+        assert "QueryTrades" not in script.kinds()
+        script.wait(1_000)
+    assert script.position.guess_fees
+    assert script.told().count("impossible_report") == 1
+    assert script.state.halted
+    assert script.order(Role.ENTRY).cum_qty == told.cum_qty
+    script.feed(TradesSeen(at=script.now, id=told.id, fills=(many,)))
+    assert isinstance(script.verdict, Refusal)
+    script.settle()
+    assert script.order(Role.ENTRY).fills == ()
+
+
 def test_a_list_with_an_impossible_report_halts() -> None:
     script = protected()
     told = replace(script.book[script.order(Role.SL).id], exchange_id=999)

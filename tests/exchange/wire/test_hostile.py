@@ -321,6 +321,71 @@ async def in_a_loop(market: MarketStream, message: bytes) -> None:
         market._gap_to_tell.cancel()
 
 
+# --- trades that can't be --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fee", "is_one"), [("0.000003", True), ("-0.0000003", True), ("0.1", False), ("-0.1", False)])
+def test_commission_in_base_is_a_part_of_what_was_traded(fee: str, is_one: bool) -> None:
+    """What is held is reckoned by it: one push that told of more made a position nothing."""
+    pushed = json.loads(golden("push_trade"))
+    event = pushed["event"] | {"q": "0.003", "z": "0.003", "Z": "183", "l": "0.003", "n": fee, "N": "BTC"}
+    trade = {"id": 1, "symbol": "BTCUSDT", "price": "2", "qty": "0.003", "commission": fee, "commissionAsset": "BTC"}
+    placed = json.loads(golden("placement_full"))
+    placed["fills"][0] |= {"qty": "0.003", "commission": fee}
+    del placed["fills"][1:]
+    told = (
+        (push, {"event": event}),
+        (reading.trades, [trade | {"time": NOW}]),
+        (reading.order, placed),
+    )
+    for read, body in told:
+        if is_one:
+            read(json.dumps(body).encode())
+        else:
+            with pytest.raises(msgspec.DecodeError, match="commission of"):
+                read(json.dumps(body).encode())
+    read_all = json.dumps([trade | {"time": NOW, "commission": "500", "commissionAsset": "BNB"}]).encode()
+    assert reading.trades(read_all)[0].fee == 500
+
+
+@pytest.mark.parametrize(
+    ("side", "kind", "price", "quote", "is_one"),
+    [
+        ("BUY", "LIMIT", "60000", "180", True),
+        ("BUY", "LIMIT", "60000", "170", True),
+        ("BUY", "LIMIT", "60000", "180.01", False),
+        ("SELL", "STOP_LOSS_LIMIT", "60000", "180", True),
+        ("SELL", "STOP_LOSS_LIMIT", "60000", "190", True),
+        ("SELL", "STOP_LOSS_LIMIT", "60000", "179.9", False),
+        ("SELL", "MARKET", "0", "1", True),
+        ("SELL", "LIMIT", "60000", "-1", True),
+    ],
+)
+def test_nothing_trades_beyond_its_own_limit(side: str, kind: str, price: str, quote: str, is_one: bool) -> None:
+    """A stop is moved to the average that an entry had, so a false one sold the position."""
+    about = {"side": side, "type": kind, "price": price, "executedQty": "0.003", "cummulativeQuoteQty": quote}
+    body = json.loads(golden("placement_full")) | about | {"fills": []}
+    event = json.loads(golden("push_trade"))["event"] | {"S": side, "o": kind, "p": price, "q": "0.003", "z": "0.003"}
+    event |= {"Z": quote, "l": "0.003", "L": str(Decimal(quote) / Decimal("0.003")) if is_one else "60000", "n": "0"}
+    event |= {"L": "60000"} if quote == "-1" else {}
+    for read, told in ((reading.order, body), (push, {"event": event})):
+        if is_one:
+            read(json.dumps(told).encode())
+        else:
+            with pytest.raises(msgspec.DecodeError, match="with a limit"):
+                read(json.dumps(told).encode())
+
+
+def test_trades_are_no_more_than_what_is_said_to_have_traded() -> None:
+    placed = json.loads(golden("placement_full")) | {"executedQty": "0.0029", "cummulativeQuoteQty": "174"}
+    with pytest.raises(msgspec.DecodeError, match="more fills"):
+        reading.order(json.dumps(placed).encode())
+    pushed = json.loads(golden("push_trade"))
+    pushed["event"] |= {"l": "5", "z": "4", "q": "5", "p": "0"}
+    with pytest.raises(msgspec.DecodeError, match="l is more than z"):
+        push(json.dumps(pushed).encode())
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 FAULTS: Final = [b'{"code":-2010,"msg":"Order would trigger immediately."}', b'{"code":-1003,"msg":"banned","data":{}}']

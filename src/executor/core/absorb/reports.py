@@ -392,15 +392,24 @@ def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:
     order = find_order(position, event.id)
     if order is None:
         return Absorbed(state, Ignored(f"{event.id} is not of the open trade"))
+    if (fault := orders.too_many(order, event.fills)) is not None:
+        note = Notify(Level.ALERT, "impossible_report", fault, order.id)
+        refused = FoldedReports(position, Refusal(fault), (note,), fault).onto(state)
+        again = _trades_again(position, order, state.market.now) if event.seq and order.unpriced_qty else position
+        return replace(refused, state=replace(refused.state, position=again))
     folded = orders.fold_fills(order, event.fills)
     if folded is not order:
         return Absorbed(replace(state, position=with_order(position, folded)))
     if not event.seq or not order.unpriced_qty:
         return Absorbed(state, Ignored("nothing new"))
-    # The list lags behind the order (rule 8.6): again a little later, and in the end without it.
-    waiting = replace(order, misses=order.misses + 1, ask_at=state.market.now + _TRADES_AGAIN_MS)
+    return Absorbed(replace(state, position=_trades_again(position, order, state.market.now)))
+
+
+def _trades_again(position: Position, order: Order, now: int) -> Position:
+    """The list lags behind the order (rule 8.6), or is of another: again a little later, and in the end without it."""
+    waiting = replace(order, misses=order.misses + 1, ask_at=now + _TRADES_AGAIN_MS)
     guess = position.guess_fees or waiting.misses >= orders.TRADES_TRIES
-    return Absorbed(replace(state, position=replace(with_order(position, waiting), guess_fees=guess)))
+    return replace(with_order(position, waiting), guess_fees=guess)
 
 
 def _open_orders(state: State, event: OpenOrdersSeen, policy: Policy) -> Absorbed:

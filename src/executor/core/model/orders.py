@@ -92,7 +92,14 @@ def impossible(order: Order, report: OrderReport) -> str | None:
     contradicts = report.status is _FILLED and report.cum_qty == 0 < report.qty
     if contradicts or report.cum_qty > report.qty or report.qty > sent:
         return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {sent}"
-    return None
+    return too_many(order, report.fills)
+
+
+def too_many(order: Order, fills: tuple[Fill, ...]) -> str | None:
+    """Why `fills`, with those that are known, can't all be of `order`; None when they can."""
+    merged, sent = _union(order.fills, fills), order.sent_qty or order.qty
+    named = sum((f.qty for f in merged), ZERO) if merged is not order.fills else ZERO
+    return f"{order.id}: trades of {named}, sent for {sent}" if named > sent else None
 
 
 def fold(order: Order, report: OrderReport, at: int) -> Order:

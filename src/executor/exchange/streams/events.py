@@ -12,6 +12,7 @@ from executor.core.model import ids
 from executor.core.model.facts import Balance, Fill, OrderReport, Why, left_by_prevention
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
 from executor.decoding import Ms, Row, decode, not_negative
+from executor.exchange.wire.reading import sound_fee, sound_price
 
 NO_REASON: Final = "NONE"
 _NO_ID: Final = frozenset({"", "null"})
@@ -84,6 +85,12 @@ class _Report(Row, frozen=True, kw_only=True):
         not_negative(self.prevented)
         if self.qty is None and (self.cum_qty or self.list_id < 0):
             raise ValueError("q is missing")  # as of `origQty`: only what an entry has yet to pay for has none
+        sound_price(self.side, self.type, self.price, self.cum_qty, self.cum_quote)
+        if self.execution == "TRADE":
+            sound_price(self.side, self.type, self.price, self.last_qty, self.last_price * self.last_qty)
+            sound_fee(self.symbol, self.last_qty, self.fee, self.fee_asset or "")
+            if self.last_qty > self.cum_qty:
+                raise ValueError("l is more than z")
 
     @property
     def own_id(self) -> str:

@@ -26,6 +26,34 @@ UID_DIGITS: Final = 18
 """Of what can't be read."""
 
 
+FEE_MOST: Final = Decimal("0.1")
+"""Of what a trade receives; real commission is a thousandth."""
+SMALLEST: Final = Decimal("1E-8")
+"""Commission is rounded up to it."""
+AVERAGED: Final = Decimal("1.000001")
+"""What an order's whole value may be beyond its limit, as it is a rounded sum."""
+LIMITED: Final = frozenset(
+    {OrderType.LIMIT, OrderType.LIMIT_MAKER, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT}
+)
+
+
+def sound_fee(symbol: str, qty: Decimal, fee: Decimal, asset: str) -> None:
+    """Raises ValueError for commission in base that is no part of `qty`: what is held is reckoned by it. In other
+    assets any number may be right.
+    """
+    if asset and symbol.startswith(asset) and abs(fee) > qty * FEE_MOST + SMALLEST:
+        raise ValueError(f"commission of {fee} {asset} for a trade of {qty}")
+
+
+def sound_price(side: OrderSide, type: OrderType, limit: Decimal, qty: Decimal, value: Decimal) -> None:  # noqa: A002
+    """Raises ValueError where `qty` traded for `value` beyond the order's own limit."""
+    if type not in LIMITED or limit <= 0 or qty <= 0 or value <= 0:
+        return
+    at_limit = limit * qty
+    if value > at_limit * AVERAGED + SMALLEST if side is OrderSide.BUY else value * AVERAGED + SMALLEST < at_limit:
+        raise ValueError(f"{side} {qty} for {value}, with a limit of {limit}")
+
+
 class _PlacementFill(Row, frozen=True, rename="camel"):
     price: Decimal
     qty: Decimal
@@ -68,6 +96,12 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
         if self.orig_qty is None and (self.executed_qty or self.order_list_id < 0):
             # what an entry receives decides it (faqs/opo.md): only there it may be missing, and only before
             raise ValueError("origQty is missing")
+        sound_price(self.side, self.type, self.price, self.executed_qty, self.cummulative_quote_qty)
+        for fill in self.fills:
+            sound_price(self.side, self.type, self.price, fill.qty, fill.price * fill.qty)
+            sound_fee(self.symbol, fill.qty, fill.commission, fill.commission_asset)
+        if sum((fill.qty for fill in self.fills), ZERO) > self.executed_qty:
+            raise ValueError("more fills than executedQty")
 
     def report(self) -> OrderReport:
         time = max(self.transact_time, self.update_time)
@@ -132,10 +166,12 @@ class _Trade(Row, frozen=True, rename="camel"):
     commission_asset: str
     time: Ms
     order_id: int = 0
+    symbol: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self.price, self.qty)
+        sound_fee(self.symbol, self.qty, self.commission, self.commission_asset)
 
 
 class _Asset(Row, frozen=True):
