@@ -14,8 +14,10 @@ T = TypeVar("T")
 
 DEEPEST: Final = 8
 """So deep nulls are looked for."""
-MAGNITUDE_MAX: Final = 30
-"""No price, quantity or sum of money lies beyond 1E±30."""
+MAGNITUDE_MAX: Final = 18
+"""No price, quantity or sum of money lies beyond 1E±18: what does can't be divided by a tick to the last digit."""
+PLACES_MAX: Final = 30
+"""So many zeros may 0 be written with."""
 
 Ms = Annotated[int, msgspec.Meta(ge=-1, le=4_102_444_800_000)]
 """Milliseconds since the epoch, before the year 2100; -1 for none."""
@@ -40,7 +42,8 @@ def not_negative(*values: Decimal) -> None:
 def sensible(value: Decimal) -> Decimal:
     """The number, if it is one that can be reckoned with. Raises ValueError."""
     # In this order: a NaN compares with nothing, and rounding what is far too large overflows.
-    if not value.is_finite() or not -MAGNITUDE_MAX <= value.adjusted() <= MAGNITUDE_MAX or +value != value:
+    most = MAGNITUDE_MAX if value else PLACES_MAX
+    if not value.is_finite() or not -most <= value.adjusted() <= most or +value != value:
         raise ValueError(f"{value!s:.40} is no sensible number")
     return value
 

@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, START, Script, both_sides, make_quote, protected, trailing, unprotected
 
@@ -30,6 +31,26 @@ def test_a_quote_without_a_price_is_no_price_at_the_stop(direction: Direction) -
         assert isinstance(script.verdict, Ignored)
     script.wait(10_000)
     assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+
+
+@pytest.mark.parametrize("told", ["100000.01", "1E+18", "1E+22", "9999999999999999999999999999", "1E+30"])
+def test_a_price_at_which_nothing_can_have_traded_is_none(told: str) -> None:
+    """One such price took the trail's stop along, out of PRICE_FILTER and out of what can be divided by a tick."""
+    script = trailing()
+    assert script.position.trail is not None
+    best = script.position.trail.best
+    script.now += 1_000
+    script.feed(QuoteSeen(at=script.now, quote=make_quote(D(told), script.now)))
+    assert isinstance(script.verdict, Ignored)
+    script.settle()
+    assert (script.position.trail.best, script.state.halted) == (best, "")
+
+
+def test_a_bar_at_whose_prices_nothing_can_have_traded_is_none() -> None:
+    script = trailing(policy=replace(POLICY, trail_mode=TrailMode.SWING))
+    bars = script.klines()
+    script.feed(KlinesSeen(at=script.now, klines=(*bars, replace(bars[-1], high=D("1E+18"), low=D("1E+17")))))
+    assert script.state.market.klines == bars
 
 
 @both_sides

@@ -49,7 +49,7 @@ def absorb(state: State, event: SignalSeen | SignalMalformed, policy: Policy, ru
 def _take(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -> Absorbed:
     signal, now = event.signal, state.market.now
     if event.quote is not None:
-        state = market.quote(state, event.quote).state
+        state = market.quote(state, event.quote, rules).state
     notes: tuple[Notify, ...] = ()
     if event.margin is not None:
         read = loans.account(state, event.margin, policy, rules)

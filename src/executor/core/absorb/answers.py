@@ -85,13 +85,13 @@ def quoted(state: State, event: QuoteSeen, policy: Policy, rules: SymbolRules) -
     state = settle(state, event.seq)
     halted = not rules.tradable and not rules.strange
     for earlier in event.before:
-        state = market.quote(state, earlier, halted=halted).state
-    absorbed = market.quote(state, event.quote, halted=halted)
+        state = market.quote(state, earlier, rules, halted=halted).state
+    absorbed = market.quote(state, event.quote, rules, halted=halted)
     late = state.market.now - event.quote.at > policy.quote_max_age_ms
     position = absorbed.state.position
     if position is None:
         return absorbed
-    if late or event.quote.last <= 0:
+    if late or not rules.may_have_traded(event.quote.last):
         told = _unread(position, QueryQuote(seq=event.seq), state.market.now) if event.seq else position
     else:
         told = _priced(position)

@@ -91,7 +91,7 @@ def _of_market(
 ) -> Absorbed:
     if isinstance(event, QuoteSeen):
         return answers.quoted(state, event, policy, rules)
-    return market.absorb(answers.settle(state, event.seq), event, policy, dates.asked_at(state, event.seq))
+    return market.absorb(answers.settle(state, event.seq), event, policy, rules, dates.asked_at(state, event.seq))
 
 
 def _from_within(state: State, event: Commanded | Resolved | Found, policy: Policy, rules: SymbolRules) -> Absorbed:

@@ -7,17 +7,20 @@ from msgspec.structs import replace
 from executor.core.book import levels
 from executor.core.book.edit import with_leg
 from executor.core.model.events import BalancesSeen, KlinesSeen
-from executor.core.model.facts import Quote
+from executor.core.model.facts import Kline, Quote
 from executor.core.model.policy import Policy, TrailMode
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Position, State
 from executor.core.model.verdict import Absorbed, Ignored
 
 
-def absorb(state: State, event: KlinesSeen | BalancesSeen, policy: Policy, asked_at: int) -> Absorbed:
+def absorb(
+    state: State, event: KlinesSeen | BalancesSeen, policy: Policy, rules: SymbolRules, asked_at: int
+) -> Absorbed:
     """`asked_at` (ms): of no later moment does the answer tell for certain, whenever it arrives (rule 8.6)."""
     match event:
         case KlinesSeen():
-            return Absorbed(_klines(state, event, policy))
+            return Absorbed(_klines(state, tuple(k for k in event.klines if rules.may_have_traded(k.high)), policy))
         case BalancesSeen():
             seen = replace(state.market, balances=event.balances, balances_at=asked_at)
             return Absorbed(replace(state, market=seen))
@@ -38,13 +41,15 @@ def passed(state: State, at: int, policy: Policy) -> State:
     return state if legs == position.legs else replace(state, position=replace(position, legs=legs))
 
 
-def quote(state: State, seen: Quote, *, halted: bool = False) -> Absorbed:
+def quote(state: State, seen: Quote, rules: SymbolRules, *, halted: bool = False) -> Absorbed:
     """The newest quote, and what it says about each leg's stop and the trail's best price (rules 5.4, 6.4). Of a symbol
     that is `halted` it is the price of before: at a stop it counts from when there is trade again (rule 6.8).
     """
     market = state.market
     if seen.last <= 0:
         return Absorbed(state, Ignored("nothing has traded at any price"))
+    if not rules.may_have_traded(seen.last):
+        return Absorbed(state, Ignored("nothing can have traded at such a price"))
     if market.quote is not None and seen.at < market.quote.at:
         return Absorbed(state, Ignored("older than the quote at hand"))
     state = replace(state, market=replace(market, quote=seen))
@@ -70,12 +75,12 @@ def _priced(position: Position, seen: Quote, *, halted: bool) -> Position:
     return position
 
 
-def _klines(state: State, event: KlinesSeen, policy: Policy) -> State:
-    state = replace(state, market=replace(state.market, klines=event.klines))
+def _klines(state: State, klines: tuple[Kline, ...], policy: Policy) -> State:
+    state = replace(state, market=replace(state.market, klines=klines))
     position = state.position
     if position is None or position.trail is None or policy.trail_mode is not TrailMode.SWING:
         return state
-    closed = event.klines[:-1][-policy.trail_swing_lookback :]
+    closed = klines[:-1][-policy.trail_swing_lookback :]
     swing = levels.last_swing(closed, policy.trail_swing_bars, position.plan.direction)
     trail = replace(position.trail, swing=swing, klines_at=state.market.now)
     return replace(state, position=replace(position, trail=trail))

@@ -200,6 +200,10 @@ class SymbolRules(msgspec.Struct, frozen=True, kw_only=True):
             )
         return None
 
+    def may_have_traded(self, price: Decimal) -> bool:
+        """Whether anything can have traded at `price`: no order has one that PRICE_FILTER does not take."""
+        return price > 0 and (self.max_price == 0 or price <= self.max_price)
+
     def price_fault(self, price: Decimal) -> str | None:
         """Why PRICE_FILTER would refuse `price`; None when it would not."""
         if price <= 0 or price < self.min_price:
