@@ -9,7 +9,7 @@ from executor.core.book import margin_level
 from executor.core.model.loans import LoanKind, OwnDebt
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
-from executor.core.model.values import plain
+from executor.core.model.values import plain, rounded
 from executor.ops import text
 
 KINDS: Final = ("isolated margin", "cross margin")
@@ -51,10 +51,10 @@ def margin_of(state: State, rules: SymbolRules | None) -> MarginStatus | None:
     price = None
     if account is not None and rules is not None and rules.margin is not None:
         price = margin_level.liquidation_price(account, rules, rules.margin.bars)
-        price = price.quantize(rules.tick) if price is not None else None
+        price = rounded(price, rules.tick) if price is not None else None
     return MarginStatus(
         account=kind,
-        level=plain(level.quantize(Decimal("0.0001"))) if level is not None else None,
+        level=plain(rounded(level, Decimal("0.0001"))) if level is not None else None,
         liquidation_price=plain(price) if price is not None else None,
         debts=[_debt(each) for each in sorted(state.debts, key=lambda debt: debt.asset) if _matters(each)],
         doing=_doing(state),

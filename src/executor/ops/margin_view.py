@@ -13,7 +13,7 @@ from executor.core.model.loans import MarginAccount, Others
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
-from executor.core.model.values import ZERO, plain
+from executor.core.model.values import ZERO, plain, rounded
 from executor.exchange.port import MarginExchange
 from executor.ops import text
 from executor.ops.margin import MarginStatus, margin_of
@@ -68,8 +68,8 @@ def view(state: State, account: MarginAccount, policy: Policy, rules: SymbolRule
         symbol=rules.symbol,
         quote=rules.quote,
         status=status,
-        worth=plain(account.assets.quantize(_DIGITS)),
-        owed=plain(account.liabilities.quantize(_DIGITS)),
+        worth=plain(rounded(account.assets, _DIGITS)),
+        owed=plain(rounded(account.liabilities, _DIGITS)),
         bars=(plain(terms.bars.borrow), plain(terms.bars.call), plain(terms.bars.liquidation)),
         level_min=plain(steps.least),
         level_alert=plain(steps.alert),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from executor.core.model.state import Closed
-from executor.core.model.values import ZERO, plain
+from executor.core.model.values import ZERO, plain, rounded
 from executor.ops import text
 from executor.ops.assets import assets_of
 
@@ -162,8 +162,8 @@ def _line(trade: Closed) -> tuple[str, ...]:
         text.short(trade.qty) if trade.qty else text.NONE,
         _price(trade.entry_avg, trade.entry_planned),
         _price(trade.exit_avg, trade.entry_planned),
-        plain(trade.pnl.quantize(_PNL_SHOWN)) if trade.qty else text.NONE,
-        plain(trade.r.quantize(_R_SHOWN)) if trade.qty else text.NONE,
+        plain(rounded(trade.pnl, _PNL_SHOWN)) if trade.qty else text.NONE,
+        plain(rounded(trade.r, _R_SHOWN)) if trade.qty else text.NONE,
         text.seconds(trade.unprotected_ms) if trade.unprotected_ms else "0",
     )
 
@@ -174,7 +174,7 @@ def _price(average: Decimal | None, planned: Decimal) -> str:
         return text.NONE
     exponent = planned.as_tuple().exponent
     assert isinstance(exponent, int)
-    return plain(average.quantize(Decimal(1).scaleb(min(exponent, 0) - 1)))
+    return plain(rounded(average, Decimal(1).scaleb(min(exponent, 0) - 1)))
 
 
 def _summary(trades: Sequence[Closed]) -> list[tuple[str, str]]:

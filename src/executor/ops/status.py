@@ -9,7 +9,7 @@ from executor.core.book.ledger import covered, entry_average, holding, leg_left,
 from executor.core.model.facts import Quote
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Order, Position, State
-from executor.core.model.values import ZERO, plain
+from executor.core.model.values import ZERO, plain, rounded
 from executor.ops import report, text
 from executor.ops.assets import assets_of
 from executor.ops.margin import MarginStatus, margin_of
@@ -211,7 +211,7 @@ def _position(position: Position, rules: SymbolRules, quote: Quote | None) -> Po
         planned_entry=plain(plan.entry),
         planned_stop=plain(plan.stop),
         targets=[plain(target) for target in plan.targets],
-        entry_avg=_plain(average.quantize(Decimal("1E-8")) if average is not None else None),
+        entry_avg=_plain(rounded(average, Decimal("1E-8")) if average is not None else None),
         held=plain(holding(position, rules).held),
         covered=plain(safe),
         unprotected=plain(max(held - safe, ZERO)),
@@ -234,7 +234,7 @@ def _position(position: Position, rules: SymbolRules, quote: Quote | None) -> Po
 
 def _price_r(position: Position, last: Decimal) -> Decimal | None:
     plan, average = position.plan, entry_average(position)
-    return None if average is None else ((last - average) / (plan.entry - plan.stop)).quantize(_HUNDREDTHS)
+    return None if average is None else rounded((last - average) / (plan.entry - plan.stop), _HUNDREDTHS)
 
 
 def live_stop(position: Position) -> Decimal | None:

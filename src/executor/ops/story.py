@@ -34,7 +34,7 @@ from executor.core.model.facts import Done, NotTried, OrderReport, Outcome, Refu
 from executor.core.model.intents import Borrow, Command, Repay, Request, names
 from executor.core.model.loans import Booked
 from executor.core.model.state import Closing, Entering, Position, Reason, State
-from executor.core.model.values import OrderStatus, short
+from executor.core.model.values import OrderStatus, rounded, short
 from executor.core.model.verdict import Moved
 from executor.ops import text
 from executor.ops.alerts.wording import REASONS
@@ -230,7 +230,7 @@ def _filled(report: OrderReport) -> str:
     words = f" {short(report.cum_qty)} of {short(report.qty)} filled"
     if report.cum_quote <= 0:
         return words
-    return f"{words} at {short((report.cum_quote / report.cum_qty).quantize(_CENTS))} on average"
+    return f"{words} at {short(rounded(report.cum_quote / report.cum_qty, _CENTS))} on average"
 
 
 def _answer(seq: int, outcome: Outcome | ReplaceOutcome | Booked, at: int, before: State | None) -> str:

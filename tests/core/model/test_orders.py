@@ -157,6 +157,9 @@ def test_one_late_miss_is_not_enough() -> None:
         ({"qty": D(3)}, "EX_1_SL_1: 0 of 3 filled, sent for 2"),
         ({"cum_qty": D(3)}, "EX_1_SL_1: 3 of 2 filled, sent for 2"),
         ({"status": OrderStatus.FILLED}, "EX_1_SL_1: 0 of 2 filled, sent for 2"),
+        ({"status": OrderStatus.FILLED, "qty": D(0)}, "EX_1_SL_1: 0 of 0 filled, sent for 2"),
+        ({"status": OrderStatus.PENDING_NEW, "cum_qty": D(1)}, "EX_1_SL_1: 1 of 2 filled, sent for 2"),
+        ({"status": OrderStatus.PENDING_NEW, "cum_qty": D(9)}, "EX_1_SL_1: 9 of 2 filled, sent for 2"),
         ({"cum_qty": D(2), "fills": (Fill(1, D(97), D("2.1"), D(0), "", 1),)}, "EX_1_SL_1: trades of 2.1, sent for 2"),
     ],
 )

@@ -10,6 +10,7 @@ from executor.core.model.values import (
     floor_to,
     on_grid,
     plain,
+    rounded,
     units,
 )
 
@@ -57,3 +58,20 @@ def test_statuses_that_end_an_order_are_final() -> None:
 def test_numbers_are_written_without_exponents() -> None:
     assert plain(D("1E+3")) == "1000"
     assert plain(D("1E-8")) == "0.00000001"
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "shown"),
+    [
+        ("1.005", "0.01", "1.00"),
+        ("-2.675", "0.01", "-2.68"),
+        ("0", "0.01", "0.00"),
+        ("123456789012345678.123456789", "1E-8", "123456789012345678.12345679"),
+        ("1E+18", "1E-8", "1000000000000000000.00000000"),
+        ("1E+19", "1E-8", "1E+19"),
+        ("97E+36", "0.01", "9.7E+37"),
+    ],
+)
+def test_a_figure_that_can_not_have_its_places_is_shown_as_it_is(value: str, places: str, shown: str) -> None:
+    """The profit of a trade at an absurd price ended the service, at each of its starts anew."""
+    assert str(rounded(Decimal(value), Decimal(places))) == shown

@@ -1,7 +1,7 @@
 """What is told of a finished trade (rule 7.2)."""
 
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Final
 
 from executor.core.book.debt import owed
@@ -10,7 +10,7 @@ from executor.core.model.ids import Role
 from executor.core.model.loans import OwnDebt
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, Exposure, Leave, Order, Position, Reason
-from executor.core.model.values import ZERO
+from executor.core.model.values import ZERO, rounded
 
 _FIGURE: Final = Decimal("1E-8")
 
@@ -140,4 +140,4 @@ def _figure(value: Decimal | None) -> Decimal | None:
 
 
 def _rounded(value: Decimal, to: Decimal = _FIGURE) -> Decimal:
-    return value.quantize(to, ROUND_HALF_EVEN) or ZERO  # a plain 0, not one of eight digits
+    return rounded(value, to) or ZERO  # a plain 0, not one of eight digits

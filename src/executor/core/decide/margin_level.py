@@ -11,7 +11,7 @@ from executor.core.decide import liquidation
 from executor.core.decide.draft import Draft
 from executor.core.model.intents import Level
 from executor.core.model.state import Reason
-from executor.core.model.values import short
+from executor.core.model.values import rounded, short
 
 _HALF: Final = Decimal(2)
 _DOUBT_MS: Final = 2_000
@@ -40,7 +40,7 @@ def tend(draft: Draft) -> bool:
         return True
     if level < steps.alert and not credit.warned:
         price = margin_level.liquidation_price(account, draft.rules, terms.bars)
-        at = f"; liquidation at {short(price.quantize(draft.rules.tick))}" if price is not None else ""
+        at = f"; liquidation at {short(rounded(price, draft.rules.tick))}" if price is not None else ""
         closes = f"below {short(steps.reduce)} the trade is closed"
         if doubtful:
             closes = "what the account holds and owes says otherwise: it is looked at again"

@@ -87,9 +87,9 @@ def impossible(order: Order, report: OrderReport) -> str | None:
     if report.side is not order.side:
         return f"{order.id}: reported as {report.side}, sent as {order.side}"
     sent = order.sent_qty or order.qty
-    if report.status is OrderStatus.PENDING_NEW:
+    if report.status is OrderStatus.PENDING_NEW and not (report.cum_qty or report.fills):
         return None  # of one that is not placed yet the quantity may be anything (faqs/opo.md)
-    contradicts = report.status is _FILLED and report.cum_qty == 0 < report.qty
+    contradicts = report.cum_qty == 0 if report.status is _FILLED else report.status is OrderStatus.PENDING_NEW
     if contradicts or report.cum_qty > report.qty or report.qty > sent:
         return f"{order.id}: {report.cum_qty} of {report.qty} filled, sent for {sent}"
     return too_many(order, report.fills)

@@ -1,11 +1,13 @@
 """The words every room shares: sides, order types, statuses, and exact decimal arithmetic on grids."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Final
 
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)
+DIGITS: Final = 27
+"""So many of a number are exact, and one more may come of rounding it."""
 
 
 class OrderSide(StrEnum):
@@ -106,6 +108,13 @@ def ceil_to(value: Decimal, grid: Decimal) -> Decimal:
     off).
     """
     return (value / grid).to_integral_value(ROUND_CEILING) * grid if grid else value
+
+
+def rounded(value: Decimal, to: Decimal) -> Decimal:
+    """`value` in the places of `to`; where it is so large that it can't have them, as it is: a figure that is absurd
+    is one to be seen, and ends nothing.
+    """
+    return value.quantize(to, ROUND_HALF_EVEN) if value.adjusted() - to.adjusted() < DIGITS else value
 
 
 def on_grid(value: Decimal, grid: Decimal) -> bool:

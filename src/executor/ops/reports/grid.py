@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from executor.core.model.values import ZERO, plain, short
+from executor.core.model.values import ZERO, plain, rounded, short
 from executor.ops import text
 from executor.ops.reports.drawing import spark
 from executor.ops.reports.figures import Figures
@@ -253,8 +253,8 @@ def _result(total: Total) -> Decimal:
 
 
 def _r(value: Decimal) -> str:
-    return plain(value.quantize(Decimal("0.01")))
+    return plain(rounded(value, Decimal("0.01")))
 
 
 def _amounts(by_asset: dict[str, Decimal]) -> str:
-    return ", ".join(f"{short(value.quantize(Decimal('0.01')))} {asset}" for asset, value in sorted(by_asset.items()))
+    return ", ".join(f"{short(rounded(value, Decimal('0.01')))} {asset}" for asset, value in sorted(by_asset.items()))

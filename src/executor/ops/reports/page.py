@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Final, NamedTuple
 
 from executor.core.model.state import Closed
-from executor.core.model.values import plain, short
+from executor.core.model.values import plain, rounded, short
 from executor.ops import report, text
 from executor.ops.assets import assets_of
 from executor.ops.report import Part
@@ -281,7 +281,7 @@ def _untaken(rows: Sequence[Row]) -> str:
 
 def _cents(value: Decimal) -> str:
     """An amount of quote or an average price: to four digits, or as many more as its own first six need."""
-    return short(value.quantize(Decimal(1).scaleb(min(-4, value.adjusted() - 5)))) if value else "0"
+    return short(rounded(value, Decimal(1).scaleb(min(-4, value.adjusted() - 5)))) if value else "0"
 
 
 def _seconds(ms: int) -> str:
@@ -289,7 +289,7 @@ def _seconds(ms: int) -> str:
 
 
 def _r(value: Decimal) -> str:
-    return plain(value.quantize(_R_SHOWN))
+    return plain(rounded(value, _R_SHOWN))
 
 
 @cache

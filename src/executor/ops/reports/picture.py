@@ -14,7 +14,7 @@ import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
 from executor.core.model.state import Closed
-from executor.core.model.values import OrderSide, short
+from executor.core.model.values import OrderSide, rounded, short
 from executor.ops.reports.drawing import Range, clock, decimals_of, ticks
 from executor.ops.reports.paths import TradePath, way_of
 
@@ -137,7 +137,7 @@ def _words(sheet: _Sheet, trade: Closed, begin: int, end: int) -> None:
     sheet.text(_LEFT, 38, f"{trade.symbol} {trade.direction}  {trade.reason}", INK, 26)
     sheet.text(_RIGHT, 38, f"{trade.r:+.2f} R", GOOD if won else BAD if trade.pnl < 0 else SOFT, 26, "rs")
     averages = [
-        f"{name} {short(average.quantize(Decimal(1).scaleb(min(-4, average.adjusted() - 5))))}"
+        f"{name} {short(rounded(average, Decimal(1).scaleb(min(-4, average.adjusted() - 5))))}"
         for name, average in (("entry", trade.entry_avg), ("exit", trade.exit_avg))
         if average is not None
     ]
