@@ -21,6 +21,7 @@ from websockets.http11 import Response
 
 from executor.core.model.facts import OrderReport
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.streams import user_stream as user_stream_module
 from executor.exchange.streams.events import BalanceMoved, BalancesSet
 from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport import supervised
@@ -402,6 +403,28 @@ async def test_a_message_larger_than_any_event_ends_the_connection_and_fills_no_
         events = await heard.kinds(Connected, Lost, Connected)
     assert "message too big" in events[1].reason
     assert len(peer.paths) == 2
+
+
+async def test_a_subscription_that_is_answered_with_events_without_an_end_fills_no_memory(
+    exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_stream_module, "EARLY_MAX", 1_000)
+
+    async def flood(connection: ServerConnection) -> None:
+        await connection.recv()
+        while True:
+            await connection.send(golden("push_trade").decode())
+            await asyncio.sleep(0)
+
+    async def sound(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(flood, sound)
+    with capture_logs() as logs:
+        async with user_stream(peer, exchange) as heard:
+            await heard.kinds(Connected)
+    assert any("no end of messages" in line.get("error", "") for line in logs)
 
 
 async def test_an_error_of_our_own_costs_a_connection_and_is_told_with_its_traceback(exchange: BinanceExchange) -> None:

@@ -18,6 +18,7 @@ from executor.exchange.transport.auth import Credentials
 from executor.exchange.transport.connection import CLOCK_CODE, Connection
 from executor.exchange.transport.supervised import (
     DEFAULT_TIMING,
+    LARGEST_MESSAGE,
     Connected,
     Ending,
     Lost,
@@ -34,6 +35,11 @@ _log = structlog.get_logger(__name__)
 METHOD: Final = "userDataStream.subscribe.signature"
 OPENING_WEIGHT: Final = 4
 """2 to connect and 2 to subscribe (web-socket-api.md)."""
+
+EARLY_MAX: Final = LARGEST_MESSAGE
+"""Bytes that may come before the answer to a subscription: some events."""
+FOREIGN_MAX: Final = 100
+"""So many other symbols with orders of ours are told of, one by one."""
 
 UserEvent = Told[OrderReport] | Told[Connected | Lost] | BalancesSet | BalanceMoved
 """What is told of one symbol alone: its orders, and whether nothing is pushed of it though the stream is up."""
@@ -93,6 +99,7 @@ class UserStream(Stream[UserEvent]):
         for request in requests:
             await connection.send(msgspec.json.encode(request), text=True)
         early: list[bytes] = []
+        room = EARLY_MAX
         while waiting:
             async with asyncio.timeout(self._timing.open):
                 message = await connection.recv(decode=False)
@@ -102,6 +109,9 @@ class UserStream(Stream[UserEvent]):
                 raise StreamFault(f"unreadable answer to the subscription: {error}") from error
             if reply.id is None and reply.error is None:
                 early.append(message)
+                room -= len(message)
+                if room < 0:
+                    raise StreamFault("no end of messages before the answer to the subscription")
             elif reply.error is None and reply.status == 200:
                 waiting.discard(reply.id)
             else:
@@ -154,7 +164,7 @@ class UserStream(Stream[UserEvent]):
         if owner.symbol in self._symbols:
             report = events.order_report(event)
             return [Told(owner.symbol, report)] if report is not None else []
-        if owner.is_ours and owner.symbol not in self._foreign:
+        if owner.is_ours and owner.symbol not in self._foreign and len(self._foreign) < FOREIGN_MAX:
             self._foreign.add(owner.symbol)
             _log.warning("order_of_another_symbol", symbol=owner.symbol, order=owner.original_id or owner.id)
         return []
