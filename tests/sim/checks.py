@@ -17,7 +17,7 @@ from executor.core.book.levels import is_safer, safer
 from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closed, OrderPhase, Position, Reason, State
+from executor.core.model.state import Closed, Closing, OrderPhase, Position, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, ceil_to, plain
 from executor.paper.engine.account import LiveOrder
 from executor.paper.engine.model import ExecutionReport, ExecutionType
@@ -314,6 +314,9 @@ class Outside:
         if new is not None and new is not old:
             self._stops(after)
             self._bought_back(new)
+            begun = isinstance(new.phase, Closing) and (old is None or not isinstance(old.phase, Closing))
+            if begun and self.debts is not None:
+                self.debts.closing(new)
             if old is not None and old.exposure.since and not new.exposure.since:
                 self.forget()  # it took the position for covered, or for sold
             if old is not None and old.trail is not None and new.trail is not None:

@@ -11,7 +11,7 @@ from tests.sim.setup import rules as rules_of
 from executor.core.book import debt as debts
 from executor.core.model.intents import Borrow, LoanCommand
 from executor.core.model.loans import LoanKind
-from executor.core.model.state import Closed, Reason, State
+from executor.core.model.state import Closed, Closing, Position, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus, OrderType, plain
 from executor.paper.engine.choices import InterestShown
 from executor.paper.engine.margin.model import LoanStatus, LoanType, Origin
@@ -156,11 +156,15 @@ class Debts:
         had = self.direct.lender.held(base) + sold - lent
         return max(self.ours(base) - lent - max(had, ZERO), ZERO)
 
+    def closing(self, position: Position) -> None:
+        """It is being closed from now on. Once it has given back what it owes there is no level."""
+        assert isinstance(position.phase, Closing)
+        if position.phase.reason is Reason.MARGIN_LEVEL and self._level > self._bar:
+            self.broken.append(f"M6 (11.10): {position.trade} is closed for its level, which is {plain(self._level)}")
+
     def closed(self, state: State, closed: Closed) -> None:
         """A trade has ended: nothing of ours is owed, or it is known and named (11.7)."""
         self._look()
-        if closed.reason is Reason.MARGIN_LEVEL and self._level > self._bar:
-            self.broken.append(f"M6 (11.10): {closed.trade} was closed for its level, which was {plain(self._level)}")
         for asset in self.direct.lender.debts:
             self._foreign_stays(asset)
         for asset, debt in self.direct.lender.debts.items():
