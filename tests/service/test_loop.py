@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from tests.scenarios.harness import World, harness
 
-from executor.core.model.events import AnyEvent, QuoteSeen, Tick
+from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, Tick, Verb
 from executor.core.model.facts import Quote
 from executor.core.model.values import Direction
 from executor.core.transition import Step
@@ -51,3 +51,19 @@ async def test_a_timer_rings_in_time_where_the_exchanges_clock_is_set_ahead(
         b.loop.on_step.append(note)
         await b.wait(6)
         assert ticks
+
+
+async def test_a_trade_hears_of_a_clock_that_leaps_ahead_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 8.6: what has not passed proves nothing; nor before what was under way is looked up (9.1)."""
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=True)) as b:
+        assert b.loop is not None
+        heard: list[AnyEvent] = []
+        b.loop.on_step.append(lambda event, _step: heard.append(event))
+        monkeypatch.setattr(b.loop.exchange, "now", lambda: b.clock.now_ms() + 2_500)
+        for _ in range(2):
+            b.loop.tell(Commanded(at=b.loop.now(), verb=Verb.PAUSE))
+        await b.settle()
+        assert [getattr(event, "ahead", 0) for event in heard[:3]] == [2_500, 0, 0]
+        assert isinstance(heard[1], Commanded)

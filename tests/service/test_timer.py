@@ -2,7 +2,7 @@
 
 import asyncio
 
-from executor.service.timer import TIMER_LOOK_S, Timer
+from executor.service.timer import TIMER_LOOK_S, Leaps, Timer
 
 
 class Bench:
@@ -69,3 +69,14 @@ async def test_it_rings_no_more_once_it_is_off() -> None:
         for _ in range(10):
             await asyncio.sleep(0)
     assert not bench.rung
+
+
+def test_what_the_clock_leaps_ahead_by_is_told_once() -> None:
+    bench = Bench()
+    leaps = Leaps(lambda: bench.local + bench.offset, bench.now_ms)
+    told = []
+    for offset in (0, 2_500, 2_500, 2_400, 2_600, 2_749, 2_750, 2_000, -20_000, -19_900, -19_700):
+        bench.local += 1_000
+        bench.offset = offset
+        told.append(leaps.ahead())
+    assert told == [0, 2_500, 0, 0, 0, 0, 250, 0, 0, 0, 300]

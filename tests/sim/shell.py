@@ -48,7 +48,7 @@ from executor.service.poller import SAFETY_NET_S, _passed
 from executor.service.price_proof import SILENCE_S
 from executor.service.store.document import differs
 from executor.service.store.state_store import StateUnwritable
-from executor.service.timer import TIMER_LOOK_S
+from executor.service.timer import TIMER_LOOK_S, Leaps
 
 SAFETY_NET_MS: Final = int(SAFETY_NET_S * 1000)
 SILENCE_MS: Final = int(SILENCE_S * 1000)
@@ -114,6 +114,7 @@ class Shell:
         self._inbox: deque[AnyEvent] = deque()
         self._taking = False
         self._timer: int | None = None
+        self._leaps = Leaps(clock.stamp, lambda: timeline.now)
         self._unseen: set[str] = set()
         self._outgoing: deque[tuple[Request, int]] = deque()
         self.suspended = False
@@ -163,6 +164,9 @@ class Shell:
                     self._send_next()
                 if not self._inbox:
                     break
+                ahead = self._leaps.ahead()
+                if ahead and not isinstance(self._inbox[0], Started):
+                    self._inbox.appendleft(Tick(at=self.clock.now(), ahead=ahead))
                 if not self._take(self._inbox[0]):
                     self.timeline.at(self.timeline.now + DISK_RETRY_MS, self._again)
                     return

@@ -35,7 +35,7 @@ from executor.service.policy import say_layout
 from executor.service.poller import Poller, Timing
 from executor.service.rules_poller import RulesPoller
 from executor.service.store.port import Fenced
-from executor.service.timer import Timer
+from executor.service.timer import Leaps, Timer
 
 if TYPE_CHECKING:
     from executor.ops.memoir import Memoir
@@ -90,6 +90,7 @@ class Loop:
         self.ended_bare = ZERO
         """Base that was left without a stop, or sold too much, when the loop was stopped (rule 9.5)."""
         self._rules = RulesPoller(self, reload, is_trading)
+        self._leaps = Leaps(self.now, clock.now_ms)
         self._timer = Timer(clock, self.now, lambda: self.tell(Tick(at=self.now())))
         self._inbox = Inbox()
         self._stop = asyncio.Event()
@@ -309,6 +310,9 @@ class Loop:
                 self._turned()
                 continue
             with self.at_work():
+                ahead = self._leaps.ahead()
+                if ahead and not isinstance(delivery.event, Started):
+                    await self._take(Delivery(Tick(at=self.now(), ahead=ahead)))
                 step = await self._take(delivery)
             self._turned()
             if self._inbox.waiting and not step.requests:

@@ -1,13 +1,17 @@
-"""The next moment at which time alone changes something."""
+"""The next moment at which time alone changes something, and time that passes by the clock alone."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from executor.core.absorb.clock import SET_BACK_MS
 from executor.exchange.transport.clock import LocalClock
 
 TIMER_LOOK_S: Final = 1.0
 """A timer looks at the exchange's time so often: measured anew, it may have moved away from the one it was set by."""
+
+LEAP_MS: Final = 250
+"""By less the clock is corrected all the time; no look waits for so little."""
 
 
 class Timer:
@@ -44,3 +48,21 @@ class Timer:
             longer = left > before
         self._task, self._at = None, None
         self._ring()
+
+
+class Leaps:
+    """How far the exchange's time, `now` (ms), as it is measured, leaps ahead of a clock that runs evenly, `steady`."""
+
+    def __init__(self, now: Callable[[], int], steady: Callable[[], int]) -> None:
+        self._now = now
+        self._steady = steady
+        self._offset = now() - steady()
+
+    def ahead(self) -> int:
+        """By how much (ms) since the last call: so much has not passed. Small corrections count once they are many."""
+        offset = self._now() - self._steady()
+        leap = offset - self._offset
+        if -SET_BACK_MS < leap < LEAP_MS:
+            return 0
+        self._offset = offset
+        return max(leap, 0)

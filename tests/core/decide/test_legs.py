@@ -17,7 +17,7 @@ from tests.core.build import (
     unprotected,
 )
 
-from executor.core.model.events import QuoteSeen
+from executor.core.model.events import QuoteSeen, Tick
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelList, PlaceOco, PlaceOrder, Request
@@ -141,6 +141,20 @@ def test_an_account_s_balance_that_may_be_older_than_the_stop_in_doubt_shows_no_
     script.settle()
     assert len(script.orders(Role.SL)) == 1
     assert script.named() == "Protected"
+
+
+def test_a_clock_that_leaps_ahead_gives_a_stop_in_doubt_no_time_to_show() -> None:
+    """Rules 8.3c, 8.6: that nothing is locked for it says nothing yet."""
+    script = lost_stop()
+    script.now += 60_000
+    script.feed(Tick(at=script.now, ahead=60_000))
+    leapt = script.now
+    script.settle()
+    while len(script.orders(Role.SL)) == 1:
+        script.sleep()
+        script.settle()
+    assert script.orders(Role.SL)[0].apart
+    assert script.now == leapt + 2_000
 
 
 @both_sides

@@ -1,8 +1,11 @@
-"""A clock that was ahead, and was set back: nothing has happened in the future, and nothing waits for what was meant by
-the wrong time (rules 3.5, 4.7, 6.4).
+"""A clock that is set: back, and ahead.
 
 The exchange's clock is measured. Where the measurement was wrong, or the exchange's own clock is set, time goes back: a
-retry in one second would come by so much later, and the software stop would stand still meanwhile.
+retry in one second would come by so much later, and the software stop would stand still meanwhile. Nothing has happened
+in the future, and nothing waits for what was meant by the wrong time (rules 3.5, 4.7, 6.4).
+
+Or it leaps ahead, and two looks of one moment lie far apart: an order that reads show a little late would be thought
+gone. What is believed after a while is believed once that has really passed (rules 6.4, 8.3, 8.6).
 """
 
 from typing import Final, TypeVar
@@ -11,7 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from executor.core.model.facts import Quote
-from executor.core.model.loans import Borrowable, Loan, MarginAccount, OwnDebt, Records, Repayment
+from executor.core.model.loans import Borrowable, Loan, LoanPhase, MarginAccount, OwnDebt, Records, Repayment
+from executor.core.model.policy import Policy
 from executor.core.model.state import (
     Borrowing,
     Closing,
@@ -20,6 +24,7 @@ from executor.core.model.state import (
     Leg,
     Market,
     Order,
+    OrderPhase,
     Owed,
     Phase,
     Position,
@@ -48,7 +53,7 @@ _HAPPENED: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
     Position: ("opened", "entered", "alerted_at", "short_at", "short_looked"),
     Owed: ("at",),
     Quote: ("at",),
-    Market: ("balances_at", "liquidations_at", "level_doubted_at"),
+    Market: ("balances_at", "liquidations_at", "level_doubted_at", "ahead_at"),
     MarginAccount: ("asked_at",),
     Records: ("asked_at", "newest", "unread"),
     OwnDebt: ("doubted_at",),
@@ -65,6 +70,18 @@ _DUE: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
     Position: ("ask_at",),
     Market: ("ask_at",),
 }
+
+_UNPROVEN: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
+    Order: ("first_miss_at", "triggered_at"),
+    Leg: ("breach_since",),
+    Position: ("short_at", "short_looked"),
+    OwnDebt: ("doubted_at",),
+    Loan: ("shown_at",),
+    Repayment: ("short_at",),
+    Records: ("unread",),
+    Market: ("level_doubted_at",),
+}
+"""Since when something is seen that is believed, or acted on, after a while."""
 
 
 def moment(before: int, at: int, now: int) -> int:
@@ -101,6 +118,48 @@ def set_back(state: State, now: int) -> State:
         loan=_or_none(state.loan, now, ahead),
         repaying=_or_none(state.repaying, now, ahead),
     )
+
+
+def set_ahead(state: State, ahead: int, policy: Policy) -> State:
+    """`state`, whose clock has leapt `ahead` (ms) without that having passed: what waits to be believed waits as long
+    as it would have. Retries and deadlines come sooner, which proves nothing. What was sent before, with a stamp of the
+    clock of then, may arrive for as long as any stamp allows.
+    """
+    position, loan, market, now = state.position, state.loan, state.market, state.market.now
+    fence = now + policy.recv_window_ms
+    if loan is not None:
+        stamped = fence if loan.phase is LoanPhase.SUBMITTED else loan.fence and loan.fence + ahead
+        loan = replace(_later(loan, now, ahead), fence=stamped)
+    records = market.records and _later(market.records, now, ahead)
+    return replace(
+        state,
+        market=replace(_later(market, now, ahead), ahead_at=now, records=records),
+        position=None if position is None else _unproven(position, now, ahead, fence),
+        debts=tuple([_later(debt, now, ahead) for debt in state.debts]),
+        loan=loan,
+        repaying=None if state.repaying is None else _later(state.repaying, now, ahead),
+    )
+
+
+def _unproven(position: Position, now: int, ahead: int, fence: int) -> Position:
+    phase, orders = position.phase, []
+    for order in position.orders:
+        if order.live:
+            stamped = fence if order.phase is OrderPhase.SUBMITTED else order.fence and order.fence + ahead
+            orders.append(replace(_later(order, now, ahead), fence=stamped))
+        else:
+            orders.append(order)
+    return replace(
+        _later(position, now, ahead),
+        phase=replace(phase, work=_later(phase.work, now, ahead)) if isinstance(phase, Repaying) else phase,
+        legs=tuple([_later(leg, now, ahead) for leg in position.legs]),
+        orders=tuple(orders),
+    )
+
+
+def _later(value: _T, now: int, ahead: int) -> _T:
+    times = {name: min(at + ahead, now) for name in _UNPROVEN[type(value)] if (at := getattr(value, name))}
+    return replace(value, **times) if times else value
 
 
 def _position(position: Position, now: int, ahead: int) -> Position:

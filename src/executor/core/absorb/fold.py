@@ -52,7 +52,7 @@ def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) ->
     event = dates.dated(state, event)
     match event:
         case Tick():
-            return Absorbed(state)
+            return Absorbed(clock.set_ahead(state, event.ahead, policy) if event.ahead else state)
         case QuoteSeen() | KlinesSeen() | BalancesSeen():
             return _of_market(state, event, policy, rules)
         case Reported() | Absent() | TradesSeen() | OpenOrdersSeen() | AllOrdersSeen():

@@ -85,6 +85,8 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
     known = state.market.margin
     if known is not None and shown.asked_at < known.asked_at:
         return Absorbed(state, Ignored("older than the account at hand"))
+    if shown.asked_at < state.market.ahead_at:
+        return Absorbed(state, Ignored("asked for before the clock was set ahead"))
     since = _level_doubted(state, shown, policy, rules)
     market = replace(
         state.market, margin=shown, balances=shown.balances, balances_at=shown.asked_at, level_doubted_at=since
@@ -197,7 +199,7 @@ def answered(
 
 def doubt(loan: Loan, fence: int, now: int) -> Loan:
     """A loan whose request has an unknown outcome: its records and the debt tell (rule 11.3)."""
-    return replace(loan, phase=LoanPhase.UNRESOLVED, fence=fence, ask_at=now)
+    return replace(loan, phase=LoanPhase.UNRESOLVED, fence=max(loan.fence, fence), ask_at=now)
 
 
 def loan_of(state: State) -> Loan:
@@ -238,7 +240,8 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     if record is not None:
         loan = replace(loan, tran_id=record.tran_id)
     shown = _shown(loan, event.account)
-    loan = replace(loan, shown_at=(loan.shown_at or event.account.asked_at) if shown else 0)
+    since = loan.shown_at or max(event.account.asked_at, state.market.ahead_at)
+    loan = replace(loan, shown_at=since if shown else 0)
     # What the debt alone shows may be an account from before the loan (8.6).
     twice = shown and event.account.asked_at - loan.shown_at >= policy.absence_grace_ms
     if twice or (record is not None and record.status is RecordStatus.CONFIRMED):
@@ -251,7 +254,7 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
     settled = loan.fence + policy.doubt_settle_ms
     if record is None and not shown and (not event.fault or _is_whole(loan)):
         loan = replace(loan, misses=loan.misses + (asked_at >= loan.fence))
-        over = _not_made(loan, asked_at, settled)
+        over = _not_made(loan, asked_at, settled, max(loan.sent_at, state.market.ahead_at) + _LOST_MS)
         if over is not None:
             return Absorbed(closed(state, loan, over[0], now), MOVED, (over[1],))
     return _look_again(state, loan, settled)
@@ -280,11 +283,13 @@ def _look_again(state: State, loan: Loan, settled: int) -> Absorbed:
     return Absorbed(replace(state, loan=loan), MOVED, notes)
 
 
-def _not_made(loan: Loan, asked_at: int, settled: int) -> tuple[LoanEnd, Notify] | None:
-    """How a loan has ended of which two looks, the later one long enough after its time, have found no trace."""
+def _not_made(loan: Loan, asked_at: int, settled: int, lost: int) -> tuple[LoanEnd, Notify] | None:
+    """How a loan has ended of which two looks, the later one long enough after its time, have found no trace. From
+    `settled` on (ms) one in doubt was never made, from `lost` on one that was accepted.
+    """
     if loan.misses >= 2 and loan.phase is LoanPhase.UNRESOLVED and asked_at >= settled:
         return LoanEnd.NEVER, Notify(Level.WARNING, "loan_never", f"{named(loan)} was never carried out")
-    if loan.misses < 2 or loan.phase is not LoanPhase.BOOKED or asked_at < loan.sent_at + _LOST_MS:
+    if loan.misses < 2 or loan.phase is not LoanPhase.BOOKED or asked_at < lost:
         return None
     # Not as one that never was: a loan that comes all the same must not be borrowed a second time.
     text = (

@@ -356,7 +356,8 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
     over = brackets.ended_with_its_entry(position, order)
     sought = replace(order, unlisted=True) if over else order  # what was never placed has filled under no id
     doubted = sum(o.phase is OrderPhase.UNRESOLVED for o in position.orders)
-    missed = orders.miss(sought, event.asked_at, state.market.now, policy, doubted=doubted)
+    market = state.market
+    missed = orders.miss(sought, event.asked_at, market.now, policy, doubted=doubted, ahead_at=market.ahead_at)
     notes: tuple[Notify, ...] = ()
     if missed.end is End.GONE and not over:
         text = f"{order.id}: accepted once, unknown to the exchange now"
@@ -443,7 +444,7 @@ def _just_closed(client_id: str, state: State, event: OpenOrdersSeen, policy: Po
     name, last = ids.parse(client_id), state.last_closed
     if name is None or last is None or name.trade != last.trade:
         return False
-    return event.asked_at < last.closed + policy.absence_grace_ms
+    return event.asked_at < max(last.closed, state.market.ahead_at) + policy.absence_grace_ms
 
 
 def _missed(position: Position, event: OpenOrdersSeen, listed: frozenset[str], now: int) -> Position:

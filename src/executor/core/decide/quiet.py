@@ -46,7 +46,7 @@ def quiet_span(draft: Draft) -> QuietSpan | None:
     high = min((price for price in levels if price >= quote.last), default=None)
     if not low < quote.last or quote.last == high:
         return None
-    return QuietSpan(next_due(position, draft.now, draft.policy) or 0, low, high)
+    return QuietSpan(next_due(position, draft.market, draft.policy) or 0, low, high)
 
 
 def _calm(draft: Draft, position: Position) -> bool:

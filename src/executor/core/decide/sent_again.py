@@ -105,7 +105,7 @@ def _locked_apart(draft: Draft, group: dict[int, list[Order]]) -> bool:
 
 def _would_show(draft: Draft, firsts: Sequence[Order]) -> bool:
     """Whether the balances were read so long after `firsts` were sent that what was placed then is in them."""
-    shown_at = max(placed_by(o, draft.policy) for o in firsts)
+    shown_at = max(placed_by(o, draft.policy, draft.market.ahead_at) for o in firsts)
     if draft.market.balances_at >= shown_at:
         return True
     if draft.now >= shown_at:
@@ -113,9 +113,9 @@ def _would_show(draft: Draft, firsts: Sequence[Order]) -> bool:
     return False
 
 
-def placed_by(order: Order, policy: Policy) -> int:
-    """From then on (ms) reads show an order that was placed when it was sent (rule 8.6)."""
-    return order.sent_at + policy.absence_grace_ms
+def placed_by(order: Order, policy: Policy, ahead_at: int) -> int:
+    """From then on (ms) reads show an order that was placed when it was sent (rule 8.6). `ahead_at`: as in `Market`."""
+    return max(order.sent_at, ahead_at) + policy.absence_grace_ms
 
 
 def _without_trace(draft: Draft, group: dict[int, list[Order]]) -> bool:

@@ -19,6 +19,7 @@ from executor.core.model.state import (
     End,
     Entering,
     Leg,
+    Market,
     Order,
     OrderPhase,
     Position,
@@ -41,7 +42,7 @@ def next_timer(state: State, policy: Policy) -> int | None:
     if quiet is not None and position is not None:
         return quiet.until or None
     due = [t for t in (*_of_loans(state), *_of_answers(state)) if t > now]
-    if position is not None and (own := next_due(position, now, policy)) is not None:
+    if position is not None and (own := next_due(position, state.market, policy)) is not None:
         due.append(own)
     return min(due, default=None)
 
@@ -63,12 +64,12 @@ def _of_answers(state: State) -> Iterator[int]:
             yield owed.at + ANSWER_MS
 
 
-def next_due(position: Position, now: int, policy: Policy) -> int | None:
+def next_due(position: Position, market: Market, policy: Policy) -> int | None:
     """As `next_timer`, from the times themselves: what the last decision has said of its quiet is not asked."""
     times = _of_phase(position, policy)
     for order in position.orders:
         if order.live:
-            _of_live(times, order, policy)
+            _of_live(times, order, policy, market.ahead_at)
         elif order.type is _MARKET and order.end is not End.FILLED:  # it came to nothing, or not to all: another comes
             again = _sold_again(position, order)
             times += order.ask_at, sell_again_at(order, 0, policy), sell_again_at(order, again, policy)
@@ -77,7 +78,7 @@ def next_due(position: Position, now: int, policy: Policy) -> int | None:
             times.append(order.ask_at)
     for leg in position.legs:
         _of_leg(times, leg, policy)
-    return min([t for t in times if t > now], default=None)
+    return min([t for t in times if t > market.now], default=None)
 
 
 def _sold_again(position: Position, order: Order) -> int:
@@ -108,7 +109,7 @@ def _of_phase(position: Position, policy: Policy) -> list[int]:
     return times
 
 
-def _of_live(times: list[int], order: Order, policy: Policy) -> None:
+def _of_live(times: list[int], order: Order, policy: Policy, ahead_at: int) -> None:
     times.append(order.ask_at)
     if order.cancelling:
         times.append(cancel_again_at(order))
@@ -117,7 +118,7 @@ def _of_live(times: list[int], order: Order, policy: Policy) -> None:
     if order.phase is _SUBMITTED:
         times.append(unanswered_at(order))
     elif order.phase is _UNRESOLVED:
-        times.append(placed_by(order, policy))
+        times.append(placed_by(order, policy, ahead_at))
         if order.replaces:
             times += [order.sent_at + pause for pause in RESEND_MS]
     if order.is_stop and not order.awaits:

@@ -25,7 +25,9 @@ class Started(Event, frozen=True, tag="started"):
 
 
 class Tick(Event, frozen=True, tag="tick"):
-    """Time has passed, nothing else."""
+    """Time has passed, nothing else. `ahead`: the clock was set ahead by so much (ms), which has not passed."""
+
+    ahead: int = 0
 
 
 class SignalSeen(Event, frozen=True, tag="signal_seen"):

@@ -233,7 +233,7 @@ def refuse(order: Order, refused: Refused, at: int) -> Order:
 
 def doubt(order: Order, fence: int, at: int) -> Order:
     """A submitted order whose request has an unknown outcome: to be looked up at once (rule 8.3)."""
-    return looked_for_anew(replace(order, phase=OrderPhase.UNRESOLVED, fence=fence, ask_at=at))
+    return looked_for_anew(replace(order, phase=OrderPhase.UNRESOLVED, fence=max(order.fence, fence), ask_at=at))
 
 
 def looked_for_anew(order: Order) -> Order:
@@ -241,14 +241,16 @@ def looked_for_anew(order: Order) -> Order:
     return replace(order, misses=0, first_miss_at=0, unlisted=False, list_failed=False, list_misses=0)
 
 
-def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int = 1) -> Order:
-    """A direct query did not find the order (rules 8.3, 8.6). `doubted`: so many of the trade's are in doubt."""
+def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int = 1, ahead_at: int = 0) -> Order:
+    """A direct query did not find the order (rules 8.3, 8.6). `doubted`: so many of the trade's are in doubt;
+    `ahead_at`: when the clock was last set ahead (ms), from when on the time counts that passes.
+    """
     if not order.live or (order.phase is OrderPhase.WORKING and asked_at < order.heard_at):
         return order  # what was asked before the exchange told of it says nothing of now (rule 8.6)
     misses = order.misses + 1
     if order.list_failed:
         order = replace(order, list_failed=False, list_misses=order.list_misses + 1)
-    first = order.first_miss_at or asked_at
+    first = order.first_miss_at or max(asked_at, ahead_at)
     pause = _pause(misses, _MISSED_AGAIN_MS) * max(doubted // _DOUBTED_AT_ONCE, 1)
     if order.phase is OrderPhase.WORKING:
         due = first + policy.absence_grace_ms

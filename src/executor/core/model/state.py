@@ -435,7 +435,8 @@ class Market(msgspec.Struct, frozen=True):
     On margin: the account as last read, the records of loans and what may be borrowed as last asked for, and the times
     of liquidations as of `liquidations_at`; `level_doubted_at`: since which look the level contradicts what the account
     is worth, 0 where it does not. `ask_at`: without a trade, nothing is read before (ms). `ending`: the service is to
-    end, so that nothing more is entered (rule 9.5).
+    end, so that nothing more is entered (rule 9.5). `ahead_at`: when the clock was last set ahead: what was seen before
+    proves nothing of how long it has been so.
     """
 
     now: int = 0
@@ -451,6 +452,7 @@ class Market(msgspec.Struct, frozen=True):
     level_doubted_at: int = 0
     ask_at: int = 0
     ending: bool = False
+    ahead_at: int = 0
     quiet: QuietSpan | None = msgspec.field(default=None, name="rest")
 
 
