@@ -139,6 +139,19 @@ def test_nothing_lies_further_ahead_than_it_did_before(make: Callable[[], Script
     assert max(times(moved)) - right <= max(max(times(state)) - wrong, 0)
 
 
+def test_what_was_read_before_something_has_happened_is_not_read_since() -> None:
+    """Rule 11.7: a repayment was for what the account of before the last one had shown. Found by the simulation."""
+    state = told_all().state
+    assert state.loan is not None
+    assert state.market.margin is not None
+    account = replace(state.market.margin, asked_at=state.market.now - 100)
+    state = replace(state, loan=replace(state.loan, closed_at=state.market.now))
+    moved = set_back(replace(state, market=replace(state.market, margin=account)), state.market.now - AHEAD)
+    assert moved.loan is not None
+    assert moved.market.margin is not None
+    assert moved.market.margin.asked_at < moved.loan.closed_at
+
+
 def test_what_keeps_entries_away_stays() -> None:
     """Rule 7.3: it may have been set before the clock went wrong."""
     state = replace(protected().state, cooldown_until=START + 2 * AHEAD)

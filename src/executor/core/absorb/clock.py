@@ -52,13 +52,20 @@ _HAPPENED: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
     Exposure: ("since",),
     Position: ("opened", "entered", "alerted_at", "short_at", "short_looked"),
     Owed: ("at",),
-    Quote: ("at",),
-    Market: ("balances_at", "liquidations_at", "level_doubted_at", "ahead_at"),
-    MarginAccount: ("asked_at",),
-    Records: ("asked_at", "newest", "unread"),
+    Market: ("level_doubted_at", "ahead_at"),
+    Records: ("newest", "unread"),
     OwnDebt: ("doubted_at",),
+}
+_READ: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
+    Quote: ("at",),
+    Market: ("balances_at", "liquidations_at"),
+    MarginAccount: ("asked_at",),
+    Records: ("asked_at",),
     Borrowable: ("asked_at",),
 }
+"""When facts were asked for. Which are newer than what has happened can't be told once both count as of now: none is,
+and what has to be known since is asked for again.
+"""
 _DUE: Final[dict[type[msgspec.Struct], tuple[str, ...]]] = {
     Order: ("ask_at",),
     Leg: ("retry_at", "back_at"),
@@ -191,6 +198,9 @@ def _moved(value: _T, now: int, ahead: int) -> _T:
     for name in _HAPPENED.get(kind, ()):
         if getattr(value, name) > now:
             times[name] = now
+    for name in _READ.get(kind, ()):
+        if getattr(value, name) > now:
+            times[name] = now - 1
     for name in _DUE.get(kind, ()):
         if (at := getattr(value, name)) > now:
             times[name] = max(now, at - ahead)
