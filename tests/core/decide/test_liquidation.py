@@ -2,9 +2,10 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, protected
+from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, protected, unprotected
 
-from executor.core.model.events import LiquidationsSeen
+from executor.core.model.events import LiquidationsSeen, Verb
+from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import PlaceOco, PlaceOrder, QueryLiquidations, Repay
 from executor.core.model.loans import Debt
@@ -159,6 +160,44 @@ def test_a_debt_that_is_in_doubt_is_read_again_first() -> None:
     assert script.kinds() == ["QueryMargin"]
     script.accept()
     assert script.kinds() == ["SL"]
+
+
+def bought(script: Script) -> bool:
+    return any(isinstance(r, PlaceOrder) and "FLATTEN" in r.order.id for r in script.sent)
+
+
+@pytest.mark.parametrize("of", ["a leg", "the whole"])
+@pytest.mark.parametrize("then", ["gone", "stale", "unread"])
+def test_what_may_have_been_bought_back_by_somebody_else_is_not_bought_at_market(of: str, then: str) -> None:
+    """Rules 8.6, 8.7, 11.11: the debt was shown to be gone, once, when the price was past both targets."""
+    script = (unprotected if of == "a leg" else protected)(Direction.SHORT, rules=MARGIN_RULES)
+    debts, script.lender.debts = script.lender.debts, {}
+    script.read_account(after=500)
+    if of == "a leg":
+        script.quote("104.1", after=100)
+        script.refuse(Why.PRICE_RELATION, "OCO1")
+        script.refuse(Why.PRICE_RELATION, "OCO2")
+    else:
+        script.command(Verb.FLATTEN)
+    while "QueryMargin" not in script.kinds():
+        if script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    assert not bought(script)
+    if then == "stale":
+        script.lender.debts = debts
+    elif then == "unread":
+        script.lose("QueryMargin")
+        script.wait(POLICY.absence_grace_ms + 2_000)
+    for _ in range(12):
+        if script.state.position is None or bought(script):
+            break
+        if script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    assert bought(script) == (then != "gone")
 
 
 def test_a_part_that_was_repaid_by_hand_leaves_the_rest_covered() -> None:

@@ -98,6 +98,12 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
     return _seen(_by_hand(debt, grown, shown, others), shown, others)
 
 
+def less_shown(debt: OwnDebt, account: MarginAccount) -> bool:
+    """Whether the account has shown, once, that somebody else has repaid some of `debt`."""
+    others = account.others.get(debt.asset, Others())
+    return bool(debt.doubted_at) and _grown(debt, account.debt(debt.asset), others) < -_SLACK
+
+
 def _grown(debt: OwnDebt, shown: Debt, others: Others) -> Decimal:
     """What more is owed than when it was last believed, but for what this service has moved since."""
     return shown.total - (debt.seen.total + debt.moved + others.moved - debt.others_moved)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from executor.core.book.brackets import awaited
 from executor.core.book.ledger import committed
-from executor.core.decide import doubt, in_place, market_sales, missing
+from executor.core.decide import doubt, in_place, liquidation, market_sales, missing
 from executor.core.decide.draft import OUTLIVED, Draft
 from executor.core.decide.missing import Stock
 from executor.core.model.facts import POVERTY
@@ -121,6 +121,8 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     role = Role.FLATTEN if held.held + held.beyond > 0 else Role.BUYBACK
     if role is Role.BUYBACK and any(o.live and o.role is role for o in position.orders):
         return True  # it may have been bought back
+    if role is Role.FLATTEN and liquidation.repaid_perhaps(draft):
+        return True
     failed = _failed(draft, role)
     qty = market_sales.sized(draft, _sent(draft, role), qty)
     if failed and not _again(draft, phase, role, failed, another=market_sales.is_another(failed[-1], qty)):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from executor.core.book.edit import the_leg
 from executor.core.book.ledger import covers
 from executor.core.book.levels import beyond, past
-from executor.core.decide import doubt, in_place, missing
+from executor.core.decide import doubt, in_place, liquidation, missing
 from executor.core.decide.draft import Draft
 from executor.core.decide.market_sales import may_sell_again, sized
 from executor.core.decide.missing import Stock
@@ -195,7 +195,7 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
         if draft.rules.market_piece(left, draft.price) or not all(covers(o, draft.position) for o in live):
             _cancel(draft, leg, live, left)
         return
-    if doubt.forbids_sale(draft, leg):
+    if doubt.forbids_sale(draft, leg) or liquidation.repaid_perhaps(draft):
         return
     leg = the_leg(draft.position, leg.n)
     if draft.now < leg.retry_at or (leg.poor and not _may_try(draft, leg)):

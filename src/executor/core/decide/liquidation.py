@@ -73,6 +73,23 @@ def _cut(draft: Draft, legs: Sequence[Leg]) -> None:
         draft.put_leg(replace(leg, qty=leg.qty - left[i] + rest))
 
 
+def repaid_perhaps(draft: Draft) -> bool:
+    """Whether a short's debt was shown smaller than is known, once (rule 8.6): what somebody else may have bought back
+    is not bought at market until the account was looked at again. Not waited for where that can't be had (rule 8.7).
+    """
+    position, account = draft.position, draft.market.margin
+    credit = position.credit
+    if credit is None or account is None or position.plan.direction is Direction.LONG:
+        return False
+    debt = debts.find(draft.state.debts, credit.asset)
+    until = debt.doubted_at + draft.policy.absence_grace_ms + lending.UNREAD_AGAIN_MS
+    if draft.now >= until or not debts.less_shown(debt, account):
+        return False
+    draft.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
+    draft.query_margin()
+    return True
+
+
 def still_there(draft: Draft, since: int) -> bool:
     """Whether what an exit that vanished at `since` was for is still there; where it is not, the trade is closed. Both
     are known from the account alone.
