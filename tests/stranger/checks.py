@@ -205,7 +205,8 @@ def _differs(row: dict[str, Any], fills: list[dict[str, Any]]) -> list[str]:
         return found  # something was bought back: what belongs to the exits is told elsewhere
     if row["reason"] == "EXTERNAL":
         return found  # what was bought for a debt that hands have changed is no exit
-    for name, rows in (("entry_avg", entries), ("exit_avg", [f for f in fills if f["order"].side != entering])):
+    exits = [f for f in fills if f["order"].side != entering and "DEBT" not in f["order"].client]
+    for name, rows in (("entry_avg", entries), ("exit_avg", exits)):
         qty = sum((f["qty"] for f in rows), ZERO)
         average = sum((f["qty"] * f["price"] for f in rows), ZERO) / qty if qty else None
         if (row[name] is None) != (average is None) or (

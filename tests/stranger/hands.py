@@ -135,7 +135,6 @@ class Hands:
 
     def calm(self) -> None:
         """What is not ours goes, and everything is as it was; the clock stays where it is."""
-        self.touched = False
         self.book.terms = Terms()
         if "BNB" in self.book.free:
             self.book.free["BNB"] = max(self.book.free["BNB"], Decimal(1))

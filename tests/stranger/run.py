@@ -23,6 +23,8 @@ from tests.stranger.lender import Lender, MarginMood
 from tests.stranger.mood import BASE, QUOTE, SYMBOL, ZERO, Clock, Mood, Terms, now_ms
 from tests.stranger.server import KEY, SECRET, Exchange
 
+import executor
+
 ENTRY, R = Decimal(100), Decimal(1)
 PATHS = (
     ("0", "0.5", "1.1", "2.2", "3.0", "2.0", "1.0"),
@@ -84,6 +86,7 @@ class Run:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(Path(executor.__file__).parents[1]),
             "BINANCE_ENV": "custom",
             "BINANCE_REST_URL": f"http://{url}",
             "BINANCE_WS_API_URL": f"ws://{url}/ws-api/v3",
@@ -198,6 +201,7 @@ class Run:
         sign = -1 if self.short and self.rng.random() < 0.5 else 1
         path = self.rng.choice(PATHS)
         self.cover.begin(ENTRY - sign * R, sign)
+        self.hands.touched = False
         await self.lead("0.3", sign)
         await self._until_ready()
         values = {
