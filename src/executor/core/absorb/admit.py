@@ -169,8 +169,8 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         return position
     try:
         return credit.grant(state, position, event.margin, rules.margin, policy, rules)
-    except credit.NotGranted as fault:
-        return NotAdmitted(fault.kind, str(fault))
+    except credit.NotGranted as denied:
+        return NotAdmitted(denied.kind, str(denied))
 
 
 def trade_id(state: State, now: int) -> str:
