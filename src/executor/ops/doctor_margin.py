@@ -14,7 +14,7 @@ from executor.core.model.loans import MarginAccount, MarginTerms
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
-from executor.core.model.values import ZERO, Direction, plain
+from executor.core.model.values import ZERO, Direction, plain, rounded
 from executor.decoding import Row, decode
 from executor.exchange.margin import NO_LOANS, MarginExchange
 from executor.exchange.permissions import KeyPermissions
@@ -63,7 +63,7 @@ async def on_the_margin(
 def _account(exchange: MarginExchange, account: MarginAccount, rules: SymbolRules) -> Iterator[Finding]:
     kind = exchange.account.kind
     level = level_of(account)
-    worth = f"{text.short(account.assets.quantize(rules.tick))} {rules.quote}"
+    worth = f"{text.short(rounded(account.assets, rules.tick))} {rules.quote}"
     if not account.assets and account.price:
         yield fail("margin account", f"{kind}, open, and empty", "transfer collateral to it: see docs/margin.md")
     elif level is None:
@@ -142,7 +142,7 @@ async def _reserve(exchange: MarginExchange, account: MarginAccount, asset: str,
     rate = await _rate(exchange, asset)
     if rate is None:
         return []
-    reserve = (loan * rate * RESERVE_HOURS).quantize(Decimal("1E-8"))
+    reserve = rounded(loan * rate * RESERVE_HOURS, Decimal("1E-8"))
     free = account.free(asset)
     said = f"{text.short(free)} {asset} free; {RESERVE_HOURS} hours of interest on a short are {text.short(reserve)}"
     if free < reserve:
