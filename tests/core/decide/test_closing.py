@@ -386,6 +386,33 @@ def test_what_is_bought_back_is_not_bought_again_while_that_is_in_doubt() -> Non
     assert abs(script.closed.dust) < D("0.002")
 
 
+def test_nothing_is_bought_back_while_the_entry_may_have_bought_it() -> None:
+    """Rules 6.3, 8.3: its cancel is not answered, and it has filled whole meanwhile."""
+    script = entering()
+    entry = script.trade(Role.ENTRY, qty="0.75")
+    script.push(entry.id)
+    script.accept("SL")
+    stop = script.order(Role.SL)
+    script.command(Verb.FLATTEN)
+    unanswered = script.pending.pop(0)
+    assert isinstance(unanswered, CancelOrder)
+    assert unanswered.id == entry.id
+    script.accept("CancelOrder")
+    script.wait(1_000)
+    script.accept("FLATTEN")
+    script.execute(stop.id)
+    script.push(stop.id)
+    script.execute(entry.id)
+    script.wait(1_000)
+    script.accept("QueryOrder")
+    script.wait(1_000)
+    assert "oversold" not in script.told()
+    script.pending.append(unanswered)
+    script.to_the_end()
+    assert not [name for name in script.book if "BUYBACK" in name]
+    assert abs(script.closed.dust) < D("0.01")
+
+
 def test_commissions_are_read_before_anything_is_sold_and_before_the_sum() -> None:
     script = entering(policy=replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), working=False)
     script.command(Verb.FLATTEN)

@@ -120,14 +120,22 @@ def test_an_order_in_doubt_never_was_only_after_its_request_can_not_arrive_any_m
     assert order.end is End.NEVER
 
 
-def test_many_orders_in_doubt_share_a_pace() -> None:
+@pytest.mark.parametrize(
+    ("doubted", "expected"),
+    [
+        (4, [0, 250, 750, 1_250, 2_250, 3_250, 4_250, 5_250, 7_250, 11_250, 15_000]),
+        (6, [0, 375, 1_125, 1_875, 3_375, 4_875, 6_375, 7_875, 10_875, 15_000]),
+        (12, [0, 750, 2_250, 3_750, 6_750, 9_750, 12_750, 15_000]),
+    ],
+)
+def test_many_orders_in_doubt_share_a_pace(doubted: int, expected: list[int]) -> None:
     """Rule 8.7: each is settled no later for it."""
     order = replace(orders.doubt(STOP, 5_000, 0), unlisted=True)
     asked = []
     while order.end is None:
         asked.append(order.ask_at)
-        order = orders.miss(order, order.ask_at, order.ask_at, POLICY, doubted=12)
-    assert asked == [0, 750, 2_250, 3_750, 6_750, 9_750, 12_750, 15_000]
+        order = orders.miss(order, order.ask_at, order.ask_at, POLICY, doubted=doubted)
+    assert asked == expected
     assert order.end is End.NEVER
 
 

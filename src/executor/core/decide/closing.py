@@ -119,8 +119,8 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
             draft.query_quote()
         return unpriced
     role = Role.FLATTEN if held.held + held.beyond > 0 else Role.BUYBACK
-    if role is Role.BUYBACK and any(o.live and o.role is role for o in position.orders):
-        return True  # it may have been bought back
+    if role is Role.BUYBACK and any(o.live and (o.is_entry or o.role is role) for o in position.orders):
+        return True  # it may have been bought already
     if role is Role.FLATTEN and liquidation.repaid_perhaps(draft):
         return True
     failed = _failed(draft, role)

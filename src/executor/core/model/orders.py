@@ -251,7 +251,7 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int =
     if order.list_failed:
         order = replace(order, list_failed=False, list_misses=order.list_misses + 1)
     first = order.first_miss_at or max(asked_at, ahead_at)
-    pause = _pause(misses, _MISSED_AGAIN_MS) * max(doubted // _DOUBTED_AT_ONCE, 1)
+    pause = _pause(misses, _MISSED_AGAIN_MS) * max(doubted, _DOUBTED_AT_ONCE) // _DOUBTED_AT_ONCE
     if order.phase is OrderPhase.WORKING:
         due = first + policy.absence_grace_ms
         if _proven(order, misses, asked_at, due):
