@@ -21,7 +21,7 @@ def absorb(state: State, event: Started) -> Absorbed:
     market = replace(state.market, ending=False)
     state = replace(state, outbox=(), started=now, loan=loan, market=market)
     # Each start tells of it anew: who looks after this one may not have heard the last.
-    notes = (Notify(Level.ALERT, "still_halted", state.halted),) if state.halted else ()
+    notes: tuple[Notify, ...] = (Notify(Level.ALERT, "still_halted", state.halted),) if state.halted else ()
     position = state.position
     if position is None:
         for asset, left in debts.owed(state.debts).items():
