@@ -99,9 +99,11 @@ class Debts:
 
     def by_hand(self, kind: LoanKind, asset: str, amount: Decimal) -> None:
         """Somebody else has borrowed or repaid: their own debt first. A loan that is small beside ours, and made while
-        ours is repaid, can't be told from interest that ours was charged, unless the repayment's record tells that.
+        ours is repaid, can't be told from interest that ours was charged, unless the repayment's record tells that; nor
+        what is as large as a request of ours that nobody has answered yet: records don't tell whose they are.
         """
         self._look()
+        self.touched |= self._as_ours_in_doubt(kind, asset, amount)
         if kind is LoanKind.BORROW:
             self.foreign[asset] += amount
             small = max(self.direct.lender.debt(asset).total, self.last[asset]) / debts.LARGEST_CHARGE
@@ -119,6 +121,13 @@ class Debts:
         loan = state.loan
         under_way = loan is not None and loan.open and (loan.kind, loan.asset) == (LoanKind.REPAY, asset)
         return under_way or debts.find(state.debts, asset).principal is None
+
+    def _as_ours_in_doubt(self, kind: LoanKind, asset: str, amount: Decimal) -> bool:
+        """Whether a loan or repayment of ours is under way, just as large, and without a number, by the state saved."""
+        loan = self.saved().loan
+        if loan is None or not loan.open or loan.tran_id:
+            return False
+        return (loan.kind, loan.asset, loan.amount) == (kind, asset, amount)
 
     def liquidated(self) -> None:
         self.foreign.clear()
@@ -179,7 +188,8 @@ class Debts:
         self._nobodys_hand(state)
         self._bought_back(closed)
         waits = any(record.status is LoanStatus.PENDING for record in self.direct.lender.records)
-        if not self.direct.lender.owes and not waits:
+        unaware = any(debt.own or debt.by_hand for debt in state.debts)  # or it has just told of it
+        if not (self.direct.lender.owes or waits or unaware):
             self.forgot = self.touched = False
             self.converted.clear()
             self.borrowed.clear()
