@@ -283,14 +283,18 @@ class Outside:
         return self.debts is not None and truth.direction is Direction.SHORT
 
     def _to_buy(self, truth: Truth, bought: Decimal) -> Decimal:
-        """The most that a short on credit may still buy when it has bought so much: three steps for three roundings."""
+        """The most that a short on credit may still buy when it has bought so much: three steps for three roundings.
+        With its state lost a little of somebody else's debt counts as its own, and is bought as well (11.12).
+        """
         assert self.debts is not None
         base = self.rules.base
         taken = self.debts.converted[base]  # what stands was sized before it was, and is not moved for it
         interest = self.debts.direct.lender.debt(base).interest + taken
         # They are sized before it is known in which asset commission is paid; an earlier trade's rest is bought along.
         fees = max(truth.commissions.get(base, ZERO), bought * (1 - self.rules.worst_keep())) if bought else ZERO
-        net = max(max(truth.entered + interest, self.debts.at_most_ours(base) + taken) + fees - bought, ZERO)
+        claimed = min(self.debts.foreign[base], truth.entered / CLAIMED_MORE) if self.debts.forgot else ZERO
+        ours = max(truth.entered + interest, self.debts.at_most_ours(base) + taken) + claimed
+        net = max(ours + fees - bought, ZERO)
         return ceil_to(net / self.rules.worst_keep(), self.rules.step) + STEPS_OVER * self.rules.step
 
     def _open(self, trade: str = "") -> list[LiveOrder]:
