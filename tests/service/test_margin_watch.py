@@ -10,12 +10,14 @@ from msgspec.structs import replace
 from tests.scenarios.harness import World, harness
 from tests.scenarios.test_margin_level import bars, set_level
 
+from executor.core.model.events import Tick
 from executor.core.model.facts import Why
 from executor.core.model.loans import MarginAccount
 from executor.core.model.state import Reason
 from executor.core.model.values import ZERO, Direction
 from executor.exchange.margin import MarginExchange
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
+from executor.service.loop import Loop
 from executor.service.margin_watch import IDLE_S, OWED_S, UNREAD_S
 
 ISOLATED: Final = World(Direction.LONG, "OCO", pushes=False, margin="isolated")
@@ -145,3 +147,30 @@ async def test_the_level_of_a_debt_that_is_carried_with_no_trade_open_is_told_on
         b.engine.margin.prices.set("BTCUSDT", ((call - Decimal("0.02")) * owed - quote) / worth)
         await b.wait(2 * OWED_S + 5)
         assert b.alerts().count("margin_level") == 1, b.story()
+
+
+class Leap(Looks):
+    """While `leaping`, the clock is found to have leapt ahead as each look is under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaping: Loop | None = None
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        if path in ACCOUNTS and self.leaping is not None:
+            self.leaping.post(Tick(at=self.leaping.now() + 1, ahead=2_000), lambda _step: None)
+        return super().on_request(method, path, params)
+
+
+async def test_a_look_from_before_the_clock_leapt_ahead_is_had_again(tmp_path: Path) -> None:
+    """It is not believed (rule 8.6), and the next one in vain would be minutes later."""
+    looks = Leap()
+    async with harness(tmp_path, ISOLATED, balances={"USDT": "200"}, faults=looks, WATCHDOG_EVERY_SEC="0") as b:
+        await b.wait(5)
+        b.engine.margin.borrow(b.lender, "USDT", Decimal(50), b.clock.now_ms())
+        looks.leaping = b.loop
+        await b.wait(IDLE_S)
+        assert b.alerts() == []
+        looks.leaping = None
+        await b.wait(OWED_S + 1)
+        assert b.alerts() == ["foreign_debt"], b.story()

@@ -309,15 +309,15 @@ class Shell:
     @property
     def has_settled(self) -> bool:
         """Whether nothing is being given back, and its margin account was looked at, if it has one, and once more where
-        it showed a debt that is not explained (8.6).
+        it showed a debt that is not explained, or where the look was not believed (8.6).
         """
         doubted = any(debt.doubted_at for debt in self.state.debts)
         return self.state.repaying is None and not doubted and (self._margin_seen or self.rules.margin is None)
 
     def _looked_at_margin(self, event: AnyEvent) -> None:
         if isinstance(event, MarginSeen):
-            self._margin_seen = True
             self.receive(event)
+            self._margin_seen = self.state.market.margin is event.account
 
     def _streams_tell(self) -> bool:
         """Whether the orders need no look, as the service's watch judges it."""

@@ -18,6 +18,7 @@ from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.model.values import short
+from executor.core.model.verdict import Ignored
 from executor.core.transition import Step
 from executor.exchange.port import MarginExchange, ReadError
 from executor.exchange.streams.risk_stream import RiskChanged
@@ -34,7 +35,7 @@ PUSHED_S: Final = 10.0
 NEAR_S: Final = 1.0
 """The same with a level that is near to where the trade is closed."""
 OWED_S: Final = 60.0
-"""With a debt that is carried, and no trade: interest is charged once an hour. And after a look that failed."""
+"""With a debt that is carried, and no trade: interest is charged once an hour. And after a look in vain."""
 IDLE_S: Final = 300.0
 """With nothing owed that is known: a loan may come true whose state was lost (rule 11.12), or somebody may borrow."""
 UNREAD_S: Final = 30.0
@@ -74,14 +75,18 @@ class MarginWatch:
             await nap(self._loop.clock.sleep, self._pause(seen=seen), self._wanted)
 
     async def _look(self) -> bool:
-        """Whether the account could be read, and its level where anything is owed."""
+        """Whether the account could be read, and its level where anything is owed. What is not believed says nothing:
+        what was asked for before the clock was found to have leapt ahead (rule 8.6).
+        """
         try:
             account = await self._exchange.margin_account()
         except ReadError as error:
             log.warning("look_failed", what="margin account", error=str(error))
             return False
-        await self._loop.ask(MarginSeen(at=self._loop.now(), account=account))
+        step = await self._loop.ask(MarginSeen(at=self._loop.now(), account=account))
         self._warn(account)
+        if isinstance(step.verdict, Ignored):
+            return False
         return not account.debts or margin_level.level_of(account) is not None
 
     def _warn(self, account: MarginAccount) -> None:
