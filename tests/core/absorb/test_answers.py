@@ -295,6 +295,19 @@ def test_a_failed_look_at_an_order_that_is_not_on_record_changes_nothing() -> No
     assert script.told()[-1] == "read_failed"
 
 
+@pytest.mark.parametrize(("doubted", "pause"), [(1, 1_000), (4, 1_000), (6, 1_500), (12, 3_000)])
+def test_looks_that_fail_share_the_pace_of_the_orders_in_doubt(doubted: int, pause: int) -> None:
+    """Rule 8.7: where reads fail, too, looks at many would use the weight up."""
+    script = entering(working=False)
+    script.lose()
+    order = script.order(Role.ENTRY)
+    others = tuple(replace(order, id=f"{order.id}{n}") for n in range(1, doubted))
+    script.state = replace(script.state, position=replace(script.position, orders=(order, *others)))
+    script.unchecked = True
+    script.lose("QueryOrder")
+    assert script.position.orders[0].ask_at == script.now + pause
+
+
 def test_the_pace_of_retries_is_the_policys() -> None:
     policy = replace(POLICY, exits_retry_ms=7_000)
     script = unprotected(policy=policy)

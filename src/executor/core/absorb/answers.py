@@ -302,7 +302,8 @@ def _unread(position: Position, request: Request, now: int, *, started: bool = F
             closing = isinstance(position.phase, Closing) and not started  # a start waits for them all (rule 9.1)
             counted = (looking and closing) or (order.recheck and not order.live)
             looked = orders.look_again(order, now) if counted else order
-            again_at = max(looked.ask_at, now + _READ_AGAIN_MS)
+            pause = orders.shared(_READ_AGAIN_MS, orders.in_doubt(position.orders))
+            again_at = max(looked.ask_at, now + pause)
             return with_order(position, replace(looked, check=looking, ask_at=again_at))
         case QueryAllOrders():
             missed = (o.live and bool(o.misses) and not o.exchange_id for o in position.orders)

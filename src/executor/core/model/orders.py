@@ -4,7 +4,7 @@ Folding the same report twice, or an old one late, changes nothing. A fill after
 quantities may still grow, its phase never goes back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from enum import Enum, auto
 from typing import Final
@@ -251,7 +251,7 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int =
     if order.list_failed:
         order = replace(order, list_failed=False, list_misses=order.list_misses + 1)
     first = order.first_miss_at or max(asked_at, ahead_at)
-    pause = _pause(misses, _MISSED_AGAIN_MS) * max(doubted, _DOUBTED_AT_ONCE) // _DOUBTED_AT_ONCE
+    pause = shared(_pause(misses, _MISSED_AGAIN_MS), doubted)
     if order.phase is OrderPhase.WORKING:
         due = first + policy.absence_grace_ms
         if _proven(order, misses, asked_at, due):
@@ -265,6 +265,16 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int =
     if at < settled < ask_at:
         ask_at = settled
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
+
+
+def in_doubt(orders: Iterable[Order]) -> int:
+    """How many of them are: their looks share a pace."""
+    return sum(order.phase is OrderPhase.UNRESOLVED for order in orders)
+
+
+def shared(pause: int, doubted: int) -> int:
+    """The `pause` between two looks at one order, where so many are in doubt (rule 8.7)."""
+    return pause * max(doubted, _DOUBTED_AT_ONCE) // _DOUBTED_AT_ONCE
 
 
 def _proven(order: Order, misses: int, asked_at: int, due: int) -> bool:
