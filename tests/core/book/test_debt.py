@@ -135,6 +135,18 @@ def test_interest_of_somebody_elses_loan_that_counted_as_ours_is_not_repaid_by_t
     assert (seen.own, seen.foreign, seen.charged, seen.by_hand) == (D("1000.01"), ZERO, D("0.01"), ZERO)
 
 
+def test_interest_that_is_taken_in_another_asset_while_a_hand_borrows_is_not_repaid_by_it() -> None:
+    """Found by the simulation: of a loan by hand that was repaid while nothing could be read, its interest was left."""
+    owed = read(LENT, shown("1000", "0.01"))
+    seen = read(owed, shown("1000.002", after=100), shown("1000.002", after=100 + GRACE))
+    assert (seen.own, seen.foreign, seen.converted, seen.by_hand) == (D(1_000), D("0.002"), D("0.01"), ZERO)
+    seen = read(owed, shown("1500", after=100), shown("1500", after=100 + GRACE))
+    assert (seen.own, seen.foreign, seen.converted, seen.by_hand) == (D(1_000), D(500), D("0.01"), ZERO)
+    repaid = debts.moved(owed, LoanKind.REPAY, D("1000.01"), D(1_000))
+    seen = read(repaid, shown("500", after=100), shown("500", after=100 + GRACE))
+    assert (seen.own, seen.foreign, seen.converted, seen.by_hand) == (ZERO, D(500), ZERO, ZERO)
+
+
 def test_what_somebody_else_repays_is_taken_off_their_own_debt_first() -> None:
     before = read(OwnDebt(asset="USDT"), shown("300"))
     seen = read(debts.moved(before, LoanKind.BORROW, D(1_000)), shown("1300"))

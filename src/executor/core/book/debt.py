@@ -179,20 +179,28 @@ def _converted(debt: OwnDebt, gone: Decimal, shown: Debt, others: Others) -> Own
     """It has shrunk by interest: ours is in proportion, as when it was charged. What that cost stays counted."""
     if not debt.foreign and not others.owed:
         part = max(debt.own - shown.total, ZERO)
-    else:
-        part = min(floor_to(gone * debt.own / (debt.own + debt.foreign + others.owed), PRECISION), debt.own)
+        return replace(debt, own=debt.own - part, converted=debt.converted + part)
+    return _less(debt, gone, others)
+
+
+def _less(debt: OwnDebt, gone: Decimal, others: Others) -> OwnDebt:
+    """Of interest that is `gone`, ours is in proportion; none where we owe nothing."""
+    whole = debt.own + debt.foreign + others.owed
+    part = min(floor_to(gone * debt.own / whole, PRECISION), debt.own) if debt.own else ZERO
     foreign = max(debt.foreign - (gone - part), ZERO) if debt.foreign else ZERO
     return replace(debt, own=debt.own - part, foreign=foreign, converted=debt.converted + part)
 
 
 def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnDebt:
-    """Somebody else has borrowed, or repaid: their own debt first. Interest of the same time is shared all the same: as
-    that is a guess beside what others owe, no more than that gone from ours was not ours.
+    """Somebody else has borrowed, or repaid: their own debt first. Interest of the same time is shared all the same,
+    charged or taken in another asset: as that is a guess beside what others owe, no more than that gone from ours was
+    not ours.
     """
     lent = _lent(debt, others)
     theirs = shown.principal - lent if lent is not None else grown
-    if 0 < theirs < grown:
-        debt, grown = _shared(debt, grown - theirs, others), theirs
+    if theirs > 0:
+        debt = _shared(debt, grown - theirs, others) if theirs < grown else _less(debt, theirs - grown, others)
+        grown = theirs
     foreign = max(debt.foreign + grown, ZERO)
     own = min(debt.own, max(shown.total - others.owed - foreign, ZERO))
     gone = debt.own - own
