@@ -255,6 +255,45 @@ def test_what_somebody_else_has_repaid_is_not_bought_back(part: str, legs: list[
     assert script.lender.holdings["LTC"] < D("0.003")
 
 
+@pytest.mark.parametrize("there", ["0.5", "0"])
+def test_what_was_repaid_with_base_that_the_exits_had_bought_is_still_to_be_bought(there: str) -> None:
+    """Rules 1, 11.6: less is owed, and as much less is there: the stops stay as they are. `there`: base that the
+    account has besides, which counts as what was taken first.
+    """
+    script = protected(Direction.SHORT, POLICY, MARGIN_RULES)
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    stops = [order for order in script.position.orders if order.live and order.is_stop]
+    covered = sum(stop.qty for stop in stops)
+    debt = script.lender.debts["LTC"]
+    script.lender.debts["LTC"] = Debt(debt.principal - D("0.5"), debt.interest)
+    script.lender.holdings["LTC"] += D(there) - D("0.5")
+    for _ in range(4):
+        script.read_account(after=2_000)
+    script.settle()
+    assert script.told().count("debt_repaid_elsewhere") == 1
+    assert ("part_missing" in script.told()) == (there != "0")
+    stops = [order for order in script.position.orders if order.live and order.is_stop]
+    assert (sum(stop.qty for stop in stops) == covered) == (there == "0")
+    assert script.named() == "Protected"
+
+
+def test_an_account_of_before_a_trade_does_not_tell_what_was_taken_from_its_exits() -> None:
+    """What an exit has just bought is not missing where the account may be from before it (8.6)."""
+    script = repaid_in_part("0.5")
+    assert script.position.credit is not None
+    accrued = script.position.credit.accrued
+    script.quote("102.1", after=1_000)
+    script.fill(Role.TP1)
+    script.settle()
+    script.lender.holdings["LTC"] = ZERO
+    script.read_account(after=POLICY.absence_grace_ms - 500)
+    assert script.position.credit.accrued == accrued
+    script.read_account(after=2_000)
+    assert script.position.credit.accrued == accrued + D("0.5")
+
+
 def test_a_crumb_of_the_debt_that_was_repaid_moves_no_exit() -> None:
     """Commissions that turn out lower leave as much."""
     script = repaid_in_part("0.005")

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from executor.core.book import debt as debts
 from executor.core.book import margin_level
+from executor.core.book.ledger import taken_from_exits
 from executor.core.model.events import BorrowableSeen, LiquidationsSeen, LoansSeen, MarginSeen
 from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown
 from executor.core.model.intents import Borrow, Level, LoanCommand, Notify
@@ -106,7 +107,7 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
             state = debts.with_debt(state, after)
         notes += _hands(state, before, after)
     state, late = _repaid_too(state)
-    return Absorbed(_into_position(state), MOVED, (*notes, *late))
+    return Absorbed(_into_position(state, shown, policy, rules), MOVED, (*notes, *late))
 
 
 def _level_doubted(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> int:
@@ -145,15 +146,23 @@ def _repaid_too(state: State) -> tuple[State, tuple[Notify, ...]]:
     return replace(state, repaying=Repayment(since=state.market.now, judged=judged)), (note,)
 
 
-def _into_position(state: State) -> State:
-    """What a short owes beyond what it borrowed must be bought back with it (rule 11.6)."""
+def _into_position(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> State:
+    """What a short owes beyond what it borrowed must be bought back with it (rule 11.6). What somebody else has repaid
+    of it need not be, but for what they have taken from its own exits: an account of after their trades tells that.
+    """
     position = state.position
     if position is None or position.credit is None:
         return state
     credit = position.credit
     if position.plan.direction is Direction.SHORT:
         debt, spare = debts.find(state.debts, credit.asset), position.spare or ZERO
-        credit = replace(credit, accrued=debts.accrued(debt, spare), lapsed=debt.lapsed)
+        accrued = debts.accrued(debt, spare)
+        if debt.by_hand:
+            traded_at = max((order.heard_at for order in position.orders if order.cum_qty), default=0)
+            if shown.asked_at < traded_at + policy.absence_grace_ms:
+                return state
+            accrued += taken_from_exits(position, debt, shown, rules)
+        credit = replace(credit, accrued=accrued, lapsed=debt.lapsed)
     return state if credit == position.credit else replace(state, position=replace(position, credit=credit))
 
 

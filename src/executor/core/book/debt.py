@@ -294,6 +294,16 @@ def sized(position: Position) -> Decimal:
     return next((leg.qty for leg in position.legs if not leg.n), sum((leg.qty for leg in position.legs), ZERO))
 
 
+def bought(position: Position, rules: SymbolRules, left: Decimal) -> Decimal:
+    """What the account has got of the `left` that a short's exits have traded."""
+    keep, net = kept(position, rules), left
+    for order in position.orders:
+        if order.cum_qty and order.is_exit:
+            net -= sum((fill.fee for fill in order.fills if fill.fee_asset == rules.base), ZERO)
+            net -= order.unpriced_qty * (ONE - keep)
+    return net
+
+
 def to_buy_back(
     position: Position, credit: Credit, rules: SymbolRules, entered: Decimal, left: Decimal
 ) -> tuple[Decimal, Decimal, Decimal]:
@@ -306,11 +316,7 @@ def to_buy_back(
     them too large.
     """
     keep, step = kept(position, rules), rules.step
-    net = left
-    for order in position.orders:
-        if order.cum_qty and order.is_exit:
-            net -= sum((fill.fee for fill in order.fills if fill.fee_asset == rules.base), ZERO)
-            net -= order.unpriced_qty * (ONE - keep)
+    net = bought(position, rules, left)
     interest, lapsed = max(credit.accrued, ZERO), credit.lapsed
     reserve = min(interest * RESERVED_HOURS, step)
     for_exits, reserved = sized(position), min((interest + lapsed) * RESERVED_HOURS, step)

@@ -9,6 +9,7 @@ import msgspec
 from executor.core.book import debt
 from executor.core.book.edit import find_order
 from executor.core.model.ids import Role
+from executor.core.model.loans import MarginAccount, OwnDebt
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Position
@@ -271,6 +272,16 @@ def expected_base(position: Position, rules: SymbolRules) -> Decimal | None:
     fees = sum([f.fee for o in exits for f in o.fills if f.fee_asset == rules.base], ZERO)
     held = holding(position, rules)
     return position.spare + held.held - held.lent - fees
+
+
+def taken_from_exits(position: Position, owed: OwnDebt, account: MarginAccount, rules: SymbolRules) -> Decimal:
+    """What of a short's debt somebody else has repaid with base that its own exits had bought: less is owed, and as
+    much less is there, so it is still to be bought. Of base that the account has besides, theirs is gone first.
+    """
+    traded = holding(position, rules)
+    not_lent = traded.entered - owed.borrowed - (position.spare or ZERO)
+    got = debt.bought(position, rules, traded.left) - max(not_lent, ZERO)
+    return min(owed.by_hand, max(got - account.total(rules.base), ZERO))
 
 
 def filled_lists(position: Position) -> set[str]:
