@@ -411,7 +411,7 @@ MUTANTS_OF_ONE: Final = (
         "            return replace(position, ask_at=now + _READ_AGAIN_MS)\n",
         "            return replace(position, ask_at=now)\n",
         (
-            "            again_at = max(looked.ask_at, now + _READ_AGAIN_MS)\n",
+            "            again_at = max(looked.ask_at, now + pause)\n",
             "            again_at = looked.ask_at\n",
         ),
     ),
