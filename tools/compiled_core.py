@@ -74,15 +74,15 @@ def main() -> int:
     if not shutil.which("cc"):
         sys.stderr.write("a C compiler is needed to compile the core; on Debian and Ubuntu install the package gcc\n")
         return 1
-    stamp, print_ = BUILD / STAMP, fingerprint()
-    if stamp.exists() and stamp.read_text() == print_:
+    stamp, copied = BUILD / STAMP, fingerprint()
+    if stamp.exists() and stamp.read_text() == copied:
         return 0
     build()
     source, compiled = _told_by(ROOT), _told_by(BUILD)
     if (source[0], compiled[0]) != ("source", "compiled") or source[1] != compiled[1]:
         sys.stderr.write(f"the compiled core does something else: {source} {compiled}\n")
         return 1
-    stamp.write_text(print_)
+    stamp.write_text(copied)
     return 0
 
 
