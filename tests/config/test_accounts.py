@@ -1,5 +1,7 @@
 """Several accounts: what each file sets, what it may not, and what two may not share."""
 
+import os
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -142,3 +144,76 @@ def test_a_fleet_is_named_by_its_nodes(setting: str, *, sound: bool) -> None:
     else:
         with pytest.raises(SettingsError, match="FLEET: was"):
             load_settings(environ, None)
+
+
+def test_a_link_to_nothing_is_no_account_that_trades_by_the_settings_of_all(tmp_path: Path) -> None:
+    """A secret that is not mounted yet: with keys for all, its own symbols and sizes would be missing unnoticed."""
+    folder = tmp_path / "accounts"
+    write(folder, "alice", BINANCE_API_KEY="a", BINANCE_API_SECRET="s", SYMBOL="LTCUSDT", QTY="3")
+    (folder / "bob.env").symlink_to(tmp_path / "not mounted")
+    environ = {**URLS, "ACCOUNTS": str(folder), "BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s", "SYMBOL": "BTCUSDT"}
+    environ["QTY"] = "1"
+    found, faults = sound_accounts(load_settings(environ, None), environ, None)
+    assert list(found) == ["alice"]
+    assert [fault.name for fault in faults["bob"]] == [f"bob: {folder / 'bob.env'}"]
+
+
+HOSTILE = {
+    "no UTF-8": b"QTY=\xff\n",
+    "UTF-16": "QTY=1\n".encode("utf-16"),
+    "NULs": bytes(100_000),
+    "a NUL in a value": b"STATE_FN=a\0{symbol}\n",
+    "a quote that does not end": b"SL_PCT='0.01\n",
+    "quotes that do not end": b'SL_PCT="1\n' * 2_001,
+    "larger than any": b"#" * 1_100_000,
+    "backslashes": b'QTY="' + b"\\" * 900_000,
+    "no names": b"=" * 900_000,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_account_file_that_is_none_leaves_the_others_alone(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "accounts"
+    for name in ("alice", "bob"):
+        write(folder, name, BINANCE_API_KEY=name, BINANCE_API_SECRET="s", SYMBOL="LTCUSDT", QTY="3")
+    with (folder / "bob.env").open("ab") as file:
+        file.write(HOSTILE[kind])
+    environ = {**URLS, "ACCOUNTS": str(folder)}
+    found, faults = sound_accounts(load_settings(environ, None), environ, None)
+    assert list(found) == ["alice"]
+    assert all("bob" in str(fault) for fault in faults["bob"])
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop of links"])
+def test_what_is_no_file_is_no_account_and_leaves_the_others_alone(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "accounts"
+    write(folder, "alice", BINANCE_API_KEY="a", BINANCE_API_SECRET="s", SYMBOL="LTCUSDT", QTY="3")
+    path = folder / "bob.env"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.symlink_to(path)
+    environ = {**URLS, "ACCOUNTS": str(folder)}
+    found, faults = sound_accounts(load_settings(environ, None), environ, None)
+    assert (list(found), list(faults)) == (["alice"], ["bob"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"X=" + b" " * 900_000, b"".join(b"K%d=1\n" % n for n in range(60_000)), b"K" * 900_000 + b"=1\n"],
+    ids=["nothing but spaces", "names of no setting", "a name without an end"],
+)
+def test_an_account_file_takes_no_time_whatever_it_holds(tmp_path: Path, more: bytes) -> None:
+    """Its others have positions that wait for the start. It took hours, or a minute."""
+    folder = tmp_path / "accounts"
+    write(folder, "bob", BINANCE_API_KEY="b", BINANCE_API_SECRET="s", SYMBOL="LTCUSDT", QTY="3")
+    with (folder / "bob.env").open("ab") as file:
+        file.write(more)
+    began = time.process_time()
+    found = load(folder)
+    assert time.process_time() - began < 3
+    assert len(found["bob"].warnings) <= 51
+    assert all(len(warning) < 1_000 for warning in found["bob"].warnings)

@@ -23,7 +23,7 @@ from executor.config.settings import (
     Settings,
     WebhookSettings,
 )
-from executor.config.sources import Found, read_env_file, unknown_in_file
+from executor.config.sources import KNOWN_NAMES, MAY_BE_OVERRIDE, Found, read_env_file, unknown_in_file
 
 SUFFIX: Final = ".env"
 ALONE: Final = "main"
@@ -101,6 +101,9 @@ def _files(folder: Path) -> tuple[dict[str, Path], dict[str, list[Fault]]]:
 
 
 def _load(name: str, path: Path, environ: Mapping[str, str], env_file: Path | None, *, several: bool) -> Settings:
+    if not os.path.exists(path):  # noqa: PTH110  (False, too, where that can't be told)
+        must = "a file that is there: without its own settings it would trade by those of all"
+        raise SettingsError([Fault(str(path), "a link to nothing, or gone meanwhile", must)])
     read = Found()
     own = {key: text for key, text in read_env_file(path, read).items() if text.strip()}
     faults = [
@@ -113,7 +116,7 @@ def _load(name: str, path: Path, environ: Mapping[str, str], env_file: Path | No
     replaced |= {"SYMBOL", "SYMBOLS"} if own.keys() & {"SYMBOL", "SYMBOLS"} else set()
     kept = {key: text for key, text in environ.items() if key not in replaced}
     # The file's own names are blanked in the env file of all, so that none of them is taken beside the account's.
-    merged = {"STATE_FN": STATE_FN, **_of_file(env_file, replaced), **kept, **own, "ACCOUNTS": ""}
+    merged = {"STATE_FN": STATE_FN, **_of_file(env_file, replaced), **kept, **_ours(own), "ACCOUNTS": ""}
     settings = load_settings(merged, None, account=name)
     if settings.binance_env is BinanceEnv.PAPER:
         must = "another than paper: the embedded exchange has one account; `executor paper` serves several"
@@ -124,6 +127,11 @@ def _load(name: str, path: Path, environ: Mapping[str, str], env_file: Path | No
             raise SettingsError([Fault(setting, repr(file), must)])
     settings._warnings = (*settings.warnings, *read.warnings, *unknown_in_file(own, path))  # noqa: SLF001
     return settings
+
+
+def _ours(own: Mapping[str, str]) -> dict[str, str]:
+    """What may be a setting; what is none is told of once, by the file's own name."""
+    return {key: text for key, text in own.items() if key in KNOWN_NAMES or MAY_BE_OVERRIDE.fullmatch(key)}
 
 
 def _of_file(env_file: Path | None, without: set[str]) -> dict[str, str]:

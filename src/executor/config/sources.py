@@ -42,12 +42,19 @@ NEARER: Final = 0.9
 """How much a name must be like one of ours, and how much one that does not begin so."""
 
 READ_OTHERWISE: Final = re.compile(
-    r"\s*(?:(?P<export>export\s)|\w+\s*=\s*(?!['\"])(?:[^\n#\\]*\s(?P<comment>#)|[^\n#]*(?P<backslash>\\)))"
+    r"\s*+(?:(?P<export>export\s)|\w++\s*+=\s*+(?!['\"])[^\n#\\]*+(?:(?<=\s)(?P<comment>#)|(?P<backslash>\\)))"
 )
-"""What systemd's `EnvironmentFile` (systemd.exec(5)) or Docker reads otherwise than the commands do."""
+"""What systemd's `EnvironmentFile` (systemd.exec(5)) or Docker reads otherwise than the commands do. It never goes back
+(`*+`): a line of nothing but spaces may be as long as the file.
+"""
 
 ENV_FILE_MAX: Final = 1024 * 1024
 """Bytes; one with every setting has some thousands."""
+
+UNKNOWN_TOLD: Final = 50
+NAME_MAX: Final = 80
+"""So many names that are no settings are told of, and so much of each: to look for what one may have meant takes a while.
+"""
 
 QUOTES: Final = "'\""
 """`docker run --env-file` leaves them: a state would be kept in a folder whose name begins with one."""
@@ -291,11 +298,13 @@ def _read_otherwise(odd: re.Match[str], name: str) -> str:
 
 
 def unknown_in_file(names: Iterable[str], path: Path | None) -> Iterator[str]:
-    for name in names:
-        if name not in KNOWN_NAMES and not MAY_BE_OVERRIDE.fullmatch(name):
-            near = get_close_matches(name.upper(), KNOWN_NAMES, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"{name} in {path} is not a setting{hint}"
+    unknown = [name for name in names if name not in KNOWN_NAMES and not MAY_BE_OVERRIDE.fullmatch(name)]
+    for name in unknown[:UNKNOWN_TOLD]:
+        near = get_close_matches(name[:NAME_MAX].upper(), KNOWN_NAMES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        yield f"{name[:NAME_MAX]} in {path} is not a setting{hint}"
+    if len(unknown) > UNKNOWN_TOLD:
+        yield f"{len(unknown) - UNKNOWN_TOLD} more names in {path} are not settings"
 
 
 def _near_misses(environ: Mapping[str, str]) -> Iterator[str]:

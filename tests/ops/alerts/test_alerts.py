@@ -351,6 +351,18 @@ async def test_any_text_can_be_told(tmp_path: Path, time: Time) -> None:
     assert alerts.recent[1].text == "[31m"
 
 
+async def test_an_account_or_symbol_that_is_no_text_can_be_told_of(tmp_path: Path, time: Time) -> None:
+    """The name of a file in the folder of accounts may be any bytes."""
+    channel = Recorder(time)
+    alerts = made(tmp_path, time, channel)
+    async with running(alerts):
+        odd = os.fsdecode(b"b\xff")
+        alerts.tell("account_left_out", "x", account=odd, symbol=odd, trade=odd, orders=odd, facts={"why": odd})
+        await time.pass_by(1)
+    (item,) = channel.items
+    assert (item.alert.account, item.alert.symbol, item.alert.facts) == ("b?", "b?", {"why": "b?"})
+
+
 async def test_memory_is_bounded(tmp_path: Path, time: Time) -> None:
     alerts = made(tmp_path, time, Recorder(time))
     for n in range(5_000):

@@ -103,11 +103,11 @@ class Alerts:
             text=wording.clean(text),
             at=self.now_ms(),
             severity=kind.severity,
-            symbol=symbol,
-            trade=trade,
+            symbol=wording.clean(symbol),
+            trade=wording.clean(trade),
             orders=wording.clean(orders),
-            facts=facts or {},
-            account=account,
+            facts={name: wording.clean(fact) for name, fact in (facts or {}).items()},
+            account=wording.clean(account),
         )
         self._n += 1
         self._remember(alert)
