@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -24,11 +25,41 @@ class TooBigError(OSError):
     """A file is larger than its reader is ready to hold in memory."""
 
 
+class NoRegularFileError(OSError):
+    """A folder, a pipe or a device stands in the place of a file."""
+
+
+def open_regular(path: Path, flags: int, mode: int = PRIVATE) -> int:
+    """The descriptor of a file. What is none is refused, not waited on: a pipe without another end would hold up
+    whoever opens it. Raises OSError.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise _no_regular_file(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_regular_file(path)
+    return descriptor
+
+
+def _no_regular_file(path: Path) -> NoRegularFileError:
+    return NoRegularFileError(errno.EINVAL, "not a regular file", str(path))
+
+
+_NO_FILE: Final = frozenset({errno.EISDIR, errno.ENXIO})
+"""What open(2) says of a folder, and of a pipe that nobody reads."""
+
+
 class FileSystem(Protocol):
     """The operations that replacing a file takes. Each raises `OSError` as the operating system does."""
 
     def read(self, path: Path, limit: int) -> bytes:
-        """The content of a regular file of at most `limit` bytes; raises `TooBigError` when it is larger."""
+        """The content of a file of at most `limit` bytes; raises `TooBigError` when it is larger, and
+        `NoRegularFileError` for what is none.
+        """
 
     def exists(self, path: Path) -> bool: ...
 
@@ -73,11 +104,7 @@ class RealFileSystem:
         self._recent: deque[int] = deque()
 
     def read(self, path: Path, limit: int) -> bytes:
-        # O_NONBLOCK: a named pipe in the place of a file must not block the start.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", str(path))
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise TooBigError(errno.EFBIG, f"larger than {limit} bytes", str(path))
@@ -103,7 +130,7 @@ class RealFileSystem:
             os.close(self._recent.popleft())
 
     def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path, os.O_WRONLY)
         try:
             os.lseek(descriptor, offset, os.SEEK_SET)
             write_all(descriptor, data)
@@ -113,7 +140,7 @@ class RealFileSystem:
             os.close(descriptor)
 
     def sync_file(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path, os.O_WRONLY)
         try:
             _sync_data(descriptor)
         finally:
@@ -175,6 +202,16 @@ def replace_file(fs: FileSystem, path: Path, data: bytes) -> None:
             fs.remove(temporary)
         raise
     fs.sync_folder(path.parent)
+
+
+def damaged_name(path: Path) -> Path:
+    """Where a file that can't be used is set aside."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target, count = path.with_name(f"{path.name}.damaged-{stamp}"), 1
+    while os.path.lexists(target):
+        count += 1
+        target = path.with_name(f"{path.name}.damaged-{stamp}-{count}")
+    return target
 
 
 def make_folder(folder: Path) -> None:

@@ -53,7 +53,7 @@ ENV_FILE_MAX: Final = 1024 * 1024
 
 UNKNOWN_TOLD: Final = 50
 NAME_MAX: Final = 80
-"""So many names that are no settings are told of, and so much of each: to look for what one may have meant takes a while.
+"""So many names that are no settings are told of, and so much of each: to look for what one was meant to be takes time.
 """
 
 QUOTES: Final = "'\""

@@ -9,9 +9,11 @@ import faulthandler
 import os
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
+
+from executor.files import open_regular
 
 log = structlog.get_logger(__name__)
 
@@ -34,13 +36,13 @@ class SelfWatchdog:
     def __init__(self, path: Path, limit_s: float = HANG_S) -> None:
         self.limit_s = limit_s
         self._path = path
-        self._file = None if self._told() else path.open("w", encoding="utf-8")
+        self._file = self._begun()
         self._silent = 0
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def _told(self) -> bool:
-        """Whether there is no place to write to; what an earlier run has left is told and kept as `*.last`."""
+    def _begun(self) -> TextIO | None:
+        """None where there is no place to write to. What an earlier run has left is told and kept as `*.last`."""
         try:
             if self._path.exists() and self._path.stat().st_size:
                 kept = self._path.with_name(self._path.name + ".last")
@@ -48,11 +50,11 @@ class SelfWatchdog:
                 log.error(
                     "ended_by_hang", alert=True, text="the last run's loop hung, and it ended itself", see=str(kept)
                 )
-            self._path.touch(mode=0o600)
+            descriptor = open_regular(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         except OSError as error:
             log.warning("hang_not_recorded", path=str(self._path), error=error.strerror or str(error))
-            return True
-        return False
+            return None
+        return os.fdopen(descriptor, "w", encoding="utf-8")
 
     def alive(self) -> None:
         """Put the end off; the first call begins the watch. Nothing any more after `stop`: an end has turns too."""

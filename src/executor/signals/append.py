@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from executor.core.model.values import plain
-from executor.files import PRIVATE, RealFileSystem, make_folder
+from executor.files import RealFileSystem, make_folder, open_regular
 from executor.signals.parse import Malformed, parse_signal
 from executor.signals.position import SignalFileError
 
@@ -129,7 +129,7 @@ def _text(given: str) -> str:
 def _open_locked(path: Path) -> int:
     """The file itself, not one that was rotated away while the lock was waited for."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        descriptor = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             _lock(descriptor)
             if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:

@@ -3,12 +3,12 @@
 import errno
 import os
 import re
-import stat
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from executor.files import open_regular
 from executor.signals.parse import LINE_MAX
 from executor.signals.position import COVERED, Before, Position
 
@@ -35,12 +35,8 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         """Open at the beginning. Raises `OSError`; a pipe or folder is refused rather than waited on."""
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        found = os.fstat(self._descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(self._descriptor)
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        self.inode = found.st_ino
+        self._descriptor = open_regular(path, os.O_RDONLY)
+        self.inode = os.fstat(self._descriptor).st_ino
         self.offset = 0
         self._before = Before()
         self._skipping = False  # inside a line that is too long, already delivered

@@ -118,7 +118,8 @@ def test_a_short_write_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_path_that_can_not_be_used_costs_nothing_but_memory(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path)  # a folder
+    (tmp_path / "file").touch()
+    outbox = Outbox(tmp_path / "file" / "s.alerts")
     assert outbox.behind
     outbox.append(raised(1))
     outbox.rewrite([raised(1)])

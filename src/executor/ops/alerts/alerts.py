@@ -222,7 +222,8 @@ class Alerts:
         outbox.records = []
         outbox.rewrite(self._snapshot())
         if outbox.damaged:
-            self.tell("alerts_damaged", f"{outbox.damaged} lines of {outbox.path} were left out")
+            kept = f"; all of it is kept as {outbox.aside}" if outbox.aside is not None else ""
+            self.tell("alerts_damaged", f"{outbox.damaged} lines of {outbox.path} were left out{kept}")
 
     def _take_up(self, record: Record, keys: dict[tuple[str, int], Key]) -> None:
         """`keys`: what each alert waits under, by channel and number. Channels that are not set up any more are out."""

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from executor.decoding import Ms
-from executor.files import PRIVATE, RealFileSystem, write_all
+from executor.files import NoRegularFileError, RealFileSystem, TooBigError, damaged_name, open_regular, write_all
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.queue import Known, Many
 
@@ -69,13 +69,16 @@ _decoder: Final = msgspec.json.Decoder(Record)
 
 
 class Outbox:
-    """`records`: what an earlier run left; `damaged`: how many of its lines could not be read."""
+    """`records`: what an earlier run left; `damaged`: how many of its lines could not be read; the file as it was is
+    then kept under the name `aside`.
+    """
 
     def __init__(self, path: Path) -> None:
         """Nothing is raised for a disk that can't be used: then nothing is known, and writing is tried again later."""
         self.path = path
         self.records: list[Record] = []
         self.damaged = 0
+        self.aside: Path | None = None
         self.behind = False
         """The file lacks something: it must be written anew."""
         self._descriptor: int | None = None
@@ -109,7 +112,7 @@ class Outbox:
         data = b"".join(_encoder.encode(record) + b"\n" for record in records)
         fresh = self.path.with_name(self.path.name + ".new")
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, PRIVATE)
+            descriptor = open_regular(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
             try:
                 write_all(descriptor, data)
                 fresh.replace(self.path)
@@ -158,7 +161,7 @@ class Outbox:
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND, PRIVATE)
+            self._descriptor = open_regular(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         return self._descriptor
 
     def _fell_behind(self, error: OSError) -> None:
@@ -172,6 +175,11 @@ class Outbox:
             data = RealFileSystem().read(self.path, READ_MAX)
         except FileNotFoundError:
             return
+        except (NoRegularFileError, TooBigError) as error:
+            log.warning("alerts_unreadable", path=str(self.path), error=error.strerror)
+            self.damaged = 1
+            self._set_aside()
+            return
         except OSError as error:
             self._fell_behind(error)
             return
@@ -182,5 +190,20 @@ class Outbox:
                 self.records.append(_decoder.decode(line))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.damaged += 1
+        if self.damaged:
+            self._set_aside(data)
         if lines[-1]:  # a crash has cut the last line: what it would have said was not promised yet
             self.behind = True
+
+    def _set_aside(self, data: bytes | None = None) -> None:
+        """Keep what stands there for a person to look at, a copy of `data` where that is given: it is written anew."""
+        aside = damaged_name(self.path)
+        try:
+            if data is None:
+                self.path.rename(aside)
+            else:
+                RealFileSystem().write_synced(aside, data)
+        except OSError as error:
+            self._fell_behind(error)
+        else:
+            self.aside = aside

@@ -13,7 +13,7 @@ import structlog
 from executor.exchange.port import ReadError
 from executor.exchange.transport.clock import LocalClock
 from executor.exchange.transport.connection import Connection
-from executor.files import PRIVATE
+from executor.files import open_regular
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +123,7 @@ def probe(folder: Path) -> str:
     """Write, sync and remove a small file; why that can't be done, empty where it can."""
     path = folder / f".executor-probe-{os.getpid()}"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
+        descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             if os.write(descriptor, bytes(PROBE_SIZE)) < PROBE_SIZE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

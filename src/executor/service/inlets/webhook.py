@@ -45,6 +45,7 @@ from executor import sockets
 from executor.config import Settings
 from executor.core.model.signal import Signal
 from executor.core.model.verdict import Ignored, Moved, Refusal, Verdict
+from executor.files import open_regular
 from executor.service.inlets.access import (
     FORWARDED_HEADER,
     Bucket,
@@ -395,8 +396,7 @@ def recent_keys(path: Path) -> list[tuple[str, str]]:
     memory alone tells repetitions.
     """
     try:
-        # O_NONBLOCK: a named pipe in the place of the file must not be waited on.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - TAIL_MAX))
             lines = file.read().splitlines()

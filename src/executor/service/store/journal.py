@@ -23,7 +23,7 @@ from typing import BinaryIO, Final, Generic, Self, TypeVar
 
 import structlog
 
-from executor.files import PRIVATE
+from executor.files import damaged_name, open_regular
 from executor.service.store import codec
 
 log = structlog.get_logger(__name__)
@@ -165,6 +165,7 @@ class Journal:
 
     def _begin(self) -> None:
         """Open the file and find its last record. Raises JournalUnwritable: then it is not open."""
+        self._put_away_what_is_too_large()
         self._descriptor = self._open()
         try:
             self.last = self._find_last()
@@ -175,10 +176,21 @@ class Journal:
         if self.repaired:
             log.warning("journal_repaired", path=str(self.path), what=self.repaired)
 
-    def _open(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    def _put_away_what_is_too_large(self) -> None:
+        """It is none of ours, and to look for its last line would take who knows how long."""
+        most = max(self._file_size, FILE_SIZE) + LINE_MAX
         try:
-            descriptor = os.open(self.path, flags, PRIVATE)
+            for path in files_of(self.path):
+                if path.is_file() and path.stat().st_size > most:
+                    aside = damaged_name(path)
+                    path.rename(aside)
+                    log.warning("journal_repaired", path=str(path), what=f"larger than {most} bytes: now {aside}")
+        except OSError as error:
+            raise JournalUnwritable(self.path, error) from error
+
+    def _open(self) -> int:
+        try:
+            descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         except OSError as error:
             raise JournalUnwritable(self.path, error) from error
         self._size = os.fstat(descriptor).st_size
@@ -200,7 +212,7 @@ class Journal:
     def _find_last(self) -> int:
         self._mend()
         for path in reversed(files_of(self.path)):
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 parsed = _parse(_last_line(file))
             if isinstance(parsed, tuple):
                 return parsed[0]
@@ -213,7 +225,7 @@ class Journal:
         """End the file with a whole line: a crash may have cut the last one, or kept all of it but the line's
         end.
         """
-        with self.path.open("rb") as file:
+        with _opened(self.path) as file:
             start = _start_of_last_line(file)
             file.seek(start)
             tail = file.read(LINE_MAX)
@@ -262,7 +274,7 @@ class JournalReader(Generic[T]):
         opened: list[tuple[Path, BinaryIO]] = []
         for path in reversed(files_of(self.path)):
             try:
-                file = stack.enter_context(path.open("rb"))
+                file = stack.enter_context(_opened(path))
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -290,6 +302,11 @@ class JournalReader(Generic[T]):
                 raise JournalCorrupt(path, count, f"not a record: {error}") from error
 
 
+def _opened(path: Path) -> BinaryIO:
+    """To be read. Raises OSError."""
+    return os.fdopen(open_regular(path, os.O_RDONLY), "rb")
+
+
 def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
     """Raises JournalError where the disk gives nothing back."""
     while True:
@@ -307,7 +324,7 @@ def tail(path: Path, type: type[T], size: int) -> list[T]:  # noqa: A002
     look back: reading the whole is `JournalReader`'s. Raises JournalError.
     """
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(end - size, 0))
             lines = file.read(size).split(b"\n")
@@ -381,7 +398,7 @@ def _count_through(path: Path) -> int:
     was.
     """
     last = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         while line := file.readline(LINE_MAX):
             parsed = _parse(line)
             last = parsed[0] if isinstance(parsed, tuple) else last + 1

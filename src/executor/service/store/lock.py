@@ -1,5 +1,6 @@
 """Two processes never run one state (rule 9.4)."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -13,7 +14,7 @@ from typing import Final, Self
 import msgspec
 import structlog
 
-from executor.files import PRIVATE, make_folder, write_all
+from executor.files import make_folder, open_regular, write_all
 from executor.service.store.control_socket import listener
 
 log = structlog.get_logger(__name__)
@@ -89,7 +90,7 @@ class StateLock:
             raise RuntimeError(f"lock {self.path} acquired twice")
         try:
             make_folder(self.path.parent)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
+            descriptor = open_regular(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         except OSError as error:
             raise LockUnusable(self.path, error) from error
         try:
@@ -106,10 +107,9 @@ class StateLock:
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None
-        try:
+        with contextlib.suppress(OSError):  # whoever comes next takes it all the same
             os.ftruncate(descriptor, 0)
-        finally:
-            os.close(descriptor)
+        os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self.acquire()

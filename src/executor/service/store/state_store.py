@@ -7,7 +7,8 @@ On disk, beside each other:
     executor_state.json.prev          the state before it
     executor_state.json.ahead         the state while the service runs, a moment before the file shows it (`ahead`)
     executor_state.json.tmp           the next one while it is written; means nothing until it is renamed
-    executor_state.json.damaged-<utc> a file that failed its checks, set aside for a person to look at
+    executor_state.json.damaged-<utc> a file that failed its checks, set aside for a person to look at; also a folder,
+                                      a pipe or a device that stood in the place of one of these
 
 A save writes and syncs `.tmp`, gives the current file the second name `.prev` by a hard link, renames `.tmp`
 over the current name, and syncs the folder. The current name is never without a whole file, and the
@@ -33,11 +34,14 @@ from pathlib import Path
 from typing import Final, Generic, Literal, NoReturn, TypeVar
 
 import msgspec
+import structlog
 
-from executor.files import NO_HARD_LINKS, FileSystem, RealFileSystem, TooBigError
+from executor.files import NO_HARD_LINKS, FileSystem, NoRegularFileError, RealFileSystem, TooBigError
 from executor.service.store import codec
 from executor.service.store.port import StoreUnwritable
 from executor.service.store.write_ahead import WriteAhead
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -63,7 +67,7 @@ class StateUnwritable(StateError, StoreUnwritable):  # noqa: N818  (the names sa
     """The state could not be written: after this the disk holds the state before it or the new one, whole."""
 
     def __init__(self, path: Path, reason: OSError) -> None:
-        super().__init__(f"state file {path} can't be written: {_words(reason)}")
+        super().__init__(f"state file {path} can't be written: {_words(reason, path)}")
         self.path = path
         self.reason = reason
 
@@ -72,7 +76,7 @@ class StateUnreadable(StateError):  # noqa: N818
     """The operating system refused to read a state file that is there."""
 
     def __init__(self, path: Path, reason: OSError) -> None:
-        super().__init__(f"state file {path} can't be read: {_words(reason)}")
+        super().__init__(f"state file {path} can't be read: {_words(reason, path)}")
         self.path = path
         self.reason = reason
 
@@ -174,6 +178,8 @@ class StateStore:
         self._committed: bytes | None = None
         """What `commit` wrote last and the current file does not show yet."""
         self._shown = False
+        self._ahead_lost = False
+        """Something else stood in the copy's place at the last `load`."""
         self._replacing = threading.Lock()
         self._clock = clock
 
@@ -265,7 +271,8 @@ class StateStore:
     ) -> Loaded[T] | None:
         """The state on disk, None when there is no file at all.
 
-        A current file that fails its checks is set aside and its predecessor taken (rule 9.2). `unsound` is the
+        A current file that fails its checks is set aside and its predecessor taken (rule 9.2); so is whatever is no
+        file, in the place of one of ours: nothing could be written there. `unsound` is the
         last of these: it says how a state contradicts itself, None when it does not. `foreign` says why a sound
         state is not this trade's, None when it is.
 
@@ -276,9 +283,24 @@ class StateStore:
             StateUnwritable: a damaged file could not be set aside.
         """
         found = self.peek(type, foreign=foreign, unsound=unsound)
+        self._ahead_lost = self._make_room()
         if found is None or not found.fault or found.fault == STALE or not self._fs.exists(self.path):
             return found
-        return Loaded(found.value, found.source, found.fault, self._set_aside())
+        return Loaded(found.value, found.source, found.fault, self._set_aside(self.path))
+
+    def _make_room(self) -> bool:
+        """Set aside what is no file in the place of one beside the state; whether the write-ahead copy's was such."""
+        found = []
+        temporary = self.write_ahead.with_name(self.write_ahead.name + ".tmp")
+        for path in (self.previous, self._temporary, self.write_ahead, temporary):
+            try:
+                self._fs.read(path, 0)
+            except NoRegularFileError:
+                log.error("state_damaged", alert=True, fault=f"{path} is no file", set_aside=str(self._set_aside(path)))
+                found.append(path)
+            except OSError:  # whoever needs it will tell
+                pass
+        return self.write_ahead in found
 
     def peek(
         self,
@@ -321,7 +343,7 @@ class StateStore:
     def age(self, loaded: Loaded[T]) -> Age:
         """How far what `load` or `peek` gave may be behind the service's last state. Raises StateUnreadable."""
         try:
-            if loaded.source == "previous" or self._write_ahead.torn():
+            if loaded.source == "previous" or self._ahead_lost or self._write_ahead.torn():
                 return Age.OLD
             return Age.VOUCHED if self._write_ahead.exists() else Age.UNKNOWN
         except OSError as error:
@@ -339,7 +361,7 @@ class StateStore:
             data = self._fs.read(path, SIZE_MAX)
         except FileNotFoundError:
             raise _Missing("is not there") from None
-        except TooBigError as error:
+        except (TooBigError, NoRegularFileError) as error:
             raise _Damage(f"is {error.strerror}") from error
         except OSError as error:
             raise StateUnreadable(path, error) from error
@@ -357,18 +379,18 @@ class StateStore:
                 raise
             self._fs.rename(self.path, self.previous)
 
-    def _set_aside(self) -> Path:
+    def _set_aside(self, path: Path) -> Path:
         stamp = self._clock().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        first = self.path.with_name(f"{self.path.name}.damaged-{stamp}")
+        first = path.with_name(f"{path.name}.damaged-{stamp}")
         target, count = first, 1
         while self._fs.exists(target):
             count += 1
             target = first.with_name(f"{first.name}-{count}")
         try:
-            self._fs.rename(self.path, target)
-            self._fs.sync_folder(self.path.parent)
+            self._fs.rename(path, target)
+            self._fs.sync_folder(path.parent)
         except OSError as error:
-            raise StateUnwritable(self.path, error) from error
+            raise StateUnwritable(path, error) from error
         return target
 
 
@@ -443,5 +465,7 @@ def _checksum(version: bytes, rest: bytes) -> bytes:
     return hashlib.sha256(b'{"schema_version":%s,%s}' % (version, rest)).hexdigest().encode()
 
 
-def _words(reason: OSError) -> str:
-    return reason.strerror or str(reason)
+def _words(reason: OSError, path: Path) -> str:
+    """With the file that it is about, where that is one beside the state."""
+    about = f" ({reason.filename})" if reason.filename not in {None, str(path)} else ""
+    return f"{reason.strerror or reason}{about}"

@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from executor.core.model.state import Closed
+from executor.files import damaged_name
 from executor.service.store.codec import CodecError
 from executor.service.store.journal import Journal, JournalCorrupt, JournalError, JournalReader, JournalUnwritable
 
@@ -69,11 +69,7 @@ class TradeList:
 
 
 def _set_aside(path: Path) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    target, count = path.with_name(f"{path.name}.damaged-{stamp}"), 1
-    while target.exists():
-        count += 1
-        target = path.with_name(f"{path.name}.damaged-{stamp}-{count}")
+    target = damaged_name(path)
     try:
         path.rename(target)
     except OSError as error:

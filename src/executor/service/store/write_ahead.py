@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from executor.files import FileSystem, TooBigError
+from executor.files import FileSystem, NoRegularFileError, TooBigError
 
 ROOM: Final = 64 * 1024
 """Bytes that a record may take at first; a state is some kilobytes."""
@@ -65,7 +65,7 @@ class WriteAhead:
             content = self._fs.read(self.path, LARGEST)
         except FileNotFoundError:
             return False
-        except TooBigError:
+        except (TooBigError, NoRegularFileError):
             return True
         room = len(content) // 2
         slots = (content[:room], content[room:])
@@ -92,7 +92,7 @@ class WriteAhead:
         """The room for a record; number, place and data of each whole one."""
         try:
             content = self._fs.read(self.path, LARGEST)
-        except (FileNotFoundError, TooBigError):
+        except (FileNotFoundError, TooBigError, NoRegularFileError):
             return 0, []
         room = len(content) // 2
         parsed = (_parse(content[:room]), _parse(content[room:]))
