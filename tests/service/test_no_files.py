@@ -80,7 +80,7 @@ def test_a_place_of_the_signal_file_that_is_asked_for_again_and_again_keeps_noth
     KINDS[kind](path)
     before = descriptors()
     for _ in range(20):
-        with pytest.raises(SignalFileError, match="state.json.signals"):
+        with pytest.raises(SignalFileError, match=r"state\.json\.signals"):
             PositionFile(path).load(tmp_path / "signals.jsonl")
     assert descriptors() == before
 

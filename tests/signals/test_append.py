@@ -111,7 +111,7 @@ def test_a_file_system_without_locks_is_not_written(tmp_path: Path, monkeypatch:
 
 
 def test_a_file_that_can_not_be_written_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SignalFileError, match="Is a directory"):
+    with pytest.raises(SignalFileError, match="not a regular file"):
         append_signal(tmp_path, FIELDS)
 
 

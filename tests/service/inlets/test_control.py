@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from tests.scenarios.harness import AFTER_TP1, EVERY_WORLD, EXITS, Harness, Worl
 
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
-from executor.ops import status
+from executor.ops import logs, status
 from executor.service.inlets import control
 from executor.service.inlets.control import (
     CLIENTS_MAX,
@@ -183,6 +183,9 @@ async def test_check_tells_of_orders_that_somebody_else_placed(tmp_path: Path) -
         (b'{"verb":"move-stop","price":"1\\u0065999999"}\n', "not a request"),
         (b"\xff\xfe\n", "not a request"),
         (b'{"verb":"sell-all"}\n', "must be one of ping, status"),
+        (b'{"verb":"move-stop","price":"81.2","price":"18.2"}\n', "'price' is given twice"),
+        (b'{"verb":"status","v\\u0065rb":"flatten"}\n', "'verb' is given twice"),
+        (b'{"verb":"propose","takeover":{"how":"adopt","stop":"80","stop":"8"}}\n', "'stop' is given twice"),
         (b'{"verb":"move-stop"}\n', "has a price"),
         (b'{"verb":"pause","price":"1"}\n', "has a price"),
         (b'{"verb":"move-stop","price":"-1"}\n', "must be above 0"),
@@ -243,6 +246,21 @@ async def test_a_client_that_says_nothing_is_sent_away(tmp_path: Path, monkeypat
     monkeypatch.setattr(control, "SLOW_S", 0.05)
     async with serving(tmp_path) as b:
         assert "no request within" in (await raw(b, b'{"verb":'))["text"]
+        assert (await tell(b, "ping")).ok
+
+
+async def test_clients_that_never_read_their_answer_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kept its answer and a descriptor for as long as it lived, however many there were; a trade needs those."""
+    monkeypatch.setattr(control, "SLOW_S", 0.2)
+    monkeypatch.setattr(logs, "recent", lambda _count: ["x" * 1_000] * 1_000)
+    async with serving(tmp_path) as b, AsyncExitStack() as clients:
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        for _ in range(3 * CLIENTS_MAX):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(socket_path(state_of(b))))
+            client.send(b'{"verb":"logs"}\n')
+            await asyncio.sleep(0)
+        await b.until(lambda: len(os.listdir("/proc/self/fd")) - before <= 3 * CLIENTS_MAX)  # noqa: PTH208
         assert (await tell(b, "ping")).ok
 
 

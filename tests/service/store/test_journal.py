@@ -273,7 +273,7 @@ class TestUnwritable:
 
     def test_a_folder_in_its_place(self, path: Path) -> None:
         path.mkdir()
-        with pytest.raises(JournalUnwritable, match="Is a directory"):
+        with pytest.raises(JournalUnwritable, match="not a regular file"):
             Journal(path)
         with pytest.raises(JournalError, match="can't be read"):
             notes(path)

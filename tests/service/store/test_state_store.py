@@ -282,7 +282,7 @@ class TestReadOnlyFolder:
 
     def test_a_folder_in_its_place(self, tmp_path: Path) -> None:
         (tmp_path / "s.json").mkdir()
-        with pytest.raises(StateUnreadable, match="Is a directory"):
+        with pytest.raises(StateDamaged, match="is not a regular file"):
             StateStore(tmp_path / "s.json", schema_version=1).load(Doc)
 
 

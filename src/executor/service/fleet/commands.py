@@ -89,7 +89,7 @@ class StoredCommands:
         if loop is None:
             return Answer(False, f"{self._claim.account} does not trade {symbol} on {self._claim.node}")
         try:
-            request = codec.decode(value.value, type=Request)
+            request = codec.decode(codec.unambiguous(value.value), type=Request)
         except codec.CodecError as error:
             return Answer(False, f"not a request that {self._claim.node} can read: {error}")
         if (fault := fault_of(request)) is not None:

@@ -138,6 +138,7 @@ class Control:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
+        writer.transport.set_write_buffer_limits(0)  # what has been drained is with the client
         try:
             if self._clients > CLIENTS_MAX:
                 answer = Answer(False, f"more than {CLIENTS_MAX} clients at once: try again in a moment")
@@ -147,6 +148,7 @@ class Control:
                 writer.write(encoded(answer) + b"\n")
                 await writer.drain()
         except (ConnectionError, TimeoutError) as error:
+            writer.transport.abort()  # to close it would wait for a client that does not read
             log.warning("control_client_lost", error=type(error).__name__)
         finally:
             self._clients -= 1
@@ -163,7 +165,7 @@ class Control:
         except TimeoutError:
             return Answer(False, f"no request within {SLOW_S:.0f} s")
         try:
-            request = codec.decode(line, type=Request)
+            request = codec.decode(codec.unambiguous(line), type=Request)
         except codec.CodecError as error:
             return Answer(False, f"not a request: {error}")
         return await answer_to(self._loop, request)

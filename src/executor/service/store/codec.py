@@ -6,7 +6,9 @@ right. Only when the encoded text holds what looks like one is it written out; w
 (a signal's id "1E5"), the value is walked, so that the text stays what it is.
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final, TypeVar, overload
@@ -114,6 +116,25 @@ def decode(data: bytes, type: Any) -> Any:  # noqa: A002  (the name that msgspec
     if b"\\u" in data or _MAY_DECODE_ODDLY.search(data):  # "\u004eaN" is NaN: what is escaped, no pattern sees
         _written_out(msgspec.to_builtins(value, builtin_types=(Decimal,)))
     return value
+
+
+def unambiguous(data: bytes) -> bytes:
+    """`data`, if no object in it gives a member twice: of two, one reader takes the first and another the last.
+
+    Raises:
+        CodecError: one does, or it is no JSON.
+    """
+    try:
+        json.loads(data, object_pairs_hook=_once_each)
+    except (ValueError, RecursionError) as error:
+        raise CodecError(str(error)) from error
+    return data
+
+
+def _once_each(members: list[tuple[str, object]]) -> None:
+    counts = Counter(name for name, _ in members)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise CodecError(f"{twice!r:.80} is given twice")
 
 
 def _written_out(value: Any) -> Any:
