@@ -387,7 +387,7 @@ class TestUnusable:
 
     def test_a_position_file_that_can_not_be_read(self, bench: Bench) -> None:
         bench.memory.mkdir()
-        with pytest.raises(SignalFileError, match="Is a directory"):
+        with pytest.raises(SignalFileError, match="not a regular file"):
             bench.follow()
 
 
