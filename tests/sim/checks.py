@@ -62,6 +62,7 @@ class Truth:
     what stands was sized before that. `stopped`: PLAIN's stop of the whole has begun to sell. `lent`: commission that
     the exchange may have taken from what the account had before, so that exits sell all that was bought (faqs/opo.md).
     `carried`: what an earlier trade has left owed of base, and nothing in the account repays: a short buys it along.
+    `loosened`: what was on its way when somebody else cancelled an exit, and with it freed base.
     """
 
     def __init__(self, direction: Direction) -> None:
@@ -81,6 +82,7 @@ class Truth:
         self.lent = ZERO
         self.stopped = False
         self.carried = ZERO
+        self.loosened: set[str] = set()
         self.seen: set[str] = set()
         self.by_hand = False
         self.older = False  # its newest state was lost once
@@ -149,6 +151,15 @@ class Outside:
         truth = self.trades.get(self.followed)
         if truth is not None:
             truth.by_hand = True
+
+    def cancelled_by_hand(self) -> None:
+        """Somebody else is about to cancel an order of the trade at hand: the base that it frees lets in what was kept
+        apart by the lock alone (8.3b), and nobody here can know before it shows.
+        """
+        position = self._saved_position()
+        if position is not None and (truth := self.trades.get(position.trade)) is not None:
+            sent = (OrderPhase.SUBMITTED, OrderPhase.UNRESOLVED)
+            truth.loosened.update(o.id for o in position.orders if o.phase in sent)
 
     def _traded(self, event: ExecutionReport) -> None:
         order = event.order
@@ -247,11 +258,17 @@ class Outside:
         """The exits in doubt beside which others were sent (8.3c), also where the state that said so was lost. A lock
         that keeps them apart (8.3b) does so until base comes free that nobody here has freed (`_loosened`).
         """
-        position = self.saved().position if self.saved is not None else None
+        position = self._saved_position()
         if position is not None and position.trade == trade:
-            apart = any(o.apart for o in position.orders) and self._loosened(position)
-            self._beside.update(o.id for o in position.orders if o.beside or (o.apart and apart))
+            all_apart = any(o.apart for o in position.orders) and self._loosened(position)
+            loosened = self.trades[trade].loosened
+            self._beside.update(
+                o.id for o in position.orders if o.beside or (o.apart and (all_apart or o.id in loosened))
+            )
         return self._beside
+
+    def _saved_position(self) -> Position | None:
+        return self.saved().position if self.saved is not None else None
 
     def _loosened(self, position: Position) -> bool:
         """Whether somebody else has brought in what exits lock, as by a loan of base that no long asks for, or

@@ -22,6 +22,7 @@ class ManualActions:
         open_ids = self._outside.ours_open()
         if open_ids:
             n = self._choices.choose("which", len(open_ids)) if which is None else which % len(open_ids)
+            self._outside.cancelled_by_hand()
             self._cancel(open_ids[n])
             self._wire.deliver_pushes()
 
