@@ -488,13 +488,23 @@ class Outside:
 
     def bare(self, trade: str, reckoned: Decimal = ZERO) -> Decimal:
         """What no stop stands behind, where an order could still be placed for it; less what is `reckoned` as paid."""
-        truth = self.trades[trade]
-        held = self.rules.whole(truth.held - reckoned)
-        if held <= 0 or (self.debts is not None and truth.by_hand):  # the exchange may have liquidated it
+        held = self.rules.whole(self._to_cover(self.trades[trade]) - reckoned)
+        if held <= 0:
             return ZERO
         bare = held - self.covered(trade)
         price = self.direct.engine.last_price(self.direct.symbol) or ZERO
         return bare if bare > 0 and self.rules.carries(bare, price) else ZERO
+
+    def _to_cover(self, truth: Truth) -> Decimal:
+        """What is held, or is still to be bought back: on margin, where somebody else has repaid or the exchange has
+        liquidated, no more than the account has, or lacks of what is owed.
+        """
+        if self.debts is None or not truth.by_hand:
+            return truth.held
+        base = self.rules.base
+        there = self.debts.direct.lender.held(base)
+        most = there if truth.direction is Direction.LONG else self.debts.ours(base) - there
+        return max(min(truth.held, most), ZERO)
 
     def met(self, trade: str) -> set[Held]:
         """What, at this moment, a rule or the market lets stand without a stop."""
@@ -545,7 +555,8 @@ class Outside:
             return ""
         truth = self.trades.get(position.trade)
         reckoned = taken_as_paid(position, self.rules)
-        bare = self.rules.whole(truth.held - reckoned) - self.covered(position.trade) if truth is not None else ZERO
+        held = self._to_cover(truth) if truth is not None else ZERO
+        bare = self.rules.whole(held - reckoned) - self.covered(position.trade)
         told = alerted_at >= max(self.bare_since, 1)
         if bare > 0 and self.rules.carries(bare, position.plan.stop * BARELY) and not told:
             what = f"{plain(bare)} are bare: {type(position.phase).__name__}"
