@@ -59,8 +59,8 @@ test: $(VENV)/.test ## every check
 	$(BIN)/pytest -n 4 --dist worksteal --ignore tests/core
 
 .PHONY: core
-core: $(VENV)/.test compiled # beside the type check, which has one processor to itself
-	@$(BIN)/pytest tests/core -q --cov=executor.core --cov-branch --cov-fail-under=100
+core: $(VENV)/.test compiled # beside the type check, which is over long before a single process had run them
+	@$(BIN)/pytest tests/core -q -n 2 --dist worksteal --cov=executor.core --cov-branch --cov-fail-under=100
 
 # As many simulated trades as fit into SOAK_SEC, from SEED on; a violation prints its plan, shrunk, and how to replay it.
 SOAK_SEC ?= 600
