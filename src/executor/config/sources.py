@@ -126,7 +126,8 @@ def gather(environ: Mapping[str, str], env_file: Path | None) -> Found:
     found.warnings.extend(unknown_in_file(in_file, env_file))
     found.warnings.extend(_near_misses(environ))
     for given, origin in ((environ, Origin.ENVIRONMENT), (in_file, Origin.ENV_FILE)):
-        _take_named(given, origin, found)
+        if given:  # the library looks for each setting by itself, which takes longer than all else here
+            _take_named(given, origin, found)
     _take_folder(found)
     return found
 

@@ -8,6 +8,7 @@ same each time, and as fast as the work in it allows.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from operator import call
 from typing import Final, Protocol
 
 import msgspec
@@ -212,7 +213,7 @@ class Replay:
         while calm < CALM_PASSES:
             passes += 1
             await asyncio.sleep(0 if passes < _PATIENCE else _POLL_S)
-            calm = calm + 1 if all(quiet() for quiet in self._quiet) else 0
+            calm = calm + 1 if all(map(call, self._quiet)) else 0
 
 
 def _shift(trade: MarketTrade, later_ms: int, higher_id: int) -> MarketTrade:
