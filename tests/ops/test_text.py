@@ -63,3 +63,9 @@ def test_the_assets_of_a_symbol() -> None:
     assert assets_of("BNBUSDT", ["BNB"]) == Assets("BNB", "USDT")
     assert assets_of("LTCUSDT", ["BNB"]) == Assets("", "")
     assert assets_of("LTCUSDT", []) == Assets("", "")
+
+
+@given(st.integers(-(2**63), 2**63))
+def test_a_time_that_no_calendar_has_is_shown_as_the_number_that_it_is(ms: int) -> None:
+    shown = text.moment(ms)
+    assert shown == f"{ms} ms" or -(10**14) < ms < 3 * 10**14

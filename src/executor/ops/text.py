@@ -47,14 +47,22 @@ def who_says(verb: Verb) -> str:
     return _ITS_OWN.get(verb, f"the operator: {verb}")
 
 
+def when(ms: int, form: str) -> str:
+    """A time in that form (UTC), or as the number that it is where no calendar has it: a state may hold any."""
+    try:
+        return datetime.fromtimestamp(ms // 1000, UTC).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
+
+
 def instant(ms: int) -> str:
     """Milliseconds since 1970 as ISO 8601 in UTC, such as 2025-06-21T19:02:00.046Z."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03d}Z"
+    return when(ms, f"%Y-%m-%dT%H:%M:%S.{ms % 1000:03d}Z")
 
 
 def moment(ms: int) -> str:
     """The same for people, to the second."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return when(ms, "%Y-%m-%d %H:%M:%S")
 
 
 def span(ms: int) -> str:

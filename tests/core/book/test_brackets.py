@@ -2,9 +2,9 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, RULES
+from tests.core.build import MARGIN_RULES, POLICY, RULES, protected
 
-from executor.core.book.brackets import lacking, wanted
+from executor.core.book.brackets import lacking, placed, wanted
 from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import Direction
@@ -31,3 +31,10 @@ def test_what_the_settings_rule_out_is_said() -> None:
     assert "ENTRY_MODE=MARKET_ONLY" in lacking(at_market, RULES)
     assert "shorts" not in lacking(replace(at_market, allow_short=False), RULES)
     assert not lacking(POLICY, replace(RULES, oto_allowed=False))
+
+
+def test_an_exit_whose_entry_is_not_on_record_is_placed_all_the_same() -> None:
+    """A state from the disk may say that an exit awaits what it does not hold."""
+    position = protected().position
+    exit_ = next(order for order in position.orders if order.is_exit)
+    assert placed(position, replace(exit_, list_id="EX_1_OCO1_9"), 0) is position

@@ -135,7 +135,8 @@ def placed(position: Position, exit_: Order, now: int) -> Position:
         if other.awaits:
             position = with_order(position, placed_for(other, exit_.qty))
     entry = entry_of(position, exit_.list_id)
-    assert entry is not None
+    if entry is None:  # it is not on record, whatever `awaits` says
+        return position
     look = entry.live and not entry.check
     handed = replace(entry, hands_on=exit_.qty, check=entry.check or look, ask_at=now if look else entry.ask_at)
     return with_order(position, handed)

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from executor.core.model.facts import Balance, Why
-from executor.core.model.values import ZERO
+from executor.core.model.values import ZERO, Count
 
 PRECISION: Final = Decimal("1E-8")
 
@@ -140,7 +140,7 @@ class Records(msgspec.Struct, frozen=True):
     asset: str
     asked_at: int
     ids: tuple[int, ...]
-    unread: int = 0
+    unread: Count = 0
     newest: int = 0
     amount: Decimal = ZERO
 
@@ -197,8 +197,8 @@ class Loan(msgspec.Struct, frozen=True, kw_only=True):
     end: LoanEnd | None = None
     tran_id: int = 0
     fence: int = 0
-    looks: int = 0
-    misses: int = 0
+    looks: Count = 0
+    misses: Count = 0
     ask_at: int = 0
     shown_at: int = 0
     closed_at: int = 0
@@ -263,7 +263,7 @@ class Repayment(msgspec.Struct, frozen=True, kw_only=True):
 
     since: int
     judged: int = 0
-    again: int = 0
+    again: Count = 0
     exact: int = 0
     ask_at: int = 0
     bought: int = 0

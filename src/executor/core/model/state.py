@@ -15,7 +15,7 @@ from executor.core.model.facts import Balance, Fill, Kline, Quote, Why
 from executor.core.model.ids import ENTRIES, EXITS, PLANBS, STOPS, TARGETS, Role
 from executor.core.model.intents import Request
 from executor.core.model.loans import Borrowable, Credit, Loan, MarginAccount, OwnDebt, Records, Repayment
-from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, TimeInForce
+from executor.core.model.values import ZERO, Count, Direction, OrderSide, OrderStatus, OrderType, TimeInForce
 
 SCHEMA_VERSION: Final = 1
 
@@ -97,19 +97,19 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     triggered_at: int = 0
     closed_at: int = 0
     fence: int = 0
-    misses: int = 0
+    misses: Count = 0
     first_miss_at: int = 0
     unlisted: bool = False
     list_failed: bool = False
-    list_misses: int = 0
+    list_misses: Count = 0
     heard_at: int = 0
     ask_at: int = 0
     cancelling: bool = False
-    cancels: int = 0
+    cancels: Count = 0
     held_up: int = 0
     check: bool = False
     recheck: bool = False
-    looks: int = 0
+    looks: Count = 0
     apart: bool = False
     beside: bool = False
     back: bool = False
@@ -188,20 +188,20 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     stop: Decimal | None = None
     leave: Leave | None = None
     breach_since: int = 0
-    vanished: int = 0
-    tries: int = 0
+    vanished: Count = 0
+    tries: Count = 0
     retry_at: int = 0
-    poor: int = 0
+    poor: Count = 0
     refused_at: int = 0
     moved_at: int = 0
-    balks: int = 0
+    balks: Count = 0
     due: Decimal | None = None
     puzzled_at: int = 0
-    ended: int = 0
+    ended: Count = 0
     ended_last: str = ""
     ended_as: str = ""
     back_at: int = 0
-    empty: int = 0
+    empty: Count = 0
 
     @property
     def watched(self) -> Decimal | None:
@@ -262,7 +262,7 @@ class Borrowing(msgspec.Struct, frozen=True, tag="borrowing", kw_only=True):
     since: int
     give_up_at: int
     end: Reason | None = None
-    again: int = 0
+    again: Count = 0
     judged: int = 0
     retry_at: int = 0
 
@@ -302,10 +302,10 @@ class Closing(msgspec.Struct, frozen=True, tag="closing", kw_only=True):
     since: int
     abandon: bool = False
     looked_at: int = 0
-    again: int = 0
+    again: Count = 0
     stock_at: int = 0
     hurried: bool = False
-    unread: int = 0
+    unread: Count = 0
     unread_at: int = 0
 
 
@@ -346,8 +346,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     phase: Phase
     entered: int = 0
-    revs: int = 0
-    retired: int = 0
+    revs: Count = 0
+    retired: Count = 0
     legs: tuple[Leg, ...] = ()
     split: tuple[Decimal, Decimal, Decimal] = (ZERO, ZERO, ZERO)
     trail: Trail | None = None
@@ -357,7 +357,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     manual_stop: Decimal | None = None
     alerted_at: int = 0
     ask_at: int = 0
-    taken: int = 0
+    taken: Count = 0
     spare: Decimal | None = None
     gone: Decimal = ZERO
     short_at: int = 0

@@ -2,12 +2,16 @@
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)
 DIGITS: Final = 27
 """So many of a number are exact, and one more may come of rounding it."""
+Count = Annotated[int, msgspec.Meta(ge=0)]
+"""How often something was so. Pauses are looked up by it, so a state from the disk with one below 0 is none."""
 
 
 class OrderSide(StrEnum):

@@ -1,7 +1,6 @@
 """The day's summary, told once, after midnight UTC by the exchange's clock; also the sign that the service lives."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -50,7 +49,7 @@ def day_of(trades: Iterable[Closed], number: int) -> Day:
 
 def summary(loops: Mapping[str, Loop], number: int) -> str:
     """What all symbols have traded on that day, a line each; those that traded nothing in one."""
-    lines = [datetime.fromtimestamp(number * DAY_MS // 1000, UTC).strftime("%Y-%m-%d")]
+    lines = [text.when(number * DAY_MS, "%Y-%m-%d")]
     idle = 0
     for symbol, loop in loops.items():
         day = day_of(loop.closed, number)

@@ -3,7 +3,6 @@
 import html
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -167,7 +166,7 @@ def _marked(markdown: str) -> str:
 
 
 def _clock(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%b %d %H:%M:%S UTC")
+    return text.when(ms, "%b %d %H:%M:%S UTC")
 
 
 def _signed(value: Decimal) -> str:

@@ -4,9 +4,10 @@ and dark. Numbers are floats here: for drawing only, what is read as text comes 
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from html import escape
 from typing import Final, NamedTuple
+
+from executor.ops import text
 
 WIDTH: Final = 720
 HEIGHT: Final = 300
@@ -164,7 +165,7 @@ def decimals_of(values: Sequence[float]) -> Callable[[float], str]:
 
 
 def clock(ms: float) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return text.moment(int(ms))
 
 
 def _n(value: float) -> str:
