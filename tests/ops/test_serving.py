@@ -98,6 +98,34 @@ async def test_a_fault_of_ours_costs_its_request_and_is_told() -> None:
     assert [line["event"] for line in log] == ["page_failed"]
 
 
+async def test_however_many_ask_at_once_the_loop_turns_between_any_two() -> None:
+    """Each of thirty that asked for the metrics at once was answered in the same turn: trading waited for all."""
+    turns, taken = 0, list[int]()
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def slow(_: web.Request) -> web.Response:
+        taken.append(turns)
+        return web.Response(text="hello")
+
+    sock = listen("127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    turning = asyncio.create_task(turn())
+    async with serving({"/": slow}, sock, PageAccess(), Bounds(total=40, per_peer=40, hear_s=5.0, life_s=100.0)):
+        asking = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
+        for _, writer in asking:
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for reader, writer in asking:
+            assert await reader.readuntil(b"hello")
+            writer.close()
+    turning.cancel()
+    assert len(set(taken)) == 30
+
+
 async def test_who_has_been_let_in_stays() -> None:
     async with served(PageAccess()) as (port, limiter), httpx.AsyncClient(trust_env=False) as client:
         for _ in range(3):

@@ -6,15 +6,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from executor.config import load_settings
 from executor.core.model.loans import AssetTerms, Bars, MarginTerms
 from executor.core.model.rules import OwnFilters, SymbolRules
+from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError
 from executor.service.store import codec
+from executor.service.store.state_store import pack
 from executor.service.symbol_rules import RulesReader, kept_rules, rules_path
 
 RULES = SymbolRules(
@@ -67,6 +72,8 @@ def test_sound_ones_are_taken_as_they_are(tmp_path: Path) -> None:
         ({"min_qty": "5", "max_qty": "4"}, "LOT_SIZE: from 5 to 4"),
         ({"symbol": "ETHUSDT"}, "they are those of ETHUSDT"),
         ({"tick": [1]}, "Expected `decimal`"),
+        ({"max_qty": "9" * 40}, "max_qty is 9999999999999999999999999999999999999999, must be 0, or from 1E-18"),
+        ({"taker_fee": "9.001"}, "a commission of 9.001, must be at most"),
     ],
 )
 def test_others_are_as_good_as_none_and_are_told_of(tmp_path: Path, changed: dict[str, Any], why: str) -> None:
@@ -85,6 +92,19 @@ def test_where_there_are_none_nothing_is_told(tmp_path: Path) -> None:
     with capture_logs() as log:
         assert kept_rules(tmp_path / "s.json", "LTCUSDT") is None
     assert [entry["event"] for entry in log] == ["kept_rules_unusable"]
+
+
+@given(st.data())
+@examples(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_flipped_bit_makes_no_other_rules(tmp_path: Path, data: st.DataObject) -> None:
+    """A step of 0.101 in the place of 0.001 is a step as well: the exchange refuses every exit by it."""
+    sound = pack(RULES, SCHEMA_VERSION)[0]
+    bit = data.draw(st.integers(0, 8 * len(sound) - 1))
+    torn = bytearray(sound)
+    torn[bit // 8] ^= 1 << bit % 8
+    rules_path(tmp_path / "s.json").write_bytes(torn)
+    found = kept_rules(tmp_path / "s.json", "LTCUSDT")
+    assert found in (None, RULES)
 
 
 class _Shown:

@@ -37,6 +37,7 @@ async def serving(
 ) -> AsyncIterator[ConnectionLimiter]:
     """Answer GETs of `routes` on `sock` for those who may read, while the body runs."""
     limiter: ConnectionLimiter | None = None
+    turn = asyncio.Lock()
 
     @web.middleware
     async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -46,6 +47,8 @@ async def serving(
             return refused
         if limiter is not None:
             limiter.heard(request.protocol)
+        async with turn:  # one request in a turn of the loop, however many ask at once: trading comes in between
+            await asyncio.sleep(0)
         try:
             return await handler(request)
         except (web.HTTPException, ConnectionError):  # an answer as well; a reader that is gone

@@ -18,17 +18,21 @@ from msgspec.structs import replace
 
 from executor.config import Settings, SettingsError
 from executor.core.model.rules import SymbolRules
+from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import NotListedError, ReadError, RulesUnreadError
+from executor.exchange.wire.rules import RATE_MAX
 from executor.files import RealFileSystem, replace_file
 from executor.service.policy import own_filters
 from executor.service.store import codec
 from executor.service.store.document import saved
-from executor.service.store.state_store import StateError
+from executor.service.store.state_store import StateError, pack, unpack
 
 log = structlog.get_logger(__name__)
 
 SIZE_MAX = 64 * 1024
+_LEAST, _MOST = Decimal("1E-18"), Decimal("1E+19")
+"""No number of any symbol's rules lies beyond: sums with it would be rounded."""
 
 
 def rules_path(state: Path) -> Path:
@@ -40,12 +44,12 @@ def kept_rules(state: Path, symbol: str) -> SymbolRules | None:
     """Those that were read last, where they can be used; where they are there and can't, that is told."""
     path = rules_path(state)
     try:
-        found: SymbolRules = codec.decode(RealFileSystem().read(path, SIZE_MAX), SymbolRules)
+        found = _read(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         fault = error.strerror or str(error)
-    except codec.CodecError as error:
+    except (codec.CodecError, StateError) as error:
         fault = str(error)
     else:
         fault = _fault_of(found, symbol)
@@ -55,6 +59,16 @@ def kept_rules(state: Path, symbol: str) -> SymbolRules | None:
     return None
 
 
+def _read(path: Path) -> SymbolRules:
+    """Under their checksum, like a state: a flipped bit makes another tick, which looks like one. Those of versions
+    before have none. Raises OSError, CodecError, StateError.
+    """
+    data = RealFileSystem().read(path, SIZE_MAX)
+    if b'"checksum"' in data:
+        return unpack(data, path, SCHEMA_VERSION, SymbolRules)
+    return codec.decode(data, SymbolRules)
+
+
 def _fault_of(rules: SymbolRules, symbol: str) -> str:
     """Why no order can be reckoned by them; empty where one can."""
     if rules.symbol != symbol:
@@ -62,8 +76,14 @@ def _fault_of(rules: SymbolRules, symbol: str) -> str:
     for name in ("tick", "step"):
         if getattr(rules, name) <= 0:
             return f"{name} is {getattr(rules, name)}, must be above 0"
-    negative = (f"{name} is {value}, must not be below 0" for name, value in _numbers(rules) if value < 0)
-    return next(negative, rules.contradiction)
+    for name, value in _numbers(rules):
+        if value < 0:
+            return f"{name} is {value}, must not be below 0"
+        if value >= _MOST or 0 < value < _LEAST:
+            return f"{name} is {value!s:.40}, must be 0, or from {_LEAST} to below {_MOST}"
+    if max(rules.maker_fee, rules.taker_fee) > RATE_MAX:
+        return f"a commission of {max(rules.maker_fee, rules.taker_fee)}, must be at most {RATE_MAX}"
+    return rules.contradiction
 
 
 def _numbers(rules: msgspec.Struct, within: str = "") -> Iterator[tuple[str, Decimal | int]]:
@@ -152,7 +172,7 @@ class RulesReader:
             return
         path = rules_path(self._state)
         try:
-            await asyncio.to_thread(replace_file, RealFileSystem(), path, codec.encode(rules) + b"\n")
+            await asyncio.to_thread(replace_file, RealFileSystem(), path, pack(rules, SCHEMA_VERSION)[0] + b"\n")
         except OSError as error:
             if not self._unkept:
                 log.warning("rules_not_kept", path=str(path), error=error.strerror or str(error))
