@@ -15,7 +15,7 @@ from tests.scenarios.harness import EXITS, World, harness
 from executor.core.model.state import SCHEMA_VERSION, Closed
 from executor.core.model.values import Direction
 from executor.files import NoRegularFileError, RealFileSystem
-from executor.ops.alerts.outbox import Mark, Outbox
+from executor.ops.alerts.outbox import READ_MAX, Mark, Outbox
 from executor.ops.watchdog.machine import probe
 from executor.service.self_watchdog import SelfWatchdog
 from executor.service.store.journal import FILE_SIZE, LINE_MAX, Journal, JournalError, JournalReader, tail
@@ -200,6 +200,19 @@ def test_an_outbox_with_damage_is_kept_as_it_was(tmp_path: Path) -> None:
     outbox.rewrite(outbox.records)
     assert outbox.aside is not None
     assert outbox.aside.read_bytes() == damaged
+
+
+def test_an_outbox_larger_than_any_fills_no_memory_and_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "s.alerts"
+    with path.open("wb") as file:
+        file.truncate(1 << 33)
+    outbox = Outbox(path)
+    assert (outbox.records, outbox.damaged) == ([], 1)
+    assert outbox.aside is not None
+    assert outbox.aside.stat().st_size == 1 << 33
+    outbox.append(Mark("a", "1"))
+    outbox.close()
+    assert path.stat().st_size < READ_MAX
 
 
 @every_kind
