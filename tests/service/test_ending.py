@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, RULES, Script, both_sides, closing, entering, protected, unprotected
 
-from executor.core.model.events import Verb
+from executor.core.model.events import Reported, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Notify
@@ -65,6 +65,19 @@ def test_a_close_names_what_was_sold_too_much() -> None:
         script.accept()
     script.settle()
     assert script.state.position is None
+
+
+def test_what_may_be_commission_only_is_not_called_sold_too_much() -> None:
+    """Its stop has sold all that was bought, before the commission could be read."""
+    script = entering()
+    filled = script.trade(Role.ENTRY)
+    script.feed(Reported(at=script.now, report=replace(filled, fills=())))
+    script.lose("QueryTrades")
+    script.settle()
+    script.command(Verb.FLATTEN)
+    sold = replace(script.order(Role.SL), qty=filled.qty, cum_qty=filled.qty)
+    position = replace(script.position, orders=tuple(sold if o.id == sold.id else o for o in script.position.orders))
+    assert not ending.oversold(replace(script.state, position=position), RULES)
 
 
 @both_sides

@@ -85,8 +85,8 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "the fee is not subtracted",
         f"{CORE}/book/ledger.py",
-        "    return Holding(entered, left, entered - fee - guessed + lent - left - position.gone, guessed, lent)",
-        "    return Holding(entered, left, entered - left - position.gone, guessed, lent)",
+        "    held = entered - fee - guessed + lent - left - position.gone",
+        "    held = entered - left - position.gone",
     ),
     Mutant(
         "commission in base is counted as left over",

@@ -35,7 +35,7 @@ ODD_MUTANTS: Final = (
         f"{CORE}/decide/closing.py",
         "    standing = committed(position, layout=Layout.OCO)\n",
         "    standing = ZERO\n",
-        ("from executor.core.book.ledger import committed\n", ""),
+        ("import committed, sold_too_much\n", "import sold_too_much\n"),
     ),
     Mutant(
         "closed beside a stuck order",

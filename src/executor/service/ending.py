@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from executor.core.absorb.loans import named
 from executor.core.book.debt import owed
-from executor.core.book.ledger import covered, holding, sellable
+from executor.core.book.ledger import covered, holding, sellable, sold_too_much
 from executor.core.model.intents import Level, Notify
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closing, Entering, Order, Position, State
@@ -27,7 +27,7 @@ def closing(state: State) -> Position | None:
 def oversold(state: State, rules: SymbolRules) -> Decimal:
     """Base that was sold too much and not bought back."""
     position = state.position
-    return rules.whole(-holding(position, rules).held) if position is not None else ZERO
+    return rules.whole(sold_too_much(position, holding(position, rules))) if position is not None else ZERO
 
 
 def say_what_is_left(state: State, rules: SymbolRules, say: Callable[[Notify], None]) -> None:

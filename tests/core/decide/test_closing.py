@@ -5,11 +5,11 @@ from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, START, Script, both_sides, closing, entering, protected, unprotected
 
 from executor.core.decide.closing import UNREAD_MS
-from executor.core.model.events import Verb
+from executor.core.model.events import Reported, Verb
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelOrder, QueryOpenOrders
-from executor.core.model.policy import EntryMode
+from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.state import Closing, End, Market, OrderPhase, Reason
 from executor.core.model.values import Direction, OrderStatus, OrderType
 
@@ -532,6 +532,35 @@ def test_what_may_be_commission_only_is_not_bought_back() -> None:
     looked(script)
     back = script.order(Role.BUYBACK)
     assert back.qty == stop.qty - D("0.003")
+
+
+@pytest.mark.parametrize(
+    ("told", "read", "bought"), [(True, True, "0.397"), (False, True, "0.397"), (False, False, "0.396")]
+)
+def test_what_legs_were_cut_to_is_not_all_that_was_held(told: bool, read: bool, bought: str) -> None:
+    """Rules 6.3, 13.3: three entries of 0.4 bring 1.1988, their exits stand for 1.197; 1.596 are sold. With commissions
+    unread, what each leg was cut by may be commission or not.
+    """
+    script = entering(policy=replace(POLICY, layout=Layout.BRACKET, qty=D("1.2")))
+    for order in [o for o in script.position.orders if o.is_entry]:
+        filled = script.execute(order.id)
+        script.feed(Reported(at=script.now, report=filled if told else replace(filled, fills=())))
+    for order in script.position.orders:
+        if order.awaits:
+            script.push(order.id)
+    assert sum(leg.qty for leg in script.position.legs) == D("1.197")
+    stop = script.order(Role.SL)
+    script.command(Verb.FLATTEN)
+    while "BUYBACK" not in script.kinds():
+        if "FLATTEN" in script.kinds():
+            script.accept("FLATTEN")
+            script.execute(stop.id)
+            script.push(stop.id)
+        elif not script.pending:
+            script.sleep()
+        else:
+            script.lose("QueryTrades") if "QueryTrades" in script.kinds() and not read else script.accept()
+    assert script.order(Role.BUYBACK).qty == D(bought)
 
 
 def test_the_other_side_of_an_oco_that_filled_is_looked_at_not_cancelled() -> None:

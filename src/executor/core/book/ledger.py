@@ -30,7 +30,8 @@ class Holding(msgspec.Struct, frozen=True):
     Commission that exits pay in base comes out of free balance, never out of what an order has locked; it is counted in
     the close's dust, not here. `guessed`: of the entry's commission, what is not known but reckoned. Of an entry that
     brought its exits (13.1) what they were placed for is held: the exchange has cut it to whole steps, or has taken the
-    commission from what the account had before. `lent`: how much more that is than the entry has brought.
+    commission from what the account had before. `lent`: how much more that is than the entry has brought; `cut`: how
+    much less it may be, up to a step for each such entry: dust, and not sold too much either (6.3).
 
     Of a short on borrowed money: `beyond`: what it owes beyond what its exits were sized for, and the last buy takes,
     below zero where they are for interest that is not owed any more; `most`: what exits may trade at the most, as their
@@ -44,6 +45,7 @@ class Holding(msgspec.Struct, frozen=True):
     lent: Decimal = ZERO
     beyond: Decimal = ZERO
     most: Decimal | None = None
+    cut: Decimal = ZERO
 
     @property
     def certain(self) -> bool:
@@ -54,7 +56,7 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
     """Unknown commissions of the entry are taken at the highest rate, so that `held` is never too much."""
     entry_side = position.plan.direction.entry_side
     long = position.plan.direction is Direction.LONG
-    entered = left = fee = guessed = lent = ZERO
+    entered = left = fee = guessed = lent = cut = ZERO
     for order in position.orders:
         if not (order.cum_qty or order.hands_on) or order.role is _DEBT:
             continue
@@ -78,15 +80,24 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
             rest = order.cum_qty - paid - unknown - order.hands_on
             fee += paid + unknown
             lent += rules.whole(rest) - rest
+            cut += min(max(rest + unknown, ZERO) - rules.whole(rest), rules.step)
     if position.credit is not None and not long:
         held, beyond, most = debt.to_buy_back(position, position.credit, rules, entered, left)
         return Holding(entered, left, held, ZERO, ZERO, beyond, most)
-    return Holding(entered, left, entered - fee - guessed + lent - left - position.gone, guessed, lent)
+    held = entered - fee - guessed + lent - left - position.gone
+    return Holding(entered, left, held, guessed, lent, cut=cut)
 
 
 def sellable(position: Position, rules: SymbolRules) -> Decimal:
     """Held quantity in whole steps; 0 when nothing or less than a step is held."""
     return rules.whole(holding(position, rules).held)
+
+
+def sold_too_much(position: Position, held: Holding) -> Decimal:
+    """What was sold beyond what was held (rule 6.3), below zero where less was: not what may be commission only, nor
+    what somebody else has taken.
+    """
+    return -(held.held + held.guessed + held.cut + position.gone)
 
 
 def leg_left(position: Position, leg: Leg, rules: SymbolRules) -> Decimal:

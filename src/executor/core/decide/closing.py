@@ -5,7 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from executor.core.book.brackets import awaited
-from executor.core.book.ledger import committed
+from executor.core.book.ledger import committed, sold_too_much
 from executor.core.decide import doubt, in_place, liquidation, market_sales, missing
 from executor.core.decide.draft import OUTLIVED, Draft
 from executor.core.decide.missing import Stock
@@ -25,7 +25,7 @@ def decide(draft: Draft, phase: Closing) -> Reason | None:
     live = [o for o in draft.position.orders if o.live]
     _sell_in_their_place(draft, phase, live)
     draft.dismiss(live, recheck=True)
-    if not draft.tally.holding.certain:
+    if draft.tally.holding.guessed or draft.tally.holding.cut:
         price_fills(draft)  # while the cancels are on their way
     if live and not _stuck(draft, live):
         return None
@@ -108,8 +108,7 @@ def _trade_rest(draft: Draft, phase: Closing) -> bool:
     held = draft.tally.holding
     if not held.certain and _fees_due(draft, phase):
         return True
-    # What may be commission only is neither sold nor bought back.
-    short = -(held.held + held.guessed + position.gone)
+    short = sold_too_much(position, held)
     standing = committed(position, layout=Layout.OCO)
     standing += awaited(position, rules)
     qty = rules.market_piece(max(held.held + held.beyond - standing, short, ZERO), draft.price)
