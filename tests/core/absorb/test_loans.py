@@ -1,5 +1,6 @@
 """How a loan ended, by its records and by the debt (rule 11.3); and what an account tells (11.4, 11.6, 11.11)."""
 
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -489,3 +490,48 @@ def test_an_account_from_before_the_loan_does_not_show_its_repayment() -> None:
     script.accept("QueryLoans")
     assert loan(script).open
     assert not loan(script).shown_at
+
+
+def by_others(script: Script, kind: LoanKind, amount: Decimal | None = None) -> None:
+    """The exchange, or an order of somebody's, borrows or repays as much as is asked for, or `amount`."""
+    script.lender.ask(kind, "USDT", amount or loan(script).amount, script.now)
+    script.lender.records[-1] = replace(script.lender.records[-1], manual=False)
+
+
+def test_a_debt_that_a_liquidation_has_paid_does_not_show_our_repayment() -> None:
+    """Rules 11.3, 11.11: found by the simulation; ours came late, and repaid what the next trade had borrowed."""
+    script = repaying()
+    until_asked(script, "Repay")
+    script.lose("Repay")
+    fence = loan(script).fence
+    by_others(script, LoanKind.REPAY)
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.NEVER
+    assert script.now >= fence + POLICY.doubt_settle_ms
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    assert "debt_repaid_elsewhere" in script.told()
+
+
+@pytest.mark.parametrize("status", [RecordStatus.CONFIRMED, RecordStatus.FAILED])
+def test_what_others_have_done_beside_ours_tells_nothing_of_ours(status: RecordStatus) -> None:
+    script = repaying()
+    until_asked(script, "Repay")
+    by_others(script, LoanKind.REPAY, D(1))  # after the debt was read
+    script.lender.records[-1] = replace(script.lender.records[-1], status=status)
+    if status is RecordStatus.FAILED:
+        script.lender.debts["USDT"] = Debt(D("201.50"), D("0.002015"))
+    script.lose("Repay")
+    script.lender.debts.clear()  # its record lags behind
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.DONE
+    assert script.now < loan(script).fence
+
+
+def test_a_loan_of_somebody_elses_order_that_is_as_large_does_not_show_ours() -> None:
+    script = borrowing()
+    script.lose()
+    by_others(script, LoanKind.BORROW)
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.NEVER
+    assert script.now - START >= SETTLED

@@ -23,10 +23,10 @@ from executor.core.book.retire import KEPT, MANY
 from executor.core.decide.lending import LOOK_AGAIN_MS
 from executor.core.decide.repay import AROUND_THE_HOUR_MS, HOUR_MS
 from executor.core.model.events import Reported, TradesSeen, Verb
-from executor.core.model.facts import Why
+from executor.core.model.facts import Refused, Why
 from executor.core.model.ids import Role
-from executor.core.model.intents import PlaceOrder, Repay
-from executor.core.model.loans import AssetTerms, Debt, LoanEnd, Others, OwnDebt
+from executor.core.model.intents import Borrow, PlaceOrder, Repay
+from executor.core.model.loans import AssetTerms, Debt, LoanEnd, LoanKind, Others, OwnDebt
 from executor.core.model.state import OrderPhase, Reason, Repaying
 from executor.core.model.values import ZERO, Direction, OrderStatus
 
@@ -575,3 +575,58 @@ def test_nothing_is_bought_for_what_other_symbols_need_for_a_moment() -> None:
     go_on(script)
     assert not any(isinstance(request, PlaceOrder) and "DEBT" in request.order.id for request in script.sent)
     assert repaid(script) == [D(1)]
+
+
+def in_doubt(script: Script) -> tuple[Repay, int]:
+    """A repayment's answer is lost, and somebody else repays just as much; and until when ours may come."""
+    while script.kinds() != ["Repay"]:
+        step(script)
+    (request,) = script.pending
+    assert isinstance(request, Repay)
+    script.lose()
+    script.lender.ask(LoanKind.REPAY, request.asset, request.amount, script.now)
+    assert script.state.loan is not None
+    return request, script.state.loan.fence + POLICY.doubt_settle_ms
+
+
+@both_sides
+def test_nothing_is_borrowed_while_a_repayment_of_the_trade_before_may_still_come(direction: Direction) -> None:
+    """Rules 8.3, 11.3: somebody else has repaid as much, which is taken for ours, and it is ours that comes late."""
+    script = repaying(direction, replace(POLICY, cooldown_ms=1_000, lock_ms=0))
+    request, settled = in_doubt(script)
+    go_on(script)
+    assert script.now < settled
+    script.wait(1_000)
+    script.signal()
+    while not any(isinstance(each, Borrow) for each in script.pending):
+        step(script)
+    assert script.now >= settled
+    assert script.state.market.margin is not None
+    assert script.state.market.margin.asked_at >= settled
+    assert isinstance(script.lender.ask(LoanKind.REPAY, request.asset, request.amount, settled), Refused)
+    script.settle()
+    assert script.named() == "Entering"
+
+
+def test_the_rest_is_not_repaid_while_a_repayment_of_before_may_still_come() -> None:
+    script = repaying()
+    script.lender.holdings["USDT"] = D(100)
+    _, settled = in_doubt(script)
+    script.lender.holdings["USDT"] = D(200)
+    while len(repaid(script)) < 2:
+        step(script)
+    assert script.now >= settled
+    assert script.state.market.margin is not None
+    assert script.state.market.margin.asked_at >= settled
+
+
+def test_a_fence_of_a_clock_that_was_wrong_holds_nothing_up_for_longer_than_any_request_may_take() -> None:
+    script = repaying()
+    script.lender.holdings["USDT"] = D(100)
+    _, settled = in_doubt(script)
+    assert script.state.loan is not None
+    script.state = replace(script.state, loan=replace(script.state.loan, fence=settled + HOUR_MS))
+    script.lender.holdings["USDT"] = D(200)
+    while len(repaid(script)) < 2:
+        step(script)
+    assert settled < script.now <= settled + 60_000

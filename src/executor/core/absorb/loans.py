@@ -248,7 +248,7 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
         return Absorbed(closed(state, loan, LoanEnd.FAILED, now), MOVED, (Notify(Level.WARNING, "loan_failed", text),))
     if record is not None:
         loan = replace(loan, tran_id=record.tran_id)
-    shown = _shown(loan, event.account)
+    shown = _shown(loan, event)
     since = loan.shown_at or max(event.account.asked_at, state.market.ahead_at)
     loan = replace(loan, shown_at=since if shown else 0)
     # What the debt alone shows may be an account from before the loan (8.6).
@@ -311,25 +311,30 @@ def _record(loan: Loan, records: tuple[LoanRecord, ...]) -> LoanRecord | None:
     """The loan's own record: by its number, or the one that came since it was asked for, of the same amount."""
     if loan.tran_id:
         return next((row for row in records if row.tran_id == loan.tran_id), None)
-    return next(
-        (
-            row
-            for row in records
-            if row.manual
-            and row.amount == loan.amount
-            and row.tran_id not in loan.known
-            and row.time >= loan.sent_at - RECORD_EARLY_MS
-        ),
-        None,
-    )
+    return next((row for row in records if row.manual and row.amount == loan.amount and _is_new(loan, row)), None)
 
 
-def _shown(loan: Loan, shown: MarginAccount) -> bool:
-    """Whether the debt itself tells that the loan was carried out: nobody else's request is under way on it."""
-    if shown.unsettled or shown.asked_at < loan.sent_at:
+def _is_new(loan: Loan, row: LoanRecord) -> bool:
+    return row.tran_id not in loan.known and row.time >= loan.sent_at - RECORD_EARLY_MS
+
+
+def _shown(loan: Loan, event: LoansSeen) -> bool:
+    """Whether the debt itself tells that the loan was carried out: nobody else's request is under way on it, and no
+    records of others explain it, as a liquidation's do.
+    """
+    account = event.account
+    if account.unsettled or account.asked_at < loan.sent_at:
         return False
-    debt, before = shown.debt(loan.asset), loan.before
+    debt, before = account.debt(loan.asset), loan.before
+    by_others = _by_others(loan, event.records)
     if loan.kind is LoanKind.BORROW:
-        return debt.principal == before.principal + loan.amount
+        return debt.principal == before.principal + loan.amount and by_others < loan.amount
     rest = before.total - loan.amount
-    return rest <= debt.total < min(rest + before.total / debts.LARGEST_CHARGE, before.total)
+    repaid = before.total - debt.total
+    return rest <= debt.total < rest + before.total / debts.LARGEST_CHARGE and by_others < repaid
+
+
+def _by_others(loan: Loan, records: tuple[LoanRecord, ...]) -> Decimal:
+    """How much others have borrowed or repaid since, by their records."""
+    theirs = (row for row in records if row.tran_id != loan.tran_id and _is_new(loan, row))
+    return sum((row.amount for row in theirs if row.status is not RecordStatus.FAILED), ZERO)

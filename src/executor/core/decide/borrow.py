@@ -38,7 +38,7 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         draft.enter(phase)
     if draft.now < phase.retry_at or draft.market.ending:
         return
-    since = max(phase.since, last.closed_at if last is not None else 0)
+    since = _since(draft, phase, last)
     if not _known(draft, credit.asset, since) or _waits(draft, credit, since):
         return
     account = draft.market.margin
@@ -56,9 +56,24 @@ def decide(draft: Draft, phase: Borrowing) -> None:
         draft.note(Level.ALERT, "borrow_refused", why)
         draft.close(Reason.BORROW_REFUSED)
     elif lacks:
-        draft.borrow(credit.asset, lacks)
+        _borrow(draft, phase, credit.asset, lacks)
     else:
         _enter(draft)
+
+
+def _since(draft: Draft, phase: Borrowing, last: Loan | None) -> int:
+    """What was read before tells nothing any more (ms): a loan has ended since, or one of before could still come."""
+    late_until = lending.late_until(draft)
+    settled = late_until if draft.now >= late_until else 0
+    return max(phase.since, last.closed_at if last is not None else 0, settled)
+
+
+def _borrow(draft: Draft, phase: Borrowing, asset: str, amount: Decimal) -> None:
+    late_until = lending.late_until(draft)
+    if draft.now < late_until:
+        draft.enter(replace(phase, retry_at=late_until))
+    else:
+        draft.borrow(asset, amount)
 
 
 def _waits(draft: Draft, credit: Credit, since: int) -> bool:

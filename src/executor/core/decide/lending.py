@@ -10,6 +10,8 @@ from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase
 LOOK_AGAIN_MS: Final = 250
 LOOK_AGAIN_MAX_MS: Final = 5_000
 _AN_EIGHTH: Final = 8
+_LONGEST_WINDOW_MS: Final = 60_000
+"""Of a request, as the exchange has it: a fence further ahead is of a clock that was set back since."""
 UNREAD_MS: Final = 10_000
 UNREAD_AGAIN_MS: Final = 1_000
 BUSY_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 5_000)
@@ -26,6 +28,17 @@ def look(outbox: Outbox) -> bool:
     if loan.phase is not LoanPhase.SUBMITTED and outbox.now >= loan.ask_at:
         outbox.query_loans(loan.kind, loan.asset, loan.sent_at - RECORDS_MS)
     return True
+
+
+def late_until(outbox: Outbox) -> int:
+    """Until when (ms) the request of the newest loan, which is over, may still be carried out. Where its answer was
+    lost, what has settled it may be somebody else's doing: one that comes late would repay the next loan, or be one
+    beside it (rules 8.3, 11.3).
+    """
+    loan = outbox.loan
+    if loan is None or not loan.fence:
+        return 0
+    return min(loan.fence, loan.closed_at + _LONGEST_WINDOW_MS) + outbox.policy.doubt_settle_ms
 
 
 def known(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:

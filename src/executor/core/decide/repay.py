@@ -181,10 +181,10 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
         amount = floor_to(debt.own - debt.own / _LEFT_BESIDE, PRECISION)  # what others owe is too small a rest alone
     if not amount or amount < terms_of(debt.asset, terms, outbox.rules).min_repay or (work.whole and amount < debt.own):
         return None
-    wait = _around_the_hour(outbox.now)
-    if wait:
-        return replace(work, ask_at=outbox.now + wait)
-    if not lending.known(outbox, LoanKind.REPAY, debt.asset, since):
+    wait, late_until = _around_the_hour(outbox.now), lending.late_until(outbox)
+    if wait or outbox.now < late_until:
+        return replace(work, ask_at=max(outbox.now + wait, late_until))
+    if not lending.known(outbox, LoanKind.REPAY, debt.asset, max(since, late_until)):
         return work
     outbox.repay(debt.asset, amount)
     return replace(work, short_at=0)
