@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from executor.core.model.events import Resolve
@@ -32,9 +33,10 @@ def _is_alert(level: ast.expr) -> bool:
     return isinstance(level, ast.Attribute) and level.attr == "ALERT"
 
 
-def raised() -> set[str]:
+@cache
+def raised() -> frozenset[str]:
     paths = (ROOT / "src").rglob("*.py")
-    return {name for path in paths for name in alerts(ast.parse(path.read_text(encoding="utf-8")))}
+    return frozenset(name for path in paths for name in alerts(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def test_the_alerts_are_found() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 
 import pytest
 from msgspec.structs import replace
@@ -191,13 +192,19 @@ def ended(rev: int, **changes: object) -> Order:
     return replace(order, **changes)
 
 
+@cache
+def trailed() -> Position:
+    """A trailing trade as it is, which no test changes."""
+    return trailing().position
+
+
 def script_trade() -> str:
-    return trailing().position.trade
+    return trailed().trade
 
 
 def with_tail(*orders: Order, newer: int = MANY) -> Position:
     """A trailing trade with `orders`, and so many after them."""
-    position = trailing().position
+    position = trailed()
     tail = tuple(ended(1_000 + n) for n in range(newer))
     return replace(position, revs=2_000, orders=(*position.orders, *orders, *tail))
 
@@ -218,7 +225,7 @@ def test_those_that_may_go_do_and_are_known_to_have_gone() -> None:
 
 
 def test_few_are_left_as_they_are() -> None:
-    position = trailing().position
+    position = trailed()
     few = replace(position, orders=(*position.orders, *(ended(100 + n) for n in range(MANY - len(position.orders)))))
     assert retired(few, set(), 10) is few
 
