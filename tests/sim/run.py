@@ -119,7 +119,7 @@ def many(first: int, count: int, kinds: Sequence[str] = SPOT) -> Tally:
 
 
 def soak(seconds: float, seed: int, processes: int, kinds: Sequence[str] = SPOT) -> Tally:
-    """Runs from `seed` on until the time is up."""
+    """Runs from `seed` on until the time is up; what fails is told on stderr at once."""
     total = Tally()
     end = time.monotonic() + seconds
     start = seed * 10_000_000
@@ -127,7 +127,9 @@ def soak(seconds: float, seed: int, processes: int, kinds: Sequence[str] = SPOT)
         waiting = [pool.submit(many, start + i * BATCH, BATCH, kinds) for i in range(processes * 2)]
         following = start + len(waiting) * BATCH
         while waiting:
-            total.merge(waiting.pop(0).result())
+            lived = waiting.pop(0).result()
+            sys.stderr.writelines(f"seed {seed}: {what}\n" for seed, what in lived.failed)
+            total.merge(lived)
             if time.monotonic() < end:
                 waiting.append(pool.submit(many, following, BATCH, kinds))
                 following += BATCH
