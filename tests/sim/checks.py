@@ -17,7 +17,7 @@ from executor.core.book.levels import is_safer, safer
 from executor.core.model.ids import ENTRIES, Role, is_ours, parse
 from executor.core.model.policy import Layout
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Closed, Closing, OrderPhase, Position, Reason, State
+from executor.core.model.state import Closed, Closing, Order, OrderPhase, Position, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType, ceil_to, plain
 from executor.paper.engine.account import LiveOrder
 from executor.paper.engine.model import ExecutionReport, ExecutionType
@@ -128,8 +128,6 @@ class Outside:
             position = self.saved().position
             if position is None or all(order.id != client_id for order in position.orders):
                 self.broken.append(f"W2 (8.1): {client_id} is at the exchange and not on disk")
-            elif (doubted := _doubted_beside(position, client_id, self.rules)) is not None:
-                self.broken.append(f"W3 (8.3): {client_id} sells what {doubted}, which is in doubt, may sell as well")
 
     def reported(self, reports: list[ExecutionReport]) -> None:
         touched: set[str] = set()
@@ -334,6 +332,7 @@ class Outside:
             self.broken.append(f"W8: trade {new.trade} was opened while halted: {before.halted}")
         if new is not None and new is not old:
             self._stops(after)
+            self._sold_beside_doubt(old, new)
             self._bought_back(new)
             begun = isinstance(new.phase, Closing) and (old is None or not isinstance(old.phase, Closing))
             if begun and self.debts is not None:
@@ -372,6 +371,15 @@ class Outside:
             truth.stops[order.leg] = level if best is None else safer(level, best, truth.direction)
         for order in stops:
             truth.known.setdefault(order.id, truth.stops.get(order.leg))
+
+    def _sold_beside_doubt(self, old: Position | None, new: Position) -> None:
+        """8.3, by what was known when it was decided: what is told of while it is on its way, nobody could reckon."""
+        known = {o.id for o in old.orders} if old is not None else set()
+        for order in new.orders:
+            if order.role is not Role.FLATTEN or order.id in known:
+                continue
+            if (doubted := _doubted_beside(new, order, self.rules)) is not None:
+                self.broken.append(f"W3 (8.3): {order.id} sells what {doubted}, which is in doubt, may sell as well")
 
     def _bought_back(self, position: Position) -> None:
         """6.3: only what was sold twice is bought back, by a leg beyond its part or by the whole trade."""
@@ -600,11 +608,8 @@ def found_nobody(reports: list[ExecutionReport]) -> bool:
     )
 
 
-def _doubted_beside(position: Position, client_id: str, rules: SymbolRules) -> str | None:
-    """The exit in doubt beside which a market order sells what that may sell: only a stop may (8.3c)."""
-    order = next(o for o in position.orders if o.id == client_id)
-    if order.role is not Role.FLATTEN:
-        return None
+def _doubted_beside(position: Position, order: Order, rules: SymbolRules) -> str | None:
+    """The exit in doubt beside which the market order sells what that may sell: only a stop may (8.3c)."""
     held = holding(position, rules)
     there = replace(position, orders=tuple(o for o in position.orders if o.id != order.replaces))
     if committed(there, layout=Layout.OCO) <= held.held + held.beyond:
