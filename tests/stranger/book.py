@@ -31,6 +31,8 @@ class Book:
         self.shown_from = 0
         """No read of the account tells of before (ms, by the clock that never steps)."""
         self.accounts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
+        self._told: dict[str, tuple[Decimal, Decimal]] = {}
+        """What positions have told of."""
         self._note_account()
 
     # --- words ----------------------------------------------------------------------------------------------------
@@ -66,6 +68,8 @@ class Book:
         }
         if o.status == "EXPIRED" and self.mood.expiry != "untold":
             shot["expiryReason"] = self._reason(o)
+        if o.prevented and self.mood.prevented_told:
+            shot["preventedQuantity"] = self.text(o.prevented)
         if o.status == "PENDING_NEW" and not o.qty:
             del shot["origQty"]
         if o.status == "CANCELED" and self.mood.shows_cancel_id and o.cancel_id:
@@ -230,9 +234,9 @@ class Book:
         self._report(o, "NEW")
         self.told_account()
         if kind == "LIMIT" and not stop:
-            self._match(o, None)
+            self._match(o, None, takes=True)
             if o.tif == "IOC" and o.open:
-                self._end(o, "EXPIRED", None, "INSUFFICIENT_LIQUIDITY")
+                self._end(o, *self._unfilled())
         return o
 
     def _take(self, o: Order) -> None:
@@ -242,10 +246,15 @@ class Book:
         if part:
             self._fill(o, part, self.last, locked=False)
         if o.left:
-            o.status, o.reason = "EXPIRED", "INSUFFICIENT_LIQUIDITY"
+            o.status, _, o.reason = self._unfilled()
             self._note(o)
             self._report(o, "EXPIRED")
             self.told_account()
+
+    def _unfilled(self) -> tuple[str, None, str]:
+        """How an order that takes ends with a rest."""
+        reason = self.mood.taker_ends
+        return ("EXPIRED_IN_MATCH", None, "NONE") if reason == "IN_MATCH" else ("EXPIRED", None, reason)
 
     def place_oco(self, p: dict[str, str]) -> dict[str, Any]:
         if not self.terms.oco:
@@ -445,6 +454,9 @@ class Book:
                         self._end(o, "EXPIRED", None, "REJECTED")
                         continue
                     o.bound = True
+                if self.rng.random() < self.mood.stops_die:
+                    self._die(o)
+                    continue
                 o.working, o.working_at = True, now_ms()
                 self._sibling(o)
                 self._note(o)
@@ -452,7 +464,24 @@ class Book:
         for o in [o for o in self.orders if o.open and o.working]:
             self._match(o, qty)
 
-    def _match(self, o: Order, qty: Decimal | None) -> None:
+    def _die(self, o: Order) -> None:
+        """It is refused as it triggers; of a list, the other side ends with it, or stands."""
+        if not self.mood.half_ends:
+            self._sibling(o)
+        self._end(o, "EXPIRED", None, "REJECTED")
+        row = self.lists.get(o.list_id)
+        if row is not None and not any(each.open for each in row["legs"]):
+            self._done(row)
+
+    def prevent(self, o: Order, qty: Decimal) -> None:
+        """Self-trade prevention takes `qty` of an order that rests alone (DECREMENT, stp_faq.md); the rest stays."""
+        self._unlock(*self._need(o.side, qty, o.price))
+        o.prevented += qty
+        self._note(o)
+        self._report(o, "TRADE_PREVENTION", taken=qty)
+        self.told_account()
+
+    def _match(self, o: Order, qty: Decimal | None, *, takes: bool = False) -> None:
         crosses = (o.side == "SELL" and self.last >= o.price) or (o.side == "BUY" and self.last <= o.price)
         if not crosses or not o.open:
             return
@@ -463,7 +492,7 @@ class Book:
             part = (part * Decimal("0.37")).quantize(STEP)
         if not part:
             return
-        maker = not o.is_stop
+        maker = not o.is_stop and not (takes and self.mood.improves)
         self._sibling(o)
         self._fill(o, part, o.price if maker else self.last, locked=True)
 
@@ -558,7 +587,7 @@ class Book:
         self._list_event(row)
         self.told_account()
         row["answer"] = self.list_answer(row, reports=True)
-        self._match(working, None)
+        self._match(working, None, takes=True)
         return row
 
     def _keep_locked(self, o: Order, received: Decimal, fee: Decimal) -> None:
@@ -611,7 +640,9 @@ class Book:
 
     # --- what is pushed -------------------------------------------------------------------------------------------
 
-    def _report(self, o: Order, execution: str, fill: dict[str, Any] | None = None, old: str = "") -> None:
+    def _report(
+        self, o: Order, execution: str, fill: dict[str, Any] | None = None, old: str = "", taken: Decimal = ZERO
+    ) -> None:
         ended = execution == "CANCELED" and o.cancel_id
         self.push(
             {
@@ -627,6 +658,8 @@ class Book:
                 "W": o.working_at, "V": "EXPIRE_MAKER",
                 **({"eR": self._reason(o)} if o.status == "EXPIRED" and self.mood.expiry != "untold" else {}),
                 **({"zz": "tomorrow"} if self.mood.extra else {}),
+                **({"v": 3, "A": self.text(o.prevented), "B": self.text(taken), "u": 1, "U": 2,
+                    "pl": self.text(taken), "pL": self.text(o.price), "pY": "0", "Cs": SYMBOL} if taken else {}),
             }
         )  # fmt: skip
 
@@ -646,7 +679,17 @@ class Book:
         self.push({"e": "balanceUpdate", "E": now_ms(), "a": asset, "d": f"{amount:.8f}", "T": now_ms()})
         self.told_account()
 
+    def lock_elsewhere(self, asset: str, amount: Decimal) -> None:
+        """Another service locks a part of what is free; below zero: lets go of it (externalLockUpdate)."""
+        self.free[asset] -= amount
+        self.locked[asset] += amount
+        self.push({"e": "externalLockUpdate", "E": now_ms(), "a": asset, "d": f"{amount:.8f}", "T": now_ms()})
+        self.told_account()
+
     def told_account(self) -> None:
         self._note_account()
-        rows = [{"a": a, "f": self.text(self.free[a]), "l": self.text(self.locked[a])} for a in self.free]
+        whole = {a: (self.free[a], self.locked[a]) for a in self.free}
+        told = {a: row for a, row in whole.items() if not self.mood.changed_only or self._told.get(a) != row}
+        self._told = whole
+        rows = [{"a": a, "f": self.text(free), "l": self.text(locked)} for a, (free, locked) in told.items()]
         self.push({"e": "outboundAccountPosition", "E": now_ms(), "u": now_ms(), "B": rows})

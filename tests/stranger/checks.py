@@ -82,6 +82,7 @@ class Cover:
         at_work = [o for o in live if o.side == side and (o.is_stop or o.cum or o.type == "MARKET")]
         entering = any(o.side != side and o.client.startswith(OURS) for o in live)
         may = up and not self.book.terms.shut and now_ms() > self.exchange.banned_until
+        may = may and not self.exchange.disabled()
         bare = abs(held) - sum((o.left for o in at_work), ZERO) > self.dust and not entering and may
         self._rough = rough or (self._rough and bare)
         asked = self.exchange.asked[-1][0] if self.exchange.asked else real_ms()

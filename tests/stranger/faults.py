@@ -51,6 +51,17 @@ TOLD |= {
     "429 absurd": (429, {"code": -1003, "msg": "Too much request weight used; please use the websocket."}),
     "200 error": (200, {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}),
 }
+THROTTLED = "Request throttled by system-level protection. Reduce-only/close-position orders are exempt."
+TOLD |= {
+    "503 unknown": (503, {"code": -1, "msg": "Unknown error, please check your request or try again later."}),
+    "503 unavailable": (503, {"code": -1, "msg": "Service Unavailable."}),
+    "503 throttled": (503, {"code": -1008, "msg": THROTTLED}),
+    "1003": (400, {"code": -1003, "msg": "Too many requests queued."}),
+    "1015 bare": (400, {"code": -1015, "msg": "Too many new orders."}),
+    "1034": (400, {"code": -1034, "msg": "Too many requests to connect."}),
+    "1021": (400, {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}),
+}
+"""The three texts of a 503, counts that are told in other words, and a request that took too long behind the door."""
 ABSURD = ["0", "-1", "1e9", "86400", "99999999999", "Wed, 21 Oct 2099 07:28:00 GMT", "soon", ""]
 """What `Retry-After` may hold, to whoever has not read the documents."""
 WEIGHTS = ["999999", "-1", "many", "", "1e3"]
@@ -60,7 +71,7 @@ PAGES: dict[str, tuple[int, str]] = {
     "403": (403, "<html>Request blocked</html>"),
     "451": (451, "<html>Unavailable for legal reasons</html>"),
 }
-OPEN = ("503", "1000", "1001", "1006", "1007", "500")
+OPEN = ("503", "1000", "1001", "1006", "1007", "500", "503 unknown", "503 unavailable", "503 throttled")
 READS = ["late", "lost", "503", "after", "unanswered", "502", "garbage", "429", "403", "torn", "silent", "1000"]
 READS += ["unheard read", "451", "strange", "429 untold", "429 absurd", "200 error", "redirect", "gzip", "drip", "cut"]
 CHANGES = [
@@ -78,7 +89,8 @@ CHANGES = [
     "1015",
 ]
 CHANGES += ["redirect", "gzip", "drip", "cut", "429 untold", "429 absurd", "200 error done", "twice", "odd status"]
-READS += ["twice"]
+READS += ["twice", "503 unknown", "503 unavailable", "503 throttled", "1003", "1034", "1021"]
+CHANGES += ["1003", "1015 bare", "1034", "1021"]
 CHANGES += ["unheard", "strange", *OPEN, *(f"{name} done" for name in OPEN)]
 CHANGES += [f"{name} later" for name in ("503", "1006", "1007", "500")]
 """Carried out some moments after the error was told."""
@@ -167,4 +179,10 @@ def noise(event: dict[str, Any], rng: random.Random) -> dict[str, Any]:
             event | none | {"x": "TRADE_PREVENTION", "v": 5, "A": "0", "B": "0", "pl": "1", "pL": "1", "pY": "1"}
         )
         kinds.append({k: v for k, v in event.items() if k not in {"W", "V", "I", "v", "M", "Q"}})
+        kinds.append(event | {"s": "BNBUSDT", "c": "somebody", "C": "", "X": "CANCELED", "x": "CANCELED"})
+        kinds.append(event | {"s": "BNBUSDT", "c": "somebody", "C": "", "X": "FILLED", "x": "TRADE", "z": event["q"]})
+    elif event.get("e") == "listStatus":
+        kinds.append(event | {"s": "BNBUSDT", "l": "ALL_DONE", "L": "ALL_DONE", "O": []})
+    elif event.get("e") == "outboundAccountPosition":
+        kinds += [event | {"B": []}, event | {"B": [{"a": "XYZ", "f": "0.00000000", "l": "3.00000000"}]}]
     return rng.choice(kinds)

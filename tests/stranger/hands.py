@@ -39,6 +39,9 @@ ALWAYS = [
 ]
 ALWAYS += ["fees", "down", "down", "closed", "clock", "ban", "cancel_stop", "cancel_stop", *ENDED, "amend"]
 ALWAYS += ["cancel_target", "cancel_all", "cancel_entry", "bnb_runs_out"]
+ALWAYS += ["entry_expired", "entry_matched", "prevented", "prevented", "locked_elsewhere", "disabled", "unlisted"]
+ENTRY_ENDED = {"entry_expired": "EXPIRED", "entry_matched": "EXPIRED_IN_MATCH"}
+"""The entry, by the exchange."""
 ON_MARGIN = [
     "liquidated",
     "closed_by_hand",
@@ -64,6 +67,8 @@ class Hands:
         self.moved = ZERO
         """Base of the account's, not the trade's, that has come; or gone: below zero."""
         self._count = 0
+        self._locked: list[tuple[str, Decimal]] = []
+        """What another service has locked."""
 
     def drawn(self, *, spare: bool) -> str:
         if self.rng.random() < 0.25:
@@ -86,6 +91,10 @@ class Hands:
             self.book.terms.status, self.book.terms.takes = "TRADING", False
         elif name in {"shutdown", "terminated", "closed"}:
             await self.exchange.end_streams(name)
+        elif name == "unlisted":
+            self.book.terms.listed = False
+            await asyncio.sleep(2 + self.rng.random() * 6)
+            self.book.terms.listed = True
         elif name in TERMS:
             for term, value in TERMS[name].items():
                 setattr(self.book.terms, term, Decimal(value) if isinstance(value, str) else value)
@@ -93,7 +102,7 @@ class Hands:
             self.book.mood.fee_asset = (
                 QUOTE if self.book.mood.fee_asset != QUOTE or "BNB" not in self.book.free else "BNB"
             )
-        elif name in {"mute", "refuses", "clock", "ban", "down"}:
+        elif name in {"mute", "refuses", "clock", "ban", "down", "disabled"}:
             self._way(name)
         else:
             self._hand(name)
@@ -103,6 +112,8 @@ class Hands:
             self.exchange.mute_until = now_ms() + 15_000
         elif name == "refuses":
             self.exchange.refuses_until = now_ms() + 15_000
+        elif name == "disabled":
+            self.exchange.disabled_until = now_ms() + self.rng.choice([2_000, 6_000])
         elif name == "down":
             self.exchange.down, self.exchange.down_until = self.rng.choice(READS), now_ms() + 20_000
         elif name == "clock":
@@ -111,27 +122,36 @@ class Hands:
             self.exchange.ban(2 + self.rng.random() * 4)
 
     def _hand(self, name: str) -> None:
-        if name == "own_order":
-            self._order("BUY", "LIMIT", "0.2", price="85")
+        known = {
+            "own_order": lambda: self._order("BUY", "LIMIT", "0.2", price="85"),
+            "prevented": self._prevented,
+            "locked_elsewhere": self._lock_elsewhere,
+            "amend": self._amend,
+            "bnb_runs_out": self._bnb_runs_out,
+        }
+        if name in known:
+            known[name]()
         elif name in ALGO:
             for _ in range(ALGO[name]):
                 self._order("BUY", "STOP_LOSS_LIMIT", "0.1", price="116", stop="115")
-        elif name in ENDED:
-            ours = self._ours()
-            self.rng.shuffle(ours)
-            self.book.end_all(ours if name == "maintenance" else ours[:1], ENDED[name])
-        elif name == "amend":
-            self._amend()
+        elif name in ENDED or name in ENTRY_ENDED:
+            self._ended(name)
         elif name in ON_MARGIN:
             self._on_margin(name)
         elif name in WITH_SPARE:
             self._beside(name)
-        elif name == "bnb_runs_out":
-            self._bnb_runs_out()
         elif name.startswith("cancel_"):
             self._cancel(self._cancelled(name))
         else:
             self._sell(name)
+
+    def _ended(self, name: str) -> None:
+        if name in ENTRY_ENDED:
+            self.book.end_all(self._cancelled("cancel_entry"), ENTRY_ENDED[name])
+            return
+        ours = self._ours()
+        self.rng.shuffle(ours)
+        self.book.end_all(ours if name == "maintenance" else ours[:1], ENDED[name])
 
     def calm(self) -> None:
         """What is not ours goes, and everything is as it was; the clock stays where it is."""
@@ -141,7 +161,10 @@ class Hands:
         if self.exchange.lender is not None:
             self.exchange.lender.give_back()
         self.exchange.mute_until = self.exchange.refuses_until = self.exchange.banned_until = 0
-        self.exchange.down_until = 0
+        self.exchange.down_until = self.exchange.disabled_until = 0
+        for asset, amount in self._locked:
+            self.book.lock_elsewhere(asset, -amount)
+        self._locked.clear()
         self._cancel([o for o in self.book.orders if o.open and not o.client.startswith(OURS)])
 
     def _amend(self) -> None:
@@ -151,6 +174,21 @@ class Hands:
             self._count += 1
             client = o.client if self.rng.random() < 0.5 else f"web_{self._count}"
             self.book.amend(o, (o.qty / 2 // STEP) * STEP, client)
+
+    def _prevented(self) -> None:
+        """A part of an order that rests alone meets another of the account."""
+        alone = [o for o in self._ours() if o.bound and o.working and not o.is_stop and o.left >= STEP * 200]
+        if alone:
+            o = self.rng.choice(alone)
+            self.book.prevent(o, (o.left / 2 // STEP) * STEP)
+
+    def _lock_elsewhere(self) -> None:
+        """A part of the quote; of base only where the trade has no part in it."""
+        spare = self.exchange.lender is None and self.book.free[BASE] > Decimal(20)
+        asset = self.rng.choice([BASE, QUOTE]) if spare else QUOTE
+        amount = (self.book.free[asset] * Decimal("0.2")).quantize(STEP)
+        self._locked.append((asset, amount))
+        self.book.lock_elsewhere(asset, amount)
 
     def _on_margin(self, name: str) -> None:
         lender = self.exchange.lender

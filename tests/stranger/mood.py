@@ -36,6 +36,7 @@ class Terms:
     step: Decimal = STEP
     notional: Decimal = Decimal(5)
     status: str = "TRADING"
+    listed: bool = True
     algo: int = 5
     band: Decimal = Decimal("0.2")
     oco: bool = True
@@ -148,6 +149,29 @@ class Mood:
     """Each push comes by so much later as it happens to: in no order among themselves and against answers."""
     lists_done_late_ms: int = 0
     """How long a list that is over is told as at work."""
+    untold: str = ""
+    """A kind of event that is never pushed: what is promised is none of them (user-data-stream.md)."""
+    changed_only: bool = False
+    """Positions tell of what has changed, no more."""
+    quote_untold: bool = False
+    """What is over is read with a `cummulativeQuoteQty` below zero: "not available" (rest-api.md)."""
+    cancel_tells_one: bool = False
+    """The cancel of a list's order is answered with that order alone."""
+    body_type: str = "application/json"
+    improves: bool = False
+    """What takes at once is filled at the market's price, where that is better than its limit."""
+    taker_ends: str = "INSUFFICIENT_LIQUIDITY"
+    """How what takes ends with a rest: for that reason, out of its price range, or in a match (stp_faq.md)."""
+    stops_die: float = 0.0
+    """A stop is refused as it triggers: EXPIRED, `REJECTED` (user-data-stream.md)."""
+    half_ends: bool = False
+    """And the other side of its list stands."""
+    bans_sockets: bool = False
+    """Clients of a banned address are hung up on, and let in no more (web-socket-api.md)."""
+    doors: float = 0.0
+    """How often, in a storm, a socket is not let in, or a subscription is refused or not answered."""
+    prevented_told: bool = True
+    """Reads tell of what self-trade prevention has taken of an order."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Mood":
@@ -210,6 +234,18 @@ class Mood:
             empty_sides=rng.random() < 0.3,
             push_spread_ms=rng.choice([0, 0, 0, 600, 3_000]),
             lists_done_late_ms=rng.choice([0, 0, 0, 700, 4_000]),
+            untold=rng.choice(["", "", "executionReport", "listStatus", "outboundAccountPosition"]),
+            changed_only=rng.random() < 0.5,
+            quote_untold=rng.random() < 0.1,
+            cancel_tells_one=rng.random() < 0.3,
+            body_type=rng.choice(["application/json", "application/json", "text/plain", "text/html"]),
+            improves=rng.random() < 0.5,
+            taker_ends=rng.choice(["INSUFFICIENT_LIQUIDITY", "EXECUTION_RULE_PRICE_RANGE_EXCEEDED", "IN_MATCH"]),
+            stops_die=rng.choice([0.0, 0.0, 0.2]),
+            half_ends=rng.random() < 0.5,
+            bans_sockets=rng.random() < 0.5,
+            doors=rng.choice([0.0, 0.5, 2.0]),
+            prevented_told=rng.random() < 0.7,
         )
 
 
@@ -227,6 +263,8 @@ class Order:
     status: str = "NEW"
     cum: Decimal = ZERO
     quote: Decimal = ZERO
+    prevented: Decimal = ZERO
+    """What self-trade prevention has taken of it."""
     working: bool = False
     created: int = 0
     updated: int = 0
@@ -248,7 +286,7 @@ class Order:
 
     @property
     def left(self) -> Decimal:
-        return self.qty - self.cum
+        return self.qty - self.cum - self.prevented
 
     @property
     def is_stop(self) -> bool:

@@ -21,6 +21,8 @@ class Served:
         self.orders_10s: Counter[int] = Counter()
         self.refused: Counter[str] = Counter()
         self.unmet: list[str] = []
+        self.disabled_until = 0
+        """New orders are refused until then, as disabled on this account (ms, the exchange's clock)."""
 
     def serve(self, method: str, what: str, p: dict[str, str]) -> Any:
         try:
@@ -36,12 +38,7 @@ class Served:
         known: dict[str, Callable[[dict[str, str]], Any]] = {
             "GET ping": lambda _: {},
             "GET time": lambda _: {"serverTime": self._time()},
-            "GET exchangeInfo": lambda _: exchange_info(
-                self.book.terms,
-                brackets=self.book.mood.brackets,
-                margin=self.lender is not None,
-                shown=self.book.mood.filters,
-            ),
+            "GET exchangeInfo": lambda _: self._listed(),
             "GET account": lambda _: self._account(),
             "GET account/commission": lambda _: self._commission(),
             "GET order": self._order,
@@ -76,9 +73,16 @@ class Served:
         if name not in known:
             self.unmet.append(name)
             raise Refused(-1000, "Not found", 404)
+        self._allowed(method, what)
         if method != "GET" and what != "order/test":
             self._unfilled(3 if what.endswith(("otoco", "opoco")) else 2 if what.startswith("orderList/") else 1)
         return known[name](p)
+
+    def _listed(self) -> Any:
+        if not self.book.terms.listed:
+            raise Refused(-1121, "Invalid symbol.")
+        mood, margin = self.book.mood, self.lender is not None
+        return exchange_info(self.book.terms, brackets=mood.brackets, margin=margin, shown=mood.filters)
 
     def _serve_margin(self, method: str, what: str, p: dict[str, str]) -> Any:
         lender, name = self.lender, f"{method} {what}"
@@ -100,6 +104,7 @@ class Served:
         if name not in known:
             self.unmet.append(name)
             raise Refused(-1000, "Not found", 404)
+        self._allowed(method, what)
         lender.settle()
         if "rder" in what or "Trades" in what:
             lender.whose(p)
@@ -109,6 +114,13 @@ class Served:
             if "insufficient balance" in error.text and lender.mood.funds_code != error.code:
                 raise Refused(lender.mood.funds_code, "The system does not have enough balance.") from error
             raise
+
+    def disabled(self) -> bool:
+        return now_ms() < self.disabled_until
+
+    def _allowed(self, method: str, what: str) -> None:
+        if method == "POST" and "order" in what and self.disabled():
+            raise Refused(-2010, "This action is disabled on this account.")
 
     def _plain(self, p: dict[str, str]) -> dict[str, str]:
         if p.get("sideEffectType", "NO_SIDE_EFFECT") != "NO_SIDE_EFFECT":
@@ -169,7 +181,7 @@ class Served:
         cancel_id = p.get("newClientOrderId")
         o = self.book.cancel(p.get("orderId"), p.get("origClientOrderId"), cancel_id)
         row = self.book.lists.get(o.list_id)
-        if row is not None:
+        if row is not None and not self.book.mood.cancel_tells_one:
             told = self.book.list_answer(row, reports=False)
             told["orderReports"] = [self._cancelled(x, cancel_id) for x in row["legs"]]
             return told
@@ -231,7 +243,11 @@ class Served:
         shot = self.book.seen(o, self.book.mood.order_lag_ms) if o is not None else None
         if shot is None:
             raise Refused(-2013, "Order does not exist.")
-        return shot
+        return self._read(shot)
+
+    def _read(self, shot: dict[str, Any]) -> dict[str, Any]:
+        over = self.book.mood.quote_untold and shot["status"] in FINAL and Decimal(shot["executedQty"])
+        return shot | {"cummulativeQuoteQty": "-1.00000000"} if over else shot
 
     def _open_orders(self, _: dict[str, str]) -> Any:
         seen = [self.book.seen(o, self.book.mood.list_lag_ms) for o in self.book.orders[-200:]]
@@ -239,7 +255,9 @@ class Served:
 
     def _all_orders(self, p: dict[str, str]) -> Any:
         first, since = int(p.get("orderId", 0)), int(p.get("startTime", 0))
-        seen = [o.history[-1][1] for o in self.book.orders if o.history and o.id >= first and o.created >= since]
+        seen = [
+            self._read(o.history[-1][1]) for o in self.book.orders if o.history and o.id >= first and o.created >= since
+        ]
         return seen[: int(p.get("limit", 500))] if first or since else seen[-int(p.get("limit", 500)) :]
 
     def _my_trades(self, p: dict[str, str]) -> Any:
@@ -316,7 +334,7 @@ class Served:
             "buyerCommission": 0,
             "sellerCommission": 0,
             "commissionRates": {"maker": "0.001", "taker": "0.001", "buyer": "0", "seller": "0"},
-            "canTrade": True,
+            "canTrade": not self.disabled(),
             "canWithdraw": False,
             "canDeposit": False,
             "brokered": False,

@@ -235,6 +235,17 @@ class Exchange(Served):
     def ban(self, seconds: float) -> None:
         self.banned_until = now_ms() + int(seconds * 1000)
         self._ban_told = 0
+        for socket in list(self.sockets) if self.book.mood.bans_sockets else []:
+            self._abort(socket)
+
+    def _shut_out(self) -> web.Response | None:
+        """Why a socket is not let in, if it is not."""
+        if self.book.mood.bans_sockets and now_ms() < self.banned_until:
+            return web.json_response({"code": -1003, "msg": "IP banned."}, status=self.rng.choice([TOO_MANY, BANNED]))
+        if self.rng.random() >= min(0.6, self.storm * self.book.mood.doors):
+            return None
+        self.went_wrong["a socket was not let in"] += 1
+        return web.Response(status=self.rng.choice([400, 403, 429, 500, 502, 503]), text="no")
 
     def _ban(self) -> web.Response:
         """429 first, then 418, as documented: whoever goes on asking is told until when."""
@@ -254,7 +265,8 @@ class Exchange(Served):
         if header == "absurd":
             used = self.rng.choice(ODD_WEIGHTS)
         told = {} if header == "absent" else {"X-MBX-USED-WEIGHT-1M": used}
-        response = web.json_response(answer, status=status, headers=told)
+        kind = self.book.mood.body_type
+        response = web.json_response(answer, status=status, headers=told, content_type=kind)
         packed = self.book.mood.packed
         if packed == "chunks":
             response.enable_chunked_encoding()
@@ -356,7 +368,8 @@ class Exchange(Served):
             self._send_all([event])
 
     def _send_all(self, events: list[dict[str, Any]]) -> None:
-        for event in [dressed(e, self.book.mood) for e in events] if self.book.mood.pushes else []:
+        told = [e for e in events if self.book.mood.pushes and e["e"] != self.book.mood.untold]
+        for event in [dressed(e, self.book.mood) for e in told]:
             if self.rng.random() < self.storm / 3:
                 self.went_wrong["push lost"] += 1
                 continue
@@ -461,6 +474,8 @@ class Exchange(Served):
             socket._writer.transport.abort()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if (shut := self._shut_out()) is not None:
+            return shut
         socket = web.WebSocketResponse(heartbeat=20, autoping=self.book.mood.pongs)
         await socket.prepare(request)
         names = {n for n in (request.match_info.get("names") or request.query.get("streams", "")).split("/") if n}
@@ -481,6 +496,8 @@ class Exchange(Served):
         return socket
 
     async def _ws_api(self, request: web.Request) -> web.StreamResponse:
+        if (shut := self._shut_out()) is not None:
+            return shut
         socket = web.WebSocketResponse(heartbeat=20, autoping=self.book.mood.pongs)
         await socket.prepare(request)
         self.sockets.add(socket)
@@ -539,7 +556,7 @@ class Exchange(Served):
     async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
         method, params = asked["method"], {k: str(v) for k, v in asked.get("params", {}).items()}
         http, what = METHODS.get(method, ("WS", method))
-        happens = self._fault(http, what) if method in METHODS else ""
+        happens = self._fault(http, what) if method in METHODS else self._subscribed()
         self._count(http, what, params)
         await asyncio.sleep(self.book.mood.slow_ms / 1000 + (self.rng.random() * 2 if happens == "late" else 0))
         if happens in {"lost", "403", "451"} or (now_ms() < self.mute_until and method in METHODS):
@@ -569,6 +586,14 @@ class Exchange(Served):
         if happens.endswith(" done"):
             status, answer = TOLD[happens.removesuffix(" done")]
         await self._answer(socket, happens, asked["id"], status, answer)
+
+    def _subscribed(self) -> str:
+        """What happens to a subscription."""
+        if self.rng.random() >= min(0.6, self.storm * self.book.mood.doors):
+            return ""
+        happens = self.rng.choice(["lost", "late", "1000", "503", "429", "1021", "unheard", "unanswered"])
+        self.went_wrong[f"subscription {happens}"] += 1
+        return happens
 
     async def _answer(self, socket: web.WebSocketResponse, happens: str, number: str, status: int, answer: Any) -> None:
         text = self._reply(number, status, strange(answer) if happens == "strange" else answer)
