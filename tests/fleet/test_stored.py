@@ -14,9 +14,10 @@ from tests.fleet.cluster import needs_etcd, running
 from executor.config import Settings
 from executor.core.transition import empty
 from executor.ops.fleet import fleet_status
-from executor.service.fleet.commands import Operator, StoredCommands
+from executor.service.asking import Request
+from executor.service.fleet.commands import StoredCommands
+from executor.service.fleet.operator import Operator
 from executor.service.fleet.signals import SignalPoster, StoredSignals
-from executor.service.inlets.control import Request
 from executor.service.inlets.intake import SignalJudge
 from executor.service.loop import Loop
 from executor.service.store.etcd import Etcd, created_is, put

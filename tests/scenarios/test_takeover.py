@@ -13,8 +13,8 @@ from executor.core.model.events import Resolve, Resolved
 from executor.core.model.state import Protected, Reason
 from executor.core.model.values import ZERO, Direction
 from executor.ops.replay import Replay
-from executor.service.inlets.control import Answer, Request, ask
-from executor.service.takeover import TakeoverAnswer, TakeoverRequest, propose, resolve
+from executor.service.asking import Answer, Request, TakeoverAnswer, TakeoverRequest, ask
+from executor.service.takeover import propose, resolve
 
 worlds = pytest.mark.parametrize("world", WORLDS, ids=str)
 LONG = World(Direction.LONG, "OCO", pushes=True)

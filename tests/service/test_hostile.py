@@ -13,8 +13,8 @@ from executor.core.model.signal import Signal
 from executor.core.model.state import SCHEMA_VERSION
 from executor.core.transition import empty
 from executor.ops.alerts.outbox import Outbox
+from executor.service.asking import Request
 from executor.service.inlets.access import DeniedError, Keys, address_of, source_of
-from executor.service.inlets.control import Request
 from executor.service.inlets.webhook import _texts
 from executor.service.store import codec
 from executor.service.store.document import Document, contradiction, document_of

@@ -17,7 +17,7 @@ from executor.core.transition import empty
 from executor.exchange.port import ReadError, StartError
 from executor.ops import check as ops_check
 from executor.ops import logs
-from executor.service.inlets.control import ControlError, NotRunningError, Request
+from executor.service.asking import ControlError, NotRunningError, Request
 from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError
 

@@ -23,8 +23,8 @@ from executor.ops.doctor_exchange import on_the_account, on_the_symbol
 from executor.ops.doctor_fleet import on_the_fleet
 from executor.paper.errors import PaperError, RecordingError
 from executor.paper.replay.recording import TradeFile, demo_trades
+from executor.service.asking import ControlError, Request, ask
 from executor.service.fleet.opening import open_etcd
-from executor.service.inlets.control import ControlError, Request, ask
 
 _REACH: Final = "check the network, BINANCE_ENV and the URLs, and the key; the message says what the exchange said"
 

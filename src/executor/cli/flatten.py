@@ -18,10 +18,10 @@ from executor.core.model.events import Commanded, Resolve, Verb
 from executor.core.model.state import Closed
 from executor.ops import logs, report, status
 from executor.service import app
+from executor.service.asking import TakeoverRequest
 from executor.service.loop import Loop
 from executor.service.store.document import saved
 from executor.service.store.state_store import StateError
-from executor.service.takeover import TakeoverRequest
 
 LOOK_EVERY_S: Final = 0.2
 

@@ -1,8 +1,11 @@
-"""A fleet's store, for commands: each opens it, asks, and ends with a clear word where it can't be reached."""
+"""A fleet's store, for commands: each opens it, asks, and ends with a clear word where it can't be reached.
+
+Most commands are about no fleet: what speaks to a store is imported once there is one.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from executor.cli import exits
 from executor.cli.context import Place
@@ -10,19 +13,21 @@ from executor.cli.output import fail
 from executor.config import Settings
 from executor.core.model.state import State
 from executor.exchange.port import StartError
-from executor.service.fleet.commands import Operator
-from executor.service.fleet.opening import open_etcd
-from executor.service.inlets.control import Answer, Request
+from executor.service.asking import Answer, Request
 from executor.service.store.document import state_of
-from executor.service.store.etcd import Etcd, EtcdError
-from executor.service.store.fleet_keys import Keys
-from executor.service.store.fleet_store import document_in
+
+if TYPE_CHECKING:
+    from executor.service.store.etcd import Etcd
+    from executor.service.store.fleet_keys import Keys
 
 T = TypeVar("T")
 
 
-def in_store(settings: Settings, act: Callable[[Etcd, Keys], Awaitable[T]]) -> T:
+def in_store(settings: Settings, act: "Callable[[Etcd, Keys], Awaitable[T]]") -> T:
     """What `act` returns. Ends the command when the store can't be reached, or refuses."""
+    from executor.service.fleet.opening import open_etcd  # noqa: PLC0415
+    from executor.service.store.etcd import EtcdError  # noqa: PLC0415
+    from executor.service.store.fleet_keys import Keys  # noqa: PLC0415
 
     async def opened() -> T:
         etcd = open_etcd(settings)
@@ -41,8 +46,9 @@ def in_store(settings: Settings, act: Callable[[Etcd, Keys], Awaitable[T]]) -> T
 
 def ask_owner(place: Place, request: Request, *, timeout: float) -> Answer:
     """What the account's owner answers. Raises NotRunningError, ControlError."""
+    from executor.service.fleet.operator import Operator  # noqa: PLC0415
 
-    async def ask(etcd: Etcd, keys: Keys) -> Answer:
+    async def ask(etcd: "Etcd", keys: "Keys") -> Answer:
         operator = Operator(etcd, keys, ttl_s=place.settings.fleet_ttl_sec)
         return await operator.ask(place.account, place.symbol, request, timeout=timeout)
 
@@ -51,8 +57,9 @@ def ask_owner(place: Place, request: Request, *, timeout: float) -> Answer:
 
 def stored_state(place: Place) -> State | None:
     """The state as its last owner left it; None when there is none yet. Raises StateError."""
+    from executor.service.store.fleet_store import document_in  # noqa: PLC0415
 
-    async def read(etcd: Etcd, keys: Keys) -> State | None:
+    async def read(etcd: "Etcd", keys: "Keys") -> State | None:
         found = await etcd.read(keys.state(place.account, place.symbol))
         return state_of(document_in(found)) if found is not None else None
 

@@ -11,7 +11,7 @@ from executor.cli.context import Account, Place, find_places, read_chosen
 from executor.cli.output import examples, fail
 from executor.cli.service import ask, data
 from executor.ops.logs import KEPT
-from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request
+from executor.service.asking import Answer, ControlError, NotRunningError, Request
 
 
 @examples(

@@ -18,7 +18,7 @@ from executor.exchange.margin import MarginExchange
 from executor.exchange.port import ReadError, StartError
 from executor.ops import logs, margin_view
 from executor.ops.margin_view import MarginView
-from executor.service.inlets.control import NO_MARGIN, ControlError, NotRunningError, Request
+from executor.service.asking import NO_MARGIN, ControlError, NotRunningError, Request
 from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError
 

@@ -10,11 +10,7 @@ from executor.cli.fleet_store import in_store
 from executor.cli.output import examples, fail, say
 from executor.cli.service import ask
 from executor.config import Settings
-from executor.service.fleet.membership import read_view
-from executor.service.fleet.view import View
-from executor.service.inlets.control import ControlError, NotRunningError, Request
-from executor.service.store.etcd import Etcd
-from executor.service.store.fleet_keys import Keys
+from executor.service.asking import ControlError, NotRunningError, Request
 
 PATIENCE_S = 8.0
 
@@ -40,12 +36,11 @@ def ping(context: typer.Context, symbol: Which = None, account: Account = None) 
 
 def _look_for(settings: Settings) -> None:
     """Its key in the store hangs on a lease that it renews as long as its loops come round."""
+    from executor.service.fleet.membership import read_view  # noqa: PLC0415  (most commands are about no fleet)
+
     node = settings.fleet_node or socket.gethostname()
 
-    async def look(etcd: Etcd, keys: Keys) -> View:
-        return await read_view(etcd, keys)
-
-    view = in_store(settings, look)
+    view = in_store(settings, read_view)
     if node not in view.nodes:
         fail(f"no node lives as {node}; those that do: {', '.join(sorted(view.nodes)) or 'none'}", exits.UNAVAILABLE)
     owned = sorted(account for account, owner in view.owners.items() if owner.node == node)

@@ -19,11 +19,11 @@ from executor.core.model.state import Protected, State
 from executor.core.transition import empty
 from executor.ops import logs
 from executor.service import app
-from executor.service.inlets.control import NotRunningError
+from executor.service.asking import NotRunningError, TakeoverAnswer, TakeoverRequest
 from executor.service.loop import Loop
 from executor.service.recovery import from_exchange
 from executor.service.store.document import saved, state_of
-from executor.service.takeover import TakeoverAnswer, TakeoverRequest, answer_of, evidence, resolve
+from executor.service.takeover import answer_of, evidence, resolve
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Trade = Annotated[str, typer.Option("--trade", metavar="ID", help="Which trade, where there are several.")]

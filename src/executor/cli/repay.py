@@ -24,7 +24,7 @@ from executor.core.model.verdict import Refusal
 from executor.ops import logs, text
 from executor.ops.margin_view import AssetRow, MarginView
 from executor.service import app
-from executor.service.inlets.control import ControlError, Request
+from executor.service.asking import ControlError, Request
 from executor.service.loop import Loop
 from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError

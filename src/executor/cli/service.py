@@ -10,9 +10,8 @@ from executor.cli.context import Place
 from executor.cli.fleet_store import ask_owner
 from executor.cli.output import fail
 from executor.ops.status import Status
-from executor.service.inlets import control
-from executor.service.inlets.control import Answer, ControlError, NotRunningError, Request
-from executor.service.takeover import TakeoverAnswer, TakeoverRequest
+from executor.service import asking
+from executor.service.asking import Answer, ControlError, NotRunningError, Request, TakeoverAnswer, TakeoverRequest
 
 T = TypeVar("T")
 
@@ -21,7 +20,7 @@ def ask(place: Place, request: Request, *, timeout: float = 30.0) -> Answer:
     """Raises NotRunningError, ControlError. Ends the command when a fleet's store can't be reached."""
     if place.fleet:
         return ask_owner(place, request, timeout=timeout)
-    return control.ask(place.state, request, timeout=timeout)
+    return asking.ask(place.state, request, timeout=timeout)
 
 
 def tell(place: Place, verb: str, price: Decimal | None = None, *, trade: str = "") -> Answer:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,13 +14,14 @@ from executor.cli.fleet_store import in_store
 from executor.cli.output import examples, fail
 from executor.cli.service import running
 from executor.config import Settings
-from executor.service.fleet.signals import Put, SignalPoster
-from executor.service.inlets.webhook import NobodyTakesError
-from executor.service.store.etcd import Etcd
-from executor.service.store.fleet_keys import Keys
 from executor.signals.append import NotASignalError, append_signal, signal_line
 from executor.signals.parse import Malformed, parse_signal
 from executor.signals.position import SignalFileError
+
+if TYPE_CHECKING:
+    from executor.service.fleet.signals import Put
+    from executor.service.store.etcd import Etcd
+    from executor.service.store.fleet_keys import Keys
 
 Fields = Mapping[str, str | Decimal | Sequence[Decimal] | None]
 
@@ -120,12 +121,15 @@ def _append(chosen: Sequence[Settings], fields: Fields) -> str:
 
 def _put(chosen: Sequence[Settings], fields: Fields) -> str:
     """Into the fleet's store, for each account that trades its symbol."""
+    from executor.service.fleet.signals import SignalPoster  # noqa: PLC0415  (most commands are about no fleet)
+    from executor.service.inlets.webhook import NobodyTakesError  # noqa: PLC0415
+
     line = signal_line(fields)
     parsed = parse_signal(line)
     if isinstance(parsed, Malformed):
         raise NotASignalError(parsed.fault)
 
-    async def put(etcd: Etcd, keys: Keys) -> Put:
+    async def put(etcd: "Etcd", keys: "Keys") -> "Put":
         return await SignalPoster(etcd, keys, {each.account: each for each in chosen}).put(line, parsed)
 
     try:

@@ -14,7 +14,7 @@ import msgspec
 
 from executor.config import Settings
 from executor.files import RealFileSystem, replace_file
-from executor.service.inlets.control import ControlError, NotRunningError, Request, ask
+from executor.service.asking import ControlError, NotRunningError, Request, ask
 from executor.service.left_behind import left_behind
 from executor.service.store.control_socket import socket_path
 from executor.service.store.document import saved, state_of

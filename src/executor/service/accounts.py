@@ -33,11 +33,12 @@ from executor.service.account import AccountRun, Attendant, tell_down
 from executor.service.account_alerts import AccountAlerts
 from executor.service.fleet.alert_share import AlertShare
 from executor.service.fleet.bot_seat import BotReader
-from executor.service.fleet.commands import Operator, StoredCommands
+from executor.service.fleet.commands import StoredCommands
 from executor.service.fleet.digest import digest_of
 from executor.service.fleet.metrics import FleetMetrics
 from executor.service.fleet.node import FleetNode
 from executor.service.fleet.opening import open_etcd
+from executor.service.fleet.operator import Operator
 from executor.service.fleet.reach import probing
 from executor.service.fleet.signals import FileRelay, SignalPoster, StoredSignals, takers
 from executor.service.fleet.stored_traded import StoredTraded

@@ -1,33 +1,14 @@
 """The operator's decision on orders that could not be rebuilt (rule 9.3): first what it would do, then doing it."""
 
 from collections.abc import Collection
-from decimal import Decimal
-
-import msgspec
 
 from executor.core.absorb.takeover import Takeover, judge
-from executor.core.model.events import Resolve, Resolved
+from executor.core.model.events import Resolved
 from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.exchange.port import Exchange, ReadError
+from executor.service.asking import TakeoverAnswer, TakeoverRequest
 from executor.service.loop import Loop
 from executor.service.recovery import read_history
-
-
-class TakeoverRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What is wanted of which trade; empty where there is only one. Prices in quote per base."""
-
-    how: Resolve
-    trade: str = ""
-    stop: Decimal | None = None
-    targets: tuple[Decimal, ...] = ()
-
-
-class TakeoverAnswer(msgspec.Struct, frozen=True):
-    """`ok`: it can be done, `lines` say what will be; else they say why not. `nothing`: it is about nothing."""
-
-    ok: bool
-    lines: tuple[str, ...]
-    nothing: bool = False
 
 
 def answer_of(made: Takeover | Refusal | Ignored) -> TakeoverAnswer:

@@ -27,7 +27,7 @@ from executor.core.model.events import AnyEvent, SignalSeen
 from executor.core.model.state import State
 from executor.core.model.values import ZERO, Direction, floor_to
 from executor.core.transition import Step, empty
-from executor.service.inlets.control import Request
+from executor.service.asking import Request
 from executor.service.store.etcd import WATCH_SILENCE_S, Value
 from executor.service.store.fleet_keys import Keys
 from executor.service.store.fleet_store import Envelope

@@ -11,8 +11,8 @@ from executor.ops import check as ops_check
 from executor.ops import status as ops_status
 from executor.ops.telegram.commands import TRADES_SHOWN
 from executor.ops.telegram.traded import CHECK_WITHIN_S, OBEY_WITHIN_S, NotToldError, Told
-from executor.service.fleet.commands import Operator
-from executor.service.inlets.control import Answer, ControlError, Request
+from executor.service.asking import Answer, ControlError, Request
+from executor.service.fleet.operator import Operator
 from executor.service.store.etcd import EtcdError
 
 T = TypeVar("T")
