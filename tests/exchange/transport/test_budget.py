@@ -288,3 +288,33 @@ def test_any_wish_to_wait_has_an_end_and_a_beginning(text: str) -> None:
     for status in (418, 429):
         at = budget.heed(Answer(status, {"Retry-After": text}, b""), Fault(-1003, "slow down"), calls.PLACE)
         assert clock.at < at <= clock.at + 3 * 24 * 3_600_000
+
+
+HOURS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [({"Retry-After": "3"}, 3_000, 3_000), ({}, 60_000, 15 * 60_000)],
+    ids=["told", "bare"],
+)
+@pytest.mark.parametrize("status", [418, 429])
+@pytest.mark.parametrize("off", [5 * HOURS, -7 * HOURS])
+async def test_a_ban_before_the_clock_is_read_lasts_no_longer_for_a_clock_that_is_off(
+    budget: Budget, clock: ManualClock, off: int, status: int, headers: dict[str, str], least: int, most: int
+) -> None:
+    """Its end is a moment of the exchange's clock, and meanwhile the time can't be asked for either."""
+    told = Fault(-1003, f"Way too much request weight used; IP banned until {clock.at + off + 3_000}.")
+    budget.heed(Answer(status, headers, b""), told, calls.TIME)
+    assert budget.closed_for_ms() <= most
+    if status == 418:
+        assert budget.closed_for_ms() >= least
+
+
+async def test_a_moment_of_a_clock_that_was_read_is_believed_beside_seconds(clock: ManualClock) -> None:
+    exchange_clock = ExchangeClock(clock)
+    exchange_clock.adopt(clock.at, clock.at, clock.at + 5 * HOURS)
+    budget = Budget(exchange_clock)
+    told = Fault(-1003, f"IP banned until {clock.at + 7 * HOURS}.")
+    budget.heed(Answer(418, {"Retry-After": "3"}, b""), told, calls.TIME)
+    assert budget.closed_for_ms() == 2 * HOURS

@@ -43,6 +43,10 @@ LONGEST_BAN_MS: Final = 3 * 24 * 60 * MINUTE_MS
 """Bans last from two minutes to three days (rest-api.md, "IP Limits"): whoever tells of a later end tells nothing."""
 LONGEST_LIMIT_MS: Final = 5 * MINUTE_MS
 """The longest window of a limit but for the day's orders (RAW_REQUESTS): a 429 with a later end tells nothing."""
+UNMEASURED_MS: Final = 15 * MINUTE_MS
+"""A moment of the exchange's clock is believed for so long before that clock is read: where this machine's is
+hours behind, a ban of seconds would last for hours, in which nothing can be asked, the time no more than the rest.
+"""
 LIMIT_LEAST: Final = 100
 """Of a minute's weight; a smaller one is no limit that anybody could trade under."""
 DEFAULT_LIMIT: Final = 6_000
@@ -177,7 +181,7 @@ class Budget:
     def heed(self, answer: Answer, fault: Fault, call: Call | None = None) -> int:
         """Obey an answer (to `call`) that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
         now = self._clock.now_ms()
-        until = _told_until(answer, fault, now)
+        until = _told_until(answer, fault, now, measured=self._clock.measured)
         if fault.code == -1015 or (fault.code == -2021 and answer.status == 429):
             until = until or now + 10_000 - now % 10_000
             self.orders_closed_until = max(self.orders_closed_until, until)
@@ -255,24 +259,34 @@ class Budget:
             self._counted = 0
 
 
-def _told_until(answer: Answer, fault: Fault, now: int) -> int:
+def _told_until(answer: Answer, fault: Fault, now: int, *, measured: bool) -> int:
     """The latest of the moments (ms, exchange clock) that an answer tells, in its header, its data or its text alone;
-    0 for none.
+    0 for none. Before the clock is measured a number of seconds goes before all moments.
     """
     text = _UNTIL.search(fault.msg)
     # the text alone speaks of a ban below 418
     of_a_day = fault.code == -1015 and "DAY" in fault.msg.upper()
     longest = LONGEST_LIMIT_MS if answer.status == 429 and not of_a_day else LONGEST_BAN_MS
-    told = [(_retry_after(answer.headers, now), longest), (answer.retry_at, longest)]
-    told.append((int(text[1]) if text else 0, LONGEST_BAN_MS))
+    header = answer.headers.get("Retry-After", "").strip()
+    seconds = (_seconds(header, now), longest)
+    moments = [(_date(header), longest), (answer.retry_at, longest), (int(text[1]) if text else 0, LONGEST_BAN_MS)]
+    if measured:
+        return _latest([seconds, *moments], now)
+    return _latest([seconds], now) or min(_latest(moments, now), now + UNMEASURED_MS)
+
+
+def _latest(told: list[tuple[int, int]], now: int) -> int:
+    """Of moments that are no further off than they can be."""
     return max((until for until, most in told if now < until <= now + most), default=0)
 
 
-def _retry_after(headers: Mapping[str, str], now: int) -> int:
-    """When (ms, exchange clock) the header says to try again: seconds, or a date as HTTP has them; 0 for neither."""
-    text = headers.get("Retry-After", "").strip()
-    if _SECONDS.fullmatch(text):
-        return now + math.ceil(float(text) * 1000)
+def _seconds(text: str, now: int) -> int:
+    """The moment (ms, exchange clock) in so many seconds; 0 for what is no number."""
+    return now + math.ceil(float(text) * 1000) if _SECONDS.fullmatch(text) else 0
+
+
+def _date(text: str) -> int:
+    """The moment (ms, exchange clock) of a date as HTTP has them; 0 for what is none."""
     try:
         date = parsedate_to_datetime(text)
         return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()) * 1000

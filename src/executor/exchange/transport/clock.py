@@ -63,7 +63,8 @@ class ExchangeClock:
 
     def __init__(self, local: LocalClock) -> None:
         self._local = local
-        self._measured = False
+        self.measured = False
+        """Until then the exchange's moments say nothing of how far off they are."""
         self.offset = 0
 
     def now_ms(self) -> int:
@@ -87,11 +88,11 @@ class ExchangeClock:
         answer proves less: it moves the clock only as far as it must have been wrong.
         """
         least, most = server_time - answered, server_time - asked
-        if not self._measured or most - least <= QUICK_MS:
+        if not self.measured or most - least <= QUICK_MS:
             self.offset = server_time - (asked + answered) // 2
         else:
             self.offset = min(max(self.offset, least), most)
-        self._measured = True
+        self.measured = True
 
 
 def agree(first: tuple[int, int, int], second: tuple[int, int, int]) -> bool:
