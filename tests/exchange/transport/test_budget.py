@@ -15,8 +15,9 @@ from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError
 from executor.exchange.transport.budget import Budget
 from executor.exchange.transport.clock import ExchangeClock
-from executor.exchange.wire import calls
+from executor.exchange.wire import calls, margin
 from executor.exchange.wire.answer import Answer
+from executor.exchange.wire.calls import Call
 from executor.exchange.wire.outcomes import Fault
 
 MINUTE = 60_000
@@ -318,3 +319,31 @@ async def test_a_moment_of_a_clock_that_was_read_is_believed_beside_seconds(cloc
     told = Fault(-1003, f"IP banned until {clock.at + 7 * HOURS}.")
     budget.heed(Answer(418, {"Retry-After": "3"}, b""), told, calls.TIME)
     assert budget.closed_for_ms() == 2 * HOURS
+
+
+@pytest.mark.parametrize("off", [5 * HOURS, -7 * HOURS, -20_000])
+async def test_a_wait_is_as_long_as_it_was_when_the_clock_is_read_meanwhile(clock: ManualClock, off: int) -> None:
+    """Seconds to wait say nothing of the clock's moments."""
+    exchange_clock = ExchangeClock(clock)
+    budget = Budget(exchange_clock)
+    budget.heed(Answer(418, {"Retry-After": "30"}, b""), Fault(-1003, "banned"), calls.TIME)
+    budget.heed(Answer(429, {"Retry-After": "9"}, b""), Fault(-1015, "Too many new orders."), calls.PLACE)
+    budget.heed(Answer(429, {"Retry-After": "40"}, b""), Fault(-1003, "Too many."), margin.LEND)
+    exchange_clock.adopt(clock.at, clock.at, clock.at + off)
+    now = exchange_clock.now_ms()
+    assert budget.closed_for_ms() == 30_000
+    assert budget.orders_closed_until == now + 9_000
+    assert budget.sapi.closed_until(margin.LEND) == now + 40_000
+
+
+@pytest.mark.parametrize("call", [calls.OPEN_ORDERS, margin.LEND])
+async def test_nor_is_a_wait_that_is_guessed(clock: ManualClock, call: Call) -> None:
+    exchange_clock = ExchangeClock(clock)
+    budget = Budget(exchange_clock)
+    budget.heed(Answer(429, {}, b""), Fault(-1003, "Slow down."), call)
+    exchange_clock.adopt(clock.at, clock.at, clock.at - 7 * HOURS)
+    trickle = budget.sapi.untold(call) if call.sapi else budget.untold
+    now = exchange_clock.now_ms()
+    assert now < trickle.reads_wait_until <= now + MINUTE
+    assert now < trickle.command_at(now) <= now + 10_000
+    assert now < trickle.next_look <= now + 30_000

@@ -89,6 +89,17 @@ class Budget:
         self._watched_at = 0
         self._watched_weight = 0
         self._turn = asyncio.Lock()
+        clock.followers.append(self._shift)
+
+    def _shift(self, by: int) -> None:
+        """The clock was set by so much: what is closed is so for as long as before."""
+        self.closed_until += by
+        self.banned_until += by
+        self.orders_closed_until += by
+        self._told_until += by
+        self._watched_at += by
+        self.untold.shift(by)
+        self.sapi.shift(by)
 
     @property
     def used(self) -> int:

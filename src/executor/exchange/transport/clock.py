@@ -66,6 +66,8 @@ class ExchangeClock:
         self.measured = False
         """Until then the exchange's moments say nothing of how far off they are."""
         self.offset = 0
+        self.followers: list[Callable[[int], None]] = []
+        """Told by how much (ms) the clock was set: who keeps moments that were told as so long from now."""
 
     def now_ms(self) -> int:
         return self._local.now_ms() + self.offset
@@ -88,11 +90,15 @@ class ExchangeClock:
         answer proves less: it moves the clock only as far as it must have been wrong.
         """
         least, most = server_time - answered, server_time - asked
+        before = self.offset
         if not self.measured or most - least <= QUICK_MS:
             self.offset = server_time - (asked + answered) // 2
         else:
             self.offset = min(max(self.offset, least), most)
         self.measured = True
+        if self.offset != before:
+            for follower in self.followers:
+                follower(self.offset - before)
 
 
 def agree(first: tuple[int, int, int], second: tuple[int, int, int]) -> bool:

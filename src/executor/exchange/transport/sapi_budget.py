@@ -37,6 +37,13 @@ class SapiBudget:
         """When the last watching look left, and its weight."""
         self._turns: dict[str, asyncio.Lock] = {}
 
+    def shift(self, by: int) -> None:
+        """The clock was set by so much: what is closed is so for as long as before."""
+        self._closed = {call: until + by for call, until in self._closed.items()}
+        self._watched = {call: (at + by, weight) for call, (at, weight) in self._watched.items()}
+        for trickle in self._untold.values():
+            trickle.shift(by)
+
     def used(self, call: Call) -> int:
         """In this minute, by what the exchange has told and what was sent since."""
         self._roll()

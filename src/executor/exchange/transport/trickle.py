@@ -25,6 +25,14 @@ class Trickle:
         self._closed_at = 0
         self._refusals = 0
 
+    def shift(self, by: int) -> None:
+        """The clock was set by so much."""
+        if self.reads_wait_until:
+            self.reads_wait_until += by
+            self.next_look += by
+            self._next_command += by
+            self._closed_at += by
+
     def closed(self, now: int) -> bool:
         return now < self.reads_wait_until
 
