@@ -1,13 +1,17 @@
 """What the engine says about the market it was fed: prices, averages, tickers, klines, trades, depth."""
 
+from decimal import Decimal
+from random import Random
+
 import pytest
 from tests.paper.engine.client import BUY, LTC, ME, SELL, T0, Client, d, refused, row
 
-from executor.core.model.values import OrderStatus
+from executor.core.model.values import ZERO, OrderStatus
 from executor.paper.engine.liquidity import LiquidityModel
+from executor.paper.engine.market_data import BookTicker
 from executor.paper.engine.model import KlinePath
 from executor.paper.engine.symbol import Symbol
-from executor.paper.engine.tape import BARS_KEPT, SPARE, TRADES_KEPT
+from executor.paper.engine.tape import BARS_KEPT, SPARE, TRADES_KEPT, RawTrade, Tape
 from executor.paper.replay.recording import demo_trades
 
 MINUTE = 60_000
@@ -112,6 +116,27 @@ class TestAverages:
         assert (ticker.high, ticker.low, ticker.last, ticker.last_qty) == (d(82), d(70), d(81), d(2))
         assert (ticker.volume, ticker.quote_volume, ticker.weighted_avg) == (d(8), d(644), d("80.5"))
         assert (ticker.count, ticker.first_id, ticker.last_id, ticker.prev_close) == (4, 2, 5, d(70))
+
+
+def test_a_day_asked_for_at_each_trade_is_the_day_asked_for_once() -> None:
+    """What lies before the newest minute is kept summed up, while minutes come, pass without a trade, and grow old."""
+    draw = Random(1)
+    book = BookTicker(symbol=LTC, bid=ZERO, bid_qty=ZERO, ask=ZERO, ask_qty=ZERO)
+    trades: list[RawTrade] = []
+    asked, now = Tape(LTC, Decimal("0.01"), Decimal("0.001")), 1_750_000_000_000
+    for number in range(1, 80):
+        now += draw.choice((0, 1, 20_000, 61_000, 600_000, 30_000_000))
+        price, qty = Decimal(draw.randrange(9_000, 11_000)).scaleb(-2), Decimal(draw.randrange(1, 9_999)).scaleb(-3)
+        trades.append((number, price, qty, draw.random() < 0.5, now))
+        asked.add_trade(trades[-1])
+        told = asked.ticker(now, book)
+        once = Tape(LTC, Decimal("0.01"), Decimal("0.001"))
+        for trade in trades:
+            once.add_trade(trade)
+        day = [trade for trade in trades if trade[4] // 60_000 >= (now - 86_400_000) // 60_000]
+        assert told == once.ticker(now, book)
+        assert (told.volume, told.count) == (sum(trade[2] for trade in day), len(day))
+        assert (told.first_id, told.last_id) == (day[0][0], number)
 
 
 class TestKlines:

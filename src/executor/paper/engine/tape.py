@@ -86,8 +86,8 @@ class Tape:
     """
 
     __slots__ = (
-        "_averages", "_bars", "_folded", "ask", "ask_qty", "bars_kept", "bid", "bid_qty", "last", "quote_time",
-        "quoted", "spread", "step", "symbol", "tick", "trades", "update_id",
+        "_averages", "_bars", "_day", "_folded", "ask", "ask_qty", "bars_kept", "bid", "bid_qty", "last",
+        "quote_time", "quoted", "spread", "step", "symbol", "tick", "trades", "update_id",
     )  # fmt: skip
 
     def __init__(self, symbol: str, tick: Decimal, step: Decimal) -> None:
@@ -107,6 +107,8 @@ class Tape:
         self.bars_kept = BARS_KEPT
         self._folded = 0
         self._bars: list[_Bar] = []
+        self._day: tuple[tuple[int, int], list[_Bar]] = ((0, 0), [])
+        """The first and the newest minute of a day, and what comes before the newest as one, where anything does."""
         self._averages: dict[int, _Average] = {}
 
     def add_trade(self, trade: RawTrade) -> None:
@@ -178,32 +180,39 @@ class Tape:
         self._fold()
         start = now - DAY_MS
         first = bisect_left(self._bars, start - start % MINUTE_MS, key=lambda bar: bar.start)
-        bars = self._bars[first:]
-        volume = sum((bar.volume for bar in bars), ZERO)
-        quote = sum((bar.quote for bar in bars), ZERO)
         last = self.last or ZERO
-        traded = [bar for bar in bars if bar.trades]
+        day = self._day_from(first) if first < len(self._bars) else _untraded(start, last)
         return Ticker(
             symbol=self.symbol,
             open_time=start,
             close_time=now,
-            open=bars[0].open if bars else last,
-            high=max((bar.high for bar in bars), default=last),
-            low=min((bar.low for bar in bars), default=last),
+            open=day.open,
+            high=day.high,
+            low=day.low,
             last=last,
             last_qty=self.trades[-1][2] if self.trades else ZERO,
             prev_close=self._bars[first - 1].close if 0 < first <= len(self._bars) else ZERO,
-            weighted_avg=(quote / volume).quantize(EIGHT_PLACES) if volume else ZERO,
-            volume=volume,
-            quote_volume=quote,
+            weighted_avg=(day.quote / day.volume).quantize(EIGHT_PLACES) if day.volume else ZERO,
+            volume=day.volume,
+            quote_volume=day.quote,
             bid=book.bid,
             bid_qty=book.bid_qty,
             ask=book.ask,
             ask_qty=book.ask_qty,
-            first_id=traded[0].first_id if traded else -1,
-            last_id=traded[-1].last_id if traded else -1,
-            count=sum(bar.trades for bar in bars),
+            first_id=day.first_id,
+            last_id=day.last_id,
+            count=day.trades,
         )
+
+    def _day_from(self, first: int) -> _Bar:
+        """The minutes from the one at `first` on as one. Those before the newest change no more: they are summed up
+        once for all who ask within a minute.
+        """
+        span = self._bars[first].start, self._bars[-1].start
+        if self._day[0] != span:
+            before = self._bars[first:-1]
+            self._day = span, [_summed(before)] if before else []
+        return _summed([*self._day[1], self._bars[-1]])
 
     def recent_trades(
         self, from_id: int | None, start_time: int | None, end_time: int | None, limit: int
@@ -301,26 +310,47 @@ def _add_to_bars(bars: list[_Bar], trade: RawTrade) -> None:
 def _fill_gap(bars: list[_Bar], start: int) -> None:
     close = bars[-1].close
     begin = max(bars[-1].start + MINUTE_MS, start - BARS_KEPT * MINUTE_MS)
-    bars.extend(
-        _Bar(minute, close, close, close, close, ZERO, ZERO, ZERO, ZERO, 0, -1, -1)
-        for minute in range(begin, start, MINUTE_MS)
-    )
+    bars.extend(_untraded(minute, close) for minute in range(begin, start, MINUTE_MS))
 
 
-def _merge(bars: list[_Bar], interval_ms: int) -> MarketKline:
-    opening = bars[0].start - bars[0].start % interval_ms
-    return MarketKline(
-        open_time=opening,
-        close_time=opening + interval_ms - 1,
+def _untraded(start: int, price: Decimal) -> _Bar:
+    return _Bar(start, price, price, price, price, ZERO, ZERO, ZERO, ZERO, 0, -1, -1)
+
+
+def _summed(bars: list[_Bar]) -> _Bar:
+    """Minutes, one after the other, as one bar."""
+    traded = [bar for bar in bars if bar.trades]
+    return _Bar(
+        start=bars[0].start,
         open=bars[0].open,
         high=max(bar.high for bar in bars),
         low=min(bar.low for bar in bars),
         close=bars[-1].close,
         volume=sum((bar.volume for bar in bars), ZERO),
-        quote_volume=sum((bar.quote for bar in bars), ZERO),
+        quote=sum((bar.quote for bar in bars), ZERO),
+        taken=sum((bar.taken for bar in bars), ZERO),
+        taken_quote=sum((bar.taken_quote for bar in bars), ZERO),
         trades=sum(bar.trades for bar in bars),
-        taker_buy_volume=sum((bar.taken for bar in bars), ZERO),
-        taker_buy_quote_volume=sum((bar.taken_quote for bar in bars), ZERO),
+        first_id=traded[0].first_id if traded else -1,
+        last_id=traded[-1].last_id if traded else -1,
+    )
+
+
+def _merge(bars: list[_Bar], interval_ms: int) -> MarketKline:
+    whole = _summed(bars)
+    opening = whole.start - whole.start % interval_ms
+    return MarketKline(
+        open_time=opening,
+        close_time=opening + interval_ms - 1,
+        open=whole.open,
+        high=whole.high,
+        low=whole.low,
+        close=whole.close,
+        volume=whole.volume,
+        quote_volume=whole.quote,
+        trades=whole.trades,
+        taker_buy_volume=whole.taken,
+        taker_buy_quote_volume=whole.taken_quote,
     )
 
 
