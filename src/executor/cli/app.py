@@ -4,6 +4,7 @@ A command's module is imported when the command is called, so that `executor --h
 """
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -75,7 +76,10 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, stub, rest = super().resolve_command(ctx, args)
-        return name, stub if name is None else load_command(name), rest
+        try:
+            return name, stub if name is None else load_command(name), rest
+        finally:
+            gc.enable()  # the entrance has disabled it while all that is imported comes in
 
 
 def load_command(name: str) -> Any:
