@@ -123,20 +123,33 @@ def test_an_order_in_doubt_never_was_only_after_its_request_can_not_arrive_any_m
 @pytest.mark.parametrize(
     ("doubted", "expected"),
     [
-        (4, [0, 250, 750, 1_250, 2_250, 3_250, 4_250, 5_250, 7_250, 11_250, 15_000]),
-        (6, [0, 375, 1_125, 1_875, 3_375, 4_875, 6_375, 7_875, 10_875, 15_000]),
-        (12, [0, 750, 2_250, 3_750, 6_750, 9_750, 12_750, 15_000]),
+        (1, [0, 250, 750, 1_250, 2_250, 3_250, 4_250, 5_250, 7_250, 11_250, 15_000]),
+        (2, [0, 500, 1_000, 1_500, 2_500, 3_500, 4_500, 5_500, 7_500, 11_500, 15_000]),
+        (4, [0, 1_500, 3_000, 4_500, 6_000, 7_500, 9_000, 10_500, 12_500, 15_000]),
+        (12, [0, 5_500, 11_000, 15_000]),
     ],
 )
-def test_many_orders_in_doubt_share_a_pace(doubted: int, expected: list[int]) -> None:
+def test_orders_in_doubt_share_a_pace(doubted: int, expected: list[int]) -> None:
     """Rule 8.7: each is settled no later for it."""
-    order = replace(orders.doubt(STOP, 5_000, 0), unlisted=True)
+    asked, end = _looks(doubted, fence=5_000)
+    assert (asked, end) == (expected, End.NEVER)
+
+
+@pytest.mark.parametrize("doubted", range(2, 40))
+def test_looks_are_no_more_however_many_orders_are_in_doubt(doubted: int) -> None:
+    """Rule 8.7: two or three a second, beside the first look at each."""
+    asked, _ = _looks(doubted, fence=60_000)
+    assert doubted * sum(0 < at <= 10_000 for at in asked) <= 25
+
+
+def _looks(doubted: int, *, fence: int) -> tuple[list[int], End | None]:
+    """When an order in doubt, one of so many, is looked for until it counts as never placed."""
+    order = replace(orders.doubt(STOP, fence, 0), unlisted=True)
     asked = []
     while order.end is None:
         asked.append(order.ask_at)
         order = orders.miss(order, order.ask_at, order.ask_at, POLICY, doubted=doubted)
-    assert asked == expected
-    assert order.end is End.NEVER
+    return asked, order.end
 
 
 def test_it_waits_for_the_list_of_all_orders_though_not_for_ever() -> None:

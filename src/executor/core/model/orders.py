@@ -33,8 +33,10 @@ REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
 _MISSED_AGAIN_MS: Final = (250, 500, 500, 1_000, 1_000, 1_000, 1_000, 2_000, 4_000)
 """While it may have filled, and so have left a position bare, a second is long."""
-_DOUBTED_AT_ONCE: Final = 4
-"""More orders of a trade in doubt share a pace: where each one is in doubt, looks at them would use the weight up."""
+_MAKES_WAY_MS: Final = 500
+"""So long each order makes way for every other one of its trade that is in doubt: together they are looked for two or
+three times a second however many they are, and looks can't use the weight up.
+"""
 _CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000)
 _QUICK_TRIES: Final = 4
 _REFUSED_PAUSES: Final = 5
@@ -274,7 +276,7 @@ def in_doubt(orders: Iterable[Order]) -> int:
 
 def shared(pause: int, doubted: int) -> int:
     """The `pause` between two looks at one order, where so many are in doubt (rule 8.7)."""
-    return pause * max(doubted, _DOUBTED_AT_ONCE) // _DOUBTED_AT_ONCE
+    return max(pause, (doubted - 1) * _MAKES_WAY_MS)
 
 
 def _proven(order: Order, misses: int, asked_at: int, due: int) -> bool:
