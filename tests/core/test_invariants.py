@@ -99,6 +99,21 @@ def test_bare_quantity_is_counted_and_named() -> None:
     ]
 
 
+def test_what_was_told_with_an_exit_s_end_excuses_no_exit_in_its_place() -> None:
+    """Rules 5.1, 10.1: only what was told after that was sent does, as nobody could know it."""
+    script = protected()
+    stop = script.order(Role.SL)
+    sent = replace(stop, id=f"EX_{script.position.trade}_SL_99", sent_at=stop.sent_at + 500)
+    ended = replace(stop, phase=OrderPhase.CLOSED, end=End.CANCELED, cancelling=True, cum_qty=D("0.3"), fills=())
+
+    def told(at: int) -> list[str]:
+        both = with_order(script.position, replace(ended, heard_at=at))
+        return [s for s in found(script, replace(both, orders=(*both.orders, sent))) if s.startswith("10.1")]
+
+    assert told(sent.sent_at) == ["10.1: 2.997 could be sold, 2.697 are held"]
+    assert told(sent.sent_at + 1) == []
+
+
 def test_a_leg_without_stop_and_target_is_watched_by_nobody() -> None:
     script = protected()
     stop = replace(script.order(Role.SL), phase=OrderPhase.CLOSED, end=End.EXPIRED)

@@ -146,28 +146,27 @@ def _overtaken(position: Position) -> Decimal:
 
 
 def _sold_meanwhile(position: Position) -> Decimal:
-    """What exits have sold that were cancelled for a market order, told only after that was sent: it is looked for, and
-    the excess bought back (6.3). A close may sell in pieces, and the excess shows when the last of them is known. As
-    for a stop on margin that was moved: the next one is being cut.
+    """What cancelled exits have sold, told only after what they were cancelled for was sent. Beside a market order the
+    excess is looked for, and bought back (6.3); a close may sell in pieces, and it shows once the last is known.
+    An exit in the place of one that was moved, or put back, is cut once it stands (5.1, 5.5): in doubt it can't be.
     """
     closing = isinstance(position.phase, Closing)
-    sales = [o for o in position.orders if o.role is Role.FLATTEN and (o.live or closing)]
+    exits = [o for o in position.orders if o.is_exit]
+    later = [o for o in exits if o.live or (closing and o.role is Role.FLATTEN)]
     late = [
         o.cum_qty
-        for o in position.orders
+        for o in exits
         if (o.recheck or o.cancelling) and not o.live
-        if any(sale.leg in (0, o.leg) and o.heard_at >= sale.sent_at for sale in sales)
+        if any(_sent_before_told(new, o) for new in later)
     ]
-    return sum(late, _sold_before_moved(position) if position.credit is not None else ZERO)
+    return sum(late, ZERO)
 
 
-def _sold_before_moved(position: Position) -> Decimal:
-    total = ZERO
-    for stop in position.orders:
-        if stop.live and stop.is_stop:
-            before = [o for o in position.orders if o.leg == stop.leg and o.cancelling and o.sent_at < stop.sent_at]
-            total += sum([o.cum_qty for o in before if o.heard_at >= stop.sent_at], ZERO)
-    return total
+def _sent_before_told(new: Order, ended: Order) -> bool:
+    if new.role is Role.FLATTEN:
+        return new.leg in (0, ended.leg) and ended.heard_at >= new.sent_at
+    # What was told as it ended, in the instant in which the new one is sent, is no excuse for its size.
+    return new.leg == ended.leg and ended.sent_at < new.sent_at < ended.heard_at
 
 
 def _interim_sold(position: Position) -> bool:

@@ -1,12 +1,16 @@
 """A list of which the exchange has ended one side only is cancelled, and the pair put back (rules 6.6, 8.8)."""
 
+from decimal import Decimal
+
 import pytest
 from msgspec.structs import replace
-from tests.core.build import Script, protected
+from tests.core.build import Script, both_sides, protected
 
 from executor.core.model.ids import Role
-from executor.core.model.values import OrderStatus
+from executor.core.model.intents import CancelOrder
+from executor.core.model.values import Direction, OrderStatus
 
+D = Decimal
 OTHER = {Role.TP1: Role.SL1, Role.SL1: Role.TP1}
 
 
@@ -106,3 +110,62 @@ def test_a_rest_beside_a_stop_that_stands_is_covered_again() -> None:
         == script.order(Role.TP1).qty
         == script.leg(1).qty - script.book[script.orders(Role.TP1)[0].id].cum_qty
     )
+
+
+def told_late(script: Script) -> str:
+    """The target that stood alone was cancelled, and the pair put back for the whole of its leg; only then it is told
+    that the target had sold a part.
+    """
+    old = script.order(Role.TP1).id
+    ended(script, Role.SL1)
+    looked(script)
+    (cancel,) = script.pending
+    assert isinstance(cancel, CancelOrder)
+    script.accept("CancelOrder")
+    script.book[old] = replace(script.book[old], cum_qty=D("0.3"), cum_quote=D(30))
+    assert script.kinds() == ["OCO1"]
+    return old
+
+
+@both_sides
+def test_a_pair_in_doubt_that_is_for_more_than_was_left_is_cut_when_it_shows(direction: Direction) -> None:
+    """Rules 5.1, 8.3, 10.1: the cancel's answer had left out what the target sold. The invariants watch."""
+    script = protected(direction)
+    old = told_late(script)
+    script.lose("OCO1", arrived=True)
+    script.wait(20)
+    script.push(old)
+    script.settle()
+    assert script.state.halted == ""
+    assert script.order(Role.TP1).qty == script.order(Role.SL1).qty == script.leg(1).qty - D("0.3")
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    assert script.named() == "Protected"
+
+
+@both_sides
+def test_a_pair_that_is_for_more_than_was_left_is_cut_as_soon_as_it_stands(direction: Direction) -> None:
+    """Rules 5.1, 10.1: told while it was on its way, or after it was taken."""
+    for taken_first in (False, True):
+        script = protected(direction)
+        old = told_late(script)
+        if taken_first:
+            script.accept("OCO1")
+        script.wait(20)
+        script.push(old)
+        script.settle()
+        assert script.order(Role.TP1).qty == script.order(Role.SL1).qty == script.leg(1).qty - D("0.3")
+        assert script.named() == "Protected"
+
+
+def test_a_pair_in_doubt_that_never_arrived_is_put_back_for_what_is_left() -> None:
+    script = protected()
+    old = told_late(script)
+    script.lose("OCO1")
+    script.wait(20)
+    script.push(old)
+    for _ in range(80):
+        script.settle()
+        if Role.TP1 in script.live() and script.named() == "Protected":
+            break
+        script.sleep()
+    assert script.order(Role.SL1).qty == script.leg(1).qty - D("0.3")

@@ -174,6 +174,7 @@ def test_on_margin_a_stop_that_was_moved_is_looked_at_once_more_when_the_next_st
     script.book[first.id] = replace(script.book[first.id], status=OrderStatus.CANCELED)
     script.accept("TRAIL")
     assert script.kinds() == ["QueryOrder"]
+    script.now += 10
     script.settle()
     [stop] = [o for o in script.position.orders if o.live]
     assert abs(stop.qty - (first.qty - D("0.5"))) <= MARGIN_RULES.step

@@ -243,7 +243,8 @@ def test_a_side_of_the_book_that_is_empty_denies_nothing(direction: Direction) -
 
 
 def tell_late(script: Script, role: Role, sold: str) -> None:
-    """The first exit of `role`, which has ended, had sold so much by then."""
+    """The first exit of `role`, which has ended, had sold so much by then; the push comes a little later."""
+    script.now += 10
     old = script.orders(role)[0]
     script.book[old.id] = replace(script.book[old.id], cum_qty=D(sold), cum_quote=D(sold) * 100)
     script.push(old.id)
