@@ -25,7 +25,6 @@ class Group(BaseSettings):
         enable_decoding=False,
         env_ignore_empty=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     @classmethod
