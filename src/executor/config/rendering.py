@@ -3,9 +3,11 @@
 import ast
 import inspect
 import json
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Final
@@ -14,7 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from executor.config.checks import ONE_OF_DEFAULTS
-from executor.config.group import Group, Origin
+from executor.config.group import Origin
 from executor.config.keys import override_key
 from executor.config.kinds import as_text, is_secret, must_be, unset_means
 from executor.config.overrides import PER_SYMBOL
@@ -71,7 +73,6 @@ class Row:
 def descriptions() -> Iterator[Description]:
     """Every setting, in the order in which people read them."""
     for group in GROUPS:
-        meanings = _meanings(group)
         for field_name, field in group.model_fields.items():
             name = field_name.upper()
             yield Description(
@@ -80,24 +81,26 @@ def descriptions() -> Iterator[Description]:
                 default=_default(name, field),
                 default_note=unset_means(field),
                 must=must_be(field),
-                meaning=meanings.get(field_name, ""),
+                meaning=_meanings(group.__module__).get((group.__name__, field_name), ""),
                 secret=is_secret(field),
                 per_symbol=name in PER_SYMBOL,
             )
 
 
-def _meanings(group: type[Group]) -> dict[str, str]:
+@cache
+def _meanings(module: str) -> dict[tuple[str, str], str]:
     """What stands below each setting in the source. The library would read it at every start, for a tenth of its time;
     here only those do who show it.
     """
     try:
-        (defined,) = ast.parse(inspect.getsource(group)).body
+        source = ast.parse(inspect.getsource(sys.modules[module]))
     except OSError:  # what is compiled may be all that there is
         return {}
-    assert isinstance(defined, ast.ClassDef)
     return {
-        field.target.id: " ".join(below.value.value.split())
-        for field, below in pairwise(defined.body)
+        (group.name, field.target.id): " ".join(below.value.value.split())
+        for group in source.body
+        if isinstance(group, ast.ClassDef)
+        for field, below in pairwise(group.body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(below, ast.Expr)
