@@ -7,19 +7,7 @@ from typing import Final, NamedTuple
 
 from executor.config.settings import Settings
 
-BESIDE: Final = (
-    ".prev",
-    ".ahead",
-    ".tmp",
-    ".lock",
-    ".sock",
-    ".signals",
-    ".rules",
-    ".alerts",
-    ".telegram",
-    ".hang",
-    ".ban",
-)
+BESIDE: Final = (".prev", ".ahead", ".tmp", ".lock", ".sock", ".signals", ".rules", ".alerts", ".telegram", ".hang")
 """What stands beside a state file under its name and one of these."""
 
 

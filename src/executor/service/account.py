@@ -24,7 +24,6 @@ from executor.service.cross_account import CrossAccount
 from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
-from executor.service.kept_ban import KeptBan
 from executor.service.left_behind import left_behind
 from executor.service.listening import listening
 from executor.service.loop import Loop
@@ -126,15 +125,10 @@ class AccountRun:
                     await self._serve(market, exchanges)
                 finally:
                     self.loops, self.judge = {}, None
-                    await KeptBan.of(self.settings, market).keep(connection.budget.closed_for_ms())
                     await connection.close()
 
     async def _reach(self, market: Market) -> dict[str, BinanceExchange]:
         """The exchange of each symbol, once no ban holds; none where it is stopped before. Raises StartError."""
-        ban = KeptBan.of(self.settings, market)
-        wait = partial(wait_out, sleep=market.patient.sleep, stopping=lambda: self._stopping)
-        if (kept := ban.holds()) is not None:
-            await wait(kept)
         while not self._stopping:
             try:
                 return await connect_all(
@@ -147,8 +141,7 @@ class AccountRun:
                     held_symbols(self.settings, market.symbols) if self._store_of is None else (),
                 )
             except BannedError as error:
-                await ban.keep(round(error.wait_s * 1000))
-                await wait(error)
+                await wait_out(error, market.patient.sleep, stopping=lambda: self._stopping)
         return {}
 
     async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange]) -> None:
@@ -172,7 +165,7 @@ class AccountRun:
             add_streams(settings, market, supervisor, connection, stream, found)
             for attendant in self._beside:
                 supervisor.add_task("attendant", partial(attendant.run, loops), at_once=True)
-            tend_budget(settings, market, supervisor, connection.budget)
+            supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
             self.loops, self.metrics = loops, metrics
             self._supervisor = supervisor
             self._on_loops(loops)
@@ -257,14 +250,7 @@ def _acquaint(exchanges: Mapping[str, BinanceExchange], loops: Mapping[str, Loop
             exchange.neighbours = account.neighbours_of(symbol)
 
 
-def tend_budget(settings: Settings, market: Market, supervisor: Supervisor, budget: Budget) -> None:
-    """What is told of limits is kept for the next start, where there is an exchange that bans."""
-    supervisor.add_task("settle", partial(_settle_budget, supervisor, budget))
-    if market.embedded is None:
-        supervisor.add_task("kept ban", partial(KeptBan.of(settings, market).follow, budget), at_once=True)
-
-
-async def _settle_budget(supervisor: Supervisor, budget: Budget) -> None:
+async def settle_budget(supervisor: Supervisor, budget: Budget) -> None:
     """The start is over once the orders are known: from then on watching may wait for its turn."""
     await supervisor.started()
     budget.hurried = False

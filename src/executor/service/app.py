@@ -14,8 +14,7 @@ from executor.ops.alerting import Alerting, alerting
 from executor.ops.alerts.alerts import Alerts
 from executor.ops.metrics import StreamWatch
 from executor.service import account
-from executor.service.account import begin_sessions, tend_budget, wait_out
-from executor.service.kept_ban import KeptBan
+from executor.service.account import begin_sessions, settle_budget, wait_out
 from executor.service.loop import Loop
 from executor.service.market import Market, open_market, tell_addresses
 from executor.service.paper_files import set_paper_files_aside
@@ -73,7 +72,6 @@ async def _trade(
     try:
         await serve(settings, market, exchanges, on_start, told, signals=signals, own_process=own_process)
     finally:
-        await KeptBan.of(settings, market).keep(connection.budget.closed_for_ms())
         await connection.close()
 
 
@@ -82,9 +80,6 @@ async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange
     for a start that ends would leave it to its stops for longer. A ban is waited out in any case.
     """
     pause, told = FIRST_PAUSE_S, False
-    ban, go_on = KeptBan.of(settings, market), SystemdNotifier.of(os.environ).extend_start
-    if (kept := ban.holds()) is not None:
-        await wait_out(kept, market.patient.sleep, go_on)
     while True:
         try:
             return await connect_all(
@@ -97,8 +92,7 @@ async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange
                 held_symbols(settings, market.symbols),
             )
         except BannedError as error:
-            await ban.keep(round(error.wait_s * 1000))
-            await wait_out(error, market.patient.sleep, go_on)
+            await wait_out(error, market.patient.sleep, SystemdNotifier.of(os.environ).extend_start)
         except StartError as error:
             if not any(trade_open(settings, symbol) for symbol in market.symbols):
                 raise
@@ -133,7 +127,7 @@ async def serve(
         attend(supervisor, SystemdNotifier.of(os.environ), watchdog)
         found = add_watchdog(settings, supervisor, connection)
         add_streams(settings, market, supervisor, connection, stream, found)
-        tend_budget(settings, market, supervisor, connection.budget)
+        supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
         for loop in loops.values():
             on_start(loop)
         with stopping_on_signals(supervisor.stop):

@@ -73,8 +73,6 @@ class Budget:
         self.limit = DEFAULT_LIMIT
         self.closed_until = 0
         self.banned_until = 0
-        self.told = asyncio.Event()
-        """Set when the exchange wants no requests for longer than was known."""
         self.sapi = SapiBudget(clock)
         self.orders_closed_until = 0
         self.untold = Trickle()
@@ -199,7 +197,7 @@ class Budget:
         elif answer.status == 418:
             until = until or now + FIRST_BAN_MS
             self.banned_until = max(self.banned_until, until)
-            self._close(until)
+            self.closed_until = max(self.closed_until, until)
             self._tell(call, until - now)
         elif answer.status == 429 or fault.code == -1003:
             if not until:
@@ -207,17 +205,12 @@ class Budget:
             if call is not None and call.sapi:
                 self.sapi.close(call, until)
             else:
-                self._close(until)
+                self.closed_until = max(self.closed_until, until)
         elif fault.code == -1008:
             until = until or now + OVERLOAD_MS
         elif fault.code == -1034:
             until = until or now + MINUTE_MS
         return until
-
-    def _close(self, until: int) -> None:
-        if until > self.closed_until:
-            self.closed_until = until
-            self.told.set()
 
     def _slow_down(self, now: int, call: Call | None) -> int:
         """Nobody says how long: most likely until the minute's end."""

@@ -28,8 +28,7 @@ EXCHANGE: Final = (
         CRITICAL,
         "At a start the exchange has banned this address, or wants to be left alone, until a moment that it names. The "
         "start waits for it without another request. Stops that stand there work.",
-        "Wait: each request can prolong the ban, so a restart within 15 minutes asks nothing (`<state>.ban`: remove "
-        "that file where the machine has another address by now). Look for what else uses this address.",
+        "Wait; a restart asks once more, which can prolong the ban. Look for what else uses this address.",
     ),
     alert_kind(
         "not_listening",
