@@ -1,5 +1,7 @@
 """Liquidation and hands: what is gone is a fact, and is not put back (rule 11.11)."""
 
+from itertools import pairwise
+
 import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, protected, unprotected
@@ -62,6 +64,24 @@ def test_a_trade_that_is_gone_is_closed_and_nothing_is_put_back(direction: Direc
     assert closed.debt_left == {}
     event = "liquidated" if liquidated else "closed_elsewhere"
     assert script.told().count(event) == 1
+
+
+def test_what_is_gone_is_looked_for_in_pauses_that_grow_and_believed_no_later() -> None:
+    """Rules 8.6, 8.7: two shorts that were liquidated within ten seconds had the account looked at 18 times."""
+    script = taken(Direction.SHORT, liquidated=True)
+    began, asked = script.now, []
+    while script.state.position is not None:
+        if script.pending:
+            asked += [script.now for kind in script.kinds() if kind == "QueryMargin"]
+            script.accept()
+        else:
+            script.sleep()
+    looks = sorted(set(asked))
+    assert 3 <= len(looks) <= 6
+    pauses = [after - before for before, after in pairwise(looks)]
+    assert pauses[:-1] == sorted(pauses[:-1])
+    assert looks[-1] - began <= POLICY.absence_grace_ms + 100
+    assert script.closed.reason is Reason.LIQUIDATED
 
 
 def test_an_account_that_shows_nothing_of_a_long_once_is_looked_at_again() -> None:

@@ -73,6 +73,17 @@ def explained(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
     return True
 
 
+def seen_again_at(outbox: Outbox, since: int) -> int:
+    """When the account is looked at again for what it has shown since `since` (ms), and is not believed yet: in pauses
+    that grow, and at the moment from which it is believed (rules 8.6, 8.7).
+    """
+    account = outbox.market.margin
+    assert account is not None
+    asked_at, believed = account.asked_at, since + outbox.policy.absence_grace_ms
+    again = asked_at + min(max(asked_at - since, LOOK_AGAIN_MS), LOOK_AGAIN_MAX_MS)
+    return believed if asked_at < believed < again else again
+
+
 def read_later(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> None:
     """The account is read once more, in growing pauses: another symbol's loan may be in doubt for long (rule 8.7)."""
     account = outbox.market.margin

@@ -85,7 +85,7 @@ def repaid_perhaps(draft: Draft) -> bool:
     until = debt.doubted_at + draft.policy.absence_grace_ms + lending.UNREAD_AGAIN_MS
     if draft.now >= until or not debts.less_shown(debt, account):
         return False
-    draft.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
+    draft.read_again(min(lending.seen_again_at(draft, debt.doubted_at), until))
     draft.query_margin()
     return True
 
@@ -103,7 +103,7 @@ def still_there(draft: Draft, since: int) -> bool:
         return _taken_for_there(draft, since)
     debt = debts.find(draft.state.debts, credit.asset)
     if debt.doubted_at:
-        draft.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
+        draft.read_again(lending.seen_again_at(draft, debt.doubted_at))
         draft.query_margin()
         return False
     if anything_left(draft, account):

@@ -170,7 +170,7 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
         if not work.short_at:
             work = replace(work, short_at=account.asked_at)
         if account.asked_at < work.short_at + outbox.policy.absence_grace_ms:
-            outbox.read_again(account.asked_at + lending.LOOK_AGAIN_MS)
+            outbox.read_again(lending.seen_again_at(outbox, work.short_at))
             outbox.query_loans(LoanKind.REPAY, debt.asset, outbox.now - RECORDS_MS)
             return work
         lacks = debt.own - account.free(debt.asset)  # what other symbols need of it is there again in a moment
