@@ -112,6 +112,25 @@ def test_the_state_is_had_from_what_is_sound_beside_it(tmp_path: Path, kind: str
 
 
 @every_kind
+def test_that_the_newest_state_was_lost_is_known_until_one_is_written(tmp_path: Path, kind: str) -> None:
+    """Also to the start after one that was killed before it had written any."""
+    path = tmp_path / "state.json"
+    store(path).save({"n": 1})
+    KINDS[kind](path.with_name("state.json.ahead"))
+    kept = store(path)
+    for each in (store(path), kept):
+        loaded = each.load(dict[str, int])
+        assert loaded is not None
+        assert each.age(loaded) is Age.OLD
+    kept.commit({"n": 2})
+    loaded = store(path).load(dict[str, int])
+    assert loaded is not None
+    assert (loaded.value, store(path).age(loaded)) == ({"n": 2}, Age.VOUCHED)
+    kept.save({"n": 3})
+    assert not kept.write_ahead.exists()
+
+
+@every_kind
 def test_without_any_sound_state_nothing_is_moved(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "state.json"
     KINDS[kind](path)

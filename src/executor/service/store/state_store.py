@@ -178,8 +178,6 @@ class StateStore:
         self._committed: bytes | None = None
         """What `commit` wrote last and the current file does not show yet."""
         self._shown = False
-        self._ahead_lost = False
-        """Something else stood in the copy's place at the last `load`."""
         self._replacing = threading.Lock()
         self._clock = clock
 
@@ -283,24 +281,35 @@ class StateStore:
             StateUnwritable: a damaged file could not be set aside.
         """
         found = self.peek(type, foreign=foreign, unsound=unsound)
-        self._ahead_lost = self._make_room()
+        self._make_room()
         if found is None or not found.fault or found.fault == STALE or not self._fs.exists(self.path):
             return found
         return Loaded(found.value, found.source, found.fault, self._set_aside(self.path))
 
-    def _make_room(self) -> bool:
-        """Set aside what is no file in the place of one beside the state; whether the write-ahead copy's was such."""
-        found = []
-        temporary = self.write_ahead.with_name(self.write_ahead.name + ".tmp")
-        for path in (self.previous, self._temporary, self.write_ahead, temporary):
+    def _make_room(self) -> None:
+        """Set aside what is no file in the place of one beside the state. An empty write-ahead copy takes the place of
+        such a one: that the newest state was lost must be known to a start after this one too.
+        """
+        for path in (self.previous, self._temporary, self._write_ahead.temporary, self.write_ahead):
             try:
                 self._fs.read(path, 0)
             except NoRegularFileError:
-                log.error("state_damaged", alert=True, fault=f"{path} is no file", set_aside=str(self._set_aside(path)))
-                found.append(path)
+                log.error("state_damaged", alert=True, fault=f"{path} is no file", set_aside=str(self._make_way(path)))
             except OSError:  # whoever needs it will tell
                 pass
-        return self.write_ahead in found
+
+    def _make_way(self, path: Path) -> Path:
+        """Where it was put. Raises StateUnwritable."""
+        if path != self.write_ahead:
+            return self._set_aside(path)
+        try:
+            self._fs.write_synced(self._write_ahead.temporary, b"")
+            aside = self._set_aside(path)
+            self._fs.rename(self._write_ahead.temporary, path)
+            self._fs.sync_folder(path.parent)
+        except OSError as error:
+            raise StateUnwritable(path, error) from error
+        return aside
 
     def peek(
         self,
@@ -343,7 +352,7 @@ class StateStore:
     def age(self, loaded: Loaded[T]) -> Age:
         """How far what `load` or `peek` gave may be behind the service's last state. Raises StateUnreadable."""
         try:
-            if loaded.source == "previous" or self._ahead_lost or self._write_ahead.torn():
+            if loaded.source == "previous" or self._write_ahead.torn():
                 return Age.OLD
             return Age.VOUCHED if self._write_ahead.exists() else Age.UNKNOWN
         except OSError as error:

@@ -28,7 +28,7 @@ class WriteAhead:
     def __init__(self, path: Path, fs: FileSystem) -> None:
         self.path = path
         self._fs = fs
-        self._temporary = path.with_name(path.name + ".tmp")
+        self.temporary = path.with_name(path.name + ".tmp")
         self._ours = False
         """Whether the file has been looked at, or made, to write to it."""
         self._number = 0
@@ -103,8 +103,8 @@ class WriteAhead:
         room = max(ROOM, self._room)
         while room < len(record):
             room *= 2
-        self._fs.write_synced(self._temporary, record + bytes(2 * room - len(record)))
-        self._fs.rename(self._temporary, self.path)
+        self._fs.write_synced(self.temporary, record + bytes(2 * room - len(record)))
+        self._fs.rename(self.temporary, self.path)
         self._fs.sync_folder(self.path.parent)
         self._room, self._durable = room, 0
 
