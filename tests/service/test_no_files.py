@@ -3,6 +3,7 @@ told by its name; an open trade is looked after all the same.
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,34 @@ def test_that_the_newest_state_was_lost_is_known_until_one_is_written(tmp_path: 
     assert (loaded.value, store(path).age(loaded)) == ({"n": 2}, Age.VOUCHED)
     kept.save({"n": 3})
     assert not kept.write_ahead.exists()
+
+
+class Mounts(RealFileSystem):
+    """What is no file can't be moved, as where something is mounted."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        if not source.is_file():
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source))
+        super().rename(source, target)
+
+
+@every_kind
+@pytest.mark.parametrize("suffix", [".prev", ".tmp", ".ahead", ".ahead.tmp"])
+def test_what_can_not_be_moved_from_beside_the_state_is_told_and_ends_no_start(
+    tmp_path: Path, kind: str, suffix: str
+) -> None:
+    path = tmp_path / "state.json"
+    store(path).save({"n": 1})
+    KINDS[kind](path.with_name(path.name + suffix))
+    kept = StateStore(path, schema_version=SCHEMA_VERSION, fs=Mounts())
+    with capture_logs() as log:
+        loaded = kept.load(dict[str, int])
+    assert loaded is not None
+    assert loaded.value == {"n": 1}
+    assert kept.age(loaded) is (Age.OLD if suffix == ".ahead" else Age.UNKNOWN)
+    assert [(line["event"], line["alert"]) for line in log] == [("state_damaged", True)]
+    assert "stays there" in log[0]["fault"]
+    assert path.with_name(path.name + suffix).exists()
 
 
 @every_kind

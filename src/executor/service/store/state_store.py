@@ -294,22 +294,26 @@ class StateStore:
             try:
                 self._fs.read(path, 0)
             except NoRegularFileError:
-                log.error("state_damaged", alert=True, fault=f"{path} is no file", set_aside=str(self._make_way(path)))
+                self._make_way(path)
             except OSError:  # whoever needs it will tell
                 pass
 
-    def _make_way(self, path: Path) -> Path:
-        """Where it was put. Raises StateUnwritable."""
-        if path != self.write_ahead:
-            return self._set_aside(path)
+    def _make_way(self, path: Path) -> None:
+        """What can't be moved (a mount) does not end a start that has a trade to look after: whoever needs the place
+        will tell.
+        """
+        fault, lost = f"{path} is no file", path == self.write_ahead
         try:
-            self._fs.write_synced(self._write_ahead.temporary, b"")
+            if lost:
+                self._fs.write_synced(self._write_ahead.temporary, b"")
             aside = self._set_aside(path)
-            self._fs.rename(self._write_ahead.temporary, path)
-            self._fs.sync_folder(path.parent)
-        except OSError as error:
-            raise StateUnwritable(path, error) from error
-        return aside
+            if lost:
+                self._fs.rename(self._write_ahead.temporary, path)
+                self._fs.sync_folder(path.parent)
+        except (OSError, StateUnwritable) as error:
+            log.error("state_damaged", alert=True, fault=f"{fault}, and stays there: {error}", set_aside="")
+        else:
+            log.error("state_damaged", alert=True, fault=fault, set_aside=str(aside))
 
     def peek(
         self,
