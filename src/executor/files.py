@@ -29,9 +29,10 @@ class NoRegularFileError(OSError):
     """A folder, a pipe or a device stands in the place of a file."""
 
 
-def open_regular(path: Path, flags: int, mode: int = PRIVATE) -> int:
+def open_regular(path: Path, flags: int, mode: int = PRIVATE, *, or_device: bool = False) -> int:
     """The descriptor of a file. What is none is refused, not waited on: a pipe without another end would hold up
-    whoever opens it. Raises OSError.
+    whoever opens it. `or_device`: a character device (/dev/null) may be in its place; nothing waits for that either.
+    Raises OSError.
     """
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
@@ -39,7 +40,7 @@ def open_regular(path: Path, flags: int, mode: int = PRIVATE) -> int:
         if error.errno in _NO_FILE:
             raise _no_regular_file(path) from error
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if not stat.S_ISREG(kind := os.fstat(descriptor).st_mode) and not (or_device and stat.S_ISCHR(kind)):
         os.close(descriptor)
         raise _no_regular_file(path)
     return descriptor

@@ -19,7 +19,15 @@ from executor.files import NoRegularFileError, RealFileSystem
 from executor.ops.alerts.outbox import READ_MAX, Mark, Outbox
 from executor.ops.watchdog.machine import probe
 from executor.service.self_watchdog import SelfWatchdog
-from executor.service.store.journal import FILE_SIZE, LINE_MAX, Journal, JournalError, JournalReader, tail
+from executor.service.store.journal import (
+    FILE_SIZE,
+    LINE_MAX,
+    Journal,
+    JournalError,
+    JournalReader,
+    JournalUnwritable,
+    tail,
+)
 from executor.service.store.lock import LockUnusable, StateLock
 from executor.service.store.state_store import Age, StateDamaged, StateStore, StateUnwritable
 from executor.service.store.trades import TradeList
@@ -185,7 +193,7 @@ def test_one_that_comes_while_the_service_runs_is_told_by_its_name_and_not_waite
     assert loaded.value == {"n": 3}
 
 
-@every_kind
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
 @pytest.mark.parametrize("suffix", ["", ".1"])
 def test_no_journal_and_no_list_of_trades_is_waited_on(tmp_path: Path, kind: str, suffix: str) -> None:
     path = tmp_path / "j.jsonl"
@@ -206,6 +214,28 @@ def test_no_journal_and_no_list_of_trades_is_waited_on(tmp_path: Path, kind: str
         TradeList(path, patient=True)
     assert [line["event"] for line in log] == ["trade_list_unusable"]
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_journal_may_be_a_device_that_takes_lines_and_stays_where_it_is(tmp_path: Path, device: str) -> None:
+    path = tmp_path / "j.jsonl"
+    path.symlink_to(device)
+    for _ in range(2):
+        with Journal(path, file_size=10) as journal:
+            assert [journal.append({"a": n}) for n in (1, 2)] == [1, 2]
+    assert tail(path, Closed, 10) == []
+    assert [each.name for each in tmp_path.iterdir()] == ["j.jsonl"]
+
+
+def test_nothing_is_read_from_a_journal_that_keeps_nothing() -> None:
+    assert list(JournalReader(Path("/dev/null"), int)) == []
+
+
+def test_a_device_that_takes_no_line_is_told_of_each_time() -> None:
+    with Journal(Path("/dev/full")) as journal:
+        for _ in range(2):
+            with pytest.raises(JournalUnwritable, match="No space left"):
+                journal.append({"a": 1})
 
 
 def test_a_journal_as_large_as_none_is_put_away_and_a_new_one_goes_on(tmp_path: Path) -> None:

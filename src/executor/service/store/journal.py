@@ -8,12 +8,16 @@ it becomes `.1`, what was `.1` becomes `.2`, and so on.
 Lines are handed to the operating system at once, so they survive the process; they are synced to the disk
 only when a file is closed or rotated, because the state file, not the journal, is what a restart stands on
 (rule 10.5).
+
+`/dev/null` and other character devices may stand in its place: they take lines and give none back, and stay where they
+are.
 """
 
 import contextlib
 import errno
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,6 +103,7 @@ class Journal:
         self._file_size = file_size
         self._files_kept = files_kept
         self._torn = False
+        self._device = False
         self._descriptor = NOT_OPEN
         self.last = 0
         try:
@@ -121,7 +126,7 @@ class Journal:
         try:
             if self._torn:
                 self._untear()
-            if self._size and self._size + len(line) > self._file_size:
+            if not self._device and self._size and self._size + len(line) > self._file_size:
                 self._rotate()
             self._write(line)
         except OSError as error:
@@ -135,7 +140,8 @@ class Journal:
             return
         descriptor, self._descriptor = self._descriptor, NOT_OPEN
         try:
-            os.fsync(descriptor)
+            if not self._device:
+                os.fsync(descriptor)
         except OSError as error:
             raise JournalUnwritable(self.path, error) from error
         finally:
@@ -160,7 +166,8 @@ class Journal:
         self._size += written
 
     def _untear(self) -> None:
-        os.ftruncate(self._descriptor, self._size)
+        if not self._device:
+            os.ftruncate(self._descriptor, self._size)
         self._torn = False
 
     def _begin(self) -> None:
@@ -168,7 +175,7 @@ class Journal:
         self._put_away_what_is_too_large()
         self._descriptor = self._open()
         try:
-            self.last = self._find_last()
+            self.last = 0 if self._device else self._find_last()
         except OSError as error:
             descriptor, self._descriptor = self._descriptor, NOT_OPEN
             os.close(descriptor)
@@ -190,10 +197,11 @@ class Journal:
 
     def _open(self) -> int:
         try:
-            descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, or_device=True)
         except OSError as error:
             raise JournalUnwritable(self.path, error) from error
-        self._size = os.fstat(descriptor).st_size
+        found = os.fstat(descriptor)
+        self._size, self._device = found.st_size, stat.S_ISCHR(found.st_mode)
         return descriptor
 
     def _rotate(self) -> None:
@@ -304,7 +312,7 @@ class JournalReader(Generic[T]):
 
 def _opened(path: Path) -> BinaryIO:
     """To be read. Raises OSError."""
-    return os.fdopen(open_regular(path, os.O_RDONLY), "rb")
+    return os.fdopen(open_regular(path, os.O_RDONLY, or_device=True), "rb")
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
