@@ -188,6 +188,18 @@ async def test_a_symbol_without_a_reference_price_is_not_asked_for_it_each_time(
     assert stub.count("GET referencePrice") == 1
 
 
+async def test_it_is_asked_for_it_after_an_hour_whatever_the_clock_was_set_to(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    stub.script("GET referencePrice", NO_REFERENCE, NO_REFERENCE)
+    stub.script("GET avgPrice", *[Say(json={"mins": 5, "price": "9.25", "closeTime": START_MS})] * 3)
+    for after_ms, asked in ((0, 1), (3_599_000, 1), (1_000, 2)):
+        clock.at += after_ms
+        exchange.connection.clock.adopt(clock.at, clock.at, clock.at - asked * 7 * 3_600_000)
+        assert await exchange.reference_price() == Decimal("9.25")
+        assert stub.count("GET referencePrice") == asked
+
+
 MINUTE = 60_000
 
 

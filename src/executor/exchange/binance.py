@@ -360,7 +360,7 @@ class BinanceExchange:
 
     async def _own_reference(self) -> Decimal | None:
         """Few symbols have one, and hosts of other makers know none: they are not asked at each signal."""
-        if self.now() < self._no_reference_until:
+        if self.connection.clock.local_ms() < self._no_reference_until:
             return None
         try:
             async with asyncio.timeout(REFERENCE_S):
@@ -368,7 +368,7 @@ class BinanceExchange:
                     calls.REFERENCE, {"symbol": self.symbol}, lambda reply: reading.reference(reply.body)
                 )
         except (ReadError, TimeoutError):
-            self._no_reference_until = self.now() + HOUR_MS
+            self._no_reference_until = self.connection.clock.local_ms() + HOUR_MS
             return None
 
     async def is_trading(self) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 from structlog.testing import capture_logs
-from tests.exchange.stub import START_MS, ManualClock, Say, Stub, placed
+from tests.exchange.stub import START_MS, ManualClock, Say, Seen, Stub, placed
 from tests.exchange.test_paper import limit
 from tests.exchange.transport.test_order_link import WsFault, linked
 from tests.exchange.wire.test_outcomes import ORDER
@@ -12,7 +12,11 @@ from executor.exchange.binance import BinanceExchange
 from executor.exchange.port import ReadError
 from executor.exchange.transport.firewall import READS_WAIT_MS, Firewall
 from executor.exchange.transport.trickle import LOOK_MAX_MS, LOOK_MS, PACE_MAX_MS
+from executor.exchange.wire import calls
+from executor.exchange.wire.answer import Answer
+from executor.exchange.wire.outcomes import Fault
 
+HOURS = 3_600_000
 PAGE = Say(status=403, text="<html><h1>403 Forbidden</h1></html>", content_type="text/html")
 
 
@@ -72,6 +76,44 @@ async def test_looks_at_orders_in_doubt_go_on_still_more_slowly(
     clock.at += LOOK_MS
     assert await exchange.order("EX_1_ENTRY_0") is None
     assert await exchange.open_orders() == (), "it came through"
+
+
+@pytest.mark.parametrize("off", [5 * HOURS, -7 * HOURS])
+async def test_it_is_closed_for_no_longer_when_the_clock_is_read_meanwhile(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock, off: int
+) -> None:
+    """On a machine whose clock is hours ahead, stops and sales would have waited for these hours."""
+    stub.script("GET openOrders", PAGE, Say(json=[]))
+    with pytest.raises(ReadError, match="403"):
+        await exchange.open_orders()
+    exchange.connection.clock.adopt(clock.at, clock.at, clock.at + off)
+    with pytest.raises(ReadError, match="firewall"):
+        await exchange.open_orders()
+    at_once = await exchange.place(ORDER)
+    assert isinstance(at_once, Refused)
+    assert exchange.now() < at_once.retry_at <= exchange.now() + 1_000
+    clock.at += 1_000
+    stub.script("POST order", placed)
+    assert isinstance(await exchange.place(ORDER), Done)
+    assert await exchange.open_orders() == ()
+
+
+@pytest.mark.parametrize("off", [5 * HOURS, -7 * HOURS])
+async def test_what_was_sent_as_the_clock_was_read_opens_what_was_closed_before(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock, off: int
+) -> None:
+    untold = exchange.connection.budget.untold
+    exchange.connection.budget.heed(Answer(429, {}, b""), Fault(-1003, "Slow down."), calls.OPEN_ORDERS)
+    clock.at += LOOK_MAX_MS
+
+    def read_meanwhile(seen: Seen) -> Say:
+        exchange.connection.clock.adopt(clock.at, clock.at, clock.at + off)
+        return placed(seen)
+
+    assert untold.closed(exchange.now())
+    stub.script("POST order", read_meanwhile)
+    assert isinstance(await exchange.place(ORDER), Done)
+    assert not untold.closed(exchange.now())
 
 
 def test_looks_become_rarer_and_never_end() -> None:

@@ -94,6 +94,7 @@ class Connection:
         self.recv_window = recv_window
         self._rest_firewall = Firewall()
         self._link_firewall = Firewall()
+        clock.followers += [self._rest_firewall.shift, self._link_firewall.shift]
         self._service = LinkService()
         self._reads = asyncio.Semaphore(READS)
         self._measuring: asyncio.Task[None] | None = None
@@ -271,7 +272,7 @@ class Connection:
         raise ReadRefused(f"{call}: {text}", answer.status, fault)
 
     async def _tell(self, call: Call, params: Mapping[str, str], attempt: Attempt, way: _Way) -> Answer:
-        mark, sent_at = self.budget.begin(call), self.clock.now_ms()
+        mark, sent_at = self.budget.begin(call), self.clock.local_ms()
         headers: Mapping[str, str] | None = None
         try:
             if way.link is not None:
@@ -288,7 +289,7 @@ class Connection:
         if answer.ok:
             way.firewall.passed()
         if answer.ok or _served(answer):
-            self.budget.passed(call, sent_at)
+            self.budget.passed(call, sent_at + self.clock.offset)  # which may have been measured meanwhile
         return answer
 
     async def _over_link(self, link: OrderLink, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
