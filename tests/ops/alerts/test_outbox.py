@@ -7,11 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from executor.ops.alerts.alert import Alert
 from executor.ops.alerts.kinds import Severity
 from executor.ops.alerts.outbox import Before, Done, Mark, Outbox, Raised, Record
-from executor.ops.alerts.queue import Key, Known
+from executor.ops.alerts.queue import TEXTS_KEPT, Key, Known
+from executor.ops.alerts.wording import TEXT_MAX
 
 
 def raised(n: int) -> Raised:
@@ -32,6 +34,19 @@ def test_what_was_appended_is_there_again(tmp_path: Path) -> None:
     assert (tmp_path / "s.alerts").stat().st_mode & 0o777 == 0o600
     outbox.close()
     again.close()
+
+
+def test_what_hundreds_of_accounts_wait_to_tell_is_there_again(tmp_path: Path) -> None:
+    """Each of ten kinds, with the texts that are kept of repeats."""
+    texts = ("t" * TEXT_MAX,) * TEXTS_KEPT
+    waiting: list[Record] = [
+        Raised(n=n, alert=replace(raised(n).alert, account=f"A{n % 400}"), to=("telegram",), count=9, texts=texts)
+        for n in range(4_000)
+    ]
+    Outbox(tmp_path / "s.alerts").rewrite(waiting)
+    again = Outbox(tmp_path / "s.alerts")
+    assert again.aside is None
+    assert again.records == waiting
 
 
 def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:

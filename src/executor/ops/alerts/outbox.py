@@ -25,8 +25,10 @@ log = structlog.get_logger(__name__)
 
 SIZE_MAX: Final = 256 * 1024
 """Bytes after which the file is written anew; it shrinks to some kilobytes then."""
-READ_MAX: Final = 4 * 1024 * 1024
-"""Bytes of a file that is read at all: in memory its records take nine times as much."""
+READ_MAX: Final = 16 * 1024 * 1024
+"""Bytes of a file that is read at all, more than hundreds of accounts can have to tell: in memory its records may take
+nine times as much.
+"""
 Number = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
