@@ -49,6 +49,15 @@ def test_where_there_is_no_state_nothing_is_moved(tmp_path: Path, env: str) -> N
     assert _shown(tmp_path) == before
 
 
+def test_a_device_in_the_journal_s_place_is_not_moved(tmp_path: Path) -> None:
+    """A paper run as root with JOURNAL_FN=/dev/null would have renamed that for the whole machine."""
+    _state(tmp_path, PAPER)
+    (tmp_path / "s.journal.jsonl").symlink_to("/dev/null")
+    set_paper_files_aside(_settings(tmp_path), "LTCUSDT")
+    assert (tmp_path / "s.journal.jsonl").is_char_device()
+    assert not (tmp_path / "s.json").exists()
+
+
 @pytest.mark.parametrize("env", ["paper", "live"])
 def test_another_exchange_s_state_is_left_alone(tmp_path: Path, env: str) -> None:
     _state(tmp_path, "testnet")

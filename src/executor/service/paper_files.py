@@ -38,7 +38,7 @@ def set_paper_files_aside(settings: Settings, symbol: str) -> None:
     kept = settings.binance_env is BinanceEnv.PAPER
     # The state comes last: should this be interrupted, the next start does the rest.
     singles = [*([] if kept else [place]), store.write_ahead, store.previous, store.path]
-    logs = (journal, trades)
+    logs = [each for each in (journal, trades) if not each.is_char_device()]  # /dev/null stays where it is
     suffix = _free_suffix(store.path, [*logs, *singles])
     try:
         for path in logs:
