@@ -308,6 +308,19 @@ def test_looks_that_fail_share_the_pace_of_the_orders_in_doubt(doubted: int, pau
     assert script.position.orders[0].ask_at == script.now + pause
 
 
+@pytest.mark.parametrize(("doubted", "pause"), [(1, 1_000), (4, 1_000), (6, 1_500)])
+def test_looks_that_fail_at_a_start_are_had_again_sooner(doubted: int, pause: int) -> None:
+    """Rules 8.7, 9.1: nothing is placed before each was looked at, and a position may be bare."""
+    script = entering(working=False)
+    order = script.order(Role.ENTRY)
+    others = tuple(replace(order, id=f"{order.id}{n}") for n in range(1, doubted))
+    script.state = replace(script.state, position=replace(script.position, orders=(order, *others)))
+    script.unchecked = True
+    script.restart()
+    script.lose("QueryOrder")
+    assert script.position.orders[0].ask_at == script.now + pause
+
+
 def test_the_pace_of_retries_is_the_policys() -> None:
     policy = replace(POLICY, exits_retry_ms=7_000)
     script = unprotected(policy=policy)

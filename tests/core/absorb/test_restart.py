@@ -1,5 +1,5 @@
 from msgspec.structs import replace
-from tests.core.build import Script, both_sides, closing, entering, protected
+from tests.core.build import MARGIN_RULES, POLICY, Script, both_sides, closing, entering, protected, unprotected
 
 from executor.core.model.ids import Role
 from executor.core.model.state import OrderPhase, Reason
@@ -36,6 +36,25 @@ def test_nothing_is_placed_before_every_order_has_been_looked_up() -> None:
     assert script.state.started == 0
     assert script.position.target_hit
     assert script.kinds() == ["CancelList"]
+
+
+def test_exits_that_never_arrived_are_sent_as_soon_after_a_late_start_however_many_they_are() -> None:
+    """Rules 8.3, 9.1: killed between the fill and the exits. A short's debt keeps no second exit from the book, so two
+    looks must tell that the first ones are not there; the position is bare meanwhile.
+    """
+    script = unprotected(Direction.SHORT, replace(POLICY, recv_window_ms=5_000), MARGIN_RULES)
+    sent = script.kinds()
+    script.now += 60_000
+    script.restart()
+    started = script.now
+    script.settle()
+    assert len([o for o in script.position.orders if o.phase is OrderPhase.UNRESOLVED]) == 5
+    while sorted(script.kinds()) != sorted(sent):
+        if script.pending:
+            script.accept()
+        else:
+            script.sleep()
+    assert script.now - started == 250
 
 
 def test_a_second_restart_asks_again_what_is_still_in_doubt() -> None:

@@ -49,6 +49,8 @@ from executor.core.model.values import OrderType
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
 _READ_AGAIN_MS = 1_000
+_AT_ONCE = 4
+"""So many looks at orders in doubt fail in a second of a start, at most."""
 _UNSURE = frozenset({Why.UNKNOWN_ORDER, Why.OTHER, Why.WITHDRAWN})
 """Refusals of a cancel after which its order may be another than it was."""
 
@@ -302,7 +304,10 @@ def _unread(position: Position, request: Request, now: int, *, started: bool = F
             closing = isinstance(position.phase, Closing) and not started  # a start waits for them all (rule 9.1)
             counted = (looking and closing) or (order.recheck and not order.live)
             looked = orders.look_again(order, now) if counted else order
-            pause = orders.shared(_READ_AGAIN_MS, orders.in_doubt(position.orders))
+            doubted = orders.in_doubt(position.orders, order)
+            pause = orders.shared(_READ_AGAIN_MS, doubted)
+            if started:  # nothing is placed before each was looked at (rule 9.1)
+                pause = _READ_AGAIN_MS * max(doubted, _AT_ONCE) // _AT_ONCE
             again_at = max(looked.ask_at, now + pause)
             return with_order(position, replace(looked, check=looking, ask_at=again_at))
         case QueryAllOrders():

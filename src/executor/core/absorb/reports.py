@@ -355,7 +355,7 @@ def _absent(state: State, position: Position, event: Absent, policy: Policy) -> 
         return Absorbed(state, Ignored(f"{event.id} was asked for before its entry had filled"))
     over = brackets.ended_with_its_entry(position, order)
     sought = replace(order, unlisted=True) if over else order  # what was never placed has filled under no id
-    doubted = orders.in_doubt(position.orders)
+    doubted = orders.in_doubt(position.orders, order)
     market = state.market
     missed = orders.miss(sought, event.asked_at, market.now, policy, doubted=doubted, ahead_at=market.ahead_at)
     notes: tuple[Notify, ...] = ()

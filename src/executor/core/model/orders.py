@@ -244,7 +244,7 @@ def looked_for_anew(order: Order) -> Order:
 
 
 def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int = 1, ahead_at: int = 0) -> Order:
-    """A direct query did not find the order (rules 8.3, 8.6). `doubted`: so many of the trade's are in doubt;
+    """A direct query did not find the order (rules 8.3, 8.6). `doubted`: so many share its pace (`in_doubt`);
     `ahead_at`: when the clock was last set ahead (ms), from when on the time counts that passes.
     """
     if not order.live or (order.phase is OrderPhase.WORKING and asked_at < order.heard_at):
@@ -253,25 +253,28 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int =
     if order.list_failed:
         order = replace(order, list_failed=False, list_misses=order.list_misses + 1)
     first = order.first_miss_at or max(asked_at, ahead_at)
-    pause = shared(_pause(misses, _MISSED_AGAIN_MS), doubted)
+    pause = _pause(misses, _MISSED_AGAIN_MS)
     if order.phase is OrderPhase.WORKING:
         due = first + policy.absence_grace_ms
         if _proven(order, misses, asked_at, due):
             return replace(order, phase=OrderPhase.CLOSED, end=End.GONE, closed_at=at, misses=misses, check=False)
-        ask_at = due if misses < 2 or asked_at < due else at + pause
+        ask_at = due if misses < 2 or asked_at < due else at + shared(pause, doubted)
         return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at, check=True)
     settled = settled_at(order, policy)
     if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):
         return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
-    ask_at = at + pause
+    soon = misses == 1 or (order.phase is OrderPhase.UNRESOLVED and at >= settled)
+    ask_at = at + (pause if soon else shared(pause, doubted))  # a position may be bare until two looks have settled it
     if at < settled < ask_at:
         ask_at = settled
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
 
 
-def in_doubt(orders: Iterable[Order]) -> int:
-    """How many of them are: their looks share a pace."""
-    return sum(order.phase is OrderPhase.UNRESOLVED for order in orders)
+def in_doubt(orders: Iterable[Order], sought: Order) -> int:
+    """How many of them are, and share the pace of the looks at `sought`: one that is kept apart from its successor
+    (rule 8.3b) makes way for all of them, and none makes way for it.
+    """
+    return sum(o.phase is OrderPhase.UNRESOLVED and (sought.apart or not o.apart) for o in orders)
 
 
 def shared(pause: int, doubted: int) -> int:
