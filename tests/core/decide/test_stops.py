@@ -442,3 +442,29 @@ def test_a_pair_whose_target_a_filter_refuses_leaves_its_stop_with_a_limit() -> 
     assert script.order(Role.SL1).type is OrderType.STOP_LOSS_LIMIT
     script.settle()
     assert script.live() == ["SL1"]
+
+
+@both_sides
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_stop_that_is_for_more_than_a_rest_no_order_takes_is_cancelled(
+    direction: Direction, *, replaced: bool
+) -> None:
+    """Rules 5.5, 6.6b, 10.1: that the one in whose place it came had sold nearly all is told once it stands. Its rest
+    is covered by another leg's stop.
+    """
+    script = protected(direction, rules=replace(RULES, cancel_replace_allowed=replaced))
+    script.quote("101.5", after=1_000)
+    old = script.order(Role.SL).id
+    script.command(Verb.MOVE_STOP, "99.5")
+    placing = "replace SL" if replaced else "SL"
+    while placing not in script.kinds():
+        script.accept()
+    script.book[old] = replace(script.book[old], cum_qty=D("0.96"), cum_quote=D(94))
+    script.accept(placing)
+    script.wait(20)
+    script.push(old)
+    script.settle()
+    stops = [o for o in script.position.orders if o.live and o.is_stop]
+    assert sorted(o.role for o in stops) == [Role.SL1, Role.SL2]
+    assert sum(o.leaves for o in stops) == sum(script.position.split) - D("0.96")
+    assert (script.state.halted, script.named()) == ("", "Protected")

@@ -308,6 +308,7 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
             return
     limit = draft.stop_limit(level)
     if not draft.rules.carries(left, min(level, limit)):
+        _cancel_too_large(draft, leg, live, qty)
         return
     if leg.balks and draft.now < move_again_at(leg, draft.policy):
         return
@@ -316,6 +317,14 @@ def move_single(draft: Draft, leg: Leg, stop: Decimal, live: Order, left: Decima
         return
     draft.put_leg(replace(leg, moved_at=draft.now))
     draft.swap(live, stop_order(draft, leg, left, level))
+
+
+def _cancel_too_large(draft: Draft, leg: Leg, live: Order, qty: Decimal) -> None:
+    """Of a leg that has too little left for an order: what stands must not sell more than is held (10.1), and another
+    leg takes the rest (6.6b). PLAIN's stop of the whole has none beside it, and stays.
+    """
+    if leg.n and qty < live.qty and not doubt.kept_apart(draft):
+        draft.cancel([live], recheck=True)
 
 
 def _resized(draft: Draft, leg: Leg, live: Order, qty: Decimal) -> bool:
