@@ -114,6 +114,23 @@ def test_what_was_told_with_an_exit_s_end_excuses_no_exit_in_its_place() -> None
     assert told(sent.sent_at + 1) == []
 
 
+def test_what_a_stop_sold_while_it_was_being_replaced_excuses_only_as_much() -> None:
+    """Rules 5.5, 10.1: it is told after the new one was sent, too, and counts once."""
+    script = protected()
+    stop = script.order(Role.SL)
+    ended = replace(stop, phase=OrderPhase.CLOSED, end=End.CANCELED, cancelling=True, cum_qty=D("0.3"), fills=())
+    ended = replace(ended, heard_at=stop.sent_at + 501)
+    position = with_order(script.position, ended)
+
+    def replaced_by(qty: Decimal) -> list[str]:
+        sent = {"sent_at": stop.sent_at + 500, "replaces": stop.id, "qty": qty}
+        new = replace(stop, id=f"EX_{position.trade}_SL_99", **sent)
+        return [s for s in found(script, replace(position, orders=(*position.orders, new))) if s.startswith("10.1")]
+
+    assert replaced_by(stop.qty) == []
+    assert replaced_by(stop.qty + D("0.001")) == ["10.1: 2.698 could be sold, 2.697 are held"]
+
+
 def test_a_leg_without_stop_and_target_is_watched_by_nobody() -> None:
     script = protected()
     stop = replace(script.order(Role.SL), phase=OrderPhase.CLOSED, end=End.EXPIRED)

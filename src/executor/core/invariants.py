@@ -141,22 +141,27 @@ def _apart(position: Position) -> Decimal:
 
 def _overtaken(position: Position) -> Decimal:
     """What stops sold while they were being replaced: the new ones are too large by it, and are being cut (5.5)."""
-    replaced = {o.replaces for o in position.orders if o.replaces and o.live}
+    replaced = _replaced(position)
     return sum([o.cum_qty for o in position.orders if o.id in replaced and not o.live], ZERO)
 
 
+def _replaced(position: Position) -> set[str]:
+    return {o.replaces for o in position.orders if o.replaces and o.live}
+
+
 def _sold_meanwhile(position: Position) -> Decimal:
-    """What cancelled exits have sold, told only after what they were cancelled for was sent. Beside a market order the
-    excess is looked for, and bought back (6.3); a close may sell in pieces, and it shows once the last is known.
-    An exit in the place of one that was moved, or put back, is cut once it stands (5.1, 5.5): in doubt it can't be.
+    """What cancelled exits have sold, told only after what they were cancelled for was sent, beside `_overtaken`. Where
+    that is a market order, the excess is looked for, and bought back (6.3); a close may sell in pieces, and it shows
+    once the last is known. An exit in the place of one that was moved, or put back, is cut once it stands (5.1, 5.5):
+    in doubt it can't be.
     """
-    closing = isinstance(position.phase, Closing)
+    closing, replaced = isinstance(position.phase, Closing), _replaced(position)
     exits = [o for o in position.orders if o.is_exit]
     later = [o for o in exits if o.live or (closing and o.role is Role.FLATTEN)]
     late = [
         o.cum_qty
         for o in exits
-        if (o.recheck or o.cancelling) and not o.live
+        if (o.recheck or o.cancelling) and not (o.live or o.id in replaced)
         if any(_sent_before_told(new, o) for new in later)
     ]
     return sum(late, ZERO)
