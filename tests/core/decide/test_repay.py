@@ -22,7 +22,7 @@ from executor.core.book.edit import with_order
 from executor.core.book.retire import KEPT, MANY
 from executor.core.decide.lending import LOOK_AGAIN_MS
 from executor.core.decide.repay import AROUND_THE_HOUR_MS, HOUR_MS
-from executor.core.model.events import Reported, TradesSeen, Verb
+from executor.core.model.events import Reported, Tick, TradesSeen, Verb
 from executor.core.model.facts import Refused, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Borrow, PlaceOrder, Repay
@@ -618,6 +618,21 @@ def test_the_rest_is_not_repaid_while_a_repayment_of_before_may_still_come() -> 
     assert script.now >= settled
     assert script.state.market.margin is not None
     assert script.state.market.margin.asked_at >= settled
+
+
+def test_a_clock_that_is_set_ahead_shortens_no_wait_for_a_repayment_that_may_still_come() -> None:
+    """Rule 8.3: the request may arrive as long as before, by the clock as it is now."""
+    script = repaying()
+    script.lender.holdings["USDT"] = D(100)
+    _, settled = in_doubt(script)
+    while script.state.loan is not None and script.state.loan.open:
+        step(script)
+    script.now += HOUR_MS
+    script.feed(Tick(at=script.now, ahead=HOUR_MS))
+    script.lender.holdings["USDT"] = D(200)
+    while len(repaid(script)) < 2:
+        step(script)
+    assert script.now >= settled + HOUR_MS
 
 
 def test_a_fence_of_a_clock_that_was_wrong_holds_nothing_up_for_longer_than_any_request_may_take() -> None:

@@ -38,7 +38,8 @@ def late_until(outbox: Outbox) -> int:
     loan = outbox.loan
     if loan is None or not loan.fence:
         return 0
-    return min(loan.fence, loan.closed_at + _LONGEST_WINDOW_MS) + outbox.policy.doubt_settle_ms
+    closed_at = max(loan.closed_at, outbox.market.ahead_at)  # the fence has moved with a clock that was set ahead since
+    return min(loan.fence, closed_at + _LONGEST_WINDOW_MS) + outbox.policy.doubt_settle_ms
 
 
 def known(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
