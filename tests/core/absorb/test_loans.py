@@ -535,3 +535,14 @@ def test_a_loan_of_somebody_elses_order_that_is_as_large_does_not_show_ours() ->
     pass_looks(script)
     assert loan(script).end is LoanEnd.NEVER
     assert script.now - START >= SETTLED
+
+
+@pytest.mark.parametrize(("manual", "end"), [(True, LoanEnd.DONE), (False, LoanEnd.FAILED)])
+def test_an_accepted_loan_whose_record_bears_another_number_is_shown_by_the_debt(manual: bool, end: LoanEnd) -> None:
+    """Rule 11.3: that the numbers are the same is not documented. The loan of an order is none of ours (11.11)."""
+    script = borrowing()
+    script.exchange_lends()
+    script.lender.records[-1] = replace(script.lender.records[-1], manual=manual)
+    script.feed(Answered(at=script.now, seq=script._take("Borrow").seq, outcome=Booked(5)))
+    pass_looks(script)
+    assert loan(script).end is end

@@ -335,6 +335,9 @@ def _shown(loan: Loan, event: LoansSeen) -> bool:
 
 
 def _by_others(loan: Loan, records: tuple[LoanRecord, ...]) -> Decimal:
-    """How much others have borrowed or repaid since, by their records."""
-    theirs = (row for row in records if row.tran_id != loan.tran_id and _is_new(loan, row))
+    """How much others have borrowed or repaid since, by their records. That a record's number is the one that a loan
+    was accepted with is not documented: where none bears it, the record that is ours but for that is of no other.
+    """
+    ours = _record(loan, records) or _record(replace(loan, tran_id=0), records)
+    theirs = (row for row in records if row is not ours and _is_new(loan, row))
     return sum((row.amount for row in theirs if row.status is not RecordStatus.FAILED), ZERO)
