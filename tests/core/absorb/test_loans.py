@@ -537,6 +537,25 @@ def test_a_loan_of_somebody_elses_order_that_is_as_large_does_not_show_ours() ->
     assert script.now - START >= SETTLED
 
 
+def test_a_look_that_is_under_way_as_the_doubt_can_be_settled_costs_no_pause() -> None:
+    """Rule 8.3: sent before the time and answered after it, it tells nothing yet; the next one does."""
+    script = borrowing()
+    script.lose()
+    while not (loan(script).misses and script.pending):
+        script.accept() if script.pending else script.sleep()
+    asked_at = script.now
+    assert asked_at < START + SETTLED
+    script.now = START + SETTLED + 100
+    request = script._take("QueryLoans")
+    assert isinstance(request, QueryLoans)
+    script.feed(replace(script._read_margin(request), account=replace(script.account(), asked_at=asked_at)))
+    assert loan(script).open
+    assert script.kinds() == ["QueryLoans"]
+    script.accept()
+    assert loan(script).end is LoanEnd.NEVER
+    assert script.now == START + SETTLED + 100
+
+
 @pytest.mark.parametrize(("manual", "end"), [(True, LoanEnd.DONE), (False, LoanEnd.FAILED)])
 def test_an_accepted_loan_whose_record_bears_another_number_is_shown_by_the_debt(manual: bool, end: LoanEnd) -> None:
     """Rule 11.3: that the numbers are the same is not documented. The loan of an order is none of ours (11.11)."""

@@ -150,6 +150,16 @@ def test_looks_that_can_settle_an_order_in_doubt_wait_for_no_others(doubted: int
     assert (asked, end) == ([60_000, 60_250, 60_750, 61_250, 62_250, 63_250], End.NEVER)
 
 
+def test_a_look_that_is_under_way_as_a_doubt_can_be_settled_costs_no_pause() -> None:
+    """Rule 8.3: sent before the time and answered after it, it tells nothing yet; the next one does."""
+    order = replace(orders.doubt(STOP, 5_000, 0), unlisted=True)
+    for at in range(0, 7_000, 1_000):
+        order = orders.miss(order, at, at, POLICY)
+    order = orders.miss(order, 14_900, 15_100, POLICY, doubted=5)
+    assert (order.live, order.ask_at) == (True, 15_100)
+    assert orders.miss(order, 15_100, 15_300, POLICY).end is End.NEVER
+
+
 def test_an_order_that_is_kept_apart_makes_way_and_none_makes_way_for_it() -> None:
     """Rules 8.3b, 8.7."""
     doubtful = orders.doubt(STOP, 5_000, 0)

@@ -266,7 +266,7 @@ def _looked(state: State, event: LoansSeen, policy: Policy) -> Absorbed:
         over = _not_made(loan, asked_at, settled, max(loan.sent_at, state.market.ahead_at) + _LOST_MS)
         if over is not None:
             return Absorbed(closed(state, loan, over[0], now), MOVED, (over[1],))
-    return _look_again(state, loan, settled)
+    return _look_again(state, loan, asked_at, settled)
 
 
 def _is_whole(loan: Loan) -> bool:
@@ -276,13 +276,13 @@ def _is_whole(loan: Loan) -> bool:
     return loan.kind is LoanKind.REPAY and loan.amount >= loan.before.total
 
 
-def _look_again(state: State, loan: Loan, settled: int) -> Absorbed:
+def _look_again(state: State, loan: Loan, asked_at: int, settled: int) -> Absorbed:
     """The look has settled nothing: another one later, in growing pauses, told of ever more seldom (rule 8.7)."""
     now = state.market.now
     longer = min((now - loan.sent_at) // _AN_EIGHTH, _ASK_AGAIN_MAX_MS)
     ask_at = now + max(_ASK_AGAIN_MS[min(loan.looks, len(_ASK_AGAIN_MS) - 1)], longer)
-    if loan.phase is LoanPhase.UNRESOLVED and now < settled < ask_at:
-        ask_at = settled
+    if loan.phase is LoanPhase.UNRESOLVED and asked_at < settled < ask_at:
+        ask_at = max(now, settled)  # a look that was under way then tells nothing yet
     loan = replace(loan, looks=loan.looks + 1, ask_at=ask_at)
     notes: tuple[Notify, ...] = ()
     if now - loan.sent_at >= max(_SLOW_MS, 2 * (loan.alerted_at - loan.sent_at)):

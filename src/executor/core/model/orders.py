@@ -265,8 +265,8 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int =
         return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=at, misses=misses, check=False)
     soon = misses == 1 or (order.phase is OrderPhase.UNRESOLVED and at >= settled)
     ask_at = at + (pause if soon else shared(pause, doubted))  # a position may be bare until two looks have settled it
-    if at < settled < ask_at:
-        ask_at = settled
+    if asked_at < settled < ask_at:
+        ask_at = max(at, settled)  # a look that was under way then tells nothing yet
     return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at)
 
 
