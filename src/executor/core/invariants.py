@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from executor.core import margin_invariants as margin
 from executor.core.book import brackets, retire
-from executor.core.book.ledger import committed, covered, holding, layout_of, leg_sold, list_leaves
+from executor.core.book.ledger import committed, covered, exits_of, holding, layout_of, leg_sold, list_leaves
 from executor.core.book.levels import is_safer
 from executor.core.model.ids import Role, parse
 from executor.core.model.intents import Command, OrderCommand, Placement, placed
@@ -102,7 +102,8 @@ def _sold_once(view: View) -> Iterator[str]:
     what a fill after a cancel has sold too much is being bought back (6.3).
     """
     position, layout = view.position, layout_of(view.position)
-    selling, most = committed(position, layout=layout) + brackets.awaited(position, view.rules), max(view.most, ZERO)
+    awaited, most = brackets.awaited(position, view.rules), max(view.most, ZERO)
+    selling = committed(position, layout=layout) + awaited
     if selling <= most:
         return
     if any(order.live for order in position.orders[: position.taken]):
@@ -110,6 +111,7 @@ def _sold_once(view: View) -> Iterator[str]:
     if position.credit is not None and margin.find(view.state, position.credit.asset).by_hand:
         return  # what was to be bought back is not owed any more: it is being cancelled (11.11)
     selling -= _apart(position) + _overtaken(position) + _sold_meanwhile(position)
+    selling -= min(_sold_by_both(position), awaited + _being_cancelled(position))
     if selling <= most:
         return
     if layout is Layout.PLAIN:
@@ -126,10 +128,7 @@ def _apart(position: Position) -> Decimal:
     are there after all, beside the ones sent in their place: of those all but one are being cancelled.
     """
     total = ZERO
-    exits = [o for o in position.orders if o.is_exit and (o.live or o.cum_qty)]  # no other sells anything
-    for leg in {o.leg for o in exits if o.apart or o.back}:
-        kin = [o for o in exits if o.leg == leg]
-        kin = kin[next(i for i, o in enumerate(kin) if o.apart or o.back) :]
+    for kin in _kin(position):
         sold = sum((o.cum_qty for o in kin), ZERO)
         naming = ZERO
         for name in {o.list_id or o.id for o in kin if o.live}:
@@ -137,6 +136,34 @@ def _apart(position: Position) -> Decimal:
             naming += list_leaves(sides)
         total += max(naming - max(max(o.qty for o in kin) - sold, ZERO), ZERO)
     return total
+
+
+def _kin(position: Position) -> Iterator[list[Order]]:
+    """By leg, exits that were kept apart (rule 8.3b), or are there after all, with those sent in their place."""
+    exits = [o for o in position.orders if o.is_exit and (o.live or o.cum_qty)]  # no other sells anything
+    for leg in {o.leg for o in exits if o.apart or o.back}:
+        kin = [o for o in exits if o.leg == leg]
+        yield kin[next(i for i, o in enumerate(kin) if o.apart or o.back) :]
+
+
+def _sold_by_both(position: Position) -> Decimal:
+    """What exits under rule 8.3b have sold beyond the largest of them, but for `_overtaken`: the first came in so late
+    that nothing kept the two apart. Exits that an entry has brought are too large by it: what awaits to be placed can't
+    be cut yet, and what is being cancelled is (13.1).
+    """
+    replaced, total = _replaced(position), ZERO
+    for kin in _kin(position):
+        sold = sum((o.cum_qty for o in kin if o.live or o.id not in replaced), ZERO)
+        total += max(sold - max(o.qty for o in kin), ZERO)
+    return total
+
+
+def _being_cancelled(position: Position) -> Decimal:
+    """What exits that entries have brought could still sell until their cancels are answered."""
+    brought = {o.list_id for o in position.orders if o.is_entry and o.list_id}
+    lists = [exits_of(position, name) for name in brought]
+    ending = [sides for sides in lists if any(o.live and o.cancelling and not o.awaits for o in sides)]
+    return sum([list_leaves(sides) for sides in ending], ZERO)
 
 
 def _overtaken(position: Position) -> Decimal:

@@ -6,12 +6,13 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import DONE, POLICY, RULES, START, Script, both_sides, entering, make_report, protected
 
+from executor.core.invariants import unsound
 from executor.core.model.events import Absent, Answered, OpenOrdersSeen, Reported, Verb
-from executor.core.model.facts import Done, Why
+from executor.core.model.facts import Balance, Done, Why
 from executor.core.model.ids import Role, list_of, parse
 from executor.core.model.intents import CancelList, CancelOrder, PlaceBracket, PlaceOco, PlaceOrder, placed
 from executor.core.model.policy import EntryMode, Layout, PlanBOrder
-from executor.core.model.state import End, Entering, Order, OrderPhase, Protected, Reason, Unprotected
+from executor.core.model.state import Closing, End, Entering, Order, OrderPhase, Protected, Reason, Unprotected
 from executor.core.model.values import Direction, OrderStatus, OrderType, TimeInForce
 
 D = Decimal
@@ -315,6 +316,84 @@ def test_a_rest_too_small_for_its_leg_is_entered_with_another() -> None:
     script.wait(2_000)
     script.settle()
     assert (script.order(Role.ENTRY2).qty, len(script.orders(Role.ENTRY3))) == (D("0.63"), 1)
+
+
+def twice_covered(direction: Direction) -> tuple[Script, Order, Order]:
+    """Of a part, cancelled, 0.4 are held. Its stop was lost and sent again (8.3b), and is there after all; then the
+    entries fill, and nothing is told of their exits.
+    """
+    script = entering(direction, PARTS)
+    script.state = replace(script.state, position=replace(script.position, spare=D(3)))
+    script.fill(Role.ENTRY1, "0.4")
+    script.wait(2_000)
+    script.accept("CancelOrder")
+    script.lose("SL")
+    script.balances["LTC"] = Balance(D("3.3996")) if direction.is_long else Balance(D("0.6"), D(2))
+    script.settle()
+    while len(interim(script)) == 1:
+        script.sleep()
+        script.settle()
+    first, second = interim(script)
+    assert first.beside
+    script.place(first.id, OrderStatus.NEW)
+    for entry in [o for o in script.position.orders if o.is_entry and o.live]:
+        script.feed(Reported(at=script.now, report=script.execute(entry.id)))
+    return script, first, second
+
+
+def interim(script: Script) -> list[Order]:
+    return [o for o in script.orders(Role.SL) if not o.leg]
+
+
+def brought(script: Script) -> list[Order]:
+    return [o for o in script.position.orders if o.is_exit and o.leg and o.live]
+
+
+@both_sides
+@pytest.mark.parametrize("told", [False, True])
+def test_two_stops_kept_apart_that_both_fill_beside_exits_brought_by_entries(
+    direction: Direction, *, told: bool
+) -> None:
+    """8.3b, 10.1: what both have sold too much is no fault of exits that nothing is told of yet, or that are being
+    cancelled.
+    """
+    script, first, second = twice_covered(direction)
+    script.feed(Reported(at=script.now, report=script.execute(second.id)))
+    if told:
+        for exit_ in brought(script):
+            script.push(exit_.id)
+        assert all(o.cancelling or o.is_target for o in brought(script))
+    script.feed(Reported(at=script.now, report=script.execute(first.id)))
+    assert isinstance(script.phase, Closing)
+    assert len(brought(script)) == 5
+    script.settle()
+    for _ in range(20):
+        if script.state.position is None:
+            break
+        script.sleep()
+        script.settle()
+    assert script.closed.reason is Reason.SL
+    assert script.closed.dust <= RULES.step
+
+
+def test_what_two_stops_kept_apart_have_sold_excuses_no_exit_that_stands() -> None:
+    """8.3b, 10.1: nor more than they have sold beyond one of them."""
+    script, first, second = twice_covered(Direction.SHORT)
+    for stop in (second, first):
+        script.feed(Reported(at=script.now, report=script.execute(stop.id)))
+
+    def found(**changes: object) -> list[str]:
+        orders = tuple(replace(o, **changes) if o in brought(script) else o for o in script.position.orders)
+        state = replace(script.state, position=replace(script.position, orders=orders))
+        return [s for s in unsound(state, script.policy, RULES) if s.startswith("10.1")]
+
+    too_much = ["10.1: 2.600 could be sold, 2.200 are held"]
+    assert found() == []
+    assert found(awaits="", cancelling=True) == []
+    assert found(awaits="") == too_much
+    more = replace(script.position, orders=(*script.position.orders, replace(second, id=f"{second.id}9", leg=4)))
+    state = replace(script.state, position=more)
+    assert any(s.startswith("10.1") for s in unsound(state, script.policy, RULES))
 
 
 # --- refused --------------------------------------------------------------------------------------------------------
