@@ -216,7 +216,7 @@ class Run:
         with (self.folder / "signals.jsonl").open("a") as file:
             file.write(json.dumps(values) + "\n")
         self.exchange.storm = self.storm if number % 2 else 0.0
-        await self._entry_rests()
+        await self._entry_rests(number)
         doomed = asyncio.create_task(self._strike()) if kill else None
         drawn = [self.hands.drawn(spare=self.short) for _ in range(self.rng.choice([1, 1, 2]))]
         befalling = asyncio.gather(*map(self.hands.befall, drawn))
@@ -232,9 +232,9 @@ class Run:
         self.hands.calm()
         await self._over(number, path, sign)
 
-    async def _entry_rests(self) -> None:
-        """Until the entry is on the book, or it takes too long; or, now and then, not at all."""
-        if self.rng.random() < 0.15:
+    async def _entry_rests(self, number: int) -> None:
+        """Until the entry is on the book, or it takes too long; or, now and then but for the first, not at all."""
+        if self.rng.random() < 0.15 and number:
             return
         until = time.monotonic() + (6 if self.lender is None else 15)
         while time.monotonic() < until:
