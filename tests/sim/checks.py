@@ -461,9 +461,12 @@ class Outside:
             self.sound()
             return
         self.bare_since = self.bare_since or told.now
-        if told.at >= last.now:
+        # By a clock that was set back, what is new may be dated before what was told last.
+        spoken = told.at >= last.now or told.at != last.at
+        begun = told.began >= last.now or told.began != last.began
+        if spoken:
             self._known_at = None  # somebody knows
-        elif told.began >= last.now and self._known_at is not None:
+        elif begun and self._known_at is not None:
             # It had been known before the crash, and on disk: the deadline runs on.
             self._silent = min(told.grace, now - self._known_at[0], told.now - self._known_at[1])
             return
@@ -471,7 +474,7 @@ class Outside:
             self._known_at = None  # it took the position for covered meanwhile: a deadline of its own
         if told.bare_since and self._known_at is None:
             self._known_at = now, told.now
-        if max(told.at, told.began) >= last.now or told.bare_since != last.bare_since or told.blind:
+        if spoken or begun or told.bare_since != last.bare_since or told.blind:
             self._silent = 0
             return
         self._silent += passed

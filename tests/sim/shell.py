@@ -19,6 +19,7 @@ from executor.core.decide.timers import next_timer
 from executor.core.invariants import violations
 from executor.core.model.events import (
     Absent,
+    AllOrdersSeen,
     Answered,
     AnyEvent,
     MarginSeen,
@@ -124,8 +125,7 @@ class Shell:
     def start(self, recv_window: int) -> None:
         """Rule 9.1."""
         self.wire.listener = self.receive
-        position = self.state.position
-        self._unseen = {o.id for o in position.orders if o.live} if position is not None else set()
+        self._unseen = _live(self.state)
         now = self.clock.now()
         self.receive(Started(at=now, fence=now + recv_window))
         self._poll()
@@ -228,6 +228,8 @@ class Shell:
             self._unseen.discard(event.id)
         elif isinstance(event, OpenOrdersSeen):
             self._unseen -= {report.id for report in event.reports}
+        elif isinstance(event, AllOrdersSeen):
+            self._unseen &= _live(step.state)  # the list has told of their end, under whatever id
         self._unseen -= _outdone(step.state)
         if self._unseen and (early := [r for r in step.requests if isinstance(r, Placement)]):
             self.host.broken([f"W9 (9.1): {early[0]!r} before {', '.join(sorted(self._unseen))} were looked up"])
@@ -332,6 +334,10 @@ class Shell:
         if isinstance(event, OpenOrdersSeen):
             self.looked_at = max(self.looked_at, asked)  # an answer that comes late tells of before
         self.receive(event)
+
+
+def _live(state: State) -> set[str]:
+    return {o.id for o in state.position.orders if o.live} if state.position is not None else set()
 
 
 def _outdone(state: State) -> set[str]:

@@ -512,7 +512,7 @@ class World:
             return
         self._expose()
         self.steps += self.shell.steps
-        self._alerted_before = max(self._alerted_before, self.shell.alerted_at)
+        self._alerted_before = self.shell.alerted_at or self._alerted_before
         saved = self.disk.load()
         self.outside.remembers(saved)
         state, lost = starting_state(
@@ -596,7 +596,7 @@ class World:
         since = position.exposure.since if position is not None else 0
         told = Told(
             now=self.clock.now(),
-            at=max(shell.alerted_at, self._alerted_before),
+            at=shell.alerted_at or self._alerted_before,
             began=shell.began_at,
             bare_since=since,
             blind=not since and self._blind(),
