@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from executor.core.book import debt as debts
 from executor.core.book import margin_level
-from executor.core.book.ledger import taken_from_exits
+from executor.core.book.ledger import taken_from_its_base
 from executor.core.model.events import BorrowableSeen, LiquidationsSeen, LoansSeen, MarginSeen
 from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown
 from executor.core.model.intents import Borrow, Level, LoanCommand, Notify
@@ -148,7 +148,7 @@ def _repaid_too(state: State) -> tuple[State, tuple[Notify, ...]]:
 
 def _into_position(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> State:
     """What a short owes beyond what it borrowed must be bought back with it (rule 11.6). What somebody else has repaid
-    of it need not be, but for what they have taken from its own exits: an account of after their trades tells that.
+    of it need not be, but for what they have taken of its own base: an account of after its trades tells that.
     """
     position = state.position
     if position is None or position.credit is None:
@@ -161,7 +161,7 @@ def _into_position(state: State, shown: MarginAccount, policy: Policy, rules: Sy
             traded_at = max((order.heard_at for order in position.orders if order.cum_qty), default=0)
             if shown.asked_at < traded_at + policy.absence_grace_ms:
                 return state
-            accrued += taken_from_exits(position, debt, shown, rules)
+            accrued += taken_from_its_base(position, debt, shown, rules)
         credit = replace(credit, accrued=accrued, lapsed=debt.lapsed)
     return state if credit == position.credit else replace(state, position=replace(position, credit=credit))
 

@@ -285,13 +285,15 @@ def expected_base(position: Position, rules: SymbolRules) -> Decimal | None:
     return position.spare + held.held - held.lent - fees
 
 
-def taken_from_exits(position: Position, owed: OwnDebt, account: MarginAccount, rules: SymbolRules) -> Decimal:
-    """What of a short's debt somebody else has repaid with base that its own exits had bought: less is owed, and as
-    much less is there, so it is still to be bought. Of base that the account has besides, theirs is gone first.
+def taken_from_its_base(position: Position, owed: OwnDebt, account: MarginAccount, rules: SymbolRules) -> Decimal:
+    """What of a short's debt somebody else has repaid with base that its own exits had bought, or that was borrowed for
+    it and never sold: less is owed, and as much less is there, so it is still to be bought. Of base that the account
+    has besides, theirs is gone first.
     """
     traded = holding(position, rules)
     not_lent = traded.entered - owed.borrowed - (position.spare or ZERO)
-    got = debt.bought(position, rules, traded.left) - max(not_lent, ZERO)
+    not_sold = owed.borrowed - owed.repaid - traded.entered
+    got = debt.bought(position, rules, traded.left) - max(not_lent, ZERO) + max(not_sold, ZERO)
     return min(owed.by_hand, max(got - account.total(rules.base), ZERO))
 
 
