@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -205,11 +206,11 @@ def replace_file(fs: FileSystem, path: Path, data: bytes) -> None:
     fs.sync_folder(path.parent)
 
 
-def damaged_name(path: Path) -> Path:
-    """Where a file that can't be used is set aside."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+def damaged_name(path: Path, at: datetime | None = None, taken: Callable[[Path], bool] = os.path.lexists) -> Path:
+    """Where a file that can't be used is set aside, now or `at` a time; `taken`: whether something has that name."""
+    stamp = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     target, count = path.with_name(f"{path.name}.damaged-{stamp}"), 1
-    while os.path.lexists(target):
+    while taken(target):
         count += 1
         target = path.with_name(f"{path.name}.damaged-{stamp}-{count}")
     return target

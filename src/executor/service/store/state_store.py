@@ -36,7 +36,14 @@ from typing import Final, Generic, Literal, NoReturn, TypeVar
 import msgspec
 import structlog
 
-from executor.files import NO_HARD_LINKS, FileSystem, NoRegularFileError, RealFileSystem, TooBigError
+from executor.files import (
+    NO_HARD_LINKS,
+    FileSystem,
+    NoRegularFileError,
+    RealFileSystem,
+    TooBigError,
+    damaged_name,
+)
 from executor.service.store import codec
 from executor.service.store.port import StoreUnwritable
 from executor.service.store.write_ahead import WriteAhead
@@ -393,12 +400,7 @@ class StateStore:
             self._fs.rename(self.path, self.previous)
 
     def _set_aside(self, path: Path) -> Path:
-        stamp = self._clock().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        first = path.with_name(f"{path.name}.damaged-{stamp}")
-        target, count = first, 1
-        while self._fs.exists(target):
-            count += 1
-            target = first.with_name(f"{first.name}-{count}")
+        target = damaged_name(path, self._clock(), self._fs.exists)
         try:
             self._fs.rename(path, target)
             self._fs.sync_folder(path.parent)
