@@ -9,7 +9,7 @@ from executor.config import Settings, load_settings
 from executor.core.model.loans import AssetTerms, Bars, MarginTerms
 from executor.core.model.values import ZERO
 from executor.exchange.binance import BinanceExchange, connect
-from executor.exchange.margin import MarginExchange
+from executor.exchange.margin import UNTOLD, MarginExchange
 from executor.exchange.port import StartError
 from executor.exchange.transport.auth import Credentials
 from executor.service.market import maker
@@ -113,6 +113,21 @@ async def test_what_keeps_the_account_from_being_traded_is_told_with_what_to_do(
     stub.script(f"GET {SAPI}{request_}", say, say)
     with pytest.raises(StartError, match=words):
         await begin(stub, clock, isolated=isolated)
+
+
+@pytest.mark.parametrize(
+    "say", [Say(json=[]), error(400, -3028, "Not a valid margin pair."), error(400, -1121, "Invalid symbol.")]
+)
+async def test_a_pair_that_is_taken_off_margin_need_not_tell_its_bars(stub: Stub, clock: ManualClock, say: Say) -> None:
+    """What else has changed of its rules is known all the same, for a trade that is open there (rule 8.7)."""
+    exchange = await begin(stub, clock)
+    stub.script(f"GET {SAPI}margin/isolated/allPairs", Say(json=UNKNOWN_PAIR))
+    stub.script(f"GET {SAPI}margin/isolatedMarginTier", *[say] * 4)
+    rules = await exchange.rules()
+    assert rules.margin is not None
+    assert rules.margin.bars == UNTOLD
+    assert "BTCUSDT is not traded on isolated margin" in rules.margin.fault
+    await exchange.close()
 
 
 async def test_a_key_that_may_not_borrow_is_told_of_at_the_start(stub: Stub, clock: ManualClock) -> None:

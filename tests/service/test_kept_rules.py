@@ -17,6 +17,7 @@ from executor.core.model.loans import AssetTerms, Bars, MarginTerms
 from executor.core.model.rules import OwnFilters, SymbolRules
 from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.margin import UNTOLD
 from executor.exchange.port import ReadError
 from executor.service.store import codec
 from executor.service.store.state_store import pack
@@ -166,3 +167,18 @@ async def test_a_symbol_whose_assets_are_told_to_be_others_is_not_believed(tmp_p
             await reader.again()
     exchange.shown = RULES
     assert await reader.again() == begun
+
+
+async def test_a_margin_account_that_tells_no_bars_any_more_is_watched_by_the_last_ones(tmp_path: Path) -> None:
+    """A level of 1 is below that of liquidation: with the pair taken off margin, an open trade had no ladder at all."""
+    exchange = _Shown()
+    settings = load_settings({"BINANCE_ENV": "paper", "SYMBOL": "LTCUSDT"}, None)
+    reader = RulesReader(cast("BinanceExchange", exchange), settings, tmp_path / "s.json")
+    begun = await reader.begin(trade_open=True)
+    assert begun.margin is not None
+    assert RULES.margin is not None
+    exchange.shown = replace(RULES, margin=replace(RULES.margin, bars=UNTOLD, fault="taken off margin"))
+    again = await reader.again()
+    assert again.margin == replace(begun.margin, fault="taken off margin")
+    exchange.shown = replace(RULES, margin=None)
+    assert (await reader.again()).margin is None

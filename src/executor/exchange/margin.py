@@ -284,9 +284,9 @@ class MarginExchange(BinanceExchange):
             if self.account.isolated:
                 return (await self._tier(rules)).bars
             return await self.connection.read(margin.BARS, {}, lambda reply: terms.bars(reply.body))
-        except ReadRefused as error:
-            if fault or error.fault.code in NO_ACCOUNT:
-                return _NO_BARS  # nothing is traded there, and why is told elsewhere
+        except ReadError as error:
+            if fault or (isinstance(error, ReadRefused) and error.fault.code in NO_ACCOUNT):
+                return UNTOLD  # nothing more is traded there, and why is told elsewhere
             raise
 
     async def _tier(self, rules: SymbolRules) -> terms.Tier:
@@ -388,7 +388,8 @@ class MarginExchange(BinanceExchange):
 NO_LOANS: Final = (
     "the API key may not borrow and repay: enable margin loan, repay and transfer for it on its page at the exchange"
 )
-_NO_BARS: Final = Bars(borrow=ONE, call=ONE, liquidation=ONE)
+UNTOLD: Final = Bars(borrow=ONE, call=ONE, liquidation=ONE)
+"""The bars of an account that tells none; a trade that is open there goes on by those that it told last."""
 
 
 def _why_barred(reply: Reply, account: Account) -> str:

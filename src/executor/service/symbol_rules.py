@@ -20,6 +20,7 @@ from executor.config import Settings, SettingsError
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import SCHEMA_VERSION
 from executor.exchange.binance import BinanceExchange
+from executor.exchange.margin import UNTOLD
 from executor.exchange.port import NotListedError, ReadError, RulesUnreadError
 from executor.exchange.wire.rules import RATE_MAX
 from executor.files import RealFileSystem, replace_file
@@ -155,13 +156,22 @@ class RulesReader:
             raise ReadError(
                 f"{shown.symbol} is told to be {shown.base} in {shown.quote}: a symbol's assets never change"
             )
-        rules = self._fitted(shown)
+        rules = self._fitted(self._with_bars(shown))
         if not rules.barred and self._told:
             log.info("rules_fit_again", symbol=rules.symbol)
             self._told = ""
         self._last = rules
         await self.keep()
         return rules
+
+    def _with_bars(self, shown: SymbolRules) -> SymbolRules:
+        """With the last bars of a margin account that tells none, as its pair is taken off margin: it still liquidates
+        by them, and what is open there is to be closed before (rule 11.10).
+        """
+        last = self._last.margin if self._last is not None else None
+        if shown.margin is None or last is None or shown.margin.bars != UNTOLD:
+            return shown
+        return replace(shown, margin=replace(shown.margin, bars=last.bars))
 
     async def keep(self) -> None:
         """Have the rules that were read last on disk, for a start that can't read any; out of the way, as a disk may
