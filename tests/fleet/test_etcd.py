@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,7 @@ from tests.core.build import RULES, protected
 from tests.fleet.cluster import Cluster, needs_etcd, running
 
 from executor.core.transition import empty
+from executor.service.store import fleet_store
 from executor.service.store.document import document_of, state_of
 from executor.service.store.etcd import Etcd, Refused, Unreachable, created_is, get, put
 from executor.service.store.fleet_keys import Keys
@@ -172,6 +173,28 @@ async def test_an_own_write_whose_answer_was_lost_is_found_and_gone_on_from(tmp_
         found = await etcd.read(KEYS.state("alice", RULES.symbol))
         assert found is not None
         assert b"protected" in found.value
+
+
+@pytest.mark.parametrize(("failing", "patience_s", "read"), [(2, 10.0, True), (1000, 0.1, False)])
+async def test_a_state_is_asked_for_again_while_etcd_elects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, patience_s: float, read: bool
+) -> None:
+    """An owner that dies together with etcd's leader: the account was down for five seconds after its take-over."""
+    monkeypatch.setattr(fleet_store, "LOAD_WITHIN_S", patience_s)
+    async with running(tmp_path) as cluster, client(cluster) as etcd:
+        owner = await claim(etcd, "n1")
+        original, left = etcd.txn, [failing]
+
+        async def txn(*args: object) -> object:
+            if left[0]:
+                left[0] -= 1
+                raise Unreachable("etcdserver: leader changed", sent=True)
+            return await original(*args)  # type: ignore[arg-type]
+
+        etcd.txn = txn  # type: ignore[method-assign,assignment]
+        store = FleetSymbolStore(etcd, KEYS, owner, RULES.symbol)
+        with nullcontext() if read else pytest.raises(StoreUnreachable, match="leader changed"):
+            assert await store.load_soon(VENUE) == (None, Age.NEWEST)
 
 
 async def test_a_state_of_another_cluster_or_of_the_future_is_not_gone_on_from(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ async def symbol_session(
         state, age = load_state(store, symbol, context.venue)
     else:
         store = kept = context.store_of(symbol)
-        document, age = await kept.load(context.venue)
+        document, age = await kept.load_soon(context.venue)
         state = state_of(document) if document is not None else None
         owner = (kept.claim.epoch, kept.claim.node)
     uid = await _account(exchange, state, state_path)

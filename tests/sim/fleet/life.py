@@ -300,7 +300,7 @@ class SimRun:
         window, wall = setup.recv_window, WallTime(life.host.timeline)
         exchange = NodeExchange(self._wire, rules, life.step, self._when_decided)
         store = self._store_of(symbol)
-        document, age = await store.load(VENUE)
+        document, age = await store.load_soon(VENUE)
         if document is None:
             state = await begin(exchange, empty(symbol, VENUE), setup.policy, rules, window, wall.sleep)
         else:

@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 PUBLISH_AFTER_S: Final = 1.0
 """What the exchange would tell again waits so long for what has to be written anyway: a fleet's accounts share etcd."""
+LOAD_WITHIN_S: Final = 10.0
+"""An owner that has just claimed asks for its states so long: elections take seconds, and a position may be bare."""
+LOAD_AGAIN_S: Final = 0.2
 TRIES: Final = 8
 """Tries of one write whose answers get lost, or meet one's own earlier one."""
 
@@ -136,6 +139,19 @@ class FleetSymbolStore:
                 await self._write(self._staged)
 
     # --- the start ------------------------------------------------------------------------------------------------
+
+    async def load_soon(self, venue: str) -> tuple[Document | None, Age]:
+        """`load`, again and again for a while where etcd does not answer. Raises the same."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + LOAD_WITHIN_S
+        while True:
+            try:
+                return await self.load(venue)
+            except StoreUnreachable as error:
+                if clock() >= until:
+                    raise
+                log.warning("state_not_read", key=self._key, error=str(error), text="asked for again")
+            await asyncio.sleep(LOAD_AGAIN_S)
 
     async def load(self, venue: str) -> tuple[Document | None, Age]:
         """The state as its last owner left it, None when there was none; to be asked for once the account is claimed.
