@@ -111,7 +111,7 @@ def _sold_once(view: View) -> Iterator[str]:
     if position.credit is not None and margin.find(view.state, position.credit.asset).by_hand:
         return  # what was to be bought back is not owed any more: it is being cancelled (11.11)
     selling -= _apart(position) + _overtaken(position) + _sold_meanwhile(position)
-    selling -= min(_sold_by_both(position), awaited + _being_cancelled(position))
+    selling -= min(_sold_twice(position), awaited + _being_cancelled(position))
     if selling <= most:
         return
     if layout is Layout.PLAIN:
@@ -146,15 +146,17 @@ def _kin(position: Position) -> Iterator[list[Order]]:
         yield kin[next(i for i, o in enumerate(kin) if o.apart or o.back) :]
 
 
-def _sold_by_both(position: Position) -> Decimal:
+def _sold_twice(position: Position) -> Decimal:
     """What exits under rule 8.3b have sold beyond the largest of them, but for `_overtaken`: the first came in so late
-    that nothing kept the two apart. Exits that an entry has brought are too large by it: what awaits to be placed can't
-    be cut yet, and what is being cancelled is (13.1).
+    that nothing kept the two apart. Or interim stops of which one has taken the other's place, and that one's fill is
+    told only after (5.5). Exits that an entry has brought are too large by it: what awaits to be placed can't be cut
+    yet, and what is being cancelled is (13.1).
     """
     replaced, total = _replaced(position), ZERO
-    for kin in _kin(position):
+    interim = [o for o in position.orders if not o.leg and o.is_stop and o.cum_qty]
+    for kin in [interim, *(kin for kin in _kin(position) if kin[0].leg)]:
         sold = sum((o.cum_qty for o in kin if o.live or o.id not in replaced), ZERO)
-        total += max(sold - max(o.qty for o in kin), ZERO)
+        total += max(sold - max((o.qty for o in kin), default=ZERO), ZERO)
     return total
 
 

@@ -322,6 +322,14 @@ def twice_covered(direction: Direction) -> tuple[Script, Order, Order]:
     """Of a part, cancelled, 0.4 are held. Its stop was lost and sent again (8.3b), and is there after all; then the
     entries fill, and nothing is told of their exits.
     """
+    script, first, second = kept_apart(direction)
+    for entry in [o for o in script.position.orders if o.is_entry and o.live]:
+        script.feed(Reported(at=script.now, report=script.execute(entry.id)))
+    return script, first, second
+
+
+def kept_apart(direction: Direction) -> tuple[Script, Order, Order]:
+    """As `twice_covered`, while the entries rest."""
     script = entering(direction, PARTS)
     script.state = replace(script.state, position=replace(script.position, spare=D(3)))
     script.fill(Role.ENTRY1, "0.4")
@@ -336,8 +344,6 @@ def twice_covered(direction: Direction) -> tuple[Script, Order, Order]:
     first, second = interim(script)
     assert first.beside
     script.place(first.id, OrderStatus.NEW)
-    for entry in [o for o in script.position.orders if o.is_entry and o.live]:
-        script.feed(Reported(at=script.now, report=script.execute(entry.id)))
     return script, first, second
 
 
@@ -394,6 +400,52 @@ def test_what_two_stops_kept_apart_have_sold_excuses_no_exit_that_stands() -> No
     more = replace(script.position, orders=(*script.position.orders, replace(second, id=f"{second.id}9", leg=4)))
     state = replace(script.state, position=more)
     assert any(s.startswith("10.1") for s in unsound(state, script.policy, RULES))
+
+
+def closes_with_what_is_left(script: Script, left: str) -> None:
+    """The exits that stand are cancelled beside the entries, and what is left is sold."""
+    assert isinstance(script.phase, Closing)
+    assert all(o.cancelling for o in script.position.orders if o.live and not o.awaits)
+    script.settle()
+    while script.state.position is not None:
+        script.sleep()
+        script.settle()
+    sold = [request.order for request in script.sent if isinstance(request, PlaceOrder)][-1]
+    assert (sold.type, sold.qty) == (OrderType.MARKET, D(left))
+    assert script.closed.reason is Reason.SL
+    assert abs(script.closed.dust) < 2 * RULES.step
+
+
+@both_sides
+def test_what_two_stops_kept_apart_have_sold_too_much_stands_for_sale_no_longer(direction: Direction) -> None:
+    """8.3b, 10.1: no cancel of an entry that rests is waited for."""
+    script, first, second = kept_apart(direction)
+    script.fill(Role.ENTRY2)
+    script.feed(Reported(at=script.now, report=script.execute(second.id)))
+    assert isinstance(script.phase, Entering)
+    assert not any(o.cancelling for o in brought(script))
+    script.feed(Reported(at=script.now, report=script.execute(first.id)))
+    closes_with_what_is_left(script, "0.6")
+
+
+@both_sides
+def test_what_an_interim_stop_is_told_late_to_have_sold_stands_for_sale_no_longer(direction: Direction) -> None:
+    """3.5, 5.5, 10.1: it was replaced by a larger one, which has filled."""
+    script = entering(direction, PARTS)
+    script.fill(Role.ENTRY1, "0.4")
+    script.wait(2_000)
+    script.settle()
+    script.fill(Role.ENTRY2)
+    script.fill(Role.ENTRY1, "0.3")
+    script.wait(2_000)
+    script.settle()
+    first, second = interim(script)
+    assert second.replaces == first.id
+    script.feed(Reported(at=script.now, report=script.execute(second.id)))
+    assert isinstance(script.phase, Entering)
+    script.book[first.id] = replace(script.execute(first.id, "0.2"), status=OrderStatus.CANCELED)
+    script.push(first.id)
+    closes_with_what_is_left(script, "0.799" if direction.is_long else "0.8")
 
 
 # --- refused --------------------------------------------------------------------------------------------------------

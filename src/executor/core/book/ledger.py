@@ -117,12 +117,13 @@ class Tally(msgspec.Struct, frozen=True):
     """What the orders have traded, summed up once for a decision: it sends and cancels, but fills nothing.
 
     `sold`: by leg, what its own exits have traded. `loose`: what of `sellable` no order list of an entry answers for
-    (rule 13.1), while there are such lists.
+    (rule 13.1), while there are such lists; `beyond`: what these answer for and is not held.
     """
 
     holding: Holding
     sellable: Decimal
     loose: Decimal
+    beyond: Decimal
     sold: dict[int, Decimal]
 
     def left(self, leg: Leg) -> Decimal:
@@ -146,7 +147,8 @@ def tally(position: Position, rules: SymbolRules) -> Tally:
         elif entering and order.list_id and order.is_entry:
             bound += _bound(position, order, rules)
     sellable = rules.whole(held.held)
-    return Tally(held, sellable, rules.whole(held.held - bound) if bound else sellable, sold)
+    loose = rules.whole(held.held - bound) if bound else sellable
+    return Tally(held, sellable, loose, rules.whole(bound - max(held.held, ZERO)), sold)
 
 
 def _bound(position: Position, entry: Order, rules: SymbolRules) -> Decimal:

@@ -37,7 +37,7 @@ def decide(draft: Draft, phase: Entering) -> None:
         return
     live = [o for o in entries if o.live]
     if any(o.check for o in entries if not o.live):
-        _interim(draft)
+        _interim(draft, phase)
         return
     if live:
         _cancel_due(draft, phase, live)
@@ -49,10 +49,10 @@ def decide(draft: Draft, phase: Entering) -> None:
     if ended and phase.end is None and rest > 0 and not waits:
         phase = _go_on(draft, phase, _newest(ended), rest)
     if live or (phase.end is None and rest > 0):
-        _interim(draft)
+        _interim(draft, phase)
         return
     if phase.end is not Reason.SL and brackets.unsettled(draft):
-        _interim(draft)
+        _interim(draft, phase)
         return
     _complete(draft, phase)
 
@@ -212,8 +212,13 @@ def _watch(draft: Draft, phase: Entering) -> Entering:
     return phase
 
 
-def _interim(draft: Draft) -> None:
-    """Cover what is held so far (rule 3.5)."""
+def _interim(draft: Draft, phase: Entering) -> None:
+    """Cover what is held so far (rule 3.5). Where its stops have sold too much, no exit that stands beside them waits
+    for the entries' cancels (rule 10.1).
+    """
+    if phase.end is Reason.SL and draft.tally.beyond > 0:
+        draft.close(Reason.SL)
+        return
     position = draft.position
     if not any(o.cum_qty for o in position.orders if o.is_entry):
         return
@@ -236,7 +241,7 @@ def _complete(draft: Draft, phase: Entering) -> None:
         for order in position.orders:
             if order.is_entry and order.unpriced_qty > 0:
                 draft.query_trades(order)
-        _interim(draft)
+        _interim(draft, phase)
         return
     draft.update(entered=draft.now)
     if phase.end is Reason.SL:
