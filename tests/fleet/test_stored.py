@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from structlog.testing import capture_logs
 from tests.core.build import RULES, make_signal
 from tests.fleet.cluster import needs_etcd, running
@@ -14,13 +16,14 @@ from tests.fleet.cluster import needs_etcd, running
 from executor.config import Settings
 from executor.core.transition import empty
 from executor.ops.fleet import fleet_status
-from executor.service.asking import Request
+from executor.service.asking import Answer, Request
 from executor.service.fleet.commands import StoredCommands
 from executor.service.fleet.operator import Operator
 from executor.service.fleet.signals import SignalPoster, StoredSignals
 from executor.service.inlets.intake import SignalJudge
 from executor.service.loop import Loop
-from executor.service.store.etcd import Etcd, created_is, put
+from executor.service.store.codec import encode
+from executor.service.store.etcd import Etcd, Value, created_is, put
 from executor.service.store.fleet_keys import Keys
 from executor.service.store.fleet_store import Claim
 
@@ -125,6 +128,88 @@ async def test_a_key_that_is_no_signal_s_and_a_fault_of_ours_keep_no_signal_away
         assert judged == [first, second]
         events = [each["event"] for each in told]
         assert (events.count("signal_for_nobody"), events.count("signal_failed")) == (3, 1)
+
+
+def _itself(claim: Claim) -> Claim:
+    return claim
+
+
+class Late(Etcd):
+    """The second answer on what lies in the store comes once what it tells of is `over`."""
+
+    over: asyncio.Event
+    _asked = 0
+
+    async def range(self, key: str, *, prefix: bool = True) -> tuple[list[Value], int]:
+        found = await super().range(key, prefix=prefix)
+        self._asked += 1
+        if self._asked == 2:
+            assert found[0]
+            await self.over.wait()
+        return found
+
+
+async def test_what_is_read_anew_while_it_is_being_done_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Watches are begun anew every few seconds; an answer that overtakes nothing tells of words that are gone."""
+    done: list[str] = []
+
+    async def submit(_signal: object, takes: tuple[str, ...]) -> None:
+        done.append(takes[0])
+        while etcd._asked < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await etcd.delete(takes[0])
+        asyncio.get_running_loop().call_later(0.1, etcd.over.set)
+
+    async def answer_to(_loop: object, _request: object, takes: tuple[str, ...]) -> Answer:
+        await submit(None, takes)
+        return Answer(True, "done")
+
+    monkeypatch.setattr("executor.service.fleet.commands.answer_to", answer_to)
+    async with running(tmp_path, 1) as cluster:
+        for work in ("signal", "command"):
+            etcd = Late(cluster.endpoints, silence_s=0.1)
+            etcd.over = asyncio.Event()
+            claim = await owned(etcd) if work == "command" else None
+            loops = {SYMBOL: cast("Loop", _Loop())}
+            if claim is None:
+                judge = cast("SignalJudge", SimpleNamespace(submit=submit))
+                running_work = StoredSignals(etcd, KEYS, "alice").run(judge, loops)
+                await etcd.put(KEYS.signal("alice", SYMBOL, "a"), LINE)
+            else:
+                running_work = StoredCommands(etcd, KEYS, partial(_itself, claim)).run(loops)
+                await etcd.put(KEYS.command("alice", SYMBOL, "1"), encode(Request("pause")))
+            async with beside(running_work):
+                async with asyncio.timeout(10):
+                    while etcd._asked < 3:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+                    await asyncio.sleep(0.2)
+            await etcd.close()
+        assert len(done) == 2
+
+
+async def test_a_signal_does_not_wait_for_a_watch_that_is_begun_anew(tmp_path: Path) -> None:
+    """Where nothing happens a watch ends every few seconds, which is no fault: half a second passed before the next."""
+    waited: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def submit(_signal: object, takes: tuple[str, ...]) -> None:
+        waited.append(clock() - put_at)
+        await etcd.delete(takes[0])
+
+    async with running(tmp_path, 1) as cluster:
+        etcd = Etcd(cluster.endpoints, silence_s=0.1)
+        judge = cast("SignalJudge", SimpleNamespace(submit=submit))
+        async with beside(StoredSignals(etcd, KEYS, "alice").run(judge, {SYMBOL: cast("Loop", _Loop())})):
+            for number in range(8):
+                await asyncio.sleep(0.15)
+                put_at = clock()
+                await etcd.put(KEYS.signal("alice", SYMBOL, str(number)), LINE)
+                while len(waited) <= number:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        await etcd.close()
+        assert sorted(waited)[4] < 0.15
 
 
 async def test_a_status_is_shown_though_a_state_s_key_has_another_shape(tmp_path: Path) -> None:

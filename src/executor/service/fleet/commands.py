@@ -44,9 +44,11 @@ class StoredCommands:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:
+                    begun = frozenset(self._under_way)  # what ends while the question is under way may be in the answer
                     found, revision = await self._etcd.range(prefix)
                     for value in sorted(found, key=lambda each: each.created):
-                        self._begin(tasks, value, loops)
+                        if value.key not in begun:
+                            self._begin(tasks, value, loops)
                     async for changes, _ in self._etcd.watch(prefix, revision + 1):
                         for change in changes:
                             if change.value is not None:

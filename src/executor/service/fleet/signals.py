@@ -138,9 +138,11 @@ class StoredSignals:
     async def _follow(self, queues: Mapping[str, "asyncio.Queue[Value]"]) -> None:
         while True:
             try:
+                given = frozenset(self._under_way)  # what ends while the question is under way may be in the answer
                 found, revision = await self._etcd.range(self._prefix)
                 for value in sorted(found, key=lambda each: each.created):
-                    self._give(value, queues)
+                    if value.key not in given:
+                        self._give(value, queues)
                 async for changes, _ in self._etcd.watch(self._prefix, revision + 1):
                     for change in changes:
                         if change.value is not None:

@@ -221,13 +221,17 @@ class Etcd:
 
     async def watch(self, prefix: str, since: int) -> AsyncIterator[tuple[list[Change], int]]:
         """What happens to the keys of `prefix` from revision `since` on, as it happens, with the revision that it is
-        told up to. Ends by raising EtcdError: the caller reads anew, and watches on from there.
+        told up to. The caller reads anew when it ends, and watches on from there: at once, where it ends in silence,
+        since where nothing happens there is nothing else; else it raises EtcdError.
         """
-        url = self._endpoint()
+        url, begun = self._endpoint(), False
         try:
             async for changes, revision in self._told_by(url, prefix, since):
+                begun = True
                 yield changes, revision
-        except aiohttp.SocketTimeoutError as error:  # where nothing happens there is silence, and no fault of the node
+        except aiohttp.SocketTimeoutError as error:
+            if begun:
+                return
             raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._turn(url)
