@@ -6,13 +6,14 @@ from typing import Any, cast
 import pytest
 
 from executor.service.loop import Loop
+from executor.service.store.port import Fenced
 from executor.service.supervisor import Supervisor
 
 
 class FakeLoop:
     """As much of a loop as the supervisor knows, and a record."""
 
-    def __init__(self, record: list[str], *, dies: bool = False) -> None:
+    def __init__(self, record: list[str], *, dies: bool | Exception = False) -> None:
         self.record = record
         self.dies = dies
         self.on_stop: list[Any] = []
@@ -27,7 +28,7 @@ class FakeLoop:
             callback()
         await asyncio.sleep(0.01)
         if self.dies:
-            raise RuntimeError("dead")
+            raise self.dies if isinstance(self.dies, Exception) else RuntimeError("dead")
         await self._stop.wait()
         await asyncio.sleep(0.01)
         self.record.append("answers are in")
@@ -81,6 +82,14 @@ async def test_when_a_loop_dies_the_others_end_in_order_and_the_run_says_why() -
     with pytest.raises(RuntimeError, match="dead"):
         await supervisor.run()
     assert record == ["settled", "written", "signals ended", "answers are in", "settled", "written", "link ended"]
+
+
+async def test_an_account_that_is_another_s_is_so_for_each_of_its_symbols() -> None:
+    """A node that was suspended told of a defect, "several parts of the service died", and shunned the account."""
+    record: list[str] = []
+    others = {symbol: FakeLoop(record, dies=Fenced(f"{symbol} is n2's")) for symbol in ("A", "B")}
+    with pytest.raises(Fenced, match="A is n2's"):
+        await supervisor_of(record, **others, C=FakeLoop(record, dies=True)).run()
 
 
 async def test_when_what_they_stand_on_dies_the_run_ends_with_all_states_in_order() -> None:

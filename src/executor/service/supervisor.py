@@ -59,7 +59,7 @@ class Supervisor:
             loop.stop()
 
     async def run(self) -> None:
-        """Until it is stopped; raises what killed a loop or a task."""
+        """Until it is stopped; raises what killed a loop or a task, Fenced before all else."""
         trading = [asyncio.create_task(self._trade(symbol, loop), name=symbol) for symbol, loop in self.loops.items()]
         bearing = asyncio.create_task(self._bear(), name="bearing")
         shared = asyncio.create_task(self._share(), name="shared")
@@ -126,9 +126,10 @@ async def _settle(loop: Loop) -> None:
 
 
 def _raise(tasks: list[asyncio.Task[Any]]) -> None:
-    """What killed any of them, if anything did."""
+    """What killed any of them, if anything did: of an account that is another node's every part dies of that."""
     errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-    if len(errors) == 1:
-        raise errors[0]
+    fenced = [error for error in errors if isinstance(error, Fenced)]
+    if fenced or len(errors) == 1:
+        raise (fenced or errors)[0]
     if errors:
         raise BaseExceptionGroup("several parts of the service died", errors)
