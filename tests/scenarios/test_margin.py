@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 from tests.scenarios.harness import AFTER_TP1, BITCOIN, EXITS, Harness, World, harness
 
 from executor.core.model.events import Verb
@@ -182,6 +183,36 @@ async def test_several_symbols_share_the_cross_account_and_each_repays_its_own(t
         await b.until(lambda: all(loop.state.position is None for loop in b.loops.values()))
         assert b.owed() == {}
         assert not any(debt.own or debt.foreign for loop in b.loops.values() for debt in loop.state.debts)
+
+
+@pytest.mark.parametrize("side", Direction)
+async def test_several_symbols_whose_states_are_all_lost_repay_what_the_cross_account_owes(
+    tmp_path: Path, side: Direction
+) -> None:
+    """Each waited for the other to find out what of the debt is its own: nothing was repaid, and no level watched."""
+    symbols, world = ("LTCUSDT", "ABCUSDT"), replace(LONG, side=side)
+    funds = {"USDT": "300" if side is Direction.LONG else "1000"}
+    async with margin(tmp_path, world, symbols=symbols, balances=funds) as b:
+        for b.symbol in symbols:
+            await b.signal(symbol=b.symbol)
+        for b.symbol in symbols:
+            await b.move(0)
+        await b.wait(3)
+        await b.stop()
+        for symbol in symbols:
+            for path in b.folder.glob(f"{symbol}.json*"):
+                path.unlink()
+        await b.start()
+        await b.wait(10)
+        assert b.said("trade_rebuilt") == 2
+        owed = sum((debt.own for loop in b.loops.values() for debt in loop.state.debts), ZERO)
+        assert 0 <= owed - sum(b.owed().values(), ZERO) <= D("0.00000002"), b.story()
+        for b.symbol in symbols:
+            await b.move(-1)
+        await b.until(lambda: all(loop.state.position is None for loop in b.loops.values()))
+        assert b.owed() == {}
+        assert not any(debt.own or debt.foreign for loop in b.loops.values() for debt in loop.state.debts)
+        assert not b.said("foreign_debt")
 
 
 @pytest.mark.parametrize("second", ["true", "false"], ids=["isolated", "cross"])

@@ -80,6 +80,21 @@ def test_a_loan_of_another_symbol_leaves_the_debt_unsettled_until_it_has_ended(a
     assert account.of("BTCUSDT").unsettled()  # what it owes is not on record yet (11.12)
 
 
+def test_of_trades_whose_debts_are_not_on_record_the_first_that_was_opened_waits_for_no_other(account: Account) -> None:
+    """Rule 11.12: each waited for the other, and neither ever repaid anything."""
+    position = Position(trade="1", signal="a", opened=1, plan=PLAN, phase=Borrowing(since=1, give_up_at=2))
+    position = replace(position, credit=Credit(asset="USDT", need=D(100), unclaimed=True))
+    account.has("ETHUSDT", position=position)
+    account.has("BTCUSDT", position=replace(position, opened=2))
+    assert [account.of(symbol).unsettled() for symbol in SYMBOLS] == [True, False, True]
+    assert account.of("ETHUSDT").debts()["USDT"].unclaimed == D(100)
+    assert account.of("LTCUSDT").debts()["USDT"].unclaimed == D(200)
+    account.has("ETHUSDT", position=replace(position, credit=Credit(asset="USDT", need=D(100))))
+    assert [account.of(symbol).unsettled() for symbol in SYMBOLS] == [False, True, True]
+    account.has("BTCUSDT", loan=loan())
+    assert account.of("ETHUSDT").unsettled()
+
+
 def test_loans_take_turns(account: Account) -> None:
     account.has("BTCUSDT", loan=loan(phase=LoanPhase.SUBMITTED))
     account.has("ETHUSDT", loan=loan(phase=LoanPhase.SUBMITTED))

@@ -5,9 +5,11 @@ apart (rule 11.3).
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from msgspec.structs import replace
 
+from executor.core.book import debt as debts
 from executor.core.book.claims import claims
 from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
 from executor.core.model.state import State
@@ -62,10 +64,18 @@ class NeighboursOf:
             for asset, claim in claims(loop.state, engine.policy, engine.rules, ahead=_ahead(loop.state, own)).items():
                 known = found.get(asset, Others())
                 found[asset] = replace(known, claimed=known.claimed + claim)
+            for asset, part in _unclaimed(loop.state).items():
+                known = found.get(asset, Others())
+                found[asset] = replace(known, unclaimed=known.unclaimed + part)
         return found
 
     def unsettled(self) -> bool:
-        return any(_open(state) is not None or _unclaimed(state) for state in self._account.others(self._symbol))
+        """Of several whose debts are not on record any more, the one that was opened first finds out its own first."""
+        own = self._account.state_of(self._symbol)
+        return any(
+            _open(state) is not None or (_unclaimed(state) and (not _unclaimed(own) or _ahead(state, own)))
+            for state in self._account.others(self._symbol)
+        )
 
     def take_turn(self) -> bool:
         return self._account.take_turn(self._symbol)
@@ -106,7 +116,9 @@ def _in_doubt(state: State) -> bool:
     return loan is not None and loan.phase is not LoanPhase.SUBMITTED
 
 
-def _unclaimed(state: State) -> bool:
-    """A trade whose debt is not on record yet (rule 11.12)."""
+def _unclaimed(state: State) -> Mapping[str, Decimal]:
+    """What a trade may owe whose debt is not on record yet, by asset (rule 11.12)."""
     position = state.position
-    return position is not None and position.credit is not None and position.credit.unclaimed
+    if position is None or position.credit is None or not position.credit.unclaimed:
+        return {}
+    return {position.credit.asset: debts.explained(position, position.credit)}

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
 from tests.core.build import MARGIN_RULES, POLICY, RULES, START, D, protected
 
@@ -263,6 +264,35 @@ class TestWithoutRecord:
     def test_interest_is_not_taken_for_a_part_of_the_loan(self) -> None:
         made = debts.claimed(OwnDebt(asset="USDT"), shown("2.99", "0.001"), D(3))
         assert (made.own, made.borrowed, made.charged) == (D("2.991"), D("2.99"), D("0.001"))
+
+    def test_what_other_symbols_owe_beside_somebody_else_is_not_its_own(self) -> None:
+        """Rule 11.4: what was somebody else's was claimed, and of a short bought back, as soon as others owed any."""
+        others = {"USDT": Others(owed=D("30.0003"))}
+        made = debts.claimed(OwnDebt(asset="USDT"), shown("100", "0.001", others=others), D(40))
+        assert D(40) <= made.own <= D("40.001")
+        assert made.borrowed == D(40)
+        assert made.own + made.foreign + others["USDT"].owed == D("100.001")
+
+    @pytest.mark.parametrize("theirs", ["0", "1000"])
+    def test_symbols_whose_records_are_all_lost_have_each_its_part(self, theirs: str) -> None:
+        """Rule 11.12: who claims first leaves to the others what their fills explain, and to somebody else the rest."""
+        principal = D(200) + D(theirs)
+        first = debts.claimed(
+            OwnDebt(asset="USDT"),
+            shown(str(principal), "0.0002", others={"USDT": Others(unclaimed=D(150))}),
+            D(50),
+        )
+        assert D(50) <= first.own <= D("50.0001")
+        assert D(theirs) <= first.foreign <= D(theirs) + D("0.0002")
+        others = {"USDT": Others(owed=first.own)}
+        last = debts.claimed(OwnDebt(asset="USDT"), shown(str(principal), "0.0002", others=others), D(150))
+        assert D("149.999") < last.own <= D("150.001")
+        assert last.own + first.own + last.foreign == principal + D("0.0002")
+
+    def test_of_symbols_that_borrowed_less_than_they_spent_each_owes_in_proportion(self) -> None:
+        others = {"USDT": Others(unclaimed=D(300))}
+        made = debts.claimed(OwnDebt(asset="USDT"), shown("100", "0.01", others=others), D(100))
+        assert (made.own, made.foreign, made.borrowed) == (D("25.0025"), ZERO, D("25.0025"))
 
     def test_nothing_where_nothing_is_owed(self) -> None:
         assert debts.claimed(OwnDebt(asset="USDT"), shown("0"), D(1_000)).own == ZERO

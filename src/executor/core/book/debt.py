@@ -225,8 +225,9 @@ def unclaimed(direction: Direction, spent: Decimal, rules: SymbolRules) -> Credi
 
 def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: Decimal = ZERO) -> OwnDebt:
     """`debt` where it is not on record what of it is ours: what the trade's fills explain (rule 11.12), and a little
-    more, as the loan was for the worst price that they could have had. `spent`: so much of a loan has been sold; what
-    of it, or of what is known to have been borrowed, is not owed any more, somebody else has repaid.
+    more, as the loan was for the worst price that they could have had. Other symbols whose records are lost as well
+    have their part of it. `spent`: so much of a loan has been sold; what of it, or of what is known to have been
+    borrowed, is not owed any more, somebody else has repaid.
 
     Where an older record makes the whole of what is owed, with interest, that is believed instead: it tells what of it
     is somebody else's, and fills can't (rule 11.4).
@@ -236,12 +237,13 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     known = (debt.own or debt.moved) and debt.own <= shown.total and spent <= debt.borrowed
     if known and _is_interest(debt, shown, others, grown):
         return _seen(_charged(debt, grown, shown, others), shown, others)
-    theirs = shown.principal - others.owed - explained
-    theirs = theirs if theirs > explained / _UNSPENT else ZERO
-    share = (shown.principal - theirs) / shown.principal if shown.principal else ONE
-    own = min(ceil_to(shown.total * share, PRECISION), max(shown.total - others.owed, ZERO))
-    foreign = max(shown.total - own - others.owed, ZERO) if theirs else ZERO
-    borrowed = min(explained, own, max(shown.principal - theirs - others.owed, ZERO))
+    rest, lent = max(shown.total - others.owed, ZERO), max(shown.principal - others.owed, ZERO)
+    explain = explained + others.unclaimed
+    theirs = lent - explain if lent - explain > explain / _UNSPENT else ZERO
+    ours = ceil_to(rest * (lent - theirs) / lent, PRECISION) if lent else rest
+    own = ceil_to(ours * explained / explain, PRECISION) if others.unclaimed else ours
+    foreign = rest - ours
+    borrowed = min(explained, own, lent - theirs)
     gone = max(spent - borrowed, debt.borrowed - debt.repaid - borrowed, ZERO)
     charged = own - borrowed
     borrowed += gone

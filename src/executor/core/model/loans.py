@@ -66,12 +66,13 @@ class MarginTerms(msgspec.Struct, frozen=True, kw_only=True):
 class Others(msgspec.Struct, frozen=True):
     """What the other symbols of this service owe of an asset on the same account: `owed` in all, as last read, and
     `moved`: all that they ever borrowed less all that they ever repaid; `claimed`: what their trades still need of what
-    is free of it.
+    is free of it; `unclaimed`: what they may owe besides, as fills explain it of trades whose records are lost.
     """
 
     owed: Decimal = ZERO
     moved: Decimal = ZERO
     claimed: Decimal = ZERO
+    unclaimed: Decimal = ZERO
 
 
 class MarginAccount(msgspec.Struct, frozen=True, kw_only=True):
