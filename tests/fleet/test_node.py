@@ -1,15 +1,17 @@
 """A node on a real etcd, at what a campaign seldom meets."""
 
 import asyncio
+import base64
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from structlog.testing import capture_logs
-from tests.fleet.cluster import needs_etcd
+from tests.fleet.cluster import needs_etcd, running
 from tests.fleet.test_stored import beside, client
 
 from executor.config import load_settings
@@ -19,8 +21,10 @@ from executor.service.fleet.node import FleetNode
 from executor.service.fleet.reach import Reach
 from executor.service.fleet.witness import Witness
 from executor.service.loop import Loop
-from executor.service.store.etcd import Etcd
+from executor.service.store.etcd import Etcd, Unreachable
 from executor.service.store.fleet_keys import Keys
+
+T = TypeVar("T")
 
 pytestmark = needs_etcd
 KEYS = Keys("test")
@@ -104,6 +108,36 @@ async def test_a_name_that_its_owner_has_left_is_the_next_one_s(tmp_path: Path) 
                     while len(fleet.trades) < 2:  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
         assert not [each for each in logs if each["event"] == "node_name_taken"]
+
+
+class Losing(Etcd):
+    """Has the first claim carried out, and loses the answer. `claimed_at`: when that was."""
+
+    claimed_at = 0.0
+
+    async def _ask(
+        self, url: str, path: str, message: Mapping[str, Any], kind: type[T], within: float | None = None
+    ) -> T:
+        told = await super()._ask(url, path, message, kind, within)
+        own = base64.b64encode(KEYS.owner("alice").encode()).decode()
+        if not self.claimed_at and any(
+            each.get("request_put", {}).get("key") == own for each in message.get("success", [])
+        ):
+            self.claimed_at = asyncio.get_running_loop().time()
+            raise Unreachable("lost", sent=True)
+        return told
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_claimed_anew_at_once(tmp_path: Path) -> None:
+    """By the store's word the account was this node's for a second, and traded by nobody."""
+    async with running(tmp_path, 1) as cluster, asyncio.timeout(30):
+        etcd = Losing(cluster.endpoints)
+        fleet = _Fleet(etcd)
+        async with beside(fleet.node(1, "alice").run()):
+            while not fleet.trades:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() - etcd.claimed_at < 0.7
+        await etcd.close()
 
 
 async def test_a_disk_that_stalls_holds_up_neither_a_claim_nor_the_lease(

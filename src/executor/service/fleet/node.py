@@ -36,7 +36,7 @@ from executor.service.store.port import Fenced
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 0.1
-"""How often a node asks itself what to do while a claim is under way, beside each change that it sees."""
+"""How often a node asks itself what to do while a claim or a release is under way, beside each change that it sees."""
 FLAT_LOOK_S: Final = 0.5
 """How often while an account is to move to another node, and waits for its trade to end."""
 IDLE_LOOK_S: Final = 1.0
@@ -306,6 +306,8 @@ class FleetNode:
                 self._give_back()
                 if self._presence.known and not self.draining:
                     due = min(due, self._claim_free())
+            if self._at_work:
+                due = min(due, LOOK_S)
             alarm = call_later(due, self._look.set)
             try:
                 await self._look.wait()
