@@ -19,6 +19,9 @@ MAGNITUDE_MAX: Final = 18
 PLACES_MAX: Final = 30
 """So many zeros may 0 be written with."""
 
+VALUES_MAX: Final = 500_000
+"""No answer has so many values, and each takes many times the memory of its bytes."""
+
 Ms = Annotated[int, msgspec.Meta(ge=-1, le=4_102_444_800_000)]
 """Milliseconds since the epoch, before the year 2100; -1 for none."""
 
@@ -54,6 +57,8 @@ def decode(data: bytes | msgspec.Raw, type: type[T]) -> T: ...
 def decode(data: bytes | msgspec.Raw, type: Any) -> Any: ...
 def decode(data: bytes | msgspec.Raw, type: Any) -> Any:  # noqa: A002  (the name that msgspec uses)
     """The value of the given type that `data` describes. Raises `msgspec.DecodeError`, or its child ValidationError."""
+    if len(data) > VALUES_MAX and bytes(data).count(b",") >= VALUES_MAX:
+        raise msgspec.DecodeError(f"more than {VALUES_MAX} values")
     try:
         return _decode(data, type)
     except msgspec.ValidationError:

@@ -84,8 +84,8 @@ WIRE_MUTANTS: Final = (
     Mutant(
         "a huge answer is read to its end",
         "src/executor/exchange/transport/client.py",
-        "        if size > limit:\n",
-        "        if size > limit * limit:\n",
+        "        if size > BODY_MAX:\n",
+        "        if size > BODY_MAX * BODY_MAX:\n",
         bench=f"{ON_THE_WIRE} tests/exchange/transport/test_bodies.py",
     ),
     Mutant(

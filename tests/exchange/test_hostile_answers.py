@@ -4,6 +4,7 @@ ReadError (rule 8.2).
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -16,7 +17,7 @@ from tests.exchange.stub import KEY, SECRET, START_MS, ManualClock
 from tests.exchange.wire.test_hostile import READERS, REPLACED
 from tests.hostile import bodies
 
-from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown
+from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown, Why
 from executor.core.model.intents import NewOrder
 from executor.core.model.values import OrderSide, OrderType
 from executor.exchange.binance import BinanceExchange
@@ -24,11 +25,12 @@ from executor.exchange.port import ReadError, StartError
 from executor.exchange.shared_reads import SharedReads
 from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.budget import Budget
-from executor.exchange.transport.client import BinanceClient
+from executor.exchange.transport.client import FAULT_MAX, BinanceClient
 from executor.exchange.transport.clock import ExchangeClock
-from executor.exchange.transport.connection import Connection
+from executor.exchange.transport.connection import LARGE, Connection
 from executor.exchange.transport.order_link import OrderLink
 from executor.exchange.transport.supervised import Timing
+from executor.exchange.wire import calls
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
 from executor.exchange.wire.outcomes import Fault
@@ -248,3 +250,85 @@ def test_no_header_closes_the_exchange_for_longer_than_its_longest_ban(said: dic
     budget = Budget(clock)
     until = budget.heed(Answer(418, said, b""), Fault(-1003, "banned"))
     assert START_MS <= until <= START_MS + LONGEST_MS
+
+
+# --- in pieces, and of any length -------------------------------------------------------------------------------------
+
+BANNED: Final = b'{"code":-1003,"msg":"Way too much request weight used; IP banned until %d."}' % (START_MS + 90_000)
+
+
+@pytest.mark.parametrize("status", [403, 418, 429])
+@pytest.mark.parametrize("kept", [0, 7, len(BANNED) - 3])
+async def test_who_asks_to_slow_down_is_heeded_though_the_words_do_not_come_whole(status: int, kept: int) -> None:
+    """Else a ban is asked away at the pace of reads that got lost."""
+    head = b"HTTP/1.1 %d No\r\nRetry-After: 30\r\nContent-Length: %d\r\n\r\n" % (status, len(BANNED))
+    clock = ExchangeClock(ManualClock())
+    async with babbling(head + BANNED[:kept]) as where:
+        client = BinanceClient(Endpoints(f"http://{where}", "ws://x", "ws://x"), Credentials.hmac(KEY, SECRET))
+        connection = Connection(client, clock, Budget(clock), 5000)
+        exchange = BinanceExchange(connection, "BTCUSDT")
+        try:
+            first, second = await exchange.place(ORDER), await exchange.place(ORDER)
+        finally:
+            await connection.close()
+    for outcome in (first, second):
+        assert isinstance(outcome, Refused)
+        assert outcome.why is Why.RATE_LIMIT
+        assert outcome.retry_at > START_MS
+    assert isinstance(second, Refused)
+    assert "not sent" in second.text
+
+
+async def test_an_order_refused_in_words_that_do_not_come_whole_is_in_doubt() -> None:
+    async with babbling(b'HTTP/1.1 400 No\r\nContent-Length: 99\r\n\r\n{"code":-2010,') as where:
+        clock = ExchangeClock(ManualClock())
+        client = BinanceClient(Endpoints(f"http://{where}", "ws://x", "ws://x"), Credentials.hmac(KEY, SECRET))
+        connection = Connection(client, clock, Budget(clock), 5000)
+        outcome = await BinanceExchange(connection, "BTCUSDT").place(ORDER)
+        await connection.close()
+    assert isinstance(outcome, Unknown)
+
+
+async def test_a_page_of_any_length_is_an_answer_by_its_status() -> None:
+    head = b"HTTP/1.1 418 No\r\nRetry-After: 30\r\n\r\n"
+    async with babbling(head + b"x" * 3_000_000) as where:
+        client = BinanceClient(Endpoints(f"http://{where}", "ws://x", "ws://x"), Credentials.hmac(KEY, SECRET))
+        answer = await client.call(calls.PING, {}, Attempt(1, 5000))
+        await client.close_connection()
+    assert len(answer.body) == FAULT_MAX
+    assert Budget(ExchangeClock(ManualClock())).heed(answer, Fault()) == START_MS + 30_000
+
+
+class Long:
+    """In the place of the HTTP client: answers of any length."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def call(self, _call: Call, _params: Mapping[str, str], attempt: Attempt) -> Answer:
+        attempt.sent = True
+        return Answer(200, {}, self._body)
+
+    async def close_connection(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("length", "beside"), [(LARGE - 1, False), (LARGE, True)])
+async def test_a_long_answer_is_read_beside_the_loop(length: int, beside: bool) -> None:
+    clock = ExchangeClock(ManualClock())
+    connection = Connection(cast("BinanceClient", Long(b" " * length)), clock, Budget(clock), 5000)
+    try:
+        read_in = await connection.read(calls.PING, {}, lambda _: threading.get_ident())
+    finally:
+        await connection.close()
+    assert (read_in != threading.get_ident()) is beside
+
+
+async def test_a_long_answer_that_can_not_be_read_is_a_read_that_failed() -> None:
+    clock = ExchangeClock(ManualClock())
+    connection = Connection(cast("BinanceClient", Long(b"[" + b"{}," * LARGE)), clock, Budget(clock), 5000)
+    try:
+        with pytest.raises(ReadError, match="unreadable"):
+            await BinanceExchange(connection, "BTCUSDT").open_orders()
+    finally:
+        await connection.close()

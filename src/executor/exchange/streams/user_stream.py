@@ -18,7 +18,6 @@ from executor.exchange.transport.auth import Credentials
 from executor.exchange.transport.connection import CLOCK_CODE, Connection
 from executor.exchange.transport.supervised import (
     DEFAULT_TIMING,
-    LARGEST_MESSAGE,
     Connected,
     Ending,
     Lost,
@@ -36,7 +35,7 @@ METHOD: Final = "userDataStream.subscribe.signature"
 OPENING_WEIGHT: Final = 4
 """2 to connect and 2 to subscribe (web-socket-api.md)."""
 
-EARLY_MAX: Final = LARGEST_MESSAGE
+EARLY_MAX: Final = 2**22
 """Bytes that may come before the answer to a subscription: some events."""
 FOREIGN_MAX: Final = 100
 """So many other symbols with orders of ours are told of, one by one."""

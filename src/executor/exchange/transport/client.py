@@ -21,6 +21,7 @@ from executor.exchange.transport.library import AsyncClient
 from executor.exchange.transport.network import Connector, Resolver, new_socket
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call
+from executor.exchange.wire.outcomes import SLOW_DOWN
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -36,8 +37,10 @@ CONNECTIONS: Final = 24
 READS: Final = 16
 """So many at once: those that hang leave connections for orders (rule 8.9)."""
 ADDRESSES_KEPT_SEC: Final = 30
-BODY_MAX: Final = 32 * 1024 * 1024
-"""Bytes; all symbols' rules, which nobody asks for, are half of that."""
+BODY_MAX: Final = 8 * 1024 * 1024
+"""Bytes; more than ten thousand open orders have. All symbols' rules, which nobody asks for, are twice as long."""
+FAULT_MAX: Final = 64 * 1024
+"""Of what is no success: an error, or a page of somebody in between."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]*")
 
@@ -165,24 +168,42 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]  # the library is not ty
         return {**self._requests_params, **kwargs}
 
     async def _handle_response(self, response: aiohttp.ClientResponse) -> Answer:
-        body = await _within(response, BODY_MAX)
-        if not response.ok:
-            # A proxy's error page may quote the request; what is said of an error goes into logs and the journal.
-            body = _SIGNATURE.sub(b"signature=***", body.replace(self._credentials.api_key.encode(), b"***"))
+        if response.ok:
+            return Answer(response.status, response.headers, await _whole(response))
+        body = await _beginning(response)
+        # A proxy's error page may quote the request; what is said of an error goes into logs and the journal.
+        body = _SIGNATURE.sub(b"signature=***", body.replace(self._credentials.api_key.encode(), b"***"))
         return Answer(response.status, response.headers, body)
 
 
-async def _within(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, unpacked. Raises ClientPayloadError where it is longer: no answer is, and memory is not for filling."""
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body, unpacked. Raises ClientPayloadError where it is longer than any, for memory is not for filling."""
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
-        if size > limit:
+        if size > BODY_MAX:
             response.close()
-            raise aiohttp.ClientPayloadError(f"more than {limit} bytes")
+            raise aiohttp.ClientPayloadError(f"more than {BODY_MAX} bytes")
     return b"".join(parts)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """What an error begins with: nobody's words are longer. One that asks to slow down holds by its status, whether its
+    words come whole or not.
+    """
+    body = bytearray()
+    try:
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > FAULT_MAX:
+                response.close()
+                break
+    except (aiohttp.ClientError, TimeoutError):
+        if response.status not in SLOW_DOWN:
+            raise
+    return bytes(body[:FAULT_MAX])
 
 
 def _encoded(params: Mapping[str, str]) -> str:

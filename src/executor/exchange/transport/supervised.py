@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from executor.exchange.transport.network import Resolver, dial
-from executor.exchange.wire.outcomes import describe
+from executor.exchange.wire.outcomes import SLOW_DOWN, describe
 
 _log = structlog.get_logger(__name__)
 
@@ -54,15 +54,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_TIMING: Final = Timing()
-LARGEST_MESSAGE: Final = 2**22
-"""Bytes; far above any event, so that only garbage ends a connection for its size."""
+LARGEST_MESSAGE: Final = 2**18
+"""Bytes; far above any event, so that only garbage ends a connection for its size, and soon: it is read in one turn."""
 
 GIVE_WAY_TURNS: Final = 8
 """So many turns of the event loop a message waits at the most for what is more urgent: three requests take six."""
 GAP_EVERY_S: Final = 1.0
 DOWN_TOLD_S: Final = 120.0
 """A stream that is down for so long is told of; looks do in its place."""
-BANS: Final = frozenset({403, 418, 429})
 BAN_S: Final = 60.0
 LONGEST_BAN_S: Final = 3600.0
 MOST_DIGITS: Final = 6
@@ -274,7 +273,7 @@ class Stream(ABC, Generic[T]):
 
 def _ban(error: Exception) -> float:
     """Seconds in which the exchange wants no other connection from here."""
-    if not isinstance(error, InvalidStatus) or error.response.status_code not in BANS:
+    if not isinstance(error, InvalidStatus) or error.response.status_code not in SLOW_DOWN:
         return 0.0
     told = next(iter(error.response.headers.get_all("Retry-After")), "")  # twice: `get` would raise
     seconds = float(told) if told.isascii() and told.isdigit() and len(told) <= MOST_DIGITS else BAN_S

@@ -103,6 +103,8 @@ TEXTS: Final[tuple[tuple[str, Why | Doubt], ...]] = (
 documents promise, so what they don't tell is `Why.OTHER`: whoever asked looks at prices and orders and acts by those.
 """
 
+SLOW_DOWN: Final = frozenset({403, 418, 429})
+"""Statuses that ask to slow down, whatever stands beside them."""
 DOUBTFUL_STATUSES: Final = frozenset({408, 409, 499})
 """A proxy or the exchange gave up half-way; 409 is read in full by `replace.replaced` where it belongs."""
 
@@ -136,7 +138,7 @@ def _one_line(text: str) -> str:
 
 
 def verdict(status: int, fault: Fault) -> Why | Doubt:
-    if status in {403, 418, 429}:
+    if status in SLOW_DOWN:
         return Why.RATE_LIMIT
     if status == 401:
         return Why.AUTH
