@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +16,7 @@ from tests.core.build import RULES, protected
 from tests.fleet.cluster import Cluster, needs_etcd, running
 
 from executor.core.transition import empty
+from executor.exchange.transport.network import Connector
 from executor.service.store import fleet_store
 from executor.service.store.document import document_of, state_of
 from executor.service.store.etcd import Etcd, Refused, Unreachable, created_is, get, put
@@ -340,6 +343,33 @@ async def test_another_program_on_a_node_s_port_is_passed_by(other: web.Response
         assert await etcd.keep_alive(7) == 5
         assert etcd._endpoint() == urls[1]
         await etcd.close()
+
+
+async def test_a_name_service_that_is_away_takes_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each watch that is begun anew wants a connection, and so a name: in half a minute etcd was out of reach."""
+    released, real, asked = threading.Event(), socket.getaddrinfo, list[str]()
+
+    def look_up(host: str, port: int, *rest: object) -> list[object]:
+        if host != "etcd.test":
+            return [*real(host, port, *rest)]  # type: ignore[arg-type]  # passed on as it came
+        asked.append(host)
+        if len(asked) > 1:
+            released.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with nodes(answer) as urls:
+        etcd = Etcd([urls[0].replace("127.0.0.1", "etcd.test")])
+        await etcd.put("/a", b"x")
+        connector = etcd._session.connector
+        assert isinstance(connector, Connector)
+        connector.clear_dns_cache()  # as after ten seconds
+        try:
+            await asyncio.gather(*(etcd.put("/a", b"x") for _ in range(3)))
+        finally:
+            released.set()
+            await etcd.close()
+        assert len(asked) == 2
 
 
 async def test_what_etcd_itself_refuses_is_refused() -> None:

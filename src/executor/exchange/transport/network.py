@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOOKUP_SEC: Final = 3.0
 LOOKUP_AGAIN_SEC: Final = 0.5
-"""A lookup of a name that is known may take so long, and goes on beside the use of what is known."""
+"""Where nobody says otherwise. A lookup that takes longer goes on beside the use of what is known."""
 UNACKNOWLEDGED_MS: Final = 3_000
 NEXT_ADDRESS_SEC: Final = 0.25
 
@@ -55,9 +55,10 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Resolver(AbstractResolver):
-    """Addresses of names. A lookup that is under way is shared."""
+    """Addresses of names. A lookup that is under way is shared. `again_s`: so long that of a known name may take."""
 
-    def __init__(self) -> None:
+    def __init__(self, again_s: float = LOOKUP_AGAIN_SEC) -> None:
+        self._again_s = again_s
         self._known: dict[_Key, _Found] = {}
         self._running: dict[_Key, asyncio.Future[_Found]] = {}
 
@@ -69,7 +70,7 @@ class Resolver(AbstractResolver):
             self._running[key] = lookup = asyncio.ensure_future(_look_up(key))
             lookup.add_done_callback(lambda done: self._note(key, done))
         known = self._known.get(key)
-        done, _ = await asyncio.wait({lookup}, timeout=LOOKUP_AGAIN_SEC if known else LOOKUP_SEC)
+        done, _ = await asyncio.wait({lookup}, timeout=self._again_s if known else LOOKUP_SEC)
         if known and not (done and lookup.exception() is None):
             return known
         if done:

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from executor.exchange.transport.network import Connector
+from executor.exchange.transport.network import Connector, Resolver
 from executor.service.store import etcd_wire
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ CALL_S: Final = 0.5
 """Seconds that one node has for an answer. Several of them must fit into a lease's time: a node that stands still must
 not hold up the renewals of an owner.
 """
+LOOKUP_S: Final = 0.1
+"""Of these, for a name that is known: then it is what it was. A name service that is away takes no store away."""
 ROUNDS: Final = 2
 DIGITS_MAX: Final = 18
 SHORTEST_LEASE_S: Final = 60
@@ -147,7 +149,9 @@ class Etcd:
         self._doubted: dict[str, asyncio.Task[None]] = {}
         self._tls = tls
         self._session = aiohttp.ClientSession(
-            connector=Connector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30),
+            connector=Connector(
+                ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30, resolver=Resolver(LOOKUP_S)
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
