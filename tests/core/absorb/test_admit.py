@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from tests.core.build import POLICY, RICH, RULES, START, Script, closing, make_quote, make_signal
 
 from executor.core.absorb.admit import DAY_MS, IDS_MAX, day_at, trade_id
+from executor.core.book.levels import stop_limit
 from executor.core.model.events import SignalMalformed, SignalSeen, Verb
 from executor.core.model.facts import Balance
 from executor.core.model.policy import EntryMode, Layout, Policy
@@ -257,6 +258,32 @@ def test_a_short_needs_the_base_and_what_its_exits_lock_beyond_the_proceeds() ->
     assert kind(judged(seen(make_signal(Direction.SHORT), balances={"USDT": Balance(D(1_000))}))) == "balance"
     enough = {"LTC": Balance(D(3)), "USDT": Balance(D(20))}
     assert judged(seen(make_signal(Direction.SHORT), balances=enough)).verdict == MOVED
+
+
+@pytest.mark.parametrize(
+    ("changes", "sold_at"),
+    [
+        ({"entry_mode": EntryMode.LIMIT_ONLY}, "100"),
+        ({"planb_max_dev_r": D("0.25")}, "99.5"),
+        ({"planb_max_dev_r": D(0)}, "98.01"),  # a tick before TP1
+        ({"entry_mode": EntryMode.MARKET_ONLY}, "99.99"),
+    ],
+)
+def test_a_short_s_exits_can_be_paid_with_what_its_entry_may_be_sold_for_at_the_least(
+    changes: dict[str, object], sold_at: str
+) -> None:
+    """Rules 2.6, 3.3: what Plan B, or the book, brings less than the entry's price is needed besides."""
+    policy = replace(POLICY, **changes)
+    stop = make_signal(Direction.SHORT).stop
+    assert stop is not None
+    needed = 3 * stop_limit(stop, Direction.SHORT, policy, RULES) - 3 * D(sold_at) * D("0.999")
+
+    def with_quote(free: Decimal) -> Step:
+        purse = {"LTC": Balance(D(3)), "USDT": Balance(free)}
+        return judged(seen(make_signal(Direction.SHORT), balances=purse), policy)
+
+    assert with_quote(needed).verdict == MOVED
+    assert kind(with_quote(needed - D("0.01"))) == "balance"
 
 
 def test_no_two_trades_have_the_same_id() -> None:

@@ -361,10 +361,9 @@ def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list
             needs.append((rules.base, spare, "EXIT_LAYOUT=PLAIN (targets beside the stop)"))
         return needs
     limit = stop_limit(plan.stop, plan.direction, policy, rules)
-    bought, sold_at = plan.qty, plan.entry
+    bought, sold_at = plan.qty, _lowest_sale(plan, quote, policy, rules)
     if rules.margin is not None:  # a loan is bought back with the buy's own commission (rule 11.6)
         bought = debts.gross(plan.qty, rules.worst_keep(), rules.step) + rules.step
-        sold_at = _lowest_sale(plan, quote, policy, rules)
     locked = limit * bought
     if plain_layout:
         locked += sum((qty * target for qty, target in targets), ZERO)
