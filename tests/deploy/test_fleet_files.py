@@ -63,7 +63,12 @@ def test_compose_reads_the_file(tmp_path: Path) -> None:
 
 
 def test_the_env_file_of_a_node_has_settings_that_are_known_and_right(tmp_path: Path) -> None:
-    found = pairs(FLEET / "fleet.env")
+    """As it is put together: commands read the very file that the unit does."""
+    page = (ROOT / "docs" / "install.md").read_text("utf-8")
+    (begun,) = re.findall(r"/etc/executor/executor.env <<'END'\n(.*?)END", page, re.DOTALL)
+    file = tmp_path / "executor.env"
+    file.write_text(begun + (FLEET / "fleet.env").read_text("utf-8"), "utf-8")
+    found = {**pairs(file), "SECRETS_DIR": str(tmp_path)}
     assert set(found) <= KNOWN_NAMES
     folder = tmp_path / "accounts"
     folder.mkdir()
@@ -71,7 +76,8 @@ def test_the_env_file_of_a_node_has_settings_that_are_known_and_right(tmp_path: 
     for path in files.values():
         Path(path).touch(0o600)
     assert set(files) <= set(found)
-    settings = load_settings({**found, **files, "ACCOUNTS": str(folder), "BINANCE_ENV": "testnet"}, None)
+    settings = load_settings({**found, **files, "ACCOUNTS": str(folder)}, None)
+    assert str(settings.state_fn) == "/var/lib/executor/{account}/{symbol}.json"
     assert (settings.fleet_node, settings.fleet_ttl_sec, settings.recv_window) == ("n1", 5, 2500)
 
 
@@ -93,7 +99,7 @@ def test_systemd_finds_nothing_wrong_with_the_drop_in(tmp_path: Path) -> None:
     (tmp_path / "executor.service.d").mkdir()
     shutil.copy(FLEET / "executor.conf", tmp_path / "executor.service.d" / "fleet.conf")
     drop_in = (FLEET / "executor.conf").read_text("utf-8")
-    assert "EnvironmentFile=/etc/executor/fleet.env" in drop_in
+    assert "EnvironmentFile" not in drop_in  # commands read one file, and it is the unit's
     stop = int(re.findall(r"^TimeoutStopSec=(\d+)$", drop_in, re.MULTILINE)[0])
     assert stop > 20  # the node's own patience for giving its accounts away
     if ANALYZE is None:  # not a machine with systemd
