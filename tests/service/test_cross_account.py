@@ -95,6 +95,11 @@ def test_of_trades_whose_debts_are_not_on_record_the_first_that_was_opened_waits
     assert account.of("ETHUSDT").unsettled()
 
 
+def test_who_is_beside_is_told_with_the_number_of_its_newest_loan(account: Account) -> None:
+    account.has("ETHUSDT", loan=loan(n=7))
+    assert account.of("BTCUSDT").loans() == {"ETHUSDT": 7, "LTCUSDT": 0}
+
+
 def test_loans_take_turns(account: Account) -> None:
     account.has("BTCUSDT", loan=loan(phase=LoanPhase.SUBMITTED))
     account.has("ETHUSDT", loan=loan(phase=LoanPhase.SUBMITTED))

@@ -63,6 +63,9 @@ class Neighbours(Protocol):
     def debts(self) -> Mapping[str, Others]:
         """What they owe, and need of what is free, by asset."""
 
+    def loans(self) -> Mapping[str, int]:
+        """How many loans each of them has made, by symbol."""
+
     def unsettled(self) -> bool:
         """Whether a loan of theirs is under way."""
 
@@ -189,7 +192,8 @@ class MarginExchange(BinanceExchange):
         changed = any(
             before.get(asset, Others()).moved != after.get(asset, Others()).moved for asset in {*before, *after}
         )
-        return replace(shown, others=dict(after), unsettled=busy or changed or neighbours.unsettled())
+        unsettled = busy or changed or neighbours.unsettled()
+        return replace(shown, others=dict(after), beside=dict(neighbours.loans()), unsettled=unsettled)
 
     async def _read_account(self) -> MarginAccount:
         """Raises `NotOpenedError` where there is no such account, or another `ReadError`."""

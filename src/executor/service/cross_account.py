@@ -69,6 +69,10 @@ class NeighboursOf:
                 found[asset] = replace(known, unclaimed=known.unclaimed + part)
         return found
 
+    def loans(self) -> Mapping[str, int]:
+        others = self._account.others(self._symbol)
+        return {state.symbol: state.loan.n if state.loan is not None else 0 for state in others}
+
     def unsettled(self) -> bool:
         """Of several whose debts are not on record any more, the one that was opened first finds out its own first."""
         own = self._account.state_of(self._symbol)

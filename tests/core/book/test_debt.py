@@ -230,6 +230,48 @@ class TestSharedAccount:
         assert (gone.own, gone.by_hand) == (D(400), D(600))
 
 
+class TestOtherSymbolsBeside:
+    """Whose sums tell what was done since the last look: those of who was there then (rules 9.2, 11.4)."""
+
+    def of_two(self, ever: str = "2993") -> OwnDebt:
+        """Ours beside another symbol's 3000, which has paid interest on loans of before."""
+        others = {"USDT": Others(owed=D(3_000), moved=D(ever))}
+        lent = debts.moved(read(OwnDebt(asset="USDT"), self.shown("3000", others)), LoanKind.BORROW, D(1_000))
+        return read(lent, self.shown("4000", others))
+
+    def shown(self, principal: str, others: dict[str, Others], n: int | None = 4, *, after: int = 0) -> MarginAccount:
+        return shown(principal, after=after, others=others, beside={} if n is None else {"ETHUSDT": n})
+
+    def test_one_that_is_not_traded_any_more_has_repaid_nothing_of_ours(self) -> None:
+        """Taken from SYMBOLS, it took the interest that it had ever paid with it: so much of ours counted as repaid by
+        somebody else, and stayed owed.
+        """
+        owed = self.of_two()
+        gone = read(owed, *(self.shown("4000", {}, None, after=after) for after in (100, 100 + GRACE)))
+        assert (gone.own, gone.by_hand, gone.foreign) == (D(1_000), ZERO, D(3_000))
+        repaid = {"USDT": Others(owed=ZERO, moved=D(-7))}
+        alone = read(owed, self.shown("1000", repaid, 5), self.shown("1000", {}, None))
+        assert (alone.own, alone.by_hand, alone.foreign, alone.doubted_at) == (D(1_000), ZERO, ZERO, 0)
+
+    def test_one_that_is_traded_anew_has_lent_nothing_since(self) -> None:
+        lent = read(LENT, shown("1000"))
+        seen = read(lent, self.shown("1000", {"USDT": Others(moved=D(-70))}))
+        assert (seen.own, seen.by_hand, seen.foreign, seen.doubted_at) == (D(1_000), ZERO, ZERO, 0)
+        assert read(seen, self.shown("1300", {"USDT": Others(owed=D(300), moved=D(230))}, 5)).own == D(1_000)
+
+    def test_one_whose_state_is_lost_and_that_has_claimed_its_part_has_repaid_nothing(self) -> None:
+        """Its sum begins anew: 3000 counted as borrowed by somebody else, and all of ours as repaid by them."""
+        claimed = {"USDT": Others(owed=D(3_000))}
+        looks = [self.shown("4000", claimed, 0, after=after) for after in (100, 100 + GRACE)]
+        seen = read(self.of_two("3000"), *looks)
+        assert (seen.own, seen.by_hand, seen.foreign) == (D(1_000), ZERO, ZERO)
+
+    def test_what_was_somebody_elses_is_that_of_a_symbol_that_is_traded_anew(self) -> None:
+        beside = read(replace(LENT, own=D(1_000), foreign=D(3_000), seen=Debt(D(3_000))), shown("4000"))
+        seen = read(beside, self.shown("4000", {"USDT": Others(owed=D("2999.9"), moved=D(2_990))}))
+        assert (seen.own, seen.foreign) == (D(1_000), ZERO)
+
+
 class TestWithoutRecord:
     """Rule 11.12: of the debt, what a rebuilt trade's purchases explain is its own."""
 

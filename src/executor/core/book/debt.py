@@ -81,6 +81,7 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
     if account.unsettled:
         return debt
     shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
+    debt = _beside(debt, account, others)
     if not debt.own and not debt.moved:
         if _is_late(debt, shown, others):
             late = shown.total
@@ -96,6 +97,21 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
     if account.asked_at - debt.doubted_at < grace_ms:
         return debt
     return _seen(_by_hand(debt, grown, shown, others), shown, others)
+
+
+def _beside(debt: OwnDebt, account: MarginAccount, others: Others) -> OwnDebt:
+    """`debt` as it is beside the symbols that share the account now. Where one of them is there no more, or is new, or
+    knows no more of its own loans, the sums that they ever moved say nothing of what was done since: of what was owed
+    then all that they don't owe, and we neither, is somebody else's.
+    """
+    then, now = debt.beside, account.beside
+    if then == now:
+        return debt
+    debt = replace(debt, beside=now)
+    if then.keys() == now.keys() and all(n <= now[symbol] for symbol, n in then.items()):
+        return debt
+    theirs = debt.seen.total + debt.moved - debt.own
+    return replace(debt, foreign=_beyond(theirs, others), others_moved=others.moved)
 
 
 def less_shown(debt: OwnDebt, account: MarginAccount) -> bool:
@@ -157,7 +173,12 @@ def _foreign(shown: Debt, others: Others) -> Decimal:
     """
     if not shown.principal and others.moved:
         return ZERO
-    foreign = shown.total - others.owed
+    return _beyond(shown.total, others)
+
+
+def _beyond(theirs: Decimal, others: Others) -> Decimal:
+    """What of the debts of others is somebody else's than this service's."""
+    foreign = theirs - others.owed
     return foreign if foreign > others.owed / _OTHERS_INTEREST else ZERO
 
 
@@ -233,6 +254,7 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     is somebody else's, and fills can't (rule 11.4).
     """
     shown, others = account.debt(debt.asset), account.others.get(debt.asset, Others())
+    debt = _beside(debt, account, others)
     grown = _grown(debt, shown, others)
     known = (debt.own or debt.moved) and debt.own <= shown.total and spent <= debt.borrowed
     if known and _is_interest(debt, shown, others, grown):

@@ -81,8 +81,9 @@ class MarginAccount(msgspec.Struct, frozen=True, kw_only=True):
     `assets` and `liabilities` are worth so much in quote with a unit of base at `price`; where that is 0, a price could
     not be had, and neither is known. `level`: their ratio as the
     exchange tells it, None without a debt (it is no ratio then); `liquidation_price`: where the exchange tells one.
-    `debts`: by asset, those that are not zero. `others`: by asset, of a shared account; `unsettled`: a loan of theirs
-    is under way, so that a debt does not tell whose it is.
+    `debts`: by asset, those that are not zero. `others`: by asset, of a shared account; `beside`: which those are,
+    with the number of the newest loan of each; `unsettled`: a loan of theirs is under way, so that a debt does not tell
+    whose it is.
     """
 
     asked_at: int
@@ -94,6 +95,7 @@ class MarginAccount(msgspec.Struct, frozen=True, kw_only=True):
     level: Decimal | None = None
     liquidation_price: Decimal | None = None
     others: dict[str, Others] = {}
+    beside: dict[str, int] = {}
     unsettled: bool = False
 
     def free(self, asset: str) -> Decimal:
@@ -221,7 +223,7 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     """What of an account's debt is ours (rule 11.4). `own` and `foreign`: owed by us and by others than this service,
     interest included, as of `seen`, the account's debt as last believed, and what we `moved` since: borrowed less
     repaid; of its `principal` so much, None where that is not known, as by a repayment that no record tells of.
-    `others_moved`: as in `Others`, when it was read. `ever`: all that we moved, for the others.
+    `others_moved`: as in `Others`, when it was read, of those `beside`. `ever`: all that we moved, for the others.
     `doubted_at`: since when the account shows a debt that our loans and interest do not explain: believed when seen
     twice (8.6). `named`: with no trade open any more, it was told that so much is owed still.
 
@@ -238,6 +240,7 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     moved: Decimal = ZERO
     principal: Decimal | None = ZERO
     others_moved: Decimal = ZERO
+    beside: dict[str, int] = {}
     ever: Decimal = ZERO
     doubted_at: int = 0
     named: bool = False
