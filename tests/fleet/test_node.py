@@ -140,6 +140,29 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_claimed_anew_at_o
         await etcd.close()
 
 
+async def test_a_lease_that_is_lost_is_told_of_once_however_long_there_is_no_other(tmp_path: Path) -> None:
+    """As where etcd is full: it grants none. Until then nothing is claimed."""
+
+    async def none(seconds: int) -> int:
+        raise Unreachable(f"{seconds} s: etcdserver: mvcc: database space exceeded", sent=True)
+
+    async with client(tmp_path) as etcd, asyncio.timeout(30):
+        fleet = _Fleet(etcd)
+        node = fleet.node(1, "alice")
+        with capture_logs() as logs:
+            async with beside(node.run()):
+                while not fleet.trades:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                granting, etcd.grant = etcd.grant, none  # type: ignore[method-assign]
+                await etcd.revoke(node._lease)
+                while [each["event"] for each in logs].count("lease_not_renewed") < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                etcd.grant = granting  # type: ignore[method-assign]
+                while len(fleet.trades) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        assert [each["event"] for each in logs].count("lease_lost") == 1
+
+
 async def test_a_disk_that_stalls_holds_up_neither_a_claim_nor_the_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,8 @@ class FleetNode:
         self._run_of = run_of
         self._probing = probing
         self._lease = 0
+        self._lost = 0
+        """The last one of which it was told that it has ended."""
         self._stop = asyncio.Event()
         self._look = asyncio.Event()
         self._reached_at = self._clock()
@@ -202,7 +204,8 @@ class FleetNode:
 
     async def _begin_lease(self) -> None:
         """A new life: what hung on the old lease is gone."""
-        if self._lease:
+        if self._lease != self._lost:
+            self._lost = self._lease
             log.error("lease_lost", alert=True, node=self.name, accounts=len(self.owned), text="let go of all of them")
         for account in list(self.owned):
             self._let_go(account, "the lease has ended")
