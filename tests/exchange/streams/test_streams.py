@@ -7,13 +7,14 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from structlog.testing import capture_logs
 from tests.exchange.stub import KEY, SECRET, START_MS, ManualClock, Say, Stub
 from tests.exchange.wire.test_reading import golden
 from tools.ports import free_port
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -27,7 +28,7 @@ from executor.exchange.streams.user_stream import UserStream
 from executor.exchange.transport import supervised
 from executor.exchange.transport.auth import Credentials
 from executor.exchange.transport.order_link import OrderLink
-from executor.exchange.transport.supervised import Connected, Lost, Timing, Told
+from executor.exchange.transport.supervised import Connected, Lost, Session, Timing, Told
 
 QUICK: Final = Timing(ping=0.2, open=1, first_wait=0.01, longest_wait=0.05)
 PATIENT: Final = 5.0
@@ -403,6 +404,39 @@ async def test_a_message_larger_than_any_event_ends_the_connection_and_fills_no_
         events = await heard.kinds(Connected, Lost, Connected)
     assert "message too big" in events[1].reason
     assert len(peer.paths) == 2
+
+
+class Babbler:
+    """A connection on which there is always one more message."""
+
+    async def recv(self, *, decode: bool) -> bytes:
+        return str(decode).encode()
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_messages_without_a_pause_leave_others_their_turn() -> None:
+    """However many come at once: an order's request takes some turns of the loop to leave."""
+    taken, turns = 0, 0
+
+    def take(_: bytes) -> bool:
+        nonlocal taken
+        taken += 1
+        if taken > 100_000:
+            raise OSError("enough")
+        return False
+
+    async def tend(_: ClientConnection) -> None:
+        await asyncio.sleep(60)
+
+    session = Session(cast("ClientConnection", Babbler()), take, [b"early"] * 10, tend)
+    while not session.pump.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert taken > 100_000
+    assert turns > 3
+    await session.close()
 
 
 async def test_a_subscription_that_is_answered_with_events_without_an_end_fills_no_memory(

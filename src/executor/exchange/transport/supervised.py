@@ -59,6 +59,8 @@ LARGEST_MESSAGE: Final = 2**18
 
 GIVE_WAY_TURNS: Final = 8
 """So many turns of the event loop a message waits at the most for what is more urgent: three requests take six."""
+SLICE_S: Final = 0.005
+"""After so long with one connection's messages everybody else has a turn: of small ones thousands come at once."""
 GAP_EVERY_S: Final = 1.0
 DOWN_TOLD_S: Final = 120.0
 """A stream that is down for so long is told of; looks do in its place."""
@@ -295,7 +297,7 @@ class Session:
         self._connection = connection
         self._deliver = deliver
         self._ending = asyncio.Event()
-        self._opened = asyncio.get_running_loop().time()
+        self._opened = self._turned = asyncio.get_running_loop().time()
         self.pump = asyncio.create_task(self._read(early))
         self._tender = asyncio.create_task(self._look_after(tend))
 
@@ -342,12 +344,12 @@ class Session:
 
     async def _read(self, early: list[bytes]) -> NoReturn:
         for message in early:
-            self._take(message)
+            await self._take(message)
         while True:
             message = await self._connection.recv(decode=False)
             if self._gives_way is not None:
                 await self._give_way(self._gives_way, message)
-            self._take(message)
+            await self._take(message)
 
     async def _give_way(self, urgent: Callable[[bytes], bool], message: bytes) -> None:
         for _ in range(GIVE_WAY_TURNS):
@@ -355,6 +357,10 @@ class Session:
                 return
             await asyncio.sleep(0)
 
-    def _take(self, message: bytes) -> None:
+    async def _take(self, message: bytes) -> None:
         if self._deliver(message):
             self._ending.set()
+        clock = asyncio.get_running_loop()
+        if clock.time() - self._turned > SLICE_S:
+            await asyncio.sleep(0)
+            self._turned = clock.time()
