@@ -13,7 +13,7 @@ from executor.core.model.events import Tick, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.loans import Borrowable, LoanKind, Records
-from executor.core.model.state import Borrowing, Repaying, Unprotected
+from executor.core.model.state import Borrowing, Market, Repaying, Unprotected
 
 AHEAD = 60_000
 
@@ -137,6 +137,27 @@ def test_nothing_lies_further_ahead_than_it_did_before(make: Callable[[], Script
     moved = set_back(state, right)
     assert moved.market.now == right
     assert max(times(moved)) - right <= max(max(times(state)) - wrong, 0)
+
+
+@pytest.mark.parametrize("make", [entering, bare, protected, trailing, closing, borrowing, told_all, repaid_by_hand])
+def test_a_start_by_a_clock_that_was_set_back_waits_for_nothing_of_the_life_before(make: Callable[[], Script]) -> None:
+    """The state on disk does not say what time it was: what has happened in it does. Found by the simulation."""
+    script = make()
+    waits = max(max(times(script.state)) - script.now, 0)
+    script.state = replace(script.state, market=Market())
+    script.now -= AHEAD
+    script.restart()
+    assert max(times(script.state)) - script.now <= max(waits, POLICY.failsafe_grace_ms)
+
+
+def test_a_bare_position_is_told_of_again_after_such_a_start() -> None:
+    """Rule 10.2."""
+    script = bare()
+    assert script.wait(POLICY.failsafe_grace_ms).notes
+    script.state = replace(script.state, market=Market(), outbox=())
+    script.now -= AHEAD
+    script.restart()
+    assert script.position.alerted_at <= script.now
 
 
 def test_what_was_read_before_something_has_happened_is_not_read_since() -> None:

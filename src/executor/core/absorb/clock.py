@@ -8,6 +8,7 @@ Or it leaps ahead, and two looks of one moment lie far apart: an order that read
 gone. What is believed after a while is believed once that has really passed (rules 6.4, 8.3, 8.6).
 """
 
+from collections.abc import Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -125,6 +126,32 @@ def set_back(state: State, now: int) -> State:
         loan=_or_none(state.loan, now, ahead),
         repaying=_or_none(state.repaying, now, ahead),
     )
+
+
+def resumed(state: State, now: int) -> State:
+    """`state` at a start, by a clock that says `now` (ms). The clock of the life before is known by what has happened
+    in it: where that is yet to come, the clock was set back meanwhile.
+    """
+    before = max([_latest(part) for part in _parts(state)], default=0)
+    if before - now < SET_BACK_MS:
+        return state
+    return set_back(replace(state, market=replace(state.market, now=before)), now)
+
+
+def _parts(state: State) -> Iterator[msgspec.Struct]:
+    """All of it that bears times and is on disk."""
+    yield from (*state.outbox, *state.debts)
+    position = state.position
+    if position is not None:
+        yield from (position, position.phase, position.exposure, *position.legs, *position.orders)
+    for part in (state.loan, state.repaying, position and position.trail):
+        if part is not None:
+            yield part
+
+
+def _latest(part: msgspec.Struct) -> int:
+    part = part.work if isinstance(part, Repaying) else part
+    return max([getattr(part, name) for name in _HAPPENED.get(type(part), ())], default=0)
 
 
 def set_ahead(state: State, ahead: int, policy: Policy) -> State:

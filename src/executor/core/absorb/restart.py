@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from executor.core.absorb import loans
+from executor.core.absorb import clock, loans
 from executor.core.book import debt as debts
 from executor.core.model import orders
 from executor.core.model.events import Started
@@ -16,7 +16,9 @@ from executor.core.model.verdict import MOVED, Absorbed
 
 
 def absorb(state: State, event: Started) -> Absorbed:
-    now, owes = state.market.now, state.outbox
+    now = state.market.now
+    state = clock.resumed(state, now)
+    owes = state.outbox
     loan = _wondered_loan(state, event.fence)
     market = replace(state.market, ending=False)
     state = replace(state, outbox=(), started=now, loan=loan, market=market)
