@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 pytestmark = needs_etcd
 KEYS = Keys("test")
+NOT_RENEWED = "lease_not_renewed"
 SETTINGS = {"BINANCE_ENV": "paper", "SYMBOL": "LTCUSDT", "FLEET_NAME": "test", "FLEET_NODE": "n1", "FLEET_TTL_SEC": "2"}
 
 
@@ -161,6 +162,29 @@ async def test_a_lease_that_is_lost_is_told_of_once_however_long_there_is_no_oth
                 while len(fleet.trades) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         assert [each["event"] for each in logs].count("lease_lost") == 1
+
+
+async def test_that_etcd_is_out_of_reach_is_told_once_though_nothing_is_held(tmp_path: Path) -> None:
+    """No state had to be written, and no lease was seen to have ended: nobody was told."""
+    async with running(tmp_path, 1) as cluster, asyncio.timeout(60):
+        etcd = Etcd(cluster.endpoints)
+        fleet = _Fleet(etcd)
+        with capture_logs() as logs:
+            async with beside(fleet.node(1, "alice").run()):
+                while not fleet.trades:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                await cluster.nodes[0].kill()
+                told: list[str] = []
+                while "store_unreachable" not in told or told[told.index("store_unreachable") :].count(NOT_RENEWED) < 3:
+                    await asyncio.sleep(0.1)
+                    told = [each["event"] for each in logs]
+                await cluster.nodes[0].start(cluster.initial)
+                while "store_reachable" not in told:
+                    await asyncio.sleep(0.1)
+                    told = [each["event"] for each in logs]
+        await etcd.close()
+        assert told.count("store_unreachable") == 1
+        assert told.index(NOT_RENEWED) < told.index("store_unreachable")
 
 
 async def test_a_disk_that_stalls_holds_up_neither_a_claim_nor_the_lease(

@@ -56,6 +56,14 @@ FLEET: Final = (
         "Look at the way to etcd, and whether this machine stood still.",
     ),
     alert_kind(
+        "store_unreachable",
+        Topic.TROUBLE,
+        CRITICAL,
+        "In a fleet: etcd has not answered this machine for `FLEET_TTL_SEC`. It trades nothing, and takes no signal; "
+        "where no machine reaches etcd, none does. Exits that stand on the exchange rest there.",
+        "Look at etcd and at the way to it: `executor fleet members`, `executor doctor`. It goes on by itself.",
+    ),
+    alert_kind(
         "claim_failed",
         Topic.TROUBLE,
         WARNING,

@@ -113,6 +113,8 @@ class FleetNode:
         self._lease = 0
         self._lost = 0
         """The last one of which it was told that it has ended."""
+        self._unreached = False
+        """It has been told that etcd can't be reached."""
         self._stop = asyncio.Event()
         self._look = asyncio.Event()
         self._reached_at = self._clock()
@@ -201,6 +203,13 @@ class FleetNode:
             await self._presence.tell(self._info(), seen=self.name in self.membership.view.nodes)
         except EtcdError as error:
             log.warning("lease_not_renewed", error=str(error), age=round(self.lease_age, 1))
+            if self.lease_age > self._ttl and not self._unreached:
+                self._unreached = True
+                log.error("store_unreachable", alert=True, node=self.name, text=f"{error}; nothing is traded here")
+        else:
+            if self._unreached:
+                log.info("store_reachable", node=self.name)
+            self._unreached = False
 
     async def _begin_lease(self) -> None:
         """A new life: what hung on the old lease is gone."""
