@@ -3,6 +3,7 @@
 import pytest
 
 from executor.config import load_settings
+from executor.service.fleet import digest as digests
 from executor.service.fleet.digest import digest_of
 
 BASE = {"BINANCE_ENV": "testnet", "BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s", "SYMBOL": "LTCUSDT"}
@@ -26,6 +27,16 @@ def digest(**more: str) -> str:
 )
 def test_what_belongs_to_a_machine_makes_no_difference(own: dict[str, str]) -> None:
     assert digest(**own) == digest()
+
+
+def test_a_setting_that_an_older_version_has_not_makes_none_where_nobody_has_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In each roll-out of a version with a new setting all accounts were told to be traded otherwise elsewhere."""
+    newer, told = digest(), digest(SL_PCT="0.003")
+    monkeypatch.setattr(digests, "_OF_A_MACHINE", digests._OF_A_MACHINE | {"sl_pct"})
+    assert digest() == newer
+    assert digest() != told
 
 
 @pytest.mark.parametrize(

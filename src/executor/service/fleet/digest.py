@@ -1,5 +1,6 @@
 """What an account's settings come to in a few letters: two machines with the same digest trade it alike.
 
+What is as it is when nobody sets it is not in it, so that versions of which one has a setting more come to the same.
 What belongs to a machine (its files, ports, ways out) is not in it. The key is, so that a wrong one shows; not to be
 guessed from a hash, being 64 random letters.
 """
@@ -56,5 +57,6 @@ def digest_of(settings: Settings) -> str:
 
 
 def _plain(settings: Settings) -> dict[str, str]:
-    names = sorted(set(type(settings).model_fields) - _OF_A_MACHINE)
-    return {name: str(getattr(settings, name)) for name in names}
+    fields = type(settings).model_fields
+    set_to = {name: getattr(settings, name) for name in sorted(fields.keys() - _OF_A_MACHINE)}
+    return {name: str(value) for name, value in set_to.items() if value != fields[name].get_default()}
