@@ -569,6 +569,15 @@ def test_what_other_symbols_need_is_not_repaid_with() -> None:
     assert script.closed.debt_left == {"USDT": D(1)}
 
 
+def test_what_is_repaid_beside_what_others_need_is_in_units_that_the_exchange_takes() -> None:
+    """A need is reckoned by prices and commissions: a sum of nine digits is refused, and nothing was repaid."""
+    script = repaying()
+    owed = script.lender.debt("USDT").total
+    script.lender.others = {"USDT": Others(claimed=script.lender.holdings["USDT"] - owed + D("1.000000001"))}
+    go_on(script)
+    assert repaid(script) == [owed - D("1.00000001")]
+
+
 def test_nothing_is_bought_for_what_other_symbols_need_for_a_moment() -> None:
     script = repaying(Direction.SHORT)
     script.lender.others = {"LTC": Others(claimed=script.lender.holdings["LTC"] - 1)}

@@ -165,7 +165,7 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
     account, terms = outbox.market.margin, outbox.rules.margin
     assert account is not None
     assert terms is not None
-    amount = min(account.available(debt.asset), debt.own)
+    amount = min(floor_to(account.available(debt.asset), PRECISION), debt.own)
     if amount < debt.own:
         if not work.short_at:
             work = replace(work, short_at=account.asked_at)
