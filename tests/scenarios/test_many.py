@@ -426,6 +426,22 @@ async def test_what_one_has_spent_the_others_see(tmp_path: Path) -> None:
         assert {reason for s in THREE[1:] for reason in b.loops[s].state.refused} == {"balance"}
 
 
+@pytest.mark.parametrize("pause_s", [0, 1])
+async def test_what_the_exits_of_one_short_will_lock_pays_for_no_other_s(tmp_path: Path, pause_s: float) -> None:
+    """2.6: also where both signals come at once, and for as long as the first one's entry rests."""
+    short = World(Direction.SHORT, "OCO", pushes=True)
+    symbols = THREE[:2]
+    async with harness(tmp_path, short, symbols=symbols, balances={"USDT": "7", "LTC": "10", "ETH": "10"}) as b:
+        for b.symbol in symbols:
+            await b.signal(then=pause_s)
+        await b.wait(1)
+        assert {s: dict(b.loops[s].state.refused) for s in symbols} == {symbols[0]: {}, symbols[1]: {"balance": 1}}
+        for b.symbol in symbols:
+            b.touch(b.at("-0.01"))
+        await b.wait(1)
+        assert covered(b) == [symbols[0]]
+
+
 async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:
     port = free_port()
     async with harness(tmp_path, PUSHED, symbols=THREE, balances={"USDT": "10000"}, HTTP_PORT=str(port)) as b:

@@ -20,7 +20,7 @@ from executor.exchange.transport.budget import Budget
 from executor.ops.http import HttpUnusable
 from executor.ops.metrics import Metrics, StreamWatch
 from executor.paper.errors import PaperError
-from executor.service.cross_account import CrossAccount
+from executor.service.cross_account import CrossAccount, claimed_on_spot
 from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
@@ -238,7 +238,12 @@ async def _keep_clock(loop: Loop, exchange: BinanceExchange) -> None:
 
 
 def _acquaint(exchanges: Mapping[str, BinanceExchange], loops: Mapping[str, Loop]) -> None:
-    """The symbols of one cross account know of each other's debts."""
+    """The symbols of one account know what the others need of it, and on a cross account of each other's debts."""
+    spot = [
+        loops[symbol] for symbol, each in exchanges.items() if symbol in loops and not isinstance(each, MarginExchange)
+    ]
+    for loop in spot if len(spot) > 1 else ():
+        loop.claimed = partial(claimed_on_spot, [other for other in spot if other is not loop])
     lenders = {
         symbol: exchange
         for symbol, exchange in exchanges.items()

@@ -1,19 +1,30 @@
-"""What the symbols of one cross account know of each other: it tells one debt of an asset, whoever of them made it.
+"""What the symbols of one account know of each other: it has one purse, and a cross account tells one debt of an asset,
+whoever of them made it.
 
 Loans are asked for one at a time: one whose answer is lost is found by its amount, and two alike could not be told
 apart (rule 11.3).
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
 
 from executor.core.book import debt as debts
-from executor.core.book.claims import claims
+from executor.core.book.claims import claims, on_spot
 from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
 from executor.core.model.state import State
 from executor.service.loop import Loop
+
+
+def claimed_on_spot(loops: Sequence[Loop], since: int) -> dict[str, Decimal]:
+    """By asset, what the trades of `loops` need of a Spot account's balances that were asked for at `since` (ms)."""
+    found = defaultdict[str, Decimal](Decimal)
+    for loop in loops:
+        for asset, claim in on_spot(loop.state, loop.engine.policy, loop.engine.rules, since).items():
+            found[asset] += claim
+    return found
 
 
 class CrossAccount:

@@ -10,12 +10,14 @@ rule 9.1.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from msgspec.structs import replace
 
-from executor.core.model.events import AnyEvent, Commanded, Started, Tick, Verb
+from executor.core.model.events import AnyEvent, Commanded, SignalSeen, Started, Tick, Verb
 from executor.core.model.intents import Command, Notify, Request
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closed, State
@@ -76,6 +78,10 @@ class Loop:
         self.catch_up: Callable[[], Awaitable[State]] | None = None
         """What reads the state that the loop begins with, where the engine's is not the newest (rules 9.2, 9.3): it
         does not give up, and until it has ended no event is taken.
+        """
+        self.claimed: Callable[[int], Mapping[str, Decimal]] | None = None
+        """What other symbols' trades need of the balances that were asked for at that time (ms), by asset; looked at as
+        a signal's turn comes, as several may come at once.
         """
         self.poller = Poller(self)
         self.committer = Committer(engine, self.now, self._turned)
@@ -321,6 +327,8 @@ class Loop:
     async def _take(self, delivery: Delivery) -> Step:
         """One event: its step on disk, its requests on their way, and then all who want to know of it told."""
         event, answer, then, takes = delivery
+        if isinstance(event, SignalSeen) and self.claimed is not None:
+            event = replace(event, claimed=dict(self.claimed(event.asked_at)))
         before = self.state
         step = await self.committer.commit(event, more=answer is None and self._inbox.waiting > 0, takes=takes)
         for request in step.requests:

@@ -286,6 +286,21 @@ def test_a_short_s_exits_can_be_paid_with_what_its_entry_may_be_sold_for_at_the_
     assert kind(with_quote(needed - D("0.01"))) == "balance"
 
 
+def test_what_other_symbols_trades_need_is_not_free() -> None:
+    """2.6: the account has one purse."""
+    purse = {"LTC": Balance(D(3)), "USDT": Balance(D(20))}
+
+    def beside(claimed: dict[str, Decimal]) -> Step:
+        return judged(seen(make_signal(Direction.SHORT), balances=purse, claimed=claimed))
+
+    assert beside({"USDT": D(10)}).verdict == MOVED
+    refused = beside({"USDT": D(15)})
+    assert kind(refused) == "balance"
+    assert "free are 5:" in refused.notes[0].text
+    assert kind(beside({"LTC": D("0.1")})) == "balance"
+    assert "free are 0:" in beside({"LTC": D(4)}).notes[0].text
+
+
 def test_no_two_trades_have_the_same_id() -> None:
     """Rule 1: an id is later than the last one's, whatever the clock says."""
     script = closing()

@@ -1,16 +1,28 @@
-"""What a trade needs of what lies free in an account that several symbols share (rule 11.2)."""
+"""What a trade needs of what lies free in an account that several symbols share (rules 2.6, 11.2)."""
 
 from decimal import Decimal
 
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, RULES, D, Script, both_sides, entering, protected, repaying
+from tests.core.build import (
+    MARGIN_RULES,
+    POLICY,
+    RULES,
+    START,
+    D,
+    Script,
+    both_sides,
+    entering,
+    protected,
+    repaying,
+    unprotected,
+)
 
-from executor.core.book.claims import claims
+from executor.core.book.claims import claims, on_spot
 from executor.core.book.levels import stop_limit
 from executor.core.model.events import Verb
 from executor.core.model.ids import Role
 from executor.core.model.loans import Debt
-from executor.core.model.state import Closing, Reason
+from executor.core.model.state import Closing, Entering, Reason
 from executor.core.model.values import ZERO, Direction
 
 
@@ -105,3 +117,73 @@ def test_a_rest_that_is_being_repaid_is_claimed_as_far_as_it_was_brought() -> No
     script = repaying()
     assert claimed(script) == {"USDT": script.state.debts[0].own}
     assert script.lender.debt("USDT") != Debt()
+
+
+# --- on Spot ----------------------------------------------------------------------------------------------------------
+
+
+def on_spot_of(script: Script, since: int | None = None) -> dict[str, Decimal]:
+    """Those that are not zero; without `since`, of balances that were asked for just now."""
+    found = on_spot(script.state, script.policy, script.rules, script.now + 1 if since is None else since)
+    return {asset: amount for asset, amount in found.items() if amount}
+
+
+def test_on_spot_who_has_no_trade_needs_nothing_and_a_loan_has_its_own_sum() -> None:
+    assert on_spot_of(Script()) == {}
+    assert on_spot_of(protected(rules=MARGIN_RULES)) == {}
+
+
+LOCK = stop_limit(D(102), Direction.SHORT, POLICY, RULES)
+BRINGS = D("99.5") * D("0.999")  # what Plan B may sell for at the least
+
+
+def test_on_spot_a_short_needs_what_its_exits_lock_beyond_what_its_entry_brings() -> None:
+    """2.6: whether the entry rests, is to be placed again, or has filled and its exits are on their way."""
+    script = entering(Direction.SHORT)
+    assert on_spot_of(script) == {"USDT": 3 * (LOCK - BRINGS)}
+    assert on_spot_of(script, START) == {"USDT": 3 * (LOCK - BRINGS), "LTC": D(3)}  # its lock may not show yet
+    script.fill("ENTRY", "1")
+    script.settle()
+    assert on_spot_of(script) == {"USDT": 2 * (LOCK - BRINGS)}
+    assert on_spot_of(script, START) == {"USDT": LOCK + 2 * (LOCK - BRINGS), "LTC": D(2)}
+    script.wait(90_000)
+    script.accept("CancelOrder")
+    assert on_spot_of(script) == {"USDT": 2 * (LOCK - BRINGS), "LTC": D(2)}  # Plan B asks for the price
+    script = unprotected(Direction.SHORT)
+    assert on_spot_of(script) == {"USDT": 3 * LOCK}
+    script.settle()
+    assert on_spot_of(script) == {}
+
+
+def test_on_spot_a_long_needs_what_it_holds_and_what_is_to_be_bought() -> None:
+    script = entering()
+    assert on_spot_of(script) == {"USDT": D("1.5")}  # the limit is lower than what Plan B may pay
+    assert on_spot_of(script, START) == {"USDT": D("301.5")}
+    script.fill("ENTRY", "1")
+    script.settle()
+    assert on_spot_of(script) == {"USDT": D("1.0")}
+    script = unprotected()
+    assert on_spot_of(script) == {"LTC": D("2.997")}
+    script.settle()
+    assert on_spot_of(script) == {}
+
+
+def test_on_spot_an_entry_that_is_over_needs_nothing_more() -> None:
+    script = entering(Direction.SHORT)
+    script.command(Verb.CANCEL_ENTRY)
+    script.accept("CancelOrder")
+    assert on_spot_of(script) == {}
+
+
+@both_sides
+def test_on_spot_a_trade_whose_targets_are_not_known_needs_what_it_holds(direction: Direction) -> None:
+    """Rules 9.2, 9.3: as one that was rebuilt, or that the operator has closed by its orders alone."""
+    script = entering(direction)
+    script.fill("ENTRY", "1")
+    script.settle()
+    plan = replace(script.position.plan, targets=())
+    for phase in (Entering(give_up_at=0, end=Reason.EXTERNAL), Closing(reason=Reason.FLATTEN, since=START)):
+        script.state = replace(script.state, position=replace(script.position, plan=plan, phase=phase))
+        found = on_spot_of(script, START)
+        assert found["LTC"] == (D("0.999") if direction is Direction.LONG else 2)
+        assert found["USDT"] > (199 if direction is Direction.LONG else 101)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from executor.core.absorb import credit, loans, market
 from executor.core.book import brackets
 from executor.core.book import debt as debts
-from executor.core.book.borrowing import worst_price
+from executor.core.book.borrowing import lowest_sale
 from executor.core.book.levels import beyond, past, stop_limit
 from executor.core.book.plan import PlanError, Split, make_plan, split, target_of
 from executor.core.model.events import SignalMalformed, SignalSeen
@@ -339,12 +339,18 @@ def _about_money(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, ru
         needs = needs[1:]  # what the entry itself lacks is borrowed
     for asset, needed, purpose in needs:
         account = event.margin
-        free = event.balances.get(asset, Balance(ZERO)).free if account is None else account.available(asset)
+        free = account.available(asset) if account is not None else _free(event, asset)
         if free < needed:
             missing = plain(needed - free)
             text = f"{purpose} needs {plain(needed)} {asset}, free are {plain(free)}: {missing} {asset} missing"
             return NotAdmitted("balance", text)
     return None
+
+
+def _free(event: SignalSeen, asset: str) -> Decimal:
+    """What is free of the account's balance, and no other trade needs."""
+    balances = event.balances or {}
+    return max(balances.get(asset, Balance(ZERO)).free - event.claimed.get(asset, ZERO), ZERO)
 
 
 def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list[tuple[str, Decimal, str]]:
@@ -361,7 +367,7 @@ def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list
             needs.append((rules.base, spare, "EXIT_LAYOUT=PLAIN (targets beside the stop)"))
         return needs
     limit = stop_limit(plan.stop, plan.direction, policy, rules)
-    bought, sold_at = plan.qty, _lowest_sale(plan, quote, policy, rules)
+    bought, sold_at = plan.qty, lowest_sale(plan, quote.bid, policy, rules)
     if rules.margin is not None:  # a loan is bought back with the buy's own commission (rule 11.6)
         bought = debts.gross(plan.qty, rules.worst_keep(), rules.step) + rules.step
     locked = limit * bought
@@ -372,15 +378,6 @@ def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list
         (rules.base, plan.qty, "the short entry"),
         (rules.quote, max(locked - proceeds, ZERO), "the short's exits"),
     ]
-
-
-def _lowest_sale(plan: Plan, quote: Quote, policy: Policy, rules: SymbolRules) -> Decimal:
-    """The lowest price that a short's entry may be sold at: the book's, or the guard's of Plan B (rule 3.3)."""
-    if policy.entry_mode is EntryMode.MARKET_ONLY:
-        return min(plan.entry, quote.bid)
-    return (
-        plan.entry if policy.entry_mode is EntryMode.LIMIT_ONLY else min(plan.entry, worst_price(plan, policy, rules))
-    )
 
 
 def _legs(plan: Plan, policy: Policy, rules: SymbolRules) -> Split:

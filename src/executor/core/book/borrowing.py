@@ -38,6 +38,15 @@ def worst_price(plan: Plan, policy: Policy, rules: SymbolRules) -> Decimal:
     return ceil_to(max(worst), rules.tick)
 
 
+def lowest_sale(plan: Plan, bid: Decimal, policy: Policy, rules: SymbolRules) -> Decimal:
+    """The lowest price that a short's entry may be sold at: the book's `bid`, or the guard's of Plan B (rule 3.3)."""
+    if policy.entry_mode is EntryMode.MARKET_ONLY:
+        return min(plan.entry, bid)
+    return (
+        plan.entry if policy.entry_mode is EntryMode.LIMIT_ONLY else min(plan.entry, worst_price(plan, policy, rules))
+    )
+
+
 def need(plan: Plan, policy: Policy, rules: SymbolRules) -> Need:
     """A long spends quote, at its own price or, where it may buy at market, at the guard's; a short spends base."""
     if plan.direction is Direction.SHORT:

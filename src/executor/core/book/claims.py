@@ -1,4 +1,4 @@
-"""What a trade on a margin account that several symbols share still needs of what is free there (rule 11.2).
+"""What a trade on an account that several symbols share still needs of what is free there (rules 2.6, 11.2).
 
 The account has one purse. Money that one trade has borrowed for its entry, sold for, or is about to lock for its exits
 lies free for moments; whoever takes it for spare leaves that entry refused, its position bare, or its debt unpaid.
@@ -10,12 +10,13 @@ from decimal import Decimal
 from typing import Final
 
 from executor.core.book import debt as debts
+from executor.core.book.borrowing import lowest_sale, need
 from executor.core.book.ledger import filled_lists, holding
 from executor.core.book.levels import stop_limit
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, Closing, Entering, OrderPhase, Position, Repaying, State
-from executor.core.model.values import ZERO, Direction
+from executor.core.model.values import ONE, ZERO, Direction
 
 _ROOM: Final = Decimal("1.02")
 """What is bought at market may cost a little more than the last price."""
@@ -46,6 +47,30 @@ def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> 
     return found
 
 
+def on_spot(state: State, policy: Policy, rules: SymbolRules, since: int) -> dict[str, Decimal]:
+    """By asset, of a trade without borrowed money. What was placed from `since` on (ms) may not be locked yet in the
+    balances that were asked for then.
+    """
+    position = state.position
+    if position is None or position.credit is not None:
+        return {}
+    plan, entries = position.plan, [order for order in position.orders if order.is_entry]
+    enters = isinstance(position.phase, Entering) and position.phase.end is None
+    coming = sum([order.leaves for order in entries if order.live], ZERO)
+    if enters:
+        coming += max(plan.qty - sum([o.qty if o.live else o.cum_qty for o in entries], ZERO), ZERO)
+    locked = [order for order in entries if order.live and order.sent_at < since]
+    bare = max(holding(position, rules).held - _standing(position, since), ZERO)
+    if plan.direction is Direction.LONG:
+        dearest = need(plan, policy, rules).amount / plan.qty if enters else plan.entry
+        paid = sum([order.leaves * (order.price or ZERO) for order in locked], ZERO)
+        return {rules.quote: max(coming * dearest - paid, ZERO), rules.base: bare}
+    cost = _cost(state, position, policy, rules)
+    brings = (lowest_sale(plan, plan.entry, policy, rules) if enters else plan.entry) * (ONE - rules.taker_fee)
+    unlocked = coming - sum([order.leaves for order in locked], ZERO)
+    return {rules.base: unlocked, rules.quote: bare * cost + coming * max(cost - brings, ZERO)}
+
+
 def _spent(position: Position) -> Decimal:
     """What the entry has spent, or has locked for what is left of it, of the asset that it spends."""
     long, total = position.plan.direction is Direction.LONG, ZERO
@@ -65,10 +90,14 @@ def _received(position: Position, rules: SymbolRules) -> Decimal:
     return sum((order.cum_qty for order in exits), ZERO) * debts.kept(position, rules)
 
 
-def _standing(position: Position) -> Decimal:
-    """Base quantity of the exits that are known to stand, so that what they need is locked; a list counts once."""
+def _standing(position: Position, since: int = 0) -> Decimal:
+    """Base quantity of the exits that are known to stand, so that what they need is locked, or to have stood before
+    `since` (ms); a list counts once.
+    """
     done, found = filled_lists(position), dict[str, Decimal]()
     for order in position.orders:
+        if since and order.sent_at >= since:
+            continue
         if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits and order.list_id not in done:
             name = order.list_id or order.id
             found[name] = max(order.leaves, found.get(name, ZERO))

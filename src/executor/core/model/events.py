@@ -35,7 +35,8 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
 
     `margin`: the account of a symbol that is traded on margin, its balances those of `balances`.
     `open_orders`: all of the symbol, other hands' too, which take places that the exits need (rule 2.6). `reference`:
-    what the exchange reckons PERCENT_PRICE from, where that is another price than the last one.
+    what the exchange reckons PERCENT_PRICE from, where that is another price than the last one. `asked_at`: when the
+    balances were asked for (ms); `claimed`: what of them trades of other symbols need.
     """
 
     signal: Signal
@@ -45,6 +46,8 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     margin: MarginAccount | None = None
     open_orders: tuple[OrderReport, ...] | None = ()
     reference: Decimal | None = None
+    asked_at: int = 0
+    claimed: dict[str, Decimal] = {}
 
 
 class SignalMalformed(Event, frozen=True, tag="signal_malformed"):

@@ -315,7 +315,8 @@ class Intake(SignalJudge):
 async def _with_evidence(loop: Loop, signal: Signal) -> SignalSeen:
     """The signal with price, balances, bars and open orders, where a decision can depend on them at all."""
     exchange, policy = loop.exchange, loop.engine.policy
-    seen = SignalSeen(at=loop.now(), signal=signal, quote=None, balances=None, klines=None, open_orders=None)
+    now = loop.now()
+    seen = SignalSeen(at=now, signal=signal, quote=None, balances=None, klines=None, open_orders=None, asked_at=now)
     if loop.state.position is not None:
         return seen
     if isinstance(exchange, MarginExchange):
