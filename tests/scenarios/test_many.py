@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from tests.scenarios.harness import ACCOUNT, EXITS, Harness, World, harness
+from tests.scenarios.harness import rows_of as plain_rows_of
 from tools.ports import free_port
 
 from executor.core.model.events import Tick, Verb
@@ -440,6 +441,29 @@ async def test_what_the_exits_of_one_short_will_lock_pays_for_no_other_s(tmp_pat
             b.touch(b.at("-0.01"))
         await b.wait(1)
         assert covered(b) == [symbols[0]]
+
+
+async def test_what_another_symbol_has_sold_of_the_same_base_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6.6: a hand that then takes all exits away has not sold the position with them."""
+    two = ("LTCUSDT", "LTCXUSDT")
+
+    def rows_of(symbols: Iterable[str]) -> list[Mapping[str, Any]]:
+        return [{**row, "baseAsset": "LTC"} if row["symbol"] == two[1] else row for row in plain_rows_of(symbols)]
+
+    monkeypatch.setattr("tests.scenarios.harness.rows_of", rows_of)
+    async with harness(tmp_path, PUSHED, symbols=two, balances={"USDT": "10000"}) as b:
+        for b.symbol in reversed(two):
+            await b.enter()
+        b.symbol = two[1]
+        await b.command(Verb.FLATTEN)
+        await b.ends(Reason.FLATTEN)
+        b.symbol = two[0]
+        for role in ("SL", "TP1", "TP2"):
+            b.cancel_by_hand(role)
+        await b.wait(10)
+        assert b.roles() == EXITS["OCO"]
 
 
 async def test_status_health_and_metrics_tell_of_each(tmp_path: Path) -> None:

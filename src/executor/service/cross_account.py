@@ -19,10 +19,12 @@ from executor.service.loop import Loop
 
 
 def claimed_on_spot(loops: Sequence[Loop], since: int) -> dict[str, Decimal]:
-    """By asset, what the trades of `loops` need of a Spot account's balances that were asked for at `since` (ms)."""
+    """By asset that `loops` trade, what they need of a Spot account's balances that were asked for at `since` (ms)."""
     found = defaultdict[str, Decimal](Decimal)
     for loop in loops:
-        for asset, claim in on_spot(loop.state, loop.engine.policy, loop.engine.rules, since).items():
+        rules = loop.engine.rules
+        found |= {asset: found[asset] for asset in (rules.base, rules.quote)}
+        for asset, claim in on_spot(loop.state, loop.engine.policy, rules, since).items():
             found[asset] += claim
     return found
 

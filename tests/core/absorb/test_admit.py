@@ -301,6 +301,18 @@ def test_what_other_symbols_trades_need_is_not_free() -> None:
     assert "free are 0:" in beside({"LTC": D(4)}).notes[0].text
 
 
+def test_base_that_another_symbol_trades_as_well_tells_nothing_of_what_becomes_of_a_trade() -> None:
+    """Rules 6.6, 8.3b."""
+
+    def spare(claimed: dict[str, Decimal]) -> Decimal | None:
+        position = judged(seen(claimed=claimed)).state.position
+        assert position is not None
+        return position.spare
+
+    assert spare({"USDT": D(0), "ETH": D(1)}) == RICH["LTC"].total
+    assert spare({"USDT": D(0), "LTC": D(0)}) is None
+
+
 def test_no_two_trades_have_the_same_id() -> None:
     """Rule 1: an id is later than the last one's, whatever the clock says."""
     script = closing()

@@ -163,7 +163,8 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
         opened=now,
         plan=plan,
         phase=Entering(give_up_at=now + policy.entry_timeout_ms),
-        spare=event.balances.get(rules.base, Balance(ZERO)).total,
+        # What others buy and sell as well tells nothing of this trade.
+        spare=None if rules.base in event.claimed else event.balances.get(rules.base, Balance(ZERO)).total,
     )
     if rules.margin is None:
         return position

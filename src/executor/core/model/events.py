@@ -36,7 +36,8 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     `margin`: the account of a symbol that is traded on margin, its balances those of `balances`.
     `open_orders`: all of the symbol, other hands' too, which take places that the exits need (rule 2.6). `reference`:
     what the exchange reckons PERCENT_PRICE from, where that is another price than the last one. `asked_at`: when the
-    balances were asked for (ms); `claimed`: what of them trades of other symbols need.
+    balances were asked for (ms); `claimed`: what of them trades of other symbols need, 0 of what these have no need of
+    now.
     """
 
     signal: Signal
