@@ -15,6 +15,7 @@ from tests.fleet.cluster import needs_etcd, running
 from tests.fleet.test_stored import beside, client
 
 from executor.config import load_settings
+from executor.service.fleet import node as nodes
 from executor.service.fleet import presence
 from executor.service.fleet.membership import read_view
 from executor.service.fleet.node import FleetNode
@@ -61,12 +62,13 @@ class _Fleet:
         self._etcd = etcd
         self.trades: list[tuple[int, str]] = []
 
-    def node(self, number: int, *accounts: str) -> FleetNode:
+    def node(self, number: int, *accounts: str, name: str = "n1") -> FleetNode:
         def run_of(account: str, _store_of: object) -> _Run:
             self.trades.append((number, account))
             return _Run()
 
-        return FleetNode(load_settings(SETTINGS, None), accounts, self._etcd, run_of, reachable)
+        settings = load_settings({**SETTINGS, "FLEET_NODE": name}, None)
+        return FleetNode(settings, accounts, self._etcd, run_of, reachable)
 
 
 async def test_of_two_nodes_of_one_name_the_second_takes_nothing_and_says_so(
@@ -185,6 +187,23 @@ async def test_that_etcd_is_out_of_reach_is_told_once_though_nothing_is_held(tmp
         await etcd.close()
         assert told.count("store_unreachable") == 1
         assert told.index(NOT_RENEWED) < told.index("store_unreachable")
+
+
+async def test_an_account_whose_run_does_not_end_is_let_go_of_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that still waited for the exchange with what it was to begin with did not hear that it was to end."""
+    monkeypatch.setattr(nodes, "RELEASE_S", 0.5)
+    monkeypatch.setattr(_Run, "stop", lambda _: None)
+    async with client(tmp_path) as etcd, asyncio.timeout(30):
+        fleet = _Fleet(etcd)
+        async with beside(fleet.node(1, "alice").run()):
+            while not fleet.trades:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            async with beside(fleet.node(2, "alice", name="n2").run()):
+                await etcd.put(KEYS.drain("n1"), b"")
+                while fleet.trades != [(1, "alice"), (2, "alice")]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
 
 
 async def test_a_disk_that_stalls_holds_up_neither_a_claim_nor_the_lease(

@@ -51,6 +51,7 @@ LEASE_TRY: Final = 10
 """A renewal gives each member of etcd a tenth of the lease's time: one that stands still must not cost the lease."""
 REMEMBER_EVERY_S: Final = 5.0
 RELEASE_S: Final = 20.0
+"""So long an account that is given away may take to end in order."""
 
 
 class Run(Protocol):
@@ -466,6 +467,12 @@ class FleetNode:
         owned.releasing = True
         log.info("giving_away", account=account, node=self.name)
         owned.run.stop()
+        asyncio.get_running_loop().call_later(RELEASE_S, self._end, account, owned)
+
+    def _end(self, account: str, owned: Owned) -> None:
+        """What has been told to end and hangs must not keep the account from others."""
+        if self.owned.get(account) is owned:
+            self._let_go(account, "it was to be given away, and did not end")
 
     async def _release_all(self) -> None:
         """Every account, in order: what is in flight is finished, the state is written, nobody owns it."""
