@@ -150,6 +150,35 @@ class TestGrowth:
         assert [line.data for _ in range(5) for line in follower.read()] == [b"next"]
         assert follower.unended == 0
 
+    @pytest.mark.parametrize("written", [1, 300, LINE_MAX + 1, 5_000, (3 << 20) + 7])
+    @pytest.mark.parametrize("end", [b"\n", b""])
+    def test_a_writer_that_keeps_its_place_in_a_file_that_was_cut_is_heard(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, written: int, end: bytes
+    ) -> None:
+        """As a program whose output a shell has sent there by `>`: zeros stand before what it writes next."""
+        now = [0.0]
+        bench.path.write_bytes(b"x" * (written - 1) + b"\n")
+        follower = SignalFollower(bench.path, start="end", memory=PositionFile(bench.memory), monotonic=lambda: now[0])
+        bench.followers.append(follower)
+        with bench.path.open("r+b", buffering=0) as writer:
+            writer.seek(0, os.SEEK_END)
+            os.truncate(bench.path, 0)
+            follower.read()
+            writer.write(b'{"a":1}' + end)
+            found: list[Line] = []
+            for _ in range(8):
+                found += follower.read()
+                now[0] += QUIET_S
+            writer.write(b'\n{"a":2}\n')
+            for _ in range(3):
+                found += follower.read()
+        assert [text for text in texts(found) if text.strip(b"\0")] == [b'{"a":1}', b'{"a":2}']
+        assert follower.unended == 0
+
+    def test_zeros_within_a_line_are_of_it(self, bench: Bench) -> None:
+        bench.write('{"a":1}\n'.encode("utf-16-le") + b'{"a":2}\n')
+        assert texts(bench.follow("begin").read()) == ['{"a":1}'.encode("utf-16-le"), b'{"a":2}']
+
     def test_one_read_of_a_line_without_an_end_is_bounded(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(executor.signals.follower, "CHUNKS_PER_READ", 2)
         follower = bench.follow("begin")

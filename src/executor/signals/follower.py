@@ -11,7 +11,7 @@ line is simply read again when there is more of it. What can happen to the file,
   successors (`signals.jsonl.2`, then `.1`, then `signals.jsonl`). An unfinished last line of the old one is
   delivered as it is, once the successor holds something: nobody will finish it any more;
 - it is cut to nothing after being copied (logrotate's copytruncate): the rest is read from the copy, then the
-  file from its beginning;
+  file from its beginning, whose zeros are passed over where its writer has kept its place;
 - it is replaced by an edited copy of itself: reading goes on at the same place, if what stands before it is
   the same;
 - it is not there, or not yet: that is waited for.

@@ -30,7 +30,7 @@ class Line(msgspec.Struct, frozen=True):
 
 class LogFile:
     """The place always stands at the beginning of a line, or inside one too long to be a signal, which is
-    skipped.
+    skipped. Zeros before a line are none of it: a writer that keeps its place in a file that was cut leaves so many.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +40,7 @@ class LogFile:
         self.offset = 0
         self._before = Before()
         self._skipping = False  # inside a line that is too long, already delivered
+        self._of_zeros = False  # of which there was nothing else so far
 
     @property
     def position(self) -> Position:
@@ -80,6 +81,8 @@ class LogFile:
         """At most `limit` further complete lines that are not blank, from at most one chunk."""
         if self._skipping:
             self._pass_hole()
+            if self._of_zeros:
+                self._pass_zeros()
         chunk = self._rest()
         found: list[Line] = []
         start = 0
@@ -89,7 +92,7 @@ class LogFile:
             start = end.end()
         if start == 0 and len(chunk) > LINE_MAX:  # no line end in sight
             self._take(chunk, found)
-            self._skipping = True
+            self._skipping, self._of_zeros = True, not chunk.strip(b"\0")
         return found
 
     def _pass_hole(self) -> None:
@@ -103,9 +106,16 @@ class LogFile:
         if written > self.offset:
             self.offset, self._before = written, self._read_before(written)
 
+    def _pass_zeros(self) -> None:
+        """Move on to what else there is, which begins a line."""
+        chunk = self._rest()
+        line = chunk.lstrip(b"\0")
+        self._take(chunk[: len(chunk) - len(line)], [])
+        self._skipping = not line
+
     def unended(self) -> bytes:
         """What stands after the last line end, as far as one chunk goes; nothing of a line that is too long."""
-        return b"" if self._skipping else self._rest()
+        return b"" if self._skipping else self._rest().lstrip(b"\0")
 
     def last_words(self) -> list[Line]:
         """What stands after the last line end, taken as a line; empty when nothing does."""
@@ -117,6 +127,7 @@ class LogFile:
         """Move on past `data`, which begins a line unless one is being skipped."""
         self.offset += len(data)
         self._before = self._before.followed_by(data)
+        data = data.lstrip(b"\0") or data
         if not self._skipping and data.strip():
             found.append(Line(data.rstrip(b"\r\n")[: LINE_MAX + 1], self.position))
 
