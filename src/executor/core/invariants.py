@@ -161,10 +161,13 @@ def _sold_twice(position: Position) -> Decimal:
 
 
 def _being_cancelled(position: Position) -> Decimal:
-    """What exits that entries have brought could still sell until their cancels are answered."""
+    """What exits that entries have brought could still sell until their cancels are answered, or the looks that a close
+    has first.
+    """
+    closing = isinstance(position.phase, Closing)
     brought = {o.list_id for o in position.orders if o.is_entry and o.list_id}
-    lists = [exits_of(position, name) for name in brought]
-    ending = [sides for sides in lists if any(o.live and o.cancelling and not o.awaits for o in sides)]
+    lists = [[o for o in exits_of(position, name) if not o.awaits] for name in brought]
+    ending = [sides for sides in lists if any(o.live and (o.cancelling or (closing and o.check)) for o in sides)]
     return sum([list_leaves(sides) for sides in ending], ZERO)
 
 
