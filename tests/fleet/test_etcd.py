@@ -19,7 +19,7 @@ from executor.core.transition import empty
 from executor.exchange.transport.network import Connector
 from executor.service.store import fleet_store
 from executor.service.store.document import document_of, state_of
-from executor.service.store.etcd import Etcd, Refused, Unreachable, created_is, get, put
+from executor.service.store.etcd import Etcd, EtcdError, Refused, Unreachable, created_is, get, put
 from executor.service.store.fleet_keys import Keys
 from executor.service.store.fleet_store import Claim, FleetSymbolStore, StateRestored, StoreUnreachable, envelope_in
 from executor.service.store.port import Fenced
@@ -244,6 +244,39 @@ async def test_what_a_copy_of_the_store_takes_is_not_taken_where_the_account_is_
             await store.written()
         with pytest.raises(Fenced, match="owned in another"):
             await FleetSymbolStore(etcd, KEYS, elsewhere, RULES.symbol).load(VENUE)
+
+
+async def test_an_address_that_is_another_cluster_s_is_none_of_the_store_s(tmp_path: Path) -> None:
+    """With its own members away, a node went over to it: leases and owners are others there, and all is free."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    async with running(tmp_path / "a", 1) as own, running(tmp_path / "b", 1) as other:
+        etcd = Etcd([*own.endpoints, *other.endpoints])
+        try:
+            await etcd.put("/a", b"x")
+            lease = await etcd.grant(10)
+            watch = etcd.watch("/a", 1)
+            await anext(watch)
+            await own.nodes[0].kill()
+            with pytest.raises(Unreachable, match="another cluster"):
+                await etcd.read("/a")
+            with pytest.raises(Unreachable, match="another cluster"):
+                await etcd.keep_alive(lease)
+            with pytest.raises(Unreachable, match="another cluster"):
+                await etcd.grant(10)
+            etcd._next = 1
+            with pytest.raises(EtcdError, match="another cluster"):
+                await anext(etcd.watch("/a", 1))
+            await own.nodes[0].start(own.initial)
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        assert (await etcd.read("/a")) is not None
+                        break
+                    except Unreachable:
+                        await asyncio.sleep(0.1)
+        finally:
+            await etcd.close()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])

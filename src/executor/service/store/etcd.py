@@ -143,6 +143,8 @@ class Etcd:
             raise ValueError("no endpoint")
         self.endpoints = tuple(endpoints)
         self._next = 0
+        self._cluster_id = 0
+        """Which one it is, once a node has said so."""
         self._call_s = call_s
         self._silence_s = silence_s
         self._streams: dict[aiohttp.ClientResponse, str] = {}
@@ -259,6 +261,7 @@ class Etcd:
             try:
                 async for line in _lines(response.content):
                     told = etcd_wire.read(line, etcd_wire.WatchLine).result
+                    self._check_cluster(url, told)
                     if told.canceled or told.compact_revision:
                         raise EtcdError(f"the watch was ended: {told.cancel_reason or 'compacted'}")
                     yield [_change(each) for each in told.events], told.header.revision
@@ -347,9 +350,18 @@ class Etcd:
                 raise Unreachable(f"{url}: {_said(data, response.status)}", sent=True)
             raise Refused(f"{url}: {_said(data, response.status)}")
         try:
-            return etcd_wire.read(data, kind)
+            told = etcd_wire.read(data, kind)
         except etcd_wire.Unreadable as error:
             raise Unreachable(f"{url} sent what can't be read: {error}", sent=True) from error
+        self._check_cluster(url, told)
+        return told
+
+    def _check_cluster(self, url: str, told: object) -> None:
+        """An address that leads to another cluster leads to other owners, states and leases. Raises Unreachable."""
+        cluster = etcd_wire.cluster_of(told)
+        if cluster and self._cluster_id not in (0, cluster):
+            raise Unreachable(f"{url} is of another cluster ({cluster}, not {self._cluster_id})", sent=True)
+        self._cluster_id = cluster or self._cluster_id
 
     def _endpoint(self) -> str:
         return self.endpoints[self._next % len(self.endpoints)]

@@ -78,11 +78,13 @@ class Transacted(msgspec.Struct, frozen=True):
 class Granted(msgspec.Struct, frozen=True):
     ID: Number
     TTL: Number = 0
+    header: Header = Header()
 
 
 class Lasts(msgspec.Struct, frozen=True):
     ID: Number = 0
     TTL: Number = 0
+    header: Header = Header()
 
 
 class KeptAlive(msgspec.Struct, frozen=True):
@@ -100,6 +102,7 @@ class Member(msgspec.Struct, frozen=True):
 
 class Members(msgspec.Struct, frozen=True):
     members: tuple[Member, ...] = ()
+    header: Header = Header()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -155,6 +158,12 @@ def read(data: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind, strict=False)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Unreadable(f"{error!s:.200}") from None
+
+
+def cluster_of(told: object) -> int:
+    """Which cluster's an answer is; 0 where it does not say."""
+    header = getattr(getattr(told, "result", told), "header", None)
+    return header.cluster_id if isinstance(header, Header) else 0
 
 
 def words_in(data: bytes) -> str:
