@@ -113,6 +113,39 @@ def test_what_a_short_s_exits_will_lock_is_claimed_while_they_do_not_stand() -> 
     assert claimed(script) == {"USDT": script.leg(3).qty * script.last * D("1.02")}
 
 
+@both_sides
+def test_what_an_exit_that_is_being_moved_sets_free_is_claimed_before_its_cancel_is_answered(
+    direction: Direction,
+) -> None:
+    """Another symbol that repays just then took it, and the stop was refused for lack of balance."""
+    script = protected(direction, rules=MARGIN_RULES)
+    before, leg = claimed(script), script.leg(1)
+    script.quote(100)
+    script.command(Verb.MOVE_STOP, "99")
+    assert script.kinds() == ["CancelList"]
+    now = claimed(script)
+    assert leg.stop is not None
+    if direction is Direction.LONG:
+        assert now == {**before, "LTC": leg.qty}
+    else:
+        assert now["USDT"] >= leg.qty * stop_limit(leg.stop, direction, script.policy, script.rules)
+
+
+@both_sides
+def test_so_is_what_an_entry_or_a_pair_of_exits_sets_free(direction: Direction) -> None:
+    script = entering(direction, POLICY, MARGIN_RULES)
+    script.command(Verb.CANCEL_ENTRY)
+    assert script.kinds() == ["CancelOrder"]
+    asset, need = needs(direction)
+    assert claimed(script) == {asset: min(script.state.debts[0].own, need)}
+    script = protected(direction, rules=MARGIN_RULES)
+    held = sum((leg.qty for leg in script.position.legs), ZERO)
+    script.command(Verb.FLATTEN)
+    assert "CancelList" in script.kinds()
+    asset = "LTC" if direction is Direction.LONG else "USDT"
+    assert claimed(script)[asset] >= held * (1 if direction is Direction.LONG else script.last)
+
+
 def test_a_rest_that_is_being_repaid_is_claimed_as_far_as_it_was_brought() -> None:
     script = repaying()
     assert claimed(script) == {"USDT": script.state.debts[0].own}

@@ -5,7 +5,7 @@ lies free for moments; whoever takes it for spare leaves that entry refused, its
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -13,6 +13,7 @@ from executor.core.book import debt as debts
 from executor.core.book.borrowing import lowest_sale, need
 from executor.core.book.ledger import filled_lists, holding
 from executor.core.book.levels import stop_limit
+from executor.core.model.intents import names
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, Closing, Entering, OrderPhase, Position, Repaying, State
@@ -28,7 +29,8 @@ def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> 
     if position is None or position.credit is None:
         return {}
     credit, found = position.credit, defaultdict[str, Decimal](Decimal)
-    debt, spent = debts.find(state.debts, credit.asset), _spent(position)
+    leaving = _leaving(state)
+    debt, spent = debts.find(state.debts, credit.asset), _spent(position, leaving)
     enters = isinstance(position.phase, Borrowing | Entering) and position.phase.end is None
     if enters:
         made = isinstance(position.phase, Entering)  # the loan: what it was for is there
@@ -39,7 +41,7 @@ def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> 
     if isinstance(position.phase, Repaying):
         return found
     held = holding(position, rules)
-    bare = max(held.held + held.beyond - _standing(position), ZERO)
+    bare = max(held.held + held.beyond - _standing(position, leaving), ZERO)
     if position.plan.direction is Direction.LONG:
         found[rules.base] += bare
     else:
@@ -60,7 +62,7 @@ def on_spot(state: State, policy: Policy, rules: SymbolRules, since: int) -> dic
     if enters:
         coming += max(plan.qty - sum([o.qty if o.live else o.cum_qty for o in entries], ZERO), ZERO)
     locked = [order for order in entries if order.live and order.sent_at < since]
-    bare = max(holding(position, rules).held - _standing(position, since), ZERO)
+    bare = max(holding(position, rules).held - _standing(position, _leaving(state), since), ZERO)
     if plan.direction is Direction.LONG:
         dearest = need(plan, policy, rules).amount / plan.qty if enters else plan.entry
         paid = sum([order.leaves * (order.price or ZERO) for order in locked], ZERO)
@@ -71,13 +73,20 @@ def on_spot(state: State, policy: Policy, rules: SymbolRules, since: int) -> dic
     return {rules.base: unlocked, rules.quote: bare * cost + coming * max(cost - brings, ZERO)}
 
 
-def _spent(position: Position) -> Decimal:
-    """What the entry has spent, or has locked for what is left of it, of the asset that it spends."""
+def _leaving(state: State) -> set[str]:
+    """Orders whose cancels are on their way: what they lock may be free already, and is placed anew, or given back."""
+    return {name for owed in state.outbox for name in names(owed.request)}
+
+
+def _spent(position: Position, leaving: Container[str]) -> Decimal:
+    """What the entry has spent, or has locked for what is left of it, of the asset that it spends; not by what is
+    `leaving`.
+    """
     long, total = position.plan.direction is Direction.LONG, ZERO
     for order in position.orders:
         if order.is_entry:
             total += order.value if long else order.cum_qty
-            if order.phase is OrderPhase.WORKING:
+            if order.phase is OrderPhase.WORKING and order.id not in leaving:
                 total += order.leaves * (order.price or ZERO) if long else order.leaves
     return total
 
@@ -90,16 +99,17 @@ def _received(position: Position, rules: SymbolRules) -> Decimal:
     return sum((order.cum_qty for order in exits), ZERO) * debts.kept(position, rules)
 
 
-def _standing(position: Position, since: int = 0) -> Decimal:
+def _standing(position: Position, leaving: Container[str], since: int = 0) -> Decimal:
     """Base quantity of the exits that are known to stand, so that what they need is locked, or to have stood before
-    `since` (ms); a list counts once.
+    `since` (ms); a list counts once. Not of those that are `leaving`.
     """
     done, found = filled_lists(position), dict[str, Decimal]()
+    done |= {order.list_id or order.id for order in position.orders if order.id in leaving}
     for order in position.orders:
         if since and order.sent_at >= since:
             continue
-        if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits and order.list_id not in done:
-            name = order.list_id or order.id
+        name = order.list_id or order.id
+        if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits and name not in done:
             found[name] = max(order.leaves, found.get(name, ZERO))
     return sum(found.values(), ZERO)
 
