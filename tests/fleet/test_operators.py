@@ -7,13 +7,19 @@ from pathlib import Path
 
 import httpx
 from tests.cli.kit import run_here
+from tests.fleet import cluster
 from tests.fleet.cluster import needs_etcd
 from tests.fleet.test_wire import fleet, in_a_trade
 from tests.fleet.world import SYMBOL, FleetWorld
 from tools.ports import free_port
 from typer.testing import Result
 
+from executor.config import load_settings
+from executor.ops.doctor_fleet import on_the_fleet
+from executor.service.store.etcd import Etcd
+
 pytestmark = needs_etcd
+TESTNET = {"BINANCE_ENV": "testnet", "SYMBOL": "LTCUSDT", "BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s"}
 
 
 async def executor(world: FleetWorld, *words: str, stdin: str | None = None, **more: str) -> Result:
@@ -176,6 +182,24 @@ async def test_a_restored_copy_of_the_store_is_gone_on_from_by_the_operator_s_wo
         assert (owned.exit_code, "nothing to adopt: owned and traded: alice by n1" in owned.stderr) == (1, True)
         await world.settle()
         assert world.faults() == [], world.logs()
+
+
+async def test_the_doctor_names_an_address_that_is_no_member_s(tmp_path: Path) -> None:
+    """As long as one address was right nobody noticed that another was not."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    async with cluster.running(tmp_path / "a", 1) as own, cluster.running(tmp_path / "b", 1) as other:
+        nobody = f"http://127.0.0.1:{free_port()}"
+        etcd = Etcd([*own.endpoints, *other.endpoints, nobody])
+        try:
+            fleet = ",".join(each.removeprefix("http://") for each in etcd.endpoints)
+            settings = load_settings({**TESTNET, "FLEET": f"etcd://{fleet}"}, None)
+            found = await on_the_fleet(settings, etcd, {}, this_node="n1", this_host="here")
+        finally:
+            await etcd.close()
+        told = {each.name: each.text for each in found if each.name.startswith("etcd at")}
+        assert told.keys() == {f"etcd at {other.endpoints[0]}", f"etcd at {nobody}"}
+        assert "another cluster" in told[f"etcd at {other.endpoints[0]}"]
 
 
 async def test_the_doctor_looks_at_the_cluster(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ async def on_the_fleet(
         advice = "start etcd, check FLEET and the network; FLEET_CA, FLEET_CERT, FLEET_KEY where it speaks TLS"
         return [*findings, fail("etcd", str(error), advice)]
     findings += _members(members)
+    elsewhere = set(etcd.endpoints).difference(*(each.url.split(", ") for each in members))
+    findings += [each for url in sorted(elsewhere) if (each := await _address(etcd, url)) is not None]
     looks = await asyncio.gather(*(_look(etcd, each) for each in members))
     for member, seen in zip(members, looks, strict=True):
         if isinstance(seen, Look):
@@ -57,6 +59,15 @@ async def on_the_fleet(
     except EtcdError as error:
         findings.append(fail("etcd quorum", str(error), "start the members that are down: nothing is sent meanwhile"))
     return findings
+
+
+async def _address(etcd: Etcd, url: str) -> Finding | None:
+    """What is wrong with an address in FLEET that no member calls its own."""
+    try:
+        await etcd.status(url)
+    except EtcdError as error:
+        return fail(f"etcd at {url}", str(error), "mend FLEET: name the members of one etcd (`executor fleet members`)")
+    return None
 
 
 async def _look(etcd: Etcd, member: MemberRow) -> Look | EtcdError:
