@@ -32,8 +32,8 @@ LOAN_MUTANTS: Final = (
     Mutant(
         "interest is not repaid",
         f"{CORE}/decide/repay.py",
-        "    amount = min(account.available(debt.asset), debt.own)\n",
-        "    amount = min(account.available(debt.asset), debt.own - debt.charged)\n",
+        "    amount = min(floor_to(account.available(debt.asset), PRECISION), debt.own)\n",
+        "    amount = min(floor_to(account.available(debt.asset), PRECISION), debt.own - debt.charged)\n",
     ),
     Mutant(
         "a short buys back exactly what it sold",
