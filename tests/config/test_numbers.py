@@ -1,6 +1,7 @@
 """Every number that is taken can be computed with, shown and written into the journal."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final
 
 import pytest
@@ -43,3 +44,32 @@ def test_any_other_can_be_written(name: str, digits: int, exponent: int) -> None
         return
     assert len(as_text(value)) < 80
     assert codec.encode(dict(value) if isinstance(value, Mapping) else value)
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "SWING_MINS", "HTTP_PORT"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1_5",
+        "1__5",
+        "_1",
+        "\uff11",
+        "\u0661\u0662",
+        "1\u06605",
+        "1 5",
+        "1,5_0",
+        "0x1",
+        "Infinity",
+        "1e99999999999999999999",
+    ],
+)
+def test_a_number_is_written_with_plain_digits(name: str, text: str) -> None:
+    """1_5 was 15, though a point may have been meant."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings({name: written(name, text)}, None)
+    assert name in {fault.name for fault in caught.value.faults}
+
+
+@pytest.mark.parametrize(("text", "value"), [(" 3 ", 3), ("+3", 3), ("3.", 3), (".5", "0.5"), ("003", 3), ("3E0", 3)])
+def test_any_plain_way_to_write_it_is_taken(text: str, value: str | int) -> None:
+    assert load_settings({"QTY": text}, None).qty == Decimal(value)

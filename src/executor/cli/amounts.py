@@ -1,11 +1,11 @@
 """Numbers on the command line: no slip of the finger ("1e999999") becomes one with a million digits."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 import typer
 
-from executor.config.kinds import FINEST_PLACES, LARGEST
+from executor.config.kinds import FINEST_PLACES, LARGEST, read_decimal
 
 FARTHEST: Final = 60
 """Beyond 1E±60 lies no amount of anything; what is nearer is judged by whoever it is for."""
@@ -14,12 +14,10 @@ FARTHEST: Final = 60
 def read_number(text: str) -> Decimal:
     """A finite number that can be written out. Raises BadParameter."""
     try:
-        value = Decimal(text)
-    except InvalidOperation:
+        value = read_decimal(text)
+    except ValueError:
         raise typer.BadParameter(f"{text!r} is not a number") from None
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int):
-        raise typer.BadParameter(f"{text!r} is not a number")
+    exponent = int(value.as_tuple().exponent)
     if max(abs(exponent), abs(value.adjusted())) > FARTHEST:
         raise typer.BadParameter(f"{text!r} is beyond 1E±{FARTHEST}")
     return value

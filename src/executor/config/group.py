@@ -2,7 +2,10 @@
 
 from enum import StrEnum
 
+from pydantic import ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from executor.config import kinds
 
 
 class Origin(StrEnum):
@@ -26,6 +29,15 @@ class Group(BaseSettings):
         env_ignore_empty=True,
         hide_input_in_errors=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plainly_written(cls, value: object, info: ValidationInfo) -> object:
+        """Python takes 1_5 for 15, where a point may have been meant, and the digits of any script."""
+        odd = isinstance(value, str) and ("_" in value or not value.strip().isascii())
+        if odd and kinds.is_number(cls.model_fields[info.field_name or ""]):
+            raise ValueError("a number has digits from 0 to 9, and a point")
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -26,6 +26,7 @@ HIDDEN: Final = "***"
 # A bound on every amount, so that no typing slip ("1e999") becomes a number with a thousand digits.
 LARGEST: Final = Decimal(10) ** 12
 FINEST_PLACES: Final = 18
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MAPPED_BITS: Final = 96
 DAY_SEC: Final = Decimal(86_400)
 
@@ -122,11 +123,8 @@ def _file_template(text: str) -> str:
 
 
 def _decimals(text: str) -> tuple[Decimal, ...]:
-    try:
-        numbers = tuple(Decimal(part.strip()) for part in text.split(","))
-    except InvalidOperation as error:
-        raise ValueError("not numbers") from error
-    if not all(number.is_finite() and 0 <= number <= LARGEST for number in numbers):
+    numbers = tuple(map(read_decimal, text.split(",")))
+    if not all(0 <= number <= LARGEST for number in numbers):
         raise ValueError("out of range")
     return tuple(map(_exact, numbers))
 
@@ -321,6 +319,23 @@ def as_text(value: object) -> str:
             return ",".join(f"{name}={as_text(part)}" for name, part in value.items())
         case _:
             return str(value)
+
+
+def read_decimal(text: str) -> Decimal:
+    """A number written with ASCII digits and a point. `Decimal` alone takes 1_5 for 15, and the digits of any script.
+
+    Raises ValueError.
+    """
+    if not _NUMBER.fullmatch(text.strip()):
+        raise ValueError("not a number")
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:
+        raise ValueError("out of range") from None
+
+
+def is_number(field: FieldInfo) -> bool:
+    return _kind(field.annotation)[0] in (int, Decimal)
 
 
 def is_secret(field: FieldInfo) -> bool:
