@@ -443,6 +443,15 @@ async def test_what_the_exits_of_one_short_will_lock_pays_for_no_other_s(tmp_pat
         assert covered(b) == [symbols[0]]
 
 
+async def test_two_longs_may_take_all_there_is(tmp_path: Path) -> None:
+    """2.5: what Plan B of the one may pay beyond its limit keeps no other's entry away."""
+    symbols = THREE[:2]
+    async with harness(tmp_path, PUSHED, symbols=symbols, balances={"USDT": "600"}) as b:
+        for b.symbol in symbols:
+            await b.signal(then=1)
+        assert [b.roles() for b.symbol in symbols] == [["ENTRY"], ["ENTRY"]]
+
+
 async def test_what_another_symbol_has_sold_of_the_same_base_is_not_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,18 +13,21 @@ from msgspec.structs import replace
 
 from executor.core.book import debt as debts
 from executor.core.book.claims import claims, on_spot
+from executor.core.model.events import SignalSeen
 from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
 from executor.core.model.state import State
+from executor.core.model.values import Direction
 from executor.service.loop import Loop
 
 
-def claimed_on_spot(loops: Sequence[Loop], since: int) -> dict[str, Decimal]:
-    """By asset that `loops` trade, what they need of a Spot account's balances that were asked for at `since` (ms)."""
+def claimed_on_spot(loops: Sequence[Loop], signal: SignalSeen) -> dict[str, Decimal]:
+    """By asset that `loops` trade, what they need of a Spot account's balances that were read for `signal`."""
+    since, pays = signal.asked_at, signal.signal.direction is Direction.SHORT
     found = defaultdict[str, Decimal](Decimal)
     for loop in loops:
         rules = loop.engine.rules
         found |= {asset: found[asset] for asset in (rules.base, rules.quote)}
-        for asset, claim in on_spot(loop.state, loop.engine.policy, rules, since).items():
+        for asset, claim in on_spot(loop.state, loop.engine.policy, rules, since, for_exits=pays).items():
             found[asset] += claim
     return found
 

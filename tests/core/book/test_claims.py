@@ -155,9 +155,10 @@ def test_a_rest_that_is_being_repaid_is_claimed_as_far_as_it_was_brought() -> No
 # --- on Spot ----------------------------------------------------------------------------------------------------------
 
 
-def on_spot_of(script: Script, since: int | None = None) -> dict[str, Decimal]:
+def on_spot_of(script: Script, since: int | None = None, *, for_exits: bool = True) -> dict[str, Decimal]:
     """Those that are not zero; without `since`, of balances that were asked for just now."""
-    found = on_spot(script.state, script.policy, script.rules, script.now + 1 if since is None else since)
+    since = script.now + 1 if since is None else since
+    found = on_spot(script.state, script.policy, script.rules, since, for_exits=for_exits)
     return {asset: amount for asset, amount in found.items() if amount}
 
 
@@ -192,6 +193,8 @@ def test_on_spot_a_long_needs_what_it_holds_and_what_is_to_be_bought() -> None:
     script = entering()
     assert on_spot_of(script) == {"USDT": D("1.5")}  # the limit is lower than what Plan B may pay
     assert on_spot_of(script, START) == {"USDT": D("301.5")}
+    assert on_spot_of(script, for_exits=False) == {}
+    assert on_spot_of(script, START, for_exits=False) == {"USDT": D(300)}
     script.fill("ENTRY", "1")
     script.settle()
     assert on_spot_of(script) == {"USDT": D("1.0")}

@@ -49,9 +49,12 @@ def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> 
     return found
 
 
-def on_spot(state: State, policy: Policy, rules: SymbolRules, since: int) -> dict[str, Decimal]:
+def on_spot(
+    state: State, policy: Policy, rules: SymbolRules, since: int, *, for_exits: bool = True
+) -> dict[str, Decimal]:
     """By asset, of a trade without borrowed money. What was placed from `since` on (ms) may not be locked yet in the
-    balances that were asked for then.
+    balances that were asked for then. `for_exits`: whoever asks has exits to pay for, so what Plan B takes at the most
+    counts; where one of two longs' entries is refused, nothing is lost.
     """
     position = state.position
     if position is None or position.credit is not None:
@@ -64,7 +67,7 @@ def on_spot(state: State, policy: Policy, rules: SymbolRules, since: int) -> dic
     locked = [order for order in entries if order.live and order.sent_at < since]
     bare = max(holding(position, rules).held - _standing(position, _leaving(state), since), ZERO)
     if plan.direction is Direction.LONG:
-        dearest = need(plan, policy, rules).amount / plan.qty if enters else plan.entry
+        dearest = need(plan, policy, rules).amount / plan.qty if enters and for_exits else plan.entry
         paid = sum([order.leaves * (order.price or ZERO) for order in locked], ZERO)
         return {rules.quote: max(coming * dearest - paid, ZERO), rules.base: bare}
     cost = _cost(state, position, policy, rules)
