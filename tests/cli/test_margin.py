@@ -80,6 +80,21 @@ async def test_a_debt_is_shown_then_asked_about_then_given_back(tmp_path: Path) 
         assert b.owed() == {}
 
 
+async def test_what_executor_owes_is_given_back_and_nothing_of_what_somebody_else_does(tmp_path: Path) -> None:
+    async with margin(tmp_path, LONG, balances={"BTC": "0.01"}, MARGIN_FOREIGN_DEBT="allow") as b:
+        b.engine.margin.borrow(b.lender, "USDT", D(20), b.clock.now_ms())
+        await b.enter()
+        b.touch(D(20))
+        closed = await b.ends(Reason.SL, refusals=["would_trigger"])
+        b.engine.adjust_balance(b.account, "USDT", closed.debt_left["USDT"] + 100, b.clock.now_ms())
+        paying = asyncio.create_task(command(b, "repay", "--yes"))
+        while not paying.done():
+            await b.wait(0.5)
+        done = paying.result()
+        assert (done.exit_code, "repaid: Executor owes nothing any more" in done.stdout) == (0, True), done.output
+        assert D(20) <= b.owed()["USDT"] <= D("20.001")
+
+
 async def test_repaying_is_refused_while_a_trade_is_open(tmp_path: Path) -> None:
     async with margin(tmp_path, LONG) as b:
         await b.enter()
@@ -105,7 +120,7 @@ async def test_what_is_left_is_repaid_without_a_service_too(tmp_path: Path) -> N
                 await asyncio.sleep(0.02)
                 await b.wait(0.02)
             out, err = paying.communicate()
-        assert (paying.returncode, "repaid: nothing is owed any more" in out) == (0, True), err
+        assert (paying.returncode, "repaid: Executor owes nothing any more" in out) == (0, True), err
         assert b.owed() == {}
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Final, NamedTuple
 
 import typer
+from msgspec.structs import replace
 
 from executor.cli.context import Account, Place, Which, find_place, read_chosen
 from executor.cli.exchange import not_on_paper, reach
@@ -33,8 +34,8 @@ LOOK_EVERY_S: Final = 0.5
 
 
 class Debt(NamedTuple):
-    """`owed`: all that the account owes of `asset` and this service may give back, `own` of it Executor's; `free`: what
-    there is to give back.
+    """`owed`: what is to be given back of `asset`: all that the account owes and this service may give back, `own` of
+    it Executor's, or that alone; `free`: what there is to give back.
     """
 
     asset: str
@@ -79,13 +80,13 @@ def repay(
         fail("nothing of it is free: transfer the missing amount to the margin account first")
     if not yes and not typer.confirm("Repay?", err=True):
         fail("nothing was done")
-    assets = [each.asset for each in wanted]
+    asked = [Commanded(at=0, verb=Verb.REPAY, asset=each.asset, own=not asset) for each in wanted]
     if running(place) is not None:
-        _through_the_service(place, assets, timeout)
+        _through_the_service(place, asked, timeout)
     else:
         logs.set_up(place.settings.log_format, place.settings.log_level)
-        _alone(place, assets, timeout)
-    _tell_rest(look(place), assets)
+        _alone(place, asked, timeout)
+    _tell_rest(look(place), asked)
 
 
 def _open_trade(place: Place) -> str:
@@ -101,15 +102,14 @@ def _open_trade(place: Place) -> str:
 
 
 def _wanted(found: MarginView, asset: str) -> list[Debt]:
-    debts_found = [_debt(row) for row in found.assets]
-    if asset:
-        return [each for each in debts_found if each.asset == asset and each.owed]
-    return [each for each in debts_found if each.own]
+    debts_found = [_debt(row, own=not asset) for row in found.assets]
+    return [each for each in debts_found if each.owed and asset in ("", each.asset)]
 
 
-def _debt(row: AssetRow) -> Debt:
-    owed = Decimal(row.borrowed) + Decimal(row.interest) - Decimal(row.others)
-    return Debt(row.asset, max(owed, ZERO), min(Decimal(row.own), owed), Decimal(row.free))
+def _debt(row: AssetRow, *, own: bool) -> Debt:
+    owed = max(Decimal(row.borrowed) + Decimal(row.interest) - Decimal(row.others), ZERO)
+    ours = min(Decimal(row.own), owed)
+    return Debt(row.asset, ours if own else owed, ours, Decimal(row.free))
 
 
 def _told(each: Debt) -> str:
@@ -122,21 +122,22 @@ def _told(each: Debt) -> str:
     )
 
 
-def _tell_rest(found: MarginView, assets: Sequence[str]) -> None:
-    left = [each for row in found.assets if row.asset in assets and (each := _debt(row)).owed]
+def _tell_rest(found: MarginView, asked: Sequence[Commanded]) -> None:
+    own = {each.asset: each.own for each in asked}
+    left = [each for row in found.assets if row.asset in own and (each := _debt(row, own=own[row.asset])).owed]
     if not left:
-        say("repaid: nothing is owed any more")
+        say("repaid: Executor owes nothing any more" if any(own.values()) else "repaid: nothing is owed any more")
         return
     fail(
         "; ".join(f"{text.short(each.owed)} {each.asset} are owed still, {text.short(each.free)} free" for each in left)
     )
 
 
-def _through_the_service(place: Place, assets: Sequence[str], timeout: int) -> None:
+def _through_the_service(place: Place, asked: Sequence[Commanded], timeout: int) -> None:
     deadline = time.monotonic() + timeout
-    for asset in assets:
+    for each in asked:
         try:
-            answer = ask(place, Request("repay", asset=asset))
+            answer = ask(place, Request("repay", asset=each.asset, own=each.own))
         except ControlError as error:
             fail(error)
         if not answer.ok:
@@ -152,10 +153,10 @@ def _through_the_service(place: Place, assets: Sequence[str], timeout: int) -> N
             time.sleep(LOOK_EVERY_S)
 
 
-def _alone(place: Place, assets: Sequence[str], timeout: int) -> None:
+def _alone(place: Place, asked: Sequence[Commanded], timeout: int) -> None:
     not_on_paper(place.settings)
     not_in_a_fleet(place, "a debt is repaid")
-    payer, limit = _Payer(assets), TimeLimit(timeout)
+    payer, limit = _Payer(asked), TimeLimit(timeout)
     try:
         if saved(place.state) is None and (found := asyncio.run(_our_orders(place))):
             fail(f"{place.no_state} Another process may look after {', '.join(found)}; nothing was done")
@@ -176,17 +177,17 @@ async def _our_orders(place: Place) -> list[str]:
 class _Payer:
     """Sits beside a loop that takes no signals: repays once it is recovered and has read the account, and stops."""
 
-    def __init__(self, assets: Sequence[str]) -> None:
+    def __init__(self, asked: Sequence[Commanded]) -> None:
         self.over = False
         self.refused = ""
-        self._assets = assets
+        self._asked = asked
 
     def attach(self, loop: Loop) -> None:
         async def pay() -> None:
             await loop.until(lambda state: state.market.margin is not None)
-            for asset in self._assets:
-                await loop.until(_known(asset))
-                step = await loop.ask(Commanded(at=loop.now(), verb=Verb.REPAY, asset=asset))
+            for each in self._asked:
+                await loop.until(_known(each.asset))
+                step = await loop.ask(replace(each, at=loop.now()))
                 if isinstance(step.verdict, Refusal):
                     self.refused = step.verdict.why
                     break

@@ -39,8 +39,9 @@ class TakeoverAnswer(msgspec.Struct, frozen=True):
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """`price`: the new stop of move-stop, quote per base. `count`: the lines of logs, or the trades of trades.
-    `takeover`: what propose and resolve are about. `asset`: what repay gives back. `trade`: flatten closes this one and
-    no other. `about`: the trade, order or signal that why is about; empty: the open or the last trade.
+    `takeover`: what propose and resolve are about. `asset`: what repay gives back, all of it or, with `own`, what
+    Executor owes. `trade`: flatten closes this one and no other. `about`: the trade, order or signal that why is about;
+    empty: the open or the last trade.
     """
 
     verb: str
@@ -48,6 +49,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     count: int = 50
     takeover: TakeoverRequest | None = None
     asset: str = ""
+    own: bool = False
     trade: str = ""
     about: str = ""
 

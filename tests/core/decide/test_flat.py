@@ -7,7 +7,7 @@ from executor.core.decide.timers import next_timer
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.facts import Why
 from executor.core.model.intents import Repay
-from executor.core.model.loans import Debt, LoanEnd
+from executor.core.model.loans import Debt, LoanEnd, OwnDebt
 from executor.core.model.values import ZERO
 from executor.core.model.verdict import Refusal
 
@@ -45,6 +45,21 @@ def test_the_operator_has_a_debt_repaid() -> None:
     assert repaid(script) == ["50"]
     assert script.lender.debt("USDT").total == ZERO
     assert script.told() == ["repay", "repaid", "repayment_over"]
+
+
+def test_what_is_ours_alone_is_repaid_where_no_more_is_asked_for() -> None:
+    """Rule 11.4: `executor repay` without an asset gave back what somebody else owed of it as well."""
+    script = owing()
+    ours = OwnDebt(asset="USDT", own=D(20), foreign=D(30), seen=Debt(D(50)))
+    script.state = replace(script.state, debts=(ours,))
+    script.now += 1
+    script.feed(Commanded(at=script.now, verb=Verb.REPAY, asset="USDT", own=True))
+    go_on(script)
+    assert repaid(script) == ["20"]
+    assert script.lender.debt("USDT").total == 30
+    assert (script.state.debts[0].own, script.state.debts[0].foreign) == (ZERO, D(30))
+    script.feed(Commanded(at=script.now, verb=Verb.REPAY, asset="USDT", own=True))
+    assert script.verdict == Refusal("no USDT is owed, as far as the account was read")
 
 
 def test_what_can_not_be_repaid_is_named() -> None:

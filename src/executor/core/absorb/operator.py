@@ -27,7 +27,7 @@ def absorb(state: State, event: Commanded) -> Absorbed:
         case Verb.END:
             return Absorbed(replace(state, market=replace(state.market, ending=True)))
         case Verb.REPAY:
-            return _repay(state, event.asset)
+            return _repay(state, event.asset, own=event.own)
         case Verb.RETRY:
             return _retry(state)
         case Verb.FLATTEN | Verb.CANCEL_ENTRY | Verb.MOVE_STOP:
@@ -77,16 +77,17 @@ def _flatten(state: State, position: Position) -> Absorbed:
     return Absorbed(replace(state, position=closing), MOVED, (Notify(Level.INFO, "flatten", "asked for"),))
 
 
-def _repay(state: State, asset: str) -> Absorbed:
-    """The whole debt of `asset` is given back, whoever made it: the operator has said so (rule 11.7)."""
+def _repay(state: State, asset: str, *, own: bool) -> Absorbed:
+    """The whole debt of `asset` is given back, whoever made it, or our `own` alone: as the operator has said (11.7)."""
     position = state.position
     if position is not None:
         return Absorbed(state, Refusal(f"trade {position.trade} is open: what it owes is repaid when it is over"))
     debt = debts.find(state.debts, asset)
-    whole = debt.own + debt.foreign
+    foreign = debt.foreign if own else ZERO
+    whole = debt.own + debt.foreign - foreign
     if not whole:
         return Absorbed(state, Refusal(f"no {asset} is owed, as far as the account was read"))
-    state = debts.with_debt(state, replace(debt, own=whole, foreign=ZERO))
+    state = debts.with_debt(state, replace(debt, own=whole, foreign=foreign))
     judged = state.loan.n if state.loan is not None and not state.loan.open else 0
     note = Notify(Level.INFO, "repay", f"asked for: {plain(whole)} {asset}")
     return Absorbed(replace(state, repaying=Repayment(since=state.market.now, judged=judged)), MOVED, (note,))

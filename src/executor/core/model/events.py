@@ -178,13 +178,14 @@ class Verb(StrEnum):
 
 class Commanded(Event, frozen=True, tag="commanded"):
     """The operator's word; END, and the RETRY that follows where something is bare, are the service's own. `price`: the
-    wished stop of MOVE_STOP; `asset`: of REPAY, whose whole debt is given back. `trade`: which one it is about, and no
-    other; empty: whichever is open.
+    wished stop of MOVE_STOP; `asset`: of REPAY, whose whole debt is given back, or, with `own`, what is ours of it.
+    `trade`: which one it is about, and no other; empty: whichever is open.
     """
 
     verb: Verb
     price: Decimal | None = None
     asset: str = ""
+    own: bool = False
     trade: str = ""
 
 

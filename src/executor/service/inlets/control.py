@@ -149,6 +149,8 @@ def fault_of(request: Request) -> str | None:
         return "propose and resolve, and only they, have a takeover"
     if bool(request.asset) is not (request.verb == "repay"):
         return "repay, and only repay, has an asset"
+    if request.own and request.verb != "repay":
+        return "only repay is about what is Executor's own"
     if request.trade and request.verb != "flatten":
         return "only flatten names a trade"
     if request.about and request.verb != "why":
@@ -173,8 +175,8 @@ async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Ans
         return await _tell(loop, request)
     match request.verb:
         case "repay":
-            log.info("operator", verb="repay", asset=request.asset)
-            asked = Commanded(at=loop.now(), verb=Verb.REPAY, asset=request.asset)
+            log.info("operator", verb="repay", asset=request.asset, own=request.own)
+            asked = Commanded(at=loop.now(), verb=Verb.REPAY, asset=request.asset, own=request.own)
             return _verdict(await loop.ask(asked, takes))
         case "propose" | "resolve" as verb:
             assert request.takeover is not None
