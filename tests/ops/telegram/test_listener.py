@@ -28,7 +28,7 @@ from executor.ops.telegram.answers import FIRST_MAX, LOOKS_MAX
 from executor.ops.telegram.api import BotApi, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Reply
-from executor.ops.telegram.listener import LATE_S, Listener
+from executor.ops.telegram.listener import AT_ONCE, LATE_S, Listener
 from executor.ops.telegram.place import FilePlace, Keeper, NotOursError, place_path
 from executor.ops.telegram.updates import Chat as TheirChat
 from executor.ops.telegram.updates import Message
@@ -641,6 +641,15 @@ async def test_a_question_that_is_not_kept_open_is_asked_again_no_sooner_than_af
         bench.bot.write("nothing that is a command")
         await bench.until(lambda: len(bench.slept) >= 5)
         await bench.quiet()
+    assert bench.slept[:5] == [1.0] * 5
+
+
+async def test_updates_without_an_end_are_asked_for_at_a_pace(bench: Bench) -> None:
+    async with bench.listening():
+        told = [b'{"ok":true,"result":[{"update_id":%d}]}' % (10_000 + number) for number in range(AT_ONCE + 5)]
+        bench.bot.fail("getUpdates", *map(body, told))
+        bench.bot.write("nothing that is a command")
+        await bench.until(lambda: len(bench.slept) >= 5)
     assert bench.slept[:5] == [1.0] * 5
 
 

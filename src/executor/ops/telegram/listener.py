@@ -38,6 +38,8 @@ REFUSED_WAIT_S: Final = 300.0
 WAIT_MAX_S: Final = 60.0
 SOONEST_S: Final = 1.0
 """A question that is answered with nothing at once, instead of being kept open, is asked again no sooner."""
+AT_ONCE: Final = 10
+"""So many questions in a row may be answered at once with updates; then they too are asked no sooner."""
 PRESSES_AT_ONCE: Final = 16
 STRANGER_TOLD_EVERY_S: Final = 600.0
 READ_ONLY: Final = frozenset({"status", "check", "trades", "why", "help", "start"})
@@ -84,6 +86,7 @@ class Listener:
         self._in_doubt: list[str] = []
         self._heard = monotonic()
         self._failures = 0
+        self._in_a_row = 0
         self._stranger_told = -STRANGER_TOLD_EVERY_S
 
     async def run(self) -> None:
@@ -174,10 +177,14 @@ class Listener:
                 tasks.create_task(self._feel(update.callback_query, unsafe), name="telegram button")
 
     async def _fetch(self, wait_s: int) -> list[Update]:
+        if self._in_a_row >= AT_ONCE:
+            await self._sleep(SOONEST_S)
+        began = self._monotonic()
         # After a week without one, numbers begin anew anywhere; what was taken has long been confirmed by then.
         idle = self._monotonic() - self._heard > NUMBERS_LAST_S
         asked = {"offset": None if idle else self._offset or None, "timeout": wait_s, "allowed_updates": KINDS}
         found = updates(await self._chat.api.call("getUpdates", asked, timeout=ANSWER_WITHIN_S))
+        self._in_a_row = self._in_a_row + 1 if found and self._monotonic() - began < SOONEST_S else 0
         fresh = found if idle else [each for each in found if each.update_id >= self._offset]
         if found and not fresh:  # what is told again is never carried out again
             raise UnreachableError("updates that were taken before")
