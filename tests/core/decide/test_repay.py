@@ -569,6 +569,21 @@ def test_what_other_symbols_need_is_not_repaid_with() -> None:
     assert script.closed.debt_left == {"USDT": D(1)}
 
 
+def test_what_other_symbols_need_for_a_moment_is_waited_for() -> None:
+    """After two seconds the rest was left owed until the next trade, though it lay there again after three."""
+    script = repaying()
+    owed = script.lender.debt("USDT").total
+    script.lender.others = {"USDT": Others(claimed=script.lender.holdings["USDT"] - owed + 1)}
+    until = script.now + 10_000
+    while script.now < until:
+        assert script.named() == "Repaying"
+        step(script)
+    script.lender.others = {}
+    go_on(script)
+    assert repaid(script) == [owed]
+    assert script.closed.debt_left == {}
+
+
 def test_what_is_repaid_beside_what_others_need_is_in_units_that_the_exchange_takes() -> None:
     """A need is reckoned by prices and commissions: a sum of nine digits is refused, and nothing was repaid."""
     script = repaying()

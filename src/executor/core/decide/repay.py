@@ -30,6 +30,8 @@ PAUSE_MAX_MS: Final = 60_000
 DOUBLINGS_MAX: Final = 6
 EXACT_TRIES: Final = 3
 BUYS_MAX: Final = 3
+FOR_OTHERS_MS: Final = 60_000
+"""So long what other symbols need of what would repay a debt is waited for: an exit is being moved, a trade closed."""
 _LEFT_BESIDE: Final = 100
 """The exchange may leave no small rest of a debt. Where that rest is somebody else's, which is not ours to repay (rule
 11.4), a hundredth of our own stays beside it; where that is not taken either, all of ours is carried (11.7).
@@ -169,11 +171,12 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
     if amount < debt.own:
         if not work.short_at:
             work = replace(work, short_at=account.asked_at)
-        if account.asked_at < work.short_at + outbox.policy.absence_grace_ms:
+        lacks = debt.own - account.free(debt.asset)
+        grace = outbox.policy.absence_grace_ms if lacks > 0 else max(outbox.policy.absence_grace_ms, FOR_OTHERS_MS)
+        if account.asked_at < work.short_at + grace:
             outbox.read_again(lending.seen_again_at(outbox, work.short_at))
             outbox.query_loans(LoanKind.REPAY, debt.asset, outbox.now - RECORDS_MS)
             return work
-        lacks = debt.own - account.free(debt.asset)  # what other symbols need of it is there again in a moment
         bought = buy(work, debt, lacks) if buy is not None and lacks > 0 else None
         if bought is not None:
             return bought
