@@ -88,6 +88,8 @@ async def outcome_of(stub: Stub, exchange: BinanceExchange, say: Say, request: s
         pytest.param(Say(status=302, text="", headers={"Location": "/elsewhere"}), id="redirect"),
         pytest.param(Say(status=408, text=""), id="408"),
         pytest.param(Say(status=409, text="{}"), id="409"),
+        pytest.param(Say(status=400, text="{}"), id="400-without-a-code"),
+        pytest.param(Say(status=400, text="<html>"), id="400-unreadable"),
         pytest.param(Say(status=500, text="", content_type="text/html"), id="500, empty"),
         pytest.param(Say(status=502, text="<html>", content_type="text/html"), id="502, a page"),
         pytest.param(error(503, -1013, "Filter failure: NOTIONAL"), id="503 with a code that would refuse"),
@@ -163,7 +165,7 @@ async def test_unknown(stub: Stub, exchange: BinanceExchange, request_: str, say
         (error(400, -2011, "Cancel order is invalid. Check origClOrdId and orderId."), Why.OTHER),
         (Say(status=401, text="", content_type="text/html"), Why.AUTH),
         (Say(status=404, text="<html>", content_type="text/html"), Why.OTHER),
-        (Say(status=400, json={"oops": 1}), Why.OTHER),
+        (Say(status=404, json={"oops": 1}), Why.OTHER),
     ],
 )
 async def test_refused(stub: Stub, exchange: BinanceExchange, say: Say, why: Why) -> None:

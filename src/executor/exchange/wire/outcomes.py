@@ -107,6 +107,10 @@ SLOW_DOWN: Final = frozenset({403, 418, 429})
 """Statuses that ask to slow down, whatever stands beside them."""
 DOUBTFUL_STATUSES: Final = frozenset({408, 409, 499})
 """A proxy or the exchange gave up half-way; 409 is read in full by `replace.replaced` where it belongs."""
+UNSAID: Final = 400
+"""Binance's own refusals have this status and a code: without one, who has refused what is not known. What has no code
+and another status, such as a page that says 404, is of something before the exchange.
+"""
 
 
 WORDS_MAX: Final = 300
@@ -142,7 +146,7 @@ def verdict(status: int, fault: Fault) -> Why | Doubt:
         return Why.RATE_LIMIT
     if status == 401:
         return Why.AUTH
-    if not 400 <= status < 500 or status in DOUBTFUL_STATUSES:
+    if not 400 <= status < 500 or status in DOUBTFUL_STATUSES or (status == UNSAID and not fault.code):
         return DOUBT
     known = CODES.get(fault.code) or MARGIN_CODES.get(fault.code, Why.OTHER)
     if fault.code not in TEXT_CODES:
