@@ -253,6 +253,17 @@ class TestOtherSymbolsBeside:
         alone = read(owed, self.shown("1000", repaid, 5), self.shown("1000", {}, None))
         assert (alone.own, alone.by_hand, alone.foreign, alone.doubted_at) == (D(1_000), ZERO, ZERO, 0)
 
+    def test_one_that_has_borrowed_and_repaid_between_two_looks_leaves_its_interest_to_us(self) -> None:
+        """Its repayment pays all interest first, ours as well: what was left counted as somebody else's
+        where an entry was refused, and its loan given back within a second.
+        """
+        beside = self.shown("1000", {"USDT": Others()})
+        seen = read(replace(LENT, own=D("1000.01"), seen=Debt(D(1_000), D("0.01")), moved=ZERO), beside)
+        repaid = {"USDT": Others(moved=D("-0.005"))}
+        looks = [self.shown("1000.015", repaid, 6, after=after) for after in (100, 100 + GRACE)]
+        after = read(seen, *looks)
+        assert (after.own, after.foreign, after.by_hand, after.doubted_at) == (D("1000.015"), ZERO, ZERO, 0)
+
     def test_one_that_is_traded_anew_has_lent_nothing_since(self) -> None:
         lent = read(LENT, shown("1000"))
         seen = read(lent, self.shown("1000", {"USDT": Others(moved=D(-70))}))

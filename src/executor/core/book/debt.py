@@ -137,7 +137,8 @@ def _is_interest(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> 
         return shown.principal <= lent
     borrowed = max(debt.moved, ZERO) + max(others.moved - debt.others_moved, ZERO)
     most = max((debt.seen.total + borrowed) / LARGEST_CHARGE, _SLACK)
-    return shown.principal <= debt.seen.principal + borrowed and grown <= most
+    others_repaid = others.moved < debt.others_moved  # our interest too, first of all: what was lent is less paid by it
+    return grown <= most and (others_repaid or shown.principal <= debt.seen.principal + borrowed)
 
 
 def _is_late(debt: OwnDebt, shown: Debt, others: Others) -> bool:
