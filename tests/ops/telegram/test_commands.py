@@ -244,6 +244,7 @@ async def test_why_tells_of_the_open_and_of_finished_trades(operator: Operator, 
     assert " ENTRY_0 BUY at 100: FILLED, 3 of 3 filled" in told
     trade = bench.position.trade
     order = bench.one("SL").client_order_id
+    await bench.wait(1)  # its report may be on its way yet
     assert f"{order.removeprefix(f'EX_{trade}_')} SELL at 99: NEW" in await operator.say(f"why {order}")
     await bench.move(-1)
     await bench.ends(Reason.SL)

@@ -297,7 +297,9 @@ class Session:
         self._connection = connection
         self._deliver = deliver
         self._ending = asyncio.Event()
-        self._opened = self._turned = asyncio.get_running_loop().time()
+        self._opened = asyncio.get_running_loop().time()
+        self._since: float | None = None
+        """Since when nobody else has had a turn."""
         self.pump = asyncio.create_task(self._read(early))
         self._tender = asyncio.create_task(self._look_after(tend))
 
@@ -358,9 +360,14 @@ class Session:
             await asyncio.sleep(0)
 
     async def _take(self, message: bytes) -> None:
+        clock = asyncio.get_running_loop()
+        if self._since is None:
+            self._since = clock.time()
+            clock.call_soon(self._turned)
         if self._deliver(message):
             self._ending.set()
-        clock = asyncio.get_running_loop()
-        if clock.time() - self._turned > SLICE_S:
+        if clock.time() - self._since > SLICE_S:
             await asyncio.sleep(0)
-            self._turned = clock.time()
+
+    def _turned(self) -> None:
+        self._since = None
