@@ -295,7 +295,7 @@ def test_a_failed_look_at_an_order_that_is_not_on_record_changes_nothing() -> No
     assert script.told()[-1] == "read_failed"
 
 
-@pytest.mark.parametrize(("doubted", "pause"), [(1, 1_000), (3, 1_000), (6, 2_500), (12, 5_500)])
+@pytest.mark.parametrize(("doubted", "pause"), [(1, 1_000), (2, 1_000), (6, 3_000), (12, 6_600)])
 def test_looks_that_fail_share_the_pace_of_the_orders_in_doubt(doubted: int, pause: int) -> None:
     """Rule 8.7: where reads fail, too, looks at many would use the weight up."""
     script = entering(working=False)

@@ -33,9 +33,9 @@ REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
 _MISSED_AGAIN_MS: Final = (250, 500, 500, 1_000, 1_000, 1_000, 1_000, 2_000, 4_000)
 """While it may have filled, and so have left a position bare, a second is long."""
-_MAKES_WAY_MS: Final = 500
-"""So long each order makes way for every other one of its trade that is in doubt: together they are looked for two or
-three times a second however many they are, and looks can't use the weight up.
+_MAKES_WAY_MS: Final = 600
+"""So long each order makes way for every other one of its trade that is in doubt: together they are looked for some
+two times a second however many they are, and looks can't use the weight up.
 """
 _CANCEL_AGAIN_MS: Final = (250, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000)
 _QUICK_TRIES: Final = 4
