@@ -71,7 +71,7 @@ async def test_it_rings_no_more_once_it_is_off() -> None:
     assert not bench.rung
 
 
-def test_what_the_clock_leaps_ahead_by_is_told_once() -> None:
+def test_what_the_clock_leaps_by_is_told_once() -> None:
     bench = Bench()
     leaps = Leaps(lambda: bench.local + bench.offset, bench.now_ms)
     told = []
@@ -79,4 +79,4 @@ def test_what_the_clock_leaps_ahead_by_is_told_once() -> None:
         bench.local += 1_000
         bench.offset = offset
         told.append(leaps.ahead())
-    assert told == [0, 2_500, 0, 0, 0, 0, 250, 0, 0, 0, 300]
+    assert told == [0, 2_500, 0, 0, 0, 0, 250, 0, -22_750, 0, 300]

@@ -62,7 +62,8 @@ class Truth:
     what stands was sized before that. `stopped`: PLAIN's stop of the whole has begun to sell. `lent`: commission that
     the exchange may have taken from what the account had before, so that exits sell all that was bought (faqs/opo.md).
     `carried`: what an earlier trade has left owed of base, and nothing in the account repays: a short buys it along.
-    `loosened`: what was on its way when somebody else cancelled an exit, and with it freed base.
+    `loosened`: what was on its way when somebody else cancelled an exit, and with it freed base. `gone`: what the
+    account of a long has once been short of, taken by another hand: base that is there later is that hand's own.
     """
 
     def __init__(self, direction: Direction) -> None:
@@ -76,6 +77,7 @@ class Truth:
         self.prices: list[Decimal] = []
         self.commissions: dict[str, Decimal] = {}
         self.taken = ZERO
+        self.gone = ZERO
         self.stops: dict[int, Decimal] = {}
         self.known: dict[str, Decimal | None] = {}
         self.hidden = ZERO
@@ -457,6 +459,7 @@ class Outside:
         last, self._told = self._told, told
         passed = min(now - self._watched_at, told.now - last.now)
         self._watched_at = now
+        self._miss(trade)
         if trade not in self.trades or not self.bare(trade, told.reckoned):
             self.sound()
             return
@@ -515,7 +518,14 @@ class Outside:
         base = self.rules.base
         there = self.debts.direct.lender.held(base)
         most = there if truth.direction is Direction.LONG else self.debts.ours(base) - there
-        return max(min(truth.held, most), ZERO)
+        return max(min(truth.held - truth.gone, most), ZERO)
+
+    def _miss(self, trade: str | None) -> None:
+        """What of a long's base another hand or the exchange has taken is gone from the trade (11.11)."""
+        truth = self.trades.get(trade or "")
+        if truth is None or self.debts is None or not truth.by_hand or truth.direction is Direction.SHORT:
+            return
+        truth.gone = max(truth.gone, truth.held - self.debts.direct.lender.held(self.rules.base))
 
     def met(self, trade: str) -> set[Held]:
         """What, at this moment, a rule or the market lets stand without a stop."""

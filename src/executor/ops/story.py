@@ -174,7 +174,8 @@ def _asked(request: Request, position: Position) -> str:
 def _occasion(event: AnyEvent) -> str:
     match event:
         case Tick(ahead=ahead):
-            return f"the clock is set ahead by {ahead / 1000:.1f} s" if ahead else "time has passed"
+            way = "ahead" if ahead > 0 else "back"
+            return f"the clock is set {way} by {abs(ahead) / 1000:.1f} s" if ahead else "time has passed"
         case QuoteSeen(quote=quote):
             return f"the price is {short(quote.last)}"
         case OpenOrdersSeen(reports=reports):

@@ -51,7 +51,7 @@ class Timer:
 
 
 class Leaps:
-    """How far the exchange's time, `now` (ms), as it is measured, leaps ahead of a clock that runs evenly, `steady`."""
+    """How far the exchange's time, `now` (ms), as it is measured, leaps from a clock that runs evenly, `steady`."""
 
     def __init__(self, now: Callable[[], int], steady: Callable[[], int]) -> None:
         self._now = now
@@ -59,10 +59,12 @@ class Leaps:
         self._offset = now() - steady()
 
     def ahead(self) -> int:
-        """By how much (ms) since the last call: so much has not passed. Small corrections count once they are many."""
+        """By how much (ms) since the last call: so much has not passed; below 0 where it was set back. Small
+        corrections count once they are many.
+        """
         offset = self._now() - self._steady()
         leap = offset - self._offset
         if -SET_BACK_MS < leap < LEAP_MS:
             return 0
         self._offset = offset
-        return max(leap, 0)
+        return leap

@@ -43,6 +43,27 @@ def bare() -> Script:
     return script
 
 
+def test_a_step_back_in_a_time_in_which_nothing_was_heard_is_one_too() -> None:
+    """In a ban, say: time has gone on since the last event, by less than the clock was set back. Found by the
+    simulation: an entry that had filled was not looked at for as long.
+    """
+    script = protected()
+    asleep = script.order(Role.SL)
+    orders = [replace(o, ask_at=script.now + 2 * AHEAD) if o.id == asleep.id else o for o in script.position.orders]
+    script.state = replace(script.state, position=replace(script.position, orders=tuple(orders)))
+    script.now += AHEAD // 2
+    script.feed(Tick(at=script.now, ahead=-AHEAD))
+    assert script.order(Role.SL).ask_at == script.now + AHEAD // 2
+
+
+def test_a_step_back_that_was_noticed_is_none_once_more() -> None:
+    script = protected()
+    set_right(script)
+    moved = script.position
+    script.feed(Tick(at=script.now, ahead=-SET_BACK_MS))
+    assert script.position == moved
+
+
 def test_exits_that_the_clock_refused_go_out_after_their_pause() -> None:
     """Rule 4.7: of a second, though it was to end a minute ahead of now."""
     script = bare()

@@ -48,11 +48,13 @@ from executor.core.model.verdict import Absorbed
 
 def absorb(state: State, event: AnyEvent, policy: Policy, rules: SymbolRules) -> Absorbed:
     """`state` with the event's facts, and what became of the event."""
+    if isinstance(event, Tick) and event.ahead < 0:  # nothing need have been heard in the time that was wrong
+        state = _at(state, event.at - event.ahead, policy)
     state = _at(state, event.at, policy)
     event = dates.dated(state, event)
     match event:
         case Tick():
-            return Absorbed(clock.set_ahead(state, event.ahead, policy) if event.ahead else state)
+            return Absorbed(clock.set_ahead(state, event.ahead, policy) if event.ahead > 0 else state)
         case QuoteSeen() | KlinesSeen() | BalancesSeen():
             return _of_market(state, event, policy, rules)
         case Reported() | Absent() | TradesSeen() | OpenOrdersSeen() | AllOrdersSeen():

@@ -25,7 +25,9 @@ class Started(Event, frozen=True, tag="started"):
 
 
 class Tick(Event, frozen=True, tag="tick"):
-    """Time has passed, nothing else. `ahead`: the clock was set ahead by so much (ms), which has not passed."""
+    """Time has passed, nothing else. `ahead`: the clock was set ahead by so much (ms), which has not passed; below 0:
+    set back.
+    """
 
     ahead: int = 0
 
