@@ -223,6 +223,17 @@ async def test_a_link_that_knows_no_orders_or_is_in_trouble_is_left_alone(status
         assert ways(faults)[-1] == "POST"
 
 
+async def test_a_link_that_refuses_without_saying_who_has_refused_is_left_alone() -> None:
+    """A 400 without a code leaves the order in doubt: each one after it would be, where REST takes them all."""
+    answer = Answer(400, b'{"msg":"bad request"}', enveloped=True)
+    faults = WsFault("order.place", RequestFault(execute=False, answer=answer))
+    async with linked(faults) as (kit, exchange, _):
+        price = low(kit, exchange)
+        assert isinstance(await exchange.place(limit("EX_1_ENTRY_0", price)), Unknown)
+        assert isinstance(await exchange.place(limit("EX_1_TP1_1", price)), Done)
+        assert ways(faults) == ["WS", "POST"]
+
+
 async def test_a_refusal_of_the_order_itself_is_no_fault_of_the_link() -> None:
     faults = WsFault()
     async with linked(faults) as (kit, exchange, _):

@@ -306,7 +306,7 @@ class Connection:
             silent = isinstance(error, TimeoutError)
             self._service.failed(describe(error), self.clock.local_ms(), silent=silent)
             raise
-        if not_served(answer) or answer.status >= 500:
+        if not answer.ok and (not_served(answer) or answer.status >= 500 or _unsaid(answer)):
             self._service.failed(words(answer.status, fault_of(answer)), self.clock.local_ms(), silent=False)
         else:
             self._service.served()
@@ -374,3 +374,9 @@ def _served(answer: Answer) -> bool:
     """Whether the exchange has dealt with the request, though it said no."""
     fault = fault_of(answer)
     return bool(fault.code) and answer.status < 500 and verdict(answer.status, fault) is not Why.RATE_LIMIT
+
+
+def _unsaid(answer: Answer) -> bool:
+    """Whether it says neither that the request was refused nor who says so."""
+    fault = fault_of(answer)
+    return not fault.code and verdict(answer.status, fault) is DOUBT
