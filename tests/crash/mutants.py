@@ -91,7 +91,7 @@ WIRE_MUTANTS: Final = (
     Mutant(
         "a message of any size is kept",
         SUPERVISED,
-        "            max_size=LARGEST_MESSAGE,\n",
+        "            max_size=self._largest_message,\n",
         "            max_size=None,\n",
         bench=f"{ON_THE_WIRE} tests/exchange/streams/test_streams.py",
     ),

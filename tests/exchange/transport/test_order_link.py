@@ -1,22 +1,26 @@
 """Orders over the WebSocket API are judged as over REST, and what gets no answer is unknown (rule 8.2)."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.exchange.streams.test_streams import QUICK
+from tests.exchange.streams.test_streams import QUICK, Peer, playing
 from tests.exchange.test_paper import GOOD, limit, trading
 from tests.paper.server.exchange_kit import Kit
+from websockets.asyncio.server import ServerConnection
 
 from executor.core.model.facts import Done, NotTried, Refused, Unknown, Why
 from executor.core.model.intents import NewOrder, Stamp
 from executor.core.model.values import OrderSide, OrderStatus, OrderType
 from executor.exchange.binance import BinanceExchange
 from executor.exchange.transport.order_link import OrderLink
+from executor.exchange.wire import calls
 from executor.exchange.wire.answer import Answer as HttpAnswer
+from executor.exchange.wire.answer import Attempt
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 
 
@@ -232,6 +236,28 @@ async def test_a_link_that_refuses_without_saying_who_has_refused_is_left_alone(
         assert isinstance(await exchange.place(limit("EX_1_ENTRY_0", price)), Unknown)
         assert isinstance(await exchange.place(limit("EX_1_TP1_1", price)), Done)
         assert ways(faults) == ["WS", "POST"]
+
+
+async def test_an_answer_that_tells_of_thousands_of_fills_is_heard() -> None:
+    """A sale at market may take as many orders off the book, and each is told of in the one answer."""
+    fill = {"price": "0.00001234", "qty": "123456.00", "commission": "0.00152344", "commissionAsset": "USDT"}
+    said = {"fills": [{**fill, "tradeId": 1_000_000_000 + n} for n in range(10_000)]}
+
+    async def script(connection: ServerConnection) -> None:
+        request = json.loads(await connection.recv())
+        await connection.send(json.dumps({"id": request["id"], "status": 200, "result": said}))
+        await connection.wait_closed()
+
+    async with playing(Peer(script)) as peer:
+        link = OrderLink(peer.url, GOOD, timing=QUICK)
+        task = asyncio.create_task(link.run())
+        try:
+            await eventually(lambda: link.up)
+            told = await link.call(calls.PLACE, {}, Attempt(1, 5_000))
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    assert json.loads(told.body) == said
 
 
 async def test_a_refusal_of_the_order_itself_is_no_fault_of_the_link() -> None:

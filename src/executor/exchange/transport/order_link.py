@@ -23,6 +23,8 @@ from executor.exchange.wire.calls import Call
 
 ANSWER_SEC: Final = 3.0
 """So long an answer is waited for: one that comes later is heard of by a push, or by the look that begins then."""
+LARGEST_ANSWER: Final = 2**22
+"""Bytes. What a sale at market has taken off the book is told of in one answer, a hundred bytes for each order."""
 NUMBERS: Final = frozenset({"trailingDelta"})
 """Parameters that are numbers in JSON; prices and quantities are text, as everywhere."""
 
@@ -84,6 +86,10 @@ class OrderLink(Stream[None]):
     @property
     def up(self) -> bool:
         return self._connection is not None and self._connection.state is State.OPEN
+
+    @property
+    def _largest_message(self) -> int:
+        return LARGEST_ANSWER
 
     async def call(self, call: Call, params: Mapping[str, str], attempt: Attempt) -> Answer:
         """Send once and return what came back. Raises `LinkLost`, TimeoutError, and what the network raises."""

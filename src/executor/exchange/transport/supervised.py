@@ -167,6 +167,11 @@ class Stream(ABC, Generic[T]):
         return self._url
 
     @property
+    def _largest_message(self) -> int:
+        """Bytes."""
+        return LARGEST_MESSAGE
+
+    @property
     def _subscribed_within_s(self) -> float:
         """How long the subscription may take."""
         return self._timing.open
@@ -197,7 +202,7 @@ class Stream(ABC, Generic[T]):
             ping_interval=self._timing.ping,
             ping_timeout=self._timing.ping,
             close_timeout=1,
-            max_size=LARGEST_MESSAGE,
+            max_size=self._largest_message,
             proxy=None,  # as REST: settings of the environment must not redirect orders and prices
         )
         try:
