@@ -197,6 +197,24 @@ async def test_a_symbol_that_is_not_listed_is_named_among_many(stub: Stub, clock
         await exchanges["AUSDT"].connection.close()
 
 
+@pytest.mark.parametrize("refused", [Say(status=400, text="<html>"), Say(status=404, text="<html>")])
+async def test_rules_that_somebody_in_between_lets_nobody_read_together_are_read_for_each(
+    stub: Stub, clock: ManualClock, refused: Say
+) -> None:
+    """A gateway, say, that takes brackets and quotes in an address for an attack."""
+
+    def info(seen: Seen) -> Say:
+        named = seen.params.get("symbol")
+        return refused if named is None else Say(json=rows((named,)))
+
+    stub.script("GET exchangeInfo", *[info] * 8)
+    exchanges = await connect_all(stub.endpoints, GOOD, ("AUSDT", "BUSDT", "CUSDT"), clock, 3000)
+    try:
+        assert [exchange.fault for exchange in exchanges.values()] == [None] * 3
+    finally:
+        await exchanges["AUSDT"].connection.close()
+
+
 async def test_prices_that_are_not_told_together_are_asked_for_one_by_one_for_a_while(
     stub: Stub, clock: ManualClock
 ) -> None:

@@ -70,6 +70,10 @@ class Shared(Generic[T]):
             return dict.fromkeys(symbols, error)
 
 
+def _is_refused(error: ReadError) -> bool:
+    return isinstance(error, ReadRefused)
+
+
 def _seen(task: asyncio.Task[Any]) -> None:
     """Nobody may be left to hear of its fault."""
     if not task.cancelled():
@@ -82,7 +86,8 @@ class SharedReads:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._quotes = Quotes(connection)
-        self._price_ways = TwoWays(connection, lambda error: isinstance(error, ReadRefused))
+        self._price_ways = TwoWays(connection, _is_refused)
+        self._info_ways = TwoWays(connection, _is_refused)
         self._orders = Shared(self._before(calls.OPEN_ORDERS_ALL, GATHER_S), self._ask_orders)
         self._prices = Shared(self._before(calls.TICKER, GATHER_PRICES_S), self._ask_prices)
         self._balances = Shared(self._before(calls.ACCOUNT, 0), self._ask_balances)
@@ -143,7 +148,9 @@ class SharedReads:
         if len(symbols) == 1:
             return await self._each(symbols, self._quotes.read)
         try:
-            return await self._price_ways.read(lambda: self._together(symbols), lambda: self._one_by_one(symbols))
+            return await self._price_ways.read(
+                lambda: self._together(symbols), lambda: self._one_by_one(symbols, self._quotes.read)
+            )
         except ReadRefused:  # one symbol that is not there any more must not hide the others
             return await self._each(symbols, self._quotes.read)
 
@@ -157,15 +164,17 @@ class SharedReads:
         missing = ReadError(f"{calls.TICKER}: the answer has no price of it that can be read")
         return {symbol: found.get(symbol, missing) for symbol in symbols}
 
-    async def _one_by_one(self, symbols: tuple[str, ...]) -> Mapping[str, Quote | ReadError]:
+    async def _one_by_one(
+        self, symbols: tuple[str, ...], ask: Callable[[str], Coroutine[Any, Any, T]]
+    ) -> Mapping[str, T | ReadError]:
         """Each symbol has another way of its own (rule 8.7). Where that of the first finds no answer either, it is not
         the request for all that is down. Raises ReadError.
         """
-        first = await self._each(symbols[:1], self._quotes.read)
+        first = await self._each(symbols[:1], ask)
         (told,) = first.values()
         if isinstance(told, ReadError) and not isinstance(told, ReadRefused):
             raise told
-        return {**first, **await self._each(symbols[1:], self._quotes.read)}
+        return {**first, **await self._each(symbols[1:], ask)}
 
     async def _ask_balances(self, symbols: tuple[str, ...]) -> Mapping[str, dict[str, Balance] | ReadError]:
         found = await self._connection.read(
@@ -177,13 +186,19 @@ class SharedReads:
         if len(symbols) == 1:
             return await self._each(symbols, self._info_of)
         try:
-            found = await self._connection.read(
-                calls.EXCHANGE_INFO,
-                {"symbols": _listed(symbols)},
-                lambda reply: rule_book.exchange_info(reply.body),
+            return await self._info_ways.read(
+                lambda: self._info_together(symbols), lambda: self._one_by_one(symbols, self._info_of)
             )
         except ReadRefused:
             return await self._each(symbols, self._info_of)
+
+    async def _info_together(self, symbols: tuple[str, ...]) -> Mapping[str, ExchangeInfo | ReadError]:
+        found = await self._connection.read(
+            calls.EXCHANGE_INFO,
+            {"symbols": _listed(symbols)},
+            lambda reply: rule_book.exchange_info(reply.body),
+            has_other_way=True,
+        )
         return dict.fromkeys(symbols, found)
 
     async def _info_of(self, symbol: str) -> ExchangeInfo:
