@@ -277,6 +277,21 @@ class TestOtherSymbolsBeside:
         seen = read(self.of_two("3000"), *looks)
         assert (seen.own, seen.by_hand, seen.foreign) == (D(1_000), ZERO, ZERO)
 
+    @pytest.mark.parametrize("before", [None, 9])
+    def test_what_one_that_is_traded_anew_has_borrowed_before_the_first_look_is_not_ours(
+        self, before: int | None
+    ) -> None:
+        """Or one whose loan was under way at the end of a version that kept no names: all that it had borrowed counted
+        as somebody else's besides, and as much of ours as repaid by them.
+        """
+        seen = read(LENT, self.shown("1000", {}, before))
+        lent = {"USDT": Others(owed=D(300), moved=D(230))}
+        looks = [self.shown("1300", lent, 1, after=after) for after in (100, 100 + GRACE)]
+        after = read(seen, *looks)
+        assert (after.own, after.foreign, after.by_hand, after.doubted_at) == (D(1_000), ZERO, ZERO, 0)
+        more = read(seen, *(self.shown("1350", lent, 1, after=after) for after in (100, 100 + GRACE)))
+        assert (more.own, more.foreign) == (D(1_000), D(50))
+
     def test_what_was_somebody_elses_is_that_of_a_symbol_that_is_traded_anew(self) -> None:
         beside = read(replace(LENT, own=D(1_000), foreign=D(3_000), seen=Debt(D(3_000))), shown("4000"))
         seen = read(beside, self.shown("4000", {"USDT": Others(owed=D("2999.9"), moved=D(2_990))}))

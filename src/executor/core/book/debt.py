@@ -102,7 +102,7 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
 def _beside(debt: OwnDebt, account: MarginAccount, others: Others) -> OwnDebt:
     """`debt` as it is beside the symbols that share the account now. Where one of them is there no more, or is new, or
     knows no more of its own loans, the sums that they ever moved say nothing of what was done since: of what was owed
-    then all that they don't owe, and we neither, is somebody else's.
+    then all that they don't owe, and we neither, is somebody else's; and what they owe beyond it, they have borrowed.
     """
     then, now = debt.beside, account.beside
     if then == now:
@@ -111,7 +111,8 @@ def _beside(debt: OwnDebt, account: MarginAccount, others: Others) -> OwnDebt:
     if then.keys() == now.keys() and all(n <= now[symbol] for symbol, n in then.items()):
         return debt
     theirs = debt.seen.total + debt.moved - debt.own
-    return replace(debt, foreign=_beyond(theirs, others), others_moved=others.moved)
+    borrowed = max(others.owed - theirs, ZERO)
+    return replace(debt, foreign=_beyond(theirs, others), others_moved=others.moved - borrowed)
 
 
 def less_shown(debt: OwnDebt, account: MarginAccount) -> bool:
