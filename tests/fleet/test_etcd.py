@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -350,6 +351,39 @@ async def test_a_watch_that_has_fallen_silent_is_ended() -> None:
         etcd = Etcd(urls, silence_s=0.1)
         with pytest.raises(Unreachable):
             await anext(etcd.watch("/a/", 1))
+        await etcd.close()
+
+
+async def test_a_node_that_begins_no_watch_is_left_for_one_that_does() -> None:
+    """One behind what holds an answer back until it is whole, say: each signal would wait for a silence's end."""
+
+    async def begin_none(request: web.BaseRequest) -> web.StreamResponse:
+        return await (say_nothing(request) if request.path == "/v3/watch" else answer(request))
+
+    async with nodes(begin_none, tell) as urls:
+        etcd = Etcd(urls, silence_s=0.1)
+        with pytest.raises(Unreachable):
+            await anext(etcd.watch("/a/", 1))
+        assert await anext(etcd.watch("/a/", 1)) == ([], 5)
+        await etcd.close()
+
+
+async def test_a_watch_on_another_cluster_is_left_for_one_on_ours() -> None:
+    async def say(request: web.BaseRequest, cluster: int) -> web.StreamResponse:
+        text = f'{{"result":{{"header":{{"revision":"5","cluster_id":"{cluster}"}},"created":true}}}}\n'
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(text.encode())
+        await asyncio.sleep(60)
+        return response
+
+    async with nodes(partial(say, cluster=1), partial(say, cluster=2), partial(say, cluster=1)) as urls:
+        etcd = Etcd(urls, silence_s=0.1)
+        assert await anext(etcd.watch("/a/", 1)) == ([], 5)
+        etcd._turn(urls[0])
+        with pytest.raises(Unreachable, match="another cluster"):
+            await anext(etcd.watch("/a/", 1))
+        assert await anext(etcd.watch("/a/", 1)) == ([], 5)
         await etcd.close()
 
 

@@ -235,13 +235,14 @@ class Etcd:
             async for changes, revision in self._told_by(url, prefix, since):
                 begun = True
                 yield changes, revision
-        except aiohttp.SocketTimeoutError as error:
-            if begun:
-                return
-            raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if begun and isinstance(error, aiohttp.SocketTimeoutError):
+                return
             self._turn(url)
             raise Unreachable(f"{url}: {_words(error)}", sent=False) from error
+        except Unreachable:
+            self._turn(url)
+            raise
         except etcd_wire.Unreadable as error:
             self._turn(url)
             raise EtcdError(f"{url} sent what can't be read: {error}") from error
