@@ -2,9 +2,11 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, RULES, protected
+from tests.core.build import MARGIN_RULES, POLICY, RULES, entering, protected
 
-from executor.core.book.brackets import lacking, placed, wanted
+from executor.core.book.brackets import awaited, lacking, placed, wanted
+from executor.core.book.ledger import received
+from executor.core.model.ids import Role
 from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import Direction
@@ -38,3 +40,14 @@ def test_an_exit_whose_entry_is_not_on_record_is_placed_all_the_same() -> None:
     position = protected().position
     exit_ = next(order for order in position.orders if order.is_exit)
     assert placed(position, replace(exit_, list_id="EX_1_OCO1_9"), 0) is position
+
+
+def test_an_entry_whose_trades_alone_tell_that_it_has_filled_has_brought_its_exits() -> None:
+    """10.1: its report is on its way; what its exits may sell by now is sold by no other. Found by the simulation."""
+    script = entering(policy=BRACKET)
+    entry = script.order(Role.ENTRY1)
+    assert script.order(Role.SL1).awaits == entry.id
+    assert awaited(script.position, RULES) == 0
+    filled = replace(entry, cum_qty=entry.qty)
+    orders = tuple(filled if o.id == entry.id else o for o in script.position.orders)
+    assert awaited(replace(script.position, orders=orders), RULES) == received(filled, RULES) > 0

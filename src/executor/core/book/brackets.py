@@ -53,7 +53,7 @@ def awaited(position: Position, rules: SymbolRules) -> Decimal:
     awaiting = {o.awaits for o in position.orders if o.awaits and o.live}
     if not awaiting:
         return ZERO
-    filled = (o for o in position.orders if o.is_entry and o.end is End.FILLED)
+    filled = [o for o in position.orders if o.is_entry and o.cum_qty and (o.end is End.FILLED or not o.leaves)]
     return sum([received(o, rules) for o in filled if o.id in awaiting], ZERO)
 
 
