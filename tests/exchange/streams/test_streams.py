@@ -343,6 +343,35 @@ async def test_a_gap_between_the_old_and_the_new_connection_is_told(exchange: Bi
     assert len(peer.paths) == 2
 
 
+async def test_what_the_old_connection_brought_and_nobody_has_read_is_a_gap(
+    exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst, of which everybody else has had a turn in between, and with it the change of connections."""
+    monkeypatch.setattr(supervised, "SLICE_S", -1.0)
+    successor_is_here, burst_is_sent = asyncio.Event(), asyncio.Event()
+
+    async def old(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
+        await successor_is_here.wait()
+        for _ in range(500):
+            await connection.send(golden("push_trade").decode())
+        burst_is_sent.set()
+        await stay(connection)
+
+    async def new(connection: ServerConnection) -> None:
+        successor_is_here.set()
+        await burst_is_sent.wait()
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(old, new)
+    async with user_stream(peer, exchange) as heard:
+        events = await heard.until(lambda told: any(isinstance(each, Lost) for each in told))
+    assert sum(isinstance(each, OrderReport) for each in events) < 500
+    assert "unread" in next(each for each in events if isinstance(each, Lost)).reason
+
+
 async def test_while_no_new_connection_can_be_had_the_old_one_goes_on(exchange: BinanceExchange) -> None:
     go_on = asyncio.Event()
 

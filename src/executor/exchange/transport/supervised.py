@@ -61,6 +61,8 @@ GIVE_WAY_TURNS: Final = 8
 """So many turns of the event loop a message waits at the most for what is more urgent: three requests take six."""
 SLICE_S: Final = 0.005
 """After so long with one connection's messages everybody else has a turn: of small ones thousands come at once."""
+BEHIND_S: Final = 1.0
+"""So long after a message had to wait for its turn others may wait yet, here or in the system's buffers."""
 GAP_EVERY_S: Final = 1.0
 DOWN_TOLD_S: Final = 120.0
 """A stream that is down for so long is told of; looks do in its place."""
@@ -231,10 +233,10 @@ class Stream(ABC, Generic[T]):
                     continue
                 previous, session, due = session, successor, self._timing.renew
                 self._session = session
-                gap = previous.reason() if previous.pump.done() else None
+                gap = previous.gap()
                 await previous.close()
-                if gap is not None:
-                    self._announce_gap(gap)  # it ended before the new one was up
+                if gap:
+                    self._announce_gap(gap)
                 self._renewed()
             return session.reason()
         finally:
@@ -305,6 +307,7 @@ class Session:
         self._opened = asyncio.get_running_loop().time()
         self._since: float | None = None
         """Since when nobody else has had a turn."""
+        self._waited_at = -BEHIND_S
         self.pump = asyncio.create_task(self._read(early))
         self._tender = asyncio.create_task(self._look_after(tend))
 
@@ -336,6 +339,13 @@ class Session:
         assert error is not None, "the pump ends only by an exception"
         raise error
 
+    def gap(self) -> str:
+        """What may be missed where another connection takes its place now; empty for nothing."""
+        if self.pump.done():
+            return self.reason()
+        behind = asyncio.get_running_loop().time() - self._waited_at < BEHIND_S
+        return "messages may be left unread at the change of connections" if behind else ""
+
     async def close(self) -> None:
         self.pump.cancel()
         self._tender.cancel()
@@ -362,7 +372,7 @@ class Session:
         for _ in range(GIVE_WAY_TURNS):
             if not urgent(message):
                 return
-            await asyncio.sleep(0)
+            await self._wait_a_turn()
 
     async def _take(self, message: bytes) -> None:
         clock = asyncio.get_running_loop()
@@ -372,7 +382,11 @@ class Session:
         if self._deliver(message):
             self._ending.set()
         if clock.time() - self._since > SLICE_S:
-            await asyncio.sleep(0)
+            await self._wait_a_turn()
+
+    async def _wait_a_turn(self) -> None:
+        self._waited_at = asyncio.get_running_loop().time()
+        await asyncio.sleep(0)
 
     def _turned(self) -> None:
         self._since = None
