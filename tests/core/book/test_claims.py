@@ -204,6 +204,41 @@ def test_on_spot_a_long_needs_what_it_holds_and_what_is_to_be_bought() -> None:
     assert on_spot_of(script) == {}
 
 
+@both_sides
+def test_on_spot_what_is_on_its_way_locks_nothing_that_is_known(direction: Direction) -> None:
+    """A request may hang longer than the balances take: what it will lock counted as locked, and was spent twice."""
+    script = Script(direction)
+    script.signal()
+    asset, need = needs(direction)
+    assert on_spot_of(script)[asset] == need
+    since = script.now + 1
+    script.now += 10
+    script.accept()
+    assert on_spot_of(script, since)[asset] == need
+    script.now += 10
+    assert on_spot_of(script).get(asset) == (D("1.5") if direction is Direction.LONG else None)
+
+
+def test_on_spot_so_do_exits_on_their_way() -> None:
+    script = unprotected(Direction.SHORT)
+    since = script.now + 1
+    script.now += 10
+    while script.pending:
+        script.accept()
+    assert on_spot_of(script, since) == {"USDT": 3 * LOCK}
+
+
+def test_on_spot_what_an_entry_has_spent_since_is_not_free_for_exits() -> None:
+    """It had filled before the other signal's turn came, whose balances were older: a short's exits found nothing."""
+    script = entering()
+    script.fill("ENTRY", "1")
+    assert on_spot_of(script, START)["USDT"] == 2 * D("100.5") + 100
+    assert on_spot_of(script, START, for_exits=False)["USDT"] == 200
+    script = unprotected()
+    assert on_spot_of(script, START) == {"USDT": D(300), "LTC": D("2.997")}
+    assert on_spot_of(script, START, for_exits=False) == {"LTC": D("2.997")}
+
+
 def test_on_spot_an_entry_that_is_over_needs_nothing_more() -> None:
     script = entering(Direction.SHORT)
     script.command(Verb.CANCEL_ENTRY)

@@ -52,9 +52,9 @@ def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> 
 def on_spot(
     state: State, policy: Policy, rules: SymbolRules, since: int, *, for_exits: bool = True
 ) -> dict[str, Decimal]:
-    """By asset, of a trade without borrowed money. What was placed from `since` on (ms) may not be locked yet in the
-    balances that were asked for then. `for_exits`: whoever asks has exits to pay for, so what Plan B takes at the most
-    counts; where one of two longs' entries is refused, nothing is lost.
+    """By asset, of a trade without borrowed money. What was not known to stand before `since` (ms) may not be locked
+    yet in the balances that were asked for then. `for_exits`: whoever asks has exits to pay for, so what Plan B takes
+    at the most counts, and what was spent since; where one of two longs' entries is refused, nothing is lost.
     """
     position = state.position
     if position is None or position.credit is not None:
@@ -64,12 +64,13 @@ def on_spot(
     coming = sum([order.leaves for order in entries if order.live], ZERO)
     if enters:
         coming += max(plan.qty - sum([o.qty if o.live else o.cum_qty for o in entries], ZERO), ZERO)
-    locked = [order for order in entries if order.live and order.sent_at < since]
+    locked = [order for order in entries if order.phase is OrderPhase.WORKING and order.heard_at < since]
     bare = max(holding(position, rules).held - _standing(position, _leaving(state), since), ZERO)
     if plan.direction is Direction.LONG:
         dearest = need(plan, policy, rules).amount / plan.qty if enters and for_exits else plan.entry
         paid = sum([order.leaves * (order.price or ZERO) for order in locked], ZERO)
-        return {rules.quote: max(coming * dearest - paid, ZERO), rules.base: bare}
+        spent = sum([order.value for order in entries if for_exits and order.sent_at >= since], ZERO)
+        return {rules.quote: max(coming * dearest - paid, ZERO) + spent, rules.base: bare}
     cost = _cost(state, position, policy, rules)
     brings = (lowest_sale(plan, plan.entry, policy, rules) if enters else plan.entry) * (ONE - rules.taker_fee)
     unlocked = coming - sum([order.leaves for order in locked], ZERO)
@@ -103,13 +104,13 @@ def _received(position: Position, rules: SymbolRules) -> Decimal:
 
 
 def _standing(position: Position, leaving: Container[str], since: int = 0) -> Decimal:
-    """Base quantity of the exits that are known to stand, so that what they need is locked, or to have stood before
-    `since` (ms); a list counts once. Not of those that are `leaving`.
+    """Base quantity of the exits that are known to stand, so that what they need is locked, or known so before `since`
+    (ms); a list counts once. Not of those that are `leaving`.
     """
     done, found = filled_lists(position), dict[str, Decimal]()
     done |= {order.list_id or order.id for order in position.orders if order.id in leaving}
     for order in position.orders:
-        if since and order.sent_at >= since:
+        if since and order.heard_at >= since:
             continue
         name = order.list_id or order.id
         if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits and name not in done:
