@@ -22,6 +22,7 @@ from executor.core.book.levels import stop_limit
 from executor.core.model.events import Verb
 from executor.core.model.ids import Role
 from executor.core.model.loans import Debt
+from executor.core.model.policy import Layout
 from executor.core.model.state import Closing, Entering, Reason
 from executor.core.model.values import ZERO, Direction
 
@@ -258,3 +259,22 @@ def test_on_spot_a_trade_whose_targets_are_not_known_needs_what_it_holds(directi
         found = on_spot_of(script, START)
         assert found["LTC"] == (D("0.999") if direction is Direction.LONG else 2)
         assert found["USDT"] > (199 if direction is Direction.LONG else 101)
+
+
+@both_sides
+def test_on_spot_plain_s_stop_needs_all_of_it_again_beside_the_targets(direction: Direction) -> None:
+    """4.3: each has a lock of its own. What a stop that is moved needs counted as what the targets leave of it, and
+    another symbol's entry took the rest.
+    """
+    script = protected(direction, replace(POLICY, layout=Layout.PLAIN))
+    held = sum((leg.qty for leg in script.position.legs if not leg.n), ZERO)
+    asset, lock = ("LTC", D(1)) if direction is Direction.LONG else ("USDT", LOCK)
+    assert on_spot_of(script) == {}
+    script.vanish(Role.SL)
+    assert on_spot_of(script) == {asset: held * lock}
+    script = protected(direction, replace(POLICY, layout=Layout.PLAIN))
+    script.vanish(Role.TP1)
+    assert on_spot_of(script) == {asset: script.leg(1).qty * lock}
+    script.command(Verb.FLATTEN)
+    part = held - script.leg(2).qty
+    assert on_spot_of(script)[asset] >= part

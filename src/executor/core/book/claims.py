@@ -5,18 +5,18 @@ lies free for moments; whoever takes it for spare leaves that entry refused, its
 """
 
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
 from executor.core.book import debt as debts
 from executor.core.book.borrowing import lowest_sale, need
-from executor.core.book.ledger import filled_lists, holding
+from executor.core.book.ledger import filled_lists, holding, layout_of, leg_sold
 from executor.core.book.levels import stop_limit
 from executor.core.model.intents import names
-from executor.core.model.policy import Policy
+from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Borrowing, Closing, Entering, OrderPhase, Position, Repaying, State
+from executor.core.model.state import Borrowing, Closing, Entering, Order, OrderPhase, Position, Repaying, State
 from executor.core.model.values import ONE, ZERO, Direction
 
 _ROOM: Final = Decimal("1.02")
@@ -41,7 +41,7 @@ def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> 
     if isinstance(position.phase, Repaying):
         return found
     held = holding(position, rules)
-    bare = max(held.held + held.beyond - _standing(position, leaving), ZERO)
+    bare = _bare(position, held.held + held.beyond, leaving)
     if position.plan.direction is Direction.LONG:
         found[rules.base] += bare
     else:
@@ -65,7 +65,7 @@ def on_spot(
     if enters:
         coming += max(plan.qty - sum([o.qty if o.live else o.cum_qty for o in entries], ZERO), ZERO)
     locked = [order for order in entries if order.phase is OrderPhase.WORKING and order.heard_at < since]
-    bare = max(holding(position, rules).held - _standing(position, _leaving(state), since), ZERO)
+    bare = _bare(position, holding(position, rules).held, _leaving(state), since)
     if plan.direction is Direction.LONG:
         dearest = need(plan, policy, rules).amount / plan.qty if enters and for_exits else plan.entry
         paid = sum([order.leaves * (order.price or ZERO) for order in locked], ZERO)
@@ -103,17 +103,26 @@ def _received(position: Position, rules: SymbolRules) -> Decimal:
     return sum((order.cum_qty for order in exits), ZERO) * debts.kept(position, rules)
 
 
-def _standing(position: Position, leaving: Container[str], since: int = 0) -> Decimal:
-    """Base quantity of the exits that are known to stand, so that what they need is locked, or known so before `since`
-    (ms); a list counts once. Not of those that are `leaving`.
+def _bare(position: Position, held: Decimal, leaving: Container[str], since: int = 0) -> Decimal:
+    """Base quantity of the exits that have to be placed yet for all that is `held`: PLAIN's targets beside its stop."""
+    exits = [order for order in position.orders if order.is_exit and not order.awaits]
+    if layout_of(position) is not Layout.PLAIN or isinstance(position.phase, Closing):
+        return max(held - _standing(position, exits, leaving, since), ZERO)
+    stops, targets = [o for o in exits if not o.is_target], [o for o in exits if o.is_target]
+    beside = min(sum([leg.qty - leg_sold(position, leg) for leg in position.legs if leg.n], ZERO), held)
+    missing = max(beside - _standing(position, targets, leaving, since), ZERO)
+    return max(held - _standing(position, stops, leaving, since), ZERO) + missing
+
+
+def _standing(position: Position, exits: Iterable[Order], leaving: Container[str], since: int) -> Decimal:
+    """Base quantity of those of `exits` that are known to stand, so that what they need is locked, or known so before
+    `since` (ms); a list counts once. Not of those that are `leaving`.
     """
     done, found = filled_lists(position), dict[str, Decimal]()
     done |= {order.list_id or order.id for order in position.orders if order.id in leaving}
-    for order in position.orders:
-        if since and order.heard_at >= since:
-            continue
+    for order in exits:
         name = order.list_id or order.id
-        if order.phase is OrderPhase.WORKING and order.is_exit and not order.awaits and name not in done:
+        if order.phase is OrderPhase.WORKING and name not in done and not (since and order.heard_at >= since):
             found[name] = max(order.leaves, found.get(name, ZERO))
     return sum(found.values(), ZERO)
 
