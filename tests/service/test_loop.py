@@ -67,3 +67,26 @@ async def test_a_trade_hears_of_a_clock_that_leaps_ahead_before_anything_else(
         await b.settle()
         assert [getattr(event, "ahead", 0) for event in heard[:3]] == [2_500, 0, 0]
         assert isinstance(heard[1], Commanded)
+
+
+async def test_a_clock_that_is_set_while_a_leap_is_written_down_is_heard_of_first_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told after what came by the new time, a step back counted twice: a deadline was over too soon."""
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=True)) as b:
+        assert b.loop is not None
+        heard: list[AnyEvent] = []
+        offset = 2_500
+
+        def note(event: AnyEvent, _step: Step) -> None:
+            nonlocal offset
+            heard.append(event)
+            offset = -3_000
+
+        b.loop.on_step.append(note)
+        monkeypatch.setattr(b.loop.exchange, "now", lambda: b.clock.now_ms() + offset)
+        for _ in range(2):
+            b.loop.tell(Commanded(at=b.loop.now(), verb=Verb.PAUSE))
+        await b.settle()
+        assert [getattr(event, "ahead", 0) for event in heard[:4]] == [2_500, -5_500, 0, 0]
+        assert isinstance(heard[2], Commanded)

@@ -316,8 +316,7 @@ class Loop:
                 self._turned()
                 continue
             with self.at_work():
-                ahead = self._leaps.ahead()
-                if ahead and not isinstance(delivery.event, Started):
+                while (ahead := self._leaps.ahead()) and not isinstance(delivery.event, Started):
                     await self._take(Delivery(Tick(at=self.now(), ahead=ahead)))
                 step = await self._take(delivery)
             self._turned()
