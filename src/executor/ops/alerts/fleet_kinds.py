@@ -61,7 +61,8 @@ FLEET: Final = (
         CRITICAL,
         "In a fleet: etcd has not answered this machine for `FLEET_TTL_SEC`. It trades nothing, and takes no signal; "
         "where no machine reaches etcd, none does. Exits that stand on the exchange rest there.",
-        "Look at etcd and at the way to it: `executor fleet members`, `executor doctor`. It goes on by itself.",
+        "Look at etcd and at the way to it: `executor fleet members`, `executor doctor`. It goes on by itself; "
+        "where it says another cluster, mend `FLEET` and start it anew.",
     ),
     alert_kind(
         "claim_failed",
