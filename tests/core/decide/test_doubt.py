@@ -70,6 +70,16 @@ def test_only_what_was_cancelled_to_be_sold_owes_a_second_look() -> None:
     assert not doubt.owes_look(draft, replace(ended, recheck=True))
 
 
+def test_a_look_of_the_life_before_is_none_of_a_start() -> None:
+    """Rule 9.1: it had failed, and the request had no answer yet. Found by the simulation."""
+    script = entering(working=False)
+    orders = tuple(replace(order, looks=1) for order in script.position.orders)
+    script.state = replace(script.state, position=replace(script.position, orders=orders))
+    script.restart()
+    assert script.position.orders[0].phase is OrderPhase.UNRESOLVED
+    assert doubt.looking_up(draft_of(script))
+
+
 def test_looking_up_lasts_until_every_order_has_been_seen_or_missed() -> None:
     """Rule 9.1."""
     script = entering(working=False)

@@ -68,7 +68,7 @@ def _fences(requests: Iterable[Request]) -> dict[str, int]:
 def _wondered(order: Order, fence: int, now: int) -> Order:
     match order.phase:
         case OrderPhase.SUBMITTED:
-            return orders.doubt(order, fence, now)
+            return orders.doubt(replace(order, looks=0), fence, now)
         case OrderPhase.WORKING:
             return replace(order, check=True, ask_at=0, heard_at=0, looks=0)  # nothing asked before is on its way
         case OrderPhase.UNRESOLVED:
