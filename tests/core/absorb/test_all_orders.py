@@ -7,11 +7,12 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, START, Script, both_sides, entering, make_report, protected, unprotected
 
+from executor.core.absorb.all_orders import identified
 from executor.core.model.events import AllOrdersSeen
 from executor.core.model.facts import Balance, Fill, OrderReport
 from executor.core.model.ids import Role
 from executor.core.model.orders import LIST_TRIES
-from executor.core.model.policy import EntryMode
+from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.state import End, Order, OrderPhase, Reason
 from executor.core.model.values import ZERO, Direction, OrderSide, OrderStatus, OrderType
 from executor.core.model.verdict import Ignored
@@ -271,3 +272,15 @@ def test_after_a_lost_state_too() -> None:
     assert state.position is not None
     assert [(o.end, o.cum_qty) for o in state.position.orders] == [(End.CANCELED, D("0.6"))]
     assert "order_renamed" in [note.event for note in notes]
+
+
+def test_of_two_exits_alike_the_one_of_the_list_whose_number_is_known_is_meant() -> None:
+    """8.8, 13.1: a bracket's stop was cancelled by a hand, and another one like it never came. Found by simulation."""
+    script = entering(policy=replace(POLICY, layout=Layout.BRACKET))
+    position, first, second = script.position, script.order(Role.SL1), script.order(Role.SL2)
+    alike = replace(second, qty=first.qty, price=first.price, stop_price=first.stop_price, exchange_id=0)
+    entry = replace(make_report(script.order(Role.ENTRY1)), list_exchange_id=5)
+    gone = replace(make_report(first, time=script.now), id="web_1", exchange_id=77, status=OrderStatus.CANCELED)
+    for number, found in ((5, set()), (6, {alike.id}), (-1, {alike.id})):
+        listed = (entry, replace(gone, list_exchange_id=number))
+        assert identified(position, [alike], listed, POLICY).keys() == found

@@ -57,14 +57,26 @@ def identified(
     position: Position, missed: Sequence[Order], listed: Sequence[OrderReport], policy: Policy
 ) -> dict[str, OrderReport]:
     """Which of `listed` are the orders `missed`, whose numbers are not known: by client order id, each report under
-    that of its order.
+    that of its order. One of an order list of ours whose number is known is of that list, whatever else is alike.
     """
     by_id = {report.id: report for report in listed}
+    lists = {
+        by_id[order.id].list_exchange_id: order.list_id
+        for order in position.orders
+        if order.list_id and order.id in by_id and by_id[order.id].list_exchange_id >= 0
+    }
     taken = {order.exchange_id for order in position.orders}
     found: dict[str, OrderReport] = {}
     for order in missed:
         report = by_id.get(order.id) or next(
-            (r for r in listed if r.exchange_id not in taken and _may_be(order, r, policy)), None
+            (
+                report
+                for report in listed
+                if report.exchange_id not in taken
+                and lists.get(report.list_exchange_id, order.list_id) == order.list_id
+                and _may_be(order, report, policy)
+            ),
+            None,
         )
         if report is not None:
             taken.add(report.exchange_id)
