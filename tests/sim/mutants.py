@@ -170,7 +170,7 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "what was in flight is forgotten at a restart",
         f"{CORE}/absorb/restart.py",
-        "            return orders.doubt(order, fence, now)",
+        "            return orders.doubt(replace(order, looks=0), fence, now)",
         "            return replace(order, phase=OrderPhase.CLOSED, end=End.NEVER, closed_at=now)",
         (
             "from executor.core.model.state import Closing, Order, OrderPhase, State",
@@ -180,7 +180,7 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "at a restart the fence is the past",
         f"{CORE}/absorb/restart.py",
-        "            return orders.doubt(order, fence, now)",
+        "            return orders.doubt(replace(order, looks=0), fence, now)",
         "            return orders.doubt(order, now - 60_000, now)",
     ),
     Mutant(
@@ -435,8 +435,8 @@ FLEET_MUTANTS: Final = (
     Mutant(
         "fleet: the fence is the time of the claim",
         f"{CORE}/absorb/restart.py",
-        "            return orders.doubt(order, fence, now)",
-        "            return orders.doubt(order, now, now)",
+        "            return orders.doubt(replace(order, looks=0), fence, now)",
+        "            return orders.doubt(replace(order, looks=0), now, now)",
         bench=IN_A_FLEET,
     ),
     Mutant(
