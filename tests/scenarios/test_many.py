@@ -513,6 +513,7 @@ async def test_one_whose_orders_cannot_be_looked_up_keeps_no_other_from_trading(
     monkeypatch.setattr("executor.service.supervisor.LAGGARD_S", 0.2)
     async with many(tmp_path, PUSHED) as b:
         await enter_all(b)
+        await connected(b, 2)
         await b.stop()
         monkeypatch.setattr(BinanceExchange, "open_orders", look)
         b._task = asyncio.create_task(b._serve(b.settings()))
@@ -589,6 +590,7 @@ async def test_one_that_judges_no_signal_keeps_no_other_from_judging_its_own(
     monkeypatch.setattr("executor.service.inlets.intake.UNDER_WAY_MAX", 10)
     monkeypatch.setattr("executor.service.inlets.intake.STUCK_S", 0.0)
     async with many(tmp_path, PUSHED) as b:
+        await connected(b, 2)
         await b.stop()
         monkeypatch.setattr(BinanceExchange, "open_orders", look)
         b._task = asyncio.create_task(b._serve(b.settings()))
