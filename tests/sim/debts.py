@@ -32,10 +32,13 @@ class Debts:
     `forgot`: a newer state was lost, so that what its trade explains is taken for its own (11.12).
     """
 
-    def __init__(self, direct: MarginDirect, broken: list[str], saved: Callable[[], State]) -> None:
+    def __init__(
+        self, direct: MarginDirect, broken: list[str], saved: Callable[[], State], now: Callable[[], int]
+    ) -> None:
         self.direct = direct
         self.broken = broken
         self.saved = saved
+        self.now = now
         self.foreign: dict[str, Decimal] = defaultdict(Decimal)
         self.unclear: dict[str, Decimal] = defaultdict(Decimal)
         self.moved: dict[str, Decimal] = defaultdict(Decimal)
@@ -210,17 +213,25 @@ class Debts:
             return  # BNB that runs out leaves a commission in base that nobody expected
         charged = sum((row.interest for row in self.direct.lender.accruals if row.asset == base), ZERO)
         left = self.ours(base)
-        if self._cut_short(closed, charged) and left * self.direct.last() < rules_of(self.direct.symbol).min_notional:
+        if self._cut_short(closed, charged) and left * self._judged_by() < rules_of(self.direct.symbol).min_notional:
             return  # nobody sold the rest of the buy-back, and no order is taken for so little: it is carried (11.7)
         if left > charged + rules.lot.grid and self.direct.lender.free(rules.quote) > ENOUGH:
             self.broken.append(
                 f"M7 (11.6): {plain(left)} {base} are owed after the close, interest is {plain(charged)}"
             )
 
+    def _judged_by(self) -> Decimal:
+        """The price by which NOTIONAL takes a market order, its symbol's average, or the last one where that is lower
+        (filters.md).
+        """
+        average = self.direct.engine.avg_price(self.direct.symbol, self.now())
+        return min(average or self.direct.last(), self.direct.last())
+
     def _cut_short(self, closed: Closed, charged: Decimal) -> bool:
         """Whether an order of the trade's buy-back ended with a part of it: a market order in a book that was too thin,
-        a stop that was jumped over and cancelled (6.5), a target; or was for a part, what the entry had sold before its
-        newest fill, and filled before it was moved to its size. `charged`: of interest, ever.
+        a stop that was jumped over and cancelled (6.5), a target, one that another order of the account has made
+        smaller; or was for a part, what the entry had sold before its newest fill, and filled before it was moved to
+        its size. `charged`: of interest, ever.
         """
         prefix, side = f"EX_{closed.trade}_", closed.direction.exit_side
         orders = self.direct.engine._accounts[self.direct.account].orders.values()
@@ -235,8 +246,11 @@ class Debts:
         if bought < sold or bought <= part + debts.LEFT_OVER_STEPS * rules.step:
             return True  # for what had been told of the entry by then
         return any(
-            order.status in (OrderStatus.EXPIRED, OrderStatus.CANCELED)
-            and (order.executed_qty or order.type is OrderType.MARKET)
+            order.prevented_qty
+            or (
+                order.status in (OrderStatus.EXPIRED, OrderStatus.CANCELED)
+                and (order.executed_qty or order.type is OrderType.MARKET)
+            )
             for order in exits
         )
 

@@ -162,7 +162,7 @@ class World:
         }
         self.hands: MarginHands | None = None
         if isinstance(self.direct, MarginDirect):
-            debts = Debts(self.direct, self.outside.broken, lambda: self.shell.saved)
+            debts = Debts(self.direct, self.outside.broken, lambda: self.shell.saved, lambda: self.timeline.now)
             self.outside.debts = debts
             self.hands = hands = MarginHands(self.direct, debts, self.wire, choices, self.setup)
             self.wire.on_lent = lambda request: debts.executed(request, self.shell.saved)
