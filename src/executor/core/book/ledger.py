@@ -77,7 +77,7 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
             fee += paid
             guessed += unknown
         else:
-            rest = order.cum_qty - paid - unknown - order.hands_on
+            rest = order.cum_qty - paid - unknown - handed_on(order)
             fee += paid + unknown
             lent += rules.whole(rest) - rest
             cut += min(max(rest + unknown, ZERO) - rules.whole(rest), rules.step)
@@ -86,6 +86,15 @@ def holding(position: Position, rules: SymbolRules) -> Holding:
         return Holding(entered, left, held, ZERO, ZERO, beyond, most)
     held = entered - fee - guessed + lent - left - position.gone
     return Holding(entered, left, held, guessed, lent, cut=cut)
+
+
+def handed_on(entry: Order) -> Decimal:
+    """What of an entry its exits were placed for (rule 13.1). Those of an OTO are placed in a quantity of their own,
+    also where the entry was made smaller since, by another hand or as it met another order of the account: of one that
+    has filled, no more than it has brought is held, and they are cut to that (rules 8.8, 10.1).
+    """
+    handed = entry.hands_on or ZERO
+    return min(handed, entry.cum_qty) if entry.end is End.FILLED else handed
 
 
 def sellable(position: Position, rules: SymbolRules) -> Decimal:

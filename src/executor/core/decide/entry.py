@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from executor.core.book.borrowing import planb_bounds, worst_price
-from executor.core.book.ledger import exits_of
+from executor.core.book.ledger import exits_of, handed_on
 from executor.core.book.levels import safer
 from executor.core.book.plan import Split, split, split_rest, target_of
 from executor.core.decide import borrow, brackets, margin_level, single_stops, stops, suspended
@@ -275,7 +275,7 @@ def _stood(draft: Draft) -> dict[int, Decimal]:
         exits = exits_of(draft.position, entry.list_id)
         live = [o.qty for o in exits if o.live]
         qty = max(live) if live else sum((o.cum_qty for o in exits), ZERO)
-        if qty:
+        if qty := min(qty, handed_on(entry)):
             stood[entry.leg] = stood.get(entry.leg, ZERO) + qty
     return stood
 

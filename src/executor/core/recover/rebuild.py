@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from executor.core.absorb.reports import adopt
 from executor.core.book import brackets, debt
-from executor.core.book.ledger import Holding, holding, list_leaves
+from executor.core.book.ledger import Holding, handed_on, holding, list_leaves
 from executor.core.book.levels import is_safer
 from executor.core.decide import legs
 from executor.core.model import ids
@@ -301,9 +301,17 @@ class _Rebuilding:
             if not (stop or target) or (stop is not None and stop.stop_price is None):
                 raise _Refusal(f"leg {n} is left by {', '.join(order.id for order in mine)}, without a stop price")
             self._fits_layout(target)
-            qty = self._sold(n) + list_leaves(mine)
-            found.append(_leg(n, qty, target, stop))
+            found.append(_leg(n, self._sold(n) + self._leaves(mine), target, stop))
         return tuple(found)
+
+    def _leaves(self, mine: Sequence[Order]) -> Decimal:
+        """What a leg's exit is to sell yet: one that its entry has brought, no more than that brought (rule 13.1)."""
+        leaves, name = list_leaves(mine), mine[0].list_id
+        entry = next((order for order in self.entries if order.hands_on is not None and order.list_id == name), None)
+        if entry is None:
+            return leaves
+        sold = sum((order.cum_qty for order in self.orders if order.list_id == name and not order.is_entry), ZERO)
+        return min(leaves, handed_on(entry) - sold)
 
     def _over(self, legs: tuple[Leg, ...], stop: Decimal) -> Iterator[Leg]:
         """The legs whose exits have ended: what all of a short's legs are for tells what of its debt is theirs."""
