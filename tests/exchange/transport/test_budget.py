@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.exchange.stub import START_MS, ManualClock, Say, Stub, error, placed
-from tests.exchange.wire.test_outcomes import ORDER
+from tests.exchange.wire.test_outcomes import ORDER, STOP, TARGET
 
 from executor.core.model.facts import Done, Refused
 from executor.exchange.binance import BinanceExchange
@@ -347,3 +347,64 @@ async def test_nor_is_a_wait_that_is_guessed(clock: ManualClock, call: Call) -> 
     assert now < trickle.reads_wait_until <= now + MINUTE
     assert now < trickle.command_at(now) <= now + 10_000
     assert now < trickle.next_look <= now + 30_000
+
+
+# --- the order count --------------------------------------------------------------------------------------------------
+
+DAY_FULL = "Too many new orders; current limit is 160000 orders per 1 DAY."
+
+
+async def test_a_count_of_the_day_holds_entries_and_lets_exits_be_tried_on(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    """Each fill takes of the count (faqs/order_count_decrement.md): where our own entry was the last order that the
+    limit allowed, its stop is taken a moment after its fill, and not as late as midnight.
+    """
+    full = error(429, -1015, DAY_FULL, headers={"Retry-After": "40000"})
+    stub.script("POST order", full)
+    held = await exchange.place(ORDER)
+    assert isinstance(held, Refused)
+    assert held.retry_at == START_MS + 40_000_000
+    stop = await exchange.place(STOP)
+    assert isinstance(stop, Refused)
+    assert stop.retry_at <= START_MS + 10_000
+    assert stub.count("POST order") == 1  # until the short window is over nothing more is asked
+    pauses = []
+    for _ in range(9):
+        clock.at = stop.retry_at
+        stub.script("POST order", full)
+        sent = stub.count("POST order")
+        stop = await exchange.place(STOP)
+        assert isinstance(stop, Refused)
+        assert stub.count("POST order") == sent + 1
+        pauses.append(stop.retry_at - clock.at)
+        assert isinstance(await exchange.place(STOP), Refused)
+        assert stub.count("POST order") == sent + 1
+    assert max(pauses) == pauses[-1] == MINUTE
+    clock.at = stop.retry_at
+    stub.script("POST order", placed, placed)
+    assert isinstance(await exchange.place(STOP), Done)
+    assert isinstance(await exchange.place(TARGET), Done)
+    assert isinstance(await exchange.place(ORDER), Refused)
+    assert stub.count("POST order") == 12
+
+
+async def test_a_cancel_opens_nothing_where_orders_are_too_many(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    stub.script("POST order", error(429, -1015, DAY_FULL, headers={"Retry-After": "40000"}))
+    await exchange.place(ORDER)
+    stub.script("DELETE order", error(400, -2011, "Unknown order sent."))
+    await exchange.cancel(ORDER.id)
+    assert isinstance(await exchange.place(STOP), Refused)
+    assert stub.count("POST order") == 1
+
+
+async def test_a_count_that_is_over_soon_is_waited_for_by_all(clock: ManualClock) -> None:
+    budget = Budget(ExchangeClock(clock))
+    budget.heed(Answer(429, {"Retry-After": "9"}, b""), Fault(-1015, "Too many new orders."), calls.PLACE)
+    for enters in (False, True):
+        refused = budget.refusal(calls.PLACE, enters=enters)
+        assert refused is not None
+        assert refused.retry_at == clock.at + 9_000
+    assert budget.refusal(calls.CANCEL) is None

@@ -35,6 +35,10 @@ BURST: Final = 20
 PATIENCE_MS: Final = MINUTE_MS + 1_000
 """A read waits for the next minute, but not for the end of a long ban."""
 FIRST_BAN_MS: Final = 2 * MINUTE_MS
+ORDERS_WINDOW_MS: Final = 10_000
+"""The shorter window of the order count."""
+EXITS_PACE_MAX_MS: Final = 60_000
+"""So often exits are tried where the order count wants none for longer: a fill takes of it at any moment."""
 OVERLOAD_MS: Final = 5_000
 """An exchange that is overloaded wants to be left alone for a while, and a position wants its stop."""
 OPENED_LOOK_MS: Final = 500
@@ -75,8 +79,11 @@ class Budget:
         self.banned_until = 0
         self.sapi = SapiBudget(clock)
         self.orders_closed_until = 0
+        self.entries_closed_until = 0
         self.untold = Trickle()
         """Where the exchange has asked to slow down, and not said until when."""
+        self.exits = Trickle(EXITS_PACE_MAX_MS)
+        """While the order count wants no orders for longer than its short window."""
         self.orders_10s = 0
         self.orders_1d = 0
         self.hurried = False
@@ -94,9 +101,11 @@ class Budget:
         self.closed_until += by
         self.banned_until += by
         self.orders_closed_until += by
+        self.entries_closed_until += by
         self._told_until += by
         self._watched_at += by
         self.untold.shift(by)
+        self.exits.shift(by)
         self.sapi.shift(by)
 
     @property
@@ -104,11 +113,15 @@ class Budget:
         self._roll()
         return self._counted + self._in_flight
 
-    def refusal(self, call: Call) -> Refused | None:
-        """Why a command must not be sent now: only an order by the exchange to stop holds one back."""
+    def refusal(self, call: Call, *, enters: bool = False) -> Refused | None:
+        """Why a command must not be sent now: only an order by the exchange to stop holds one back. `enters`: it would
+        begin a trade, or add to one.
+        """
         now = self._clock.now_ms()
-        until = max(self._closed_for(call), self.orders_closed_until if call.orders else 0)
-        until = max(until, self._trickle(call).command_at(now))
+        until = max(self._closed_for(call), self._trickle(call).command_at(now))
+        if call.orders:
+            until = max(until, self.orders_closed_until)
+            until = max(until, self.entries_closed_until if enters else self.exits.command_at(now))
         if now >= until:
             return None
         return Refused(Why.RATE_LIMIT, 0, f"not sent: the exchange's rate limit holds until {until}", until)
@@ -147,6 +160,8 @@ class Budget:
         self._roll()
         if call.urgency is Urgency.COMMAND:
             self._trickle(call).sent(self._clock.now_ms())
+            if call.orders:
+                self.exits.sent(self._clock.now_ms())
         if call.sapi:
             return self.sapi.begin(call, watching=call.paced and not self.hurried)
         self._in_flight += call.charged
@@ -176,6 +191,8 @@ class Budget:
     def passed(self, call: Call, sent_at: int) -> None:
         """A request of that moment (ms, exchange clock) was served."""
         self._trickle(call).passed(sent_at)
+        if call.orders:
+            self.exits.passed(sent_at)
 
     def limit_told(self, limit: int | None) -> None:
         """What exchangeInfo calls the weight of a minute; None where it names none."""
@@ -187,14 +204,15 @@ class Budget:
         self._roll()
         self._counted += weight
 
-    def heed(self, answer: Answer, fault: Fault, call: Call | None = None) -> int:
-        """Obey an answer (to `call`) that asks to slow down. Returns when to try again (ms, exchange clock), else 0."""
+    def heed(self, answer: Answer, fault: Fault, call: Call | None = None, *, enters: bool = False) -> int:
+        """Obey an answer (to `call`) that asks to slow down. Returns when to try again (ms, exchange clock), else 0.
+        `enters` as in `refusal`.
+        """
         now = self._clock.now_ms()
         until = _told_until(answer, fault, now, measured=self._clock.measured)
         if fault.code == -1015 or (fault.code == -2021 and answer.status == 429):
-            until = until or now + 10_000 - now % 10_000
-            self.orders_closed_until = max(self.orders_closed_until, until)
-        elif answer.status == 418:
+            return self._too_many_orders(now, until, enters=enters)
+        if answer.status == 418:
             until = until or now + FIRST_BAN_MS
             self.banned_until = max(self.banned_until, until)
             self.closed_until = max(self.closed_until, until)
@@ -211,6 +229,21 @@ class Budget:
         elif fault.code == -1034:
             until = until or now + MINUTE_MS
         return until
+
+    def _too_many_orders(self, now: int, told: int, *, enters: bool) -> int:
+        """The order count is above its limit, until `told` (ms) where that is known. Until the short window is over
+        nothing more is sent. Where it is to last longer, as for the day, entries wait for its end; but each fill takes
+        of the count (faqs/order_count_decrement.md), so what leaves a position or covers it is tried on, slowly.
+        """
+        window = now + ORDERS_WINDOW_MS - now % ORDERS_WINDOW_MS
+        until = told or window
+        if until <= now + ORDERS_WINDOW_MS:
+            self.orders_closed_until = max(self.orders_closed_until, until)
+            return until
+        self.orders_closed_until = max(self.orders_closed_until, window)
+        self.entries_closed_until = max(self.entries_closed_until, until)
+        again_at = self.exits.close(now, until)
+        return until if enters else max(again_at, window)
 
     def _slow_down(self, now: int, call: Call | None) -> int:
         """Nobody says how long: most likely until the minute's end."""

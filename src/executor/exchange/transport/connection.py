@@ -23,6 +23,7 @@ from executor.exchange.wire import calls, reading
 from executor.exchange.wire.answer import Answer, Attempt
 from executor.exchange.wire.calls import Call, Urgency
 from executor.exchange.wire.outcomes import DOUBT, Fault, describe, fault_of, unanswered, unsuccessful, verdict, words
+from executor.exchange.wire.params import enters
 from executor.exchange.wire.replace import replaced
 from executor.worker_thread import WorkerThread
 
@@ -235,7 +236,8 @@ class Connection:
     async def _send(self, call: Call, params: Mapping[str, str], stamp: Stamp | None) -> _Answered | Refused | Unknown:
         """What was answered, with what it asks of us done; or how it ended without an answer."""
         way, now = self._way(call, params), self.clock.now_ms()
-        if refusal := self.budget.refusal(call):
+        entering = enters(params)
+        if refusal := self.budget.refusal(call, enters=entering):
             return refusal
         if at := way.firewall.command_at(now):
             return Refused(Why.RATE_LIMIT, 0, f"not sent: a firewall answers 403, the next may go at {at}", at)
@@ -249,7 +251,9 @@ class Connection:
                 answer = await self._tell(call, params, attempt, way)
         except Exception as error:  # noqa: BLE001  # whatever went wrong after sending, the order may exist (8.2)
             return unanswered(error, attempt)
-        return _Answered(answer, attempt, 0 if answer.ok else await self._heed(call, answer, fault_of(answer), way))
+        if answer.ok:
+            return _Answered(answer, attempt, 0)
+        return _Answered(answer, attempt, await self._heed(call, answer, fault_of(answer), way, entering=entering))
 
     async def _ask(self, call: Call, params: Mapping[str, str], parse: Callable[[Reply], T]) -> T:
         way = self._way(call, params)
@@ -343,7 +347,7 @@ class Connection:
             return _Way(None, self._rest_firewall)
         return _Way(self.link, self._link_firewall)
 
-    async def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way) -> int:
+    async def _heed(self, call: Call, answer: Answer, fault: Fault, way: _Way, *, entering: bool = False) -> int:
         """Do what a failed answer asks for: measure the clock anew, slow down. Returns when to try again."""
         if answer.status == FIREWALL:
             return self._shut(way.firewall, words(answer.status, fault))
@@ -353,7 +357,7 @@ class Connection:
             if self._measuring is None or self._measuring.done():
                 self._measuring = asyncio.create_task(self._measure_anew())
             await asyncio.wait({self._measuring}, timeout=CLOCK_WAIT_SEC)
-        return self.budget.heed(answer, fault, call)
+        return self.budget.heed(answer, fault, call, enters=entering)
 
     async def _measure_anew(self) -> None:
         try:

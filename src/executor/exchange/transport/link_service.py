@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
-from executor.core.model import ids
 from executor.exchange.wire.answer import Answer
 from executor.exchange.wire.outcomes import fault_of
+from executor.exchange.wire.params import enters
 
 PAUSES_MS: Final = (10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 600_000)
 TRIAL_MS: Final = 15_000
@@ -37,7 +37,7 @@ class LinkService:
         """Whether a request with these parameters goes over the link; after a failure it is the one that tries it."""
         if not self._failures:
             return True
-        if now < max(self._closed_until, self._trying_until) or (self._silent and not _enters(params)):
+        if now < max(self._closed_until, self._trying_until) or (self._silent and not enters(params)):
             return False
         self._trying_until = now + TRIAL_MS
         return True
@@ -65,8 +65,3 @@ def not_served(answer: Answer) -> bool:
         return False
     said = fault_of(answer).msg.lower()
     return answer.status in NO_SUCH_METHOD or any(words in said for words in NOT_SERVED)
-
-
-def _enters(params: Mapping[str, str]) -> bool:
-    name = ids.parse(params.get("newClientOrderId", ""))
-    return name is not None and name.role in ids.ENTRIES and "cancelReplaceMode" not in params

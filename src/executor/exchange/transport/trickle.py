@@ -16,9 +16,12 @@ LOOK_MAX_MS: Final = 30_000
 
 
 class Trickle:
-    """Times are ms of the exchange's clock; `reads_wait_until`: 0 while nothing is closed."""
+    """Times are ms of the exchange's clock; `reads_wait_until`: 0 while nothing is closed. `pace_max`: the longest
+    pause between two commands.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, pace_max: int = PACE_MAX_MS) -> None:
+        self._pace_max = pace_max
         self.reads_wait_until = 0
         self.next_look = 0
         self._next_command = 0
@@ -67,7 +70,7 @@ class Trickle:
 
     @property
     def _pace(self) -> int:
-        return min(PACE_MS << min(self._refusals, 8) >> 1, PACE_MAX_MS)
+        return min(PACE_MS << min(self._refusals, 8) >> 1, self._pace_max)
 
     @property
     def _look_pace(self) -> int:

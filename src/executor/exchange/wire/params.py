@@ -1,7 +1,9 @@
 """Orders as Binance wants them written: plain digits, our own id on everything (rest-api.md). Pure."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from executor.core.model import ids
 from executor.core.model.intents import NewOrder
 from executor.core.model.values import OrderSide, OrderType, TimeInForce, plain
 
@@ -30,6 +32,12 @@ def replace(symbol: str, cancel_id: str, order: NewOrder) -> Params:
         # One that has begun to fill stays: its successor was sized without that fill, and would sell it twice.
         "cancelRestrictions": "ONLY_NEW",
     }
+
+
+def enters(params: Mapping[str, str]) -> bool:
+    """Whether an order with these parameters begins a trade, or adds to one, alone or with its exits (rule 13.1)."""
+    name = ids.parse(params.get("workingClientOrderId") or params.get("newClientOrderId", ""))
+    return name is not None and name.role in ids.ENTRIES and "cancelReplaceMode" not in params
 
 
 def oco(symbol: str, list_id: str, target: NewOrder, stop: NewOrder) -> Params:
