@@ -136,11 +136,13 @@ async def test_trades_of_one_order(stub: Stub, exchange: BinanceExchange) -> Non
 
 
 async def test_trades_beyond_a_page(stub: Stub, exchange: BinanceExchange) -> None:
+    """Without `fromId` the newest are told (rest-api.md, myTrades)."""
+
     def page(seen: Seen) -> Say:
-        first = int(seen.params.get("fromId", 1))
+        first = max(int(seen.params.get("fromId", 1500)), 1)
         return Say(json=[trade(n) for n in range(first, min(first + 1000, 2500))])
 
-    stub.script("GET myTrades", page, page, page)
+    stub.script("GET myTrades", page, page, page, page)
     fills = await exchange.trades(28)
     assert [fill.trade_id for fill in fills] == list(range(1, 2500))
 
@@ -241,6 +243,26 @@ async def test_an_order_that_alone_cannot_be_read_is_found_in_the_history(
         with pytest.raises(ReadError):
             await exchange.order(name, 7)
     assert stub.count("GET allOrders") == 3
+
+
+async def test_a_history_that_ends_with_the_newest_shows_the_order_too(stub: Stub, exchange: BinanceExchange) -> None:
+    """8.8: "orders >= that orderId" (rest-api.md, allOrders), and in general "most recent items up to the limit"."""
+    filled = json.loads(golden("query_stop_resting")) | {"status": "FILLED", "orderId": 7}
+    filled |= {"executedQty": filled["origQty"], "cummulativeQuoteQty": "100"}
+    rows = [filled, *({**filled, "orderId": n, "clientOrderId": f"web_{n}"} for n in (8, 9))]
+
+    def newest(seen: Seen) -> Say:
+        found = [row for row in rows if row["orderId"] >= int(seen.params["orderId"])]
+        return Say(json=found[-int(seen.params["limit"]) :])
+
+    stub.script("GET order", *[Say(status=503, text="")] * 3 * READ_ATTEMPTS)
+    stub.script("GET allOrders", newest)
+    for _ in range(2):
+        with pytest.raises(ReadError):
+            await exchange.order(filled["clientOrderId"], 7)
+    found = await exchange.order(filled["clientOrderId"], 7)
+    assert found is not None
+    assert (found.status, found.exchange_id) == (OrderStatus.FILLED, 7)
 
 
 async def test_an_order_without_a_number_is_looked_for_by_its_name_alone(stub: Stub, exchange: BinanceExchange) -> None:

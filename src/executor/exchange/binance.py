@@ -264,19 +264,26 @@ class BinanceExchange:
         return await self._trades(calls.TRADES, {"symbol": self.symbol}, exchange_id)
 
     async def _trades(self, call: calls.Call, about: Mapping[str, str], exchange_id: int) -> tuple[Fill, ...]:
-        """Page by page, as long as there is something new."""
-        found: tuple[Fill, ...] = ()
+        """Where there are more than one answer holds, it tells the newest (rest-api.md, myTrades): then from the first
+        on, page by page, as long as there is something new.
+        """
         query = {**about, "orderId": str(exchange_id), "limit": str(MAX_TRADES)}
+        page = await self._page(call, query, exchange_id)
+        if len(page) < MAX_TRADES:
+            return page
+        found: tuple[Fill, ...] = ()
         newest = -1
         while True:
-            page = await self.connection.read(call, query, lambda reply: reading.trades(reply.body, exchange_id))
+            page = await self._page(call, query | {"fromId": str(newest + 1)}, exchange_id)
             last = max((fill.trade_id for fill in page), default=-1)
             if last <= newest:
                 return found
             found, newest = found + page, last
             if len(page) < MAX_TRADES:
                 return found
-            query["fromId"] = str(newest + 1)
+
+    async def _page(self, call: calls.Call, query: Mapping[str, str], exchange_id: int) -> tuple[Fill, ...]:
+        return await self.connection.read(call, query, lambda reply: reading.trades(reply.body, exchange_id))
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
         """Where the list was not answered again and again, what is open of the newest orders (rule 8.7): what that
@@ -317,12 +324,11 @@ class BinanceExchange:
         return found
 
     async def _in_history(self, exchange_id: int) -> OrderReport:
-        """Raises `ReadError`, also where the history does not show the order."""
-        page = (
-            await self._all_orders({"orderId": str(exchange_id), "limit": "1"}, has_other_way=True)
-            if exchange_id
-            else ()
-        )
+        """Raises `ReadError`, also where the history does not show the order. Whether one that is asked for from a
+        number on begins there or ends with the newest, Binance's documents leave open (rule 8.8): so as many are asked
+        for as one answer holds.
+        """
+        page = await self._all_orders({"orderId": str(exchange_id)}, has_other_way=True) if exchange_id else ()
         for report in page:
             if report.exchange_id == exchange_id:
                 return report
