@@ -260,3 +260,23 @@ def test_a_prevented_quantity_below_zero_is_unreadable() -> None:
     told = json.loads(golden("query_stop_resting")) | {"preventedQuantity": "-1"}
     with pytest.raises(msgspec.DecodeError):
         reading.order(json.dumps(told).encode())
+
+
+@pytest.mark.parametrize("asset", [{}, {"commissionAsset": None}, {"commissionAsset": ""}])
+def test_where_there_is_no_commission_its_asset_need_not_be_told(asset: dict[str, str | None]) -> None:
+    """Events have null for it (user-data-stream.md): an answer that has as well is no reason to doubt an order, nor to
+    take the highest commission for paid.
+    """
+    placement = json.loads(golden("placement_full"))
+    for fill in placement["fills"]:
+        del fill["commissionAsset"]
+        fill.update(asset, commission="0.00000000")
+    (report,) = reading.placed(json.dumps(placement).encode(), "EX_1760000000000_PLANB_2")
+    assert [(fill.fee, fill.fee_asset) for fill in report.fills] == [(Decimal(0), ""), (Decimal(0), "")]
+    trade = {"id": 1, "symbol": "BTCUSDT", "price": "2", "qty": "0.003", "commission": "0", "time": 1760000000123}
+    assert reading.trades(json.dumps([trade | asset]).encode())[0].fee == 0
+    with pytest.raises(msgspec.DecodeError, match="in no asset"):
+        reading.trades(json.dumps([trade | asset | {"commission": "0.1"}]).encode())
+    placement["fills"][0]["commission"] = "0.1"
+    with pytest.raises(msgspec.DecodeError, match="in no asset"):
+        reading.placed(json.dumps(placement).encode(), "EX_1760000000000_PLANB_2")

@@ -45,6 +45,14 @@ def sound_fee(symbol: str, qty: Decimal, fee: Decimal, asset: str) -> None:
         raise ValueError(f"commission of {fee} {asset} for a trade of {qty}")
 
 
+def fee_of_something(fee: Decimal, asset: str) -> None:
+    """Raises ValueError for commission in nobody knows what. Where there is none its asset need not be told: events
+    have null for it then (user-data-stream.md).
+    """
+    if fee and not asset:
+        raise ValueError(f"commission of {fee} in no asset")
+
+
 def sound_price(side: OrderSide, type: OrderType, limit: Decimal, qty: Decimal, value: Decimal) -> None:  # noqa: A002
     """Raises ValueError where `qty` traded for `value` beyond the order's own limit."""
     if type not in LIMITED or limit <= 0 or qty <= 0 or value <= 0:
@@ -58,12 +66,13 @@ class _PlacementFill(Row, frozen=True, rename="camel"):
     price: Decimal
     qty: Decimal
     commission: Decimal
-    commission_asset: str
     trade_id: int
+    commission_asset: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self.price, self.qty)
+        fee_of_something(self.commission, self.commission_asset)
 
 
 class _Order(Row, frozen=True, kw_only=True, rename="camel"):
@@ -163,14 +172,15 @@ class _Trade(Row, frozen=True, rename="camel"):
     price: Decimal
     qty: Decimal
     commission: Decimal
-    commission_asset: str
     time: Ms
+    commission_asset: str = ""
     order_id: int = 0
     symbol: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         not_negative(self.price, self.qty)
+        fee_of_something(self.commission, self.commission_asset)
         sound_fee(self.symbol, self.qty, self.commission, self.commission_asset)
 
 
