@@ -22,6 +22,8 @@ class Book:
         self.locked: dict[str, Decimal] = dict.fromkeys(balances, ZERO)
         self.orders: list[Order] = []
         self.lists: dict[int, dict[str, Any]] = {}
+        self.made_smaller = False
+        """An entry was, whose exits are not: they are for more than it brings until they are cut."""
         self.push: Callable[[dict[str, Any]], None] = lambda _: None
         self.trades: list[dict[str, Any]] = []
         self.terms = Terms()
@@ -386,9 +388,14 @@ class Book:
             self._list_event(row)
 
     def amend(self, o: Order, qty: Decimal, client: str) -> None:
-        """Less of it, under another name where `client` is one; of an OCO both sides."""
+        """Less of it, under another name where `client` is one; of an OCO both sides. The entry of a list and what
+        awaits it are amended on their own (order_amend_keep_priority.md).
+        """
         row = self.lists.get(o.list_id)
-        if o.bound or row is not None:
+        if row is not None and o is row["working"]:
+            self._unlock(*self._need(o.side, o.qty - qty, o.price))
+            self.made_smaller, row = True, None
+        elif o.bound or (row is not None and o.status != "PENDING_NEW"):
             self._unlock(*self._need(o.side, o.qty - qty, row["locked"] if row is not None else o.price))
         was, o.client = o.client, client
         o.born = o.born or was
@@ -474,7 +481,10 @@ class Book:
             self._done(row)
 
     def prevent(self, o: Order, qty: Decimal) -> None:
-        """Self-trade prevention takes `qty` of an order that rests alone (DECREMENT, stp_faq.md); the rest stays."""
+        """Self-trade prevention takes `qty` of an order that rests, alone or as the entry of a list (DECREMENT,
+        stp_faq.md); the rest stays.
+        """
+        self.made_smaller |= o.list_id in self.lists
         self._unlock(*self._need(o.side, qty, o.price))
         o.prevented += qty
         self._note(o)

@@ -22,7 +22,9 @@ DEAF_MOST = 10
 BARE_MOST_MS = {False: 25_000, True: 60_000}
 """Without a stop and with the service up, in the calm and in a storm."""
 PLAIN_MOST_MS = {False: 5_000, True: 30_000}
-"""Where PLAIN's stop has sold, targets are still on sale until they are cancelled."""
+"""Where PLAIN's stop has sold, targets are still on sale until they are cancelled; and what an entry has brought that
+was made smaller, until it is cut.
+"""
 EXPOSED_MOST_MS = {False: 8_000, True: 30_000}
 """The same, with the price past the stop."""
 
@@ -124,7 +126,8 @@ class Cover:
             self._over = 0
             return
         self._over = self._over or real_ms()
-        allowed = PLAIN_MOST_MS[self._rough] if self.layout == "PLAIN" else 0
+        slow = self.layout == "PLAIN" or self.book.made_smaller
+        allowed = PLAIN_MOST_MS[self._rough] if slow else 0
         if real_ms() - self._over >= allowed:
             self._over = 10**15
             rows = ", ".join(f"{o.client} {o.left} {o.status}" for o in exits)

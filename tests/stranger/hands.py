@@ -168,7 +168,9 @@ class Hands:
         self._cancel([o for o in self.book.orders if o.open and not o.client.startswith(OURS)])
 
     def _amend(self) -> None:
-        whole = [o for o in self._ours() if o.is_stop and not o.cum and not o.working and o.qty >= STEP * 200]
+        whole = [o for o in self._ours() if o.is_stop and not o.cum and not o.working]
+        whole += [o for o in self._entering() if not o.cum]
+        whole = [o for o in whole if o.qty >= STEP * 200]
         if whole:
             o = self.rng.choice(whole)
             self._count += 1
@@ -176,11 +178,20 @@ class Hands:
             self.book.amend(o, (o.qty / 2 // STEP) * STEP, client)
 
     def _prevented(self) -> None:
-        """A part of an order that rests alone meets another of the account."""
-        alone = [o for o in self._ours() if o.bound and o.working and not o.is_stop and o.left >= STEP * 200]
+        """A part of an order that rests alone, or of a list's entry, meets another of the account."""
+        alone = [o for o in self._ours() if o.bound and o.working and not o.is_stop]
+        alone += [o for o in self._entering() if o.working and o.list_id in self.book.lists]
+        alone = [o for o in alone if o.left >= STEP * 200]
         if alone:
             o = self.rng.choice(alone)
             self.book.prevent(o, (o.left / 2 // STEP) * STEP)
+
+    def _entering(self) -> list[Order]:
+        """Entries that rest, and what awaits them in a quantity of its own."""
+        ours = [o for o in self.book.orders if o.open and o.client.startswith(OURS)]
+        lists = self.book.lists
+        waiting = [o for o in ours if o.status == "PENDING_NEW" and not lists[o.list_id]["pays_out"]]
+        return [o for o in ours if "ENTRY" in o.client and o.working] + waiting
 
     def _lock_elsewhere(self) -> None:
         """A part of the quote; of base only where the trade has no part in it."""

@@ -202,6 +202,7 @@ class Run:
         path = self.rng.choice(PATHS)
         self.cover.begin(ENTRY - sign * R, sign)
         self.hands.touched = False
+        self.book.made_smaller = False
         await self.lead("0.3", sign)
         await self._until_ready()
         values = {
