@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 PRIVATE: Final = 0o600
-KEPT_OPEN: Final = 8
+KEPT_OPEN: Final = 64
+"""Files, of the whole process."""
 NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """How file systems say that they know no hard links (link(2): FAT says EPERM, network mounts the others)."""
 
@@ -95,15 +97,37 @@ class FileSystem(Protocol):
         """Make the names in `folder` durable."""
 
 
-class RealFileSystem:
-    """The machine's own file system.
-
-    Files that were written without a sync stay open until several more have been: else the disk would be waited for
-    when one of them loses its last name while it is still being written out (some ms where a disk is busy).
+class _KeptOpen:
+    """Files that were written without a sync stay open until several more have been: else the disk would be waited for
+    when one of them loses its last name while it is still being written out (some ms where a disk is busy). Of hundreds
+    of states each has no files of its own to keep: the process would run out of descriptors, and send nothing any more.
     """
 
     def __init__(self) -> None:
-        self._recent: deque[int] = deque()
+        self._descriptors: deque[int] = deque()
+        self._lock = threading.Lock()
+
+    def keep(self, descriptor: int) -> None:
+        with self._lock:
+            self._descriptors.append(descriptor)
+        self._close(KEPT_OPEN)
+
+    def release(self) -> None:
+        self._close(0)
+
+    def _close(self, left: int) -> None:
+        """All but so many of the last."""
+        with self._lock:
+            closing = [self._descriptors.popleft() for _ in range(len(self._descriptors) - left)]
+        for descriptor in closing:
+            os.close(descriptor)
+
+
+_kept: Final = _KeptOpen()
+
+
+class RealFileSystem:
+    """The machine's own file system."""
 
     def read(self, path: Path, limit: int) -> bytes:
         with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
@@ -123,13 +147,10 @@ class RealFileSystem:
             os.close(descriptor)
 
     def write(self, path: Path, data: bytes) -> None:
-        self._recent.append(self._write_new(path, data))
-        if len(self._recent) > KEPT_OPEN:
-            os.close(self._recent.popleft())
+        _kept.keep(self._write_new(path, data))
 
     def release(self) -> None:
-        while self._recent:
-            os.close(self._recent.popleft())
+        _kept.release()
 
     def overwrite(self, path: Path, offset: int, data: bytes, *, synced: bool) -> None:
         descriptor = open_regular(path, os.O_WRONLY)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests.service.simdisk import Crashed, SimDisk
 
-from executor.files import RealFileSystem, make_folder, replace_file, write_all
+from executor.files import KEPT_OPEN, RealFileSystem, make_folder, replace_file, write_all
+from executor.service.store.state_store import StateStore
 
 
 def test_replacing_leaves_the_old_or_the_new_at_every_crash() -> None:
@@ -55,3 +56,22 @@ def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b")} == {0o700}
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count descriptors")
+def test_hundreds_of_states_keep_no_more_files_open_than_one(tmp_path: Path) -> None:
+    """Each kept eight: with 1,024 descriptors, a hundred symbols that had traded wrote no state any more."""
+    RealFileSystem().release()
+    before = open_files()
+    stores = [StateStore(tmp_path / f"{n}.json", schema_version=1) for n in range(100)]
+    for count in range(10):
+        for store in stores:
+            store.commit({"n": count}, durable=False)
+            store.publish()
+    assert open_files() - before <= KEPT_OPEN
+    stores[0].save({"n": 10})
+    assert open_files() == before

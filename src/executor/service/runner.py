@@ -1,7 +1,9 @@
 """The event loop that the service runs on: uvloop where it is installed, which is everywhere but on Windows."""
 
 import asyncio
+import contextlib
 import gc
+import resource
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     second, which a trade that is taken over would wait for.
     """
     gc.freeze()
+    _take_descriptors()
     with asyncio.Runner(loop_factory=_factory()) as runner:
         return runner.run(main)
 
@@ -24,6 +27,16 @@ def settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _take_descriptors() -> None:
+    """As many as the system lets this process have: shells and containers begin with 1,024, each symbol has four files
+    open, and one that can not open its state sends nothing.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # a system may have a limit of its own beyond the one it tells
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _factory() -> Callable[[], asyncio.AbstractEventLoop]:
