@@ -1,21 +1,27 @@
 """What the loops stand on ends after them, what serves them before them (rule 9.5)."""
 
 import asyncio
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 
 from executor.service.loop import Loop
 from executor.service.store.port import Fenced
+from executor.service.store.state_store import StateUnwritable
 from executor.service.supervisor import Supervisor
 
 
 class FakeLoop:
     """As much of a loop as the supervisor knows, and a record."""
 
-    def __init__(self, record: list[str], *, dies: bool | Exception = False) -> None:
+    def __init__(
+        self, record: list[str], *, dies: bool | Exception = False, unsettled: Exception | None = None
+    ) -> None:
         self.record = record
         self.dies = dies
+        self.unsettled = unsettled
         self.on_stop: list[Any] = []
         self.on_ready: list[Any] = []
         self.ready = asyncio.Event()
@@ -37,6 +43,8 @@ class FakeLoop:
         self._stop.set()
 
     def settle(self) -> None:
+        if self.unsettled is not None:
+            raise self.unsettled
         self.record.append("settled")
 
     async def written(self) -> None:
@@ -105,3 +113,17 @@ async def test_when_what_they_stand_on_dies_the_run_ends_with_all_states_in_orde
         await supervisor.run()
     assert caught.group_contains(RuntimeError, match="no link")
     assert record[-3:] == ["answers are in", "settled", "written"]
+
+
+async def test_an_end_on_a_full_disk_is_an_end(tmp_path: Path) -> None:
+    """It was told as a death ("see the log"), with a traceback where there were several symbols."""
+    record: list[str] = []
+    full = StateUnwritable(tmp_path, OSError(28, "No space left on device"))
+    supervisor = supervisor_of(record, A=FakeLoop(record, unsettled=full), B=FakeLoop(record, unsettled=full))
+    run = asyncio.create_task(supervisor.run())
+    await asyncio.sleep(0.02)
+    supervisor.stop()
+    with structlog.testing.capture_logs() as told:
+        await run
+    assert [line["alert"] for line in told if line["event"] == "not_settled"] == [True, True]
+    assert record[-1] == "link ended"

@@ -115,8 +115,8 @@ class Supervisor:
 
 async def _settle(loop: Loop) -> None:
     """Leave the state in order; what another owner has taken over is not touched any more."""
-    loop.engine.settle()
     try:
+        loop.engine.settle()
         async with asyncio.timeout(SETTLE_S):
             await loop.engine.written()
     except Fenced as error:
