@@ -343,6 +343,35 @@ async def test_a_gap_between_the_old_and_the_new_connection_is_told(exchange: Bi
     assert len(peer.paths) == 2
 
 
+async def test_a_loss_is_told_however_long_the_next_connection_leaves_one_without_an_answer(
+    exchange: BinanceExchange,
+) -> None:
+    """Nothing was heard for as long as that took, half a minute perhaps, and orders were taken for pushed."""
+    successor_is_here = asyncio.Event()
+
+    async def old(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
+        await successor_is_here.wait()
+
+    async def new(connection: ServerConnection) -> None:
+        await connection.recv()
+        successor_is_here.set()
+        await stay(connection)
+
+    async def last(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        await stay(connection)
+
+    peer = Peer(old, new, last)
+    timing = Timing(ping=30, open=2, first_wait=0.01, longest_wait=0.05)
+    async with user_stream(peer, exchange, timing) as heard:
+        async with asyncio.timeout(1):
+            await heard.kinds(Connected, Lost)
+        await heard.kinds(Connected, Lost, Connected)
+    assert len(peer.paths) == 3
+
+
 async def test_what_the_old_connection_brought_and_nobody_has_read_is_a_gap(
     exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:

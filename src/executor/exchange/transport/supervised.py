@@ -149,7 +149,8 @@ class Stream(ABC, Generic[T]):
         except Exception:
             self._on_event(Lost("a fault of Executor"))
             raise
-        self._on_event(Lost(reason))
+        if reason:
+            self._on_event(Lost(reason))
         return 0.0
 
     def _not_up(self, why: str) -> None:
@@ -216,7 +217,9 @@ class Stream(ABC, Generic[T]):
         return Session(connection, self._deliver, early, self._tend, self.gives_way)
 
     async def _follow(self, session: "Session") -> str:
-        """Deliver until the subscription is lost, changing connections when due. Returns why it was lost."""
+        """Deliver until the subscription is lost, changing connections when due. Returns why it was lost; nothing where
+        that has been told.
+        """
         due = self._timing.renew
         self._session = session
         try:
@@ -226,16 +229,21 @@ class Stream(ABC, Generic[T]):
                 if (due := self._timing.longest_wait - session.age) > 0:
                     continue  # a warning this early must not make us reconnect for ever
                 try:
-                    successor = await self._open()
+                    successor = await self._successor(session)
                 except _FAULTS as error:
                     _log.warning("stream_not_renewed", error=describe(error))
+                    if not self._up:
+                        return ""
                     due = self._timing.longest_wait  # meanwhile the old one delivers
                     continue
                 previous, session, due = session, successor, self._timing.renew
                 self._session = session
-                gap = previous.gap()
+                gap = previous.gap() if self._up else ""
                 await previous.close()
-                if gap:
+                if not self._up:
+                    self._up = True
+                    self._say_connected()
+                elif gap:
                     self._announce_gap(gap)
                 self._renewed()
             return session.reason()
@@ -243,6 +251,24 @@ class Stream(ABC, Generic[T]):
             self._up = False
             self._session = None
             await session.close()
+
+    async def _successor(self, session: "Session") -> "Session":
+        """The next connection. Where the one that is up ends meanwhile, that is told at once: whoever accepts another
+        may leave it without an answer for long. Raises as `_open`.
+        """
+        opening = asyncio.ensure_future(self._open())
+        try:
+            await asyncio.wait({opening, session.pump}, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                self._up = False
+                self._on_event(Lost(session.reason()))
+            return await opening
+        except BaseException:
+            opening.cancel()
+            await asyncio.wait({opening})
+            if not opening.cancelled() and opening.exception() is None:
+                await opening.result().close()
+            raise
 
     def _deliver(self, message: bytes) -> bool:
         """Pass on the events of a message; whether it says that the connection will end."""
