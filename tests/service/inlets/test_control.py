@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
@@ -283,6 +284,32 @@ async def test_clients_that_vanish_harm_nobody(tmp_path: Path) -> None:
             writer.write(data)
             writer.transport.abort()
         assert (await tell(b, "ping")).ok
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs to know a whole end of a connection from half of one")
+@pytest.mark.parametrize("verb", ["pause", "flatten"])
+async def test_what_was_given_up_before_it_was_heard_is_not_carried_out(tmp_path: Path, verb: str) -> None:
+    """A service that stood still (SIGSTOP, a disk that hung) did hours later what its operator had been told was not
+    answered.
+    """
+    async with serving(tmp_path) as b:
+        await b.enter()
+        assert b.loop is not None
+        control = Control(b.loop, tmp_path / "still.json")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(control.path))
+            client.sendall(b'{"verb":"%s"}\n' % verb.encode())
+        running = asyncio.create_task(control.run())
+        await b.until(lambda: b.said("command_given_up") == 1)
+        running.cancel()
+        await asyncio.wait({running})
+        assert (b.state.paused, b.roles()) == (False, EXITS["OCO"])
+
+
+async def test_who_has_said_all_and_waits_for_the_answer_is_heard(tmp_path: Path) -> None:
+    async with serving(tmp_path) as b:
+        assert (await raw(b, b'{"verb":"pause"}\n', end=True))["ok"]
+        assert b.state.paused
 
 
 async def test_it_is_for_its_user_alone_and_goes_with_the_service(tmp_path: Path) -> None:

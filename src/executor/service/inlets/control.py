@@ -9,7 +9,9 @@ one that does not answer yet.
 
 import asyncio
 import contextlib
+import select
 import socket
+import sys
 from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
@@ -109,7 +111,7 @@ class Control:
             if self._clients > CLIENTS_MAX:
                 answer = Answer(False, f"more than {CLIENTS_MAX} clients at once: try again in a moment")
             else:
-                answer = await self._hear(reader)
+                answer = await self._hear(reader, writer)
             async with asyncio.timeout(SLOW_S):
                 writer.write(encoded(answer) + b"\n")
                 await writer.drain()
@@ -120,7 +122,7 @@ class Control:
             self._clients -= 1
             writer.close()
 
-    async def _hear(self, reader: asyncio.StreamReader) -> Answer:
+    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
         try:
             async with asyncio.timeout(SLOW_S):
                 line = await reader.readuntil(b"\n")
@@ -134,7 +136,19 @@ class Control:
             request = codec.decode(codec.unambiguous(line), type=Request)
         except codec.CodecError as error:
             return Answer(False, f"not a request: {error}")
+        if hung_up(writer):  # a service that stood still for hours finds what was given up hours ago
+            log.warning("command_given_up", verb=request.verb, text="whoever asked waits no longer: not carried out")
+            return Answer(False, "not carried out")
         return await answer_to(self._loop, request)
+
+
+def hung_up(writer: asyncio.StreamWriter) -> bool:
+    """Whether nobody is at the other end any more; who has only ended what they say waits for the answer (poll(2))."""
+    if sys.platform != "linux":
+        return False
+    poll = select.poll()
+    poll.register(writer.get_extra_info("socket"), 0)
+    return any(found & select.POLLHUP for _, found in poll.poll(0))
 
 
 def fault_of(request: Request) -> str | None:
