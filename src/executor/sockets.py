@@ -1,6 +1,13 @@
 """Sockets that the service listens on."""
 
+import asyncio
 import socket
+import struct
+import sys
+from typing import Final
+
+_LAST_CAME: Final = struct.Struct("=52xI")
+"""Of tcp_info (tcp(7)): eight bytes, eleven numbers, and how long ago (ms) data came last."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -19,3 +26,17 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def came_ago_s(transport: asyncio.BaseTransport) -> float:
+    """How long ago (s) the last that came over this connection came to the machine, however late it is read; 0 where
+    the system does not tell.
+    """
+    connected = transport.get_extra_info("socket")
+    if connected is None or sys.platform != "linux":
+        return 0.0
+    try:
+        found = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_CAME.size)
+        return float(_LAST_CAME.unpack(found)[0]) / 1000
+    except (OSError, struct.error):  # a connection of another kind, or of an older system
+        return 0.0

@@ -7,8 +7,10 @@ import hmac
 import json
 import os
 import socket
+import sys
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,10 +22,13 @@ from tests.scenarios.harness import Harness, World, harness
 from tools.ports import free_port
 
 from executor.core.model.events import Verb
+from executor.core.model.signal import Signal
 from executor.core.model.values import Direction
+from executor.core.model.verdict import Verdict
 from executor.service.inlets import webhook
 from executor.service.inlets.connections import Bounds, ConnectionLimiter
-from executor.service.inlets.webhook import WebhookUnusable, recent_keys
+from executor.service.inlets.webhook import Access, Webhook, WebhookUnusable, recent_keys
+from executor.signals.parse import Malformed
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 SECRET: Final = "the webhook's own secret"
@@ -490,3 +495,82 @@ def test_a_signal_file_that_can_not_be_looked_at_is_no_end_of_the_webhook(
     with structlog.testing.capture_logs() as log:
         assert recent_keys(tmp_path / "signals.jsonl") == []
     assert [line["error"] for line in log] == [os.strerror(number)]
+
+
+class Taking:
+    """An inlet by this machine's clock, which judges nothing."""
+
+    def __init__(self) -> None:
+        self.on_taken: list[Callable[[bytes, Verdict], None]] = []
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def knows(self, _signal: Signal) -> bool:
+        return False
+
+    async def submit(self, parsed: Signal | Malformed, takes: Collection[str] = ()) -> Verdict:
+        raise AssertionError(parsed, takes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs tcp_info")
+@pytest.mark.parametrize("hangs_up", [True, False], ids=["hung up", "still there"])
+async def test_a_signal_without_a_time_is_of_the_moment_when_it_came_not_when_it_was_read(
+    tmp_path: Path, *, hangs_up: bool
+) -> None:
+    """Requests wait at the port for a service that is still starting, or stands still, for hours perhaps: the alert of
+    then was traded as one of now.
+    """
+    path = tmp_path / "signals.jsonl"
+    hook = Webhook("127.0.0.1", 0, Access(secret=SECRET, hmac_key=None), Taking(), path)
+    alert = {"secret": SECRET, "id": "w1", "ticker": "LTCUSDT", "action": "buy", "close": "100"}
+    body = json.dumps(alert).encode()
+    head = f"POST /signal HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hook.port)) as client:
+        client.sendall(head.encode() + body)
+        sent = time.time()
+        if hangs_up:
+            client.close()
+        await asyncio.sleep(1.2)
+        running = asyncio.create_task(hook.run())
+        try:
+            async with asyncio.timeout(5):
+                while not path.exists() or not path.read_bytes().endswith(b"\n"):  # noqa: ASYNC110  # nothing announces it
+                    await asyncio.sleep(0.01)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+    (line,) = path.read_text("utf-8").splitlines()
+    assert int(json.loads(line)["ts"]) / 1000 == pytest.approx(sent, abs=0.2)
+
+
+async def test_a_fault_of_ours_costs_its_request_and_is_told_in_the_loop_that_tells(tmp_path: Path) -> None:
+    """It was told in the thread that deals with strangers: what sends alerts did not wake, or was changed under way."""
+    threads: list[int] = []
+
+    class Faulty(Taking):
+        def now(self) -> int:
+            raise ArithmeticError("a defect")
+
+    def overhear(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if line.get("alert"):
+            threads.append(threading.get_ident())
+        return line
+
+    hook = Webhook("127.0.0.1", 0, Access(secret=SECRET, hmac_key=None), Faulty(), tmp_path / "signals.jsonl")
+    alert = {"secret": SECRET, "id": "w1", "ticker": "LTCUSDT", "action": "buy", "close": "100"}
+    running = asyncio.create_task(hook.run())
+    processors = structlog.get_config()["processors"]
+    processors.insert(0, overhear)
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(f"http://127.0.0.1:{hook.port}/signal", json=alert)
+        async with asyncio.timeout(5):
+            while not threads:  # noqa: ASYNC110  # it comes from another thread
+                await asyncio.sleep(0.01)
+    finally:
+        processors.remove(overhear)
+        running.cancel()
+        await asyncio.wait({running})
+    assert (answer.status_code, answer.json()["accepted"]) == (500, None)
+    assert threads == [threading.get_ident()]

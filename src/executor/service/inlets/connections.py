@@ -5,13 +5,14 @@ be a burden: connections that say nothing, or a letter a minute, take places fro
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, cast
 
 import msgspec
 
 from executor.service.inlets.access import Address, DeniedError, Networks, address_of, within
+from executor.sockets import came_ago_s
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,8 @@ class ConnectionLimiter:
         self._allowed = allowed
         self._proxies = proxies
         self._open: dict[asyncio.Protocol, _Guarded] = {}
+        self._left: deque[_Guarded] = deque(maxlen=bounds.total)
+        """Those that ended last: what they said may still be worked on."""
         self._peers: Counter[Address | None] = Counter()
         self._lingering = 0
 
@@ -74,6 +77,15 @@ class ConnectionLimiter:
         guarded = self._open.get(cast("asyncio.Protocol", inner))
         if guarded is not None:
             guarded.heard()
+
+    def said_ago_s(self, inner: object) -> float:
+        """How long ago (s) the last of what was said over this connection came to the machine, however late it was
+        read. A process that stands still, or has not begun to listen, has connections waiting for it; and who has hung
+        up meanwhile is still heard.
+        """
+        guarded = self._open.get(cast("asyncio.Protocol", inner))
+        guarded = guarded or next((each for each in self._left if each.inner is inner), None)
+        return 0.0 if guarded is None else asyncio.get_running_loop().time() - guarded.said_at
 
     def close(self) -> None:
         for guarded in list(self._open.values()):
@@ -120,6 +132,7 @@ class ConnectionLimiter:
 
     def leave(self, guarded: "_Guarded", peer: Address | None) -> None:
         if self._open.pop(guarded.inner, None) is not None:
+            self._left.append(guarded)
             self._peers[peer] -= 1
             if not self._peers[peer]:
                 del self._peers[peer]
@@ -146,6 +159,8 @@ class _Guarded(asyncio.Protocol):
         self._limiter = limiter
         self._transport: asyncio.Transport | None = None
         self.peer: Address | None = None
+        self.said_at = 0.0
+        """When the last of what it said came to the machine (the loop's time)."""
         self._entered = 0.0
         self._heard = False
         self._let_in = False
@@ -203,7 +218,8 @@ class _Guarded(asyncio.Protocol):
             self.inner.connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        if self._let_in:
+        if self._let_in and self._transport is not None:
+            self.said_at = asyncio.get_running_loop().time() - came_ago_s(self._transport)
             self.inner.data_received(data)
 
     def eof_received(self) -> bool | None:

@@ -240,8 +240,9 @@ class Webhook:
             too_large = DeniedError(413, f"more than {self._access.bytes_max} bytes")
             self._complain(request.remote, too_large)
             answer = _answer(413, accepted=False, why=str(too_large))
-        except Exception:  # a fault of ours costs this request, not the trade that is open
-            log.exception("webhook_failed", alert=True)
+        except Exception as error:  # noqa: BLE001  # a fault of ours costs this request, not the trade that is open
+            assert self._trading is not None
+            self._trading.call_soon_threadsafe(_tell_fault, error)
             answer = _answer(500, accepted=None, why="a fault of Executor: see its log; the signal may be written down")
         answer.force_close()
         return answer
@@ -272,7 +273,7 @@ class Webhook:
         if wait := self._total.take(self._monotonic()):
             raise _too_often(wait, "signals")
         try:
-            line = self._line(body, fields, fault)
+            line = self._line(body, fields, fault, self._came(request))
         except SignalFault as error:
             return await self._inside(self._malformed(Malformed(str(error), f"a request of {len(body)} bytes")))
         answer = await self._inside(self._take(line))
@@ -289,7 +290,7 @@ class Webhook:
         except DeniedError as denied:
             raise DeniedError(denied.status, f"{denied}; {fault}" if fault else str(denied)) from denied
 
-    def _line(self, body: bytes, fields: Mapping[str, Any], fault: str) -> bytes:
+    def _line(self, body: bytes, fields: Mapping[str, Any], fault: str, received: int) -> bytes:
         """Raises SignalFault. What is said of a request goes into logs and the journal, so a secret that stands where
         it does not belong is a fault of its own, which quotes nothing.
         """
@@ -298,7 +299,14 @@ class Webhook:
             raise SignalFault("the secret stands where it does not belong")
         if fault:
             raise SignalFault(fault)
-        return line_of(fields, self._intake.now())
+        return line_of(fields, received)
+
+    def _came(self, request: web.BaseRequest) -> int:
+        """When (ms, exchange clock) it came to this machine, however late it is read: while the service starts, or its
+        process stands still, requests wait for it.
+        """
+        ago_s = 0.0 if self._limiter is None else self._limiter.said_ago_s(request.protocol)
+        return self._intake.now() - round(ago_s * 1000)
 
     async def _inside(self, work: Coroutine[Any, Any, web.Response]) -> web.Response:
         """Have something done in the trading loop."""
@@ -442,6 +450,11 @@ def _texts(fields: Mapping[str, Any]) -> Iterator[str]:
 def _run_in(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(main)
+
+
+def _tell_fault(error: Exception) -> None:
+    """In the loop in which alerts are at home."""
+    log.error("webhook_failed", alert=True, exc_info=error)
 
 
 def _too_often(wait: float, what: str) -> DeniedError:
