@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.clock import WallClock
 from executor.paper.replay.recording import bundled_exchange_info
 from executor.paper.server import Credential, HmacSecret, PaperServer
+from executor.paper.server.faults import Answer, FaultPlan, RequestFault
 from executor.service.store.trades import TradeList
 
 
@@ -119,3 +120,59 @@ def test_a_report_of_several_accounts_says_whose_each_trade_is(tmp_path: Path) -
     assert len(json.loads(told("--account", "bob", "--format", "json", "--trades", str(other)))) == 1
     unclear = run_here(["report", "--trades", str(other)], environ)
     assert (unclear.exit_code, "whose is it? name alice or bob with --account" in unclear.stderr) == (2, True)
+
+
+class NoStops(FaultPlan):
+    """Nothing that holds a stop is taken."""
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        if method != "POST" or "_SL" not in str(params):
+            return None
+        return RequestFault(
+            execute=False, answer=Answer(400, b'{"code": -2010, "msg": "This action is disabled on this account."}')
+        )
+
+
+async def test_an_end_with_a_position_bare_has_its_exit_code(tmp_path: Path) -> None:
+    """Of several accounts it was 0, whatever was left; the alert says that it is 1."""
+    engine = Engine([Symbol.from_exchange_info(row) for row in bundled_exchange_info()["symbols"]])
+    engine.open_account("bob", {"USDT": Decimal(1_000)})
+    clock, symbol = WallClock(), "LTCUSDT"
+    engine.on_trade(symbol, 1, Decimal("100.08"), Decimal(1000), False, clock.now_ms())
+    server = PaperServer(engine, clock, {"bob": Credential("bob", HmacSecret("bob"))}, faults=NoStops())
+    urls = await server.start()
+    accounts = tmp_path / "accounts"
+    accounts.mkdir()
+    write(accounts, "bob", f"BINANCE_API_KEY=bob\nBINANCE_API_SECRET=bob\nSYMBOL={symbol}\n")
+    environ = {
+        **BRISK,
+        "BINANCE_ENV": "custom",
+        "BINANCE_REST_URL": urls.base_url,
+        "BINANCE_WS_API_URL": urls.ws_api_url,
+        "BINANCE_STREAM_URL": urls.stream_url,
+        "ACCOUNTS": str(accounts),
+        "STATE_FN": str(tmp_path / "{account}" / "{symbol}.json"),
+        "SIGNAL_FILE": str(tmp_path / "signals.jsonl"),
+        "ORDER_TRANSPORT": "rest",
+        "FAILSAFE_FLATTEN": "false",
+        "LIVE_ENTRY_TIMEOUT_SEC": "600",
+        "QTY": "3",
+    }
+    daemon = await spawn(environ, tmp_path / "log")
+    try:
+        assert await daemon.ready(60)
+        signal_ = {"ts": clock.now_ms(), "id": "s1", "symbol": symbol, "side": "long", "price": "100", "stop": "99"}
+        (tmp_path / "signals.jsonl").write_text(json.dumps(signal_ | {"targets": ["101", "102"]}) + "\n")
+        async with asyncio.timeout(20):
+            while not engine.open_orders("bob", symbol):  # noqa: ASYNC110  # nothing announces it
+                await asyncio.sleep(0.05)
+            engine.on_trade(symbol, 2, Decimal("99.9"), Decimal(1000), True, clock.now_ms())
+            while not daemon.said("order_refused"):  # noqa: ASYNC110  # nor this
+                await asyncio.sleep(0.05)
+    finally:
+        daemon.send(signal.SIGTERM)
+        code = await daemon.end()
+        await server.stop()
+    assert daemon.said("stopped_bare"), daemon.output()
+    assert code == exits.FAILED
+    assert "has ended with a position that has no stop" in daemon.output()

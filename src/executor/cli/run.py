@@ -2,7 +2,7 @@
 
 import faulthandler
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -56,11 +56,7 @@ def run(context: typer.Context) -> None:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(code_of(error)) from error
     if any(loop.ended_bare for loop in watched):
-        typer.echo(
-            "executor has ended with a position that has no stop on the exchange, or with more sold than was held",
-            err=True,
-        )
-        raise typer.Exit(exits.FAILED)
+        _say_bare()
     if place.embedded is not None:
         _close_the_books(settings, place.embedded, watched[0].state)
 
@@ -71,10 +67,20 @@ def _run_accounts(
     from executor.service.accounts import run_accounts  # noqa: PLC0415  (most runs trade one account)
 
     try:
-        runner.run(run_accounts(settings, accounts, started, left_out))
+        bare = runner.run(run_accounts(settings, accounts, started, left_out))
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(code_of(error)) from error
+    if bare:
+        _say_bare()
+
+
+def _say_bare() -> NoReturn:
+    """Rule 9.5."""
+    typer.echo(
+        "executor has ended with a position that has no stop on the exchange, or with more sold than was held", err=True
+    )
+    raise typer.Exit(exits.FAILED)
 
 
 def _close_the_books(settings: Settings, paper: "Embedded", state: State) -> None:

@@ -6,9 +6,9 @@ process that trades one account, `service.accounts` for one that trades several.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -39,6 +39,8 @@ from executor.service.wiring import add_streams, add_watchdog, intake_of, view_o
 from executor.signals.position import SignalFileError
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 START_ERRORS: Final = (
     StartError,
@@ -96,16 +98,18 @@ class AccountRun:
         self.loops: dict[str, Loop] = {}
         self.judge: SignalJudge | None = None
         self.metrics: Metrics | None = None
+        self.ended_bare = False
+        """Whether something was left without a stop, or sold too much, when it was stopped (rule 9.5)."""
         self._store_of = store_of
         self._source = source
         self._on_loops = on_loops
         self._beside = tuple(beside)
         self._supervisor: Supervisor | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """As on SIGTERM (rule 9.5): what is in flight is finished, the exits rest."""
-        self._stopping = True
+        self._stopping.set()
         if self._supervisor is not None:
             self._supervisor.stop()
 
@@ -117,8 +121,8 @@ class AccountRun:
             with contextlib.ExitStack() as locks:
                 for symbol in market.symbols:
                     locks.enter_context(StateLock(self.settings.state_path(symbol)))
-                exchanges = await self._reach(market)
-                if not exchanges:
+                exchanges = await self._unless_stopped(self._reach(market))
+                if exchanges is None:
                     return
                 connection = exchanges[market.symbols[0]].connection
                 try:
@@ -127,9 +131,22 @@ class AccountRun:
                     self.loops, self.judge = {}, None
                     await connection.close()
 
+    async def _unless_stopped(self, start: Coroutine[Any, Any, T]) -> T | None:
+        """What a part of the start gives; None where the run is told to end first: nothing has been done yet that would
+        have to be finished, and what a start waits for may never come.
+        """
+        starting, stopped = asyncio.ensure_future(start), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return starting.result() if starting.done() else None
+        finally:
+            for each in (starting, stopped):
+                each.cancel()
+            await asyncio.gather(starting, stopped, return_exceptions=True)
+
     async def _reach(self, market: Market) -> dict[str, BinanceExchange]:
-        """The exchange of each symbol, once no ban holds; none where it is stopped before. Raises StartError."""
-        while not self._stopping:
+        """The exchange of each symbol, once no ban holds. Raises StartError."""
+        while True:
             try:
                 return await connect_all(
                     market.endpoints,
@@ -141,13 +158,15 @@ class AccountRun:
                     held_symbols(self.settings, market.symbols) if self._store_of is None else (),
                 )
             except BannedError as error:
-                await wait_out(error, market.patient.sleep, stopping=lambda: self._stopping)
-        return {}
+                await wait_out(error, market.patient.sleep)
 
     async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange]) -> None:
         settings = self.settings
         async with contextlib.AsyncExitStack() as sessions:
-            loops, absent = await begin_sessions(settings, market, exchanges, sessions, self._store_of)
+            begun = await self._unless_stopped(begin_sessions(settings, market, exchanges, sessions, self._store_of))
+            if begun is None:
+                return
+            loops, absent = begun
             supervisor = Supervisor(loops)
             connection = exchanges[market.symbols[0]].connection
             stream = StreamWatch()
@@ -169,12 +188,13 @@ class AccountRun:
             self.loops, self.metrics = loops, metrics
             self._supervisor = supervisor
             self._on_loops(loops)
-            if self._stopping:
+            if self._stopping.is_set():
                 supervisor.stop()
             try:
                 await supervisor.run()
             finally:
                 self._supervisor = None
+                self.ended_bare = any(loop.ended_bare for loop in loops.values())
 
     async def _signals(self, market: Market, supervisor: Supervisor, absent: Mapping[str, str]) -> SignalJudge:
         source = self._source
@@ -265,16 +285,13 @@ async def wait_out(
     error: BannedError,
     sleep: Callable[[float], Awaitable[None]],
     go_on: Callable[[float], None] = lambda _: None,
-    *,
-    stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Return when the ban is over, or once `stopping`. A start that ended instead would be begun anew after seconds,
-    and each new request prolongs a ban, for all who share the address. `go_on` is told now and then how many seconds
-    more are wanted.
+    """Return when the ban is over. A start that ended instead would be begun anew after seconds, and each new request
+    prolongs a ban, for all who share the address. `go_on` is told now and then how many seconds more are wanted.
     """
     log.error("start_waits", alert=True, seconds=round(error.wait_s), text=str(error))
     left = error.wait_s + AFTER_BAN_S
-    while left > 0 and not stopping():
+    while left > 0:
         go_on(2 * WAIT_LOOK_S + TELL_S)
         pause = min(left, WAIT_LOOK_S)
         await sleep(pause)

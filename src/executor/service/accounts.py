@@ -72,9 +72,10 @@ async def run_accounts(
     accounts: Mapping[str, Settings],
     on_start: Callable[[Loop], None] = lambda _: None,
     left_out: Mapping[str, str] = {},
-) -> None:
+) -> bool:
     """Trade all `accounts` until SIGTERM or SIGINT; in a fleet, those of them that this node owns. `left_out`: others,
-    and why their settings can't be used. Raises one of `app.START_ERRORS`.
+    and why their settings can't be used. Whether anything was left without a stop (rule 9.5); in a fleet whoever takes
+    an account over covers it. Raises one of `app.START_ERRORS`.
     """
     first = next(iter(accounts.values()))
     make_folder(first.state_path(first.traded[0]).parent)
@@ -86,18 +87,21 @@ async def run_accounts(
             for account, why in left_out.items():
                 log.error("account_left_out", alert=True, account=account, text=f"left out: {why}")
             with telling_the_end(told.alerts):
-                begin = _in_a_fleet if settings.fleet else _on_files
-                await begin(settings, accounts, on_start, told)
+                if settings.fleet:
+                    await _in_a_fleet(settings, accounts, on_start, told)
+                    return False
+                return await _on_files(settings, accounts, on_start, told)
 
 
 # --- with files -------------------------------------------------------------------------------------------------------
 
 
 class _Kept:
-    """An account that is begun anew whenever it ends otherwise than it was told to."""
+    """An account that is begun anew whenever it ends otherwise than it was told to. `ended_bare`: of its last run."""
 
     def __init__(self, settings: Settings, begin: Callable[[], AccountRun]) -> None:
         self.run: AccountRun | None = None
+        self.ended_bare = False
         self._settings = settings
         self._begin = begin
         self._stop = asyncio.Event()
@@ -112,9 +116,9 @@ class _Kept:
         times = 0
         while not self._stop.is_set():
             began = monotonic()
-            self.run = self._begin()
+            self.run = run = self._begin()
             try:
-                await self.run.run()
+                await run.run()
             except Exception as error:  # noqa: BLE001  # whatever befell one account, the others trade on
                 if monotonic() - began > LONG_LIFE_S:
                     times = 0
@@ -125,12 +129,12 @@ class _Kept:
                     async with asyncio.timeout(again_s):
                         await self._stop.wait()
             finally:
-                self.run = None
+                self.run, self.ended_bare = None, run.ended_bare
 
 
 async def _on_files(
     settings: Settings, accounts: Mapping[str, Settings], on_start: Callable[[Loop], None], told: Alerting
-) -> None:
+) -> bool:
     def runs() -> dict[str, AccountRun]:
         return {name: each.run for name, each in kept.items() if each.run is not None}
 
@@ -169,6 +173,7 @@ async def _on_files(
         await process.run([each.keep for each in kept.values()], beside=[*_told(voice), *heard])
     finally:
         files.close()
+    return any(each.ended_bare for each in kept.values())
 
 
 # --- in a fleet -------------------------------------------------------------------------------------------------------
