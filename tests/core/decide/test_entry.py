@@ -1,4 +1,5 @@
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -673,3 +674,21 @@ def test_an_interim_stop_that_is_jumped_does_not_wait_for_an_entry_that_stays(
             script.quote("95", after=250)
     assert script.now - jumped_at <= script.policy.watchdog_grace_ms + 1_500
     assert script.order(Role.ENTRY if cancel == "refused" else Role.PLANB).live
+
+
+def test_a_price_that_can_t_be_had_for_an_interim_stop_is_asked_for_at_a_pace() -> None:
+    """Rule 8.7: in a ban a read fails in the moment in which it is asked for."""
+    script = entering()
+    script.fill(Role.ENTRY, "1")
+    script.wait(80)
+    script.refuse(kind="SL")
+    asked = []
+    for _ in range(200):
+        if "QueryQuote" in script.kinds():
+            asked.append(script.now)
+            script.lose("QueryQuote")
+        else:
+            script.wait(50)
+    assert script.order(Role.ENTRY).live
+    assert len(asked) > 1
+    assert all(later - earlier >= 1_000 for earlier, later in pairwise(asked))

@@ -21,6 +21,7 @@ from tests.sim.fleet.faults import FleetFaults
 from tests.sim.fleet.judged import Judged, asked_of
 from tests.sim.fleet.life import Life
 from tests.sim.timeline import Timeline
+from tests.sim.world import ERRORS
 
 from executor.service.store.etcd import Value
 from executor.service.store.fleet_keys import Keys
@@ -113,7 +114,7 @@ class FleetWorld:
             for part in (self._run, self._end):
                 try:
                     part()
-                except (AssertionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError) as error:
+                except ERRORS as error:
                     self.failed(error)
         return self.result()
 
