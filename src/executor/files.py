@@ -117,9 +117,11 @@ class _KeptOpen:
 
     def _close(self, left: int) -> None:
         """All but so many of the last."""
-        with self._lock:
-            closing = [self._descriptors.popleft() for _ in range(len(self._descriptors) - left)]
-        for descriptor in closing:
+        while True:
+            with self._lock:
+                if len(self._descriptors) <= left:
+                    return
+                descriptor = self._descriptors.popleft()
             os.close(descriptor)
 
 

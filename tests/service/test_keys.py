@@ -1,9 +1,12 @@
 """A key that can't be used is a wrong setting: it is named with its file, and no restart is tried (exit code 78)."""
 
+import asyncio
+import re
 from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.cli.kit import run_here
@@ -15,8 +18,10 @@ from executor.config import SettingsError, load_settings
 from executor.core.model.state import SCHEMA_VERSION
 from executor.core.transition import empty
 from executor.exchange.port import StartError
+from executor.service import app
 from executor.service.market import credentials
 from executor.service.store.document import document_of
+from executor.service.store.lock import LockUnusable, StateLock
 from executor.service.store.state_store import StateStore
 
 NOWHERE: Final = {
@@ -87,6 +92,37 @@ def test_with_a_trade_open_a_file_that_is_no_key_now_may_be_one_after_a_restart(
     assert (ended.exit_code, FILE in ended.stderr) == (exits.FAILED, True), ended.output
 
 
+async def test_with_a_trade_open_people_are_told_that_it_can_not_be_begun(tmp_path: Path) -> None:
+    """Whoever starts the service does so again every few seconds; only the log knew, for hours perhaps."""
+    told: list[bytes] = []
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"(?i)content-length: ([0-9]+)", head)
+        told.append(await reader.readexactly(int(length)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    state = protected().state
+    async with await asyncio.start_server(receive, "127.0.0.1", 0) as server:
+        environ = {
+            **_environ(tmp_path / "key.pem", "", ""),
+            "SYMBOL": state.symbol,
+            "STATE_FN": str(tmp_path / "s.json"),
+            "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/",
+        }
+        settings, store = load_settings(environ, None), StateStore(tmp_path / "s.json", schema_version=SCHEMA_VERSION)
+        (tmp_path / "key.pem").unlink()
+        for document in (empty(state.symbol), state):
+            store.save(document_of(document))
+            for _ in range(2):
+                with pytest.raises(StartError):
+                    await app.run(settings)
+    (alert,) = told
+    assert b'"died"' in alert
+    assert b"with a trade open: BINANCE_PRIVATE_KEY_FILE" in alert
+
+
 def test_a_run_ends_with_the_exit_code_of_wrong_settings(tmp_path: Path) -> None:
     environ = {
         **_environ(tmp_path / "key.pem", "not a key", ""),
@@ -105,3 +141,33 @@ def test_a_key_of_two_words_is_named(name: str) -> None:
     settings = load_settings({**NOWHERE, "BINANCE_API_SECRET": "word", name: "two words"}, None)
     with pytest.raises(SettingsError, match=rf"{name}: was \*\*\*; must be one word"):
         credentials(settings)
+
+
+async def test_with_a_trade_open_a_lock_file_that_can_not_be_used_is_waited_for_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that takes no writes any more: each start ended, and only the log knew."""
+    monkeypatch.setattr(app, "FIRST_PAUSE_S", 0.05)
+    state = protected().state
+    settings = load_settings(
+        {**NOWHERE, "SYMBOL": state.symbol, "BINANCE_API_SECRET": "secret", "STATE_FN": str(tmp_path / "s.json")}, None
+    )
+    store, lock = StateStore(tmp_path / "s.json", schema_version=SCHEMA_VERSION), tmp_path / "s.json.lock"
+    store.save(document_of(empty(state.symbol)))
+    lock.mkdir()
+    with pytest.raises(LockUnusable):
+        await app.run(settings)
+    store.save(document_of(state))
+    with structlog.testing.capture_logs() as log:
+        run = asyncio.create_task(app.run(settings))
+        await asyncio.sleep(0.3)
+        (told,) = [line for line in log if line.get("alert")]
+        assert (told["event"], "nobody looks after" in told["waiting"]) == ("state_unwritable", True)
+        lock.rmdir()
+        async with asyncio.timeout(5):
+            while not any(line["event"] == "exchange_not_reached" for line in log):  # noqa: ASYNC110  # nothing announces it
+                await asyncio.sleep(0.02)
+        run.cancel()
+        await asyncio.wait({run})
+    with StateLock(tmp_path / "s.json"):
+        pass

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -20,7 +21,8 @@ from executor.service.market import Market, open_market, tell_addresses
 from executor.service.paper_files import set_paper_files_aside
 from executor.service.self_watchdog import SelfWatchdog, hang_path
 from executor.service.stop_signals import stopping_on_signals
-from executor.service.store.lock import StateLock
+from executor.service.store.control_socket import listener
+from executor.service.store.lock import LockError, LockUnusable, StateLock
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_rules import held_symbols, trade_open
 from executor.service.symbol_session import FIRST_PAUSE_S, LONGEST_PAUSE_S
@@ -46,16 +48,68 @@ async def run(
     Raises one of START_ERRORS.
     """
     tell_addresses(settings)
-    async with open_market(settings) as market:
+    async with contextlib.AsyncExitStack() as markets:
+        try:
+            market = await markets.enter_async_context(open_market(settings))
+        except StartError as error:
+            await _say_unbegun(settings, error, wanted=signals)
+            raise
         with contextlib.ExitStack() as locks:
-            for symbol in market.symbols:
-                locks.enter_context(StateLock(settings.state_path(symbol)))
+            await _lock(settings, market, locks, wanted=signals)
             for symbol in market.symbols:
                 set_paper_files_aside(settings, symbol)
             async with alerting(settings, market.symbols, wanted=signals) as told:
                 with telling_the_end(told.alerts):
                     await _trade(settings, market, on_start, told, signals=signals, own_process=own_process)
         return market
+
+
+async def _lock(settings: Settings, market: Market, locks: contextlib.ExitStack, *, wanted: bool) -> None:
+    """Take the states. Raises LockError; with a trade open a lock file that can't be used, as on a disk that takes no
+    writes any more, is told of and tried again: a start that ends would be begun anew without a word.
+    """
+    states = [settings.state_path(symbol) for symbol in market.symbols]
+    try:
+        _take(states, locks)
+    except LockUnusable as error:
+        alone = market.embedded is None and not any(listener(state) is not None for state in states)
+        if not alone or not any(trade_open(settings, symbol) for symbol in market.symbols):
+            raise
+        pause = FIRST_PAUSE_S
+        async with alerting(settings, market.symbols, wanted=wanted):
+            text = "nothing is sent until it can be, and nobody looks after the open trade"
+            log.error("state_unwritable", alert=True, error=str(error), waiting=text)
+            while not _taken(states, locks):
+                await market.patient.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _take(states: Collection[Path], locks: contextlib.ExitStack) -> None:
+    """All of them or none. Raises LockError."""
+    with contextlib.ExitStack() as taken:
+        for state in states:
+            taken.enter_context(StateLock(state))
+        locks.push(taken.pop_all())
+
+
+def _taken(states: Collection[Path], locks: contextlib.ExitStack) -> bool:
+    """Whether they could be had now. Raises LockError where another process has one."""
+    with contextlib.suppress(LockUnusable):
+        _take(states, locks)
+        return True
+    return False
+
+
+async def _say_unbegun(settings: Settings, error: StartError, *, wanted: bool) -> None:
+    """Whoever starts the service does so again after some seconds, and the log alone would tell: with a trade open
+    people are to know that nobody looks after it.
+    """
+    if not any(trade_open(settings, symbol) for symbol in settings.traded):
+        return
+    with contextlib.suppress(LockError), contextlib.ExitStack() as locks:  # whoever has them speaks for the trade
+        _take([settings.state_path(symbol) for symbol in settings.traded], locks)
+        async with alerting(settings, settings.traded, wanted=wanted) as told:
+            told.alerts.tell("died", f"at its start, with a trade open: {error}")
 
 
 async def _trade(
