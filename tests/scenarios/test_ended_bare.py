@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from tests.scenarios.harness import EXITS, OCO_WORLDS, World, harness
 
-from executor.core.model.events import Verb
+from executor.core.model.events import Commanded, Verb
 from executor.core.model.facts import Why
 from executor.core.model.state import Closing
+from executor.core.model.values import Direction
 from executor.paper.server.faults import Answer, FaultPlan, RequestFault
+from executor.service import loop as loop_module
 
 oco_worlds = pytest.mark.parametrize("world", OCO_WORLDS, ids=str)
 DISABLED = Answer(400, b'{"code": -2010, "msg": "This action is disabled on this account."}')
@@ -192,3 +195,37 @@ async def test_a_close_that_can_not_be_hurried_says_what_is_left(tmp_path: Path,
         assert faults.left == 0
         assert loop.ended_bare > 0
         assert "stopped_bare" in [entry["event"] for entry in b.log]
+
+
+class Mute(FaultPlan):
+    """From a moment on nothing is answered."""
+
+    silent = False
+
+    def on_request(self, method: str, path: str, params: Mapping[str, str]) -> RequestFault | None:
+        return RequestFault(execute=False, delay_before_ms=3_600_000) if self.silent else None
+
+
+async def test_an_end_waits_a_moment_for_what_the_exchange_does_not_answer_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody took the answers any more, and they were waited for all the same: fifteen seconds, where an engine kills
+    after ten.
+    """
+    monkeypatch.setattr(loop_module, "DRAIN_S", 0.3)
+    faults = Mute()
+    world = World(Direction.LONG, "OCO", pushes=True)
+    async with harness(tmp_path, world, faults=faults, ORDER_TRANSPORT="rest") as b:
+        await b.enter()
+        faults.silent = True
+        loop = b.loop
+        assert loop is not None
+        loop.tell(Commanded(at=loop.now(), verb=Verb.MOVE_STOP, price=b.at("-0.5")))
+        async with asyncio.timeout(5):
+            while loop.quiet():  # noqa: ASYNC110  # nothing announces it
+                await asyncio.sleep(0.01)
+        began = monotonic()
+        await b.stop()
+        assert monotonic() - began < 3
+        assert b.said("stopped_with_answers_open") == 1
+        assert b.on_disk().outbox  # the next start looks them up

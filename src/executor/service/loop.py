@@ -103,6 +103,7 @@ class Loop:
         self._changed = asyncio.Condition()
         self._tasks: asyncio.TaskGroup | None = None
         self._requests = 0
+        self._unanswered: set[asyncio.Task[None]] = set()
         self._busy = 0
         self._first: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._side: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
@@ -261,7 +262,8 @@ class Loop:
             rules = self.engine.rules
             self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
             self._timer.off()
-            consumer.cancel()
+            for task in (consumer, *self._unanswered):  # nobody takes an answer any more
+                task.cancel()
             ending.say_what_is_left(self.state, rules, self.say)
 
     async def _cover(self, recovery: asyncio.Task[None]) -> bool:
@@ -360,7 +362,9 @@ class Loop:
     def _dispatch(self, request: Request) -> None:
         assert self._tasks is not None
         self._requests += 1
-        self._tasks.create_task(self._perform(request), name=f"request {request.seq}")
+        asked = self._tasks.create_task(self._perform(request), name=f"request {request.seq}")
+        self._unanswered.add(asked)
+        asked.add_done_callback(self._unanswered.discard)
 
     async def _sent(self) -> None:
         """Let what was dispatched go before anything else is done: a request is written in the event loop's next turn,
