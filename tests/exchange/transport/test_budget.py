@@ -408,3 +408,24 @@ async def test_a_count_that_is_over_soon_is_waited_for_by_all(clock: ManualClock
         assert refused is not None
         assert refused.retry_at == clock.at + 9_000
     assert budget.refusal(calls.CANCEL) is None
+
+
+async def test_too_many_connections_hold_no_order_for_a_minute(
+    stub: Stub, exchange: BinanceExchange, clock: ManualClock
+) -> None:
+    """Nobody says how long, and an order is no connection: a position was bare for as long (errors.md, -1034)."""
+    crowded = error(400, -1034, "Too many concurrent connections; current limit is '300'.")
+    pauses = []
+    for _ in range(6):
+        stub.script("POST order", crowded)
+        refused = await exchange.place(STOP)
+        assert isinstance(refused, Refused)
+        pauses.append(refused.retry_at - clock.at)
+        clock.at = refused.retry_at
+        await exchange.open_orders()  # whose answer says nothing of orders
+    assert pauses == [1_000, 2_000, 4_000, 8_000, 10_000, 10_000]
+    stub.script("POST order", placed, crowded)
+    assert isinstance(await exchange.place(STOP), Done)
+    refused = await exchange.place(STOP)
+    assert isinstance(refused, Refused)
+    assert refused.retry_at == clock.at + 1_000

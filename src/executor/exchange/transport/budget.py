@@ -46,7 +46,7 @@ OPENED_LOOK_MS: Final = 500
 LONGEST_BAN_MS: Final = 3 * 24 * 60 * MINUTE_MS
 """Bans last from two minutes to three days (rest-api.md, "IP Limits"): whoever tells of a later end tells nothing."""
 LONGEST_LIMIT_MS: Final = 5 * MINUTE_MS
-"""The longest window of a limit but for the day's orders (RAW_REQUESTS): a 429 with a later end tells nothing."""
+"""The longest window of a limit but for the day's orders (RAW_REQUESTS): short of a ban a later end tells nothing."""
 UNMEASURED_MS: Final = 15 * MINUTE_MS
 """A moment of the exchange's clock is believed for so long before that clock is read: where this machine's is
 hours behind, a ban of seconds would last for hours, in which nothing can be asked, the time no more than the rest.
@@ -84,6 +84,8 @@ class Budget:
         """Where the exchange has asked to slow down, and not said until when."""
         self.exits = Trickle(EXITS_PACE_MAX_MS)
         """While the order count wants no orders for longer than its short window."""
+        self._crowded = Trickle()
+        """Where orders are refused because of connections."""
         self.orders_10s = 0
         self.orders_1d = 0
         self.hurried = False
@@ -106,6 +108,7 @@ class Budget:
         self._watched_at += by
         self.untold.shift(by)
         self.exits.shift(by)
+        self._crowded.shift(by)
         self.sapi.shift(by)
 
     @property
@@ -193,6 +196,8 @@ class Budget:
         self._trickle(call).passed(sent_at)
         if call.orders:
             self.exits.passed(sent_at)
+        if call.urgency is Urgency.COMMAND:
+            self._crowded.passed(sent_at)
 
     def limit_told(self, limit: int | None) -> None:
         """What exchangeInfo calls the weight of a minute; None where it names none."""
@@ -227,7 +232,7 @@ class Budget:
         elif fault.code == -1008:
             until = until or now + OVERLOAD_MS
         elif fault.code == -1034:
-            until = until or now + MINUTE_MS
+            until = self._crowded.close(now, now + MINUTE_MS)  # an order is no connection: it is tried again soon
         return until
 
     def _too_many_orders(self, now: int, told: int, *, enters: bool) -> int:
@@ -303,7 +308,7 @@ def _told_until(answer: Answer, fault: Fault, now: int, *, measured: bool) -> in
     text = _UNTIL.search(fault.msg)
     # the text alone speaks of a ban below 418
     of_a_day = fault.code == -1015 and "DAY" in fault.msg.upper()
-    longest = LONGEST_LIMIT_MS if answer.status == 429 and not of_a_day else LONGEST_BAN_MS
+    longest = LONGEST_BAN_MS if answer.status == 418 or of_a_day else LONGEST_LIMIT_MS
     header = answer.headers.get("Retry-After", "").strip()
     seconds = (_seconds(header, now), longest)
     moments = [(_date(header), longest), (answer.retry_at, longest), (int(text[1]) if text else 0, LONGEST_BAN_MS)]
