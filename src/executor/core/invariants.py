@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 from executor.core import margin_invariants as margin
 from executor.core.book import brackets, retire
 from executor.core.book.ledger import (
+    brought_too_large,
     committed,
     covered,
     exits_of,
-    handed_on,
     holding,
     layout_of,
     leg_sold,
@@ -120,7 +120,7 @@ def _sold_once(view: View) -> Iterator[str]:
     if position.credit is not None and margin.find(view.state, position.credit.asset).by_hand:
         return  # what was to be bought back is not owed any more: it is being cancelled (11.11)
     selling -= _apart(position) + _overtaken(position) + _sold_meanwhile(position)
-    selling -= min(_sold_twice(position), awaited + _being_cancelled(position)) + _brought_too_large(position)
+    selling -= min(_sold_twice(position), awaited + _being_cancelled(position)) + brought_too_large(position)
     if selling <= most:
         return
     if layout is Layout.PLAIN:
@@ -178,19 +178,6 @@ def _being_cancelled(position: Position) -> Decimal:
     lists = [[o for o in exits_of(position, name) if not o.awaits] for name in brought]
     ending = [sides for sides in lists if any(o.live and (o.cancelling or (closing and o.check)) for o in sides)]
     return sum([list_leaves(sides) for sides in ending], ZERO)
-
-
-def _brought_too_large(position: Position) -> Decimal:
-    """What exits that an entry has brought could sell beyond what it has: it was made smaller, which they were not, and
-    they are being cut (8.8, 13.1).
-    """
-    total = ZERO
-    for entry in position.orders:
-        sides = [o for o in exits_of(position, entry.list_id) if not o.awaits] if entry.hands_on is not None else []
-        if any(o.live for o in sides):
-            left = handed_on(entry) - sum([o.cum_qty for o in sides], ZERO)
-            total += max(list_leaves(sides) - max(left, ZERO), ZERO)
-    return total
 
 
 def _overtaken(position: Position) -> Decimal:

@@ -131,3 +131,17 @@ def test_what_exits_that_were_made_smaller_leave_is_covered_too() -> None:
     script.settle()
     assert covered(script.position) == holding(script.position, script.rules).held == 3
     assert isinstance(script.phase, Protected)
+
+
+def test_a_part_beside_it_has_legs_of_its_own() -> None:
+    """3.4: what of it no exits are for is not told as a fill that came late."""
+    script = entering(Direction.SHORT, BRACKET)
+    script.fill(Role.ENTRY2, "0.4")
+    for name in made_smaller(script, Role.ENTRY1, "0.6"):
+        script.push(name)
+    script.settle()
+    script.wait(2_000)
+    script.settle()
+    assert [leg.qty for leg in script.position.legs] == [D("0.6"), D("0.2"), D("0.2")]
+    assert "late_fill" not in script.told()
+    assert covered(script.position) == 1

@@ -156,7 +156,7 @@ def tally(position: Position, rules: SymbolRules) -> Tally:
         elif entering and order.list_id and order.is_entry:
             bound += _bound(position, order, rules)
     sellable = rules.whole(held.held)
-    loose = rules.whole(held.held - bound) if bound else sellable
+    loose = rules.whole(held.held - bound + brought_too_large(position)) if bound else sellable
     return Tally(held, sellable, loose, rules.whole(bound - max(held.held, ZERO)), sold)
 
 
@@ -169,6 +169,19 @@ def _bound(position: Position, entry: Order, rules: SymbolRules) -> Decimal:
     if any(not o.awaits for o in live):
         return list_leaves(exits)
     return received(entry, rules) if entry.live or (live and entry.end is End.FILLED) else ZERO
+
+
+def brought_too_large(position: Position) -> Decimal:
+    """What exits that an entry has brought could sell beyond what it has: it was made smaller, which they were not, and
+    they are being cut (`handed_on`).
+    """
+    total = ZERO
+    for entry in position.orders:
+        sides = [o for o in exits_of(position, entry.list_id) if not o.awaits] if entry.hands_on is not None else []
+        if any(o.live for o in sides):
+            left = handed_on(entry) - sum([o.cum_qty for o in sides], ZERO)
+            total += max(list_leaves(sides) - max(left, ZERO), ZERO)
+    return total
 
 
 def received(entry: Order, rules: SymbolRules) -> Decimal:
