@@ -199,6 +199,8 @@ IN_30_S: Final = formatdate(START_MS / 1000 + 30, usegmt=True)
         (error(429, -1015, "Too many new orders."), START_MS + 10_000),
         (error(429, -1015, "Limit is 50 orders per 10 SECOND.", headers={"Retry-After": "86400"}), START_MS + 10_000),
         (error(429, -1015, "Limit is 9 orders per DAY.", headers={"Retry-After": "7200"}), START_MS + 7_200_000),
+        (error(429, -1015, "Limit is 9 orders per 1 HOUR.", headers={"Retry-After": "1800"}), START_MS + 1_800_000),
+        (error(429, -1015, "Limit is 9 orders per 1 DAY.", headers={"Retry-After": "86401"}), START_MS + 10_000),
         (error(400, -1003, "Too many requests queued.", headers={"Retry-After": "86400"}), START_MS + 1_000),
         (error(400, -1034, "Too many requests to connect."), START_MS + 1_000),
         (error(400, -1034, "Too many requests to connect.", headers={"Retry-After": "86400"}), START_MS + 1_000),

@@ -46,7 +46,10 @@ OPENED_LOOK_MS: Final = 500
 LONGEST_BAN_MS: Final = 3 * 24 * 60 * MINUTE_MS
 """Bans last from two minutes to three days (rest-api.md, "IP Limits"): whoever tells of a later end tells nothing."""
 LONGEST_LIMIT_MS: Final = 5 * MINUTE_MS
-"""The longest window of a limit but for the day's orders (RAW_REQUESTS): short of a ban a later end tells nothing."""
+"""The longest window of a limit of requests (RAW_REQUESTS): short of a ban a later end tells nothing."""
+LONGEST_COUNT_MS: Final = 24 * 60 * MINUTE_MS
+LONG_WINDOWS: Final = ("HOUR", "DAY")
+"""Words of a refusal that speak of a longer window of the order count, which is a day at the most (rest-api.md)."""
 UNMEASURED_MS: Final = 15 * MINUTE_MS
 """A moment of the exchange's clock is believed for so long before that clock is read: where this machine's is
 hours behind, a ban of seconds would last for hours, in which nothing can be asked, the time no more than the rest.
@@ -307,8 +310,8 @@ def _told_until(answer: Answer, fault: Fault, now: int, *, measured: bool) -> in
     """
     text = _UNTIL.search(fault.msg)
     # the text alone speaks of a ban below 418
-    of_a_day = fault.code == -1015 and "DAY" in fault.msg.upper()
-    longest = LONGEST_BAN_MS if answer.status == 418 or of_a_day else LONGEST_LIMIT_MS
+    of_orders = fault.code == -1015 and any(unit in fault.msg.upper() for unit in LONG_WINDOWS)
+    longest = LONGEST_BAN_MS if answer.status == 418 else LONGEST_COUNT_MS if of_orders else LONGEST_LIMIT_MS
     header = answer.headers.get("Retry-After", "").strip()
     seconds = (_seconds(header, now), longest)
     moments = [(_date(header), longest), (answer.retry_at, longest), (int(text[1]) if text else 0, LONGEST_BAN_MS)]
