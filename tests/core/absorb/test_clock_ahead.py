@@ -19,6 +19,7 @@ from executor.core.model.events import Absent, Answered, MarginSeen, OpenOrdersS
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.loans import Booked, Debt, Loan, LoanEnd, LoanKind, Records, RecordStatus
+from executor.core.model.orders import SHOWN_MS
 from executor.core.model.state import End, OrderPhase, Repaying
 from executor.core.model.values import Direction
 from executor.core.model.verdict import Ignored
@@ -55,7 +56,7 @@ def test_two_looks_of_one_moment_do_not_prove_that_an_order_is_gone(direction: D
     leap(script)
     missed(script, script.now)
     assert script.order(Role.ENTRY).phase is OrderPhase.WORKING
-    script.now += GRACE
+    script.now += SHOWN_MS
     missed(script, script.now)
     assert script.order(Role.ENTRY).end is End.GONE
 

@@ -168,6 +168,7 @@ def test_a_refusal_that_is_pushed_as_well_changes_nothing(answered: str) -> None
 def test_one_miss_of_an_accepted_order_proves_nothing_and_two_apart_do() -> None:
     """Rule 8.6."""
     script = protected()
+    script.wait(10_000)
     stop = script.order(Role.SL)
     del script.book[stop.id]
     script.feed(OpenOrdersSeen(at=script.now + 1, reports=tuple(script.book.values()), asked_at=script.now + 1))

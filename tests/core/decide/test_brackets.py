@@ -11,6 +11,7 @@ from executor.core.model.events import Absent, Answered, OpenOrdersSeen, Reporte
 from executor.core.model.facts import Balance, Done, Why
 from executor.core.model.ids import Role, list_of, parse
 from executor.core.model.intents import CancelList, CancelOrder, PlaceBracket, PlaceOco, PlaceOrder, placed
+from executor.core.model.orders import SHOWN_MS
 from executor.core.model.policy import EntryMode, Layout, PlanBOrder
 from executor.core.model.state import Closing, End, Entering, Order, OrderPhase, Protected, Reason, Unprotected
 from executor.core.model.values import Direction, OrderStatus, OrderType, TimeInForce
@@ -745,7 +746,7 @@ def test_a_look_that_began_before_the_fill_does_not_begin_the_proof_that_an_exit
     script.feed(Absent(at=script.now, id=first.id, asked_at=asked_at))
     script.feed(Absent(at=script.now, id=first.id, asked_at=script.now))
     assert script.order(Role.SL1).phase is OrderPhase.WORKING
-    script.now += BRACKET.absence_grace_ms + 1
+    script.now += SHOWN_MS
     script.feed(Absent(at=script.now, id=first.id, asked_at=script.now))
     assert script.order(Role.SL1).end is End.GONE
 

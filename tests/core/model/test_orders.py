@@ -100,13 +100,23 @@ def test_a_refusal_closes_what_was_submitted_and_nothing_else() -> None:
 
 def test_an_accepted_order_is_gone_after_two_misses_apart() -> None:
     """Rule 8.6."""
-    once = orders.miss(WORKING, 1_000, 1_000, POLICY)
-    assert (once.phase, once.check, once.ask_at) == (OrderPhase.WORKING, True, 3_000)
-    soon = orders.miss(once, 1_500, 1_500, POLICY)
+    once = orders.miss(WORKING, 11_000, 11_000, POLICY)
+    assert (once.phase, once.check, once.ask_at) == (OrderPhase.WORKING, True, 13_000)
+    soon = orders.miss(once, 11_500, 11_500, POLICY)
     assert soon.phase is OrderPhase.WORKING
-    assert orders.miss(soon, 3_000, 3_000, POLICY).end is End.GONE
+    assert orders.miss(soon, 13_000, 13_000, POLICY).end is End.GONE
     ended = replace(WORKING, phase=OrderPhase.CLOSED, end=End.FILLED)
     assert orders.miss(ended, 1, 1, POLICY) is ended
+
+
+def test_one_that_was_just_accepted_need_not_show_for_as_long_as_a_request_may_take() -> None:
+    """Rules 8.6, 8.8."""
+    order, asked = replace(WORKING, heard_at=1_000), [1_250]
+    while order.end is None:
+        order = orders.miss(order, asked[-1], asked[-1], POLICY)
+        asked.append(order.ask_at)
+    assert asked[:-1] == [1_250, 3_250, 5_250, 7_250, 9_250, 11_000]
+    assert orders.miss(replace(WORKING, heard_at=1_000), 5_000, 5_000, POLICY, ahead_at=4_000).ask_at == 7_000
 
 
 def test_an_order_in_doubt_never_was_only_after_its_request_can_not_arrive_any_more() -> None:

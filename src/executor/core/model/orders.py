@@ -47,6 +47,10 @@ TRADES_TRIES: Final = 3
 """So many lists of an order's trades may lack some of them; it is done without them then (rules 8.6, 8.7)."""
 LIST_TRIES: Final = 6
 """Beside so many looks the list of all orders may fail; then looks by its own id say that an order never was (8.7)."""
+SHOWN_MS: Final = 10_000
+"""Reads show an order that the exchange has told of after so long at the latest. How late they may be is not said;
+requests are given up after as much (rest-api.md).
+"""
 _AHEAD_MS: Final = 1_000
 """A timestamp may be so much ahead of the exchange's clock (rest-api.md, timing security)."""
 SECOND_LOOKS: Final = 6
@@ -255,10 +259,12 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int =
     first = order.first_miss_at or max(asked_at, ahead_at)
     pause = _pause(misses, _MISSED_AGAIN_MS)
     if order.phase is OrderPhase.WORKING:
-        due = first + policy.absence_grace_ms
+        due = max(first + policy.absence_grace_ms, max(order.heard_at, ahead_at) + SHOWN_MS)
         if _proven(order, misses, asked_at, due):
             return replace(order, phase=OrderPhase.CLOSED, end=End.GONE, closed_at=at, misses=misses, check=False)
-        ask_at = due if misses < 2 or asked_at < due else at + shared(pause, doubted)
+        again = shared(pause, doubted)
+        soonest = min(due, at + max(again, policy.absence_grace_ms))
+        ask_at = soonest if misses < 2 or asked_at < due else at + again
         return replace(order, misses=misses, first_miss_at=first, ask_at=ask_at, check=True)
     settled = settled_at(order, policy)
     if order.phase is OrderPhase.UNRESOLVED and _proven(order, misses, asked_at, settled):

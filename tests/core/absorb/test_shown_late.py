@@ -1,0 +1,71 @@
+"""Reads that show an accepted order late: "some delay in the response is normal and expected" (rest-api.md, Data
+Sources), and how much of it is not said (rules 8.6, 8.8).
+"""
+
+import pytest
+from tests.core.build import Script, both_sides, entering, protected
+
+from executor.core.model.events import OpenOrdersSeen
+from executor.core.model.ids import Role
+from executor.core.model.state import End, Entering, OrderPhase, Protected
+from executor.core.model.values import Direction
+
+
+def looked_at(script: Script, seconds: float) -> None:
+    """The open orders are asked for each half second, and what follows is answered, by reads that lack what is not in
+    the book.
+    """
+    until = script.now + round(seconds * 1000)
+    while script.now < until:
+        script.now += 500
+        listed = tuple(script.book.values())
+        script.feed(OpenOrdersSeen(at=script.now, reports=listed, asked_at=script.now))
+        script.settle()
+
+
+@both_sides
+@pytest.mark.parametrize("late_s", [3, 9])
+def test_an_entry_that_reads_show_late_is_followed(direction: Direction, late_s: int) -> None:
+    """Before, the trade was closed after two seconds; the entry filled, and nobody looked after what it had brought."""
+    script = entering(direction)
+    entry = script.order(Role.ENTRY).id
+    hidden = script.book.pop(entry)
+    looked_at(script, late_s)
+    assert isinstance(script.phase, Entering)
+    script.book[entry] = hidden
+    script.fill(Role.ENTRY)
+    script.settle()
+    assert isinstance(script.phase, Protected)
+    assert not script.state.halted
+
+
+@both_sides
+def test_exits_that_reads_show_late_stay(direction: Direction) -> None:
+    """Before, they were put back, refused for the lock of those that stood, and the position was closed for it."""
+    script = protected(direction)
+    shown, script.book = script.book, {}
+    looked_at(script, 5)
+    script.book = shown
+    looked_at(script, 1)
+    assert isinstance(script.phase, Protected)
+    assert not {"order_gone", "failsafe"} & set(script.told())
+    assert not any(order.check for order in script.position.orders if order.live)
+
+
+def test_what_stays_away_is_gone() -> None:
+    script = protected()
+    stop = script.order(Role.SL)
+    del script.book[stop.id]
+    looked_at(script, 9.5)
+    assert script.orders(Role.SL)[0].phase is OrderPhase.WORKING
+    looked_at(script, 1)
+    assert script.orders(Role.SL)[0].end is End.GONE
+
+
+def test_one_that_was_there_for_long_is_gone_after_its_grace() -> None:
+    """Reads that are late would show it as it was."""
+    script = protected()
+    script.wait(20_000)
+    del script.book[script.order(Role.SL).id]
+    looked_at(script, 3)
+    assert script.orders(Role.SL)[0].end is End.GONE
