@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -118,3 +119,37 @@ def test_a_process_that_was_suspended_goes_on(tmp_path: Path) -> None:
         time.sleep(2.5)
         process.send_signal(signal.SIGCONT)
         assert process.wait(20) == 7
+
+
+COMPUTES = """
+import re, sys
+from pathlib import Path
+from executor.service.self_watchdog import SelfWatchdog
+
+SelfWatchdog(Path(sys.argv[1]), 0.3).alive()
+re.match("(a+)+$", "a" * 60 + "b")
+"""
+
+
+def test_what_hangs_with_the_interpreters_lock_is_ended_as_well(tmp_path: Path) -> None:
+    """No thread has a turn then, that of the watch neither."""
+    path = tmp_path / "state.hang"
+    done = subprocess.run([sys.executable, "-c", COMPUTES, str(path)], timeout=20, check=False)
+    assert done.returncode == -signal.SIGPROF
+    assert "line 7" in path.read_text()
+
+
+def test_tracebacks_that_nobody_takes_hold_up_no_end(tmp_path: Path) -> None:
+    """There is no place for the file, and whoever reads the log stands still."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    os.set_blocking(writer, True)
+    arguments = [sys.executable, "-c", HANGS, str(tmp_path / "nowhere" / "state.hang"), "hangs"]
+    try:
+        assert subprocess.run(arguments, stderr=writer, timeout=20, check=False).returncode == -signal.SIGALRM
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -1,12 +1,14 @@
 """The service ends itself when its loop hangs, where nobody outside would: containers restart what has ended, not what
 is unhealthy. A thread counts the time in which the process itself was awake, so that a machine that was suspended, or a
-process that was stopped and goes on, is not taken for a loop that hangs.
+process that was stopped and goes on, is not taken for a loop that hangs. What hangs with the interpreter's own lock
+lets no thread count: there the system counts the time that the process has computed.
 
 Where the loop hung is written beside the state, and told by the next start. Under systemd its own watchdog is used.
 """
 
 import faulthandler
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import Final, TextIO
@@ -22,6 +24,10 @@ HANG_S: Final = 60.0
 
 _LOOKS: Final = 12
 """So often within the limit the thread wakes: a time without it, however long, counts as one of them."""
+_COMPUTED: Final = 2
+"""So many times the limit may be computed without a word: where the thread can count, it is earlier."""
+_RECORD_S: Final = 2
+"""What the tracebacks are written to may hang as well: the end comes all the same."""
 
 
 def hang_path(state: Path) -> Path:
@@ -59,7 +65,12 @@ class SelfWatchdog:
     def alive(self) -> None:
         """Put the end off; the first call begins the watch. Nothing any more after `stop`: an end has turns too."""
         self._silent = 0
-        if self._thread is None and not self._over.is_set():
+        if self._over.is_set():
+            return
+        signal.setitimer(signal.ITIMER_PROF, _COMPUTED * self.limit_s)
+        if self._thread is None:
+            if self._file is not None:
+                faulthandler.register(signal.SIGPROF, self._file, chain=True)
             self._thread = threading.Thread(target=self._watch, name="self_watchdog", daemon=True)
             self._thread.start()
 
@@ -67,6 +78,7 @@ class SelfWatchdog:
         while not self._over.wait(self.limit_s / _LOOKS):
             self._silent += 1
             if self._silent > _LOOKS:
+                signal.alarm(_RECORD_S)
                 if self._file is None:
                     faulthandler.dump_traceback()
                 else:
@@ -76,6 +88,8 @@ class SelfWatchdog:
     def stop(self) -> None:
         self._over.set()
         if self._thread is not None:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            faulthandler.unregister(signal.SIGPROF)
             self._thread.join()
         if self._file is not None:
             self._file.close()
