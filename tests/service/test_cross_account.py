@@ -1,8 +1,8 @@
 """Several symbols on one cross account: one debt of an asset for all, and loans one at a time (rules 11.3, 11.4)."""
 
+from dataclasses import dataclass
 from decimal import Decimal
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -19,10 +19,11 @@ from executor.core.model.loans import (
     OwnDebt,
     RecordStatus,
 )
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, Plan, Position, State
 from executor.core.model.values import Direction
 from executor.service.cross_account import CrossAccount, NeighboursOf
-from executor.service.loop import Loop
 
 D = Decimal
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "LTCUSDT")
@@ -40,14 +41,20 @@ def row(tran_id: int, amount: int = 50) -> LoanRecord:
     )
 
 
+@dataclass
+class Engine:
+    state: State
+    policy: Policy = POLICY
+    rules: SymbolRules = MARGIN_RULES
+
+
 class Account:
     def __init__(self) -> None:
-        engine = SimpleNamespace(policy=POLICY, rules=MARGIN_RULES)
-        self.loops = {symbol: SimpleNamespace(state=State(symbol=symbol), engine=engine) for symbol in SYMBOLS}
-        self.account = CrossAccount(cast("dict[str, Loop]", self.loops))
+        self.engines = {symbol: Engine(State(symbol=symbol)) for symbol in SYMBOLS}
+        self.account = CrossAccount(self.engines)
 
     def has(self, symbol: str, **changes: Any) -> None:
-        self.loops[symbol].state = replace(self.loops[symbol].state, **changes)
+        self.engines[symbol].state = replace(self.engines[symbol].state, **changes)
 
     def of(self, symbol: str) -> NeighboursOf:
         return self.account.neighbours_of(symbol)

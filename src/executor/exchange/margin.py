@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -25,10 +25,11 @@ from executor.core.model.facts import (
     Why,
 )
 from executor.core.model.intents import NewOrder, Stamp
-from executor.core.model.loans import AssetTerms, Bars, Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms, Others
+from executor.core.model.loans import AssetTerms, Bars, Booked, LoanKind, LoanRecord, MarginAccount, MarginTerms
 from executor.core.model.rules import SymbolRules
 from executor.core.model.values import ONE, ZERO
 from executor.exchange.binance import BinanceExchange, named
+from executor.exchange.neighbours import NOT_ITS_TURN, LookBeside, Neighbours
 from executor.exchange.permissions import key_permissions
 from executor.exchange.port import NotListedError, ReadError, StartError
 from executor.exchange.shared_cross import SharedCross
@@ -55,25 +56,6 @@ T = TypeVar("T")
 
 class NotOpenedError(ReadError):
     """There is no such account."""
-
-
-class Neighbours(Protocol):
-    """The other symbols that this service trades on the same account, which has one debt of an asset for all."""
-
-    def debts(self) -> Mapping[str, Others]:
-        """What they owe, and need of what is free, by asset."""
-
-    def loans(self) -> Mapping[str, int]:
-        """How many loans each of them has made, by symbol."""
-
-    def unsettled(self) -> bool:
-        """Whether a loan of theirs is under way."""
-
-    def take_turn(self) -> bool:
-        """Whether no other loan of the account is under way, so that one of ours may be asked for."""
-
-    def not_theirs(self, kind: LoanKind, rows: tuple[LoanRecord, ...]) -> tuple[LoanRecord, ...]:
-        """Of the exchange's records those that are not of a loan of theirs."""
 
 
 class MarginExchange(BinanceExchange):
@@ -183,17 +165,10 @@ class MarginExchange(BinanceExchange):
 
     async def margin_account(self) -> MarginAccount:
         """Raises `ReadError`."""
-        neighbours = self.neighbours
-        if neighbours is None:
+        if self.neighbours is None:
             return await self._read_account()
-        before, busy = neighbours.debts(), neighbours.unsettled()
-        shown = await self._read_account()
-        after = neighbours.debts()
-        changed = any(
-            before.get(asset, Others()).moved != after.get(asset, Others()).moved for asset in {*before, *after}
-        )
-        unsettled = busy or changed or neighbours.unsettled()
-        return replace(shown, others=dict(after), beside=dict(neighbours.loans()), unsettled=unsettled)
+        look = LookBeside(self.neighbours)
+        return look.over(await self._read_account())
 
     async def _read_account(self) -> MarginAccount:
         """Raises `NotOpenedError` where there is no such account, or another `ReadError`."""
@@ -366,7 +341,7 @@ class MarginExchange(BinanceExchange):
         self, kind: LoanKind, asset: str, amount: Decimal, stamp: Stamp | None
     ) -> Booked | Refused | Unknown:
         if self.neighbours is not None and not self.neighbours.take_turn():
-            return Refused(Why.LOAN_BUSY, 0, "not sent: a loan of another symbol on this account is under way")
+            return NOT_ITS_TURN
         asked: Mapping[str, str] = margin.lend(self.account, kind, asset, amount)
         answer = await self.connection.ask_once(margin.LEND, asked, margin.booked, stamp)
         return advised(answer, self.account) if isinstance(answer, Refused) else answer

@@ -263,14 +263,14 @@ def _acquaint(exchanges: Mapping[str, BinanceExchange], loops: Mapping[str, Loop
         loops[symbol] for symbol, each in exchanges.items() if symbol in loops and not isinstance(each, MarginExchange)
     ]
     for loop in spot if len(spot) > 1 else ():
-        loop.claimed = partial(claimed_on_spot, [other for other in spot if other is not loop])
+        loop.claimed = partial(claimed_on_spot, [other.engine for other in spot if other is not loop])
     lenders = {
         symbol: exchange
         for symbol, exchange in exchanges.items()
         if isinstance(exchange, MarginExchange) and not exchange.account.isolated and symbol in loops
     }
     if len(lenders) > 1:
-        account = CrossAccount({symbol: loops[symbol] for symbol in lenders})
+        account = CrossAccount({symbol: loops[symbol].engine for symbol in lenders})
         for symbol, exchange in lenders.items():
             exchange.neighbours = account.neighbours_of(symbol)
 

@@ -6,8 +6,9 @@ apart (rule 11.3).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -15,45 +16,59 @@ from executor.core.book import debt as debts
 from executor.core.book.claims import claims, on_spot
 from executor.core.model.events import SignalSeen
 from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
+from executor.core.model.policy import Policy
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
 from executor.core.model.values import Direction
-from executor.service.loop import Loop
 
 
-def claimed_on_spot(loops: Sequence[Loop], signal: SignalSeen) -> dict[str, Decimal]:
-    """By asset that `loops` trade, what they need of a Spot account's balances that were read for `signal`."""
+class Trading(Protocol):
+    """One symbol of the account, as far as the others know it: its engine."""
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def policy(self) -> Policy: ...
+
+    @property
+    def rules(self) -> SymbolRules: ...
+
+
+def claimed_on_spot(others: Iterable[Trading], signal: SignalSeen) -> dict[str, Decimal]:
+    """By asset that `others` trade, what they need of a Spot account's balances that were read for `signal`."""
     since, pays = signal.asked_at, signal.signal.direction is Direction.SHORT
     found = defaultdict[str, Decimal](Decimal)
-    for loop in loops:
-        rules = loop.engine.rules
+    for each in others:
+        rules = each.rules
         found |= {asset: found[asset] for asset in (rules.base, rules.quote)}
-        for asset, claim in on_spot(loop.state, loop.engine.policy, rules, since, for_exits=pays).items():
+        for asset, claim in on_spot(each.state, each.policy, rules, since, for_exits=pays).items():
             found[asset] += claim
     return found
 
 
 class CrossAccount:
-    """One for all `loops` of a cross account, by symbol."""
+    """One for all that is traded on a cross account, by symbol."""
 
-    def __init__(self, loops: Mapping[str, Loop]) -> None:
-        self._loops = loops
+    def __init__(self, traded: Mapping[str, Trading]) -> None:
+        self._traded = traded
         self._turn = ""
 
     def neighbours_of(self, symbol: str) -> "NeighboursOf":
         return NeighboursOf(self, symbol)
 
     def others(self, symbol: str) -> list[State]:
-        return [loop.state for loop in self.loops_beside(symbol)]
+        return [each.state for each in self.beside(symbol)]
 
-    def loops_beside(self, symbol: str) -> list[Loop]:
-        return [loop for name, loop in self._loops.items() if name != symbol]
+    def beside(self, symbol: str) -> list[Trading]:
+        return [each for name, each in self._traded.items() if name != symbol]
 
     def state_of(self, symbol: str) -> State:
-        return self._loops[symbol].state
+        return self._traded[symbol].state
 
     def take_turn(self, symbol: str) -> bool:
         """Whether `symbol` may ask for a loan: whoever had the turn last has none under way any more."""
-        holder = self._loops.get(self._turn)
+        holder = self._traded.get(self._turn)
         if holder is not None and self._turn != symbol and _open(holder.state) is not None:
             return False
         if not self._turn and any(_in_doubt(state) for state in self.others(symbol)):
@@ -63,7 +78,7 @@ class CrossAccount:
 
 
 class NeighboursOf:
-    """`executor.exchange.margin.Neighbours` of one symbol."""
+    """`executor.exchange.neighbours.Neighbours` of one symbol."""
 
     def __init__(self, account: CrossAccount, symbol: str) -> None:
         self._account = account
@@ -72,15 +87,14 @@ class NeighboursOf:
     def debts(self) -> Mapping[str, Others]:
         found: dict[str, Others] = {}
         own = self._account.state_of(self._symbol)
-        for loop in self._account.loops_beside(self._symbol):
-            for debt in loop.state.debts:
+        for each in self._account.beside(self._symbol):
+            for debt in each.state.debts:
                 known = found.get(debt.asset, Others())
                 found[debt.asset] = replace(known, owed=known.owed + debt.own, moved=known.moved + debt.ever)
-            engine = loop.engine
-            for asset, claim in claims(loop.state, engine.policy, engine.rules, ahead=_ahead(loop.state, own)).items():
+            for asset, claim in claims(each.state, each.policy, each.rules, ahead=_ahead(each.state, own)).items():
                 known = found.get(asset, Others())
                 found[asset] = replace(known, claimed=known.claimed + claim)
-            for asset, part in _unclaimed(loop.state).items():
+            for asset, part in _unclaimed(each.state).items():
                 known = found.get(asset, Others())
                 found[asset] = replace(known, unclaimed=known.unclaimed + part)
         return found
