@@ -44,6 +44,9 @@ from executor.paper.engine.symbol import Symbol
 from executor.paper.replay.recording import bundled_exchange_info, demo_trades
 
 QUOTE: Final = "USDT"
+OTHER_QUOTE: Final = "FDUSD"
+TWINS: Final = frozenset({"LTCUSDT", "BTCUSDT"})
+"""These have a second symbol, of the same base in the other quote."""
 ACCOUNT: Final = "a"
 CROSS: Final = "cross"
 ISOLATED: Final = "isolated"
@@ -60,10 +63,11 @@ class Market(msgspec.Struct, frozen=True):
     symbol: str
     price: Decimal
     unit: Decimal
+    quote: str = QUOTE
 
     @property
     def base(self) -> str:
-        return self.symbol.removesuffix(QUOTE)
+        return self.symbol.removesuffix(self.quote)
 
     def amount(self, worth: int) -> Decimal:
         """A base quantity that is `worth` so much at the start, in quote."""
@@ -108,6 +112,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 def _info() -> dict[str, Any]:
     info = bundled_exchange_info()
     info["symbols"] += msgspec.json.decode(LOW_PRICED.read_bytes())
+    twins = [row for row in info["symbols"] if row["symbol"] in TWINS]
+    info["symbols"] += [row | {"symbol": row["baseAsset"] + OTHER_QUOTE, "quoteAsset": OTHER_QUOTE} for row in twins]
     return info
 
 
@@ -140,13 +146,16 @@ def tape() -> tuple[Decimal, ...]:
     return tuple(prices)
 
 
-def build(setup: Setup) -> Engine:
+def build(setup: Setup, markets: Sequence[Market] = ()) -> Engine:
+    """`markets`: all of them, where it has more than the setup's."""
     liquidity = LiquidityModel.tight(Decimal(300), 3) if setup.thin else LiquidityModel()
-    with_bnb = setup.margin == CROSS and "BNB" in setup.balances
-    symbols = (setup.market.symbol, "BNBUSDT") if with_bnb else (setup.market.symbol,)
+    names = [market.symbol for market in markets or (setup.market,)]
+    with_bnb = setup.margin == CROSS and ("BNB" in setup.balances or len(names) > 1)
+    symbols = (*names, "BNBUSDT") if with_bnb else names
     engine = Engine([_symbol(name) for name in symbols], liquidity=liquidity, choices=setup.exchange)
     engine.open_account(ACCOUNT, setup.balances, bnb_burn=setup.burn)
-    engine.set_bnb_price(QUOTE, Decimal(600))
+    for quote in (QUOTE, OTHER_QUOTE):
+        engine.set_bnb_price(quote, Decimal(600))
     return engine
 
 
@@ -191,18 +200,18 @@ def draw(
     market = pick("market", *markets)
     spare = rules(market.symbol).whole(market.amount(SPARE))  # as an account holds it: a finite number
     balances = {
-        QUOTE: Decimal(20_000),
+        market.quote: Decimal(20_000),
         market.base: spare if pick("spare", False, True) or policy.layout is Layout.PLAIN else Decimal(0),
     }
     if balances[market.base] and pick("purse", False, False, False, True):
-        balances[QUOTE] = Decimal(2)  # a short's exits lock all that it brought
+        balances[market.quote] = Decimal(2)  # a short's exits lock all that it brought
     if burn := pick("burn", False, True):
         balances["BNB"] = pick("bnb", Decimal(10), Decimal("0.0005"))
     on_tape = pick("tape", False, False, False, True)
     margin = pick("margin", *kinds)
     if margin:
         own = policy.notional * pick("own", Decimal(2), Decimal("0.8"), Decimal("0.5")) + 20
-        balances[QUOTE] = own.quantize(Decimal("0.01"))
+        balances[market.quote] = own.quantize(Decimal("0.01"))
         if margin == ISOLATED:
             balances.pop("BNB", None)
             burn = False

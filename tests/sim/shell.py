@@ -6,6 +6,7 @@ process may also be suspended (SIGSTOP, a machine that is moved), and go on much
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from executor.core.model.events import (
     OpenOrdersSeen,
     ReadFailed,
     Reported,
+    SignalSeen,
     Started,
     Tick,
 )
@@ -119,6 +121,8 @@ class Shell:
         self._unseen: set[str] = set()
         self._outgoing: deque[tuple[Request, int]] = deque()
         self.suspended = False
+        self.beside: Callable[[SignalSeen], SignalSeen] | None = None
+        """What a signal is told of the account's other symbols as its turn comes, as the loop does it."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -158,8 +162,7 @@ class Shell:
                 while self._outgoing:
                     self.host.boundary("send", self.state)
                     if pause := self.host.pause():
-                        self.suspended = True
-                        self.timeline.at(self.timeline.now + pause, self._wake_up)
+                        self.suspend(pause)
                         return
                     self._send_next()
                 if not self._inbox:
@@ -167,7 +170,9 @@ class Shell:
                 ahead = self._leaps.ahead()
                 if ahead and not isinstance(self._inbox[0], Started):
                     self._inbox.appendleft(Tick(at=self.clock.now(), ahead=ahead))
-                if not self._take(self._inbox[0]):
+                if isinstance(event := self._inbox[0], SignalSeen) and self.beside is not None:
+                    event = self.beside(event)
+                if not self._take(event):
                     self.timeline.at(self.timeline.now + DISK_RETRY_MS, self._again)
                     return
                 self._inbox.popleft()
@@ -181,6 +186,11 @@ class Shell:
         self._send(request, decided)
         self.host.boundary("sent", self.state)
 
+    def suspend(self, pause: int) -> None:
+        """Stand still for so long (ms)."""
+        self.suspended = self._taking = True
+        self.timeline.at(self.timeline.now + pause, self._wake_up)
+
     def _wake_up(self) -> None:
         """Go on where it was suspended: what has come meanwhile is read now."""
         if not self.alive:
@@ -190,14 +200,15 @@ class Shell:
         self.began_at = self.clock.now()
         self._inbox = deque(replace(event, at=self.clock.now()) for event in self._inbox)
         try:
-            self._send_next()
+            if self._outgoing:
+                self._send_next()
         except Dead:
             self.stop()
         else:
             self._consume()
 
     def _again(self) -> None:
-        if self.alive:
+        if self.alive and not self.suspended:
             self._consume()
 
     def _take(self, event: AnyEvent) -> bool:

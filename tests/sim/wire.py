@@ -271,7 +271,7 @@ class Wire:
                 refused = Refused(Why.OTHER, -2010, "Account may not place orders now.")
                 return ReplaceOutcome(cancelled, refused)
         before = self.direct.engine._last_order_id
-        outcome = self._worded(self.direct.command(request, now))
+        outcome = self._worded(self.done(request))
         if self.direct.engine._last_order_id != before and not isinstance(outcome, Refused):
             for client_id in _new_ids(request, outcome):
                 self.on_placed(client_id)
@@ -286,6 +286,10 @@ class Wire:
             told = replace(behind, status=outcome.reports[0].status)
             return Done((told,)) if told.status is OrderStatus.CANCELED else outcome
         return outcome
+
+    def done(self, request: OrderCommand) -> Done | Refused | ReplaceOutcome:
+        """What the exchange itself makes of it."""
+        return self.direct.command(request, self.timeline.now)
 
     def _moves_nothing(self, request: OrderCommand, fault: str) -> Refused | ReplaceOutcome | None:
         """The refusal of a cancel that is one of many; None where it is carried out."""
@@ -532,10 +536,16 @@ class Wire:
         if isinstance(self.direct, MarginDirect):
             self.direct.engine.margin.advance(self.timeline.now)
             self.direct.remember(self.timeline.now)
+        if reports := self.drained():
+            self.take(reports)
+
+    def drained(self) -> list[ExecutionReport]:
+        """What the exchange has to tell of the account's orders."""
         told = self.direct.engine.drain_events(self.direct.account)
-        reports = [event for event in told if isinstance(event, ExecutionReport)]
-        if not reports:
-            return
+        return [event for event in told if isinstance(event, ExecutionReport)]
+
+    def take(self, reports: list[ExecutionReport]) -> None:
+        """Remember what the exchange tells, and push it on."""
         now = self.timeline.now
         self.remember_balances()
         for event in reports:

@@ -20,7 +20,7 @@ from executor.exchange.transport.budget import Budget
 from executor.ops.http import HttpUnusable
 from executor.ops.metrics import Metrics, StreamWatch
 from executor.paper.errors import PaperError
-from executor.service.cross_account import CrossAccount, claimed_on_spot
+from executor.service.cross_account import CrossAccount, beside_on_spot
 from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
@@ -263,7 +263,7 @@ def _acquaint(exchanges: Mapping[str, BinanceExchange], loops: Mapping[str, Loop
         loops[symbol] for symbol, each in exchanges.items() if symbol in loops and not isinstance(each, MarginExchange)
     ]
     for loop in spot if len(spot) > 1 else ():
-        loop.claimed = partial(claimed_on_spot, [other.engine for other in spot if other is not loop])
+        loop.beside = partial(beside_on_spot, [other.engine for other in spot if other is not loop])
     lenders = {
         symbol: exchange
         for symbol, exchange in exchanges.items()

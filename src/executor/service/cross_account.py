@@ -35,16 +35,18 @@ class Trading(Protocol):
     def rules(self) -> SymbolRules: ...
 
 
-def claimed_on_spot(others: Iterable[Trading], signal: SignalSeen) -> dict[str, Decimal]:
-    """By asset that `others` trade, what they need of a Spot account's balances that were read for `signal`."""
-    since, pays = signal.asked_at, signal.signal.direction is Direction.SHORT
+def beside_on_spot(others: Iterable[Trading], event: SignalSeen) -> SignalSeen:
+    """The signal with what `others` need of a Spot account's balances that were read for it, by asset that they trade."""
+    if event.balances is None:
+        return event
+    since, pays = event.asked_at, event.signal.direction is Direction.SHORT
     found = defaultdict[str, Decimal](Decimal)
     for each in others:
         rules = each.rules
         found |= {asset: found[asset] for asset in (rules.base, rules.quote)}
         for asset, claim in on_spot(each.state, each.policy, rules, since, for_exits=pays).items():
             found[asset] += claim
-    return found
+    return replace(event, claimed=dict(found))
 
 
 class CrossAccount:

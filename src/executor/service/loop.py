@@ -10,12 +10,11 @@ rule 9.1.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from msgspec.structs import replace
 
 from executor.core.model.events import AnyEvent, Commanded, SignalSeen, Started, Tick, Verb
 from executor.core.model.intents import Command, Notify, Request
@@ -79,9 +78,9 @@ class Loop:
         """What reads the state that the loop begins with, where the engine's is not the newest (rules 9.2, 9.3): it
         does not give up, and until it has ended no event is taken.
         """
-        self.claimed: Callable[[SignalSeen], Mapping[str, Decimal]] | None = None
-        """What other symbols' trades need of the balances that were read for a signal, by asset; looked at as its turn
-        comes, as several may come at once.
+        self.beside: Callable[[SignalSeen], SignalSeen] | None = None
+        """Tells a signal what it has to know of the account's other symbols; asked as its turn comes, as several may
+        come at once.
         """
         self.poller = Poller(self)
         self.committer = Committer(engine, self.now, self._turned)
@@ -328,8 +327,8 @@ class Loop:
     async def _take(self, delivery: Delivery) -> Step:
         """One event: its step on disk, its requests on their way, and then all who want to know of it told."""
         event, answer, then, takes = delivery
-        if isinstance(event, SignalSeen) and event.balances is not None and self.claimed is not None:
-            event = replace(event, claimed=dict(self.claimed(event)))
+        if isinstance(event, SignalSeen) and self.beside is not None:
+            event = self.beside(event)
         before = self.state
         step = await self.committer.commit(event, more=answer is None and self._inbox.waiting > 0, takes=takes)
         for request in step.requests:
