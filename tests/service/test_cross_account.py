@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY
+from tests.core.build import MARGIN_RULES, POLICY, RICH, make_signal
 
+from executor.core.model.events import SignalSeen
 from executor.core.model.loans import (
     Credit,
     Loan,
@@ -23,7 +24,7 @@ from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, Plan, Position, State
 from executor.core.model.values import Direction
-from executor.service.cross_account import CrossAccount, NeighboursOf
+from executor.service.cross_account import CrossAccount, NeighboursOf, told_beside
 
 D = Decimal
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "LTCUSDT")
@@ -134,7 +135,10 @@ def test_of_two_loans_alike_a_record_is_of_the_one_that_was_asked_for_first(acco
     assert account.of("ETHUSDT").not_theirs(LoanKind.REPAY, rows) == rows
     account.has("BTCUSDT", loan=loan(phase=LoanPhase.CLOSED, end=LoanEnd.DONE, tran_id=1))
     assert account.of("ETHUSDT").not_theirs(LoanKind.BORROW, rows) == (row(2, amount=60),)
+    account.has("BTCUSDT", loan=loan(n=2, kind=LoanKind.REPAY, tran_id=9))
+    assert account.of("ETHUSDT").not_theirs(LoanKind.BORROW, rows) == (row(2, amount=60),)  # as it was before
     account.has("BTCUSDT", loan=loan(phase=LoanPhase.CLOSED, end=LoanEnd.NEVER))
+    rows = (row(3), row(2, amount=60))
     assert account.of("ETHUSDT").not_theirs(LoanKind.BORROW, rows) == rows
 
 
@@ -156,3 +160,16 @@ def test_what_the_trades_of_others_need_is_claimed_by_who_came_first(account: Ac
     assert account.of("LTCUSDT").debts()["USDT"].claimed == D(200)  # it has no trade yet
     account.has("ETHUSDT", debts=(OwnDebt(asset="USDT", own=D(60), borrowed=D(60), ever=D(60)),))
     assert account.of("BTCUSDT").debts()["USDT"] == Others(owed=D(60), moved=D(60), claimed=D(60))
+
+
+def test_a_signal_is_told_of_the_newest_trade_beside_it_and_of_what_it_shares() -> None:
+    position = Position(trade="7", signal="a", opened=1, plan=PLAN, phase=Borrowing(since=1, give_up_at=2))
+    one = Engine(State(symbol="BTCUSDT", position=replace(position, credit=Credit(asset="USDT", need=D(100)))))
+    other = Engine(State(symbol="LTCFDUSD"), rules=replace(MARGIN_RULES, base="ETH", quote="FDUSD"))
+    event = SignalSeen(at=1, signal=make_signal(), quote=None, balances=RICH, klines=None)
+    told = told_beside([one, other], [one], event)
+    assert told.newest == 7
+    assert told.claimed == {"LTC": 0, "USDT": 0}  # what is free on borrowed money is told with the account
+    assert told_beside([one, other], [other], event).claimed == {"ETH": 0, "FDUSD": 0}
+    assert told_beside([one, other], [], event) == replace(event, newest=7)
+    assert told_beside([other], [other], replace(event, balances=None)) == replace(event, balances=None)

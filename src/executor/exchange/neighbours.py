@@ -1,11 +1,11 @@
-"""A cross account that several symbols of this service trade: it tells one debt of an asset, whoever of them made it."""
+"""A cross account that several symbols of a service trade: it tells one debt of an asset, whoever of them made it."""
 
 from collections.abc import Mapping
 from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from executor.core.model.facts import Refused, Why
+from executor.core.model.facts import Balance, Refused, Why
 from executor.core.model.loans import LoanKind, LoanRecord, MarginAccount, Others
 
 NOT_ITS_TURN: Final = Refused(Why.LOAN_BUSY, 0, "not sent: a loan of another symbol on this account is under way")
@@ -14,8 +14,8 @@ NOT_ITS_TURN: Final = Refused(Why.LOAN_BUSY, 0, "not sent: a loan of another sym
 class Neighbours(Protocol):
     """The other symbols that this service trades on the same account, which has one debt of an asset for all."""
 
-    def debts(self) -> Mapping[str, Others]:
-        """What they owe, and need of what is free, by asset."""
+    def debts(self, balances: Mapping[str, Balance] | None = None) -> Mapping[str, Others]:
+        """What they owe, and need of what is free, by asset; of these `balances`, where they are at hand."""
 
     def loans(self) -> Mapping[str, int]:
         """How many loans each of them has made, by symbol."""
@@ -39,7 +39,7 @@ class LookBeside:
 
     def over(self, shown: MarginAccount) -> MarginAccount:
         """The account that it has `shown`, with what they owe and need of it now."""
-        before, after = self._before, self._neighbours.debts()
+        before, after = self._before, self._neighbours.debts(shown.balances)
         changed = any(
             before.get(asset, Others()).moved != after.get(asset, Others()).moved for asset in {*before, *after}
         )

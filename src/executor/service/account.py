@@ -20,7 +20,7 @@ from executor.exchange.transport.budget import Budget
 from executor.ops.http import HttpUnusable
 from executor.ops.metrics import Metrics, StreamWatch
 from executor.paper.errors import PaperError
-from executor.service.cross_account import CrossAccount, beside_on_spot
+from executor.service.cross_account import CrossAccount, told_beside
 from executor.service.inlets.control import Control, SocketUnusable
 from executor.service.inlets.intake import SignalJudge
 from executor.service.inlets.webhook import WebhookUnusable
@@ -259,15 +259,19 @@ async def _keep_clock(loop: Loop, exchange: BinanceExchange) -> None:
 
 def _acquaint(exchanges: Mapping[str, BinanceExchange], loops: Mapping[str, Loop]) -> None:
     """The symbols of one account know what the others need of it, and on a cross account of each other's debts."""
-    spot = [
-        loops[symbol] for symbol, each in exchanges.items() if symbol in loops and not isinstance(each, MarginExchange)
+    isolated = [
+        symbol
+        for symbol, exchange in exchanges.items()
+        if isinstance(exchange, MarginExchange) and exchange.account.isolated
     ]
-    for loop in spot if len(spot) > 1 else ():
-        loop.beside = partial(beside_on_spot, [other.engine for other in spot if other is not loop])
+    for symbol, loop in loops.items() if len(loops) > 1 else ():
+        others = {name: other.engine for name, other in loops.items() if name != symbol}
+        sharing = [] if symbol in isolated else [each for name, each in others.items() if name not in isolated]
+        loop.beside = partial(told_beside, list(others.values()), sharing)
     lenders = {
         symbol: exchange
         for symbol, exchange in exchanges.items()
-        if isinstance(exchange, MarginExchange) and not exchange.account.isolated and symbol in loops
+        if isinstance(exchange, MarginExchange) and symbol in loops and symbol not in isolated
     }
     if len(lenders) > 1:
         account = CrossAccount({symbol: loops[symbol].engine for symbol in lenders})

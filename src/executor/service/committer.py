@@ -21,13 +21,21 @@ STORE_TURN_S: Final = 0.25
 
 class Committer:
     """`commit` one event after another, `publish` beside it. `now`: the exchange's time in ms; `turned` is called again
-    and again while the store is waited for: that is no hanging, and a restart would not help.
+    and again while the store is waited for: that is no hanging, and a restart would not help. `whole`: the event with
+    what else it is judged by, as that is at the moment.
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], int], turned: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], int],
+        turned: Callable[[], None],
+        whole: Callable[[AnyEvent], AnyEvent] = lambda event: event,
+    ) -> None:
         self._engine = engine
         self._now = now
         self._turned = turned
+        self._whole = whole
         self._news = asyncio.Event()
         self._took = (0, 0)
         """How long (ms) the last two steps with requests to be stamped waited for the store."""
@@ -38,12 +46,14 @@ class Committer:
 
         `more`, `takes`: as for `Engine.commit`. Raises Fenced.
         """
-        told, step, asked = False, None, 0
+        told, step, asked, taken = False, None, 0, event
         while True:
             try:
                 if step is None:
                     asked = self._now()
-                    step = self._engine.commit(event, more=more, now=asked + self._lead(), takes=takes)
+                    if (whole := self._whole(event)) != taken:
+                        taken = whole
+                    step = self._engine.commit(taken, more=more, now=asked + self._lead(), takes=takes)
                 if self._engine.pending:
                     with self._turning():
                         await self._engine.written()

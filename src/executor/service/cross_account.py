@@ -5,21 +5,26 @@ Loans are asked for one at a time: one whose answer is lost is found by its amou
 apart (rule 11.3).
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
+from executor.core.absorb.admit import newest_trade
 from executor.core.book import debt as debts
-from executor.core.book.claims import claims, on_spot
+from executor.core.book.claims import claims, on_spot, stands
 from executor.core.model.events import SignalSeen
+from executor.core.model.facts import Balance
 from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
-from executor.core.model.values import Direction
+from executor.core.model.values import ZERO, Direction
+
+KEPT: Final = 100
+"""Records are asked for as far back as a minute or two: each of its loans is among the newest so many."""
 
 
 class Trading(Protocol):
@@ -35,18 +40,33 @@ class Trading(Protocol):
     def rules(self) -> SymbolRules: ...
 
 
-def beside_on_spot(others: Iterable[Trading], event: SignalSeen) -> SignalSeen:
-    """The signal with what `others` need of a Spot account's balances that were read for it, by asset that they trade."""
-    if event.balances is None:
+def told_beside(others: Sequence[Trading], sharing: Sequence[Trading], event: SignalSeen) -> SignalSeen:
+    """The signal with what it has to know of the account's `others`: their newest trade; and of those that are
+    `sharing` its purse what they need, by asset that they trade, of the balances that were read for it. On borrowed
+    money that is told with the account.
+    """
+    event = replace(event, newest=max((newest_trade(each.state) for each in others), default=0))
+    if event.balances is None or not sharing:
         return event
     since, pays = event.asked_at, event.signal.direction is Direction.SHORT
+    untold = _untold(sharing, event.balances)
     found = defaultdict[str, Decimal](Decimal)
-    for each in others:
+    for each in sharing:
         rules = each.rules
         found |= {asset: found[asset] for asset in (rules.base, rules.quote)}
-        for asset, claim in on_spot(each.state, each.policy, rules, since, for_exits=pays).items():
+        needs = on_spot(each.state, each.policy, rules, since, for_exits=pays, untold=untold)
+        for asset, claim in needs.items():
             found[asset] += claim
     return replace(event, claimed=dict(found))
+
+
+def _untold(traded: Iterable[Trading], balances: Mapping[str, Balance]) -> set[str]:
+    """The assets of which less is locked than orders of all that are `traded` lock: one of them has traded since."""
+    locks = defaultdict[str, Decimal](Decimal)
+    for each in traded:
+        for asset, lock in stands(each.state, each.rules).items():
+            locks[asset] += lock
+    return {asset for asset, lock in locks.items() if balances.get(asset, Balance(ZERO)).locked < lock}
 
 
 class CrossAccount:
@@ -55,6 +75,8 @@ class CrossAccount:
     def __init__(self, traded: Mapping[str, Trading]) -> None:
         self._traded = traded
         self._turn = ""
+        self._made = {symbol: deque[int](maxlen=KEPT) for symbol in traded}
+        """The numbers of their loans and repayments, as far as they are known."""
 
     def neighbours_of(self, symbol: str) -> "NeighboursOf":
         return NeighboursOf(self, symbol)
@@ -62,8 +84,23 @@ class CrossAccount:
     def others(self, symbol: str) -> list[State]:
         return [each.state for each in self.beside(symbol)]
 
+    @property
+    def traded(self) -> list[Trading]:
+        return list(self._traded.values())
+
     def beside(self, symbol: str) -> list[Trading]:
         return [each for name, each in self._traded.items() if name != symbol]
+
+    def note(self) -> None:
+        """Remember the number of each one's newest loan: once it has another, that one's record is still its own."""
+        for symbol, made in self._made.items():
+            loan = self.state_of(symbol).loan
+            if loan is not None and loan.tran_id and loan.tran_id not in made:
+                made.append(loan.tran_id)
+
+    def made_beside(self, symbol: str) -> set[int]:
+        self.note()
+        return {number for name, made in self._made.items() if name != symbol for number in made}
 
     def state_of(self, symbol: str) -> State:
         return self._traded[symbol].state
@@ -86,14 +123,17 @@ class NeighboursOf:
         self._account = account
         self._symbol = symbol
 
-    def debts(self) -> Mapping[str, Others]:
+    def debts(self, balances: Mapping[str, Balance] | None = None) -> Mapping[str, Others]:
+        self._account.note()
         found: dict[str, Others] = {}
         own = self._account.state_of(self._symbol)
+        untold = _untold(self._account.traded, balances) if balances is not None else set()
         for each in self._account.beside(self._symbol):
             for debt in each.state.debts:
                 known = found.get(debt.asset, Others())
                 found[debt.asset] = replace(known, owed=known.owed + debt.own, moved=known.moved + debt.ever)
-            for asset, claim in claims(each.state, each.policy, each.rules, ahead=_ahead(each.state, own)).items():
+            ahead = _ahead(each.state, own)
+            for asset, claim in claims(each.state, each.policy, each.rules, ahead=ahead, untold=untold).items():
                 known = found.get(asset, Others())
                 found[asset] = replace(known, claimed=known.claimed + claim)
             for asset, part in _unclaimed(each.state).items():
@@ -122,7 +162,7 @@ class NeighboursOf:
         """
         own = _place(self._account.state_of(self._symbol))
         others = self._account.others(self._symbol)
-        known = {state.loan.tran_id for state in others if state.loan is not None}
+        known = self._account.made_beside(self._symbol)
         earlier = {
             (loan.asset, loan.amount)
             for state in others

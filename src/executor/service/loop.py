@@ -11,7 +11,6 @@ rule 9.1.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -83,7 +82,7 @@ class Loop:
         come at once.
         """
         self.poller = Poller(self)
-        self.committer = Committer(engine, self.now, self._turned)
+        self.committer = Committer(engine, self.now, self._turned, self._whole)
         self.on_step: list[Callable[[AnyEvent, Step], None]] = [self.poller.on_step]
         self.closed: Sequence[Closed] = ()
         """The last finished trades, oldest first."""
@@ -327,8 +326,6 @@ class Loop:
     async def _take(self, delivery: Delivery) -> Step:
         """One event: its step on disk, its requests on their way, and then all who want to know of it told."""
         event, answer, then, takes = delivery
-        if isinstance(event, SignalSeen) and self.beside is not None:
-            event = self.beside(event)
         before = self.state
         step = await self.committer.commit(event, more=answer is None and self._inbox.waiting > 0, takes=takes)
         for request in step.requests:
@@ -351,6 +348,9 @@ class Loop:
         async with self._changed:
             self._changed.notify_all()
         return step
+
+    def _whole(self, event: AnyEvent) -> AnyEvent:
+        return self.beside(event) if isinstance(event, SignalSeen) and self.beside is not None else event
 
     def _turned(self) -> None:
         for callback in tuple(self.on_turn):

@@ -2,12 +2,25 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RICH, RULES, START, Script, closing, make_quote, make_signal
+from tests.core.build import (
+    MARGIN_RULES,
+    POLICY,
+    RICH,
+    RULES,
+    START,
+    Script,
+    both_sides,
+    closing,
+    make_quote,
+    make_signal,
+)
 
-from executor.core.absorb.admit import DAY_MS, IDS_MAX, day_at, trade_id
+from executor.core.absorb.admit import DAY_MS, IDS_MAX, day_at, newest_trade, trade_id
+from executor.core.book.ledger import expected_base
 from executor.core.book.levels import stop_limit
 from executor.core.model.events import SignalMalformed, SignalSeen, Verb
 from executor.core.model.facts import Balance
+from executor.core.model.loans import Others
 from executor.core.model.policy import EntryMode, Layout, Policy
 from executor.core.model.signal import Signal
 from executor.core.model.state import Day, Entering, Seen
@@ -313,12 +326,38 @@ def test_base_that_another_symbol_trades_as_well_tells_nothing_of_what_becomes_o
     assert spare({"USDT": D(0), "LTC": D(0)}) is None
 
 
+@both_sides
+def test_so_it_does_on_borrowed_money_where_an_earlier_debt_is_repaid_from_what_nobody_else_needs(
+    direction: Direction,
+) -> None:
+    """Rules 8.3b, 11.6: as if none of it were there a short would buy an earlier debt's base beside its own."""
+    script = Script(direction, rules=MARGIN_RULES)
+    script.lender.add("LTC", D(4))
+    account = replace(script.account(), others={"LTC": Others(claimed=D(1))})
+    for claimed, spare, shared in (({"LTC": D(0)}, D(3), True), ({"ETH": D(0)}, D(4), False)):
+        event = seen(make_signal(direction), margin=account, balances=account.balances, claimed=claimed)
+        position = transition(empty("LTCUSDT"), event, POLICY, MARGIN_RULES).state.position
+        assert position is not None
+        assert position.credit is not None
+        assert (position.spare, position.credit.shared) == (spare, shared)
+        assert (expected_base(position, MARGIN_RULES) is None) is shared
+
+
 def test_no_two_trades_have_the_same_id() -> None:
     """Rule 1: an id is later than the last one's, whatever the clock says."""
     script = closing()
     script.settle()
     assert trade_id(script.state, START) == str(START + 1)
     assert trade_id(script.state, START + 500) == str(START + 500)
+
+
+def test_no_two_trades_of_one_account_have_the_same_id() -> None:
+    """Rule 1: two symbols that are signalled in the same moment had the same one, and so their orders and lists."""
+    position = judged(seen(newest=START)).state.position
+    assert position is not None
+    assert position.trade == str(START + 1)
+    assert newest_trade(judged(seen(newest=START)).state) == START + 1
+    assert newest_trade(Script().state) == 0
 
 
 def test_pause_and_resume_let_signals_in_again() -> None:

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from msgspec.structs import replace
 from tests.core.build import (
     MARGIN_RULES,
@@ -17,12 +18,14 @@ from tests.core.build import (
     unprotected,
 )
 
+from executor.core.book import debt as debts
 from executor.core.book.claims import claims, on_spot
 from executor.core.book.levels import stop_limit
 from executor.core.model.events import Verb
 from executor.core.model.ids import Role
 from executor.core.model.loans import Debt
 from executor.core.model.policy import Layout
+from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closing, Entering, Reason
 from executor.core.model.values import ZERO, Direction
 
@@ -36,6 +39,14 @@ def claimed(script: Script, *, ahead: bool = True) -> dict[str, Decimal]:
 def needs(direction: Direction) -> tuple[str, Decimal]:
     """What the entry spends."""
     return ("USDT", D("301.5")) if direction is Direction.LONG else ("LTC", D(3))
+
+
+def for_exits(direction: Direction, brings: str = "99.5") -> dict[str, Decimal]:
+    """What a short's exits lock beyond what its entry `brings`, which nobody lends it (rule 2.6)."""
+    if direction is Direction.LONG:
+        return {}
+    buys = debts.gross(D(3), MARGIN_RULES.worst_keep(), MARGIN_RULES.step) + MARGIN_RULES.step
+    return {"USDT": buys * LOCK - 3 * D(brings) * D("0.999")}
 
 
 def borrowing(direction: Direction) -> Script:
@@ -53,14 +64,16 @@ def test_who_has_no_trade_on_borrowed_money_needs_nothing() -> None:
 def test_what_an_entry_is_to_spend_is_claimed_until_it_has_left(direction: Direction) -> None:
     script = borrowing(direction)
     asset, need = needs(direction)
-    assert claimed(script) == {asset: need}
-    assert claimed(script, ahead=False) == {}  # what is free may be another's as well, who came first
+    assert claimed(script) == {asset: need, **for_exits(direction)}
+    assert claimed(script, ahead=False) == for_exits(direction)  # what is free may be another's as well, who came first
     while not script.pending or script.kinds() != ["ENTRY"]:
         script.accept()
-    assert claimed(script) == claimed(script, ahead=False) == {asset: need}  # the loan has come, and lies there
+    # The loan has come, and lies there; or the entry has filled already, and what it has brought.
+    brought = {"LTC": D(3)} if direction is Direction.LONG else for_exits(direction, "0")
+    assert claimed(script) == claimed(script, ahead=False) == {asset: need, **brought}
     script.accept()
-    left = D("1.5") if direction is Direction.LONG else ZERO  # the limit is lower than what Plan B may pay
-    assert claimed(script) == ({asset: left} if left else {})
+    left = {"USDT": D("1.5")} if direction is Direction.LONG else {}  # the limit is lower than what Plan B may pay
+    assert claimed(script) == left | for_exits(direction)
 
 
 @both_sides
@@ -138,7 +151,7 @@ def test_so_is_what_an_entry_or_a_pair_of_exits_sets_free(direction: Direction) 
     script.command(Verb.CANCEL_ENTRY)
     assert script.kinds() == ["CancelOrder"]
     asset, need = needs(direction)
-    assert claimed(script) == {asset: min(script.state.debts[0].own, need)}
+    assert claimed(script) == {asset: min(script.state.debts[0].own, need), **for_exits(direction, "100")}
     script = protected(direction, rules=MARGIN_RULES)
     held = sum((leg.qty for leg in script.position.legs), ZERO)
     script.command(Verb.FLATTEN)
@@ -278,3 +291,27 @@ def test_on_spot_plain_s_stop_needs_all_of_it_again_beside_the_targets(direction
     script.command(Verb.FLATTEN)
     part = held - script.leg(2).qty
     assert on_spot_of(script)[asset] >= part
+
+
+@both_sides
+@pytest.mark.parametrize("rules", [RULES, MARGIN_RULES])
+def test_plain_s_targets_are_needed_from_the_entry_on(direction: Direction, rules: SymbolRules) -> None:
+    """4.3: admitted for what they lock beside the stop, a trade counted it as needed only once they were to be placed;
+    another symbol's entry took it meanwhile.
+    """
+
+    def needed(layout: Layout) -> dict[str, Decimal]:
+        script = Script(direction, replace(POLICY, layout=layout), rules)
+        script.lender.add("USDT", D(1_000))
+        script.lender.add("LTC", D(10))
+        script.signal()
+        script.settle()
+        if rules.margin is None:
+            return on_spot(script.state, script.policy, rules, script.now + 1)
+        return dict(claims(script.state, script.policy, rules, ahead=True))
+
+    plain, pairs = needed(Layout.PLAIN), needed(Layout.OCO)
+    asset, price = ("LTC", (1, 1)) if direction is Direction.LONG else ("USDT", (98, 96))
+    each = D("0.999")  # of 2.997, what is left of 3 at the highest commission
+    assert plain[asset] - pairs[asset] == sum((each * D(at) for at in price), ZERO)
+    assert {key: plain[key] for key in plain if key != asset} == {key: pairs[key] for key in pairs if key != asset}

@@ -12,7 +12,7 @@ from executor.core.book import brackets
 from executor.core.book import debt as debts
 from executor.core.book.borrowing import lowest_sale
 from executor.core.book.levels import beyond, past, stop_limit
-from executor.core.book.plan import PlanError, Split, make_plan, split, target_of
+from executor.core.book.plan import PlanError, full_legs, make_plan, target_of, targets_beside
 from executor.core.model.events import SignalMalformed, SignalSeen
 from executor.core.model.facts import Balance, OrderReport, Quote
 from executor.core.model.intents import Level, Notify
@@ -158,26 +158,44 @@ def judge(state: State, event: SignalSeen, policy: Policy, rules: SymbolRules) -
     now = state.market.now
     assert event.balances is not None
     position = Position(
-        trade=trade_id(state, now),
+        trade=trade_id(state, now, event.newest),
         signal=event.signal.key,
         opened=now,
         plan=plan,
         phase=Entering(give_up_at=now + policy.entry_timeout_ms),
-        # What others buy and sell as well tells nothing of this trade.
-        spare=None if rules.base in event.claimed else event.balances.get(rules.base, Balance(ZERO)).total,
+        spare=_spare(event, rules),
     )
     if rules.margin is None:
         return position
     try:
-        return credit.grant(state, position, event.margin, rules.margin, policy, rules)
+        granted = credit.grant(state, position, event.margin, rules.margin, policy, rules)
     except credit.NotGranted as denied:
         return NotAdmitted(denied.kind, str(denied))
+    assert granted.credit is not None
+    return replace(granted, credit=replace(granted.credit, shared=rules.base in event.claimed))
 
 
-def trade_id(state: State, now: int) -> str:
-    """The trade's start in ms; later than the last one's, so that no id is ever given twice (rule 1)."""
-    last = int(state.last_closed.trade) if state.last_closed is not None else 0
-    return str(max(now, last + 1))
+def _spare(event: SignalSeen, rules: SymbolRules) -> Decimal | None:
+    """Base that is there before the trade; of one that other symbols trade as well what none of them needs, and where
+    nothing is borrowed it is not kept: what they buy and sell tells nothing of this trade.
+    """
+    assert event.balances is not None
+    if rules.base not in event.claimed:
+        return event.balances.get(rules.base, Balance(ZERO)).total
+    return event.margin.available(rules.base) if event.margin is not None else None
+
+
+def trade_id(state: State, now: int, beside: int = 0) -> str:
+    """The trade's start in ms; later than the last one's, and than the newest of the account's other symbols, `beside`,
+    so that no id is ever given twice (rule 1).
+    """
+    return str(max(now, newest_trade(state) + 1, beside + 1))
+
+
+def newest_trade(state: State) -> int:
+    """The number of the newest trade that the state knows of; 0 where there was none."""
+    known = (state.position, state.last_closed)
+    return max([int(each.trade) for each in known if each is not None], default=0)
 
 
 def day_at(state: State, now: int) -> Day:
@@ -245,7 +263,7 @@ def _about_limits(state: State, event: SignalSeen, policy: Policy) -> NotAdmitte
 
 def _about_exits(event: SignalSeen, quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> NotAdmitted | None:
     """Exits that the symbol does not take are refused before there is anything to protect (rules 2.6, 4.2)."""
-    legs = [(qty, target_of(n, plan)) for n, qty in enumerate(_legs(plan, policy, rules), 1) if qty > 0]
+    legs = [(qty, target_of(n, plan)) for n, qty in enumerate(full_legs(plan, policy, rules), 1) if qty > 0]
     paired = policy.layout is not Layout.PLAIN
     needed = (OrderType.STOP_LOSS_LIMIT, OrderType.LIMIT_MAKER if paired else OrderType.LIMIT, OrderType.MARKET)
     if lacking := [str(kind) for kind in needed if kind not in rules.order_types]:
@@ -359,28 +377,20 @@ def _needs(quote: Quote, plan: Plan, policy: Policy, rules: SymbolRules) -> list
     price = plan.entry
     if policy.entry_mode is EntryMode.MARKET_ONLY:
         price = quote.ask if plan.direction is Direction.LONG else quote.bid
-    targets = list(zip(_legs(plan, policy, rules), plan.targets, strict=False))
-    plain_layout = policy.layout is Layout.PLAIN
+    beside = targets_beside(plan, policy, rules)
     if plan.direction is Direction.LONG:
         needs = [(rules.quote, plan.qty * price, "the entry")]
-        if plain_layout:
-            spare = sum((qty for qty, _ in targets), ZERO)
+        if beside:
+            spare = sum((qty for qty, _ in beside), ZERO)
             needs.append((rules.base, spare, "EXIT_LAYOUT=PLAIN (targets beside the stop)"))
         return needs
     limit = stop_limit(plan.stop, plan.direction, policy, rules)
     bought, sold_at = plan.qty, lowest_sale(plan, quote.bid, policy, rules)
     if rules.margin is not None:  # a loan is bought back with the buy's own commission (rule 11.6)
         bought = debts.gross(plan.qty, rules.worst_keep(), rules.step) + rules.step
-    locked = limit * bought
-    if plain_layout:
-        locked += sum((qty * target for qty, target in targets), ZERO)
+    locked = limit * bought + sum((qty * target for qty, target in beside), ZERO)
     proceeds = plan.qty * sold_at * (ONE - rules.taker_fee)
     return [
         (rules.base, plan.qty, "the short entry"),
         (rules.quote, max(locked - proceeds, ZERO), "the short's exits"),
     ]
-
-
-def _legs(plan: Plan, policy: Policy, rules: SymbolRules) -> Split:
-    """The legs of a full entry at the highest commission."""
-    return split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules) or (ZERO, ZERO, ZERO)

@@ -11,8 +11,9 @@ from typing import Final
 
 from executor.core.book import debt as debts
 from executor.core.book.borrowing import lowest_sale, need
-from executor.core.book.ledger import filled_lists, holding, layout_of, leg_sold
+from executor.core.book.ledger import filled_lists, holding, layout_of, leg_sold, locked
 from executor.core.book.levels import stop_limit
+from executor.core.book.plan import targets_beside
 from executor.core.model.intents import names
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
@@ -23,15 +24,33 @@ _ROOM: Final = Decimal("1.02")
 """What is bought at market may cost a little more than the last price."""
 
 
-def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> Mapping[str, Decimal]:
-    """By asset. `ahead`: it was opened before whoever asks: what it has not borrowed yet is its own to take, too."""
+def stands(state: State, rules: SymbolRules) -> dict[str, Decimal]:
+    """By asset, what the trade's orders lock that are known to stand: where an account shows less, some of them have
+    traded or gone, and nobody has told of it yet.
+    """
+    position = state.position
+    if position is None:
+        return {}
+    long = position.plan.direction is Direction.LONG
+    spends, gets = (rules.quote, rules.base) if long else (rules.base, rules.quote)
+    entries = [order for order in position.orders if order.is_entry and order.phase is OrderPhase.WORKING]
+    lock = sum([order.leaves * ((order.price or ZERO) if long else ONE) for order in entries], ZERO)
+    return {spends: lock, gets: locked(position)}
+
+
+def claims(
+    state: State, policy: Policy, rules: SymbolRules, *, ahead: bool, untold: Container[str] = ()
+) -> Mapping[str, Decimal]:
+    """By asset. `ahead`: it was opened before whoever asks: what it has not borrowed yet is its own to take, too.
+    `untold`: of these less is locked than `stands`.
+    """
     position = state.position
     if position is None or position.credit is None:
         return {}
     credit, found = position.credit, defaultdict[str, Decimal](Decimal)
     leaving = _leaving(state)
     debt, spent = debts.find(state.debts, credit.asset), _spent(position, leaving)
-    enters = isinstance(position.phase, Borrowing | Entering) and position.phase.end is None
+    enters = _enters(position)
     if enters:
         made = isinstance(position.phase, Entering)  # the loan: what it was for is there
         wanted = credit.need if ahead or made else min(debt.borrowed, credit.need)
@@ -42,39 +61,91 @@ def claims(state: State, policy: Policy, rules: SymbolRules, *, ahead: bool) -> 
         return found
     held = holding(position, rules)
     bare = _bare(position, held.held + held.beyond, leaving)
+    coming, there = _coming(position), _may_be_there(position, rules, untold)
+    beside = _beside(position, held.held + coming, policy, rules)
     if position.plan.direction is Direction.LONG:
-        found[rules.base] += bare
+        found[rules.base] += bare + beside + there
     else:
-        found[rules.quote] += bare * _cost(state, position, policy, rules)
+        buys = debts.gross(coming, rules.worst_keep(), rules.step) + rules.step if coming else ZERO
+        cost = _cost(state, position, policy, rules)
+        brings = _brings(position, policy, rules)
+        found[rules.quote] += bare * cost + beside + max(buys * cost - (coming - there) * brings, ZERO)
     return found
 
 
 def on_spot(
-    state: State, policy: Policy, rules: SymbolRules, since: int, *, for_exits: bool = True
+    state: State,
+    policy: Policy,
+    rules: SymbolRules,
+    since: int,
+    *,
+    for_exits: bool = True,
+    untold: Container[str] = (),
 ) -> dict[str, Decimal]:
     """By asset, of a trade without borrowed money. What was not known to stand before `since` (ms) may not be locked
     yet in the balances that were asked for then. `for_exits`: whoever asks has exits to pay for, so what Plan B takes
     at the most counts, and what was spent since; where one of two longs' entries is refused, nothing is lost.
+    `untold`: as for `claims`.
     """
     position = state.position
     if position is None or position.credit is not None:
         return {}
     plan, entries = position.plan, [order for order in position.orders if order.is_entry]
-    enters = isinstance(position.phase, Entering) and position.phase.end is None
-    coming = sum([order.leaves for order in entries if order.live], ZERO)
-    if enters:
-        coming += max(plan.qty - sum([o.qty if o.live else o.cum_qty for o in entries], ZERO), ZERO)
-    locked = [order for order in entries if order.phase is OrderPhase.WORKING and order.heard_at < since]
-    bare = _bare(position, holding(position, rules).held, _leaving(state), since)
+    enters, coming, there = _enters(position), _coming(position), _may_be_there(position, rules, untold)
+    standing = [order for order in entries if order.phase is OrderPhase.WORKING and order.heard_at < since]
+    held = holding(position, rules).held
+    bare = _bare(position, held, _leaving(state), since)
+    beside = _beside(position, held + coming, policy, rules)
     if plan.direction is Direction.LONG:
         dearest = need(plan, policy, rules).amount / plan.qty if enters and for_exits else plan.entry
-        paid = sum([order.leaves * (order.price or ZERO) for order in locked], ZERO)
+        paid = sum([order.leaves * (order.price or ZERO) for order in standing], ZERO)
         spent = sum([order.value for order in entries if for_exits and order.sent_at >= since], ZERO)
-        return {rules.quote: max(coming * dearest - paid, ZERO) + spent, rules.base: bare}
-    cost = _cost(state, position, policy, rules)
-    brings = (lowest_sale(plan, plan.entry, policy, rules) if enters else plan.entry) * (ONE - rules.taker_fee)
-    unlocked = coming - sum([order.leaves for order in locked], ZERO)
-    return {rules.base: unlocked, rules.quote: bare * cost + coming * max(cost - brings, ZERO)}
+        return {rules.quote: max(coming * dearest - paid, ZERO) + spent, rules.base: bare + beside + there}
+    cost, brings = _cost(state, position, policy, rules), _brings(position, policy, rules)
+    unlocked = coming - sum([order.leaves for order in standing], ZERO)
+    to_pay = coming * max(cost - brings, ZERO) + there * brings
+    return {rules.base: unlocked, rules.quote: bare * cost + beside + to_pay}
+
+
+def _enters(position: Position) -> bool:
+    return isinstance(position.phase, Borrowing | Entering) and position.phase.end is None
+
+
+def _coming(position: Position) -> Decimal:
+    """Base quantity that its entry may still trade."""
+    entries = [order for order in position.orders if order.is_entry]
+    coming = sum([order.leaves for order in entries if order.live], ZERO)
+    if _enters(position):
+        coming += max(position.plan.qty - sum([o.qty if o.live else o.cum_qty for o in entries], ZERO), ZERO)
+    return coming
+
+
+def _may_be_there(position: Position, rules: SymbolRules, untold: Container[str]) -> Decimal:
+    """Base quantity that its entry may have traded already, so that what it brought lies free: of orders without an
+    answer, and of all of them where not all that they lock is locked.
+    """
+    spends = rules.quote if position.plan.direction is Direction.LONG else rules.base
+    live = [order for order in position.orders if order.is_entry and order.live]
+    return sum([o.leaves for o in live if o.phase is not OrderPhase.WORKING or spends in untold], ZERO)
+
+
+def _brings(position: Position, policy: Policy, rules: SymbolRules) -> Decimal:
+    """What a unit of a short's entry brings at the least, in quote."""
+    plan = position.plan
+    price = lowest_sale(plan, plan.entry, policy, rules) if _enters(position) else plan.entry
+    return price * (ONE - rules.taker_fee)
+
+
+def _beside(position: Position, most: Decimal, policy: Policy, rules: SymbolRules) -> Decimal:
+    """What PLAIN's targets will lock beside the stop of the whole (rule 4.3) while its exits are not sized yet:
+    base of a long that will hold `most` of its plan, quote of a short.
+    """
+    plan = position.plan
+    if isinstance(position.phase, Closing) or any(leg.n for leg in position.legs):
+        return ZERO
+    targets = targets_beside(plan, policy, rules)
+    long = plan.direction is Direction.LONG
+    return sum([qty if long else qty * price for qty, price in targets], ZERO) * max(most, ZERO) / plan.qty
 
 
 def _leaving(state: State) -> set[str]:

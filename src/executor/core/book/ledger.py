@@ -299,7 +299,7 @@ def expected_base(position: Position, rules: SymbolRules) -> Decimal | None:
     """Base that the account has, locked or free, as far as the trade's orders are known and nobody else moves any: at
     least so much with a long, at most so much with a short; None where it is not known what it had before.
     """
-    if position.spare is None:
+    if position.spare is None or (position.credit is not None and position.credit.shared):
         return None
     if position.plan.direction is Direction.SHORT:
         return position.spare - holding(position, rules).held

@@ -7,7 +7,7 @@ from typing import Final
 
 from executor.core.book.levels import safer, stop_limit, swing_extreme
 from executor.core.model.facts import Kline
-from executor.core.model.policy import EntryMode, Policy, StopMode
+from executor.core.model.policy import EntryMode, Layout, Policy, StopMode
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
 from executor.core.model.state import Plan
@@ -61,6 +61,20 @@ def split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split
 def planned_split(qty: Decimal, plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:
     """The legs of a size that is only planned: by the operator's own filters too."""
     return _split(qty, plan, policy, rules.for_plans)
+
+
+def full_legs(plan: Plan, policy: Policy, rules: SymbolRules) -> Split:
+    """The legs of a full entry at the highest commission."""
+    return split(rules.whole(plan.qty * rules.worst_keep()), plan, policy, rules) or (ZERO, ZERO, ZERO)
+
+
+def targets_beside(plan: Plan, policy: Policy, rules: SymbolRules) -> list[tuple[Decimal, Decimal]]:
+    """Quantity and price of the targets of a full entry that lock base, or quote, beside the stop of the whole: PLAIN's
+    (rule 4.3).
+    """
+    if policy.layout is not Layout.PLAIN:
+        return []
+    return list(zip(full_legs(plan, policy, rules), plan.targets, strict=False))
 
 
 def bracket_split(plan: Plan, policy: Policy, rules: SymbolRules) -> Split | None:

@@ -39,7 +39,7 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     `open_orders`: all of the symbol, other hands' too, which take places that the exits need (rule 2.6). `reference`:
     what the exchange reckons PERCENT_PRICE from, where that is another price than the last one. `asked_at`: when the
     balances were asked for (ms); `claimed`: what of them trades of other symbols need, 0 of what these have no need of
-    now.
+    now; `newest`: the number of the newest trade of other symbols, as no id is given twice on an account (rule 1).
     """
 
     signal: Signal
@@ -51,6 +51,7 @@ class SignalSeen(Event, frozen=True, tag="signal_seen"):
     reference: Decimal | None = None
     asked_at: int = 0
     claimed: dict[str, Decimal] = {}
+    newest: int = 0
 
 
 class SignalMalformed(Event, frozen=True, tag="signal_malformed"):

@@ -279,7 +279,8 @@ class Credit(msgspec.Struct, frozen=True, kw_only=True):
     """An open trade's money: its entry spends `need` of `asset`, of which `spare` was free before. `accrued`: what a
     short owes in base beyond what it borrowed; what must be bought back with it (rule 11.6), `lapsed`: how much more
     that was before interest was taken in another asset. `unclaimed`: its debt is not on record, what its fills explain
-    of the account's is its own (11.12). `warned`: it was told that the level is low.
+    of the account's is its own (11.12). `warned`: it was told that the level is low. `shared`: another symbol trades
+    its base as well, so that how much of it there is tells nothing of this trade.
     """
 
     asset: str
@@ -289,3 +290,4 @@ class Credit(msgspec.Struct, frozen=True, kw_only=True):
     lapsed: Decimal = ZERO
     unclaimed: bool = False
     warned: bool = False
+    shared: bool = False
