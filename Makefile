@@ -76,6 +76,10 @@ soak-fast: $(VENV)/.test ## as soak, with the core compiled (minutes, and a C co
 	$(BIN)/python -m tools.compiled_core
 	cd build/compiled-core && PYTHONPATH=src:. $(CURDIR)/$(BIN)/python -m tests.sim.run --soak $(SOAK_SEC) --seed $(SEED) --processes 2
 
+.PHONY: soak-many
+soak-many: $(VENV)/.test ## as soak, with two or three symbols on one account, Spot or cross, that share a quote or a base
+	$(BIN)/python -m tests.sim.many.run --margin --soak $(SOAK_SEC) --seed $(SEED) --processes 2
+
 .PHONY: soak-fleet
 soak-fleet: $(VENV)/.test ## the same with a fleet: 2 to 4 nodes on a simulated etcd, its faults at every step
 	$(BIN)/python -m tests.sim.fleet.run --soak $(SOAK_SEC) --seed $(SEED) --processes 2

@@ -218,6 +218,10 @@ class Outside:
     def deposited(self, asset: str, amount: Decimal) -> None:
         self._add(asset, amount)
 
+    def traded(self, asset: str) -> Decimal:
+        """What fills, fees and deposits have added to the account's balance."""
+        return self._delta.get(asset, ZERO)
+
     def _add(self, asset: str, amount: Decimal) -> None:
         self._delta[asset] = self._delta.get(asset, ZERO) + amount
 
@@ -235,7 +239,7 @@ class Outside:
         lists: set[int] = set()
         beside = self._sent_beside(trade) if late else set()
         plain_layout = self.setup.policy.layout is Layout.PLAIN
-        for order in self._open(trade):
+        for order in self.open_of(trade):
             if order.side is not truth.direction.exit_side or order.client_order_id in beside:
                 continue
             if order.status is OrderStatus.PENDING_NEW:
@@ -314,7 +318,7 @@ class Outside:
         net = max(ours + fees - bought, ZERO)
         return ceil_to(net / self.rules.worst_keep(), self.rules.step) + STEPS_OVER * self.rules.step
 
-    def _open(self, trade: str = "") -> list[LiveOrder]:
+    def open_of(self, trade: str = "") -> list[LiveOrder]:
         live = self.direct.engine._accounts[self.direct.account].open.get(self.direct.symbol, {})
         return [o for o in live.values() if o.client_order_id.startswith(f"EX_{trade}")]
 
@@ -404,7 +408,7 @@ class Outside:
 
     def _closed(self, closed: Closed, last: Position) -> None:
         self.closed[str(closed.reason)] += 1
-        for order in self._open(closed.trade):
+        for order in self.open_of(closed.trade):
             self.broken.append(f"W7 (7.1): {order.client_order_id} is open after the trade's close")
         truth = self.trades.get(closed.trade)
         if truth is None:
@@ -530,7 +534,7 @@ class Outside:
     def met(self, trade: str) -> set[Held]:
         """What, at this moment, a rule or the market lets stand without a stop."""
         met = set()
-        for order in self._open(trade):
+        for order in self.open_of(trade):
             name = parse(order.client_order_id)
             if order.is_working and order.type in STOPS:
                 met.add(Held.MARKET)
@@ -542,7 +546,7 @@ class Outside:
 
     def covered(self, trade: str) -> Decimal:
         total = ZERO
-        for order in self._open(trade):
+        for order in self.open_of(trade):
             name = parse(order.client_order_id)
             if (
                 name is not None
@@ -600,14 +604,14 @@ class Outside:
     def balances(self) -> None:
         """Δbalance = fills less fees, to the last digit."""
         for asset, balance in self.direct.balances().items():
-            expected = self.setup.balances.get(asset, ZERO) + self._delta.get(asset, ZERO)
+            expected = self.setup.balances.get(asset, ZERO) + self.traded(asset)
             if self.debts is not None:
                 expected += self.debts.changed(asset)
             if balance.total != expected:
                 self.broken.append(f"W6: {asset} is {plain(balance.total)}, fills and fees make {plain(expected)}")
 
     def ours_open(self) -> list[str]:
-        return [order.client_order_id for order in self._open() if is_ours(order.client_order_id)]
+        return [order.client_order_id for order in self.open_of() if is_ours(order.client_order_id)]
 
 
 def found_nobody(reports: list[ExecutionReport]) -> bool:

@@ -1,6 +1,7 @@
 """Which faults there are, and each run's own mix of them (swarm: most faults are off in most runs, some are wild)."""
 
 from collections import Counter
+from collections.abc import Container
 from typing import Final
 
 from tests.sim.choices import Choices
@@ -177,6 +178,12 @@ class Faults:
         if self._margin:
             self._margin += [choices.mood(_OUTSIDE_WEIGHTS, kind) if wild else 0.0 for kind in MARGIN if kind in LATER]
         self._refused = mood((0.0, 0.0, 0.05, 0.3))
+
+    def leave_out(self, kinds: Container[str]) -> None:
+        """Of what comes from outside none of these is drawn."""
+        self._outside = [0.0 if kind in kinds else each for kind, each in zip(OUTSIDE, self._outside, strict=True)]
+        if self._margin:
+            self._margin = [0.0 if kind in kinds else each for kind, each in zip(MARGIN, self._margin, strict=True)]
 
     @property
     def phase(self) -> str:

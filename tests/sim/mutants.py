@@ -504,7 +504,36 @@ FLEET_MUTANTS: Final = (
         bench=IN_A_FLEET,
     ),
 )
-MUTANTS: Final = (*MUTANTS_OF_ONE, *ODD_MUTANTS, *FLEET_MUTANTS)
+OF_ONE_ACCOUNT: Final = "tests.sim.many.run --hunt"
+BESIDE: Final = "src/executor/service/cross_account.py"
+MANY_MUTANTS: Final = (
+    Mutant(
+        "many: what other symbols need is free",
+        BESIDE,
+        "    return replace(event, claimed=dict(found))\n",
+        "    return replace(event, claimed=dict.fromkeys(found, Decimal()))\n",
+        bench=OF_ONE_ACCOUNT,
+    ),
+    Mutant(
+        "many: what others owe is somebody else's",
+        BESIDE,
+        "owed=known.owed + debt.own, moved=known.moved + debt.ever",
+        "moved=known.moved + debt.ever",
+        bench=OF_ONE_ACCOUNT,
+    ),
+    Mutant(
+        "many: a loan's record is whose it looks like",
+        BESIDE,
+        "if row.tran_id not in known and (row.asset, row.amount) not in earlier",
+        "if rows",
+        (
+            "            return False\n        if not self._turn",
+            "            pass\n        if not self._turn",
+        ),
+        bench=OF_ONE_ACCOUNT,
+    ),
+)
+MUTANTS: Final = (*MUTANTS_OF_ONE, *ODD_MUTANTS, *FLEET_MUTANTS, *MANY_MUTANTS)
 
 
 def mutated(mutant: Mutant) -> str:

@@ -12,9 +12,7 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -23,6 +21,7 @@ from tests.sim import corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.fleet.faults import ALL, STEPS
 from tests.sim.fleet.world import FleetResult, FleetWorld
+from tests.sim.garbage import collected_after
 from tests.sim.shrink import shrink, symptom
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -76,21 +75,6 @@ class Tally:
         self.at_the_exchange.update(other.at_the_exchange)
         self.closed.update(other.closed)
         self.failed.extend(other.failed)
-
-
-@contextmanager
-def collected_after() -> Iterator[None]:
-    """Let cycles lie until a batch is over: a run leaves a few MB of them, and to look for them while it goes on takes
-    a twelfth of its time.
-    """
-    were = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.collect()
-        if were:
-            gc.enable()
 
 
 def many(first: int, count: int) -> Tally:
