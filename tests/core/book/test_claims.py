@@ -19,7 +19,7 @@ from tests.core.build import (
 )
 
 from executor.core.book import debt as debts
-from executor.core.book.claims import claims, on_spot
+from executor.core.book.claims import claims, on_spot, stands
 from executor.core.book.levels import stop_limit
 from executor.core.model.events import Verb
 from executor.core.model.ids import Role
@@ -315,3 +315,28 @@ def test_plain_s_targets_are_needed_from_the_entry_on(direction: Direction, rule
     each = D("0.999")  # of 2.997, what is left of 3 at the highest commission
     assert plain[asset] - pairs[asset] == sum((each * D(at) for at in price), ZERO)
     assert {key: plain[key] for key in plain if key != asset} == {key: pairs[key] for key in pairs if key != asset}
+
+
+@both_sides
+def test_what_stands_is_what_the_account_has_locked(direction: Direction) -> None:
+    assert stands(Script(direction).state, RULES) == {}
+    long = direction is Direction.LONG
+    script = entering(direction)
+    assert stands(script.state, RULES) == ({"USDT": 300, "LTC": 0} if long else {"LTC": 3, "USDT": 0})
+    script = protected(direction)
+    held = sum((leg.qty for leg in script.position.legs), ZERO)
+    assert stands(script.state, RULES)["LTC" if long else "USDT"] >= held * (1 if long else 97)
+
+
+@both_sides
+def test_what_an_entry_has_brought_is_not_free_before_anybody_has_told_of_it(direction: Direction) -> None:
+    """Less is locked than is known to stand: another symbol's short sold the base, or its entry spent the quote."""
+    spends, gets, brought = ("USDT", "LTC", D(3)) if direction is Direction.LONG else ("LTC", "USDT", 3 * BRINGS)
+    script = entering(direction)
+    known = on_spot(script.state, POLICY, RULES, script.now + 1)
+    found = on_spot(script.state, POLICY, RULES, script.now + 1, untold={spends})
+    assert found[gets] - known[gets] == brought
+    assert on_spot(script.state, POLICY, RULES, script.now + 1, untold={gets}) == known
+    script = entering(direction, POLICY, MARGIN_RULES)
+    before, after = (claims(script.state, POLICY, MARGIN_RULES, ahead=True, untold=each) for each in ((), {spends}))
+    assert after[gets] - before[gets] == brought
