@@ -515,21 +515,10 @@ MANY_MUTANTS: Final = (
         bench=OF_ONE_ACCOUNT,
     ),
     Mutant(
-        "many: what others owe is somebody else's",
-        BESIDE,
-        "owed=known.owed + debt.own, moved=known.moved + debt.ever",
-        "moved=known.moved + debt.ever",
-        bench=OF_ONE_ACCOUNT,
-    ),
-    Mutant(
-        "many: a loan's record is whose it looks like",
-        BESIDE,
-        "if row.tran_id not in known and (row.asset, row.amount) not in earlier",
-        "if rows",
-        (
-            "            return False\n        if not self._turn",
-            "            pass\n        if not self._turn",
-        ),
+        "many: trades are numbered by their own state alone",
+        f"{CORE}/absorb/admit.py",
+        "trade=trade_id(state, now, event.newest),",
+        "trade=trade_id(state, now),",
         bench=OF_ONE_ACCOUNT,
     ),
 )

@@ -1,6 +1,7 @@
 """A cross account that several symbols of a service trade: it tells one debt of an asset, whoever of them made it."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -40,8 +41,11 @@ class LookBeside:
     def over(self, shown: MarginAccount) -> MarginAccount:
         """The account that it has `shown`, with what they owe and need of it now."""
         before, after = self._before, self._neighbours.debts(shown.balances)
-        changed = any(
-            before.get(asset, Others()).moved != after.get(asset, Others()).moved for asset in {*before, *after}
-        )
+        changed = any(_moved(before, asset) != _moved(after, asset) for asset in {*before, *after})
         unsettled = self._busy or changed or self._neighbours.unsettled()
         return replace(shown, others=dict(after), beside=dict(self._neighbours.loans()), unsettled=unsettled)
+
+
+def _moved(others: Mapping[str, Others], asset: str) -> tuple[Decimal, Decimal]:
+    known = others.get(asset, Others())
+    return known.moved, known.repaid

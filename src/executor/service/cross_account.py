@@ -131,7 +131,8 @@ class NeighboursOf:
         for each in self._account.beside(self._symbol):
             for debt in each.state.debts:
                 known = found.get(debt.asset, Others())
-                found[debt.asset] = replace(known, owed=known.owed + debt.own, moved=known.moved + debt.ever)
+                owed, moved = known.owed + debt.own, known.moved + debt.ever
+                found[debt.asset] = replace(known, owed=owed, moved=moved, repaid=known.repaid + debt.given)
             ahead = _ahead(each.state, own)
             for asset, claim in claims(each.state, each.policy, each.rules, ahead=ahead, untold=untold).items():
                 known = found.get(asset, Others())

@@ -264,6 +264,15 @@ class TestOtherSymbolsBeside:
         after = read(seen, *looks)
         assert (after.own, after.foreign, after.by_hand, after.doubted_at) == (D("1000.015"), ZERO, ZERO, 0)
 
+    def test_so_does_one_that_has_borrowed_again_since(self) -> None:
+        """More than it had repaid: what it had paid of our interest counted as lent by somebody else."""
+        owed = replace(LENT, own=D("1000.01"), seen=Debt(D(1_200), D("0.012")), moved=ZERO, others_moved=D(200))
+        again = {"USDT": Others(owed=D(300), moved=D("299.998"), repaid=D("200.002"))}
+        looks = [self.shown("1300.01", again, 6, after=after) for after in (100, 100 + GRACE)]
+        after = read(replace(owed, principal=ZERO, beside={"ETHUSDT": 4}), *looks)
+        assert (after.own, after.foreign, after.by_hand, after.doubted_at) == (D("1000.01"), ZERO, ZERO, 0)
+        assert after.others_repaid == D("200.002")
+
     def test_one_that_is_traded_anew_has_lent_nothing_since(self) -> None:
         lent = read(LENT, shown("1000"))
         seen = read(lent, self.shown("1000", {"USDT": Others(moved=D(-70))}))

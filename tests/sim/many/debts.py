@@ -36,7 +36,7 @@ class Loans:
             self._lent[key] += request.amount
             return
         self._repaid[key] += request.amount
-        most = self._lent[key] + self._interest(asset)
+        most = self._lent[key] + self.interest(asset)
         if self.forgot:
             most += sum((lent for (_, each), lent in self._lent.items() if each == asset), ZERO) / CLAIMED_MORE
         if self._repaid[key] > most + SLACK:
@@ -46,11 +46,11 @@ class Loans:
             self._begin_anew(asset)
 
     def own(self, symbol: str, asset: str) -> Decimal:
-        """What of the asset's debt is the symbol's, interest aside."""
-        left = max(self._lent[symbol, asset] - self._repaid[symbol, asset], ZERO)
-        return min(left, self.lender.debt(asset).total)
+        """What of the asset's debt is the symbol's; nothing where it may be interest, which they share."""
+        left = self._lent[symbol, asset] - self._repaid[symbol, asset]
+        return min(left, self.lender.debt(asset).total) if left > self.interest(asset) else ZERO
 
-    def _interest(self, asset: str) -> Decimal:
+    def interest(self, asset: str) -> Decimal:
         """All that was ever charged since nothing was owed."""
         return self._ever(asset) - self._charged[asset]
 
@@ -70,7 +70,7 @@ class Loans:
             known = sum((each.own for each in named.values()), ZERO)
             if self.forgot:  # what no state remembers is told as somebody else's (11.12)
                 known += min(max(each.foreign for each in named.values()), max(owed.total - known, ZERO))
-            if known > owed.total + SLACK:
+            if known > owed.total + SLACK + self.interest(asset):
                 self.broken.append(f"M8 (11.9): {plain(known)} {asset} are told to be owed, it is {plain(owed.total)}")
             if owed.total > known + SLACK:
                 told = ", ".join(f"{symbol} {plain(each.own)}" for symbol, each in named.items())
@@ -105,6 +105,9 @@ class DebtsOfOne(Debts):
 
     def ours(self, asset: str) -> Decimal:
         return self._loans.own(self._symbol, asset)
+
+    def at_most_ours(self, asset: str) -> Decimal:
+        return min(self.ours(asset) + self._loans.interest(asset), self.direct.lender.debt(asset).total)
 
     def over(self, state: State) -> None:
         """The account is judged as a whole."""

@@ -20,7 +20,7 @@ CASES = corpus.cases(run.CORPUS)
 def test_symbols_of_one_account_leave_each_other_what_they_need(batch: int) -> None:
     tally = run.many(1_000_001 + batch * SIZE, SIZE, run.ANY)
     assert not tally.failed
-    assert tally.sums["trades"] > SIZE * 3
+    assert tally.sums["trades"] > SIZE
     assert tally.sums["crashes"] > 0
     assert len(tally.faults) > 5
 
@@ -36,7 +36,7 @@ def test_two_symbols_to_which_nothing_happens_trade_beside_each_other() -> None:
     assert result.plan == []
     assert result.tally == {}
     assert len(result.symbols) == 2
-    assert result.trades > 4
+    assert result.trades == 2
 
 
 def test_they_share_a_quote_or_a_base_on_spot_and_on_borrowed_money() -> None:

@@ -71,6 +71,7 @@ def moved(debt: OwnDebt, kind: LoanKind, amount: Decimal, principal: Decimal | N
         moved=debt.moved + sign * amount,
         principal=None if debt.principal is None or principal is None else debt.principal + sign * principal,
         ever=debt.ever + sign * amount,
+        given=debt.given + (amount if kind is LoanKind.REPAY else ZERO),
         borrowed=debt.borrowed + (amount if kind is LoanKind.BORROW else ZERO),
         repaid=debt.repaid + (amount if kind is LoanKind.REPAY else ZERO),
     )
@@ -138,7 +139,7 @@ def _is_interest(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) -> 
         return shown.principal <= lent
     borrowed = max(debt.moved, ZERO) + max(others.moved - debt.others_moved, ZERO)
     most = max((debt.seen.total + borrowed) / LARGEST_CHARGE, _SLACK)
-    others_repaid = others.moved < debt.others_moved  # our interest too, first of all: what was lent is less paid by it
+    others_repaid = _repaid_beside(debt, others)  # our interest too, first of all: what was lent is less paid by it
     return grown <= most and (others_repaid or shown.principal <= debt.seen.principal + borrowed)
 
 
@@ -164,9 +165,16 @@ def _is_converted(debt: OwnDebt, shown: Debt, others: Others, grown: Decimal) ->
 def _lent(debt: OwnDebt, others: Others) -> Decimal | None:
     """What should be left of what was lent, without interest; None where that is not known."""
     by_others = others.moved - debt.others_moved
-    if debt.principal is None or by_others < 0:
+    if debt.principal is None or _repaid_beside(debt, others):
         return None
     return debt.seen.principal + debt.principal + by_others
+
+
+def _repaid_beside(debt: OwnDebt, others: Others) -> bool:
+    """Whether others of this service have repaid since it was last read, whatever they borrowed besides: interest first
+    of all, ours too.
+    """
+    return others.repaid != debt.others_repaid or others.moved < debt.others_moved
 
 
 def _foreign(shown: Debt, others: Others) -> Decimal:
@@ -235,6 +243,7 @@ def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnD
 def _seen(debt: OwnDebt, shown: Debt, others: Others) -> OwnDebt:
     most = max(debt.charged_most, debt.charged - debt.converted)
     debt = replace(debt, seen=shown, moved=ZERO, principal=ZERO, others_moved=others.moved, doubted_at=0)
+    debt = replace(debt, others_repaid=others.repaid)
     return debt if most == debt.charged_most else replace(debt, charged_most=most)
 
 

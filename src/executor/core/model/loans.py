@@ -67,12 +67,14 @@ class Others(msgspec.Struct, frozen=True):
     """What the other symbols of this service owe of an asset on the same account: `owed` in all, as last read, and
     `moved`: all that they ever borrowed less all that they ever repaid; `claimed`: what their trades still need of what
     is free of it; `unclaimed`: what they may owe besides, as fills explain it of trades whose records are lost.
+    `repaid`: all that they ever repaid.
     """
 
     owed: Decimal = ZERO
     moved: Decimal = ZERO
     claimed: Decimal = ZERO
     unclaimed: Decimal = ZERO
+    repaid: Decimal = ZERO
 
 
 class MarginAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,7 +225,8 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     """What of an account's debt is ours (rule 11.4). `own` and `foreign`: owed by us and by others than this service,
     interest included, as of `seen`, the account's debt as last believed, and what we `moved` since: borrowed less
     repaid; of its `principal` so much, None where that is not known, as by a repayment that no record tells of.
-    `others_moved`: as in `Others`, when it was read, of those `beside`. `ever`: all that we moved, for the others.
+    `others_moved`, `others_repaid`: as in `Others`, when it was read, of those `beside`. `ever`: all that we moved, and
+    `given` what of that we repaid, for the others.
     `doubted_at`: since when the account shows a debt that our loans and interest do not explain: believed when seen
     twice (8.6). `named`: with no trade open any more, it was told that so much is owed still.
 
@@ -240,8 +243,10 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     moved: Decimal = ZERO
     principal: Decimal | None = ZERO
     others_moved: Decimal = ZERO
+    others_repaid: Decimal = ZERO
     beside: dict[str, int] = {}
     ever: Decimal = ZERO
+    given: Decimal = ZERO
     doubted_at: int = 0
     named: bool = False
     borrowed: Decimal = ZERO
