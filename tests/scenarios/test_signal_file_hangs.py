@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import structlog
 from tests.scenarios.harness import AFTER_TP1, Harness, World, harness
 
 from executor.core.model.state import Reason
@@ -15,6 +17,7 @@ from executor.service import wiring
 from executor.service.inlets import signal_file
 from executor.signals import follower
 from executor.signals.logfile import LogFile
+from executor.signals.position import PositionFile
 from executor.worker_thread import WorkerThread
 
 LONG: Final = World(Direction.LONG, "OCO", pushes=True)
@@ -155,3 +158,21 @@ async def test_each_line_is_taken_once_though_the_service_ends_in_the_middle_of_
         await b.wait(1)
         judged.append(b.state.refused)
     assert judged == [{"malformed": 5}, {"malformed": 10}]
+
+
+async def test_a_look_during_which_the_process_itself_stood_still_is_no_silence(mount: Mount, tmp_path: Path) -> None:
+    """SIGSTOP in the middle of one: upon waking the file was told of as one that does not answer."""
+    path = tmp_path / "signals.jsonl"
+    path.touch()
+    file = signal_file.SignalFile(
+        lambda: follower.SignalFollower(path, start="begin", memory=PositionFile(tmp_path / "place"))
+    )
+    await file.begin(patient=False)
+    mount.go()
+    running = asyncio.get_running_loop()
+    running.call_later(0.05, time.sleep, 1.0)  # nothing of this process has a turn
+    running.call_later(0.1, running.call_later, 0.1, mount.come_back)  # nor has the thread, until a moment after
+    with structlog.testing.capture_logs() as log:
+        assert await file.read() == []
+    assert log == []
+    await file.end(None)

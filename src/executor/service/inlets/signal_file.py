@@ -61,8 +61,8 @@ class SignalFile:
             self._looking = asyncio.ensure_future(self._thread.do(self._look))
             self._looking.add_done_callback(_heard)
         with self._at_work():
-            await asyncio.wait({self._looking}, timeout=ANSWERS_S)
-        if not self._looking.done():
+            answered = await _answers(self._looking)
+        if not answered:
             self._tell_silent()
             await asyncio.wait({self._looking})
         looked, self._looking = self._looking, None
@@ -128,6 +128,16 @@ class SignalFile:
             error = f"it has not answered for {ANSWERS_S:.0f} s: signals wait until it does"
             log.error("signal_file", alert=True, error=error)
         self._told_silent = True
+
+
+async def _answers(looking: asyncio.Future[Any]) -> bool:
+    """Whether it ends within ANSWERS_S. Time in which this process itself stood still (SIGSTOP) is none of its own."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        began = clock()
+        await asyncio.wait({looking}, timeout=ANSWERS_S)
+        if looking.done() or clock() - began < 2 * ANSWERS_S:
+            return looking.done()
 
 
 def _heard(future: asyncio.Future[Any]) -> None:
