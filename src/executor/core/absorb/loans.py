@@ -24,6 +24,7 @@ from executor.core.model.loans import (
     RecordStatus,
     Repayment,
 )
+from executor.core.model.orders import SHOWN_MS
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import State
@@ -100,7 +101,7 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
     for asset in (rules.base, rules.quote):
         before = debts.find(state.debts, asset)
         claimed = _claimed(state, before, shown)
-        after = claimed or debts.read(before, shown, policy.absence_grace_ms)
+        after = claimed or debts.read(before, shown, _grace(state, before, policy))
         if claimed is not None:
             state = _without_claim(state)
         if after != OwnDebt(asset=asset):
@@ -108,6 +109,17 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
         notes += _hands(state, before, after)
     state, late = _repaid_too(state)
     return Absorbed(_into_position(state, shown, policy, rules), MOVED, (*notes, *late))
+
+
+def _grace(state: State, debt: OwnDebt, policy: Policy) -> int:
+    """How long the account must show what our loans and interest do not explain before that is believed (ms). While it
+    has not shown our newest loan or repayment, it may be from before that; how late reads may be is not documented.
+    """
+    loan = state.loan
+    if not debt.moved or loan is None or loan.asset != debt.asset:
+        return policy.absence_grace_ms
+    shown_at = max(loan.closed_at, state.market.ahead_at) + SHOWN_MS
+    return max(policy.absence_grace_ms, shown_at - debt.doubted_at)
 
 
 def _level_doubted(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> int:
