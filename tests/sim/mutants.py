@@ -521,6 +521,13 @@ MANY_MUTANTS: Final = (
         "trade=trade_id(state, now),",
         bench=OF_ONE_ACCOUNT,
     ),
+    Mutant(
+        "many: a debt is judged while others borrow",
+        "src/executor/exchange/neighbours.py",
+        "        unsettled = self._busy or changed or self._neighbours.unsettled()\n",
+        "        unsettled = changed and not changed\n",
+        bench=OF_ONE_ACCOUNT,
+    ),
 )
 MUTANTS: Final = (*MUTANTS_OF_ONE, *ODD_MUTANTS, *FLEET_MUTANTS, *MANY_MUTANTS)
 

@@ -273,6 +273,19 @@ class TestOtherSymbolsBeside:
         assert (after.own, after.foreign, after.by_hand, after.doubted_at) == (D("1000.01"), ZERO, ZERO, 0)
         assert after.others_repaid == D("200.002")
 
+    def test_what_we_owe_is_no_more_than_what_is_owed(self) -> None:
+        """Each rounds its share of the interest by itself: a unit too much was asked for, and refused."""
+        owed = replace(LENT, own=D("1000.00000001"), seen=Debt(D(1_000)), moved=ZERO, principal=ZERO)
+        crumb = {"USDT": Others(owed=D("0.00000001"))}
+        assert read(owed, shown("1000", others=crumb)).own == D(1_000)
+
+    def test_what_one_was_charged_on_a_loan_that_came_and_went_is_its_own(self) -> None:
+        """Of a rest of ours it counted as lent by somebody else, and as much of ours as repaid by them."""
+        owed = replace(LENT, own=D("0.0000053"), seen=Debt(D("0.0000053")), moved=ZERO, principal=ZERO)
+        gone = {"USDT": Others(owed=D("0.000004"), repaid=D("0.4"))}
+        after = read(owed, shown("0.0000093", others=gone))
+        assert (after.own, after.foreign, after.by_hand, after.doubted_at) == (D("0.0000053"), ZERO, ZERO, 0)
+
     def test_one_that_is_traded_anew_has_lent_nothing_since(self) -> None:
         lent = read(LENT, shown("1000"))
         seen = read(lent, self.shown("1000", {"USDT": Others(moved=D(-70))}))

@@ -1,7 +1,7 @@
 """Whose the debts of a shared account are, by what each symbol's requests have borrowed and repaid (rule 11.4)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -13,6 +13,7 @@ from executor.core.model.intents import Borrow, LoanCommand
 from executor.core.model.state import State
 from executor.core.model.values import ZERO, plain
 from executor.paper.engine.margin.account import MarginAccount as Lender
+from executor.paper.engine.margin.model import LoanStatus, Record
 
 CLAIMED_MORE: Final = 50
 """Of a debt that is not on record a trade takes so little of others' for its own (11.12)."""
@@ -25,29 +26,31 @@ class Loans:
         self.lender = lender
         self.broken = broken
         self.forgot = False
-        self._lent: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-        self._repaid: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        self._lent: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        self._repaid: dict[tuple[str, str], list[Record]] = defaultdict(list)
         self._charged: dict[str, Decimal] = defaultdict(Decimal)
 
     def executed(self, symbol: str, request: LoanCommand) -> None:
-        """The exchange has booked it."""
+        """The exchange has booked it; it may still fail."""
         asset, key = request.asset, (symbol, request.asset)
+        made = self._lent if isinstance(request, Borrow) else self._repaid
+        rows = reversed(self.lender.records)
+        made[key].append(next(row for row in rows if (row.asset, row.amount) == (asset, request.amount)))
         if isinstance(request, Borrow):
-            self._lent[key] += request.amount
             return
-        self._repaid[key] += request.amount
-        most = self._lent[key] + self.interest(asset)
+        repaid, lent = _sum(self._repaid[key]), _sum(self._lent[key])
+        most = lent + self.interest(asset)
         if self.forgot:
-            most += sum((lent for (_, each), lent in self._lent.items() if each == asset), ZERO) / CLAIMED_MORE
-        if self._repaid[key] > most + SLACK:
-            repaid, lent = plain(self._repaid[key]), plain(self._lent[key])
-            self.broken.append(f"N4 (11.4): {symbol} has repaid {repaid} {asset}, and borrowed {lent}")
+            most += sum((_sum(rows) for (_, each), rows in self._lent.items() if each == asset), ZERO) / CLAIMED_MORE
+        if repaid > most + SLACK:
+            told = f"{symbol} has repaid {plain(repaid)} {asset}, and borrowed {plain(lent)}"
+            self.broken.append(f"N4 (11.4): {told}")
         if not self.lender.debt(asset).total:
             self._begin_anew(asset)
 
     def own(self, symbol: str, asset: str) -> Decimal:
         """What of the asset's debt is the symbol's; nothing where it may be interest, which they share."""
-        left = self._lent[symbol, asset] - self._repaid[symbol, asset]
+        left = _sum(self._lent[symbol, asset]) - _sum(self._repaid[symbol, asset])
         return min(left, self.lender.debt(asset).total) if left > self.interest(asset) else ZERO
 
     def interest(self, asset: str) -> Decimal:
@@ -82,6 +85,10 @@ class Loans:
                     theirs = plain(each.foreign)
                     text = f"N5 (11.4): {symbol} takes {theirs} {asset} for somebody else's, and there is nobody"
                     self.broken.append(text)
+
+
+def _sum(rows: Iterable[Record]) -> Decimal:
+    return sum((row.amount for row in rows if row.status is not LoanStatus.FAILED), ZERO)
 
 
 class DebtsOfOne(Debts):

@@ -89,6 +89,8 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
             return _seen(replace(debt, own=late, charged=debt.charged + late, named=False), shown, others)
         return _seen(replace(debt, foreign=_foreign(shown, others)), shown, others)
     grown = _grown(debt, shown, others)
+    if _adds_up(debt, shown, others):
+        return _seen(debt, shown, others)
     if _is_interest(debt, shown, others, grown):
         return _seen(_charged(debt, grown, shown, others), shown, others)
     if _is_converted(debt, shown, others, grown):
@@ -170,6 +172,14 @@ def _lent(debt: OwnDebt, others: Others) -> Decimal | None:
     return debt.seen.principal + debt.principal + by_others
 
 
+def _adds_up(debt: OwnDebt, shown: Debt, others: Others) -> bool:
+    """Whether others of this service, who have repaid since it was last read, owe all that we do not: what they were
+    charged on a loan that came and went in between.
+    """
+    left = shown.total - debt.own - others.owed - debt.foreign
+    return _repaid_beside(debt, others) and abs(left) <= _SLACK
+
+
 def _repaid_beside(debt: OwnDebt, others: Others) -> bool:
     """Whether others of this service have repaid since it was last read, whatever they borrowed besides: interest first
     of all, ours too.
@@ -241,6 +251,8 @@ def _by_hand(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnD
 
 
 def _seen(debt: OwnDebt, shown: Debt, others: Others) -> OwnDebt:
+    """As each of several rounds its share of the interest by itself, ours may come to a unit more than there is."""
+    debt = replace(debt, own=min(debt.own, shown.total))
     most = max(debt.charged_most, debt.charged - debt.converted)
     debt = replace(debt, seen=shown, moved=ZERO, principal=ZERO, others_moved=others.moved, doubted_at=0)
     debt = replace(debt, others_repaid=others.repaid)
