@@ -17,7 +17,7 @@ from tests.core.build import (
     unprotected,
 )
 
-from executor.core.model.events import QuoteSeen, Tick
+from executor.core.model.events import QuoteSeen, Tick, Verb
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelList, PlaceOco, PlaceOrder, Request
@@ -252,6 +252,57 @@ def test_while_the_lock_keeps_two_apart_no_other_leg_is_moved() -> None:
         script.sleep()
     script.quote("102", after=1_000)
     assert "CancelList" in script.kinds() or script.leg(2).stop != script.position.plan.stop
+
+
+def test_while_the_lock_may_keep_two_apart_a_close_frees_nothing() -> None:
+    """Rules 7.1, 8.3b: neither was answered, and what a cancel frees would carry both."""
+    script = lost_stop()
+    script.balances["LTC"] = Balance(D(1), D(2))
+    script.accept("QueryOrder")
+    script.accept("QueryBalances")
+    first, second = script.orders(Role.SL)
+    assert first.apart
+    assert second.phase is OrderPhase.SUBMITTED
+    script.lose("SL")
+    script.command(Verb.FLATTEN)
+    fence = max(order.fence for order in script.orders(Role.SL))
+    while script.now < fence:
+        assert not any(isinstance(request, CancelList) for request in script.sent)
+        script.sleep()
+        script.settle()
+    assert any(isinstance(request, CancelList) for request in script.sent)
+    script.settle()
+    while script.state.position is not None:
+        script.sleep()
+        script.settle()
+    assert script.closed.reason is Reason.FLATTEN
+
+
+def test_while_the_lock_keeps_two_apart_less_than_the_whole_is_not_sold_beside_them() -> None:
+    """Rules 8.3b, 6.6b: what is free would buy back a part, and the exit in doubt, which stands, all of it."""
+    script = unprotected(Direction.SHORT)
+    script.balances = {"LTC": Balance(RICH["LTC"].free - 3), "USDT": Balance(D(150), D("204.3"))}
+    script.accept("OCO1")
+    script.accept("SL")
+    script.lose("OCO2")
+    while "OCO2" not in script.kinds():
+        script.accept()
+    first = script.orders(Role.SL2)[0]
+    assert first.apart
+    script.balances["USDT"] = Balance(D(50), D("304.3"))
+    script.last = script.px("104.5")
+    script.wait(80)
+    script.refuse(Why.OTHER, kind="OCO2")
+    for _ in range(10):
+        while script.pending:
+            if "FLATTEN" in script.kinds():
+                assert script.order(Role.FLATTEN).qty == 1
+                script.refuse(Why.INSUFFICIENT_BALANCE, kind="FLATTEN")
+            else:
+                script.accept()
+        script.sleep()
+    assert script.orders(Role.FLATTEN)
+    assert script.orders(Role.SL2)[0].phase is OrderPhase.UNRESOLVED
 
 
 def test_after_a_market_order_that_came_to_nothing_the_cancelled_one_is_looked_at_first() -> None:

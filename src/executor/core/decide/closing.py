@@ -23,8 +23,10 @@ UNREAD_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000)
 def decide(draft: Draft, phase: Closing) -> Reason | None:
     """One step towards the end; the reason to write down once the trade is over, None before."""
     live = [o for o in draft.position.orders if o.live]
-    _sell_in_their_place(draft, phase, live)
-    draft.dismiss(live, recheck=True)
+    stays = doubt.may_both_come(draft)
+    leaving = [o for o in live if not (stays and o.is_exit)]
+    _sell_in_their_place(draft, phase, leaving)
+    draft.dismiss(leaving, recheck=True)
     if draft.tally.holding.guessed or draft.tally.holding.cut:
         price_fills(draft)  # while the cancels are on their way
     if live and not _stuck(draft, live):

@@ -102,6 +102,23 @@ def kept_apart(draft: Draft) -> bool:
     return any(o.leg in legs and o.phase is not OrderPhase.WORKING for o in live)
 
 
+def may_both_come(draft: Draft) -> bool:
+    """Whether two orders that only that lock keeps apart may both be on their way still. A close waits so long before
+    it frees what stands, and no longer: what has not come by its fence never will (rules 7.1, 8.3).
+    """
+    live = draft.live()
+    for leg in {o.leg for o in live if o.apart}:
+        kin = [o for o in live if o.leg == leg]
+        coming = [o for o in kin if o.phase is not OrderPhase.WORKING and draft.now < _fence(draft, o)]
+        if coming and len({o.list_id or o.id for o in kin}) > 1:
+            return True
+    return False
+
+
+def _fence(draft: Draft, order: Order) -> int:
+    return order.fence or order.sent_at + draft.policy.recv_window_ms
+
+
 def looking_up(draft: Draft) -> bool:
     """After a restart: whether some order has not been looked up yet, so that nothing may be placed (rule 9.1)."""
     return any(

@@ -205,7 +205,8 @@ def sell_at_market(draft: Draft, leg: Leg, leave: Leave, live: list[Order], left
     qty = sized(draft, sold, draft.rules.market_piece(left, draft.price))
     if qty and not (sold and not may_sell_again(draft, leg.n, sold[-1])):
         side = draft.position.plan.direction.exit_side
-        qty = missing.affordable(draft, qty, side) if leg.poor else qty
+        if leg.poor and not doubt.kept_apart(draft):  # the lock lets less than the whole in beside one in doubt
+            qty = missing.affordable(draft, qty, side)
         draft.place(draft.order(Role.FLATTEN, side, OrderType.MARKET, qty, leg=leg.n))
 
 
