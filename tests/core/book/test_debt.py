@@ -327,6 +327,12 @@ class TestWithoutRecord:
         made = debts.claimed(OwnDebt(asset="USDT"), shown("1005", "0.1"), D(1_000))
         assert (made.own, made.foreign, made.borrowed, made.charged) == (D("1005.1"), ZERO, D(1_000), D("5.1"))
 
+    def test_never_more_than_is_owed(self) -> None:
+        """Rule 11.7: a quotient is rounded at 28 digits, and was taken for one unit more, which nobody can repay."""
+        account = shown("91649692.43441", "916.49692435")
+        made = debts.claimed(OwnDebt(asset="USDT"), account, D(91_649_694))
+        assert (made.own, made.foreign) == (account.debt("USDT").total, ZERO)
+
     def test_only_their_part_where_more_is_owed(self) -> None:
         made = debts.claimed(OwnDebt(asset="USDT"), shown("4000", "0.04"), D(1_000))
         assert (made.own, made.foreign) == (D("1000.01"), D("3000.03"))

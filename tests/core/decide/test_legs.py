@@ -265,8 +265,8 @@ def test_while_the_lock_may_keep_two_apart_a_close_frees_nothing() -> None:
     assert second.phase is OrderPhase.SUBMITTED
     script.lose("SL")
     script.command(Verb.FLATTEN)
-    fence = max(order.fence for order in script.orders(Role.SL))
-    while script.now < fence:
+    settled = max(order.fence for order in script.orders(Role.SL)) + script.policy.doubt_settle_ms
+    while script.now < settled:
         assert not any(isinstance(request, CancelList) for request in script.sent)
         script.sleep()
         script.settle()

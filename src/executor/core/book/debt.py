@@ -285,8 +285,8 @@ def claimed(debt: OwnDebt, account: MarginAccount, explained: Decimal, spent: De
     rest, lent = max(shown.total - others.owed, ZERO), max(shown.principal - others.owed, ZERO)
     explain = explained + others.unclaimed
     theirs = lent - explain if lent - explain > explain / _UNSPENT else ZERO
-    ours = ceil_to(rest * (lent - theirs) / lent, PRECISION) if lent else rest
-    own = ceil_to(ours * explained / explain, PRECISION) if others.unclaimed else ours
+    ours = min(ceil_to(rest * (lent - theirs) / lent, PRECISION), rest) if lent else rest
+    own = min(ceil_to(ours * explained / explain, PRECISION), ours) if others.unclaimed else ours
     foreign = rest - ours
     borrowed = min(explained, own, lent - theirs)
     gone = max(spent - borrowed, debt.borrowed - debt.repaid - borrowed, ZERO)

@@ -104,19 +104,21 @@ def kept_apart(draft: Draft) -> bool:
 
 def may_both_come(draft: Draft) -> bool:
     """Whether two orders that only that lock keeps apart may both be on their way still. A close waits so long before
-    it frees what stands, and no longer: what has not come by its fence never will (rules 7.1, 8.3).
+    it frees what stands, and no longer: what has not come once it is settled never will (rules 7.1, 8.3).
     """
     live = draft.live()
     for leg in {o.leg for o in live if o.apart}:
         kin = [o for o in live if o.leg == leg]
-        coming = [o for o in kin if o.phase is not OrderPhase.WORKING and draft.now < _fence(draft, o)]
+        coming = [o for o in kin if o.phase is not OrderPhase.WORKING and draft.now < _settled_at(draft, o)]
         if coming and len({o.list_id or o.id for o in kin}) > 1:
             return True
     return False
 
 
-def _fence(draft: Draft, order: Order) -> int:
-    return order.fence or order.sent_at + draft.policy.recv_window_ms
+def _settled_at(draft: Draft, order: Order) -> int:
+    if order.fence:
+        return orders.settled_at(order, draft.policy)
+    return order.sent_at + draft.policy.recv_window_ms + draft.policy.doubt_settle_ms
 
 
 def looking_up(draft: Draft) -> bool:
