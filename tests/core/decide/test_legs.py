@@ -263,9 +263,11 @@ def test_while_the_lock_may_keep_two_apart_a_close_frees_nothing() -> None:
     first, second = script.orders(Role.SL)
     assert first.apart
     assert second.phase is OrderPhase.SUBMITTED
-    script.lose("SL")
     script.command(Verb.FLATTEN)
-    settled = max(order.fence for order in script.orders(Role.SL)) + script.policy.doubt_settle_ms
+    script.wait(100)
+    assert "CancelList" not in script.kinds()
+    script.lose("SL")
+    settled = min(order.fence for order in script.orders(Role.SL)) + script.policy.doubt_settle_ms
     while script.now < settled:
         assert not any(isinstance(request, CancelList) for request in script.sent)
         script.sleep()
