@@ -19,10 +19,11 @@ from executor.core.model.loans import (
     Others,
     OwnDebt,
     RecordStatus,
+    Repayment,
 )
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import Borrowing, Plan, Position, State
+from executor.core.model.state import Borrowing, Plan, Position, Reason, Repaying, State
 from executor.core.model.values import Direction
 from executor.service.cross_account import CrossAccount, NeighboursOf, told_beside
 
@@ -160,6 +161,25 @@ def test_what_the_trades_of_others_need_is_claimed_by_who_came_first(account: Ac
     assert account.of("LTCUSDT").debts()["USDT"].claimed == D(200)  # it has no trade yet
     account.has("ETHUSDT", debts=(OwnDebt(asset="USDT", own=D(60), borrowed=D(60), ever=D(60)),))
     assert account.of("BTCUSDT").debts()["USDT"] == Others(owed=D(60), moved=D(60), claimed=D(60))
+
+
+def test_of_two_that_repay_the_first_takes_the_interest_that_it_lacks_of_what_the_other_keeps(account: Account) -> None:
+    """They waited a minute for each other, and one of them was then left with its whole debt."""
+    short = replace(PLAN, direction=Direction.SHORT)
+    phase = Repaying(reason=Reason.ENTRY_TIMEOUT, work=Repayment(since=3))
+    position = Position(trade="1", signal="a", opened=1, plan=short, phase=phase)
+    position = replace(position, credit=Credit(asset="LTC", need=D(1)))
+    owed = OwnDebt(asset="LTC", own=D("1.001"), borrowed=D(1), ever=D(1), charged=D("0.001"))
+    account.has("BTCUSDT", position=position, debts=(owed,))
+    account.has("ETHUSDT", position=replace(position, opened=2), debts=(owed,))
+    assert account.of("BTCUSDT").debts()["LTC"].claimed == D("0.999")
+    assert account.of("ETHUSDT").debts()["LTC"].claimed == D(1)
+    account.has("BTCUSDT", debts=(replace(owed, own=D("0.201"), repaid=D("0.8"), ever=D("0.2")),))
+    assert account.of("BTCUSDT").debts()["LTC"].claimed == D(1)  # it has been repaid of already
+    account.has("BTCUSDT", debts=(replace(owed, own=D("1.2")),))
+    assert account.of("BTCUSDT").debts()["LTC"].claimed == D(1)  # that is more than interest
+    account.has("BTCUSDT", position=replace(position, phase=Borrowing(since=1, give_up_at=2)), debts=(owed,))
+    assert account.of("BTCUSDT").debts()["LTC"].claimed == D(1)  # it does not repay yet
 
 
 def test_a_signal_is_told_of_the_newest_trade_beside_it_and_of_what_it_shares() -> None:

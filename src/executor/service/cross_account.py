@@ -20,7 +20,7 @@ from executor.core.model.facts import Balance
 from executor.core.model.loans import Loan, LoanKind, LoanPhase, LoanRecord, Others
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import State
+from executor.core.model.state import Repaying, State
 from executor.core.model.values import ZERO, Direction
 
 KEPT: Final = 100
@@ -136,7 +136,8 @@ class NeighboursOf:
             ahead = _ahead(each.state, own)
             for asset, claim in claims(each.state, each.policy, each.rules, ahead=ahead, untold=untold).items():
                 known = found.get(asset, Others())
-                found[asset] = replace(known, claimed=known.claimed + claim)
+                ours = ZERO if ahead or not _repays(each.state) else _interest_missing(own, asset)
+                found[asset] = replace(known, claimed=known.claimed + max(claim - ours, ZERO))
             for asset, part in _unclaimed(each.state).items():
                 known = found.get(asset, Others())
                 found[asset] = replace(known, unclaimed=known.unclaimed + part)
@@ -181,6 +182,20 @@ def _ahead(state: State, of: State) -> bool:
     if state.position is None or of.position is None:
         return of.position is None
     return (state.position.opened, state.symbol) < (of.position.opened, of.symbol)
+
+
+def _repays(state: State) -> bool:
+    return state.position is not None and isinstance(state.position.phase, Repaying)
+
+
+def _interest_missing(state: State, asset: str) -> Decimal:
+    """What a trade that repays owes beyond its loan, where that is no more than interest. Of several that lack nothing
+    else the one that was opened first takes it of what the others keep for their own debts: they would wait for each
+    other, and none could be rid of all that it owes (rule 11.7).
+    """
+    debt = debts.find(state.debts, asset)
+    beyond = debt.own - debt.borrowed
+    return beyond if _repays(state) and not debt.repaid and 0 < beyond <= debt.borrowed / debts.LARGEST_CHARGE else ZERO
 
 
 def _place(state: State) -> tuple[int, str]:

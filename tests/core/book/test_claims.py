@@ -340,3 +340,24 @@ def test_what_an_entry_has_brought_is_not_free_before_anybody_has_told_of_it(dir
     script = entering(direction, POLICY, MARGIN_RULES)
     before, after = (claims(script.state, POLICY, MARGIN_RULES, ahead=True, untold=each) for each in ((), {spends}))
     assert after[gets] - before[gets] == brought
+
+
+@both_sides
+def test_what_an_exit_may_have_brought_is_claimed_for_the_debt_before_anybody_has_told_of_it(
+    direction: Direction,
+) -> None:
+    """Less is locked than its exits lock, or the one that closes it has no answer yet: what they brought lies free, and
+    another symbol would take it for spare.
+    """
+    script = protected(direction, rules=MARGIN_RULES)
+    debt = script.state.debts[0].own
+    spends, owed = ("LTC", "USDT") if direction is Direction.LONG else ("USDT", "LTC")
+    before, after, other = (
+        claims(script.state, POLICY, MARGIN_RULES, ahead=True, untold=each) for each in ((), {spends}, {owed})
+    )
+    assert (before[owed], after[owed]) == (UNSPENT if owed == "USDT" else 0, debt)
+    assert other == before
+    script.command(Verb.FLATTEN)
+    while script.kinds() != ["FLATTEN"]:
+        script.accept()
+    assert claimed(script)[owed] == debt

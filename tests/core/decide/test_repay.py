@@ -298,6 +298,20 @@ class TestShortOfBase:
         assert script.closed.debt_left == {}
         assert script.lender.holdings["LTC"] < D("0.06")  # five quote units' worth
 
+    def test_where_all_of_ours_is_not_taken_beside_another_s_rest_either_a_little_stays_after_all(self) -> None:
+        """A part was refused for the rest of ours that it left; that says nothing of what is left beside another's."""
+        script = entering(Direction.SHORT, POLICY, MARGIN_RULES)
+        (debt,) = script.state.debts
+        script.lender.debts["LTC"] = Debt(debt.seen.principal + D("0.00000005"), debt.seen.interest)
+        known = replace(debt, foreign=D("0.00000005"), seen=script.lender.debt("LTC"))
+        script.state = replace(script.state, debts=(known,))
+        script.lender.least = D("0.001")
+        script.command(Verb.CANCEL_ENTRY)
+        go_on(script)
+        assert repaid(script)[:5] == [D(3), *[D("3.00003")] * 3, D("2.9700297")]
+        assert len(repaid(script)) == 10
+        assert script.closed.debt_left == {"LTC": D("0.0300003")}
+
     def test_where_a_filter_does_not_take_the_least_more_is_bought(self) -> None:
         """NOTIONAL goes by an average price, which may be far from the last one after a fast move (filters.md)."""
         script = entering(Direction.SHORT, POLICY, MARGIN_RULES)

@@ -18,7 +18,7 @@ from executor.core.model.intents import names
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, Closing, Entering, Order, OrderPhase, Position, Repaying, State
-from executor.core.model.values import ONE, ZERO, Direction
+from executor.core.model.values import ONE, ZERO, Direction, OrderType
 
 _ROOM: Final = Decimal("1.02")
 """What is bought at market may cost a little more than the last price."""
@@ -55,7 +55,7 @@ def claims(
         made = isinstance(position.phase, Entering)  # the loan: what it was for is there
         wanted = credit.need if ahead or made else min(debt.borrowed, credit.need)
         found[credit.asset] += max(wanted - spent, ZERO)
-    in_hand = _received(position, rules) + (ZERO if enters else max(credit.need - spent, ZERO))
+    in_hand = _received(position, rules, untold) + (ZERO if enters else max(credit.need - spent, ZERO))
     found[credit.asset] += min(debt.own, in_hand)
     if isinstance(position.phase, Repaying):
         return found
@@ -166,12 +166,23 @@ def _spent(position: Position, leaving: Container[str]) -> Decimal:
     return total
 
 
-def _received(position: Position, rules: SymbolRules) -> Decimal:
-    """What its exits have brought of the asset that it owes."""
-    exits = [order for order in position.orders if order.is_exit]
-    if position.plan.direction is Direction.LONG:
-        return sum((order.value for order in exits), ZERO)
-    return sum((order.cum_qty for order in exits), ZERO) * debts.kept(position, rules)
+def _received(position: Position, rules: SymbolRules, untold: Container[str]) -> Decimal:
+    """What its exits have brought of the asset that it owes, or may have brought already, so that it lies free: those
+    at market and in doubt, and all of them where not all that they lock is locked. Of a list one may.
+    """
+    long = position.plan.direction is Direction.LONG
+    spends, kept = rules.base if long else rules.quote, debts.kept(position, rules)
+    found, told = dict[str, Decimal](), ZERO
+    for order in position.orders:
+        if not order.is_exit:
+            continue
+        told += order.value if long else order.cum_qty * kept
+        sure = order.phase is not OrderPhase.UNRESOLVED and order.type is not OrderType.MARKET
+        if order.live and not order.awaits and not (sure and spends not in untold):
+            name = order.list_id or order.id
+            brings = order.leaves * (max(order.price or ZERO, position.plan.entry) if long else kept)
+            found[name] = max(brings, found.get(name, ZERO))
+    return told + sum(found.values(), ZERO)
 
 
 def _bare(position: Position, held: Decimal, leaving: Container[str], since: int = 0) -> Decimal:

@@ -167,6 +167,7 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
     account, terms = outbox.market.margin, outbox.rules.margin
     assert account is not None
     assert terms is not None
+    whole = work.whole
     amount = min(floor_to(account.available(debt.asset), PRECISION), debt.own)
     if amount < debt.own:
         if not work.short_at:
@@ -182,7 +183,8 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
             return bought
     elif work.exact > EXACT_TRIES and account.debt(debt.asset).total > debt.own:
         amount = floor_to(debt.own - debt.own / _LEFT_BESIDE, PRECISION)  # what others owe is too small a rest alone
-    if not amount or amount < terms_of(debt.asset, terms, outbox.rules).min_repay or (work.whole and amount < debt.own):
+        whole = work.exact > EXACT_TRIES + 1  # all of ours alone was not taken, whatever a part was refused for before
+    if not amount or amount < terms_of(debt.asset, terms, outbox.rules).min_repay or (whole and amount < debt.own):
         return None
     wait, late_until = _around_the_hour(outbox.now), lending.late_until(outbox)
     if wait or outbox.now < late_until:
