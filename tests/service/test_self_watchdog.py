@@ -7,10 +7,15 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from shutil import which
 
+import pytest
 from structlog.testing import capture_logs
 
 from executor.service.self_watchdog import SelfWatchdog, hang_path
+
+FIRST = [found, "--user", "--map-root-user", "--pid", "--fork", "--kill-child"] if (found := which("unshare")) else []
+"""Begins a process that is the first of its kind (unshare(1))."""
 
 HANGS = """
 import sys, time
@@ -135,8 +140,19 @@ def test_what_hangs_with_the_interpreters_lock_is_ended_as_well(tmp_path: Path) 
     """No thread has a turn then, that of the watch neither."""
     path = tmp_path / "state.hang"
     done = subprocess.run([sys.executable, "-c", COMPUTES, str(path)], timeout=20, check=False)
-    assert done.returncode == -signal.SIGPROF
+    assert done.returncode == signal.SIGPROF
     assert "line 7" in path.read_text()
+
+
+@pytest.mark.skipif(
+    not FIRST or subprocess.run([*FIRST, "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0,
+    reason="needs leave to begin processes of their own number 1",
+)
+@pytest.mark.parametrize("named", ["state.hang", "nowhere/state.hang"])
+def test_so_is_the_first_process_of_a_container(tmp_path: Path, named: str) -> None:
+    """Signals that are left to the system's default end none of its kind."""
+    arguments = [*FIRST, sys.executable, "-c", COMPUTES, str(tmp_path / named)]
+    assert subprocess.run(arguments, timeout=20, check=False).returncode == signal.SIGPROF
 
 
 def test_tracebacks_that_nobody_takes_hold_up_no_end(tmp_path: Path) -> None:
@@ -149,7 +165,7 @@ def test_tracebacks_that_nobody_takes_hold_up_no_end(tmp_path: Path) -> None:
     os.set_blocking(writer, True)
     arguments = [sys.executable, "-c", HANGS, str(tmp_path / "nowhere" / "state.hang"), "hangs"]
     try:
-        assert subprocess.run(arguments, stderr=writer, timeout=20, check=False).returncode == -signal.SIGALRM
+        assert subprocess.run(arguments, stderr=writer, timeout=20, check=False).returncode == signal.SIGALRM
     finally:
         os.close(reader)
         os.close(writer)

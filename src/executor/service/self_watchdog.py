@@ -6,6 +6,7 @@ lets no thread count: there the system counts the time that the process has comp
 Where the loop hung is written beside the state, and told by the next start. Under systemd its own watchdog is used.
 """
 
+import ctypes
 import faulthandler
 import os
 import signal
@@ -35,8 +36,8 @@ def hang_path(state: Path) -> Path:
 
 
 class SelfWatchdog:
-    """Ends this process, with exit code 1, when `alive` has not been called for `limit_s`. `path`: where the tracebacks
-    of all threads go then.
+    """Ends this process when `alive` has not been called for `limit_s`: with exit code 1, or the number of the signal
+    that it took. `path`: where the tracebacks of all threads go then.
     """
 
     def __init__(self, path: Path, limit_s: float = HANG_S) -> None:
@@ -67,17 +68,19 @@ class SelfWatchdog:
         self._silent = 0
         if self._over.is_set():
             return
-        signal.setitimer(signal.ITIMER_PROF, _COMPUTED * self.limit_s)
         if self._thread is None:
+            _exit_on(signal.SIGPROF)
             if self._file is not None:
                 faulthandler.register(signal.SIGPROF, self._file, chain=True)
             self._thread = threading.Thread(target=self._watch, name="self_watchdog", daemon=True)
             self._thread.start()
+        signal.setitimer(signal.ITIMER_PROF, _COMPUTED * self.limit_s)
 
     def _watch(self) -> None:
         while not self._over.wait(self.limit_s / _LOOKS):
             self._silent += 1
             if self._silent > _LOOKS:
+                _exit_on(signal.SIGALRM)
                 signal.alarm(_RECORD_S)
                 if self._file is None:
                     faulthandler.dump_traceback()
@@ -94,3 +97,11 @@ class SelfWatchdog:
         if self._file is not None:
             self._file.close()
             self._path.unlink(missing_ok=True)
+
+
+def _exit_on(number: signal.Signals) -> None:
+    """The system ends no first process of a container (one without an init) by a signal that it leaves to the system;
+    and a handler of the interpreter's would need its lock.
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal(number, libc._exit)  # noqa: SLF001  (the name of _exit(2))
