@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.http11 import Response
+from websockets.http11 import Request, Response
 
 from executor.core.model.facts import OrderReport
 from executor.exchange.binance import BinanceExchange
@@ -370,6 +370,47 @@ async def test_a_loss_is_told_however_long_the_next_connection_leaves_one_withou
             await heard.kinds(Connected, Lost)
         await heard.kinds(Connected, Lost, Connected)
     assert len(peer.paths) == 3
+
+
+@pytest.mark.parametrize("ends", ["before the refusal", "after it", "never"])
+async def test_a_ban_that_was_told_to_the_next_connection_holds_for_those_behind_it(
+    exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Each that is asked for in a ban prolongs it, and it holds for orders as well."""
+    monkeypatch.setattr(supervised, "BAN_S", 0.6)
+    asked: list[float] = []
+    over = asyncio.Event()
+
+    async def bar(_connection: ServerConnection, _request: Request) -> Response | None:
+        asked.append(asyncio.get_running_loop().time())
+        if len(asked) != 2:
+            return None
+        if ends == "before the refusal":
+            over.set()
+            await asyncio.sleep(0.1)
+        asyncio.get_running_loop().call_later(0.1, over.set)
+        return Response(429, "no", Headers({"Retry-After": "0"}))
+
+    async def script(connection: ServerConnection) -> None:
+        await peer.subscribed(connection)
+        if len(asked) > 1:
+            await stay(connection)
+        await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
+        await (stay(connection) if ends == "never" else over.wait())
+
+    peer = Peer(script)
+    async with serve(peer.handle, "127.0.0.1", 0, close_timeout=0.1, process_request=bar) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        heard, timing = Heard(), Timing(ping=5, open=5, first_wait=0.01, longest_wait=0.05)
+        key = Credentials.hmac(KEY, SECRET)
+        stream = UserStream(url, key, exchange.connection, ["BTCUSDT"], heard, timing=timing)
+        task = asyncio.create_task(stream.run())
+        try:
+            await eventually(lambda: len(asked) == 3)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+    assert asked[2] - asked[1] > 0.55
 
 
 async def test_what_the_old_connection_brought_and_nobody_has_read_is_a_gap(

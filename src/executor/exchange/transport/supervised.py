@@ -109,6 +109,7 @@ class Stream(ABC, Generic[T]):
         self._up = False
         self._down_since: float | None = None
         self._down_told = False
+        self._banned_until = 0.0
         self._gap_told_at = -GAP_EVERY_S
         self._gap_to_tell: asyncio.TimerHandle | None = None
         self._session: Session | None = None
@@ -125,24 +126,25 @@ class Stream(ABC, Generic[T]):
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            started, ban = loop.time(), 0.0
+            started = loop.time()
             try:
-                ban = await self._once()
+                await self._once()
             except Exception as error:  # noqa: BLE001  # a defect of ours costs one connection, not the service with a trade open
                 _log.exception("stream_failed", alert=True, stream=type(self).__name__, error=describe(error))
             if loop.time() - started > self._timing.longest_wait:
                 failures = 0  # it had been sound
             longest = min(self._timing.first_wait * 2**failures, self._timing.longest_wait)
-            await asyncio.sleep(ban + random.uniform(0, longest))  # noqa: S311  # spreads clients, hides nothing
+            await asyncio.sleep(self._ban_left() + random.uniform(0, longest))  # noqa: S311  # spreads clients, hides nothing
             failures = min(failures + 1, MOST_DOUBLINGS)
 
-    async def _once(self) -> float:
-        """One subscription, from its beginning to its end. Returns how long (s) the exchange wants no other."""
+    async def _once(self) -> None:
+        """One subscription, from its beginning to its end."""
         try:
             session = await self._open()
         except _FAULTS as error:
             self._not_up(describe(error))
-            return _ban(error)
+            self._heed(error)
+            return
         self._down_since, self._down_told = None, False
         try:
             reason = await self._follow(session)
@@ -151,7 +153,14 @@ class Stream(ABC, Generic[T]):
             raise
         if reason:
             self._on_event(Lost(reason))
-        return 0.0
+
+    def _heed(self, error: Exception) -> None:
+        """Whichever connection it was told to, a ban holds for each."""
+        self._banned_until = asyncio.get_running_loop().time() + _ban(error)
+
+    def _ban_left(self) -> float:
+        """How long (s) the exchange wants no other connection."""
+        return max(0.0, self._banned_until - asyncio.get_running_loop().time())
 
     def _not_up(self, why: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -232,9 +241,10 @@ class Stream(ABC, Generic[T]):
                     successor = await self._successor(session)
                 except _FAULTS as error:
                     _log.warning("stream_not_renewed", error=describe(error))
+                    self._heed(error)
                     if not self._up:
                         return ""
-                    due = self._timing.longest_wait  # meanwhile the old one delivers
+                    due = max(self._timing.longest_wait, self._ban_left())  # meanwhile the old one delivers
                     continue
                 previous, session, due = session, successor, self._timing.renew
                 self._session = session
