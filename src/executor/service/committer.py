@@ -9,12 +9,15 @@ import structlog
 
 from executor.core.model.events import AnyEvent
 from executor.core.model.intents import Command
+from executor.core.model.verdict import Refusal
 from executor.core.transition import Step
 from executor.service.engine import Engine
+from executor.service.inbox import always
 from executor.service.store.port import StoreUnwritable
 
 log = structlog.get_logger(__name__)
 
+GIVEN_UP: Final = Refusal("given up before its turn came")
 DISK_RETRY_S: Final = 1.0
 STORE_TURN_S: Final = 0.25
 
@@ -41,8 +44,11 @@ class Committer:
         """How long (ms) the last two steps with requests to be stamped waited for the store."""
         self._slow = False
 
-    async def commit(self, event: AnyEvent, *, more: bool, takes: Collection[str]) -> Step:
-        """The engine's step, its state in the store: until then nothing is sent (rule 8.1), however full the disk.
+    async def commit(
+        self, event: AnyEvent, *, more: bool, takes: Collection[str], wanted: Callable[[], bool] = always
+    ) -> Step:
+        """The engine's step, its state in the store: until then nothing is sent (rule 8.1), however full the disk; none
+        for what is not `wanted` any more by then.
 
         `more`, `takes`: as for `Engine.commit`. Raises Fenced.
         """
@@ -50,9 +56,10 @@ class Committer:
         while True:
             try:
                 if step is None:
+                    if not wanted():
+                        return Step(self._engine.state, (), (), GIVEN_UP)
                     asked = self._now()
-                    if (whole := self._whole(event)) != taken:
-                        taken = whole
+                    taken = taken if (whole := self._whole(event)) == taken else whole
                     step = self._engine.commit(taken, more=more, now=asked + self._lead(), takes=takes)
                 if self._engine.pending:
                     with self._turning():

@@ -17,15 +17,20 @@ RECENT_MS: Final = 2_000
 """So long a price is told beside the one that followed it before it was taken."""
 
 
+def always() -> bool:
+    return True
+
+
 class Delivery(NamedTuple):
     """`answer` awaits the step that `event` makes, `then` is called with it. `takes`: signals of the store that are
-    consumed with it.
+    consumed with it. `wanted`: whether it still is, as its turn comes.
     """
 
     event: AnyEvent
     answer: asyncio.Future[Step] | None = None
     then: Callable[[Step], None] | None = None
     takes: Collection[str] = ()
+    wanted: Callable[[], bool] = always
 
 
 class Inbox:
@@ -51,10 +56,10 @@ class Inbox:
                 return
         self._put(Delivery(event), yields=isinstance(event, QuoteSeen))
 
-    async def ask(self, event: AnyEvent, takes: Collection[str]) -> Step:
+    async def ask(self, event: AnyEvent, takes: Collection[str], wanted: Callable[[], bool] = always) -> Step:
         """Return what became of it."""
         answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        self._put(Delivery(event, answer=answer, takes=takes))
+        self._put(Delivery(event, answer=answer, takes=takes, wanted=wanted))
         return await answer
 
     def post(self, event: AnyEvent, then: Callable[[Step], None]) -> None:

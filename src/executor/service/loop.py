@@ -28,7 +28,7 @@ from executor.service import ending
 from executor.service.committer import Committer
 from executor.service.dispatcher import perform
 from executor.service.engine import Engine
-from executor.service.inbox import Delivery, Inbox
+from executor.service.inbox import Delivery, Inbox, always
 from executor.service.note_log import log_note
 from executor.service.outcome_log import log_outcome
 from executor.service.policy import say_layout
@@ -126,13 +126,13 @@ class Loop:
         if self.catch_up is None:
             self._inbox.tell(event)
 
-    async def ask(self, event: AnyEvent, takes: Collection[str] = ()) -> Step:
-        """Put an event in the inbox and wait for what became of it. `takes`: signals of the store that it consumes.
-        Refused while the state catches up.
+    async def ask(self, event: AnyEvent, takes: Collection[str] = (), wanted: Callable[[], bool] = always) -> Step:
+        """Put an event in the inbox and wait for what became of it. `takes`: signals of the store that it consumes;
+        `wanted`: whether it still is, as its turn comes. Refused while the state catches up.
         """
         if self.catch_up is not None:
             return Step(self.state, (), (), Refusal(NOT_CAUGHT_UP))
-        return await self._inbox.ask(event, takes)
+        return await self._inbox.ask(event, takes, wanted)
 
     def post(self, event: AnyEvent, then: Callable[[Step], None]) -> None:
         """Put an event in the inbox; `then` is called with what became of it, which may not be on disk yet."""
@@ -325,9 +325,10 @@ class Loop:
 
     async def _take(self, delivery: Delivery) -> Step:
         """One event: its step on disk, its requests on their way, and then all who want to know of it told."""
-        event, answer, then, takes = delivery
+        event, answer, then, takes, wanted = delivery
         before = self.state
-        step = await self.committer.commit(event, more=answer is None and self._inbox.waiting > 0, takes=takes)
+        more = answer is None and self._inbox.waiting > 0
+        step = await self.committer.commit(event, more=more, takes=takes, wanted=wanted)
         for request in step.requests:
             self._dispatch(request)
             await self._sent()

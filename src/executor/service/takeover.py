@@ -1,12 +1,13 @@
 """The operator's decision on orders that could not be rebuilt (rule 9.3): first what it would do, then doing it."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from executor.core.absorb.takeover import Takeover, judge
 from executor.core.model.events import Resolved
 from executor.core.model.verdict import Ignored, Moved, Refusal
 from executor.exchange.port import Exchange, ReadError
 from executor.service.asking import TakeoverAnswer, TakeoverRequest
+from executor.service.inbox import always
 from executor.service.loop import Loop
 from executor.service.recovery import read_history
 
@@ -47,16 +48,18 @@ async def propose(loop: Loop, request: TakeoverRequest) -> TakeoverAnswer:
     return answer_of(judge(loop.state, event, loop.engine.policy, loop.engine.rules))
 
 
-async def resolve(loop: Loop, request: TakeoverRequest, takes: Collection[str] = ()) -> TakeoverAnswer:
+async def resolve(
+    loop: Loop, request: TakeoverRequest, takes: Collection[str] = (), wanted: Callable[[], bool] = always
+) -> TakeoverAnswer:
     """Do it: the state is on disk, and the first requests are out, when this returns. `takes`: what of a fleet's store
-    is consumed with it.
+    is consumed with it; `wanted`: as for `Loop.ask`.
     """
     try:
         with loop.at_work():
             event = await evidence(loop.exchange, request)
     except ReadError as error:
         return _not_asked(error)
-    step = await loop.ask(event, takes)
+    step = await loop.ask(event, takes, wanted)
     match step.verdict:
         case Moved():
             return TakeoverAnswer(True, tuple(note.text for note in step.notes[:1]))

@@ -14,14 +14,19 @@ from typing import Any, Final
 
 import pytest
 from tests.scenarios.harness import AFTER_TP1, EVERY_WORLD, EXITS, Harness, World, harness
+from tests.scenarios.test_bad_input import ReadOnly
 
+from executor.core.model.events import Commanded, Verb
 from executor.core.model.state import Reason
 from executor.core.model.values import Direction
+from executor.core.model.verdict import MOVED
 from executor.ops import logs, status
+from executor.service import committer
 from executor.service.asking import Answer, ControlError, NotRunningError, Request, ask
 from executor.service.inlets import control
 from executor.service.inlets.control import CLIENTS_MAX, REQUEST_MAX, Control
 from executor.service.store.control_socket import ADDRESS_MAX, socket_path
+from executor.service.store.state_store import StateStore
 
 WORLD: Final = World(Direction.LONG, "OCO", pushes=True)
 
@@ -304,6 +309,35 @@ async def test_what_was_given_up_before_it_was_heard_is_not_carried_out(tmp_path
         running.cancel()
         await asyncio.wait({running})
         assert (b.state.paused, b.roles()) == (False, EXITS["OCO"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs to know a whole end of a connection from half of one")
+@pytest.mark.parametrize("first", [True, False], ids=["as it is tried", "in the queue"])
+async def test_nor_is_what_was_given_up_while_it_waited_for_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    """It had been heard, and its operator told that there was no answer; hours later there was room again."""
+    real = StateStore.__init__
+    monkeypatch.setattr(
+        StateStore, "__init__", lambda self, *args, **more: real(self, *args, **{**more, "fs": ReadOnly()})
+    )
+    monkeypatch.setattr(committer, "DISK_RETRY_S", 0.01)
+    async with serving(tmp_path) as b:
+        await b.enter()
+        assert b.loop is not None
+        monkeypatch.setattr(ReadOnly, "full", True)
+        ahead = None if first else asyncio.ensure_future(b.loop.ask(Commanded(at=b.loop.now(), verb=Verb.PAUSE)))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(socket_path(state_of(b))))
+            client.sendall(b'{"verb":"flatten"}\n')
+            async with asyncio.timeout(5):
+                while not (b.said("operator") and b.said("state_unwritable")):  # nobody settles meanwhile
+                    await b.breathe()
+        monkeypatch.setattr(ReadOnly, "full", False)
+        await b.until(lambda: b.said("command_given_up") == 1)
+        assert ahead is None or (await ahead).verdict == MOVED
+        await b.wait(3)
+        assert (b.state.paused, b.roles()) == (not first, EXITS["OCO"])
 
 
 async def test_who_has_said_all_and_waits_for_the_answer_is_heard(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import select
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from executor.ops.margin_view import view_now
 from executor.ops.why import why
 from executor.service import takeover
 from executor.service.asking import NO_MARGIN, Answer, ControlError, Request
+from executor.service.inbox import always
 from executor.service.loop import Loop
 from executor.service.store import codec
 from executor.service.store.control_socket import address_of, socket_path
@@ -136,16 +137,23 @@ class Control:
             request = codec.decode(codec.unambiguous(line), type=Request)
         except codec.CodecError as error:
             return Answer(False, f"not a request: {error}")
-        if hung_up(writer):  # a service that stood still for hours finds what was given up hours ago
-            log.warning("command_given_up", verb=request.verb, text="whoever asked waits no longer: not carried out")
-            return Answer(False, "not carried out")
-        return await answer_to(self._loop, request)
+
+        def wanted() -> bool:
+            """A service that stood still for hours, or had no room on its disk, finds what was given up hours ago."""
+            if hung_up(writer):
+                log.warning(
+                    "command_given_up", verb=request.verb, text="whoever asked waits no longer: not carried out"
+                )
+                return False
+            return True
+
+        return await answer_to(self._loop, request, wanted=wanted) if wanted() else Answer(False, "not carried out")
 
 
 def hung_up(writer: asyncio.StreamWriter) -> bool:
     """Whether nobody is at the other end any more; who has only ended what they say waits for the answer (poll(2))."""
-    if sys.platform != "linux":
-        return False
+    if sys.platform != "linux" or writer.is_closing():
+        return writer.is_closing()
     poll = select.poll()
     poll.register(writer.get_extra_info("socket"), 0)
     return any(found & select.POLLHUP for _, found in poll.poll(0))
@@ -172,39 +180,45 @@ def fault_of(request: Request) -> str | None:
     return None
 
 
-async def answer_to(loop: Loop, request: Request, takes: Collection[str] = ()) -> Answer:
+async def answer_to(
+    loop: Loop, request: Request, takes: Collection[str] = (), wanted: Callable[[], bool] = always
+) -> Answer:
     """Judge a request and carry it out; a fault of ours costs this request, not the trade that is open."""
     try:
         if (fault := fault_of(request)) is not None:
             return Answer(False, fault)
-        return await obey(loop, request, takes)
+        return await obey(loop, request, takes, wanted)
     except Exception:  # whatever it is, the loop goes on
         log.exception("control_failed", alert=True, verb=request.verb)
         return Answer(False, "a fault of Executor: see its log; what was asked for may be done all the same")
 
 
-async def obey(loop: Loop, request: Request, takes: Collection[str] = ()) -> Answer:
-    """Carry out a sound request. `takes`: what of a fleet's store is consumed with the state that it changes."""
+async def obey(
+    loop: Loop, request: Request, takes: Collection[str] = (), wanted: Callable[[], bool] = always
+) -> Answer:
+    """Carry out a sound request. `takes`: what of a fleet's store is consumed with the state that it changes; `wanted`:
+    whether whoever asked still waits, as its turn comes.
+    """
     if request.verb in READING:
         return await _tell(loop, request)
     match request.verb:
         case "repay":
             log.info("operator", verb="repay", asset=request.asset, own=request.own)
             asked = Commanded(at=loop.now(), verb=Verb.REPAY, asset=request.asset, own=request.own)
-            return _verdict(await loop.ask(asked, takes))
+            return _verdict(await loop.ask(asked, takes, wanted))
         case "propose" | "resolve" as verb:
             assert request.takeover is not None
             log.info("operator", verb=verb, takeover=msgspec.to_builtins(request.takeover, str_keys=True))
             if verb == "propose":
                 answer = await takeover.propose(loop, request.takeover)
             else:
-                answer = await takeover.resolve(loop, request.takeover, takes)
+                answer = await takeover.resolve(loop, request.takeover, takes, wanted)
             return Answer(answer.ok, "done" if answer.ok else answer.lines[0], answer)
         case verb:
             price = plain(request.price) if request.price is not None else None
             log.info("operator", verb=verb, price=price, trade=request.trade)
             asked = Commanded(at=loop.now(), verb=_VERBS[verb], price=_on_tick(loop, request), trade=request.trade)
-            return _moved(_verdict(await loop.ask(asked, takes)), request.price, asked.price)
+            return _moved(_verdict(await loop.ask(asked, takes, wanted)), request.price, asked.price)
 
 
 def _on_tick(loop: Loop, request: Request) -> Decimal | None:
