@@ -164,7 +164,7 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "what works is not looked up at a restart",
         f"{CORE}/absorb/restart.py",
-        "            return replace(order, check=True, ask_at=0, heard_at=0, looks=0)",
+        "            return replace(order, check=True, ask_at=0, heard_at=min(order.heard_at, now), looks=0)",
         "            return order",
     ),
     Mutant(

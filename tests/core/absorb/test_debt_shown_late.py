@@ -3,10 +3,12 @@ documented (rules 8.6, 8.8, 11.3).
 """
 
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, Script, both_sides, entering, repaying
+from tests.core.build import MARGIN_RULES, POLICY, Script, both_sides, entering, protected, repaying
 
 from executor.core.book import debt as debts
-from executor.core.model.intents import Borrow, Repay
+from executor.core.model.events import Verb
+from executor.core.model.intents import Borrow, PlaceOrder, Repay
+from executor.core.model.loans import Debt, Others
 from executor.core.model.state import Entering
 from executor.core.model.values import Direction
 
@@ -53,3 +55,40 @@ def test_a_repayment_that_the_account_shows_late_is_nobodys_loan(direction: Dire
     assert not {"debt_repaid_elsewhere", "foreign_debt"} & set(script.told())
     assert script.state.position is None
     assert not debts.owed(script.state.debts)
+
+
+@both_sides
+def test_a_neighbours_loan_that_the_account_shows_late_is_no_repayment_of_ours(direction: Direction) -> None:
+    """One debt of an asset is told for all symbols of a cross account: a part of ours counted as repaid, and stayed."""
+    script = protected(direction, POLICY, MARGIN_RULES)
+    script.read_account(60_000)
+    ((asset, ours),) = debts.owed(script.state.debts).items()
+    lent = ours / 20
+    script.lender.others = {asset: Others(owed=lent, moved=lent)}
+    for after in range(0, 6_000, 500):
+        if after == 4_000:
+            known = script.lender.debts[asset]
+            script.lender.debts[asset] = Debt(known.principal + lent, known.interest)
+        script.read_account(500)
+        script.settle()
+    assert not {"debt_repaid_elsewhere", "foreign_debt"} & set(script.told())
+    debt = debts.find(script.state.debts, asset)
+    assert debt.own >= ours
+    assert not debt.by_hand + debt.foreign
+    assert not debt.doubted_at
+
+
+@both_sides
+def test_what_the_exits_brought_is_not_missing_because_the_account_shows_it_late(direction: Direction) -> None:
+    """Rule 11.7: a short's debt stayed whole, and a person had to repay it."""
+    script = protected(direction, POLICY, MARGIN_RULES)
+    script.read_account(60_000)
+    show_late(script, 4_000)
+    script.command(Verb.FLATTEN)
+    script.settle()
+    while script.state.position is not None:
+        script.sleep()
+        script.settle()
+    assert "debt_left" not in script.told()
+    assert not debts.owed(script.state.debts)
+    assert sum(isinstance(request, PlaceOrder) for request in script.sent) == 1

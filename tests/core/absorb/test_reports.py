@@ -200,8 +200,6 @@ def test_a_look_from_before_the_order_was_told_of_is_no_miss() -> None:
     assert not script.order(Role.SL).misses
     script.feed(Absent(at=script.now, id=again.id, asked_at=script.now))
     assert script.order(Role.SL).misses == 1
-    script.restart()
-    assert script.order(Role.SL).heard_at == 0
 
 
 def test_an_order_just_sent_may_be_missing_from_a_list() -> None:

@@ -3,11 +3,13 @@ Sources), and how much of it is not said (rules 8.6, 8.8).
 """
 
 import pytest
-from tests.core.build import Script, both_sides, entering, protected
+from msgspec.structs import replace
+from tests.core.build import POLICY, Script, both_sides, entering, protected
 
-from executor.core.model.events import OpenOrdersSeen
+from executor.core.model.events import OpenOrdersSeen, Started
 from executor.core.model.ids import Role
-from executor.core.model.state import End, Entering, OrderPhase, Protected
+from executor.core.model.policy import Layout
+from executor.core.model.state import End, Entering, Market, OrderPhase, Protected
 from executor.core.model.values import Direction
 
 
@@ -69,3 +71,56 @@ def test_one_that_was_there_for_long_is_gone_after_its_grace() -> None:
     del script.book[script.order(Role.SL).id]
     looked_at(script, 3)
     assert script.orders(Role.SL)[0].end is End.GONE
+
+
+@both_sides
+def test_what_was_accepted_just_before_a_restart_need_not_show_yet_either(direction: Direction) -> None:
+    """Rule 9.1: a start looks at all of it at once. The entry was given up for it, and its fill was nobody's."""
+    script = entering(direction)
+    hidden = script.book.pop(script.order(Role.ENTRY).id)
+    script.now += 500
+    script.restart()
+    looked_at(script, 5)
+    assert isinstance(script.phase, Entering)
+    script.book[hidden.id] = hidden
+    script.fill(Role.ENTRY)
+    script.settle()
+    shown, script.book = script.book, {}
+    script.restart()
+    looked_at(script, 5)
+    script.book = shown
+    looked_at(script, 1)
+    assert isinstance(script.phase, Protected)
+    assert not {"order_gone", "failsafe"} & set(script.told())
+
+
+def test_by_a_clock_that_was_ahead_before_the_start_no_look_is_of_before() -> None:
+    """Rule 8.6: what it was told by that clock would keep each look from counting."""
+    script = protected()
+    heard = script.order(Role.SL).heard_at
+    script.state = replace(script.state, market=Market())
+    script.feed(Started(at=heard - 500, fence=heard + 5_000))
+    assert script.order(Role.SL).heard_at == heard - 500
+
+
+@both_sides
+@pytest.mark.parametrize("told", ["", "SL", "SL1"])
+def test_exits_that_an_entry_has_brought_need_not_show_from_its_fill_on(direction: Direction, told: str) -> None:
+    """Rule 13.1: they were placed with their entry, long before; that they work the fill has told, or one of them."""
+    script = entering(direction, replace(POLICY, layout=Layout.BRACKET, entry_timeout_ms=60_000))
+    looked_at(script, 20)
+    entries = [order.id for order in script.position.orders if order.is_entry]
+    exits = [order.id for order in script.position.orders if order.is_exit]
+    for entry in entries:
+        script.execute(entry)
+    if told:
+        script.push(script.order(told).id)
+    shown, script.book = script.book, {name: script.book[name] for name in entries}
+    for entry in entries:
+        script.push(entry)
+    looked_at(script, 5)
+    script.book = shown
+    looked_at(script, 1)
+    assert isinstance(script.phase, Protected)
+    assert not {"order_gone", "failsafe"} & set(script.told())
+    assert [order.id for order in script.position.orders if order.is_exit] == exits

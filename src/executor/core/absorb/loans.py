@@ -19,6 +19,7 @@ from executor.core.model.loans import (
     LoanPhase,
     LoanRecord,
     MarginAccount,
+    Others,
     OwnDebt,
     Records,
     RecordStatus,
@@ -101,7 +102,7 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
     for asset in (rules.base, rules.quote):
         before = debts.find(state.debts, asset)
         claimed = _claimed(state, before, shown)
-        after = claimed or debts.read(before, shown, _grace(state, before, policy))
+        after = claimed or debts.read(before, shown, _grace(state, before, shown, policy))
         if claimed is not None:
             state = _without_claim(state)
         if after != OwnDebt(asset=asset):
@@ -111,15 +112,18 @@ def account(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRul
     return Absorbed(_into_position(state, shown, policy, rules), MOVED, (*notes, *late))
 
 
-def _grace(state: State, debt: OwnDebt, policy: Policy) -> int:
+def _grace(state: State, debt: OwnDebt, shown: MarginAccount, policy: Policy) -> int:
     """How long the account must show what our loans and interest do not explain before that is believed (ms). While it
-    has not shown our newest loan or repayment, it may be from before that; how late reads may be is not documented.
+    has not shown the newest loan or repayment of ours, or of another symbol, it may be from before that; how late reads
+    may be is not documented.
     """
-    loan = state.loan
-    if not debt.moved or loan is None or loan.asset != debt.asset:
+    others, loan = shown.others.get(debt.asset, Others()), state.loan
+    beside = (others.moved, others.repaid) != (debt.others_moved, debt.others_repaid)
+    if not (debt.moved or beside):
         return policy.absence_grace_ms
-    shown_at = max(loan.closed_at, state.market.ahead_at) + SHOWN_MS
-    return max(policy.absence_grace_ms, shown_at - debt.doubted_at)
+    known = not beside and loan is not None and loan.asset == debt.asset  # else: no earlier than it was doubted
+    moved_at = loan.closed_at if known and loan is not None else debt.doubted_at
+    return max(policy.absence_grace_ms, max(moved_at, state.market.ahead_at) + SHOWN_MS - debt.doubted_at)
 
 
 def _level_doubted(state: State, shown: MarginAccount, policy: Policy, rules: SymbolRules) -> int:

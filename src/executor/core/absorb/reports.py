@@ -117,6 +117,8 @@ def _listed(position: Position, before: Order, after: Order, now: int) -> Positi
     """
     if before.awaits and not after.awaits:
         return brackets.placed(position, after, now)
+    if after.end is End.FILLED and before.end is not End.FILLED:
+        position = brackets.told_of(position, after, now)
     if not after.list_id or before.exchange_id or not after.is_entry:
         return position
     if not before.sent_at:

@@ -70,7 +70,7 @@ def _wondered(order: Order, fence: int, now: int) -> Order:
         case OrderPhase.SUBMITTED:
             return orders.doubt(replace(order, looks=0), fence, now)
         case OrderPhase.WORKING:
-            return replace(order, check=True, ask_at=0, heard_at=0, looks=0)  # nothing asked before is on its way
+            return replace(order, check=True, ask_at=0, heard_at=min(order.heard_at, now), looks=0)
         case OrderPhase.UNRESOLVED:
             return orders.looked_for_anew(replace(order, ask_at=0, looks=0))
         case _:

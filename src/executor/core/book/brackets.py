@@ -82,6 +82,14 @@ def taken_whole(position: Position, entry: Order, now: int) -> Position:
     return position
 
 
+def told_of(position: Position, entry: Order, now: int) -> Position:
+    """`entry` has filled: that tells of the exits it brings, too, which work from now on, and show in reads late."""
+    for exit_ in exits_of(position, entry.list_id):
+        if exit_.awaits and exit_.live:
+            position = with_order(position, replace(exit_, heard_at=now))
+    return position
+
+
 def stands_with_its_entry(position: Position, exit_: Order) -> bool:
     """Whether `exit_` awaits an entry that is known to be open: then it is there, whether or not a look finds it (rule
     8.8).
@@ -133,7 +141,7 @@ def placed(position: Position, exit_: Order, now: int) -> Position:
     """
     for other in exits_of(position, exit_.list_id):
         if other.awaits:
-            position = with_order(position, placed_for(other, exit_.qty))
+            position = with_order(position, replace(placed_for(other, exit_.qty), heard_at=now))
     entry = entry_of(position, exit_.list_id)
     if entry is None:  # it is not on record, whatever `awaits` says
         return position

@@ -74,13 +74,13 @@ def explained(outbox: Outbox, kind: LoanKind, asset: str, since: int) -> bool:
     return True
 
 
-def seen_again_at(outbox: Outbox, since: int) -> int:
+def seen_again_at(outbox: Outbox, since: int, believed: int = 0) -> int:
     """When the account is looked at again for what it has shown since `since` (ms), and is not believed yet: in pauses
-    that grow, and at the moment from which it is believed (rules 8.6, 8.7).
+    that grow, and at the moment from which it is `believed`, after the grace where none is told (rules 8.6, 8.7).
     """
     account = outbox.market.margin
     assert account is not None
-    asked_at, believed = account.asked_at, since + outbox.policy.absence_grace_ms
+    asked_at, believed = account.asked_at, believed or since + outbox.policy.absence_grace_ms
     again = asked_at + min(max(asked_at - since, LOOK_AGAIN_MS), LOOK_AGAIN_MAX_MS)
     return believed if asked_at < believed < again else again
 

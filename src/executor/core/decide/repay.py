@@ -20,6 +20,7 @@ from executor.core.model.facts import PASSING, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Level
 from executor.core.model.loans import PRECISION, Loan, LoanEnd, LoanKind, OwnDebt, Repayment
+from executor.core.model.orders import SHOWN_MS
 from executor.core.model.state import End, Reason, Repaying
 from executor.core.model.values import ONE, ZERO, Direction, OrderType, ceil_to, floor_to, short
 
@@ -174,8 +175,9 @@ def _repay(outbox: Outbox, work: Repayment, debt: OwnDebt, since: int, buy: Buy 
             work = replace(work, short_at=account.asked_at)
         lacks = debt.own - account.free(debt.asset)
         grace = outbox.policy.absence_grace_ms if lacks > 0 else max(outbox.policy.absence_grace_ms, FOR_OTHERS_MS)
-        if account.asked_at < work.short_at + grace:
-            outbox.read_again(lending.seen_again_at(outbox, work.short_at))
+        believed = max(work.short_at + grace, max(since, outbox.market.ahead_at) + SHOWN_MS)
+        if account.asked_at < believed:
+            outbox.read_again(lending.seen_again_at(outbox, work.short_at, believed))
             outbox.query_loans(LoanKind.REPAY, debt.asset, outbox.now - RECORDS_MS)
             return work
         bought = buy(work, debt, lacks) if buy is not None and lacks > 0 else None
