@@ -113,7 +113,7 @@ LOAN_MUTANTS: Final = (
     Mutant(
         "too little is believed at the first look",
         f"{CORE}/decide/repay.py",
-        "        if account.asked_at < work.short_at + grace:\n",
+        "        if account.asked_at < believed:\n",
         "        if account.asked_at < work.short_at:\n",
     ),
     Mutant(

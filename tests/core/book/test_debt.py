@@ -456,6 +456,15 @@ class TestBuyingBack:
         )
         assert self.held(replace(short, orders=orders)) == D("3.001")
 
+    def test_an_entry_without_commission_tells_of_no_asset_that_the_exits_pay_in(self) -> None:
+        """The exits bought a thousandth less than is owed."""
+        short = self.short(legs=())
+        free = tuple(
+            replace(order, fills=tuple(replace(fill, fee=ZERO, fee_asset="") for fill in order.fills))
+            for order in short.orders
+        )
+        assert self.held(replace(short, orders=free)) == D("3.004")
+
     def test_interest_that_comes_while_the_exits_stand_moves_none_of_them(self) -> None:
         assert self.held(self.short("0.01")) == sum(leg.qty for leg in self.short().legs) == D("3.004")
 

@@ -325,10 +325,10 @@ def accrued(debt: OwnDebt, spare: Decimal) -> Decimal:
 
 def kept(position: Position, rules: SymbolRules) -> Decimal:
     """The fraction of a bought quantity that is left after its commission; all of it, where the trade pays in a third
-    asset.
+    asset. A trade without commission tells of none: it may name no asset, and the next one may cost some.
     """
-    third = any(fill.fee_asset not in (rules.base, rules.quote) for order in position.orders for fill in order.fills)
-    return ONE if third else rules.worst_keep()
+    own, fills = (rules.base, rules.quote), (fill for order in position.orders for fill in order.fills)
+    return ONE if any(fill.fee and fill.fee_asset not in own for fill in fills) else rules.worst_keep()
 
 
 def gross(net: Decimal, kept_part: Decimal, step: Decimal) -> Decimal:
