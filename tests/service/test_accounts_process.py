@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from executor.config import load_settings
 from executor.service import accounts
-from executor.service.accounts import _Inlet, _Process
+from executor.service.account import AccountRun
+from executor.service.accounts import _Inlet, _Kept, _Process
 from executor.service.systemd import SystemdNotifier
 
 
@@ -47,6 +49,26 @@ async def test_it_watches_itself_where_nobody_else_does(
         assert made == []
     else:
         assert [(each.path, each.beats, each.stopped) for each in made] == [(tmp_path / "accounts.hang", 1, True)]
+
+
+async def test_what_was_left_bare_is_not_forgotten_for_a_start_that_came_to_nothing(tmp_path: Path) -> None:
+    """The account died with a position bare, and was told to end while it was begun anew: the exit code was 0."""
+
+    class Dies(AccountRun):
+        async def run(self) -> None:
+            self.ended_bare = True
+            raise ArithmeticError("a defect")
+
+    class GivenUp(AccountRun):
+        async def run(self) -> None:
+            kept.stop()
+
+    settings = load_settings({"STATE_FN": str(tmp_path / "state.json")}, env_file=None)
+    runs = iter([Dies(settings), GivenUp(settings)])
+    kept = _Kept(settings, lambda: next(runs))
+    await asyncio.wait_for(kept.keep(), 10)
+    assert next(runs, None) is None
+    assert kept.ended_bare
 
 
 def test_a_signal_without_a_time_is_of_the_exchange_s_time_where_an_account_is_traded() -> None:

@@ -98,8 +98,10 @@ class AccountRun:
         self.loops: dict[str, Loop] = {}
         self.judge: SignalJudge | None = None
         self.metrics: Metrics | None = None
-        self.ended_bare = False
-        """Whether something was left without a stop, or sold too much, when it was stopped (rule 9.5)."""
+        self.ended_bare: bool | None = None
+        """Whether something was left without a stop, or sold too much, when it was stopped (rule 9.5); None where it
+        has not traded.
+        """
         self._store_of = store_of
         self._source = source
         self._on_loops = on_loops

@@ -97,7 +97,9 @@ async def run_accounts(
 
 
 class _Kept:
-    """An account that is begun anew whenever it ends otherwise than it was told to. `ended_bare`: of its last run."""
+    """An account that is begun anew whenever it ends otherwise than it was told to. `ended_bare`: of the last run
+    that has traded.
+    """
 
     def __init__(self, settings: Settings, begin: Callable[[], AccountRun]) -> None:
         self.run: AccountRun | None = None
@@ -129,7 +131,9 @@ class _Kept:
                     async with asyncio.timeout(again_s):
                         await self._stop.wait()
             finally:
-                self.run, self.ended_bare = None, run.ended_bare
+                self.run = None
+                if run.ended_bare is not None:
+                    self.ended_bare = run.ended_bare
 
 
 async def _on_files(
