@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from tests.core.build import POLICY, RULES, Script, both_sides, make_report
 
+from executor.core import invariants
 from executor.core.model.events import AnyEvent, Verb
 from executor.core.model.ids import Role
 from executor.core.model.intents import (
@@ -19,12 +20,13 @@ from executor.core.model.intents import (
     placed,
 )
 from executor.core.model.policy import Layout, Policy, TrailMode
-from executor.core.model.state import Market, OrderPhase, Reason, State
+from executor.core.model.state import End, Market, OrderPhase, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus
 from executor.core.recover.catchup import catch_up
 from executor.core.transition import Step
 
 PLAIN = replace(POLICY, layout=Layout.PLAIN)
+D = Decimal
 HANDED = replace(PLAIN, trail_mode=TrailMode.NATIVE, trail_r=Decimal("0.5"), trail_after_tp2=False)
 """The exchange trails the stop of the whole, from the start."""
 SUBMITTED = OrderPhase.SUBMITTED
@@ -370,3 +372,28 @@ def test_two_stops_of_one_leg_are_one_that_was_sent_again_while_the_other_was_in
     standing = [script.book[name].status is OrderStatus.NEW for name in (first.id, second.id)]
     assert sorted(standing) == [False, True]
     assert sent(script) == []
+
+
+@both_sides
+@pytest.mark.parametrize("again", [True, False])
+def test_an_exit_that_was_made_smaller_is_believed_where_its_leg_was_placed_anew_or_told_so_twice(
+    direction: Direction, *, again: bool
+) -> None:
+    """Rule 10.1: it met another order of the account, and what is placed in its place has sold since."""
+    end = Remembered(direction, POLICY)
+    to_the_exits(end)
+    old, first, stop = end.states[-1], end.order(Role.TP1), end.order(Role.SL1)
+    short = replace(end.book[first.id], status=OrderStatus.FILLED, cum_qty=D("0.4"), cum_quote=D("40.8"))
+    end.book[first.id] = short
+    end.book[stop.id] = replace(end.book[stop.id], status=OrderStatus.EXPIRED)
+    if again:
+        end.push(first.id)
+        old = end.states[-1]
+    else:
+        later = replace(short, id=f"{first.id}9", exchange_id=900, qty=D("0.6"), cum_qty=D("0.6"), cum_quote=D("61.2"))
+        end.book[later.id] = later
+    assert old.position is not None
+    caught, _ = catch_up(old, old.position, tuple(end.book.values()), {}, POLICY, RULES, end.now)
+    assert caught.position is not None
+    assert [o.end for o in caught.position.orders if o.id == first.id] == [End.FILLED]
+    assert invariants.violations(old, caught, POLICY, RULES) == []

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from executor.core.absorb import all_orders, loans
 from executor.core.absorb.reports import fold_all
 from executor.core.book import retire
+from executor.core.book.edit import find_order
 from executor.core.decide import entry, legs
 from executor.core.decide.draft import Draft
 from executor.core.model import ids
@@ -18,6 +19,7 @@ from executor.core.model.facts import Fill, OrderReport
 from executor.core.model.ids import ENTRIES, Role
 from executor.core.model.intents import Level, Notify
 from executor.core.model.loans import Loan, LoanEnd, LoanKind, LoanPhase
+from executor.core.model.orders import confirmed
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, End, Entering, OrderPhase, Position, Repaying, State
@@ -52,6 +54,7 @@ def catch_up(
     mine += [report for name, report in renamed.items() if name not in shown]
     mine.sort(key=_rev)
     sent = sent_since(position, mine)
+    mine = [_believed(position, report, sent) for report in mine]
     over = {order.id for order in position.orders if not order.live}
     if lost:
         position = _without_doubt(position, mine, now)
@@ -90,6 +93,21 @@ def sent_since(position: Position, reports: Sequence[OrderReport]) -> tuple[str,
         and report.id not in known
         and not retire.was_retired(position, report.id)
     )
+
+
+def _believed(position: Position, report: OrderReport, sent: Sequence[str]) -> OrderReport:
+    """An exit that is FILLED with less than its quantity, which met another order of the account (faqs/stp_faq.md): a
+    state that was lost has believed it, where its leg was placed anew since; else this is the second time.
+    """
+    name = ids.parse(report.id)
+    assert name is not None
+    leg, order = ids.leg_of(name.role), find_order(position, report.id)
+    if report.status is not OrderStatus.FILLED or not leg or order is None:
+        return report
+    since = [later for client_id in sent if (later := ids.parse(client_id)) is not None]
+    if any(ids.leg_of(later.role) == leg and later.rev > name.rev for later in since):
+        return replace(report, qty=min(report.qty, report.cum_qty))
+    return confirmed(order, report)
 
 
 def _of_entries(reports: Sequence[OrderReport]) -> tuple[OrderReport, ...]:
