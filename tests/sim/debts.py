@@ -165,8 +165,12 @@ class Debts:
         base, lent = self._base, self.lent[trade]
         orders = self.direct.engine._accounts[self.direct.account].orders.values()
         sold = sum((o.executed_qty for o in orders if o.client_order_id.startswith(f"EX_{trade}_")), ZERO)
-        had = self.direct.lender.held(base) + sold - lent
+        had = self.there(base) + sold - lent
         return max(self.ours(base) - lent - max(had, ZERO), ZERO)
+
+    def there(self, asset: str) -> Decimal:
+        """What the account holds of it that may repay what is owed."""
+        return self.direct.lender.held(asset)
 
     def closing(self, position: Position) -> None:
         """It is being closed from now on. Once it has given back what it owes there is no level."""

@@ -5,11 +5,12 @@ from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, closing, protected, repaying
+from tests.core.build import MARGIN_RULES, POLICY, START, D, Script, both_sides, closing, entering, protected, repaying
 from tests.core.lender import HOUR_MS, Lender
 
 from executor.core.model.events import Answered, LoansSeen, MarginSeen, Verb
 from executor.core.model.facts import Done, Refused, Unknown, Why
+from executor.core.model.ids import Role
 from executor.core.model.intents import Borrow, QueryLoans, Repay
 from executor.core.model.loans import Booked, Debt, Loan, LoanEnd, LoanKind, LoanPhase, LoanRecord, RecordStatus
 from executor.core.model.policy import Layout, Policy
@@ -356,6 +357,33 @@ def test_interest_is_a_fact_of_the_open_trade(direction: Direction) -> None:
         assert (debt.charged, credit.accrued) == (D("0.00403"), ZERO)
     else:
         assert debt.charged == credit.accrued == D("0.00006")
+
+
+def test_base_that_another_symbol_gives_back_before_the_entry_fills_repays_an_earlier_debt() -> None:
+    """Rule 11.6: else the exits would buy that debt's base as well, though it lies there."""
+
+    def accrued(shared: bool, *, heard: int = 0, filled: bool = False) -> Decimal:
+        script = entering(Direction.SHORT, POLICY, MARGIN_RULES)
+        script.lender.debts["LTC"] = Debt(script.lender.debt("LTC").principal + D("0.2"), D("0.00003"))
+        (debt,) = script.state.debts
+        earlier = replace(debt, own=debt.own + D("0.2"), seen=script.lender.debt("LTC"))
+        credit = replace(script.position.credit, shared=shared) if script.position.credit is not None else None
+        orders = tuple(replace(order, heard_at=script.now + heard) for order in script.position.orders)
+        position = replace(script.position, credit=credit, orders=orders)
+        script.state = replace(script.state, debts=(earlier,), position=position)
+        script.read_account()
+        assert script.position.credit is not None
+        assert script.position.credit.accrued == D("0.20003")
+        if filled:
+            script.fill(Role.ENTRY)
+        script.lender.add("LTC", D("0.3"))  # it was another symbol's until now
+        script.read_account(after=1)
+        assert script.position.credit is not None
+        return script.position.credit.accrued
+
+    assert accrued(shared=True) == D("0.00003")
+    assert accrued(shared=False) == accrued(shared=True, filled=True) == D("0.20003")
+    assert accrued(shared=True, heard=2) == D("0.20003")  # what the entry sells need not be locked yet
 
 
 def dear_short(policy: Policy) -> Script:

@@ -116,6 +116,12 @@ class DebtsOfOne(Debts):
     def at_most_ours(self, asset: str) -> Decimal:
         return min(self.ours(asset) + self._loans.interest(asset), self.direct.lender.debt(asset).total)
 
+    def there(self, asset: str) -> Decimal:
+        """Not what other symbols' orders have locked: it is theirs (rule 2.6), and may go before ours is repaid."""
+        orders = self.direct.engine._accounts[self.direct.account].orders.values()
+        own = [order for order in orders if (order.symbol, order.reserve_asset) == (self._symbol, asset)]
+        return self._loans.lender.free(asset) + sum((order.reserved for order in own), ZERO)
+
     def over(self, state: State) -> None:
         """The account is judged as a whole."""
         self._look()

@@ -13,6 +13,7 @@ from executor.core.model.facts import Done, Refused, ReplaceOutcome, Unknown
 from executor.core.model.intents import Borrow, Level, LoanCommand, Notify
 from executor.core.model.loans import (
     Booked,
+    Credit,
     Loan,
     LoanEnd,
     LoanKind,
@@ -28,7 +29,7 @@ from executor.core.model.loans import (
 from executor.core.model.orders import SHOWN_MS
 from executor.core.model.policy import Policy
 from executor.core.model.rules import SymbolRules
-from executor.core.model.state import State
+from executor.core.model.state import OrderPhase, Position, State
 from executor.core.model.values import ZERO, Direction, plain, short
 from executor.core.model.verdict import MOVED, Absorbed, Ignored
 
@@ -171,15 +172,29 @@ def _into_position(state: State, shown: MarginAccount, policy: Policy, rules: Sy
         return state
     credit = position.credit
     if position.plan.direction is Direction.SHORT:
-        debt, spare = debts.find(state.debts, credit.asset), position.spare or ZERO
-        accrued = debts.accrued(debt, spare)
+        debt = debts.find(state.debts, credit.asset)
+        position = replace(position, spare=_there_before(position, credit, debt, shown))
+        accrued = debts.accrued(debt, position.spare or ZERO)
         if debt.by_hand:
             traded_at = max((order.heard_at for order in position.orders if order.cum_qty), default=0)
             if shown.asked_at < traded_at + policy.absence_grace_ms:
                 return state
             accrued += taken_from_its_base(position, debt, shown, rules)
         credit = replace(credit, accrued=accrued, lapsed=debt.lapsed)
-    return state if credit == position.credit else replace(state, position=replace(position, credit=credit))
+    position = replace(position, credit=credit)
+    return state if position == state.position else replace(state, position=position)
+
+
+def _there_before(position: Position, credit: Credit, debt: OwnDebt, shown: MarginAccount) -> Decimal | None:
+    """Base beside what the trade has borrowed. Where other symbols trade it as well, what they need when the trade
+    begins may be given back before its entry has filled.
+    """
+    entry = position.orders[0] if len(position.orders) == 1 else None
+    if not credit.shared or entry is None or entry.phase is not OrderPhase.WORKING or entry.cum_qty:
+        return position.spare
+    if shown.asked_at < entry.heard_at:
+        return position.spare  # it need not be locked yet
+    return max(position.spare or ZERO, shown.available(credit.asset) + credit.need - debt.borrowed)
 
 
 def _hands(state: State, before: OwnDebt, after: OwnDebt) -> list[Notify]:
