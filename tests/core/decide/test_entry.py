@@ -11,7 +11,7 @@ from executor.core.model.ids import Role
 from executor.core.model.intents import CancelOrder
 from executor.core.model.policy import EntryMode, PlanBOrder
 from executor.core.model.rules import OwnFilters
-from executor.core.model.state import Closing, End, Entering, Reason, Unprotected
+from executor.core.model.state import Closing, End, Entering, Protected, Reason, Unprotected
 from executor.core.model.values import Direction, OrderStatus, OrderType, TimeInForce
 
 D = Decimal
@@ -692,3 +692,21 @@ def test_a_price_that_can_t_be_had_for_an_interim_stop_is_asked_for_at_a_pace() 
     assert script.order(Role.ENTRY).live
     assert len(asked) > 1
     assert all(later - earlier >= 1_000 for earlier, later in pairwise(asked))
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_plan_b_does_not_wait_for_the_end_of_the_day(part: bool) -> None:
+    """Rules 3.3, 8.7: the order count of the day is full, and a signal is not carried out hours later."""
+    script = entering()
+    if part:
+        script.fill(Role.ENTRY, "1")
+        script.settle()
+    script.wait(90_000)
+    while "PLANB" not in script.kinds():
+        script.accept()
+    script.refuse(Why.RATE_LIMIT, kind="PLANB", retry_at=script.now + 6 * 3_600_000)
+    script.settle()
+    if part:
+        assert isinstance(script.phase, Protected)
+    else:
+        assert script.closed.reason is Reason.PLANB_REFUSED

@@ -18,6 +18,7 @@ from executor.core.model.state import End, Entering, Leg, Order, OrderPhase, Rea
 from executor.core.model.values import ZERO, OrderType
 
 _PLANB_MAX = 3  # Plan B is a race against the price: two more tries where the first never left, then no more
+_PLANB_WAIT_MS = 5 * 60_000  # the longest window of a limit of requests: a ban, or a day's order count, lasts longer
 
 
 def decide(draft: Draft, phase: Entering) -> None:
@@ -145,7 +146,8 @@ def _enter_again(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> E
 def _after_planb(draft: Draft, phase: Entering, last: Order, rest: Decimal) -> Entering:
     tries = len({o.sent_at for o in draft.position.orders if o.is_planb})
     again = last.refusal in PASSING or brackets.refused(last)
-    if last.end is End.REFUSED and again and tries < _PLANB_MAX:
+    soon = phase.retry_at <= last.closed_at + _PLANB_WAIT_MS
+    if last.end is End.REFUSED and again and soon and tries < _PLANB_MAX:
         return _plan_b(draft, phase, last, rest) if draft.now >= phase.retry_at else phase
     if last.end is End.FILLED:
         return _plan_b(draft, phase, last, rest)  # a piece: the rest is more than one market order may carry
