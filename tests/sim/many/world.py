@@ -240,7 +240,7 @@ class ManyWorld:
         """The process stands still for so long (ms): `seat` sees to itself."""
         self._watch()
         for other in self.seats.values():
-            if other is not seat and other.awake:
+            if other is not seat and other.awake and other.begun:
                 other.shell.suspend(pause)
 
     def crash(self, down: int = 0) -> None:
@@ -264,7 +264,11 @@ class ManyWorld:
                 self.seats[name].begin()
 
     def _begin(self, name: str, life: int) -> None:
-        if life == self._lives and self._alive:
+        if life != self._lives or not self._alive:
+            return
+        if any(seat.shell.suspended for seat in self.seats.values()):  # the process stands still
+            self.timeline.at(self.timeline.now + 100, partial(self._begin, name, life))
+        else:
             self.seats[name].begin()
 
     # --- the calm ----------------------------------------------------------------------------------------------------
@@ -279,6 +283,7 @@ class ManyWorld:
         self.clock.sync()
         while not all(seat.awake and seat.begun for seat in seats):
             self.advance(1_000)
+        self.advance(3_000)  # a signal may be on its way still
         self._until_safe()
         for seat in seats:
             seat.outside.must_be_safe(seat.state, seat.shell.alerted_at, self.clock.now())
