@@ -100,18 +100,21 @@ def test_bare_quantity_is_counted_and_named() -> None:
 
 
 def test_what_was_told_with_an_exit_s_end_excuses_no_exit_in_its_place() -> None:
-    """Rules 5.1, 10.1: only what was told after that was sent does, as nobody could know it."""
+    """Rules 5.1, 10.1: only what was told after that was sent does, as nobody could know it. In one and the same
+    millisecond it was, where the end had been told before.
+    """
     script = protected()
     stop = script.order(Role.SL)
     sent = replace(stop, id=f"EX_{script.position.trade}_SL_99", sent_at=stop.sent_at + 500)
     ended = replace(stop, phase=OrderPhase.CLOSED, end=End.CANCELED, cancelling=True, cum_qty=D("0.3"), fills=())
 
-    def told(at: int) -> list[str]:
-        both = with_order(script.position, replace(ended, heard_at=at))
+    def told(at: int, closed_at: int) -> list[str]:
+        both = with_order(script.position, replace(ended, heard_at=at, closed_at=closed_at))
         return [s for s in found(script, replace(both, orders=(*both.orders, sent))) if s.startswith("10.1")]
 
-    assert told(sent.sent_at) == ["10.1: 2.997 could be sold, 2.697 are held"]
-    assert told(sent.sent_at + 1) == []
+    assert told(sent.sent_at, sent.sent_at) == ["10.1: 2.997 could be sold, 2.697 are held"]
+    assert told(sent.sent_at, sent.sent_at - 20) == []
+    assert told(sent.sent_at + 1, sent.sent_at) == []
 
 
 def test_what_a_stop_sold_while_it_was_being_replaced_excuses_only_as_much() -> None:

@@ -212,7 +212,8 @@ def _sent_before_told(new: Order, ended: Order) -> bool:
     if new.role is Role.FLATTEN:
         return new.leg in (0, ended.leg) and ended.heard_at >= new.sent_at
     # What was told as it ended, in the instant in which the new one is sent, is no excuse for its size.
-    return new.leg == ended.leg and ended.sent_at < new.sent_at < ended.heard_at
+    told_after = new.sent_at < ended.heard_at or ended.closed_at < new.sent_at == ended.heard_at
+    return new.leg == ended.leg and ended.sent_at < new.sent_at and told_after
 
 
 def _interim_sold(position: Position) -> bool:
