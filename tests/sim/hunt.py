@@ -1,4 +1,4 @@
-"""SharedReads for any violation until one is found or the time is up: by chance and by enumeration in turns."""
+"""Looks for any violation until one is found or the time is up: by chance and by enumeration in turns."""
 
 import sys
 import time

@@ -8,20 +8,19 @@ python -m tests.sim.run --seed 7 --keep name        shrink a failing run and kee
 """
 
 import argparse
-import gc
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
 
-import msgspec
-from tests.sim import corpus
+from tests.sim import campaign, corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.exposure import Exposures
 from tests.sim.faults import ALL, ON_MARGIN
+from tests.sim.garbage import collected_after
 from tests.sim.setup import ANY as ANY_ACCOUNT
 from tests.sim.setup import MARGIN_READINGS, READINGS, SPOT, draw
 from tests.sim.shrink import shrink, symptom
@@ -107,33 +106,11 @@ class Tally:
 def many(first: int, count: int, kinds: Sequence[str] = SPOT) -> Tally:
     tally = Tally()
     begun = time.process_time()
-    gc.disable()  # a run leaves a quarter of a MB to it
-    try:
+    with collected_after():
         for seed in range(first, first + count):
             tally.add(seed, by_seed(seed, kinds=kinds))
-    finally:
-        gc.enable()
-        gc.collect()
     tally.cpu = time.process_time() - begun
     return tally
-
-
-def soak(seconds: float, seed: int, processes: int, kinds: Sequence[str] = SPOT) -> Tally:
-    """Runs from `seed` on until the time is up; what fails is told on stderr at once."""
-    total = Tally()
-    end = time.monotonic() + seconds
-    start = seed * 10_000_000
-    with ProcessPoolExecutor(processes, initializer=gc.freeze) as pool:
-        waiting = [pool.submit(many, start + i * BATCH, BATCH, kinds) for i in range(processes * 2)]
-        following = start + len(waiting) * BATCH
-        while waiting:
-            lived = waiting.pop(0).result()
-            sys.stderr.writelines(f"seed {seed}: {what}\n" for seed, what in lived.failed)
-            total.merge(lived)
-            if time.monotonic() < end:
-                waiting.append(pool.submit(many, following, BATCH, kinds))
-                following += BATCH
-    return total
 
 
 def table(faults: Counter[tuple[str, str]]) -> str:
@@ -164,25 +141,6 @@ def report(tally: Tally, seconds: float, out: TextIO) -> None:
     out.writelines(f"seed {seed}: {what}\n" for seed, what in tally.failed[:20])
 
 
-def tell(result: Result, out: TextIO) -> None:
-    out.writelines(f"{line}\n" for line in result.log)
-    out.write(f"\nplan: {msgspec.json.encode(result.plan).decode()}\n")
-    out.write("\n".join(result.broken) + "\n" if result.broken else "sound\n")
-
-
-def explain(seed: int, out: TextIO, kinds: Sequence[str]) -> None:
-    """A violation's plan, shrunk, and the command that replays it."""
-    result = by_seed(seed, kinds=kinds)
-    check = symptom(result.broken)
-    if not check:
-        return
-    plan = shrunk(result.plan, check)
-    path = Path("/tmp") / f"plan-{seed}.json"  # noqa: S108 - a place to look at, not to trust
-    path.write_bytes(msgspec.json.encode(corpus.Case(symptom=result.broken[0], check=check, plan=plan)))
-    out.write(f"\n{result.broken[0]}\nplan, shrunk: {msgspec.json.encode(plan).decode()}\n")
-    out.write(f"replay: python -m tests.sim.run --plan {path}\n")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
@@ -198,24 +156,22 @@ def main() -> int:
     out = sys.stdout
     kinds = ANY_ACCOUNT if options.margin else SPOT
     if options.plan is not None:
-        result = by_plan(corpus.load(options.plan).plan, verbose=True)
-        tell(result, out)
-        return 1 if result.broken else 0
+        return campaign.tell(by_plan(corpus.load(options.plan).plan, verbose=True), out)
     if options.soak is not None:
         begun = time.monotonic()
-        tally = soak(options.soak, options.seed, options.processes, kinds)
+        each = partial(many, kinds=kinds)
+        tally = campaign.soak(
+            Tally(), each, BATCH, seconds=options.soak, seed=options.seed, processes=options.processes
+        )
         report(tally, time.monotonic() - begun, out)
         for seed, _ in tally.failed[:3]:
-            explain(seed, out, kinds)
+            result = by_seed(seed, kinds=kinds)
+            campaign.explain(f"plan-{seed}", result, shrunk, out, module="tests.sim.run")
         return 1 if tally.failed else 0
     result = by_seed(options.seed, verbose=options.keep is None, kinds=kinds)
     if options.keep is not None:
-        check = symptom(result.broken)
-        plan = shrunk(result.plan, check)
-        out.write(f"{corpus.save(options.keep, corpus.Case(symptom=options.symptom, check=check, plan=plan))}\n")
-        return 0
-    tell(result, out)
-    return 1 if result.broken else 0
+        return campaign.keep(options.keep, options.symptom, result, shrunk, out)
+    return campaign.tell(result, out)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """The simulation, in the measure that fits into every test run; `make soak` is the long one."""
 
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.sim import corpus, run
+from tests.sim import corpus, elsewhere, run
 from tests.sim.choices import Choices
 from tests.sim.faults import ALL
 from tests.sim.hunt import crashes_of
@@ -55,17 +52,7 @@ def test_a_run_is_its_plan() -> None:
 def test_a_run_is_the_same_in_another_process() -> None:
     code = "from zlib import crc32; from tests.sim.run import by_seed; "
     code += "print(crc32('\\n'.join(by_seed(9, verbose=True).log).encode()))"
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parents[2],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ".:src"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    ]
+    told = elsewhere.printed(code)
     assert told[0] == told[1] != ""
 
 

@@ -5,7 +5,10 @@ from typing import Final
 
 from tests.sim import setup as world_setup
 from tests.sim.choices import Choices
-from tests.sim.setup import Setup
+from tests.sim.setup import Market, Setup
+
+from executor.core.model.state import Position
+from executor.core.model.values import ZERO
 
 PATIENCE: Final = 12  # steps after which an open trade meets a trend, so that runs come to their ends
 MOVES: Final = (0, 1, -1, 2, -2, 4, -4, 14, -14)
@@ -41,3 +44,13 @@ class Walk:
         if self._choices.mood((0, 0, 0, 0, 0, 0, 0, 1)) or self._open_for == self._patience:
             self._regime = int(self._choices.mood((1, 2) if self._open_for >= self._patience else (0, 1, 2)))
         return price + MOVES[self._choices.weigh("move", _REGIMES[self._regime])] * market.unit
+
+
+def way_to_the_stops(position: Position | None, price: Decimal, market: Market) -> Decimal:
+    """How far, and which way, it must move from `price` to be beyond everything that protects the trade."""
+    if position is None:
+        return ZERO
+    sign = -position.plan.direction.sign
+    levels = [position.plan.stop, *(leg.stop for leg in position.legs if leg.stop is not None)]
+    farthest = max(sign * (level - price) for level in levels)
+    return sign * (max(farthest, ZERO) + 100 * market.unit)

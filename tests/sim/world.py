@@ -27,14 +27,14 @@ from tests.sim.setup import ACCOUNT, Setup
 from tests.sim.shell import IDLE_MS, Dead, Shell
 from tests.sim.start import starting_state
 from tests.sim.timeline import ServiceClock, Timeline
-from tests.sim.walk import Walk
+from tests.sim.walk import Walk, way_to_the_stops
 from tests.sim.wire import Wire
 
 from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
 from executor.core.model.policy import StopMode
 from executor.core.model.signal import Signal
 from executor.core.model.state import State
-from executor.core.model.values import ZERO, Direction, floor_to
+from executor.core.model.values import Direction, floor_to
 from executor.core.transition import Step, empty
 from executor.paper.engine.choices import ExchangeChoices
 from executor.paper.engine.margin.lending import INTEREST_LATER_MS
@@ -260,7 +260,7 @@ class World:
             self.print_trade(self.price)
             self.advance(3_000)
         self.outside.must_be_safe(self.shell.state, self.shell.alerted_at, self.clock.now())
-        step = self._way_to_the_stops() / ENDING_STEPS
+        step = way_to_the_stops(self.shell.state.position, self.price, self.market) / ENDING_STEPS
         for n in range(ENDING_STEPS + 10):
             if self.outside.broken or self.shell.state.position is None:
                 break
@@ -283,16 +283,6 @@ class World:
             and not self.outside.broken
         ):
             self.advance(3_000)
-
-    def _way_to_the_stops(self) -> Decimal:
-        """How far, and which way, the price must move to be beyond everything that protects the trade."""
-        position = self.shell.state.position
-        if position is None:
-            return ZERO
-        sign = -position.plan.direction.sign
-        levels = [position.plan.stop, *(leg.stop for leg in position.legs if leg.stop is not None)]
-        farthest = max(sign * (level - self.price) for level in levels)
-        return sign * (max(farthest, ZERO) + 100 * self.market.unit)
 
     def _busy(self) -> bool:
         """A trade is open, or may be about to be."""

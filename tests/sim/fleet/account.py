@@ -20,12 +20,12 @@ from tests.sim.fleet.judged import Judged
 from tests.sim.fleet.life import VENUE, Life
 from tests.sim.setup import Market, Setup
 from tests.sim.timeline import ServiceClock, Timeline
-from tests.sim.walk import Walk
+from tests.sim.walk import Walk, way_to_the_stops
 
 from executor.config import Settings, load_settings
 from executor.core.model.events import AnyEvent, SignalSeen
 from executor.core.model.state import State
-from executor.core.model.values import ZERO, Direction, floor_to
+from executor.core.model.values import Direction, floor_to
 from executor.core.transition import Step, empty
 from executor.service.asking import Request
 from executor.service.store.etcd import WATCH_SILENCE_S, Value
@@ -436,13 +436,7 @@ class Account:
 
     def step_to_the_stops(self) -> Decimal:
         """By how much the price must move, `ENDING_STEPS` times, to be beyond everything that protects the trade."""
-        position = self.stored.position
-        if position is None:
-            return ZERO
-        sign = -position.plan.direction.sign
-        levels = [position.plan.stop, *(leg.stop for leg in position.legs if leg.stop is not None)]
-        farthest = max(sign * (level - self.price) for level in levels)
-        return sign * (max(farthest, ZERO) + 100 * self.market.unit) / ENDING_STEPS
+        return way_to_the_stops(self.stored.position, self.price, self.market) / ENDING_STEPS
 
     def must_have_judged(self, key: str, within_s: int) -> None:
         if not self.outcomes[key]:

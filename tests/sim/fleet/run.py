@@ -8,16 +8,14 @@ python -m tests.sim.fleet.run --seed 7 --keep name        shrink a failing run a
 """
 
 import argparse
-import gc
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final, TextIO
 
 import msgspec
-from tests.sim import corpus
+from tests.sim import campaign, corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.fleet.faults import ALL, STEPS
 from tests.sim.fleet.world import FleetResult, FleetWorld
@@ -87,22 +85,6 @@ def many(first: int, count: int) -> Tally:
     return tally
 
 
-def soak(seconds: float, seed: int, processes: int) -> Tally:
-    """Runs from `seed` on until the time is up."""
-    total = Tally()
-    end = time.monotonic() + seconds
-    start = seed * 10_000_000
-    with ProcessPoolExecutor(processes, initializer=gc.freeze) as pool:  # what is imported is no garbage
-        waiting = [pool.submit(many, start + i * BATCH, BATCH) for i in range(processes * 2)]
-        following = start + len(waiting) * BATCH
-        while waiting:
-            total.merge(waiting.pop(0).result())
-            if time.monotonic() < end:
-                waiting.append(pool.submit(many, following, BATCH))
-                following += BATCH
-    return total
-
-
 def table(faults: Counter[tuple[str, str]]) -> str:
     """Each fault by the step that it met."""
     kinds = [kind for kind in ALL if any(faults[kind, where] for _, where in faults)]
@@ -133,19 +115,6 @@ def report(tally: Tally, seconds: float, out: TextIO) -> None:
     out.writelines(f"seed {seed}: {what}\n" for seed, what in tally.failed[:20])
 
 
-def explain(seed: int, out: TextIO) -> None:
-    """A violation's plan, shrunk, and the command that replays it."""
-    result = by_seed(seed)
-    check = symptom(result.broken)
-    if not check:
-        return
-    plan = shrunk(result.plan, check)
-    path = Path("/tmp") / f"fleet-plan-{seed}.json"  # noqa: S108 - a place to look at, not to trust
-    path.write_bytes(msgspec.json.encode(corpus.Case(symptom=result.broken[0], check=check, plan=plan)))
-    out.write(f"\n{result.broken[0]}\nplan, shrunk: {msgspec.json.encode(plan).decode()}\n")
-    out.write(f"replay: python -m tests.sim.fleet.run --plan {path}\n")
-
-
 def hunt(seconds: float) -> dict[str, object]:
     """The first violation of any run, if there is one before so many seconds of CPU are over."""
     begun = time.process_time()
@@ -160,13 +129,6 @@ def hunt(seconds: float) -> dict[str, object]:
     return {"check": "", "runs": seed, "seconds": round(time.process_time() - begun, 1)}
 
 
-def tell(result: FleetResult, out: TextIO) -> int:
-    out.writelines(f"{line}\n" for line in result.log)
-    out.write(f"\nplan: {msgspec.json.encode(result.plan).decode()}\n")
-    out.write("\n".join(result.broken) + "\n" if result.broken else "sound\n")
-    return 1 if result.broken else 0
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
@@ -179,25 +141,23 @@ def main() -> int:
     options = parser.parse_args()
     out = sys.stdout
     if options.plan is not None:
-        return tell(by_plan(corpus.load(options.plan).plan, verbose=True), out)
+        return campaign.tell(by_plan(corpus.load(options.plan).plan, verbose=True), out)
     if options.hunt is not None:
         out.write(msgspec.json.encode(hunt(options.hunt)).decode())
         return 0
     if options.soak is not None:
         begun = time.monotonic()
-        tally = soak(options.soak, options.seed, options.processes)
+        tally = campaign.soak(
+            Tally(), many, BATCH, seconds=options.soak, seed=options.seed, processes=options.processes
+        )
         report(tally, time.monotonic() - begun, out)
         for seed, _ in tally.failed[:3]:
-            explain(seed, out)
+            campaign.explain(f"fleet-plan-{seed}", by_seed(seed), shrunk, out, module="tests.sim.fleet.run")
         return 1 if tally.failed else 0
     result = by_seed(options.seed, verbose=options.keep is None)
     if options.keep is not None:
-        check = symptom(result.broken)
-        plan = shrunk(result.plan, check)
-        case = corpus.Case(symptom=options.symptom, check=check, plan=plan)
-        out.write(f"{corpus.save(options.keep, case, CORPUS)}\n")
-        return 0
-    return tell(result, out)
+        return campaign.keep(options.keep, options.symptom, result, shrunk, out, CORPUS)
+    return campaign.tell(result, out)
 
 
 if __name__ == "__main__":

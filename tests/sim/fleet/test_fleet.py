@@ -1,12 +1,9 @@
 """The fleet in the simulation, in the measure that fits into every test run; `make soak-fleet` is the long one."""
 
 import asyncio
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from tests.sim import corpus
+from tests.sim import corpus, elsewhere
 from tests.sim.choices import Choices
 from tests.sim.fleet import run
 from tests.sim.fleet.loops import new_loop
@@ -54,17 +51,7 @@ def test_a_run_is_the_same_in_another_process() -> None:
     code += (
         "r = by_seed(9); print(r.trades, r.writes, r.epochs, r.virtual_ms, crc32(repr((r.plan, r.closed)).encode()))"
     )
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parents[3],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ".:src"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    ]
+    told = elsewhere.printed(code)
     assert told[0] == told[1] != ""
 
 

@@ -13,12 +13,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
 
 import msgspec
-from tests.sim import corpus
+from tests.sim import campaign, corpus
 from tests.sim.choices import Choice, Choices
 from tests.sim.garbage import collected_after
 from tests.sim.many.world import ManyResult, ManyWorld
@@ -84,24 +84,6 @@ def many(first: int, count: int, kinds: Sequence[str] = SPOT) -> Tally:
     return tally
 
 
-def soak(seconds: float, seed: int, processes: int, kinds: Sequence[str] = SPOT) -> Tally:
-    """Runs from `seed` on until the time is up; what fails is told on stderr at once."""
-    total = Tally()
-    end = time.monotonic() + seconds
-    start = seed * 10_000_000
-    with ProcessPoolExecutor(processes) as pool:
-        waiting = [pool.submit(many, start + i * BATCH, BATCH, kinds) for i in range(processes * 2)]
-        following = start + len(waiting) * BATCH
-        while waiting:
-            lived = waiting.pop(0).result()
-            sys.stderr.writelines(f"seed {seed}: {what}\n" for seed, what in lived.failed)
-            total.merge(lived)
-            if time.monotonic() < end:
-                waiting.append(pool.submit(many, following, BATCH, kinds))
-                following += BATCH
-    return total
-
-
 def report(tally: Tally, seconds: float, out: TextIO) -> None:
     sums = tally.sums
     out.write(
@@ -126,26 +108,6 @@ def hunt(seconds: float) -> dict[str, object]:
     return {"check": broken, "runs": seed, "seconds": round(time.process_time() - begun, 1)}
 
 
-def explain(seed: int, out: TextIO, kinds: Sequence[str]) -> None:
-    """A violation's plan, shrunk, and the command that replays it."""
-    result = by_seed(seed, kinds=kinds)
-    check = symptom(result.broken)
-    if not check:
-        return
-    plan = shrunk(result.plan, check)
-    path = Path("/tmp") / f"many-plan-{seed}.json"  # noqa: S108 - a place to look at, not to trust
-    path.write_bytes(msgspec.json.encode(corpus.Case(symptom=result.broken[0], check=check, plan=plan)))
-    out.write(f"\n{result.broken[0]}\nplan, shrunk: {msgspec.json.encode(plan).decode()}\n")
-    out.write(f"replay: python -m tests.sim.many.run --plan {path}\n")
-
-
-def tell(result: ManyResult, out: TextIO) -> int:
-    out.writelines(f"{line}\n" for line in result.log)
-    out.write(f"\nplan: {msgspec.json.encode(result.plan).decode()}\n")
-    out.write("\n".join(result.broken) + "\n" if result.broken else "sound\n")
-    return 1 if result.broken else 0
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
@@ -160,25 +122,25 @@ def main() -> int:
     out = sys.stdout
     kinds = ANY if options.margin else SPOT
     if options.plan is not None:
-        return tell(by_plan(corpus.load(options.plan).plan, verbose=True), out)
+        return campaign.tell(by_plan(corpus.load(options.plan).plan, verbose=True), out)
     if options.hunt is not None:
         out.write(msgspec.json.encode(hunt(options.hunt)).decode())
         return 0
     if options.soak is not None:
         begun = time.monotonic()
-        tally = soak(options.soak, options.seed, options.processes, kinds)
+        each = partial(many, kinds=kinds)
+        tally = campaign.soak(
+            Tally(), each, BATCH, seconds=options.soak, seed=options.seed, processes=options.processes
+        )
         report(tally, time.monotonic() - begun, out)
         for seed, _ in tally.failed[:3]:
-            explain(seed, out, kinds)
+            result = by_seed(seed, kinds=kinds)
+            campaign.explain(f"many-plan-{seed}", result, shrunk, out, module="tests.sim.many.run")
         return 1 if tally.failed else 0
     result = by_seed(options.seed, verbose=options.keep is None, kinds=kinds)
     if options.keep is not None:
-        check = symptom(result.broken)
-        case = corpus.Case(symptom=options.symptom, check=check, plan=shrunk(result.plan, check))
-        CORPUS.mkdir(exist_ok=True)
-        out.write(f"{corpus.save(options.keep, case, CORPUS)}\n")
-        return 0
-    return tell(result, out)
+        return campaign.keep(options.keep, options.symptom, result, shrunk, out, CORPUS)
+    return campaign.tell(result, out)
 
 
 if __name__ == "__main__":

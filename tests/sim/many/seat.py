@@ -19,7 +19,7 @@ from tests.sim.setup import ACCOUNT, Setup
 from tests.sim.shell import Dead, Shell
 from tests.sim.start import starting_state
 from tests.sim.timeline import ServiceClock, Timeline
-from tests.sim.walk import Walk
+from tests.sim.walk import Walk, way_to_the_stops
 from tests.sim.wire import LATE
 
 from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, SignalSeen, Verb
@@ -28,7 +28,7 @@ from executor.core.model.policy import Policy, StopMode
 from executor.core.model.rules import SymbolRules
 from executor.core.model.signal import Signal
 from executor.core.model.state import State
-from executor.core.model.values import ZERO, Direction, floor_to
+from executor.core.model.values import Direction, floor_to
 from executor.core.transition import Step, empty
 from executor.exchange.neighbours import LookBeside
 from executor.paper.engine.exchange import Engine
@@ -421,10 +421,4 @@ class Seat:
 
     def way_to_the_stops(self) -> Decimal:
         """How far, and which way, the price must move to be beyond everything that protects the trade."""
-        position = self.state.position
-        if position is None:
-            return ZERO
-        sign = -position.plan.direction.sign
-        levels = [position.plan.stop, *(leg.stop for leg in position.legs if leg.stop is not None)]
-        farthest = max(sign * (level - self.price) for level in levels)
-        return sign * (max(farthest, ZERO) + 100 * self.market.unit)
+        return way_to_the_stops(self.state.position, self.price, self.market)

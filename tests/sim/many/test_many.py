@@ -1,11 +1,7 @@
 """Several symbols on one account, in the measure that fits into every test run; `make soak-many` is the long one."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-from tests.sim import corpus
+from tests.sim import corpus, elsewhere
 from tests.sim.choices import Choices
 from tests.sim.many import run
 from tests.sim.many.world import ManyWorld
@@ -59,15 +55,5 @@ def test_a_run_is_its_plan() -> None:
 def test_a_run_is_the_same_in_another_process() -> None:
     code = "from zlib import crc32; from tests.sim.many.run import ANY, by_seed; r = by_seed(9, kinds=ANY); "
     code += "print(r.trades, r.steps, r.virtual_ms, crc32(repr((r.plan, r.closed)).encode()))"
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parents[3],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ".:src"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    ]
+    told = elsewhere.printed(code)
     assert told[0] == told[1] != ""
