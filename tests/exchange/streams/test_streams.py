@@ -372,7 +372,7 @@ async def test_a_loss_is_told_however_long_the_next_connection_leaves_one_withou
     assert len(peer.paths) == 3
 
 
-@pytest.mark.parametrize("ends", ["before the refusal", "after it", "never"])
+@pytest.mark.parametrize("ends", ["before the refusal", "after it", "never", "never, and warns again"])
 async def test_a_ban_that_was_told_to_the_next_connection_holds_for_those_behind_it(
     exchange: BinanceExchange, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
@@ -396,7 +396,13 @@ async def test_a_ban_that_was_told_to_the_next_connection_holds_for_those_behind
         if len(asked) > 1:
             await stay(connection)
         await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 1}}))
-        await (stay(connection) if ends == "never" else over.wait())
+        if not ends.startswith("never"):
+            await over.wait()
+            return
+        if ends != "never":
+            await over.wait()
+            await connection.send(json.dumps({"event": {"e": "serverShutdown", "E": 2}}))
+        await stay(connection)
 
     peer = Peer(script)
     async with serve(peer.handle, "127.0.0.1", 0, close_timeout=0.1, process_request=bar) as server:

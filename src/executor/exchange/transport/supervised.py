@@ -156,7 +156,7 @@ class Stream(ABC, Generic[T]):
 
     def _heed(self, error: Exception) -> None:
         """Whichever connection it was told to, a ban holds for each."""
-        self._banned_until = asyncio.get_running_loop().time() + _ban(error)
+        self._banned_until = max(self._banned_until, asyncio.get_running_loop().time() + _ban(error))
 
     def _ban_left(self) -> float:
         """How long (s) the exchange wants no other connection."""
@@ -235,8 +235,8 @@ class Stream(ABC, Generic[T]):
             self._up = True
             self._say_connected()
             while not await session.ended(within=due):
-                if (due := self._timing.longest_wait - session.age) > 0:
-                    continue  # a warning this early must not make us reconnect for ever
+                if (due := max(self._timing.longest_wait - session.age, self._ban_left())) > 0:
+                    continue  # a warning this early, or in a ban, must not make us reconnect for ever
                 try:
                     successor = await self._successor(session)
                 except _FAULTS as error:
