@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from tests.cli.kit import START_MS, process, ramp, recording, run_here, signals
 from tests.ops.reports.test_page import Reader, harmless
 
-from executor.cli.grid import GridError, combinations
+from executor.cli.grid import GridError, combinations, jobs_of, run_grid
+from executor.cli.simulation import Prices, Recording
 
 ENV: Final = {"PAPER_BALANCES": "USDT=10000,LTC=50,BTC=1", "ALLOW_SHORT": "true", "HTTP_PORT": "0"}
 LONG: Final = {"side": "long", "price": "100", "stop": "99"}
@@ -230,3 +232,13 @@ def test_a_process_that_dies_is_told_of(tmp_path: Path) -> None:
         1,
         "executor: a process has died while it simulated: too little memory? Try --processes 1",
     )
+
+
+def test_one_that_fails_leaves_no_thread_of_the_others_behind(tmp_path: Path) -> None:
+    """What still closes as the interpreter ends is met by it, and fills the terminal with its complaints."""
+    before = set(threading.enumerate())
+    told = Recording(Path(market(tmp_path)), Path(wanted(tmp_path)))
+    lengths = [(("MAX_HOLD_SEC", str(length)),) for length in (-1, *range(600, 900))]
+    with pytest.raises(GridError, match="MAX_HOLD_SEC"):
+        run_grid(jobs_of(lengths, [told], NONE, None, Prices.POLLED), 2)
+    assert set(threading.enumerate()) == before

@@ -199,10 +199,10 @@ def run_grid(jobs: Sequence[Job], processes: int) -> list[Cell]:
         except BrokenProcessPool as error:
             raise GridError("a process has died while it simulated: too little memory? Try --processes 1") from error
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
             if len(done) < len(jobs):
                 for process in multiprocessing.active_children():
                     process.terminate()
+            pool.shutdown(cancel_futures=True)  # its own thread is over, too: it is not met by the interpreter's end
     return [cell for future in waiting if isinstance(cell := done[future], Cell)]
 
 
