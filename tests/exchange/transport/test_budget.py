@@ -27,7 +27,7 @@ TO_NEXT_MINUTE = (MINUTE - START_MS % MINUTE) / 1000
 @pytest.fixture
 def budget(clock: ManualClock) -> Budget:
     budget = Budget(ExchangeClock(clock))
-    budget.limit = 100
+    budget.limit_told(100)
     return budget
 
 
@@ -56,6 +56,17 @@ async def test_a_start_waits_no_longer_than_a_doubt(budget: Budget, clock: Manua
         spend(budget, used)
         await budget.admit(calls.OPEN_ORDERS)
         assert clock.slept == [TO_NEXT_MINUTE] * waits
+
+
+async def test_a_start_is_not_held_up_by_a_limit_that_nobody_has_told(clock: ManualClock) -> None:
+    budget = Budget(ExchangeClock(clock))
+    budget.hurried = True
+    spend(budget, budget.limit)
+    await budget.admit(calls.EXCHANGE_INFO)
+    assert clock.slept == []
+    budget.limit_told(None)
+    await budget.admit(calls.OPEN_ORDERS)
+    assert clock.slept == [TO_NEXT_MINUTE]
 
 
 async def test_a_start_is_hurried_until_its_orders_are_known(exchange: BinanceExchange) -> None:

@@ -92,6 +92,7 @@ class Budget:
         self.orders_10s = 0
         self.orders_1d = 0
         self.hurried = False
+        self._limit_told = False
         self._told_until = 0
         self._minute = -1
         self._counted = 0
@@ -204,6 +205,7 @@ class Budget:
 
     def limit_told(self, limit: int | None) -> None:
         """What exchangeInfo calls the weight of a minute; None where it names none."""
+        self._limit_told = True
         if limit is not None and limit >= LIMIT_LEAST:
             self.limit = limit
 
@@ -283,6 +285,8 @@ class Budget:
                 return trickle.next_look - now
         if call.sapi:
             return 0 if call.urgency is Urgency.COMMAND else self.sapi.wait_ms(call)
+        if self.hurried and not self._limit_told:
+            return 0  # a start with a position bare is not held up by a guess: the limit is in its first answers
         room = self.limit * CEILING.get(urgency, 100) // 100
         if call.urgency is Urgency.COMMAND or self.used + call.charged <= room or not self.used:
             return 0
