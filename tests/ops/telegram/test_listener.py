@@ -56,7 +56,7 @@ class Spy:
         self.pressed_data.append(data)
         if (waited := self.on_press(data)) is not None:
             await waited
-        return "being closed"
+        return "being closed: can&#x27;t tell when"
 
     def shown(self, data: str) -> None:
         self.shown_data.append(data)
@@ -141,9 +141,22 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def test_it_introduces_itself_to_its_chat_alone(bench: Bench) -> None:
     async with bench.listening():
-        pass
+        await bench.until(lambda: bool(bench.bot.commands))
     assert bench.bot.commands["scope"] == {"type": "chat", "chat_id": "-100"}
     assert [each["command"] for each in bench.bot.commands["commands"]] == [name for name, _ in COMMANDS]
+
+
+async def test_a_list_of_commands_that_is_not_taken_keeps_none_from_being_carried_out(bench: Bench) -> None:
+    """It is only shown: where Telegram limits it for hours, or refuses it for good, nothing was heard."""
+    bench.bot.fail("setMyCommands", status(429, retry_after=3600), status(400, "Bad Request: chat not found"))
+    bench.passing.clear()
+    async with bench.listening():
+        bench.bot.write("/pause")
+        await bench.until(lambda: bool(bench.bot.said))
+        bench.passing.set()
+        await bench.until(lambda: not bench.bot.faults["setMyCommands"])
+    assert bench.slept == [3600.0]
+    assert bench.bot.commands == {}
 
 
 async def test_it_polls_long_and_for_messages_and_buttons_alone(bench: Bench) -> None:
@@ -281,7 +294,7 @@ async def test_a_button(bench: Bench) -> None:
     assert row == [{"text": "Close", "callback_data": "1:ab:y"}, {"text": "No", "callback_data": "1:ab:n"}]
     assert bench.spy.shown_data == ["1:ab:y", "1:ab:n"]
     assert bench.spy.pressed_data == ["1:ab:y"]
-    assert bench.bot.answered[0]["text"] == "being closed"
+    assert bench.bot.answered[0]["text"] == "being closed: can't tell when"  # a note has no markup
     assert bench.bot.edited[0]["message_id"] == 1
     assert "reply_markup" not in bench.bot.edited[0]
 
@@ -337,9 +350,13 @@ async def test_an_update_that_can_not_be_read_does_not_block_the_next(bench: Ben
     assert bench.spy.heard == [("status", [])]
 
 
-async def test_a_chat_that_became_a_supergroup_is_followed(bench: Bench) -> None:
-    async with bench.listening():
+@pytest.mark.parametrize("before", [False, True], ids=["while it listens", "before the start"])
+async def test_a_chat_that_became_a_supergroup_is_followed(bench: Bench, before: bool) -> None:
+    if before:
         bench.bot.write("", migrate_to_chat_id=-1001)
+    async with bench.listening():
+        if not before:
+            bench.bot.write("", migrate_to_chat_id=-1001)
         bench.bot.write("/status", chat=-1001)
         await bench.until(lambda: bool(bench.bot.said))
         bench.bot.write("/status", chat=-100)

@@ -9,6 +9,7 @@ things are, not how they were when it was asked for. Everything is bounded.
 """
 
 import asyncio
+import html
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -32,6 +33,7 @@ FIRST_MAX: Final = 64
 PRESSES_MAX: Final = 32
 TRIES: Final = 3
 TEXT_MAX: Final = 3900
+NOTE_MAX: Final = 200
 
 Look = Callable[[], Awaitable[Sequence[Reply]]]
 
@@ -93,7 +95,8 @@ class Answers:
         if len(self._presses) >= PRESSES_MAX:
             self._presses.popleft()
             self._leave_out("a button")
-        self._presses.append(_Call("answerCallbackQuery", {"callback_query_id": query, "text": said[:200]}))
+        note = html.unescape(said)[:NOTE_MAX]  # it has no markup
+        self._presses.append(_Call("answerCallbackQuery", {"callback_query_id": query, "text": note}))
         self._pressed.set()
 
     def disarm(self, message: int) -> None:
@@ -159,9 +162,13 @@ class Answers:
             self._pressed.clear()
             if self._presses:
                 call = self._presses.popleft()
-                await self._tried(call, partial(self._chat.api.call, call.method, call.params))
+                await self.beside(call.method, call.params)
             else:
                 await self._pressed.wait()
+
+    async def beside(self, method: str, params: dict[str, Any]) -> None:
+        """What is no message, and waits for none."""
+        await self._tried(_Call(method, params), partial(self._chat.api.call, method, params))
 
     # --- one of them ------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ class Listener:
             async with asyncio.TaskGroup() as tasks:
                 self._answers.begin(tasks)
                 await self._until_done(self._introduce)
+                tasks.create_task(self._offer(), name="telegram commands")
                 await self._until_done(self._drop_older)
                 while True:
                     await self._until_done(partial(self._listen, tasks))
@@ -131,11 +132,14 @@ class Listener:
     # --- the dialogue -----------------------------------------------------------------------------------------------
 
     async def _introduce(self) -> None:
-        """Learn the bot's own name, and offer the commands to the chat alone."""
+        """Learn the bot's own name."""
         self._name = username(await self._chat.api.call("getMe", {})).lower()
+
+    async def _offer(self) -> None:
+        """Show the commands to the chat alone. They are carried out without that as well."""
         offered = [{"command": name, "description": meaning} for name, meaning in COMMANDS]
         scope = {"type": "chat", "chat_id": self._chat.id}
-        await self._chat.api.call("setMyCommands", {"commands": offered, "scope": scope})
+        await self._answers.beside("setMyCommands", {"commands": offered, "scope": scope})
 
     async def _drop_older(self) -> None:
         """What was sent before the start is too old to be carried out: it is told, and forgotten. What an earlier run
@@ -144,6 +148,8 @@ class Listener:
         taken = await self._place.read()
         while found := await self._fetch(0):
             for each in found:
+                if each.message is not None:
+                    self._follow(each.message)
                 if word := self._word_of(each):
                     (self._in_doubt if each.update_id < taken else self._dropped).append(word)
             self._offset = max(each.update_id for each in found) + 1
@@ -197,10 +203,17 @@ class Listener:
         sender = message.sender
         return str(message.chat.id) == self._chat.id and sender is not None and sender.id in self._users
 
+    def _follow(self, message: Message) -> bool:
+        """Go where the chat has gone; whether that is what the message tells."""
+        moved = message.migrate_to_chat_id
+        if moved is None or str(message.chat.id) != self._chat.id:
+            return False
+        self._chat.move(str(moved))
+        return True
+
     async def _hear(self, message: Message, unsafe: str) -> None:
         """`unsafe`: why the update could come again after it was carried out; empty where it can't."""
-        if message.migrate_to_chat_id is not None and str(message.chat.id) == self._chat.id:
-            self._chat.move(str(message.migrate_to_chat_id))
+        if self._follow(message):
             return
         command = self._command(message.text)
         if command is None:
