@@ -2,9 +2,11 @@ import asyncio
 import time
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import process_collector
 from prometheus_client.parser import text_string_to_metric_families
 from tests.ops.samples import Walk, rules
 
@@ -79,6 +81,17 @@ def test_a_whole_recording_is_counted() -> None:
 
 def step(state: State) -> Step:
     return Step(state, (), (), MOVED)
+
+
+def test_the_process_is_told_of_where_proc_shows_processes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under config/executor.service (`ProcSubset=pid`): without /proc/stat, and the time of the boot in it, the
+    library told nothing.
+    """
+    known = samples(metrics_of(empty("LTCUSDT")))
+    monkeypatch.setattr(process_collector.ProcessCollector, "_boot_time", lambda _: Path("/nowhere/stat").read_text())
+    found = samples(metrics_of(empty("LTCUSDT")))
+    assert found["process_resident_memory_bytes",] > 0
+    assert found["process_start_time_seconds",] == pytest.approx(known["process_start_time_seconds",], abs=2)
 
 
 def test_requests_by_how_they_ended() -> None:

@@ -278,6 +278,10 @@ async def test_with_a_token_every_reader_shows_it(tmp_path: Path) -> None:
         assert (await client.get("/status")).status_code == 200
         client.cookies.clear()
         assert (await client.get("/status")).status_code == 401
+        for path, leads_to in (("/account/alice/", "./"), ("/account/alice", "./alice"), ("//x.example/", "./")):
+            deeper = await client.get(path, params={"token": TOKEN})  # from there, not from the root
+            assert (deeper.status_code, deeper.headers["location"]) == (303, leads_to)
+            client.cookies.clear()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,15 @@ from executor.ops import alerting, pictures
 
 PATIENT_S: Final = 120.0
 """Whoever draws yields to everything else: on a machine that is at work it may take its time."""
+UNDER_UNIT: Final = f"""
+import os, runpy
+
+def refused(_):
+    raise PermissionError(1, "Operation not permitted")
+
+os.nice = refused
+runpy.run_module({pictures.COMMAND[-1]!r}, run_name="__main__")
+"""
 
 
 @pytest.fixture
@@ -58,8 +67,11 @@ async def close_one(tmp_path: Path, bot: FakeBot) -> None:
 async def test_a_closed_trade_comes_with_its_picture(
     tmp_path: Path, bot: FakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As under config/executor.service, where nobody may change a priority (`SystemCallFilter=~@resources`)."""
     images = pytest.importorskip("PIL.Image", reason="the extra `pictures` is not installed")
-    monkeypatch.setattr(alerting, "Pictures", lambda: pictures.Pictures(limit_s=PATIENT_S))
+    monkeypatch.setattr(
+        alerting, "Pictures", lambda: pictures.Pictures((sys.executable, "-P", "-c", UNDER_UNIT), PATIENT_S)
+    )
     await close_one(tmp_path, bot)
     (photo,) = bot.photos
     image = images.open(io.BytesIO(photo))

@@ -5,10 +5,11 @@ here and nowhere else, since that is what its format holds.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
@@ -71,6 +72,18 @@ class View(msgspec.Struct, frozen=True):
     rules: Callable[[], SymbolRules]
 
 
+class _Process(ProcessCollector):
+    """Memory, descriptors and the like, also where /proc shows processes alone, as under config/executor.service: the
+    library wants the time of the boot from /proc/stat, and tells nothing without it.
+    """
+
+    def _boot_time(self) -> float | None:
+        try:
+            return cast("float | None", super()._boot_time())  # type: ignore[no-untyped-call]
+        except OSError:
+            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else None
+
+
 class Metrics:
     """`observe` is to be called for every loop's steps, `unclaimed` for each signal that no loop could judge, and
     `watch_lag` to be run beside the loops. What is of one symbol has the label `symbol`.
@@ -79,7 +92,7 @@ class Metrics:
     def __init__(self, views: Sequence[View], budget: Budget, stream: StreamWatch) -> None:
         self.registry = CollectorRegistry()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody charts
-        ProcessCollector(registry=self.registry)
+        _Process(registry=self.registry)
         self.lag = 0.0
         states = [view.state() for view in views]
         self._bare_since = {state.symbol: 0 for state in states}

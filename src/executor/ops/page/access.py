@@ -71,7 +71,8 @@ class PageAccess:
 
     def _welcome(self, request: web.Request, token: str) -> web.Response:
         """Keep the token out of the address bar, its history and bookmarks: the browser goes on with a cookie."""
-        answer = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "." + request.rel_url.raw_path})
+        here = request.rel_url.raw_path.rpartition("/")[2]  # from where it is: whatever a proxy has put before it
+        answer = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": f"./{here}"})
         answer.set_cookie(
             _cookie_name(token), _cookie(token), max_age=COOKIE_S, httponly=True, samesite="Lax", path="/"
         )
