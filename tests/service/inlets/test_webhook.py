@@ -322,7 +322,9 @@ class TestBounds:
 
     async def test_other_paths_and_methods(self, tmp_path: Path) -> None:
         async with hooked(tmp_path) as sender:
-            assert (await sender.post(b"", method="GET")).status_code == 405
+            for method in ("GET", "HEAD", "OPTIONS", "PUT"):
+                answer = await sender.post(b"", method=method)
+                assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
             async with httpx.AsyncClient(trust_env=False) as client:
                 assert (await client.post(f"http://127.0.0.1:{sender.port}/")).status_code == 404
 
@@ -348,6 +350,9 @@ class TestBounds:
         async with hooked(tmp_path, **given) as sender:
             stranger = {"X-Forwarded-For": "192.0.2.7, 198.51.100.1"}
             assert (await sender.post(sender.signal(), stranger)).status_code == 403
+            untold = await sender.post(sender.signal())
+            assert untold.status_code == 403
+            assert "your proxy names no other in X-Forwarded-For" in untold.json()["why"]
             assert (await sender.post(sender.signal(), {"X-Forwarded-For": "192.0.2.7"})).status_code == 200
 
     async def test_a_port_that_is_taken_is_told_at_the_start(self, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ READ_S: Final = 5.0
 """For them."""
 COMPLAIN_EVERY_S: Final = 10.0
 HEAD_MAX: Final = 4096
+_WRONG_METHOD: Final = 405
 _TRY_AGAIN: Final = 503
 LINGER_S: Final = 1.0
 """Seconds in which a client that is still sending may read why it was refused."""
@@ -236,6 +237,8 @@ class Webhook:
         except DeniedError as denied:
             self._complain(request.remote, denied)
             answer = _answer(denied.status, accepted=False, why=str(denied), retry_after=denied.retry_after)
+            if denied.status == _WRONG_METHOD:
+                answer.headers["Allow"] = "POST"
         except web.HTTPRequestEntityTooLarge:
             too_large = DeniedError(413, f"more than {self._access.bytes_max} bytes")
             self._complain(request.remote, too_large)
@@ -251,7 +254,7 @@ class Webhook:
         if request.path != PATH:
             raise DeniedError(404, f"signals go to POST {PATH}")
         if request.method != "POST":
-            raise DeniedError(405, f"signals go to POST {PATH}")
+            raise DeniedError(_WRONG_METHOD, f"signals go to POST {PATH}")
         self._admit(request)
         if request.content_length is not None and request.content_length > self._access.bytes_max:
             raise DeniedError(413, f"more than {self._access.bytes_max} bytes")
@@ -319,7 +322,9 @@ class Webhook:
             raise DeniedError(403, "the source has no address")
         source = source_of(peer, request.headers.getall(FORWARDED_HEADER, []), self._access.proxies)
         if self._access.allowed and not within(source, self._access.allowed):
-            raise DeniedError(403, f"{source} is outside WEBHOOK_ALLOW")
+            silent = source == peer and within(peer, self._access.proxies)
+            hint = " (your proxy names no other in X-Forwarded-For)" if silent else ""
+            raise DeniedError(403, f"{source} is outside WEBHOOK_ALLOW{hint}")
         if wait := self._rates.take(source, self._monotonic()):
             raise _too_often(wait, "requests from this address")
 
