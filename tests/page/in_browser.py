@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from tests.npm.packages import NotToBeHad
 from tests.ops.test_accounts_page import served
 from tests.ops.test_http import WORLD, Server
@@ -17,6 +18,7 @@ from tests.page.browser import Tab, browser
 from tests.scenarios.harness import Harness, harness
 
 from executor.core.model.state import Reason
+from executor.ops.page import feed
 
 SEEN_S: Final = 30.0
 
@@ -76,7 +78,9 @@ async def test_of_several_accounts_a_browser_finds_the_page_of_each(tmp_path: Pa
             assert tab.complaints == []
 
 
-async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) -> None:
+async def test_a_browser_sees_the_stop_move_and_the_trade_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with harness(tmp_path, WORLD) as b:
         server = Server(b)
         base = f"http://127.0.0.1:{server.http.port}/"
@@ -132,4 +136,13 @@ async def test_a_browser_sees_the_stop_move_and_the_trade_close(tmp_path: Path) 
             assert not tab.complaints, json.dumps(tab.complaints, indent=1)
             assert tab.requested
             assert [url for url in tab.requested if not url.startswith(base)] == []
+
+            monkeypatch.setattr(feed, "CLIENTS_MAX", 0)  # refused, as by a proxy whose service is away
+            for client in tuple(server.http.feed.clients):
+                client.cut()
+            while not (tab.complaints and (await tab.value("document.title")).startswith("not connected - ")):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            monkeypatch.undo()
+            tab.complaints.clear()
+            await see(tab, "document.getElementById('health').textContent", "ready")
         await server.stop()

@@ -4,6 +4,7 @@
 const shown = new Map();
 const health = document.getElementById("health");
 const SILENT_MS = 40000;
+const AGAIN_MS = 5000;
 let heard = Date.now();
 let called = "Executor";
 
@@ -168,22 +169,35 @@ function show(frame) {
     draw(seen);
     seen.section.querySelector(".price").setAttribute("aria-label", describe(s.status));
   }
-  document.title = title(frame.health.ready);
+  document.title = title(frame.health.ready ? "" : "not ready");
 }
 
 // For the browser's row of tabs: what is wrong first.
-function title(ready) {
+function title(wrong) {
   const open = [...shown.values()].map((seen) => seen.last.status).filter((status) => status.position !== null);
   const words = open.map(({ symbol, position: p }) => `${symbol} ${Number(p.unprotected) > 0 ? "UNPROTECTED" : p.side}`);
-  return [...(ready ? [] : ["not ready"]), ...words, called].join(" - ");
+  return [...(wrong ? [wrong] : []), ...words, called].join(" - ");
 }
 
-const source = new EventSource("events");
-source.onmessage = (message) => show(JSON.parse(message.data));
-source.onerror = () => say(health, source.readyState === EventSource.CLOSED
-  ? "not connected: reload the page" : "the connection is lost; trying again", "bad");
+function old(words) {
+  say(health, words, "bad");
+  document.title = title("not connected");
+}
+
+// A connection that breaks is made anew by the browser; one that is refused (a proxy whose service is away) is not.
+function listen() {
+  const source = new EventSource("events");
+  source.onmessage = (message) => show(JSON.parse(message.data));
+  source.onerror = () => {
+    const refused = source.readyState === EventSource.CLOSED;
+    old(refused ? "not let in; trying again (reload the page to see why)" : "the connection is lost; trying again");
+    if (refused) setTimeout(listen, AGAIN_MS);
+  };
+}
+
+listen();
 setInterval(() => {
-  if (Date.now() - heard > SILENT_MS) say(health, "nothing has been heard from the service: what is shown is old", "bad");
+  if (Date.now() - heard > SILENT_MS) old("nothing has been heard from the service: what is shown is old");
 }, 5000);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const seen of shown.values()) {
