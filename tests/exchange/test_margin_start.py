@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.exchange.stub import KEY, PAIR, SECRET, START_MS, ManualClock, Say, Stub, error, signed_well
+from tests.exchange.stub import EXCHANGE_INFO, KEY, PAIR, SECRET, START_MS, ManualClock, Say, Stub, error, signed_well
 
 from executor.config import Settings, load_settings
 from executor.core.model.loans import AssetTerms, Bars, MarginTerms
@@ -127,6 +127,16 @@ async def test_a_pair_that_is_taken_off_margin_need_not_tell_its_bars(stub: Stub
     assert rules.margin is not None
     assert rules.margin.bars == UNTOLD
     assert "BTCUSDT is not traded on isolated margin" in rules.margin.fault
+    await exchange.close()
+
+
+@pytest.mark.parametrize("status", ["TRADING", "HALT"])
+async def test_what_spot_permits_closes_no_pair_on_margin(stub: Stub, clock: ManualClock, status: str) -> None:
+    """Rule 6.8: a trade whose exits the exchange takes waited bare for it to be open again."""
+    exchange = await begin(stub, clock)
+    symbol = EXCHANGE_INFO["symbols"][0] | {"status": status, "isSpotTradingAllowed": False}  # type: ignore[index]
+    stub.script("GET exchangeInfo", Say(json={"symbols": [symbol]}))
+    assert (await exchange.rules()).tradable is (status == "TRADING")
     await exchange.close()
 
 

@@ -160,6 +160,7 @@ class BinanceExchange:
 
     most_orders = MAX_ORDERS
     """How many orders one answer tells at the most."""
+    on_spot = True
 
     def __init__(self, connection: Connection, symbol: str, shared: SharedReads | None = None) -> None:
         self.connection = connection
@@ -412,7 +413,7 @@ class BinanceExchange:
         self.connection.budget.limit_told(info.weight_per_minute)
         fees = await self._commission()
         try:
-            found = rule_book.symbol_rules(info, self.symbol, fees)
+            found = rule_book.symbol_rules(info, self.symbol, fees, on_spot=self.on_spot)
         except msgspec.DecodeError as error:
             raise ReadError(f"{calls.EXCHANGE_INFO}: what it shows of {self.symbol} can't be read: {error}") from error
         if found is None:

@@ -65,6 +65,7 @@ class MarginExchange(BinanceExchange):
     """
 
     most_orders = 500
+    on_spot = False
 
     def __init__(
         self,

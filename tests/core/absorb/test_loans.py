@@ -12,7 +12,17 @@ from executor.core.model.events import Answered, LoansSeen, MarginSeen, Verb
 from executor.core.model.facts import Done, Refused, Unknown, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import Borrow, QueryLoans, Repay
-from executor.core.model.loans import Booked, Debt, Loan, LoanEnd, LoanKind, LoanPhase, LoanRecord, RecordStatus
+from executor.core.model.loans import (
+    Booked,
+    Debt,
+    Loan,
+    LoanEnd,
+    LoanKind,
+    LoanPhase,
+    LoanRecord,
+    Others,
+    RecordStatus,
+)
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.state import Reason
 from executor.core.model.values import ZERO, Direction
@@ -554,6 +564,22 @@ def test_what_others_have_done_beside_ours_tells_nothing_of_ours(status: RecordS
     pass_looks(script)
     assert loan(script).end is LoanEnd.DONE
     assert script.now < loan(script).fence
+
+
+@pytest.mark.parametrize("interest", [True, False])
+def test_a_little_less_of_a_large_debt_does_not_show_our_repayment(interest: bool) -> None:
+    """Interest that is taken in another asset, or a hand whose record is not there yet: beside another symbol's debt a
+    small repayment counted as done, and what it was for was nobody's.
+    """
+    script = repaying()
+    lent = script.lender.debt("USDT").principal + 50_000
+    script.lender.others = {"USDT": Others(owed=D(50_000), moved=D(50_000))}
+    script.lender.debts["USDT"] = Debt(lent, D(150))
+    until_asked(script, "Repay")
+    script.lose("Repay")
+    script.lender.debts["USDT"] = Debt(lent) if interest else Debt(lent - 1, D(150))
+    pass_looks(script)
+    assert loan(script).end is LoanEnd.NEVER
 
 
 def test_a_loan_of_somebody_elses_order_that_is_as_large_does_not_show_ours() -> None:

@@ -13,6 +13,7 @@ from tests.core.build import (
     Script,
     both_sides,
     entering,
+    make_report,
     protected,
     repaying,
     unprotected,
@@ -24,10 +25,10 @@ from executor.core.book.levels import stop_limit
 from executor.core.model.events import Verb
 from executor.core.model.ids import Role
 from executor.core.model.loans import Debt
-from executor.core.model.policy import Layout
+from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Closing, Entering, Reason
-from executor.core.model.values import ZERO, Direction
+from executor.core.model.values import ZERO, Direction, OrderStatus
 
 
 def claimed(script: Script, *, ahead: bool = True) -> dict[str, Decimal]:
@@ -361,3 +362,27 @@ def test_what_an_exit_may_have_brought_is_claimed_for_the_debt_before_anybody_ha
     while script.kinds() != ["FLATTEN"]:
         script.accept()
     assert claimed(script)[owed] == debt
+
+
+@both_sides
+@pytest.mark.parametrize("rules", [RULES, MARGIN_RULES])
+def test_nor_is_what_an_entry_at_market_has_brought_that_tells_of_its_first_fill_alone(
+    direction: Direction, rules: SymbolRules
+) -> None:
+    """It never waits in the book, so that the rest has filled as well: a short of another symbol sold a part of it."""
+    script = Script(direction, replace(POLICY, entry_mode=EntryMode.MARKET_ONLY), rules)
+    script.signal()
+    while "ENTRY" not in script.kinds():
+        script.accept()
+    entry = script.order(Role.ENTRY)
+    told = make_report(entry, OrderStatus.PARTIALLY_FILLED, cum_qty=D(1), cum_quote=D(100), working=True)
+    script.book[entry.id] = told
+    script.push(entry.id)
+    if rules.margin is None:
+        found = dict(on_spot(script.state, script.policy, rules, script.now + 1))
+    else:
+        found = dict(claims(script.state, script.policy, rules, ahead=True))
+    spends, gets = ("USDT", "LTC") if direction is Direction.LONG else ("LTC", "USDT")
+    assert found[gets] >= (D("2.99") if gets == "LTC" else 2 * BRINGS)
+    assert found[spends] >= (2 if spends == "LTC" else 200)
+    assert not stands(script.state, rules)[spends]

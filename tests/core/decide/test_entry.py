@@ -9,7 +9,7 @@ from executor.core.model.events import QuoteSeen, Verb
 from executor.core.model.facts import Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelOrder
-from executor.core.model.policy import EntryMode, PlanBOrder
+from executor.core.model.policy import EntryMode, Layout, PlanBOrder
 from executor.core.model.rules import OwnFilters
 from executor.core.model.state import Closing, End, Entering, Protected, Reason, Unprotected
 from executor.core.model.values import Direction, OrderStatus, OrderType, TimeInForce
@@ -710,3 +710,30 @@ def test_plan_b_does_not_wait_for_the_end_of_the_day(part: bool) -> None:
         assert isinstance(script.phase, Protected)
     else:
         assert script.closed.reason is Reason.PLANB_REFUSED
+
+
+def test_a_price_that_can_t_be_had_shortens_no_pause() -> None:
+    """Rule 8.7: an entry that the exchange wants no more of for a minute was sent again a second after a failed read;
+    and a refusal that names no time is none of what another has named.
+    """
+    script = entering(policy=replace(POLICY, layout=Layout.BRACKET))
+    script._tell(script.execute(script.order(Role.ENTRY1).id, "0.5"))
+    script.wait(2_100)
+    while "ENTRY1" not in script.kinds():
+        script.accept()
+    until = script.now + 60_000
+    script.refuse(Why.RATE_LIMIT, "ENTRY1", retry_at=until)
+    script.wait(80)
+    script.refuse(kind="SL")
+    lost = 0
+    while "ENTRY1" not in script.kinds():
+        asked = script.kinds()
+        if "QueryQuote" in asked and lost < 3:
+            script.lose("QueryQuote")
+            lost += 1
+        elif asked:
+            script.accept()
+        else:
+            script.wait(500)
+    assert lost
+    assert script.now >= until

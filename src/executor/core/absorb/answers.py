@@ -299,7 +299,7 @@ def _unread(position: Position, request: Request, now: int, *, started: bool = F
             wanted = not any(o.live for o in position.orders if o.is_entry)  # else it was not asked for Plan B
             phase, again_at = position.phase, now + _READ_AGAIN_MS
             decides = wanted and not phase.no_price  # what Plan B waited to hear; exits ask for it, too
-            later = replace(phase, no_price=wanted, retry_at=again_at)
+            later = replace(phase, no_price=wanted, retry_at=max(phase.retry_at, again_at))
             return replace(position, phase=later, ask_at=position.ask_at if decides else again_at)
         case QueryOrder() if (order := find_order(position, request.id)) is not None:
             looking = order.check and order.live  # one that was refused is not looked for again and again

@@ -360,9 +360,10 @@ def _shown(loan: Loan, event: LoansSeen) -> bool:
     by_others = _by_others(loan, event.records)
     if loan.kind is LoanKind.BORROW:
         return debt.principal == before.principal + loan.amount and by_others < loan.amount
-    rest = before.total - loan.amount
-    repaid = before.total - debt.total
-    return rest <= debt.total < rest + before.total / debts.LARGEST_CHARGE and by_others < repaid
+    rest, repaid = before.total - loan.amount, before.total - debt.total
+    charged = min(before.total / debts.LARGEST_CHARGE, loan.amount / 2)  # meanwhile, at the most
+    paid = debt.principal < before.principal or loan.amount <= before.interest  # else that was taken in another asset
+    return rest <= debt.total < rest + charged and paid and by_others < repaid
 
 
 def _by_others(loan: Loan, records: tuple[LoanRecord, ...]) -> Decimal:

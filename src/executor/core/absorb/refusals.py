@@ -34,7 +34,8 @@ def learn(
     leg = find_leg(position, sent[0].leg)
     if any(order.is_entry for order in sent):
         if isinstance(phase, Entering):
-            position = replace(position, phase=replace(phase, retry_at=retry_at(refused, now, policy)))
+            later = max(phase.retry_at, retry_at(refused, now, policy))
+            position = replace(position, phase=replace(phase, retry_at=later))
         return position
     if leg is None:
         return position

@@ -18,7 +18,7 @@ from executor.core.model.intents import names
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
 from executor.core.model.state import Borrowing, Closing, Entering, Order, OrderPhase, Position, Repaying, State
-from executor.core.model.values import ONE, ZERO, Direction, OrderType
+from executor.core.model.values import ONE, ZERO, Direction, OrderType, TimeInForce
 
 _ROOM: Final = Decimal("1.02")
 """What is bought at market may cost a little more than the last price."""
@@ -33,7 +33,7 @@ def stands(state: State, rules: SymbolRules) -> dict[str, Decimal]:
         return {}
     long = position.plan.direction is Direction.LONG
     spends, gets = (rules.quote, rules.base) if long else (rules.base, rules.quote)
-    entries = [order for order in position.orders if order.is_entry and order.phase is OrderPhase.WORKING]
+    entries = [order for order in position.orders if order.is_entry and _stays(order)]
     lock = sum([order.leaves * ((order.price or ZERO) if long else ONE) for order in entries], ZERO)
     return {spends: lock, gets: locked(position)}
 
@@ -92,7 +92,7 @@ def on_spot(
         return {}
     plan, entries = position.plan, [order for order in position.orders if order.is_entry]
     enters, coming, there = _enters(position), _coming(position), _may_be_there(position, rules, untold)
-    standing = [order for order in entries if order.phase is OrderPhase.WORKING and order.heard_at < since]
+    standing = [order for order in entries if _stays(order) and order.heard_at < since]
     held = holding(position, rules).held
     bare = _bare(position, held, _leaving(state), since)
     beside = _beside(position, held + coming, policy, rules)
@@ -122,11 +122,20 @@ def _coming(position: Position) -> Decimal:
 
 def _may_be_there(position: Position, rules: SymbolRules, untold: Container[str]) -> Decimal:
     """Base quantity that its entry may have traded already, so that what it brought lies free: of orders without an
-    answer, and of all of them where not all that they lock is locked.
+    answer, of those that don't wait in the book, though a part of them is told of, and of all of them where not all
+    that they lock is locked.
     """
     spends = rules.quote if position.plan.direction is Direction.LONG else rules.base
     live = [order for order in position.orders if order.is_entry and order.live]
-    return sum([o.leaves for o in live if o.phase is not OrderPhase.WORKING or spends in untold], ZERO)
+    return sum([o.leaves for o in live if not _stays(o) or spends in untold], ZERO)
+
+
+def _stays(order: Order) -> bool:
+    """Whether it is known to stand, so that what it has not traded is locked. What trades at once, or not at all, is
+    known to work only by the first of its fills.
+    """
+    passes = order.type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC
+    return order.phase is OrderPhase.WORKING and not passes
 
 
 def _brings(position: Position, policy: Policy, rules: SymbolRules) -> Decimal:
@@ -161,7 +170,7 @@ def _spent(position: Position, leaving: Container[str]) -> Decimal:
     for order in position.orders:
         if order.is_entry:
             total += order.value if long else order.cum_qty
-            if order.phase is OrderPhase.WORKING and order.id not in leaving:
+            if _stays(order) and order.id not in leaving:
                 total += order.leaves * (order.price or ZERO) if long else order.leaves
     return total
 
@@ -204,7 +213,7 @@ def _standing(position: Position, exits: Iterable[Order], leaving: Container[str
     done |= {order.list_id or order.id for order in position.orders if order.id in leaving}
     for order in exits:
         name = order.list_id or order.id
-        if order.phase is OrderPhase.WORKING and name not in done and not (since and order.heard_at >= since):
+        if _stays(order) and name not in done and not (since and order.heard_at >= since):
             found[name] = max(order.leaves, found.get(name, ZERO))
     return sum(found.values(), ZERO)
 

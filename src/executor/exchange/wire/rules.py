@@ -181,13 +181,17 @@ _KNOWN: Final = frozenset({
 })  # fmt: skip
 
 
-def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRules | None:
+def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission, *, on_spot: bool = True) -> SymbolRules | None:
     """The rules of `symbol`; None when the exchange does not list it. Other symbols, and filters that are not known,
     may be anything. Raises `msgspec.DecodeError` when what it shows of this one can't be read.
+
+    Not `on_spot` it is open by its status alone: whether it may be traded on margin the lists of pairs there tell, and
+    of what is open there Spot's own permission says nothing (rule 6.8).
     """
     found = _symbol(info, symbol)
     if found is None:
         return None
+    permitted = found.is_spot_trading_allowed or not on_spot
     filters = _filters(found)
     price = filters.get("PRICE_FILTER", _NONE)
     lot = filters.get("LOT_SIZE", _NONE)
@@ -222,8 +226,8 @@ def symbol_rules(info: ExchangeInfo, symbol: str, fees: Commission) -> SymbolRul
         trailing_below=(trailing.min_trailing_below_delta, trailing.max_trailing_below_delta),
         order_types=tuple(OrderType(name) for name in found.order_types if name in OrderType.__members__),
         # a status that is not known is one in which not to trade
-        tradable=found.status == "TRADING" and found.is_spot_trading_allowed,
-        strange=found.status not in STATUSES and found.is_spot_trading_allowed,
+        tradable=found.status == "TRADING" and permitted,
+        strange=found.status not in STATUSES and permitted,
         oco_allowed=found.oco_allowed,
         oto_allowed=found.oto_allowed,
         opo_allowed=found.opo_allowed,
