@@ -8,6 +8,7 @@ from tests.core.build import POLICY, Script, both_sides, entering, protected
 
 from executor.core.model.events import OpenOrdersSeen, Started
 from executor.core.model.ids import Role
+from executor.core.model.intents import QueryAllOrders
 from executor.core.model.policy import Layout
 from executor.core.model.state import End, Entering, Market, OrderPhase, Protected
 from executor.core.model.values import Direction
@@ -54,12 +55,19 @@ def test_exits_that_reads_show_late_stay(direction: Direction) -> None:
     assert not any(order.check for order in script.position.orders if order.live)
 
 
-def test_what_stays_away_is_gone() -> None:
+@pytest.mark.parametrize("numbered", [True, False])
+def test_what_stays_away_is_gone(numbered: bool) -> None:
+    """Nor is a list of all orders asked for sooner, where the number is not known: it would be as late."""
     script = protected()
     stop = script.order(Role.SL)
     del script.book[stop.id]
+    if not numbered:
+        script.unchecked = True
+        orders = tuple(replace(o, exchange_id=0) if o.id == stop.id else o for o in script.position.orders)
+        script.state = replace(script.state, position=replace(script.position, orders=orders))
     looked_at(script, 9.5)
     assert script.orders(Role.SL)[0].phase is OrderPhase.WORKING
+    assert not any(isinstance(request, QueryAllOrders) for request in script.sent)
     looked_at(script, 1)
     assert script.orders(Role.SL)[0].end is End.GONE
 

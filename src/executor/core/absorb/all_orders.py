@@ -25,7 +25,8 @@ def absorb(state: State, event: AllOrdersSeen, policy: Policy) -> Absorbed:
     position, now = state.position, state.market.now
     if position is None:
         return Absorbed(state, Ignored("no trade is open"))
-    missed = [o for o in position.orders if 0 < orders.listed_from(o, policy) <= event.asked_at]
+    ahead_at = state.market.ahead_at
+    missed = [o for o in position.orders if 0 < orders.listed_from(o, policy, ahead_at) <= event.asked_at]
     found = identified(position, missed, event.reports, policy)
     folded = reports.fold_all(position, tuple(found.values()), now, policy)
     position = folded.position

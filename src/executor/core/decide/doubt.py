@@ -27,16 +27,20 @@ def decide(draft: Draft) -> None:
             or (order.recheck and owes_look(draft, order))
         ):
             asked = draft.query(order)
-            if asked and not order.unlisted and 0 < orders.listed_from(order, draft.policy) <= draft.now:
+            if asked and not order.unlisted and 0 < _listed_from(draft, order) <= draft.now:
                 _list_all(draft)
 
 
 def _list_all(draft: Draft) -> None:
     """Beside a look that may settle what became of an order: it may be known by another id (rule 8.8)."""
     policy = draft.policy
-    missed = [o for o in draft.position.orders if orders.listed_from(o, policy)]
+    missed = [o for o in draft.position.orders if _listed_from(draft, o)]
     since = min(orders.taken_from(o, policy) for o in missed)
     draft.query_all_orders(max(since, draft.now - _LISTED_BACK_MS))
+
+
+def _listed_from(draft: Draft, order: Order) -> int:
+    return orders.listed_from(order, draft.policy, draft.market.ahead_at)
 
 
 def _unanswered(draft: Draft, order: Order) -> bool:

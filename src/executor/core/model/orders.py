@@ -259,7 +259,7 @@ def miss(order: Order, asked_at: int, at: int, policy: Policy, *, doubted: int =
     first = order.first_miss_at or max(asked_at, ahead_at)
     pause = _pause(misses, _MISSED_AGAIN_MS)
     if order.phase is OrderPhase.WORKING:
-        due = max(first + policy.absence_grace_ms, max(order.heard_at, ahead_at) + SHOWN_MS)
+        due = _gone_from(order, first, policy, ahead_at)
         if _proven(order, misses, asked_at, due):
             return replace(order, phase=OrderPhase.CLOSED, end=End.GONE, closed_at=at, misses=misses, check=False)
         again = shared(pause, doubted)
@@ -302,7 +302,14 @@ def settled_at(order: Order, policy: Policy) -> int:
     return order.fence + policy.doubt_settle_ms
 
 
-def listed_from(order: Order, policy: Policy) -> int:
+def _gone_from(order: Order, first_miss_at: int, policy: Policy, ahead_at: int) -> int:
+    """From when on (ms) what is not found of an order that was told of is gone: how late reads may be is not documented
+    (rules 8.6, 8.8).
+    """
+    return max(first_miss_at + policy.absence_grace_ms, max(order.heard_at, ahead_at) + SHOWN_MS)
+
+
+def listed_from(order: Order, policy: Policy, ahead_at: int) -> int:
     """From when on (ms) a list of all orders must show `order`, if it is there, under whatever id; 0: it is not missed,
     or a look by the exchange's own number finds it in every case.
     """
@@ -310,7 +317,7 @@ def listed_from(order: Order, policy: Policy) -> int:
         return 0
     if order.phase is OrderPhase.UNRESOLVED:
         return settled_at(order, policy)
-    return order.first_miss_at + policy.absence_grace_ms if order.phase is _WORKING else 0
+    return _gone_from(order, order.first_miss_at, policy, ahead_at) if order.phase is _WORKING else 0
 
 
 def taken_from(order: Order, policy: Policy) -> int:
