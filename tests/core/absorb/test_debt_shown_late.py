@@ -2,15 +2,18 @@
 documented (rules 8.6, 8.8, 11.3).
 """
 
+from decimal import Decimal
+
+import pytest
 from msgspec.structs import replace
-from tests.core.build import MARGIN_RULES, POLICY, Script, both_sides, entering, protected, repaying
+from tests.core.build import MARGIN_RULES, POLICY, D, Script, both_sides, entering, protected, repaying
 
 from executor.core.book import debt as debts
 from executor.core.model.events import Verb
 from executor.core.model.intents import Borrow, PlaceOrder, Repay
 from executor.core.model.loans import Debt, Others
 from executor.core.model.state import Entering
-from executor.core.model.values import Direction
+from executor.core.model.values import ZERO, Direction
 
 
 def show_late(script: Script, ms: int) -> None:
@@ -76,6 +79,36 @@ def test_a_neighbours_loan_that_the_account_shows_late_is_no_repayment_of_ours(d
     assert debt.own >= ours
     assert not debt.by_hand + debt.foreign
     assert not debt.doubted_at
+
+
+@pytest.mark.parametrize("theirs", [ZERO, D(40)])
+def test_what_others_of_the_service_have_moved_and_the_account_shows_late_is_nobody_else_s(theirs: Decimal) -> None:
+    """Nor while we owe nothing: a repayment was told as a debt of somebody else's, and signals were refused for it; by
+    a loan, the next one of ours would have been.
+    """
+    script = Script(rules=MARGIN_RULES)
+
+    def looks(owed: Decimal, seconds: int) -> None:
+        script.lender.debts = {"USDT": Debt(owed)} if owed else {}
+        for _ in range(2 * seconds):
+            script.read_account(500)
+
+    script.lender.others = {"USDT": Others(owed=D(500), moved=D(500))}
+    looks(D(500), 1)
+    script.lender.others = {"USDT": Others(repaid=D(500))}
+    looks(D(500), 4)
+    looks(theirs, 4)
+    assert not script.told()
+    looks(theirs, 6)
+    assert script.told() == ["foreign_debt"] * bool(theirs)
+    script.lender.others = {"USDT": Others(owed=D(500), moved=D(500), repaid=D(500))}
+    looks(theirs, 4)
+    assert debts.find(script.state.debts, "USDT").seen.total == theirs
+    assert debts.find(script.state.debts, "USDT").doubted_at
+    looks(theirs + 500, 1)
+    debt = debts.find(script.state.debts, "USDT")
+    assert (debt.foreign, debt.seen.total, debt.doubted_at) == (theirs, theirs + 500, 0)
+    assert script.told() == ["foreign_debt"] * bool(theirs)
 
 
 @both_sides

@@ -87,7 +87,9 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
         if _is_late(debt, shown, others):
             late = shown.total
             return _seen(replace(debt, own=late, charged=debt.charged + late, named=False), shown, others)
-        return _seen(replace(debt, foreign=_foreign(shown, others)), shown, others)
+        if not _may_be_late(debt, shown, others) or _believed(debt, account, grace_ms):
+            return _seen(replace(debt, foreign=_foreign(shown, others)), shown, others)
+        return _doubted(debt, account)
     grown = _grown(debt, shown, others)
     if _adds_up(debt, shown, others):
         return _seen(debt, shown, others)
@@ -95,11 +97,28 @@ def read(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> OwnDebt:
         return _seen(_charged(debt, grown, shown, others), shown, others)
     if _is_converted(debt, shown, others, grown):
         return _seen(_converted(debt, -grown, shown, others), shown, others)
-    if not debt.doubted_at:
-        return replace(debt, doubted_at=account.asked_at)
-    if account.asked_at - debt.doubted_at < grace_ms:
-        return debt
+    if not _believed(debt, account, grace_ms):
+        return _doubted(debt, account)
     return _seen(_by_hand(debt, grown, shown, others), shown, others)
+
+
+def _doubted(debt: OwnDebt, account: MarginAccount) -> OwnDebt:
+    return replace(debt, doubted_at=debt.doubted_at or account.asked_at)
+
+
+def _believed(debt: OwnDebt, account: MarginAccount, grace_ms: int) -> bool:
+    """Whether what the account shows was seen before, so long ago (rule 8.6)."""
+    return bool(debt.doubted_at) and account.asked_at - debt.doubted_at >= grace_ms
+
+
+def _may_be_late(debt: OwnDebt, shown: Debt, others: Others) -> bool:
+    """Whether what the account shows while we owe nothing may be from before a repayment, or a loan, of others of this
+    service.
+    """
+    repaid, lent = others.repaid != debt.others_repaid, others.moved > debt.others_moved
+    more, less = _foreign(shown, others) - debt.foreign, others.owed - shown.total
+    slack = max(debt.foreign, others.owed) / _OTHERS_INTEREST
+    return (repaid and more > slack) or (lent and less > slack)
 
 
 def _beside(debt: OwnDebt, account: MarginAccount, others: Others) -> OwnDebt:
@@ -121,7 +140,7 @@ def _beside(debt: OwnDebt, account: MarginAccount, others: Others) -> OwnDebt:
 def less_shown(debt: OwnDebt, account: MarginAccount) -> bool:
     """Whether the account has shown, once, that somebody else has repaid some of `debt`."""
     others = account.others.get(debt.asset, Others())
-    return bool(debt.doubted_at) and _grown(debt, account.debt(debt.asset), others) < -_SLACK
+    return debt.in_question and _grown(debt, account.debt(debt.asset), others) < -_SLACK
 
 
 def _grown(debt: OwnDebt, shown: Debt, others: Others) -> Decimal:

@@ -152,7 +152,7 @@ def not_owed(draft: Draft) -> Reason | None:
     debt = debts.find(draft.state.debts, credit.asset if credit is not None else "")
     if debt.by_hand:
         return Reason.EXTERNAL
-    return Reason.ENTRY_TIMEOUT if debt.doubted_at else None
+    return Reason.ENTRY_TIMEOUT if debt.in_question else None
 
 
 def _last(draft: Draft, phase: Borrowing) -> Loan | None:

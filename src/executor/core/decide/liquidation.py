@@ -102,7 +102,7 @@ def still_there(draft: Draft, since: int) -> bool:
         draft.query_margin()
         return _taken_for_there(draft, since)
     debt = debts.find(draft.state.debts, credit.asset)
-    if debt.doubted_at:
+    if debt.in_question:
         draft.read_again(lending.seen_again_at(draft, debt.doubted_at))
         draft.query_margin()
         return False

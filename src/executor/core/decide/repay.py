@@ -122,7 +122,7 @@ def _owing(outbox: Outbox, since: int) -> list[OwnDebt]:
     """What we owe, or may owe: what was not read since then, or is not explained yet, counts as owed."""
     account, position = outbox.market.margin, outbox.state.position
     read = account is not None and account.asked_at >= since
-    owing = [debt for debt in outbox.state.debts if debt.own > 0 or debt.doubted_at or debt.moved or not read]
+    owing = [debt for debt in outbox.state.debts if debt.own > 0 or debt.moved or not read]
     credit = position.credit if position is not None else None
     asked = credit is not None and (credit.unclaimed or not read)
     if credit is not None and asked and all(debt.asset != credit.asset for debt in owing):

@@ -258,6 +258,11 @@ class OwnDebt(msgspec.Struct, frozen=True, kw_only=True):
     lent_last: Decimal = ZERO
 
     @property
+    def in_question(self) -> bool:
+        """Whether something of it may be owed by us no more."""
+        return self.own > 0 and bool(self.doubted_at)
+
+    @property
     def lapsed(self) -> Decimal:
         """What of the interest that orders may have been sized by was taken in another asset since."""
         return self.charged_most - (self.charged - self.converted)
