@@ -16,9 +16,11 @@ from executor.core.model.values import Direction, OrderStatus, OrderType
 D = Decimal
 
 
-def selling(direction: Direction = Direction.LONG) -> Script:
+def selling(direction: Direction = Direction.LONG, *, stood_ms: int = 0) -> Script:
     """Everything is cancelled; what is held is being sold."""
-    script = closing(direction)
+    script = protected(direction)
+    script.wait(stood_ms)
+    script.command(Verb.FLATTEN)
     for _ in range(3):
         script.accept()
     assert script.kinds() == ["FLATTEN"]
@@ -278,7 +280,7 @@ def test_a_sale_that_found_nobody_is_repeated_at_its_pace() -> None:
 
 def test_a_position_that_somebody_else_sold_is_given_up() -> None:
     """Rules 6.6, 8.6: seen twice, both times so much later that the entry must show."""
-    script = selling()
+    script = selling(stood_ms=10_000)
     script.balances["LTC"] = Balance(D("0.01"))
     script.refuse(Why.INSUFFICIENT_BALANCE)
     looked(script)

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from tests.core.build import RICH, Script, both_sides, closing, entering, trailing, unprotected
+from tests.core.build import RICH, Script, both_sides, closing, entering, protected, trailing, unprotected
 
-from executor.core.model.events import BalancesSeen
+from executor.core.model.events import BalancesSeen, Verb
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.state import End, Leave, OrderPhase, Reason
@@ -93,9 +93,12 @@ def test_a_look_that_fails_does_not_keep_the_stop_from_being_sent_again() -> Non
 
 def test_what_the_account_no_longer_holds_was_sold_elsewhere_whatever_the_words() -> None:
     """Rule 6.6."""
-    script = unprotected()
+    script = protected()
+    script.wait(10_000)
     script.balances = {"LTC": Balance(D(0))}
-    for role in ("OCO1", "OCO2", "SL"):
+    for role in (Role.TP1, Role.TP2, Role.SL):
+        script.vanish(role)
+    for role in (Role.OCO1, Role.OCO2, Role.SL):
         script.refuse(Why.OTHER, role)
     script.settle()
     for _ in range(3):
@@ -105,7 +108,9 @@ def test_what_the_account_no_longer_holds_was_sold_elsewhere_whatever_the_words(
 
 
 def test_a_sale_while_closing_has_the_balance_looked_at_whatever_the_words() -> None:
-    script = closing()
+    script = protected()
+    script.wait(10_000)
+    script.command(Verb.FLATTEN)
     while script.kinds()[:1] != ["FLATTEN"]:
         script.accept()
     script.balances = {**RICH, "LTC": Balance(D(0))}

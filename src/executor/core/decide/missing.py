@@ -5,6 +5,10 @@ believed when the account has shown it twice (rule 8.6), and every live exit was
 that what had filled before the first time is known: a fill that nobody has told of yet looks just the same. The more
 that the account showed of the two times counts: what fills after the looks is in the second one alone. While a request
 that sells or cancels is on its way, or an exit in doubt, nothing is believed.
+
+How late the account shows what the entry has bought is not documented (rule 8.8): for ten seconds from its fill the
+exits are tried again as if all of it were there, and that is counted (rule 4.7); but for a part, where the exchange
+itself has said twice that there is less. Nothing is given up for good before.
 """
 
 from decimal import Decimal
@@ -15,8 +19,9 @@ from msgspec.structs import replace
 
 from executor.core.book.ledger import locked
 from executor.core.decide.draft import Draft
-from executor.core.model.facts import Balance
+from executor.core.model.facts import Balance, Why
 from executor.core.model.intents import Level
+from executor.core.model.orders import SHOWN_MS
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Leg, OrderPhase, Position
 from executor.core.model.values import ZERO, Direction, OrderSide, plain
@@ -52,7 +57,8 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
             draft.query_balances()
         return Stock.UNKNOWN
     there = draft.rules.whole(_there(draft))
-    if there >= draft.tally.sellable:
+    late = draft.now < max(_bought_at(position), draft.market.ahead_at) + SHOWN_MS
+    if there >= draft.tally.sellable or (late and not _said_twice(position)):
         return _whole(draft)
     if (
         position.short_at < max(refused_at, _bought_at(position) + draft.policy.absence_grace_ms)
@@ -62,7 +68,9 @@ def take_stock(draft: Draft, refused_at: int) -> Stock:
         draft.update(short_at=draft.now, short_left=_owned(draft), short_looked=0)
         _look(draft)
         return Stock.UNKNOWN
-    return Stock.PART if draft.rules.market_piece(there, draft.price) else Stock.NOTHING
+    if draft.rules.market_piece(there, draft.price):
+        return Stock.PART
+    return _whole(draft) if late else Stock.NOTHING
 
 
 def seen_whole(draft: Draft, refused_at: int) -> bool:
@@ -140,6 +148,15 @@ def _whole(draft: Draft) -> Stock:
 def _bought_at(position: Position) -> int:
     """When the entry was last heard to have filled: what was read sooner need not show it (rule 8.6)."""
     return max((o.heard_at for o in position.orders if o.is_entry and o.cum_qty), default=0)
+
+
+def _said_twice(position: Position) -> bool:
+    """Whether the exchange itself has said since the entry's fill that there is too little, and once more to an order
+    that was sent thereupon: it knows at once what the account may show late.
+    """
+    bought_at = _bought_at(position)
+    said = [o for o in position.orders if o.refusal is Why.INSUFFICIENT_BALANCE and o.closed_at >= bought_at]
+    return any(o.sent_at > said[0].closed_at for o in said)
 
 
 def _look(draft: Draft) -> None:
