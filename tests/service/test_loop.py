@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from executor.core.model.events import AnyEvent, Commanded, QuoteSeen, Tick, Ver
 from executor.core.model.facts import Quote
 from executor.core.model.values import Direction
 from executor.core.transition import Step
+from executor.service.store.port import StoreUnwritable
 
 
 async def test_a_fill_does_not_wait_for_prices_that_came_before_it(tmp_path: Path) -> None:
@@ -90,3 +92,30 @@ async def test_a_clock_that_is_set_while_a_leap_is_written_down_is_heard_of_firs
         await b.settle()
         assert [getattr(event, "ahead", 0) for event in heard[:4]] == [2_500, -5_500, 0, 0]
         assert isinstance(heard[2], Commanded)
+
+
+async def test_a_clock_that_is_set_back_while_the_disk_is_full_is_heard_of_first_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for the disk is told by the new time in the end: after it, the step back would count twice."""
+    monkeypatch.setattr("executor.service.committer.DISK_RETRY_S", 0)
+    async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=True)) as b:
+        assert b.loop is not None
+        heard: list[AnyEvent] = []
+        b.loop.on_step.append(lambda event, _step: heard.append(event))
+        commit, offset, before = b.loop.engine.commit, 0, b.loop.state.market.now
+
+        def full_at_first(event: AnyEvent, **options: Any) -> Step:
+            nonlocal offset
+            if not offset:
+                offset = -20_000
+                raise StoreUnwritable
+            return commit(event, **options)
+
+        monkeypatch.setattr(b.loop.exchange, "now", lambda: b.clock.now_ms() + offset)
+        monkeypatch.setattr(b.loop.engine, "commit", full_at_first)
+        b.loop.tell(Commanded(at=b.loop.now(), verb=Verb.PAUSE))
+        await b.settle()
+        assert [getattr(event, "ahead", 0) for event in heard[:2]] == [-20_000, 0]
+        assert isinstance(heard[1], Commanded)
+        assert b.loop.state.market.now <= before - 15_000

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Final
 
 import structlog
@@ -45,10 +45,16 @@ class Committer:
         self._slow = False
 
     async def commit(
-        self, event: AnyEvent, *, more: bool, takes: Collection[str], wanted: Callable[[], bool] = always
+        self,
+        event: AnyEvent,
+        *,
+        more: bool,
+        takes: Collection[str],
+        wanted: Callable[[], bool] = always,
+        first: Callable[[], Awaitable[None]] | None = None,
     ) -> Step:
         """The engine's step, its state in the store: until then nothing is sent (rule 8.1), however full the disk; none
-        for what is not `wanted` any more by then.
+        for what is not `wanted` any more by then. `first`: what is to be heard of before it is tried again.
 
         `more`, `takes`: as for `Engine.commit`. Raises Fenced.
         """
@@ -65,17 +71,22 @@ class Committer:
                     with self._turning():
                         await self._engine.written()
             except StoreUnwritable as error:
-                if not told:
-                    log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
+                await self._wait_for_room(error, told=told)
                 told = True
-                self._turned()
-                await asyncio.sleep(DISK_RETRY_S)
+                if step is None and first is not None:
+                    await first()
             else:
                 if told:
                     log.info("state_writable_again")
                 if any(isinstance(request, Command) for request in step.requests):
                     self._took = self._took[1], self._now() - asked
                 return step
+
+    async def _wait_for_room(self, error: StoreUnwritable, *, told: bool) -> None:
+        if not told:
+            log.error("state_unwritable", alert=True, error=str(error), waiting="nothing is sent until it is")
+        self._turned()
+        await asyncio.sleep(DISK_RETRY_S)
 
     def _lead(self) -> int:
         """Where the store takes so long, again and again, that whatever is decided would be too old to be sent once it

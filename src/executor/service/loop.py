@@ -316,19 +316,25 @@ class Loop:
                 self._turned()
                 continue
             with self.at_work():
-                while (ahead := self._leaps.ahead()) and not isinstance(delivery.event, Started):
-                    await self._take(Delivery(Tick(at=self.now(), ahead=ahead)))
+                if not isinstance(delivery.event, Started):
+                    await self._hear_leaps()
                 step = await self._take(delivery)
             self._turned()
             if self._inbox.waiting and not step.requests:
                 await asyncio.sleep(0)  # a backlog of one symbol must not keep the others' fills waiting
+
+    async def _hear_leaps(self) -> None:
+        """A clock that was set is heard of before what comes by the new time."""
+        while ahead := self._leaps.ahead():
+            await self._take(Delivery(Tick(at=self.now(), ahead=ahead)))
 
     async def _take(self, delivery: Delivery) -> Step:
         """One event: its step on disk, its requests on their way, and then all who want to know of it told."""
         event, answer, then, takes, wanted = delivery
         before = self.state
         more = answer is None and self._inbox.waiting > 0
-        step = await self.committer.commit(event, more=more, takes=takes, wanted=wanted)
+        first = None if isinstance(event, Started) else self._hear_leaps
+        step = await self.committer.commit(event, more=more, takes=takes, wanted=wanted, first=first)
         for request in step.requests:
             self._dispatch(request)
             await self._sent()
