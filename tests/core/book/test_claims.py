@@ -386,3 +386,15 @@ def test_nor_is_what_an_entry_at_market_has_brought_that_tells_of_its_first_fill
     assert found[gets] >= (D("2.99") if gets == "LTC" else 2 * BRINGS)
     assert found[spends] >= (2 if spends == "LTC" else 200)
     assert not stands(script.state, rules)[spends]
+
+
+def test_what_was_bought_for_the_debt_is_claimed_for_it_too() -> None:
+    """Rule 11.6: a short of another symbol sold it as spare, and it was bought again, and a third time."""
+    script = repaying(Direction.SHORT)
+    known = script.lender.debt("LTC")
+    script.lender.debts["LTC"] = Debt(known.principal, D("0.1"))
+    while "DEBT" not in script.kinds():
+        script.accept() if script.pending else script.sleep()
+    assert claimed(script)["LTC"] == debts.find(script.state.debts, "LTC").own
+    script.accept("DEBT")
+    assert claimed(script)["LTC"] == debts.find(script.state.debts, "LTC").own

@@ -14,6 +14,7 @@ from executor.core.book.borrowing import lowest_sale, need
 from executor.core.book.ledger import filled_lists, holding, layout_of, leg_sold, locked
 from executor.core.book.levels import stop_limit
 from executor.core.book.plan import targets_beside
+from executor.core.model.ids import Role
 from executor.core.model.intents import names
 from executor.core.model.policy import Layout, Policy
 from executor.core.model.rules import SymbolRules
@@ -176,14 +177,15 @@ def _spent(position: Position, leaving: Container[str]) -> Decimal:
 
 
 def _received(position: Position, rules: SymbolRules, untold: Container[str]) -> Decimal:
-    """What its exits have brought of the asset that it owes, or may have brought already, so that it lies free: those
-    at market and in doubt, and all of them where not all that they lock is locked. Of a list one may.
+    """What its exits, and what was bought for its debt, have brought of the asset that it owes, or may have brought
+    already, so that it lies free: those at market and in doubt, and all of them where not all that they lock is locked.
+    Of a list one may.
     """
     long = position.plan.direction is Direction.LONG
     spends, kept = rules.base if long else rules.quote, debts.kept(position, rules)
     found, told = dict[str, Decimal](), ZERO
     for order in position.orders:
-        if not order.is_exit:
+        if not (order.is_exit or order.role is Role.DEBT):
             continue
         told += order.value if long else order.cum_qty * kept
         sure = order.phase is not OrderPhase.UNRESOLVED and order.type is not OrderType.MARKET
