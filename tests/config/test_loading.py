@@ -26,6 +26,7 @@ from executor.config import (
     to_ms,
 )
 from executor.config.kinds import as_text
+from executor.config.private import private
 from executor.config.sources import FIELDS, KNOWN_NAMES, OLDER_NAMES, SECRETS, Found, read_env_file
 
 # The names that units, compose files and scripts depend on, with the defaults that people were promised.
@@ -651,6 +652,15 @@ class TestWhoMayReadSecrets:
         assert load_settings(environ, None).telegram_bot_token == SecretStr("the token")
         (tmp_path / "token").chmod(0o644)
         assert "everybody" in faults_of(environ)[0].was
+
+    def test_root_is_not_told_to_lock_the_service_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A command that root gives by mistake, and what it advises, must not keep the service from its next start."""
+        keep(tmp_path / "token", "the token", 0o640)
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+        monkeypatch.setattr("os.getegid", lambda: (tmp_path / "token").stat().st_gid + 1)
+        assert private(tmp_path / "token").endswith("leave it and be that user (sudo -u)")
+        (tmp_path / "token").chmod(0o644)
+        assert "sudo" not in private(tmp_path / "token")
 
     @pytest.mark.parametrize("name", ["WEBHOOK_SECRET", "WEBHOOK_HMAC_SECRET"])
     def test_a_short_webhook_secret_is_refused_and_not_shown(self, name: str) -> None:

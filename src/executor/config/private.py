@@ -24,4 +24,13 @@ def others_that_read(path: Path) -> str:
 
 def private(path: Path) -> str:
     """What a file with a secret must be, and how it becomes that."""
-    return f"readable by nobody but its owner (chmod 600 {path})"
+    must = f"readable by nobody but its owner (chmod 600 {path})"
+    if not _lets_a_service_in(path):
+        return must
+    return f"{must}; where its group is how the service's user is let in, leave it and be that user (sudo -u)"
+
+
+def _lets_a_service_in(path: Path) -> bool:
+    """Whether it looks as if root had shared it with a service's group: then `chmod` would lock that service out."""
+    found = path.stat()
+    return os.geteuid() == 0 and found.st_gid != os.getegid() and not found.st_mode & 0o007

@@ -328,6 +328,15 @@ class TestBounds:
             async with httpx.AsyncClient(trust_env=False) as client:
                 assert (await client.post(f"http://127.0.0.1:{sender.port}/")).status_code == 404
 
+    async def test_who_shuts_its_side_once_all_is_said_is_answered(self, tmp_path: Path) -> None:
+        """As socat and nc do."""
+        async with hooked(tmp_path) as sender:
+            reader, writer = await asyncio.open_connection("127.0.0.1", sender.port)
+            writer.write(b"POST /signal HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            writer.write_eof()
+            assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 401 ")
+            writer.close()
+
     async def test_strangers_stay_out_and_what_they_forward_does_not_help(self, tmp_path: Path) -> None:
         async with hooked(tmp_path, WEBHOOK_ALLOW="192.0.2.0/24") as sender:
             with structlog.testing.capture_logs() as log:

@@ -54,9 +54,13 @@ class ConnectionLimiter:
         *,
         allowed: Networks = (),
         proxies: Networks = (),
+        half_open: bool = False,
         on_denied: Callable[[str, DeniedError], None] = lambda _peer, _denied: None,
     ) -> None:
-        """`on_denied` hears of each connection that is turned away or shown out: whose, and why."""
+        """`half_open`: who shuts its own side is answered all the same; `on_denied` hears of each connection that is
+        turned away or shown out: whose, and why.
+        """
+        self.half_open = half_open
         self._on_denied = on_denied
         self.turned_away = 0
         self.shown_out = 0
@@ -223,7 +227,14 @@ class _Guarded(asyncio.Protocol):
             self.inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        return self.inner.eof_received() if self._let_in else None
+        if not self._let_in:
+            return None
+        if not self._limiter.half_open:
+            return self.inner.eof_received()
+        if not self._heard and self._hearing is not None:  # what is whole is heard in a moment, the rest never will be
+            self._hearing.cancel()
+            self._hearing = asyncio.get_running_loop().call_later(SILENT_S, self.abort)
+        return True
 
     def pause_writing(self) -> None:
         self.inner.pause_writing()

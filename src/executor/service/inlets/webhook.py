@@ -212,7 +212,12 @@ class Webhook:
         )
         access = self._access
         self._limiter = ConnectionLimiter(
-            server, Bounds(), allowed=access.allowed, proxies=access.proxies, on_denied=self._complain
+            server,
+            Bounds(),
+            allowed=access.allowed,
+            proxies=access.proxies,
+            half_open=True,
+            on_denied=self._complain,
         )
         listening = await asyncio.get_running_loop().create_server(self._limiter, sock=self._socket)
         log.info("webhook", port=self.port)
