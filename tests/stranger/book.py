@@ -7,10 +7,10 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_DOWN, ROUND_FLOOR, Decimal
 from typing import Any
 
-from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, ZERO, Mood, Order, Refused, Terms, now_ms, real_ms
+from tests.stranger.mood import BASE, QUOTE, STEP, SYMBOL, TICK, ZERO, Mood, Order, Refused, Terms, now_ms, real_ms
 
 
 class Book:
@@ -30,6 +30,7 @@ class Book:
         self.accepted: Counter[str] = Counter()
         """How often an order came under which id of its own: never twice."""
         self._ids = rng.randrange(10**6, 10**9) + (2**53 if mood.big_ids else 0)
+        self._counts = Counter({"order": 0, "list": -1, "trade": -1})
         self.shown_from = 0
         """No read of the account tells of before (ms, by the clock that never steps)."""
         self.accounts: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
@@ -37,10 +38,19 @@ class Book:
         """What positions have told of."""
         self._note_account()
 
+    def _number(self, kind: str) -> int:
+        self._ids += 1
+        self._counts[kind] += 1
+        return self._counts[kind] if self.mood.own_numbers else self._ids
+
     # --- words ----------------------------------------------------------------------------------------------------
 
     def text(self, value: Decimal) -> str:
         return f"{value:.{self.mood.digits}f}"
+
+    def whole(self, o: Order) -> str:
+        """What it was traded for in all."""
+        return f"{o.quote:.{self.mood.quote_digits}f}"
 
     def number(self, value: int) -> int | str:
         return str(value) if self.mood.numbers_as_text else value
@@ -55,7 +65,7 @@ class Book:
             "origQty": self.text(o.qty),
             "executedQty": self.text(o.cum),
             "origQuoteOrderQty": self.text(ZERO),
-            "cummulativeQuoteQty": f"{o.quote:.8f}",
+            "cummulativeQuoteQty": self.whole(o),
             "status": o.status,
             "timeInForce": o.tif,
             "type": o.type,
@@ -195,11 +205,11 @@ class Book:
     def _new(self, p: dict[str, str], kind: str, *, client: str, qty: Decimal, price: Decimal, stop: Decimal) -> Order:
         if any(o.open and o.client == client for o in self.orders):
             raise Refused(self.mood.refusal_code, self._words("Duplicate order sent."))
-        self._ids += 1
         at = now_ms()
         tif = p.get("timeInForce", "GTC")
         odd = self.mood.odd_status and self.rng.random() < 0.3
-        return Order(self._ids, client, p["side"], kind, qty, price, stop, tif, created=at, updated=at, odd=odd)
+        number = self._number("order")
+        return Order(number, client, p["side"], kind, qty, price, stop, tif, created=at, updated=at, odd=odd)
 
     def place(self, p: dict[str, str]) -> Order:
         side, kind = p["side"], p["type"]
@@ -219,7 +229,7 @@ class Book:
         self.orders.append(o)
         self.accepted[client] += 1
         if kind == "MARKET":
-            asset, amount = self._need(side, qty, self.last)
+            asset, amount = self._need(side, qty, self.last + (self.mood.walks - 1) * TICK)
             if self.free[asset] < amount:
                 self.orders.remove(o)
                 self.accepted[client] -= 1
@@ -245,13 +255,20 @@ class Book:
         part = o.qty
         if self.rng.random() < self.mood.market_expires:
             part = (o.qty * Decimal(self.rng.choice(["0", "0.4"]))).quantize(STEP)
-        if part:
-            self._fill(o, part, self.last, locked=False)
+        for worse, piece in enumerate(self._pieces(part)):
+            away = worse * TICK
+            self._fill(o, piece, self.last + (away if o.side == "BUY" else -away), locked=False)
         if o.left:
             o.status, _, o.reason = self._unfilled()
             self._note(o)
-            self._report(o, "EXPIRED")
+            self._report(o, self._execution(o.status))
             self.told_account()
+
+    def _pieces(self, qty: Decimal) -> list[Decimal]:
+        """What of it is traded at the best price, at the next one, and so on."""
+        size = (qty / self.mood.walks).quantize(STEP, rounding=ROUND_DOWN)
+        pieces = [size] * (self.mood.walks - 1) if size else []
+        return [each for each in (*pieces, qty - sum(pieces, ZERO)) if each]
 
     def _unfilled(self) -> tuple[str, None, str]:
         """How an order that takes ends with a rest."""
@@ -276,9 +293,9 @@ class Book:
                 self.mood.refusal_code, self._words("The relationship of the prices for the orders is not correct.")
             )
         self._lock(*self._need(side, qty, max(o.price for o in legs)))
-        self._ids += 1
+        number = self._number("list")
         row: dict[str, Any] = {
-            "id": self._ids,
+            "id": number,
             "client": p.get("listClientOrderId") or f"l{self._ids}",
             "at": now_ms(),
             "legs": legs,
@@ -288,10 +305,10 @@ class Book:
             "status": "EXEC_STARTED",
             "locked": max(o.price for o in legs),
         }
-        self.lists[self._ids] = row
+        self.lists[number] = row
         target.working, target.working_at = True, now_ms()
         for o in legs:
-            o.list_id = self._ids
+            o.list_id = number
             self.orders.append(o)
             self.accepted[o.client] += 1
             self._note(o)
@@ -434,8 +451,13 @@ class Book:
         elif not waited:
             self._free_in_list(o, self.lists[o.list_id])
         self._note(o)
-        self._report(o, "EXPIRED" if status.startswith("EXPIRED") else status)
+        self._report(o, self._execution(status))
         self.told_account()
+
+    def _execution(self, status: str) -> str:
+        if status == "EXPIRED_IN_MATCH" and self.mood.ends_as_prevention:
+            return "TRADE_PREVENTION"
+        return "EXPIRED" if status.startswith("EXPIRED") else status
 
     def _free_in_list(self, o: Order, row: dict[str, Any]) -> None:
         if o is row["working"]:
@@ -467,7 +489,8 @@ class Book:
                 o.working, o.working_at = True, now_ms()
                 self._sibling(o)
                 self._note(o)
-                self._report(o, "NEW")
+                if self.mood.trigger_told:
+                    self._report(o, "NEW")
         for o in [o for o in self.orders if o.open and o.working]:
             self._match(o, qty)
 
@@ -518,7 +541,6 @@ class Book:
             self._done(row)
 
     def _fill(self, o: Order, qty: Decimal, price: Decimal, *, locked: bool) -> None:
-        self._ids += 1
         paid, got = (BASE, QUOTE) if o.side == "SELL" else (QUOTE, BASE)
         spent, received = (qty, qty * price) if o.side == "SELL" else (qty * price, qty)
         if locked:
@@ -531,16 +553,18 @@ class Book:
             self.free[paid] -= spent
         in_kind = self.mood.fee_asset == QUOTE or (self.mood.crumbs and self.rng.random() < 0.5)
         asset = got if in_kind or self.free.get("BNB", ZERO) < Decimal("0.0001") else "BNB"
-        fee = (received * Decimal("0.001")).quantize(Decimal("1e-8")) if asset == got else Decimal("0.00001234")
-        if self.mood.crumbs and asset == "BNB":
+        rate = self.mood.fee_rate
+        fee = (received * rate).quantize(Decimal("1e-8")) if asset == got or not rate else Decimal("0.00001234")
+        if self.mood.crumbs and asset == "BNB" and rate:
             fee = Decimal(self.rng.randrange(1, 10**5)).scaleb(-8)
         self.free[got] += received
         self.free[asset] -= fee
         self._keep_locked(o, received, fee if asset == got else ZERO)
         o.cum += qty
-        o.quote += qty * price
+        o.quote += (qty * price).quantize(Decimal(1).scaleb(-self.mood.quote_digits), rounding=ROUND_DOWN)
         o.status = "FILLED" if not o.left else "PARTIALLY_FILLED"
-        fill = {"id": self._ids, "price": price, "qty": qty, "fee": fee, "asset": asset, "time": now_ms(), "order": o}
+        number = self._number("trade")
+        fill = {"id": number, "price": price, "qty": qty, "fee": fee, "asset": asset, "time": now_ms(), "order": o}
         fill["at"] = real_ms()
         o.fills.append(fill)
         self.trades.append(fill)
@@ -579,13 +603,13 @@ class Book:
             client = p.get(f"{name}ClientOrderId") or f"p{self._ids}{name}"
             exits.append(self._new(own, p[f"{name}Type"], client=client, qty=size, price=left, stop=stop))
         self._lock(*self._need(side, qty, price))
-        self._ids += 1
+        number = self._number("list")
         row: dict[str, Any] = {
-            "id": self._ids, "client": p.get("listClientOrderId") or f"l{self._ids}", "at": now_ms(), "kind": "OTO",
+            "id": number, "client": p.get("listClientOrderId") or f"l{self._ids}", "at": now_ms(), "kind": "OTO",
             "legs": [working, *exits], "pair": exits, "working": working, "pays_out": pays_out, "received": ZERO,
             "status": "EXEC_STARTED", "locked": max(o.price for o in exits),
         }  # fmt: skip
-        self.lists[self._ids] = row
+        self.lists[number] = row
         working.working, working.working_at = True, now_ms()
         for o in row["legs"]:
             o.list_id = row["id"]
@@ -662,8 +686,9 @@ class Book:
                 "x": execution, "X": o.status, "r": "NONE" if execution != "REJECTED" else "INSUFFICIENT_BALANCES",
                 "i": self.number(o.id), "l": self.text(fill["qty"] if fill else ZERO), "z": self.text(o.cum),
                 "L": self.text(fill["price"] if fill else ZERO), "n": f"{fill['fee']:.8f}" if fill else "0",
-                "N": fill["asset"] if fill else None, "T": now_ms(), "t": fill["id"] if fill else -1, "v": 3,
-                "I": self._ids, "w": o.working, "m": False, "M": False, "O": o.created, "Z": f"{o.quote:.8f}",
+                "N": fill["asset"] if fill and fill["fee"] else None, "T": now_ms(), "v": 3,
+                "t": fill["id"] if fill else -1,
+                "I": self._ids, "w": o.working, "m": False, "M": False, "O": o.created, "Z": self.whole(o),
                 "Y": f"{fill['qty'] * fill['price'] if fill else ZERO:.8f}", "Q": self.text(ZERO),
                 "W": o.working_at, "V": "EXPIRE_MAKER",
                 **({"eR": self._reason(o)} if o.status == "EXPIRED" and self.mood.expiry != "untold" else {}),

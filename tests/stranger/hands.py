@@ -43,6 +43,7 @@ ALWAYS += ["entry_expired", "entry_matched", "prevented", "prevented", "locked_e
 ENTRY_ENDED = {"entry_expired": "EXPIRED", "entry_matched": "EXPIRED_IN_MATCH"}
 """The entry, by the exchange."""
 ON_MARGIN = [
+    "charged",
     "liquidated",
     "closed_by_hand",
     "repaid_by_hand",
@@ -209,6 +210,8 @@ class Hands:
             self._gone(lender.close_by_hand())
         elif name == "liquidated":
             self._gone(lender.liquidate())
+        elif name == "charged":
+            lender.hour()
         elif name == "borrowed_by_hand":
             asset, amount = self.rng.choice([(BASE, "0.2"), (QUOTE, "30")])
             lender.borrow_by_hand(asset, Decimal(amount))

@@ -43,6 +43,8 @@ class MarginMood:
     no_stock: float = 0.0
     foreign: Decimal = ZERO
     """What the account owes of the base before anything is traded."""
+    unlisted: frozenset[str] = frozenset()
+    """Assets that have no price in quote."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "MarginMood":
@@ -61,6 +63,7 @@ class MarginMood:
             token_s=rng.choice([86_400, 62]),
             no_stock=rng.choice([0.0, 0.0, 0.15]),
             foreign=Decimal(rng.choice(["0", "0", "0", "0.25"])),
+            unlisted=frozenset(rng.choice([[], [], ["BTC"]])),
         )
 
 

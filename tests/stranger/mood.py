@@ -172,6 +172,19 @@ class Mood:
     """How often, in a storm, a socket is not let in, or a subscription is refused or not answered."""
     prevented_told: bool = True
     """Reads tell of what self-trade prevention has taken of an order."""
+    quote_digits: int = 8
+    """Those of an order's whole value; the rest of each trade's is cut off (samples of rest-api.md)."""
+    trigger_told: bool = True
+    """That a stop has triggered is pushed; else its trades are what is next heard of it."""
+    answers_early: float = 0.0
+    """How often a placement is answered as it was before it met the book."""
+    walks: int = 1
+    """At so many prices a market order is filled, as far as there is something for each."""
+    fee_rate: Decimal = Decimal("0.001")
+    ends_as_prevention: bool = False
+    """What ends in a match is pushed as TRADE_PREVENTION, else as EXPIRED."""
+    own_numbers: bool = False
+    """Orders, lists and trades are each counted for themselves, from the first number there is."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Mood":
@@ -246,6 +259,13 @@ class Mood:
             bans_sockets=rng.random() < 0.5,
             doors=rng.choice([0.0, 0.5, 2.0]),
             prevented_told=rng.random() < 0.7,
+            quote_digits=rng.choice([8, 8, 2]),
+            trigger_told=rng.random() < 0.8,
+            answers_early=rng.choice([0.0, 0.0, 0.4]),
+            walks=rng.choice([1, 1, 3]),
+            fee_rate=Decimal(rng.choice(["0.001", "0.001", "0.001", "0"])),
+            ends_as_prevention=rng.random() < 0.5,
+            own_numbers=rng.random() < 0.3,
         )
 
 
@@ -263,6 +283,7 @@ class Order:
     status: str = "NEW"
     cum: Decimal = ZERO
     quote: Decimal = ZERO
+    """As it is told."""
     prevented: Decimal = ZERO
     """What self-trade prevention has taken of it."""
     working: bool = False

@@ -161,6 +161,10 @@ class Served:
         kind = p.get("newOrderRespType") or ("FULL" if o.type in {"MARKET", "LIMIT"} else "ACK")
         kind = "ACK" if self.rng.random() < self.book.mood.acks else kind
         told = self.book.answer(o)
+        if self.rng.random() < self.book.mood.answers_early:
+            none = self.book.text(Decimal(0))
+            told |= {"status": "NEW", "executedQty": none, "cummulativeQuoteQty": none, "fills": []}
+            told.pop("expiryReason", None)
         if kind == "ACK":
             return {k: told[k] for k in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
         if kind == "RESULT":
@@ -306,6 +310,8 @@ class Served:
 
     def _day(self, p: dict[str, str]) -> Any:
         other = p.get("symbol", SYMBOL).removesuffix("USDT")
+        if self.lender is not None and other in self.lender.mood.unlisted:
+            raise Refused(-1121, "Invalid symbol.")
         if other in PRICES:
             price = self.book.text(PRICES[other])
             return {"symbol": p["symbol"], "bidPrice": price, "askPrice": price, "lastPrice": price}
@@ -333,7 +339,7 @@ class Served:
             "takerCommission": 10,
             "buyerCommission": 0,
             "sellerCommission": 0,
-            "commissionRates": {"maker": "0.001", "taker": "0.001", "buyer": "0", "seller": "0"},
+            "commissionRates": self._rates(),
             "canTrade": not self.disabled(),
             "canWithdraw": False,
             "canDeposit": False,
@@ -347,8 +353,12 @@ class Served:
             "uid": 354937868,
         }
 
+    def _rates(self) -> dict[str, str]:
+        rate = f"{self.book.mood.fee_rate:.8f}"
+        return {"maker": rate, "taker": rate, "buyer": "0.00000000", "seller": "0.00000000"}
+
     def _commission(self) -> Any:
-        rates = {"maker": "0.00100000", "taker": "0.00100000", "buyer": "0.00000000", "seller": "0.00000000"}
+        rates = self._rates()
         none = dict.fromkeys(rates, "0.00000000")
         bnb = self.book.mood.fee_asset == "BNB"
         return {

@@ -248,15 +248,18 @@ class Exchange(Served):
         return web.Response(status=self.rng.choice([400, 403, 429, 500, 502, 503]), text="no")
 
     def _ban(self) -> web.Response:
+        status, answer = self._banned()
+        left = max(1, -(-(self.banned_until - now_ms()) // 1000))
+        return web.json_response(answer, status=status, headers={"Retry-After": str(left)})
+
+    def _banned(self) -> tuple[int, dict[str, Any]]:
         """429 first, then 418, as documented: whoever goes on asking is told until when."""
         now = now_ms()
         self._ban_told = self._ban_told or now
         if now - self._ban_told > 1_000:
             self.deaf_to_bans += 1
-        left = max(1, -(-(self.banned_until - now) // 1000))
         text = f"Way too much request weight used; IP banned until {self.banned_until}."
-        status = TOO_MANY if self._ban_told == now else BANNED
-        return web.json_response({"code": -1003, "msg": text}, status=status, headers={"Retry-After": str(left)})
+        return TOO_MANY if self._ban_told == now else BANNED, {"code": -1003, "msg": text}
 
     def _told(self, status: int, answer: Any) -> web.Response:
         used = str(self.weights[real_ms() // 60_000] + self.book.mood.others_weight)
@@ -504,7 +507,8 @@ class Exchange(Served):
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    task = asyncio.get_running_loop().create_task(self._asked(socket, json.loads(message.data)))
+                    asked = self._asked_in_a_ban if now_ms() < self.banned_until else self._asked
+                    task = asyncio.get_running_loop().create_task(asked(socket, json.loads(message.data)))
                     self.tasks.add(task)
                     task.add_done_callback(self.tasks.discard)
         finally:
@@ -552,6 +556,11 @@ class Exchange(Served):
         if happens == "429 absurd":
             until = self.rng.choice([0, -1, 1, None, "soon", 10**16])
         return {"data": {"serverTime": now_ms(), "retryAfter": until}}
+
+    async def _asked_in_a_ban(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        status, answer = self._banned()
+        until = {"data": {"serverTime": now_ms(), "retryAfter": self.banned_until}}
+        await self._write(socket, self._reply(asked["id"], status, answer | until))
 
     async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
         method, params = asked["method"], {k: str(v) for k, v in asked.get("params", {}).items()}

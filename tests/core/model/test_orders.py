@@ -90,6 +90,19 @@ def test_trades_read_on_their_own_count_too_and_only_once() -> None:
     assert orders.fold_fills(known, (fill(1, "0.5"),)).cum_qty == 1
 
 
+def test_what_trades_add_up_to_goes_for_a_sum_that_is_told_in_fewer_digits() -> None:
+    """Both are of the same quantity: a report may tell 97.9 of a trade at 98."""
+    told = make_report(STOP, OrderStatus.PARTIALLY_FILLED, cum_qty=D(1), cum_quote=D("97.9"))
+    rounded = orders.fold(WORKING, told, 200)
+    assert rounded.cum_quote == D("97.9")
+    for trades in (
+        orders.fold_fills(rounded, (fill(1, "1"),)),
+        orders.fold(rounded, replace(told, fills=(fill(1, "1"),)), 300),
+    ):
+        assert (trades.cum_qty, trades.cum_quote) == (D(1), D(98))
+        assert orders.fold(trades, told, 400) is trades
+
+
 def test_a_refusal_closes_what_was_submitted_and_nothing_else() -> None:
     refused = Refused(Why.FILTER, -1013, "no")
     assert orders.refuse(STOP, refused, 200).end is End.REFUSED

@@ -207,7 +207,11 @@ async def test_many_wishes_are_few_messages(exchange: BinanceExchange) -> None:
         assert len(peer.requests) <= 2 + took / MESSAGE_EVERY_S
 
 
-@pytest.mark.parametrize("answer", ['{"error": {"code": 2, "msg": "no"}, "id": 1}', None], ids=["refused", "silent"])
+@pytest.mark.parametrize(
+    "answer",
+    ['{"error": {"code": 2, "msg": "no"}, "id": 1}', '{"code": 2, "msg": "Invalid request", "id": 1}', None],
+    ids=["refused", "refused as documented", "silent"],
+)
 async def test_a_subscription_that_is_not_granted_is_a_gap(exchange: BinanceExchange, answer: str | None) -> None:
     async def script(connection: ServerConnection) -> None:
         await connection.recv()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.exchange.wire.test_reading import golden
 from tests.hostile import bodies, noise
 
-from executor.core.model.facts import Done, NotTried, Refused, ReplaceOutcome, Unknown, Why
+from executor.core.model.facts import Done, NotTried, OrderReport, Refused, ReplaceOutcome, Unknown, Why
 from executor.decoding import decode
 from executor.exchange.permissions import KeyPermissions
 from executor.exchange.streams import events
@@ -353,10 +353,10 @@ def test_commission_in_base_is_a_part_of_what_was_traded(fee: str, is_one: bool)
     [
         ("BUY", "LIMIT", "60000", "180", True),
         ("BUY", "LIMIT", "60000", "170", True),
-        ("BUY", "LIMIT", "60000", "180.01", False),
+        ("BUY", "LIMIT", "60000", "190", False),
         ("SELL", "STOP_LOSS_LIMIT", "60000", "180", True),
         ("SELL", "STOP_LOSS_LIMIT", "60000", "190", True),
-        ("SELL", "STOP_LOSS_LIMIT", "60000", "179.9", False),
+        ("SELL", "STOP_LOSS_LIMIT", "60000", "170", False),
         ("SELL", "MARKET", "0", "1", True),
         ("SELL", "LIMIT", "60000", "-1", True),
     ],
@@ -374,6 +374,29 @@ def test_nothing_trades_beyond_its_own_limit(side: str, kind: str, price: str, q
         else:
             with pytest.raises(msgspec.DecodeError, match="with a limit"):
                 read(json.dumps(told).encode())
+
+
+@pytest.mark.parametrize(
+    ("side", "told", "believed"),
+    [("BUY", "180.01", "180"), ("BUY", "179.99", "179.99"), ("SELL", "179.9", "180"), ("SELL", "180.1", "180.1")],
+)
+@pytest.mark.parametrize("trade_at", ["60000", "60001", "59999"])
+def test_what_rounding_puts_beyond_a_limit_was_traded_at_it(side: str, told: str, believed: str, trade_at: str) -> None:
+    """Samples tell the sum in six digits, or two, of a price and a quantity that have six or eight (rest-api.md): read
+    as beyond the limit, an order that had filled could be read nowhere. A single trade's price is not rounded.
+    """
+    about = {"side": side, "type": "LIMIT", "price": "60000", "executedQty": "0.003", "cummulativeQuoteQty": told}
+    body = json.loads(golden("placement_full")) | about | {"fills": []}
+    assert reading.order(json.dumps(body).encode()).cum_quote == Decimal(believed)
+    event = json.loads(golden("push_trade"))["event"] | {"S": side, "o": "LIMIT", "p": "60000", "q": "0.003"}
+    event |= {"z": "0.003", "Z": told, "l": "0.003", "L": trade_at, "n": "0"}
+    if trade_at == ("60001" if side == "BUY" else "59999"):
+        with pytest.raises(msgspec.DecodeError, match="with a limit"):
+            push(json.dumps({"event": event}).encode())
+    else:
+        report = push(json.dumps({"event": event}).encode())
+        assert isinstance(report, OrderReport)
+        assert report.cum_quote == Decimal(believed)
 
 
 def test_trades_are_no_more_than_what_is_said_to_have_traded() -> None:

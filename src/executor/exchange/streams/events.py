@@ -12,7 +12,7 @@ from executor.core.model import ids
 from executor.core.model.facts import Balance, Fill, OrderReport, Why, left_by_prevention
 from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
 from executor.decoding import Ms, Row, decode, not_negative
-from executor.exchange.wire.reading import sound_fee, sound_price
+from executor.exchange.wire.reading import sound_fee, sound_price, whole_value
 
 NO_REASON: Final = "NONE"
 _NO_ID: Final = frozenset({"", "null"})
@@ -85,12 +85,15 @@ class _Report(Row, frozen=True, kw_only=True):
         not_negative(self.prevented)
         if self.qty is None and (self.cum_qty or self.list_id < 0):
             raise ValueError("q is missing")  # as of `origQty`: only what an entry has yet to pay for has none
-        sound_price(self.side, self.type, self.price, self.cum_qty, self.cum_quote)
+        self.value()
         if self.execution == "TRADE":
-            sound_price(self.side, self.type, self.price, self.last_qty, self.last_price * self.last_qty)
+            sound_price(self.side, self.type, self.price, self.last_price)
             sound_fee(self.symbol, self.last_qty, self.fee, self.fee_asset or "")
             if self.last_qty > self.cum_qty:
                 raise ValueError("l is more than z")
+
+    def value(self) -> Decimal:
+        return whole_value(self.side, self.type, self.price, self.cum_qty, self.cum_quote)
 
     @property
     def own_id(self) -> str:
@@ -148,12 +151,14 @@ class MarketData(Row, frozen=True):
 
 class MarketMessage(msgspec.Struct, frozen=True):
     """A message of a combined market stream: an event in an envelope, an event of the connection itself without one, or
-    the answer to a request, `id`.
+    the answer to a request, `id`; one that is refused has a `code` (web-socket-streams.md, "Error Messages"), or an
+    `error` that holds it.
     """
 
     data: MarketData | None = None
     e: str = ""
     id: int | None = None
+    code: msgspec.Raw = msgspec.Raw(b"")
     error: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -193,7 +198,7 @@ def order_report(event: msgspec.Raw) -> OrderReport | None:
         qty=left_by_prevention(told.qty or ZERO, told.prevented, told.status),
         # "0.00000000" is written down as plain 0: no sum needs its digits
         cum_qty=told.cum_qty or ZERO,
-        cum_quote=max(ZERO, told.cum_quote),  # below zero: not known any more
+        cum_quote=told.value(),
         price=told.price or ZERO,
         stop_price=told.stop_price or ZERO,
         trailing_delta=told.trailing_delta,

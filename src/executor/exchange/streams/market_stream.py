@@ -183,7 +183,7 @@ class MarketStream(Stream[Told[Quote]]):
         told = events.market_message(message)
         event = told.data
         if event is None:
-            return self._aside(told)
+            return self._aside(told, message)
         prices = self._prices.get(event.s)
         match event.e:
             case "serverShutdown":
@@ -210,11 +210,11 @@ class MarketStream(Stream[Told[Quote]]):
         bid, ask = prices.best
         return [Told(event.s, Quote(self._clock.now_ms(), bid, ask, prices.last))]
 
-    def _aside(self, told: events.MarketMessage) -> list[Told[Quote] | Ending]:
+    def _aside(self, told: events.MarketMessage, message: bytes) -> list[Told[Quote] | Ending]:
         if told.e == "serverShutdown":
             return [Ending()]
-        if bytes(told.error):
-            raise StreamFault(f"subscription refused: {bytes(told.error).decode('utf-8', 'replace')[:200]}")
+        if bytes(told.error) or bytes(told.code):
+            raise StreamFault(f"subscription refused: {message.decode('utf-8', 'replace')[:200]}")
         answer = self._answers.get(told.id) if told.id is not None else None
         if answer is not None and not answer.done():
             answer.set_result(None)

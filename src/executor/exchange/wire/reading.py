@@ -14,7 +14,7 @@ import msgspec
 
 from executor.core.model import ids
 from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Quote, left_by_prevention
-from executor.core.model.values import ZERO, OrderSide, OrderStatus, OrderType
+from executor.core.model.values import ONE, ZERO, OrderSide, OrderStatus, OrderType
 from executor.decoding import Ms, Row, decode, not_negative
 
 STOP_TYPES: Final = frozenset(
@@ -30,8 +30,12 @@ FEE_MOST: Final = Decimal("0.1")
 """Of what a trade receives; real commission is a thousandth."""
 SMALLEST: Final = Decimal("1E-8")
 """Commission is rounded up to it."""
-AVERAGED: Final = Decimal("1.000001")
-"""What an order's whole value may be beyond its limit, as it is a rounded sum."""
+NOISE: Final = Decimal("1E-6")
+"""Of a trade's price, which is one that its order's limit could be."""
+ROUNDED: Final = Decimal("0.01")
+"""Of an order's whole value; by so much, and a unit of its last place, rounding may put it beyond the limit: samples of
+the documents tell it in fewer digits than a price times a quantity has, and each of many trades may be rounded.
+"""
 LIMITED: Final = frozenset(
     {OrderType.LIMIT, OrderType.LIMIT_MAKER, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT}
 )
@@ -53,13 +57,32 @@ def fee_of_something(fee: Decimal, asset: str) -> None:
         raise ValueError(f"commission of {fee} in no asset")
 
 
-def sound_price(side: OrderSide, type: OrderType, limit: Decimal, qty: Decimal, value: Decimal) -> None:  # noqa: A002
-    """Raises ValueError where `qty` traded for `value` beyond the order's own limit."""
-    if type not in LIMITED or limit <= 0 or qty <= 0 or value <= 0:
-        return
+def sound_price(side: OrderSide, type: OrderType, limit: Decimal, price: Decimal) -> None:  # noqa: A002
+    """Raises ValueError for a trade at a `price` beyond the order's own limit."""
+    if price > 0 and _beyond(side, type, limit, price) > limit * NOISE:
+        raise ValueError(f"{side} at {price}, with a limit of {limit}")
+
+
+def whole_value(side: OrderSide, type: OrderType, limit: Decimal, qty: Decimal, told: Decimal) -> Decimal:  # noqa: A002
+    """What `qty` was traded for in all; 0 where that is not known (any more), which is told as below zero. What
+    rounding has put beyond the order's own limit was traded at that. Raises ValueError for what no rounding does.
+    """
+    if told <= 0 or qty <= 0:
+        return ZERO
     at_limit = limit * qty
-    if value > at_limit * AVERAGED + SMALLEST if side is OrderSide.BUY else value * AVERAGED + SMALLEST < at_limit:
-        raise ValueError(f"{side} {qty} for {value}, with a limit of {limit}")
+    beyond = _beyond(side, type, at_limit, told)
+    if beyond <= 0:
+        return told
+    if beyond > at_limit * ROUNDED + ONE.scaleb(int(told.as_tuple().exponent)):
+        raise ValueError(f"{side} {qty} for {told}, with a limit of {limit}")
+    return at_limit
+
+
+def _beyond(side: OrderSide, type: OrderType, limit: Decimal, told: Decimal) -> Decimal:  # noqa: A002
+    """By how much it is, where there is a limit."""
+    if type not in LIMITED or limit <= 0:
+        return ZERO
+    return told - limit if side is OrderSide.BUY else limit - told
 
 
 class _PlacementFill(Row, frozen=True, rename="camel"):
@@ -105,9 +128,9 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
         if self.orig_qty is None and (self.executed_qty or self.order_list_id < 0):
             # what an entry receives decides it (faqs/opo.md): only there it may be missing, and only before
             raise ValueError("origQty is missing")
-        sound_price(self.side, self.type, self.price, self.executed_qty, self.cummulative_quote_qty)
+        self._value()
         for fill in self.fills:
-            sound_price(self.side, self.type, self.price, fill.qty, fill.price * fill.qty)
+            sound_price(self.side, self.type, self.price, fill.price)
             sound_fee(self.symbol, fill.qty, fill.commission, fill.commission_asset)
         if sum((fill.qty for fill in self.fills), ZERO) > self.executed_qty:
             raise ValueError("more fills than executedQty")
@@ -124,7 +147,7 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
             qty=left_by_prevention(self.orig_qty or ZERO, self.prevented_quantity, self.status),
             # "0.00000000" is written down as plain 0: no sum needs its digits
             cum_qty=self.executed_qty or ZERO,
-            cum_quote=max(ZERO, self.cummulative_quote_qty),  # below zero: not known any more
+            cum_quote=self._value(),
             price=self.price or ZERO,
             stop_price=self.stop_price or ZERO,
             trailing_delta=self.trailing_delta,
@@ -136,6 +159,9 @@ class _Order(Row, frozen=True, kw_only=True, rename="camel"):
                 for fill in self.fills
             ),
         )
+
+    def _value(self) -> Decimal:
+        return whole_value(self.side, self.type, self.price, self.executed_qty, self.cummulative_quote_qty)
 
     def _on_book(self) -> bool:
         if self.status.is_final or self.status is OrderStatus.PENDING_NEW:
