@@ -72,6 +72,8 @@ METHODS = {
     "openOrders.status": ("GET", "openOrders"),
     "account.status": ("GET", "account"),
 }
+LONG = {"orderId", "cancelOrderId", "orderListId", "timestamp", "recvWindow"}
+"""Parameters that are numbers over the socket; all others are text."""
 OK, TOO_MANY, BANNED = 200, 429, 418
 UNANSWERED = {"unanswered", "502", "silent", "torn", "cut", "redirect", "gzip", "drip"}
 
@@ -564,6 +566,11 @@ class Exchange(Served):
 
     async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
         method, params = asked["method"], {k: str(v) for k, v in asked.get("params", {}).items()}
+        self.unmet += [
+            f"{method}: {name} is {value!r}"
+            for name, value in asked.get("params", {}).items()
+            if isinstance(value, int) != (name in LONG or name.endswith("railingDelta"))
+        ]
         http, what = METHODS.get(method, ("WS", method))
         happens = self._fault(http, what) if method in METHODS else self._subscribed()
         self._count(http, what, params)

@@ -106,6 +106,14 @@ async def test_a_change_is_signed_with_the_stamp_that_it_is_given() -> None:
             assert isinstance(await exchange.cancel("EX_1_ENTRY_0", Stamp(now - 10, window)), Done)
 
 
+async def test_what_is_a_number_goes_as_one_and_all_else_as_text() -> None:
+    """web-socket-api.md has the exchange's ids as LONG; whoever compares them with text finds no order to cancel."""
+    text = {"symbol": "BTCUSDT", "origClientOrderId": "EX_1_SL_2", "quantity": "3"}
+    numbers = {"orderId": "12569099453", "trailingDelta": "150", "pendingBelowTrailingDelta": "10"}
+    signed = OrderLink("ws://127.0.0.1", GOOD)._signed(text | numbers, Attempt(1, 5_000))
+    assert {name: signed[name] for name in text | numbers} == text | {name: int(n) for name, n in numbers.items()}
+
+
 async def test_a_refusal_has_the_same_reason_as_over_rest() -> None:
     async with linked(WsFault()) as (_, exchange, link):
         order = limit("EX_1_ENTRY_0", "0.000001")

@@ -25,8 +25,8 @@ ANSWER_SEC: Final = 3.0
 """So long an answer is waited for: one that comes later is heard of by a push, or by the look that begins then."""
 LARGEST_ANSWER: Final = 2**22
 """Bytes. What a sale at market has taken off the book is told of in one answer, a hundred bytes for each order."""
-NUMBERS: Final = frozenset({"trailingDelta"})
-"""Parameters that are numbers in JSON; prices and quantities are text, as everywhere."""
+NUMBERS: Final = ("orderId", "trailingDelta", "TrailingDelta")
+"""What the names of parameters end with that are numbers in JSON; prices and quantities are text, as everywhere."""
 
 
 class _RateLimit(msgspec.Struct, frozen=True, rename="camel"):
@@ -113,7 +113,7 @@ class OrderLink(Stream[None]):
 
     def _signed(self, params: Mapping[str, str], attempt: Attempt) -> dict[str, str | int]:
         whole: dict[str, str | int] = {
-            **{name: int(value) if name in NUMBERS else value for name, value in params.items()},
+            **{name: int(value) if name.endswith(NUMBERS) else value for name, value in params.items()},
             "apiKey": self._credentials.api_key,
             "recvWindow": attempt.recv_window,
             "timestamp": attempt.timestamp,
