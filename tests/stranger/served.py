@@ -54,7 +54,7 @@ class Served:
             "GET allOrderList": lambda _: [self.book.list_answer(r, reports=False) for r in self.book.lists.values()],
             "GET referencePrice": lambda _: self._reference(),
             "GET ticker/price": self._price,
-            "GET ticker/bookTicker": lambda _: self._ticker(),
+            "GET ticker/bookTicker": self._book_ticker,
             "GET ticker/24hr": self._day,
             "GET avgPrice": lambda _: {"mins": 5, "price": self.book.text(self.book.last), "closeTime": now_ms()},
             "GET klines": lambda _: [],
@@ -304,18 +304,25 @@ class Served:
         return {"symbol": SYMBOL, "referencePrice": price, "timestamp": now_ms()}
 
     def _price(self, p: dict[str, str]) -> Any:
+        if p.get("symbol", SYMBOL) != SYMBOL:
+            raise Refused(-1121, "Invalid symbol.")
         if p.get("symbolStatus", self.book.terms.status) != self.book.terms.status:
             raise Refused(-1220, "The symbol's status does not match the requested symbolStatus.")
         return {"symbol": SYMBOL, "price": self.book.text(self.book.last)}
 
     def _day(self, p: dict[str, str]) -> Any:
         other = p.get("symbol", SYMBOL).removesuffix("USDT")
-        if self.lender is not None and other in self.lender.mood.unlisted:
+        if p.get("symbol", SYMBOL) == SYMBOL:
+            return self._ticker() | {"lastPrice": self.book.text(self.book.last), "closeTime": now_ms()}
+        if other not in PRICES or (self.lender is not None and other in self.lender.mood.unlisted):
             raise Refused(-1121, "Invalid symbol.")
-        if other in PRICES:
-            price = self.book.text(PRICES[other])
-            return {"symbol": p["symbol"], "bidPrice": price, "askPrice": price, "lastPrice": price}
-        return self._ticker() | {"lastPrice": self.book.text(self.book.last), "closeTime": now_ms()}
+        price = self.book.text(PRICES[other])
+        return {"symbol": p["symbol"], "bidPrice": price, "askPrice": price, "lastPrice": price}
+
+    def _book_ticker(self, p: dict[str, str]) -> Any:
+        if p.get("symbol", SYMBOL) != SYMBOL:
+            raise Refused(-1121, "Invalid symbol.")
+        return self._ticker()
 
     def _ticker(self) -> Any:
         last = self.book.last
