@@ -314,6 +314,17 @@ class TestOtherSymbolsBeside:
         more = read(seen, *(self.shown("1350", lent, 1, after=after) for after in (100, 100 + GRACE)))
         assert (more.own, more.foreign) == (D(1_000), D(50))
 
+    def test_a_rounding_of_theirs_was_not_borrowed_by_one_whose_state_was_lost(self) -> None:
+        """What each rounds of the interest may be a unit more than is owed: once that was taken in BNB, so much of ours
+        counted as repaid by somebody else.
+        """
+        theirs = {"USDT": Others(owed=D("66.00000002"), moved=D(66))}
+        owed = replace(LENT, own=D("1000.00000009"), seen=Debt(D(1_066), D("0.0000001")), moved=ZERO, principal=ZERO)
+        owed = replace(owed, others_moved=D(66), beside={"ETHUSDT": 2})
+        looks = [self.shown("1066", theirs, 0, after=after) for after in (100, 100 + GRACE)]
+        after = read(owed, *looks)
+        assert (after.by_hand, after.foreign, after.doubted_at) == (ZERO, ZERO, 0)
+
     def test_what_was_somebody_elses_is_that_of_a_symbol_that_is_traded_anew(self) -> None:
         beside = read(replace(LENT, own=D(1_000), foreign=D(3_000), seen=Debt(D(3_000))), shown("4000"))
         seen = read(beside, self.shown("4000", {"USDT": Others(owed=D("2999.9"), moved=D(2_990))}))

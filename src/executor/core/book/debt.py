@@ -133,7 +133,7 @@ def _beside(debt: OwnDebt, account: MarginAccount, others: Others) -> OwnDebt:
     if then.keys() == now.keys() and all(n <= now[symbol] for symbol, n in then.items()):
         return debt
     theirs = debt.seen.total + debt.moved - debt.own
-    borrowed = max(others.owed - theirs, ZERO)
+    borrowed = _unless_interest(others.owed - theirs, others)
     return replace(debt, foreign=_beyond(theirs, others), others_moved=others.moved - borrowed)
 
 
@@ -217,8 +217,12 @@ def _foreign(shown: Debt, others: Others) -> Decimal:
 
 def _beyond(theirs: Decimal, others: Others) -> Decimal:
     """What of the debts of others is somebody else's than this service's."""
-    foreign = theirs - others.owed
-    return foreign if foreign > others.owed / _OTHERS_INTEREST else ZERO
+    return _unless_interest(theirs - others.owed, others)
+
+
+def _unless_interest(amount: Decimal, others: Others) -> Decimal:
+    """`amount`, but for what they may have been charged since they looked, and for their roundings."""
+    return amount if amount > others.owed / _OTHERS_INTEREST else ZERO
 
 
 def _charged(debt: OwnDebt, grown: Decimal, shown: Debt, others: Others) -> OwnDebt:
