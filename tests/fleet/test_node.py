@@ -46,6 +46,7 @@ class _Run:
 
     def __init__(self) -> None:
         self.loops: dict[str, Loop] = {}
+        self.ended_bare: bool | None = None
         self._stop = asyncio.Event()
 
     def stop(self) -> None:

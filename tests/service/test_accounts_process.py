@@ -10,7 +10,8 @@ import pytest
 from executor.config import load_settings
 from executor.service import accounts
 from executor.service.account import AccountRun
-from executor.service.accounts import _Inlet, _Kept, _Process
+from executor.service.accounts import _Inlet, _Kept, _Process, run_accounts
+from executor.service.fleet.node import FleetNode
 from executor.service.systemd import SystemdNotifier
 
 
@@ -69,6 +70,20 @@ async def test_what_was_left_bare_is_not_forgotten_for_a_start_that_came_to_noth
     await asyncio.wait_for(kept.keep(), 10)
     assert next(runs, None) is None
     assert kept.ended_bare
+
+
+async def test_so_it_is_told_of_a_node_of_a_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one leaves it to nobody."""
+    keys = {"BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s", "BINANCE_ENV": "testnet", "SYMBOL": "LTCUSDT"}
+    environ = {**keys, "FLEET": "etcd://127.0.0.1:1", "HTTP_PORT": "0"}
+    settings = load_settings({**environ, "STATE_FN": str(tmp_path / "{symbol}.json")}, env_file=None)
+
+    async def run(node: FleetNode) -> None:
+        node.left_bare = {"alice"} if left else set()
+
+    monkeypatch.setattr(FleetNode, "run", run)
+    for left in (True, False):
+        assert await run_accounts(settings, {"alice": settings}) is left
 
 
 def test_a_signal_without_a_time_is_of_the_exchange_s_time_where_an_account_is_traded() -> None:

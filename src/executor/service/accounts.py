@@ -74,8 +74,8 @@ async def run_accounts(
     left_out: Mapping[str, str] = {},
 ) -> bool:
     """Trade all `accounts` until SIGTERM or SIGINT; in a fleet, those of them that this node owns. `left_out`: others,
-    and why their settings can't be used. Whether anything was left without a stop (rule 9.5); in a fleet whoever takes
-    an account over covers it. Raises one of `app.START_ERRORS`.
+    and why their settings can't be used. Whether anything was left without a stop (rule 9.5); in a fleet, of an account
+    that nobody else owns by then. Raises one of `app.START_ERRORS`.
     """
     first = next(iter(accounts.values()))
     make_folder(first.state_path(first.traded[0]).parent)
@@ -87,10 +87,8 @@ async def run_accounts(
             for account, why in left_out.items():
                 log.error("account_left_out", alert=True, account=account, text=f"left out: {why}")
             with telling_the_end(told.alerts):
-                if settings.fleet:
-                    await _in_a_fleet(settings, accounts, on_start, told)
-                    return False
-                return await _on_files(settings, accounts, on_start, told)
+                trade = _in_a_fleet if settings.fleet else _on_files
+                return await trade(settings, accounts, on_start, told)
 
 
 # --- with files -------------------------------------------------------------------------------------------------------
@@ -185,7 +183,7 @@ async def _on_files(
 
 async def _in_a_fleet(
     settings: Settings, accounts: Mapping[str, Settings], on_start: Callable[[Loop], None], told: Alerting
-) -> None:
+) -> bool:
     etcd = open_etcd(settings)
     pages = AccountPages(told.alerts) if settings.http_port else None
     try:
@@ -231,6 +229,7 @@ async def _in_a_fleet(
         share = AlertShare(etcd, node.keys, told.alerts, node.name, node.membership.view)
         heard = _heard(settings, etcd, node, told, voice)
         await process.run([node.run], beside=[relay.run, share.run, unsure.run, *_told(voice), *heard])
+        return bool(node.left_bare)
     finally:
         await etcd.close()
 

@@ -254,6 +254,7 @@ class SimRun:
         self, life: Life, account: AccountHost, wire: NodeWire, store_of: Callable[[str], FleetSymbolStore]
     ) -> None:
         self.loops: dict[str, Loop] = {}
+        self.ended_bare: bool | None = None
         self.hung = False
         self.stands_since = 0
         self.decided_at: dict[int, int] = {}

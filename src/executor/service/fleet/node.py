@@ -58,6 +58,7 @@ class Run(Protocol):
     """An account that is being traded: `service.account.AccountRun`."""
 
     loops: dict[str, Loop]
+    ended_bare: bool | None
 
     def stop(self) -> None: ...
 
@@ -136,12 +137,19 @@ class FleetNode:
         """A claim or a release under way, by account."""
         self._runs: dict[str, asyncio.Task[None]] = {}
         """What trades an account, or has been told to let go of it and has not ended yet."""
-        self.membership.on_change.append(self._look.set)
+        self.left_bare: set[str] = set()
+        """The accounts that this node has left with something bare, and that no other has owned since (rule 9.5)."""
+        self.membership.on_change.append(self._on_change)
 
     # --- the run --------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         self._stop.set()
+        self._look.set()
+
+    def _on_change(self) -> None:
+        owners = self.membership.view.owners
+        self.left_bare = {each for each in self.left_bare if each not in owners or owners[each].node == self.name}
         self._look.set()
 
     @property
@@ -440,15 +448,24 @@ class FleetNode:
             await run.run()
         except Fenced as error:
             log.error("fenced", alert=True, account=account, node=self.name, why=str(error))
+            self.left_bare.discard(account)
         except Exception as error:  # noqa: BLE001  # a fault of one account leaves the others alone; another node may have it
             tell_down(account, error, node=self.name)
             if self._clock() - began > claims.SETTLED_S:
                 self._shunned.pop(account, None)
             self._shun(account)
+            self._note_bare(account, run)
+        else:
+            self._note_bare(account, run)
         finally:
             if self.owned.get(account) is not None and self.owned[account].claim is claim:
                 del self.owned[account]
             await ownership.release(self._etcd, self.keys, account, claim.epoch)
+
+    def _note_bare(self, account: str, run: Run) -> None:
+        """One that came to nothing before it traded tells nothing of it."""
+        if run.ended_bare is not None:
+            (self.left_bare.add if run.ended_bare else self.left_bare.discard)(account)
 
     def _shun(self, account: str) -> None:
         _, times = self._shunned.get(account, (0.0, 0))
