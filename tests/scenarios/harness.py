@@ -43,6 +43,7 @@ from executor.service import app
 from executor.service.embedded import WaitingClock
 from executor.service.loop import Loop
 from executor.service.market import Market, credentials, maker, margin_accounts
+from executor.service.state_locks import StateLocks
 from executor.service.store.document import Document, document_of
 from executor.service.store.state_store import STALE, StateStore
 from executor.service.store.trades import read_trades
@@ -135,6 +136,8 @@ class Harness:
         self.signals = folder / "signals.jsonl"
         self.log: list[Any] = []
         self.loops: dict[str, Loop] = {}
+        self.locks: StateLocks | None = None
+        """With which it begins, where they matter."""
         self._task: asyncio.Task[None] | None = None
         self._wanted = settings
         self._urls = Urls("", "", "")
@@ -245,6 +248,8 @@ class Harness:
 
     @property
     def traded(self) -> tuple[str, ...]:
+        if self.locks is not None:
+            return self.locks.held
         return self.symbols if len(self.symbols) > 1 else (self.symbol,)
 
     async def start(self, **more: str) -> None:
@@ -293,9 +298,9 @@ class Harness:
                 make=make,
             )
             async with alerting(settings, self.traded, wanted=True) as told:
-                await app.serve(settings, place, exchanges, self._met, told)
+                await app.serve(settings, place, exchanges, self._met, told, self.locks)
         finally:
-            await exchanges[self.traded[0]].close()
+            await next(iter(exchanges.values())).close()
 
     def _met(self, loop: Loop) -> None:
         self.loops[loop.state.symbol] = loop

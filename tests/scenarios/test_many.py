@@ -29,6 +29,8 @@ from executor.paper.server.limits import Limits
 from executor.paper.server.params import Params
 from executor.paper.server.routes import by_path
 from executor.service.poller import SAFETY_NET_S
+from executor.service.state_locks import RETRY_S, StateLocks
+from executor.service.store.lock import StateLock
 
 THREE: Final = ("LTCUSDT", "ETHUSDT", "BNBUSDT")
 TWENTY: Final = tuple(f"S{n:02}USDT" for n in range(20))
@@ -551,6 +553,31 @@ async def test_one_whose_state_cannot_be_used_is_left_out_and_told_of(tmp_path: 
             await b.ends(Reason.SL)
         assert {each.read_bytes() for each in files} == {b"{" * 100}
         assert len(b.engine.open_orders(ACCOUNT)) == 5
+
+
+async def test_one_whose_state_is_in_use_is_taken_in_once_it_is_free(tmp_path: Path) -> None:
+    async with many(tmp_path, PUSHED) as b:
+        await enter_all(b)
+        await b.stop()
+        holder = StateLock(b.settings().state_path(THREE[0])).acquire()
+        with StateLocks(b.settings(), THREE) as b.locks:
+            b.locks.take()
+            await b.start()
+            assert set(b.loops) == set(THREE[1:])
+            assert "trade_left_behind" not in b.alerts()
+            b.symbol = THREE[0]
+            await b.signal()
+            refused = [entry for entry in b.log if entry["event"] == "signal_refused"][-1]["why"]
+            assert refused.startswith(f"{THREE[0]} could not be started: the state is in use by process ")
+            b.symbol = THREE[1]
+            await b.move(-1)
+            await b.ends(Reason.SL)
+            holder.release()
+            await b.wait(RETRY_S)
+            await ended(b)
+            await b.start()
+            assert set(b.loops) == set(THREE)
+            assert covered(b) == [THREE[0], THREE[2]]
 
 
 async def test_a_signal_for_one_that_could_not_be_started_is_told_why(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from executor.service import systemd
+from executor.service.supervisor import Supervisor
 from executor.service.systemd import SystemdNotifier
 
 WATCHDOG_S = 2.0
@@ -225,3 +226,22 @@ class TestTheSocket:
         SystemdNotifier(str(tmp_path / "notify")).status("LTCUSDT:\nREADY=1")
         assert listener.listen(0.1) == ["STATUS=LTCUSDT: READY=1"]
         listener.socket.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_run_that_begins_anew_is_no_end_of_the_service(*, again: bool, tmp_path: Path) -> None:
+    """systemd would kill, some time after that word, what goes on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify"))
+        ear.setblocking(False)
+        supervisor = Supervisor({})
+        systemd.attend(supervisor, SystemdNotifier(str(tmp_path / "notify")))
+        task = asyncio.create_task(supervisor._later[-1][1]())
+        await asyncio.sleep(0)
+        supervisor.again = again
+        task.cancel()
+        await asyncio.wait({task})
+        words: list[bytes] = []
+        with suppress(BlockingIOError):
+            words.append(ear.recv(100))
+        assert words == ([] if again else [b"STOPPING=1"])

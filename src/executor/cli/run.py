@@ -39,12 +39,12 @@ def run(context: typer.Context) -> None:
     logs.take_over_stderr(settings.log_format)
     logs.set_up(settings.log_format, settings.log_level)
     faulthandler.enable(STDERR)  # a watchdog ends a service that hangs by SIGABRT: then the log shows where it hung
-    watched: list[Loop] = []
+    watched: dict[str, Loop] = {}
 
     def started(loop: Loop) -> None:
         if not watched:
             runner.settle_memory()
-        watched.append(loop)
+        watched[loop.state.symbol] = loop
 
     accounts, left_out = read_sound_accounts(context, settings)
     if accounts:
@@ -55,10 +55,10 @@ def run(context: typer.Context) -> None:
     except app.START_ERRORS as error:
         typer.echo(f"executor can't run: {error}", err=True)
         raise typer.Exit(code_of(error)) from error
-    if any(loop.ended_bare for loop in watched):
+    if any(loop.ended_bare for loop in watched.values()):
         _say_bare()
     if place.embedded is not None:
-        _close_the_books(settings, place.embedded, watched[0].state)
+        _close_the_books(settings, place.embedded, watched[place.symbol].state)
 
 
 def _run_accounts(

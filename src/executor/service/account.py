@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from executor.config import Settings, SettingsError
 from executor.exchange.binance import BinanceExchange, connect_all
@@ -28,9 +29,10 @@ from executor.service.left_behind import left_behind
 from executor.service.listening import listening
 from executor.service.loop import Loop
 from executor.service.market import Market, open_market, tell_addresses
+from executor.service.state_locks import StateLocks
 from executor.service.store.fleet_store import FleetSymbolStore
 from executor.service.store.journal import JournalError
-from executor.service.store.lock import LockError, StateLock
+from executor.service.store.lock import LockError
 from executor.service.store.state_store import StateError
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_rules import held_symbols
@@ -116,19 +118,24 @@ class AccountRun:
             self._supervisor.stop()
 
     async def run(self) -> None:
-        """Until it is stopped. Raises Fenced, one of `app.START_ERRORS`, or what killed a part of it."""
+        """Until it is stopped, or may begin anew with a symbol whose state was in use. Raises Fenced, one of
+        `app.START_ERRORS`, or what killed a part of it.
+        """
         structlog.contextvars.bind_contextvars(account=self.name)
         tell_addresses(self.settings)
-        async with open_market(self.settings) as market:
-            with contextlib.ExitStack() as locks:
-                for symbol in market.symbols:
-                    locks.enter_context(StateLock(self.settings.state_path(symbol)))
+        async with open_market(self.settings) as whole:
+            with StateLocks(self.settings, whole.symbols) as locks:
+                locks.take()
+                if locks.missing and (self._store_of is not None or not locks.enough):
+                    raise locks.fault
+                locks.tell()
+                market = replace(whole, symbols=locks.held)
                 exchanges = await self._unless_stopped(self._reach(market))
                 if exchanges is None:
                     return
                 connection = exchanges[market.symbols[0]].connection
                 try:
-                    await self._serve(market, exchanges)
+                    await self._serve(market, exchanges, locks)
                 finally:
                     self.loops, self.judge = {}, None
                     await connection.close()
@@ -162,10 +169,11 @@ class AccountRun:
             except BannedError as error:
                 await wait_out(error, market.patient.sleep)
 
-    async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange]) -> None:
+    async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange], locks: StateLocks) -> None:
         settings = self.settings
         async with contextlib.AsyncExitStack() as sessions:
-            begun = await self._unless_stopped(begin_sessions(settings, market, exchanges, sessions, self._store_of))
+            beginning = begin_sessions(settings, market, exchanges, sessions, self._store_of, locks.missing)
+            begun = await self._unless_stopped(beginning)
             if begun is None:
                 return
             loops, absent = begun
@@ -187,6 +195,8 @@ class AccountRun:
             for attendant in self._beside:
                 supervisor.add_task("attendant", partial(attendant.run, loops), at_once=True)
             supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
+            if locks.missing:
+                supervisor.add_task("locks", lambda: locks.join(supervisor, market.patient.sleep))
             self.loops, self.metrics = loops, metrics
             self._supervisor = supervisor
             self._on_loops(loops)
@@ -215,14 +225,15 @@ async def begin_sessions(
     exchanges: Mapping[str, BinanceExchange],
     stack: contextlib.AsyncExitStack,
     store_of: Callable[[str], FleetSymbolStore] | None = None,
+    missing: Mapping[str, LockError] = {},
 ) -> tuple[dict[str, Loop], dict[str, str]]:
     """All at once: one that has to wait for the exchange must not keep the others waiting. Nor must one that can't be
     begun keep the others from looking after their trades: it is told of, and left out. Returns the loops, and why which
     symbols have none. Raises as `symbol_session` where none can. `store_of`: where a symbol's state is kept, if not in
-    its file.
+    its file; `missing`: symbols whose states could not be locked, which was told.
     """
-    several = len(market.symbols) > 1
-    for each in left_behind(settings, market.symbols) if store_of is None else ():
+    several = len(market.symbols) + len(missing) > 1
+    for each in left_behind(settings, (*market.symbols, *missing)) if store_of is None else ():
         log.error("trade_left_behind", alert=True, symbol=each.symbol, trade=each.trade, text=each.text)
 
     async def begin(symbol: str) -> Loop:
@@ -245,7 +256,7 @@ async def begin_sessions(
     _acquaint(exchanges, loops)
     keeper = next(iter(loops))
     loops[keeper].add_task("clock", partial(_keep_clock, loops[keeper], exchanges[keeper]))
-    return loops, {symbol: str(fault) for symbol, fault in faults.items()}
+    return loops, {symbol: str(fault) for symbol, fault in (*missing.items(), *faults.items())}
 
 
 async def _keep_clock(loop: Loop, exchange: BinanceExchange) -> None:

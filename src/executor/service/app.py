@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from executor.config import Settings
 from executor.exchange.binance import BinanceExchange, connect_all
@@ -20,9 +20,10 @@ from executor.service.loop import Loop
 from executor.service.market import Market, open_market, tell_addresses
 from executor.service.paper_files import set_paper_files_aside
 from executor.service.self_watchdog import SelfWatchdog, hang_path
+from executor.service.state_locks import StateLocks
 from executor.service.stop_signals import stopping_on_signals
 from executor.service.store.control_socket import listener
-from executor.service.store.lock import LockError, LockUnusable, StateLock
+from executor.service.store.lock import LockUnusable
 from executor.service.supervisor import Supervisor
 from executor.service.symbol_rules import held_symbols, trade_open
 from executor.service.symbol_session import FIRST_PAUSE_S, LONGEST_PAUSE_S
@@ -54,50 +55,47 @@ async def run(
         except StartError as error:
             await _say_unbegun(settings, error, wanted=signals)
             raise
-        with contextlib.ExitStack() as locks:
+        with StateLocks(settings, market.symbols) as locks:
             await _lock(settings, market, locks, wanted=signals)
-            for symbol in market.symbols:
+            for symbol in locks.held:
                 set_paper_files_aside(settings, symbol)
-            async with alerting(settings, market.symbols, wanted=signals) as told:
-                with telling_the_end(told.alerts):
-                    await _trade(settings, market, on_start, told, signals=signals, own_process=own_process)
+            again = True
+            while again:
+                held = replace(market, symbols=locks.held)
+                async with alerting(settings, held.symbols, wanted=signals) as told:
+                    with telling_the_end(told.alerts):
+                        again = await _trade(
+                            settings, held, on_start, told, locks, signals=signals, own_process=own_process
+                        )
         return market
 
 
-async def _lock(settings: Settings, market: Market, locks: contextlib.ExitStack, *, wanted: bool) -> None:
-    """Take the states. Raises LockError; with a trade open a lock file that can't be used, as on a disk that takes no
-    writes any more, is told of and tried again: a start that ends would be begun anew without a word.
+async def _lock(settings: Settings, market: Market, locks: StateLocks, *, wanted: bool) -> None:
+    """Take the states, or enough of them. Raises LockError; with a trade open a lock file that can't be used, as on a
+    disk that takes no writes any more, is told of and tried again: a start that ends would be begun anew without a
+    word.
     """
+    locks.take()
+    pause, told = FIRST_PAUSE_S, False
+    async with contextlib.AsyncExitStack() as telling:
+        while not locks.enough:
+            if not isinstance(locks.fault, LockUnusable) or not (told or _unattended(settings, market)):
+                raise locks.fault
+            if not told:
+                await telling.enter_async_context(alerting(settings, market.symbols, wanted=wanted))
+                text = "nothing is sent until it can be, and nobody looks after the open trade"
+                log.error("state_unwritable", alert=True, error=str(locks.fault), waiting=text)
+            told = True
+            await market.patient.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+            locks.take()
+
+
+def _unattended(settings: Settings, market: Market) -> bool:
+    """Whether a trade is open, and no other process looks after it."""
     states = [settings.state_path(symbol) for symbol in market.symbols]
-    try:
-        _take(states, locks)
-    except LockUnusable as error:
-        alone = market.embedded is None and not any(listener(state) is not None for state in states)
-        if not alone or not any(trade_open(settings, symbol) for symbol in market.symbols):
-            raise
-        pause = FIRST_PAUSE_S
-        async with alerting(settings, market.symbols, wanted=wanted):
-            text = "nothing is sent until it can be, and nobody looks after the open trade"
-            log.error("state_unwritable", alert=True, error=str(error), waiting=text)
-            while not _taken(states, locks):
-                await market.patient.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-
-
-def _take(states: Collection[Path], locks: contextlib.ExitStack) -> None:
-    """All of them or none. Raises LockError."""
-    with contextlib.ExitStack() as taken:
-        for state in states:
-            taken.enter_context(StateLock(state))
-        locks.push(taken.pop_all())
-
-
-def _taken(states: Collection[Path], locks: contextlib.ExitStack) -> bool:
-    """Whether they could be had now. Raises LockError where another process has one."""
-    with contextlib.suppress(LockUnusable):
-        _take(states, locks)
-        return True
-    return False
+    alone = market.embedded is None and not any(listener(state) is not None for state in states)
+    return alone and any(trade_open(settings, symbol) for symbol in market.symbols)
 
 
 async def _say_unbegun(settings: Settings, error: StartError, *, wanted: bool) -> None:
@@ -106,8 +104,10 @@ async def _say_unbegun(settings: Settings, error: StartError, *, wanted: bool) -
     """
     if not any(trade_open(settings, symbol) for symbol in settings.traded):
         return
-    with contextlib.suppress(LockError), contextlib.ExitStack() as locks:  # whoever has them speaks for the trade
-        _take([settings.state_path(symbol) for symbol in settings.traded], locks)
+    with StateLocks(settings, settings.traded) as locks:
+        locks.take()
+        if locks.missing:  # whoever has them speaks for the trade
+            return
         async with alerting(settings, settings.traded, wanted=wanted) as told:
             told.alerts.tell("died", f"at its start, with a trade open: {error}")
 
@@ -117,14 +117,17 @@ async def _trade(
     market: Market,
     on_start: Callable[[Loop], None],
     told: Alerting,
+    locks: StateLocks,
     *,
     signals: bool,
     own_process: bool,
-) -> None:
+) -> bool:
+    """Whether it is to begin anew, with more symbols."""
+    locks.tell()
     exchanges = await reach(settings, market)
     connection = exchanges[market.symbols[0]].connection
     try:
-        await serve(settings, market, exchanges, on_start, told, signals=signals, own_process=own_process)
+        return await serve(settings, market, exchanges, on_start, told, locks, signals=signals, own_process=own_process)
     finally:
         await connection.close()
 
@@ -163,13 +166,17 @@ async def serve(
     exchanges: Mapping[str, BinanceExchange],
     on_start: Callable[[Loop], None],
     told: Alerting | None = None,
+    locks: StateLocks | None = None,
     *,
     signals: bool = True,
     own_process: bool = False,
-) -> None:
-    """Trade on `exchanges`, by symbol, with their states locked. Raises as `run`, or what killed a part of the run."""
+) -> bool:
+    """Trade on `exchanges`, by symbol, with their states locked; whether to begin anew, with more of them. Raises as
+    `run`, or what killed a part of the run.
+    """
+    missing = locks.missing if locks is not None else {}
     async with contextlib.AsyncExitStack() as sessions:
-        loops, absent = await begin_sessions(settings, market, exchanges, sessions)
+        loops, absent = await begin_sessions(settings, market, exchanges, sessions, missing=missing)
         supervisor = Supervisor(loops)
         connection = exchanges[market.symbols[0]].connection
         stream = StreamWatch()
@@ -182,7 +189,10 @@ async def serve(
         found = add_watchdog(settings, supervisor, connection)
         add_streams(settings, market, supervisor, connection, stream, found)
         supervisor.add_task("settle", lambda: settle_budget(supervisor, connection.budget))
+        if locks is not None and missing:
+            supervisor.add_task("locks", lambda: locks.join(supervisor, market.patient.sleep))
         for loop in loops.values():
             on_start(loop)
         with stopping_on_signals(supervisor.stop):
             await supervisor.run()
+        return supervisor.again

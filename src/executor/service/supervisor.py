@@ -29,6 +29,8 @@ class Supervisor:
 
     def __init__(self, loops: Mapping[str, Loop]) -> None:
         self.loops = loops
+        self.again = False
+        """It was stopped to begin anew at once."""
         self._stop = asyncio.Event()
         self._one_ready = asyncio.Event()
         self._started = asyncio.Event()
@@ -57,6 +59,11 @@ class Supervisor:
         self._stop.set()
         for loop in self.loops.values():
             loop.stop()
+
+    def begin_anew(self) -> None:
+        """Stop, for whoever runs it to begin anew."""
+        self.again = True
+        self.stop()
 
     async def run(self) -> None:
         """Until it is stopped; raises what killed a loop or a task, Fenced before all else."""

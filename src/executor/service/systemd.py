@@ -166,7 +166,8 @@ class _Heartbeat:
                 told = told or self._notifier.ready()
             await asyncio.Event().wait()
         finally:
-            self._notifier.stopping()
+            if not self._supervisor.again:
+                self._notifier.stopping()
             if self._own is not None:
                 self._own.stop()
 

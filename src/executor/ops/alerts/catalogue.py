@@ -378,9 +378,10 @@ _STARTS: Final = (
         "not_started",
         Topic.RESTART,
         CRITICAL,
-        "Of several symbols the named one could not begin: the text says why, mostly its state file. Nobody looks "
-        "after its trade; stops on the exchange work. The others trade.",
-        "Mend what is named (`docs/recovery.md`), then restart the service.",
+        "Of several symbols the named one could not begin: the text says why, mostly its state file, or that another "
+        "process has it. Nobody looks after its trade here; stops on the exchange work. The others trade.",
+        "Mend what is named (`docs/recovery.md`), then restart the service. A state that was in use is taken up by "
+        "itself once it is free.",
     ),
     alert_kind(
         "trade_left_behind",

@@ -1,0 +1,126 @@
+"""A symbol whose state is in use keeps no other from looking after its trade (rule 9.4)."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from tests.core.build import protected
+from tests.service.test_keys import NOWHERE
+
+from executor.config import Settings, load_settings
+from executor.core.model.state import SCHEMA_VERSION
+from executor.core.transition import empty
+from executor.service import app
+from executor.service.account import AccountRun
+from executor.service.state_locks import StateLocks
+from executor.service.store.document import document_of
+from executor.service.store.lock import Locked, LockUnusable, StateLock
+from executor.service.store.state_store import StateStore
+from executor.service.supervisor import Supervisor
+
+OTHER = "BTCUSDT"
+
+
+def traded(folder: Path) -> Settings:
+    symbols = f"{OTHER},{protected().state.symbol}"
+    own = {"SYMBOL": "", "SYMBOLS": symbols, "BINANCE_API_SECRET": "s", "STATE_FN": str(folder / "{symbol}.json")}
+    return load_settings({**NOWHERE, **own}, None)
+
+
+def keep(folder: Path, *, is_open: bool) -> None:
+    state = protected().state
+    store = StateStore(folder / f"{state.symbol}.json", schema_version=SCHEMA_VERSION)
+    store.save(document_of(state if is_open else empty(state.symbol)))
+
+
+async def left_out(main: Coroutine[Any, Any, object]) -> Any:
+    """What a run that goes on tells of the one that it has left out."""
+    with structlog.testing.capture_logs() as log:
+        run = asyncio.create_task(main)
+        try:
+            async with asyncio.timeout(5):
+                while not (told := [line for line in log if line["event"] == "not_started"]):
+                    assert not run.done(), run.result()
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
+            assert not run.done(), run.result()
+        finally:
+            run.cancel()
+            await asyncio.wait({run})
+    (line,) = told
+    return line
+
+
+async def test_with_a_trade_open_the_others_begin_and_it_is_told_of(tmp_path: Path) -> None:
+    """One lock ended the start of all, again and again, and nobody looked after the trade."""
+    settings = traded(tmp_path)
+    with StateLock(tmp_path / f"{OTHER}.json"):
+        keep(tmp_path, is_open=False)
+        with pytest.raises(Locked):
+            await app.run(settings)
+        with pytest.raises(Locked):
+            await AccountRun(settings).run()
+        keep(tmp_path, is_open=True)
+        for told in (await left_out(app.run(settings)), await left_out(AccountRun(settings).run())):
+            assert (told["symbol"], told["alert"], "stop that one first" in told["error"]) == (OTHER, True, True)
+        with pytest.raises(Locked):  # in a fleet the account is another node's then
+            await AccountRun(settings, lambda _: pytest.fail("it has not begun")).run()
+
+
+async def test_so_is_one_whose_lock_file_can_not_be_used(tmp_path: Path) -> None:
+    """Where it is the one with the trade, and nobody is looked after, that is waited for."""
+    (tmp_path / f"{OTHER}.json.lock").mkdir()
+    keep(tmp_path, is_open=False)
+    with pytest.raises(LockUnusable):
+        await app.run(traded(tmp_path))
+    keep(tmp_path, is_open=True)
+    assert (await left_out(app.run(traded(tmp_path))))["symbol"] == OTHER
+
+
+def test_what_another_process_holds_is_told_before_what_may_become_usable(tmp_path: Path) -> None:
+    settings = traded(tmp_path)
+    (tmp_path / f"{OTHER}.json.lock").mkdir()
+    with StateLock(settings.state_path(settings.traded[1])), StateLocks(settings, settings.traded) as locks:
+        locks.take()
+        assert (locks.held, locks.enough) == ((), False)
+        assert isinstance(locks.fault, Locked)
+
+
+class Loops:
+    """One loop: nothing of it is being opened or closed once `calm` says so."""
+
+    def __init__(self, calm: Callable[[], bool]) -> None:
+        self.state = protected().state
+        self._calm = calm
+        self.on_stop: list[object] = []
+        self.on_ready: list[object] = []
+
+    def exposed(self) -> bool:
+        return not self._calm()
+
+    def stop(self) -> None:
+        pass
+
+
+async def test_once_it_is_free_the_run_begins_anew_with_it_in_a_calm_moment(tmp_path: Path) -> None:
+    settings, looks = traded(tmp_path), 0
+    holder = StateLock(tmp_path / f"{OTHER}.json").acquire()
+
+    async def sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        assert not supervisor.again
+        if looks == 2:
+            holder.release()
+
+    supervisor = Supervisor({"LTCUSDT": Loops(lambda: looks > 4)})  # type: ignore[dict-item]
+    with StateLocks(settings, settings.traded) as locks:
+        locks.take()
+        assert tuple(locks.missing) == (OTHER,)
+        await locks.join(supervisor, sleep)
+        assert (looks, supervisor.again, locks.held) == (5, True, settings.traded)
+        with pytest.raises(Locked):
+            StateLock(tmp_path / f"{OTHER}.json").acquire()
