@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.cli.kit import command, environment, process, run_here
 from tests.scenarios.harness import Harness, World, harness
 from tests.scenarios.test_margin import LONG, SHORT, margin
 
-from executor.core.model.state import Reason
+from executor.core.model.loans import OwnDebt
+from executor.core.model.state import SCHEMA_VERSION, Reason
 from executor.core.model.values import Direction
+from executor.core.transition import empty
+from executor.service.store.document import document_of
+from executor.service.store.state_store import StateStore
 
 D = Decimal
 both = pytest.mark.parametrize("world", [SHORT, LONG], ids=str)
@@ -122,6 +127,35 @@ async def test_what_is_left_is_repaid_without_a_service_too(tmp_path: Path) -> N
             out, err = paying.communicate()
         assert (paying.returncode, "repaid: Executor owes nothing any more" in out) == (0, True), err
         assert b.owed() == {}
+
+
+async def test_what_the_state_of_another_symbol_owes_is_nobody_else_s_to_repay(tmp_path: Path) -> None:
+    """Without a service that looks after both, it was given back under an open trade's feet."""
+    async with margin(tmp_path, LONG, STATE_FN=str(tmp_path / "{symbol}.json")) as b:
+        await b.enter()
+        owed = b.owed()
+        both_of_them = {"SYMBOL": "", "SYMBOLS": "LTCUSDT,BTCUSDT"}
+        repay = ("repay", "usdt", "--yes", "--symbol", "BTCUSDT")
+        trade = b.position.trade
+        refused = await command(b, *repay, **both_of_them)
+        assert (refused.exit_code, f"trade {trade} of LTCUSDT is open" in refused.stderr) == (1, True), refused.output
+        await b.stop()
+        refused = await command(b, *repay, **both_of_them)
+        assert (refused.exit_code, f"trade {trade} of LTCUSDT is open" in refused.stderr) == (1, True), refused.output
+        venue = b.on_disk().venue
+        shown = by_asset(await told(b, "margin", "--symbol", "BTCUSDT", **both_of_them))["USDT"]
+        assert (D(shown["own"]), D(shown["others"])) == (0, owed["USDT"])
+        assert (await command(b, *repay[:1], *repay[2:], **both_of_them)).stdout == "Executor owes nothing\n"
+        state = tmp_path / "LTCUSDT.json"
+        for path in (state, state.with_name("LTCUSDT.json.prev")):
+            path.write_text("{")
+        refused = await command(b, *repay, **both_of_them)
+        assert (refused.exit_code, "LTCUSDT may owe some of it" in refused.stderr) == (1, True), refused.output
+        over = replace(empty("LTCUSDT", venue), debts=(OwnDebt(asset="USDT", own=D("0.5")),))
+        StateStore(state, schema_version=SCHEMA_VERSION).save(document_of(over))
+        refused = await command(b, *repay, **both_of_them)
+        assert (refused.exit_code, "LTCUSDT owes 0.5 of it" in refused.stderr) == (1, True), refused.output
+        assert b.owed() == owed
 
 
 @both

@@ -1,9 +1,10 @@
 """`executor margin`: the margin account as Executor sees it."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from msgspec.structs import replace
 
 from executor.cli import exits
 from executor.cli.context import Account, Place, Which, find_places, for_each, read_chosen
@@ -12,15 +13,22 @@ from executor.cli.fleet_store import stored_state
 from executor.cli.output import Format, echo_each, examples, fail
 from executor.cli.service import ask, data
 from executor.config import LogLevel, Settings, SettingsError, TradeMode
+from executor.core.book.debt import owed
+from executor.core.model.loans import Others
 from executor.core.model.state import State
 from executor.core.transition import empty
 from executor.exchange.margin import MarginExchange
 from executor.exchange.port import ReadError, StartError
+from executor.exchange.wire.margin import Account as MarginAccount
 from executor.ops import logs, margin_view
 from executor.ops.margin_view import MarginView
 from executor.service.asking import NO_MARGIN, ControlError, NotRunningError, Request
+from executor.service.left_behind import Kept, kept_states
+from executor.service.market import exchange_name
 from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError
+
+CROSS: Final = MarginAccount()
 
 
 @examples(
@@ -89,7 +97,27 @@ async def _read(place: Place) -> MarginView:
     async with reach(place.settings) as (venue, exchange, policy, rules):
         state = known or empty(place.symbol, venue)
         assert isinstance(exchange, MarginExchange)
-        return margin_view.view(state, await exchange.margin_account(), policy, rules)
+        account = replace(await exchange.margin_account(), others=_owed_beside(place))
+        return margin_view.view(state, account, policy, rules)
+
+
+def kept_beside(place: Place) -> list[Kept]:
+    """The states of other symbols whose trades are on the same cross account, also of those that can't be read."""
+    settings = place.settings
+    if settings.margin_isolated or settings.endpoints is None or place.fleet:
+        return []
+    venue = f"{exchange_name(settings.binance_env, settings.endpoints.rest)} {CROSS.kind}"
+    kept = kept_states(settings, (place.symbol,))
+    return [each for each in kept if each.state is None or each.state.venue == venue]
+
+
+def _owed_beside(place: Place) -> dict[str, Others]:
+    """By asset, as they were left."""
+    found: dict[str, Others] = {}
+    for kept in kept_beside(place):
+        for asset, left in owed(kept.state.debts).items() if kept.state is not None else ():
+            found[asset] = Others(owed=found.get(asset, Others()).owed + left)
+    return found
 
 
 def _stored(place: Place) -> State | None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from executor.cli.context import Account, Place, Which, find_place, read_chosen
 from executor.cli.exchange import not_on_paper, reach
 from executor.cli.fleet_store import not_in_a_fleet
-from executor.cli.margin import look
+from executor.cli.margin import kept_beside, look
 from executor.cli.output import examples, fail, say
 from executor.cli.service import ask, running
 from executor.cli.time_limit import TimeLimit
@@ -27,6 +27,7 @@ from executor.ops.margin_view import AssetRow, MarginView
 from executor.service import app
 from executor.service.asking import ControlError, Request
 from executor.service.loop import Loop
+from executor.service.store.control_socket import listener
 from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError
 
@@ -64,12 +65,15 @@ def repay(
     back only when its ASSET is named. What is owed, what is free and what will be repaid is shown first.
 
     Goes through the running service; when none runs, this command locks the state, looks up what happened meanwhile and
-    repays by itself. Refused while a trade is open: what it owes is repaid when it is over.
+    repays by itself. Refused while a trade is open: what it owes is repaid when it is over. So is a named ASSET that
+    another symbol of the account owes by its state, where no service looks after both.
     """
     place = find_place(read_chosen(context, account), symbol)
     found = look(place)
     if trade := _open_trade(place):
         fail(f"repay refused: trade {trade} is open: what it owes is repaid when it is over")
+    if asset and (why := _claimed_beside(place, asset.upper())):
+        fail(f"repay refused: {why}")
     wanted = _wanted(found, asset.upper())
     if not wanted:
         say(f"no {asset.upper()} is owed" if asset else "Executor owes nothing")
@@ -99,6 +103,23 @@ def _open_trade(place: Place) -> str:
         fail(error)
     position = state_of(loaded.value).position if loaded is not None else None
     return position.trade if position is not None else ""
+
+
+def _claimed_beside(place: Place, asset: str) -> str:
+    """Which kept state of another symbol of the account owes some of `asset`, or may: whoever repays would take it for
+    nobody's. Those that the same service trades are known to it. Empty where there is none.
+    """
+    service = listener(place.state)
+    for symbol, path, state in kept_beside(place):
+        if service is not None and listener(path) == service:
+            continue
+        if state is None:
+            return f"{symbol} may owe some of it, but its state at {path} can't be read"
+        if state.position is not None and (state.position.credit is None or state.position.credit.asset == asset):
+            return f"trade {state.position.trade} of {symbol} is open by {path}: what it owes is repaid when it is over"
+        if owed := debts.find(state.debts, asset).own:
+            return f"{symbol} owes {text.short(owed)} of it by {path}: `executor repay` for that one first"
+    return ""
 
 
 def _wanted(found: MarginView, asset: str) -> list[Debt]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from executor.config import Settings
-from executor.service.store.document import saved
+from executor.core.model.state import State
+from executor.service.store.document import saved, state_of
 from executor.service.store.state_store import StateError
 
 _SYMBOL: Final = "{symbol}"
@@ -29,8 +30,25 @@ class LeftBehind(NamedTuple):
         )
 
 
+class Kept(NamedTuple):
+    """A state that lies where STATE_FN has it; None where it can't be read."""
+
+    symbol: str
+    path: Path
+    state: State | None
+
+
 def left_behind(settings: Settings, traded: Collection[str]) -> list[LeftBehind]:
-    """Those whose states lie where STATE_FN has them, of whatever exchange: the same files would be used for it."""
+    """Of whatever exchange: the same files would be used for it."""
+    return [
+        LeftBehind(symbol, state.position.trade, path)
+        for symbol, path, state in kept_states(settings, traded)
+        if state is not None and state.position is not None
+    ]
+
+
+def kept_states(settings: Settings, but: Collection[str]) -> list[Kept]:
+    """Those that lie where STATE_FN has them, of whatever symbol `but` these."""
     template = str(settings.state_path(_SYMBOL))
     if _SYMBOL not in template:
         return []
@@ -40,13 +58,13 @@ def left_behind(settings: Settings, traded: Collection[str]) -> list[LeftBehind]
     found = []
     for name in sorted(glob("*".join(map(escape, parts)))):  # noqa: PTH207  (its pattern may be absolute)
         match = re.fullmatch(same, name)
-        if match is None or match["symbol"] in traded:
+        if match is None or match["symbol"] in but:
             continue
         try:
-            state = saved(Path(name))
+            loaded = saved(Path(name))
         except StateError:
+            found.append(Kept(match["symbol"], Path(name), None))
             continue
-        position = None if state is None else state.value.position
-        if state is not None and position is not None and state.value.symbol == match["symbol"]:
-            found.append(LeftBehind(match["symbol"], position.trade, Path(name)))
+        if loaded is not None and loaded.value.symbol == match["symbol"]:
+            found.append(Kept(match["symbol"], Path(name), state_of(loaded.value)))
     return found
