@@ -49,6 +49,11 @@ def open_regular(path: Path, flags: int, mode: int = PRIVATE, *, or_device: bool
     return descriptor
 
 
+def try_regular(path: Path) -> None:
+    """For a file that a library is to read, which would wait for a pipe. Raises OSError."""
+    os.close(open_regular(path, os.O_RDONLY))
+
+
 def _no_regular_file(path: Path) -> NoRegularFileError:
     return NoRegularFileError(errno.EINVAL, "not a regular file", str(path))
 

@@ -583,8 +583,30 @@ class TestSecretFiles:
             "PAPER_API_KEY_FILE": "a file that holds the secret",
             "PAPER_API_SECRET_FILE": "a text file in UTF-8",
             "TELEGRAM_BOT_TOKEN_FILE": "readable (No such file or directory)",
-            "BINANCE_API_KEY_FILE": "readable (Is a directory)",
+            "BINANCE_API_KEY_FILE": "a regular file of at most 65536 bytes",
         }
+
+    @pytest.mark.parametrize("what", ["pipe", "device", "large"])
+    def test_what_stands_in_the_place_of_a_secret_is_not_waited_on(self, tmp_path: Path, what: str) -> None:
+        """Nor read without an end. What a link leads to is as good as any."""
+        path, link = tmp_path / "secret", tmp_path / "link"
+        link.symlink_to(path)
+        match what:
+            case "pipe":
+                os.mkfifo(path, 0o600)
+            case "device":
+                path.symlink_to("/dev/zero")
+            case _:
+                path.touch(0o600)
+                os.truncate(path, 1 << 40)
+        faults = faults_of({"TELEGRAM_BOT_TOKEN_FILE": str(link), "TELEGRAM_CHAT_ID": "1"})
+        assert faults[0].name == "TELEGRAM_BOT_TOKEN_FILE"
+        assert faults[0].must == "a regular file of at most 65536 bytes"
+        path.unlink()
+        path.write_text("1:token\n")
+        path.chmod(0o600)
+        found = load_settings({"TELEGRAM_BOT_TOKEN_FILE": str(link), "TELEGRAM_CHAT_ID": "1"}, None)
+        assert found.telegram_bot_token is not None
 
     def test_a_folder_that_cannot_be_listed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(_folder: Path) -> Iterator[Path]:

@@ -99,3 +99,6 @@ async def test_certificates_as_documented_let_nodes_in_and_nobody_else(certifica
 def test_files_that_can_t_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(EtcdError, match=r"FLEET_CA, FLEET_CERT or FLEET_KEY can't be used: .*"):
         tls_of(str(tmp_path / "nowhere.pem"), None, None)
+    os.mkfifo(tmp_path / "pipe.pem")
+    with pytest.raises(EtcdError, match=r"can't be used: .*not a regular file: .*pipe.pem"):
+        tls_of(str(tmp_path / "pipe.pem"), None, None)

@@ -1,6 +1,7 @@
 """What the environment says of proxies and certificates: heeded, or named; it ends nothing (rule 8.9)."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,6 +118,10 @@ def test_a_file_without_certificates_is_named(tmp_path: Path) -> None:
     path.write_text("nonsense", "utf-8")
     (said,) = remarks({"SSL_CERT_FILE": str(path)})
     assert said.startswith(f"SSL_CERT_FILE was {str(path)!r}, must be a PEM file with certificates (")
+    path.unlink()
+    os.mkfifo(path)  # nor is a pipe waited on
+    (said,) = remarks({"SSL_CERT_FILE": str(path)})
+    assert "(not a regular file)" in said
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40) | st.sampled_from(

@@ -1,6 +1,7 @@
 """A key that can't be used is a wrong setting: it is named with its file, and no restart is tried (exit code 78)."""
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -67,6 +68,9 @@ def test_a_file_that_can_t_be_read_now_may_be_readable_after_a_restart(tmp_path:
     settings = load_settings(_environ(tmp_path / "key.pem", "", ""), None)
     (tmp_path / "key.pem").unlink()
     with pytest.raises(StartError, match=f"{FILE} .*key.pem can't be read: No such file"):
+        credentials(settings)
+    os.mkfifo(tmp_path / "key.pem", 0o600)  # nor is a pipe waited on
+    with pytest.raises(StartError, match=f"{FILE} .*key.pem can't be read: not a regular file"):
         credentials(settings)
 
 

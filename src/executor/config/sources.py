@@ -22,6 +22,7 @@ from executor.config.keys import SEPARATOR, override_key
 from executor.config.kinds import HIDDEN, is_secret
 from executor.config.private import others_that_read, private
 from executor.config.settings import GROUPS, Settings
+from executor.files import NoRegularFileError, RealFileSystem, TooBigError
 
 STANDARD_SECRETS_DIR: Final = Path("/run/secrets")
 FILE_SUFFIX: Final = "_FILE"
@@ -50,6 +51,9 @@ READ_OTHERWISE: Final = re.compile(
 
 ENV_FILE_MAX: Final = 1024 * 1024
 """Bytes; one with every setting has some thousands."""
+
+SECRET_MAX: Final = 64 * 1024
+"""Bytes; the longest that makes sense has some thousands."""
 
 UNKNOWN_TOLD: Final = 50
 NAME_MAX: Final = 80
@@ -233,7 +237,9 @@ def _take_secret(secret: str, path: Path, named_by: str, found: Found) -> None:
         found.faults.append(Fault(named_by, f"the file {str(path)!r}, which {open_to} can read", private(path)))
         return
     try:
-        text = bare(path.read_text(encoding="utf-8"))
+        text = bare(RealFileSystem().read(path, SECRET_MAX).decode("utf-8"))
+    except (NoRegularFileError, TooBigError):
+        found.faults.append(Fault(named_by, f"{str(path)!r}", f"a regular file of at most {SECRET_MAX} bytes"))
     except OSError as error:
         found.faults.append(Fault(named_by, f"the file {str(path)!r}", f"readable ({error.strerror})"))
     except ValueError:  # not UTF-8, or a path that no file can have

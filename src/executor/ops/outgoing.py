@@ -12,12 +12,14 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_address, ip_network
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
 from executor.config import Settings
+from executor.files import try_regular
 
 SCHEMES: Final = ("http", "https")
 SOCKS: Final = ("socks5", "socks5h")
@@ -176,6 +178,8 @@ def _certificates(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, list[str]
         if not is_file:
             with os.scandir(path):  # the library takes a folder that is not there for an empty one
                 pass
+        else:
+            try_regular(Path(path))
         return ssl.create_default_context(cafile=path if is_file else None, capath=None if is_file else path), []
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "reason", None) or "a path that no file can have"

@@ -13,6 +13,7 @@ from executor.config import BinanceEnv, Fault, Settings, SettingsError, TradeMod
 from executor.config.checks import URLS
 from executor.config.endpoints import environment_of
 from executor.config.kinds import HIDDEN
+from executor.config.sources import SECRET_MAX
 from executor.core.model.values import ZERO
 from executor.exchange.binance import BinanceExchange, Make
 from executor.exchange.margin import MarginExchange
@@ -24,6 +25,7 @@ from executor.exchange.transport.auth import Credentials, Endpoints
 from executor.exchange.transport.clock import LocalClock, SystemClock
 from executor.exchange.transport.connection import Connection
 from executor.exchange.wire.margin import Account
+from executor.files import RealFileSystem
 from executor.service.symbol_rules import trade_open
 
 if TYPE_CHECKING:
@@ -178,7 +180,7 @@ def _private_key(api_key: str, path: Path, passphrase: SecretStr | None) -> Cred
 
     file = "BINANCE_PRIVATE_KEY_FILE"
     try:
-        pem = path.read_text("utf-8-sig")
+        pem = RealFileSystem().read(path, SECRET_MAX).decode("utf-8-sig")
     except OSError as error:
         raise StartError(f"{file} {path} can't be read: {error.strerror or type(error).__name__}") from error
     except UnicodeDecodeError:

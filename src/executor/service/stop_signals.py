@@ -12,8 +12,8 @@ log = structlog.get_logger(__name__)
 
 @contextlib.contextmanager
 def stopping_on_signals(end: Callable[[], None]) -> Iterator[None]:
-    """Call `end` for each of them while the body runs. A hang-up that whoever started it has turned off (nohup) stays
-    turned off.
+    """Call `end` for each of them while the body runs; what handled them before does so again after it. A hang-up that
+    whoever started it has turned off (nohup) stays turned off.
     """
     running = asyncio.get_running_loop()
     numbers = [signal.SIGTERM, signal.SIGINT]
@@ -24,10 +24,13 @@ def stopping_on_signals(end: Callable[[], None]) -> Iterator[None]:
         log.info("stopping", signal=number.name)
         end()
 
+    before = [(number, signal.getsignal(number)) for number in numbers]
     for number in numbers:
         running.add_signal_handler(number, stop, number)
     try:
         yield
     finally:
-        for number in numbers:
+        for number, handler in before:
             running.remove_signal_handler(number)
+            if handler is not None:  # else it was none of the interpreter's
+                signal.signal(number, handler)

@@ -11,6 +11,7 @@ import base64
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ import msgspec
 import structlog
 
 from executor.exchange.transport.network import Connector, Resolver
+from executor.files import try_regular
 from executor.service.store import etcd_wire
 
 T = TypeVar("T")
@@ -476,6 +478,8 @@ def tls_of(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext 
     EtcdError.
     """
     try:
+        for file in filter(None, (ca, cert, key)):
+            try_regular(Path(file))
         context = ssl.create_default_context(cafile=ca)
         if cert is not None:
             context.load_cert_chain(cert, key)
