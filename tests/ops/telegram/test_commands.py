@@ -1,7 +1,7 @@
 """What the chat's commands answer and do, on a service that trades."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from executor.ops.telegram.commands import COMMANDS, Commands, Reply
 from executor.ops.telegram.confirm import OPEN_MAX, VALID_S, Questions
 from executor.ops.telegram.traded import traded_of
 from executor.ops.why import remember
+from executor.service.inbox import always
 
 WORLD = World(Direction.LONG, "OCO", pushes=True)
 
@@ -134,21 +135,29 @@ async def test_pause_and_resume(operator: Operator, bench: Harness) -> None:
     assert not bench.state.paused
 
 
-async def test_a_command_that_waits_says_so(
+async def test_a_command_that_waits_says_so_and_for_how_long(
     operator: Operator, bench: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Hours later, when there was room on the disk again, it was carried out."""
     monkeypatch.setattr(module, "OBEY_WITHIN_S", 0.01)
+    heard: list[Callable[[], bool]] = []
 
     assert bench.loop is not None
     ask = bench.loop.ask
 
-    async def waits(event: AnyEvent) -> Step:
+    async def waits(event: AnyEvent, wanted: Callable[[], bool] = always) -> Step:
         if isinstance(event, Commanded):
+            heard.append(wanted)
             await asyncio.Event().wait()
         return await ask(event)
 
     monkeypatch.setattr(bench.loop, "ask", waits)
-    assert "waits its turn" in await operator.say("pause")
+    assert "waits its turn: see" in await operator.say("pause")
+    assert "waits its turn, 5 minutes at the most: see" in await operator.say("resume")
+    assert [wanted() for wanted in heard] == [True, True]
+    await bench.wait(module.LATE_S + 1)
+    assert [wanted() for wanted in heard] == [True, False]
+    assert bench.said("command_given_up") == 1
 
 
 # --- flatten ----------------------------------------------------------------------------------------------------------

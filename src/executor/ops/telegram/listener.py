@@ -23,6 +23,7 @@ from executor.ops.telegram.api import BotError, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Commands, Reply
 from executor.ops.telegram.place import Keeper, NotOursError
+from executor.ops.telegram.traded import LATE_S
 from executor.ops.telegram.updates import CallbackQuery, Message, Update, updates, username
 
 log = structlog.get_logger(__name__)
@@ -47,8 +48,6 @@ READ_ONLY: Final = frozenset({"status", "check", "trades", "why", "help", "start
 
 AT_ANY_AGE: Final = READ_ONLY | {"pause"}
 """What can do no harm, however late it comes."""
-LATE_S: Final = 300
-"""A command that was longer on its way (Telegram was away) was meant for another moment."""
 
 
 class Listener:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from executor.core.model.events import Commanded, Verb
 from executor.core.model.state import Closed
@@ -15,8 +16,14 @@ from executor.ops.check_now import check_now
 from executor.ops.why import why
 from executor.service.loop import Loop
 
+log = structlog.get_logger(__name__)
+
 OBEY_WITHIN_S: Final = 20.0
-"""A command that has not been taken by then is in the inbox all the same; the answer says so."""
+"""A command that has not been taken by then is in the inbox all the same; the answer says so, and for how long."""
+LATE_S: Final = 300
+"""A command that was longer on its way (Telegram was away), or waited longer for its turn (behind a full disk), was
+meant for another moment; but for a pause, which can do no harm.
+"""
 CHECK_WITHIN_S: Final = 25.0
 
 
@@ -81,14 +88,22 @@ class LoopTraded:
         return await why(self._loop, about, self._loop.engine.journal_path)
 
     async def obey(self, verb: Verb, trade: str = "") -> Told:
-        loop = self._loop
+        loop, said_at, lasts = self._loop, self._loop.now(), verb is Verb.PAUSE
         if trade and not is_open(loop, trade):
             return Told(False, ended(trade))
-        asked = asyncio.ensure_future(loop.ask(Commanded(at=loop.now(), verb=verb, trade=trade)))
+
+        def wanted() -> bool:
+            if not lasts and loop.now() - said_at > LATE_S * 1000:
+                log.warning("command_given_up", verb=verb, text="its turn came too late: not carried out")
+                return False
+            return True
+
+        asked = asyncio.ensure_future(loop.ask(Commanded(at=said_at, verb=verb, trade=trade), wanted=wanted))
         finished, _ = await asyncio.wait({asked}, timeout=OBEY_WITHIN_S)
         if not finished:
             asked.add_done_callback(lambda task: task.cancelled() or task.exception())
-            return Told(False, f"{verb} waits its turn: see /status in a moment")
+            most = "" if lasts else f", {LATE_S // 60} minutes at the most"
+            return Told(False, f"{verb} waits its turn{most}: see /status in a moment")
         match asked.result().verdict:
             case Moved():
                 return Told(True)

@@ -12,7 +12,7 @@ import contextlib
 import select
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -46,6 +46,8 @@ REQUEST_MAX: Final = 4096
 SLOW_S: Final = 5.0
 """Seconds in which a client must have sent its line, and taken the answer."""
 CLIENTS_MAX: Final = 32
+SILENT_S: Final = 0.3
+"""Who has not said all by then, or not taken the answer, gives way where places are short."""
 
 _VERBS: Final = {
     "pause": Verb.PAUSE,
@@ -68,6 +70,8 @@ class Control:
         self.path = socket_path(state)
         self._loop = loop
         self._clients = 0
+        self._awaited: dict[asyncio.StreamWriter, float] = {}
+        """Whose turn it is to say or to take something, and since when; the longest first."""
         self._listening = self._bind()
 
     async def run(self) -> None:
@@ -109,11 +113,11 @@ class Control:
         self._clients += 1
         writer.transport.set_write_buffer_limits(0)  # what has been drained is with the client
         try:
-            if self._clients > CLIENTS_MAX:
+            if not self._room():
                 answer = Answer(False, f"more than {CLIENTS_MAX} clients at once: try again in a moment")
             else:
                 answer = await self._hear(reader, writer)
-            async with asyncio.timeout(SLOW_S):
+            async with self._awaiting(writer):
                 writer.write(encoded(answer) + b"\n")
                 await writer.drain()
         except (ConnectionError, TimeoutError) as error:
@@ -123,9 +127,30 @@ class Control:
             self._clients -= 1
             writer.close()
 
-    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
+    def _room(self) -> bool:
+        """Whether there is a place, if need be that of whoever has been awaited for the longest."""
+        if self._clients <= CLIENTS_MAX:
+            return True
+        slowest, since = next(iter(self._awaited.items()), (None, 0.0))
+        if slowest is None or asyncio.get_running_loop().time() - since < SILENT_S:
+            return False
+        del self._awaited[slowest]
+        slowest.transport.abort()
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _awaiting(self, writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+        """Raises TimeoutError when the client takes too long."""
+        self._awaited[writer] = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(SLOW_S):
+                yield
+        finally:
+            self._awaited.pop(writer, None)
+
+    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
+        try:
+            async with self._awaiting(writer):
                 line = await reader.readuntil(b"\n")
         except asyncio.LimitOverrunError:
             return Answer(False, f"the request is longer than {REQUEST_MAX} bytes")
