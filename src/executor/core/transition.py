@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from executor.core.absorb.admit import day_at
 from executor.core.absorb.fold import absorb
+from executor.core.book import debt as debts
 from executor.core.book.ledger import covered
 from executor.core.book.summary import settle_exposure, summarize
 from executor.core.decide import borrow, closing, doubt, entry, exits, failsafe, flat, lending, repay, suspended
@@ -193,8 +194,8 @@ def _instead(draft: Draft) -> str:
 def _close(draft: Draft, reason: Reason) -> Decision:
     """The trade is over: sum it up and free the slot (rules 7.1-7.3)."""
     policy, rules = draft.policy, draft.rules
-    debts = repay.named_rest(draft)
-    closed = summarize(draft.position, reason, rules, draft.now, debts, base_fees_leave=policy.base_fees_leave)
+    named = repay.named_rest(draft)
+    closed = summarize(draft.position, reason, rules, draft.now, named, base_fees_leave=policy.base_fees_leave)
     state = draft.finish()
     aborted = not closed.qty
     pause = policy.cooldown_abort_ms if aborted else policy.cooldown_ms
@@ -205,7 +206,7 @@ def _close(draft: Draft, reason: Reason) -> Decision:
         position=None,
         outbox=(),
         last_closed=closed,
-        debts=debts,
+        debts=named,
         cooldown_until=draft.now + pause,
         day=replace(day, pnl=day.pnl + closed.pnl) if closed.pnl != ZERO else day,
     )
@@ -214,12 +215,18 @@ def _close(draft: Draft, reason: Reason) -> Decision:
 
 def _left_over(draft: Draft, closed: Closed) -> tuple[Notify, ...]:
     """What no order is taken for any more, where it is more than the dust of rounding: a filter was raised above it
-    (rule 3.6). What a hand or a liquidation has taken over was told of (rules 6.6, 11.11).
+    (rule 3.6). What a hand or a liquidation has taken over, or has repaid of a short's debt, was told of (rules 6.6,
+    11.11); what of that debt is left has the account's own base repaid, or is owed still (11.7).
     """
-    left, rules = abs(closed.dust), draft.rules
+    rules, credit, debt = draft.rules, draft.position.credit, debts.find(draft.state.debts, draft.rules.base)
+    missing = closed.dust < 0
+    left = abs(closed.dust) - (debt.by_hand if missing else ZERO)
     if closed.reason in _TAKEN_OVER or left * 100 <= closed.qty or left * draft.price < rules.min_notional:
         return ()
-    text = f"{short(closed.dust)} {rules.base} are left over: no order is taken for so little"
+    what = "not bought back" if missing else "left over"
+    text = f"{short(left)} {rules.base} are {what}: no order is taken for so little"
+    if missing and credit is not None and credit.asset == rules.base:
+        text += f"; {short(debt.own)} are owed still" if debt.own else "; the account's own has repaid the debt"
     return (Notify(Level.ALERT, "left_over", text),)
 
 

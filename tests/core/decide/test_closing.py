@@ -2,13 +2,26 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from tests.core.build import POLICY, RULES, START, Script, both_sides, closing, entering, protected, unprotected
+from tests.core.build import (
+    MARGIN_RULES,
+    POLICY,
+    RULES,
+    START,
+    Script,
+    both_sides,
+    closing,
+    entering,
+    protected,
+    unprotected,
+)
 
 from executor.core.decide.closing import UNREAD_MS
 from executor.core.model.events import Reported, Verb
 from executor.core.model.facts import Balance, Why
 from executor.core.model.ids import Role
 from executor.core.model.intents import CancelOrder, QueryOpenOrders
+from executor.core.model.loans import Debt
+from executor.core.model.orders import SHOWN_MS
 from executor.core.model.policy import EntryMode, Layout
 from executor.core.model.state import Closing, End, Market, OrderPhase, Reason
 from executor.core.model.values import Direction, OrderStatus, OrderType
@@ -58,7 +71,42 @@ def test_a_rest_that_a_raised_filter_makes_too_small_is_told_of(direction: Direc
     script.settle()
     assert script.closed.reason is Reason.FLATTEN
     assert abs(script.closed.dust) > 2
-    assert "left_over" in script.told()
+    what = "2.997 LTC are left over" if direction is Direction.LONG else "3 LTC are not bought back"
+    assert said(script, "left_over") == f"{what}: no order is taken for so little"
+
+
+@pytest.mark.parametrize(
+    ("free", "by_hand", "left", "then"),
+    [
+        (D(0), D(0), "3.00003", "3.00003 are owed still"),
+        (D(10), D(0), "3.00003", "the account's own has repaid the debt"),
+        (D(0), D(2), "1.00003", "1.00003 are owed still"),
+        (D(0), D("2.99"), "", ""),
+    ],
+)
+def test_what_a_short_on_margin_has_not_bought_back_is_owed_or_repaid(
+    free: Decimal, by_hand: Decimal, left: str, then: str
+) -> None:
+    """Rules 3.6, 11.7: it was told as so much less than nothing that is left over, also where others had repaid it."""
+    script = protected(Direction.SHORT, rules=MARGIN_RULES)
+    owed = script.lender.debt("LTC")
+    script.lender.debts["LTC"] = Debt(owed.principal - by_hand, owed.interest)
+    for _ in range(2):
+        script.read_account(after=SHOWN_MS)
+    while script.pending:
+        script.accept()
+    script.rules = replace(script.rules, min_qty=D(5))
+    script.lender.add("LTC", free)
+    script.command(Verb.FLATTEN)
+    while script.state.position is not None:
+        script.accept() if script.pending else script.sleep()
+    assert script.closed.dust == D("-3.00003")
+    rest = f"{left} LTC are not bought back: no order is taken for so little; {then}"
+    assert said(script, "left_over") == (rest if left else "")
+
+
+def said(script: Script, event: str) -> str:
+    return "".join(note.text for note in script.notes if note.event == event)
 
 
 @pytest.mark.parametrize(("much", "worth"), [(D("0.01"), D(1)), (D(1), D(400))])

@@ -197,9 +197,11 @@ _RISK: Final = (
         "left_over",
         Topic.TROUBLE,
         WARNING,
-        "A trade was closed, and more than the dust of rounding is left of it: the exchange takes no order for so "
-        "little, because a filter (LOT_SIZE, MARKET_LOT_SIZE) was raised while it was open. Nothing covers that rest.",
-        "Sell it by hand once the exchange takes it, or keep it: it is yours, and no trade counts on it.",
+        "A trade was closed, and more than the dust of rounding is left of it, or was not bought back of a short: the "
+        "exchange takes no order for so little, because a filter (LOT_SIZE, MARKET_LOT_SIZE) was raised while it was "
+        "open. Nothing covers that rest.",
+        "Sell it by hand once the exchange takes it, or keep it: it is yours, and no trade counts on it. What a short "
+        "lacks is to be bought, where you want it back or it is owed still (`debt_left`).",
     ),
     alert_kind(
         "late_fill",

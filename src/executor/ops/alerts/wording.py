@@ -67,7 +67,9 @@ def closed(trade: Closed, rules: SymbolRules) -> str:
     if trade.unprotected_ms:
         lines.append(f"without a stop for {text.seconds(trade.unprotected_ms)} s")
     if trade.dust:
-        lines.append(f"left over {text.short(trade.dust)} {rules.base}")
+        lines.append(
+            f"{'left over' if trade.dust > 0 else 'not bought back'} {text.short(abs(trade.dust))} {rules.base}"
+        )
     return "\n".join(lines)
 
 
