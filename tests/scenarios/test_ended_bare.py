@@ -64,6 +64,27 @@ async def test_an_end_that_stays_bare_says_so(tmp_path: Path, world: World) -> N
         assert "stopped_bare" in [entry["event"] for entry in b.log]
 
 
+async def test_so_does_one_that_dies(tmp_path: Path) -> None:
+    """Of several accounts it is begun anew, and may be told to end before it is."""
+    world, faults = OCO_WORLDS[0], Refusing(99)
+    async with harness(tmp_path, world, faults=faults, ORDER_TRANSPORT="rest", EXITS_RETRY_EVERY_SEC="60") as b:
+        await b.signal()
+        await b.move(0, then=1)
+        loop, task = b.loop, b._task
+        assert loop is not None
+        assert loop._tasks is not None
+        assert task is not None
+
+        async def die() -> None:
+            raise ZeroDivisionError
+
+        dying = loop._tasks.create_task(die())
+        await asyncio.wait({task, dying}, timeout=10)
+        assert loop.ended_bare > 0
+        with pytest.raises(ExceptionGroup):
+            await b.settle()
+
+
 @oco_worlds
 async def test_an_entry_that_an_end_leaves_open_is_named_and_gone_on_with(tmp_path: Path, world: World) -> None:
     async with harness(tmp_path, world, ORDER_TRANSPORT="rest") as b:

@@ -92,7 +92,7 @@ class Loop:
         self.on_ready: list[Callable[[], None]] = []
         self.on_stop: list[Callable[[], None]] = []
         self.ended_bare = ZERO
-        """Base that was left without a stop, or sold too much, when the loop was stopped (rule 9.5)."""
+        """Base that was left without a stop, or sold too much, when the loop ended, however it did (rule 9.5)."""
         self._rules = RulesPoller(self, reload, is_trading)
         self._leaps = Leaps(self.now, clock.now_ms)
         self._timer = Timer(clock, self.now, lambda: self.tell(Tick(at=self.now())))
@@ -225,6 +225,8 @@ class Loop:
             raise
         finally:
             self._tasks = None
+            rules = self.engine.rules
+            self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -257,12 +259,10 @@ class Loop:
             await self._drain(DRAIN_S)
             if not looked_after and await self._cover(recovery):  # an entry was under way, and has filled meanwhile
                 await self._drain(LAST_S)
-            rules = self.engine.rules
-            self.ended_bare = max(ending.bare(self.state, rules), ending.oversold(self.state, rules))
             self._timer.off()
             for task in (consumer, *self._unanswered):  # nobody takes an answer any more
                 task.cancel()
-            ending.say_what_is_left(self.state, rules, self.say)
+            ending.say_what_is_left(self.state, self.engine.rules, self.say)
 
     async def _cover(self, recovery: asyncio.Task[None]) -> bool:
         """What is bare, or being closed, does not wait for its pause: it is tried once more, and looked after for a

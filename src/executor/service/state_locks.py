@@ -30,7 +30,7 @@ class StateLocks:
     def __init__(self, settings: Settings, symbols: Collection[str]) -> None:
         self.missing: dict[str, LockError] = {}
         self._settings = settings
-        self._symbols = tuple(symbols)
+        self._symbols = self._left = tuple(symbols)
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -41,17 +41,17 @@ class StateLocks:
 
     @property
     def held(self) -> tuple[str, ...]:
-        return tuple(symbol for symbol in self._symbols if symbol not in self.missing)
+        return tuple(symbol for symbol in self._symbols if symbol not in self._left)
 
     def take(self) -> None:
         """All of them, or those that are missing still."""
-        wanted = tuple(self.missing) or self._symbols
         self.missing = {}
-        for symbol in wanted:
+        for symbol in self._left:
             try:
                 self._held.enter_context(StateLock(self._settings.state_path(symbol)))
             except LockError as error:
                 self.missing[symbol] = error
+        self._left = tuple(self.missing)
 
     @property
     def enough(self) -> bool:
