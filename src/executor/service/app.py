@@ -57,16 +57,8 @@ async def run(
             raise
         with StateLocks(settings, market.symbols) as locks:
             await _lock(settings, market, locks, wanted=signals)
-            for symbol in locks.held:
-                set_paper_files_aside(settings, symbol)
-            again = True
-            while again:
-                held = replace(market, symbols=locks.held)
-                async with alerting(settings, held.symbols, wanted=signals) as told:
-                    with telling_the_end(told.alerts):
-                        again = await _trade(
-                            settings, held, on_start, told, locks, signals=signals, own_process=own_process
-                        )
+            while await _trade(settings, market, on_start, locks, signals=signals, own_process=own_process):
+                pass
         return market
 
 
@@ -82,7 +74,7 @@ async def _lock(settings: Settings, market: Market, locks: StateLocks, *, wanted
             if not isinstance(locks.fault, LockUnusable) or not (told or _unattended(settings, market)):
                 raise locks.fault
             if not told:
-                await telling.enter_async_context(alerting(settings, market.symbols, wanted=wanted))
+                await telling.enter_async_context(alerting(settings, locks.held or market.symbols, wanted=wanted))
                 text = "nothing is sent until it can be, and nobody looks after the open trade"
                 log.error("state_unwritable", alert=True, error=str(locks.fault), waiting=text)
             told = True
@@ -106,9 +98,9 @@ async def _say_unbegun(settings: Settings, error: StartError, *, wanted: bool) -
         return
     with StateLocks(settings, settings.traded) as locks:
         locks.take()
-        if locks.missing:  # whoever has them speaks for the trade
+        if not locks.enough:  # whoever has the others speaks for the trade
             return
-        async with alerting(settings, settings.traded, wanted=wanted) as told:
+        async with alerting(settings, locks.held, wanted=wanted) as told:
             told.alerts.tell("died", f"at its start, with a trade open: {error}")
 
 
@@ -116,20 +108,25 @@ async def _trade(
     settings: Settings,
     market: Market,
     on_start: Callable[[Loop], None],
-    told: Alerting,
     locks: StateLocks,
     *,
     signals: bool,
     own_process: bool,
 ) -> bool:
-    """Whether it is to begin anew, with more symbols."""
-    locks.tell()
-    exchanges = await reach(settings, market)
-    connection = exchanges[market.symbols[0]].connection
-    try:
-        return await serve(settings, market, exchanges, on_start, told, locks, signals=signals, own_process=own_process)
-    finally:
-        await connection.close()
+    """Trade what is locked; whether to begin anew, with more of it."""
+    held = replace(market, symbols=locks.held)
+    for symbol in held.symbols:
+        set_paper_files_aside(settings, symbol)
+    async with alerting(settings, held.symbols, wanted=signals) as told:
+        with telling_the_end(told.alerts):
+            locks.tell()
+            exchanges = await reach(settings, held)
+            try:
+                return await serve(
+                    settings, held, exchanges, on_start, told, locks, signals=signals, own_process=own_process
+                )
+            finally:
+                await exchanges[held.symbols[0]].close()
 
 
 async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange]:
