@@ -144,7 +144,7 @@ async def test_what_the_state_of_another_symbol_owes_is_nobody_else_s_to_repay(t
         assert (refused.exit_code, f"trade {trade} of LTCUSDT is open" in refused.stderr) == (1, True), refused.output
         venue = b.on_disk().venue
         shown = by_asset(await told(b, "margin", "--symbol", "BTCUSDT", **both_of_them))["USDT"]
-        assert (D(shown["own"]), D(shown["others"])) == (0, owed["USDT"])
+        assert (D(shown["own"]), D(shown["others"])) == (D(0), owed["USDT"])
         assert (await command(b, *repay[:1], *repay[2:], **both_of_them)).stdout == "Executor owes nothing\n"
         state = tmp_path / "LTCUSDT.json"
         for path in (state, state.with_name("LTCUSDT.json.prev")):

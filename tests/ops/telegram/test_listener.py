@@ -28,8 +28,9 @@ from executor.ops.telegram.answers import FIRST_MAX, LOOKS_MAX
 from executor.ops.telegram.api import BotApi, UnreachableError
 from executor.ops.telegram.chat import Chat
 from executor.ops.telegram.commands import COMMANDS, Reply
-from executor.ops.telegram.listener import AT_ONCE, LATE_S, Listener
+from executor.ops.telegram.listener import AT_ONCE, Listener
 from executor.ops.telegram.place import FilePlace, Keeper, NotOursError, place_path
+from executor.ops.telegram.traded import LATE_S
 from executor.ops.telegram.updates import Chat as TheirChat
 from executor.ops.telegram.updates import Message
 
@@ -573,7 +574,7 @@ KILLED = """
     from executor.ops.telegram.api import BotApi
     from executor.ops.telegram.chat import Chat
     from executor.ops.telegram.commands import Reply
-    from executor.ops.telegram.listener import LATE_S, Listener
+    from executor.ops.telegram.listener import Listener
     from executor.ops.telegram.place import FilePlace
 
     url, token, place, done = sys.argv[1:5]
