@@ -272,6 +272,7 @@ async def test_many_at_once(tmp_path: Path) -> None:
 
 async def test_too_many_at_once_are_told_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A moment: who has long said nothing, or takes no answer, gives way. They kept a command out for five seconds."""
+    monkeypatch.setattr(control, "SILENT_S", 60.0)
     async with serving(tmp_path) as b:
         path = str(socket_path(state_of(b)))
         silent = [await asyncio.open_unix_connection(path) for _ in range(CLIENTS_MAX)]
