@@ -112,13 +112,16 @@ class Cover:
         if self.layout == "PLAIN":
             exits = [o for o in exits if not o.is_stop]
         lists: defaultdict[int, Decimal] = defaultdict(Decimal)
-        alone = ZERO
+        alone, waiting = ZERO, ZERO
         for o in exits:
             if o.list_id >= 0:
                 lists[o.list_id] = max(lists[o.list_id], o.left)
-            else:
+            elif o.bound or o.side == "BUY":
                 alone += o.left
-        offered = alone + sum(lists.values(), ZERO)
+            else:
+                waiting += o.left
+        # A stop that locks nothing takes what it sells as it triggers: two find no more than what is free then.
+        offered = alone + sum(lists.values(), ZERO) + min(waiting, self.book.free[BASE])
         room = (STEP if not self.short else STEP * 4) + self._from_free()
         if self.exchange.lender is not None and exits and exits[0].side == "BUY":
             room += self.most / 200  # the last buys commission and interest of the whole as well (11.6)
