@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 import pytest
-from tests.exchange.stub import Say, Stub, error, signed_well
+from msgspec.structs import replace
+from tests.exchange.stub import Say, Seen, Stub, error, signed_well
 
 from executor.core.model.facts import NotTried, Refused, Unknown, Why
 from executor.core.model.intents import NewOrder
@@ -112,3 +113,29 @@ async def test_loans_take_nothing_of_spots_request_weight(stub: Stub, margin: Ma
     before = margin.connection.budget.used
     await margin.borrow("USDT", D(1))
     assert margin.connection.budget.used == before
+
+
+OTHER_PRICE = {"symbol": "LTCUSDT", "bidPrice": "99", "askPrice": "101", "lastPrice": "100"}
+
+
+@pytest.mark.parametrize(
+    "say",
+    [Say(json=OTHER_PRICE), Say(status=503, text=""), Say(text="<html>"), Say(cut=True), Say(hang=9)],
+    ids=["another symbol's", "overloaded", "no JSON", "cut", "silence"],
+)
+async def test_a_cross_account_is_reckoned_by_its_own_assets_where_no_price_of_bitcoin_can_be_had(
+    stub: Stub, exchange: BinanceExchange, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once no signal was taken for as long as that lasted."""
+    monkeypatch.setattr("executor.exchange.margin.PRICES_WITHIN_S", 1)
+    assert exchange.shown is not None
+    margin = MarginExchange(exchange.connection, "LTCUSDT", account=Account())
+    margin.shown = replace(exchange.shown, base="LTC")
+
+    def price(seen: Seen) -> Say:
+        return Say(json=OTHER_PRICE) if seen.params["symbol"] == "LTCUSDT" else say
+
+    for path in ("24hr", "bookTicker", "price"):
+        stub.script(f"GET ticker/{path}", *[price] * 6)
+    account = await margin.margin_account()
+    assert (account.price, account.assets, account.liabilities) == (D(100), D(1000), D(0))

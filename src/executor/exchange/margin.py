@@ -198,7 +198,12 @@ class MarginExchange(BinanceExchange):
         """Raises ReadError where what is needed for it can't be had."""
         price = (await self.quote()).last
         rules = self.shown or await self.rules()
-        btc_price = await self._price_of_bitcoin(price, rules)
+        try:
+            async with asyncio.timeout(PRICES_WITHIN_S / 2):
+                btc_price = await self._price_of_bitcoin(price, rules)
+        except (ReadError, TimeoutError) as error:  # of its own two assets it is known without
+            log.warning("look_failed", what=f"the price of {BITCOIN} for the margin account", error=describe(error))
+            btc_price = None
         if btc_price is not None:
             return margin.cross_account(shown, asked_at, price=price, btc_price=btc_price)
         found = margin.cross_account_of_two(shown, asked_at, base=rules.base, quote=rules.quote, price=price)
